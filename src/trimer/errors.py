@@ -1,0 +1,17 @@
+"""Errors that a user can act on: one sentence that names the file, line or key and the fix."""
+
+
+class TrimerError(Exception):
+    """Base of every error that the command line prints as one sentence, without a traceback."""
+
+
+class InputError(TrimerError):
+    """A file, a record or a value that cannot be used; the message names file, line or row, and the fix."""
+
+
+class ConfigError(TrimerError):
+    """A setting that cannot be used; the message names the key, what was found, and what is allowed."""
+
+
+class CheckpointError(TrimerError):
+    """A checkpoint that cannot be read, or that holds another kind of model than the command needs."""
