@@ -1,0 +1,135 @@
+"""Attention over flat batches: one function, three ways to compute it, the same answer.
+
+A flat batch lays B sequences end to end, and a query may only see the keys of its own sequence.
+- on the CPU: two batched matrix products per sequence, in the dtype of the queries (bf16 is the fastest by far);
+- on CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel;
+- everywhere else: rows padded to the longest sequence, with a mask.
+
+Shapes: T tokens in all, B sequences, H heads, D width of one head, L length of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+try:  # since torch 2.10; the causal argument became a window in 2.11
+    import inspect
+
+    from torch.nn.attention.varlen import varlen_attn
+
+    _VARLEN_CAUSAL = "window_size" if "window_size" in inspect.signature(varlen_attn).parameters else "is_causal"
+except ImportError:
+    varlen_attn = None
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths_q: Sequence[int],
+    lengths_k: Sequence[int],
+    causal: bool = False,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Let every token attend to the tokens of its own sequence: softmax(q k^T / sqrt(D)) v.
+
+    q: (Tq, H, D); k, v: (Tk, H, D); lengths_q sums to Tq, lengths_k to Tk, both of B integers. causal: position i sees
+    the keys 0..i, so lengths_q equals lengths_k. dropout: share of attention weights set to zero, 0 outside training.
+    Returns (Tq, H, D). What one sequence gets does not depend on the others in the batch.
+    """
+    if q.device.type == "cpu":
+        return _per_sequence(q, k, v, lengths_q, lengths_k, causal, dropout)
+    if _flash_can_run(q, dropout):
+        return _variable_length(q, k, v, lengths_q, lengths_k, causal)
+    return _padded(q, k, v, lengths_q, lengths_k, causal, dropout)
+
+
+def _flash_can_run(q: Tensor, dropout: float) -> bool:
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    return (
+        varlen_attn is not None and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256 and not dropout
+    )
+
+
+def _variable_length(
+    q: Tensor, k: Tensor, v: Tensor, lengths_q: Sequence[int], lengths_k: Sequence[int], causal: bool
+) -> Tensor:
+    window = {"window_size": (-1, 0 if causal else -1)} if _VARLEN_CAUSAL == "window_size" else {"is_causal": causal}
+    starts_q = _starts(tuple(lengths_q), q.device)
+    starts_k = starts_q if lengths_k is lengths_q else _starts(tuple(lengths_k), q.device)
+    return varlen_attn(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), **window)
+
+
+@lru_cache(maxsize=64)
+def _starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """(B + 1,) int32 cumulative lengths; every layer of a step asks for the same ones."""
+    return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32).to(device, non_blocking=True)
+
+
+def _padded(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths_q: Sequence[int],
+    lengths_k: Sequence[int],
+    causal: bool,
+    dropout: float = 0.0,
+) -> Tensor:
+    rows_q, rows_k = _rows(tuple(lengths_q), q.device), _rows(tuple(lengths_k), q.device)  # (B, L) positions in T
+    lengths = torch.tensor(lengths_k, device=q.device)
+    seen = torch.arange(rows_k.shape[1], device=q.device) < lengths[:, None]  # (B, Lk)
+    mask = seen[:, None, None, :]
+    if causal:
+        mask = mask & torch.ones(rows_q.shape[1], rows_k.shape[1], dtype=torch.bool, device=q.device).tril()
+    heads_first = (x[rows].transpose(1, 2) for x, rows in ((q, rows_q), (k, rows_k), (v, rows_k)))  # (B, H, L, D)
+    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask, dropout_p=dropout).transpose(1, 2)
+    own = torch.arange(rows_q.shape[1], device=q.device) < torch.tensor(lengths_q, device=q.device)[:, None]
+    return out[own]
+
+
+@lru_cache(maxsize=64)
+def _rows(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """(B, L) row of each token in the flat batch; places past the end of a sequence repeat its last token."""
+    sizes = torch.tensor(lengths)
+    starts = sizes.cumsum(0) - sizes
+    places = torch.arange(int(sizes.max())).minimum((sizes - 1).clamp(min=0)[:, None])
+    return (starts[:, None] + places).clamp(max=max(int(sizes.sum()) - 1, 0)).to(device)
+
+
+def _per_sequence(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths_q: Sequence[int],
+    lengths_k: Sequence[int],
+    causal: bool,
+    dropout: float = 0.0,
+) -> Tensor:
+    q = q * q.shape[-1] ** -0.5
+    outputs = []
+    for qi, ki, vi in zip(
+        q.split(list(lengths_q)), k.split(list(lengths_k)), v.split(list(lengths_k)), strict=True
+    ):  # each (L, H, D)
+        scores = torch.bmm(qi.transpose(0, 1), ki.permute(1, 2, 0))  # (H, Lq, Lk)
+        if causal:
+            scores = scores + _causal_mask(qi.shape[0], q.dtype)
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
+        if dropout:
+            weights = F.dropout(weights, dropout)
+        outputs.append(torch.bmm(weights, vi.transpose(0, 1)).transpose(0, 1))
+    return torch.cat(outputs)
+
+
+@lru_cache(maxsize=8)
+def _mask_of(length: int, dtype: torch.dtype) -> Tensor:
+    return torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
+
+
+def _causal_mask(length: int, dtype: torch.dtype) -> Tensor:
+    """(L, L) zero on and below the diagonal, minus infinity above: a corner of one kept mask."""
+    return _mask_of(-(-length // 256) * 256, dtype)[:length, :length]

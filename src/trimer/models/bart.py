@@ -1,0 +1,229 @@
+"""BART: an encoder that reads a whole sequence and a decoder that writes another, token by token.
+
+Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Notable choices, all of them BART's own:
+- learned positions, whose first row in the table stands for position -2;
+- a layer norm after the embeddings, and after each residual sum (post-norm);
+- one embedding table for source, target and output.
+Unlike the usual code, a batch is flat (`trimer.flat`): no padding is ever computed.
+
+Shapes: T tokens of a flat batch, B sequences, D model width, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trimer.errors import ConfigError, InputError
+from trimer.flat import Flat
+from trimer.models.attention import attention
+
+ACTIVATIONS = {  # by the names of the Hugging Face configurations
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+
+POSITION_OFFSET = 2  # BART's position table starts two rows before position 0
+
+
+class SelfAttention(nn.Module):
+    """Each token looks at the tokens of its own sequence; with causal, only at those before it and itself."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float, causal: bool):
+        super().__init__()
+        self.heads, self.dropout, self.causal = heads, dropout, causal
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """x: (T, D), sizes: B lengths -> (T, D)."""
+        q, k, v = self.query_key_value(x).view(x.shape[0], 3, self.heads, -1).unbind(1)  # (T, H, D / H) each
+        dropout = self.dropout if self.training else 0.0
+        return self.output(attention(q, k, v, sizes, sizes, self.causal, dropout).flatten(1))
+
+
+class CrossAttention(nn.Module):
+    """Each token of the target looks at all tokens of its own source."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(d_model, d_model)
+        self.key_value = nn.Linear(d_model, 2 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, sizes: Sequence[int], memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+        """x: (T, D) of the target, memory: (S, D) of the source, sizes: B lengths each -> (T, D)."""
+        q = self.query(x).view(x.shape[0], self.heads, -1)
+        k, v = self.key_value(memory).view(memory.shape[0], 2, self.heads, -1).unbind(1)
+        dropout = self.dropout if self.training else 0.0
+        return self.output(attention(q, k, v, sizes, memory_sizes, False, dropout).flatten(1))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around an activation, for each token by itself."""
+
+    def __init__(self, d_model: int, width: int, activation: str, dropout: float):
+        super().__init__()
+        self.activation, self.dropout = ACTIVATIONS[activation], dropout
+        self.up = nn.Linear(d_model, width)
+        self.down = nn.Linear(width, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.up(x))
+        return self.down(F.dropout(x, self.dropout, self.training))
+
+
+class ResidualNorm(nn.Module):
+    """LayerNorm(residual + dropout(x)): what BART does after every sub-layer."""
+
+    def __init__(self, d_model: int, dropout: float):
+        super().__init__()
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, residual: Tensor, x: Tensor) -> Tensor:
+        return self.norm(residual + F.dropout(x, self.dropout, self.training))
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, d_model: int, heads: int, ffn: int, activation: str, dropouts: tuple[float, float, float]):
+        super().__init__()
+        dropout, attention_dropout, activation_dropout = dropouts
+        self.self_attention = SelfAttention(d_model, heads, attention_dropout, causal=False)
+        self.self_attention_norm = ResidualNorm(d_model, dropout)
+        self.feed_forward = FeedForward(d_model, ffn, activation, activation_dropout)
+        self.feed_forward_norm = ResidualNorm(d_model, dropout)
+
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        x = self.self_attention_norm(x, self.self_attention(x, sizes))
+        return self.feed_forward_norm(x, self.feed_forward(x))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, d_model: int, heads: int, ffn: int, activation: str, dropouts: tuple[float, float, float]):
+        super().__init__()
+        dropout, attention_dropout, activation_dropout = dropouts
+        self.self_attention = SelfAttention(d_model, heads, attention_dropout, causal=True)
+        self.self_attention_norm = ResidualNorm(d_model, dropout)
+        self.cross_attention = CrossAttention(d_model, heads, attention_dropout)
+        self.cross_attention_norm = ResidualNorm(d_model, dropout)
+        self.feed_forward = FeedForward(d_model, ffn, activation, activation_dropout)
+        self.feed_forward_norm = ResidualNorm(d_model, dropout)
+
+    def forward(self, x: Tensor, sizes: Sequence[int], memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+        x = self.self_attention_norm(x, self.self_attention(x, sizes))
+        x = self.cross_attention_norm(x, self.cross_attention(x, sizes, memory, memory_sizes))
+        return self.feed_forward_norm(x, self.feed_forward(x))
+
+
+class Embedding(nn.Module):
+    """Token and position embeddings of one side, summed and normalised. The token table is the model's one table."""
+
+    def __init__(self, d_model: int, max_positions: int, dropout: float, scale: float):
+        super().__init__()
+        self.max_positions, self.dropout, self.scale = max_positions, dropout, scale
+        self.positions = nn.Embedding(max_positions + POSITION_OFFSET, d_model)
+        self.norm = nn.LayerNorm(d_model)
+
+    def forward(self, tokens: Tensor, positions: Tensor, table: Tensor) -> Tensor:
+        """tokens, positions: (T,) -> (T, D)."""
+        x = F.embedding(tokens, table) * self.scale + self.positions(positions + POSITION_OFFSET)
+        return F.dropout(self.norm(x), self.dropout, self.training)
+
+
+class Bart(nn.Module):
+    """BART over flat batches.
+
+    scale_embedding multiplies token embeddings by sqrt(d_model). max_positions is the longest sequence, in tokens.
+    dropout acts on embeddings and sub-layers, attention_dropout on attention weights, activation_dropout inside the
+    feed-forward layers. Weights start normal with init_std, biases at zero.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int = 256,
+        encoder_layers: int = 4,
+        decoder_layers: int = 4,
+        encoder_heads: int = 4,
+        decoder_heads: int = 4,
+        encoder_ffn: int = 1024,
+        decoder_ffn: int = 1024,
+        max_positions: int = 1024,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        activation: str = "gelu",
+        scale_embedding: bool = False,
+        init_std: float = 0.02,
+    ):
+        super().__init__()
+        for name, heads in (("encoder_heads", encoder_heads), ("decoder_heads", decoder_heads)):
+            if d_model % heads:
+                raise ConfigError(f"model.{name}={heads} does not divide model.d_model={d_model}")
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"model.activation={activation} is not one of {', '.join(ACTIVATIONS)}")
+        self.vocab_size, self.d_model, self.max_positions = vocab_size, d_model, max_positions
+        self.activation, self.init_std = activation, init_std
+        dropouts = (dropout, attention_dropout, activation_dropout)
+        scale = math.sqrt(d_model) if scale_embedding else 1.0
+        self.tokens = nn.Embedding(vocab_size, d_model)
+        self.encoder_embedding = Embedding(d_model, max_positions, dropout, scale)
+        self.encoder = nn.ModuleList(
+            EncoderLayer(d_model, encoder_heads, encoder_ffn, activation, dropouts) for _ in range(encoder_layers)
+        )
+        self.decoder_embedding = Embedding(d_model, max_positions, dropout, scale)
+        self.decoder = nn.ModuleList(
+            DecoderLayer(d_model, decoder_heads, decoder_ffn, activation, dropouts) for _ in range(decoder_layers)
+        )
+        self.register_buffer("final_logits_bias", torch.zeros(vocab_size))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=init_std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def encode(self, source: Flat) -> Tensor:
+        """What the encoder makes of the sources: (T, D)."""
+        self._check_length(source, "source")
+        x = self.encoder_embedding(source.tokens, source.positions(), self.tokens.weight)
+        for layer in self.encoder:
+            x = layer(x, source.sizes)
+        return x
+
+    def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+        """Hidden states of the decoder inputs, given the encoder's output: (T, D)."""
+        self._check_length(target, "target")
+        x = self.decoder_embedding(target.tokens, target.positions(), self.tokens.weight)
+        for layer in self.decoder:
+            x = layer(x, target.sizes, memory, memory_sizes)
+        return x
+
+    def hidden(self, source: Flat, target: Flat) -> Tensor:
+        """Last hidden state at each decoder input: (T, D)."""
+        return self.decode(target, self.encode(source), source.sizes)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token: (..., D) -> (..., V)."""
+        return F.linear(hidden, self.tokens.weight, self.final_logits_bias)
+
+    def forward(self, source: Flat, target: Flat) -> Tensor:
+        """Scores of the token that follows each decoder input: (T, V)."""
+        return self.logits(self.hidden(source, target))
+
+    def _check_length(self, batch: Flat, side: str) -> None:
+        longest = max(batch.sizes, default=0)
+        if longest > self.max_positions:
+            raise InputError(
+                f"a {side} of {longest} tokens is longer than the model's {self.max_positions} positions: "
+                f"shorten it, or train a model with a larger model.max_positions"
+            )

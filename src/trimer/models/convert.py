@@ -1,0 +1,195 @@
+"""BART weights to and from Hugging Face: same numbers, other names.
+
+Ours joins the query, key and value projections that theirs keeps apart, and holds the tied embedding table once.
+A folder is what `transformers` reads and writes: `config.json` and `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimer.errors import CheckpointError, ConfigError
+from trimer.models.bart import ACTIVATIONS, Bart
+
+# Our argument -> key of the Hugging Face configuration.
+ARGUMENTS = {
+    "vocab_size": "vocab_size",
+    "d_model": "d_model",
+    "encoder_layers": "encoder_layers",
+    "decoder_layers": "decoder_layers",
+    "encoder_heads": "encoder_attention_heads",
+    "decoder_heads": "decoder_attention_heads",
+    "encoder_ffn": "encoder_ffn_dim",
+    "decoder_ffn": "decoder_ffn_dim",
+    "max_positions": "max_position_embeddings",
+    "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "activation": "activation_function",
+    "scale_embedding": "scale_embedding",
+    "init_std": "init_std",
+}
+
+# Our module -> their modules, whose rows are ours laid one below the other.
+SIDE = {
+    "embedding.positions": ["embed_positions"],
+    "embedding.norm": ["layernorm_embedding"],
+}
+LAYER = {
+    "self_attention.query_key_value": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    "self_attention.output": ["self_attn.out_proj"],
+    "self_attention_norm.norm": ["self_attn_layer_norm"],
+    "cross_attention.query": ["encoder_attn.q_proj"],
+    "cross_attention.key_value": ["encoder_attn.k_proj", "encoder_attn.v_proj"],
+    "cross_attention.output": ["encoder_attn.out_proj"],
+    "cross_attention_norm.norm": ["encoder_attn_layer_norm"],
+    "feed_forward.up": ["fc1"],
+    "feed_forward.down": ["fc2"],
+    "feed_forward_norm.norm": ["final_layer_norm"],
+}
+
+TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+
+
+def bart_from_huggingface(
+    state: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Arguments and weights of our `Bart` from the state and configuration of a Hugging Face BART.
+
+    Takes the states of `BartForConditionalGeneration` and of the bare `BartModel`. Raises ConfigError for a
+    configuration that ours cannot express, CheckpointError for weights that are missing or have no place.
+    """
+    if not config.get("tie_word_embeddings", True):
+        raise ConfigError("tie_word_embeddings=false cannot be converted: our BART has one embedding table")
+    missing = [theirs for theirs in ARGUMENTS.values() if theirs not in config and theirs != "init_std"]
+    if missing:
+        raise ConfigError(f"this configuration is not that of a BART: it lacks {', '.join(missing)}")
+    arguments = {ours: config[theirs] for ours, theirs in ARGUMENTS.items() if theirs in config}
+    if arguments["activation"] not in ACTIVATIONS:
+        raise ConfigError(f"activation_function={arguments['activation']} is not one of {', '.join(ACTIVATIONS)}")
+
+    left = {key.removeprefix("model."): value for key, value in state.items()}
+    tables = [left.pop(key) for key in TIED if key in left]
+    if not tables:
+        raise CheckpointError(
+            "these weights are not those of a BART: they hold no token embedding (model.shared.weight)"
+        )
+    if any(not torch.equal(table, tables[0]) for table in tables[1:]):
+        raise ConfigError("the embedding tables of these weights differ: our BART has one table, tied")
+    converted = {"tokens.weight": tables[0]}
+    bias = left.pop("final_logits_bias", torch.zeros(1, arguments["vocab_size"]))
+    converted["final_logits_bias"] = bias.reshape(-1).float()
+    for name, sources in _names(arguments["encoder_layers"], arguments["decoder_layers"]):
+        absent = [source for source in sources if source not in left]
+        if absent:
+            raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not a BART")
+        converted[name] = torch.cat([left.pop(source) for source in sources])
+    left = {key for key in left if not re.search(r"version$", key)}  # the oldest files carry version marks
+    if left:
+        raise CheckpointError(f"these weights hold what our BART has no place for: {', '.join(sorted(left)[:5])}")
+    return arguments, converted
+
+
+def bart_to_huggingface(net: Bart) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State and configuration of a `BartForConditionalGeneration` that computes what ours does."""
+    ours = net.state_dict()
+    state = {}
+    for name, targets in _names(len(net.encoder), len(net.decoder)):
+        parts = ours[name].chunk(len(targets))
+        state.update({f"model.{target}": part.clone() for target, part in zip(targets, parts, strict=True)})
+    for key in TIED:
+        state[key if key == "lm_head.weight" else f"model.{key}"] = ours["tokens.weight"]
+    state["final_logits_bias"] = ours["final_logits_bias"].reshape(1, -1).clone()
+    config = {theirs: bart_arguments(net)[ours] for ours, theirs in ARGUMENTS.items()}
+    fixed = {
+        "model_type": "bart",
+        "architectures": ["BartForConditionalGeneration"],
+        "is_encoder_decoder": True,
+        "tie_word_embeddings": True,
+        "bos_token_id": 0,
+        "pad_token_id": 1,
+        "eos_token_id": 2,
+        "decoder_start_token_id": 0,  # our targets begin with <s>; facebook's begin with </s>
+        "forced_eos_token_id": None,
+    }
+    return state, {**config, **fixed}
+
+
+def bart_arguments(net: Bart) -> dict[str, Any]:
+    """The arguments that build a net of this shape."""
+    encoder, decoder = net.encoder[0], net.decoder[0]
+    return {
+        "vocab_size": net.vocab_size,
+        "d_model": net.d_model,
+        "encoder_layers": len(net.encoder),
+        "decoder_layers": len(net.decoder),
+        "encoder_heads": encoder.self_attention.heads,
+        "decoder_heads": decoder.self_attention.heads,
+        "encoder_ffn": encoder.feed_forward.up.out_features,
+        "decoder_ffn": decoder.feed_forward.up.out_features,
+        "max_positions": net.max_positions,
+        "dropout": encoder.self_attention_norm.dropout,
+        "attention_dropout": encoder.self_attention.dropout,
+        "activation_dropout": encoder.feed_forward.dropout,
+        "activation": net.activation,
+        "scale_embedding": net.encoder_embedding.scale != 1.0,
+        "init_std": net.init_std,
+    }
+
+
+def load_bart(folder: str | Path) -> Bart:
+    """Read a Hugging Face BART folder (`config.json` with `model.safetensors` or `pytorch_model.bin`)."""
+    folder = Path(folder)
+    config, safe, pickled = folder / "config.json", folder / "model.safetensors", folder / "pytorch_model.bin"
+    if not config.is_file():
+        raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face BART")
+    if safe.is_file():
+        from safetensors.torch import load_file
+
+        state = load_file(safe)
+    elif pickled.is_file():
+        state = torch.load(pickled, map_location="cpu", weights_only=True)
+    else:
+        raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin (one file, not shards)")
+    arguments, state = bart_from_huggingface(state, json.loads(config.read_text()))
+    net = Bart(**arguments)
+    net.load_state_dict(state)
+    return net
+
+
+def save_bart(net: Bart, folder: str | Path) -> Path:
+    """Write a folder that `BartForConditionalGeneration.from_pretrained` reads; returns it."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state, config = bart_to_huggingface(net)
+    alone = {key: value.contiguous() for key, value in state.items() if key.removeprefix("model.") not in TIED[1:]}
+    save_file(alone, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def _names(encoder_layers: int, decoder_layers: int) -> list[tuple[str, list[str]]]:
+    """Every weight but the tied table and the output bias: our name, and theirs without `model.`."""
+    pairs = []
+    for side, layers in (("encoder", encoder_layers), ("decoder", decoder_layers)):
+        for ours, theirs in SIDE.items():
+            kinds = ["weight"] if ours.endswith("positions") else ["weight", "bias"]
+            pairs += [(f"{side}_{ours}.{kind}", [f"{side}.{name}.{kind}" for name in theirs]) for kind in kinds]
+        for layer in range(layers):
+            for ours, theirs in LAYER.items():
+                if side == "encoder" and ours.startswith("cross"):
+                    continue
+                pairs += [
+                    (f"{side}.{layer}.{ours}.{kind}", [f"{side}.layers.{layer}.{name}.{kind}" for name in theirs])
+                    for kind in ("weight", "bias")
+                ]
+    return pairs
