@@ -1,0 +1,81 @@
+"""Molecules as text: SMILES, deepSMILES or SELFIES, always of the canonical form.
+
+deepSMILES (O'Boyle and Dalke 2018, the `deepsmiles` package) writes a ring by its size and a branch by its end only;
+SELFIES (Krenn et al. 2020, the `selfies` package) is a language in which every text is a molecule.
+deepSMILES is safe only behind canonicalisation: of raw SMILES it silently turns one in forty into another molecule.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+from trimer.errors import ConfigError
+
+REPRESENTATIONS = ("smiles", "deepsmiles", "selfies")
+
+# RDKit would read "C C" as methane with a name and stop at a null byte: only what a SMILES can hold is let through.
+_WRITABLE = re.compile(r"[A-Za-z0-9()\[\]=#$:/\\\-+.@%*~<>]+")
+MAX_CHARACTERS = 5_000  # longer text is no molecule of this field, and would keep the parsers busy for minutes
+
+
+class MoleculeCodec:
+    """Writes a molecule in one representation and reads it back as canonical SMILES.
+
+    representation: "smiles", "deepsmiles" or "selfies".
+    stereo: keep stereochemistry and isotopes; both are dropped otherwise, as a mass spectrum does not show them.
+    """
+
+    def __init__(self, representation: str = "deepsmiles", stereo: bool = False):
+        if representation not in REPRESENTATIONS:
+            raise ConfigError(
+                f"representation={representation!r} is not known: choose one of {', '.join(REPRESENTATIONS)}."
+            )
+        self.representation = representation
+        self.stereo = stereo
+
+    @cached_property
+    def _deepsmiles(self):
+        import deepsmiles
+
+        return deepsmiles.Converter(rings=True, branches=True)
+
+    def canonical(self, smiles: str) -> str | None:
+        """Canonical SMILES, or None for text that is no molecule."""
+        from trimer.chemistry import canonical_smiles
+
+        if not isinstance(smiles, str) or len(smiles) > MAX_CHARACTERS or not _WRITABLE.fullmatch(smiles):
+            return None
+        try:
+            return canonical_smiles(smiles, self.stereo)
+        except Exception:  # RDKit can parse a molecule that it cannot write
+            return None
+
+    def encode(self, smiles: str) -> str | None:
+        """The text of a molecule, or None where the SMILES cannot be read or the representation cannot say it."""
+        canonical = self.canonical(smiles)
+        if canonical is None or self.representation == "smiles":
+            return canonical
+        try:
+            if self.representation == "deepsmiles":
+                return self._deepsmiles.encode(canonical)
+            import selfies
+
+            return selfies.encoder(canonical)
+        except Exception:  # both packages raise many kinds; SELFIES refuses about 1 molecule in 800
+            return None
+
+    def decode(self, text: str) -> str | None:
+        """Canonical SMILES of a text, or None for any text that is no molecule; never raises."""
+        if not isinstance(text, str) or len(text) > MAX_CHARACTERS or not _WRITABLE.fullmatch(text):
+            return None
+        try:
+            if self.representation == "deepsmiles":
+                text = self._deepsmiles.decode(text)
+            elif self.representation == "selfies":
+                import selfies
+
+                text = selfies.decoder(text)
+        except Exception:  # deepsmiles raises IndexError and others besides its own DecodeError
+            return None
+        return self.canonical(text)
