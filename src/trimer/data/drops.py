@@ -26,6 +26,12 @@ class DropReport:
                 return
         self.rules.append({"rule": rule, "dropped": count, "examples": examples})
 
+    def merge(self, other: DropReport) -> None:
+        """Add the counts of another part of the same data."""
+        self.records += other.records
+        for row in other.rules:
+            self.add(row["rule"], row["examples"], row["dropped"])
+
     @property
     def left(self) -> int:
         return self.records - sum(row["dropped"] for row in self.rules)

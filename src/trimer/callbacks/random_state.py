@@ -1,0 +1,30 @@
+"""Dropout goes on where it stopped: the state of torch's random numbers travels with the checkpoint."""
+
+from __future__ import annotations
+
+import lightning as L
+import torch
+
+
+class RandomState(L.Callback):
+    """Save torch's random state with every checkpoint, and put it back right before the first batch of a resumed run."""
+
+    def __init__(self) -> None:
+        self._restored: dict | None = None
+
+    def state_dict(self) -> dict:
+        state = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state()
+        return state
+
+    def load_state_dict(self, state: dict) -> None:
+        self._restored = state
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self._restored is None:
+            return
+        torch.set_rng_state(self._restored["cpu"])
+        if "cuda" in self._restored and torch.cuda.is_available():
+            torch.cuda.set_rng_state(self._restored["cuda"])
+        self._restored = None

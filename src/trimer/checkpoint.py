@@ -1,0 +1,124 @@
+"""The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
+
+A checkpoint is Lightning's own file with one more key, `trimer`: format, kind of task, the configs of model, task,
+tokenizer and cleaning, and the vocabulary. It is read with `weights_only=True` and rebuilt behind the allow-list of
+`trimer.build`, so that a file from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trimer.build import build
+from trimer.errors import CheckpointError
+
+FORMAT = 1
+
+
+@dataclass
+class Loaded:
+    """A network in evaluation mode with its tokenizer, and the contract it came with."""
+
+    net: nn.Module
+    tokenizer: Any
+    contract: dict
+    path: Path
+
+
+def contract(config: dict, tokenizer) -> dict:
+    """What a checkpoint carries beside its tensors. config: the resolved run config, plain values."""
+    return {
+        "format": FORMAT,
+        "kind": config["task"]["_target_"],
+        "model": config["model"],
+        "task": config["task"],
+        "cleaning": config["data"].get("cleaning"),
+        "tokenizer": tokenizer.to_config(),
+        "vocabulary": list(tokenizer.vocabulary.tokens),
+    }
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that a path means: the file itself, or the best (else the last) one of a run folder."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        for folder in (path / "checkpoints", path):
+            if (folder / name).is_file():
+                return folder / name
+    if path.is_dir():
+        raise CheckpointError(f"ckpt={path}: the folder holds no checkpoints/best.ckpt or last.ckpt; is it a run folder?")
+    raise CheckpointError(f"ckpt={path}: no such file or run folder")
+
+
+def read(path: str | Path) -> dict:
+    """The raw checkpoint of Trimer, with its contract checked."""
+    path = find(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is not a checkpoint that can be read safely: {reason}") from error
+    found = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
+    if found is None:
+        raise CheckpointError(f"{path} is a checkpoint, but not of Trimer: it lacks the key 'trimer'")
+    if found["format"] > FORMAT:
+        raise CheckpointError(f"{path} has format {found['format']}, this version reads up to {FORMAT}: update Trimer")
+    return checkpoint
+
+
+def load(path: str | Path, kind: str | None = None) -> Loaded:
+    """Rebuild net and tokenizer. kind: the task that the command needs, as `trimer.tasks.seq2seq.Seq2Seq`."""
+    path = find(path)
+    checkpoint = read(path)
+    found = checkpoint["trimer"]
+    if kind is not None and found["kind"] != kind:
+        raise CheckpointError(
+            f"{path} holds a model of {_name(found['kind'])}, this command needs one of {_name(kind)}"
+        )
+    tokenizer = build(found["tokenizer"])
+    if list(tokenizer.vocabulary.tokens) != found["vocabulary"]:
+        raise CheckpointError(
+            f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of Trimer "
+            f"builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the version that trained it"
+        )
+    net = build(found["model"], vocab_size=len(tokenizer))
+    net.load_state_dict(network_state(checkpoint))
+    return Loaded(net.eval(), tokenizer, found, path)
+
+
+def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
+    """Copy the weights of a checkpoint into a network of the same shape and vocabulary."""
+    checkpoint = read(path)
+    if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
+        raise CheckpointError(
+            f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
+            f"({checkpoint['trimer']['tokenizer']})"
+        )
+    state, own = network_state(checkpoint), net.state_dict()
+    differences = [f"{k} is missing" for k in own if k not in state]
+    differences += [f"{k} is not in this model" for k in state if k not in own]
+    differences += [
+        f"{k} is {tuple(state[k].shape)}, this model has {tuple(own[k].shape)}"
+        for k in own
+        if k in state and state[k].shape != own[k].shape
+    ]
+    if differences:
+        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        raise CheckpointError(f"ckpt={path} does not fit model={type(net).__name__}: {shown}")
+    net.load_state_dict(state)
+
+
+def network_state(checkpoint: dict) -> dict[str, torch.Tensor]:
+    """The tensors of the network, under the names that the plain module gives them."""
+    return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
+
+
+def _name(target: str) -> str:
+    return target.rsplit(".", 1)[-1]

@@ -1,0 +1,206 @@
+"""Unlabelled spectra and molecules to restore from a corrupted copy: BART's pre-training as a LightningDataModule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.batches import PairBatch
+from trimer.data.cleaning import clean
+from trimer.data.drops import DropReport
+from trimer.data.loaders import evaluation_loader, training_loader
+from trimer.data.molecule_keys import molecule_table
+from trimer.data.noise import Corruption
+from trimer.data.sampler import BatchKey
+from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1
+CHUNK = 50_000
+VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
+
+
+class Corrupted(Dataset):
+    """Batches of (corrupted sequence, whole sequence) by BatchKey.
+
+    The noise is new in every epoch and for every repeat of a row; where it is fixed, it depends on the row alone.
+    """
+
+    def __init__(self, store: Store, noise: Corruption, seed: int, fixed: bool = False):
+        self.store = store
+        self.noise = noise
+        self.seed = seed
+        self.fixed = fixed
+
+    def __getitem__(self, key: BatchKey) -> PairBatch:
+        tokens = self.store.ragged("tokens")
+        whole = [tokens[row] for row in key.rows]
+        when = [] if self.fixed else [key.epoch, key.index]
+        damaged = [
+            self.noise(sequence, np.random.default_rng([self.seed, *when, row]))
+            for sequence, row in zip(whole, key.rows, strict=True)
+        ]
+        return PairBatch.pack(damaged, whole, key.rows)
+
+
+class DenoisingCorpus(L.LightningDataModule):
+    """Molecules, spectra, or both, as sequences of the joint vocabulary.
+
+    molecules: a source of SMILES. spectra: a mapping of named spectral sources. cleaning: the steps for spectra; those
+    that need a structure are left out, and spectra without one are welcome. exclude: molecules whose structures and
+    spectra must not be in here. repeats: how often a corpus is seen in an epoch (`molecules`, `spectra`).
+    validation: the part of the rows that is held back to measure the loss.
+    """
+
+    def __init__(
+        self,
+        tokenizer,
+        cache: str,
+        molecules=None,
+        spectra: Mapping | None = None,
+        cleaning: Mapping | None = None,
+        noise: Corruption | None = None,
+        exclude=None,
+        repeats: Mapping[str, int] | None = None,
+        validation: float = 0.01,
+        tokens_per_batch: int = 8192,
+        max_length: int = 256,
+        num_workers: int = 0,
+        prepare_workers: int = 1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if molecules is None and not spectra:
+            raise ConfigError("data.molecules and data.spectra are both empty: there is nothing to pre-train on")
+        self.tokenizer = tokenizer
+        self.cache = Path(cache).expanduser()
+        self.molecules = molecules
+        self.spectra = dict(spectra or {})
+        self.cleaning = {name: step for name, step in (cleaning or {}).items() if not step.needs_label}
+        self.noise = noise or Corruption()
+        self.exclude = exclude
+        self.repeats = dict(repeats or {})
+        self.validation = validation
+        self.tokens_per_batch = tokens_per_batch
+        self.max_length = max_length
+        self.num_workers = num_workers
+        self.prepare_workers = prepare_workers
+        self.seed = seed
+        self.store: Store | None = None
+
+    # ---------------------------------------------------------------- preparation
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder(self.cache, "denoising", self._recipe())
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "molecules": self.molecules.fingerprint() if self.molecules else None,
+            "spectra": {name: source.fingerprint() for name, source in self.spectra.items()},
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            "cleaning": {name: repr(step) for name, step in self.cleaning.items()},
+            "max_length": self.max_length,
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+        }
+
+    def prepare_data(self) -> None:
+        """Tokenise both corpora into one store, unless that was done before."""
+        cached_store(self.folder, self._write)
+
+    def _write(self, writer: StoreWriter) -> None:
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        report = DropReport()
+        for corpus, sequences in (
+            ("molecules", self._molecules(excluded, report)),
+            ("spectra", self._spectra(excluded, report)),
+        ):
+            for ids, tokens in sequences:
+                lengths = np.array([len(t) for t in tokens], dtype=np.int64)
+                too_long = np.flatnonzero(lengths > self.max_length)
+                report.add(f"{corpus}: longer than {self.max_length} tokens", [ids[i] for i in too_long])
+                kept = [tokens[i] for i in np.flatnonzero(lengths <= self.max_length)]
+                writer.append({"tokens": Ragged.pack(kept, np.uint16), "corpus": [corpus] * len(kept)})
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        log.info("prepared %s\n%s", self.folder, report)
+
+    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
+        if self.molecules is None:
+            return
+        table = molecule_table(self.molecules, self.cache, workers=self.prepare_workers)
+        report.merge(DropReport.from_dict(table.manifest["drops"]))
+        smiles, keys = table.strings("smiles"), table.strings("inchikey1")
+        for start in range(0, len(table), CHUNK):
+            part = list(zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True))
+            held_out = [s for s, key in part if key in excluded]
+            report.add("molecules: held out elsewhere", held_out)
+            kept = [s for s, key in part if key not in excluded]
+            tokens = [self.tokenizer.encode_molecule(s) for s in kept]
+            report.add("molecules: cannot be written", [s for s, t in zip(kept, tokens, strict=True) if t is None])
+            pairs = [(s, t) for s, t in zip(kept, tokens, strict=True) if t is not None]
+            yield [s for s, _ in pairs], [t for _, t in pairs]
+
+    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
+        for source in self.spectra.values():
+            for table in source.chunks():
+                table, drops = clean(table, self.cleaning)
+                report.merge(drops)
+                keys = np.array([str(key)[:14] for key in table["inchikey"]])
+                hit = np.isin(keys, list(excluded))
+                report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
+                table = table.take(~hit)
+                values, offsets = self.tokenizer.encode_spectra(table)
+                yield list(table["id"]), np.split(values, offsets[1:-1])
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.store is None:
+            self.store = cached_store(self.folder, self._write)
+
+    # ---------------------------------------------------------------- loaders
+
+    @property
+    def drops(self) -> DropReport:
+        return DropReport.from_dict(self.store.manifest["drops"])
+
+    def rows(self, split: str) -> np.ndarray:
+        """Rows of train (each as often as its corpus is repeated) or val."""
+        held_back = np.random.default_rng(self.seed).random(len(self.store)) < self.validation
+        if split == "val":
+            return np.flatnonzero(held_back)
+        corpus = np.array(self.store.strings("corpus"))
+        repeats = np.ones(len(corpus), dtype=np.int64)
+        for name, times in self.repeats.items():
+            repeats[corpus == name] = times
+        return np.repeat(np.flatnonzero(~held_back), repeats[~held_back])
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.rows("train")
+        return training_loader(
+            Corrupted(self.store, self.noise, self.seed),
+            2 * self.store.ragged("tokens").lengths[rows],
+            rows,
+            self.tokens_per_batch,
+            trainer=self.trainer,
+            seed=self.seed,
+            num_workers=self.num_workers,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        rows = self.rows("val")
+        return evaluation_loader(
+            Corrupted(self.store, self.noise, VALIDATION_SEED, fixed=True),
+            2 * self.store.ragged("tokens").lengths[rows],
+            rows,
+            self.tokens_per_batch,
+            trainer=self.trainer,
+            num_workers=self.num_workers,
+        )

@@ -1,0 +1,56 @@
+"""A DataLoader over planned batches: the loader yields whole flat batches, and knows where a resumed run stands."""
+
+from __future__ import annotations
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.sampler import EpochPlan, PlannedBatches, training_position
+
+
+def training_loader(
+    dataset: Dataset,
+    lengths: np.ndarray,
+    rows: np.ndarray,
+    tokens_per_batch: int,
+    *,
+    trainer: L.Trainer,
+    seed: int,
+    num_workers: int,
+) -> DataLoader:
+    """Shuffled batches of some rows; lengths: (n,) tokens of each of these rows."""
+    multiple = trainer.world_size * trainer.accumulate_grad_batches
+    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, seed=seed, multiple=multiple)
+    sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
+    sampler.position = lambda: training_position(trainer, len(sampler))
+    return _loader(dataset, sampler, trainer, num_workers)
+
+
+def evaluation_loader(
+    dataset: Dataset,
+    lengths: np.ndarray,
+    rows: np.ndarray,
+    tokens_per_batch: int,
+    *,
+    trainer: L.Trainer,
+    num_workers: int,
+) -> DataLoader:
+    """Every row once, in order, shared out over the devices."""
+    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, shuffle=False)
+    sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
+    return _loader(dataset, sampler, trainer, num_workers)
+
+
+def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_workers: int) -> DataLoader:
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=trainer.strategy.root_device.type == "cuda",
+        # The seeds of the workers would otherwise be drawn from the random numbers that dropout uses.
+        generator=torch.Generator().manual_seed(0),
+    )

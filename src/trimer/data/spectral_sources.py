@@ -1,0 +1,71 @@
+"""Where labelled spectra come from: files of the user, and the public libraries by name.
+
+Every source has `fingerprint()`, which changes when and only when its records change, and `chunks()`, which yields
+SpectrumTables. The simulated sources in `trimer.simulate.spectra` have the same two.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trimer.data.readers import read_spectra
+from trimer.data.spectra import SpectrumTable
+from trimer.data.store import content_digest
+from trimer.errors import InputError
+
+
+class SpectralFiles:
+    """Any spectral library: MGF, MSP, mzML, mzXML, GNPS JSON, MassSpecGym TSV or MassBank records.
+
+    paths: files, folders of MassBank records, or globs; all are read as one library.
+    """
+
+    def __init__(self, paths: str | Sequence[str]):
+        self.paths = [paths] if isinstance(paths, str) else list(paths)
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        found: list[Path] = []
+        for pattern in self.paths:
+            matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
+            if not matches:
+                raise InputError(f"{pattern}: no such file; give data.source.paths an existing file, folder or glob")
+            found += [Path(m) for m in matches]
+        return found
+
+    def fingerprint(self) -> str:
+        return content_digest(self._contents())
+
+    def chunks(self) -> Iterator[SpectrumTable]:
+        """One table with all spectra, so that duplicates are found across files."""
+        yield SpectrumTable.concatenate([read_spectra(file) for file in self.files()])
+
+    def _contents(self) -> list[Path]:
+        files: list[Path] = []
+        for path in self.files():
+            files += sorted(p for p in path.rglob("*.txt") if p.is_file()) if path.is_dir() else [path]
+        return files
+
+
+class PublishedLibrary(SpectralFiles):
+    """A library at its publisher's address: downloaded once with a progress bar into `folder`, then read like any file.
+
+    path: a copy that is already there, instead of the download. url: the publisher's address.
+    sha256: the checksum, where the publisher states one; null downloads without a check and says so.
+    """
+
+    def __init__(self, url: str, folder: str, path: str | None = None, sha256: str | None = None):
+        super().__init__(path or str(Path(folder) / Path(url).name))
+        self.url = url
+        self.folder = folder
+        self.sha256 = sha256
+        self.path = path
+
+    def files(self) -> list[Path]:
+        if self.path is None:
+            from trimer.data.download import download
+
+            self.paths = [str(download(self.url, Path(self.folder), sha256=self.sha256))]
+        return super().files()

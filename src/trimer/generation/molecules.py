@@ -1,0 +1,131 @@
+"""From spectra to ranked molecules: sampling or beam search, decoding, de-duplication, ranking."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from trimer.errors import ConfigError
+from trimer.flat import Flat
+from trimer.generation.beam import beam_search
+from trimer.generation.candidates import Candidate, rank_candidates
+from trimer.generation.sampling import sample
+
+METHODS = ("sampling", "beam")
+
+
+@dataclass
+class Written:
+    """What was written for one spectrum: the ranked molecules, and how many of the texts were a molecule at all."""
+
+    candidates: list[Candidate]
+    written: int
+    valid: int
+
+
+def generation_key(identifier: str) -> int:
+    """The seed of a spectrum's own random numbers, from its id: the same in any file and any order."""
+    return zlib.crc32(str(identifier).encode())
+
+
+class MoleculeGenerator:
+    """How molecules are written.
+
+    method: `sampling` (num_samples texts at temperature, among the top_k tokens or the top_p mass of probability) or
+    `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (nearest to all others).
+    tolerance_ppm: molecules whose mass agrees with the measured precursor come first; null to leave the mass aside.
+    batch: spectra written at a time; the result does not depend on it.
+    """
+
+    def __init__(
+        self,
+        method: str = "sampling",
+        num_samples: int = 20,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        beams: int = 10,
+        length_penalty: float = 1.0,
+        max_length: int = 128,
+        rank: str = "frequency",
+        tolerance_ppm: float | None = None,
+        batch: int = 32,
+        seed: int = 0,
+    ):
+        if method not in METHODS:
+            raise ConfigError(f"generator.method={method} is not one of {', '.join(METHODS)}")
+        self.method = method
+        self.num_samples = num_samples
+        self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
+        self.beams = beams
+        self.length_penalty = length_penalty
+        self.max_length = max_length
+        self.rank = rank
+        self.tolerance_ppm = tolerance_ppm
+        self.batch = batch
+        self.seed = seed
+
+    @torch.inference_mode()
+    def write(
+        self,
+        net: nn.Module,
+        tokenizer,
+        sources: Sequence[np.ndarray],
+        ids: Sequence[str],
+        masses: Sequence[float] | None = None,
+    ) -> list[Written]:
+        """Molecules for each source. masses: neutral monoisotopic mass (Da) from precursor and adduct, NaN if unknown."""
+        training = net.training
+        net.eval()
+        out: list[Written | None] = [None] * len(sources)
+        # Spectra of one length together: the batch is then done at about the same time.
+        order = np.argsort([len(s) for s in sources], kind="stable")
+        for start in range(0, len(order), self.batch):
+            rows = order[start : start + self.batch]
+            for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, ids, rows), strict=True):
+                out[row] = self._rank(hypotheses, tokenizer, None if masses is None else masses[row])
+        net.train(training)
+        return out
+
+    def _hypotheses(self, net, tokenizer, sources, ids, rows):
+        device = next(net.parameters()).device
+        source = Flat.pack([sources[row] for row in rows]).to(device)
+        if self.method == "beam":
+            return beam_search(
+                net,
+                source,
+                beams=self.beams,
+                max_length=self.max_length,
+                length_penalty=self.length_penalty,
+                allowed_tokens=tokenizer.molecule_ids,
+            )
+        return sample(
+            net,
+            source,
+            keys=[generation_key(ids[row]) for row in rows],
+            num_samples=self.num_samples,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            max_length=self.max_length,
+            seed=self.seed,
+            allowed_tokens=tokenizer.molecule_ids,
+        )
+
+    def _rank(self, hypotheses, tokenizer, mass: float | None) -> Written:
+        known = mass is not None and np.isfinite(mass) and self.tolerance_ppm is not None
+        ranked = rank_candidates(
+            hypotheses,
+            tokenizer.decode_molecule,
+            rank=self.rank,
+            precursor_mass=mass if known else None,
+            tolerance_ppm=self.tolerance_ppm if known else None,
+        )
+        return Written(ranked.candidates, len(hypotheses), len(hypotheses) - ranked.invalid)

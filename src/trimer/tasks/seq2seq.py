@@ -1,0 +1,54 @@
+"""Read one sequence, write another: denoising pre-training and spectra to molecules are the same task on other data."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trimer.data.batches import PairBatch
+from trimer.metrics.language import TokenLoss
+from trimer.tasks.task import Task
+
+
+class Seq2Seq(Task):
+    """An encoder-decoder trained by cross-entropy on each token of the target.
+
+    label_smoothing: share of the probability spread over the vocabulary, in training only.
+    generator: how molecules are written for validation, evaluation and prediction.
+    """
+
+    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, generator=None, label_smoothing: float = 0.0):
+        super().__init__(net, tokenizer, optimizer, scheduler)
+        self.generator = generator
+        self.label_smoothing = label_smoothing
+        self.losses = torch.nn.ModuleDict({"val": TokenLoss(), "test": TokenLoss()})
+
+    def _logits(self, batch: PairBatch) -> Tensor:
+        return self.net(batch.source, batch.target)  # (T, V)
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        logits = self._logits(batch)
+        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
+        return self.scaled(loss, torch.tensor(batch.labels.numel(), device=loss.device), batch.real_tokens)
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: PairBatch, split: str) -> None:
+        self.losses[split].update(self._logits(batch), batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_losses("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_losses("test")
+
+    def _log_losses(self, split: str) -> None:
+        """Loss, perplexity and accuracy per token of the whole split."""
+        values = self.losses[split].compute()
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
+        self.losses[split].reset()

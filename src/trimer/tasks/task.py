@@ -1,0 +1,94 @@
+"""What every training task shares: the loss as a sum over a count, the optimizer, the schedule, the count of real tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from trimer.errors import TrimerError
+
+
+class Task(L.LightningModule):
+    """A network with its tokenizer and how to train it.
+
+    optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as plain
+    attributes: a checkpoint holds plain values only.
+
+    A subclass's training_step returns the *sum* of the loss through `scaled`, and the gradients are divided by the count
+    over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer,
+        optimizer: Callable[[Iterable], torch.optim.Optimizer] | None = None,
+        scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+    ):
+        super().__init__()
+        self.net = net
+        self.tokenizer = tokenizer
+        self.optimizer_factory = optimizer
+        self.scheduler_factory = scheduler
+        self.contract: dict | None = None
+        self._step_count: Tensor | None = None
+        self._logged: Tensor | None = None
+        self.real_tokens = 0
+
+    def configure_optimizers(self):
+        from trimer.optim import parameter_groups
+
+        if self.optimizer_factory is None:
+            raise TrimerError("this task was built for prediction: it has no optimizer")
+        decay = getattr(self.optimizer_factory, "keywords", {}).get("weight_decay", 0.0)
+        optimizer = self.optimizer_factory(parameter_groups(self.net, decay))
+        if self.scheduler_factory is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.scheduler_factory(optimizer), "interval": "step"},
+        }
+
+    def scaled(self, loss_sum: Tensor, count: Tensor, tokens: int) -> Tensor:
+        """Book the count of a batch and hand the summed loss to backward; logs loss per counted token on the interval."""
+        values = torch.stack([loss_sum.detach().float(), count.detach().float()])
+        self._step_count = values[1] if self._step_count is None else self._step_count + values[1]
+        self._logged = values if self._logged is None else self._logged + values
+        self.real_tokens += tokens
+        return loss_sum
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the sum's gradient into the mean's, before clipping.
+
+        Lightning has divided the loss by the number of accumulated batches, and DDP averages over devices: undo both.
+        """
+        count = self._step_count
+        world = self.trainer.world_size
+        if world > 1:
+            count = self.trainer.strategy.reduce(count, reduce_op="sum")
+        factor = self.trainer.accumulate_grad_batches * world / torch.clamp(count, min=1.0)
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, factor)
+        self._step_count = None
+
+    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
+        """Log the mean loss since the last logging step: one division and one log call an interval."""
+        trainer = self.trainer
+        if trainer.fit_loop.epoch_loop._should_accumulate() or self._logged is None:
+            return
+        if trainer.global_step % trainer.log_every_n_steps == 0:
+            loss = self._logged[0] / torch.clamp(self._logged[1], min=1.0)
+            rate = self.optimizers().param_groups[0]["lr"]
+            self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
+            self._logged = None
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
+        checkpoint["trimer"] = self.contract
+        checkpoint["real_tokens"] = self.real_tokens
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.real_tokens = checkpoint.get("real_tokens", 0)
