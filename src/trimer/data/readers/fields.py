@@ -1,0 +1,165 @@
+"""One name and one type for each fact about a spectrum, whatever the file format calls it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+# Ranked: where a record has several of the names, the first with a usable value gives the field.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "id": ("spectrum_id", "spectrumid", "accession", "identifier", "db#", "dbid", "id", "title", "feature_id"),
+    "adduct": ("adduct", "precursor_type", "precursortype", "ion_type", "adductionname"),
+    "ion_mode": ("ion_mode", "ionmode", "polarity"),
+    "name": ("name", "compound_name", "compoundname"),
+    "formula": ("formula", "molecular_formula", "molecule_formula"),
+    "smiles": ("smiles", "canonical_smiles", "computed smiles"),
+    "inchikey": ("inchikey", "inchi_key", "inchiaux", "computed inchikey"),
+    "instrument": ("instrument", "source_instrument", "instrument_name"),
+    "instrument_type": ("instrument_type", "instrumenttype", "instrument type"),
+    "collision_energy": ("collision_energy", "collisionenergy", "collision energy", "ce"),
+    "splash": ("splash",),
+    "fold": ("fold",),
+    "precursor_mz": ("precursor_mz", "precursormz", "pepmass", "precursor_m/z", "precursor m/z", "precursormass"),
+    "charge": ("charge", "precursor_charge"),
+    "ms_level": ("ms_level", "mslevel", "spectrum_type", "ms_type"),
+    "retention_time": ("rtinseconds", "rtinminutes", "retention_time", "retentiontime", "retention time", "rt"),
+}
+MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "\\n"})
+
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_SEVERAL_CHARGES = re.compile(r"\d\D+\d")
+
+
+def present(value: object) -> str | None:
+    """The text of a value, or None for the many ways in which files write 'nothing here'."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    return None if text.lower() in MISSING else text
+
+
+def first_number(text: str) -> float | None:
+    """The number that a value begins with ('460.98 1200' gives 460.98), or None when it begins with none."""
+    words = text.split(None, 1)
+    try:
+        number = float(words[0]) if words else None
+    except ValueError:
+        found = _NUMBER.match(words[0])
+        # '16.5min' and '300-310' begin with a number; '460,98' would lose its decimals and '12abc' is no number
+        rest = words[0][found.end() :] if found else ""
+        return float(found.group()) if found and (rest[:1] == "-" or rest in ("s", "min", "m", "sec", ",")) else None
+    return number if number is not None and math.isfinite(number) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_charge(text: str) -> int | None:
+    """Signed charge of '2+', '+2', '2' or '1-'; 0 where the file leaves a choice ('2+ and 3+')."""
+    digits = re.findall(r"\d+", text)
+    if not digits:
+        return {"+": 1, "-": -1}.get(text.strip())
+    if _SEVERAL_CHARGES.search(text.replace(".0", "")):
+        return 0
+    charge = int(digits[0])
+    return (-charge if "-" in text else charge) if charge < 1000 else None
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_ms_level(text: str) -> int | None:
+    """2 of '2', 'MS2' or 'MS/MS'."""
+    if text.upper() in ("MS/MS", "MSMS"):
+        return 2
+    found = re.fullmatch(r"(?:MS)?\s*([1-9])(?:\.0)?", text.upper())
+    return 1 if text.upper() == "MS" else int(found.group(1)) if found else None
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_ion_mode(text: str) -> str:
+    """'positive' or 'negative' from any case, letter or sign; other text stays as it is."""
+    return {"p": "positive", "+": "positive", "n": "negative", "-": "negative"}.get(text.strip().lower()[:1], text)
+
+
+def parse_retention_time(text: str, key: str = "retention_time") -> float | None:
+    """Seconds. A unit in the text counts first, then the name of the key; a bare number is in seconds."""
+    number = first_number(text)
+    if number is None:
+        return None
+    unit = text.lower()
+    minutes = "min" in unit or ("minutes" in key and "sec" not in unit)
+    return number * 60.0 if minutes else number
+
+
+def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """Columns under the names of SpectrumTable from the columns of a file.
+
+    raw: lower-case key of the file -> n values (text, or None where the record lacks it).
+    Returns the columns, and for each row with an unreadable value a clause that says which.
+    """
+    text = {key: _present_column(values) for key, values in raw.items()}
+    columns: dict[str, np.ndarray] = {}
+    complaints: dict[int, str] = {}
+    used: set[str] = set()
+    for field, names in SYNONYMS.items():
+        column = np.full(n, None, dtype=object)
+        for key in names:
+            if key not in text:
+                continue
+            values = text[key]
+            open_rows = np.flatnonzero(_filled(values) & ~_filled(column))
+            if not len(open_rows) and _filled(values).any():
+                continue  # another key has said it already: this one stays a column of its own
+            used.add(key)
+            convert = _converter(field, key)
+            for row in open_rows:
+                value = convert(values[row])
+                if value is None:
+                    complaints.setdefault(int(row), f"the value '{values[row]}' of {key.upper()} cannot be read")
+                column[row] = value
+        columns[field] = column
+    _precursor_intensity(text, columns)
+    for field, missing in (("precursor_mz", np.nan), ("retention_time", np.nan), ("charge", 0), ("ms_level", 0)):
+        columns[field] = np.array([missing if value is None else value for value in columns[field]], dtype=np.float64)
+    columns["charge"] = np.where(
+        columns["ion_mode"] == "negative", -np.abs(columns["charge"]), columns["charge"]
+    ).astype(np.int16)
+    columns["ms_level"] = columns["ms_level"].astype(np.int16)
+    for key, values in text.items():
+        if key not in used and key not in columns and _filled(values).any():
+            columns[key] = values
+    return columns, complaints
+
+
+def _converter(field: str, key: str) -> Callable[[str], object]:
+    if field == "retention_time":
+        return functools.partial(parse_retention_time, key=key)
+    parsers = {
+        "precursor_mz": first_number,
+        "charge": parse_charge,
+        "ms_level": parse_ms_level,
+        "ion_mode": parse_ion_mode,
+    }
+    return parsers.get(field, str)
+
+
+def _precursor_intensity(text: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:
+    """PEPMASS may carry the intensity of the precursor as its second word: kept in a column of its own."""
+    if "pepmass" not in text or "precursor_intensity" in text:
+        return
+    words = [value.split() if value else () for value in text["pepmass"]]
+    if any(len(w) > 1 for w in words):
+        column = np.full(len(words), None, dtype=object)
+        column[:] = [w[1] if len(w) > 1 else None for w in words]
+        columns["precursor_intensity"] = column
+
+
+def _present_column(values: Sequence) -> np.ndarray:
+    column = np.full(len(values), None, dtype=object)
+    column[:] = [present(value) for value in values]
+    return column
+
+
+def _filled(column: np.ndarray) -> np.ndarray:
+    return np.not_equal(column, None)

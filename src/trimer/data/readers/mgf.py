@@ -1,0 +1,217 @@
+"""Mascot generic format, read in bulk: lines are sorted into headers and peaks by numpy, numbers are parsed by Arrow.
+
+The format: https://www.matrixscience.com/help/data_file_help.html. A record is BEGIN IONS, lines KEY=value, lines
+'m/z intensity [charge]', END IONS. KEY=value lines before the first record are defaults for all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from trimer.data.readers.opening import decode, read_chunks
+from trimer.data.readers.records import assemble
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import InputError
+
+BLANK, PEAK, COMMENT, WORDS = range(4)
+_KIND = np.full(256, WORDS, np.uint8)
+_KIND[:33] = BLANK
+_KIND[np.frombuffer(b"0123456789.+-", np.uint8)] = PEAK
+_KIND[np.frombuffer(b"#;!/", np.uint8)] = COMMENT
+
+
+def read_mgf(path: Path) -> SpectrumTable:
+    """All records of an MGF file (.mgf or .mgf.gz), unusable ones with their problem."""
+    tables: list[SpectrumTable] = []
+    defaults: dict[str, str] = {}
+    rest, line, first = b"", 1, 1
+
+    def parse(block: bytes) -> None:
+        nonlocal line, first
+        table = _parse_block(path, block, line, first, defaults)
+        line += block.count(b"\n")
+        if len(table):
+            tables.append(table)
+            first += len(table)
+
+    for chunk in read_chunks(path):
+        block = rest + chunk
+        if not line - 1 and not first - 1 and not tables:
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        cut = block.rfind(b"\nBEGIN IONS") + 1
+        if cut:
+            parse(block[:cut])
+        rest = block[cut:]
+    if b"\r" in rest and b"\n" not in rest:  # line ends of the classic Mac OS
+        rest = rest.replace(b"\r", b"\n")
+    if rest:
+        parse(rest)
+    if not tables:
+        raise InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
+    return SpectrumTable.concatenate(tables)
+
+
+def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults: dict[str, str]) -> SpectrumTable:
+    """Whole records (only the last of a file may be cut off). `defaults` is filled from lines before the first record."""
+    if not block.endswith(b"\n"):
+        block += b"\n"
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == 10)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    kind = _KIND[data[starts]]
+    for i in np.flatnonzero((kind == BLANK) & (ends > starts)):  # indented lines
+        stripped = block[starts[i] : ends[i]].lstrip()
+        kind[i] = _KIND[stripped[0]] if stripped else BLANK
+    lengths = ends - starts + 1
+
+    is_words = kind == WORDS
+    words = decode(data[np.repeat(is_words, lengths)].tobytes()).split("\n")
+    records = _Headers(first_line, open_at_start=first > 1)
+    for number, text in zip(np.flatnonzero(is_words).tolist(), words, strict=False):
+        records.line(number, text, defaults)
+    begins, finals, problems = records.close(len(starts))
+    n = len(begins)
+
+    # a line of letters inside a record that is no KEY=value ('nan 12') is judged as a peak line, and found wanting
+    kind[records.odd] = PEAK
+    peak_lines = np.flatnonzero(kind == PEAK)
+    mz, intensity, good = _numbers(data[np.repeat(kind == PEAK, lengths)])
+    low, high = np.searchsorted(peak_lines, begins), np.searchsorted(peak_lines, finals)
+    for number in peak_lines[~good]:
+        row = int(np.searchsorted(begins, number, side="right")) - 1
+        if row >= 0 and number < finals[row]:
+            text = decode(block[starts[number] : ends[number]]).strip()[:60]
+            problems.setdefault(row, f"line {first_line + number} '{text}' is not 'm/z intensity'")
+    inside = np.zeros(len(peak_lines) + 1, np.int64)
+    np.add.at(inside, low, 1)
+    np.add.at(inside, high, -1)
+    keep = (np.cumsum(inside[:-1]) > 0) & good
+    counts = np.concatenate([[0], np.cumsum(keep)])
+    offsets = np.concatenate([[0], np.cumsum(counts[high] - counts[low])]).astype(np.int64)
+    return assemble(
+        path,
+        mz[keep],
+        intensity[keep],
+        offsets,
+        records.columns(n, defaults),
+        begins + first_line,
+        problems,
+        first=first,
+        peak_lines=peak_lines[keep] + first_line,
+    )
+
+
+class _Headers:
+    """Walks the lines that are not peaks: where records begin and end, and their KEY=value pairs by key."""
+
+    def __init__(self, first_line: int, open_at_start: bool) -> None:
+        self.first_line = first_line
+        self.begins: list[int] = []
+        self.finals: list[int] = []
+        self.problems: dict[int, str] = {}
+        self.odd: list[int] = []
+        self.pairs: dict[str, tuple[list[int], list[str]]] = {}  # key as written -> rows, values
+        self.inside = False
+        self.started = open_at_start
+
+    def line(self, number: int, text: str, defaults: dict[str, str]) -> None:
+        key, equals, value = text.partition("=")
+        if equals:
+            if not self.inside:
+                if not self.started:
+                    defaults[key.strip().lower()] = value.strip()
+                    return
+                self._begin(number, "BEGIN IONS is missing before the record")
+            pair = self.pairs.get(key)
+            if pair is None:
+                pair = self.pairs[key] = ([], [])
+            pair[0].append(len(self.begins) - 1)
+            pair[1].append(value)
+            return
+        word = text.strip().upper()
+        if word == "BEGIN IONS":
+            if self.inside:
+                self._end(number, f"END IONS is missing before the next record, line {self.first_line + number}")
+            self._begin(number)
+        elif word == "END IONS":
+            if not self.inside:
+                self._begin(number, "END IONS without BEGIN IONS")
+            self._end(number)
+        elif self.inside:
+            self.odd.append(number)
+
+    def close(self, lines: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """First and last line of each record, counted from 0 in the block, and what is wrong with some."""
+        if self.inside:
+            self._end(lines, "the record is cut off: END IONS is missing at the end of the file")
+        return np.array(self.begins, np.int64), np.array(self.finals, np.int64), self.problems
+
+    def columns(self, n: int, defaults: dict[str, str]) -> dict[str, np.ndarray]:
+        columns: dict[str, np.ndarray] = {}
+        for key, (rows, values) in self.pairs.items():
+            name = key.strip().lower()
+            if name not in columns:
+                columns[name] = np.full(n, None, dtype=object)
+            columns[name][rows] = values
+        for key, value in defaults.items():
+            column = columns.setdefault(key, np.full(n, None, dtype=object))
+            column[np.equal(column, None)] = value
+        return columns
+
+    def _begin(self, number: int, problem: str | None = None) -> None:
+        self.begins.append(number)
+        self.inside = self.started = True
+        if problem:
+            self.problems[len(self.begins) - 1] = problem
+
+    def _end(self, number: int, problem: str | None = None) -> None:
+        self.finals.append(number)
+        self.inside = False
+        if problem:
+            self.problems.setdefault(len(self.begins) - 1, problem)
+
+
+def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """m/z and intensity of L peak lines, and which lines hold two or three words with numbers in the first two.
+
+    data: the bytes of these lines alone, each with its line end. A third word is the charge of the peak.
+    """
+    ink = data > 32
+    edges = np.flatnonzero(np.diff(ink.view(np.int8), prepend=0, append=0))
+    starts, stops = edges[::2], edges[1::2]
+    line_of = np.searchsorted(np.flatnonzero(data == 10), starts)
+    lines = int(np.count_nonzero(data == 10))
+    words = np.bincount(line_of, minlength=lines)
+    good = (words == 2) | (words == 3)
+    if not np.all(words == 2):
+        place = np.arange(len(starts)) - (np.cumsum(words) - words)[line_of]
+        use = good[line_of] & (place < 2)
+        drop = ~use
+        for start, stop in zip(starts[drop], stops[drop], strict=True):
+            ink[start:stop] = False
+        starts, stops = starts[use], stops[use]
+    values, read = to_float(data[ink].tobytes(), stops - starts)
+    mz, intensity = np.full(lines, np.nan), np.full(lines, np.nan)
+    mz[good], intensity[good] = values[::2], values[1::2]
+    good[good] = read[::2] & read[1::2]
+    return mz, intensity, good
+
+
+def to_float(text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers from words laid end to end, and which of them could be read. lengths: (W,) bytes of each word."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    words = pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(text))
+    try:
+        return words.cast(pa.float64()).to_numpy(), np.ones(len(lengths), bool)
+    except pa.ArrowInvalid:  # some word is no plain number: one by one, this once
+        values, read = np.full(len(lengths), np.nan), np.zeros(len(lengths), bool)
+        for i in range(len(lengths)):
+            try:
+                values[i] = float(text[offsets[i] : offsets[i + 1]])
+                read[i] = True
+            except ValueError:
+                continue
+        return values, read
