@@ -1,4 +1,4 @@
-"""SPLASH: the identifier of a mass spectrum by its peaks alone (Wohlgemuth et al., Nature Biotechnology 34, 1099, 2016).
+"""SPLASH: the identifier of a mass spectrum by its peaks alone (Wohlgemuth et al., Nat. Biotechnol. 34, 1099, 2016).
 
 Two spectra with the same SPLASH are the same spectrum, whoever deposited it. Written from the published specification
 (https://github.com/berlinguyinca/spectra-hash): version block, two histograms, and a hash of the whole peak list.

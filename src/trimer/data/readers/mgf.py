@@ -55,7 +55,7 @@ def read_mgf(path: Path) -> SpectrumTable:
 
 
 def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults: dict[str, str]) -> SpectrumTable:
-    """Whole records (only the last of a file may be cut off). `defaults` is filled from lines before the first record."""
+    """Whole records, of which only the last of a file may be cut off; lines before the first one fill `defaults`."""
     if not block.endswith(b"\n"):
         block += b"\n"
     data = np.frombuffer(block, np.uint8)

@@ -1,4 +1,4 @@
-"""From what a parser found in a file to a table: harmonised fields, sorted peaks, and a problem for each unusable row."""
+"""From what a parser found in a file to a table: harmonised fields, sorted peaks, a problem for each unusable row."""
 
 from __future__ import annotations
 

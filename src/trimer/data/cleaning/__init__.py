@@ -1,0 +1,30 @@
+"""The cleaning of spectra as a chain of named steps, every drop counted under the step that made it.
+
+A step is a small frozen dataclass, called with a table of n spectra. It returns the table (same rows, perhaps with
+fewer peaks or other columns) and a mask (n,) of the rows to keep. All steps work on all peaks at once.
+Masses are in Da, m/z in Th.
+"""
+
+from trimer.data.cleaning.chain import clean, clean_rows
+from trimer.data.cleaning.peaks import IntensityThreshold, MzWindow, PeakCount, RemovePrecursorPeak
+from trimer.data.cleaning.records import Adducts, Duplicates, ExcludeInstruments, MsLevel, PrecursorWindow, Readable
+from trimer.data.cleaning.step import Step
+from trimer.data.cleaning.structures import MassAgreement, Structure
+
+__all__ = [
+    "Adducts",
+    "Duplicates",
+    "ExcludeInstruments",
+    "IntensityThreshold",
+    "MassAgreement",
+    "MsLevel",
+    "MzWindow",
+    "PeakCount",
+    "PrecursorWindow",
+    "Readable",
+    "RemovePrecursorPeak",
+    "Step",
+    "Structure",
+    "clean",
+    "clean_rows",
+]

@@ -1,0 +1,54 @@
+"""What a cleaning step is, and the helpers that several steps share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import numpy as np
+
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import ConfigError
+
+Cleaned = tuple[SpectrumTable, np.ndarray]
+
+
+class Step:
+    """What every cleaning step states about itself."""
+
+    needs_label: ClassVar[bool] = False  # reads the structure, so prediction on unlabelled spectra leaves it out
+    training_only: ClassVar[bool] = False  # would take rows from a user's file that could be predicted
+    example_field: ClassVar[str] = "id"  # the column that the drop report quotes
+
+    def reason(self) -> str:
+        """Why a spectrum is dropped here, unless the step wrote a sentence of its own into `problem`."""
+        raise NotImplementedError
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        raise NotImplementedError
+
+
+def for_each_distinct(column: np.ndarray, function: Callable[[str], object]) -> np.ndarray:
+    """function(value) for every row, called once for each distinct text; None stays None."""
+    found: dict[str | None, object] = {None: None}
+    out = np.full(len(column), None, dtype=object)
+    for row, value in enumerate(column):
+        if value not in found:
+            found[value] = function(value)
+        out[row] = found[value]
+    return out
+
+
+def explain(table: SpectrumTable, keep: np.ndarray, clauses: Iterable[str]) -> SpectrumTable:
+    """Write into `problem` why the rows outside the mask are dropped."""
+    if keep.all():
+        return table
+    problem = table["problem"].copy()
+    for row, clause in zip(np.flatnonzero(~keep), clauses, strict=True):
+        problem[row] = f"{table['file'][row]}, record {table['id'][row]}: {clause}" if table["file"][row] else clause
+    return table.with_columns(problem=problem)
+
+
+def check_window(step: Step) -> None:
+    if step.min > step.max:
+        raise ConfigError(f"{type(step).__name__}: min {step.min:g} is above max {step.max:g}; swap them")

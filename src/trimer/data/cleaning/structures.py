@@ -1,0 +1,99 @@
+"""Steps that need the structure behind a spectrum: its identity, and whether its mass fits the precursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from trimer.data.cleaning.step import Cleaned, Step, explain, for_each_distinct
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Structure(Step):
+    """Keep spectra of one neutral, readable molecule, and write its identity.
+
+    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); `inchikey1` (InChIKey block 1) and
+    `scaffold` (Bemis-Murcko) are added. Salts and permanently charged molecules are dropped.
+    """
+
+    needs_label: ClassVar[bool] = True
+    stereo: bool = False
+
+    def reason(self) -> str:
+        return "the structure is not one neutral molecule"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        identities = for_each_distinct(table["smiles"], lambda smiles: _identity(smiles, self.stereo))
+        keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
+        columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
+        for row in np.flatnonzero(keep):
+            for column, value in zip(columns.values(), identities[row], strict=True):
+                column[row] = value
+        clauses = [identities[row] or "the spectrum has no SMILES" for row in np.flatnonzero(~keep)]
+        return explain(table.with_columns(**columns), keep, clauses), keep
+
+
+@dataclass(frozen=True)
+class MassAgreement(Step):
+    """Keep spectra whose precursor m/z is that of the structure with its adduct, within a tolerance.
+
+    unit: 'Da' (on the m/z scale) or 'ppm'. A spectrum that lacks structure, known adduct or precursor is dropped here.
+    """
+
+    needs_label: ClassVar[bool] = True
+    tolerance: float = 0.01
+    unit: str = "Da"
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("Da", "ppm"):
+            raise ConfigError(f"MassAgreement.unit is '{self.unit}'; it must be 'Da' or 'ppm'")
+
+    def reason(self) -> str:
+        return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        from trimer.chemistry import ADDUCTS, exact_mass, harmonise_adduct, parse
+
+        masses = for_each_distinct(table["smiles"], lambda smiles: exact_mass(parse(smiles)))
+        adducts = for_each_distinct(table["adduct"], lambda text: ADDUCTS.get(harmonise_adduct(text)))
+        expected = np.array(
+            [a.mz(m) if a is not None and m is not None else np.nan for a, m in zip(adducts, masses, strict=True)],
+            dtype=np.float64,
+        )
+        scale = expected * 1e-6 if self.unit == "ppm" else 1.0
+        difference = np.abs(table["precursor_mz"] - expected)
+        keep = difference <= self.tolerance * scale
+        clauses = [
+            f"the precursor m/z {table['precursor_mz'][row]:.4f} is not the {expected[row]:.4f} of the structure"
+            if np.isfinite(difference[row])
+            else "structure, adduct or precursor m/z is missing or unknown, so the mass cannot be checked"
+            for row in np.flatnonzero(~keep)
+        ]
+        return explain(table, keep, clauses), keep
+
+
+def _identity(smiles: str, stereo: bool) -> tuple[str, str, str] | str:
+    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure."""
+    from rdkit import Chem
+
+    from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
+
+    molecule = parse(smiles)
+    if molecule is None:
+        return f"the SMILES '{smiles}' cannot be read"
+    if len(Chem.GetMolFrags(molecule)) > 1:
+        return f"the structure '{smiles}' has more than one part"
+    if Chem.GetFormalCharge(molecule):
+        return f"the structure '{smiles}' is charged"
+    canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    molecule = parse(
+        canonical
+    )  # keys of the molecule as it is kept, so that they can be computed again from the column
+    block1, scaffold = inchikey_block1(molecule), murcko_scaffold(molecule)
+    if block1 is None or scaffold is None:
+        return f"the structure '{smiles}' has no InChIKey or scaffold"
+    return canonical, block1, scaffold
