@@ -23,29 +23,29 @@ BRACKET_ATOMS = (
     "[S] [SH] [S+] [S-] [SH+] [SH-] [s+] [P] [PH] [P+] [P-] [B-] [BH-] [Si] [SiH] [Se] [se] [As] [Sn] [Ge] [Hg] "
     "[F-] [Cl-] [Br-] [I-] [Cl] [Br] [I] [I+] [Cl+3] [H] [H+] [2H] [13C] "
     "[Na+] [K+] [Li+] [Na] [K] [NaH] [KH] [Ca+2] [Mg+2] [Zn+2]"
-).split()  # noqa: SIM905
+)
 
 _SELFIES_ATOMS = (
     "[C] [=C] [#C] [N] [=N] [#N] [O] [=O] [S] [=S] [#S] [P] [=P] [#P] [F] [Cl] [Br] [I] [B] [=B] "
     "[NH1] [=NH1] [N+1] [=N+1] [#N+1] [N-1] [=N-1] [NH1+1] [NH2+1] [NH3+1] [=NH1+1] [=NH2+1] [O-1] [O+1] [=O+1] [#O+1] "
     "[OH0] [OH1] [OH1+1] [=OH1+1] [NH0] [=NH0] [NH2] [CH0] [=CH0] [CH1] [CH2] [CH3] [C-1] [CH1-1] [#C-1] [=C-1] "
-    "[S+1] [=S+1] [S-1] [SH0] [=SH0] [SH1] [SH1+1] [P+1] [P-1] [PH1] [B-1] [BH1-1] [Si] [SiH1] [Se] [=Se] [As] [Sn] [Ge] [Hg] "
-    "[ClH0] [F-1] [Cl-1] [Br-1] [I-1] [Cl+3] [Na+1] [K+1] [Li+1] [Na] [K] [NaH1] [KH1] "
+    "[S+1] [=S+1] [S-1] [SH0] [=SH0] [SH1] [SH1+1] [P+1] [P-1] [PH1] [B-1] [BH1-1] [Si] [SiH1] [Se] [=Se] "
+    "[As] [Sn] [Ge] [Hg] [ClH0] [F-1] [Cl-1] [Br-1] [I-1] [Cl+3] [Na+1] [K+1] [Li+1] [Na] [K] [NaH1] [KH1] "
     "[C@H1] [C@@H1] [C@] [C@@] [/C] [\\C] [/N] [\\N] [/O] [\\O] [/S] [\\S]"
-).split()  # noqa: SIM905
+)
 _SELFIES_SHAPES = [f"[{bond}{shape}{n}]" for shape in ("Branch", "Ring") for n in (1, 2, 3) for bond in ("", "=", "#")]
 
 
 def _whole_tokens(representation: str) -> list[str]:
     if representation == "selfies":
-        return _SELFIES_SHAPES + _SELFIES_ATOMS
+        return _SELFIES_SHAPES + _SELFIES_ATOMS.split()
     bonds = ["->", "<-"]  # RDKit's dative bonds
     if representation == "smiles":
-        return ATOMS + BRACKET_ATOMS + bonds + [f"%{n}" for n in range(10, 20)]  # ring numbers
+        return ATOMS + BRACKET_ATOMS.split() + bonds + [f"%{n}" for n in range(10, 20)]  # ring numbers
     # deepSMILES counts: the size of a ring, and how many atoms a branch goes back. A run of brackets as one token makes
     # the text a quarter shorter, and a branch one decision, as the ring already is.
     rings = [f"%{n}" for n in range(10, 30)]
-    return ATOMS + BRACKET_ATOMS + bonds + rings + [")" * n for n in range(2, 25)]
+    return ATOMS + BRACKET_ATOMS.split() + bonds + rings + [")" * n for n in range(2, 25)]
 
 
 class MoleculeTokenizer:
