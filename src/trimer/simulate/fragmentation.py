@@ -1,0 +1,281 @@
+"""Which pieces a molecule can fall into: connected sets of heavy atoms, as bit masks.
+
+A piece arises by cutting one bridge bond, or two bonds of one ring that together part the molecule; pieces are cut again,
+up to `generations` times. Losses of small neutrals (H2O, NH3, CO, HF, HCl, CH3OH, ...) are such cuts, so they need no
+rule of their own. Nothing here builds an RDKit fragment: a piece is a row of 64-bit words, all cuts of all pieces are one
+array operation, and masses are products with the atoms' mass vector.
+
+Shapes: A heavy atoms, B bonds, C cuts, F fragments, W words of 64 atoms (1 up to 64 heavy atoms).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+
+HYDROGEN = 1.00782503207  # Da
+_TABLE = Chem.GetPeriodicTable()
+_MASSES = np.array([0.0] + [_TABLE.GetMostCommonIsotopeMass(z) for z in range(1, 104)])
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A molecule as arrays.
+
+    masses: (A,) Da, each atom with its hydrogens. hydrogens: (A,) their number. kinds: (A,) index into ATOM_KINDS.
+    bonds: (B, 2) atoms. orders: (B,) valence that breaks with the bond: 1, 2, 3; aromatic bonds 1 or 2 as in one Kekule
+    structure. bond_kinds: (B,) index into BOND_KINDS.
+    sides: (C, W) uint64, one side of each cut. cut_bonds: (C, 2) the bonds of each cut, twice the same for a bridge.
+    rings: (C, W) uint64, atoms of the ring that a two-bond cut opens, 0 for a bridge.
+    """
+
+    masses: np.ndarray
+    hydrogens: np.ndarray
+    kinds: np.ndarray
+    bonds: np.ndarray
+    orders: np.ndarray
+    bond_kinds: np.ndarray
+    sides: np.ndarray
+    cut_bonds: np.ndarray
+    rings: np.ndarray
+
+    @property
+    def atoms(self) -> int:
+        return len(self.masses)
+
+
+ATOM_KINDS = (
+    "C aromatic", "C carbonyl", "C unsaturated", "C next to heteroatom", "C benzylic", "C alkyl",
+    "N aromatic", "N amide", "N aniline", "N amine", "N unsaturated", "N nitro",
+    "O hydroxyl", "O phenol", "O acyl", "O ether", "O double", "S ring", "S", "S oxidised", "P", "F", "Cl", "Br", "I", "other",
+)  # fmt: skip
+BOND_KINDS = ("single", "double", "triple", "ring single", "ring double", "aromatic")
+
+
+def skeleton(molecule: Chem.Mol) -> Skeleton:
+    """Read a sanitised RDKit molecule (no explicit hydrogens) into arrays and find its cuts."""
+    atoms = list(molecule.GetAtoms())
+    numbers = [atom.GetAtomicNum() for atom in atoms]
+    hydrogens = np.array([atom.GetTotalNumHs() for atom in atoms])
+    masses = _MASSES[numbers] + hydrogens * HYDROGEN
+    kekule = Chem.Mol(molecule)
+    Chem.Kekulize(kekule)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
+    orders = [int(bond.GetBondTypeAsDouble()) for bond in kekule.GetBonds()]
+    aromatic = [bond.GetIsAromatic() for bond in molecule.GetBonds()]
+    neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
+    for index, (a, b) in enumerate(bonds):
+        neighbours[a].append((b, index))
+        neighbours[b].append((a, index))
+    rings = [list(ring) for ring in molecule.GetRingInfo().BondRings()]
+    in_ring = {bond for ring in rings for bond in ring}
+    bond_kinds = [
+        5 if aromatic[i] else (min(orders[i], 2) + 2 if i in in_ring else min(orders[i], 3) - 1)
+        for i in range(len(bonds))
+    ]
+    kinds = _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring)
+    sides, cut_bonds, opened = _cuts(len(atoms), bonds, neighbours, rings, in_ring)
+    words = (len(atoms) + 63) // 64
+    return Skeleton(
+        masses,
+        hydrogens,
+        np.array(kinds),
+        np.array(bonds, np.int64).reshape(-1, 2),
+        np.array(orders, np.int64),
+        np.array(bond_kinds, np.int64),
+        _pack(sides, words),
+        np.array(cut_bonds, np.int64).reshape(-1, 2),
+        _pack(opened, words),
+    )
+
+
+def _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring) -> list[int]:  # noqa: ANN001
+    index = {name: i for i, name in enumerate(ATOM_KINDS)}
+    ring_aromatic = [atom.GetIsAromatic() for atom in atoms]
+    double_o = [False] * len(atoms)
+    unsaturated = [False] * len(atoms)
+    hetero = [False] * len(atoms)
+    for i, around in enumerate(neighbours):
+        for j, bond in around:
+            if orders[bond] > 1 and not aromatic[bond]:
+                unsaturated[i] = True
+                if numbers[j] in (8, 16) and numbers[i] != numbers[j]:
+                    double_o[i] = True
+            if numbers[j] != 6:
+                hetero[i] = True
+    kinds = []
+    for i, z in enumerate(numbers):
+        around = [j for j, _ in neighbours[i]]
+        if z == 6:
+            if ring_aromatic[i]:
+                name = "C aromatic"
+            elif double_o[i]:
+                name = "C carbonyl"
+            elif unsaturated[i]:
+                name = "C unsaturated"
+            elif hetero[i]:
+                name = "C next to heteroatom"
+            elif any(ring_aromatic[j] or unsaturated[j] for j in around):
+                name = "C benzylic"
+            else:
+                name = "C alkyl"
+        elif z == 7:
+            if ring_aromatic[i]:
+                name = "N aromatic"
+            elif double_o[i]:
+                name = "N nitro"
+            elif unsaturated[i]:
+                name = "N unsaturated"
+            elif any(double_o[j] for j in around):
+                name = "N amide"
+            elif any(ring_aromatic[j] for j in around):
+                name = "N aniline"
+            else:
+                name = "N amine"
+        elif z == 8:
+            if unsaturated[i]:
+                name = "O double"
+            elif any(double_o[j] for j in around):
+                name = "O acyl"
+            elif hydrogens[i]:
+                name = "O phenol" if any(ring_aromatic[j] for j in around) else "O hydroxyl"
+            else:
+                name = "O ether"
+        elif z == 16:
+            name = "S ring" if ring_aromatic[i] else ("S oxidised" if double_o[i] else "S")
+        else:
+            name = {15: "P", 9: "F", 17: "Cl", 35: "Br", 53: "I"}.get(z, "other")
+        kinds.append(index[name])
+    return kinds
+
+
+def _cuts(count, bonds, neighbours, rings, in_ring):  # noqa: ANN001, ANN202
+    """Every bond or pair of ring bonds whose cutting parts the molecule, with one side of each as an integer bit mask."""
+
+    def reach(start: int, closed: frozenset[int] | set[int]) -> int:
+        seen, todo = 1 << start, [start]
+        while todo:
+            for atom, bond in neighbours[todo.pop()]:
+                if bond not in closed and not seen >> atom & 1:
+                    seen |= 1 << atom
+                    todo.append(atom)
+        return seen
+
+    sides: list[int] = []
+    cut_bonds: list[tuple[int, int]] = []
+    opened: list[int] = []
+    for bond, (a, _) in enumerate(bonds):
+        if bond not in in_ring:
+            sides.append(reach(a, {bond}))
+            cut_bonds.append((bond, bond))
+            opened.append(0)
+    # Two ring bonds part the molecule exactly when they lie in the same set of rings.
+    membership: dict[int, list[int]] = {}
+    for index, ring in enumerate(rings):
+        for bond in ring:
+            membership.setdefault(bond, []).append(index)
+    classes: dict[tuple[int, ...], list[int]] = {}
+    for bond, owners in membership.items():
+        classes.setdefault(tuple(owners), []).append(bond)
+    for owners, members in classes.items():
+        if len(members) < 2:
+            continue
+        ring_atoms = 0
+        for bond in rings[owners[0]]:
+            ring_atoms |= 1 << bonds[bond][0] | 1 << bonds[bond][1]
+        closed = set(members)
+        # Walk the beads between the members around the ring: bead, member, bead, member, ...
+        bead_of: dict[int, int] = {}
+        beads: list[int] = []
+        for bond in members:
+            for atom in bonds[bond]:
+                if atom not in bead_of:
+                    bead = reach(atom, closed)
+                    for other in members:
+                        for end in bonds[other]:
+                            if bead >> end & 1:
+                                bead_of[end] = len(beads)
+                    beads.append(bead)
+        links: dict[int, list[tuple[int, int]]] = {}
+        for bond in members:
+            a, b = (bead_of[atom] for atom in bonds[bond])
+            links.setdefault(a, []).append((b, bond))
+            links.setdefault(b, []).append((a, bond))
+        order: list[int] = []
+        chain: list[int] = []
+        bead, last = 0, -1
+        for _ in members:
+            nxt, bond = next((n, e) for n, e in links[bead] if e != last)
+            chain.append(bead)
+            order.append(bond)
+            bead, last = nxt, bond
+        # order[i] joins chain[i] and chain[i + 1]; the beads between order[i] and order[j] are chain[i + 1..j]
+        for i in range(len(order)):
+            side = 0
+            for j in range(i + 1, len(order)):
+                side |= beads[chain[j]]
+                sides.append(side)
+                cut_bonds.append((order[i], order[j]))
+                opened.append(ring_atoms)
+    return sides, cut_bonds, opened
+
+
+def _pack(masks: list[int], words: int) -> np.ndarray:
+    low = (1 << 64) - 1
+    return np.array([[mask >> 64 * w & low for w in range(words)] for mask in masks], np.uint64).reshape(-1, words)
+
+
+def unpack(masks: np.ndarray, atoms: int) -> np.ndarray:
+    """(F, A) uint8, 1 where the atom is in the fragment."""
+    return np.unpackbits(
+        masks.view(np.uint8).reshape(len(masks), 8 * masks.shape[1]), axis=1, count=atoms, bitorder="little"
+    )
+
+
+def fragments(skeleton: Skeleton, generations: int = 2, widest: int = 150) -> np.ndarray:
+    """(F, W) uint64: the whole molecule first, then every distinct piece, generation by generation.
+
+    From the second generation on only the `widest` cheapest pieces (fewest broken bonds, largest first) are cut again.
+    """
+    words = (skeleton.atoms + 63) // 64
+    whole = _pack([(1 << skeleton.atoms) - 1], words)
+    if not len(skeleton.sides):
+        return whole
+    found, parents = whole, whole
+    for generation in range(generations):
+        children = _children(parents, skeleton)
+        merged = np.concatenate([found, children])
+        _, first = np.unique(_keys(merged), return_index=True)
+        new = first[first >= len(found)]
+        parents = np.ascontiguousarray(merged[new])
+        found = np.concatenate([found, parents])
+        if generation + 1 < generations and len(parents) > widest:
+            bits = unpack(parents, skeleton.atoms)
+            broken = (bits[:, skeleton.bonds[:, 0]] != bits[:, skeleton.bonds[:, 1]]) @ skeleton.orders
+            parents = parents[np.lexsort((-bits.sum(1), broken))[:widest]]
+    return found
+
+
+def _keys(masks: np.ndarray) -> np.ndarray:
+    """(F,) uint64, one number per mask (the mask itself up to 64 atoms)."""
+    return masks[:, 0] if masks.shape[1] == 1 else masks @ _ODD[: masks.shape[1]]
+
+
+_ODD = np.random.default_rng(0).integers(1, 2**63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def _children(parents: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Both sides of every cut that parts a parent into two connected pieces."""
+    inside = parents[:, None, :] & skeleton.sides  # (F, C, W)
+    outside = parents[:, None, :] & ~skeleton.sides
+    proper = (inside != 0).any(-1) & (outside != 0).any(-1)
+    # A two-bond cut parts a piece cleanly when its ring is whole there; an opened ring no longer needs two.
+    bits = unpack(parents, skeleton.atoms).astype(bool)
+    present = bits[:, skeleton.bonds[:, 0]] & bits[:, skeleton.bonds[:, 1]]  # (F, B)
+    held = present[:, skeleton.cut_bonds]  # (F, C, 2)
+    ring_whole = ((parents[:, None, :] & skeleton.rings) == skeleton.rings).all(-1)
+    clean = np.where(held.all(-1), ring_whole, held.any(-1))
+    keep = proper & clean
+    return np.concatenate([inside[keep], outside[keep]])

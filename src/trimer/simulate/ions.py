@@ -1,0 +1,200 @@
+"""How bright each ion of a molecule is: the stated rule of the simulated source, a log-linear model over fragments.
+
+An ion is a fragment F, a hydrogen shift t and an energy e. With k broken valences, each break leaves F one hydrogen richer
+or poorer, so t has the parity of k for an even-electron ion and the other parity for a radical. On top comes the charge,
+a proton or a sodium ion:
+
+    m/z = (mass of F's atoms with their hydrogens + t * mass of H + mass of the charge carrier)
+    log intensity = breaks + holds + size + shift * t / bonds + table[k, parity, t]
+                    + e * (the same with other weights) + e^2 * (holds and size once more)
+
+`breaks` sums, over the bonds that F lost, a weight for the atom inside F, the atom outside, the bond, and the pair of
+atoms (so amides, esters and C-N bonds break before aromatic ones, and the charge stays where it is held well);
+`holds` depends on which atom kinds F keeps; `size` on its share of the molecule. e is log(normalised energy / 40), where
+eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by `trimer.simulate.fit`.
+
+Shapes: F fragments, N ions, A atoms, B bonds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from trimer.chemistry import ELECTRON
+from trimer.simulate.fragmentation import ATOM_KINDS, BOND_KINDS, HYDROGEN, Skeleton, fragments, unpack
+
+SODIUM = 22.9897692809  # Da
+SHIFTS = np.arange(-4, 4)  # hydrogens gained by a fragment, the charge-carrying proton not counted
+MOST_BROKEN = 6  # valences
+MOST_FRAGMENTS = 600  # fragments that become ions, the brightest first
+FAINTEST = 10.0  # natural log below the brightest fragment
+LOWEST_MZ = 49.5  # below it no instrument here scans
+REFERENCE_ENERGY = 40.0
+COLUMNS = ("break", "energy", "hydrogen", "radical")
+SIZES = ("mass share", "mass share squared", "log mass", "whole", "whole log mass", "share log mass")
+
+
+@dataclass(frozen=True)
+class IonWeights:
+    """The fitted numbers; K atom kinds, Q bond kinds, D = 2 K + 6 + 8 fragment features, S shifts.
+
+    bonds: (K, K, Q, 4) for (inside, outside, bond): log weight of the break, its slope with energy, preference for
+    hydrogens, preference for radicals. features: (D, 3) constant, slope, curvature. shifts: (8, 2, S, 2) constant, slope.
+    """
+
+    bonds: np.ndarray
+    features: np.ndarray
+    shifts: np.ndarray
+
+
+@functools.cache
+def ion_weights() -> IonWeights:
+    """The weights that come with the package."""
+    data = json.loads(resources.files("trimer.simulate").joinpath("ions.json").read_text(encoding="utf-8"))
+    inside, outside = (np.array([data[part][kind] for kind in ATOM_KINDS]) for part in ("inside", "outside"))
+    bond = np.array([data["bond"][kind] for kind in BOND_KINDS])
+    bonds = inside[:, None, None] + outside[None, :, None] + bond[None, None]
+    for names, values in data["pair"].items():
+        first, second = names.split(" | ")
+        bonds[ATOM_KINDS.index(first), ATOM_KINDS.index(second)] += values
+    return IonWeights(bonds, np.array(list(data["features"].values())), np.array(data["shifts"]))
+
+
+@dataclass(frozen=True)
+class Ions:
+    """N candidate ions of one molecule, those of equal m/z joined by `peak`.
+
+    mz: (U,) Th ascending, distinct. peak: (N,) index into mz. constant, slope, curve: (N,) log intensity as a polynomial
+    in the energy e. fragment: (N,) row of the fragment masks; whole: (N,) True where nothing was broken off.
+    """
+
+    mz: np.ndarray
+    peak: np.ndarray
+    constant: np.ndarray
+    slope: np.ndarray
+    curve: np.ndarray
+    fragment: np.ndarray
+    whole: np.ndarray
+
+    def intensities(self, energy: float) -> np.ndarray:
+        """(U,) expected intensity of each m/z at energy e (see `log_energy`), summing to 1."""
+        score = self.constant + energy * (self.slope + energy * self.curve)
+        weights = np.bincount(self.peak, np.exp(score - score.max()), len(self.mz))
+        return weights / weights.sum()
+
+
+def log_energy(value: float, unit: str, precursor_mz: float) -> float:
+    """e of the rule: log of the normalised collision energy over 40, held within -2 and 2; unit is 'eV' or 'NCE'."""
+    normalised = value * 500.0 / precursor_mz if unit == "eV" else value
+    return float(np.clip(np.log(max(normalised, 3.0) / REFERENCE_ENERGY), -2.0, 2.0))
+
+
+def bond_classes(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) row of the flattened `bonds` table for each bond seen from its first and from its second atom."""
+    first, second = skeleton.kinds[skeleton.bonds[:, 0]], skeleton.kinds[skeleton.bonds[:, 1]]
+    kinds, bonds = len(ATOM_KINDS), len(BOND_KINDS)
+    forward = (first * kinds + second) * bonds + skeleton.bond_kinds
+    backward = (second * kinds + first) * bonds + skeleton.bond_kinds
+    return forward, backward
+
+
+def fragment_features(skeleton: Skeleton, bits: np.ndarray, broken: np.ndarray) -> np.ndarray:
+    """(F, D) float32: atom kinds kept (yes or no, and log of 1 + number), sizes, valences broken (one of 8)."""
+    onehot = np.zeros((skeleton.atoms, len(ATOM_KINDS)), np.float32)
+    onehot[np.arange(skeleton.atoms), skeleton.kinds] = 1
+    counts = bits.astype(np.float32) @ onehot
+    mass = bits @ skeleton.masses
+    whole_mass = skeleton.masses.sum()
+    share, heavy = mass / whole_mass, np.log(whole_mass / 250.0)
+    whole = (broken == 0).astype(np.float32)
+    sizes = np.stack([share, share**2, np.log(mass / 200.0), whole, whole * heavy, share * heavy], 1)
+    return np.concatenate([counts > 0, np.log1p(counts), sizes, np.eye(8)[np.minimum(broken, 7)]], 1, dtype=np.float32)
+
+
+def feature_names() -> list[str]:
+    """Names of the D columns of `fragment_features`."""
+    holds = [f"holds {kind}" for kind in ATOM_KINDS] + [f"number of {kind}" for kind in ATOM_KINDS]
+    return [*holds, *SIZES, *(f"{k} valences broken" for k in range(8))]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The fragments of a molecule that may become ions, with what they lost.
+
+    bits: (F, A) uint8 atoms. lost: (F, 2 B) uint8, bond lost with its first atom inside F, then with its second.
+    broken: (F,) valences. mass: (F,) Da.
+    """
+
+    bits: np.ndarray
+    lost: np.ndarray
+    broken: np.ndarray
+    mass: np.ndarray
+
+
+def pieces(skeleton: Skeleton, generations: int = 3, widest: int = 100) -> Pieces:
+    """Fragments with at most MOST_BROKEN valences broken."""
+    bits = unpack(fragments(skeleton, generations, widest), skeleton.atoms)
+    first, second = bits[:, skeleton.bonds[:, 0]], bits[:, skeleton.bonds[:, 1]]
+    broken = (first ^ second).astype(np.float32) @ skeleton.orders.astype(np.float32)
+    keep = broken <= MOST_BROKEN
+    bits, first, second = bits[keep], first[keep], second[keep]
+    lost = np.concatenate([first & ~second, second & ~first], 1)
+    return Pieces(bits, lost, broken[keep].astype(np.int64), bits @ skeleton.masses)
+
+
+def allowed_shifts(broken: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which (fragment, shift) pairs are ions: |t| <= k in k's parity, radicals up to |t| = 2, above the lowest m/z."""
+    k, t = broken[:, None], SHIFTS[None]
+    even = (k - t) % 2 == 0
+    allowed = (abs(t) <= k) & (even | (abs(t) <= 2) & (k > 0)) & (mass[:, None] + (t + 1) * HYDROGEN > LOWEST_MZ)
+    return np.nonzero(allowed)
+
+
+def predict_ions(skeleton: Skeleton, adduct: str = "[M+H]+", generations: int = 3, widest: int = 100) -> Ions:
+    """All ions of a neutral molecule with their log intensities; adduct '[M+H]+' or '[M+Na]+'."""
+    weights = ion_weights()
+    part = pieces(skeleton, generations, widest)
+    table = weights.bonds.reshape(-1, len(COLUMNS))
+    per_bond = table[np.concatenate(bond_classes(skeleton))].astype(np.float32)
+    lost = part.lost.astype(np.float32) @ per_bond  # (F, 4)
+    bonds = np.maximum(part.lost.sum(1), 1)
+    held = fragment_features(skeleton, part.bits, part.broken) @ weights.features.astype(np.float32)  # (F, 3)
+    constant = lost[:, 0] + held[:, 0]
+    slope = lost[:, 1] + held[:, 1]
+
+    best = constant + np.abs(slope)  # the brightest it gets for -1 <= e <= 1
+    bright = best > best.max() - FAINTEST
+    if bright.sum() > MOST_FRAGMENTS:
+        bright = np.argpartition(-best, MOST_FRAGMENTS)[:MOST_FRAGMENTS]
+        bright.sort()
+    else:
+        bright = np.flatnonzero(bright)
+    row, column = allowed_shifts(part.broken[bright], part.mass[bright])
+    row = bright[row]
+    shift = SHIFTS[column]
+    k = np.minimum(part.broken[row], 7)
+    radical = (shift - k) % 2
+    of_shift = weights.shifts[k, radical, column]  # (N, 2)
+    value = constant[row] + (lost[row, 2] * shift + lost[row, 3] * radical) / bonds[row] + of_shift[:, 0]
+    rise, curve = slope[row] + of_shift[:, 1], held[row, 2]
+    whole = part.broken[row] == 0
+    carrier = HYDROGEN
+    if adduct == "[M+Na]+":
+        carrier = SODIUM
+        value = value + _sodium(skeleton, part.bits)[row]
+    mz = part.mass[row] + shift * HYDROGEN + carrier - ELECTRON
+    _, first, peak = np.unique(np.round(mz, 4), return_index=True, return_inverse=True)
+    return Ions(mz[first], peak, value, rise, curve, row, whole)
+
+
+def _sodium(skeleton: Skeleton, bits: np.ndarray) -> np.ndarray:
+    """(F,) log factor for sodiated ions: they hold together, and need oxygen or nitrogen to keep the sodium."""
+    polar = np.array([ATOM_KINDS[kind][0] in "NO" for kind in skeleton.kinds])
+    donors = bits @ polar.astype(np.int64)
+    whole = bits.all(1)
+    return np.where(whole, 3.0, np.minimum(donors, 4) - 4.0)
