@@ -1,0 +1,105 @@
+"""What is compared of a molecule: key, formula, mass and fingerprint, each computed once per SMILES.
+
+Two molecules are the same when block 1 of their InChIKeys is the same: no stereo, no isotopes, mobile hydrogens free.
+The InChIKey costs more than all the rest together and is needed only where the heavy atoms agree: it waits until then.
+Free of torch, so that reports can use it too.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+from rdkit.DataStructs import BulkTanimotoSimilarity, ExplicitBitVect, TanimotoSimilarity
+
+from trimer import chemistry
+
+RADIUS, BITS = 2, 2048  # the Morgan fingerprint of MassSpecGym (Bushuiev et al., NeurIPS 2024)
+_HYDROGEN = re.compile(r"H(?![a-z])\d*|[+-]\d*$")
+_MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+
+
+@dataclass(frozen=True, eq=False)
+class MoleculeFacts:
+    """The facts of one molecule: canonical SMILES (no stereo), formula, monoisotopic mass in Da, charge, fingerprint.
+
+    heavy_formula: the formula without hydrogens and charge, which agrees wherever the InChIKey does.
+    """
+
+    smiles: str
+    canonical: str
+    formula: str
+    heavy_formula: str
+    mass: float
+    charge: int
+    fingerprint: ExplicitBitVect = field(repr=False)
+
+    @functools.cached_property
+    def inchikey1(self) -> str | None:
+        return chemistry.inchikey_block1(chemistry.parse(self.smiles))
+
+
+@functools.lru_cache(maxsize=100_000)
+def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
+    """The facts of a SMILES, or None when it is no molecule."""
+    molecule = chemistry.parse(smiles)
+    if molecule is None:
+        return None
+    formula = chemistry.formula(molecule)
+    return MoleculeFacts(
+        smiles=smiles,
+        canonical=Chem.MolToSmiles(molecule, isomericSmiles=False),
+        formula=formula,
+        heavy_formula=_HYDROGEN.sub("", formula),
+        mass=chemistry.exact_mass(molecule),
+        charge=Chem.GetFormalCharge(molecule),
+        fingerprint=_MORGAN.GetFingerprint(molecule),
+    )
+
+
+def same_molecule(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+    """Whether both have the same InChIKey block 1; False where either is no molecule."""
+    if one is None or other is None or one.heavy_formula != other.heavy_formula:
+        return False
+    return one.inchikey1 is not None and one.inchikey1 == other.inchikey1
+
+
+def same_formula(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+    """Whether both have the same molecular formula, hydrogens and charge included."""
+    return one is not None and other is not None and one.formula == other.formula
+
+
+def same_smiles(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+    """Whether both have the same canonical SMILES; unlike under the InChIKey, tautomers differ."""
+    return one is not None and other is not None and one.canonical == other.canonical
+
+
+def tanimoto(one: MoleculeFacts | None, other: MoleculeFacts | None) -> float:
+    """Tanimoto similarity of the Morgan fingerprints (radius 2, 2048 bits); 0 where either is no molecule."""
+    return 0.0 if one is None or other is None else TanimotoSimilarity(one.fingerprint, other.fingerprint)
+
+
+def tanimoto_to_many(one: MoleculeFacts, others: Sequence[MoleculeFacts]) -> list[float]:
+    """Tanimoto similarity of one molecule to each of many."""
+    return BulkTanimotoSimilarity(one.fingerprint, [other.fingerprint for other in others])
+
+
+def precursor_ppm(candidate: MoleculeFacts | None, precursor_mz: float | None, adduct: str | None) -> float | None:
+    """Signed difference of the candidate's ion to the measured precursor, in ppm of the measured m/z.
+
+    None where the candidate is no molecule, or where adduct or precursor m/z are not known. A cation measured as [M]+
+    is its own ion: its mass lacks the electron already.
+    """
+    known = chemistry.harmonise_adduct(adduct)
+    if candidate is None or known is None or precursor_mz is None or not precursor_mz > 0:
+        return None
+    mz = (
+        candidate.mass
+        if candidate.charge and known in ("[M]+", "[M]-")
+        else chemistry.ADDUCTS[known].mz(candidate.mass)
+    )
+    return (mz - precursor_mz) / precursor_mz * 1e6
