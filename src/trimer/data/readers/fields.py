@@ -15,9 +15,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "adduct": ("adduct", "precursor_type", "precursortype", "ion_type", "adductionname"),
     "ion_mode": ("ion_mode", "ionmode", "polarity"),
     "name": ("name", "compound_name", "compoundname"),
-    "formula": ("formula", "molecular_formula", "molecule_formula"),
+    "formula": ("formula", "molecular_formula", "molecule_formula", "formula_smiles", "formula_inchi"),
     "smiles": ("smiles", "canonical_smiles", "computed smiles"),
-    "inchikey": ("inchikey", "inchi_key", "inchiaux", "computed inchikey"),
+    "inchikey": ("inchikey", "inchi_key", "inchikey_smiles", "inchikey_inchi", "computed inchikey", "inchiaux"),
     "instrument": ("instrument", "source_instrument", "instrument_name"),
     "instrument_type": ("instrument_type", "instrumenttype", "instrument type"),
     "collision_energy": ("collision_energy", "collisionenergy", "collision energy", "ce"),
@@ -28,9 +28,10 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "ms_level": ("ms_level", "mslevel", "spectrum_type", "ms_type"),
     "retention_time": ("rtinseconds", "rtinminutes", "retention_time", "retentiontime", "retention time", "rt"),
 }
-MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "-", "\\n"})
+MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "null-null-null-null", "n/a min", "n/a sec"})
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_ADDUCT = re.compile(r"\[?\d?M[+-][\w+-]+\]?\d?[+-]?")
 _SEVERAL_CHARGES = re.compile(r"\d\D+\d")
 
 
@@ -96,7 +97,8 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
     """Columns under the names of SpectrumTable from the columns of a file.
 
     raw: lower-case key of the file -> n values (text, or None where the record lacks it).
-    Returns the columns, and for each row with an unreadable value a clause that says which.
+    Returns the columns, and for each row with an unreadable precursor m/z a clause that says so. Where another field
+    cannot be read it is missing, and the text of the file stays under the file's own key.
     """
     text = {key: _present_column(values) for key, values in raw.items()}
     columns: dict[str, np.ndarray] = {}
@@ -111,15 +113,18 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
             open_rows = np.flatnonzero(_filled(values) & ~_filled(column))
             if not len(open_rows) and _filled(values).any():
                 continue  # another key has said it already: this one stays a column of its own
-            used.add(key)
-            convert = _converter(field, key)
+            convert, whole = _converter(field, key), True
             for row in open_rows:
-                value = convert(values[row])
-                if value is None:
-                    complaints.setdefault(int(row), f"the value '{values[row]}' of {key.upper()} cannot be read")
-                column[row] = value
+                column[row] = convert(values[row])
+                if column[row] is None:
+                    whole = False
+                    if field == "precursor_mz":
+                        complaints.setdefault(int(row), f"the value '{values[row]}' of {key.upper()} is no number")
+            if whole:  # else the file's own text stays too, so that nothing unread is lost
+                used.add(key)
         columns[field] = column
     _precursor_intensity(text, columns)
+    _adduct_from_name(columns)
     for field, missing in (("precursor_mz", np.nan), ("retention_time", np.nan), ("charge", 0), ("ms_level", 0)):
         columns[field] = np.array([missing if value is None else value for value in columns[field]], dtype=np.float64)
     columns["charge"] = np.where(
@@ -153,6 +158,14 @@ def _precursor_intensity(text: dict[str, np.ndarray], columns: dict[str, np.ndar
         column = np.full(len(words), None, dtype=object)
         column[:] = [w[1] if len(w) > 1 else None for w in words]
         columns["precursor_intensity"] = column
+
+
+def _adduct_from_name(columns: dict[str, np.ndarray]) -> None:
+    """GNPS writes the adduct as the last word of the name in its MGF libraries: 'Malyngamide C M+H'."""
+    for row in np.flatnonzero(~_filled(columns["adduct"]) & _filled(columns["name"])):
+        words = columns["name"][row].rsplit(None, 1)
+        if len(words) == 2 and _ADDUCT.fullmatch(words[1]):
+            columns["adduct"][row] = words[1]
 
 
 def _present_column(values: Sequence) -> np.ndarray:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
+from trimer.data.readers.numbers import to_float
 from trimer.data.readers.opening import decode, read_chunks
 from trimer.data.readers.records import assemble
 from trimer.data.spectra import SpectrumTable
@@ -92,7 +92,7 @@ def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults
     counts = np.concatenate([[0], np.cumsum(keep)])
     offsets = np.concatenate([[0], np.cumsum(counts[high] - counts[low])]).astype(np.int64)
     return assemble(
-        path,
+        [path] * n,
         mz[keep],
         intensity[keep],
         offsets,
@@ -198,20 +198,3 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mz[good], intensity[good] = values[::2], values[1::2]
     good[good] = read[::2] & read[1::2]
     return mz, intensity, good
-
-
-def to_float(text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers from words laid end to end, and which of them could be read. lengths: (W,) bytes of each word."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    words = pa.LargeStringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(text))
-    try:
-        return words.cast(pa.float64()).to_numpy(), np.ones(len(lengths), bool)
-    except pa.ArrowInvalid:  # some word is no plain number: one by one, this once
-        values, read = np.full(len(lengths), np.nan), np.zeros(len(lengths), bool)
-        for i in range(len(lengths)):
-            try:
-                values[i] = float(text[offsets[i] : offsets[i + 1]])
-                read[i] = True
-            except ValueError:
-                continue
-        return values, read

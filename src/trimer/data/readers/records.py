@@ -13,7 +13,7 @@ from trimer.data.spectra import SpectrumTable
 
 
 def assemble(
-    path: Path,
+    files: Sequence[Path],
     mz: np.ndarray,
     intensity: np.ndarray,
     offsets: np.ndarray,
@@ -26,7 +26,7 @@ def assemble(
 ) -> SpectrumTable:
     """A table of n spectra with P peaks from the columns of a file.
 
-    mz, intensity: (P,) as parsed, NaN where the text was no number. offsets: (n + 1,).
+    files: n paths. mz, intensity: (P,) as parsed, NaN where the text was no number. offsets: (n + 1,).
     raw: lower-case key -> n texts. lines: (n,) line, row or scan on which each record begins (`unit` says which).
     problems: row -> clause found by the parser; it goes before anything found here.
     first: number of the first record, for the ids of records without one. peak_lines: (P,) line of each peak.
@@ -37,13 +37,12 @@ def assemble(
     with np.errstate(invalid="ignore"):
         bad = ~(np.isfinite(mz) & np.isfinite(intensity) & (mz > 0) & (intensity >= 0))
     owners = np.repeat(np.arange(n), np.diff(offsets))
-    for peak in np.flatnonzero(bad):
-        row = int(owners[peak])
-        if row not in problems:
-            where = f" on {unit} {peak_lines[peak]}" if peak_lines is not None else ""
-            problems[row] = (
-                f"the peak{where} ({mz[peak]:g}, {intensity[peak]:g}) is not a positive m/z with an intensity"
-            )
+    for row, peak in zip(*np.unique(owners[bad], return_index=True), strict=True):
+        peak = np.flatnonzero(bad)[peak]
+        where = f" on line {peak_lines[peak]}" if peak_lines is not None else ""
+        problems.setdefault(
+            int(row), f"the peak{where} ({mz[peak]:g}, {intensity[peak]:g}) is not a positive m/z with an intensity"
+        )
     if bad.any():
         mz, intensity, owners = mz[~bad], intensity[~bad], owners[~bad]
         offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=n))])
@@ -61,11 +60,11 @@ def assemble(
     columns["precursor_mz"] = np.where(precursor > 0, precursor, np.nan)
     columns["problem"] = np.full(n, None, dtype=object)
     for row, clause in problems.items():
-        columns["problem"][row] = f"{path}, {unit} {lines[row]}: {clause}"
-    columns["file"] = np.full(n, str(path), dtype=object)
+        columns["problem"][row] = f"{files[row]}, {unit} {lines[row]}: {clause}"
+    columns["file"] = np.array([str(path) for path in files], dtype=object)
     columns["line"] = lines
     missing = np.flatnonzero(np.equal(columns["id"], None))
-    columns["id"][missing] = [f"{stem(path)}:{first + row}" for row in missing]
+    columns["id"][missing] = [f"{stem(files[row])}:{first + row}" for row in missing]
     return SpectrumTable.build(mz, intensity, offsets, columns)
 
 
@@ -79,8 +78,8 @@ def stem(path: Path) -> str:
 class Records:
     """Collects one record after another, for the formats that are read record by record."""
 
-    path: Path
     unit: str = "line"
+    files: list[Path] = field(default_factory=list)
     mz: list[np.ndarray] = field(default_factory=list)
     intensity: list[np.ndarray] = field(default_factory=list)
     fields: list[dict[str, str | None]] = field(default_factory=list)
@@ -89,6 +88,7 @@ class Records:
 
     def add(
         self,
+        path: Path,
         mz: Sequence[float],
         intensity: Sequence[float],
         fields: dict[str, str | None],
@@ -98,17 +98,21 @@ class Records:
         """One record; `problem` is a clause that says why it cannot be used."""
         if problem:
             self.problems[len(self.lines)] = problem
+        self.files.append(path)
         self.mz.append(np.asarray(mz, dtype=np.float64))
         self.intensity.append(np.asarray(intensity, dtype=np.float64))
         self.fields.append(fields)
         self.lines.append(line)
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
     def table(self) -> SpectrumTable:
         keys = dict.fromkeys(key for fields in self.fields for key in fields)
         raw = {key: [fields.get(key) for fields in self.fields] for key in keys}
         counts = [len(mz) for mz in self.mz]
         return assemble(
-            self.path,
+            self.files,
             np.concatenate([*self.mz, np.zeros(0)]),
             np.concatenate([*self.intensity, np.zeros(0)]),
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

@@ -1,0 +1,69 @@
+"""The MassSpecGym table (Bushuiev et al., NeurIPS 2024): one spectrum a row, peaks as comma-separated lists."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from trimer.data.readers.numbers import to_float
+from trimer.data.readers.opening import read_text
+from trimer.data.readers.records import assemble
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import InputError
+
+_NEEDED = ("mzs", "intensities", "precursor_mz")
+
+
+def read_massspecgym(path: Path) -> SpectrumTable:
+    """All rows of the table (.tsv or .tsv.gz); `line` is the line of the file, `fold` the benchmark's own."""
+    header, *rows = read_text(path).splitlines() or [""]
+    names = [name.strip().lower() for name in header.split("\t")]
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        raise InputError(
+            f"{path}, line 1: the columns {', '.join(missing)} are missing; a MassSpecGym table has tab-separated "
+            f"columns {', '.join(_NEEDED)} and others"
+        )
+    problems: dict[int, str] = {}
+    table: list[list[str]] = []
+    lines: list[int] = []
+    for number, row in enumerate(rows, start=2):
+        if not row.strip():
+            continue
+        cells = row.split("\t")
+        if len(cells) != len(names):
+            problems[len(table)] = f"{len(cells)} cells where the header has {len(names)}; is the row cut off?"
+            cells = (cells + [""] * len(names))[: len(names)]
+        table.append([cell[1:-1] if cell[:1] == cell[-1:] == '"' else cell for cell in cells])
+        lines.append(number)
+    columns = dict(zip(names, zip(*table, strict=True), strict=True)) if table else {}
+    if not table:
+        raise InputError(f"{path} holds no spectrum: only the header is there")
+    mz, mz_counts = _lists(columns.pop("mzs"))
+    intensity, intensity_counts = _lists(columns.pop("intensities"))
+    unequal = np.flatnonzero(mz_counts != intensity_counts)
+    for row in unequal:
+        problems.setdefault(int(row), f"{mz_counts[row]} values in mzs, but {intensity_counts[row]} in intensities")
+    mz_keep = np.repeat(mz_counts == intensity_counts, mz_counts)
+    intensity_keep = np.repeat(mz_counts == intensity_counts, intensity_counts)
+    counts = np.where(mz_counts == intensity_counts, mz_counts, 0)
+    return assemble(
+        [path] * len(table),
+        mz[mz_keep],
+        intensity[intensity_keep],
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        columns,
+        np.array(lines, dtype=np.int64),
+        problems,
+    )
+
+
+def _lists(cells: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers of a column of comma-separated lists, NaN where the text is none, and the count in each cell."""
+    words = [cell.strip("[] ").split(",") if cell.strip("[] ") else [] for cell in cells]
+    counts = np.array([len(w) for w in words], dtype=np.int64)
+    flat = [word.strip().encode() for word in chain.from_iterable(words)]
+    values, _ = to_float(b"".join(flat), np.array([len(word) for word in flat], dtype=np.int64))
+    return values, counts

@@ -1,0 +1,124 @@
+"""MSP libraries in the dialects of NIST, MoNA, MassBank and MS-DIAL.
+
+A record is lines 'Key: value', then 'Num Peaks: N' and N pairs of m/z and intensity, one or many to a line, separated
+by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes is an annotation. Records begin with
+'Name:' or after an empty line. Described in the NIST MS Search user guide, "NIST Text Format of Individual Spectra".
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from trimer.data.readers.opening import read_text
+from trimer.data.readers.records import Records
+from trimer.data.spectra import SpectrumTable
+
+_PEAK = re.compile(r"[-+.\d]")
+_ANNOTATION = re.compile(r'"[^"]*"')
+_SEPARATORS = re.compile(r"[\s,:()\[\]{}]+")
+_QUOTED_PAIR = re.compile(r'"([^"=]+)=([^"]*)"')
+_PLAIN_PAIR = re.compile(r'(\w[\w ]*?)=("[^"]*"|\S+)')
+_PEAK_COUNT = ("num peaks", "num_peaks", "numpeaks", "num peak")
+
+
+def read_msp(path: Path) -> SpectrumTable:
+    """All records of an MSP file (.msp or .msp.gz), unusable ones with their problem."""
+    records = Records()
+    record: _Record | None = None
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", read_text(path)), start=1):
+        text = line.strip()
+        if not text:
+            if record is not None and (record.counted or record.lines):
+                record.add_to(records, path)
+                record = None
+            continue
+        key, colon, value = text.partition(":")
+        is_key = bool(colon) and not _PEAK.match(text)
+        if record is not None and is_key and (record.lines or key.strip().lower() == "name"):
+            record.add_to(records, path)
+            record = None
+        if record is None:
+            if text[0] in "#!":
+                continue
+            record = _Record(number)
+        if is_key:
+            record.field(key.strip().lower(), value.strip())
+        else:
+            record.lines.append((number, text))
+    if record is not None:
+        record.add_to(records, path)
+    return records.table()
+
+
+class _Record:
+    """The lines of one record as they come."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+        self.fields: dict[str, str] = {}
+        self.lines: list[tuple[int, str]] = []
+        self.counted: str | None = None  # what 'Num Peaks' says
+
+    def field(self, key: str, value: str) -> None:
+        if key in _PEAK_COUNT:
+            self.counted = value
+        elif key in ("comment", "comments"):
+            self._comment(value)
+        elif key in self.fields:
+            self.fields[key] += f"; {value}"  # 'Synon' may be repeated
+        elif key == "retentiontime":  # MS-DIAL writes minutes
+            self.fields["rtinminutes"] = value
+        else:
+            # NIST puts two fields on one line: 'CAS#: 50-00-0; NIST#: 12'
+            first, *others = re.split(r";\s*(?=[\w#]+:\s)", value) if key.endswith("#") else [value]
+            self.fields[key] = first
+            for other in others:
+                name, _, text = other.partition(":")
+                self.fields.setdefault(name.strip().lower(), text.strip())
+
+    def add_to(self, records: Records, path: Path) -> None:
+        mz: list[float] = []
+        intensity: list[float] = []
+        problem: str | None = None
+        for number, text in self.lines:
+            try:
+                for pair in _pairs(text):
+                    mz.append(float(pair[0]))
+                    intensity.append(float(pair[1]))
+            except ValueError:
+                problem = problem or f"line {number} '{text[:60]}' is not 'm/z intensity'"
+        if self.counted is None:
+            problem = problem or "'Num Peaks' is missing"
+        elif not self.counted.isdigit():
+            problem = problem or f"'Num Peaks' is '{self.counted}', not a number"
+        elif int(self.counted) != len(mz):
+            problem = problem or f"'Num Peaks' says {self.counted}, but {len(mz)} peaks follow; is the record cut off?"
+        records.add(path, mz, intensity, self.fields, self.line, problem)
+
+    def _comment(self, text: str) -> None:
+        """MoNA and NIST keep fields in the comment: '"SMILES=CCO" "author=..."' or 'Parent=195.1 Nrep=3'."""
+        pairs = _QUOTED_PAIR.findall(text)
+        if not pairs:
+            pairs = [(key, value.strip('"')) for key, value in _PLAIN_PAIR.findall(text)]
+        for key, value in pairs:
+            name = key.strip().lower()
+            self.fields.setdefault("precursor_mz" if name == "parent" else name, value)
+        if not pairs:
+            self.fields["comment"] = f"{self.fields['comment']}; {text}" if "comment" in self.fields else text
+
+
+def _pairs(text: str) -> list[list[str]]:
+    """The peaks of one line as [m/z, intensity]; raises ValueError where there is no such pair."""
+    if '"' in text:
+        text = _ANNOTATION.sub(" ", text)
+    found: list[list[str]] = []
+    for part in text.split(";"):
+        words = [word for word in _SEPARATORS.split(part) if word]
+        if len(words) > 3 and len(words) % 2 == 0:  # pairs without a separator: '41 8 42 53'
+            found += [words[i : i + 2] for i in range(0, len(words), 2)]
+        elif len(words) in (2, 3):  # a third word is an annotation
+            found.append(words[:2])
+        elif words:
+            raise ValueError(text)
+    return found

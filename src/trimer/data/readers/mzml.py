@@ -1,0 +1,102 @@
+"""mzML, read by pyteomics: the fragment spectra of a run, with the precursor that each was taken from."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import numpy as np
+
+from trimer.data.readers.records import Records
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import InputError
+
+_SCAN = re.compile(r"\bscan=(\d+)")
+
+
+def read_mzml(path: Path) -> SpectrumTable:
+    """The scans of MS level 2 and above of an mzML file; `line` holds the scan number."""
+    from lxml.etree import XMLSyntaxError
+    from pyteomics import mzml
+
+    records, survey_scans = Records(unit="scan"), 0
+    with open_xml(path) as file:
+        try:
+            for index, scan in enumerate(mzml.MzML(file, use_index=False, iterative=True), start=1):
+                if scan.get("ms level", 2) < 2:
+                    survey_scans += 1
+                    continue
+                found = _SCAN.search(scan.get("id", ""))
+                number = int(found.group(1)) if found else index
+                records.add(
+                    path,
+                    scan.get("m/z array", ()),
+                    scan.get("intensity array", ()),
+                    _fields(scan),
+                    number,
+                    PROFILE if "profile spectrum" in scan else None,
+                )
+        except (XMLSyntaxError, EOFError, OSError) as error:
+            add_broken_end(records, path, error)
+    return checked(records, path, survey_scans)
+
+
+def _fields(scan: dict) -> dict[str, str | None]:
+    first_scan = (scan.get("scanList", {}).get("scan") or [{}])[0]
+    precursor = (scan.get("precursorList", {}).get("precursor") or [{}])[0]
+    ion = (precursor.get("selectedIonList", {}).get("selectedIon") or [{}])[0]
+    # some converters leave out the selected ion; the middle of the isolation window is then the best statement
+    mz = ion.get("selected ion m/z") or precursor.get("isolationWindow", {}).get("isolation window target m/z")
+    activation = precursor.get("activation", {})
+    energy = activation.get("collision energy")
+    normalised = activation.get("normalized collision energy")
+    time = first_scan.get("scan start time")
+    seconds = None if time is None else float(time) * (60.0 if unit_of(time, "minute") == "minute" else 1.0)
+    mode = "positive" if "positive scan" in scan else "negative" if "negative scan" in scan else None
+    return {
+        "id": scan.get("id"),
+        "precursor_mz": text_of(mz),
+        "precursor_intensity": text_of(ion.get("peak intensity")),
+        "charge": text_of(ion.get("charge state")),
+        "ms_level": text_of(scan.get("ms level")),
+        "rtinseconds": text_of(seconds),
+        "ion_mode": mode,
+        "collision_energy": f"{energy:g} eV" if energy is not None else f"{normalised:g} NCE" if normalised else None,
+    }
+
+
+PROFILE = "the scan is in profile mode; centroid the run first (msconvert --filter 'peakPicking true 2-')"
+
+
+def open_xml(path: Path):
+    """The file opened in bytes, decompressed when its name ends in .gz."""
+    try:
+        return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def add_broken_end(records: Records, path: Path, error: Exception) -> None:
+    """One row for the end that is missing, so that what came before it is kept and the loss is seen."""
+    last = records.lines[-1] if len(records) else 0
+    if not last:
+        raise InputError(f"{path} is no whole XML file ({error}); convert or copy it again") from None
+    records.add(path, (), (), {}, last, f"the file is broken after this scan ({error}); convert or copy it again")
+
+
+def checked(records: Records, path: Path, survey_scans: int) -> SpectrumTable:
+    """The table, or the reason why it would be empty."""
+    if not len(records):
+        raise InputError(f"{path} holds no fragment spectrum: {survey_scans} scans, none of MS level 2 or above")
+    return records.table()
+
+
+def unit_of(value: object, missing: str) -> str:
+    """The unit that pyteomics attaches to a number."""
+    return getattr(value, "unit_info", None) or missing
+
+
+def text_of(value: object) -> str | None:
+    """A number as text that loses none of its digits."""
+    return None if value is None else repr(float(value)) if isinstance(value, float | np.floating) else str(value)

@@ -1,0 +1,51 @@
+"""mzXML, the format before mzML, read by pyteomics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trimer.data.readers.mzml import PROFILE, add_broken_end, checked, open_xml, text_of, unit_of
+from trimer.data.readers.records import Records
+from trimer.data.spectra import SpectrumTable
+
+
+def read_mzxml(path: Path) -> SpectrumTable:
+    """The scans of MS level 2 and above of an mzXML file; `line` holds the scan number."""
+    from lxml.etree import XMLSyntaxError
+    from pyteomics import mzxml
+
+    records, survey_scans = Records(unit="scan"), 0
+    with open_xml(path) as file:
+        try:
+            for scan in mzxml.MzXML(file, use_index=False, iterative=True):
+                if scan.get("msLevel", 2) < 2:
+                    survey_scans += 1
+                    continue
+                records.add(
+                    path,
+                    scan.get("m/z array", ()),
+                    scan.get("intensity array", ()),
+                    _fields(scan),
+                    int(scan.get("num", len(records) + survey_scans + 1)),
+                    PROFILE if str(scan.get("centroided", 1)) == "0" else None,
+                )
+        except (XMLSyntaxError, EOFError, OSError) as error:
+            add_broken_end(records, path, error)
+    return checked(records, path, survey_scans)
+
+
+def _fields(scan: dict) -> dict[str, str | None]:
+    precursor = (scan.get("precursorMz") or [{}])[0]
+    time = scan.get("retentionTime")
+    seconds = None if time is None else float(time) * (60.0 if unit_of(time, "minute") == "minute" else 1.0)
+    energy = scan.get("collisionEnergy")
+    return {
+        "id": f"scan={scan['num']}" if "num" in scan else None,
+        "precursor_mz": text_of(precursor.get("precursorMz")),
+        "precursor_intensity": text_of(precursor.get("precursorIntensity")),
+        "charge": text_of(precursor.get("precursorCharge")),
+        "ms_level": text_of(scan.get("msLevel")),
+        "rtinseconds": text_of(seconds),
+        "ion_mode": scan.get("polarity"),
+        "collision_energy": None if energy is None else f"{float(energy):g} eV",
+    }
