@@ -1,0 +1,265 @@
+"""Train, validation and test rows: by groups that must not cross, by a column of the data, or, by name only, by rows.
+
+Groups are connected components: two rows that share any key (InChIKey block 1, scaffold, cluster) belong together, and
+so do the rows that either shares another key with. A split is an array with a manifest, saved with the run and reused
+by every baseline.
+
+Shapes: n rows, k key columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from trimer.errors import ConfigError, InputError
+
+log = logging.getLogger(__name__)
+
+FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+UNUSED = 255  # code of a row that belongs to no part
+SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part each of n rows belongs to.
+
+    codes: (n,) uint8 index into names, 255 where a row belongs to none. manifest: method, seed, sizes, sha256 of codes.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+    manifest: dict = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, codes: np.ndarray, names: Sequence[str], **manifest: object) -> Split:
+        """Count the parts and fill in the manifest; a part without rows is an InputError."""
+        codes = np.asarray(codes, np.uint8)
+        sizes = {name: int((codes == code).sum()) for code, name in enumerate(names)}
+        empty = [name for name, size in sizes.items() if not size]
+        if empty:
+            raise InputError(
+                f"the split by {manifest.get('method')} leaves {', '.join(empty)} empty ({len(codes):,} rows): "
+                "give more data, other fractions, or fewer keys"
+            )
+        facts = {"rows": len(codes), "sizes": sizes, "unused": int((codes == UNUSED).sum()), "sha256": _digest(codes)}
+        return cls(codes, tuple(names), {**manifest, **facts})
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def rows(self, name: str) -> np.ndarray:
+        """Indices of a part, ascending."""
+        if name not in self.names:
+            raise InputError(f"the split has no part '{name}', it has {', '.join(self.names)}")
+        return np.flatnonzero(self.codes == self.names.index(name))
+
+    def save(self, path: str | Path) -> None:
+        """Write the codes to `path` (.npz) and the manifest beside it (.json)."""
+        path = Path(path).with_suffix(".npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, codes=self.codes, names=np.array(self.names))
+        path.with_suffix(".json").write_text(json.dumps(self.manifest, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """Read a saved split, and check it against the sha256 of its manifest."""
+        path = Path(path).with_suffix(".npz")
+        try:
+            with np.load(path) as data:
+                codes, names = data["codes"], tuple(str(name) for name in data["names"])
+            manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{path} and its .json beside it are no saved split ({error}): make the split anew"
+            ) from error
+        if manifest.get("sha256") != _digest(codes):
+            raise InputError(f"{path} does not fit the sha256 in its manifest: make the split anew")
+        return cls(codes, names, manifest)
+
+    def overlap(self, keys: Mapping[str, Sequence]) -> list[dict]:
+        """For every key and every part but the first (train): how many of its values and rows also occur in the first.
+
+        Missing keys (None, empty text, NaN) are left out.
+        """
+        found = []
+        for key, values in keys.items():
+            numbers = _numbered(values, len(self))
+            first = np.unique(numbers[self.rows(self.names[0])])
+            for name in self.names[1:]:
+                own = numbers[self.rows(name)]
+                own = own[own >= 0]
+                distinct = np.unique(own)
+                found.append(
+                    {
+                        "key": key,
+                        "part": name,
+                        "values": len(distinct),
+                        "shared_values": int(np.isin(distinct, first).sum()),
+                        "rows": len(own),
+                        "shared_rows": int(np.isin(own, first).sum()),
+                    }
+                )
+        return found
+
+    def overlap_report(self, keys: Mapping[str, Sequence]) -> str:
+        """The same as text, a line for each key and part, under a line with the sizes."""
+        sizes = ", ".join(f"{name} {len(self.rows(name)):,}" for name in self.names)
+        lines = [f"split by {self.manifest.get('method')}: {sizes} rows"]
+        for row in self.overlap(keys):
+            share = 100 * row["shared_rows"] / max(row["rows"], 1)
+            lines.append(
+                f"  {row['part']:<5} {row['key']}: {row['shared_values']:,} of {row['values']:,} values, "
+                f"{row['shared_rows']:,} of {row['rows']:,} rows ({share:.1f} %) also in {self.names[0]}"
+            )
+        return "\n".join(lines)
+
+    def assert_disjoint(self, keys: Mapping[str, Sequence]) -> None:
+        """InputError if any value of any key lies in two parts."""
+        for key, values in keys.items():
+            numbers = _numbered(values, len(self))
+            used = (numbers >= 0) & (self.codes != UNUSED)
+            pairs = np.unique(np.stack([numbers[used], self.codes[used].astype(np.int64)], 1), axis=0)
+            again = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+            if len(again):
+                row = int(np.flatnonzero(numbers == pairs[again[0], 0])[0])
+                first, second = (self.names[pairs[again[0] + i, 1]] for i in (0, 1))
+                raise InputError(
+                    f"{len(again):,} values of {key} lie in two parts of the split, such as {values[row]!r} in {first} and "
+                    f"{second}: split by this key (data.split.keys=[{key}])"
+                )
+
+
+def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
+    """Split so that no value of any key crosses: connected components over all keys, drawn whole.
+
+    keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) do not
+    all belong together. fractions: of the rows, by part. Groups of more than a tenth of the smallest part after train go
+    to train, unless the smaller ones could not fill the other parts twice; the rest is drawn in an order given by the
+    seed, each group to the part that lacks most.
+    """
+    names, shares = _fractions(fractions)
+    count = _common_length(keys)
+    groups = row_groups(keys)
+    sizes = np.bincount(groups)
+    target = shares * count
+    ascending = np.sort(sizes)
+    enough = int(np.searchsorted(np.cumsum(ascending), min(2 * target[1:].sum(), count)))
+    large = sizes > max(0.1 * target[1:].min(initial=np.inf), ascending[enough])
+    part = np.zeros(len(sizes), np.uint8)
+    have = np.zeros(len(names))
+    have[0] = sizes[large].sum()
+    for group in np.random.default_rng(seed).permutation(np.flatnonzero(~large)):
+        part[group] = np.argmax((target - have) / target)
+        have[part[group]] += sizes[group]
+    split = Split.build(
+        part[groups],
+        names,
+        method="groups over " + " and ".join(keys),
+        keys=list(keys),
+        seed=seed,
+        fractions=dict(zip(names, shares.tolist(), strict=True)),
+        groups=len(sizes),
+        largest_group=int(sizes.max(initial=0)),
+    )
+    split.assert_disjoint(keys)
+    return split
+
+
+def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
+    """(n,) number of the connected component of each row; a row without any key is a group of its own."""
+    count = _common_length(keys)
+    rows, values, nodes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], count
+    for column in keys.values():
+        numbers = _numbered(column, count)
+        known = np.flatnonzero(numbers >= 0)
+        rows.append(known)
+        values.append(numbers[known] + nodes)
+        nodes += int(numbers.max(initial=-1)) + 1
+    edges = np.concatenate(rows), np.concatenate(values)
+    graph = coo_array((np.ones(len(edges[0]), np.int8), edges), shape=(nodes, nodes))
+    labels = connected_components(graph, directed=False)[1][:count]
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:
+    """Split by a column that names the part of each row, such as FOLD.
+
+    names: value of the column -> train, val or test; null leaves its rows out. By default the values themselves, with
+    `valid`, `validation`, `dev`, `training` and `testing` understood, whatever their case.
+    """
+    wanted: dict[str, str | None] = {}
+    for value in dict.fromkeys(values):
+        text = "" if value is None else str(value).strip()
+        if names is not None and text in names:
+            wanted[value] = names[text]
+        elif names is None and text:
+            wanted[value] = SYNONYMS.get(text.lower(), text.lower())
+        else:
+            row = next(i for i, other in enumerate(values) if other == value)
+            known = "train, val and test" if names is None else ", ".join(names)
+            raise InputError(f"row {row + 1}: the split column holds {value!r}, expected {known}: set data.split.names")
+    usual = [name for name in ("train", "val", "test") if name in wanted.values()]
+    parts = usual + sorted({name for name in wanted.values() if name is not None} - set(usual))
+    codes = {value: UNUSED if name is None else parts.index(name) for value, name in wanted.items()}
+    return Split.build(np.array([codes[value] for value in values], np.uint8), parts, method="column")
+
+
+def row_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
+    """Split row by row, ignoring every key. It leaks wherever a molecule has several rows, and logs by how much."""
+    names, shares = _fractions(fractions)
+    count = _common_length(keys)
+    bounds = np.rint(np.cumsum(shares) * count).astype(np.int64)
+    codes = np.empty(count, np.uint8)
+    codes[np.random.default_rng(seed).permutation(count)] = np.searchsorted(bounds, np.arange(count), side="right")
+    fraction = dict(zip(names, shares.tolist(), strict=True))
+    split = Split.build(codes, names, method="rows (leaky)", seed=seed, fractions=fraction)
+    log.warning("%s", split.overlap_report(keys))
+    return split
+
+
+def _fractions(fractions: Mapping[str, float] | None) -> tuple[list[str], np.ndarray]:
+    fractions = FRACTIONS if fractions is None else fractions
+    if not fractions or min(fractions.values()) <= 0:
+        raise ConfigError(f"data.split.fractions: every part needs a share above 0, found {dict(fractions)}")
+    names = sorted(fractions, key=lambda name: name != "train")  # train first, the others as given
+    shares = np.array([float(fractions[name]) for name in names])
+    return names, shares / shares.sum()
+
+
+def _common_length(keys: Mapping[str, Sequence]) -> int:
+    lengths = {name: len(values) for name, values in keys.items()}
+    if not lengths:
+        raise ConfigError("a split needs at least one key column (data.split.keys)")
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"key columns of different lengths: {lengths}")
+    count = next(iter(lengths.values()))
+    if not count:
+        raise InputError("there are no rows to split: every record was dropped, see the drop report")
+    return count
+
+
+def _numbered(values: Sequence, count: int) -> np.ndarray:
+    """(n,) int64: equal values share a number from 0, missing ones are -1."""
+    if len(values) != count:
+        raise ValueError(f"{len(values)} keys for {count} rows")
+    numbers: dict = {}
+    missing = (None, "")
+    return np.fromiter(
+        (-1 if value in missing or value != value else numbers.setdefault(value, len(numbers)) for value in values),
+        np.int64,
+        count,
+    )
+
+
+def _digest(codes: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(codes).tobytes()).hexdigest()
