@@ -1,0 +1,140 @@
+"""Runs every job of a sweep in a process of its own, so that no job sees what another left behind.
+
+In one process, jobs inherit each other's default dtype, seeds, environment and tracker run, and the ranks of a
+distributed job repeat the whole sweep. Here a job is the same command line as a single run, in `<sweep>/<job number>`.
+Its `result.json` is its answer: the value of `objective` goes back to the sweeper.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+# Settings of the sweep itself, which a single job must not see.
+OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
+
+
+@dataclass
+class ProcessLauncherConfig:
+    """`launcher=process`, the default of `trimer train -m`."""
+
+    _target_: str = "hydra_plugins.trimer.process_launcher.ProcessLauncher"
+    n_jobs: int = 1  # at a time
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="process", node=ProcessLauncherConfig, provider="trimer")
+
+
+class ProcessLauncher(Launcher):
+    """Hydra's launcher with one process a job; a job that crashes takes no other with it."""
+
+    def __init__(self, n_jobs: int = 1) -> None:
+        self.n_jobs = n_jobs
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        # All are composed first: a misspelt key of the last job is reported before the first one trains.
+        jobs = [
+            self.prepare(number, list(overrides)) for number, overrides in enumerate(job_overrides, initial_job_idx)
+        ]
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            return list(pool.map(self.run, jobs))
+
+    def prepare(self, number: int, overrides: list[str]) -> JobReturn:
+        """The job's config and folder."""
+        cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(cfg):
+            cfg.hydra.job.id, cfg.hydra.job.num = str(number), number
+        folder = Path(str(self.config.hydra.sweep.dir)) / str(number)
+        return JobReturn(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=str(number))
+
+    def run(self, job: JobReturn) -> JobReturn:
+        """Run one job, or take the answer it has already given in an earlier, interrupted sweep of the same folder."""
+        folder, words = Path(str(job.working_dir)), " ".join(filter_overrides(job.overrides or []))
+        say = f"job {job.task_name} ({words}) in {folder}"
+        if answered(folder, list(job.overrides or [])):
+            print(f"{say}: done before", file=sys.stderr)
+            code = 0
+        else:
+            if folder.exists():  # an attempt that was cut short
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            print(f"{say}: started", file=sys.stderr)
+            code = self.execute(self.command(job), folder)
+            (folder / "job.json").write_text(json.dumps({"overrides": job.overrides, "exit": code}))
+        result = read_json(folder / "result.json")
+        value = result.get("objective")
+        if code:
+            reason = result.get("error") or f"see {folder / 'output.log' if self.n_jobs > 1 else folder}"
+            job.status, job.return_value = JobStatus.FAILED, failure(f"{say} failed with exit code {code}: {reason}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            job.status, job.return_value = JobStatus.FAILED, failure(f"{say} has no finite objective, but {value}")
+        else:
+            job.status, job.return_value = JobStatus.COMPLETED, value
+            print(f"{say}: objective {value}", file=sys.stderr)
+        return job
+
+    def command(self, job: JobReturn) -> list[str]:
+        """The command line of one job: that of the sweep, with the job's values in place of the sweep's."""
+        import __main__
+
+        entry = ["-m", __main__.__spec__.name] if __main__.__spec__ else [os.path.abspath(sys.argv[0])]
+        hydra = OmegaConf.to_container(self.config.hydra.overrides.hydra)
+        kept = [text for text in hydra if not text.lstrip("+~").startswith(OF_THE_SWEEP)]
+        folders = [
+            word
+            for part in self.hydra_context.config_loader.get_search_path().get_path()
+            if part.provider == "command-line"
+            for word in ("--config-dir", part.path.removeprefix("file://"))
+        ]
+        folder = str(Path(str(job.working_dir)).absolute()).replace('"', '\\"')
+        own = ["hydra.mode=RUN", f'hydra.run.dir="{folder}"']
+        name = self.config.hydra.job.config_name
+        return [sys.executable, *entry, name, *folders, *(job.overrides or []), *kept, *own]
+
+    def execute(self, command: list[str], folder: Path) -> int:
+        """Exit code of the job; of several at a time, each writes its terminal output into its folder."""
+        # A job is the first process of its own distributed group, if it makes one.
+        ours = {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"}
+        environment = {key: value for key, value in os.environ.items() if key not in ours}
+        if self.n_jobs == 1:
+            return subprocess.run(command, env=environment, check=False).returncode
+        with (folder / "output.log").open("w") as log:
+            return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+
+
+def answered(folder: Path, overrides: list[str]) -> bool:
+    """Whether the folder holds the result of a finished job with the same overrides."""
+    job = read_json(folder / "job.json")
+    finished = read_json(folder / "result.json").get("status") == "ok"
+    return finished and job.get("exit") == 0 and job.get("overrides") == overrides
+
+
+def failure(sentence: str) -> Exception:
+    """What the sweeper raises, unless it may go on after a failure."""
+    from trimer.errors import TrimerError
+
+    return TrimerError(sentence)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The file's content, or nothing where a job did not come to write it."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,17 @@
+"""Finds a user's own configs in `TRIMER_CONF` and in `./conf`, behind those that come with Trimer."""
+
+from __future__ import annotations
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class UserConfigs(SearchPathPlugin):
+    """Hydra asks every installed plugin, also those of other programs: theirs must not see our folders."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from trimer.configs import shipped_folder, user_folders
+
+        if any(part.path == f"file://{shipped_folder()}" for part in search_path.get_path()):
+            for folder in user_folders():
+                search_path.append("trimer-user", f"file://{folder}")

@@ -1,0 +1,7 @@
+"""`python -m trimer` is the command `trimer`."""
+
+import sys
+
+from trimer.cli import main
+
+sys.exit(main())

@@ -1,0 +1,224 @@
+"""Builds objects from configs: the only caller of `hydra.utils.instantiate`, behind an allow-list.
+
+A `_target_` names what is called, and a config may come out of a checkpoint from elsewhere. So the whole tree is read
+before anything is built: each target must be a class of the packages below (a few packages may lend functions too),
+reached by its own path and not through a module that happens to import it; and each argument must be one that the
+target has. A package of your own is added from Python, by `allow("mypackage")`, or by an entry point of the group
+`trimer` in its pyproject.toml, and never from YAML.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import Any
+
+from trimer.errors import ConfigError
+from trimer.nearest import did_you_mean
+
+# Exact names, and packages whose public classes may be built. `trimer.commands`, `trimer.run` and the like act on files
+# and processes and are not among them.
+NAMES = {"lightning.Trainer", "lightning.pytorch.Trainer"}
+PACKAGES = {
+    "trimer.accelerators",
+    "trimer.baselines",
+    "trimer.callbacks",
+    "trimer.data",
+    "trimer.generation",
+    "trimer.loggers",
+    "trimer.metrics",
+    "trimer.models",
+    "trimer.optim",
+    "trimer.simulate",
+    "trimer.tasks",
+    "trimer.tokenizers",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+    "lightning.pytorch.plugins.precision",
+    "lightning.pytorch.profilers",
+    "lightning.pytorch.strategies",
+    "torch.nn",
+    "torch.optim",
+}
+# Where functions may be called too: they compute, and touch neither files nor processes.
+FUNCTIONS = {"trimer.baselines", "trimer.metrics", "trimer.models", "trimer.optim"}
+# Hydra's own keys of a node.
+WORDS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+
+_own: set[str] = set()
+
+
+def allow(package: str) -> None:
+    """Let configs name the classes and functions of a package of yours, as `allow("mypackage")`."""
+    if not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)*\.?", package):
+        raise ConfigError(f"allow({package!r}): give the dotted name of a package")
+    _own.add(package.rstrip("."))
+
+
+def build(cfg: Any, **arguments: Any) -> Any:
+    """What the config describes: an object, a factory (`_partial_: true`), a list, or a dict of them; None for None.
+
+    cfg: a node of the run's config, or plain values as a checkpoint has them.
+    arguments: objects for the top node's constructor that no config can hold, such as a tokenizer or a network; they
+    are passed on as they are, and win over the config.
+    Raises ConfigError naming the key, before anything is built.
+    """
+    if cfg is None:
+        return None
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    tree, key = plain(cfg)
+    check(tree, key, arguments)
+    try:
+        if not arguments:
+            return instantiate(tree, _convert_="all")
+        partial = bool(tree.get("_partial_"))
+        factory = instantiate({**tree, "_partial_": True}, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+    else:
+        return functools.partial(factory, **arguments) if partial else factory(**arguments)
+    raise cause  # what the constructor itself said, not what Hydra made of it
+
+
+def build_all(group: Any) -> list[Any]:
+    """The objects of a group of named nodes, as callbacks and loggers are; a node set to null is left out."""
+    return [built for built in (build(group) or {}).values() if built is not None]
+
+
+def check(cfg: Any, key: str | None = None, arguments: dict[str, Any] | None = None) -> None:
+    """Raise ConfigError where a target is not allowed or has no such argument; builds nothing."""
+    tree, key = plain(cfg) if key is None else (cfg, key)
+    nodes = list(targets(tree, key))
+    for where, node in nodes:  # names first: nothing is imported for a tree that names something foreign
+        named(node["_target_"], where)
+    for number, (where, node) in enumerate(nodes):
+        fits(node, where, arguments or {} if number == 0 and node is tree else {})
+
+
+def plain(cfg: Any) -> tuple[Any, str]:
+    """The config as plain values, all interpolations resolved, and its key in the whole config ('' at the top)."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+
+    if not OmegaConf.is_config(cfg):
+        return cfg, ""
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True), cfg._get_full_key(None)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} has no value: add {error.full_key}=...") from error
+    except InterpolationResolutionError as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node with a target, outermost first, with its dotted key."""
+    if isinstance(node, str):
+        # Resolved once already: what would resolve again has not been looked at.
+        if "${" in node:
+            raise ConfigError(f"{key or 'the config'} holds {node!r}: a value that is resolved later cannot be checked")
+    elif isinstance(node, dict):
+        if "_target_" in node:
+            yield key, node
+        for name, value in node.items():
+            yield from targets(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, (list, tuple)):
+        for number, value in enumerate(node):
+            yield from targets(value, f"{key}[{number}]")
+
+
+def named(target: Any, key: str) -> None:
+    """Raise ConfigError unless the name alone is on the allow-list."""
+    good = isinstance(target, str) and re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target)
+    if not good or not (target in NAMES or inside(target, PACKAGES | own_packages())):
+        raise ConfigError(
+            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a package of your own is added from "
+            "Python by trimer.build.allow('mypackage'), or by an entry point of the group 'trimer'"
+        )
+
+
+def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
+    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments."""
+    target = located(node["_target_"], key)
+    try:
+        parameters = inspect.signature(target).parameters
+    except ValueError:  # written in C, without a signature
+        return
+    kinds = {parameter.kind for parameter in parameters.values()}
+    names = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    arguments = [str(name) for name in node if name not in WORDS]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        for name in arguments:
+            if name not in names:
+                hint = did_you_mean(name, names) or f"; it has {', '.join(names) or 'none'}"
+                raise ConfigError(
+                    f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
+                )
+    if not node.get("_partial_") and not node.get("_args_"):
+        for name in names:
+            if parameters[name].default is inspect.Parameter.empty and name not in arguments and name not in given:
+                raise ConfigError(
+                    f"{where_is(key)}{node['_target_']} needs the argument {name!r}: add {key}.{name}=..."
+                )
+
+
+def located(target: str, key: str) -> Any:
+    """The class or function of that path."""
+    parts = target.split(".")
+    found: Any = None
+    for end in range(len(parts) - 1, 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError as error:
+            # A missing library is another matter than a misspelt path.
+            if error.name is None or not target.startswith(error.name):
+                raise ConfigError(
+                    f"{where_is(key)}{target} needs the package {error.name}, which is not installed"
+                ) from error
+            continue
+        break
+    for part in parts[end:]:
+        if not hasattr(found, part):
+            public = [name for name in dir(found) if not name.startswith("_")]
+            raise ConfigError(f"{where_is(key)}there is no {target}{did_you_mean(part, public)}")
+        found = getattr(found, part)
+        home = getattr(found, "__module__", None) or ""
+        if isinstance(found, ModuleType) or not (target in NAMES or inside(home, PACKAGES | own_packages())):
+            raise ConfigError(
+                f"{where_is(key)}{target} is not on the allow-list: it belongs to {home or part}, not to that path"
+            )
+    if not isinstance(found, type) and not (callable(found) and inside(found.__module__, FUNCTIONS | own_packages())):
+        raise ConfigError(
+            f"{where_is(key)}{target} is not on the allow-list: only classes of {parts[0]}.{parts[1]} are"
+        )
+    return found
+
+
+def inside(name: str, packages: set[str]) -> bool:
+    """Whether the dotted name is one of the packages or lies in one."""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def own_packages() -> set[str]:
+    """The user's packages: those given to `allow`, and those installed with an entry point of the group `trimer`."""
+    return _own | _declared()
+
+
+@functools.cache
+def _declared() -> set[str]:
+    return {point.value.partition(":")[0] for point in entry_points(group="trimer")}
+
+
+def where_is(key: str) -> str:
+    """`model: ` in front of a sentence, or nothing at the top of a config."""
+    return f"{key}: " if key else ""

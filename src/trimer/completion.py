@@ -1,0 +1,80 @@
+"""Tab completion: the lines a shell evaluates, and the words that fit so far.
+
+A shell calls `trimer --complete "<line up to the cursor>"` and shows what is printed, one word a line.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from trimer.cli import UsageError
+from trimer.screens import COMMANDS
+
+# bash splits words at "=", so that "model=ba" would be completed as "ba": take it out of its list.
+BASH = r"""
+_trimer() {
+    local IFS=$'\n'
+    COMPREPLY=($(trimer --complete "${COMP_LINE:0:$COMP_POINT}" 2>/dev/null))
+    case "${COMPREPLY[*]}" in *=|*.|*/) compopt -o nospace ;; esac
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o default -o nosort -F _trimer trimer
+"""
+
+ZSH = r"""
+_trimer() {
+    local -a words_open words_done
+    local word
+    for word in ${(f)"$(trimer --complete "$BUFFER[1,CURSOR]" 2>/dev/null)"}; do
+        case $word in *=|*.|*/) words_open+=("$word") ;; *) words_done+=("$word") ;; esac
+    done
+    compadd -Q -S '' -- $words_open
+    compadd -Q -- $words_done
+    (( $#words_open + $#words_done )) || _files
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _trimer trimer
+"""
+
+FISH = r"""
+complete -c trimer -f -a '(trimer --complete (commandline -cp) 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+FLAGS = ("--help", "--cfg", "--multirun", "--config-dir", "--resolve", "--package", "--info")
+
+
+def script(shell: str) -> str:
+    """The text to evaluate in the shell's start-up file."""
+    if shell not in SCRIPTS:
+        raise UsageError(f"--completion needs one of {', '.join(SCRIPTS)}, not {shell!r}")
+    return SCRIPTS[shell].strip()
+
+
+def answers(line: str) -> list[str]:
+    """Words that could stand where the cursor is, given the line up to there."""
+    words = line.split()[1:]
+    word = "" if not words or line[-1].isspace() else words.pop()
+    if not words:
+        return [name for name in (*COMMANDS, "--help", "--version", "--completion") if name.startswith(word)]
+    command, *before = words
+    if command == "--completion":
+        return [shell for shell in SCRIPTS if shell.startswith(word)]
+    if command not in COMMANDS:
+        return []
+    if word.startswith("-"):
+        return [flag for flag in FLAGS if flag.startswith(word)]
+    return overrides(command, before, word)
+
+
+def overrides(command: str, before: list[str], word: str) -> list[str]:
+    """Groups, choices and keys that begin with `word`, by Hydra's own search."""
+    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+
+    from trimer.configs import config_loader
+
+    folders = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
+    kept = [text for text in before if "=" in text or text.startswith("~")]
+    plugin = DefaultCompletionPlugin(config_loader(folders))
+    found = plugin._query(command, " ".join([*kept, word]) if word else " ".join([*kept, ""]))
+    return [text for text in found if not text.startswith("_") and not text.endswith(".default") and "/." not in text]

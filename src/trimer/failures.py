@@ -1,0 +1,154 @@
+"""How a run says that it failed: one sentence for what the user can mend, a traceback for everything else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimer.errors import TrimerError
+from trimer.nearest import did_you_mean
+
+
+def say(sentence: str, code: int) -> int:
+    """Print the sentence on stderr; return the exit code."""
+    print(f"trimer: {sentence}", file=sys.stderr)
+    return code
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong; return the exit code."""
+    if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # Lightning turns Ctrl-C into SystemExit
+        return say("stopped by Ctrl-C", 130)
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else bool(error.code)
+    if isinstance(error, BrokenPipeError):  # `trimer ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    sentence = sentence_of(error)
+    if sentence is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
+        return 1
+    from trimer.cli import UsageError
+
+    return say(sentence, 2 if isinstance(error, UsageError) else 1)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence for an error the user can mend, None for any other."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return disk_full(cause.filename)
+        # Compiled writers (checkpoints, safetensors, Arrow) keep only the text of the system's error.
+        if isinstance(cause, Exception) and "No space left on device" in str(cause):
+            return disk_full(None)
+    return str(error) if isinstance(error, TrimerError) else None
+
+
+def disk_full(filename: Any) -> str:
+    """Where space is missing, and how to go on."""
+    folder = Path(os.fsdecode(filename)).parent if filename else None
+    where = f"in {folder.absolute()}" if folder else "under the run folder or the cache"
+    return f"the disk is full {where}; free some space, then go on with resume=<run folder>; what was written is kept"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those it was raised from or while handling."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def record(folder: Path, error: BaseException) -> None:
+    """Leave the reason in the run's `result.json`, if the run had begun."""
+    from trimer.run import RunFolder
+
+    run = RunFolder(folder)
+    if not run.started or (isinstance(error, SystemExit) and not error.code):
+        return
+    try:
+        run.fail(sentence_of(error) or f"{type(error).__name__}: {error}")
+    except OSError:  # the disk may be what failed
+        print(f"trimer: could not write {folder / 'result.json'}", file=sys.stderr)
+
+
+def of_composition(error: BaseException) -> bool:
+    """Whether the config could not be composed, by a mistake in an override or in a YAML file."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    return isinstance(error, (HydraException, OmegaConfBaseException, YAMLError))
+
+
+def explain(error: BaseException, loader: Any, command: str, overrides: Sequence[str]) -> str:
+    """One sentence for a config that does not compose, with the nearest valid key or choice."""
+    from hydra.core.object_type import ObjectType
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    from trimer.configs import dotted_keys
+
+    def options(group: str, kind: ObjectType = ObjectType.CONFIG) -> list[str]:
+        return loader.get_group_options(group, kind, config_name=command)
+
+    def choices(group: str, below: str = "") -> list[str]:
+        """Options of a group, those in its folders too, as `study/small` of the group `experiment`."""
+        inner = options(group, ObjectType.GROUP)
+        found = [f"{below}{option}" for option in options(group)]
+        return found + [text for name in inner for text in choices(f"{group}/{name}", f"{below}{name}/")]
+
+    groups = [group for group in options("", ObjectType.GROUP) if group != "hydra"]
+    chosen, values = [], []
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            return f"cannot read {text!r}: write key=value, and in quotes a value with = , {{ }} [ ] or spaces"
+        group = override.key_or_group
+        if group in groups or "/" in group:
+            if isinstance(value := override.value(), str):
+                known = choices(group)
+                if not known:
+                    return f"unknown group {group!r} in {text!r}{did_you_mean(group, groups)}"
+                if value not in known:
+                    hint = did_you_mean(value, known) or "; there are " + ", ".join(known)
+                    return f"there is no {group}={value}{install_hint(value)}{hint}"
+            chosen.append(text)
+        else:
+            values.append((text, override))
+    try:  # all that can be set, with the choices made and without the values that may be wrong
+        cfg = loader.load_configuration(command, chosen, RunMode.MULTIRUN, validate_sweep_overrides=False)
+        keys = [*dotted_keys(cfg)]
+    except Exception:
+        values, keys = [], []
+    for text, override in values:
+        key = override.key_or_group
+        if key not in keys and not override.is_add() and not override.is_force_add():
+            hint = did_you_mean(
+                key, [k for k in keys if not k.startswith("hydra.") or key.startswith("hydra.")] + groups
+            )
+            return f"unknown key {key!r} in {text!r}{hint or '; to add a key, write + before it'}"
+    return plain(error)
+
+
+def install_hint(value: str) -> str:
+    """For the choices that need an extra of the package."""
+    extra = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}.get(value)
+    return f" without pip install 'trimer[{extra}]'" if extra else ""
+
+
+def plain(error: BaseException) -> str:
+    """The first lines of the error and of what it was raised from, in one."""
+    texts = [str(part).strip() for part in (error, error.__cause__) if part is not None and str(part).strip()]
+    text = ": ".join(dict.fromkeys(text.splitlines()[0] for text in texts)).removeprefix("Error merging override ")
+    missing = re.search(r"Could not find 'hydra/\w+/(\w+)'", text)
+    return text + (install_hint(missing.group(1)) if missing else "")

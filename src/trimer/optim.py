@@ -1,0 +1,146 @@
+"""Which parameters decay, the optimizers, and how the learning rate goes over a run.
+
+The length of a schedule is a number of the config (`trainer.max_steps`), never an estimate of the trainer: an estimate
+changes when a run is resumed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from trimer.errors import ConfigError
+
+
+def parameter_groups(net: nn.Module, weight_decay: float, decay_embeddings: bool = False) -> list[dict[str, Any]]:
+    """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
+
+    A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
+    """
+    embeddings = {id(module.weight) for module in net.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
+    for parameter in net.parameters():
+        if parameter.requires_grad:
+            decays = parameter.ndim >= 2 and (decay_embeddings or id(parameter) not in embeddings)
+            (matrices if decays else rest).append(parameter)
+    groups = [
+        {"name": "matrices", "params": matrices, "weight_decay": weight_decay},
+        {"name": "rest", "params": rest, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def adamw(
+    params: Iterable[Any],
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.98),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    fused: bool = True,
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel."""
+    optimizer = torch.optim.AdamW(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused)
+    # Lightning refuses to clip gradients of optimizers that could undo the scaling of fp16 themselves, as fused ones
+    # can. Without the mark the gradients are unscaled before, and clipped, as with any other optimizer.
+    optimizer._step_supports_amp_scaling = False
+    return optimizer
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan 2024) for the group `matrices` of `parameter_groups`, AdamW for all other parameters.
+
+    The update of a matrix is scaled to the size that AdamW's would have, so `lr` is of AdamW's order too.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        adamw_lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.98),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        groups = [dict(group) if isinstance(group, dict) else {"params": [group]} for group in params]
+        flat = [group for group in groups if group.get("name") == "matrices"]
+        if any(parameter.ndim != 2 for group in flat for parameter in group["params"]):
+            raise ConfigError("optimizer=muon updates matrices only; this model has weights of more dimensions")
+        others = [group for group in groups if group.get("name") != "matrices"]
+        self.inner: list[torch.optim.Optimizer] = []
+        if flat:
+            self.inner.append(
+                torch.optim.Muon(
+                    flat, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+        if others:
+            self.inner.append(
+                torch.optim.AdamW(others, lr=adamw_lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+            )
+        super().__init__([group for optimizer in self.inner for group in optimizer.param_groups], {"lr": lr})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of both; they work on this optimizer's own groups and state, which are what is saved."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        start = 0
+        for optimizer in self.inner:
+            stop = start + len(optimizer.param_groups)
+            optimizer.param_groups, optimizer.state = self.param_groups[start:stop], self.state
+            optimizer.step()
+            start = stop
+        return loss
+
+
+def warmup_cosine(
+    optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05, min_lr_ratio: float = 0.1
+) -> LambdaLR:
+    """Linear rise over `warmup` (steps, or a share of `total_steps` if below 1), then half a cosine down.
+
+    min_lr_ratio: where it ends, as a share of the peak.
+    """
+    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda done: (1 + math.cos(math.pi * done)) / 2)
+
+
+def warmup_linear(
+    optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05, min_lr_ratio: float = 0.0
+) -> LambdaLR:
+    """Linear rise as in `warmup_cosine`, then linear down to `min_lr_ratio` of the peak."""
+    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda done: 1 - done)
+
+
+def warmup_constant(optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05) -> LambdaLR:
+    """Linear rise as in `warmup_cosine`, then the peak for good."""
+    return _schedule(optimizer, total_steps, warmup, 0.0, lambda done: 1.0)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer,
+    total_steps: int,
+    warmup: float,
+    min_lr_ratio: float,
+    shape: Callable[[float], float],
+) -> LambdaLR:
+    """shape: from the share of the way after the warm-up, 0 to 1, to the share of the way from peak to floor."""
+    if total_steps < 1:
+        raise ConfigError(f"scheduler.total_steps is {total_steps}: give trainer.max_steps=<number of steps>")
+    if not (warmup >= 0 and 0 <= min_lr_ratio <= 1):
+        raise ConfigError("scheduler: warmup must not be negative, and min_lr_ratio must lie between 0 and 1")
+    rise = round(warmup * total_steps) if warmup < 1 else round(warmup)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)  # the first step moves too
+        done = min(1.0, (step - rise) / max(1, total_steps - rise))
+        return min_lr_ratio + (1 - min_lr_ratio) * shape(done)
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,104 @@
+"""The top level of each command's config, typed; what is below it is typed by the constructors it names.
+
+Two values stand for "not there": `null`, and `???`, which the user must give. A key that is neither listed here nor in
+a YAML of `conf/` is refused on the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class Command:
+    """What every command has."""
+
+    name: str = MISSING  # folder of the run under `paths.runs`
+    paths: Any = None
+
+
+@dataclass
+class Train(Command):
+    """`trimer train`: the study is the choice of each group; the comments are in conf/train.yaml."""
+
+    seed: int = 0
+    tags: list[str] = field(default_factory=list)
+    resume: str | None = None
+    ckpt: str | None = None
+    test: bool = True
+    baselines: bool = True
+    objective: str | None = None
+    n_jobs: int = 1
+    data: Any = None
+    model: Any = None
+    task: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+
+
+@dataclass
+class Evaluate(Command):
+    """`trimer evaluate`: a checkpoint on a split, beside the baselines."""
+
+    ckpt: str = MISSING
+    split: str = "test"
+    baselines: bool = True
+    seed: int = 0
+    data: Any = None  # null: the data the checkpoint was trained with
+    overrides: dict[str, Any] = field(default_factory=dict)
+    trainer: Any = None
+
+
+@dataclass
+class Predict(Command):
+    """`trimer predict`: molecules for the spectra of a file, no labels needed."""
+
+    ckpt: str = MISSING
+    input: str = MISSING
+    output: str = MISSING
+    ranked: bool = False
+    candidates: int = 10
+    seed: int = 0
+    overrides: dict[str, Any] = field(default_factory=dict)
+    trainer: Any = None
+
+
+@dataclass
+class Prepare(Command):
+    """`trimer prepare`: read, clean, tokenise and store the data of a study, without training."""
+
+    seed: int = 0
+    data: Any = None
+
+
+@dataclass
+class Report(Command):
+    """`trimer report`: the runs of a folder in one table."""
+
+    input: str = MISSING
+    output: str | None = None
+    metrics: list[str] = field(default_factory=list)
+
+
+SCHEMAS: dict[str, type[Command]] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "prepare": Prepare,
+    "report": Report,
+}
+
+
+def register() -> None:
+    """Make `<command>_schema` known to Hydra; each conf/<command>.yaml names it first in its defaults."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for command, schema in SCHEMAS.items():
+        store.store(name=f"{command}_schema", node=schema, provider="trimer")

@@ -1,0 +1,84 @@
+"""What `--help` and `--version` print; the texts about groups and keys are the comments of the YAML files."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from trimer import __version__, configs
+
+COMMANDS = {
+    "train": "train a model, measure it, keep it in a run folder",
+    "evaluate": "measure a checkpoint on a split, beside the baselines",
+    "predict": "ranked molecules for the spectra of a file",
+    "prepare": "read, clean, tokenise and store data without training",
+    "report": "the runs of a folder in one table",
+}
+
+WIDTH = 96
+
+
+def version() -> str:
+    """`trimer 0.1.0`."""
+    return f"trimer {__version__}"
+
+
+def bold(text: str) -> str:
+    """Bold on a terminal, plain in a file."""
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+def overview() -> str:
+    """The first screen."""
+    commands = "\n".join(f"  {bold(f'{name:<10}')}{text}" for name, text in COMMANDS.items())
+    return f"""{bold("trimer")} - language models of mass spectra, molecules and proteins
+
+{bold("Usage")}  trimer <command> [group=choice] [key=value] [flags]
+
+{commands}
+
+{bold("Start here")}
+  trimer train experiment=demo                               a small study in a few minutes
+  trimer train model=bart_small optimizer.lr=3e-4            any part, any number
+  trimer train -m seed=1,2,3                                 a sweep, one process a job
+  trimer train resume=runs/demo/<run>                        go on where a run stopped
+  trimer predict ckpt=runs/demo/<run> input=my.mgf           molecules for your own spectra
+
+{bold("Flags")}
+  <command> --help       its groups, choices and keys
+  <command> --cfg job    the whole config, nothing is run
+  --config-dir <folder>  your own configs; also found in ./conf and $TRIMER_CONF
+  --version
+  --completion <shell>   tab completion: eval "$(trimer --completion bash)", also zsh and fish"""
+
+
+def command(name: str) -> str:
+    """The screen of one command: its own keys, then the groups it composes."""
+    text = (configs.shipped_folder() / f"{name}.yaml").read_text()
+    about = text.splitlines()[0].lstrip("# ")
+    keys = re.findall(r"^(\w+): *([^#\n]*?) *(?:# (.*))?$", text, flags=re.MULTILINE)
+    rows = [
+        f"  {bold(f'{key:<12}')}{value:<10} {comment}".rstrip() for key, value, comment in keys if key != "defaults"
+    ]
+    lines = [f"{bold(f'trimer {name}')} - {COMMANDS[name]}", "", about, "", bold("Keys"), *rows]
+    named = dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))
+    groups = [(group, options) for group, options in configs.choices().items() if group in named]
+    if groups:
+        lines += ["", bold("Groups") + "  (* is the default)"]
+        for group, options in groups:
+            marked = [f"{option}*" if option == named[group] else option for option in options]
+            lines += wrapped(group, [option for option in marked if option != "default"])
+    lines += ["", f"trimer {name} --cfg job shows every key; any of them is changed by <key>=<value>."]
+    return "\n".join(lines)
+
+
+def wrapped(group: str, options: list[str]) -> list[str]:
+    """`group=` and its options, on as many lines as they need."""
+    lines, line = [], f"  {bold(f'{group:<14}')}"
+    length = 16
+    for option in options:
+        if length + len(option) > WIDTH:
+            lines.append(line)
+            line, length = " " * 16, 16
+        line, length = f"{line}{option} ", length + len(option) + 1
+    return [*lines, line.rstrip()]
