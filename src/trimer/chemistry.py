@@ -33,7 +33,12 @@ def parse(smiles: str) -> Chem.Mol | None:
 def canonical_smiles(smiles: str, stereo: bool = False) -> str | None:
     """RDKit-canonical SMILES; stereochemistry is dropped unless asked for."""
     molecule = parse(smiles)
-    return None if molecule is None else Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    if molecule is None:
+        return None
+    text = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    # Deuterium without its isotope is a written-out [H], and odd bonds change when read: the second writing stays.
+    again = Chem.MolFromSmiles(text) if "[H]" in text or "~" in text else None
+    return text if again is None else Chem.MolToSmiles(again, isomericSmiles=stereo)
 
 
 def inchikey_block1(molecule: Chem.Mol | None) -> str | None:

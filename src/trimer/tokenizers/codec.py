@@ -8,6 +8,7 @@ deepSMILES is safe only behind canonicalisation: of raw SMILES it silently turns
 from __future__ import annotations
 
 import re
+import sys
 from functools import cached_property
 
 from trimer.errors import ConfigError
@@ -16,7 +17,9 @@ REPRESENTATIONS = ("smiles", "deepsmiles", "selfies")
 
 # RDKit would read "C C" as methane with a name and stop at a null byte: only what a SMILES can hold is let through.
 _WRITABLE = re.compile(r"[A-Za-z0-9()\[\]=#$:/\\\-+.@%*~<>]+")
-MAX_CHARACTERS = 5_000  # longer text is no molecule of this field, and would keep the parsers busy for minutes
+MAX_CHARACTERS = 5_000  # of SMILES; what is longer is no molecule of this field, and would keep the parsers busy
+_MAX_TEXT = 8 * MAX_CHARACTERS  # SELFIES takes up to eight characters for one of SMILES
+_LONG = 500  # characters; from here on a text is read back before it is trusted
 
 
 class MoleculeCodec:
@@ -40,6 +43,16 @@ class MoleculeCodec:
 
         return deepsmiles.Converter(rings=True, branches=True)
 
+    def _decode_deepsmiles(self, text: str) -> str:
+        limit = sys.getrecursionlimit()
+        if len(text) < _LONG:
+            return self._deepsmiles.decode(text)
+        try:  # the package goes one call deeper for every atom of a chain
+            sys.setrecursionlimit(limit + 2 * len(text))
+            return self._deepsmiles.decode(text)
+        finally:
+            sys.setrecursionlimit(limit)
+
     def canonical(self, smiles: str) -> str | None:
         """Canonical SMILES, or None for text that is no molecule."""
         from trimer.chemistry import canonical_smiles
@@ -58,20 +71,23 @@ class MoleculeCodec:
             return canonical
         try:
             if self.representation == "deepsmiles":
-                return self._deepsmiles.encode(canonical)
-            import selfies
+                text = self._deepsmiles.encode(canonical)
+            else:
+                import selfies
 
-            return selfies.encoder(canonical)
+                text = selfies.encoder(canonical)
         except Exception:  # both packages raise many kinds; SELFIES refuses about 1 molecule in 800
             return None
+        # deepSMILES cannot count more than 99 rings; no other way to lose a molecule is known.
+        return text if len(canonical) < _LONG or self.decode(text) == canonical else None
 
     def decode(self, text: str) -> str | None:
         """Canonical SMILES of a text, or None for any text that is no molecule; never raises."""
-        if not isinstance(text, str) or len(text) > MAX_CHARACTERS or not _WRITABLE.fullmatch(text):
+        if not isinstance(text, str) or len(text) > _MAX_TEXT or not _WRITABLE.fullmatch(text):
             return None
         try:
             if self.representation == "deepsmiles":
-                text = self._deepsmiles.decode(text)
+                text = self._decode_deepsmiles(text)
             elif self.representation == "selfies":
                 import selfies
 
