@@ -134,8 +134,8 @@ class Split:
                 row = int(np.flatnonzero(numbers == pairs[again[0], 0])[0])
                 first, second = (self.names[pairs[again[0] + i, 1]] for i in (0, 1))
                 raise InputError(
-                    f"{len(again):,} values of {key} lie in two parts of the split, such as {values[row]!r} in {first} and "
-                    f"{second}: split by this key (data.split.keys=[{key}])"
+                    f"{len(again):,} values of {key} lie in two parts of the split, such as {values[row]!r} in {first} "
+                    f"and {second}: split by this key (data.split.keys=[{key}])"
                 )
 
 
@@ -143,9 +143,9 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
     """Split so that no value of any key crosses: connected components over all keys, drawn whole.
 
     keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) do not
-    all belong together. fractions: of the rows, by part. Groups of more than a tenth of the smallest part after train go
-    to train, unless the smaller ones could not fill the other parts twice; the rest is drawn in an order given by the
-    seed, each group to the part that lacks most.
+    all belong together. fractions: of the rows, by part. Groups of more than a tenth of the smallest part after train
+    go to train, unless the smaller ones could not fill the other parts twice; the rest is drawn in an order given by
+    the seed, each group to the part that lacks most.
     """
     names, shares = _fractions(fractions)
     count = _common_length(keys)

@@ -91,7 +91,7 @@ def skeleton(molecule: Chem.Mol) -> Skeleton:
     )
 
 
-def _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring) -> list[int]:  # noqa: ANN001
+def _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring) -> list[int]:
     index = {name: i for i, name in enumerate(ATOM_KINDS)}
     ring_aromatic = [atom.GetIsAromatic() for atom in atoms]
     double_o = [False] * len(atoms)
@@ -151,7 +151,7 @@ def _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring
     return kinds
 
 
-def _cuts(count, bonds, neighbours, rings, in_ring):  # noqa: ANN001, ANN202
+def _cuts(count, bonds, neighbours, rings, in_ring):
     """Every bond or pair of ring bonds whose cutting parts the molecule, with one side of each as an integer bit mask."""
 
     def reach(start: int, closed: frozenset[int] | set[int]) -> int:

@@ -12,13 +12,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from trimer.chemistry import ADDUCTS, parse
+from trimer.data.molecule_files import MoleculeSource
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.simulate.fragmentation import skeleton
@@ -198,18 +198,15 @@ class SimulatedSpectra:
         return f"simulated-spectra/{RULE}/{self.molecules}/{self.spectra_per_molecule}/{self.seed}"
 
     def read(self) -> SpectrumTable:
+        """All spectra, those of one molecule in consecutive rows."""
         return simulate_table(simulated_molecules(self.molecules, self.seed), self.seed, self.spectra_per_molecule)
+
+    def chunks(self) -> Iterator[SpectrumTable]:
+        """The same, as one table."""
+        yield self.read()
 
 
 RULE = 1  # counts up when the rule or its weights change, so that caches are made anew
-
-
-class MoleculeSource(Protocol):
-    """What gives molecules in chunks: SMILES files, PubChem, a list."""
-
-    def fingerprint(self) -> str: ...
-
-    def chunks(self, size: int = 100_000) -> Iterator[tuple[list[str], list[str]]]: ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""Molecules with the keys that splits and exclusions need: canonical SMILES, InChIKey block 1, Murcko scaffold.
+
+An InChIKey costs about 0.3 ms, so the keys of a corpus are computed once, by as many processes as are allowed, and kept
+in a store under the content of the source.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdkit import Chem
+
+from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
+from trimer.data.drops import DropReport
+from trimer.data.molecule_files import MoleculeSource
+from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1  # raise it when the keys change, so that old caches are not read
+PART = 2_000  # molecules that one process handles at a time
+UNREADABLE = "molecule RDKit cannot read"
+KEYLESS = "molecule without InChIKey or scaffold"
+REPEATED = "molecule given before"
+
+
+@dataclass(frozen=True)
+class MoleculeKeys:
+    """Keys of one molecule; `dropped` names the rule when there are none."""
+
+    smiles: str | None = None
+    inchikey1: str | None = None
+    scaffold: str | None = None
+    dropped: str | None = None
+
+
+def molecule_keys(smiles: str, stereo: bool = False) -> MoleculeKeys:
+    """Canonical SMILES, InChIKey block 1 and scaffold (empty text without rings) of one molecule."""
+    molecule = parse(smiles)
+    if molecule is None:
+        return MoleculeKeys(dropped=UNREADABLE)
+    key, scaffold = inchikey_block1(molecule), murcko_scaffold(molecule)
+    if key is None or scaffold is None:
+        return MoleculeKeys(dropped=KEYLESS)
+    return MoleculeKeys(Chem.MolToSmiles(molecule, isomericSmiles=stereo), key, scaffold)
+
+
+def keys_of(smiles: Sequence[str], stereo: bool = False) -> list[MoleculeKeys]:
+    """The keys of many molecules, in their order."""
+    return [molecule_keys(text, stereo) for text in smiles]
+
+
+def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool = False, workers: int = 0) -> Store:
+    """The distinct molecules of a source as a store with the text columns id, smiles, inchikey1 and scaffold.
+
+    workers: processes; 0 and 1 compute here, and the result does not depend on it. The manifest holds the drop report
+    (`drops`): unreadable molecules, and those whose canonical SMILES came before.
+    """
+    recipe = {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
+    folder = cache_folder(cache_root, "molecules", recipe)
+
+    def build(writer: StoreWriter) -> None:
+        report = DropReport()
+        for rule in (UNREADABLE, KEYLESS, REPEATED):
+            report.add(rule, [])
+        seen: set[int] = set()
+        for ids, keys in _computed(source, stereo, workers):
+            report.records += len(ids)
+            kept: list[tuple[str, MoleculeKeys]] = []
+            for name, key in zip(ids, keys, strict=True):
+                rule = key.dropped
+                if rule is None:
+                    # 64-bit hashes: 100 million molecules in a few GB, and one false repeat in 4,000 such corpora.
+                    number = hash(key.smiles)
+                    rule = REPEATED if number in seen else None
+                    seen.add(number)
+                if rule is None:
+                    kept.append((name, key))
+                else:
+                    report.add(rule, [name])
+            writer.append(
+                {
+                    "id": [name for name, _ in kept],
+                    "smiles": [key.smiles for _, key in kept],
+                    "inchikey1": [key.inchikey1 for _, key in kept],
+                    "scaffold": [key.scaffold for _, key in kept],
+                }
+            )
+        writer.manifest = {"recipe": recipe, "drops": report.to_dict()}
+        log.info("keys of molecules in %s\n%s", folder, report)
+
+    return cached_store(folder, build)
+
+
+def _computed(source: MoleculeSource, stereo: bool, workers: int) -> Iterator[tuple[list[str], list[MoleculeKeys]]]:
+    """Parts of the source with their keys, in order, never far ahead of the reader."""
+    parts = source.chunks(PART)
+    if workers <= 1:
+        for ids, smiles in parts:
+            yield ids, keys_of(smiles, stereo)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        waiting: list = []
+        for ids, smiles in parts:
+            waiting.append((ids, pool.submit(keys_of, smiles, stereo)))
+            if len(waiting) > 3 * workers:
+                first, keys = waiting.pop(0)
+                yield first, keys.result()
+        for first, keys in waiting:
+            yield first, keys.result()
