@@ -39,7 +39,7 @@ def read_mgf(path: Path) -> SpectrumTable:
 
     for chunk in read_chunks(path):
         block = rest + chunk
-        if not line - 1 and not first - 1 and not tables:
+        if line == 1:
             block = block.removeprefix(b"\xef\xbb\xbf")
         cut = block.rfind(b"\nBEGIN IONS") + 1
         if cut:
@@ -146,7 +146,7 @@ class _Headers:
     def close(self, lines: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         """First and last line of each record, counted from 0 in the block, and what is wrong with some."""
         if self.inside:
-            self._end(lines, "the record is cut off: END IONS is missing at the end of the file")
+            self._end(lines, "the record is cut off: END IONS is missing")
         return np.array(self.begins, np.int64), np.array(self.finals, np.int64), self.problems
 
     def columns(self, n: int, defaults: dict[str, str]) -> dict[str, np.ndarray]:
