@@ -7,6 +7,7 @@ many spectra it has. Ties go to the molecule that comes first in the training ta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +88,13 @@ def tanimoto_oracle(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed
     return [answers[smiles] for smiles in test["smiles"]]
 
 
-def all_baselines(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> dict[str, list[list[str]]]:
-    """{name in tables: ranked SMILES per test spectrum} of the four baselines, the oracle last."""
-    return {
-        "random training molecule": random_molecule(train, test, k, seed),
-        "nearest precursor m/z": nearest_precursor(train, test, k, seed),
-        "cosine look-up": cosine_lookup(train, test, k, seed),
-        "oracle: most similar training molecule": tanimoto_oracle(train, test, k, seed),
-    }
+# Under their names in tables, the bound last.
+BASELINES: dict[str, Callable[..., list[list[str]]]] = {
+    "random training molecule": random_molecule,
+    "nearest precursor m/z": nearest_precursor,
+    "cosine look-up": cosine_lookup,
+    "oracle: most similar training molecule": tanimoto_oracle,
+}
 
 
 def _molecules(train: SpectrumTable) -> _Molecules:
