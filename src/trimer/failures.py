@@ -14,6 +14,9 @@ from typing import Any
 from trimer.errors import TrimerError
 from trimer.nearest import did_you_mean
 
+# Hydra's plugins that a choice of ours names, and the extra of our package that brings them.
+EXTRAS = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+
 
 def say(sentence: str, code: int) -> int:
     """Print the sentence on stderr; return the exit code."""
@@ -115,13 +118,12 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
             return f"cannot read {text!r}: write key=value, and in quotes a value with = , {{ }} [ ] or spaces"
         group = override.key_or_group
         if group in groups or "/" in group:
-            if isinstance(value := override.value(), str):
-                known = choices(group)
-                if not known:
-                    return f"unknown group {group!r} in {text!r}{did_you_mean(group, groups)}"
-                if value not in known:
-                    hint = did_you_mean(value, known) or "; there are " + ", ".join(known)
-                    return f"there is no {group}={value}{install_hint(value)}{hint}"
+            known = choices(group)
+            if not known and group not in groups:
+                return f"unknown group {group!r} in {text!r}{did_you_mean(group, groups)}"
+            if isinstance(value := override.value(), str) and value not in known:
+                hint = did_you_mean(value, known) or (known and "; there are " + ", ".join(known)) or ""
+                return f"there is no {group}={value}{hint}"
             chosen.append(text)
         else:
             values.append((text, override))
@@ -140,15 +142,11 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
     return plain(error)
 
 
-def install_hint(value: str) -> str:
-    """For the choices that need an extra of the package."""
-    extra = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}.get(value)
-    return f" without pip install 'trimer[{extra}]'" if extra else ""
-
-
 def plain(error: BaseException) -> str:
     """The first lines of the error and of what it was raised from, in one."""
     texts = [str(part).strip() for part in (error, error.__cause__) if part is not None and str(part).strip()]
     text = ": ".join(dict.fromkeys(text.splitlines()[0] for text in texts)).removeprefix("Error merging override ")
-    missing = re.search(r"Could not find 'hydra/\w+/(\w+)'", text)
-    return text + (install_hint(missing.group(1)) if missing else "")
+    plugin = re.search(r"Could not find 'hydra/\w+/(\w+)'", text)
+    if plugin and plugin.group(1) in EXTRAS:
+        return f"{plugin.group(1)} is not installed: pip install 'trimer[{EXTRAS[plugin.group(1)]}]'"
+    return text

@@ -120,7 +120,7 @@ def resume(folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
 
     Raises InputError if there is no such folder, or if it is not the folder of a training run.
     """
-    run = RunFolder(Path(folder).expanduser().absolute())
+    run = RunFolder(Path(folder).expanduser())
     if not run.path.is_dir():
         raise InputError(f"resume={folder}: there is no such folder")
     if not run.started or not (run.path / "overrides.yaml").is_file():

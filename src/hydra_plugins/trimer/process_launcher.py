@@ -6,9 +6,7 @@ Its `result.json` is its answer: the value of `objective` goes back to the sweep
 """
 
 import json
-import math
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,6 +36,20 @@ class ProcessLauncherConfig:
 ConfigStore.instance().store(group="hydra/launcher", name="process", node=ProcessLauncherConfig, provider="trimer")
 
 
+class Answer(JobReturn):
+    """What a job gave back; a failure is raised without Hydra's line about it, since its sentence names the job."""
+
+    @property
+    def return_value(self) -> Any:
+        if self.status is JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+
 class ProcessLauncher(Launcher):
     """Hydra's launcher with one process a job; a job that crashes takes no other with it."""
 
@@ -48,48 +60,51 @@ class ProcessLauncher(Launcher):
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         # All are composed first: a misspelt key of the last job is reported before the first one trains.
-        jobs = [
-            self.prepare(number, list(overrides)) for number, overrides in enumerate(job_overrides, initial_job_idx)
-        ]
+        jobs = [self.prepare(number, list(job), shared) for number, job in enumerate(job_overrides, initial_job_idx)]
         with ThreadPoolExecutor(self.n_jobs) as pool:
             return list(pool.map(self.run, jobs))
 
-    def prepare(self, number: int, overrides: list[str]) -> JobReturn:
-        """The job's config and folder."""
+    def prepare(self, number: int, overrides: list[str], shared: set[str]) -> "Answer":
+        """The job's config, folder and name: its number and what it does not share with the others."""
         cfg = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(cfg):
             cfg.hydra.job.id, cfg.hydra.job.num = str(number), number
         folder = Path(str(self.config.hydra.sweep.dir)) / str(number)
-        return JobReturn(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=str(number))
+        if read_json(folder / "job.json").get("overrides", overrides) != overrides:
+            raise failure(f"{folder} holds a job of another sweep; give another hydra.sweep.dir")
+        words = [text for text in filter_overrides(overrides) if text not in shared]
+        name = " ".join([f"job {number}", *words]) + f" in {folder}"
+        return Answer(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=name)
 
-    def run(self, job: JobReturn) -> JobReturn:
-        """Run one job, or take the answer it has already given in an earlier, interrupted sweep of the same folder."""
-        folder, words = Path(str(job.working_dir)), " ".join(filter_overrides(job.overrides or []))
-        say = f"job {job.task_name} ({words}) in {folder}"
-        if answered(folder, list(job.overrides or [])):
-            print(f"{say}: done before", file=sys.stderr)
+    def run(self, job: "Answer") -> "Answer":
+        """Run one job; in the folder of an interrupted sweep, go on with it or take the answer it has given."""
+        folder, name = Path(str(job.working_dir)), job.task_name
+        if answered(folder):
+            print(f"{name}: done before", file=sys.stderr)
             code = 0
         else:
-            if folder.exists():  # an attempt that was cut short
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-            print(f"{say}: started", file=sys.stderr)
-            code = self.execute(self.command(job), folder)
+            resumed = (folder / "run.json").is_file()
+            print(f"{name}: {'resumed' if resumed else 'started'}", file=sys.stderr)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "job.json").write_text(json.dumps({"overrides": job.overrides}))
+            code = self.execute(self.command(job, resumed), folder)
             (folder / "job.json").write_text(json.dumps({"overrides": job.overrides, "exit": code}))
         result = read_json(folder / "result.json")
-        value = result.get("objective")
+        value, wanted = result.get("objective"), job.cfg.get("objective") if job.cfg else None
         if code:
             reason = result.get("error") or f"see {folder / 'output.log' if self.n_jobs > 1 else folder}"
-            job.status, job.return_value = JobStatus.FAILED, failure(f"{say} failed with exit code {code}: {reason}")
-        elif isinstance(value, float) and not math.isfinite(value):
-            job.status, job.return_value = JobStatus.FAILED, failure(f"{say} has no finite objective, but {value}")
+            job.status, job.return_value = JobStatus.FAILED, failure(f"{name} failed with exit code {code}: {reason}")
+        elif wanted and value is None:
+            job.status, job.return_value = JobStatus.FAILED, failure(f"{name} measured no finite {wanted}")
         else:
             job.status, job.return_value = JobStatus.COMPLETED, value
-            print(f"{say}: objective {value}", file=sys.stderr)
+            end = "done" if value is None else f"{wanted or 'objective'} {value:.6g}"
+            print(f"{name}: {end}", file=sys.stderr)
         return job
 
-    def command(self, job: JobReturn) -> list[str]:
+    def command(self, job: "Answer", resumed: bool = False) -> list[str]:
         """The command line of one job: that of the sweep, with the job's values in place of the sweep's."""
         import __main__
 
@@ -102,8 +117,8 @@ class ProcessLauncher(Launcher):
             if part.provider == "command-line"
             for word in ("--config-dir", part.path.removeprefix("file://"))
         ]
-        folder = str(Path(str(job.working_dir)).absolute()).replace('"', '\\"')
-        own = ["hydra.mode=RUN", f'hydra.run.dir="{folder}"']
+        folder = str(job.working_dir).replace('"', '\\"')
+        own = ["hydra.mode=RUN", f'hydra.run.dir="{folder}"', *([f'resume="{folder}"'] if resumed else [])]
         name = self.config.hydra.job.config_name
         return [sys.executable, *entry, name, *folders, *(job.overrides or []), *kept, *own]
 
@@ -118,11 +133,9 @@ class ProcessLauncher(Launcher):
             return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
 
 
-def answered(folder: Path, overrides: list[str]) -> bool:
-    """Whether the folder holds the result of a finished job with the same overrides."""
-    job = read_json(folder / "job.json")
-    finished = read_json(folder / "result.json").get("status") == "ok"
-    return finished and job.get("exit") == 0 and job.get("overrides") == overrides
+def answered(folder: Path) -> bool:
+    """Whether the folder holds the result of a job that ended well."""
+    return read_json(folder / "job.json").get("exit") == 0 and read_json(folder / "result.json").get("status") == "ok"
 
 
 def failure(sentence: str) -> Exception:

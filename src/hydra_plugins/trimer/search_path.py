@@ -12,6 +12,8 @@ class UserConfigs(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         from trimer.configs import shipped_folder, user_folders
 
-        if any(part.path == f"file://{shipped_folder()}" for part in search_path.get_path()):
-            for folder in user_folders():
-                search_path.append("trimer-user", f"file://{folder}")
+        known = {part.path for part in search_path.get_path()}
+        if f"file://{shipped_folder()}" in known:
+            for path in (f"file://{folder}" for folder in user_folders()):
+                if path not in known:  # where Trimer is found twice, so is this plugin
+                    search_path.append("trimer-user", path)
