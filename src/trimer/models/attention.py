@@ -101,6 +101,51 @@ def _rows(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     return (starts[:, None] + places).clamp(max=max(int(sizes.sum()) - 1, 0)).to(device)
 
 
+class _PerSequence(torch.autograd.Function):
+    """Two batched matrix products per sequence, differentiated by hand.
+
+    Written out because autograd would split and join the flat tensors once more for every sequence, and because an
+    explicit contiguous copy is cheap where the one inside `bmm` is not.
+    """
+
+    @staticmethod
+    def forward(ctx, q, k, v, lengths_q, lengths_k, causal, dropout):  # (T, H, D) each
+        q = q * q.shape[-1] ** -0.5
+        out = torch.empty_like(q)
+        kept = []  # per sequence: the weights (H, Lq, Lk), and with dropout what multiplied them
+        for qi, ki, vi, oi in _heads_first(lengths_q, lengths_k, q, k, v, out):
+            scores = torch.bmm(qi.contiguous(), ki.contiguous().transpose(1, 2))
+            if causal:
+                scores += _causal_mask(scores.shape[1], scores.dtype)
+            half = scores.element_size() == 2
+            weights = torch.softmax(scores.float() if half else scores, -1).to(scores.dtype)
+            kept.append(weights)
+            if dropout:
+                kept.append(F.dropout(torch.ones_like(weights), dropout))
+                weights = weights * kept[-1]
+            torch.bmm(weights, vi, out=oi)
+        ctx.save_for_backward(q, k, v, *kept)
+        ctx.lengths, ctx.dropout = (lengths_q, lengths_k), dropout
+        return out
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        q, k, v, *kept = ctx.saved_tensors
+        grad_q, grad_k, grad_v = (torch.empty(x.shape, dtype=x.dtype) for x in (q, k, v))
+        kept = iter(kept)
+        for qi, ki, vi, goi, gqi, gki, gvi in _heads_first(*ctx.lengths, q, k, v, grad_out, grad_q, grad_k, grad_v):
+            weights, goi = next(kept), goi.contiguous()
+            mask = next(kept) if ctx.dropout else None
+            torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), goi, out=gvi)
+            grad_weights = torch.bmm(goi, vi.contiguous().transpose(1, 2))
+            if mask is not None:
+                grad_weights *= mask
+            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            torch.bmm(grad_scores, ki.contiguous(), out=gqi)
+            torch.bmm(grad_scores.transpose(1, 2), qi.contiguous(), out=gki)
+        return grad_q.mul_(q.shape[-1] ** -0.5), grad_k, grad_v, None, None, None, None
+
+
 def _per_sequence(
     q: Tensor,
     k: Tensor,
@@ -110,19 +155,19 @@ def _per_sequence(
     causal: bool,
     dropout: float = 0.0,
 ) -> Tensor:
-    q = q * q.shape[-1] ** -0.5
-    outputs = []
-    for qi, ki, vi in zip(
-        q.split(list(lengths_q)), k.split(list(lengths_k)), v.split(list(lengths_k)), strict=True
-    ):  # each (L, H, D)
-        scores = torch.bmm(qi.transpose(0, 1), ki.permute(1, 2, 0))  # (H, Lq, Lk)
-        if causal:
-            scores = scores + _causal_mask(qi.shape[0], q.dtype)
-        weights = torch.softmax(scores, -1, dtype=torch.float32).to(q.dtype)
-        if dropout:
-            weights = F.dropout(weights, dropout)
-        outputs.append(torch.bmm(weights, vi.transpose(0, 1)).transpose(0, 1))
-    return torch.cat(outputs)
+    with torch.autocast("cpu", enabled=False):
+        return _PerSequence.apply(q, k, v, tuple(lengths_q), tuple(lengths_k), causal, dropout)
+
+
+def _heads_first(
+    lengths_q: tuple[int, ...], lengths_k: tuple[int, ...], q: Tensor, k: Tensor, v: Tensor, *of_q: Tensor
+):
+    """For each sequence, the (H, L, D) views of q, k, v and of more tensors, shaped in turn like q, q, k and v."""
+    like = (lengths_q, lengths_q, lengths_k, lengths_k)
+    parts = [q.split(lengths_q), k.split(lengths_k), v.split(lengths_k)]
+    parts += [x.split(lengths) for x, lengths in zip(of_q, like, strict=False)]
+    for sequence in zip(*parts, strict=True):
+        yield [x.transpose(0, 1) for x in sequence]
 
 
 @lru_cache(maxsize=8)

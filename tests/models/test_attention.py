@@ -1,0 +1,102 @@
+"""The ways to compute attention agree, and a sequence gets the same alone as in any pack."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from trimer.models import attention as module
+from trimer.models.attention import _padded, _variable_length, attention
+
+
+def packed(lengths_q, lengths_k, heads=3, width=8, dtype=torch.float32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = [(sum(lengths_q), heads, width), (sum(lengths_k), heads, width), (sum(lengths_k), heads, width)]
+    return [torch.randn(s, generator=generator).to(dtype).requires_grad_() for s in shape]
+
+
+CASES = [((5, 1, 9), (5, 1, 9), True), ((5, 1, 9), (5, 1, 9), False), ((2, 7), (11, 1), False), ((1,), (1,), True)]
+
+
+@pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
+def test_equals_the_definition(lengths_q, lengths_k, causal):
+    q, k, v = packed(lengths_q, lengths_k)
+    out = attention(q, k, v, lengths_q, lengths_k, causal).split(lengths_q)
+    for qi, ki, vi, oi in zip(q.split(lengths_q), k.split(lengths_k), v.split(lengths_k), out, strict=True):
+        args = (x.transpose(0, 1)[None] for x in (qi, ki, vi))
+        expected = F.scaled_dot_product_attention(*args, is_causal=causal)[0].transpose(0, 1)
+        torch.testing.assert_close(oi, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_per_sequence_equals_padded_forward_and_backward(lengths_q, lengths_k, causal, dtype, tolerance):
+    inputs = packed(lengths_q, lengths_k, dtype=dtype)
+    weights = torch.randn(inputs[0].shape).to(dtype)
+    results = []
+    for path in (attention, _padded):
+        out = path(*inputs, lengths_q, lengths_k, causal)
+        results.append([out, *torch.autograd.grad((out * weights).sum(), inputs)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
+
+
+def test_gradients_are_those_of_finite_differences():
+    inputs = packed((3, 2), (4, 1), heads=2, width=4, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, (3, 2), (4, 1)), inputs, eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("causal", [True, False])
+def test_alone_equals_packed_bit_for_bit(dtype, causal):
+    lengths = (7, 30, 2)
+    q, k, v = packed(lengths, lengths, dtype=dtype)
+    together = attention(q, k, v, lengths, lengths, causal).split(lengths)
+    for i, (qi, ki, vi) in enumerate(zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)):
+        assert torch.equal(attention(qi, ki, vi, lengths[i : i + 1], lengths[i : i + 1], causal), together[i])
+
+
+def test_dropout_keeps_the_mean_and_differentiates_its_own_mask():
+    q, k, v = packed((40,), (40,), width=4, dtype=torch.float64)
+    torch.manual_seed(0)
+    plain = attention(q, k, v, (40,), (40,))
+    mean = torch.stack([attention(q, k, v, (40,), (40,), dropout=0.2) for _ in range(300)]).mean(0)
+    assert (mean - plain).abs().max() < 0.15
+
+    def seeded(q, k, v):
+        torch.manual_seed(3)
+        return attention(q, k, v, (5, 3), (5, 3), True, 0.3)
+
+    assert torch.autograd.gradcheck(seeded, packed((5, 3), (5, 3), heads=2, width=2, dtype=torch.float64))
+
+
+def test_the_variable_length_kernel_gets_what_it_asks_for(monkeypatch):
+    """There may be no GPU where this runs: a stand-in with the kernel's arguments computes the same by padding."""
+    seen = {}
+
+    def kernel(q, k, v, starts_q, starts_k, longest_q, longest_k, *, window_size):
+        assert starts_q.dtype == starts_k.dtype == torch.int32
+        seen.update(longest=(longest_q, longest_k), window=window_size)
+        lengths = (tuple(starts.diff().tolist()) for starts in (starts_q, starts_k))
+        return _padded(q, k, v, *lengths, causal=window_size == (-1, 0))
+
+    monkeypatch.setattr(module, "varlen_attn", kernel)
+    monkeypatch.setattr(module, "_VARLEN_CAUSAL", "window_size")
+    for lengths_q, lengths_k, causal in CASES:
+        inputs = packed(lengths_q, lengths_k)
+        out = _variable_length(*inputs, lengths_q, lengths_k, causal)
+        torch.testing.assert_close(out, attention(*inputs, lengths_q, lengths_k, causal), atol=1e-5, rtol=1e-5)
+        assert seen == {"longest": (max(lengths_q), max(lengths_k)), "window": (-1, 0 if causal else -1)}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
+def test_cuda_equals_cpu(lengths_q, lengths_k, causal):
+    inputs = packed(lengths_q, lengths_k, width=32, dtype=torch.bfloat16)
+    weights = torch.randn(inputs[0].shape).bfloat16()
+    results = []
+    for device in ("cpu", "cuda"):
+        moved = [x.detach().to(device).requires_grad_() for x in inputs]
+        out = attention(*moved, lengths_q, lengths_k, causal)
+        results.append([out, *torch.autograd.grad((out * weights.to(device)).sum(), moved)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs.cpu(), atol=3e-2, rtol=3e-2)

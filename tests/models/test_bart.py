@@ -1,0 +1,100 @@
+"""BART learns, in full and half precision; what a sequence gets does not depend on its neighbours; configs build."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from trimer.errors import ConfigError, InputError
+from trimer.flat import Flat
+from trimer.models.bart import Bart
+
+SOURCES = [[0, 5, 9, 30, 2], [0, 2], [0, 11, 12, 13, 14, 15, 16, 17, 2]]
+TARGETS = [[0, 7, 8, 2], [0, 4, 5, 6, 20, 21, 2], [0, 9, 2]]
+CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "model").glob("bart_*.yaml"))
+
+
+def nano(**settings) -> Bart:
+    torch.manual_seed(0)
+    shape = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn": 64, "decoder_ffn": 64}
+    return Bart(**{"vocab_size": 40, "encoder_heads": 4, "decoder_heads": 2, **shape, **settings})
+
+
+def batch() -> tuple[Flat, Flat, torch.Tensor]:
+    labels = torch.tensor([token for target in TARGETS for token in target[1:]])
+    return Flat.pack(SOURCES), Flat.pack([target[:-1] for target in TARGETS]), labels
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_learns_a_batch_by_heart(half):
+    net = nano(dropout=0.1)
+    source, target, labels = batch()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    for _ in range(100):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            loss = net.token_loss(net.hidden(source, target), labels).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    net.eval()
+    assert net.token_loss(net.hidden(source, target), labels).mean() < 0.1
+    assert torch.equal(net(source, target).argmax(-1), labels)
+
+
+def test_the_loss_is_that_of_the_logits():
+    net = nano(dropout=0.0)
+    source, target, labels = batch()
+    expected = torch.nn.functional.cross_entropy(net(source, target), labels, reduction="none")
+    torch.testing.assert_close(net.token_loss(net.hidden(source, target), labels), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_alone_equals_packed_and_order_does_not_matter():
+    net = nano(scale_embedding=True).eval()
+    source, target, _ = batch()
+    together = net(source, target).split(target.sizes)
+    for i in range(3):
+        alone = net(Flat.pack([SOURCES[i]]), Flat.pack([TARGETS[i][:-1]]))
+        torch.testing.assert_close(alone, together[i], atol=1e-5, rtol=1e-5)
+    turned = net(Flat.pack(SOURCES[::-1]), Flat.pack([t[:-1] for t in TARGETS[::-1]])).split(target.sizes[::-1])
+    for ours, theirs in zip(turned[::-1], together, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_half_precision_keeps_the_residual_stream_in_half_and_stays_close():
+    net = nano().eval()
+    source, target, _ = batch()
+    full = net(source, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert net.encode(source).dtype == torch.bfloat16
+        half = net(source, target)
+    assert (half - full).abs().max() < 0.03 * full.abs().max()
+
+
+def test_later_tokens_do_not_reach_earlier_ones():
+    net = nano().eval()
+    source = Flat.pack([SOURCES[0]])
+    first, second = (net(source, Flat.pack([target])) for target in ([0, 7, 8, 9], [0, 7, 8, 30]))
+    assert torch.equal(first[:3], second[:3]) and not torch.equal(first[3], second[3])
+
+
+def test_what_is_wrong_is_said():
+    with pytest.raises(ConfigError, match=r"encoder_heads=3 does not divide model\.d_model=32"):
+        nano(encoder_heads=3)
+    with pytest.raises(ConfigError, match="activation=swish is not one of gelu"):
+        nano(activation="swish")
+    with pytest.raises(InputError, match="a source of 9 tokens is longer than the model's 8 positions"):
+        nano(max_positions=8).hidden(*batch()[:2])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_build(path):
+    settings = yaml.safe_load(path.read_text())
+    assert settings.pop("_target_") == "trimer.models.bart.Bart"
+    with torch.device("meta"):
+        net = Bart(**{**settings, "vocab_size": 100})
+    weights = sum(p.numel() for p in net.parameters())
+    expected = {"bart_nano": 1.2e6, "bart_mini": 6.1e6, "bart_small": 7.9e6, "bart_base": 101e6}
+    assert weights == pytest.approx(expected[path.stem], rel=0.05)

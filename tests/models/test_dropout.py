@@ -1,0 +1,37 @@
+import torch
+
+from trimer.models.dropout import dropout, dropped_places
+
+
+def test_each_place_is_dropped_with_its_probability_and_neighbours_are_independent():
+    torch.manual_seed(0)
+    size, p, repeats = 200, 0.1, 5000
+    masks = torch.zeros(repeats, size)
+    for row in masks:
+        row[dropped_places(size, p)] = 1
+    share = masks.mean(0)
+    assert (share - p).abs().max() < 5 * (p * (1 - p) / repeats) ** 0.5
+    both = (masks[:, :-1] * masks[:, 1:]).mean()
+    assert abs(both - p * p) < 5 * p / (repeats * size) ** 0.5
+    counts = masks.sum(1)
+    assert abs(counts.var() / (size * p * (1 - p)) - 1) < 0.1
+
+
+def test_gradient_passes_where_the_value_passed():
+    torch.manual_seed(0)
+    x = torch.ones(64, 32).t().requires_grad_()  # not contiguous
+    y = dropout(x, 0.25, training=True)
+    y.sum().backward()
+    assert torch.equal(y, x.grad)
+    assert set(y.unique().tolist()) == {0.0, 4 / 3} or torch.allclose(y.unique(), torch.tensor([0.0, 4 / 3]))
+
+
+def test_the_seed_decides_and_evaluation_changes_nothing():
+    x = torch.randn(50)
+    torch.manual_seed(5)
+    first = dropout(x, 0.1, training=True)
+    torch.manual_seed(5)
+    assert torch.equal(dropout(x, 0.1, training=True), first)
+    assert dropout(x, 0.1, training=False) is x and dropout(x, 0.0, training=True) is x
+    high = dropout(torch.ones(100_000), 0.8, training=True)
+    assert abs((high == 0).float().mean() - 0.8) < 0.01
