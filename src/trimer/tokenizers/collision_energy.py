@@ -6,7 +6,7 @@ import functools
 import re
 
 _NUMBER = r"\d+(?:\.\d+)?"
-_UNIT = r"(?:%|k?e?v\b|volts?\b|nce\b)"
+_UNIT = r"(?:%|(?:k?e?v|volts?|nce)\b)"
 _SERIES = rf"{_NUMBER}(?:\s*{_UNIT}?\s*(?:-|–|,|/|;|\bto\b|\band\b)\s*{_NUMBER})*"
 _WITH_UNIT = re.compile(rf"({_SERIES})\s*{_UNIT}")
 _BARE = re.compile(_SERIES)
@@ -30,8 +30,9 @@ def parse_collision_energy(text: str | float | None) -> tuple[float | None, str 
         return None, None
     value = sum(numbers) / len(numbers)
     said = match.group(0) if match else text
-    if re.search(r"%|nce|nominal|normali[sz]ed", said) or ("nominal" in text and "v" not in said):
+    volts = re.search(r"(?<![a-z])(k?)e?v(?:olts?)?(?![a-z])", said)
+    if re.search(r"%|(?<![a-z])nce(?![a-z])|normali[sz]ed", said) or ("nominal" in text and not volts):
         return value, "NCE"
-    if re.search(r"kev\b", said):
-        return 1000 * value, "eV"
-    return value, ("eV" if re.search(r"v\b|volt", said) else None)
+    if volts:
+        return value * (1000 if volts.group(1) else 1), "eV"
+    return value, None

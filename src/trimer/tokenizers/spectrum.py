@@ -2,7 +2,7 @@
 
 A sequence reads: adduct, precursor m/z, collision energy, then the peaks. With the defaults
 
-    [M+H]+ mz460 .99 <40 eV> i9 mz141 .01 i6 mz158 .04 i2 mz113 .02 mz159 .04
+    [M+H]+ mz460 .99 <40 eV> i9 mz141 .01 i8 mz158 .04 i3 mz113 .02 i2 mz159 .04
 
 An intensity token holds for the peaks after it, until the next one. Peaks come from the most to the least intense, so
 it is written a few times a spectrum only, and a peak costs little more than two tokens.
@@ -28,7 +28,7 @@ ADDUCT_FORMS = (
 NO_ADDUCT, NO_PRECURSOR, NO_ENERGY = "<adduct?>", "<precursor?>", "<ce?>"
 ENERGY_STEP, ENERGY_LEVELS = 10, 21  # 0, 10, ... 200; what is higher counts as 200
 ENERGY_UNITS = ("eV", "NCE", None)
-LOG_DECADES = 3  # intensity_scale="log": 0.001 of the base peak is the lowest level
+LOG_DECADES = 2  # intensity_scale="log": the lowest level is 0.01 of the base peak and what is below
 
 
 @dataclass
@@ -52,7 +52,7 @@ class SpectrumTokenizer:
     order: "intensity" (most intense first) or "mz" (ascending).
     intensity_bins: number of intensity levels, relative to the base peak; 0 leaves intensities out.
     intensity_scale: levels are evenly spaced in the intensity ("linear"), its square root ("sqrt") or its logarithm
-        over three decades ("log").
+        over two decades ("log"; spreads real peaks most evenly over the levels).
     repeat_intensity: write the intensity token before every peak, not only where it changes.
     adduct, precursor, collision_energy: leading tokens, each with an own token for "not known".
     Ids are local: they start at 0 and know nothing of special tokens or other languages.
@@ -65,7 +65,7 @@ class SpectrumTokenizer:
         max_peaks: int = 60,
         order: str = "intensity",
         intensity_bins: int = 10,
-        intensity_scale: str = "sqrt",
+        intensity_scale: str = "log",
         repeat_intensity: bool = False,
         adduct: bool = True,
         precursor: bool = True,
@@ -305,5 +305,5 @@ def _energy_index(text: str | None) -> int:
     value, unit = parse_collision_energy(text)
     if value is None:
         return 0
-    level = min(int(value / ENERGY_STEP + 0.5), ENERGY_LEVELS - 1)
+    level = int(min(value / ENERGY_STEP + 0.5, ENERGY_LEVELS - 1))
     return 1 + ENERGY_UNITS.index(unit) * ENERGY_LEVELS + level

@@ -1,0 +1,96 @@
+import random
+import sys
+
+import pytest
+from rdkit import Chem
+
+from trimer.errors import ConfigError
+from trimer.tokenizers.codec import REPRESENTATIONS, MoleculeCodec
+
+MOLECULES = [
+    "CC(=O)Oc1ccccc1C(=O)O",  # aspirin
+    "CN1C=NC2=C1C(=O)N(C(=O)N2C)C",  # caffeine, Kekule form
+    "C1CC2CCC1C2", "OC1CCCCCCCCCCCCC1", "[O-][N+](=O)c1ccccc1", "CC(C)(C)c1ccc(Cl)cc1Br", "Cc1c[nH]cn1", "C[Si](C)(C)C",
+    "CC(=O)[O-].[Na+]", "[H][H]", "C#N", "O=S(=O)(O)O", "C[Se]C", "c1ccc2c(c1)ccc1ccccc12", "BrC#CCCCOC(C1)OCCC1",
+]  # fmt: skip
+CHIRAL = ["C[C@H](N)C(=O)O", "F/C=C/F", "F/C=C\\F", "[2H]OC", "[13CH4]", "C[S@](=O)c1ccccc1"]
+SPOILT = [
+    "", "#", "C(C", "C C", "C\0", "C\n", "é", "CC))))C", "cccc6", ")", "%", "%(", "%(x)C", "CC9999", "C%(100)", "[",
+    "[C", "[nop]", "[Fe+9999999999999999999]", "[C:99999999999999999999]", "C>>C", "C |$x$|", "C" * 10**6, "(" * 4000,
+    "N" * 3000 + "9", "[Branch3]" * 800, "C=1=CC=1", "F(F)(F)F", "c1cccc1", None, 7, b"CC",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_molecules_come_back(representation):
+    codec = MoleculeCodec(representation)
+    for smiles in MOLECULES:
+        text = codec.encode(smiles)
+        assert text is not None
+        assert codec.decode(text) == codec.canonical(smiles)
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_stereo_is_kept_on_demand(representation):
+    for smiles in CHIRAL:
+        kept = MoleculeCodec(representation, stereo=True)
+        assert kept.decode(kept.encode(smiles)) == Chem.CanonSmiles(smiles)
+        flat = MoleculeCodec(representation)
+        assert flat.decode(flat.encode(smiles)) == flat.canonical(smiles)
+        assert not set("@/\\") & set(flat.encode(smiles))
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_every_writing_of_a_molecule_gives_one_text(representation):
+    codec = MoleculeCodec(representation)
+    for smiles in MOLECULES:
+        molecule = Chem.MolFromSmiles(smiles)
+        texts = {codec.encode(Chem.MolToSmiles(molecule, doRandom=True)) for _ in range(5)}
+        Chem.Kekulize(molecule, clearAromaticFlags=True)
+        texts.add(codec.encode(Chem.MolToSmiles(molecule)))
+        assert texts == {codec.encode(smiles)}
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("text", SPOILT, ids=lambda text: repr(text)[:20])
+def test_spoilt_text_is_none_or_a_molecule(representation, text):
+    codec = MoleculeCodec(representation)
+    decoded = codec.decode(text)
+    assert decoded is None or Chem.MolFromSmiles(decoded) is not None
+    assert codec.encode(text) is None or representation == "selfies" or codec.canonical(text) is not None
+
+
+def test_what_rdkit_would_cut_off_is_no_molecule():
+    codec = MoleculeCodec("smiles")
+    assert [codec.decode(text) for text in ("C C", "C\0", "C\tname", " C", "", "CC |$a$|")] == [None] * 6
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_random_text_never_raises(representation):
+    codec, rng = MoleculeCodec(representation), random.Random(0)
+    signs = "CNOScnos()[]=#123456789%@+-/\\.H" + "".join(map(chr, range(0, 300, 7)))
+    seeds = [codec.encode(smiles) for smiles in MOLECULES]
+    for _ in range(600):
+        text = list(rng.choice(seeds) if rng.random() < 0.7 else "".join(rng.choices(signs, k=rng.randrange(30))))
+        for _ in range(rng.randrange(1, 4)):
+            place = rng.randrange(len(text) + 1)
+            text[place : place + rng.randrange(2)] = rng.choice(signs)
+        decoded = codec.decode("".join(text))
+        assert decoded is None or codec.canonical(decoded) == decoded
+
+
+def test_long_chains_do_not_depend_on_the_depth_of_calls():
+    codec, limit = MoleculeCodec("deepsmiles"), sys.getrecursionlimit()
+    chain = "NCC(=O)" * 300
+    assert codec.decode(codec.encode(chain)) == codec.canonical(chain)
+    assert sys.getrecursionlimit() == limit
+
+
+def test_more_rings_than_deepsmiles_can_count_are_refused():
+    assert MoleculeCodec("deepsmiles").encode("C1CC1" * 120) is None
+    assert MoleculeCodec("smiles").encode("C1CC1" * 120) is not None
+
+
+def test_unknown_representation():
+    with pytest.raises(ConfigError, match="deepsmiles"):
+        MoleculeCodec("inchi")

@@ -1,0 +1,83 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from trimer.errors import InputError
+from trimer.tokenizers.codec import REPRESENTATIONS
+from trimer.tokenizers.molecule import MoleculeTokenizer
+
+CORPUS = Path(__file__).parents[3] / "shared/data/molecules/corpus_263k.smi.gz"
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+
+
+def test_atoms_rings_and_branches_are_tokens():
+    assert MoleculeTokenizer("smiles").split("C[N+](=O)[O-]") == ["C", "[N+]", "(", "=", "O", ")", "[O-]"]
+    assert MoleculeTokenizer("smiles").split("BrC%12Cl") == ["Br", "C", "%12", "Cl"]
+    assert MoleculeTokenizer("deepsmiles").split("cccccc6))))))C%14") == [*"cccccc6", "))))))", "C", "%14"]
+    assert MoleculeTokenizer("selfies").split("[C][=Branch1][Ring1]") == ["[C]", "[=Branch1]", "[Ring1]"]
+
+
+def test_rare_atoms_fall_apart_into_characters():
+    assert MoleculeTokenizer("smiles").split("[Cu-5]C") == [*"[Cu-5]", "C"]
+    assert MoleculeTokenizer("deepsmiles").split("C%41" + ")" * 26) == ["C", *"%41", ")" * 24, "))"]
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize("stereo", [False, True])
+def test_round_trip(representation, stereo):
+    tokenizer = MoleculeTokenizer(representation, stereo)
+    for smiles in (
+        ASPIRIN,
+        "C[C@H](N)C(=O)O",
+        "F/C=C/F",
+        "[Na+].[Cl-]",
+        "[Pt+2]",
+        "C[Te]C",
+        "[235U]",
+        "OC1CCCCCCCCCCCCC1",
+    ):
+        ids = tokenizer.encode(smiles)
+        assert ids.dtype == np.int32
+        assert tokenizer.decode_text(ids) == tokenizer.codec.encode(smiles)
+        assert tokenizer.decode(ids) == tokenizer.codec.canonical(smiles)
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_every_element_can_be_written(representation):
+    tokenizer, table = MoleculeTokenizer(representation, stereo=True), Chem.GetPeriodicTable()
+    for number in range(1, 119):
+        for form in ("[{}]", "[{}+3]", "[{}-]", "[{}H2+]", "[99{}]"):
+            text = form.format(table.GetElementSymbol(number))
+            assert "".join(tokenizer.split(text)) == text
+
+
+def test_molecules_that_cannot_be_read():
+    tokenizer = MoleculeTokenizer()
+    assert tokenizer.encode("c1ccccc") is None and tokenizer.encode("") is None
+    assert tokenizer.decode(tokenizer.encode_text("C))))C")) is None
+    with pytest.raises(InputError, match="'é'"):
+        tokenizer.split("Cé")
+
+
+def test_the_vocabulary_is_fixed():
+    sizes = {representation: len(MoleculeTokenizer(representation)) for representation in REPRESENTATIONS}
+    assert sizes == {"smiles": 173, "deepsmiles": 206, "selfies": 189}
+    for representation in REPRESENTATIONS:
+        tokens = MoleculeTokenizer(representation).tokens
+        assert len(set(tokens)) == len(tokens)
+        assert tokens == MoleculeTokenizer(representation, stereo=True).tokens  # stereo can be switched in fine-tuning
+
+
+@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not at hand")
+@pytest.mark.parametrize(("representation", "stereo"), [("smiles", True), ("deepsmiles", False), ("deepsmiles", True)])
+def test_lossless_on_a_sample_of_the_corpus(representation, stereo):
+    tokenizer = MoleculeTokenizer(representation, stereo)
+    with gzip.open(CORPUS, "rt") as lines:
+        sample = [line.split()[0] for line in lines][::600]
+    for smiles in sample:
+        ids = tokenizer.encode(smiles)
+        assert tokenizer.decode_text(ids) == tokenizer.codec.encode(smiles)
+        assert tokenizer.decode(ids) == tokenizer.codec.canonical(smiles)
