@@ -6,6 +6,7 @@ the absolute ones (second column of PK$PEAK).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from trimer.data.readers.opening import read_text
@@ -38,7 +39,7 @@ def _read_file(path: Path, records: Records) -> None:
     """Adds every record of the file; text outside a record is no spectrum and is passed over."""
     lines = read_text(path).splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("ACCESSION:")]
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, stop in pairwise([*starts, len(lines)]):
         _read_record(path, lines[start:stop], start + 1, records)
 
 

@@ -83,11 +83,12 @@ class _Record:
         problem: str | None = None
         for number, text in self.lines:
             try:
-                for pair in _pairs(text):
-                    mz.append(float(pair[0]))
-                    intensity.append(float(pair[1]))
+                peaks = [(float(first), float(second)) for first, second in _pairs(text)]
             except ValueError:
                 problem = problem or f"line {number} '{text[:60]}' is not 'm/z intensity'"
+                continue
+            mz += [peak[0] for peak in peaks]
+            intensity += [peak[1] for peak in peaks]
         if self.counted is None:
             problem = problem or "'Num Peaks' is missing"
         elif not self.counted.isdigit():

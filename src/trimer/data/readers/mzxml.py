@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from trimer.data.readers.mzml import PROFILE, add_broken_end, checked, open_xml, text_of, unit_of
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
@@ -13,11 +15,14 @@ def read_mzxml(path: Path) -> SpectrumTable:
     """The scans of MS level 2 and above of an mzXML file; `line` holds the scan number."""
     from lxml.etree import XMLSyntaxError
     from pyteomics import mzxml
+    from pyteomics.xml import XML
 
     records, survey_scans = Records(unit="scan"), 0
     with open_xml(path) as file:
         try:
-            for scan in mzxml.MzXML(file, use_index=False, iterative=True):
+            reader = mzxml.MzXML(file, use_index=False, iterative=True)
+            # the iterators of MzXML hold scans back to put nested ones in order, and lose them where a file breaks off
+            for scan in XML.iterfind(reader, "scan"):
                 if scan.get("msLevel", 2) < 2:
                     survey_scans += 1
                     continue
@@ -27,11 +32,12 @@ def read_mzxml(path: Path) -> SpectrumTable:
                     scan.get("intensity array", ()),
                     _fields(scan),
                     int(scan.get("num", len(records) + survey_scans + 1)),
-                    PROFILE if str(scan.get("centroided", 1)) == "0" else None,
+                    PROFILE if scan.get("centroided") is False else None,
                 )
         except (XMLSyntaxError, EOFError, OSError) as error:
             add_broken_end(records, path, error)
-    return checked(records, path, survey_scans)
+    table = checked(records, path, survey_scans)
+    return table.take(np.argsort(table["line"], kind="stable"))  # scans nested in another end before it
 
 
 def _fields(scan: dict) -> dict[str, str | None]:
