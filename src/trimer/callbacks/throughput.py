@@ -34,8 +34,8 @@ class Throughput(L.Callback):
         tokens = (module.real_tokens - self._tokens) * trainer.world_size
         module.log_dict(
             {"tokens_per_second": tokens / max(seconds, 1e-9), "real_tokens": float(module.real_tokens * trainer.world_size)},
-            prog_bar=False,
             batch_size=1,
+            prog_bar=True,
         )
         self._restart(module)
 

@@ -59,6 +59,8 @@ class DenoisingCorpus(L.LightningDataModule):
     validation: the part of the rows that is held back to measure the loss.
     """
 
+    has_labels = False
+
     def __init__(
         self,
         tokenizer,
@@ -83,7 +85,8 @@ class DenoisingCorpus(L.LightningDataModule):
         self.cache = Path(cache).expanduser()
         self.molecules = molecules
         self.spectra = dict(spectra or {})
-        self.cleaning = {name: step for name, step in (cleaning or {}).items() if not step.needs_label}
+        steps = {name: step for name, step in (cleaning or {}).items() if step is not None}
+        self.cleaning = {name: step for name, step in steps.items() if not step.needs_label}
         self.noise = noise or Corruption()
         self.exclude = exclude
         self.repeats = dict(repeats or {})
@@ -170,6 +173,10 @@ class DenoisingCorpus(L.LightningDataModule):
     @property
     def drops(self) -> DropReport:
         return DropReport.from_dict(self.store.manifest["drops"])
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the drop report in a run folder."""
+        self.drops.save(folder / "drops.json")
 
     def rows(self, split: str) -> np.ndarray:
         """Rows of train (each as often as its corpus is repeated) or val."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 EXAMPLES = 5
 
@@ -43,6 +45,10 @@ class DropReport:
     @classmethod
     def from_dict(cls, data: dict) -> DropReport:
         return cls(data["records"], [dict(row) for row in data["rules"]])
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:
         lines = [f"{self.records:,} records in, {self.left:,} left"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,8 @@ class SpectraToMolecules(L.LightningDataModule):
     target tokens. max_target: longest molecule in tokens.
     """
 
+    has_labels = True  # there are molecules to compare with, so the test split can be measured
+
     def __init__(
         self,
         source,
@@ -73,7 +76,7 @@ class SpectraToMolecules(L.LightningDataModule):
         super().__init__()
         self.source = source
         self.tokenizer = tokenizer
-        self.cleaning = dict(cleaning)
+        self.cleaning = {name: step for name, step in cleaning.items() if step is not None}
         self.split_by = dict(split)
         self.cache = Path(cache).expanduser()
         self.tokens_per_batch = tokens_per_batch
@@ -154,22 +157,30 @@ class SpectraToMolecules(L.LightningDataModule):
             return
         self.store = cached_store(self.folder, self._write)
         self.split = self._assign(self.store)
-        keys = {key: np.array(self.store.strings(key), dtype=object) for key in self.split_by.get("keys", ["inchikey1"])}
-        log.info("%s", self.split.overlap_report(keys))
+        log.info("%s", self.split.overlap_report(self._keys()))
 
     def _assign(self, store: Store) -> Split:
         if self.split_by.get("column"):
             return column_split(np.array(store.strings("split"), dtype=object), self.split_by.get("names"))
         if not self.split_by.get("keys"):
             raise ConfigError("data.split needs `column` (a column that names the fold) or `keys` (what must not cross folds)")
-        keys = {key: np.array(store.strings(key), dtype=object) for key in self.split_by["keys"]}
-        return grouped_split(keys, self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
+        return grouped_split(self._keys(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
 
     # ---------------------------------------------------------------- what others read
 
     @property
     def drops(self) -> DropReport:
         return DropReport.from_dict(self.store.manifest["drops"])
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap and the drop report in a run folder."""
+        self.split.save(folder / "split.npz")
+        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
+        (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
+        self.drops.save(folder / "drops.json")
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        return {key: np.array(self.store.strings(key), dtype=object) for key in self.split_by.get("keys") or ["inchikey1"]}
 
     def held_out_keys(self) -> frozenset[str]:
         """InChIKey block 1 of the validation and test molecules, for a pre-training corpus to leave out."""

@@ -39,7 +39,10 @@ class Seq2Seq(Task):
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: PairBatch, split: str) -> None:
-        self.losses[split].update(self._logits(batch), batch.labels)
+        logits = self._logits(batch).float()
+        loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+        correct = (logits.argmax(-1) == batch.labels).sum()
+        self.losses[split].update(loss, batch.labels.numel(), correct)
 
     def on_validation_epoch_end(self) -> None:
         self._log_losses("val")

@@ -1,0 +1,39 @@
+"""Two checkpoints are kept: where the run stands, and where it was best."""
+
+from __future__ import annotations
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps and at the end."""
+
+    def __init__(self, dirpath: str, every_n_train_steps: int = 500):
+        super().__init__(
+            dirpath=dirpath,
+            filename="last",
+            every_n_train_steps=every_n_train_steps,
+            save_top_k=1,
+            enable_version_counter=False,
+        )
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_train_end(trainer, module)
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """`best.ckpt`: the weights with the best value of a metric, without the state of the optimizer."""
+
+    def __init__(self, dirpath: str, monitor: str = "val/loss", mode: str = "min"):
+        super().__init__(
+            dirpath=dirpath,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_weights_only=True,
+            enable_version_counter=False,
+        )

@@ -1,0 +1,80 @@
+"""Top-k accuracy while the model trains, on a stated sample of the validation spectra, with a table of what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning as L
+
+from trimer.evaluation import evaluate_pairs
+
+
+class RankMolecules(L.Callback):
+    """Write molecules for some validation spectra at the end of a validation, and log how they rank.
+
+    sample: spectra, a seeded choice that stays the same. k: ranks of top-k accuracy and Tanimoto@k. every: validations
+    between two measurements. Logs `val/top1_accuracy`, `val/tanimoto@1`, `val/validity`, ...; trackers that show pictures
+    get a table of spectra, true and written molecules.
+    """
+
+    def __init__(self, sample: int = 64, k: Sequence[int] = (1, 10), every: int = 1, seed: int = 0, pictures: int = 16):
+        self.sample = sample
+        self.k = list(k)
+        self.every = every
+        self.seed = seed
+        self.pictures = pictures
+        self._validations = 0
+
+    def state_dict(self) -> dict:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._validations = state["validations"]
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        self._validations += 1
+        if (self._validations - 1) % self.every:
+            return
+        measured = evaluate_pairs(
+            module.net,
+            module.tokenizer,
+            module.generator,
+            trainer.datamodule,
+            "val",
+            baselines=False,
+            k=self.k,
+            bootstrap=0,
+            limit=self.sample,
+            seed=self.seed,
+        )
+        module.log_dict({f"val/{name}": value for name, value in measured.metrics.items()}, rank_zero_only=False)
+        log_prediction_table(trainer, "val/predictions", measured.predictions[: self.pictures])
+
+
+def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[dict]) -> None:
+    """A table with drawings of the true and the written molecules, for every tracker that is a W&B run."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+            import wandb
+
+            from trimer.reporting.drawing import molecule_png
+
+            columns = ["id", "precursor m/z", "true", "written", "true SMILES", "written SMILES", "Tanimoto", "times written"]
+            table = wandb.Table(columns=columns)
+            for record in predictions:
+                best = record["candidates"][0] if record["candidates"] else None
+                table.add_data(
+                    record["id"],
+                    record["precursor_mz"],
+                    wandb.Image(molecule_png(record["smiles"])),
+                    wandb.Image(molecule_png(best["smiles"])) if best else None,
+                    record["smiles"],
+                    best["smiles"] if best else None,
+                    record["scores"].get("tanimoto@1"),
+                    best["count"] if best else 0,
+                )
+            logger.experiment.log({name: table, "trainer/global_step": trainer.global_step})

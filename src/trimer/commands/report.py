@@ -1,0 +1,17 @@
+"""`trimer report`: the page of one run, or the runs of a folder in one table with mean and spread over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+
+def main(cfg: DictConfig) -> None:
+    from trimer.errors import InputError
+    from trimer.reporting.runs import read_runs, summarise, write_summary
+
+    folder = Path(cfg.input).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"input={folder} is not a folder; name a run folder, a sweep folder, or a folder of them")
+    output = Path(cfg.output).expanduser() if cfg.output else folder

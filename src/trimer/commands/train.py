@@ -1,0 +1,57 @@
+"""`trimer train`: build the parts, fit, measure the test split, leave everything in the run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from omegaconf import DictConfig, OmegaConf
+
+from trimer.run import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def main(cfg: DictConfig) -> float | None:
+    """Run one training; the value that a sweep compares is returned and written to `result.json`."""
+    import lightning as L
+
+    from trimer.build import build, build_all
+    from trimer.checkpoint import contract, warm_start
+    from trimer.loggers import finished
+
+    run = RunFolder(cfg.paths.run)
+    checkpoint = run.last_checkpoint() if cfg.resume else None
+    run.start(cfg)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+
+    data = build(cfg.data)
+    data.setup()
+    data.save_reports(run.path)
+    net = build(cfg.model, vocab_size=len(data.tokenizer))
+    if cfg.ckpt and checkpoint is None:
+        warm_start(net, data.tokenizer, cfg.ckpt)
+    parts = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
+    task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
+    task.contract = contract(config, data.tokenizer)
+    log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
+
+    with finished(build_all(cfg.logger), config) as loggers:
+        trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
+        started = time.perf_counter()
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        result = {
+            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            "steps": trainer.global_step,
+            "real_tokens": task.real_tokens * trainer.world_size,
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        if cfg.test and data.has_labels and not trainer.fast_dev_run:
+            from trimer.commands.evaluate import measure_run
+
+            result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+    result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
+    run.finish(result)
+    log.info("run folder: %s", run.path)
+    return result["objective"]

@@ -1,0 +1,132 @@
+"""A model on a split, beside what it has to beat: the same spectra, the same metrics, one table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from trimer.baselines.spectra import BASELINES
+from trimer.chemistry import ADDUCTS
+from trimer.data.pairs import SpectraToMolecules
+from trimer.data.spectra import SpectrumTable
+from trimer.generation.molecules import MoleculeGenerator, Written
+from trimer.metrics.spectra import MoleculeRanking
+from trimer.reporting.table import ResultTable
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("adduct", "instrument_type")
+
+
+@dataclass
+class Evaluation:
+    """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first."""
+
+    table: ResultTable
+    predictions: list[dict]
+    metrics: dict[str, float]
+
+
+def neutral_masses(table: SpectrumTable) -> np.ndarray:
+    """(n,) neutral monoisotopic mass in Da that precursor and adduct say, NaN where the adduct is not known."""
+    return np.array(
+        [
+            ADDUCTS[adduct].mass(mz) if adduct in ADDUCTS else np.nan
+            for adduct, mz in zip(table["adduct"], table["precursor_mz"], strict=True)
+        ],
+        dtype=np.float64,
+    )
+
+
+def evaluate_pairs(
+    net: nn.Module,
+    tokenizer,
+    generator: MoleculeGenerator,
+    data: SpectraToMolecules,
+    split: str = "test",
+    *,
+    name: str = "model",
+    baselines: bool = True,
+    k: Sequence[int] = (1, 5, 10),
+    by: Sequence[str] = (),
+    bootstrap: int = 200,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
+
+    by: slices of the metrics, of adduct and instrument_type. bootstrap: resamples for the standard errors, over molecules.
+    The baselines see the train split only, and answer the same spectra with at most as many candidates.
+    """
+    rows = sample_rows(data.split.rows(split), limit, seed)
+    table = data.table(rows)
+    sources = [data.store.ragged("source")[row] for row in rows]
+    written = generator.write(net, tokenizer, sources, list(table["id"]), neutral_masses(table))
+    result = ResultTable(k=list(k))
+    ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], k, by, bootstrap, written)
+    metrics = ranking.compute()
+    if baselines:
+        train = data.table(data.split.rows("train"))
+        for baseline, answer in BASELINES.items():
+            log.info("baseline: %s", baseline)
+            candidates = answer(train, table, k=max(k), seed=seed)
+            result.add(baseline, measure(table, candidates, k, (), bootstrap).compute(), baseline=True)
+    result.add(name, metrics)
+    return Evaluation(result, predictions(table, written, ranking.rows()), metrics)
+
+
+def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """All rows, or a seeded sample of them in ascending order."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+
+
+def measure(
+    table: SpectrumTable,
+    candidates: list[list[str]],
+    k: Sequence[int],
+    by: Sequence[str] = (),
+    bootstrap: int = 0,
+    written: Sequence[Written] | None = None,
+) -> MoleculeRanking:
+    """The ranking metrics of candidates for labelled spectra."""
+    ranking = MoleculeRanking(k=k, by=by, bootstrap=bootstrap)
+    details = {"adducts": list(table["adduct"]), "precursor_mz": list(table["precursor_mz"])}
+    if written is not None:
+        details |= {
+            "generated": [w.written for w in written],
+            "valid": [w.valid for w in written],
+            "distinct": [len(w.candidates) for w in written],
+        }
+    ranking.update(candidates, list(table["smiles"]), groups={name: list(table[name]) for name in GROUPS}, **details)
+    return ranking
+
+
+def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[str, np.ndarray]) -> list[dict]:
+    """One plain record per spectrum: what was measured, what is true, what was written, how it scored."""
+    records = []
+    for row, result in enumerate(written):
+        mz, intensity = table.peaks(row)
+        records.append(
+            {
+                "id": table["id"][row],
+                "smiles": table["smiles"][row],
+                "adduct": table["adduct"][row],
+                "precursor_mz": float(table["precursor_mz"][row]),
+                "collision_energy": table["collision_energy"][row],
+                "instrument_type": table["instrument_type"][row],
+                "mz": mz.tolist(),
+                "intensity": intensity.tolist(),
+                "candidates": [
+                    {"smiles": c.smiles, "count": c.count, "log_likelihood": c.log_likelihood, "score": c.score}
+                    for c in result.candidates
+                ],
+                "scores": {name: float(values[row]) for name, values in scores.items()},
+            }
+        )
+    return records

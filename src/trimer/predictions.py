@@ -1,0 +1,111 @@
+"""The table that `trimer predict` writes: a row for every spectrum of the input, with its own id, an answer or a reason.
+
+Rows reach the file in parts as they are computed, so that nothing is lost when a long prediction is stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from trimer.data.spectra import SpectrumTable
+from trimer.errors import ConfigError, InputError
+
+SUFFIXES = (".csv", ".parquet", ".json")
+COLUMNS = ("row", "id", "precursor_mz", "adduct", "rank", "smiles", "count", "log_likelihood", "score", "reason")
+
+
+class PredictionFile:
+    """Writes predictions in the order of the input.
+
+    output: a .csv, .parquet or .json file. ranked: one row per candidate, best first; else the best candidate only.
+    While it is being written the file is called `<output>.partial`, in CSV.
+    """
+
+    def __init__(self, output: str | Path, ranked: bool = False):
+        self.path = Path(output).expanduser()
+        self.ranked = ranked
+        if self.path.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"output={output}: the suffix must be one of {', '.join(SUFFIXES)}")
+        if not self.path.parent.is_dir():
+            raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
+        self.answered = self.unanswered = 0
+
+    @contextmanager
+    def writing(self, table: SpectrumTable, reasons: np.ndarray, candidates: int) -> Iterator[PredictionFile]:
+        """Open the partial file; on success it becomes the output."""
+        self._table, self._reasons, self._candidates = table, reasons, candidates
+        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._rows: dict[int, list[dict]] = {}
+        with self._partial.open("w", newline="", encoding="utf-8") as self._stream:
+            self._csv = csv.DictWriter(self._stream, COLUMNS)
+            self._csv.writeheader()
+            yield self
+            for row in range(len(table)):
+                if row not in self._rows:
+                    self._rows[row] = [self._reason(row, reasons[row])]
+        self._save([record for row in range(len(table)) for record in self._rows[row]])
+        self._partial.unlink()
+
+    def add(self, written: Mapping[int, object]) -> None:
+        """Answers by row of the input; they are on disk when this returns."""
+        for row, result in written.items():
+            kept = result.candidates[: self._candidates if self.ranked else 1]
+            if kept:
+                self._rows[row] = [self._answer(row, rank, c) for rank, c in enumerate(kept, 1)]
+            else:
+                self._rows[row] = [self._reason(row, f"none of the {result.written} texts written is a molecule")]
+            self._csv.writerows(self._rows[row])
+        self._stream.flush()
+
+    def summary(self) -> str:
+        text = f"{self.path}: {self.answered:,} spectra answered"
+        return text + (f", {self.unanswered:,} without an answer (column `reason`)" if self.unanswered else "")
+
+    def _head(self, row: int) -> dict:
+        mz = float(self._table["precursor_mz"][row])
+        return {
+            "row": row + 1,
+            "id": self._table["id"][row],
+            "precursor_mz": mz if np.isfinite(mz) else None,
+            "adduct": self._table["adduct"][row],
+        }
+
+    def _answer(self, row: int, rank: int, candidate) -> dict:
+        self.answered += rank == 1
+        return {
+            **self._head(row),
+            "rank": rank,
+            "smiles": candidate.smiles,
+            "count": candidate.count,
+            "log_likelihood": candidate.log_likelihood,
+            "score": candidate.score,
+            "reason": None,
+        }
+
+    def _reason(self, row: int, reason: str) -> dict:
+        self.unanswered += 1
+        return {**dict.fromkeys(COLUMNS), **self._head(row), "reason": reason}
+
+    def _save(self, records: list[dict]) -> None:
+        """Write the whole table under a temporary name, then give it its own."""
+        temporary = self.path.with_name(self.path.name + ".writing")
+        suffix = self.path.suffix.lower()
+        if suffix == ".csv":
+            with temporary.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, COLUMNS)
+                writer.writeheader()
+                writer.writerows(records)
+        elif suffix == ".json":
+            temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.table({name: [r[name] for r in records] for name in COLUMNS}), temporary)
+        temporary.replace(self.path)
