@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from trimer.data.cleaning.step import Step
+from trimer.data.cleaning.step import Step, place
 from trimer.data.drops import DropReport
 from trimer.data.spectra import SpectrumTable
 
@@ -32,6 +32,6 @@ def clean_rows(table: SpectrumTable, steps: Mapping[str, Step]) -> tuple[Spectru
     for step in steps.values():
         table, keep = step(table)
         for row in np.flatnonzero(~keep):
-            reasons[rows[row]] = table["problem"][row] or step.reason()
+            reasons[rows[row]] = table["problem"][row] or place(table, row) + step.reason()
         table, rows = table.take(keep), rows[keep]
     return table, rows, reasons

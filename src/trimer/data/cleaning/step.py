@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -45,8 +46,19 @@ def explain(table: SpectrumTable, keep: np.ndarray, clauses: Iterable[str]) -> S
         return table
     problem = table["problem"].copy()
     for row, clause in zip(np.flatnonzero(~keep), clauses, strict=True):
-        problem[row] = f"{table['file'][row]}, record {table['id'][row]}: {clause}" if table["file"][row] else clause
+        problem[row] = place(table, row) + clause
     return table.with_columns(problem=problem)
+
+
+def place(table: SpectrumTable, row: int) -> str:
+    """Where a spectrum stands, to begin a sentence with: 'run.mgf, line 12 (feature 7): '."""
+    file = table["file"][row]
+    if not file:
+        return ""
+    unit = {".mzml": "scan", ".mzxml": "scan", ".json": "record"}.get(
+        Path(file.removesuffix(".gz")).suffix.lower(), "line"
+    )
+    return f"{file}, {unit} {table['line'][row]} ({table['id'][row]}): "
 
 
 def check_window(step: Step) -> None:
