@@ -105,13 +105,13 @@ def command_line(command: str, words: list[str]) -> int:
 
 def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str]]:
     """With `resume=<run folder>`: the folder's own overrides and config folders, and the new ones after them."""
-    from trimer.run import resume
-
     named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
     if command != "train" or not named:
         return args.overrides, args.config_dir
     if args.multirun:
         raise UsageError("resume=<run folder> goes on with one run, so it cannot be part of a sweep (-m)")
+    from trimer.run import resume
+
     return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir)
 
 

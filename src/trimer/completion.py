@@ -76,5 +76,8 @@ def overrides(command: str, before: list[str], word: str) -> list[str]:
     folders = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
     kept = [text for text in before if "=" in text or text.startswith("~")]
     plugin = DefaultCompletionPlugin(config_loader(folders))
-    found = plugin._query(command, " ".join([*kept, word]) if word else " ".join([*kept, ""]))
-    return [text for text in found if not text.startswith("_") and not text.endswith(".default") and "/." not in text]
+    found = plugin._query(command, " ".join([*kept, word]))
+    if not found and "=" in word:  # a value that is no choice may be a path
+        key, _, start = word.partition("=")
+        found = [f"{key}={path}" for path in sorted(plugin.complete_files(start))]
+    return [text for text in found if not text.startswith("_") and ("hydra" in word or not text.startswith("hydra"))]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
-import secrets
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pathlib import Path
 @functools.cache
 def stamp() -> str:
     """Name of a new run folder, `2025-03-01_14-05-59-a3f09c`."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
 
 
 @functools.cache

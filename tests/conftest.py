@@ -1,0 +1,97 @@
+"""What all tests share: one thread each, no writing outside a temporary folder, and a toy command to drive the CLI."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers of xdist share the cores
+os.environ.setdefault("WANDB_MODE", "offline")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A training command that trains nothing: it ends as its name says.
+TOY = """
+import errno, json, sys, types
+
+def main(cfg):
+    from trimer.errors import InputError
+    from trimer.run import RunFolder
+    run = RunFolder(cfg.paths.run).start(cfg)
+    if cfg.name == "bad_input" or cfg.seed == 13:
+        raise InputError("spectra.mgf line 3: no precursor m/z; add PEPMASS")
+    if cfg.name == "bug":
+        raise ValueError("a bug")
+    if cfg.name == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", str(run.path / "checkpoints" / "last.ckpt"))
+    if cfg.name == "stopped":
+        raise KeyboardInterrupt
+    run.finish({"objective": 2.0 * cfg.seed, "metrics": {"lr": cfg.optimizer.lr}})
+
+sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
+
+if __name__ == "__main__":
+    from trimer.cli import main as trimer
+    sys.exit(trimer())
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["TRIMER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with nothing in it."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("TRIMER_CONF", raising=False)
+    return folder
+
+
+@pytest.fixture
+def trimer(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """The command line in this process and in an empty folder, with the toy as its `train`; returns the exit code."""
+    from trimer import cli, resolvers
+
+    module = types.ModuleType("toy")
+    monkeypatch.setitem(sys.modules, "trimer.commands.train", module)  # undone after the test
+    exec(TOY, module.__dict__)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(*words: str) -> int:
+        resolvers.stamp.cache_clear()
+        monkeypatch.setattr(sys, "argv", ["trimer", *words])
+        return cli.main()
+
+    yield run
+    root.handlers[:], root.level = handlers, level  # Hydra has put its own
+
+
+@pytest.fixture
+def shell(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`python -m <words>` in a process of its own, in an empty folder that holds toy.py."""
+    (empty_folder / "toy.py").write_text(TOY)
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([environment.pop("PYTHONPATH", str(ROOT / "src")), str(empty_folder)])
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
