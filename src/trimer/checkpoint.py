@@ -1,7 +1,7 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
 A checkpoint is Lightning's own file with one more key, `trimer`: format, kind of task, the configs of model, task,
-tokenizer and cleaning, and the vocabulary. It is read with `weights_only=True` and rebuilt behind the allow-list of
+data and tokenizer, and the vocabulary. It is read with `weights_only=True` and rebuilt behind the allow-list of
 `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
@@ -37,7 +37,7 @@ def contract(config: dict, tokenizer) -> dict:
         "kind": config["task"]["_target_"],
         "model": config["model"],
         "task": config["task"],
-        "cleaning": config["data"].get("cleaning"),
+        "data": config["data"],
         "tokenizer": tokenizer.to_config(),
         "vocabulary": list(tokenizer.vocabulary.tokens),
     }

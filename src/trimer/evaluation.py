@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from torch import nn
 
 from trimer.baselines.spectra import BASELINES
@@ -130,3 +133,14 @@ def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[s
             }
         )
     return records
+
+
+def write_predictions(path: Path, records: list[dict]) -> None:
+    """One row per spectrum and candidate, best first; a spectrum without a molecule keeps one row without a SMILES."""
+    rows = []
+    for record in records:
+        head = {"id": record["id"], "true_smiles": record["smiles"], "precursor_mz": record["precursor_mz"], "adduct": record["adduct"]}  # fmt: skip
+        nothing = {"smiles": None, "count": 0, "log_likelihood": None, "score": None}
+        for rank, candidate in enumerate(record["candidates"] or [nothing], start=1):
+            rows.append({**head, "rank": rank, **candidate})
+    pq.write_table(pa.Table.from_pylist(rows), path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -11,3 +10,68 @@ from omegaconf import DictConfig, OmegaConf
 log = logging.getLogger(__name__)
 
 KIND = "trimer.tasks.seq2seq.Seq2Seq"
+
+
+def main(cfg: DictConfig) -> float | None:
+    """Measure ckpt on cfg.data, or on the data it was trained with."""
+    from trimer.build import build
+    from trimer.checkpoint import load
+    from trimer.errors import ConfigError
+    from trimer.hardware import place
+    from trimer.run import RunFolder
+
+    loaded = load(cfg.ckpt, kind=KIND)
+    trained = {key: loaded.contract[key] for key in ("data", "task")}
+    changed = OmegaConf.merge(trained, {"data": cfg.data} if cfg.data else {}, cfg.overrides)
+    run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
+    data = build(changed.data)
+    data.setup()
+    if not data.has_labels:
+        raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+    if data.tokenizer.vocabulary.digest != loaded.tokenizer.vocabulary.digest:
+        raise ConfigError("data.tokenizer has another vocabulary than the checkpoint: leave it as it was in training")
+    data.save_reports(run.path)
+    generator = build(changed.task.generator, seed=cfg.seed)
+    net = place(loaded.net, cfg.trainer)
+    metrics = measure(run.path, net, loaded.tokenizer, generator, data, cfg, split=cfg.split, name=model_name(cfg.ckpt))
+    run.finish({"metrics": metrics, "checkpoint": str(loaded.path)})
+    return None
+
+
+def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
+    """The test split of a run that has just been trained, with its best weights; every process but the first waits."""
+    from trimer.checkpoint import find, network_state, read
+
+    if not trainer.is_global_zero:
+        return {}
+    best = run.path / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        task.net.load_state_dict(network_state(read(find(best))))
+    return measure(run.path, task.net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
+
+
+def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str) -> dict[str, float]:
+    """Evaluate one split and leave table, predictions and page in `<folder>/<split>`; returns `<split>/<metric>`."""
+    from rich.console import Console
+
+    from trimer.evaluation import evaluate_pairs, write_predictions
+    from trimer.hardware import computing
+    from trimer.reporting.page import write_page
+
+    with computing(cfg.trainer):
+        evaluation = evaluate_pairs(
+            net, tokenizer, generator, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed
+        )
+    out = folder / split
+    evaluation.table.save(out)
+    write_predictions(out / "predictions.parquet", evaluation.predictions)
+    page = write_page(folder, split, evaluation)
+    Console().print(evaluation.table.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra"))
+    log.info("page: %s", page)
+    return {f"{split}/{key}": value for key, value in evaluation.metrics.items()}
+
+
+def model_name(ckpt: str) -> str:
+    """What the model is called in a table: the run folder's own name, or the file's."""
+    path = Path(ckpt).expanduser()
+    return path.name if path.is_dir() else path.stem

@@ -30,11 +30,11 @@ def main(cfg: DictConfig) -> None:
 
     table = read_spectra(Path(cfg.input).expanduser())
     loaded = load(cfg.ckpt, kind=KIND)
-    settings = OmegaConf.merge({"task": loaded.contract["task"], "cleaning": loaded.contract["cleaning"]}, cfg.overrides)
+    settings = OmegaConf.merge({key: loaded.contract[key] for key in ("task", "data")}, cfg.overrides)
     generator = build(settings.task.generator, seed=cfg.seed)
     steps = {
         name: step
-        for name, step in build(settings.cleaning).items()
+        for name, step in build(settings.data.cleaning).items()
         if step is not None and not step.needs_label and not step.training_only
     }
     cleaned, kept, reasons = clean_rows(table, steps)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from trimer.data.sampler import EpochPlan, PlannedBatches
+from trimer.errors import ConfigError
+
+LENGTHS = np.random.default_rng(0).integers(5, 60, 500)
+
+
+def rows_of(plan, epoch=0, **window):
+    return [key.rows.tolist() for key in plan.epoch(epoch, **window)]
+
+
+def test_each_row_is_seen_once_an_epoch():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    assert sorted(row for rows in rows_of(plan) for row in rows) == list(range(500))
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    assert rows_of(plan, 3) == rows_of(EpochPlan(LENGTHS, 400, seed=1), 3)
+    assert rows_of(plan, 3) != rows_of(plan, 4)
+    assert rows_of(plan, 3) != rows_of(EpochPlan(LENGTHS, 400, seed=2), 3)
+
+
+def test_batches_hold_the_budget_to_within_the_longest_row():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    tokens = [LENGTHS[rows].sum() for rows in rows_of(plan)]
+    assert max(tokens) < 400 + 2 * LENGTHS.max()
+    assert abs(np.mean(tokens) - 400) < LENGTHS.max()
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 3, 8])
+def test_number_of_batches_is_a_multiple_and_none_is_empty(multiple):
+    plan = EpochPlan(LENGTHS, 70, seed=1, multiple=multiple)
+    batches = rows_of(plan)
+    assert len(batches) == len(plan) and len(plan) % multiple == 0
+    assert all(batches)
+
+
+def test_a_long_row_does_not_make_an_empty_batch():
+    lengths = np.array([1, 1, 1000, 1, 1, 1])
+    for epoch in range(20):
+        assert all(rows_of(EpochPlan(lengths, 10, seed=0), epoch))
+
+
+def test_ranks_share_the_batches_of_one_process():
+    plan = EpochPlan(LENGTHS, 400, seed=1, multiple=2)
+    single = rows_of(plan)
+    ranks = [[k.rows.tolist() for k in PlannedBatches(plan, None, rank, 2)] for rank in (0, 1)]
+    assert [rows for pair in zip(*ranks, strict=True) for rows in pair] == single
+
+
+def test_a_later_position_continues_the_same_epoch():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    whole = [k.rows.tolist() for k in PlannedBatches(plan, lambda: (2, 0))]
+    rest = [k.rows.tolist() for k in PlannedBatches(plan, lambda: (2, 7))]
+    assert rest == whole[7:]
+    assert len(PlannedBatches(plan, lambda: (2, 7))) == len(whole)
+
+
+def test_rows_keep_their_names():
+    rows = np.arange(500) * 3
+    plan = EpochPlan(LENGTHS, 400, rows=rows, seed=1)
+    assert sorted(row for batch in rows_of(plan) for row in batch) == rows.tolist()
+
+
+def test_too_little_data_is_said():
+    with pytest.raises(ConfigError, match="drop report"):
+        EpochPlan(np.zeros(0, int), 100)
+    with pytest.raises(ConfigError, match="do not fill 64 batches"):
+        EpochPlan(np.array([5, 5]), 100, multiple=64)
