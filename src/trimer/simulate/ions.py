@@ -26,6 +26,7 @@ from importlib import resources
 import numpy as np
 
 from trimer.chemistry import ELECTRON
+from trimer.tokenizers.collision_energy import parse_collision_energy
 from trimer.simulate.fragmentation import ATOM_KINDS, BOND_KINDS, HYDROGEN, Skeleton, fragments, unpack
 
 SODIUM = 22.9897692809  # Da
@@ -35,6 +36,8 @@ MOST_FRAGMENTS = 600  # fragments that become ions, the brightest first
 FAINTEST = 10.0  # natural log below the brightest fragment
 LOWEST_MZ = 49.5  # below it no instrument here scans
 REFERENCE_ENERGY = 40.0
+SETTINGS = ("NCE", "eV", "QTOF volts")  # what a collision energy may be given in; volts are those without a unit
+INTENSITY_POWER = 0.5  # the rule gives the logarithm of intensity to this power, so that small peaks count
 COLUMNS = ("break", "energy", "hydrogen", "radical")
 SIZES = ("mass share", "mass share squared", "log mass", "whole", "whole log mass", "share log mass")
 
@@ -45,11 +48,13 @@ class IonWeights:
 
     bonds: (K, K, Q, 4) for (inside, outside, bond): log weight of the break, its slope with energy, preference for
     hydrogens, preference for radicals. features: (D, 3) constant, slope, curvature. shifts: (8, 2, S, 2) constant, slope.
+    energy: constant and slope of the calibration of each of SETTINGS.
     """
 
     bonds: np.ndarray
     features: np.ndarray
     shifts: np.ndarray
+    energy: dict[str, tuple[float, float]]
 
 
 @functools.cache
@@ -62,7 +67,8 @@ def ion_weights() -> IonWeights:
     for names, values in data["pair"].items():
         first, second = names.split(" | ")
         bonds[ATOM_KINDS.index(first), ATOM_KINDS.index(second)] += values
-    return IonWeights(bonds, np.array(list(data["features"].values())), np.array(data["shifts"]))
+    features = np.array([data["features"][name] for name in feature_names()])
+    return IonWeights(bonds, features, np.array(data["shifts"]), data["energy"])
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,39 @@ class Ions:
     def intensities(self, energy: float) -> np.ndarray:
         """(U,) expected intensity of each m/z at energy e (see `log_energy`), summing to 1."""
         score = self.constant + energy * (self.slope + energy * self.curve)
-        weights = np.bincount(self.peak, np.exp(score - score.max()), len(self.mz))
+        weights = np.bincount(self.peak, np.exp(score - score.max()), len(self.mz)) ** (1 / INTENSITY_POWER)
         return weights / weights.sum()
 
 
-def log_energy(value: float, unit: str, precursor_mz: float) -> float:
-    """e of the rule: log of the normalised collision energy over 40, held within -2 and 2; unit is 'eV' or 'NCE'."""
-    normalised = value * 500.0 / precursor_mz if unit == "eV" else value
-    return float(np.clip(np.log(max(normalised, 3.0) / REFERENCE_ENERGY), -2.0, 2.0))
+def energy_setting(text: str | None, instrument_type: str | None) -> tuple[float, str] | None:
+    """Value and SETTINGS of a collision energy as libraries write it; None where there is none.
+
+    Without a unit, beam instruments (QTOF) mean a voltage and Orbitraps a normalised energy.
+    """
+    value, unit = parse_collision_energy(text)
+    if value is None:
+        return None
+    if unit is None:
+        unit = "QTOF volts" if "TOF" in (instrument_type or "") else "NCE"
+    return value, unit
+
+
+def log_energy(value: float, setting: str, precursor_mz: float, calibrated: bool = True) -> float:
+    """e of the rule: log of the normalised collision energy over 40, held within -2 and 2; setting is one of SETTINGS.
+
+    calibrated: each setting has its own straight line from that logarithm to e, fitted with the other weights.
+    """
+    normalised = value if setting == "NCE" else value * 500.0 / precursor_mz
+    energy = float(np.clip(np.log(max(normalised, 3.0) / REFERENCE_ENERGY), -2.0, 2.0))
+    if calibrated:
+        constant, slope = ion_weights().energy[setting]
+        energy += constant + slope * energy
+    return energy
+
+
+def ion_mz(mass: np.ndarray, shift: np.ndarray, carrier: float = HYDROGEN) -> np.ndarray:
+    """m/z of fragments of these masses with hydrogens gained and the charge carrier, to 0.1 mTh."""
+    return np.round(mass + shift * HYDROGEN + carrier - ELECTRON, 4)
 
 
 def bond_classes(skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
@@ -187,9 +218,8 @@ def predict_ions(skeleton: Skeleton, adduct: str = "[M+H]+", generations: int = 
     if adduct == "[M+Na]+":
         carrier = SODIUM
         value = value + _sodium(skeleton, part.bits)[row]
-    mz = part.mass[row] + shift * HYDROGEN + carrier - ELECTRON
-    _, first, peak = np.unique(np.round(mz, 4), return_index=True, return_inverse=True)
-    return Ions(mz[first], peak, value, rise, curve, row, whole)
+    mz, peak = np.unique(ion_mz(part.mass[row], shift, carrier), return_inverse=True)
+    return Ions(mz, peak, value, rise, curve, row, whole)
 
 
 def _sodium(skeleton: Skeleton, bits: np.ndarray) -> np.ndarray:

@@ -26,11 +26,17 @@ from trimer.simulate.ions import LOWEST_MZ, Ions, log_energy, predict_ions
 from trimer.simulate.molecules import simulated_molecules
 
 # Settings of the instruments in MassBank's high-resolution positive records, about as often as they occur there:
-# instrument type, unit of the collision energy, energies, share, mass error in ppm (one standard deviation).
+# share, instrument type, what the energy is given in, how it is written, energies, mass error (ppm, one deviation).
+_VOLTS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
+_HIGH_VOLTS = (40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0)
+_NORMALISED = (15.0, 30.0, 35.0, 45.0, 60.0, 75.0, 90.0)
 INSTRUMENTS = (
-    ("LC-ESI-QTOF", "eV", (10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0, 60.0), 0.54, 4.0),
-    ("LC-ESI-QFT", "NCE", (15.0, 30.0, 35.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0), 0.28, 2.0),
-    ("LC-ESI-ITFT", "NCE", (15.0, 30.0, 35.0, 45.0, 55.0, 75.0, 90.0), 0.18, 2.0),
+    (0.22, "LC-ESI-QTOF", "QTOF volts", "{:g}", _HIGH_VOLTS, 4.0),
+    (0.20, "LC-ESI-QTOF", "QTOF volts", "{:g}", _VOLTS[:4], 4.0),
+    (0.13, "LC-ESI-QTOF", "eV", "{:g} eV", _VOLTS, 4.0),
+    (0.18, "LC-ESI-ITFT", "NCE", "{:g} % (nominal)", (*_NORMALISED, 20.0, 40.0, 50.0, 55.0, 70.0, 80.0), 2.0),
+    (0.15, "LC-ESI-QFT", "NCE", "{:g} (nominal)", (*_NORMALISED, 120.0, 150.0, 180.0), 2.0),
+    (0.12, "LC-ESI-QFT", "NCE", "{:g}", _NORMALISED, 2.0),
 )
 ADDUCT_NAMES = ("[M+H]+", "[M+Na]+")
 LARGEST = 120  # heavy atoms
@@ -118,16 +124,17 @@ def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measur
             own = np.random.Generator(np.random.PCG64([int.from_bytes(digest[16:24], "little"), names.index(adduct)]))
             ions_of[adduct] = ions, own.normal(0.0, measurement.chemistry, len(ions.mz))
         precursor = ADDUCTS[adduct].mz(float(frame.masses.sum()))
-        instrument, unit, energies, _, ppm = INSTRUMENTS[int(np.searchsorted(_SHARES, random.random()).clip(0, 2))]
+        chosen = min(int(np.searchsorted(_SHARES, random.random() * _SHARES[-1])), len(INSTRUMENTS) - 1)
+        _, instrument, setting, written, energies, ppm = INSTRUMENTS[chosen]
         energy = energies[int(random.integers(len(energies)))]
-        peaks = _measure(*ions_of[adduct], log_energy(energy, unit, precursor), precursor, ppm, measurement, random)
+        peaks = measure(*ions_of[adduct], log_energy(energy, setting, precursor), precursor, ppm, measurement, random)
         row = {
             "id": f"sim-{identity}-{k}",
             "adduct": adduct,
             "formula": formula,
             "smiles": text,
             "instrument_type": instrument,
-            "collision_energy": f"{energy:g} {unit}",
+            "collision_energy": written.format(energy),
             "precursor_mz": precursor,
         }
         if not len(peaks[0]):
@@ -135,7 +142,7 @@ def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measur
         yield peaks, row
 
 
-_SHARES = np.cumsum([instrument[3] for instrument in INSTRUMENTS])
+_SHARES = np.cumsum([instrument[0] for instrument in INSTRUMENTS])
 
 
 def _problem(text: str, molecule: Chem.Mol | None) -> str | None:
@@ -152,7 +159,7 @@ def _problem(text: str, molecule: Chem.Mol | None) -> str | None:
     return None
 
 
-def _measure(
+def measure(
     ions: Ions,
     chemistry: np.ndarray,
     energy: float,
