@@ -5,8 +5,11 @@ A shell calls `trimer --complete "<line up to the cursor>"` and shows what is pr
 
 from __future__ import annotations
 
+import glob
+import os
 from itertools import pairwise
 
+from trimer import configs
 from trimer.cli import UsageError
 from trimer.screens import COMMANDS
 
@@ -68,16 +71,29 @@ def answers(line: str) -> list[str]:
 
 
 def overrides(command: str, before: list[str], word: str) -> list[str]:
-    """Groups, choices and keys that begin with `word`, by Hydra's own search."""
-    from hydra.plugins.completion_plugin import DefaultCompletionPlugin
-
-    from trimer.configs import config_loader
-
+    """Groups, choices, keys, values and paths that begin with `word`, with the choices made before it."""
     folders = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
-    kept = [text for text in before if "=" in text or text.startswith("~")]
-    plugin = DefaultCompletionPlugin(config_loader(folders))
-    found = plugin._query(command, " ".join([*kept, word]))
-    if not found and "=" in word:  # a value that is no choice may be a path
-        key, _, start = word.partition("=")
-        found = [f"{key}={path}" for path in sorted(plugin.complete_files(start))]
-    return [text for text in found if not text.startswith("_") and ("hydra" in word or not text.startswith("hydra"))]
+    groups = configs.choices(command, folders)
+    key, equals, start = word.partition("=")
+    if equals and key in groups:
+        return [f"{key}={option}" for option in groups[key] if option.startswith(start)]
+    found = [] if equals else [f"{group}=" for group in groups if group.startswith(word)]
+    made = [text for text in before if "=" in text]
+    found += [text for text in keys(command, made, folders, word) if "hydra" in word or not text.startswith("hydra")]
+    if not found and equals:  # a value that is nothing we know may be a path
+        paths = [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
+        found = [f"{key}={path}" for path in paths]
+    return sorted(set(found))
+
+
+def keys(command: str, made: list[str], folders: list[str], word: str) -> list[str]:
+    """Keys that begin with `word`, a dot behind those that hold others; after `=` the value the key has."""
+    from hydra.errors import HydraException
+    from hydra.plugins.completion_plugin import CompletionPlugin
+    from hydra.types import RunMode
+
+    try:
+        cfg = configs.config_loader(folders).load_configuration(command, made, RunMode.RUN)
+    except (HydraException, OSError):  # the line is not finished
+        return []
+    return [text for text in CompletionPlugin._get_matches(cfg, word) if "._" not in text and not text.startswith("_")]

@@ -7,6 +7,7 @@ come after it, so they add choices and never replace shipped ones: `--config-dir
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +53,33 @@ def shadowed(config_dirs: Iterable[str | Path] = ()) -> list[Path]:
     ]
 
 
-def choices() -> dict[str, list[str]]:
-    """The groups with their options, read from the folders without Hydra."""
-    found: dict[str, set[str]] = {}
-    for folder in (shipped_folder(), *user_folders()):
-        for path in folder.glob("*/*.yaml"):
-            found.setdefault(path.parent.name, set()).add(path.stem)
-    return {group: sorted(options) for group, options in sorted(found.items()) if group != "hydra"}
+def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, list[str]]:
+    """The groups of a command with their options, read from the folders without Hydra.
+
+    Studies may lie in folders of their own, as `spectrums/finetune`; in other groups a folder holds parts of options.
+    """
+    groups = dict.fromkeys(sorted(defaults(command)), "*.yaml")
+    if "experiment" in groups:
+        groups["experiment"] = "**/*.yaml"
+    folders = [shipped_folder(), *map(Path, config_dirs), *user_folders()]
+    return {
+        group: sorted(
+            {
+                path.relative_to(folder / group).with_suffix("").as_posix()
+                for folder in folders
+                for path in (folder / group).glob(pattern)
+            }
+        )
+        for group, pattern in groups.items()
+    }
+
+
+def defaults(command: str) -> dict[str, str]:
+    """The groups that a command composes, with the choice it makes itself."""
+    text = (shipped_folder() / f"{command}.yaml").read_text()
+    named = dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))
+    named.pop("hydra", None)
+    return named
 
 
 def register() -> None:

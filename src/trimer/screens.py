@@ -61,24 +61,23 @@ def command(name: str) -> str:
         f"  {bold(f'{key:<12}')}{value:<10} {comment}".rstrip() for key, value, comment in keys if key != "defaults"
     ]
     lines = [f"{bold(f'trimer {name}')} - {COMMANDS[name]}", "", about, "", bold("Keys"), *rows]
-    named = dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))
-    groups = [(group, options) for group, options in configs.choices().items() if group in named]
+    chosen, groups = configs.defaults(name), configs.choices(name)
     if groups:
         lines += ["", bold("Groups") + "  (* is the default)"]
-        for group, options in groups:
-            marked = [f"{option}*" if option == named[group] else option for option in options]
-            lines += wrapped(group, [option for option in marked if option != "default"])
+        for group, options in groups.items():
+            marked = [f"{option}*" if option == chosen[group] else option for option in options]
+            lines += wrapped(group, [option for option in marked if (group, option) != ("trainer", "default")])
     lines += ["", f"trimer {name} --cfg job shows every key; any of them is changed by <key>=<value>."]
     return "\n".join(lines)
 
 
 def wrapped(group: str, options: list[str]) -> list[str]:
     """`group=` and its options, on as many lines as they need."""
-    lines, line = [], f"  {bold(f'{group:<14}')}"
-    length = 16
+    lines, line = [], f"  {bold(f'{group:<15}')}"
+    length = 17
     for option in options:
         if length + len(option) > WIDTH:
-            lines.append(line)
-            line, length = " " * 16, 16
+            lines.append(line.rstrip())
+            line, length = " " * 17, 17
         line, length = f"{line}{option} ", length + len(option) + 1
     return [*lines, line.rstrip()]

@@ -1,0 +1,219 @@
+"""Objects from configs: what may be named, what is said about mistakes, and that nothing runs before the check."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+
+import pytest
+from omegaconf import OmegaConf
+
+from trimer import build as module
+from trimer.build import allow, build, build_all, check
+from trimer.errors import ConfigError, InputError
+
+ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """A package of the user's, `mine`, with a class, a function and an import of os."""
+    package = types.ModuleType("mine")
+    code = """
+import os
+from subprocess import run
+calls = []
+class Thing:
+    def __init__(self, size: int, parts: list | None = None, tool=None):
+        calls.append("Thing")
+        if size < 0:
+            raise InputErrorHere("size must not be negative")
+        self.size, self.parts, self.tool = size, parts, tool
+    @classmethod
+    def small(cls):
+        return cls(1)
+def double(x: int):
+    return 2 * x
+"""
+    package.InputErrorHere = InputError
+    exec(code, package.__dict__)
+    monkeypatch.setitem(sys.modules, "mine", package)
+    monkeypatch.setattr(module, "_own", set())
+    allow("mine")
+    return package
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.run",
+        "functools.partial",
+        "hydra.utils.get_method",
+        "hydra.utils.instantiate",
+        "torch.load",
+        "torch.hub.load",
+        "torch.utils.collect_env.run",
+        "torch.jit.load",
+        "torch.nn.modules.module.warnings.warn",
+        "torch.optim.lr_scheduler.types.FunctionType",
+        "torch.nn.functional.relu",
+        "torch.nn.init.normal_",
+        "lightning.pytorch.cli.LightningCLI",
+        "lightning.pytorch.callbacks.os.system",
+        "lightning.pytorch.loggers.wandb.os.system",
+        "lightning.pytorch.strategies.ddp.torch.load",
+        "lightning.pytorch.utilities.model_helpers.is_overridden",
+        "lightning.seed_everything",
+        "trimer.build.allow",
+        "trimer.build.importlib.import_module",
+        "trimer.cli.main",
+        "trimer.run.git",
+        "trimer.commands.train.main",
+        "trimer.optim.torch.load",
+        "trimer.optim.LambdaLR.__init__",
+        "trimer.optim._schedule",
+        "trimer.data.store.os.system",
+        "trimer.models.bart.torch.load",
+        "numpy.load",
+        "pickle.loads",
+        "yaml.unsafe_load",
+        "trimer",
+        "",
+        ".trimer.optim.adamw",
+        "trimer..optim.adamw",
+        None,
+        ["os.system"],
+    ],
+)
+@pytest.mark.parametrize("place", ["top", "nested", "list"])
+def test_foreign_targets_are_refused(target, place):
+    node = {"_target_": target, "command": "touch /tmp/never"}
+    tree = {"top": node, "nested": {**ADAMW, "betas": node}, "list": {**ADAMW, "betas": [0.9, {"a": [node]}]}}[place]
+    with pytest.raises(ConfigError):
+        build(tree)
+
+
+def test_the_message_names_key_and_target():
+    cfg = OmegaConf.create({"task": {"loss": {"_target_": "os.system"}}})
+    with pytest.raises(ConfigError, match=r"task\.loss: _target_: 'os\.system' is not on the allow-list"):
+        build(cfg.task)
+
+
+def test_nothing_is_built_or_imported_before_the_whole_tree_is_checked(own):
+    tree = [{"_target_": "mine.Thing", "size": 1}, {"_target_": "antigravity.fly"}]
+    with pytest.raises(ConfigError):
+        build(tree)
+    assert own.calls == []
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["${oc.create:{_target_: os.system}}", "${oc.env:HOME}", "a ${b} c"],
+)
+def test_values_that_resolve_later_are_refused(value):
+    """Plain values come from a checkpoint; an interpolation in them would be read after the check."""
+    with pytest.raises(ConfigError, match="resolved later"):
+        build({**ADAMW, "eps": value})
+
+
+def test_a_resolver_that_gives_an_interpolation_is_refused():
+    OmegaConf.register_new_resolver("test.later", lambda: "${oc.create:{_target_: os.system}}", replace=True)
+    with pytest.raises(ConfigError, match="resolved later"):
+        build(OmegaConf.create({**ADAMW, "eps": "${test.later:}"}))
+
+
+def test_a_target_made_by_a_resolver_is_seen():
+    cfg = OmegaConf.create({**ADAMW, "betas": "${oc.create:{_target_: os.system}}"})
+    with pytest.raises(ConfigError, match=r"os\.system"):
+        build(cfg)
+    cfg = OmegaConf.create({"name": "os.system", "_target_": "${name}"})
+    with pytest.raises(ConfigError, match=r"os\.system"):
+        build(cfg)
+
+
+def test_allow_is_for_python_only(own):
+    assert build({"_target_": "mine.Thing", "size": 3}).size == 3
+    assert build({"_target_": "mine.double", "x": 3}) == 6
+    assert build({"_target_": "mine.Thing.small"}).size == 1
+    for borrowed in ("mine.os.system", "mine.run", "mine.os"):
+        with pytest.raises(ConfigError):
+            build({"_target_": borrowed})
+    with pytest.raises(ConfigError):
+        allow("mine; import os")
+    with pytest.raises(ConfigError):
+        build({"_target_": "mineral.Thing"})
+
+
+def test_arguments(own):
+    node = OmegaConf.create({"data": {"_target_": "mine.Thing", "size": 3, "prats": []}}).data
+    with pytest.raises(ConfigError, match=r"data\.prats: mine\.Thing has no argument 'prats'; did you mean parts\?"):
+        build(node)
+    with pytest.raises(ConfigError, match="needs the argument 'size'"):
+        build({"_target_": "mine.Thing"})
+    with pytest.raises(ConfigError, match=r"learning_rate: trimer\.optim\.adamw has no argument"):
+        build({**ADAMW, "learning_rate": 1.0})
+    with pytest.raises(ConfigError, match=r"there is no mine\.Thong; did you mean Thing"):
+        build({"_target_": "mine.Thong"})
+    with pytest.raises(ConfigError, match=r"data\.size has no value: add data\.size="):
+        build(OmegaConf.create({"data": {"_target_": "mine.Thing", "size": "???"}}).data)
+
+
+def test_objects_are_passed_on_as_they_are(own):
+    import torch
+
+    net = torch.nn.Linear(2, 2)
+    built = build({"_target_": "mine.Thing", "size": 3, "parts": [1, {"a": 2}]}, tool=net, size=5)
+    assert built.tool is net
+    assert built.size == 5
+    assert built.parts == [1, {"a": 2}]
+    assert type(built.parts) is list
+    assert type(built.parts[1]) is dict
+
+
+def test_what_a_constructor_says_is_raised_as_it_is(own):
+    for arguments in ({}, {"tool": 1}):
+        with pytest.raises(InputError, match="size must not be negative"):
+            build({"_target_": "mine.Thing", "size": -1}, **arguments)
+
+
+def test_factories(own):
+    import torch
+
+    factory = build(OmegaConf.create(ADAMW))
+    assert isinstance(factory, functools.partial)
+    assert factory.keywords == {"lr": 0.5}
+    optimizer = factory([torch.nn.Parameter(torch.zeros(2))])
+    assert optimizer.defaults["lr"] == 0.5
+    assert build({"_target_": "mine.Thing", "_partial_": True, "size": 1}, tool="t")().tool == "t"
+
+
+def test_groups(own):
+    cfg = OmegaConf.create({"a": {"_target_": "mine.Thing", "size": 1}, "b": None})
+    assert build(None) is None
+    assert build_all(None) == []
+    assert build(cfg)["b"] is None
+    assert [thing.size for thing in build_all(cfg)] == [1]
+
+
+def test_nested_objects_are_built(own):
+    inner = {"_target_": "mine.Thing", "size": 1}
+    built = build({"_target_": "mine.Thing", "size": 2, "tool": inner, "parts": [inner]})
+    assert built.tool.size == 1
+    assert built.parts[0].size == 1
+
+
+def test_check_builds_nothing(own):
+    check({"_target_": "mine.Thing", "size": 2})
+    assert own.calls == []
+    with pytest.raises(ConfigError):
+        check({"_target_": "mine.Thing", "sice": 2})
+
+
+def test_a_missing_library_is_told_from_a_wrong_path(own, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.pytorch.callbacks.nothing", None)
+    with pytest.raises(ConfigError, match=r"there is no lightning\.pytorch\.callbacks\.Nothing"):
+        build({"_target_": "lightning.pytorch.callbacks.Nothing"})

@@ -1,0 +1,157 @@
+"""Which parameters decay, schedules, and optimizers under Lightning's clipping."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from trimer.build import build
+from trimer.configs import compose
+from trimer.errors import ConfigError
+from trimer.optim import Muon, adamw, parameter_groups, warmup_constant, warmup_cosine, warmup_linear
+
+
+class Net(nn.Module):
+    """Embedding tied to the output, one block with a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.linear = nn.Linear(4, 4)
+        self.norm = nn.LayerNorm(4)
+        self.output = nn.Linear(4, 7, bias=False)
+        self.output.weight = self.embedding.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.output(self.norm(self.linear(self.embedding(ids))))
+
+
+def loss_of(net: Net) -> torch.Tensor:
+    ids = torch.arange(7)
+    return nn.functional.cross_entropy(net(ids), ids.roll(1))
+
+
+def test_only_matrices_decay():
+    net = Net()
+    groups = {group["name"]: group for group in parameter_groups(net, 0.1)}
+    assert [id(p) for p in groups["matrices"]["params"]] == [id(net.linear.weight)]
+    assert groups["matrices"]["weight_decay"] == 0.1
+    assert groups["rest"]["weight_decay"] == 0.0
+    assert len(groups["rest"]["params"]) == 4  # the tied weight once, one bias, two of the norm
+    assert len(parameter_groups(net, 0.1, decay_embeddings=True)[0]["params"]) == 2
+
+
+def test_frozen_parameters_are_left_out():
+    net = Net()
+    net.linear.weight.requires_grad_(False)
+    assert [group["name"] for group in parameter_groups(net, 0.1)] == ["rest"]
+
+
+def rates(schedule, steps: int, **settings) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    scheduler = schedule(optimizer, **settings)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_schedules():
+    cosine = rates(warmup_cosine, 101, total_steps=100, warmup=10, min_lr_ratio=0.1)
+    assert cosine[0] == pytest.approx(2 / 11)  # the first step moves too
+    assert cosine[10] == pytest.approx(2.0)
+    assert cosine[55] == pytest.approx(1.1)
+    assert cosine[100] == pytest.approx(0.2)
+    assert all(a > b for a, b in pairwise(cosine[10:]))
+    linear = rates(warmup_linear, 120, total_steps=100, warmup=0.2)
+    assert linear[20] == pytest.approx(2.0)
+    assert linear[60] == pytest.approx(1.0)
+    assert linear[100] == linear[119] == 0.0  # and stays at the floor
+    constant = rates(warmup_constant, 50, total_steps=100, warmup=0.0)
+    assert set(constant) == {2.0}
+
+
+@pytest.mark.parametrize("settings", [{"total_steps": -1}, {"total_steps": 10, "min_lr_ratio": 2.0}])
+def test_impossible_schedules(settings):
+    with pytest.raises(ConfigError):
+        rates(warmup_cosine, 1, **settings)
+
+
+def test_state_of_a_schedule_is_plain(tmp_path):
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+    scheduler = warmup_cosine(optimizer, total_steps=10)
+    torch.save(scheduler.state_dict(), tmp_path / "state.pt")
+    scheduler.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+
+def trained(make, net: Net, steps: int, state: dict | None = None):
+    optimizer = make(parameter_groups(net, 0.01))
+    if state is not None:
+        optimizer.load_state_dict(state)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = optimizer.step(lambda: (value := loss_of(net)).backward() or value)
+    return optimizer, loss
+
+
+@pytest.mark.parametrize("make", [lambda g: adamw(g, lr=0.05), lambda g: Muon(g, lr=0.05, adamw_lr=0.05)])
+def test_optimizers_learn_and_resume_exactly(make, tmp_path):
+    torch.manual_seed(0)
+    net = Net()
+    before = loss_of(net).item()
+    optimizer, _ = trained(make, net, 20)
+    other = copy.deepcopy(net)
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss_of(net).backward()
+        optimizer.step()
+    trained(make, other, 5, state)
+    assert loss_of(net).item() < 0.5 * before
+    for a, b in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_muon_has_its_matrices_and_rates():
+    optimizer = Muon(parameter_groups(Net(), 0.01), lr=0.03, adamw_lr=0.02)
+    assert [(group["name"], group["lr"]) for group in optimizer.param_groups] == [("matrices", 0.03), ("rest", 0.02)]
+    scheduler = warmup_constant(optimizer, total_steps=10, warmup=1)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.015, 0.01]
+    optimizer.step()
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.03, 0.02]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_clipping_by_the_trainer(name, precision, tmp_path, monkeypatch):
+    """Lightning refuses to clip for fused optimizers that could unscale; ours say that they do not."""
+    import lightning
+
+    monkeypatch.chdir(tmp_path)
+    cfg = compose("train", [f"optimizer={name}", f"trainer.precision={precision}", "trainer.max_steps=2"])
+    cfg.trainer.enable_progress_bar = False
+    cfg.trainer.val_check_interval = None
+
+    class Task(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def training_step(self, batch, _):
+            return loss_of(self.net)
+
+        def configure_optimizers(self):
+            optimizer = build(cfg.optimizer)(parameter_groups(self.net, 0.1))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": build(cfg.scheduler)(optimizer)}}
+
+    trainer = build(cfg.trainer, logger=False, enable_checkpointing=False)
+    trainer.fit(Task(), torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1))
+    assert trainer.global_step == 2
