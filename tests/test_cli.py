@@ -162,7 +162,7 @@ print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
     ],
 )
 def test_answers_are_quick(shell, words, seconds):
-    """Processor seconds, the best of three: the wall clock of a busy machine says nothing."""
+    """Processor seconds, in one of three attempts: the wall clock of a busy machine says nothing."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -170,7 +170,7 @@ def test_answers_are_quick(shell, words, seconds):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
-    assert min(once() for _ in range(3)) < seconds
+    assert any(once() < seconds for _ in range(3))
 
 
 @pytest.mark.parametrize(

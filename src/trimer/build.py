@@ -180,8 +180,10 @@ def located(target: str, key: str) -> Any:
         try:
             found = importlib.import_module(".".join(parts[:end]))
         except ModuleNotFoundError as error:
-            # A missing library is another matter than a misspelt path.
-            if error.name is None or not target.startswith(error.name):
+            # A missing library is another matter than a misspelt path, and than a fault in the package itself.
+            if error.name is None or (inside(error.name, {parts[0]}) and not inside(target, {error.name})):
+                raise
+            if not inside(target, {error.name}):
                 raise ConfigError(
                     f"{where_is(key)}{target} needs the package {error.name}, which is not installed"
                 ) from error

@@ -1,0 +1,153 @@
+"""Every YAML composes, says what it is, and names only what can be built."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from omegaconf import OmegaConf
+
+from trimer.build import check, plain
+from trimer.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
+from trimer.errors import ConfigError
+from trimer.schema import SCHEMAS
+
+PLUGINS = {"launcher=slurm": "hydra_submitit_launcher", "hparams_search=optuna": "hydra_optuna_sweeper"}
+PARTS = ["data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger"]
+FILES = sorted(shipped_folder().rglob("*.yaml"))
+CHOICES = [
+    (command, f"{group}={option}")
+    for command in SCHEMAS
+    for group, options in choices(command).items()
+    for option in options
+]
+
+
+def composed(command: str, *overrides: str):
+    for override in overrides:
+        plugin = PLUGINS.get(override)
+        if plugin and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+            pytest.skip(f"needs {plugin}")
+    return compose(command, overrides)
+
+
+@pytest.mark.parametrize(("command", "choice"), CHOICES, ids=lambda value: value)
+def test_every_choice_composes_and_can_be_built(command, choice):
+    cfg = composed(command, choice)
+    for key in OmegaConf.missing_keys(cfg):  # what the user has to give
+        OmegaConf.update(cfg, key, "given")
+    named = choice.partition("=")[0]
+    for group in [named] if named in PARTS else PARTS:
+        if cfg.get(group) is not None:
+            tree, key = plain(cfg[group])
+            # The commands add what no config can hold: the vocabulary's size, the network, the tokenizer.
+            check(tree, key, dict.fromkeys({"model": ["vocab_size"], "task": ["net", "tokenizer"]}.get(group, [])))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(shipped_folder())))
+def test_every_file_is_written_for_its_reader(path):
+    lines = path.read_text().splitlines()
+    comments = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
+    assert comments, "the first line says what you get"
+    assert len(comments[0]) <= 140
+    assert all(len(line) <= 140 for line in lines)
+    assert not any(line.lstrip("# ").startswith(("- ", "_target_")) for line in lines if line.startswith("#"))
+    assert "!!python" not in path.read_text()
+
+
+def test_the_keys_of_the_commands():
+    """The surface of the command line: a new key is a decision."""
+    surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
+    assert surface["train"] == sorted(
+        [*PARTS, "paths", "name", "seed", "tags", "resume", "ckpt", "test", "baselines", "objective", "n_jobs"]
+    )
+    assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
+    assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
+    assert set(surface["prepare"]) >= {"data", "name", "paths", "seed"}
+    assert set(surface["report"]) >= {"input", "output", "name", "paths"}
+
+
+def test_paths_follow_the_environment(monkeypatch, empty_folder):
+    monkeypatch.setenv("TRIMER_CACHE", "/a/cache")
+    monkeypatch.setenv("TRIMER_DATA", "/a/data")
+    cfg = compose("train", ["name=study"])
+    assert (cfg.paths.cache, cfg.paths.data) == ("/a/cache", "/a/data")
+    assert cfg.paths.run.startswith(str(empty_folder / "runs" / "study"))
+    monkeypatch.delenv("TRIMER_DATA")
+    assert compose("train").paths.data == "data"
+
+
+def test_trainers(empty_folder):
+    for trainer, expected in {
+        "cpu": ("cpu", "auto"),
+        "gpu": ("gpu", "auto"),
+        "ddp": ("auto", "ddp"),
+    }.items():
+        cfg = compose("train", [f"trainer={trainer}"]).trainer
+        assert (cfg.accelerator, cfg.strategy) == expected
+        assert cfg.gradient_clip_val == 1.0
+        assert cfg.use_distributed_sampler is False
+    assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
+    assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ModelParallelStrategy")
+
+
+def test_schedules_are_as_long_as_the_run():
+    cfg = compose("train", ["trainer.max_steps=77"])
+    assert cfg.scheduler.total_steps == 77
+
+
+@pytest.mark.parametrize("logger", ["csv", "wandb", "wandb_offline", "tensorboard", "many"])
+def test_csv_is_always_there(logger):
+    assert "csv" in compose("train", [f"logger={logger}"]).logger
+
+
+def own_folder(folder):
+    (folder / "experiment").mkdir(parents=True)
+    (folder / "model").mkdir()
+    (folder / "experiment" / "own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /model: wide\nname: own\ntrainer: {max_steps: 5}\n"
+    )
+    (folder / "model" / "wide.yaml").write_text("defaults:\n  - bart_nano\nd_model: 256\n")
+    return folder
+
+
+@pytest.mark.parametrize("way", ["working directory", "environment", "flag"])
+def test_a_users_own_folder_is_found(empty_folder, tmp_path, monkeypatch, way):
+    folders = []
+    if way == "working directory":
+        own_folder(empty_folder / "conf")
+    elif way == "environment":
+        monkeypatch.setenv("TRIMER_CONF", str(own_folder(tmp_path / "mine")))
+    else:
+        folders = [own_folder(tmp_path / "mine")]
+    cfg = compose("train", ["experiment=own"], folders)
+    assert (cfg.name, cfg.model.d_model, cfg.trainer.max_steps) == ("own", 256, 5)
+    assert cfg.model._target_ == "trimer.models.bart.Bart"  # inherited from the shipped one
+    assert "own" in choices("train", folders)["experiment"]
+
+
+def test_a_users_file_replaces_no_shipped_one(empty_folder):
+    (empty_folder / "conf" / "optimizer").mkdir(parents=True)
+    (empty_folder / "conf" / "optimizer" / "adamw.yaml").write_text("lr: 123\n")
+    assert compose("train").optimizer.lr != 123
+    assert shadowed() == [empty_folder / "conf" / "optimizer" / "adamw.yaml"]
+
+
+def test_the_checkouts_own_folder_is_not_found_twice(monkeypatch):
+    monkeypatch.chdir(shipped_folder().parent)
+    monkeypatch.delenv("TRIMER_CONF", raising=False)
+    assert user_folders() == []
+    assert shadowed() == []
+
+
+def test_a_wrong_folder_is_said_to_be_so(monkeypatch, tmp_path):
+    with pytest.raises(ConfigError, match="is not a folder"):
+        compose("train", config_dirs=[tmp_path / "none"])
+    monkeypatch.setenv("TRIMER_CONF", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="TRIMER_CONF names"):
+        compose("train")
+
+
+def test_dotted_keys():
+    cfg = OmegaConf.create({"a": {"_target_": "x", "b": {"c": 1}}, "d": "${a}", "e": None, "f": "???"})
+    assert list(dotted_keys(cfg)) == ["a", "a.b", "a.b.c", "d", "e", "f"]

@@ -1,0 +1,77 @@
+"""Sweeps: one process a job, answers by result.json, interrupted ones go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+
+def jobs(folder: Path) -> dict[str, dict]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_each_job_has_a_process_and_a_folder(shell, empty_folder, n_jobs):
+    done = shell("toy", "train", "-m", "seed=1,2", "name=sweep", f"n_jobs={n_jobs}", "objective=val/loss")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = empty_folder.glob("runs/sweep/multirun-*")
+    assert {name: job["objective"] for name, job in jobs(sweep).items()} == {"0": 2.0, "1": 4.0}
+    records = [json.loads((sweep / name / "run.json").read_text()) for name in ("0", "1")]
+    assert [record["id"] for record in records] == [f"sweep-{sweep.name}-0", f"sweep-{sweep.name}-1"]
+    assert "job 1 seed=2" in done.stderr
+    assert "val/loss 4" in done.stderr
+    assert (sweep / "0" / "output.log").exists() is (n_jobs == 2)
+
+
+def test_a_failing_job_names_its_folder_and_stops_no_other(shell, empty_folder):
+    words = ["toy", "train", "-m", "seed=13,2", "hydra.sweep.dir=sweep"]
+    done = shell(*words)
+    assert done.returncode == 1
+    assert "job 0 seed=13 in sweep/0 failed with exit code 1: spectra.mgf line 3" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {name: job["status"] for name, job in jobs(empty_folder / "sweep").items()} == {"0": "failed", "1": "ok"}
+    # The same again: the job that ended well is not run twice, the other is resumed.
+    toy = empty_folder / "toy.py"
+    toy.write_text(toy.read_text().replace("cfg.seed == 13", "False"))
+    done = shell(*words)
+    assert done.returncode == 0, done.stderr
+    assert "sweep/0: resumed" in done.stderr
+    assert "sweep/1: done before" in done.stderr
+    done = shell("toy", "train", "-m", "seed=4,5", "hydra.sweep.dir=sweep")
+    assert done.returncode == 1
+    assert "holds a job of another sweep" in done.stderr
+
+
+def test_a_misspelt_key_is_reported_before_any_job_runs(shell, empty_folder):
+    done = shell("toy", "train", "-m", "seed=1,2", "optimizer.lrr=1,2")
+    assert done.returncode == 2
+    assert "did you mean optimizer.lr?" in done.stderr
+    assert not list(empty_folder.glob("runs/*/*/*/run.json"))
+
+
+def test_grid_search_is_a_sweep_without_a_flag(shell):
+    done = shell("toy", "train", "--cfg", "hydra", "hparams_search=grid")
+    assert "mode: MULTIRUN" in done.stdout
+    assert "optimizer.lr: 3e-4,1e-3,3e-3" in done.stdout
+
+
+def test_own_configs_reach_the_jobs(shell, empty_folder):
+    (empty_folder / "mine" / "experiment").mkdir(parents=True)
+    (empty_folder / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\n")
+    done = shell("toy", "train", "-m", "--config-dir", "mine", "experiment=own", "seed=1,2", "n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    assert len(list(empty_folder.glob("runs/own/multirun-*/*/result.json"))) == 2
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is None, reason="needs trimer[sweep]"
+)
+def test_optuna_reads_the_objective(shell, empty_folder):
+    done = shell("toy", "train", "hparams_search=optuna", "hydra.sweeper.n_trials=2", "name=search")
+    assert done.returncode == 0, done.stderr
+    (sweep,) = empty_folder.glob("runs/search/multirun-*")
+    assert len(jobs(sweep)) == 2
+    assert "best_value: 0.0" in (sweep / "optimization_results.yaml").read_text()

@@ -1,0 +1,97 @@
+"""The wheel: it carries the configs and the plugins, and works in an empty directory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from trimer import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="needs the checkout")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    pytest.importorskip("build")
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    words = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_configs_and_plugins(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    shipped = {f"trimer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert shipped <= names
+    assert "hydra_plugins/trimer/process_launcher.py" in names
+    assert "hydra_plugins/__init__.py" not in names  # others put their plugins beside ours
+    assert "trimer/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names} == {"trimer", "hydra_plugins", f"trimer-{__version__}.dist-info"}
+
+
+def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
+    target, folder = tmp_path / "site", tmp_path / "empty"
+    folder.mkdir()
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel)]
+    subprocess.run([sys.executable, *words], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    environment.pop("TRIMER_CONF", None)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    where = run("-c", "import trimer.configs as c, hydra_plugins.trimer as p; print(c.shipped_folder(), p.__file__)")
+    assert where.stdout.split() == [str(target / "trimer" / "conf"), str(target / "hydra_plugins/trimer/__init__.py")]
+    shown = run("-m", "trimer", "train", "--cfg", "job", "model=bart_small")
+    assert shown.returncode == 0, shown.stderr
+    assert "_target_: trimer.models.bart.Bart" in shown.stdout
+    launcher = run("-m", "trimer", "train", "--cfg", "hydra", "-p", "hydra.launcher")
+    assert "ProcessLauncher" in launcher.stdout, launcher.stderr
+    assert run("-m", "trimer", "train", "data.numworkers=2").returncode == 2
+    assert list(folder.iterdir()) == []
+    assert (target / "bin" / "trimer").is_file()
+
+
+def test_pins_that_matter():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    dependencies = project["dependencies"]
+    assert "hydra-core>=1.3.8,<1.4" in dependencies
+    assert "lightning>=2.6.6" in dependencies  # 2.6.2 and 2.6.3 were malicious releases
+    assert "omegaconf>=2.3,<2.4" in dependencies
+    assert project["scripts"] == {"trimer": "trimer.cli:main"}
+
+
+def test_the_license_is_whole():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "clean", "bench-mgf-reading"])
+def test_the_makefile_knows_its_targets(target):
+    words = ["make", "--dry-run", "--directory", str(ROOT), target]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if target == "bench-mgf-reading":
+        assert "benchmarks/mgf_reading.py" in done.stdout
+
+
+def test_continuous_integration_ends_with_the_tests():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "set -euo pipefail" in lines
+    assert lines[-1] == "make test"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

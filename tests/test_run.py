@@ -1,0 +1,194 @@
+"""Run folders: what they hold, and how a run goes on in its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from trimer import configs, resolvers
+from trimer.errors import InputError
+from trimer.run import RunFolder, code_version, finite, key_of, resume
+
+
+def only_run(folder: Path) -> Path:
+    (found,) = folder.glob("runs/*/*")
+    return found
+
+
+def test_a_run_leaves_what_is_needed_to_know_it(trimer, empty_folder):
+    assert trimer("train", "seed=3", "optimizer.lr=0.5", "+data.extra=1") == 0
+    run = RunFolder(only_run(empty_folder))
+    cfg = OmegaConf.load(run.path / "config.yaml")
+    assert (cfg.seed, cfg.optimizer.lr, cfg.data.extra) == (3, 0.5, 1)
+    assert "${" not in (run.path / "config.yaml").read_text()
+    assert list(OmegaConf.load(run.path / "overrides.yaml")) == ["seed=3", "optimizer.lr=0.5", "+data.extra=1"]
+    record = run.record
+    assert record["command"] == "train"
+    assert record["argv"] == ["trimer", "train", "seed=3", "optimizer.lr=0.5", "+data.extra=1"]
+    assert record["seeds"] == {"seed": 3}
+    assert {"torch", "lightning", "hydra-core"} <= set(record["packages"])
+    assert {"cpu", "cores", "cpu_bf16"} <= set(record["device"])
+    assert record["started"].endswith("+00:00")
+    assert run.result["status"] == "ok"
+    assert run.result["objective"] == 6.0
+
+
+def test_no_host_or_user_name_is_written(trimer, empty_folder):
+    import getpass
+    import platform
+
+    trimer("train")
+    text = (only_run(empty_folder) / "run.json").read_text()
+    assert platform.node() not in text
+    if getpass.getuser() != "root":
+        assert getpass.getuser() not in text
+
+
+def test_resume_goes_on_in_the_same_folder(trimer, empty_folder):
+    trimer("train", "seed=3", "optimizer=muon", "optimizer.lr=0.5", "tags=[a,b]")
+    path = only_run(empty_folder)
+    first = RunFolder(path).record
+    assert trimer("train", f"resume={path.relative_to(empty_folder)}", "optimizer.lr=0.25", "trainer.max_steps=9") == 0
+    assert only_run(empty_folder) == path
+    run = RunFolder(path)
+    cfg = OmegaConf.load(path / "config.yaml")
+    assert (cfg.seed, cfg.optimizer.lr, cfg.trainer.max_steps, list(cfg.tags)) == (3, 0.25, 9, ["a", "b"])
+    assert cfg.optimizer._target_.endswith("Muon")
+    assert Path(cfg.resume) == path.relative_to(empty_folder)
+    assert run.record["id"] == first["id"]
+    assert run.record["started"] == first["started"]
+    assert len(run.record["resumed"]) == 1
+    # And once more: the changes of the first resumption stay.
+    assert trimer("train", f"resume={path}") == 0
+    assert OmegaConf.load(path / "config.yaml").optimizer.lr == 0.25
+    assert len(RunFolder(path).record["resumed"]) == 2
+
+
+def test_a_failed_run_can_be_resumed(trimer, empty_folder):
+    assert trimer("train", "seed=13") == 1
+    path = only_run(empty_folder)
+    assert RunFolder(path).result["status"] == "failed"
+    assert trimer("train", f"resume={path}", "seed=12") == 0
+    assert RunFolder(path).result["status"] == "ok"
+
+
+def test_resume_keeps_the_config_folders(trimer, empty_folder):
+    (empty_folder / "mine" / "experiment").mkdir(parents=True)
+    (empty_folder / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nseed: 7\n")
+    assert trimer("train", "experiment=own", "--config-dir", "mine") == 0
+    path = only_run(empty_folder)
+    assert trimer("train", f"resume={path}") == 0
+    assert OmegaConf.load(path / "config.yaml").seed == 7
+
+
+def test_resume_says_what_is_wrong_with_the_folder(trimer, empty_folder, capsys):
+    trimer("train", "name=study")
+    path = only_run(empty_folder)
+    (empty_folder / "other").mkdir()
+    (empty_folder / "evaluation").mkdir()
+    (empty_folder / "evaluation" / "run.json").write_text('{"command": "evaluate"}')
+    (empty_folder / "evaluation" / "overrides.yaml").write_text("[]")
+    capsys.readouterr()
+    for folder, sentence in {
+        "nowhere": "there is no such folder",
+        "other": "is not a run folder",
+        "runs/study": f"the newest run in it is resume={path.relative_to(empty_folder)}",
+        "evaluation": "only a training run can be resumed",
+    }.items():
+        assert trimer("train", f"resume={folder}") == 1
+        assert sentence in capsys.readouterr().err
+
+
+def test_new_overrides_replace_stored_ones(tmp_path):
+    run = RunFolder(tmp_path / 'a "b" run')
+    run.start(OmegaConf.create({"seed": 1}), ["model=bart_nano", "+data.x=1", "~callbacks.best", "lr=1"])
+    overrides, _ = resume(str(run.path), ["model=bart_small", "++data.x=2", "resume=ignored"])
+    assert overrides[:4] == ["~callbacks.best", "lr=1", "model=bart_small", "++data.x=2"]
+    assert overrides[4] == f'resume="{tmp_path}/a \\"b\\" run"'
+    assert key_of("++data.x=2") == "data.x"
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    run = RunFolder(tmp_path / "run").start(OmegaConf.create({"seed": 1}), [])
+    run.finish({})
+    assert not run.path.exists()
+
+
+def test_results_are_valid_json(tmp_path):
+    run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
+    run.finish({"loss": math.nan, "top1": np.float32(0.5), "counts": np.arange(3), "path": Path("x")})
+    result = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert result["loss"] is None
+    assert (result["top1"], result["counts"], result["path"]) == (0.5, [0, 1, 2], "x")
+    assert finite({"a": [math.inf, (1, 2)]}) == {"a": [None, [1, 2]]}
+
+
+def test_last_checkpoint(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.last_checkpoint() is None
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
+    assert run.last_checkpoint().name == "best.ckpt"
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert run.last_checkpoint().name == "last.ckpt"
+
+
+def test_broken_records_are_said_to_be_so(tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is not JSON"):
+        _ = RunFolder(tmp_path).record
+
+
+def test_git_version_and_diff(tmp_path, monkeypatch):
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    (checkout / "run.py").write_text("a = 1\n")
+    subprocess.run([*git, "add", "run.py"], check=True)
+    monkeypatch.setattr("trimer.run.__file__", str(checkout / "run.py"))
+    found = code_version(tmp_path)["git"]
+    assert len(found["sha"]) == 40
+    assert found["dirty"] is True
+    assert "+a = 1" in (tmp_path / "git.diff").read_text()
+    monkeypatch.setattr("trimer.run.__file__", str(tmp_path / "run.py"))
+    monkeypatch.chdir(tmp_path)
+    assert code_version(tmp_path) == {"git": None}
+
+
+def test_identity_of_a_run(tmp_path):
+    run = tmp_path / "study" / "2025-01-01_00-00-00-abcdef"
+    assert resolvers.run_id(str(run)) == "study-2025-01-01_00-00-00-abcdef"
+    assert resolvers.run_id(str(run / "3")).endswith("abcdef-3")
+    run.mkdir(parents=True)
+    (run / "run.json").write_text('{"id": "kept"}')
+    assert resolvers.run_id(str(run)) == "kept"
+
+
+def test_the_tracker_gets_the_stored_identity(tmp_path):
+    (tmp_path / "run.json").write_text('{"id": "kept"}')
+    cfg = configs.compose("train", ["logger=wandb", f"paths.run={tmp_path}"])
+    assert (cfg.logger.wandb.id, cfg.logger.wandb.resume) == ("kept", "allow")
+
+
+def test_precision_of_processors(tmp_path):
+    for number, (text, expected) in enumerate(
+        [
+            ("flags\t\t: fpu avx512_bf16 sse\n", True),
+            ("flags : fpu amx_bf16\n", True),
+            ("Features\t: fp asimd bf16\n", True),
+            ("flags\t\t: fpu avx512f avx2\nmodel name : bf16\n", False),
+        ]
+    ):
+        path = tmp_path / f"cpuinfo{number}"
+        path.write_text(text)
+        assert resolvers.cpu_has_bf16(str(path)) is expected
+    assert resolvers.cpu_has_bf16(str(tmp_path / "none")) is False
