@@ -1,0 +1,116 @@
+"""From what was written to ranked molecules: decoded, invalid ones dropped, one candidate per molecule.
+
+Three ways to rank:
+- frequency: how often a molecule was written, then how likely its best writing is;
+- likelihood: the log-likelihood of its best writing (for beams: their score);
+- consensus: the molecule nearest to all that were written, by mean Tanimoto similarity weighted by counts. If the
+  samples follow the posterior, this is the answer of the highest expected similarity (minimum Bayes risk).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trimer.errors import ConfigError
+from trimer.generation.cache import Hypothesis
+
+RANKS = ("frequency", "likelihood", "consensus")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A molecule: canonical SMILES, how often it was written, log-likelihood of its best writing, what ranked it.
+
+    score: the count, the log-likelihood or the mean similarity, as the ranking says. fits_mass: whether its mass agrees
+    with the precursor; None where that was not asked.
+    """
+
+    smiles: str
+    count: int
+    log_likelihood: float
+    score: float
+    fits_mass: bool | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Candidates, best first; how many texts were no molecule, and how many were a molecule once more."""
+
+    candidates: list[Candidate]
+    invalid: int
+    duplicates: int
+
+
+def rank_candidates(
+    hypotheses: Sequence[Hypothesis],
+    decode: Callable[[Sequence[int]], str | None],
+    rank: str = "frequency",
+    precursor_mass: float | None = None,
+    tolerance_ppm: float | None = None,
+) -> Ranked:
+    """Decode what was written for one spectrum, and rank the distinct molecules.
+
+    decode: token ids -> canonical SMILES, or None for what is no molecule. precursor_mass: neutral monoisotopic mass in
+    Da as the measured precursor says it; with tolerance_ppm, molecules that agree with it come first. The true formula
+    is never used.
+    """
+    if rank not in RANKS:
+        raise ConfigError(f"generator.rank={rank} is not one of {', '.join(RANKS)}")
+    writings: dict[str, list[Hypothesis]] = {}
+    decoded: dict[tuple[int, ...], str | None] = {}  # the same text is often written many times
+    invalid = 0
+    for hypothesis in hypotheses:
+        text = tuple(hypothesis.tokens)
+        if text not in decoded:
+            decoded[text] = decode(hypothesis.tokens)
+        if decoded[text] is None:
+            invalid += 1
+        else:
+            writings.setdefault(decoded[text], []).append(hypothesis)
+
+    counts = {smiles: len(of_it) for smiles, of_it in writings.items()}
+    best = {smiles: max(h.log_likelihood for h in of_it) for smiles, of_it in writings.items()}
+    likelihood = {smiles: max(_score(h) for h in of_it) for smiles, of_it in writings.items()}
+    scores = _consensus(counts) if rank == "consensus" else counts if rank == "frequency" else likelihood
+    fits = _fits(counts, precursor_mass, tolerance_ppm)
+
+    def order(smiles: str) -> tuple:
+        """Mass first, then the ranking, then likelihood; the text itself makes ties the same everywhere."""
+        return (not fits.get(smiles, False), -scores[smiles], -likelihood[smiles], smiles)
+
+    candidates = [
+        Candidate(smiles, counts[smiles], best[smiles], float(scores[smiles]), fits.get(smiles))
+        for smiles in sorted(writings, key=order)
+    ]
+    return Ranked(candidates, invalid, sum(counts.values()) - len(counts))
+
+
+def _score(hypothesis: Hypothesis) -> float:
+    return hypothesis.log_likelihood if math.isnan(hypothesis.score) else hypothesis.score
+
+
+def _fits(smiles: Sequence[str], mass: float | None, tolerance_ppm: float | None) -> dict[str, bool]:
+    if mass is None or tolerance_ppm is None:
+        return {}
+    from trimer.metrics.facts import molecule_facts
+
+    facts = {s: molecule_facts(s) for s in smiles}
+    return {s: f is not None and abs(f.mass - mass) <= tolerance_ppm * 1e-6 * mass for s, f in facts.items()}
+
+
+def _consensus(counts: dict[str, int]) -> dict[str, float]:
+    """Mean Tanimoto similarity (Morgan, radius 2, 2,048 bits) of each molecule to all that were written, itself too."""
+    from rdkit.DataStructs import BulkTanimotoSimilarity
+
+    from trimer.metrics.facts import molecule_facts
+
+    facts = {smiles: molecule_facts(smiles) for smiles in counts}
+    known = {smiles: found.fingerprint for smiles, found in facts.items() if found is not None}
+    total = sum(counts[smiles] for smiles in known)
+    means = dict.fromkeys(counts, 0.0)
+    for smiles, fingerprint in known.items():
+        similarities = BulkTanimotoSimilarity(fingerprint, list(known.values()))
+        means[smiles] = sum(counts[other] * s for other, s in zip(known, similarities, strict=True)) / total
+    return means
