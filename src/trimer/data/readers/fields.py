@@ -29,6 +29,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "retention_time": ("rtinseconds", "rtinminutes", "retention_time", "retentiontime", "retention time", "rt"),
 }
 MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "null-null-null-null", "n/a min", "n/a sec"})
+_LONGEST = max(map(len, MISSING))
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _ADDUCT = re.compile(r"\[?\d?M[+-][\w+-]+\]?\d?[+-]?")
@@ -40,7 +41,7 @@ def present(value: object) -> str | None:
     if value is None:
         return None
     text = str(value).strip()
-    return None if text.lower() in MISSING else text
+    return None if len(text) <= _LONGEST and text.lower() in MISSING else text
 
 
 def first_number(text: str) -> float | None:
@@ -52,7 +53,7 @@ def first_number(text: str) -> float | None:
         found = _NUMBER.match(words[0])
         # '16.5min' and '300-310' begin with a number; '460,98' would lose its decimals and '12abc' is no number
         rest = words[0][found.end() :] if found else ""
-        return float(found.group()) if found and (rest[:1] == "-" or rest in ("s", "min", "m", "sec", ",")) else None
+        return float(found.group()) if found and (rest[:1] == "-" or rest in ("s", "min", "m", "sec")) else None
     return number if number is not None and math.isfinite(number) else None
 
 
@@ -114,6 +115,10 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
             if not len(open_rows) and _filled(values).any():
                 continue  # another key has said it already: this one stays a column of its own
             convert, whole = _converter(field, key), True
+            if convert is None:
+                column[open_rows] = values[open_rows]
+                used.add(key)
+                continue
             for row in open_rows:
                 column[row] = convert(values[row])
                 if column[row] is None:
@@ -137,7 +142,7 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
     return columns, complaints
 
 
-def _converter(field: str, key: str) -> Callable[[str], object]:
+def _converter(field: str, key: str) -> Callable[[str], object] | None:
     if field == "retention_time":
         return functools.partial(parse_retention_time, key=key)
     parsers = {
@@ -146,7 +151,7 @@ def _converter(field: str, key: str) -> Callable[[str], object]:
         "ms_level": parse_ms_level,
         "ion_mode": parse_ion_mode,
     }
-    return parsers.get(field, str)
+    return parsers.get(field)
 
 
 def _precursor_intensity(text: dict[str, np.ndarray], columns: dict[str, np.ndarray]) -> None:

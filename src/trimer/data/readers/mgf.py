@@ -16,6 +16,8 @@ from trimer.data.readers.records import assemble
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import InputError
 
+_BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand
+
 BLANK, PEAK, COMMENT, WORDS = range(4)
 _KIND = np.full(256, WORDS, np.uint8)
 _KIND[:33] = BLANK
@@ -37,7 +39,7 @@ def read_mgf(path: Path) -> SpectrumTable:
             tables.append(table)
             first += len(table)
 
-    for chunk in read_chunks(path):
+    for chunk in read_chunks(path, _BLOCK):
         block = rest + chunk
         if line == 1:
             block = block.removeprefix(b"\xef\xbb\xbf")
@@ -70,8 +72,7 @@ def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults
     is_words = kind == WORDS
     words = decode(data[np.repeat(is_words, lengths)].tobytes()).split("\n")
     records = _Headers(first_line, open_at_start=first > 1)
-    for number, text in zip(np.flatnonzero(is_words).tolist(), words, strict=False):
-        records.line(number, text, defaults)
+    records.walk(np.flatnonzero(is_words).tolist(), words, defaults)
     begins, finals, problems = records.close(len(starts))
     n = len(begins)
 
@@ -116,21 +117,27 @@ class _Headers:
         self.pairs: dict[str, tuple[list[int], list[str]]] = {}  # key as written -> rows, values
         self.inside = False
         self.started = open_at_start
+        self.row = -1
 
-    def line(self, number: int, text: str, defaults: dict[str, str]) -> None:
-        key, equals, value = text.partition("=")
-        if equals:
-            if not self.inside:
-                if not self.started:
-                    defaults[key.strip().lower()] = value.strip()
-                    return
-                self._begin(number, "BEGIN IONS is missing before the record")
-            pair = self.pairs.get(key)
-            if pair is None:
-                pair = self.pairs[key] = ([], [])
-            pair[0].append(len(self.begins) - 1)
-            pair[1].append(value)
-            return
+    def walk(self, numbers: list[int], words: list[str], defaults: dict[str, str]) -> None:
+        """All lines of a block: their numbers in it, and their texts (one more, empty, after the last line end)."""
+        pairs = self.pairs
+        for number, text in zip(numbers, words, strict=False):
+            key, equals, value = text.partition("=")
+            if not equals:
+                self._mark(number, text)
+            elif self.inside or self.started:
+                if not self.inside:
+                    self._begin(number, "BEGIN IONS is missing before the record")
+                pair = pairs.get(key)
+                if pair is None:
+                    pair = pairs[key] = ([], [])
+                pair[0].append(self.row)
+                pair[1].append(value)
+            else:
+                defaults[key.strip().lower()] = value.strip()
+
+    def _mark(self, number: int, text: str) -> None:
         word = text.strip().upper()
         if word == "BEGIN IONS":
             if self.inside:
@@ -162,16 +169,17 @@ class _Headers:
         return columns
 
     def _begin(self, number: int, problem: str | None = None) -> None:
+        self.row = len(self.begins)
         self.begins.append(number)
         self.inside = self.started = True
         if problem:
-            self.problems[len(self.begins) - 1] = problem
+            self.problems[self.row] = problem
 
     def _end(self, number: int, problem: str | None = None) -> None:
         self.finals.append(number)
         self.inside = False
         if problem:
-            self.problems.setdefault(len(self.begins) - 1, problem)
+            self.problems.setdefault(self.row, problem)
 
 
 def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -180,7 +188,8 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     data: the bytes of these lines alone, each with its line end. A third word is the charge of the peak.
     """
     ink = data > 32
-    edges = np.flatnonzero(np.diff(ink.view(np.int8), prepend=0, append=0))
+    edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first needs care
+    edges = np.concatenate([[0], edges]) if len(ink) and ink[0] else edges
     starts, stops = edges[::2], edges[1::2]
     line_of = np.searchsorted(np.flatnonzero(data == 10), starts)
     lines = int(np.count_nonzero(data == 10))
