@@ -1,0 +1,78 @@
+"""What a run logged while it trained, read from its metrics.csv: one curve per metric, one panel per question."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimer.errors import InputError
+
+SETS = ("train", "val", "test")
+# The panels that come first; a metric that is not logged is left out.
+PANELS = ("loss", "token_accuracy", "tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity")
+_NOT_CURVES = {"step", "epoch", "time"}
+
+
+@dataclass
+class Curve:
+    """Values of one metric at the steps at which it was logged, ascending."""
+
+    steps: list[int]
+    values: list[float]
+
+    def scaled(self, factor: float) -> Curve:
+        """The same curve in another unit."""
+        return Curve(self.steps, [value * factor for value in self.values])
+
+    def smoothed(self, points: int = 40) -> Curve:
+        """A running mean over a window of 1/points of the curve; short curves stay as they are."""
+        window = len(self.values) // points
+        if window < 2:
+            return self
+        sums = [0.0]
+        for value in self.values:
+            sums.append(sums[-1] + value)
+        half = window // 2
+        spans = [(max(0, i - half), min(len(self.values), i + half + 1)) for i in range(len(self.values))]
+        return Curve(self.steps, [(sums[b] - sums[a]) / (b - a) for a, b in spans])
+
+
+def read_curves(path: str | Path) -> dict[str, Curve]:
+    """{name: curve} of a metrics.csv with a `step` column; cells that are empty or no finite number are left out."""
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the metrics.csv of a run folder") from error
+    if rows and "step" not in rows[0]:
+        raise InputError(f"{path}: line 1 has no column 'step'; give the metrics.csv of a run folder")
+    points: dict[str, dict[int, float]] = {}
+    for row in rows:
+        step = _number(row["step"])
+        for name, text in row.items():
+            value = _number(text)
+            if name and name not in _NOT_CURVES and math.isfinite(value) and math.isfinite(step):
+                points.setdefault(name, {})[int(step)] = value
+    return {name: Curve(sorted(own), [own[step] for step in sorted(own)]) for name, own in points.items()}
+
+
+def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Curve]]:
+    """{metric: {"train" | "val" | "test": curve}} for metrics with at least two points, the telling ones first."""
+    found: dict[str, dict[str, Curve]] = {}
+    for name, curve in curves.items():
+        part, _, metric = name.partition("/")
+        if part in SETS and "/" not in metric and len(curve.values) > 1:
+            found.setdefault(metric, {})[part] = curve
+    wanted = [metric for metric in PANELS if metric in found]
+    return {metric: found[metric] for metric in wanted[:most]}
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text else math.nan
+    except (TypeError, ValueError):
+        return math.nan

@@ -1,0 +1,89 @@
+"""The page of one run: what was measured, beside what its folder records of data, training, code and machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trimer.data.drops import DropReport
+from trimer.errors import InputError
+from trimer.reporting.curves import read_curves
+from trimer.reporting.page import write_page
+from trimer.reporting.table import ResultTable
+
+
+def write_run_page(
+    folder: str | Path,
+    split: str,
+    table: ResultTable,
+    predictions: Sequence[Mapping],
+    title: str = "Spectra to structures",
+    distributions: Mapping[str, Sequence[float]] | None = None,
+) -> Path:
+    """Write `<folder>/<split>/page.html` and return its path.
+
+    Read from the run folder, each where it is there: `metrics.csv` (curves), `split.json` and `split_overlap.json`,
+    `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions: as for `write_page`.
+    """
+    folder = Path(folder)
+    record = _json(folder / "run.json")
+    drops = _json(folder / "drops.json")
+    metrics = folder / "metrics.csv"
+    manifest = _json(folder / "split.json")
+    return write_page(
+        folder / split / "page.html",
+        title=title,
+        subtitle=_subtitle(split, manifest, len(predictions)),
+        table=table,
+        predictions=predictions,
+        curves=read_curves(metrics) if metrics.is_file() else None,
+        distributions=distributions,
+        split=manifest,
+        overlap=_json(folder / "split_overlap.json").get("overlap", []),
+        drops=DropReport.from_dict(drops) if drops else None,
+        commands=_commands(record),
+        about=_about(record),
+    )
+
+
+def _subtitle(split: str, manifest: Mapping, spectra: int) -> str:
+    method = f" (split by {manifest['method']})" if manifest.get("method") else ""
+    unseen = "" if split == "train" else ", which it was not trained on"
+    measured = f"{spectra:,} spectra of the {split} part{method}{unseen}"
+    return f"A language model reads tandem mass spectra and writes molecules. Measured on {measured}."
+
+
+def _commands(record: Mapping) -> list[str]:
+    """The command lines that made the run, first to last, without the path of the program."""
+    lines = [part["argv"] for part in (record, *record.get("resumed", [])) if part.get("argv")]
+    return [shlex.join(["trimer", *words[1:]]) for words in lines]
+
+
+def _about(record: Mapping) -> dict[str, str]:
+    """Code, seed, device and packages in words."""
+    git, device = record.get("git") or {}, record.get("device") or {}
+    about = {}
+    if record.get("trimer"):
+        state = " with changes (git.diff)" if git.get("dirty") else ""
+        about["Trimer"] = record["trimer"] + (f", git {git['sha'][:12]}{state}" if git.get("sha") else "")
+    if (seed := (record.get("seeds") or {}).get("seed")) is not None:
+        about["Seed"] = str(seed)
+    if device:
+        cpu = f"{device.get('cores', '?')} cores of {device.get('cpu', 'an unknown processor')}"
+        about["Device"] = ", ".join([*device.get("gpus", []), cpu])
+    if record.get("packages"):
+        about["Packages"] = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+    if record.get("started"):
+        about["Started"] = record["started"]
+    return about
+
+
+def _json(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); delete it or repeat the run") from error

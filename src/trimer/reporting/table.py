@@ -1,0 +1,192 @@
+"""Methods by metrics: one table for the model and what it has to beat, as Markdown, CSV, JSON or on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ERROR = "_std_error"
+BOUND = "oracle"  # a method of this name is an upper bound, not a method
+KINDS = ("baseline", "bound", "method")  # in the order of the table
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a metric is shown: `scale` 100 for shares in per cent; `decimals` after the point."""
+
+    label: str
+    scale: float = 1.0
+    decimals: int = 3
+    lower_is_better: bool = False
+
+    def show(self, value: float | None, error: float | None = None) -> str:
+        """The value and its standard error as text; a dash where there is none."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        text = f"{value * self.scale:,.{self.decimals}f}"
+        spread = error is not None and math.isfinite(error) and error > 0
+        return f"{text} ± {error * self.scale:.{self.decimals}f}" if spread else text
+
+
+_SHARES = {  # name up to its rank -> label
+    "accuracy": "Top-{} accuracy (%)",
+    "same_smiles": "Top-{} same SMILES (%)",
+    "same_fingerprint": "Top-{} Tanimoto 1 (%)",
+    "formula_match": "Formula@{} (%)",
+    "validity": "Valid (%)",
+    "uniqueness": "Unique (%)",
+    "token_accuracy": "Token accuracy (%)",
+}
+
+
+def column(metric: str) -> Column:
+    """Label, unit and direction of a metric, from its name; prefixes such as `test/` stay in the label."""
+    prefix, _, name = metric.rpartition("/") if "=" not in metric else ("", "", metric)
+    name, known, _ = name.partition("_formula_known")
+    stem, _, rank = name.partition("@")
+    if name.startswith("top"):
+        rank, _, stem = name.removeprefix("top").partition("_")
+    if stem in _SHARES:
+        shown = Column(_SHARES[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
+    elif stem == "tanimoto":
+        shown = Column(f"Tanimoto@{rank}")
+    elif stem.startswith("precursor_within_"):
+        shown = Column(f"Within {stem.removeprefix('precursor_within_').removesuffix('ppm')} ppm@{rank} (%)", 100, 1)
+    elif stem == "precursor_ppm":
+        shown = Column(f"Precursor error@{rank} (ppm)", 1, 1, True)
+    elif stem == "mces":
+        shown = Column(f"MCES@{rank}", 1, 2, True)
+    elif stem in ("loss", "perplexity"):
+        shown = Column(stem.capitalize(), 1, 3, True)
+    elif stem == "spectra":
+        shown = Column("Spectra", 1, 0)
+    else:
+        shown = Column(name)
+    label = shown.label + (", formula known" if known else "")
+    return Column(f"{prefix} {label}".strip(), shown.scale, shown.decimals, shown.lower_is_better)
+
+
+@dataclass
+class ResultTable:
+    """Rows are methods, columns are metrics.
+
+    k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order.
+    Every value that was added is kept and written to CSV and JSON, shown or not.
+    """
+
+    k: Sequence[int] = (1, 5, 10)
+    metrics: Sequence[str] = ()
+    rows: list[dict] = field(default_factory=list)
+
+    def add(self, method: str, values: Mapping[str, float], baseline: bool = False) -> None:
+        """Put a method's metrics into the table; `<name>_std_error` is shown as the spread of `<name>`.
+
+        A baseline whose name begins with "oracle" is set apart as a bound: no look-up can exceed it, it is no method.
+        """
+        kind = ("bound" if method.lower().startswith(BOUND) else "baseline") if baseline else "method"
+        self.rows = [row for row in self.rows if row["method"] != method]
+        self.rows.append({"method": method, "kind": kind, "values": {k: float(v) for k, v in values.items()}})
+
+    def ordered(self) -> list[dict]:
+        """The rows: baselines, their bound, then methods, each kind in the order in which it was added."""
+        return sorted(self.rows, key=lambda row: KINDS.index(row["kind"]))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the metrics that are shown: those of the standard set that any row has."""
+        ends = sorted({min(self.k), max(self.k)})
+        standard = [f"top{k}_accuracy" for k in self.k] + [f"tanimoto@{k}" for k in ends]
+        standard += [f"formula_match@{k}" for k in ends] + ["precursor_within_10ppm@1", "validity", "uniqueness"]
+        chosen = list(self.metrics) or standard
+        return [name for name in chosen if any(name in row["values"] for row in self.rows)]
+
+    def best(self, metric: str) -> float | None:
+        """The best shown value of a metric, the bound left out; None where fewer than two methods have it."""
+        known = [row["values"].get(metric, math.nan) for row in self.rows if row["kind"] != "bound"]
+        known = [value for value in known if math.isfinite(value)]
+        if len(known) < 2 or min(known) == max(known):
+            return None
+        return min(known) if column(metric).lower_is_better else max(known)
+
+    def cells(self, row: dict) -> list[tuple[str, bool]]:
+        """The row's text per shown column, and whether it is the best of the column."""
+        values = row["values"]
+        return [
+            (
+                column(name).show(values.get(name), values.get(name + ERROR)),
+                row["kind"] != "bound" and name in values and values[name] == self.best(name),
+            )
+            for name in self.columns
+        ]
+
+    def to_markdown(self) -> str:
+        """A Markdown table, best value in bold, the bound in italics."""
+        lines = ["| Method | " + " | ".join(column(name).label for name in self.columns) + " |"]
+        lines.append("| :-- |" + " --: |" * len(self.columns))
+        for row in self.ordered():
+            name = f"_{row['method']}_" if row["kind"] == "bound" else row["method"]
+            cells = [f"**{text}**" if best else text for text, best in self.cells(row)]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        return "\n".join(lines) + "\n"
+
+    def to_csv(self) -> str:
+        """All values as they are (shares from 0 to 1), one line a method."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row["values"]))
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["method", "kind", *names])
+        for row in self.ordered():
+            writer.writerow([row["method"], row["kind"], *(_plain(row["values"].get(name)) for name in names)])
+        return out.getvalue()
+
+    def to_rich(self, title: str | None = None) -> Table:
+        """The table for the terminal; a line between baselines and methods, best value in bold."""
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", header_style="bold")
+        table.add_column("Method", no_wrap=True)
+        for name in self.columns:
+            table.add_column(column(name).label, justify="right")
+        rows = self.ordered()
+        for row, after in zip(rows, [*rows[1:], None], strict=True):
+            style = {"bound": "italic dim", "baseline": "dim"}.get(row["kind"], "")
+            cells = [f"[bold not dim]{text}[/]" if best else text for text, best in self.cells(row)]
+            last = after is not None and (after["kind"] == "method") != (row["kind"] == "method")
+            table.add_row(row["method"], *cells, style=style, end_section=last)
+        return table
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return {"k": list(self.k), "metrics": list(self.metrics), "rows": self.ordered()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> ResultTable:
+        table = cls(list(data["k"]), list(data["metrics"]))
+        for row in data["rows"]:
+            values = {k: math.nan if v is None else float(v) for k, v in row["values"].items()}
+            table.rows.append({"method": row["method"], "kind": row["kind"], "values": values})
+        return table
+
+    def save(self, folder: str | Path, name: str = "table") -> list[Path]:
+        """Write `<name>.md`, `<name>.csv` and `<name>.json` into the folder, which is made."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        data = self.to_dict()
+        data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
+        texts = {".md": self.to_markdown(), ".csv": self.to_csv(), ".json": json.dumps(data, indent=1) + "\n"}
+        for suffix, text in texts.items():
+            (folder / f"{name}{suffix}").write_text(text, encoding="utf-8")
+        return [folder / f"{name}{suffix}" for suffix in texts]
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,59 @@
+"""Inline SVG charts: well-formed, the precursor marked, labels apart."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from trimer.reporting.charts import curves_svg, histogram_svg, spectrum_svg, ticks
+from trimer.reporting.curves import Curve
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
+    assert ticks(43.2, 461) == [100, 200, 300, 400]
+    assert ticks(0.105, 0.224, 4) == pytest.approx([0.125, 0.15, 0.175, 0.2])
+    assert ticks(5, 5) == [5]
+
+
+def test_precursor_is_marked_and_its_peak_is_in_its_colour():
+    drawing = spectrum_svg([100.0, 200.1], [50, 100], 200.1)
+    ElementTree.fromstring(drawing)
+    assert "precursor 200.1000" in drawing
+    assert drawing.count('class="precursor"') == 1
+    assert drawing.count('class="stick"') == 1
+    assert ">100.000<" in drawing
+
+
+@pytest.mark.parametrize("precursor", [None, math.nan, 0.0])
+def test_a_spectrum_without_precursor_or_without_peaks(precursor):
+    assert "precursor" not in spectrum_svg([100.0], [1.0], precursor)
+    ElementTree.fromstring(spectrum_svg([100.0], [1.0], precursor))
+    assert "no peaks" in spectrum_svg([], [], precursor)
+    ElementTree.fromstring(spectrum_svg([], [], 300.0))
+    ElementTree.fromstring(spectrum_svg([100.0, 101.0], [0.0, 0.0], 300.0))
+
+
+def test_peak_labels_do_not_overlap():
+    source = random.Random(0)
+    peaks = sorted((source.uniform(50, 400), source.uniform(1, 100)) for _ in range(150))
+    drawing = spectrum_svg([m for m, _ in peaks], [i for _, i in peaks], 401.0)
+    spots = re.findall(r'class="peak" x="([\d.]+)" y="([\d.]+)"', drawing)
+    spots = [(float(x), float(y)) for x, y in spots]
+    assert spots
+    for i, (x, y) in enumerate(spots):
+        assert all(abs(x - other[0]) >= 38 or abs(y - other[1]) >= 10 for other in spots[:i])
+
+
+def test_curves_and_histogram_are_well_formed():
+    drawing = curves_svg("Loss < 1", {"train": Curve([1, 20000], [2.0, 1.0]), "val": Curve([10, 20000], [2.0, 1.5])})
+    ElementTree.fromstring(drawing)
+    assert "20k" in drawing
+    ElementTree.fromstring(curves_svg("flat", {"val": Curve([1, 2], [0.0, 0.0])}))
+    drawing = histogram_svg("Similarity", {"model & co": [0.0, 0.5, 1.0], "empty": []})
+    ElementTree.fromstring(drawing)
+    assert "mean 0.500" in drawing

@@ -1,0 +1,48 @@
+"""Curves from metrics.csv."""
+
+from __future__ import annotations
+
+import pytest
+
+from trimer.errors import InputError
+from trimer.reporting.curves import Curve, panels, read_curves
+
+METRICS = """step,epoch,train/loss,val/loss,val/tanimoto@1,lr
+10,0,3.0,,,0.001
+20,0,2.0,2.5,0.1,0.001
+30,1,nan,,,
+40,1,1.5,2.2,0.15,0.0005
+"""
+
+
+def test_empty_cells_and_nan_are_left_out(tmp_path):
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    curves = read_curves(tmp_path / "metrics.csv")
+    assert curves["train/loss"] == Curve([10, 20, 40], [3.0, 2.0, 1.5])
+    assert curves["val/tanimoto@1"] == Curve([20, 40], [0.1, 0.15])
+    assert "epoch" not in curves
+
+
+def test_panels_put_train_and_validation_together():
+    own = Curve([1, 2], [1.0, 0.5])
+    found = panels(
+        {"val/tanimoto@1": own, "train/loss": own, "val/loss": own, "lr": own, "val/validity": Curve([1], [1])}
+    )
+    assert list(found) == ["loss", "tanimoto@1"]  # one point is no curve
+    assert list(found["loss"]) == ["train", "val"]
+
+
+def test_smoothing_keeps_length_and_mean():
+    curve = Curve(list(range(400)), [float(i % 2) for i in range(400)])
+    smooth = curve.smoothed()
+    assert len(smooth.values) == 400
+    assert max(smooth.values[20:-20]) - min(smooth.values[20:-20]) < 0.2
+    assert Curve([1, 2], [0.0, 1.0]).smoothed() == Curve([1, 2], [0.0, 1.0])
+
+
+def test_wrong_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"metrics\.csv: cannot be read"):
+        read_curves(tmp_path / "metrics.csv")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no column 'step'"):
+        read_curves(tmp_path / "other.csv")

@@ -1,0 +1,166 @@
+"""The HTML page: self-contained, well-formed, and honest about what it shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from trimer.data.drops import DropReport
+from trimer.reporting.curves import Curve
+from trimer.reporting.page import evenly, write_page
+from trimer.reporting.run_page import write_run_page
+from trimer.reporting.table import ResultTable
+
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed out of order, and collects what would be loaded from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.loaded += [value for key, value in attrs if key in ("src", "href") and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes {self.open[-3:]}"
+
+
+def check(text: str) -> None:
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert parser.loaded == []
+    assert "url(" not in text
+    assert "<script" not in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def record(number: int, candidates: list, **fields) -> dict:
+    return {
+        "id": f"spectrum {number}", "smiles": "CCO", "adduct": "[M+H]+", "precursor_mz": 47.0491,
+        "mz": [29.0, 31.0, 47.05], "intensity": [100.0, 40.0, 20.0], "candidates": candidates, **fields,
+    }  # fmt: skip
+
+
+PREDICTIONS = [
+    record(
+        0,
+        [{"smiles": "CCCO", "count": 3}, {"smiles": "OCC", "count": 2}],
+        name="Ethanol <wine>",
+        collision_energy="20 eV",
+    ),
+    record(1, []),
+    record(2, ["CCO", "C1CC", "CC"], adduct=None, precursor_mz=math.nan),
+    record(3, ["CC(=O)[O-]"], mz=[], intensity=[]),
+]
+
+
+def table() -> ResultTable:
+    table = ResultTable(k=[1, 10])
+    table.add("cosine look-up", {"tanimoto@1": 0.2, "tanimoto@10": 0.3, "spectra": 4}, baseline=True)
+    table.add("oracle: best", {"tanimoto@1": 0.4}, baseline=True)
+    table.add("nano", {"tanimoto@1": 0.25, "tanimoto@10": 0.3, "tanimoto@1_std_error": 0.01, "validity": 0.97})
+    return table
+
+
+def test_the_whole_page(tmp_path):
+    drops = DropReport(10)
+    drops.add("MS level is not 2", ["a<b>"], 6)
+    drops.add("duplicates", [])
+    path = write_page(
+        tmp_path / "new" / "page.html",
+        title="Spectra & structures",
+        subtitle="a < b",
+        table=table(),
+        predictions=PREDICTIONS,
+        curves={"train/loss": Curve([1, 2], [2.0, 1.0]), "val/loss": Curve([1, 2], [2.0, 1.5])},
+        split={"method": "column FOLD", "sizes": {"train": 80, "test": 20}},
+        overlap=[{"part": "test", "key": "inchikey1", "values": 291, "shared_values": 0}],
+        drops=drops,
+        commands=["trimer train data=x"],
+        about={"Version": "0.1.0"},
+    )
+    text = path.read_text(encoding="utf-8")
+    check(text)
+    for expected in (
+        "Spectra &amp; structures", "a &lt; b", "Ethanol &lt;wine&gt;", "a&lt;b&gt;", "0.250", "± 0.010", "Baselines",
+        "Bound of every look-up", "column FOLD", "0 of 291", "4 left", "trimer train data=x",
+        "above</span> cosine look-up", "#1, written 3×", "#2, the true molecule", "no candidate is a valid molecule",
+        "not readable", "no precursor m/z", "C<sub>2</sub>H<sub>3</sub>O<sub>2</sub><sup>−</sup>", "CE 20 eV",
+    ):  # fmt: skip
+        assert expected in text, expected
+    assert text.count('<article class="card">') == 4
+
+
+def test_nothing_given_is_still_a_page(tmp_path):
+    check(write_page(tmp_path / "page.html", title="Empty", table=ResultTable(), predictions=[]).read_text())
+
+
+def test_unlabelled_spectra_have_no_true_molecule_and_no_tanimoto(tmp_path):
+    predictions = [{**record(0, ["CCO"]), "smiles": None}]
+    text = write_page(tmp_path / "page.html", title="Mine", table=ResultTable(), predictions=predictions).read_text()
+    check(text)
+    body = text.split("</style>")[1]
+    assert "true molecule" not in body
+    assert "Tanimoto" not in body
+
+
+def test_examples_run_from_best_to_worst_and_are_not_picked():
+    ladder = [record(n, ["C" * (n + 1) + "O"]) for n in range(9)]  # ethanol is the second
+    chosen = evenly(ladder, 3)
+    assert [place for place, _ in chosen] == [1, 5, 9]
+    assert chosen[0][1]["id"] == "spectrum 1"
+    assert len(evenly(ladder, 100)) == 9
+    assert evenly([], 5) == []
+
+
+def test_the_page_of_a_run_reads_its_folder(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,train/loss\n1,2.0\n2,1.0\n")
+    (tmp_path / "split.json").write_text(
+        json.dumps({"method": "inchikey1 + scaffold", "sizes": {"train": 8, "test": 2}})
+    )
+    (tmp_path / "drops.json").write_text(json.dumps(DropReport(5).to_dict()))
+    record = {
+        "argv": ["/somewhere/trimer", "train", "data=my library"], "trimer": "0.1.0", "seeds": {"seed": 7},
+        "git": {"sha": "a" * 40, "dirty": True}, "device": {"cpu": "Xeon", "cores": 2}, "packages": {"torch": "2.13"},
+        "resumed": [{"argv": ["trimer", "train", "resume=x"]}],
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    path = write_run_page(tmp_path, "test", table(), PREDICTIONS)
+    text = path.read_text()
+    check(text)
+    assert path == tmp_path / "test" / "page.html"
+    for expected in (
+        "trimer train &#x27;data=my library&#x27;",
+        "resume=x",
+        "with changes",
+        "2 cores of Xeon",
+        "torch 2.13",
+    ):
+        assert expected in text
+    assert "/somewhere" not in text
+    assert "inchikey1 + scaffold" in text
+
+
+def test_the_page_of_a_bare_folder(tmp_path):
+    check(write_run_page(tmp_path, "val", table(), PREDICTIONS).read_text())
+
+
+@pytest.mark.parametrize("adduct", ["[M+H]+", "unknown", None])
+def test_precursor_deviation_needs_a_known_adduct(tmp_path, adduct):
+    predictions = [record(0, ["CCCO"], adduct=adduct)]
+    text = write_page(tmp_path / "page.html", title="x", table=ResultTable(), predictions=predictions).read_text()
+    assert ('class="off"' in text) == (adduct == "[M+H]+")

@@ -1,0 +1,108 @@
+"""A sweep in one table: grouping over seeds, the best settings, runs that failed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from trimer.errors import InputError
+from trimer.reporting.runs import read_runs, summarise, write_summary
+
+
+def run(folder: Path, overrides: list[str], metrics: dict | None, **result) -> None:
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"command": "train", "seeds": {"seed": 0}}))
+    (folder / "overrides.yaml").write_text("".join(f"- {word}\n" for word in overrides))
+    (folder / "config.yaml").write_text("objective: val/loss\n")
+    if metrics is not None or result:
+        (folder / "result.json").write_text(json.dumps({"status": "ok", "metrics": metrics or {}, **result}))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for number, (lr, seed, loss) in enumerate(
+        [("1e-3", 0, 1.0), ("1e-3", 1, 2.0), ("1e-4", 0, 3.0), ("1e-4", 1, 5.0), ("1e-5", 0, None), ("1e-5", 1, None)]
+    ):
+        words = [f"optimizer.lr={lr}", f"seed={seed}", "data=massbank", "hydra.run.dir=/somewhere"]
+        metrics = None if loss is None else {"val/loss": loss, "test/tanimoto@1": loss / 10, "test/validity": 0.9}
+        run(tmp_path / str(number + 7), words, metrics)
+    (tmp_path / "11" / "result.json").write_text(json.dumps({"status": "failed", "error": "loss is NaN"}))
+    return tmp_path
+
+
+def test_runs_are_read_in_the_order_of_their_numbers(sweep):
+    runs = read_runs(sweep)
+    assert [run.folder for run in runs] == ["7", "8", "9", "10", "11", "12"]
+    assert [run.status for run in runs] == ["ok"] * 4 + ["failed", "unfinished"]
+    assert runs[0].settings == {"command": "train", "optimizer.lr": "1e-3", "data": "massbank"}
+    assert runs[1].seed == "1"
+
+
+def test_mean_and_deviation_over_seeds(sweep):
+    summary = summarise(read_runs(sweep))
+    assert summary.varied == ["optimizer.lr"]
+    assert summary.constant == {"command": "train", "data": "massbank"}
+    means = {group.settings["optimizer.lr"]: group.metrics.get("val/loss") for group in summary.groups}
+    assert means["1e-3"] == pytest.approx((1.5, math.sqrt(0.5), 2))
+    assert means["1e-5"] is None
+    assert summary.best.settings["optimizer.lr"] == "1e-3"  # a loss: lower is better
+    assert summary.metrics == ["val/loss", "test/tanimoto@1", "test/validity"]
+
+
+def test_another_objective_has_its_own_direction(sweep):
+    summary = summarise(read_runs(sweep), objective="test/tanimoto@1", metrics=["test/tanimoto@1"])
+    assert summary.best.settings["optimizer.lr"] == "1e-4"
+    assert summary.metrics == ["test/tanimoto@1"]
+
+
+def test_markdown_and_csv(sweep, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    paths = write_summary(summarise(read_runs(sweep)), out)
+    text = (out / "summary.md").read_text()
+    assert "| **1e-3** | **2/2** | **1.500 ± 0.707** |" in text
+    assert "Best by val Loss: `optimizer.lr=1e-3 data=massbank`" in text
+    assert "- `11`, failed: loss is NaN" in text
+    assert "- `12`, unfinished: no reason was recorded" in text
+    rows = list(csv.DictReader((out / "runs.csv").open()))
+    assert len(rows) == 6
+    assert rows[0]["optimizer.lr"] == "1e-3"
+    assert rows[0]["test/tanimoto@1"] == "0.1"
+    groups = list(csv.DictReader((out / "groups.csv").open()))
+    assert groups[0]["val/loss_count"] == "2"
+    assert [path.name for path in paths] == ["runs.csv", "groups.csv", "summary.md"]
+
+
+def test_terminal_table_has_a_row_per_group(sweep):
+    assert summarise(read_runs(sweep)).to_rich().row_count == 3
+
+
+def test_one_run_alone(tmp_path):
+    run(tmp_path / "only", [], {"val/loss": 1.0, "val/tanimoto@1": 0.2})
+    summary = summarise(read_runs(tmp_path / "only"))
+    assert summary.metrics == ["val/loss", "val/tanimoto@1"]
+    assert "only" in summary.to_markdown()
+
+
+def test_a_job_that_died_before_it_began(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "job.json").write_text(json.dumps({"overrides": ["optimizer.lr=1"], "exit": 1}))
+    only = read_runs(tmp_path)[0]
+    assert (only.status, only.settings) == ("failed", {"optimizer.lr": "1"})
+
+
+def test_nested_numbers_null_and_text(tmp_path):
+    run(tmp_path / "a", ["seed=1"], {"test": {"tanimoto@1": 0.2}, "note": "x", "val/loss": None})
+    assert read_runs(tmp_path)[0].metrics == {"test/tanimoto@1": 0.2}
+
+
+def test_a_folder_without_runs_and_a_broken_result_are_named(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        read_runs(tmp_path)
+    run(tmp_path / "a", [], {"val/loss": 1.0})
+    (tmp_path / "a" / "result.json").write_text("{")
+    with pytest.raises(InputError, match=r"result\.json is not JSON"):
+        read_runs(tmp_path)
