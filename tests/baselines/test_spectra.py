@@ -134,6 +134,7 @@ def test_the_bar_of_the_massbank_split():
     from trimer.metrics.spectra import MoleculeRanking
 
     spectra = read_spectra(MASSBANK)
+    spectra = spectra.with_columns(inchikey1=np.array([key[:14] for key in spectra["inchikey"]], dtype=object))
     train, test = spectra.take(spectra["fold"] == "train"), spectra.take(spectra["fold"] == "test")
     for baseline, first, tenth in ((nearest_precursor, 0.130, 0.196), (cosine_lookup, 0.201, 0.305)):
         metric = MoleculeRanking(k=[1, 10])

@@ -231,6 +231,7 @@ def _candidate(candidate: Mapping | str, rank: int, record: Mapping, target) -> 
 def _ppm(error: float) -> str:
     """The deviation from the precursor: in ppm while that says something, else in per cent."""
     text = f"{error:+.1f} ppm" if abs(error) < 1000 else f"{error / 1e4:+.1f} %"
+    text = text.replace("-0.0 ", "+0.0 ")
     return f'<span class="{"off" if abs(error) > FIT else "fit"}">{text.replace("-", "−")}</span>'
 
 
