@@ -69,6 +69,17 @@ def test_a_known_formula_is_in_the_name_and_helps():
     assert "validity_formula_known" not in values
 
 
+def test_candidates_after_the_last_rank_cost_nothing_and_change_nothing():
+    counts = {"generated": [20], "valid": [20], "distinct": [3]}
+    long, short = MoleculeRanking(k=[1, 2]), MoleculeRanking(k=[1, 2])
+    long.update([["CCCO", "CCOC", "CCO"]], ["CCO"], **counts)
+    short.update([["CCCO", "CCOC"]], ["CCO"], **counts)
+    assert long.compute() == pytest.approx(short.compute(), nan_ok=True)
+    known = MoleculeRanking(k=[1], formula_known=True)
+    known.update([["CCCO", "CCOC", "CCO"]], ["CCO"], **counts)
+    assert known.compute()["top1_accuracy_formula_known"] == 1
+
+
 def test_rows_keep_the_order_of_the_spectra():
     metric = MoleculeRanking(k=[10])
     update(metric, range(6))

@@ -63,8 +63,12 @@ def answers(
     distinct: Sequence[int] | None = None,
     adducts: Sequence[str | None] | None = None,
     precursor_mz: Sequence[float] | None = None,
+    ranks: int | None = None,
 ) -> Iterator[Answer]:
-    """One Answer per spectrum. Where the counts are not given, the candidates themselves are counted."""
+    """One Answer per spectrum. Where the counts are not given, the candidates themselves are counted.
+
+    ranks: candidates after these are not looked at, unless they have to be counted.
+    """
     columns = {
         "targets": targets, "generated": generated, "valid": valid, "distinct": distinct,
         "adducts": adducts, "precursor_mz": precursor_mz,
@@ -79,7 +83,8 @@ def answers(
                 f"the true molecule of spectrum {row} of this batch, '{smiles}', cannot be read as SMILES; "
                 "correct the SMILES or let the cleaning step Structure drop the record"
             )
-        molecules = [molecule_facts(candidate) for candidate in ranked]
+        counted = generated is not None and valid is not None and distinct is not None
+        molecules = [molecule_facts(candidate) for candidate in (ranked[:ranks] if counted else ranked)]
         readable = [molecule for molecule in molecules if molecule is not None]
         yield Answer(
             candidates=molecules,

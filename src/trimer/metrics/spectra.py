@@ -54,6 +54,7 @@ class MoleculeRanking(MoleculeMetric):
         super().__init__(names, **kwargs)
         # Kept out of the submodules: the parts only score, the rows are here.
         self.__dict__["_ranked"], self.__dict__["_counted"] = ranked, counted
+        self.ranks = None if formula_known else max(k)  # a known formula may lift a candidate from any rank
         self.by = list(by)
         self.bootstrap = bootstrap
         self.formula_known = formula_known
@@ -80,7 +81,7 @@ class MoleculeRanking(MoleculeMetric):
         if missing:
             raise ValueError(f"slices by {missing} need groups={{'{missing[0]}': [one label per spectrum]}}")
         rows = []
-        for row, answer in enumerate(answers(candidates, targets, **details)):
+        for row, answer in enumerate(answers(candidates, targets, ranks=self.ranks, **details)):
             text = _bytes(answer.target.inchikey1 or "", KEY)
             for name in self.by:
                 text += _bytes(groups[name][row] or "not stated", LABEL)
