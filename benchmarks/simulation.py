@@ -98,7 +98,11 @@ def _resemblance(table: SpectrumTable) -> list[str]:
         shown = measured if spectra is None else spectra
         peaks = "/".join(f"{value:.0f}" for value in np.percentile([len(mz) for mz, _ in shown], [25, 50, 75]))
         entropy = np.mean([_entropy(intensity) for _, intensity in shown])
-        cosine = "" if spectra is None else f"{np.mean([_cosine(*pair) for pair in zip(measured, spectra, strict=True)]):.3f}"
+        cosine = (
+            ""
+            if spectra is None
+            else f"{np.mean([_cosine(*pair) for pair in zip(measured, spectra, strict=True)]):.3f}"
+        )
         lines.append(f"  {name:<42}{peaks:>18}{entropy:>10.2f}{cosine:>20}")
     return lines
 

@@ -73,7 +73,9 @@ def examples(table: SpectrumTable, molecules: int | None = None, seed: int = 0) 
         molecule = parse(distinct[index])
         if molecule is None or not 2 <= molecule.GetNumHeavyAtoms() <= LARGEST:
             continue
-        rows = [int(row) for row in np.flatnonzero(owner == index) if harmonise_adduct(table["adduct"][row]) == "[M+H]+"]
+        rows = [
+            int(row) for row in np.flatnonzero(owner == index) if harmonise_adduct(table["adduct"][row]) == "[M+H]+"
+        ]
         example = _example(table, rows, skeleton(molecule))
         if example is not None:
             found.append(example)
@@ -142,7 +144,9 @@ def loss(parameters: dict[str, Tensor], batch: list[Example]) -> Tensor:
     total, spectra = torch.zeros(()), 0
     for example in batch:
         counts = torch.from_numpy(example.lost_counts.astype(np.int64))
-        lost = embedding_bag(torch.from_numpy(example.lost.astype(np.int64)), table, counts.cumsum(0) - counts, mode="sum")
+        lost = embedding_bag(
+            torch.from_numpy(example.lost.astype(np.int64)), table, counts.cumsum(0) - counts, mode="sum"
+        )
         held = torch.from_numpy(example.features.astype(np.float32)) @ parameters["features"]
         row, column = (torch.from_numpy(x.astype(np.int64)) for x in (example.row, example.column))
         shift = torch.from_numpy(SHIFTS)[column]
@@ -218,9 +222,11 @@ def _one_entry_a_line(data: dict) -> str:
     sections = []
     for name, entries in data.items():
         named = isinstance(entries, dict)
-        rows = [f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in entries.items()] if named else [
-            f"  {json.dumps(row)}" for row in entries
-        ]
+        rows = (
+            [f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in entries.items()]
+            if named
+            else [f"  {json.dumps(row)}" for row in entries]
+        )
         opening, closing = "{}" if named else "[]"
         sections.append(f" {json.dumps(name)}: {opening}\n" + ",\n".join(rows) + f"\n {closing}")
     return "{\n" + ",\n".join(sections) + "\n}"

@@ -47,9 +47,12 @@ class Skeleton:
 
 
 ATOM_KINDS = (
-    "C aromatic", "C carbonyl", "C unsaturated", "C next to heteroatom", "C benzylic", "C alkyl",
-    "N aromatic", "N amide", "N aniline", "N amine", "N unsaturated", "N nitro",
-    "O hydroxyl", "O phenol", "O acyl", "O ether", "O double", "S ring", "S", "S oxidised", "P", "F", "Cl", "Br", "I", "other",
+    "C aromatic", "C aromatic next to heteroatom", "C carboxyl", "C carbonyl", "C unsaturated", "CH3 on heteroatom",
+    "C between heteroatoms", "C benzylic next to heteroatom", "C branched next to heteroatom", "C next to heteroatom",
+    "C benzylic branched", "C benzylic", "CH3", "C branched", "C alkyl",
+    "N aromatic", "NH amide", "N amide", "N aniline", "NH2", "NH", "N tertiary", "N unsaturated", "N nitro",
+    "O hydroxyl", "O phenol", "O acyl", "OH acid", "O ether", "O double",
+    "S aromatic", "S", "S oxidised", "P", "F", "Cl", "Br", "I", "other",
 )  # fmt: skip
 BOND_KINDS = ("single", "double", "triple", "ring single", "ring double", "aromatic")
 
@@ -75,7 +78,7 @@ def skeleton(molecule: Chem.Mol) -> Skeleton:
         5 if aromatic[i] else (min(orders[i], 2) + 2 if i in in_ring else min(orders[i], 3) - 1)
         for i in range(len(bonds))
     ]
-    kinds = _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring)
+    kinds = _atom_kinds(numbers, hydrogens.tolist(), neighbours, orders, aromatic)
     sides, cut_bonds, opened = _cuts(len(atoms), bonds, neighbours, rings, in_ring)
     words = (len(atoms) + 63) // 64
     return Skeleton(
@@ -91,64 +94,77 @@ def skeleton(molecule: Chem.Mol) -> Skeleton:
     )
 
 
-def _atom_kinds(atoms, numbers, hydrogens, neighbours, orders, aromatic, in_ring) -> list[int]:
-    index = {name: i for i, name in enumerate(ATOM_KINDS)}
-    ring_aromatic = [atom.GetIsAromatic() for atom in atoms]
-    double_o = [False] * len(atoms)
-    unsaturated = [False] * len(atoms)
-    hetero = [False] * len(atoms)
-    for i, around in enumerate(neighbours):
-        for j, bond in around:
-            if orders[bond] > 1 and not aromatic[bond]:
-                unsaturated[i] = True
-                if numbers[j] in (8, 16) and numbers[i] != numbers[j]:
-                    double_o[i] = True
-            if numbers[j] != 6:
-                hetero[i] = True
+def _atom_kinds(
+    numbers: list[int],
+    hydrogens: list[int],
+    neighbours: list[list[tuple[int, int]]],
+    orders: list[int],
+    aromatic: list[bool],
+) -> list[int]:
+    """Index into ATOM_KINDS of each atom, from its element, its hydrogens and what it is bonded to."""
+    ring_atom = [any(aromatic[bond] for _, bond in around) for around in neighbours]
+    double = [[j for j, bond in around if orders[bond] > 1 and not aromatic[bond]] for around in neighbours]
+    oxidised = [any(numbers[j] in (8, 16) for j in bonded) and numbers[i] != 8 for i, bonded in enumerate(double)]
+    hetero = [sum(numbers[j] != 6 for j, _ in around) for around in neighbours]
     kinds = []
     for i, z in enumerate(numbers):
         around = [j for j, _ in neighbours[i]]
         if z == 6:
-            if ring_aromatic[i]:
-                name = "C aromatic"
-            elif double_o[i]:
-                name = "C carbonyl"
-            elif unsaturated[i]:
-                name = "C unsaturated"
-            elif hetero[i]:
-                name = "C next to heteroatom"
-            elif any(ring_aromatic[j] or unsaturated[j] for j in around):
-                name = "C benzylic"
-            else:
-                name = "C alkyl"
+            name = _carbon(i, around, hydrogens[i], ring_atom, double, oxidised, hetero, numbers)
         elif z == 7:
-            if ring_aromatic[i]:
+            if ring_atom[i]:
                 name = "N aromatic"
-            elif double_o[i]:
+            elif oxidised[i]:
                 name = "N nitro"
-            elif unsaturated[i]:
+            elif double[i]:
                 name = "N unsaturated"
-            elif any(double_o[j] for j in around):
-                name = "N amide"
-            elif any(ring_aromatic[j] for j in around):
+            elif any(oxidised[j] for j in around):
+                name = "NH amide" if hydrogens[i] else "N amide"
+            elif any(ring_atom[j] for j in around):
                 name = "N aniline"
             else:
-                name = "N amine"
+                name = ("N tertiary", "NH", "NH2")[min(hydrogens[i], 2)]
         elif z == 8:
-            if unsaturated[i]:
+            if double[i]:
                 name = "O double"
-            elif any(double_o[j] for j in around):
-                name = "O acyl"
+            elif any(oxidised[j] for j in around):
+                name = "OH acid" if hydrogens[i] else "O acyl"
             elif hydrogens[i]:
-                name = "O phenol" if any(ring_aromatic[j] for j in around) else "O hydroxyl"
+                name = "O phenol" if any(ring_atom[j] for j in around) else "O hydroxyl"
             else:
                 name = "O ether"
         elif z == 16:
-            name = "S ring" if ring_aromatic[i] else ("S oxidised" if double_o[i] else "S")
+            name = "S aromatic" if ring_atom[i] else ("S oxidised" if oxidised[i] else "S")
         else:
             name = {15: "P", 9: "F", 17: "Cl", 35: "Br", 53: "I"}.get(z, "other")
-        kinds.append(index[name])
+        kinds.append(_KIND_INDEX[name])
     return kinds
+
+
+def _carbon(i, around, hydrogens, ring_atom, double, oxidised, hetero, numbers) -> str:
+    if ring_atom[i]:
+        return (
+            "C aromatic next to heteroatom" if any(numbers[j] != 6 and ring_atom[j] for j in around) else "C aromatic"
+        )
+    if oxidised[i]:
+        return "C carboxyl" if hetero[i] > 1 else "C carbonyl"
+    if double[i]:
+        return "C unsaturated"
+    conjugated = any(ring_atom[j] or (double[j] and numbers[j] == 6) for j in around)
+    if hetero[i]:
+        if hydrogens == 3:
+            return "CH3 on heteroatom"
+        if hetero[i] > 1:
+            return "C between heteroatoms"
+        if conjugated:
+            return "C benzylic next to heteroatom"
+        return "C branched next to heteroatom" if hydrogens < 2 else "C next to heteroatom"
+    if conjugated:
+        return "C benzylic branched" if hydrogens < 2 else "C benzylic"
+    return "CH3" if hydrogens == 3 else ("C branched" if hydrogens < 2 else "C alkyl")
+
+
+_KIND_INDEX = {name: index for index, name in enumerate(ATOM_KINDS)}
 
 
 def _cuts(count, bonds, neighbours, rings, in_ring):

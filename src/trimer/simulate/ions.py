@@ -39,7 +39,18 @@ REFERENCE_ENERGY = 40.0
 SETTINGS = ("NCE", "eV", "QTOF volts")  # what a collision energy may be given in; volts are those without a unit
 INTENSITY_POWER = 0.5  # the rule gives the logarithm of intensity to this power, so that small peaks count
 COLUMNS = ("break", "energy", "hydrogen", "radical")
-SIZES = ("mass share", "mass share squared", "log mass", "whole", "whole log mass", "share log mass")
+SIZES = (
+    "mass share",
+    "mass share squared",
+    "log mass",
+    "whole",
+    "whole log mass",
+    "share log mass",
+    "1 atom lost",
+    "2 atoms lost",
+    "3 atoms lost",
+    "4 to 6 atoms lost",
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,9 @@ def fragment_features(skeleton: Skeleton, bits: np.ndarray, broken: np.ndarray) 
     whole_mass = skeleton.masses.sum()
     share, heavy = mass / whole_mass, np.log(whole_mass / 250.0)
     whole = (broken == 0).astype(np.float32)
-    sizes = np.stack([share, share**2, np.log(mass / 200.0), whole, whole * heavy, share * heavy], 1)
+    missing = skeleton.atoms - bits.sum(1)
+    small = [missing == 1, missing == 2, missing == 3, (missing > 3) & (missing < 7)]
+    sizes = np.stack([share, share**2, np.log(mass / 200.0), whole, whole * heavy, share * heavy, *small], 1)
     return np.concatenate([counts > 0, np.log1p(counts), sizes, np.eye(8)[np.minimum(broken, 7)]], 1, dtype=np.float32)
 
 

@@ -9,6 +9,7 @@ came in.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -220,28 +221,35 @@ RULE = 1  # counts up when the rule or its weights change, so that caches are ma
 class SpectraOfMolecules:
     """Simulated spectra of the molecules of another source, for pre-training on pairs.
 
-    workers: processes; 0 simulates here. The result does not depend on it.
+    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes; 0 simulates here. The result does not
+    depend on it.
     """
 
     source: MoleculeSource
     spectra_per_molecule: int = 1
     seed: int = 0
+    share: float = 1.0
     workers: int = 0
 
     def fingerprint(self) -> str:
-        return f"spectra-of-molecules/{RULE}/{self.spectra_per_molecule}/{self.seed}/{self.source.fingerprint()}"
+        return f"spectra-of-molecules/{RULE}/{self.spectra_per_molecule}/{self.seed}/{self.share}/{self.source.fingerprint()}"
 
     def chunks(self, size: int = 2000) -> Iterator[SpectrumTable]:
         """Tables of `size` molecules each; unusable molecules keep their rows, with the reason in `problem`."""
         if self.workers == 0:
-            for _, smiles in self.source.chunks(size):
+            for smiles in self._chosen(size):
                 yield simulate_table(smiles, self.seed, self.spectra_per_molecule)
             return
         with ProcessPoolExecutor(self.workers) as pool:
             waiting = []
-            for _, smiles in self.source.chunks(size):
+            for smiles in self._chosen(size):
                 waiting.append(pool.submit(simulate_table, smiles, self.seed, self.spectra_per_molecule))
                 if len(waiting) > 2 * self.workers:  # flat memory: never far ahead of the reader
                     yield waiting.pop(0).result()
             while waiting:
                 yield waiting.pop(0).result()
+
+    def _chosen(self, size: int) -> Iterator[list[str]]:
+        bound = self.share * 2**32
+        for _, smiles in self.source.chunks(size):
+            yield [text for text in smiles if zlib.crc32(f"{self.seed}\t{text}".encode()) < bound]
