@@ -1,0 +1,125 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trimer.data.splits import Split, column_split, grouped_split, row_groups, row_split
+from trimer.errors import ConfigError, InputError
+
+LIBRARY = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
+
+
+def library(molecules: int = 300, seed: int = 0) -> dict[str, list]:
+    """Rows of molecules that share scaffolds: several spectra each, some acyclic, some without key."""
+    random = np.random.default_rng(seed)
+    keys, scaffolds = [], []
+    for molecule in range(molecules):
+        scaffold = random.choice(["", None, *(f"ring {i}" for i in range(90))])
+        for _ in range(random.integers(1, 6)):
+            keys.append(f"molecule {molecule}")
+            scaffolds.append(scaffold)
+    return {"inchikey1": keys, "scaffold": scaffolds}
+
+
+def test_groups_are_connected_components():
+    keys = {"a": ["x", "x", "y", "z", None, ""], "b": ["1", "2", "2", "3", None, float("nan")]}
+    assert row_groups(keys).tolist() == [0, 0, 0, 1, 2, 3]
+
+
+def test_no_key_crosses_and_the_parts_have_their_sizes():
+    keys = library()
+    split = grouped_split(keys, {"train": 0.8, "val": 0.1, "test": 0.1}, seed=1)
+    split.assert_disjoint(keys)
+    rows = len(keys["inchikey1"])
+    assert sorted(np.concatenate([split.rows(name) for name in split.names])) == list(range(rows))
+    for name, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
+        assert abs(len(split.rows(name)) / rows - share) < 0.03
+    assert all(row["shared_rows"] == 0 for row in split.overlap(keys))
+    assert split.manifest["sizes"]["test"] == len(split.rows("test"))
+
+
+def test_the_same_seed_gives_the_same_split():
+    keys = library()
+    assert (grouped_split(keys, seed=3).codes == grouped_split(keys, seed=3).codes).all()
+    assert (grouped_split(keys, seed=3).codes != grouped_split(keys, seed=4).codes).any()
+
+
+def test_a_group_too_large_for_a_test_set_goes_to_train():
+    keys = {"scaffold": ["benzene"] * 60 + [f"ring {i}" for i in range(140)]}
+    for seed in range(10):
+        assert set(grouped_split(keys, seed=seed).codes[:60]) == {0}
+
+
+def test_acyclic_molecules_do_not_all_belong_together():
+    split = grouped_split({"scaffold": [""] * 50 + [None] * 50})
+    assert split.manifest["groups"] == 100
+
+
+def test_train_stands_first_whatever_the_order_of_the_fractions():
+    split = grouped_split({"key": [str(i) for i in range(100)]}, {"test": 0.2, "train": 0.8})
+    assert split.names == ("train", "test")
+    assert len(split.rows("test")) == 20
+
+
+def test_too_few_groups_is_an_error():
+    with pytest.raises(InputError, match="empty"):
+        grouped_split({"key": ["one"] * 10})
+    with pytest.raises(InputError, match="every record was dropped"):
+        grouped_split({"key": []})
+    with pytest.raises(ConfigError, match="share above 0"):
+        grouped_split({"key": ["a", "b"]}, {"train": 1.0, "test": 0})
+
+
+def test_column_split():
+    split = column_split(["train", "Validation", "test", "train"])
+    assert split.names == ("train", "val", "test")
+    assert split.codes.tolist() == [0, 1, 2, 0]
+    split = column_split(["a", "b", "c"], {"a": "train", "b": "test", "c": None})
+    assert split.rows("test").tolist() == [1]
+    assert split.manifest["unused"] == 1
+    with pytest.raises(InputError, match=r"row 2: the split column holds None"):
+        column_split(["train", None])
+    with pytest.raises(InputError, match="no part 'val'"):
+        column_split(["train", "test"]).rows("val")
+
+
+def test_a_row_split_says_how_much_it_leaks(caplog):
+    keys = library()
+    with caplog.at_level(logging.WARNING):
+        split = row_split(keys)
+    assert "also in train" in caplog.text
+    assert "leaky" in caplog.text
+    assert max(row["shared_rows"] / row["rows"] for row in split.overlap(keys)) > 0.5
+    with pytest.raises(InputError, match="lie in two parts"):
+        split.assert_disjoint(keys)
+
+
+def test_saved_and_loaded(tmp_path):
+    split = grouped_split(library())
+    split.save(tmp_path / "run" / "split")
+    loaded = Split.load(tmp_path / "run" / "split")
+    assert (loaded.codes == split.codes).all()
+    assert loaded.names == split.names
+    assert loaded.manifest == split.manifest
+    text = (tmp_path / "run" / "split.json").read_text()
+    (tmp_path / "run" / "split.json").write_text(text.replace(split.manifest["sha256"], "0" * 64))
+    with pytest.raises(InputError, match="does not fit the sha256"):
+        Split.load(tmp_path / "run" / "split")
+    with pytest.raises(InputError, match="no saved split"):
+        Split.load(tmp_path / "none")
+
+
+@pytest.mark.skipif(not LIBRARY.exists(), reason="the MassBank sample is not at hand")
+def test_the_folds_of_the_massbank_sample_are_disjoint():
+    columns: dict[str, list[str]] = {"FOLD": [], "INCHIKEY": []}
+    with LIBRARY.open() as file:
+        for line in file:
+            key, _, value = line.rstrip("\n").partition("=")
+            if key in columns:
+                columns[key].append(value)
+    split = column_split(columns["FOLD"])
+    keys = {"inchikey1": [key[:14] for key in columns["INCHIKEY"]]}
+    split.assert_disjoint(keys)
+    assert split.manifest["sizes"] == {"train": 13_672, "val": 1_726, "test": 1_716}
+    assert "test  inchikey1: 0 of 291 values" in split.overlap_report(keys)
