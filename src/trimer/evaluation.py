@@ -27,11 +27,15 @@ GROUPS = ("adduct", "instrument_type")
 
 @dataclass
 class Evaluation:
-    """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first."""
+    """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first.
+
+    similarities: per method, Tanimoto similarity of the first candidate to the true molecule, for every spectrum.
+    """
 
     table: ResultTable
     predictions: list[dict]
     metrics: dict[str, float]
+    similarities: dict[str, list[float]]
 
 
 def neutral_masses(table: SpectrumTable) -> np.ndarray:
@@ -71,15 +75,18 @@ def evaluate_pairs(
     written = generator.write(net, tokenizer, sources, list(table["id"]), neutral_masses(table))
     result = ResultTable(k=list(k))
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], k, by, bootstrap, written)
-    metrics = ranking.compute()
+    metrics, scores = ranking.compute(), ranking.rows()
+    similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
         train = data.table(data.split.rows("train"))
         for baseline, answer in BASELINES.items():
             log.info("baseline: %s", baseline)
             candidates = answer(train, table, k=max(k), seed=seed)
-            result.add(baseline, measure(table, candidates, k, (), bootstrap).compute(), baseline=True)
+            measured = measure(table, candidates, k, (), bootstrap)
+            result.add(baseline, measured.compute(), baseline=True)
+            similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
     result.add(name, metrics)
-    return Evaluation(result, predictions(table, written, ranking.rows()), metrics)
+    return Evaluation(result, predictions(table, written, scores), metrics, similarities)
 
 
 def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:

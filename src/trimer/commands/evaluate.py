@@ -56,7 +56,7 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
 
     from trimer.evaluation import evaluate_pairs, write_predictions
     from trimer.hardware import computing
-    from trimer.reporting.page import write_page
+    from trimer.reporting.run_page import write_run_page
 
     with computing(cfg.trainer):
         evaluation = evaluate_pairs(
@@ -65,7 +65,7 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     out = folder / split
     evaluation.table.save(out)
     write_predictions(out / "predictions.parquet", evaluation.predictions)
-    page = write_page(folder, split, evaluation)
+    page = write_run_page(folder, split, evaluation.table, evaluation.predictions, distributions=evaluation.similarities)
     Console().print(evaluation.table.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra"))
     log.info("page: %s", page)
     return {f"{split}/{key}": value for key, value in evaluation.metrics.items()}

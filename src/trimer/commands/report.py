@@ -1,4 +1,4 @@
-"""`trimer report`: the page of one run, or the runs of a folder in one table with mean and spread over seeds."""
+"""`trimer report`: the runs of a folder in one table, with mean and spread over seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> None:
+    from rich.console import Console
+
     from trimer.errors import InputError
     from trimer.reporting.runs import read_runs, summarise, write_summary
 
     folder = Path(cfg.input).expanduser()
     if not folder.is_dir():
         raise InputError(f"input={folder} is not a folder; name a run folder, a sweep folder, or a folder of them")
-    output = Path(cfg.output).expanduser() if cfg.output else folder
+    summary = summarise(read_runs(folder), list(cfg.metrics))
+    Console().print(summary.to_rich())
+    for path in write_summary(summary, Path(cfg.output).expanduser() if cfg.output else folder):
+        print(path)
