@@ -140,6 +140,19 @@ def test_a_run_that_breaks_off_keeps_its_scans(tmp_path, data, name):
     assert len(table) == 4 and "broken after this scan" in table["problem"][3]
 
 
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [(mzml(*map(mzml_scan, range(3, 6))), "a.mzML"), (mzxml(*map(mzxml_scan, range(3, 6))), "a.mzXML")],
+)
+def test_damaged_peaks_stay_with_their_scan(tmp_path, data, name):
+    tag = b"<binary>" if name == "a.mzML" else b'compressionType="none">'
+    place = data.index(tag) + len(tag)
+    path = write(tmp_path, data[:place] + b"abcde" + data[place:], name)
+    table = read_spectra(path)
+    assert len(table) == 3 and table["problem"][1:].tolist() == [None, None]
+    assert table["problem"][0].startswith(f"{path}, scan 3: the peaks cannot be decoded")
+
+
 def test_nested_scans_of_mzxml(tmp_path):
     third = mzxml_scan(3, level=3)
     second = mzxml_scan(2).replace("</scan>", third + "</scan>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +18,22 @@ _SCAN = re.compile(r"\bscan=(\d+)")
 
 def read_mzml(path: Path) -> SpectrumTable:
     """The scans of MS level 2 and above of an mzML file; `line` holds the scan number."""
-    from lxml.etree import XMLSyntaxError
     from pyteomics import mzml
 
     records, survey_scans = Records(unit="scan"), 0
     with open_xml(path) as file:
         try:
-            for index, scan in enumerate(mzml.MzML(file, use_index=False, iterative=True), start=1):
+            scans = mzml.MzML(file, use_index=False, iterative=True, decode_binary=False)
+            for index, scan in enumerate(scans, start=1):
                 if scan.get("ms level", 2) < 2:
                     survey_scans += 1
                     continue
                 found = _SCAN.search(scan.get("id", ""))
                 number = int(found.group(1)) if found else index
-                records.add(
-                    path,
-                    scan.get("m/z array", ()),
-                    scan.get("intensity array", ()),
-                    _fields(scan),
-                    number,
-                    PROFILE if "profile spectrum" in scan else None,
-                )
-        except (XMLSyntaxError, EOFError, OSError) as error:
+                mz, intensity, problem = peaks_of(scan)
+                profile = PROFILE if "profile spectrum" in scan else None
+                records.add(path, mz, intensity, _fields(scan), number, profile or problem)
+        except broken() as error:
             add_broken_end(records, path, error)
     return checked(records, path, survey_scans)
 
@@ -75,6 +71,26 @@ def open_xml(path: Path):
         return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """What lxml and pyteomics raise on a file that is cut off or damaged."""
+    from pyteomics.auxiliary import PyteomicsError
+
+    return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, EOFError, OSError, zlib.error)
+
+
+def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan."""
+    try:
+        arrays = [scan[key].decode() for key in ("m/z array", "intensity array") if key in scan]
+    except (ValueError, KeyError, zlib.error) as error:
+        return np.zeros(0), np.zeros(0), f"the peaks cannot be decoded ({error})"
+    if not arrays:
+        return np.zeros(0), np.zeros(0), None
+    if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
+        return np.zeros(0), np.zeros(0), "m/z and intensity are not arrays of the same length"
+    return arrays[0], arrays[1], None
 
 
 def add_broken_end(records: Records, path: Path, error: Exception) -> None:

@@ -6,35 +6,30 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.mzml import PROFILE, add_broken_end, checked, open_xml, text_of, unit_of
+from trimer.data.readers.mzml import PROFILE, add_broken_end, broken, checked, open_xml, peaks_of, text_of, unit_of
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
 
 
 def read_mzxml(path: Path) -> SpectrumTable:
     """The scans of MS level 2 and above of an mzXML file; `line` holds the scan number."""
-    from lxml.etree import XMLSyntaxError
     from pyteomics import mzxml
     from pyteomics.xml import XML
 
     records, survey_scans = Records(unit="scan"), 0
     with open_xml(path) as file:
         try:
-            reader = mzxml.MzXML(file, use_index=False, iterative=True)
+            reader = mzxml.MzXML(file, use_index=False, iterative=True, decode_binary=False)
             # the iterators of MzXML hold scans back to put nested ones in order, and lose them where a file breaks off
             for scan in XML.iterfind(reader, "scan"):
                 if scan.get("msLevel", 2) < 2:
                     survey_scans += 1
                     continue
-                records.add(
-                    path,
-                    scan.get("m/z array", ()),
-                    scan.get("intensity array", ()),
-                    _fields(scan),
-                    int(scan.get("num", len(records) + survey_scans + 1)),
-                    PROFILE if scan.get("centroided") is False else None,
-                )
-        except (XMLSyntaxError, EOFError, OSError) as error:
+                mz, intensity, problem = peaks_of(scan)
+                profile = PROFILE if scan.get("centroided") is False else None
+                number = int(scan.get("num", len(records) + survey_scans + 1))
+                records.add(path, mz, intensity, _fields(scan), number, profile or problem)
+        except broken() as error:
             add_broken_end(records, path, error)
     table = checked(records, path, survey_scans)
     return table.take(np.argsort(table["line"], kind="stable"))  # scans nested in another end before it
