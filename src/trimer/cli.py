@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +166,8 @@ def run_command(cfg: DictConfig) -> Any:
     if missing:
         raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
     folder = Path(HydraConfig.get().runtime.output_dir)
+    # Lightning's use of torch, which no user can change.
+    warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec.` is deprecated")
     try:
         return importlib.import_module(f"trimer.commands.{command}").main(cfg)
     except BaseException as error:

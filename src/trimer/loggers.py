@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ def finished(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[list
 
     Without the closing, the jobs of one process would all be written into the first job's W&B run.
     """
+    logging.getLogger("lightning").handlers.clear()  # our terminal and trimer.log show its messages already
     status = "failed"
     try:
         for logger in loggers:
