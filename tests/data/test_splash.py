@@ -3,7 +3,7 @@ import numpy as np
 from trimer.data.spectra import SpectrumTable
 from trimer.data.splash import peak_hashes, splash
 
-# Peaks and SPLASH of two MassBank records (MSBNK-LCSB-LU003301, CC BY)
+# Peaks and SPLASH of the MassBank record MSBNK-LCSB-LU003301 (CC BY)
 ISOPROTURON = (
     [72.0443, 120.0444, 134.0965, 162.0914, 165.1022, 207.1491],
     [5981849.5, 19732.5, 14025.7, 59800.7, 1682687, 13413768],

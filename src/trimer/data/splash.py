@@ -1,7 +1,7 @@
 """SPLASH: the identifier of a mass spectrum by its peaks alone (Wohlgemuth et al., Nat. Biotechnol. 34, 1099, 2016).
 
-Two spectra with the same SPLASH are the same spectrum, whoever deposited it. Written from the published specification
-(https://github.com/berlinguyinca/spectra-hash): version block, two histograms, and a hash of the whole peak list.
+Two spectra with the same SPLASH are the same spectrum, whoever deposited it. It is a version block, two histograms, and
+a hash of the whole peak list; the specification is at https://github.com/berlinguyinca/spectra-hash.
 """
 
 from __future__ import annotations
