@@ -4,8 +4,8 @@
 
 For [M+H]+ spectra of a library: the share of the measured intensity and peaks that lie within 10 ppm of a candidate ion
 (and the same for spectra shifted by 20 mTh, which says how much is chance), and spectra simulated at the same energies
-beside the measured ones: peaks, spectral entropy, and the cosine (square-rooted intensities, 0.02-Th bins) to the measured
-spectrum, against that of the measured spectrum of the molecule nearest in mass.
+beside the measured ones: peaks, spectral entropy, and the cosine (square-rooted intensities, 0.02-Th bins) to the
+measured spectrum, against that of the measured spectrum of the molecule nearest in mass.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def download(url: str, folder: str | Path, sha256: str | None = None, name: str 
         if "hash" not in str(error):
             raise
         raise InputError(
-            f"{url}: what came has another sha256 than {sha256}; the file may have changed: compare with its publisher, "
-            "then set the new sha256"
+            f"{url}: what came has another sha256 than {sha256}; the file may have changed: compare with its "
+            "publisher, then set the new sha256"
         ) from error
     except OSError as error:  # requests' errors are OSErrors too
         raise InputError(f"{url} could not be fetched ({_reason(error)}): {_fix(error, folder, name)}") from error

@@ -1,9 +1,9 @@
 """Fits the weights of the ion rule to a spectral library: `python -m trimer.simulate.fit LIBRARY --fold train`.
 
 The rule is log-linear, so this is multinomial regression: within a spectrum, the share of the (square-rooted) intensity
-that falls on each candidate ion is predicted, and the cross-entropy is averaged over spectra. `ions.json` in this package
-came from the training fold of the MassBank records described in the README (CC BY, dl-de/by-2-0 and CC0 records); no
-molecule of the validation and test folds was used.
+that falls on each candidate ion is predicted, and the cross-entropy is averaged over spectra. `ions.json` in this
+package came from the training fold of the MassBank records described in the README (CC BY, dl-de/by-2-0 and CC0
+records); no molecule of the validation and test folds was used.
 
 Shapes within a batch: F fragments, N ions, U distinct m/z, S spectra.
 """
@@ -48,8 +48,8 @@ LEAST_EXPLAINED = 0.3  # spectra with less of their intensity on candidate ions 
 class Example:
     """A molecule's candidate ions and what was measured of them.
 
-    lost, lost_counts: bond classes lost by each fragment, end to end. features: (F, D). broken: (F,). row, column, peak:
-    (N,) fragment, shift, m/z of each ion. energies, settings: (S,). targets: (S, U) rows that sum to 1.
+    lost, lost_counts: bond classes lost by each fragment, end to end. features: (F, D). broken: (F,). row, column,
+    peak: (N,) fragment, shift, m/z of each ion. energies, settings: (S,). targets: (S, U) rows that sum to 1.
     """
 
     lost: np.ndarray

@@ -1,9 +1,9 @@
 """Which pieces a molecule can fall into: connected sets of heavy atoms, as bit masks.
 
-A piece arises by cutting one bridge bond, or two bonds of one ring that together part the molecule; pieces are cut again,
-up to `generations` times. Losses of small neutrals (H2O, NH3, CO, HF, HCl, CH3OH, ...) are such cuts, so they need no
-rule of their own. Nothing here builds an RDKit fragment: a piece is a row of 64-bit words, all cuts of all pieces are one
-array operation, and masses are products with the atoms' mass vector.
+A piece arises by cutting one bridge bond, or two bonds of one ring that together part the molecule; pieces are cut
+again, up to `generations` times. Losses of small neutrals (H2O, NH3, CO, HF, HCl, CH3OH, ...) are such cuts, so they
+need no rule of their own. Nothing here builds an RDKit fragment: a piece is a row of 64-bit words, all cuts of all
+pieces are one array operation, and masses are products with the atoms' mass vector.
 
 Shapes: A heavy atoms, B bonds, C cuts, F fragments, W words of 64 atoms (1 up to 64 heavy atoms).
 """
@@ -168,7 +168,7 @@ _KIND_INDEX = {name: index for index, name in enumerate(ATOM_KINDS)}
 
 
 def _cuts(count, bonds, neighbours, rings, in_ring):
-    """Every bond or pair of ring bonds whose cutting parts the molecule, with one side of each as an integer bit mask."""
+    """Every bond or pair of ring bonds whose cutting parts the molecule, with one side of each as a bit mask."""
 
     def reach(start: int, closed: frozenset[int] | set[int]) -> int:
         seen, todo = 1 << start, [start]

@@ -1,17 +1,17 @@
 """How bright each ion of a molecule is: the stated rule of the simulated source, a log-linear model over fragments.
 
-An ion is a fragment F, a hydrogen shift t and an energy e. With k broken valences, each break leaves F one hydrogen richer
-or poorer, so t has the parity of k for an even-electron ion and the other parity for a radical. On top comes the charge,
-a proton or a sodium ion:
+An ion is a fragment F, a hydrogen shift t and an energy e. With k broken valences, each break leaves F one hydrogen
+richer or poorer, so t has the parity of k for an even-electron ion and the other parity for a radical. On top comes
+the charge, a proton or a sodium ion:
 
     m/z = (mass of F's atoms with their hydrogens + t * mass of H + mass of the charge carrier)
-    log intensity = breaks + holds + size + shift * t / bonds + table[k, parity, t]
+    log sqrt(intensity) = breaks + holds + size + shift * t / bonds + table[k, parity, t]
                     + e * (the same with other weights) + e^2 * (holds and size once more)
 
 `breaks` sums, over the bonds that F lost, a weight for the atom inside F, the atom outside, the bond, and the pair of
 atoms (so amides, esters and C-N bonds break before aromatic ones, and the charge stays where it is held well);
-`holds` depends on which atom kinds F keeps; `size` on its share of the molecule. e is log(normalised energy / 40), where
-eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by `trimer.simulate.fit`.
+`holds` depends on which atom kinds F keeps; `size` on its share of the molecule. e is log(normalised energy / 40),
+where eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by `trimer.simulate.fit`.
 
 Shapes: F fragments, N ions, A atoms, B bonds.
 """
@@ -26,8 +26,8 @@ from importlib import resources
 import numpy as np
 
 from trimer.chemistry import ELECTRON
-from trimer.tokenizers.collision_energy import parse_collision_energy
 from trimer.simulate.fragmentation import ATOM_KINDS, BOND_KINDS, HYDROGEN, Skeleton, fragments, unpack
+from trimer.tokenizers.collision_energy import parse_collision_energy
 
 SODIUM = 22.9897692809  # Da
 SHIFTS = np.arange(-4, 4)  # hydrogens gained by a fragment, the charge-carrying proton not counted
@@ -55,11 +55,11 @@ SIZES = (
 
 @dataclass(frozen=True)
 class IonWeights:
-    """The fitted numbers; K atom kinds, Q bond kinds, D = 2 K + 6 + 8 fragment features, S shifts.
+    """The fitted numbers; K atom kinds, Q bond kinds, D = 2 K + 10 + 8 fragment features, S shifts.
 
     bonds: (K, K, Q, 4) for (inside, outside, bond): log weight of the break, its slope with energy, preference for
-    hydrogens, preference for radicals. features: (D, 3) constant, slope, curvature. shifts: (8, 2, S, 2) constant, slope.
-    energy: constant and slope of the calibration of each of SETTINGS.
+    hydrogens, preference for radicals. features: (D, 3) constant, slope, curvature. shifts: (8, 2, S, 2) constant,
+    slope. energy: constant and slope of the calibration of each of SETTINGS.
     """
 
     bonds: np.ndarray
@@ -86,8 +86,9 @@ def ion_weights() -> IonWeights:
 class Ions:
     """N candidate ions of one molecule, those of equal m/z joined by `peak`.
 
-    mz: (U,) Th ascending, distinct. peak: (N,) index into mz. constant, slope, curve: (N,) log intensity as a polynomial
-    in the energy e. fragment: (N,) row of the fragment masks; whole: (N,) True where nothing was broken off.
+    mz: (U,) Th ascending, distinct. peak: (N,) index into mz. constant, slope, curve: (N,) log intensity as a
+    polynomial in the energy e. fragment: (N,) row of the fragment masks; whole: (N,) True where nothing was broken
+    off.
     """
 
     mz: np.ndarray
@@ -149,15 +150,21 @@ def fragment_features(skeleton: Skeleton, bits: np.ndarray, broken: np.ndarray) 
     """(F, D) float32: atom kinds kept (yes or no, and log of 1 + number), sizes, valences broken (one of 8)."""
     onehot = np.zeros((skeleton.atoms, len(ATOM_KINDS)), np.float32)
     onehot[np.arange(skeleton.atoms), skeleton.kinds] = 1
-    counts = bits.astype(np.float32) @ onehot
-    mass = bits @ skeleton.masses
+    present = bits.astype(np.float32)
+    counts = present @ onehot
+    mass = present @ skeleton.masses.astype(np.float32)
     whole_mass = skeleton.masses.sum()
     share, heavy = mass / whole_mass, np.log(whole_mass / 250.0)
     whole = (broken == 0).astype(np.float32)
     missing = skeleton.atoms - bits.sum(1)
     small = [missing == 1, missing == 2, missing == 3, (missing > 3) & (missing < 7)]
     sizes = np.stack([share, share**2, np.log(mass / 200.0), whole, whole * heavy, share * heavy, *small], 1)
-    return np.concatenate([counts > 0, np.log1p(counts), sizes, np.eye(8)[np.minimum(broken, 7)]], 1, dtype=np.float32)
+    logarithms = _LOG1P[counts.astype(np.uint8)]
+    return np.concatenate([counts > 0, logarithms, sizes, _EYE[np.minimum(broken, 7)]], 1, dtype=np.float32)
+
+
+_LOG1P = np.log1p(np.arange(256, dtype=np.float32))
+_EYE = np.eye(8, dtype=np.float32)
 
 
 def feature_names() -> list[str]:
@@ -180,7 +187,7 @@ class Pieces:
     mass: np.ndarray
 
 
-def pieces(skeleton: Skeleton, generations: int = 3, widest: int = 100) -> Pieces:
+def pieces(skeleton: Skeleton, generations: int = 3, widest: int = 50) -> Pieces:
     """Fragments with at most MOST_BROKEN valences broken."""
     bits = unpack(fragments(skeleton, generations, widest), skeleton.atoms)
     first, second = bits[:, skeleton.bonds[:, 0]], bits[:, skeleton.bonds[:, 1]]
@@ -199,7 +206,7 @@ def allowed_shifts(broken: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np
     return np.nonzero(allowed)
 
 
-def predict_ions(skeleton: Skeleton, adduct: str = "[M+H]+", generations: int = 3, widest: int = 100) -> Ions:
+def predict_ions(skeleton: Skeleton, adduct: str = "[M+H]+", generations: int = 3, widest: int = 50) -> Ions:
     """All ions of a neutral molecule with their log intensities; adduct '[M+H]+' or '[M+Na]+'."""
     weights = ion_weights()
     part = pieces(skeleton, generations, widest)
@@ -211,13 +218,11 @@ def predict_ions(skeleton: Skeleton, adduct: str = "[M+H]+", generations: int = 
     constant = lost[:, 0] + held[:, 0]
     slope = lost[:, 1] + held[:, 1]
 
-    best = constant + np.abs(slope)  # the brightest it gets for -1 <= e <= 1
-    bright = best > best.max() - FAINTEST
-    if bright.sum() > MOST_FRAGMENTS:
-        bright = np.argpartition(-best, MOST_FRAGMENTS)[:MOST_FRAGMENTS]
-        bright.sort()
-    else:
-        bright = np.flatnonzero(bright)
+    # The brightest a fragment gets for -1 <= e <= 1, before its own liking for hydrogens.
+    best = constant + np.abs(slope) + weights.shifts[:, :, :, 0].max((1, 2))[np.minimum(part.broken, 7)]
+    bright = np.flatnonzero(best > best.max() - FAINTEST)
+    if len(bright) > MOST_FRAGMENTS:
+        bright = np.sort(bright[np.argpartition(-best[bright], MOST_FRAGMENTS)[:MOST_FRAGMENTS]])
     row, column = allowed_shifts(part.broken[bright], part.mass[bright])
     row = bright[row]
     shift = SHIFTS[column]

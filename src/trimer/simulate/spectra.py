@@ -1,9 +1,9 @@
 """The simulated source of spectra: molecules in, tandem mass spectra with their measuring errors out.
 
 `trimer.simulate.ions` says which ions a molecule gives and how bright they are; here an instrument looks at them: a
-collision energy, mass error, peaks below the detection limit, noise peaks, and intensities that scatter around the rule.
-A spectrum depends on the seed and on the text of its molecule, not on its neighbours, their order or the chunk they
-came in.
+collision energy, mass error, peaks below the detection limit, noise peaks, and intensities that scatter around the
+rule. A spectrum depends on the seed and on the text of its molecule, not on its neighbours, their order or the chunk
+they came in.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ INSTRUMENTS = (
     (0.15, "LC-ESI-QFT", "NCE", "{:g} (nominal)", (*_NORMALISED, 120.0, 150.0, 180.0), 2.0),
     (0.12, "LC-ESI-QFT", "NCE", "{:g}", _NORMALISED, 2.0),
 )
+RULE = 2  # counts up when the rule or its weights change, so that caches are made anew
 ADDUCT_NAMES = ("[M+H]+", "[M+Na]+")
 LARGEST = 120  # heavy atoms
 
@@ -47,10 +48,10 @@ LARGEST = 120  # heavy atoms
 class Measurement:
     """How far a simulated spectrum is from its rule.
 
-    chemistry: standard deviation of log intensity per ion, the same in all spectra of a molecule (the rule is not nature).
-    scatter: the same per spectrum and ion. detection: range of the detection limit relative to the base peak, drawn per
-    spectrum, uniform in its logarithm. noise_peaks: mean number of peaks that no ion explains. max_peaks: at most.
-    missing: chance that an ion above the limit is not seen all the same.
+    chemistry: standard deviation of log intensity per ion, the same in all spectra of a molecule (the rule is not
+    nature). scatter: the same per spectrum and ion. detection: range of the detection limit relative to the base peak,
+    drawn per spectrum, uniform in its logarithm. noise_peaks: mean number of peaks that no ion explains. max_peaks: at
+    most. missing: chance that an ion above the limit is not seen all the same.
     """
 
     chemistry: float = 1.2
@@ -71,8 +72,8 @@ def simulate_table(
     """Spectra of molecules, spectra_per_molecule rows for each in the order given.
 
     adducts: shares of '[M+H]+' and '[M+Na]+', by default 0.99 and 0.01 as in MassBank. A molecule that cannot be
-    fragmented (not parsable, several parts, a net charge, more than 120 heavy atoms, too small) keeps its rows without peaks and with
-    the reason in `problem`.
+    fragmented (not parsable, several parts, a net charge, more than 120 heavy atoms, too small) keeps its rows without
+    peaks and with the reason in `problem`.
     """
     adducts = {"[M+H]+": 0.99, "[M+Na]+": 0.01} if adducts is None else adducts
     unknown = [name for name in adducts if name not in ADDUCT_NAMES]
@@ -214,15 +215,12 @@ class SimulatedSpectra:
         yield self.read()
 
 
-RULE = 1  # counts up when the rule or its weights change, so that caches are made anew
-
-
 @dataclass(frozen=True)
 class SpectraOfMolecules:
     """Simulated spectra of the molecules of another source, for pre-training on pairs.
 
-    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes; 0 simulates here. The result does not
-    depend on it.
+    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes; 0 simulates here. The result does
+    not depend on it.
     """
 
     source: MoleculeSource
@@ -232,7 +230,8 @@ class SpectraOfMolecules:
     workers: int = 0
 
     def fingerprint(self) -> str:
-        return f"spectra-of-molecules/{RULE}/{self.spectra_per_molecule}/{self.seed}/{self.share}/{self.source.fingerprint()}"
+        settings = f"{self.spectra_per_molecule}/{self.seed}/{self.share}"
+        return f"spectra-of-molecules/{RULE}/{settings}/{self.source.fingerprint()}"
 
     def chunks(self, size: int = 2000) -> Iterator[SpectrumTable]:
         """Tables of `size` molecules each; unusable molecules keep their rows, with the reason in `problem`."""
