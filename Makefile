@@ -1,5 +1,6 @@
 # make demo    train a small study from a fresh clone and say where its page is
-# make test    the test suite          make lint    style
+# make test    the test suite; test-fast leaves out the slow ones
+# make lint    style
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
 # pip takes PyTorch with CUDA by default; for a machine without a GPU, and a much smaller download:
@@ -11,7 +12,7 @@ JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -28,10 +29,13 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 
 demo: $(VENV)/installed
 	$(VENV)/bin/trimer train experiment=demo $(ARGS)
-	@echo "The page with spectra and structures: $$(ls -t runs/demo/*/*.html | head -n 1)"
+	@echo "The page with spectra and structures: $$(find runs/demo -name '*.html' | xargs ls -t | head -n 1)"
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+test-fast: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

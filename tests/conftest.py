@@ -90,7 +90,7 @@ def shell(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]
             env={**os.environ, "PYTHONPATH": path, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

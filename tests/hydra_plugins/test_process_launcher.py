@@ -66,6 +66,54 @@ def test_own_configs_reach_the_jobs(shell, empty_folder):
     assert len(list(empty_folder.glob("runs/own/multirun-*/*/result.json"))) == 2
 
 
+DISTRIBUTED = """
+import sys, types
+
+def main(cfg):
+    import lightning, torch
+    from trimer.build import build
+    from trimer.run import RunFolder
+
+    class Task(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(2, 2)
+
+        def training_step(self, batch, number):
+            return self.net(batch).square().mean()
+
+        def configure_optimizers(self):
+            return build(cfg.optimizer)(self.net.parameters())
+
+    run = RunFolder(cfg.paths.run).start(cfg)
+    trainer = build(cfg.trainer, logger=False, enable_checkpointing=False)
+    trainer.fit(Task(), torch.utils.data.DataLoader(torch.ones(4, 2)))
+    (run.path / f"rank{trainer.global_rank}.txt").write_text(f"{cfg.optimizer.lr} of {trainer.world_size}")
+    run.finish({"objective": cfg.optimizer.lr})
+
+sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
+
+if __name__ == "__main__":
+    from trimer.cli import main as trimer
+    sys.exit(trimer())
+"""
+
+
+@pytest.mark.slow
+def test_all_ranks_of_a_job_train_with_the_jobs_values(shell, empty_folder):
+    """Under Hydra's own launchers each rank repeats the sweep, and may train with the values of another job."""
+    (empty_folder / "distributed.py").write_text(DISTRIBUTED)
+    short = ["trainer.max_steps=1", "trainer.val_check_interval=null", "trainer.enable_progress_bar=false"]
+    trainer = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", *short]
+    done = shell("distributed", "train", "-m", "optimizer.lr=0.1,0.2", "hydra.sweep.dir=sweep", *trainer)
+    assert done.returncode == 0, done.stderr
+    for number, rate in enumerate((0.1, 0.2)):
+        folder = empty_folder / "sweep" / str(number)
+        assert {path.read_text() for path in folder.glob("rank?.txt")} == {f"{rate} of 2"}
+        assert len(list(folder.glob("rank?.txt"))) == 2
+    assert not (empty_folder / "runs").exists()
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper") is None, reason="needs trimer[sweep]"
 )
