@@ -7,6 +7,7 @@ data and tokenizer, and the vocabulary. It is read with `weights_only=True` and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,11 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise CheckpointError(f"ckpt={path} does not fit model={type(net).__name__}: {shown}")
     net.load_state_dict(state)
+
+
+def changed(settings: dict, changes: Mapping | None) -> dict:
+    """Settings of a checkpoint with the changes that are not null."""
+    return {**settings, **{key: value for key, value in (changes or {}).items() if value is not None}}
 
 
 def network_state(checkpoint: dict) -> dict[str, torch.Tensor]:

@@ -51,7 +51,7 @@ class Evaluate(Command):
     baselines: bool = True
     seed: int = 0
     data: Any = None  # null: the data the checkpoint was trained with
-    overrides: dict[str, Any] = field(default_factory=dict)
+    generator: Any = None
     trainer: Any = None
 
 
@@ -65,7 +65,8 @@ class Predict(Command):
     ranked: bool = False
     candidates: int = 10
     seed: int = 0
-    overrides: dict[str, Any] = field(default_factory=dict)
+    generator: Any = None
+    cleaning: dict[str, Any] = field(default_factory=dict)
     trainer: Any = None
 
 

@@ -37,18 +37,19 @@ class RankMolecules(L.Callback):
         self._validations += 1
         if (self._validations - 1) % self.every:
             return
-        measured = evaluate_pairs(
-            module.net,
-            module.tokenizer,
-            module.generator,
-            trainer.datamodule,
-            "val",
-            baselines=False,
-            k=self.k,
-            bootstrap=0,
-            limit=self.sample,
-            seed=self.seed,
-        )
+        with trainer.precision_plugin.forward_context():
+            measured = evaluate_pairs(
+                module.net,
+                module.tokenizer,
+                module.generator,
+                trainer.datamodule,
+                "val",
+                baselines=False,
+                k=self.k,
+                bootstrap=0,
+                limit=self.sample,
+                seed=self.seed,
+            )
         module.log_dict({f"val/{name}": value for name, value in measured.metrics.items()}, rank_zero_only=False)
         log_prediction_table(trainer, "val/predictions", measured.predictions[: self.pictures])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -15,23 +15,21 @@ KIND = "trimer.tasks.seq2seq.Seq2Seq"
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
     from trimer.build import build
-    from trimer.checkpoint import load
+    from trimer.checkpoint import changed, load
     from trimer.errors import ConfigError
     from trimer.hardware import place
     from trimer.run import RunFolder
 
     loaded = load(cfg.ckpt, kind=KIND)
-    trained = {key: loaded.contract[key] for key in ("data", "task")}
-    changed = OmegaConf.merge(trained, {"data": cfg.data} if cfg.data else {}, cfg.overrides)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
-    data = build(changed.data)
+    data = build(cfg.data or loaded.contract["data"])
     data.setup()
     if not data.has_labels:
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
     if data.tokenizer.vocabulary.digest != loaded.tokenizer.vocabulary.digest:
         raise ConfigError("data.tokenizer has another vocabulary than the checkpoint: leave it as it was in training")
     data.save_reports(run.path)
-    generator = build(changed.task.generator, seed=cfg.seed)
+    generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     net = place(loaded.net, cfg.trainer)
     metrics = measure(run.path, net, loaded.tokenizer, generator, data, cfg, split=cfg.split, name=model_name(cfg.ckpt))
     run.finish({"metrics": metrics, "checkpoint": str(loaded.path)})

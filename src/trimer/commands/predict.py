@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     from trimer.build import build
-    from trimer.checkpoint import load
+    from trimer.checkpoint import changed, load
     from trimer.data.cleaning import clean_rows
     from trimer.data.readers import read_spectra
     from trimer.evaluation import neutral_masses
@@ -30,11 +30,11 @@ def main(cfg: DictConfig) -> None:
 
     table = read_spectra(Path(cfg.input).expanduser())
     loaded = load(cfg.ckpt, kind=KIND)
-    settings = OmegaConf.merge({key: loaded.contract[key] for key in ("task", "data")}, cfg.overrides)
-    generator = build(settings.task.generator, seed=cfg.seed)
+    cleaning = OmegaConf.merge(loaded.contract["data"]["cleaning"], cfg.cleaning)
+    generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     steps = {
         name: step
-        for name, step in build(settings.data.cleaning).items()
+        for name, step in build(cleaning).items()
         if step is not None and not step.needs_label and not step.training_only
     }
     cleaned, kept, reasons = clean_rows(table, steps)

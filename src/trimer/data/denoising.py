@@ -74,6 +74,7 @@ class DenoisingCorpus(L.LightningDataModule):
         validation: float = 0.01,
         tokens_per_batch: int = 8192,
         max_length: int = 256,
+        shuffle: bool = True,
         num_workers: int = 0,
         prepare_workers: int = 1,
         seed: int = 0,
@@ -93,6 +94,7 @@ class DenoisingCorpus(L.LightningDataModule):
         self.validation = validation
         self.tokens_per_batch = tokens_per_batch
         self.max_length = max_length
+        self.shuffle = shuffle
         self.num_workers = num_workers
         self.prepare_workers = prepare_workers
         self.seed = seed
@@ -199,6 +201,7 @@ class DenoisingCorpus(L.LightningDataModule):
             trainer=self.trainer,
             seed=self.seed,
             num_workers=self.num_workers,
+            shuffle=self.shuffle,
         )
 
     def val_dataloader(self) -> DataLoader:

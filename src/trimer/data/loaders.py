@@ -19,10 +19,11 @@ def training_loader(
     trainer: L.Trainer,
     seed: int,
     num_workers: int,
+    shuffle: bool = True,
 ) -> DataLoader:
-    """Shuffled batches of some rows; lengths: (n,) tokens of each of these rows."""
+    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows."""
     multiple = trainer.world_size * trainer.accumulate_grad_batches
-    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, seed=seed, multiple=multiple)
+    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, seed=seed, multiple=multiple, shuffle=shuffle)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     sampler.position = lambda: training_position(trainer, len(sampler))
     return _loader(dataset, sampler, trainer, num_workers)

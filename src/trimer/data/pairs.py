@@ -70,6 +70,7 @@ class SpectraToMolecules(L.LightningDataModule):
         max_target: int = 128,
         exclude=None,
         noise: Corruption | None = None,
+        shuffle: bool = True,
         num_workers: int = 0,
         seed: int = 0,
     ):
@@ -83,6 +84,7 @@ class SpectraToMolecules(L.LightningDataModule):
         self.max_target = max_target
         self.exclude = exclude
         self.noise = noise
+        self.shuffle = shuffle
         self.num_workers = num_workers
         self.seed = seed
         self.store: Store | None = None
@@ -210,6 +212,7 @@ class SpectraToMolecules(L.LightningDataModule):
             trainer=self.trainer,
             seed=self.seed,
             num_workers=self.num_workers,
+            shuffle=self.shuffle,
         )
 
     def val_dataloader(self) -> DataLoader:

@@ -1,0 +1,129 @@
+"""Every experiment and every choice that trains runs a step, on small files in the layout of the real ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from trimer.cli import main
+from trimer.configs import shipped_folder
+from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.spectra import simulate_table
+
+SMALL = [
+    "model.d_model=32",
+    "model.encoder_ffn=64",
+    "model.decoder_ffn=64",
+    "trainer.max_steps=2",
+    "trainer.val_check_interval=1",
+    "trainer.enable_progress_bar=false",
+    "trainer.limit_val_batches=1",
+    "task.generator.num_samples=2",
+    "task.generator.beams=2",
+    "task.generator.max_length=16",
+    "data.tokens_per_batch=600",
+]
+EXPERIMENTS = sorted(
+    str(path.relative_to(shipped_folder() / "experiment").with_suffix(""))
+    for path in (shipped_folder() / "experiment").rglob("*.yaml")
+)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A folder like that of the real data: spectra with folds, negative spectra, a corpus of molecules."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "spectra").mkdir()
+    (folder / "molecules").mkdir()
+    molecules = simulated_molecules(60, seed=3)
+    table = simulate_table(molecules, seed=3)
+    blocks = []
+    for row in range(len(table)):
+        mz, intensity = table.peaks(row)
+        fold = "train" if row < 40 else "val" if row < 50 else "test"
+        keys = {
+            "TITLE": table["id"][row],
+            "PEPMASS": table["precursor_mz"][row],
+            "MSLEVEL": 2,
+            "ADDUCT": table["adduct"][row],
+            "SMILES": table["smiles"][row],
+            "COLLISION_ENERGY": table["collision_energy"][row],
+            "FOLD": fold,
+        }
+        lines = [f"{key}={value}" for key, value in keys.items()]
+        lines += [f"{m:.5f} {i:.2f}" for m, i in zip(mz, intensity, strict=True)]
+        blocks.append("\n".join(["BEGIN IONS", *lines, "END IONS"]))
+    for name in ("massbank_pos", "massbank_neg"):
+        (folder / "spectra" / f"{name}.mgf").write_text("\n\n".join(blocks) + "\n")
+    with gzip.open(folder / "molecules" / "corpus_263k.smi.gz", "wt") as stream:
+        stream.write("\n".join(simulated_molecules(120, seed=3)) + "\n")
+    return folder
+
+
+def train(folder, *overrides: str) -> dict:
+    assert main(["train", *overrides, *SMALL, f"hydra.run.dir={folder}"]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert result["status"] == "ok" and result["steps"] == 2
+    return result
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_runs(experiment, library, tmp_path):
+    small = ["data.source.molecules=40"] if experiment == "demo" else []
+    if experiment == "spectrums/simulate":
+        small = ["data.source.workers=0", "data.source.share=1", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"]
+    if experiment == "spectrums/denoise":
+        small = ["data.prepare_workers=1", "data.validation=0.2"]
+    result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *small)
+    assert "val/loss" in result["metrics"]
+    if experiment in ("demo", "spectrums/finetune"):
+        assert {"table.md", "table.csv", "predictions.parquet", "page.html"} <= {
+            path.name for path in (tmp_path / "run" / "test").iterdir()
+        }
+        assert "cosine look-up" in (tmp_path / "run" / "test" / "table.md").read_text()
+
+
+def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
+    small = ["data.source.workers=0", "data.source.share=1", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"]
+    train(tmp_path / "run", "experiment=spectrums/simulate", f"paths.data={library}", *small)
+    drops = json.loads((tmp_path / "run" / "drops.json").read_text())
+    held_out = next(row for row in drops["rules"] if row["rule"] == "molecule held out elsewhere")
+    assert held_out["dropped"] >= 18, "the 20 molecules of the val and test folds, but for those no rule can fragment"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["optimizer=muon", "scheduler=warmup_linear", "scheduler=warmup_constant", "callbacks=early_stopping", "debug=overfit"],
+)
+def test_choices_that_train(choice, tmp_path):
+    train(tmp_path / "run", "data.source.molecules=40", choice, "test=false")
+
+
+def test_a_table_of_beams(tmp_path):
+    result = train(tmp_path / "run", "data.source.molecules=40", "task.generator.method=beam", "task.generator.rank=likelihood")
+    assert 0 <= result["metrics"]["test/validity"] <= 1
+
+
+def test_fine_tuning_starts_from_the_weights_of_another_run(tmp_path):
+    import torch
+
+    common = ["data.source.molecules=40", "test=false"]
+    train(tmp_path / "first", *common)
+    train(tmp_path / "second", *common, f"ckpt='{tmp_path / 'first'}'", "optimizer.lr=0")
+    states = [
+        torch.load(tmp_path / name / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        for name in ("first", "second")
+    ]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
+    common = ["data.source.molecules=40", "test=false"]
+    train(tmp_path / "first", *common)
+    words = [*common, *SMALL, "model.d_model=64", f"ckpt='{tmp_path / 'first'}'", f"hydra.run.dir={tmp_path / 'second'}"]
+    assert main(["train", *words]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "does not fit" in said and "this model has" in said
+    assert json.loads((tmp_path / "second" / "result.json").read_text())["status"] == "failed"

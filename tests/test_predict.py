@@ -1,0 +1,146 @@
+"""`trimer predict` answers for every spectrum of a user's file, or says why it cannot."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from trimer.cli import main
+
+MGF = """BEGIN IONS
+TITLE=usable
+PEPMASS=180.0655
+ADDUCT=[M+H]+
+85.028 20
+97.028 30
+127.039 100
+145.049 60
+END IONS
+
+BEGIN IONS
+TITLE=no precursor
+85.028 20
+97.028 30
+END IONS
+
+BEGIN IONS
+TITLE=other adduct
+PEPMASS=300.1
+ADDUCT=[M+Cl]-
+85.028 20
+97.028 30
+127.039 100
+END IONS
+
+BEGIN IONS
+TITLE=not a number
+PEPMASS=200.1
+ADDUCT=[M+H]+
+85.028 nan
+97.028 30
+127.039 100
+END IONS
+
+BEGIN IONS
+TITLE=last
+PEPMASS=250.1
+ADDUCT=[M+H]+
+85.028 20
+97.028 30
+127.039 100
+"""
+IDS = ["usable", "no precursor", "other adduct", "not a number", "last"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A tiny trained model of the simulated source."""
+    folder = tmp_path_factory.mktemp("run")
+    overrides = [
+        "data.source.molecules=60",
+        "data.tokens_per_batch=2000",
+        f"paths.cache={folder / 'cache'}",
+        "model.d_model=32",
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=2",
+        "trainer.enable_progress_bar=false",
+        "task.generator.num_samples=2",
+        "task.generator.max_length=24",
+        "test=false",
+    ]
+    assert main(["train", *overrides, f"hydra.run.dir={folder / 'run'}"]) == 0
+    return folder / "run"
+
+
+def predict(run, tmp_path, *overrides: str) -> int:
+    source = tmp_path / "my.mgf"
+    if not source.exists():
+        source.write_text(MGF)
+    return main(["predict", f"ckpt={run}", f"input={source}", "trainer=cpu", *overrides])
+
+
+def test_every_spectrum_has_a_row_with_its_id(run, tmp_path):
+    output = tmp_path / "out.csv"
+    assert predict(run, tmp_path, f"output={output}") == 0
+    rows = list(csv.DictReader(output.open()))
+    assert [row["id"] for row in rows] == IDS
+    assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"]
+    reasons = {row["id"]: row["reason"] for row in rows}
+    assert "precursor" in reasons["no precursor"]
+    assert "[M+Cl]-" in reasons["other adduct"] or "adduct" in reasons["other adduct"]
+    assert "nan" in reasons["not a number"].lower() and "my.mgf" in reasons["not a number"]
+    assert "truncated" in reasons["last"] or "END IONS" in reasons["last"]
+    usable = rows[0]
+    assert bool(usable["smiles"]) != bool(usable["reason"])
+    assert not list(tmp_path.glob("*.partial")), "the partial file is gone"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "json"])
+def test_other_formats_hold_the_same_rows(run, tmp_path, suffix):
+    csv_file, other = tmp_path / "out.csv", tmp_path / f"out.{suffix}"
+    assert predict(run, tmp_path, f"output={csv_file}") == 0
+    assert predict(run, tmp_path, f"output={other}") == 0
+    expected = list(csv.DictReader(csv_file.open()))
+    found = pq.read_table(other).to_pylist() if suffix == "parquet" else json.loads(other.read_text())
+    assert [r["id"] for r in found] == [r["id"] for r in expected]
+    assert [r["smiles"] or "" for r in found] == [r["smiles"] for r in expected]
+
+
+def test_ranked_rows_count_from_one(run, tmp_path):
+    output = tmp_path / "out.csv"
+    changes = "generator.num_samples=8"
+    assert predict(run, tmp_path, f"output={output}", "ranked=true", "candidates=3", changes) == 0
+    rows = [row for row in csv.DictReader(output.open()) if row["id"] == "usable" and row["rank"]]
+    assert [row["rank"] for row in rows] == [str(i + 1) for i in range(len(rows))] and len(rows) <= 3
+
+
+def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "my.mgf").write_text(MGF.split("\n\n")[0] + "\n")
+    assert predict(run, tmp_path, f"output={tmp_path / 'all.csv'}") == 0
+    assert predict(run, alone, f"output={alone / 'one.csv'}") == 0
+    first = next(csv.DictReader((tmp_path / "all.csv").open()))
+    assert next(csv.DictReader((alone / "one.csv").open()))["smiles"] == first["smiles"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["ckpt=nowhere", "input={mgf}", "output={out}.csv"], "no such file or run folder"),
+        (["ckpt={run}", "input=nowhere.mgf", "output={out}.csv"], "nowhere.mgf"),
+        (["ckpt={run}", "input={mgf}", "output={out}.xlsx"], ".csv, .parquet, .json"),
+        (["ckpt={run}", "input={mgf}", "output={out}/no/folder.csv"], "does not exist"),
+        (["ckpt={text}", "input={mgf}", "output={out}.csv"], "not a checkpoint"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):
+    (tmp_path / "my.mgf").write_text(MGF)
+    (tmp_path / "text.ckpt").write_text("this is no checkpoint")
+    places = {"run": run, "mgf": tmp_path / "my.mgf", "out": tmp_path / "out", "text": tmp_path / "text.ckpt"}
+    assert main(["predict", "trainer=cpu", *(o.format(**places) for o in overrides)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()
+    assert sentence in said[-1] and "Traceback" not in "".join(said)

@@ -1,0 +1,66 @@
+"""A run that is stopped and resumed ends with the weights of the run that was not, bit for bit on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trimer.cli import main
+
+SMALL = [
+    "data.source.molecules=60",
+    "data.tokens_per_batch=700",
+    "data.cleaning.duplicates=null",
+    "model.d_model=32",
+    "model.encoder_ffn=64",
+    "model.decoder_ffn=64",
+    "model.dropout=0.2",
+    "data.noise={_target_: trimer.data.noise.Corruption}",
+    "trainer.enable_progress_bar=false",
+    "test=false",
+    "trainer.limit_val_batches=1",
+    "trainer.log_every_n_steps=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path_factory.getbasetemp() / "resume-cache"))
+
+
+def train(folder, *overrides: str) -> None:
+    assert main(["train", *SMALL, f"hydra.run.dir={folder}", *overrides]) == 0
+
+
+def state(folder) -> dict:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+
+
+def batches_per_epoch(folder) -> int:
+    checkpoint = state(folder)
+    return checkpoint["global_step"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "settings"),
+    [
+        pytest.param(3, [], id="middle of an epoch"),
+        pytest.param(7, ["trainer.val_check_interval=7"], id="right at a validation"),
+        pytest.param(4, ["trainer.accumulate_grad_batches=2"], id="with accumulation"),
+        pytest.param(5, ["data.num_workers=2"], id="with two workers"),
+        pytest.param(3, ["trainer.limit_train_batches=3", "trainer.val_check_interval=3"], id="end of an epoch"),
+        pytest.param(4, ["trainer.limit_train_batches=3", "trainer.val_check_interval=100"], id="after an epoch"),
+    ],
+)
+def test_resumed_run_equals_uninterrupted_run(tmp_path, stop, settings):
+    steps = 9
+    schedule = [f"scheduler.total_steps={steps}", "callbacks.last.every_n_train_steps=1", *settings]
+    train(tmp_path / "whole", f"trainer.max_steps={steps}", *schedule)
+    train(tmp_path / "parts", f"trainer.max_steps={stop}", *schedule)
+    assert state(tmp_path / "parts")["global_step"] == stop
+    train(tmp_path / "parts", f"resume={tmp_path / 'parts'}", f"trainer.max_steps={steps}")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == whole["global_step"] == steps
+    assert parts["real_tokens"] == whole["real_tokens"]
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], tensor), name
