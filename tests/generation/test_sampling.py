@@ -111,6 +111,17 @@ def test_autocast_decides_the_precision_and_the_seed_decides_the_samples():
     assert [[h.tokens for h in row] for row in other] != [[h.tokens for h in row] for row in stated]
 
 
+def test_weights_in_half_precision_and_a_single_short_text():
+    net = net_of()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(parameter.bfloat16())
+    full = sample(net, Flat.pack(SOURCES[:1]), KEYS[:1], 1, max_length=30, dtype=torch.bfloat16)
+    half = sample(net.bfloat16(), Flat.pack(SOURCES[:1]), KEYS[:1], 1, max_length=30)
+    assert full[0][0].tokens[:3] == half[0][0].tokens[:3]  # positions and tokens are summed in half precision there
+    assert len(half[0][0].tokens) <= 29
+
+
 def test_settings_that_cannot_be_used():
     for settings, message in (
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),

@@ -95,7 +95,7 @@ class CachedDecoder:
                 self._grow()
             place, self.step_count = self.step_count, self.step_count + 1
             x = F.embedding(tokens, self.embedding) * self.scale + self.positions[place + POSITION_OFFSET]
-            x = F.layer_norm(x, (self.d_model,), *self.embedding_norm).to(self.dtype)
+            x = F.layer_norm(x.float(), (self.d_model,), *self.embedding_norm).to(self.dtype)
             for i, layer in enumerate(self.layers):
                 x = self._normed(x, F.linear(self._self_attention(x, i, place), *layer.self_out), layer.norms[0])
                 x = self._normed(x, F.linear(self._cross_attention(x, i), *layer.cross_out), layer.norms[1])
