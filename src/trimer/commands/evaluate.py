@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
+SHORT = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]  # columns that fit a terminal
 KIND = "trimer.tasks.seq2seq.Seq2Seq"
 
 
@@ -55,6 +56,7 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     from trimer.evaluation import evaluate_pairs, write_predictions
     from trimer.hardware import computing
     from trimer.reporting.run_page import write_run_page
+    from trimer.reporting.table import ResultTable
 
     with computing(cfg.trainer):
         evaluation = evaluate_pairs(
@@ -63,10 +65,25 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     out = folder / split
     evaluation.table.save(out)
     write_predictions(out / "predictions.parquet", evaluation.predictions)
+    write_figures(folder, out, evaluation)
     page = write_run_page(folder, split, evaluation.table, evaluation.predictions, distributions=evaluation.similarities)
-    Console().print(evaluation.table.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra"))
+    shown = ResultTable(metrics=SHORT, rows=evaluation.table.rows)
+    console = Console(width=max(Console().width, 104))
+    console.print(shown.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra", errors=False))
     log.info("page: %s", page)
     return {f"{split}/{key}": value for key, value in evaluation.metrics.items()}
+
+
+def write_figures(folder: Path, out: Path, evaluation) -> None:
+    """Training curves, distribution of similarities and a grid of spectra with their molecules, as pictures."""
+    from trimer.reporting.curves import read_curves
+    from trimer.reporting.figures import spectra_grid, tanimoto_histogram, training_curves
+    from trimer.reporting.page import evenly
+
+    if (folder / "metrics.csv").is_file():
+        training_curves(read_curves(folder / "metrics.csv"), out / "curves.png")
+    tanimoto_histogram(evaluation.similarities, out / "tanimoto.png")
+    spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
 
 
 def model_name(ckpt: str) -> str:

@@ -148,7 +148,10 @@ def bootstrap_errors(
             cumulative = np.cumsum(weights[:, group[order]], axis=1)
             middle = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
             means[:, column] = rows[order, column][middle]
-    return np.nanstd(means, axis=0, ddof=1) if known.any() else np.full(rows.shape[1], np.nan)
+    errors = np.full(rows.shape[1], np.nan)
+    measured = np.flatnonzero((~np.isnan(means)).sum(axis=0) > 1)
+    errors[measured] = np.nanstd(means[:, measured], axis=0, ddof=1)
+    return errors
 
 
 def _bytes(text: str, width: int) -> list[int]:

@@ -117,12 +117,12 @@ class ResultTable:
             return None
         return min(known) if column(metric).lower_is_better else max(known)
 
-    def cells(self, row: dict) -> list[tuple[str, bool]]:
-        """The row's text per shown column, and whether it is the best of the column."""
+    def cells(self, row: dict, errors: bool = True) -> list[tuple[str, bool]]:
+        """The row's text per shown column, with its standard error or without, and whether it is the column's best."""
         values = row["values"]
         return [
             (
-                column(name).show(values.get(name), values.get(name + ERROR)),
+                column(name).show(values.get(name), values.get(name + ERROR) if errors else None),
                 row["kind"] != "bound" and name in values and values[name] == self.best(name),
             )
             for name in self.columns
@@ -148,8 +148,8 @@ class ResultTable:
             writer.writerow([row["method"], row["kind"], *(_plain(row["values"].get(name)) for name in names)])
         return out.getvalue()
 
-    def to_rich(self, title: str | None = None) -> Table:
-        """The table for the terminal; a line between baselines and methods, best value in bold."""
+    def to_rich(self, title: str | None = None, errors: bool = True) -> Table:
+        """The table for the terminal, with standard errors or without; a line between baselines and methods, best value in bold."""
         from rich.table import Table
 
         table = Table(title=title, title_justify="left", header_style="bold")
@@ -159,7 +159,7 @@ class ResultTable:
         rows = self.ordered()
         for row, after in zip(rows, [*rows[1:], None], strict=True):
             style = {"bound": "italic dim", "baseline": "dim"}.get(row["kind"], "")
-            cells = [f"[bold not dim]{text}[/]" if best else text for text, best in self.cells(row)]
+            cells = [f"[bold not dim]{text}[/]" if best else text for text, best in self.cells(row, errors)]
             last = after is not None and (after["kind"] == "method") != (row["kind"] == "method")
             table.add_row(row["method"], *cells, style=style, end_section=last)
         return table
