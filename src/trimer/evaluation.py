@@ -37,6 +37,10 @@ class Evaluation:
     metrics: dict[str, float]
     similarities: dict[str, list[float]]
 
+    def named(self, split: str) -> dict[str, float]:
+        """The metrics under the name of the split, as `test/tanimoto@1`."""
+        return {f"{split}/{name}": value for name, value in self.metrics.items()}
+
 
 def neutral_masses(table: SpectrumTable) -> np.ndarray:
     """(n,) neutral monoisotopic mass in Da that precursor and adduct say, NaN where the adduct is not known."""

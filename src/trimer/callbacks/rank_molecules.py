@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import lightning as L
@@ -62,7 +63,12 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
         if isinstance(logger, WandbLogger) and trainer.is_global_zero:
             import wandb
 
+            from PIL import Image
+
             from trimer.reporting.drawing import molecule_png
+
+            def drawn(smiles: str) -> wandb.Image:
+                return wandb.Image(Image.open(io.BytesIO(molecule_png(smiles))))
 
             columns = ["id", "precursor m/z", "true", "written", "true SMILES", "written SMILES", "Tanimoto", "times written"]
             table = wandb.Table(columns=columns)
@@ -71,8 +77,8 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
                 table.add_data(
                     record["id"],
                     record["precursor_mz"],
-                    wandb.Image(molecule_png(record["smiles"])),
-                    wandb.Image(molecule_png(best["smiles"])) if best else None,
+                    drawn(record["smiles"]),
+                    drawn(best["smiles"]) if best else None,
                     record["smiles"],
                     best["smiles"] if best else None,
                     record["scores"].get("tanimoto@1"),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from trimer.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
 SHORT = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]  # columns that fit a terminal
+PICTURES = 32  # spectra in a tracker's table of predictions
 KIND = "trimer.tasks.seq2seq.Seq2Seq"
 
 
@@ -32,13 +37,15 @@ def main(cfg: DictConfig) -> float | None:
     data.save_reports(run.path)
     generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     net = place(loaded.net, cfg.trainer)
-    metrics = measure(run.path, net, loaded.tokenizer, generator, data, cfg, split=cfg.split, name=model_name(cfg.ckpt))
-    run.finish({"metrics": metrics, "checkpoint": str(loaded.path)})
+    name = model_name(cfg.ckpt)
+    evaluation = measure(run.path, net, loaded.tokenizer, generator, data, cfg, split=cfg.split, name=name)
+    run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
     return None
 
 
 def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
-    """The test split of a run that has just been trained, with its best weights; every process but the first waits."""
+    """The test split of a run that has just been trained, with its best weights, also in the run's trackers."""
+    from trimer.callbacks.rank_molecules import log_prediction_table
     from trimer.checkpoint import find, network_state, read
 
     if not trainer.is_global_zero:
@@ -46,11 +53,15 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     best = run.path / "checkpoints" / "best.ckpt"
     if best.is_file():
         task.net.load_state_dict(network_state(read(find(best))))
-    return measure(run.path, task.net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
+    evaluation = measure(run.path, task.net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
+    for logger in trainer.loggers:
+        logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
+    log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
+    return evaluation.named("test")
 
 
-def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str) -> dict[str, float]:
-    """Evaluate one split and leave table, predictions and page in `<folder>/<split>`; returns `<split>/<metric>`."""
+def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str) -> Evaluation:
+    """Evaluate one split, and leave table, predictions, figures and page in `<folder>/<split>`."""
     from rich.console import Console
 
     from trimer.evaluation import evaluate_pairs, write_predictions
@@ -71,7 +82,7 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     console = Console(width=max(Console().width, 104))
     console.print(shown.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra", errors=False))
     log.info("page: %s", page)
-    return {f"{split}/{key}": value for key, value in evaluation.metrics.items()}
+    return evaluation
 
 
 def write_figures(folder: Path, out: Path, evaluation) -> None:
