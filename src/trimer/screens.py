@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 
 from trimer import __version__, configs
 
@@ -57,9 +58,7 @@ def command(name: str) -> str:
     text = (configs.shipped_folder() / f"{name}.yaml").read_text()
     about = text.splitlines()[0].lstrip("# ")
     keys = re.findall(r"^(\w+): *([^#\n]*?) *(?:# (.*))?$", text, flags=re.MULTILINE)
-    rows = [
-        f"  {bold(f'{key:<12}')}{value:<10} {comment}".rstrip() for key, value, comment in keys if key != "defaults"
-    ]
+    rows = [line for key, value, comment in keys if key != "defaults" for line in described(key, value, comment)]
     lines = [f"{bold(f'trimer {name}')} - {COMMANDS[name]}", "", about, "", bold("Keys"), *rows]
     chosen, groups = configs.defaults(name), configs.choices(name)
     if groups:
@@ -69,6 +68,13 @@ def command(name: str) -> str:
             lines += wrapped(group, [option for option in marked if (group, option) != ("trainer", "default")])
     lines += ["", f"trimer {name} --cfg job shows every key; any of them is changed by <key>=<value>."]
     return "\n".join(lines)
+
+
+def described(key: str, value: str, comment: str) -> list[str]:
+    """A key with its default, and its comment beside them on as many lines as it needs."""
+    first = f"  {bold(f'{key:<12}')}{value:<16} "
+    texts = textwrap.wrap(comment, WIDTH - 31) or [""]
+    return [(first + texts[0]).rstrip(), *(" " * 31 + text for text in texts[1:])]
 
 
 def wrapped(group: str, options: list[str]) -> list[str]:
