@@ -80,12 +80,23 @@ def test_the_variable_length_kernel_gets_what_it_asks_for(monkeypatch):
         return _padded(q, k, v, *lengths, causal=window_size == (-1, 0))
 
     monkeypatch.setattr(module, "varlen_attn", kernel)
-    monkeypatch.setattr(module, "_VARLEN_CAUSAL", "window_size")
+    monkeypatch.setattr(module, "_CAUSAL_WINDOW", True)
     for lengths_q, lengths_k, causal in CASES:
         inputs = packed(lengths_q, lengths_k)
         out = _variable_length(*inputs, lengths_q, lengths_k, causal)
         torch.testing.assert_close(out, attention(*inputs, lengths_q, lengths_k, causal), atol=1e-5, rtol=1e-5)
         assert seen == {"longest": (max(lengths_q), max(lengths_k)), "window": (-1, 0 if causal else -1)}
+
+
+@pytest.mark.parametrize("path", [attention, _padded])
+def test_training_after_inference(path):
+    """What one call keeps for the next must serve in both modes."""
+    lengths = (3, 6)
+    inputs = packed(lengths, lengths)
+    with torch.inference_mode():
+        path(*inputs, lengths, lengths, causal=True)
+    path(*inputs, lengths, lengths, causal=True).sum().backward()
+    assert all(x.grad is not None for x in inputs)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -10,6 +10,7 @@ Shapes: T tokens in all, B sequences, H heads, D width of one head, L length of 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -17,14 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-try:  # since torch 2.10; the causal argument became a window in 2.11
-    import inspect
-
+try:  # torch 2.9, which the TPU stack needs, does not have it
     from torch.nn.attention.varlen import varlen_attn
-
-    _VARLEN_CAUSAL = "window_size" if "window_size" in inspect.signature(varlen_attn).parameters else "is_causal"
 except ImportError:
     varlen_attn = None
+# What says causal: a flag at first, a window since torch 2.11.
+_CAUSAL_WINDOW = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 
 
 def attention(
@@ -51,21 +50,24 @@ def attention(
 
 def _flash_can_run(q: Tensor, dropout: float) -> bool:
     half = q.dtype in (torch.bfloat16, torch.float16)
-    return (
-        varlen_attn is not None and q.is_cuda and half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 256 and not dropout
-    )
+    fits = q.shape[-1] % 8 == 0 and q.shape[-1] <= 256
+    return varlen_attn is not None and q.is_cuda and half and fits and not dropout
 
 
 def _variable_length(
     q: Tensor, k: Tensor, v: Tensor, lengths_q: Sequence[int], lengths_k: Sequence[int], causal: bool
 ) -> Tensor:
-    window = {"window_size": (-1, 0 if causal else -1)} if _VARLEN_CAUSAL == "window_size" else {"is_causal": causal}
+    window = {"window_size": (-1, 0 if causal else -1)} if _CAUSAL_WINDOW else {"is_causal": causal}
     starts_q = _starts(tuple(lengths_q), q.device)
     starts_k = starts_q if lengths_k is lengths_q else _starts(tuple(lengths_k), q.device)
     return varlen_attn(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), **window)
 
 
+# What is kept between calls is made outside of inference mode: a tensor made inside could not serve in training later.
+
+
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
     """(B + 1,) int32 cumulative lengths; every layer of a step asks for the same ones."""
     return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32).to(device, non_blocking=True)
@@ -80,25 +82,29 @@ def _padded(
     causal: bool,
     dropout: float = 0.0,
 ) -> Tensor:
-    rows_q, rows_k = _rows(tuple(lengths_q), q.device), _rows(tuple(lengths_k), q.device)  # (B, L) positions in T
-    lengths = torch.tensor(lengths_k, device=q.device)
-    seen = torch.arange(rows_k.shape[1], device=q.device) < lengths[:, None]  # (B, Lk)
-    mask = seen[:, None, None, :]
+    rows_q, _, places = _rows(tuple(lengths_q), q.device)
+    rows_k, mask, _ = _rows(tuple(lengths_k), q.device)
     if causal:
         mask = mask & torch.ones(rows_q.shape[1], rows_k.shape[1], dtype=torch.bool, device=q.device).tril()
     heads_first = (x[rows].transpose(1, 2) for x, rows in ((q, rows_q), (k, rows_k), (v, rows_k)))  # (B, H, L, D)
-    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask, dropout_p=dropout).transpose(1, 2)
-    own = torch.arange(rows_q.shape[1], device=q.device) < torch.tensor(lengths_q, device=q.device)[:, None]
-    return out[own]
+    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask, dropout_p=dropout)
+    return out.transpose(1, 2).flatten(0, 1)[places]
 
 
 @lru_cache(maxsize=64)
-def _rows(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """(B, L) row of each token in the flat batch; places past the end of a sequence repeat its last token."""
-    sizes = torch.tensor(lengths)
-    starts = sizes.cumsum(0) - sizes
-    places = torch.arange(int(sizes.max())).minimum((sizes - 1).clamp(min=0)[:, None])
-    return (starts[:, None] + places).clamp(max=max(int(sizes.sum()) - 1, 0)).to(device)
+@torch.inference_mode(False)
+def _rows(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """How a flat batch becomes rows and comes back.
+
+    (B, L) place in T of each token of each row, where places past the end repeat the last token; (B, 1, 1, L) which of
+    them are real; (T,) place in the rows, laid end to end, of each token of T.
+    """
+    sizes, longest = torch.tensor(lengths), max(lengths)
+    columns = torch.arange(longest).expand(len(lengths), -1)
+    real = columns < sizes[:, None]
+    rows = (sizes.cumsum(0) - sizes)[:, None] + columns.minimum((sizes - 1)[:, None]).clamp(min=0)
+    places = real.flatten().nonzero().squeeze(1)
+    return rows.to(device), real[:, None, None, :].to(device), places.to(device)
 
 
 class _PerSequence(torch.autograd.Function):
@@ -171,6 +177,7 @@ def _heads_first(
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _mask_of(length: int, dtype: torch.dtype) -> Tensor:
     return torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
 
