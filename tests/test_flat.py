@@ -16,9 +16,7 @@ def test_pack_lays_sequences_end_to_end():
 
 
 def test_labels_are_the_tokens_that_follow():
-    batch = PairBatch.pack(
-        [np.array([0, 20, 2], np.uint16)], [np.array([0, 11, 12, 2], np.uint16)], np.array([7])
-    )
+    batch = PairBatch.pack([np.array([0, 20, 2], np.uint16)], [np.array([0, 11, 12, 2], np.uint16)], np.array([7]))
     assert batch.target.tokens.tolist() == [0, 11, 12]
     assert batch.labels.tolist() == [11, 12, 2]
     assert batch.rows.tolist() == [7] and batch.real_tokens == 6

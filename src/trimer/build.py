@@ -88,7 +88,14 @@ def build(cfg: Any, **arguments: Any) -> Any:
 
 
 def build_all(group: Any) -> list[Any]:
-    """The objects of a group of named nodes, as callbacks and loggers are; a node set to null is left out."""
+    """The objects of a group of named nodes, as callbacks and loggers are; a node set to null is left out.
+
+    ConfigError for a node without a target: often settings of an object that another choice of the group would have.
+    """
+    tree, key = plain(group)
+    for name, node in (tree or {}).items():
+        if node is not None and "_target_" not in node:
+            raise ConfigError(f"{where_is(f'{key}.{name}')}has settings but no _target_: choose the {key} that has it")
     return [built for built in (build(group) or {}).values() if built is not None]
 
 

@@ -54,7 +54,7 @@ def find(path: str | Path) -> Path:
             if (folder / name).is_file():
                 return folder / name
     if path.is_dir():
-        raise CheckpointError(f"ckpt={path}: the folder holds no checkpoints/best.ckpt or last.ckpt; is it a run folder?")
+        raise CheckpointError(f"ckpt={path}: no checkpoints/best.ckpt or last.ckpt in this folder; is it a run folder?")
     raise CheckpointError(f"ckpt={path}: no such file or run folder")
 
 
@@ -86,8 +86,8 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
     tokenizer = build(found["tokenizer"])
     if list(tokenizer.vocabulary.tokens) != found["vocabulary"]:
         raise CheckpointError(
-            f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of Trimer "
-            f"builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the version that trained it"
+            f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of "
+            f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
     net = build(found["model"], vocab_size=len(tokenizer))
     net.load_state_dict(network_state(checkpoint))

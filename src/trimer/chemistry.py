@@ -42,7 +42,7 @@ def canonical_smiles(smiles: str, stereo: bool = False) -> str | None:
 
 
 def inchikey_block1(molecule: Chem.Mol | None) -> str | None:
-    """First block of the InChIKey: the skeleton without stereo, isotopes and mobile hydrogens. The key of identity here."""
+    """First block of the InChIKey: the skeleton without stereo, isotopes and mobile hydrogens; identity in Trimer."""
     if molecule is None:
         return None
     key = Chem.MolToInchiKey(molecule)
@@ -99,7 +99,8 @@ ADDUCTS: dict[str, Adduct] = {n: Adduct(n, m, c, s - c * ELECTRON) for n, m, c, 
 _ALIASES = {
     "M+H": "[M+H]+", "M+NA": "[M+Na]+", "M+K": "[M+K]+", "M+NH4": "[M+NH4]+", "M-H": "[M-H]-", "M+CL": "[M+Cl]-",
     "M+": "[M]+", "M-": "[M]-", "M-H2O+H": "[M-H2O+H]+", "M+H-H2O": "[M-H2O+H]+", "M+FA-H": "[M+HCOO]-",
-    "M+HCOOH-H": "[M+HCOO]-", "M+CHO2": "[M+HCOO]-", "M+CH3COOH-H": "[M+CH3COO]-", "M+C2H3O2": "[M+CH3COO]-", "2M+H": "[2M+H]+",
+    "M+HCOOH-H": "[M+HCOO]-", "M+CHO2": "[M+HCOO]-", "M+CH3COOH-H": "[M+CH3COO]-", "M+C2H3O2": "[M+CH3COO]-",
+    "2M+H": "[2M+H]+",
     "2M+NA": "[2M+Na]+", "M+2H": "[M+2H]2+", "M-2H": "[M-2H]2-", "2M-H": "[2M-H]-",
     "M+HCOO": "[M+HCOO]-", "M+CH3COO": "[M+CH3COO]-", "M+LI": "[M+Li]+",
 }  # fmt: skip
@@ -107,7 +108,7 @@ _ALIASES = {
 
 @functools.lru_cache(maxsize=4096)
 def harmonise_adduct(text: str | None) -> str | None:
-    """The adduct in the form '[M+H]+', whatever brackets, case and charge sign it came with; None if it is not known."""
+    """The adduct in the form '[M+H]+', whatever brackets, case and charge sign it has; None if it is not known."""
     if not text:
         return None
     text = text.strip().replace(" ", "")

@@ -70,7 +70,7 @@ def evaluate_pairs(
 ) -> Evaluation:
     """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
 
-    by: slices of the metrics, of adduct and instrument_type. bootstrap: resamples for the standard errors, over molecules.
+    by: slices of the metrics, of adduct and instrument_type. bootstrap: resamples of molecules for standard errors.
     The baselines see the train split only, and answer the same spectra with at most as many candidates.
     """
     rows = sample_rows(data.split.rows(split), limit, seed)
@@ -150,7 +150,7 @@ def write_predictions(path: Path, records: list[dict]) -> None:
     """One row per spectrum and candidate, best first; a spectrum without a molecule keeps one row without a SMILES."""
     rows = []
     for record in records:
-        head = {"id": record["id"], "true_smiles": record["smiles"], "precursor_mz": record["precursor_mz"], "adduct": record["adduct"]}  # fmt: skip
+        head = {name: record[name] for name in ("id", "precursor_mz", "adduct")} | {"true_smiles": record["smiles"]}
         nothing = {"smiles": None, "count": 0, "log_likelihood": None, "score": None}
         for rank, candidate in enumerate(record["candidates"] or [nothing], start=1):
             rows.append({**head, "rank": rank, **candidate})

@@ -1,4 +1,4 @@
-"""The table that `trimer predict` writes: a row for every spectrum of the input, with its own id, an answer or a reason.
+"""The table that `trimer predict` writes: a row for every spectrum of the input, with its id, an answer or a reason.
 
 Rows reach the file in parts as they are computed, so that nothing is lost when a long prediction is stopped.
 """

@@ -7,7 +7,7 @@ import torch
 
 
 class RandomState(L.Callback):
-    """Save torch's random state with every checkpoint, and put it back right before the first batch of a resumed run."""
+    """Save torch's random state with every checkpoint, and put it back before the first batch of a resumed run."""
 
     def __init__(self) -> None:
         self._restored: dict | None = None

@@ -1,4 +1,4 @@
-"""Top-k accuracy while the model trains, on a stated sample of the validation spectra, with a table of what it writes."""
+"""Top-k accuracy during training, on a stated sample of the validation spectra, with a table of what is written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RankMolecules(L.Callback):
     """Write molecules for some validation spectra at the end of a validation, and log how they rank.
 
     sample: spectra, a seeded choice that stays the same. k: ranks of top-k accuracy and Tanimoto@k. every: validations
-    between two measurements. Logs `val/top1_accuracy`, `val/tanimoto@1`, `val/validity`, ...; trackers that show pictures
-    get a table of spectra, true and written molecules.
+    between two measurements. Logs `val/top1_accuracy`, `val/tanimoto@1`, `val/validity`, ...; trackers that show
+    pictures get a table of `pictures` spectra with true and written molecules.
     """
 
     def __init__(self, sample: int = 64, k: Sequence[int] = (1, 10), every: int = 1, seed: int = 0, pictures: int = 16):
@@ -62,7 +62,6 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger) and trainer.is_global_zero:
             import wandb
-
             from PIL import Image
 
             from trimer.reporting.drawing import molecule_png
@@ -70,8 +69,8 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
             def drawn(smiles: str) -> wandb.Image:
                 return wandb.Image(Image.open(io.BytesIO(molecule_png(smiles))))
 
-            columns = ["id", "precursor m/z", "true", "written", "true SMILES", "written SMILES", "Tanimoto", "times written"]
-            table = wandb.Table(columns=columns)
+            names = ["id", "precursor m/z", "true", "written", "true SMILES", "written SMILES", "Tanimoto", "count"]
+            table = wandb.Table(columns=names)
             for record in predictions:
                 best = record["candidates"][0] if record["candidates"] else None
                 table.add_data(

@@ -8,7 +8,7 @@ import lightning as L
 
 
 class Throughput(L.Callback):
-    """Log `tokens_per_second`, the tokens that the model read or wrote (never padding) on all devices, on the logging interval.
+    """Log `tokens_per_second`: what the model read and wrote on all devices, never padding, on the logging interval.
 
     The device is never waited for: over an interval of steps the queue of kernels is short against the time measured.
     """
@@ -32,11 +32,9 @@ class Throughput(L.Callback):
             return
         seconds = time.perf_counter() - self._since
         tokens = (module.real_tokens - self._tokens) * trainer.world_size
-        module.log_dict(
-            {"tokens_per_second": tokens / max(seconds, 1e-9), "real_tokens": float(module.real_tokens * trainer.world_size)},
-            batch_size=1,
-            prog_bar=True,
-        )
+        total = float(module.real_tokens * trainer.world_size)
+        module.log("tokens_per_second", tokens / max(seconds, 1e-9), prog_bar=True, batch_size=1)
+        module.log("real_tokens", total, batch_size=1)
         self._restart(module)
 
     def _restart(self, module: L.LightningModule) -> None:

@@ -53,7 +53,8 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     best = run.path / "checkpoints" / "best.ckpt"
     if best.is_file():
         task.net.load_state_dict(network_state(read(find(best))))
-    evaluation = measure(run.path, task.net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
+    parts = (task.net, data.tokenizer, task.generator, data)
+    evaluation = measure(run.path, *parts, cfg, split="test", name=cfg.name)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
     log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
@@ -77,7 +78,9 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     evaluation.table.save(out)
     write_predictions(out / "predictions.parquet", evaluation.predictions)
     write_figures(folder, out, evaluation)
-    page = write_run_page(folder, split, evaluation.table, evaluation.predictions, distributions=evaluation.similarities)
+    page = write_run_page(
+        folder, split, evaluation.table, evaluation.predictions, distributions=evaluation.similarities
+    )
     shown = ResultTable(metrics=SHORT, rows=evaluation.table.rows)
     console = Console(width=max(Console().width, 104))
     console.print(shown.to_rich(f"{split} split, {len(evaluation.predictions):,} spectra", errors=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -39,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     }
     cleaned, kept, reasons = clean_rows(table, steps)
     values, offsets = loaded.tokenizer.encode_spectra(cleaned)
-    sources = [values[start:stop] for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    sources = [values[start:stop] for start, stop in pairwise(offsets)]
     masses = neutral_masses(cleaned)
     net = place(loaded.net, cfg.trainer)
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")

@@ -1,4 +1,4 @@
-"""What a sequence-to-sequence model is fed: flat sources, flat decoder inputs, and the label of each decoder position."""
+"""What a sequence-to-sequence model is fed: flat sources, flat decoder inputs, a label for each decoder position."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trimer.flat import Flat
 
 @dataclass
 class PairBatch:
-    """B pairs. labels: (T,) int64, the token that follows each decoder input. rows: (B,) row of each pair in its store."""
+    """B pairs. labels: (T,) int64, what follows each decoder input. rows: (B,) row of each pair in its store."""
 
     source: Flat
     target: Flat
@@ -23,7 +23,7 @@ class PairBatch:
 
     @classmethod
     def pack(cls, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], rows: np.ndarray) -> PairBatch:
-        """Sources and targets are `<s> ... </s>`; the decoder reads all but the last token and writes all but the first."""
+        """Sources and targets are `<s> ... </s>`; the decoder reads all but the last, and writes all but the first."""
         labels = np.concatenate([np.asarray(t[1:], dtype=np.int64) for t in targets])
         return cls(
             Flat.pack(sources),

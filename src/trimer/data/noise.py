@@ -15,8 +15,8 @@ MASK = 4  # `<mask>`
 class Corruption:
     """One of three corruptions for each sequence, chosen by its share.
 
-    masking: single tokens become `<mask>`. deletion: single tokens vanish. infilling: spans of Poisson length become one
-    `<mask>` each; a span of length 0 inserts one. ratio: the part of the tokens that is hit. The first and the last
+    masking: single tokens become `<mask>`. deletion: single tokens vanish. infilling: spans of Poisson length become
+    one `<mask>` each; a span of length 0 inserts one. ratio: the part of the tokens that is hit. The first and the last
     token (`<s>`, `</s>`) are never touched. Shares need not sum to one; what is left over stays uncorrupted when they
     sum to less.
     """
@@ -31,8 +31,8 @@ class Corruption:
     ):
         if min(masking, deletion, infilling) < 0 or masking + deletion + infilling > 1 + 1e-9:
             raise ConfigError(
-                f"noise shares masking={masking}, deletion={deletion}, infilling={infilling} must be 0 or more and sum to "
-                "at most 1"
+                f"noise shares masking={masking}, deletion={deletion}, infilling={infilling} must be 0 or more and sum "
+                "to at most 1"
             )
         if not 0 <= ratio < 1:
             raise ConfigError(f"noise ratio={ratio} must be at least 0 and below 1")

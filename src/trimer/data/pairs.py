@@ -1,10 +1,10 @@
-"""Spectra with their molecules as a LightningDataModule: cleaned, split and tokenised once, then read from a memory map."""
+"""Spectra with their molecules as a LightningDataModule: cleaned, split and tokenised once, then memory-mapped."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning as L
@@ -141,7 +141,8 @@ class SpectraToMolecules(L.LightningDataModule):
         table = table.take(fits)
         column = self.split_by.get("column")
         if column and column not in table.columns:
-            raise InputError(f"data.split.column={column}: the source has no such column; it has {sorted(table.columns)}")
+            known = ", ".join(sorted(table.columns))
+            raise InputError(f"data.split.column={column}: the source has no such column; it has {known}")
         sources = self.tokenizer.encode_spectra(table)
         return {
             "source": Ragged(sources[0].astype(np.uint16), sources[1]),
@@ -165,7 +166,7 @@ class SpectraToMolecules(L.LightningDataModule):
         if self.split_by.get("column"):
             return column_split(np.array(store.strings("split"), dtype=object), self.split_by.get("names"))
         if not self.split_by.get("keys"):
-            raise ConfigError("data.split needs `column` (a column that names the fold) or `keys` (what must not cross folds)")
+            raise ConfigError("data.split needs `column` (it names the fold) or `keys` (what must not cross folds)")
         return grouped_split(self._keys(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
 
     # ---------------------------------------------------------------- what others read
@@ -182,7 +183,8 @@ class SpectraToMolecules(L.LightningDataModule):
         self.drops.save(folder / "drops.json")
 
     def _keys(self) -> dict[str, np.ndarray]:
-        return {key: np.array(self.store.strings(key), dtype=object) for key in self.split_by.get("keys") or ["inchikey1"]}
+        names = self.split_by.get("keys") or ["inchikey1"]
+        return {name: np.array(self.store.strings(name), dtype=object) for name in names}
 
     def held_out_keys(self) -> frozenset[str]:
         """InChIKey block 1 of the validation and test molecules, for a pre-training corpus to leave out."""

@@ -27,8 +27,9 @@ class BatchKey:
 class EpochPlan:
     """The batches of every epoch.
 
-    lengths: (n,) tokens of each row. rows: (n,) what to call the rows, by default 0 to n - 1. tokens_per_batch: real tokens of a batch on average; a single batch differs from
-    it by at most the longest row. multiple: the number of batches is a multiple of it.
+    lengths: (n,) tokens of each row. rows: (n,) what to call the rows, by default 0 to n - 1. tokens_per_batch: real
+    tokens of a batch on average; a single batch differs from it by at most the longest row. multiple: the number of
+    batches is a multiple of it.
     """
 
     def __init__(
@@ -102,9 +103,9 @@ class PlannedBatches:
 
 
 def training_position(trainer, batches: int) -> tuple[int, int]:
-    """(epoch, batches of it already taken) of a Lightning trainer, right at the start, after a resume and between epochs.
+    """(epoch, batches of it already taken) of a Lightning trainer: at the start, after a resume and between epochs.
 
-    `total.processed` counts every batch that has been trained on, whatever the state in which the checkpoint was written.
+    `total.processed` counts every batch that has been trained on, wherever in the loop the checkpoint was written.
     """
     limit = trainer.limit_train_batches
     per_epoch = min(batches, limit) if isinstance(limit, int) else int(batches * limit)

@@ -59,9 +59,7 @@ class SpectrumTable:
         for key, column in full.items():
             if len(column) != n:
                 raise ValueError(f"column '{key}' has {len(column)} values for {n} spectra")
-        return cls(
-            np.asarray(mz, np.float64), np.asarray(intensity, np.float32), np.asarray(offsets, np.int64), full
-        )
+        return cls(np.asarray(mz, np.float64), np.asarray(intensity, np.float32), np.asarray(offsets, np.int64), full)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

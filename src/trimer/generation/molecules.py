@@ -81,7 +81,7 @@ class MoleculeGenerator:
         ids: Sequence[str],
         masses: Sequence[float] | None = None,
     ) -> list[Written]:
-        """Molecules for each source. masses: neutral monoisotopic mass (Da) from precursor and adduct, NaN if unknown."""
+        """Molecules for each source. masses: neutral monoisotopic mass (Da) by precursor and adduct, NaN if unknown."""
         training = net.training
         net.eval()
         out: list[Written | None] = [None] * len(sources)

@@ -149,7 +149,7 @@ class ResultTable:
         return out.getvalue()
 
     def to_rich(self, title: str | None = None, errors: bool = True) -> Table:
-        """The table for the terminal, with standard errors or without; a line between baselines and methods, best value in bold."""
+        """The table for the terminal, with standard errors or without; best value in bold, methods below a line."""
         from rich.table import Table
 
         table = Table(title=title, title_justify="left", header_style="bold")

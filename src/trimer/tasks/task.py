@@ -1,4 +1,4 @@
-"""What every training task shares: the loss as a sum over a count, the optimizer, the schedule, the count of real tokens."""
+"""What every training task shares: the loss as a sum over a count, optimizer, schedule, the count of real tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trimer.errors import TrimerError
 class Task(L.LightningModule):
     """A network with its tokenizer and how to train it.
 
-    optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as plain
-    attributes: a checkpoint holds plain values only.
+    optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as
+    plain attributes: a checkpoint holds plain values only.
 
-    A subclass's training_step returns the *sum* of the loss through `scaled`, and the gradients are divided by the count
+    A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
     over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
     """
 
@@ -53,7 +53,7 @@ class Task(L.LightningModule):
         }
 
     def scaled(self, loss_sum: Tensor, count: Tensor, tokens: int) -> Tensor:
-        """Book the count of a batch and hand the summed loss to backward; logs loss per counted token on the interval."""
+        """Book the count of a batch, and hand the summed loss to backward; loss per token is logged on the interval."""
         values = torch.stack([loss_sum.detach().float(), count.detach().float()])
         self._step_count = values[1] if self._step_count is None else self._step_count + values[1]
         self._logged = values if self._logged is None else self._logged + values
