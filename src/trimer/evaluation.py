@@ -108,8 +108,8 @@ def measure(
     bootstrap: int = 0,
     written: Sequence[Written] | None = None,
 ) -> MoleculeRanking:
-    """The ranking metrics of candidates for labelled spectra."""
-    ranking = MoleculeRanking(k=k, by=by, bootstrap=bootstrap)
+    """The ranking metrics of candidates for labelled spectra; a process of a distributed run measures by itself."""
+    ranking = MoleculeRanking(k=k, by=by, bootstrap=bootstrap, sync_on_compute=False)
     details = {"adducts": list(table["adduct"]), "precursor_mz": list(table["precursor_mz"])}
     if written is not None:
         details |= {

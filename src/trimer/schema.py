@@ -71,14 +71,6 @@ class Predict(Command):
 
 
 @dataclass
-class Prepare(Command):
-    """`trimer prepare`: read, clean, tokenise and store the data of a study, without training."""
-
-    seed: int = 0
-    data: Any = None
-
-
-@dataclass
 class Report(Command):
     """`trimer report`: the runs of a folder in one table."""
 
@@ -91,7 +83,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
-    "prepare": Prepare,
+    "prepare": Train,
     "report": Report,
 }
 

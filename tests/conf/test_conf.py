@@ -63,7 +63,7 @@ def test_the_keys_of_the_commands():
     )
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
-    assert set(surface["prepare"]) >= {"data", "name", "paths", "seed"}
+    assert surface["prepare"] == surface["train"]
     assert set(surface["report"]) >= {"input", "output", "name", "paths"}
 
 

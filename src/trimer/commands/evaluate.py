@@ -44,17 +44,15 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
-    """The test split of a run that has just been trained, with its best weights, also in the run's trackers."""
+    """The test split of a run that has just been trained, by its best checkpoint, also in the run's trackers."""
     from trimer.callbacks.rank_molecules import log_prediction_table
-    from trimer.checkpoint import find, network_state, read
+    from trimer.checkpoint import load
+    from trimer.hardware import place
 
     if not trainer.is_global_zero:
         return {}
-    best = run.path / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        task.net.load_state_dict(network_state(read(find(best))))
-    parts = (task.net, data.tokenizer, task.generator, data)
-    evaluation = measure(run.path, *parts, cfg, split="test", name=cfg.name)
+    net = place(load(run.path, kind=KIND).net, cfg.trainer)
+    evaluation = measure(run.path, net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
     log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])

@@ -38,8 +38,8 @@ def evaluation_loader(
     trainer: L.Trainer,
     num_workers: int,
 ) -> DataLoader:
-    """Every row once, in order, shared out over the devices."""
-    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, shuffle=False)
+    """Every row once, in order, shared out over the devices in equal numbers of batches."""
+    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, multiple=trainer.world_size, shuffle=False)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     return _loader(dataset, sampler, trainer, num_workers)
 

@@ -38,6 +38,20 @@ class Task(L.LightningModule):
         self._logged: Tensor | None = None
         self.real_tokens = 0
 
+    def configure_model(self) -> None:
+        """Shard the network layer by layer where the strategy has a mesh of devices (trainer=fsdp2), once."""
+        mesh = getattr(self, "device_mesh", None)
+        if mesh is None or getattr(self, "_sharded", False):
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        for block in self.net.modules():
+            if isinstance(block, nn.ModuleList):
+                for layer in block:
+                    fully_shard(layer, mesh=mesh["data_parallel"])
+        fully_shard(self.net, mesh=mesh["data_parallel"])
+        self._sharded = True
+
     def configure_optimizers(self):
         from trimer.optim import parameter_groups
 

@@ -1,0 +1,56 @@
+"""Two processes, each with a part of every step, train like one process that accumulates over two batches."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import pytest
+
+SMALL = [
+    "model=bart_nano",
+    "model.dropout=0.0",
+    "data.source.molecules=60",
+    "data.tokens_per_batch=600",
+    "trainer.max_steps=4",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "task.generator.num_samples=2",
+    "task.generator.max_length=8",
+    "baselines=false",
+]
+ONE = ["trainer=cpu", "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=8"]
+TWO = ["trainer.devices=2", "trainer.val_check_interval=4"]
+
+
+def train(folder, *overrides: str) -> dict[str, float]:
+    """The last loss of training and of validation of a run in `folder`."""
+    folder.mkdir()
+    paths = [f"paths.run={folder}/run", f"paths.cache={folder}/cache"]
+    done = subprocess.run(
+        [sys.executable, "-m", "trimer", "train", *SMALL, *paths, *overrides],
+        cwd=folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with open(folder / "run" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    last = {name: value for row in rows for name, value in row.items() if value}
+    return {name: float(last[name]) for name in ("val/loss", "test/validity")}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process comes to, by optimizer."""
+    return {o: train(tmp_path_factory.mktemp("alone") / o, f"optimizer={o}", *ONE) for o in ("adamw", "muon")}
+
+
+# Muon orthogonalises its updates by products that shards sum in another order, and that raises what rounding leaves.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "optimizer", "tolerance"), [("ddp", "muon", 2e-4), ("fsdp2", "adamw", 2e-5), ("fsdp2", "muon", 2e-4)]
+)
+def test_two_processes_train_like_one(tmp_path, alone, strategy, optimizer, tolerance):
+    two = train(tmp_path / "two", f"optimizer={optimizer}", f"trainer={strategy}", *TWO)
+    assert two["val/loss"] == pytest.approx(alone[optimizer]["val/loss"], abs=tolerance)
+    assert two["test/validity"] == alone[optimizer]["test/validity"]
