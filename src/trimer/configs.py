@@ -76,10 +76,16 @@ def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, l
 
 def defaults(command: str) -> dict[str, str]:
     """The groups that a command composes, with the choice it makes itself."""
-    text = (shipped_folder() / f"{command}.yaml").read_text()
-    named = dict(re.findall(r"^  - (\w+): (\w+)$", text, flags=re.MULTILINE))
+    named = dict(re.findall(r"^  - (\w+): (\w+)$", command_text(command), flags=re.MULTILINE))
     named.pop("hydra", None)
     return named
+
+
+def command_text(command: str) -> str:
+    """The file of a command, with that of the command it takes its config from, as prepare does from train."""
+    text = (shipped_folder() / f"{command}.yaml").read_text()
+    taken = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
+    return "\n".join([text, *map(command_text, taken)])
 
 
 def register() -> None:

@@ -55,7 +55,7 @@ def overview() -> str:
 
 def command(name: str) -> str:
     """The screen of one command: its own keys, then the groups it composes."""
-    text = (configs.shipped_folder() / f"{name}.yaml").read_text()
+    text = configs.command_text(name)
     about = text.splitlines()[0].lstrip("# ")
     keys = re.findall(r"^(\w+): *([^#\n]*?) *(?:# (.*))?$", text, flags=re.MULTILINE)
     rows = [line for key, value, comment in keys if key != "defaults" for line in described(key, value, comment)]
