@@ -49,8 +49,10 @@ def test_consensus_prefers_what_lies_in_the_middle():
     samples = written((14, -1.0), (14, -1.0), (10, -2.0), (12, -2.0), (13, -2.0))
     assert names(rank_candidates(samples, decode))[0] == "c1ccccc1"
     ranked = rank_candidates(samples, decode, "consensus")
-    assert names(ranked)[0] == "CCCO"
-    assert all(0 < c.score <= 1 for c in ranked.candidates)
+    assert names(ranked)[:2] == ["CCCO", "c1ccccc1"]  # the second answers for what the first is far from
+    scores = [c.score for c in ranked.candidates]
+    assert all(0 < score <= 1 for score in scores) and scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1.0)  # with all of them, every writing is matched by itself
 
 
 def test_molecules_of_the_measured_mass_come_first():

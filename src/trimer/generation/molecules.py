@@ -37,7 +37,7 @@ class MoleculeGenerator:
     """How molecules are written.
 
     method: `sampling` (num_samples texts at temperature, among the top_k tokens or the top_p mass of probability) or
-    `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (nearest to all others).
+    `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (nearest to all, together).
     tolerance_ppm: molecules whose mass agrees with the measured precursor come first; null to leave the mass aside.
     batch: spectra written at a time; the result does not depend on it.
     """
