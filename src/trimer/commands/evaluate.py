@@ -38,7 +38,9 @@ def main(cfg: DictConfig) -> float | None:
     generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     net = place(loaded.net, cfg.trainer)
     name = model_name(cfg.ckpt)
-    evaluation = measure(run.path, net, loaded.tokenizer, generator, data, cfg, split=cfg.split, name=name)
+    parts = (net, loaded.tokenizer, generator, data)
+    trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
+    evaluation = measure(run.path, *parts, cfg, split=cfg.split, name=name, trained=trained)
     run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
     return None
 
@@ -52,15 +54,21 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     if not trainer.is_global_zero:
         return {}
     net = place(load(run.path, kind=KIND).net, cfg.trainer)
-    evaluation = measure(run.path, net, data.tokenizer, task.generator, data, cfg, split="test", name=cfg.name)
+    parts = (net, data.tokenizer, task.generator, data)
+    evaluation = measure(run.path, *parts, cfg, split="test", name=cfg.name, trained=run.path)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
     log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
     return evaluation.named("test")
 
 
-def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str) -> Evaluation:
-    """Evaluate one split, and leave table, predictions, figures and page in `<folder>/<split>`."""
+def measure(
+    folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str, trained: Path
+) -> Evaluation:
+    """Evaluate one split, and leave table, predictions, figures and page in `<folder>/<split>`.
+
+    trained: the run folder whose `metrics.csv`, if there is one, holds the training curves.
+    """
     from rich.console import Console
 
     from trimer.evaluation import evaluate_pairs, write_predictions
@@ -75,9 +83,11 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     out = folder / split
     evaluation.table.save(out)
     write_predictions(out / "predictions.parquet", evaluation.predictions)
-    write_figures(folder, out, evaluation)
+    metrics = trained / "metrics.csv"
+    write_figures(metrics, out, evaluation)
+    distributions = evaluation.similarities
     page = write_run_page(
-        folder, split, evaluation.table, evaluation.predictions, distributions=evaluation.similarities
+        folder, split, evaluation.table, evaluation.predictions, distributions=distributions, metrics=metrics
     )
     shown = ResultTable(metrics=SHORT, rows=evaluation.table.rows)
     console = Console(width=max(Console().width, 104))
@@ -86,14 +96,14 @@ def measure(folder: Path, net, tokenizer, generator, data, cfg: DictConfig, spli
     return evaluation
 
 
-def write_figures(folder: Path, out: Path, evaluation) -> None:
+def write_figures(metrics: Path, out: Path, evaluation) -> None:
     """Training curves, distribution of similarities and a grid of spectra with their molecules, as pictures."""
     from trimer.reporting.curves import read_curves
     from trimer.reporting.figures import spectra_grid, tanimoto_histogram, training_curves
     from trimer.reporting.page import evenly
 
-    if (folder / "metrics.csv").is_file():
-        training_curves(read_curves(folder / "metrics.csv"), out / "curves.png")
+    if metrics.is_file():
+        training_curves(read_curves(metrics), out / "curves.png")
     tanimoto_histogram(evaluation.similarities, out / "tanimoto.png")
     spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
 

@@ -21,16 +21,18 @@ def write_run_page(
     predictions: Sequence[Mapping],
     title: str = "Spectra to structures",
     distributions: Mapping[str, Sequence[float]] | None = None,
+    metrics: str | Path | None = None,
 ) -> Path:
     """Write `<folder>/<split>/page.html` and return its path.
 
-    Read from the run folder, each where it is there: `metrics.csv` (curves), `split.json` and `split_overlap.json`,
-    `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions: as for `write_page`.
+    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json` and
+    `split_overlap.json`, `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions:
+    as for `write_page`.
     """
     folder = Path(folder)
     record = _json(folder / "run.json")
     drops = _json(folder / "drops.json")
-    metrics = folder / "metrics.csv"
+    metrics = Path(metrics or folder / "metrics.csv")
     manifest = _json(folder / "split.json")
     return write_page(
         folder / split / "page.html",
