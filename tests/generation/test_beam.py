@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.models.bart import Bart
@@ -123,3 +123,10 @@ def test_settings_that_cannot_be_used():
         beam_search(net_of(0), Flat.pack(SOURCES), 3, max_length=500)
     with pytest.raises(ConfigError, match=r"beams=0"):
         beam_search(net_of(0), Flat.pack(SOURCES), 0)
+
+
+def test_weights_that_are_not_finite_are_one_sentence():
+    net = net_of(0)
+    torch.nn.init.constant_(net.decoder[1].feed_forward.up.weight, float("nan"))
+    with pytest.raises(InputError, match="the training diverged"):
+        beam_search(net, Flat.pack(SOURCES), 3, max_length=10)

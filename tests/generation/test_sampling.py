@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.generation.sampling import by_cumulated_sum, draw, sample, uniform_table
 from trimer.models.bart import Bart
@@ -131,3 +131,14 @@ def test_settings_that_cannot_be_used():
     ):
         with pytest.raises(ConfigError, match=message):
             sample(net_of(), Flat.pack(SOURCES), KEYS, 2, **settings)
+
+
+@pytest.mark.parametrize("width", [30, 700])
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.5, "temperature": 2.0}])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_one_sentence(width, settings, broken):
+    net = net_of(vocab_size=width)
+    with torch.no_grad():
+        net.final_logits_bias[7] = broken
+    with pytest.raises(InputError, match="the training diverged"):
+        sample(net, Flat.pack(SOURCES), KEYS, 2, max_length=10, **settings)

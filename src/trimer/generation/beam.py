@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length
+from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.models.bart import Bart
 
 NEVER = -1e9  # the score of what must not be chosen
@@ -68,7 +68,10 @@ def beam_search(
         scores = torch.cat([ended_scores, torch.where(joins, best / length**length_penalty, NEVER)], 1)
         ended_scores, kept = scores.topk(beams)
         ended_lengths = torch.cat([ended_lengths, joins * length], 1).gather(1, kept)
-        if bool(joins.any()):
+        any_joins, broken = torch.stack([joins.any(), best[:, 0].isnan().any()]).tolist()  # topk puts NaN first
+        if broken:
+            raise not_finite()
+        if any_joins:
             padded = torch.nn.functional.pad(candidates, (0, max_length - 1 - length))
             ended = torch.cat([ended, padded], 1)
             ended = ended.gather(1, _like(kept, ended))

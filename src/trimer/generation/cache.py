@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.bart import POSITION_OFFSET, Bart
 
@@ -260,6 +260,14 @@ def allowed_ids(net: Bart, allowed_tokens: tuple[int, int] | Tensor | None) -> T
 def check_length(net: Bart, max_length: int) -> None:
     if not 2 <= max_length <= net.max_positions:
         raise ConfigError(f"generator.max_length={max_length} is not between 2 and the model's {net.max_positions}")
+
+
+def not_finite() -> InputError:
+    """What NaN or infinite scores mean; said where they would be drawn from."""
+    return InputError(
+        "the weights of this model are not finite: the training diverged; use an earlier checkpoint or a lower "
+        "optimizer.lr"
+    )
 
 
 @dataclass

@@ -40,11 +40,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Candidates, best first; how many texts were no molecule, and how many were a molecule once more."""
+    """Candidates, best first, and how many texts were no molecule."""
 
     candidates: list[Candidate]
     invalid: int
-    duplicates: int
 
 
 def rank_candidates(
@@ -88,7 +87,7 @@ def rank_candidates(
         Candidate(smiles, counts[smiles], best[smiles], float(scores[smiles]), fits.get(smiles))
         for smiles in sorted(writings, key=order)
     ]
-    return Ranked(candidates, invalid, sum(counts.values()) - len(counts))
+    return Ranked(candidates, invalid)
 
 
 def _score(hypothesis: Hypothesis) -> float:

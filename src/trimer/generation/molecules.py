@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -13,10 +15,27 @@ from torch import nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
-from trimer.generation.candidates import Candidate, rank_candidates
+from trimer.generation.candidates import RANKS, Candidate, rank_candidates
 from trimer.generation.sampling import sample
 
 METHODS = ("sampling", "beam")
+# Setting: the type of its value, what must be true of it, and that in words.
+NUMBERS = {
+    "num_samples": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
+    "temperature": (
+        Real,
+        lambda t: 0 < t < math.inf,
+        "a number above 0; for the likeliest text use generator.method=beam generator.beams=1",
+    ),
+    "top_k": (Integral, lambda k: k >= 0, "a whole number of at least 0 (0: all tokens)"),
+    "top_p": (Real, lambda p: 0 < p <= 1, "a number above 0 and at most 1 (1: all tokens)"),
+    "beams": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
+    "length_penalty": (Real, math.isfinite, "a finite number"),
+    "max_length": (Integral, lambda n: n >= 2, "a whole number of at least 2"),
+    "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to leave the mass aside"),
+    "batch": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
+    "seed": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
+}
 
 
 @dataclass
@@ -59,6 +78,8 @@ class MoleculeGenerator:
     ):
         if method not in METHODS:
             raise ConfigError(f"generator.method={method} is not one of {', '.join(METHODS)}")
+        if rank not in RANKS:
+            raise ConfigError(f"generator.rank={rank} is not one of {', '.join(RANKS)}")
         self.method = method
         self.num_samples = num_samples
         self.temperature = temperature
@@ -71,6 +92,12 @@ class MoleculeGenerator:
         self.tolerance_ppm = tolerance_ppm
         self.batch = batch
         self.seed = seed
+        for name, (kind, good, words) in NUMBERS.items():
+            value = getattr(self, name)
+            if name == "tolerance_ppm" and value is None:
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool) or not good(value):
+                raise ConfigError(f"generator.{name}={value} must be {words}")
 
     @torch.inference_mode()
     def write(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length
+from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.models.bart import Bart
 
 BLOCK = 64  # cumulated sums run over blocks of tokens first, then inside one block
@@ -71,7 +71,9 @@ def sample(
         written[row_of, step] = choice
         likelihood[row_of] += log_p * running
         running &= choice != end
-        still = int(running.sum())
+        still, broken = torch.stack([running.sum(), (~log_p.isfinite()).any()]).tolist()
+        if broken:
+            raise not_finite()
         if still == 0:
             break
         tokens = allowed[choice]
@@ -113,22 +115,26 @@ def draw(scores: Tensor, uniform: Tensor, temperature: float, top_k: int, top_p:
 
 def by_cumulated_sum(p: Tensor, uniform: Tensor) -> Tensor:
     """The place where the cumulated sum of a row of p passes uniform times the row's sum. (R, A), (R,) -> (R,)."""
-    if p.shape[1] <= 4 * BLOCK:
+    width = p.shape[1]
+    if width <= 4 * BLOCK:
         return _passes(p.cumsum(-1), uniform)
-    p = torch.nn.functional.pad(p, (0, -p.shape[1] % BLOCK)).view(len(p), -1, BLOCK)
+    p = torch.nn.functional.pad(p, (0, -width % BLOCK)).view(len(p), -1, BLOCK)
     cumulated = p.sum(-1).cumsum(-1)  # (R, blocks)
     block = _passes(cumulated, uniform)
     before = torch.where(block > 0, cumulated.gather(1, (block - 1).clamp(min=0)[:, None]).squeeze(1), 0.0)
     inside = p[torch.arange(len(p), device=p.device), block].cumsum(-1)  # (R, BLOCK)
     left = (uniform * cumulated[:, -1] - before) / inside[:, -1]
-    return block * BLOCK + _passes(inside, left.clamp(0.0, 1.0 - 2**-24))
+    return (block * BLOCK + _passes(inside, left.clamp(0.0, 1.0 - 2**-24))).clamp(max=width - 1)
 
 
 def _passes(cumulated: Tensor, uniform: Tensor) -> Tensor:
-    """First place whose cumulated sum is above uniform times the last: never one of probability zero."""
+    """First place whose cumulated sum is above uniform times the last: never one of probability zero.
+
+    A row of NaN gives its last place, and log p tells.
+    """
     goal = uniform * cumulated[:, -1]
     goal = torch.minimum(goal, torch.nextafter(cumulated[:, -1], torch.zeros_like(goal)))
-    return torch.searchsorted(cumulated, goal[:, None], right=True).squeeze(1)
+    return torch.searchsorted(cumulated, goal[:, None], right=True).squeeze(1).clamp(max=cumulated.shape[1] - 1)
 
 
 def _hypotheses(
