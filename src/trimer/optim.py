@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from trimer.errors import ConfigError
 
 
-def parameter_groups(net: nn.Module, weight_decay: float, decay_embeddings: bool = False) -> list[dict[str, Any]]:
+def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
 
     A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
@@ -27,7 +27,7 @@ def parameter_groups(net: nn.Module, weight_decay: float, decay_embeddings: bool
     rest: list[Tensor] = []
     for parameter in net.parameters():
         if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and (decay_embeddings or id(parameter) not in embeddings)
+            decays = parameter.ndim >= 2 and id(parameter) not in embeddings
             (matrices if decays else rest).append(parameter)
     groups = [
         {"name": "matrices", "params": matrices, "weight_decay": weight_decay},

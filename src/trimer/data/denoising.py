@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import lightning as L
@@ -14,15 +15,16 @@ from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
 from trimer.data.loaders import evaluation_loader, training_loader
-from trimer.data.molecule_keys import molecule_table
+from trimer.data.molecule_keys import keys_of, molecule_table
 from trimer.data.noise import Corruption
 from trimer.data.sampler import BatchKey
+from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1
+LAYOUT = 2
 CHUNK = 50_000
 VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
 
@@ -30,7 +32,7 @@ VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every 
 class Corrupted(Dataset):
     """Batches of (corrupted sequence, whole sequence) by BatchKey.
 
-    The noise is new in every epoch and for every repeat of a row; where it is fixed, it depends on the row alone.
+    The noise is new in every epoch and every batch; where it is fixed, it depends on the row alone.
     """
 
     def __init__(self, store: Store, noise: Corruption, seed: int, fixed: bool = False):
@@ -135,8 +137,10 @@ class DenoisingCorpus(L.LightningDataModule):
                 report.add(f"{corpus}: longer than {self.max_length} tokens", [ids[i] for i in too_long])
                 kept = [tokens[i] for i in np.flatnonzero(lengths <= self.max_length)]
                 writer.append({"tokens": Ragged.pack(kept, np.uint16), "corpus": [corpus] * len(kept)})
+        if not writer.rows:
+            raise InputError(f"data: no molecule and no spectrum is left to train on\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
-        log.info("prepared %s\n%s", self.folder, report)
+        log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
     def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
         if self.molecules is None:
@@ -159,12 +163,14 @@ class DenoisingCorpus(L.LightningDataModule):
             for table in source.chunks():
                 table, drops = clean(table, self.cleaning)
                 report.merge(drops)
-                keys = np.array([str(key)[:14] for key in table["inchikey"]])
-                hit = np.isin(keys, list(excluded))
-                report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
-                table = table.take(~hit)
+                if excluded:
+                    keys = _structure_keys(table)
+                    unknown, hit = keys == "", np.isin(keys, list(excluded))
+                    report.add("spectra: no structure that says whether it is held out", list(table["id"][unknown]))
+                    report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
+                    table = table.take(~unknown & ~hit)
                 values, offsets = self.tokenizer.encode_spectra(table)
-                yield list(table["id"]), np.split(values, offsets[1:-1])
+                yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)]
 
     def setup(self, stage: str | None = None) -> None:
         if self.store is None:
@@ -214,3 +220,13 @@ class DenoisingCorpus(L.LightningDataModule):
             trainer=self.trainer,
             num_workers=self.num_workers,
         )
+
+
+def _structure_keys(table: SpectrumTable) -> np.ndarray:
+    """(n,) InChIKey block 1 of each spectrum's SMILES, else of its InChIKey field; the empty string without either."""
+    written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
+    of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
+    given = [str(key)[:14] if key else "" for key in table["inchikey"]]
+    return np.array(
+        [of_smiles.get(smiles) or key for smiles, key in zip(table["smiles"], given, strict=True)], dtype=str
+    )

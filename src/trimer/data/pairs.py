@@ -118,8 +118,10 @@ class SpectraToMolecules(L.LightningDataModule):
         report = DropReport()
         for table in self.source.chunks():
             writer.append(self._columns(table, excluded, report))
+        if not writer.rows:
+            raise InputError(f"data: no spectrum with a molecule is left to train on\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
-        log.info("prepared %s\n%s", self.folder, report)
+        log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
     def _columns(self, table: SpectrumTable, excluded: frozenset[str], report: DropReport) -> dict:
         """The columns of the records that pass every rule; what does not is counted in the report."""
@@ -218,13 +220,7 @@ class SpectraToMolecules(L.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("test")
-
-    def _evaluation_loader(self, split: str) -> DataLoader:
-        rows = self.split.rows(split)
+        rows = self.split.rows("val")
         return evaluation_loader(
             Pairs(self.store),
             self._lengths()[rows],

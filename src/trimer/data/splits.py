@@ -70,22 +70,6 @@ class Split:
         np.savez_compressed(path, codes=self.codes, names=np.array(self.names))
         path.with_suffix(".json").write_text(json.dumps(self.manifest, indent=1) + "\n", encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: str | Path) -> Split:
-        """Read a saved split, and check it against the sha256 of its manifest."""
-        path = Path(path).with_suffix(".npz")
-        try:
-            with np.load(path) as data:
-                codes, names = data["codes"], tuple(str(name) for name in data["names"])
-            manifest = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{path} and its .json beside it are no saved split ({error}): make the split anew"
-            ) from error
-        if manifest.get("sha256") != _digest(codes):
-            raise InputError(f"{path} does not fit the sha256 in its manifest: make the split anew")
-        return cls(codes, names, manifest)
-
     def overlap(self, keys: Mapping[str, Sequence]) -> list[dict]:
         """For every key and every part but the first (train): how many of its values and rows also occur in the first.
 
@@ -212,19 +196,6 @@ def column_split(values: Sequence[str | None], names: Mapping[str, str | None] |
     parts = usual + sorted({name for name in wanted.values() if name is not None} - set(usual))
     codes = {value: UNUSED if name is None else parts.index(name) for value, name in wanted.items()}
     return Split.build(np.array([codes[value] for value in values], np.uint8), parts, method="column")
-
-
-def row_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
-    """Split row by row, ignoring every key. It leaks wherever a molecule has several rows, and logs by how much."""
-    names, shares = _fractions(fractions)
-    count = _common_length(keys)
-    bounds = np.rint(np.cumsum(shares) * count).astype(np.int64)
-    codes = np.empty(count, np.uint8)
-    codes[np.random.default_rng(seed).permutation(count)] = np.searchsorted(bounds, np.arange(count), side="right")
-    fraction = dict(zip(names, shares.tolist(), strict=True))
-    split = Split.build(codes, names, method="rows (leaky)", seed=seed, fractions=fraction)
-    log.warning("%s", split.overlap_report(keys))
-    return split
 
 
 def _fractions(fractions: Mapping[str, float] | None) -> tuple[list[str], np.ndarray]:

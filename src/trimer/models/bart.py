@@ -23,7 +23,6 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
-from trimer.models.loss import token_loss
 
 ACTIVATIONS = {  # by the names of the Hugging Face configurations
     "gelu": F.gelu,
@@ -220,10 +219,6 @@ class Bart(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token: (..., D) -> (..., V)."""
         return F.linear(hidden, self.tokens.weight, self.final_logits_bias)
-
-    def token_loss(self, hidden: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """-log p of each label given its hidden state, (T, D) and (T,) -> (T,) fp32, faster than through `logits`."""
-        return token_loss(hidden, self.tokens.weight, self.final_logits_bias, labels, label_smoothing)
 
     def forward(self, source: Flat, target: Flat) -> Tensor:
         """Scores of the token that follows each decoder input: (T, V)."""

@@ -22,7 +22,7 @@ class Seq2Seq(Task):
         super().__init__(net, tokenizer, optimizer, scheduler)
         self.generator = generator
         self.label_smoothing = label_smoothing
-        self.losses = torch.nn.ModuleDict({"val": TokenLoss(), "test": TokenLoss()})
+        self.loss = TokenLoss()
 
     def _logits(self, batch: PairBatch) -> Tensor:
         return self.net(batch.source, batch.target)  # (T, V)
@@ -33,25 +33,12 @@ class Seq2Seq(Task):
         return self.scaled(loss, torch.tensor(batch.labels.numel(), device=loss.device), batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate(batch, "val")
-
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate(batch, "test")
-
-    def _evaluate(self, batch: PairBatch, split: str) -> None:
         logits = self._logits(batch).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         correct = (logits.argmax(-1) == batch.labels).sum()
-        self.losses[split].update(loss, batch.labels.numel(), correct)
+        self.loss.update(loss, batch.labels.numel(), correct)
 
     def on_validation_epoch_end(self) -> None:
-        self._log_losses("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_losses("test")
-
-    def _log_losses(self, split: str) -> None:
         """Loss, perplexity and accuracy per token of the whole split."""
-        values = self.losses[split].compute()
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, prog_bar=split == "val")
-        self.losses[split].reset()
+        self.log_dict({f"val/{name}": value for name, value in self.loss.compute().items()}, prog_bar=True)
+        self.loss.reset()
