@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+
+import lightning as L
 import pytest
 import torch
 
@@ -62,5 +65,54 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, stop, settings):
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert parts["global_step"] == whole["global_step"] == steps
     assert parts["real_tokens"] == whole["real_tokens"]
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], tensor), name
+
+
+def metrics(folder) -> list[dict]:
+    """What was logged at each step, without what the clock says."""
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [{name: value for name, value in row.items() if name != "tokens_per_second"} for row in rows]
+
+
+def test_a_kill_after_a_validation_loses_neither_it_nor_what_was_best(tmp_path, monkeypatch):
+    settings = ["trainer.val_check_interval=3", "trainer.max_steps=9", "callbacks.last.every_n_train_steps=3"]
+    settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the highest loss is the first one
+    train(tmp_path / "whole", *settings)
+
+    def die(self, trainer, *args) -> None:
+        if trainer.global_step == 5:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", die)
+        assert main(["train", *SMALL, f"hydra.run.dir={tmp_path / 'parts'}", *settings]) == 1
+    train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
+    for file in ("best.ckpt", "last.ckpt"):
+        whole = torch.load(tmp_path / "whole" / "checkpoints" / file, weights_only=True)
+        parts = torch.load(tmp_path / "parts" / "checkpoints" / file, weights_only=True)
+        assert whole["global_step"] == parts["global_step"]
+        for name, tensor in whole["state_dict"].items():
+            assert torch.equal(parts["state_dict"][name], tensor), (file, name)
+    assert [row for row in metrics(tmp_path / "whole") if "val/loss" in row] == [
+        row for row in metrics(tmp_path / "parts") if "val/loss" in row
+    ]
+
+
+def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypatch):
+    steps = ["trainer.max_steps=6", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"]
+    train(tmp_path / "whole", *steps)
+
+    def stop(self, trainer, module, outputs, batch, batch_idx) -> None:
+        trainer.should_stop = trainer.should_stop or batch_idx == 4
+
+    with monkeypatch.context() as patch:
+        patch.setattr(L.Callback, "on_train_batch_end", stop)
+        train(tmp_path / "parts", *steps)
+    assert state(tmp_path / "parts")["global_step"] == 2
+    train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == 6
     for name, tensor in whole["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], tensor), name

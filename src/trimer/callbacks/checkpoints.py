@@ -7,7 +7,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps and at the end."""
+    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps and at the end.
+
+    Where a validation is due at the same step it is written after that, so that a resumed run knows what was best; name
+    it after the callbacks that follow a metric.
+    """
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 500):
         super().__init__(
@@ -17,6 +21,17 @@ class LastCheckpoint(ModelCheckpoint):
             save_top_k=1,
             enable_version_counter=False,
         )
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
+        loop = trainer.fit_loop
+        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_validation_end(trainer, module)
+        step = trainer.global_step
+        if step and step % self._every_n_train_steps == 0 and self._last_global_step_saved != step:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         super().on_train_end(trainer, module)

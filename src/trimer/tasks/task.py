@@ -36,6 +36,7 @@ class Task(L.LightningModule):
         self.contract: dict | None = None
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
+        self._stop = False
         self.real_tokens = 0
 
     def configure_model(self) -> None:
@@ -89,9 +90,15 @@ class Task(L.LightningModule):
         self._step_count = None
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        """Log the mean loss since the last logging step: one division and one log call an interval."""
+        """Log the mean loss since the last logging step: one division and one log call an interval.
+
+        A run that is told to stop finishes the step it is in, since the gradients of half a step are in no checkpoint.
+        """
         trainer = self.trainer
-        if trainer.fit_loop.epoch_loop._should_accumulate() or self._logged is None:
+        accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
+        self._stop |= trainer.should_stop
+        trainer.should_stop = self._stop and not accumulating
+        if accumulating or self._logged is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
             loss = self._logged[0] / torch.clamp(self._logged[1], min=1.0)
@@ -103,6 +110,8 @@ class Task(L.LightningModule):
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
         checkpoint["trimer"] = self.contract
         checkpoint["real_tokens"] = self.real_tokens
+        checkpoint["logged"] = None if self._logged is None else self._logged.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.real_tokens = checkpoint.get("real_tokens", 0)
+        self._logged = torch.tensor(checkpoint["logged"], device=self.device) if checkpoint.get("logged") else None
