@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import pickle
+import re
 import sys
 import types
 
@@ -29,6 +31,10 @@ class Thing:
         calls.append("Thing")
         if size < 0:
             raise InputErrorHere("size must not be negative")
+        if size > 99:
+            raise ValueError(f"size {size} is too large")
+        if size == 99:
+            raise KeyError("a bug")
         self.size, self.parts, self.tool = size, parts, tool
     @classmethod
     def small(cls):
@@ -178,6 +184,64 @@ def test_what_a_constructor_says_is_raised_as_it_is(own):
     for arguments in ({}, {"tool": 1}):
         with pytest.raises(InputError, match="size must not be negative"):
             build({"_target_": "mine.Thing", "size": -1}, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"tool": 1}])
+def test_values_that_a_constructor_refuses_name_the_key(own, arguments):
+    thing = {"_target_": "mine.Thing", "size": 100}
+    with pytest.raises(ConfigError, match=r"^data: size 100 is too large") as caught:
+        build(OmegaConf.create({"data": thing}).data, **arguments)
+    assert isinstance(caught.value.__cause__, ValueError)  # for HYDRA_FULL_ERROR=1
+    outer = OmegaConf.create({"data": {"_target_": "mine.Thing", "size": 1, "parts": {"a": thing}}})
+    with pytest.raises(ConfigError, match=r"^data\.parts\.a: size 100 is too large"):
+        build(outer.data, **arguments)
+    with pytest.raises(KeyError, match="a bug"):
+        build({**thing, "size": 99}, **arguments)
+
+
+def test_a_factory_names_the_key_when_it_is_called():
+    import torch
+
+    factory = build(OmegaConf.create({"optimizer": {**ADAMW, "lr": -1}}).optimizer)
+    with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
+        factory([torch.nn.Parameter(torch.zeros(2))])
+    copy = pickle.loads(pickle.dumps(factory))  # as the launchers do
+    with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
+        copy([torch.nn.Parameter(torch.zeros(2))])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("optimizer.lr", "abc", "optimizer.lr=abc must be a number"),
+        ("optimizer.lr", True, "optimizer.lr=True must be a number"),
+        ("optimizer.lr", None, "optimizer.lr=None must be a number"),
+        ("optimizer.fused", 3, "optimizer.fused=3 must be true or false"),
+        ("model.dropout", "abc", "model.dropout=abc must be a number"),
+        ("model.d_model", 12.5, "model.d_model=12.5 must be a whole number"),
+        ("trainer.max_steps", "abc", "trainer.max_steps=abc must be a whole number"),
+        ("trainer.max_epochs", "abc", "trainer.max_epochs=abc must be a whole number or null"),
+        ("trainer.accelerator", "tpv", "trainer: You selected an invalid accelerator"),
+    ],
+)
+def test_the_type_of_a_value_is_checked(key, value, sentence):
+    cfg = OmegaConf.create(
+        {
+            "optimizer": ADAMW,
+            "model": {"_target_": "trimer.models.bart.Bart"},
+            "trainer": {"_target_": "lightning.Trainer", "logger": False},
+        }
+    )
+    OmegaConf.update(cfg, key, value)
+    group = key.partition(".")[0]
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}"):
+        build(cfg[group], **({"vocab_size": 10} if group == "model" else {}))
+
+
+def test_values_that_may_stand_for_another_type(own):
+    assert build({"_target_": "mine.Thing", "size": 2.0}).size == 2.0
+    assert build({**ADAMW, "lr": 1}).keywords["lr"] == 1
+    assert build({"_target_": "mine.Thing", "size": 1, "parts": None}).parts is None
 
 
 def test_factories(own):

@@ -13,10 +13,12 @@ import functools
 import importlib
 import inspect
 import re
+import types
+import typing
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from trimer.errors import ConfigError
 from trimer.nearest import did_you_mean
@@ -49,8 +51,22 @@ PACKAGES = {
 FUNCTIONS = {"trimer.baselines", "trimer.metrics", "trimer.models", "trimer.optim"}
 # Hydra's own keys of a node.
 WORDS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+# Annotations whose values are checked, in words.
+SIMPLE = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
 
 _own: set[str] = set()
+
+
+class Factory(functools.partial):
+    """What `_partial_: true` builds; a call that is refused names the key of the config."""
+
+    where = ""
+
+    def __call__(self, /, *args: Any, **keywords: Any) -> Any:
+        try:
+            return super().__call__(*args, **keywords)
+        except Exception as error:
+            refuse(error, self.where)
 
 
 def allow(package: str) -> None:
@@ -66,7 +82,8 @@ def build(cfg: Any, **arguments: Any) -> Any:
     cfg: a node of the run's config, or plain values as a checkpoint has them.
     arguments: objects for the top node's constructor that no config can hold, such as a tokenizer or a network; they
     are passed on as they are, and win over the config.
-    Raises ConfigError naming the key, before anything is built.
+    Raises ConfigError naming the key: before anything is built where that can be seen, else with what the constructor
+    says about the values.
     """
     if cfg is None:
         return None
@@ -75,16 +92,29 @@ def build(cfg: Any, **arguments: Any) -> Any:
 
     tree, key = plain(cfg)
     check(tree, key, arguments)
+    partial = isinstance(tree, dict) and bool(tree.get("_partial_"))
     try:
-        if not arguments:
-            return instantiate(tree, _convert_="all")
-        partial = bool(tree.get("_partial_"))
-        factory = instantiate({**tree, "_partial_": True}, _convert_="all")
+        built = instantiate({**tree, "_partial_": True} if arguments else tree, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__ or error
+        inner = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
+        where = ".".join(part for part in (key, inner and inner.group(1)) if part)
+        cause = error.__cause__ or error  # what the constructor itself said, not what Hydra made of it
     else:
-        return functools.partial(factory, **arguments) if partial else factory(**arguments)
-    raise cause  # what the constructor itself said, not what Hydra made of it
+        if not arguments and not partial:
+            return built
+        factory = Factory(built.func, *built.args, **{**built.keywords, **arguments})
+        factory.where = key
+        return factory if partial else factory()
+    refuse(cause, where)
+
+
+def refuse(error: BaseException, key: str) -> NoReturn:
+    """Raise a ConfigError for values that a constructor cannot use; any other error as it is."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    if isinstance(error, (TypeError, ValueError, MisconfigurationException)):
+        raise ConfigError(f"{where_is(key)}{' '.join(str(error).split()) or type(error).__name__}") from error
+    raise error
 
 
 def build_all(group: Any) -> list[Any]:
@@ -151,7 +181,7 @@ def named(target: Any, key: str) -> None:
 
 
 def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
-    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments."""
+    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:
         parameters = inspect.signature(target).parameters
@@ -171,12 +201,47 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
                 )
+    types_of = annotations(target)
+    for name in arguments:
+        if name in names and name not in given and not suits(node[name], types_of.get(name), parameters[name].default):
+            raise ConfigError(f"{key + '.' if key else ''}{name}={node[name]} must be {in_words(types_of[name])}")
     if not node.get("_partial_") and not node.get("_args_"):
         for name in names:
             if parameters[name].default is inspect.Parameter.empty and name not in arguments and name not in given:
                 raise ConfigError(
                     f"{where_is(key)}{node['_target_']} needs the argument {name!r}: add {key}.{name}=..."
                 )
+
+
+def annotations(target: Any) -> dict[str, set[type]]:
+    """The arguments that take plain values only, and the types of these."""
+    try:
+        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+    except (AttributeError, NameError, TypeError):  # written for type checkers only
+        return {}
+    unions = (typing.Union, types.UnionType)
+    members = {
+        name: set(typing.get_args(hint) if typing.get_origin(hint) in unions else [hint])
+        for name, hint in hints.items()
+    }
+    return {name: found for name, found in members.items() if found <= SIMPLE.keys()}
+
+
+def suits(value: Any, members: set[type] | None, default: Any) -> bool:
+    """Whether a value of the config is of one of the types. A number may stand for a text, and 1.0 for 1."""
+    if members is None or (value is None and default is None):
+        return True
+    if isinstance(value, bool) or value is None:
+        return type(value) in members
+    if isinstance(value, (int, float)):
+        whole = isinstance(value, int) or value.is_integer()
+        return bool(members & {float, str}) or (int in members and whole)
+    return isinstance(value, str) and str in members
+
+
+def in_words(members: set[type]) -> str:
+    """`a whole number or null` of the types."""
+    return " or ".join(words for kind, words in SIMPLE.items() if kind in members)
 
 
 def located(target: str, key: str) -> Any:
