@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import warnings
@@ -155,6 +156,19 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
     return 0
 
 
+def hush_lightning() -> None:
+    """Leave out what Lightning says at every start and no user can act on, or what is not so for our resumable plan."""
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",
+        ".*your dataloader is not resumable",
+        "Checkpoint directory .* exists and is not empty",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    said = ("GPU available", "TPU available", "HPU available", "💡 Tip")
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(lambda record: not record.getMessage().startswith(said))
+
+
 def run_command(cfg: DictConfig) -> Any:
     """Call `trimer.commands.<command>.main(cfg)`; what a launcher sends to another process or machine."""
     from hydra.core.hydra_config import HydraConfig
@@ -166,8 +180,7 @@ def run_command(cfg: DictConfig) -> Any:
     if missing:
         raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
     folder = Path(HydraConfig.get().runtime.output_dir)
-    # Lightning's use of torch, which no user can change.
-    warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec.` is deprecated")
+    hush_lightning()
     try:
         return importlib.import_module(f"trimer.commands.{command}").main(cfg)
     except BaseException as error:

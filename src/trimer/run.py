@@ -7,7 +7,7 @@
     result.json      the outcome: status, metrics, objective, or the error
     checkpoints/     last.ckpt and best.ckpt
 
-No host name and no user name is written.
+No host name is written; paths are as they were given.
 """
 
 from __future__ import annotations

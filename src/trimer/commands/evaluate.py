@@ -28,12 +28,10 @@ def main(cfg: DictConfig) -> float | None:
 
     loaded = load(cfg.ckpt, kind=KIND)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
-    data = build(cfg.data or loaded.contract["data"])
+    data = build(data_to_measure(cfg, loaded.contract))
     data.setup()
     if not data.has_labels:
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
-    if data.tokenizer.vocabulary.digest != loaded.tokenizer.vocabulary.digest:
-        raise ConfigError("data.tokenizer has another vocabulary than the checkpoint: leave it as it was in training")
     data.save_reports(run.path)
     generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     net = place(loaded.net, cfg.trainer)
@@ -43,6 +41,17 @@ def main(cfg: DictConfig) -> float | None:
     evaluation = measure(run.path, *parts, cfg, split=cfg.split, name=name, trained=trained)
     run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
     return None
+
+
+def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
+    """The config of cfg.data, or of the data of the checkpoint, read by the checkpoint's tokenizer, in this cache."""
+    from omegaconf import OmegaConf
+
+    data = OmegaConf.to_container(cfg.data, resolve=True) if cfg.data else dict(contract["data"])
+    data |= {"tokenizer": contract["tokenizer"], "cache": cfg.paths.cache}
+    if data.get("exclude"):
+        data["exclude"] = {**data["exclude"], "data": {**data["exclude"]["data"], "cache": cfg.paths.cache}}
+    return data
 
 
 def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:

@@ -1,0 +1,34 @@
+"""What a checkpoint is measured on: its own data or others, always read as it was trained to read."""
+
+from __future__ import annotations
+
+from trimer.build import build
+from trimer.commands.evaluate import data_to_measure
+from trimer.configs import compose
+
+
+def contract(tmp_path) -> dict:
+    cfg = compose("train", ["data=spectrums", f"paths.cache={tmp_path}/elsewhere", "paths.data=there"])
+    cfg.data.tokenizer.spectrum.max_peaks = 7
+    from omegaconf import OmegaConf
+
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    return {"data": data, "tokenizer": build(cfg.data.tokenizer).to_config()}
+
+
+def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
+    cfg = compose("evaluate", ["ckpt=x", "data=simulated_spectra", "seed=3", f"paths.cache={tmp_path}/here"])
+    data = build(data_to_measure(cfg, contract(tmp_path)))
+    assert data.tokenizer.spectrum.max_peaks == 7
+    assert data.tokenizer.molecule.representation == "selfies"
+    assert data.cache == tmp_path / "here"
+
+
+def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
+    cfg = compose("evaluate", ["ckpt=x", f"paths.cache={tmp_path}/here"])
+    found = contract(tmp_path)
+    found["data"]["exclude"] = {"_target_": "trimer.data.exclusion.HeldOutMolecules", "data": dict(found["data"])}
+    data = data_to_measure(cfg, found)
+    assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
+    assert found["data"]["cache"] == f"{tmp_path}/elsewhere"
+    assert data["source"] == found["data"]["source"]
