@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+from omegaconf import OmegaConf
+
 from trimer.build import build
 from trimer.commands.evaluate import data_to_measure
 from trimer.configs import compose
+from trimer.errors import ConfigError
+from trimer.evaluation import evaluate_pairs, slice_table
 
 
 def contract(tmp_path) -> dict:
     cfg = compose("train", ["data=spectrums", f"paths.cache={tmp_path}/elsewhere", "paths.data=there"])
     cfg.data.tokenizer.spectrum.max_peaks = 7
-    from omegaconf import OmegaConf
-
     data = OmegaConf.to_container(cfg.data, resolve=True)
     return {"data": data, "tokenizer": build(cfg.data.tokenizer).to_config()}
 
@@ -32,3 +35,16 @@ def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
     assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
     assert found["data"]["cache"] == f"{tmp_path}/elsewhere"
     assert data["source"] == found["data"]["source"]
+
+
+def test_slices_of_the_metrics_are_tables_of_their_own():
+    metrics = {"tanimoto@1": 0.3, "spectra": 5.0, "tanimoto@1/adduct=[M+H]+": 0.4, "spectra/adduct=[M+H]+": 3.0}
+    metrics |= {"tanimoto@1/adduct=[M+Na]+": 0.15, "spectra/adduct=[M+Na]+": 2.0}
+    table = slice_table("adduct", metrics, k=[1])
+    assert [row["method"] for row in table.rows] == ["adduct [M+H]+ (3 spectra)", "adduct [M+Na]+ (2 spectra)"]
+    assert [row["values"]["tanimoto@1"] for row in table.rows] == [0.4, 0.15]
+
+
+def test_an_unknown_slice_is_refused_before_anything_is_written():
+    with pytest.raises(ConfigError, match="by adduct and instrument_type"):
+        evaluate_pairs(None, None, None, None, by=["colour"])

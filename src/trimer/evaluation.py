@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from trimer.baselines.spectra import BASELINES
 from trimer.chemistry import ADDUCTS
 from trimer.data.pairs import SpectraToMolecules
 from trimer.data.spectra import SpectrumTable
+from trimer.errors import ConfigError
 from trimer.generation.molecules import MoleculeGenerator, Written
 from trimer.metrics.spectra import MoleculeRanking
 from trimer.reporting.table import ResultTable
@@ -30,12 +31,14 @@ class Evaluation:
     """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first.
 
     similarities: per method, Tanimoto similarity of the first candidate to the true molecule, for every spectrum.
+    slices: the model's metrics by the labels of a group, as by adduct, for the groups that were asked for.
     """
 
     table: ResultTable
     predictions: list[dict]
     metrics: dict[str, float]
     similarities: dict[str, list[float]]
+    slices: dict[str, ResultTable] = field(default_factory=dict)
 
     def named(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/tanimoto@1`."""
@@ -64,21 +67,28 @@ def evaluate_pairs(
     baselines: bool = True,
     k: Sequence[int] = (1, 5, 10),
     by: Sequence[str] = (),
+    formula_known: bool = False,
+    mces: bool = False,
     bootstrap: int = 200,
     limit: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
 
-    by: slices of the metrics, of adduct and instrument_type. bootstrap: resamples of molecules for standard errors.
+    by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true formula
+    first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules for
+    standard errors.
     The baselines see the train split only, and answer the same spectra with at most as many candidates.
     """
+    if unknown := set(by) - set(GROUPS):
+        raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
     written = generator.write(net, tokenizer, sources, list(table["id"]), neutral_masses(table))
     result = ResultTable(k=list(k))
-    ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], k, by, bootstrap, written)
+    options = {"k": k, "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
+    ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
     metrics, scores = ranking.compute(), ranking.rows()
     similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
@@ -86,11 +96,23 @@ def evaluate_pairs(
         for baseline, answer in BASELINES.items():
             log.info("baseline: %s", baseline)
             candidates = answer(train, table, k=max(k), seed=seed)
-            measured = measure(table, candidates, k, (), bootstrap)
+            measured = measure(table, candidates, **options)
             result.add(baseline, measured.compute(), baseline=True)
             similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
     result.add(name, metrics)
-    return Evaluation(result, predictions(table, written, scores), metrics, similarities)
+    slices = {group: slice_table(group, metrics, k) for group in by}
+    return Evaluation(result, predictions(table, written, scores), metrics, similarities, slices)
+
+
+def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:
+    """The metrics of each label of a group, as each adduct, a row each."""
+    labels = [name.partition("=")[2] for name in metrics if name.startswith(f"spectra/{group}=")]
+    table = ResultTable(k=list(k))
+    for label in labels:
+        end = f"/{group}={label}"
+        values = {name.removesuffix(end): value for name, value in metrics.items() if name.endswith(end)}
+        table.add(f"{group} {label} ({values['spectra']:,.0f} spectra)", values)
+    return table
 
 
 def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
@@ -103,13 +125,11 @@ def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
 def measure(
     table: SpectrumTable,
     candidates: list[list[str]],
-    k: Sequence[int],
-    by: Sequence[str] = (),
-    bootstrap: int = 0,
     written: Sequence[Written] | None = None,
+    **options,
 ) -> MoleculeRanking:
     """The ranking metrics of candidates for labelled spectra; a process of a distributed run measures by itself."""
-    ranking = MoleculeRanking(k=k, by=by, bootstrap=bootstrap, sync_on_compute=False)
+    ranking = MoleculeRanking(**options, sync_on_compute=False)
     details = {"adducts": list(table["adduct"]), "precursor_mz": list(table["precursor_mz"])}
     if written is not None:
         details |= {

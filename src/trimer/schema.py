@@ -49,6 +49,9 @@ class Evaluate(Command):
     ckpt: str = MISSING
     split: str = "test"
     baselines: bool = True
+    by: list[str] = field(default_factory=list)
+    formula_known: bool = False
+    mces: bool = False
     seed: int = 0
     data: Any = None  # null: the data the checkpoint was trained with
     generator: Any = None

@@ -38,7 +38,8 @@ def main(cfg: DictConfig) -> float | None:
     name = model_name(cfg.ckpt)
     parts = (net, loaded.tokenizer, generator, data)
     trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
-    evaluation = measure(run.path, *parts, cfg, split=cfg.split, name=name, trained=trained)
+    options = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
+    evaluation = measure(run.path, *parts, cfg, split=cfg.split, name=name, trained=trained, **options)
     run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
     return None
 
@@ -72,11 +73,11 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
 
 
 def measure(
-    folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str, trained: Path
+    folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str, trained: Path, **options
 ) -> Evaluation:
     """Evaluate one split, and leave table, predictions, figures and page in `<folder>/<split>`.
 
-    trained: the run folder whose `metrics.csv`, if there is one, holds the training curves.
+    trained: the run folder whose `metrics.csv`, if there is one, holds the training curves. options: of evaluate_pairs.
     """
     from rich.console import Console
 
@@ -87,10 +88,12 @@ def measure(
 
     with computing(cfg.trainer):
         evaluation = evaluate_pairs(
-            net, tokenizer, generator, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed
+            net, tokenizer, generator, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed, **options
         )
     out = folder / split
     evaluation.table.save(out)
+    for group, table in evaluation.slices.items():
+        table.save(out, f"by_{group}")
     write_predictions(out / "predictions.parquet", evaluation.predictions)
     metrics = trained / "metrics.csv"
     write_figures(metrics, out, evaluation)

@@ -104,9 +104,16 @@ class ResultTable:
     def columns(self) -> list[str]:
         """Names of the metrics that are shown: those of the standard set that any row has."""
         ends = sorted({min(self.k), max(self.k)})
-        standard = [f"top{k}_accuracy" for k in self.k] + [f"tanimoto@{k}" for k in ends]
-        standard += [f"formula_match@{k}" for k in ends] + ["precursor_within_10ppm@1", "validity", "uniqueness"]
-        chosen = list(self.metrics) or standard
+        ranked = [f"top{k}_accuracy" for k in self.k] + [f"tanimoto@{k}" for k in ends]
+        standard = [
+            *ranked,
+            *(f"formula_match@{k}" for k in ends),
+            "precursor_within_10ppm@1",
+            "validity",
+            "uniqueness",
+        ]
+        asked_for = [f"mces@{k}" for k in ends] + [f"{name}_formula_known" for name in ranked]
+        chosen = list(self.metrics) or standard + asked_for
         return [name for name in chosen if any(name in row["values"] for row in self.rows)]
 
     def best(self, metric: str) -> float | None:
