@@ -7,6 +7,7 @@ data and tokenizer, and the vocabulary. It is read with `weights_only=True` and 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from trimer.build import build
 from trimer.errors import CheckpointError
 
 FORMAT = 1
+KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
 
 
 @dataclass
@@ -64,14 +66,27 @@ def read(path: str | Path) -> dict:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is not a checkpoint that can be read safely: {reason}") from error
+        raise CheckpointError(f"{path} {unreadable(path, error)}") from error
     found = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
-    if found is None:
+    if not isinstance(found, dict):
         raise CheckpointError(f"{path} is a checkpoint, but not of Trimer: it lacks the key 'trimer'")
+    missing = [key for key in KEYS if key not in found] + ["state_dict"] * ("state_dict" not in checkpoint)
+    if missing:
+        raise CheckpointError(f"{path} is no whole checkpoint of Trimer: it lacks {', '.join(missing)}")
     if found["format"] > FORMAT:
         raise CheckpointError(f"{path} has format {found['format']}, this version reads up to {FORMAT}: update Trimer")
     return checkpoint
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, in our words: PyTorch's advise to load it unsafely."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    if start[:1] == b"\x80" or (start == b"PK" and isinstance(error, pickle.UnpicklingError)):
+        return "holds more than tensors and plain values, which could run code when it is read, and is refused"
+    return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is no checkpoint"
 
 
 def load(path: str | Path, kind: str | None = None) -> Loaded:
@@ -90,7 +105,7 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
     net = build(found["model"], vocab_size=len(tokenizer))
-    net.load_state_dict(network_state(checkpoint))
+    copy_weights(net, checkpoint, path)
     return Loaded(net.eval(), tokenizer, found, path)
 
 
@@ -102,6 +117,11 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
             f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
+    copy_weights(net, checkpoint, path)
+
+
+def copy_weights(net: nn.Module, checkpoint: dict, path: str | Path) -> None:
+    """Copy the weights of a checkpoint; CheckpointError naming those that do not fit."""
     state, own = network_state(checkpoint), net.state_dict()
     differences = [f"{k} is missing" for k in own if k not in state]
     differences += [f"{k} is not in this model" for k in state if k not in own]
