@@ -7,6 +7,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from trimer.cli import main
 
@@ -127,6 +128,15 @@ def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
     assert next(csv.DictReader((alone / "one.csv").open()))["smiles"] == first["smiles"]
 
 
+def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_path):
+    output = tmp_path / "out.csv"
+    window = "+cleaning.late={_target_:trimer.data.cleaning.PrecursorWindow,min:200,max:1000}"
+    changes = ["+cleaning.peak_count.min=5", "+cleaning.intensity=null", window]
+    assert predict(run, tmp_path, f"output={output}", *changes) == 0
+    reasons = {row["id"]: row["reason"] for row in csv.DictReader(output.open())}
+    assert "fewer than 5 peaks" in reasons["usable"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -134,13 +144,35 @@ def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
         (["ckpt={run}", "input=nowhere.mgf", "output={out}.csv"], "nowhere.mgf"),
         (["ckpt={run}", "input={mgf}", "output={out}.xlsx"], ".csv, .parquet, .json"),
         (["ckpt={run}", "input={mgf}", "output={out}/no/folder.csv"], "does not exist"),
-        (["ckpt={text}", "input={mgf}", "output={out}.csv"], "not a checkpoint"),
+        (["ckpt={text}", "input={mgf}", "output={out}.csv"], "is no checkpoint"),
+        (["ckpt={run}", "input={mgf}", "output={folder}"], "is a folder; name a file in it"),
+        (["ckpt={run}", "input={csv}", "output={csv}"], "would overwrite the spectra"),
+        (["ckpt={run}", "input={mgf}", "output={out}.csv", "candidates=0"], "candidates=0 must be at least 1"),
+        (["ckpt={run}", "input={mgf}", "output={out}.csv", "generator.top_p=2"], "generator.top_p=2 must be"),
+        (
+            ["ckpt={run}", "input={mgf}", "output={out}.csv", "trainer.precision=bf61"],
+            "trainer.precision=bf61 is not one",
+        ),
+        (
+            ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_cuont.min=2"],
+            "cleaning.peak_cuont is no step of this checkpoint that could be changed; did you mean peak_count?",
+        ),
+        (
+            ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_count.min=abc"],
+            "cleaning.peak_count.min=abc must be a whole number",
+        ),
+        (["ckpt={denoising}", "input={mgf}", "output={out}.csv"], "was trained to restore noisy sequences"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):
     (tmp_path / "my.mgf").write_text(MGF)
     (tmp_path / "text.ckpt").write_text("this is no checkpoint")
-    places = {"run": run, "mgf": tmp_path / "my.mgf", "out": tmp_path / "out", "text": tmp_path / "text.ckpt"}
+    (tmp_path / "my.csv").write_text("id\n")
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["trimer"]["data"] = {"_target_": "trimer.data.denoising.DenoisingCorpus"}
+    torch.save(checkpoint, tmp_path / "denoising.ckpt")
+    places = {"run": run, "mgf": tmp_path / "my.mgf", "csv": tmp_path / "my.csv", "folder": tmp_path}
+    places |= {name: tmp_path / f"{name}.ckpt" for name in ("text", "denoising")} | {"out": tmp_path / "out"}
     assert main(["predict", "trainer=cpu", *(o.format(**places) for o in overrides)]) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert sentence in said[-1] and "Traceback" not in "".join(said)

@@ -5,19 +5,28 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from trimer.errors import ConfigError
+from trimer.nearest import did_you_mean
+
+# The names of Lightning's trainer.
+PRECISIONS = ("bf16-mixed", "bf16-true", "bf16", "16-mixed", "16-true", "16", "32-true", "32", "64-true", "64")
 
 
 def device_of(trainer: DictConfig) -> torch.device:
-    """The first device that trainer.accelerator names; `auto` takes a GPU where there is one."""
+    """The first device that trainer.accelerator and a list trainer.devices name; `auto` takes a GPU if there is one."""
     wanted = trainer.accelerator
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda", 0)
+        devices = trainer.get("devices")
+        index = devices[0] if OmegaConf.is_list(devices) and devices else 0
+        gpus = range(torch.cuda.device_count())
+        if index not in gpus:
+            raise ConfigError(f"trainer.devices={devices}: the GPUs of this machine are {list(gpus)}")
+        return torch.device("cuda", index)
     raise ConfigError(f"trainer.accelerator={wanted}: no such device here; use trainer=cpu")
 
 
@@ -28,6 +37,11 @@ def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
 
 def computing(trainer: DictConfig) -> AbstractContextManager:
     """bf16 products where trainer.precision says so, else full precision."""
+    if str(trainer.precision) not in PRECISIONS:
+        raise ConfigError(
+            f"trainer.precision={trainer.precision} is not one of {', '.join(PRECISIONS)}"
+            f"{did_you_mean(str(trainer.precision), PRECISIONS)}"
+        )
     if str(trainer.precision).startswith("bf16"):
         return torch.autocast(device_of(trainer).type, dtype=torch.bfloat16)
     return nullcontext()

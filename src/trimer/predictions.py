@@ -23,13 +23,20 @@ COLUMNS = ("row", "id", "precursor_mz", "adduct", "rank", "smiles", "count", "lo
 class PredictionFile:
     """Writes predictions in the order of the input.
 
-    output: a .csv, .parquet or .json file. ranked: one row per candidate, best first; else the best candidate only.
+    output: a .csv, .parquet or .json file. ranked: one row per candidate, best first, at most `candidates` a spectrum;
+    else the best candidate only.
     While it is being written the file is called `<output>.partial`, in CSV.
     """
 
-    def __init__(self, output: str | Path, ranked: bool = False):
+    def __init__(self, output: str | Path, ranked: bool = False, candidates: int = 10):
         self.path = Path(output).expanduser()
-        self.ranked = ranked
+        self.kept = candidates if ranked else 1
+        if candidates < 1:
+            raise ConfigError(f"candidates={candidates} must be at least 1")
+        if self.path.is_dir():
+            raise InputError(
+                f"output={output} is a folder; name a file in it, as output={self.path / 'predictions.csv'}"
+            )
         if self.path.suffix.lower() not in SUFFIXES:
             raise ConfigError(f"output={output}: the suffix must be one of {', '.join(SUFFIXES)}")
         if not self.path.parent.is_dir():
@@ -37,9 +44,9 @@ class PredictionFile:
         self.answered = self.unanswered = 0
 
     @contextmanager
-    def writing(self, table: SpectrumTable, reasons: np.ndarray, candidates: int) -> Iterator[PredictionFile]:
+    def writing(self, table: SpectrumTable, reasons: np.ndarray) -> Iterator[PredictionFile]:
         """Open the partial file; on success it becomes the output."""
-        self._table, self._reasons, self._candidates = table, reasons, candidates
+        self._table = table
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._rows: dict[int, list[dict]] = {}
         with self._partial.open("w", newline="", encoding="utf-8") as self._stream:
@@ -55,7 +62,7 @@ class PredictionFile:
     def add(self, written: Mapping[int, object]) -> None:
         """Answers by row of the input; they are on disk when this returns."""
         for row, result in written.items():
-            kept = result.candidates[: self._candidates if self.ranked else 1]
+            kept = result.candidates[: self.kept]
             if kept:
                 self._rows[row] = [self._answer(row, rank, c) for rank, c in enumerate(kept, 1)]
             else:

@@ -27,15 +27,13 @@ RANKS = ("frequency", "likelihood", "consensus")
 class Candidate:
     """A molecule: canonical SMILES, how often it was written, log-likelihood of its best writing, what ranked it.
 
-    score: the count, the log-likelihood or the gain in expected similarity, as the ranking says. fits_mass: whether its
-    mass agrees with the precursor; None where that was not asked.
+    score: the count, the log-likelihood or the gain in expected similarity, as the ranking says.
     """
 
     smiles: str
     count: int
     log_likelihood: float
     score: float
-    fits_mass: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,7 @@ def rank_candidates(
         return (not fits.get(smiles, False), -scores[smiles], -likelihood[smiles], smiles)
 
     candidates = [
-        Candidate(smiles, counts[smiles], best[smiles], float(scores[smiles]), fits.get(smiles))
-        for smiles in sorted(writings, key=order)
+        Candidate(smiles, counts[smiles], best[smiles], float(scores[smiles])) for smiles in sorted(writings, key=order)
     ]
     return Ranked(candidates, invalid)
 
