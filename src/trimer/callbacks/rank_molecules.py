@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import lightning as L
 
+from trimer.errors import ConfigError
 from trimer.evaluation import evaluate_pairs
 
 
@@ -25,6 +26,13 @@ class RankMolecules(L.Callback):
         self.seed = seed
         self.pictures = pictures
         self._validations = 0
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if not getattr(trainer.datamodule, "has_labels", True):
+            raise ConfigError(
+                "callbacks=ranking ranks molecules for spectra, and these data have no molecules to compare with: "
+                "use callbacks=default"
+            )
 
     def state_dict(self) -> dict:
         return {"validations": self._validations}
