@@ -19,7 +19,7 @@ class MzWindow(Step):
     max: float = 1000.0
 
     def __post_init__(self) -> None:
-        check_window(self)
+        check_window(self, "mz_window")
 
     def reason(self) -> str:
         return f"no peak between m/z {self.min:g} and {self.max:g}"
@@ -37,7 +37,7 @@ class IntensityThreshold(Step):
 
     def __post_init__(self) -> None:
         if not 0 <= self.relative < 1:
-            raise ConfigError(f"IntensityThreshold.relative is {self.relative}; it is a share of the base peak, 0 to 1")
+            raise ConfigError(f"cleaning.intensity.relative={self.relative} is no share of the base peak, 0 to below 1")
 
     def reason(self) -> str:
         return "no peak has an intensity"
@@ -84,7 +84,7 @@ class PeakCount(Step):
     max: int = 60
 
     def __post_init__(self) -> None:
-        check_window(self)
+        check_window(self, "peak_count")
 
     def reason(self) -> str:
         return f"fewer than {self.min} peaks"

@@ -64,7 +64,9 @@ class Adducts(Step):
 
         for name in self.allowed:
             if name not in ADDUCTS:
-                raise ConfigError(f"Adducts.allowed: '{name}' is not a known adduct; known are {', '.join(ADDUCTS)}")
+                raise ConfigError(
+                    f"cleaning.adducts.allowed: '{name}' is not a known adduct; known are {', '.join(ADDUCTS)}"
+                )
 
     def reason(self) -> str:
         return f"the adduct is none of {', '.join(self.allowed)}"
@@ -97,7 +99,7 @@ class PrecursorWindow(Step):
     max: float = 1000.0
 
     def __post_init__(self) -> None:
-        check_window(self)
+        check_window(self, "precursor_window")
 
     def reason(self) -> str:
         return f"the precursor m/z is outside {self.min:g} to {self.max:g}"
@@ -122,7 +124,7 @@ class ExcludeInstruments(Step):
                 re.compile(pattern)
             except re.error as error:
                 raise ConfigError(
-                    f"ExcludeInstruments.pattern: '{pattern}' is no regular expression ({error})"
+                    f"cleaning.instruments.pattern: '{pattern}' is no regular expression ({error})"
                 ) from None
 
     def reason(self) -> str:

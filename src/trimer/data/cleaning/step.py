@@ -61,6 +61,7 @@ def place(table: SpectrumTable, row: int) -> str:
     return f"{file}, {unit} {table['line'][row]} ({table['id'][row]}): "
 
 
-def check_window(step: Step) -> None:
+def check_window(step: Step, key: str) -> None:
+    """key: the name of the step in conf/data/cleaning."""
     if step.min > step.max:
-        raise ConfigError(f"{type(step).__name__}: min {step.min:g} is above max {step.max:g}; swap them")
+        raise ConfigError(f"cleaning.{key}: min {step.min:g} is above max {step.max:g}; swap them")

@@ -50,7 +50,7 @@ class MassAgreement(Step):
 
     def __post_init__(self) -> None:
         if self.unit not in ("Da", "ppm"):
-            raise ConfigError(f"MassAgreement.unit is '{self.unit}'; it must be 'Da' or 'ppm'")
+            raise ConfigError(f"cleaning.mass_agreement.unit={self.unit} must be 'Da' or 'ppm'")
 
     def reason(self) -> str:
         return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
