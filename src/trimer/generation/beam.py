@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
+from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.models.bart import Bart
 
 NEVER = -1e9  # the score of what must not be chosen
@@ -28,15 +28,13 @@ def beam_search(
     *,
     max_length: int = 128,
     length_penalty: float = 1.0,
-    early_stopping: bool = False,
     allowed_tokens: tuple[int, int] | Tensor | None = None,
-    start: int = 0,
     dtype: torch.dtype | None = None,
 ) -> list[list[Hypothesis]]:
     """The `beams` best sequences of each source, best first: B lists of at most K.
 
     The score of a sequence is its log-likelihood divided by its number of tokens to the power of length_penalty.
-    early_stopping: stop an input as soon as K sequences have ended. The other arguments are those of `sample`.
+    The other arguments are those of `sample`.
     """
     if beams < 1:
         raise ConfigError(f"generator.beams={beams} must be at least 1")
@@ -53,7 +51,7 @@ def beam_search(
     ended = torch.zeros(len(source), beams, max_length - 1, dtype=torch.long, device=device)
     ended_scores = torch.full((len(source), beams), NEVER, device=device)
     ended_lengths = torch.zeros(len(source), beams, dtype=torch.long, device=device)  # 0: none yet
-    tokens = torch.full((len(source) * beams,), start, device=device)
+    tokens = torch.full((len(source) * beams,), BOS, device=device)
 
     for length in range(1, max_length):
         log_p = torch.log_softmax(decoder.step(tokens), -1).view(len(inputs), beams, -1)
@@ -84,7 +82,7 @@ def beam_search(
 
         full = (ended_lengths > 0).all(1)
         hopeless = running[:, 0] / length**length_penalty <= ended_scores.min(1).values
-        done = full & hopeless if not early_stopping else full
+        done = full & hopeless
         if length == max_length - 1:
             done = torch.ones_like(done)
         if bool(done.any()):

@@ -24,7 +24,7 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.bart import POSITION_OFFSET, Bart
 
-EOS = 2
+BOS, EOS = 0, 2
 FEWEST_ROWS = 4
 CAPACITY_STEP = 16  # the cache grows by this many tokens
 LENGTH_STEP = 64  # sources are padded to a multiple of this, and inputs of one padded length share their products

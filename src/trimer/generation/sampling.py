@@ -18,7 +18,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.generation.cache import EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
+from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
 from trimer.models.bart import Bart
 
 BLOCK = 64  # cumulated sums run over blocks of tokens first, then inside one block
@@ -38,19 +38,17 @@ def sample(
     max_length: int = 128,
     seed: int = 0,
     allowed_tokens: tuple[int, int] | Tensor | None = None,
-    start: int = 0,
     dtype: torch.dtype | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 
     keys: a number of each source that stays with it, such as a hash of its id. temperature divides the scores; then
     only the top_k likeliest tokens stay (0: all), and of them the fewest that together have the probability top_p.
-    max_length: tokens of a sequence with `<s>` and `</s>`. start: the token that stands first, `<s>`. allowed_tokens:
-    a range (start, stop) of ids or a (V,) mask, `</s>` always with them; None for all. dtype: of the products, by
-    default that of autocast.
+    max_length: tokens of a sequence with `<s>` and `</s>`. allowed_tokens: a range (start, stop) of ids
+    or a (V,) mask, `</s>` always with them; None for all. dtype: of the products, by default that of autocast.
     """
     if temperature <= 0:
-        raise ConfigError(f"generator.temperature={temperature} must be above 0; for the likeliest text use beams: 1")
+        raise ConfigError(f"generator.temperature={temperature} must be above 0; for the likeliest text use beam search")
     if not 0 < top_p <= 1:
         raise ConfigError(f"generator.top_p={top_p} is not above 0 and at most 1")
     check_length(net, max_length)
@@ -64,7 +62,7 @@ def sample(
     likelihood = torch.zeros(total, device=allowed.device)
     row_of = torch.arange(total, device=allowed.device)  # which sequence each row of the decoder is
     running = torch.ones(total, dtype=torch.bool, device=allowed.device)
-    tokens = torch.full((total,), start, device=allowed.device)
+    tokens = torch.full((total,), BOS, device=allowed.device)
     for step in range(max_length - 1):
         choice, log_p = draw(decoder.step(tokens), uniform[row_of, step], temperature, top_k, top_p)
         choice = torch.where(running, choice, end)
