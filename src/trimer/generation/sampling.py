@@ -48,7 +48,7 @@ def sample(
     or a (V,) mask, `</s>` always with them; None for all. dtype: of the products, by default that of autocast.
     """
     if temperature <= 0:
-        raise ConfigError(f"generator.temperature={temperature} must be above 0; for the likeliest text use beam search")
+        raise ConfigError(f"generator.temperature={temperature} must be above 0; beam search finds the likeliest")
     if not 0 < top_p <= 1:
         raise ConfigError(f"generator.top_p={top_p} is not above 0 and at most 1")
     check_length(net, max_length)
