@@ -75,9 +75,9 @@ def evaluate_pairs(
 ) -> Evaluation:
     """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
 
-    by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true formula
-    first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules for
-    standard errors.
+    by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
+    formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
+    for standard errors.
     The baselines see the train split only, and answer the same spectra with at most as many candidates.
     """
     if unknown := set(by) - set(GROUPS):
