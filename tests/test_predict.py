@@ -148,6 +148,10 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
         (["ckpt={run}", "input={mgf}", "output={folder}"], "is a folder; name a file in it"),
         (["ckpt={run}", "input={csv}", "output={csv}"], "would overwrite the spectra"),
         (["ckpt={run}", "input={mgf}", "output={out}.csv", "candidates=0"], "candidates=0 must be at least 1"),
+        (
+            ["ckpt={run}", "input={mgf}", "output={out}.csv", "generator.num_samples=abc"],
+            "generator.num_samples=abc must be a whole number",
+        ),
         (["ckpt={run}", "input={mgf}", "output={out}.csv", "generator.top_p=2"], "generator.top_p=2 must be"),
         (
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "trainer.precision=bf61"],

@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
     if source.resolve() == target.path.resolve():
         raise InputError(f"output={cfg.output} would overwrite the spectra of input={cfg.input}; name another file")
 
-    from trimer.build import build
+    from trimer.build import build, check
     from trimer.checkpoint import changed, load
     from trimer.data.cleaning import clean_rows
     from trimer.data.readers import read_spectra
@@ -41,7 +41,9 @@ def main(cfg: DictConfig) -> None:
             "with trimer train data=<spectra> ckpt=..., and predict with that run"
         )
     cleaning = changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning)
-    generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
+    settings = changed(loaded.contract["task"]["generator"], cfg.generator)
+    check(settings, "generator")  # here, where the key is known
+    generator = build(settings, seed=cfg.seed)
     steps = {
         name: step
         for name, step in build(cleaning).items()
