@@ -12,6 +12,7 @@ from trimer.errors import InputError
 
 MOLECULES = ["CCO", "c1ccccc1O", "CC(=O)Oc1ccccc1C(=O)O", "CCN(CC)CC"]
 ASPIRIN = "BSYNRYMUTXBXSQ-UHFFFAOYSA-N"
+SALT = "CC(=O)Oc1ccccc1C(=O)[O-].[Na+]"  # of aspirin
 
 
 def mgf(path, *records: dict) -> str:
@@ -58,7 +59,14 @@ def corpus(tmp_path, *files: str, molecules=(), exclude=None, **settings):
 
 
 @pytest.mark.parametrize(
-    "named", [{"inchikey": ASPIRIN}, {"smiles": MOLECULES[2]}, {"smiles": MOLECULES[2], "inchikey": "X"}]
+    "named",
+    [
+        {"inchikey": ASPIRIN},
+        {"smiles": MOLECULES[2]},
+        {"smiles": MOLECULES[2], "inchikey": "X"},
+        {"smiles": "CCCC", "inchikey": ASPIRIN},
+        {"smiles": SALT},
+    ],
 )
 def test_spectra_of_held_out_molecules_are_left_out_however_they_are_named(tmp_path, named):
     file = mgf(tmp_path / "a.mgf", named, {"smiles": "CCCO"}, {})
@@ -71,7 +79,7 @@ def test_spectra_of_held_out_molecules_are_left_out_however_they_are_named(tmp_p
 
 
 def test_held_out_molecules_are_left_out(tmp_path):
-    data = corpus(tmp_path, molecules=MOLECULES, exclude=HeldOut())
+    data = corpus(tmp_path, molecules=[*MOLECULES, SALT], exclude=HeldOut())
     written = {data.tokenizer.decode_molecule(data.store.ragged("tokens")[row]) for row in range(len(data.store))}
     assert written == {"CCO", "Oc1ccccc1", "CCN(CC)CC"}
 

@@ -15,7 +15,7 @@ from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
 from trimer.data.loaders import evaluation_loader, training_loader
-from trimer.data.molecule_keys import keys_of, molecule_table
+from trimer.data.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.noise import Corruption
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
@@ -24,7 +24,7 @@ from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2
+LAYOUT = 3
 CHUNK = 50_000
 VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
 
@@ -150,9 +150,9 @@ class DenoisingCorpus(L.LightningDataModule):
         smiles, keys = table.strings("smiles"), table.strings("inchikey1")
         for start in range(0, len(table), CHUNK):
             part = list(zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True))
-            held_out = [s for s, key in part if key in excluded]
-            report.add("molecules: held out elsewhere", held_out)
-            kept = [s for s, key in part if key not in excluded]
+            hit = [held_out(s, [key], excluded) for s, key in part]
+            report.add("molecules: held out elsewhere", [s for (s, _), out in zip(part, hit, strict=True) if out])
+            kept = [s for (s, _), out in zip(part, hit, strict=True) if not out]
             tokens = [self.tokenizer.encode_molecule(s) for s in kept]
             report.add("molecules: cannot be written", [s for s, t in zip(kept, tokens, strict=True) if t is None])
             pairs = [(s, t) for s, t in zip(kept, tokens, strict=True) if t is not None]
@@ -164,8 +164,7 @@ class DenoisingCorpus(L.LightningDataModule):
                 table, drops = clean(table, self.cleaning)
                 report.merge(drops)
                 if excluded:
-                    keys = _structure_keys(table)
-                    unknown, hit = keys == "", np.isin(keys, list(excluded))
+                    unknown, hit = _held_out_spectra(table, excluded)
                     report.add("spectra: no structure that says whether it is held out", list(table["id"][unknown]))
                     report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
                     table = table.take(~unknown & ~hit)
@@ -222,11 +221,14 @@ class DenoisingCorpus(L.LightningDataModule):
         )
 
 
-def _structure_keys(table: SpectrumTable) -> np.ndarray:
-    """(n,) InChIKey block 1 of each spectrum's SMILES, else of its InChIKey field; the empty string without either."""
+def _held_out_spectra(table: SpectrumTable, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
     written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
     of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
-    given = [str(key)[:14] if key else "" for key in table["inchikey"]]
-    return np.array(
-        [of_smiles.get(smiles) or key for smiles, key in zip(table["smiles"], given, strict=True)], dtype=str
-    )
+    named = [
+        (smiles, of_smiles.get(smiles), str(key)[:14] if key else None)
+        for smiles, key in zip(table["smiles"], table["inchikey"], strict=True)
+    ]
+    unknown = [not (of_smiles_key or given) for _, of_smiles_key, given in named]
+    hits = {triple: held_out(triple[0], triple[1:], excluded) for triple in set(named)}
+    return np.array(unknown, bool), np.array([hits[triple] for triple in named], bool)

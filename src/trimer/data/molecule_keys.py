@@ -7,7 +7,7 @@ in a store under the content of the source.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,14 @@ def molecule_keys(smiles: str, stereo: bool = False) -> MoleculeKeys:
 def keys_of(smiles: Sequence[str], stereo: bool = False) -> list[MoleculeKeys]:
     """The keys of many molecules, in their order."""
     return [molecule_keys(text, stereo) for text in smiles]
+
+
+def held_out(smiles: str | None, keys: Sequence[str | None], excluded: Set[str]) -> bool:
+    """Whether a molecule, by any of its own keys, or one part of a salt or mixture, is among the excluded ones."""
+    if not excluded or any(key in excluded for key in keys):
+        return bool(excluded)
+    parts = smiles.split(".") if smiles else []
+    return len(parts) > 1 and any(inchikey_block1(parse(part)) in excluded for part in parts)
 
 
 def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool = False, workers: int = 0) -> Store:
