@@ -179,6 +179,8 @@ def run_command(cfg: DictConfig) -> Any:
     missing = [str(key) for key in cfg if OmegaConf.is_missing(cfg, key)]
     if missing:
         raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
+    if cfg.get("seed", 0) < 0:
+        raise ConfigError(f"seed={cfg.seed} must be 0 or more")
     folder = Path(HydraConfig.get().runtime.output_dir)
     hush_lightning()
     try:

@@ -128,3 +128,31 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "does not fit" in said and "this model has" in said
     assert json.loads((tmp_path / "second" / "result.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("data.num_workers=-1", "data: num_workers=-1 must be 0"),
+        ("data.tokens_per_batch=0", "data: tokens_per_batch=0 must be 1 or more"),
+        ("data.max_target=0", "data: max_target=0 must be 1 or more"),
+        ("data.split.keys=[foo]", "data: split.keys: foo is none of id, smiles, inchikey1"),
+        ("seed=-1", "seed=-1 must be 0 or more"),
+        ("trainer.max_steps=abc", "trainer.max_steps=abc must be a whole number"),
+        ("optimizer.lr=fast", "optimizer.lr=fast must be a number"),
+        ("callbacks.last.every_n_train_steps=no", "callbacks.last.every_n_train_steps=no must be a whole number"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
+    words = [*SMALL, override, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
+    assert main(["train", *words]) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith(f"trimer: {sentence}") and "\n" not in said
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, capsys):
+    wild = ["data.source.molecules=40", "trainer.log_every_n_steps=1", "optimizer.lr=1e30", "scheduler.warmup=0"]
+    assert main(["train", *SMALL, *wild, "trainer.max_steps=6", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
+    assert "the training loss is " in capsys.readouterr().err.strip().splitlines()[-1]
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "failed"

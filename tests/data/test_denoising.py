@@ -94,7 +94,7 @@ def test_a_source_that_loses_everything_adds_no_row(tmp_path):
 
 
 def test_noise_is_new_every_epoch_and_fixed_in_validation(tmp_path):
-    data = corpus(tmp_path, molecules=MOLECULES * 3, validation=0.0)
+    data = corpus(tmp_path, molecules=MOLECULES * 3, validation=0.001)
     from trimer.data.denoising import Corrupted
 
     def source(epoch: int, fixed: bool) -> np.ndarray:

@@ -11,15 +11,28 @@ from trimer.run import RunFolder
 
 log = logging.getLogger(__name__)
 
+# The groups of the config but the data, with the arguments that are no settings.
+PARTS = {
+    "trainer": (),
+    "callbacks": (),
+    "logger": (),
+    "optimizer": (),
+    "scheduler": (),
+    "model": ("vocab_size",),
+    "task": ("net", "tokenizer", "optimizer", "scheduler"),
+}
+
 
 def main(cfg: DictConfig) -> float | None:
     """Run one training; the value that a sweep compares is returned and written to `result.json`."""
     import lightning as L
 
-    from trimer.build import build, build_all
+    from trimer.build import build, build_all, check
     from trimer.checkpoint import contract, warm_start
     from trimer.loggers import finished
 
+    for part, given in PARTS.items():  # what is misspelt is said before the data are prepared
+        check(cfg[part], arguments=dict.fromkeys(given))
     run = RunFolder(cfg.paths.run)
     checkpoint = run.last_checkpoint() if cfg.resume else None
     run.start(cfg)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
-from trimer.data.loaders import evaluation_loader, training_loader
+from trimer.data.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.noise import Corruption
 from trimer.data.sampler import BatchKey
@@ -82,6 +82,9 @@ class DenoisingCorpus(L.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        check_loading(tokens_per_batch, num_workers, seed)
+        if not 0 < validation < 1:
+            raise ValueError(f"validation={validation} must be a part between 0 and 1")
         if molecules is None and not spectra:
             raise ConfigError("data.molecules and data.spectra are both empty: there is nothing to pre-train on")
         self.tokenizer = tokenizer

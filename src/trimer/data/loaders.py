@@ -10,6 +10,16 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.sampler import EpochPlan, PlannedBatches, training_position
 
 
+def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
+    """ValueError for settings that no loader can use; a data module calls it when it is built."""
+    if tokens_per_batch < 1:
+        raise ValueError(f"tokens_per_batch={tokens_per_batch} must be 1 or more")
+    if num_workers < 0:
+        raise ValueError(f"num_workers={num_workers} must be 0 (load in this process) or more")
+    if seed < 0:
+        raise ValueError(f"seed={seed} must be 0 or more")
+
+
 def training_loader(
     dataset: Dataset,
     lengths: np.ndarray,

@@ -47,6 +47,8 @@ class SmilesFiles:
         limit: int | None = None,
     ):
         self.paths = [paths] if isinstance(paths, str) else list(paths)
+        if not self.paths:
+            raise ValueError("paths is empty: name a SMILES or CSV file, or a glob")
         self.column = column
         self.id_column = id_column
         self.limit = limit

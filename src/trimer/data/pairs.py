@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
-from trimer.data.loaders import evaluation_loader, training_loader
+from trimer.data.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.noise import Corruption
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
@@ -75,6 +75,11 @@ class SpectraToMolecules(L.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
+        check_loading(tokens_per_batch, num_workers, seed)
+        if max_target < 1:
+            raise ValueError(f"max_target={max_target} must be 1 or more")
+        if unknown := set(split.get("keys") or ()) - set(LABELS):
+            raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(LABELS)}")
         self.source = source
         self.tokenizer = tokenizer
         self.cleaning = {name: step for name, step in cleaning.items() if step is not None}

@@ -24,6 +24,8 @@ class SpectralFiles:
 
     def __init__(self, paths: str | Sequence[str]):
         self.paths = [paths] if isinstance(paths, str) else list(paths)
+        if not self.paths:
+            raise ValueError("paths is empty: name a file, a folder of MassBank records or a glob")
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""

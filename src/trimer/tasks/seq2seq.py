@@ -19,6 +19,8 @@ class Seq2Seq(Task):
     """
 
     def __init__(self, net, tokenizer, optimizer=None, scheduler=None, generator=None, label_smoothing: float = 0.0):
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1")
         super().__init__(net, tokenizer, optimizer, scheduler)
         self.generator = generator
         self.label_smoothing = label_smoothing

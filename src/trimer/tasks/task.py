@@ -102,6 +102,11 @@ class Task(L.LightningModule):
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
             loss = self._logged[0] / torch.clamp(self._logged[1], min=1.0)
+            if not torch.isfinite(loss):
+                raise TrimerError(
+                    f"the training loss is {loss.item()} at step {trainer.global_step}: lower optimizer.lr, lengthen "
+                    "the warm-up or set trainer.gradient_clip_val; checkpoints/ holds the last weights that were saved"
+                )
             rate = self.optimizers().param_groups[0]["lr"]
             self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
             self._logged = None
