@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from trimer.build import build
 from trimer.configs import compose
 from trimer.errors import ConfigError
-from trimer.optim import Muon, adamw, parameter_groups, warmup_constant, warmup_cosine, warmup_linear
+from trimer.optim import Muon, adamw, parameter_groups, warmup_constant, warmup_cosine, warmup_linear, weight_decay
 
 
 class Net(nn.Module):
@@ -154,3 +155,10 @@ def test_clipping_by_the_trainer(name, precision, tmp_path, monkeypatch):
     trainer = build(cfg.trainer, logger=False, enable_checkpointing=False)
     trainer.fit(Task(), torch.utils.data.DataLoader(torch.zeros(4, 1), batch_size=1))
     assert trainer.global_step == 2
+
+
+def test_the_weight_decay_is_that_of_the_config_or_of_the_optimizer():
+    assert weight_decay(partial(torch.optim.AdamW, weight_decay=0.3)) == 0.3
+    assert weight_decay(partial(torch.optim.AdamW, lr=0.1)) == 0.01
+    assert weight_decay(partial(torch.optim.SGD, lr=0.1)) == 0
+    assert weight_decay(partial(torch.optim.LBFGS, lr=0.1)) == 0

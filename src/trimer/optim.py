@@ -6,6 +6,7 @@ changes when a run is resumed.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,6 +35,14 @@ def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]
         {"name": "rest", "params": rest, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def weight_decay(factory: Callable[..., torch.optim.Optimizer]) -> float:
+    """The weight decay that an optimizer factory sets, or else the default of what it calls."""
+    if "weight_decay" in getattr(factory, "keywords", {}):
+        return factory.keywords["weight_decay"]
+    parameter = inspect.signature(factory).parameters.get("weight_decay")
+    return 0.0 if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 def adamw(

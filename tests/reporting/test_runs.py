@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from trimer.errors import InputError
 from trimer.reporting.runs import read_runs, summarise, write_summary
@@ -78,6 +80,17 @@ def test_markdown_and_csv(sweep, tmp_path_factory):
 
 def test_terminal_table_has_a_row_per_group(sweep):
     assert summarise(read_runs(sweep)).to_rich().row_count == 3
+
+
+def test_runs_of_different_kinds_share_one_column_of_settings(tmp_path):
+    metrics = [f"test/tanimoto@{k}" for k in range(1, 9)]
+    for number in range(5):
+        run(tmp_path / str(number), [f"key{number}=1", f"by{number}=[adduct]"], dict.fromkeys(metrics, 0.1))
+    summary = summarise(read_runs(tmp_path), metrics=metrics)
+    console = Console(width=100, file=io.StringIO())
+    console.print(summary.to_rich())
+    said = console.file.getvalue()
+    assert "key3=1" in said and "by3=[adduct]" in said and "4 more metrics in the files" in said and "0.100" in said
 
 
 def test_one_run_alone(tmp_path):

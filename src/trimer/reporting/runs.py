@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
 _NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
 _SETS = ("test", "val")
+SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
 
 
 @dataclass
@@ -95,18 +96,27 @@ class Summary:
         return "\n".join(lines) + "\n"
 
     def to_rich(self) -> Table:
-        """The groups for the terminal, the best in bold."""
+        """The groups for the terminal, the best in bold; what does not fit there is in the files."""
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title="Mean ± standard deviation over seeds", title_justify="left")
-        for name in [*self.varied, "runs"]:
-            table.add_column(name)
-        for name in self.metrics:
+        table = Table(title="Mean ± standard deviation over seeds", title_justify="left", show_lines=True)
+        wide = len(self.varied) > SETTINGS_SHOWN  # runs of different kinds: one column for all that was set
+        for name in ["settings"] if wide else self.varied:
+            table.add_column(name, no_wrap=wide, overflow="ellipsis" if wide else "fold", min_width=36 if wide else 8)
+        table.add_column("runs", no_wrap=True)
+        for name in self.metrics[:METRICS_SHOWN]:
             table.add_column(column(name).label, justify="right")
         for group in self.groups:
-            cells = [*(group.settings.get(key, "") for key in self.varied), f"{group.seeds}/{len(group.runs)}"]
-            cells += [_mean(group, name) for name in self.metrics]
-            table.add_row(*cells, style="bold" if group is self.best else "")
+            cells = [group.settings.get(key, "") for key in self.varied]
+            if wide:
+                said = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
+                cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in said)]
+            cells.append(f"{group.seeds}/{len(group.runs)}")
+            cells += [_mean(group, name) for name in self.metrics[:METRICS_SHOWN]]
+            table.add_row(*map(escape, cells), style="bold" if group is self.best else "")
+        if len(self.metrics) > METRICS_SHOWN:
+            table.caption = f"{len(self.metrics) - METRICS_SHOWN} more metrics in the files; choose by metrics=[...]"
         return table
 
 

@@ -157,6 +157,7 @@ class ResultTable:
 
     def to_rich(self, title: str | None = None, errors: bool = True) -> Table:
         """The table for the terminal, with standard errors or without; best value in bold, methods below a line."""
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(title=title, title_justify="left", header_style="bold")
@@ -168,7 +169,7 @@ class ResultTable:
             style = {"bound": "italic dim", "baseline": "dim"}.get(row["kind"], "")
             cells = [f"[bold not dim]{text}[/]" if best else text for text, best in self.cells(row, errors)]
             last = after is not None and (after["kind"] == "method") != (row["kind"] == "method")
-            table.add_row(row["method"], *cells, style=style, end_section=last)
+            table.add_row(escape(row["method"]), *cells, style=style, end_section=last)
         return table
 
     def to_dict(self) -> dict:

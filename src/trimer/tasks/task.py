@@ -54,12 +54,12 @@ class Task(L.LightningModule):
         self._sharded = True
 
     def configure_optimizers(self):
-        from trimer.optim import parameter_groups
+        from trimer.optim import parameter_groups, weight_decay
 
         if self.optimizer_factory is None:
             raise TrimerError("this task was built for prediction: it has no optimizer")
-        decay = getattr(self.optimizer_factory, "keywords", {}).get("weight_decay", 0.0)
-        optimizer = self.optimizer_factory(parameter_groups(self.net, decay))
+        groups = parameter_groups(self.net, weight_decay(self.optimizer_factory))
+        optimizer = self.optimizer_factory(groups)
         if self.scheduler_factory is None:
             return optimizer
         return {
