@@ -30,7 +30,7 @@ from rich.table import Table
 
 from trimer.data.batches import PairBatch
 from trimer.models.bart import Bart
-from trimer.models.convert import bart_to_huggingface
+from trimer.models.convert.bart import bart_to_huggingface
 from trimer.optim import adamw
 from trimer.tasks.seq2seq import Seq2Seq
 

@@ -26,7 +26,7 @@ from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.generation.sampling import sample
 from trimer.models.bart import POSITION_OFFSET, Bart
-from trimer.models.convert import bart_to_huggingface
+from trimer.models.convert.bart import bart_to_huggingface
 
 EOS = 2
 

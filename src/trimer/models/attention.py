@@ -48,6 +48,13 @@ def attention(
     return _padded(q, k, v, lengths_q, lengths_k, causal, dropout)
 
 
+def attention_maps(q: Tensor, k: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """The weights softmax(q k^T / sqrt(D)) of each sequence: B tensors of (H, L, L). q, k: (T, H, D)."""
+    parts = zip(q.split(tuple(lengths)), k.split(tuple(lengths)), strict=True)
+    scale = q.shape[-1] ** -0.5
+    return [torch.softmax((qi.transpose(0, 1) * scale) @ ki.permute(1, 2, 0), -1) for qi, ki in parts]
+
+
 def _flash_can_run(q: Tensor, dropout: float) -> bool:
     half = q.dtype in (torch.bfloat16, torch.float16)
     fits = q.shape[-1] % 8 == 0 and q.shape[-1] <= 256

@@ -6,7 +6,6 @@ A folder is what `transformers` reads and writes: `config.json` and `model.safet
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.bart import ACTIVATIONS, Bart
+from trimer.models.convert.folders import read_folder, write_folder
 
 # Our argument -> key of the Hugging Face configuration.
 ARGUMENTS = {
@@ -146,19 +146,7 @@ def bart_arguments(net: Bart) -> dict[str, Any]:
 
 def load_bart(folder: str | Path) -> Bart:
     """Read a Hugging Face BART folder (`config.json` with `model.safetensors` or `pytorch_model.bin`)."""
-    folder = Path(folder)
-    config, safe, pickled = folder / "config.json", folder / "model.safetensors", folder / "pytorch_model.bin"
-    if not config.is_file():
-        raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face BART")
-    if safe.is_file():
-        from safetensors.torch import load_file
-
-        state = load_file(safe)
-    elif pickled.is_file():
-        state = torch.load(pickled, map_location="cpu", weights_only=True)
-    else:
-        raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin (one file, not shards)")
-    arguments, state = bart_from_huggingface(state, json.loads(config.read_text()))
+    arguments, state = bart_from_huggingface(*read_folder(folder))
     net = Bart(**arguments)
     net.load_state_dict(state)
     return net
@@ -166,15 +154,9 @@ def load_bart(folder: str | Path) -> Bart:
 
 def save_bart(net: Bart, folder: str | Path) -> Path:
     """Write a folder that `BartForConditionalGeneration.from_pretrained` reads; returns it."""
-    from safetensors.torch import save_file
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state, config = bart_to_huggingface(net)
-    alone = {key: value.contiguous() for key, value in state.items() if key.removeprefix("model.") not in TIED[1:]}
-    save_file(alone, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    return folder
+    alone = {key: value for key, value in state.items() if key.removeprefix("model.") not in TIED[1:]}
+    return write_folder(folder, alone, config)
 
 
 def _names(encoder_layers: int, decoder_layers: int) -> list[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ import torch
 from trimer.errors import CheckpointError, ConfigError
 from trimer.flat import Flat
 from trimer.models.bart import Bart
-from trimer.models.convert import bart_arguments, bart_from_huggingface, bart_to_huggingface, load_bart, save_bart
+from trimer.models.convert.bart import bart_arguments, bart_from_huggingface, bart_to_huggingface, load_bart, save_bart
 
 transformers = pytest.importorskip("transformers")
 

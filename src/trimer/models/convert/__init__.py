@@ -1,0 +1,1 @@
+"""Weights to and from the public formats: same numbers, other names."""

@@ -1,0 +1,193 @@
+"""ESM2: a protein is read whole, and each masked residue is found from all that surrounds it.
+
+Lin et al. 2023, https://doi.org/10.1126/science.ade2574. Notable choices, all of them ESM2's own:
+- rotary positions instead of learned ones, counted from `<cls>`;
+- a layer norm before each sub-layer and one after the last (pre-norm), eps 1e-5;
+- token dropout: masked tokens have a zero embedding, and the others are scaled as if a fixed share were masked;
+- one embedding table for input and output.
+A batch is flat (`trimer.flat`): no padding is ever computed, and every sequence is treated as if it were alone.
+
+Shapes: T tokens of a flat batch, B sequences, M places that are asked for, D model width, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from trimer.errors import ConfigError
+from trimer.flat import Flat
+from trimer.models.attention import attention, attention_maps
+from trimer.models.rotary import rotary_tables, rotate
+
+MASK = 32  # `<mask>`
+LAYER_NORM_EPS = 1e-5
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    What is done token by token is in `before` and `after`, so that it can be compiled whatever the lengths are.
+    """
+
+    def __init__(self, d_model: int, heads: int, ffn: int, bias: bool):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
+        self.query_key_value = nn.Linear(d_model, 3 * d_model, bias=bias)
+        self.output = nn.Linear(d_model, d_model)
+        self.feed_forward_norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
+        self.up = nn.Linear(d_model, ffn, bias=bias)
+        self.down = nn.Linear(ffn, d_model)
+
+    def before(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, D) -> queries and keys at their places, and values: (T, H, D / H) each."""
+        q, k, v = self.query_key_value(self.attention_norm(x)).view(x.shape[0], 3, self.heads, -1).unbind(1)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """(T, D) and what the heads brought, (T, H, D / H) -> (T, D)."""
+        x = x + self.output(attended.flatten(1))
+        return x + self.down(F.gelu(self.up(self.feed_forward_norm(x))))
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sizes: Sequence[int]) -> Tensor:
+        q, k, v = self.before(x, cos, sin)
+        return self.after(x, attention(q, k, v, sizes, sizes))
+
+
+class MaskedHead(nn.Module):
+    """From hidden states to residues: dense, GELU, norm, and the embedding table as the last matrix."""
+
+    def __init__(self, d_model: int, vocab_size: int):
+        super().__init__()
+        self.dense = nn.Linear(d_model, d_model)
+        self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
+        """(..., D) -> (..., V)."""
+        return F.linear(self.norm(F.gelu(self.dense(hidden))), table, self.bias)
+
+
+class Esm2(nn.Module):
+    """ESM2 over flat batches.
+
+    ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,
+    values and the feed-forward width. token_dropout scales the embeddings of each sequence by (1 - masked_share) /
+    (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
+    contacts: also a head that predicts which residues touch; it is not trained by masking. checkpointing: hidden states
+    inside the layers are computed again for the gradients instead of being kept. Weights start normal with init_std,
+    biases at zero.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int = 33,
+        d_model: int = 320,
+        layers: int = 6,
+        heads: int = 20,
+        ffn: int | None = None,
+        bias: bool = True,
+        token_dropout: bool = True,
+        masked_share: float = 0.12,
+        contacts: bool = False,
+        checkpointing: bool = False,
+        init_std: float = 0.02,
+    ):
+        super().__init__()
+        if d_model % (2 * heads):
+            raise ConfigError(
+                f"model.d_model={d_model} must be a multiple of 2 x model.heads={heads}: heads turn in pairs"
+            )
+        if not 0 <= masked_share < 1:
+            raise ConfigError(f"model.masked_share={masked_share} must be at least 0 and below 1")
+        self.vocab_size, self.d_model, self.heads = vocab_size, d_model, heads
+        self.token_dropout, self.masked_share = token_dropout, masked_share
+        self.checkpointing, self.init_std = checkpointing, init_std
+        self.tokens = nn.Embedding(vocab_size, d_model)
+        self.layers = nn.ModuleList(Layer(d_model, heads, ffn or 4 * d_model, bias) for _ in range(layers))
+        self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
+        self.head = MaskedHead(d_model, vocab_size)
+        self.contact_head = nn.Linear(layers * heads, 1) if contacts else None
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=init_std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def embed(self, sequence: Flat) -> Tensor:
+        """Embeddings of the tokens: (T, D)."""
+        x = self.tokens(sequence.tokens)
+        if not self.token_dropout:
+            return x
+        hidden = sequence.tokens == MASK
+        owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.numel())  # (T,) number of the sequence
+        masked = torch.zeros(len(sequence), dtype=x.dtype, device=x.device).index_add_(0, owner, hidden.to(x.dtype))
+        seen = (
+            1 - masked / sequence.lengths
+        )  # share that is not masked; a sequence of masks only has no vector to scale
+        scale = (1 - self.masked_share) / torch.where(seen > 0, seen, 1.0)
+        return x * (scale[owner] * ~hidden)[:, None]
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
+        x = self.embed(sequence)
+        cos, sin = rotary_tables(sequence.positions(), self.d_model // self.heads)
+        for block in self.layers[:layer]:
+            if self.checkpointing and self.training:
+                x = checkpoint(block, x, cos, sin, sequence.sizes, use_reentrant=False)
+            else:
+                x = block(x, cos, sin, sequence.sizes)
+        return x if layer is not None and layer < len(self.layers) else self.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the residue at each place: (..., D) -> (..., V)."""
+        return self.head(hidden, self.tokens.weight)
+
+    def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
+        """Scores at the places (M,) in T that are asked for, or everywhere: (M, V) or (T, V)."""
+        hidden = self.hidden(sequence)
+        return self.logits(hidden if places is None else hidden[places])
+
+    def contacts(self, sequence: Flat) -> list[Tensor]:
+        """Probability that two residues touch, (L - 2, L - 2) for each sequence of L tokens `<cls> ... <eos>`.
+
+        The attention maps of all heads, symmetrised and corrected for what is high on average (APC), are the inputs of
+        a logistic regression (Rao et al. 2021).
+        """
+        if self.contact_head is None:
+            raise ConfigError("this model has no contact head: build it with model.contacts=true")
+        x, maps = self.embed(sequence), []
+        cos, sin = rotary_tables(sequence.positions(), self.d_model // self.heads)
+        for block in self.layers:
+            q, k, v = block.before(x, cos, sin)
+            maps.append(attention_maps(q, k, sequence.sizes))
+            x = block.after(x, attention(q, k, v, sequence.sizes, sequence.sizes))
+        found = []
+        for of_layers in zip(*maps, strict=True):  # one sequence: (H, L, L) of each layer
+            inner = torch.cat(of_layers)[:, 1:-1, 1:-1]
+            inner = inner + inner.transpose(1, 2)
+            expected = inner.sum(1, keepdim=True) * inner.sum(2, keepdim=True) / inner.sum((1, 2), keepdim=True)
+            found.append(torch.sigmoid(self.contact_head((inner - expected).permute(1, 2, 0))).squeeze(-1))
+        return found
+
+    def compile_parts(self) -> None:
+        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        for block in self.layers:
+            block.before = torch.compile(block.before, dynamic=True)
+            block.after = torch.compile(block.after, dynamic=True)
+
+    def training_flops(self, sizes: Sequence[int], places: int) -> float:
+        """Floating-point operations of the products of one training pass, forward and backward, nothing computed twice.
+
+        sizes: B lengths. places: M, where the head is asked.
+        """
+        block = self.layers[0]
+        tokens, squares = sum(sizes), sum(length * length for length in sizes)
+        weights = sum(layer.weight.numel() for layer in (block.query_key_value, block.output, block.up, block.down))
+        layers = len(self.layers) * (2 * weights * tokens + 4 * self.d_model * squares)
+        return 3.0 * (layers + 2 * places * self.d_model * (self.d_model + self.vocab_size))
