@@ -35,9 +35,9 @@ def main(cfg: DictConfig) -> float | None:
     data.save_reports(run.path)
     generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
     net = place(loaded.net, cfg.trainer)
-    name = model_name(cfg.ckpt)
-    parts = (net, loaded.tokenizer, generator, data)
     trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
+    name = model_name(trained, loaded.path)
+    parts = (net, loaded.tokenizer, generator, data)
     options = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
     evaluation = measure(run.path, *parts, cfg, split=cfg.split, name=name, trained=trained, **options)
     run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
@@ -120,7 +120,9 @@ def write_figures(metrics: Path, out: Path, evaluation) -> None:
     spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
 
 
-def model_name(ckpt: str) -> str:
-    """What the model is called in a table: the run folder's own name, or the file's."""
-    path = Path(ckpt).expanduser()
-    return path.name if path.is_dir() else path.stem
+def model_name(run: Path, checkpoint: Path) -> str:
+    """What the model is called in a table: its run's name with the seed, or the name of a file outside of a run."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.load(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    return f"{config['name']}, seed {config.get('seed', 0)}" if "name" in config else checkpoint.stem
