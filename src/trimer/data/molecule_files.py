@@ -83,13 +83,13 @@ class SmilesFiles:
                 yield from self._table(path, file) if table else self._lines(path, file)
 
     def _lines(self, path: Path, file: TextIO) -> Iterator[tuple[str, str]]:
-        for number, line in enumerate(_readable(path, file), 1):
+        for number, line in enumerate(readable_lines(path, file), 1):
             words = line.split(None, 1)
             if words:
                 yield (words[1].strip() if len(words) > 1 else f"{path.name}:{number}"), words[0]
 
     def _table(self, path: Path, file: TextIO) -> Iterator[tuple[str, str]]:
-        rows = csv.reader(_readable(path, file), delimiter="\t" if ".tsv" in path.suffixes[-2:] else ",")
+        rows = csv.reader(readable_lines(path, file), delimiter="\t" if ".tsv" in path.suffixes[-2:] else ",")
         header = next(rows, None)
         if header is None:
             raise InputError(f"{path} is empty")
@@ -144,7 +144,7 @@ class PubChemSmiles:
     def _rows(self) -> Iterator[tuple[str, str]]:
         path = self.file()
         with open_text(path) as file:
-            for number, line in enumerate(_readable(path, file), 1):
+            for number, line in enumerate(readable_lines(path, file), 1):
                 cid, tab, smiles = line.rstrip("\n").partition("\t")
                 if not tab:
                     raise InputError(f"{path}, line {number}: expected a CID, a tab and a SMILES, found {line[:60]!r}")
@@ -161,7 +161,7 @@ def open_text(path: Path) -> TextIO:
     return io.TextIOWrapper(gzip.open(file) if zipped else file, encoding="utf-8-sig", newline="")
 
 
-def _readable(path: Path, file: TextIO) -> Iterator[str]:
+def readable_lines(path: Path, file: TextIO) -> Iterator[str]:
     """The lines of a file; a broken archive or other encoding is told with the line where it begins."""
     number = 0
     try:

@@ -1,4 +1,4 @@
-"""The list of tokens that a model knows: five special ones, then those of the languages it speaks."""
+"""The list of tokens that a model knows: the special ones, then those of the languages it speaks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BOS, PAD, EOS, UNK, MASK = range(len(SPECIALS))
 
 
 class Vocabulary:
-    """Tokens and their ids: the specials are 0 to 4, `tokens` follow in the order given.
+    """Tokens and their ids: the specials come first (BART's are 0 to 4), `tokens` follow in the order given.
 
     Raises ConfigError when a token is empty or named twice.
     """
 
-    def __init__(self, tokens: Sequence[str]):
-        self.tokens: list[str] = [*SPECIALS, *tokens]
+    def __init__(self, tokens: Sequence[str], specials: Sequence[str] = SPECIALS):
+        self.tokens: list[str] = [*specials, *tokens]
         self.ids: dict[str, int] = {token: i for i, token in enumerate(self.tokens)}
         if "" in self.ids:
             raise ConfigError("the vocabulary holds an empty token: remove it.")

@@ -1,0 +1,181 @@
+"""Where proteins come from: FASTA files and tables of the user, UniRef and Swiss-Prot.
+
+Every source has `fingerprint()`, which changes when and only when its proteins change, and `chunks()`, which yields
+`ProteinTable`s in flat memory. The simulated source in `trimer.simulate.proteins` has the same two.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trimer.data.protein_table import WHITE, ProteinTable, letters_of, without_stops
+from trimer.data.readers.fasta import read_fasta
+from trimer.data.readers.opening import read_chunks
+from trimer.data.readers.protein_columns import read_columns
+from trimer.data.store import content_digest
+from trimer.errors import InputError
+
+TABLES = (".csv", ".tsv", ".tab", ".txt")
+UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
+
+
+class ProteinFiles:
+    """Proteins of FASTA, Parquet, CSV and TSV files, plain or gzipped.
+
+    paths: files or globs; what a file is, its content says. column, id_column: of a table. In FASTA the id is the first
+    word of the header, and other columns are its `key=value`s, as `OX` of UniProt's. cluster_column: names the family
+    of each protein. limit: stop after so many proteins. Without an id a protein is called by file and line, as
+    `mine.csv:12`.
+    An id that is given twice stays twice: isoforms and merged files have that; the data module counts them, and keeps
+    identical sequences in one part of the split.
+    """
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        column: str = "sequence",
+        id_column: str | None = None,
+        cluster_column: str | None = None,
+        limit: int | None = None,
+    ):
+        self.paths = [paths] if isinstance(paths, str) else list(paths)
+        if not self.paths:
+            raise ValueError("paths is empty: name a FASTA, Parquet, CSV or TSV file, or a glob")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit={limit} must be 1 or more, or null")
+        self.column = column
+        self.id_column = id_column
+        self.cluster_column = cluster_column
+        self.limit = limit
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        found: list[Path] = []
+        for pattern in self.paths:
+            expanded = Path(pattern).expanduser()
+            matches = [expanded] if expanded.is_file() else map(Path, sorted(glob.glob(str(expanded), recursive=True)))
+            files = [path for path in matches if path.is_file()]
+            if not files:
+                raise InputError(f"{pattern}: no such file; name a FASTA, Parquet, CSV or TSV file, or a glob")
+            found += files
+        return found
+
+    def fingerprint(self) -> str:
+        settings = f"{self.column}/{self.id_column}/{self.cluster_column}/{self.limit}"
+        return f"{content_digest(self.files())}/{settings}"
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[ProteinTable]:
+        """Tables of some thousand proteins, with the columns asked for."""
+        left = self.limit
+        for path in self.files():
+            for table in self._tables(path, columns):
+                if left is not None:
+                    table = table.head(left)
+                    left -= len(table)
+                yield table
+                if left == 0:
+                    return
+
+    def _tables(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        kind = self._kind(path)
+        if kind == "fasta":
+            return self._fasta(path, columns)
+        return self._columns(path, columns, kind == "parquet")
+
+    def _kind(self, path: Path) -> str:
+        start = next(read_chunks(path, 1 << 16), b"").removeprefix(b"\xef\xbb\xbf")
+        if not start:
+            raise InputError(f"{path} is empty; write or download it again")
+        if start[:4] == b"PAR1":
+            return "parquet"
+        if start.lstrip(WHITE)[:1] == b">":
+            return "fasta"
+        head = start.split(b"\n", 1)[0].lower()
+        table = any(suffix.lower() in TABLES for suffix in path.suffixes[-2:]) or self.column.lower().encode() in head
+        return "table" if table else "fasta"
+
+    def _fasta(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        wanted = dict.fromkeys(filter(None, (*columns, self.cluster_column, self.id_column)))
+        first = True
+        for records in read_fasta(path):
+            values = {name: records.values(name) for name in wanted}
+            for name, found in values.items():
+                if first and not any(found):
+                    raise InputError(f"{path}: no header says '{name}=...': name another column, or none")
+            first = False
+            ids = values[self.id_column] if self.id_column else records.ids
+            yield self._table(path, ids, records.lines.tolist(), records.sequences, values, columns, records.problems)
+
+    def _columns(self, path: Path, columns: Sequence[str], parquet: bool) -> Iterator[ProteinTable]:
+        wanted = dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column)))
+        for values, lines in read_columns(path, list(wanted), parquet):
+            ids = values[self.id_column] if self.id_column else [None] * len(lines)
+            sequences, problems = without_stops(letters_of(values[self.column]))
+            yield self._table(path, ids, lines, sequences, values, columns, problems)
+
+    def _table(self, path, ids, lines, sequences, values, columns, problems) -> ProteinTable:
+        named = [name or f"{path.name}:{line}" for name, line in zip(ids, lines, strict=True)]
+        clusters = values[self.cluster_column] if self.cluster_column else None
+        return ProteinTable(named, sequences, clusters, {name: values[name] for name in columns}, problems)
+
+
+class PublishedProteins(ProteinFiles):
+    """A file at its publisher's address: downloaded once with a progress bar into `folder`, then read like any file.
+
+    path: a copy that is already there, instead of the download. sha256: of the file; UniProt states md5 sums only, in
+    the RELEASE.metalink of each release, so nothing is checked unless a sha256 is given.
+    """
+
+    def __init__(
+        self, url: str, folder: str, path: str | None = None, sha256: str | None = None, limit: int | None = None
+    ):
+        super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
+        self.url = url
+        self.folder = folder
+        self.path = path
+        self.sha256 = sha256
+
+    def files(self) -> list[Path]:
+        if self.path is None:
+            from trimer.data.download import download
+
+            self.paths = [str(download(self.url, self.folder, sha256=self.sha256))]
+        return super().files()
+
+
+class UniRef(PublishedProteins):
+    """UniRef of the current release: representatives of all UniProt's sequences at 50, 90 or 100 % identity.
+
+    About 60 million sequences at 50 %, 200 million at 90 %. Other arguments: see PublishedProteins.
+    """
+
+    def __init__(
+        self,
+        identity: int = 50,
+        folder: str = "data/uniref",
+        path: str | None = None,
+        sha256: str | None = None,
+        limit: int | None = None,
+        url: str = UNIPROT,
+    ):
+        if identity not in (50, 90, 100):
+            raise ValueError(f"identity={identity} must be 50, 90 or 100")
+        name = f"uniref{identity}"
+        super().__init__(f"{url}/uniref/{name}/{name}.fasta.gz", folder, path, sha256, limit)
+        self.identity = identity
+
+
+class SwissProt(PublishedProteins):
+    """The reviewed part of UniProt's current release, about 570,000 proteins. Arguments: see PublishedProteins."""
+
+    def __init__(
+        self,
+        folder: str = "data/swissprot",
+        path: str | None = None,
+        sha256: str | None = None,
+        limit: int | None = None,
+        url: str = UNIPROT,
+    ):
+        super().__init__(f"{url}/knowledgebase/complete/uniprot_sprot.fasta.gz", folder, path, sha256, limit)

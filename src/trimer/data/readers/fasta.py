@@ -1,0 +1,121 @@
+"""FASTA, read in bulk: numpy finds the records of a block of bytes, and the letters are never looked at one by one.
+
+A record is a line that begins with `>` and all lines up to the next such line. Its id is the first word of the header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from trimer.data.protein_table import WHITE, without_stops
+from trimer.data.readers.opening import decode, read_chunks
+from trimer.data.store import Ragged
+from trimer.errors import InputError
+
+BLOCK = 1 << 20  # bytes parsed at once: few enough to stay in the cache of the processor
+NEWLINE, MARK = b"\n>"
+
+
+@dataclass
+class FastaRecords:
+    """n records of a file.
+
+    headers: whole header lines without `>`. sequences: n rows of uint8 letters as they stand, white space and one stop
+    at the end (`*`) taken away. lines: (n,) int64 line of each header. problems: row -> why it cannot be used.
+    """
+
+    headers: list[str]
+    sequences: Ragged
+    lines: np.ndarray
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.headers)
+
+    @property
+    def ids(self) -> list[str]:
+        """The first word of each header."""
+        return [header.partition(" ")[0].partition("\t")[0] for header in self.headers]
+
+    def values(self, key: str) -> list[str | None]:
+        """What each header says as `key=value`, as UniProt writes `OS=Homo sapiens OX=9606`; None where it does not."""
+        pattern = re.compile(rf"(?:^|\s){re.escape(key)}=(.*?)(?=\s+\w+=|$)")
+        return [found and found.group(1) for found in map(pattern.search, self.headers)]
+
+
+def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
+    """All records of a FASTA file, plain or gzipped, in flat memory: about `block` bytes of them at a time.
+
+    InputError naming the line for text before the first `>`, and naming the last record read for a gzipped file that
+    breaks off. Headers are UTF-8, or Latin-1 where they are not.
+    """
+    rest, line, count = b"", 1, 0
+    ends: bytes | None = None
+
+    def where() -> str:
+        last, lines = count + (rest[:1] == b">"), line + rest.count(b"\n")
+        return f" at record {last:,}, line {lines:,}" if last else ""
+
+    for chunk in read_chunks(path, block, where):
+        data = rest + chunk
+        if ends is None:
+            data = data.removeprefix(b"\xef\xbb\xbf")
+            ends = b"\r" if b"\r" in data[:-1] and b"\n" not in data else b"\n"  # a lone \r is of the classic Mac OS
+        if ends == b"\r":
+            data = data.replace(b"\r", b"\n")
+        if not count and data[:1] != b">":
+            data, blank = _first_record(path, data)
+            line += blank
+        cut = data.rfind(b"\n>") + 1
+        rest = data[cut:]
+        if cut:
+            records, lines = _parse(data[:cut], line)
+            line += lines
+            count += len(records)
+            yield records
+    if rest[:1] == b">":
+        yield _parse(rest + b"\n", line)[0]
+    elif not count:
+        raise InputError(f"{path} holds no sequence: no line begins with '>'; is it a FASTA file?")
+
+
+def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
+    """The data without the blank lines before the first record, and how many these are."""
+    begin = len(data) - len(data.lstrip(WHITE))
+    blank = data.count(b"\n", 0, begin)
+    text = data[begin:]
+    if text and text[:1] != b">":
+        found = decode(text[:200]).split("\n")[0].strip()[:60]
+        raise InputError(f"{path}, line {blank + 1}: '{found}' stands before the first '>'; is it a FASTA file?")
+    return text, blank
+
+
+def _parse(block: bytes, first_line: int) -> tuple[FastaRecords, int]:
+    """Whole records and their number of lines; the block begins with `>` and ends with a line end."""
+    data = np.frombuffer(block, np.uint8)
+    white = np.flatnonzero(data <= WHITE[-1])
+    newlines = white[data[white] == NEWLINE]
+    begins = np.append(0, newlines[:-1] + 1)  # of every line
+    header_line = np.flatnonzero(data[begins] == MARK)
+    marks = begins[header_line]
+    bodies = newlines[header_line] + 1  # where the sequence of each record begins
+    stops = np.append(marks[1:], len(block))
+    blanks = np.searchsorted(white, stops) - np.searchsorted(white, bodies)
+    lengths = stops - bodies - blanks
+
+    starts, ends = bodies.tolist(), stops.tolist()
+    headers = [block[mark + 1 : start - 1] for mark, start in zip(marks.tolist(), starts, strict=True)]
+    names = decode(b"\n".join(headers)).split("\n")
+    letters = b"".join([block[start:end] for start, end in zip(starts, ends, strict=True)]).replace(b"\n", b"")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    if len(letters) != offsets[-1]:
+        letters = letters.translate(None, WHITE)
+    sequences = Ragged(np.frombuffer(letters, np.uint8), offsets)
+    sequences, problems = without_stops(sequences)
+    records = FastaRecords([name.strip() for name in names], sequences, header_line + first_line, problems)
+    return records, len(newlines)
