@@ -13,20 +13,12 @@ Printed are real tokens (no padding) per CPU-second of one thread, and the media
 from __future__ import annotations
 
 import argparse
-import logging
-import statistics
-import tempfile
-import time
-import warnings
-from collections.abc import Callable
 from functools import partial
 
-import lightning
 import numpy as np
 import torch
 import transformers
-from rich.console import Console
-from rich.table import Table
+from side_by_side import Pass, compare, lightning_trainer, quiet, transformers_trainer
 
 from trimer.data.batches import PairBatch
 from trimer.models.bart import Bart
@@ -46,20 +38,11 @@ def pairs_of(count: int, vocab_size: int, seed: int) -> list[Pair]:
     return list(zip(*sequences, strict=True))
 
 
-def theirs(net: Bart, pairs: list[Pair], batch: int, steps: int, bf16: bool) -> Callable[[], float]:
-    """CPU-seconds of one pass by the Trainer of transformers."""
+def theirs(net: Bart, pairs: list[Pair], batch: int, bf16: bool) -> Pass:
+    """One pass by the Trainer of transformers."""
     state, config = bart_to_huggingface(net)
     model = transformers.BartForConditionalGeneration(transformers.BartConfig(**config))
     model.load_state_dict(state)
-    clock = [0.0, 0.0]
-
-    class Clock(transformers.TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
-            if state.global_step == 0:
-                clock[0] = time.process_time()
-
-        def on_step_end(self, args, state, control, **kwargs):
-            clock[1] = time.process_time()
 
     def collate(items: list[Pair]) -> dict[str, torch.Tensor]:
         pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
@@ -70,60 +53,17 @@ def theirs(net: Bart, pairs: list[Pair], batch: int, steps: int, bf16: bool) -> 
             "labels": pad([torch.from_numpy(target[1:]) for _, target in items], padding_value=-100),
         }
 
-    def run() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = transformers.TrainingArguments(
-                output_dir=folder,
-                per_device_train_batch_size=batch,
-                max_steps=steps,
-                use_cpu=True,
-                bf16=bf16,
-                report_to=[],
-                save_strategy="no",
-                disable_tqdm=True,
-                remove_unused_columns=False,
-            )
-            trainer = transformers.Trainer(model, arguments, collate, train_dataset=pairs, callbacks=[Clock()])
-            trainer.train()
-        return clock[1] - clock[0]
-
-    return run
+    return transformers_trainer(model, pairs, collate, batch, bf16)
 
 
-def ours(net: Bart, pairs: list[Pair], batch: int, steps: int, precision: str) -> Callable[[], float]:
-    """CPU-seconds of one pass by our task under Lightning."""
-    clock = [0.0, 0.0]
-
-    class Clock(lightning.Callback):
-        def on_train_batch_start(self, trainer, task, pair_batch, index):
-            if index == 0:
-                clock[0] = time.process_time()
-
-        def on_train_batch_end(self, trainer, task, outputs, pair_batch, index):
-            clock[1] = time.process_time()
+def ours(net: Bart, pairs: list[Pair], batch: int, precision: str) -> Pass:
+    """One pass by our task under Lightning."""
 
     def collate(items: list[Pair]) -> PairBatch:
         sources, targets = zip(*items, strict=True)
         return PairBatch.pack(sources, targets, np.arange(len(items)))
 
-    task = Seq2Seq(net, None, optimizer=partial(adamw, lr=5e-5))
-
-    def run() -> float:
-        trainer = lightning.Trainer(
-            accelerator="cpu",
-            precision=precision,
-            max_steps=steps,
-            gradient_clip_val=1.0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[Clock()],
-        )
-        trainer.fit(task, torch.utils.data.DataLoader(pairs, batch, shuffle=True, collate_fn=collate))
-        return clock[1] - clock[0]
-
-    return run
+    return lightning_trainer(Seq2Seq(net, None, optimizer=partial(adamw, lr=5e-5)), pairs, collate, batch, precision)
 
 
 def main() -> None:
@@ -134,10 +74,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--heads", type=int, default=4)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    transformers.logging.set_verbosity_error()
-    warnings.simplefilter("ignore")
+    quiet()
     pairs = pairs_of(options.steps * options.batch, options.vocabulary, seed=0)
     tokens = sum(len(source) + len(target) - 1 for source, target in pairs)
 
@@ -145,28 +82,15 @@ def main() -> None:
         torch.manual_seed(0)
         return Bart(options.vocabulary, encoder_heads=options.heads, decoder_heads=options.heads)
 
-    shared = (pairs, options.batch, options.steps)
+    shared = (pairs, options.batch)
     ways = {
         "transformers Trainer, fp32": theirs(net(), *shared, bf16=False),
         "transformers Trainer, bf16": theirs(net(), *shared, bf16=True),
         "trimer, fp32": ours(net(), *shared, precision="32-true"),
         "trimer, bf16": ours(net(), *shared, precision="bf16-mixed"),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(options.rounds + 1):
-        for name, run in ways.items():
-            torch.manual_seed(round_)
-            taken = run()
-            if round_:
-                seconds[name].append(taken)
-    table = Table("", "real tokens/CPU-s", "to their fp32", "to their bf16", title="Training BART")
-    for name, taken in seconds.items():
-        ratios = (
-            statistics.median(a / b for a, b in zip(seconds[f"transformers Trainer, {kind}"], taken, strict=True))
-            for kind in ("fp32", "bf16")
-        )
-        table.add_row(name, f"{tokens / statistics.median(taken):,.0f}", *(f"{ratio:.2f}" for ratio in ratios))
-    Console().print(table)
+    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in ("fp32", "bf16")}
+    compare(ways, options.rounds, tokens, against, "Training BART")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from trimer.build import build
 from trimer.commands.evaluate import data_to_measure
 from trimer.configs import compose
 from trimer.errors import ConfigError
-from trimer.evaluation import evaluate_pairs, slice_table
+from trimer.evaluation.molecules import evaluate_pairs, slice_table
 
 
 def contract(tmp_path) -> dict:

@@ -1,24 +1,35 @@
-"""How fast a run learns: real tokens per second, validation not counted."""
+"""How fast a run learns: real tokens per second, validation not counted, and what share of the device that is."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import lightning as L
+import torch
+
+# Dense bf16 products per second, in TFLOP/s, as the makers state them.
+PEAKS = {"H200": 989.0, "H100": 989.0, "GH200": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0, "4090": 165.0}
 
 
 class Throughput(L.Callback):
-    """Log `tokens_per_second`: what the model read and wrote on all devices, never padding, on the logging interval.
+    """Log `tokens_per_second` of all devices on the logging interval, never padding; of proteins, residues too.
 
+    Where the network counts the operations of its products, `mfu` is the share of the device's peak that they make up.
+    peak: of one device, in TFLOP/s; by default that of the GPU's name, and no `mfu` where it is not known.
     The device is never waited for: over an interval of steps the queue of kernels is short against the time measured.
     """
 
-    def __init__(self) -> None:
-        self._tokens = 0
+    def __init__(self, peak: float | None = None) -> None:
+        self.peak = peak
+        self._work: Counter[str] = Counter()
         self._since = 0.0
         self._paused = 0.0
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self.peak is None and module.device.type == "cuda":
+            name = torch.cuda.get_device_name(module.device)
+            self.peak = next((peak for key, peak in PEAKS.items() if key in name), None)
         self._restart(module)
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -30,13 +41,16 @@ class Throughput(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
-        seconds = time.perf_counter() - self._since
-        tokens = (module.real_tokens - self._tokens) * trainer.world_size
-        total = float(module.real_tokens * trainer.world_size)
-        module.log("tokens_per_second", tokens / max(seconds, 1e-9), prog_bar=True, batch_size=1)
-        module.log("real_tokens", total, batch_size=1)
+        seconds = max(time.perf_counter() - self._since, 1e-9)
+        rates = {name: (total - self._work[name]) / seconds for name, total in module.work.items()}  # of one device
+        operations = rates.pop("flops", None)
+        for name, rate in rates.items():
+            module.log(f"{name}_per_second", rate * trainer.world_size, prog_bar=name == "tokens", batch_size=1)
+        if operations is not None and self.peak:
+            module.log("mfu", operations / (self.peak * 1e12), prog_bar=True, batch_size=1)
+        module.log("real_tokens", float(module.real_tokens * trainer.world_size), batch_size=1)
         self._restart(module)
 
     def _restart(self, module: L.LightningModule) -> None:
-        self._tokens = module.real_tokens
+        self._work = Counter(module.work)
         self._since = time.perf_counter()

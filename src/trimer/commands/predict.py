@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     from trimer.checkpoint import changed, load
     from trimer.data.cleaning import clean_rows
     from trimer.data.readers import read_spectra
-    from trimer.evaluation import neutral_masses
+    from trimer.evaluation.molecules import neutral_masses
     from trimer.hardware import computing, place
 
     precision = computing(cfg.trainer)

@@ -224,6 +224,11 @@ class Bart(nn.Module):
         """Scores of the token that follows each decoder input: (T, V)."""
         return self.logits(self.hidden(source, target))
 
+    def compile_parts(self) -> None:
+        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        for layer in (*self.encoder, *self.decoder):
+            layer.feed_forward.compile(dynamic=True)
+
     def _check_length(self, batch: Flat, side: str) -> None:
         longest = max(batch.sizes, default=0)
         if longest > self.max_positions:

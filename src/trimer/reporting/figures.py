@@ -61,6 +61,23 @@ def training_curves(curves: Mapping[str, Curve], path: str | Path, most: int = 6
         return _save(figure, path)
 
 
+def residue_bars(residues: Sequence[Mapping], path: str | Path) -> Path:
+    """Perplexity and share found of each residue when it is masked, the easiest first.
+
+    residues: mappings with `residue`, `perplexity` and `token_accuracy`.
+    """
+    ordered = sorted(residues, key=lambda row: row["perplexity"])
+    names = [row["residue"] for row in ordered]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        upper.bar(names, [row["perplexity"] for row in ordered], color=BLUE, width=0.7)
+        upper.set_title("Perplexity of a masked residue")
+        lower.bar(names, [100 * row["token_accuracy"] for row in ordered], color=GREEN, width=0.7)
+        lower.set_title("Found at first guess (%)")
+        return _save(figure, path)
+
+
 def tanimoto_histogram(groups: Mapping[str, Sequence[float]], path: str | Path, bins: int = 40) -> Path:
     """Distribution of Tanimoto similarities to the true molecule, one outline per method, its mean as a dashed line."""
     with rc_context(STYLE):

@@ -18,11 +18,15 @@ from trimer.metrics.facts import molecule_facts, precursor_ppm, same_molecule, t
 from trimer.reporting.charts import curves_svg, histogram_svg, spectrum_svg
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_svg
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.table import ResultTable, column
 
 DRAWING = (165, 135)  # pixels, as large as it is shown, so that atom labels stay legible
 FIT = 10.0  # ppm: a candidate farther from the precursor is shown in the colour of a warning
-HEADLINES = ("tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity")
+HEADLINES = ("tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity", "perplexity")
+MOLECULES = (
+    "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
+    "(radius 2, 2048 bits), the best of the first k. ± is the standard error over molecules."
+)
 _KINDS = {"baseline": "Baselines", "bound": "Bound of every look-up", "method": "This run"}
 
 
@@ -40,6 +44,7 @@ def write_page(
     drops: DropReport | None = None,
     commands: Sequence[str] = (),
     about: Mapping[str, object] | None = None,
+    note: str = MOLECULES,
     examples: int = 24,
 ) -> Path:
     """Write the page and return its path.
@@ -49,11 +54,11 @@ def write_page(
     molecule), `name`, `collision_energy`, `instrument_type`, `problem`. `examples` of them are shown, spaced evenly
     from the best to the worst. curves: of `read_curves`. distributions: {name: Tanimoto similarities}, by default those
     of the predictions. split: its manifest (`method` and `sizes` are shown). overlap: of `Split.overlap`.
-    commands: what reproduces the run. about: versions and such.
+    commands: what reproduces the run. about: versions and such. note: how the metrics are meant, under the table.
     """
     parts = [
         _header(title, subtitle, table),
-        _results(table),
+        _results(table, note),
         _learning(curves or {}, distributions if distributions is not None else _similarities(predictions)),
         _spectra(predictions, examples),
         _data(split or {}, overlap, drops),
@@ -98,9 +103,11 @@ def _figure(name: str, values: Mapping[str, float], table: ResultTable) -> str:
     ]
     beside = ""
     if others and name != "validity":
-        best, method = max(reversed(others), key=lambda other: other[0])  # of equals the strongest method, named last
-        sign = "up" if values[name] > best else "down" if values[name] < best else ""
-        word = {"up": "above", "down": "below", "": "equal to"}[sign]
+        choose = min if shown.lower_is_better else max
+        best, method = choose(reversed(others), key=lambda other: other[0])  # of equals the strongest, named last
+        word = "above" if values[name] > best else "below" if values[name] < best else "equal to"
+        good = "below" if shown.lower_is_better else "above"
+        sign = "" if word == "equal to" else "up" if word == good else "down"
         beside = f'<span class="{sign}">{word}</span> {escape(method)}, {shown.show(best)}'
     return (
         f'<div class="figure"><div class="name">{escape(shown.label)}</div>'
@@ -108,7 +115,7 @@ def _figure(name: str, values: Mapping[str, float], table: ResultTable) -> str:
     )
 
 
-def _results(table: ResultTable) -> str:
+def _results(table: ResultTable, note: str) -> str:
     if not table.rows:
         return ""
     head = "".join(f"<th>{escape(column(name).label)}</th>" for name in table.columns)
@@ -121,14 +128,9 @@ def _results(table: ResultTable) -> str:
         body.append(f'<tr class="{kind}"><td>{escape(row["method"])}</td>{cells}</tr>')
     spectra = next((row["values"]["spectra"] for row in table.rows if "spectra" in row["values"]), None)
     count = f" on the same {spectra:,.0f} spectra" if spectra else ""
-    spread = any(name.endswith(ERROR) for row in table.rows for name in row["values"])
-    error = " ± is the standard error over molecules." if spread else ""
-    note = (
-        f"All methods{count}. Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of "
-        f"Morgan fingerprints (radius 2, 2048 bits), the best of the first k.{error}"
-    )
     return (
-        f'<section><h2>Result</h2><p class="note">{note}</p><div class="panel"><table><thead><tr><th>Method</th>{head}'
+        f'<section><h2>Result</h2><p class="note">All methods{count}. {escape(note)}</p>'
+        f'<div class="panel"><table><thead><tr><th>Method</th>{head}'
         f"</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )
 
@@ -148,7 +150,8 @@ def _learning(curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[
     if groups:
         charts.append(histogram_svg("Similarity to the true molecule", groups, 360, 210, 20))
     boxes = "".join(f'<div class="panel">{chart}</div>' for chart in charts)
-    return f'<section><h2>Learning and similarity</h2><div class="row">{boxes}</div></section>' if charts else ""
+    heading = "Learning and similarity" if groups else "Learning"
+    return f'<section><h2>{heading}</h2><div class="row">{boxes}</div></section>' if charts else ""
 
 
 def _similarities(predictions: Sequence[Mapping]) -> dict[str, list[float]]:

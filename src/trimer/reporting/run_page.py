@@ -10,7 +10,7 @@ from pathlib import Path
 from trimer.data.drops import DropReport
 from trimer.errors import InputError
 from trimer.reporting.curves import read_curves
-from trimer.reporting.page import write_page
+from trimer.reporting.page import MOLECULES, write_page
 from trimer.reporting.table import ResultTable
 
 
@@ -20,6 +20,8 @@ def write_run_page(
     table: ResultTable,
     predictions: Sequence[Mapping],
     title: str = "Spectra to structures",
+    subtitle: str | None = None,
+    note: str = MOLECULES,
     distributions: Mapping[str, Sequence[float]] | None = None,
     metrics: str | Path | None = None,
 ) -> Path:
@@ -37,7 +39,7 @@ def write_run_page(
     return write_page(
         folder / split / "page.html",
         title=title,
-        subtitle=_subtitle(split, manifest, len(predictions)),
+        subtitle=subtitle or _subtitle(split, manifest, len(predictions)),
         table=table,
         predictions=predictions,
         curves=read_curves(metrics) if metrics.is_file() else None,
@@ -47,6 +49,7 @@ def write_run_page(
         drops=DropReport.from_dict(drops) if drops else None,
         commands=_commands(record),
         about=_about(record),
+        note=note,
     )
 
 

@@ -65,10 +65,10 @@ def column(metric: str) -> Column:
         shown = Column(f"Precursor error@{rank} (ppm)", 1, 1, True)
     elif stem == "mces":
         shown = Column(f"MCES@{rank}", 1, 2, True)
-    elif stem in ("loss", "perplexity"):
-        shown = Column(stem.capitalize(), 1, 3, True)
-    elif stem == "spectra":
-        shown = Column("Spectra", 1, 0)
+    elif stem in ("loss", "perplexity", "hidden_perplexity", "hidden_loss"):
+        shown = Column(stem.removeprefix("hidden_").capitalize() + " at <mask>" * stem.startswith("hidden"), 1, 3, True)
+    elif stem in ("spectra", "masked_tokens"):
+        shown = Column(stem.replace("_", " ").capitalize(), 1, 0)
     else:
         shown = Column(name)
     label = shown.label + (", formula known" if known else "")

@@ -18,10 +18,19 @@ class Seq2Seq(Task):
     generator: how molecules are written for validation, evaluation and prediction.
     """
 
-    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, generator=None, label_smoothing: float = 0.0):
+    def __init__(
+        self,
+        net,
+        tokenizer,
+        optimizer=None,
+        scheduler=None,
+        generator=None,
+        label_smoothing: float = 0.0,
+        compile: bool = False,
+    ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1")
-        super().__init__(net, tokenizer, optimizer, scheduler)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile)
         self.generator = generator
         self.label_smoothing = label_smoothing
         self.loss = TokenLoss()
@@ -32,7 +41,7 @@ class Seq2Seq(Task):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return self.scaled(loss, torch.tensor(batch.labels.numel(), device=loss.device), batch.real_tokens)
+        return self.scaled(loss, torch.tensor(batch.labels.numel(), device=loss.device), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         logits = self._logits(batch).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import lightning as L
@@ -15,7 +16,8 @@ class Task(L.LightningModule):
     """A network with its tokenizer and how to train it.
 
     optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as
-    plain attributes: a checkpoint holds plain values only.
+    plain attributes: a checkpoint holds plain values only. compile: the parts of the network that work token by token
+    are compiled in place, so the names of the weights stay.
 
     A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
     over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
@@ -27,6 +29,7 @@ class Task(L.LightningModule):
         tokenizer,
         optimizer: Callable[[Iterable], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        compile: bool = False,
     ):
         super().__init__()
         self.net = net
@@ -37,10 +40,19 @@ class Task(L.LightningModule):
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
         self._stop = False
-        self.real_tokens = 0
+        self.compile_net = compile
+        self.work: Counter[str] = Counter()  # what this process has trained on: tokens, residues, flops
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens trained on by this process; padding, where there is any, is no token."""
+        return int(self.work["tokens"])
 
     def configure_model(self) -> None:
-        """Shard the network layer by layer where the strategy has a mesh of devices (trainer=fsdp2), once."""
+        """Compile what can be; shard the network layer by layer where the strategy has a mesh of devices (fsdp2)."""
+        if self.compile_net:
+            self.compile_net = False
+            self.net.compile_parts()
         mesh = getattr(self, "device_mesh", None)
         if mesh is None or getattr(self, "_sharded", False):
             return
@@ -67,12 +79,15 @@ class Task(L.LightningModule):
             "lr_scheduler": {"scheduler": self.scheduler_factory(optimizer), "interval": "step"},
         }
 
-    def scaled(self, loss_sum: Tensor, count: Tensor, tokens: int) -> Tensor:
-        """Book the count of a batch, and hand the summed loss to backward; loss per token is logged on the interval."""
+    def scaled(self, loss_sum: Tensor, count: Tensor, **work: float) -> Tensor:
+        """Book the count and the work of a batch, and hand the summed loss to backward.
+
+        The loss per token is logged on the interval. work: `tokens`, and what else is to be known per second.
+        """
         values = torch.stack([loss_sum.detach().float(), count.detach().float()])
         self._step_count = values[1] if self._step_count is None else self._step_count + values[1]
         self._logged = values if self._logged is None else self._logged + values
-        self.real_tokens += tokens
+        self.work.update(work)
         return loss_sum
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -114,9 +129,9 @@ class Task(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
         checkpoint["trimer"] = self.contract
-        checkpoint["real_tokens"] = self.real_tokens
+        checkpoint["work"] = dict(self.work)
         checkpoint["logged"] = None if self._logged is None else self._logged.tolist()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.real_tokens = checkpoint.get("real_tokens", 0)
+        self.work = Counter(checkpoint["work"])
         self._logged = torch.tensor(checkpoint["logged"], device=self.device) if checkpoint.get("logged") else None

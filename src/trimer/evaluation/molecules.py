@@ -44,6 +44,13 @@ class Evaluation:
         """The metrics under the name of the split, as `test/tanimoto@1`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
+    def save(self, out: Path) -> None:
+        """Write `table.*`, a `by_<group>.*` for each slice, and `predictions.parquet`."""
+        self.table.save(out)
+        for group, table in self.slices.items():
+            table.save(out, f"by_{group}")
+        write_predictions(out / "predictions.parquet", self.predictions)
+
 
 def neutral_masses(table: SpectrumTable) -> np.ndarray:
     """(n,) neutral monoisotopic mass in Da that precursor and adduct say, NaN where the adduct is not known."""

@@ -1,0 +1,42 @@
+"""Find the masked tokens of a sequence: pre-training of encoders."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trimer.data.batches import MaskedBatch
+from trimer.metrics.language import TokenLoss
+from trimer.tasks.task import Task
+
+
+class MaskedLM(Task):
+    """An encoder trained by cross-entropy on the tokens that were taken from it; the head is asked nowhere else.
+
+    A batch without a masked token has a loss of zero and adds nothing to the step it belongs to.
+    """
+
+    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
+        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        self.loss = TokenLoss()
+
+    def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
+        logits = self.net(batch.sequence, batch.places)
+        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        work = {
+            "tokens": batch.real_tokens,
+            "residues": batch.residues,
+            "flops": self.net.training_flops(batch.sequence.sizes, len(batch.places)),
+        }
+        return self.scaled(loss, torch.tensor(len(batch.labels), device=loss.device), **work)
+
+    def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
+        logits = self.net(batch.sequence, batch.places).float()
+        loss = F.cross_entropy(logits, batch.labels, reduction="sum")
+        self.loss.update(loss, len(batch.labels), (logits.argmax(-1) == batch.labels).sum())
+
+    def on_validation_epoch_end(self) -> None:
+        """Loss, perplexity and accuracy per masked token of the whole split."""
+        self.log_dict({f"val/{name}": value for name, value in self.loss.compute().items()}, prog_bar=True)
+        self.loss.reset()
