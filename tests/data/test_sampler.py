@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trimer.data.sampler import EpochPlan, PlannedBatches
+from trimer.data.sampler import ClusterPlan, EpochPlan, PlannedBatches
 from trimer.errors import ConfigError
 
 LENGTHS = np.random.default_rng(0).integers(5, 60, 500)
@@ -70,3 +70,61 @@ def test_too_little_data_is_said():
         EpochPlan(np.zeros(0, int), 100)
     with pytest.raises(ConfigError, match="do not fill 64 batches"):
         EpochPlan(np.array([5, 5]), 100, multiple=64)
+
+
+def test_a_batch_knows_the_optimiser_step_it_is_a_part_of():
+    plan = EpochPlan(LENGTHS, 400, seed=1, multiple=4)
+    steps = [key.step for epoch in range(2) for key in plan.epoch(epoch)]
+    assert steps == [i // 4 for i in range(2 * len(plan))]
+    plan.taken = 8  # the trainer stops each epoch there
+    assert [key.step for key in plan.epoch(3)][:8] == [6, 6, 6, 6, 7, 7, 7, 7]
+
+
+CLUSTERS = np.repeat([-7, 4, 9, 1000, 2**60], [300, 100, 97, 2, 1])
+
+
+def cluster_plan(**settings) -> ClusterPlan:
+    order = np.random.default_rng(1).permutation(500)
+    return ClusterPlan(LENGTHS, 50, clusters=CLUSTERS[order], rows=order, **settings)
+
+
+def test_each_cluster_is_seen_once_an_epoch():
+    for epoch in range(20):
+        rows = [row for batch in rows_of(cluster_plan(), epoch) for row in batch]
+        assert sorted(CLUSTERS[rows]) == [-7, 4, 9, 1000, 2**60]
+
+
+def test_members_of_a_cluster_are_alike_likely():
+    plan, epochs = cluster_plan(), 2000
+    rows = np.array([row for epoch in range(epochs) for batch in rows_of(plan, epoch) for row in batch])
+    counts = np.bincount(rows, minlength=500)
+    assert counts[499] == epochs
+    for first, last in ((497, 499), (400, 497), (0, 300)):
+        share = 1 / (last - first)
+        assert np.abs(counts[first:last] - epochs * share).max() < 5.5 * np.sqrt(epochs * share)
+
+
+def test_the_member_depends_on_seed_epoch_and_cluster_alone():
+    def member(plan: ClusterPlan, epoch: int) -> int:
+        return next(row for batch in rows_of(plan, epoch) for row in batch if CLUSTERS[row] == -7)
+
+    few = np.flatnonzero(CLUSTERS < 9)
+    fewer = ClusterPlan(LENGTHS[few], 50, clusters=CLUSTERS[few], rows=few)
+    whole = ClusterPlan(LENGTHS, 50, clusters=CLUSTERS, rows=np.arange(500))
+    drawn = [member(whole, epoch) for epoch in range(30)]
+    assert drawn == [member(fewer, epoch) for epoch in range(30)]
+    assert len(set(drawn)) > 20
+    assert drawn != [member(ClusterPlan(LENGTHS, 50, clusters=CLUSTERS, seed=1), epoch) for epoch in range(30)]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_clusters_make_the_same_number_of_batches_in_every_epoch(shuffle):
+    clusters = np.random.default_rng(3).integers(0, 150, 500)
+    plan = ClusterPlan(LENGTHS, 200, clusters=clusters, multiple=3, shuffle=shuffle)
+    for epoch in range(50):
+        batches = rows_of(plan, epoch)
+        assert len(batches) == len(plan) and all(batches)
+    assert len(plan) % 3 == 0
+    assert (rows_of(plan, 1) == rows_of(plan, 2)) is not shuffle
+    rest = [key.rows.tolist() for key in PlannedBatches(plan, lambda: (2, 5))]
+    assert rest == rows_of(plan, 2)[5:]

@@ -1,4 +1,4 @@
-"""What a sequence-to-sequence model is fed: flat sources, flat decoder inputs, a label for each decoder position."""
+"""What the models are fed: flat sequences, and a label for each position that is to be found or written."""
 
 from __future__ import annotations
 
@@ -51,4 +51,55 @@ class PairBatch:
     def pin_memory(self) -> PairBatch:
         return PairBatch(
             self.source.pin_memory(), self.target.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory()
+        )
+
+
+@dataclass
+class MaskedBatch:
+    """B sequences of which some tokens are hidden.
+
+    sequence: the damaged tokens. places: (M,) int64, the positions in T of the tokens to be found. labels: (M,) int64,
+    what stood there. M may be 0. rows: (B,) row of each sequence in its store.
+    """
+
+    sequence: Flat
+    places: Tensor
+    labels: Tensor
+    rows: Tensor
+
+    @classmethod
+    def pack(
+        cls, tokens: np.ndarray, lengths: np.ndarray, places: np.ndarray, labels: np.ndarray, rows: np.ndarray
+    ) -> MaskedBatch:
+        """From arrays of any integers: (T,) tokens end to end, (B,) lengths, places, labels and rows as above."""
+        tokens, lengths, places, labels, rows = (
+            torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+            for values in (tokens, lengths, places, labels, rows)
+        )
+        return cls(Flat(tokens, lengths, tuple(lengths.tolist())), places, labels, rows)
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens read, `<cls>` and `<eos>` among them; there is no padding to leave out."""
+        return sum(self.sequence.sizes)
+
+    @property
+    def residues(self) -> int:
+        """Residues read, hidden ones among them."""
+        return self.real_tokens - 2 * len(self)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> MaskedBatch:
+        return MaskedBatch(
+            self.sequence.to(device, non_blocking),
+            self.places.to(device, non_blocking=non_blocking),
+            self.labels.to(device, non_blocking=non_blocking),
+            self.rows.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> MaskedBatch:
+        return MaskedBatch(
+            self.sequence.pin_memory(), self.places.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory()
         )

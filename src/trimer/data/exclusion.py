@@ -1,4 +1,4 @@
-"""Molecules that a pre-training corpus must not contain, because a later study will be judged on them."""
+"""Molecules and proteins that a pre-training corpus must not contain, since a later study will be judged on them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,7 @@ class HeldOutMolecules:
     def fingerprint(self) -> str:
         """Changes with the records and with the split of the later study."""
         return json.dumps([str(self.data.folder.name), self.data.split_by], sort_keys=True, default=list)
+
+
+class HeldOutProteins(HeldOutMolecules):
+    """The validation and test proteins of another data module, by identical sequence; relatives are not left out."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from trimer.data.sampler import EpochPlan, PlannedBatches, training_position
+from trimer.data.sampler import ClusterPlan, EpochPlan, PlannedBatches, batches_of_epoch, training_position
 
 
 def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
@@ -30,12 +30,21 @@ def training_loader(
     seed: int,
     num_workers: int,
     shuffle: bool = True,
+    clusters: np.ndarray | None = None,
 ) -> DataLoader:
-    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows."""
+    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows.
+
+    clusters: (n,) numbers; where they are given, an epoch takes one row of each cluster.
+    """
     multiple = trainer.world_size * trainer.accumulate_grad_batches
-    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, seed=seed, multiple=multiple, shuffle=shuffle)
+    settings = {"rows": rows, "seed": seed, "multiple": multiple, "shuffle": shuffle}
+    if clusters is None:
+        plan = EpochPlan(lengths, tokens_per_batch, **settings)
+    else:
+        plan = ClusterPlan(lengths, tokens_per_batch, clusters=clusters, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     sampler.position = lambda: training_position(trainer, len(sampler))
+    plan.taken = batches_of_epoch(trainer, len(sampler)) * trainer.world_size
     return _loader(dataset, sampler, trainer, num_workers)
 
 

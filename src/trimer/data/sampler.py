@@ -12,16 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trimer.data.draws import keys, uniform
 from trimer.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class BatchKey:
-    """Everything that determines a batch: the noise of its rows is seeded by the epoch and the row."""
+    """Everything that determines a batch: the noise of its rows is seeded by the epoch and the row.
+
+    step: the optimiser step that the batch is a part of, for noise that changes during training.
+    """
 
     epoch: int
     index: int
     rows: np.ndarray  # (B,) int64
+    step: int = 0
 
 
 class EpochPlan:
@@ -48,23 +53,30 @@ class EpochPlan:
             raise ConfigError("there is no row to train or evaluate on: every record was dropped, see the drop report")
         self.seed = seed
         self.shuffle = shuffle
-        self.total = int(self.lengths.sum())
+        self.multiple = multiple
+        expected, least = self._totals()
         longest = int(self.lengths.max())
-        self.batches = max(1, round(self.total / (tokens_per_batch * multiple))) * multiple
+        self.batches = max(1, round(expected / (tokens_per_batch * multiple))) * multiple
         # A window that is at least as long as the longest row always holds the start of a row: no batch is empty.
-        if self.batches > 1 and self.total / self.batches < longest:
-            self.batches = self.total // longest // multiple * multiple
+        if self.batches > 1 and least / self.batches < longest:
+            self.batches = least // longest // multiple * multiple
         if self.batches < 1:
             raise ConfigError(
-                f"{len(self.lengths)} rows of {self.total:,} tokens do not fill {multiple} batches (devices x "
+                f"{len(self.lengths)} rows of {expected:,} tokens do not fill {multiple} batches (devices x "
                 "trainer.accumulate_grad_batches) once: accumulate fewer batches or use more data"
             )
+        self.taken = self.batches  # of each epoch; fewer where the trainer limits them
 
     def __len__(self) -> int:
         return self.batches
 
+    def _totals(self) -> tuple[int, int]:
+        """Tokens of an epoch: the number to be expected, and the least there can be."""
+        total = int(self.lengths.sum())
+        return total, total
+
     def order(self, epoch: int) -> np.ndarray:
-        """(n,) the places 0 to n - 1 in the order of an epoch."""
+        """(n,) the places 0 to n - 1 of the rows, in the order of an epoch."""
         if not self.shuffle:
             return np.arange(len(self.lengths))
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
@@ -72,12 +84,41 @@ class EpochPlan:
     def epoch(self, epoch: int, first: int = 0, step: int = 1) -> Iterator[BatchKey]:
         """Batches first, first + step, ... of an epoch."""
         order = self.order(epoch)
-        starts = np.cumsum(self.lengths[order]) - self.lengths[order]
-        bounds = np.ceil(np.arange(self.batches + 1) * (self.total / self.batches)).astype(np.int64)
-        cuts = np.searchsorted(starts, bounds)
+        ends = np.cumsum(self.lengths[order])
+        bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
+        cuts = np.searchsorted(ends - self.lengths[order], bounds)
         cuts[-1] = len(order)
         for index in range(first, self.batches, step):
-            yield BatchKey(epoch, index, self.rows[order[cuts[index] : cuts[index + 1]]])
+            update = (epoch * self.taken + index) // self.multiple
+            yield BatchKey(epoch, index, self.rows[order[cuts[index] : cuts[index + 1]]], update)
+
+
+class ClusterPlan(EpochPlan):
+    """An epoch is every cluster once, by one of its rows, drawn by (seed, epoch, cluster): all clusters weigh the same.
+
+    clusters: (n,) int64, equal where rows belong together. The number of batches is the same in every epoch, that of
+    the tokens to be expected; the other arguments are those of EpochPlan.
+    """
+
+    def __init__(self, lengths: np.ndarray, tokens_per_batch: int, *, clusters: np.ndarray, **settings):
+        self.members = np.argsort(clusters, kind="stable")  # places, cluster by cluster
+        self.clusters, self.first, self.sizes = np.unique(
+            np.asarray(clusters)[self.members], return_index=True, return_counts=True
+        )
+        super().__init__(lengths, tokens_per_batch, **settings)
+
+    def _totals(self) -> tuple[int, int]:
+        lengths = self.lengths[self.members]
+        mean = np.add.reduceat(lengths, self.first) / self.sizes
+        return round(mean.sum()), int(np.minimum.reduceat(lengths, self.first).sum())
+
+    def order(self, epoch: int) -> np.ndarray:
+        """(C,) the place of the row that stands for each of C clusters, in the order of an epoch."""
+        drawn = uniform(keys(self.seed, epoch if self.shuffle else 0, self.clusters))
+        places = self.members[self.first + (drawn * self.sizes).astype(np.int64)]
+        if not self.shuffle:
+            return places
+        return places[np.random.default_rng([self.seed, epoch]).permutation(len(places))]
 
 
 class PlannedBatches:
@@ -107,6 +148,11 @@ def training_position(trainer, batches: int) -> tuple[int, int]:
 
     `total.processed` counts every batch that has been trained on, wherever in the loop the checkpoint was written.
     """
+    taken = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+    return divmod(taken, batches_of_epoch(trainer, batches))
+
+
+def batches_of_epoch(trainer, batches: int) -> int:
+    """How many of the batches of this device the trainer takes in an epoch, at least 1."""
     limit = trainer.limit_train_batches
-    per_epoch = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    return divmod(trainer.fit_loop.epoch_loop.batch_progress.total.processed, max(per_epoch, 1))
+    return max(min(batches, limit) if isinstance(limit, int) else int(batches * limit), 1)

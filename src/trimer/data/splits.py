@@ -220,9 +220,11 @@ def _common_length(keys: Mapping[str, Sequence]) -> int:
 
 
 def _numbered(values: Sequence, count: int) -> np.ndarray:
-    """(n,) int64: equal values share a number from 0, missing ones are -1."""
+    """(n,) int64: equal values share a number from 0, missing ones are -1. Of an array of integers none is missing."""
     if len(values) != count:
         raise ValueError(f"{len(values)} keys for {count} rows")
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        return np.unique(values, return_inverse=True)[1]
     numbers: dict = {}
     missing = (None, "")
     return np.fromiter(

@@ -201,9 +201,10 @@ class Store:
         parts = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def strings(self, name: str) -> list[str | None]:
-        """A column of texts, None where missing."""
-        return [text for array in self._arrays(name, "text") for text in array.to_pylist()]
+    def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
+        """A column of texts, or the given rows of it; None where missing."""
+        column = pa.chunked_array(self._arrays(name, "text"))
+        return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
 
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:
         if self._kinds.get(name) != kind:

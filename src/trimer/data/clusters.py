@@ -1,0 +1,63 @@
+"""Which proteins are related: a text file with an id, a tab and the name of its cluster on each line.
+
+Names are kept as 64-bit digests, so that the clusters of a hundred million proteins fit in memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trimer.data.draws import digest, digests
+from trimer.data.molecule_files import open_text, readable_lines
+from trimer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """ids: (m,) int64 digests of names, ascending. clusters: (m,) int64 digests, equal for the same cluster."""
+
+    ids: np.ndarray
+    clusters: np.ndarray
+
+    def of(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) int64 cluster of each name, and (n,) bool whether it has one; 0 where it has none."""
+        wanted = digests(name.encode() for name in names)
+        places = np.searchsorted(self.ids, wanted).clip(max=len(self.ids) - 1)
+        known = self.ids[places] == wanted
+        return np.where(known, self.clusters[places], 0), known
+
+
+def read_clusters(path: str | Path) -> Clusters:
+    """Read such a file, plain or gzipped; a first line `id<TAB>cluster` is a header.
+
+    InputError naming the line for one without a tab, and for an id that is put into two clusters.
+    """
+    path = Path(path).expanduser()
+    ids, clusters, numbers = bytearray(), bytearray(), array("q")
+    with open_text(path) as file:
+        for number, line in enumerate(readable_lines(path, file), 1):
+            cells = line.rstrip("\r\n").split("\t")
+            if len(cells) < 2 and cells[0].strip():
+                raise InputError(f"{path}, line {number}: expected an id, a tab and a cluster, found {cells[0][:60]!r}")
+            if len(cells) < 2 or (number == 1 and cells[1].strip().lower() == "cluster"):
+                continue
+            ids += digest(cells[0].strip().encode())
+            clusters += digest(cells[1].strip().encode())
+            numbers.append(number)
+    if not numbers:
+        raise InputError(f"{path}: there is no cluster in it")
+    named, group, lines = (np.frombuffer(buffer, np.int64) for buffer in (ids, clusters, numbers))
+    order = np.argsort(named, kind="stable")
+    named, group, lines = named[order], group[order], lines[order]
+    again = np.flatnonzero((named[1:] == named[:-1]) & (group[1:] != group[:-1]))
+    if len(again):
+        first, second = lines[again[0]], lines[again[0] + 1]
+        raise InputError(
+            f"{path}: {len(again):,} ids are in two clusters, such as that of lines {first} and {second}: give each id "
+            "one cluster (MMseqs2 writes the cluster before the member: swap its columns)"
+        )
+    return Clusters(named, group)

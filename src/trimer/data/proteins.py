@@ -1,0 +1,318 @@
+"""Proteins as a LightningDataModule for masked language modelling: tokenised once, split by family, memory-mapped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+
+from trimer.data.batches import MaskedBatch
+from trimer.data.clusters import read_clusters
+from trimer.data.draws import digests
+from trimer.data.drops import DropReport
+from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.masked import MaskedSequences, window_lengths
+from trimer.data.masking import Masking
+from trimer.data.protein_table import EMPTY, INNER_STOP, ProteinSource, ProteinTable
+from trimer.data.sampler import EpochPlan
+from trimer.data.splits import Split, column_split, grouped_split
+from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store, content_digest
+from trimer.errors import ConfigError, InputError
+from trimer.tokenizers.protein import UNK
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+KEYS = ("cluster", "sequence")
+SAMPLING = ("sequences", "clusters")
+
+
+class ProteinSequences(L.LightningDataModule):
+    """Proteins of which some residues are hidden, to be found from the others.
+
+    source: where the proteins come from. clusters: a text file with an id, a tab and its cluster a line; null: the
+    families that the source knows, if any. split: a column of the source that names the part (`column`, `names`), or
+    what must not cross parts (`keys`: cluster and identical sequence, joined by union-find; null for all there are),
+    with fractions. sampling: an epoch is all "sequences", or one member of each of the "clusters". crop: residues of a
+    window, `<cls>` and `<eos>` not counted; null reads whole sequences. min_length: residues. max_unknown: share of X
+    and unknown letters that a sequence may have. exclude: sequences that must not be in here (their number is in the
+    drop report). masking: in training; validation_masking: of validation and test, the published one by default, and
+    the same in every epoch and run. tokens_per_batch counts `<cls>` and `<eos>`.
+    """
+
+    has_labels = True  # what was masked is known, so the test split can be measured
+
+    def __init__(
+        self,
+        source: ProteinSource,
+        tokenizer,
+        split: Mapping,
+        cache: str,
+        clusters: str | None = None,
+        sampling: str = "sequences",
+        crop: int | None = 1022,
+        min_length: int = 1,
+        max_unknown: float = 1.0,
+        exclude=None,
+        masking: Masking | None = None,
+        validation_masking: Masking | None = None,
+        tokens_per_batch: int = 32768,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        check_loading(tokens_per_batch, num_workers, seed)
+        if sampling not in SAMPLING:
+            raise ValueError(f"sampling={sampling} must be one of {', '.join(SAMPLING)}")
+        if crop is not None and crop < 1:
+            raise ValueError(f"crop={crop} must be 1 residue or more, or null for whole sequences")
+        if min_length < 1:
+            raise ValueError(f"min_length={min_length} must be 1 residue or more")
+        if not 0 <= max_unknown <= 1:
+            raise ValueError(f"max_unknown={max_unknown} must be a share from 0 to 1")
+        if unknown := set(split.get("keys") or ()) - set(KEYS):
+            raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(KEYS)}")
+        self.source = source
+        self.tokenizer = tokenizer
+        self.split_by = dict(split)
+        self.cache = Path(cache).expanduser()
+        self.clusters = clusters
+        self.sampling = sampling
+        self.crop = crop
+        self.min_length = min_length
+        self.max_unknown = max_unknown
+        self.exclude = exclude
+        self.masking = masking or Masking()
+        self.validation_masking = validation_masking or Masking()
+        self.tokens_per_batch = tokens_per_batch
+        self.shuffle = shuffle
+        self.num_workers = num_workers
+        self.seed = seed
+        self.store: Store | None = None
+        self.split: Split | None = None
+
+    # ---------------------------------------------------------------- preparation
+
+    @property
+    def folder(self) -> Path:
+        """Where the prepared columns lie: named by the content of the source and every setting that shapes them."""
+        return cache_folder(self.cache, "proteins", self._recipe())
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "source": self.source.fingerprint(),
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            "clusters": content_digest([Path(self.clusters).expanduser()]) if self.clusters else None,
+            "min_length": self.min_length,
+            "max_unknown": self.max_unknown,
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+            "split_column": self.split_by.get("column"),
+        }
+
+    def prepare_data(self) -> None:
+        """Tokenise the source into the store, unless that was done before."""
+        cached_store(self.folder, self._write)
+
+    def _write(self, writer: StoreWriter) -> None:
+        clusters = read_clusters(self.clusters) if self.clusters else None
+        excluded = np.array(sorted(self.exclude.keys()) if self.exclude else [], np.int64)
+        report = DropReport()
+        for rule in (EMPTY, INNER_STOP):
+            report.add(rule, [])
+        homeless: list[str] = []
+        column = self.split_by.get("column")
+        for table in self.source.chunks([column] if column else []):
+            report.records += len(table)
+            columns = self._columns(table, excluded, report)
+            if clusters is not None:
+                columns["cluster"], known = clusters.of(columns["id"])
+                homeless += [name for name, found in zip(columns["id"], known, strict=True) if not found]
+            writer.append(columns)
+        if not writer.rows:
+            raise InputError(f"data: no protein is left to train on\n{report}")
+        if homeless:
+            raise InputError(
+                f"{self.clusters}: {len(homeless):,} of {writer.rows:,} proteins are in no cluster, such as "
+                f"{', '.join(homeless[:3])}: add them, or leave data.clusters empty (a line is an id, a tab, a cluster)"
+            )
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        log.info("prepared %s: %s of %s proteins left", self.folder, f"{report.left:,}", f"{report.records:,}")
+
+    def _columns(self, table: ProteinTable, excluded: np.ndarray, report: DropReport) -> dict:
+        """The columns of the proteins that pass every rule; what does not is counted in the report."""
+        sequences = self.tokenizer.encode_many(table.sequences.values, table.sequences.offsets)
+        lengths = sequences.lengths - 2
+        unclear = np.isin(sequences.values, [UNK, self.tokenizer.vocabulary.ids["X"]])
+        share = np.diff(np.concatenate([[0], np.cumsum(unclear)])[sequences.offsets]) / np.maximum(lengths, 1)
+        text = memoryview(sequences.values)
+        same = digests(text[start:stop] for start, stop in pairwise(sequences.offsets.tolist()))
+        left = np.ones(len(table), bool)
+        for row, rule in table.problems.items():
+            report.add(rule, [table.ids[row]])
+            left[row] = False
+        rules = {
+            f"shorter than {self.min_length} residues": lengths < self.min_length,
+            f"more than {100 * self.max_unknown:g} % unknown residues": share > self.max_unknown,
+        }
+        if len(excluded):
+            rules["sequence held out elsewhere"] = np.isin(same, excluded)
+        for rule, hit in rules.items():
+            hit &= left
+            report.add(rule, [table.ids[row] for row in np.flatnonzero(hit)])
+            left &= ~hit
+        rows = np.flatnonzero(left)
+        ids = [table.ids[row] for row in rows]
+        columns = {
+            "id": ids,
+            "tokens": sequences.take(rows),
+            "name": digests(name.encode() for name in ids),
+            "sequence": same[rows],
+        }
+        if self.clusters is None and table.clusters is not None:
+            # A protein without a family is one of its own.
+            named = [table.clusters[row] or f"\0{same[row]}" for row in rows]
+            columns["cluster"] = digests(name.encode() for name in named)
+        for values in table.columns.values():
+            columns["split"] = [values[row] for row in rows]
+        return columns
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and assign its rows to train, val and test; the same settings give the same rows."""
+        if self.store is not None:
+            return
+        store = cached_store(self.folder, self._write)
+        if self.sampling == "clusters" and "cluster" not in store.columns:
+            raise ConfigError(
+                "data.sampling=clusters: the source has no clusters; name a file of them, data.clusters=..."
+            )
+        self.store = store
+        self.split = self._assign()
+        log.info("%s", self.split.overlap_report(self._keys()))
+
+    def _assign(self) -> Split:
+        if self.split_by.get("column"):
+            values = np.array(self.store.strings("split"), dtype=object)
+            return column_split(values, self.split_by.get("names"))
+        keys = self._keys()
+        wanted = self.split_by.get("keys") or list(keys)
+        if missing := [name for name in wanted if name not in keys]:
+            raise ConfigError(
+                f"data.split.keys: the source has no {', '.join(missing)}; name a file, data.clusters=..."
+            )
+        chosen = {name: keys[name] for name in wanted}
+        return grouped_split(chosen, self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
+
+    # ---------------------------------------------------------------- what others read
+
+    @property
+    def drops(self) -> DropReport:
+        return DropReport.from_dict(self.store.manifest["drops"])
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap, the drop report and the facts in a run folder."""
+        self.split.save(folder / "split.npz")
+        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
+        (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
+        (folder / "sequences.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
+        self.drops.save(folder / "drops.json")
+
+    def facts(self) -> dict[str, int | float]:
+        """What the prepared sequences are: how many, how long, and what is there more than once."""
+        lengths = self.store.ragged("tokens").lengths - 2
+        columns = {"ids": "name", "sequences": "sequence", "clusters": "cluster"}
+        distinct = {
+            f"distinct_{word}": len(np.unique(self.store.array(column)))
+            for word, column in columns.items()
+            if column in self.store.columns
+        }
+        return {
+            "sequences": len(lengths),
+            "residues": int(lengths.sum()),
+            "median_length": float(np.median(lengths)),
+            "longest": int(lengths.max()),
+            "longer_than_crop": 0 if self.crop is None else int((lengths > self.crop).sum()),
+            **distinct,
+        }
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        return {name: self.store.array(name) for name in KEYS if name in self.store.columns}
+
+    def held_out_keys(self) -> frozenset[int]:
+        """Digests of the validation and test sequences, for a pre-training corpus to leave out."""
+        self.setup()
+        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
+        return frozenset(self.store.array("sequence")[rows].tolist())
+
+    def tokens(self, split: str, limit: int | None = None) -> Ragged:
+        """The whole sequences of a split, `<cls>` ... `<eos>` as uint8, or the first `limit` of them, as a copy."""
+        return self.store.ragged("tokens").take(self.split.rows(split)[:limit])
+
+    def table(self, rows: np.ndarray) -> dict[str, list | np.ndarray]:
+        """Of some rows, as those of a batch: `id`, `residues` of the whole sequence, and `cluster`, a number for each.
+
+        Where there are no clusters, identical sequences are one.
+        """
+        groups = self._keys()
+        return {
+            "id": self.store.strings("id", rows),
+            "residues": self.store.ragged("tokens").lengths[rows] - 2,
+            "cluster": groups.get("cluster", groups["sequence"])[rows],
+        }
+
+    def evaluation_batches(self, split: str, tokens_per_batch: int | None = None) -> Iterator[MaskedBatch]:
+        """The windows of a split with what is masked in them, in order: what every model and baseline is measured on.
+
+        They are the same at any batch size, in every epoch and every run, since each depends on the id alone.
+        """
+        rows = self.split.rows(split)
+        dataset = self._evaluated()
+        plan = EpochPlan(self._lengths(rows), tokens_per_batch or self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
+
+    # ---------------------------------------------------------------- loaders
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray:
+        return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
+
+    def _evaluated(self) -> MaskedSequences:
+        return MaskedSequences(self.store, self.validation_masking, self.crop, fixed=True)
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.split.rows("train")
+        return training_loader(
+            MaskedSequences(self.store, self.masking, self.crop, self.seed),
+            self._lengths(rows),
+            rows,
+            self.tokens_per_batch,
+            trainer=self.trainer,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            shuffle=self.shuffle,
+            clusters=self.store.array("cluster")[rows] if self.sampling == "clusters" else None,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> DataLoader:
+        rows = self.split.rows(split)
+        return evaluation_loader(
+            self._evaluated(),
+            self._lengths(rows),
+            rows,
+            self.tokens_per_batch,
+            trainer=self.trainer,
+            num_workers=self.num_workers,
+        )
