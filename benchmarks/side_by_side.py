@@ -1,4 +1,4 @@
-"""What the training benchmarks share: one pass of training by each side, clocked in CPU-seconds, and the table of ratios."""
+"""What the training benchmarks share: one pass by each side, clocked in CPU-seconds, and the table of ratios."""
 
 from __future__ import annotations
 

@@ -74,6 +74,22 @@ class Predict(Command):
 
 
 @dataclass
+class Embed(Command):
+    """`trimer embed`: vectors for the proteins of a file."""
+
+    ckpt: str = MISSING
+    input: str = MISSING
+    output: str = MISSING
+    pooling: str = "mean"
+    layer: int | None = None
+    longest: int | None = None
+    column: str = "sequence"
+    id_column: str | None = None
+    tokens_per_batch: int = 16384
+    trainer: Any = None
+
+
+@dataclass
 class Report(Command):
     """`trimer report`: the runs of a folder in one table."""
 
@@ -86,6 +102,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "embed": Embed,
     "prepare": Train,
     "report": Report,
 }

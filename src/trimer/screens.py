@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "train a model, measure it, keep it in a run folder",
     "evaluate": "measure a checkpoint on a split, beside the baselines",
     "predict": "ranked molecules for the spectra of a file",
+    "embed": "vectors for the proteins of a file",
     "prepare": "read, clean, tokenise and store data without training",
     "report": "the runs of a folder in one table",
 }

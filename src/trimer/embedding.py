@@ -1,0 +1,124 @@
+"""Vectors of proteins from an encoder: one a protein, or one a residue, in the order of the input.
+
+Shapes: T tokens of a flat batch, B sequences, L residues of one, D model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor, nn
+
+from trimer.data.store import Ragged
+from trimer.errors import ConfigError, InputError
+from trimer.flat import Flat
+
+POOLING = ("mean", "cls", "residue")
+CHUNK = 512  # proteins between two writes of the output
+
+
+@torch.inference_mode()
+def embed(
+    net: nn.Module, tokens: Ragged, pooling: str = "mean", layer: int | None = None, tokens_per_batch: int = 16384
+) -> Iterator[np.ndarray]:
+    """A float32 array for each sequence: (D,) for "mean" (over residues) and "cls", (L, D) for "residue".
+
+    tokens: sequences `<cls>` ... `<eos>`. layer: how many layers to go through, by default all, with the final norm.
+    A batch has about tokens_per_batch tokens, or one longer sequence; the result does not depend on it.
+    """
+    device = next(net.parameters()).device
+    for rows in batches(tokens.lengths, tokens_per_batch):
+        flat = Flat.pack([tokens[row] for row in rows]).to(device)
+        hidden = net.hidden(flat, layer).float()
+        yield from (part.cpu().numpy() for part in pooled(hidden, flat, pooling))
+
+
+def pooled(hidden: Tensor, flat: Flat, pooling: str) -> Sequence[Tensor]:
+    """What is kept of the hidden states (T, D) of each sequence."""
+    if pooling == "residue":
+        return [part[1:-1] for part in hidden.split(flat.sizes)]
+    ends = flat.lengths.cumsum(0)
+    starts = ends - flat.lengths
+    if pooling == "cls":
+        return hidden[starts]
+    sums = torch.cat([hidden.new_zeros(1, hidden.shape[1], dtype=torch.float64), hidden.double().cumsum(0)])
+    inner = sums[ends - 1] - sums[starts + 1]  # without <cls> and <eos>
+    return (inner / (flat.lengths - 2)[:, None]).float()
+
+
+def batches(lengths: np.ndarray, tokens_per_batch: int) -> Iterator[range]:
+    """Consecutive rows that fill the budget."""
+    start, filled = 0, 0
+    for row, length in enumerate(lengths.tolist()):
+        if filled and filled + length > tokens_per_batch:
+            yield range(start, row)
+            start, filled = row, 0
+        filled += length
+    if filled:
+        yield range(start, len(lengths))
+
+
+class EmbeddingFile:
+    """A Parquet file with `row`, `id`, `length`, `embedding` and `reason`: a row for every protein of the input.
+
+    embedding: float32, a list of D numbers, or of L such lists for residues; null where there is none, and then the
+    reason says why. While it is being written the file is called `<output>.partial`.
+    """
+
+    def __init__(self, output: str | Path, pooling: str):
+        self.path = Path(output).expanduser()
+        if pooling not in POOLING:
+            raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
+        if self.path.suffix.lower() != ".parquet":
+            raise ConfigError(f"output={output}: embeddings are written to a .parquet file")
+        if not self.path.parent.is_dir():
+            raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
+        self.by_residue = pooling == "residue"
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        self.rows = self.without = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> EmbeddingFile:
+        return self
+
+    def add(self, ids: Sequence[str], lengths: Sequence[int], vectors: Sequence[np.ndarray | None], reasons) -> None:
+        """The next proteins of the input, each with a vector or with the reason why there is none."""
+        width = next((vector.shape[-1] for vector in vectors if vector is not None), 1)
+        if self._writer is None:
+            self._kind = pa.list_(pa.float32())
+            kind = pa.list_(self._kind) if self.by_residue else self._kind
+            columns = [("row", pa.int64()), ("id", pa.string()), ("length", pa.int64()), ("embedding", kind)]
+            self._writer = pq.ParquetWriter(self.partial, pa.schema([*columns, ("reason", pa.string())]))
+        here = np.array([vector is not None for vector in vectors], bool)
+        found = [vector for vector in vectors if vector is not None]
+        values = np.concatenate([v.reshape(-1, width) for v in found]) if found else np.zeros((0, width), np.float32)
+        counts = [len(v) if self.by_residue else 1 for v in found]
+        column: pa.Array = pa.ListArray.from_arrays(
+            pa.array(np.arange(len(values) + 1, dtype=np.int32) * width), pa.array(values.ravel())
+        )
+        if self.by_residue:
+            ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            column = pa.ListArray.from_arrays(pa.array(ends), column)
+        places = np.where(here, np.cumsum(here) - 1, -1)
+        column = column.take(pa.array([int(place) if place >= 0 else None for place in places], pa.int64()))
+        rows = range(self.rows + 1, self.rows + len(ids) + 1)
+        table = pa.table([list(rows), list(ids), list(lengths), column, list(reasons)], schema=self._writer.schema)
+        self._writer.write_table(table)
+        self.rows += len(ids)
+        self.without += int((~here).sum())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None:
+            self.partial.rename(self.path)
+
+    def summary(self) -> str:
+        """One line for the user."""
+        without = f", {self.without:,} without one (column reason says why)" if self.without else ""
+        return f"{self.rows - self.without:,} of {self.rows:,} proteins embedded{without}: {self.path}"

@@ -1,0 +1,114 @@
+"""`trimer embed`: a row for every protein, the same vector alone as in any batch, public weights as well as our own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from trimer.cli import main
+from trimer.data.store import Ragged
+from trimer.embedding import batches, embed
+from trimer.flat import Flat
+from trimer.models.convert.esm2 import save_esm2
+from trimer.models.esm2 import Esm2
+from trimer.tokenizers.protein import ProteinTokenizer
+
+PROTEINS = {"long": "MKTAYIAKQR" * 9, "short": "M", "bad": "MK*LV", "empty": "", "middle": "GAVLIWXJ", "short2": "M"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    save_esm2(Esm2(d_model=32, layers=2, heads=2, init_std=0.2), folder)
+    return folder
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "proteins.fasta"
+    path.write_text("".join(f">{name} a header\n{sequence}\n" for name, sequence in PROTEINS.items()))
+    return path
+
+
+def run(weights, fasta, *words: str) -> list[dict]:
+    output = fasta.with_name("out.parquet")
+    assert main(["embed", f"ckpt={weights}", f"input={fasta}", f"output={output}", *words]) == 0
+    assert not output.with_name("out.parquet.partial").exists()
+    return pq.read_table(output).to_pylist()
+
+
+def expected(weights, sequence: str, pooling: str, layer: int | None = None) -> np.ndarray:
+    from trimer.models.convert.esm2 import load_esm2
+
+    with torch.no_grad():
+        hidden = load_esm2(weights).eval().hidden(Flat.pack([ProteinTokenizer().encode(sequence)]), layer)
+    return {"cls": hidden[0], "mean": hidden[1:-1].mean(0), "residue": hidden[1:-1]}[pooling].numpy()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "residue"])
+@pytest.mark.parametrize("layer", [None, 0, 1])
+def test_every_protein_has_a_row_with_its_vector_or_a_reason(weights, fasta, pooling, layer):
+    words = [f"pooling={pooling}", f"layer={'null' if layer is None else layer}", "trainer.precision=32-true"]
+    rows = run(weights, fasta, *words, "tokens_per_batch=50")
+    assert [row["id"] for row in rows] == list(PROTEINS)
+    assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[2]["reason"] == "stop (*) inside the sequence" and rows[3]["reason"] == "no sequence"
+    for row in rows:
+        if row["reason"]:
+            assert row["embedding"] is None
+        else:
+            own = expected(weights, PROTEINS[row["id"]], pooling, layer)
+            np.testing.assert_allclose(np.array(row["embedding"]), own, atol=2e-5)
+            assert row["length"] == len(PROTEINS[row["id"]])
+
+
+def test_the_batch_does_not_matter_and_long_ones_can_be_left_out(weights, fasta):
+    one, all_ = (run(weights, fasta, f"tokens_per_batch={n}", "trainer.precision=32-true") for n in (1, 10_000))
+    for a, b in zip(one, all_, strict=True):
+        if a["embedding"]:
+            np.testing.assert_allclose(a["embedding"], b["embedding"], atol=2e-6)
+    short = run(weights, fasta, "longest=50")
+    assert short[0]["reason"] == "90 residues, longer than longest=50"
+    assert sum(row["embedding"] is not None for row in short) == 3
+
+
+def test_tables_are_read_too(weights, tmp_path):
+    (tmp_path / "proteins.csv").write_text("name,seq\na,MKV\nb,GG\n")
+    rows = run(weights, tmp_path / "proteins.csv", "column=seq", "id_column=name")
+    assert [row["id"] for row in rows] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["pooling=max"], "pooling=max must be one of mean, cls, residue"),
+        (["layer=3"], "layer=3: this model has layers 0 (embeddings) to 2"),
+        (["output=out.csv"], "output=out.csv: embeddings are written to a .parquet file"),
+        (["output=nowhere/out.parquet"], "the folder nowhere does not exist"),
+        (["tokens_per_batch=0"], "tokens_per_batch=0 must be 1 or more"),
+        (["input=nothing.fasta"], "nothing.fasta: no such file"),
+        (["ckpt=nothing"], "ckpt=nothing: no such file or run folder"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(weights, fasta, capsys, monkeypatch, words, sentence):
+    monkeypatch.chdir(fasta.parent)
+    assert main(["embed", f"ckpt={weights}", f"input={fasta}", "output=out.parquet", *words]) == 1
+    said = capsys.readouterr().err.strip()
+    assert sentence in said and "\n" not in said
+
+
+def test_batches_fill_the_budget_and_lose_nothing():
+    parts = list(batches(np.array([5, 5, 30, 1, 1]), 10))
+    assert [list(part) for part in parts] == [[0, 1], [2], [3, 4]]
+    assert list(batches(np.zeros(0, int), 10)) == []
+
+
+def test_a_mean_over_a_long_pack_loses_no_precision():
+    torch.manual_seed(0)
+    net = Esm2(d_model=32, layers=1, heads=2).eval()
+    tokens = Ragged.pack([ProteinTokenizer().encode("MKTAYIAKQRLV" * 3)] * 400)
+    vectors = list(embed(net, tokens, tokens_per_batch=100_000))
+    assert np.abs(vectors[-1] - vectors[0]).max() < 1e-6
