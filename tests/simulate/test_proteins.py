@@ -5,6 +5,7 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
+from trimer.errors import ConfigError
 from trimer.simulate.proteins import LETTERS, SimulatedProteins
 
 
@@ -32,7 +33,7 @@ def test_numbers_and_columns():
     assert tables[0].columns["family"] == tables[0].clusters
     ids = [name for table in tables for name in table.ids]
     assert len(set(ids)) == 4100
-    with pytest.raises(ValueError, match="no column fold, only family"):
+    with pytest.raises(ConfigError, match="no column fold, only family"):
         next(SimulatedProteins(10).chunks(["fold"]))
     with pytest.raises(ValueError, match="proteins=0 must be 1 or more"):
         SimulatedProteins(0)

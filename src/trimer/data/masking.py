@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from trimer.data.draws import STEP, mix, positions, uniform
-from trimer.errors import ConfigError
 from trimer.tokenizers.protein import LETTERS, MASK, RESIDUES, SPECIALS
 
 _LETTER = np.zeros(256, bool)
@@ -34,15 +33,11 @@ class Masking:
     ):
         for name, value in (("ratio", ratio), ("end_ratio", ratio if end_ratio is None else end_ratio)):
             if not 0 < value <= 1:
-                raise ConfigError(f"masking.{name}={value} must be above 0 and at most 1")
+                raise ValueError(f"{name}={value} must be above 0 and at most 1")
         if min(mask, replace) < 0 or mask + replace > 1 + 1e-9:
-            raise ConfigError(
-                f"masking.mask={mask} and masking.replace={replace} must be 0 or more and sum to at most 1"
-            )
+            raise ValueError(f"mask={mask} and replace={replace} must be 0 or more and sum to at most 1")
         if end_ratio is not None and (total_steps is None or total_steps < 1):
-            raise ConfigError(
-                f"masking.end_ratio={end_ratio} needs masking.total_steps, the optimiser steps to get there"
-            )
+            raise ValueError(f"end_ratio={end_ratio} needs total_steps, the optimiser steps to get there")
         self.ratio = ratio
         self.mask = mask
         self.replace = replace

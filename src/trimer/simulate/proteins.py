@@ -21,6 +21,7 @@ import numpy as np
 
 from trimer.data.protein_table import ProteinTable
 from trimer.data.store import Ragged
+from trimer.errors import ConfigError
 
 RULE = 1  # counts up when the rule changes, so that caches are made anew
 LETTERS = np.frombuffer(b"LAGVSERTIDPKQNFYMHWC", np.uint8)
@@ -131,7 +132,7 @@ class SimulatedProteins:
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[ProteinTable]:
         """Tables of at most 2,000 proteins. columns: `family` is all there is."""
         if unknown := [name for name in columns if name != "family"]:
-            raise ValueError(f"the simulated source has no column {', '.join(unknown)}, only family")
+            raise ConfigError(f"the simulated source has no column {', '.join(unknown)}, only family")
         ids: list[str] = []
         families: list[str] = []
         sequences: list[np.ndarray] = []
