@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import numpy as np
 import pytest
 
 from trimer.cli import main
@@ -12,18 +13,32 @@ from trimer.configs import shipped_folder
 from trimer.simulate.molecules import simulated_molecules
 from trimer.simulate.spectra import simulate_table
 
-SMALL = [
-    "model.d_model=32",
-    "model.encoder_ffn=64",
-    "model.decoder_ffn=64",
+SHORT = [
     "trainer.max_steps=2",
     "trainer.val_check_interval=1",
     "trainer.enable_progress_bar=false",
     "trainer.limit_val_batches=1",
+    "data.tokens_per_batch=600",
+]
+SMALL = [
+    *SHORT,
+    "model.d_model=32",
+    "model.encoder_ffn=64",
+    "model.decoder_ffn=64",
     "task.generator.num_samples=2",
     "task.generator.beams=2",
     "task.generator.max_length=16",
-    "data.tokens_per_batch=600",
+]
+PROTEINS = [
+    *SHORT,
+    "model.d_model=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.ffn=64",
+    "trainer.accelerator=cpu",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.val_check_interval=2",
+    "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
 ]
 SIMULATE = ["data.source.workers=0", "data.source.share=1", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"]
 EXPERIMENTS = sorted(
@@ -60,17 +75,44 @@ def library(tmp_path_factory):
         (folder / "spectra" / f"{name}.mgf").write_text("\n\n".join(blocks) + "\n")
     with gzip.open(folder / "molecules" / "corpus_263k.smi.gz", "wt") as stream:
         stream.write("\n".join(simulated_molecules(120, seed=3)) + "\n")
+    proteins = [f"UniRef90_{i}" for i in range(60)]
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("LAGVSERTIDPKQNFYMHWC"), rng.integers(5, 90))) for _ in proteins]
+    records = "".join(f">{name} a protein\n{text}\n" for name, text in zip(proteins, texts, strict=True))
+    table = "id\tcluster\n" + "".join(f"{name}\t{i // 2}\n" for i, name in enumerate(proteins))
+    (folder / "proteins").mkdir()
+    (folder / "uniref").mkdir()
+    for name in ("proteins/uniref90_10k.fasta.gz", "uniref/proteins.fasta.gz"):
+        with gzip.open(folder / name, "wt") as stream:
+            stream.write(records)
+    for name in ("proteins/uniref90_10k.clusters.tsv.gz", "uniref/uniref90_to_uniref50.tsv.gz"):
+        with gzip.open(folder / name, "wt") as stream:
+            stream.write(table)
     return folder
 
 
-def train(folder, *overrides: str) -> dict:
-    assert main(["train", *overrides, *SMALL, f"hydra.run.dir={folder}"]) == 0
+def train(folder, *overrides: str, small=SMALL) -> dict:
+    assert main(["train", *overrides, *small, f"hydra.run.dir={folder}"]) == 0
     result = json.loads((folder / "result.json").read_text())
     assert result["status"] == "ok" and result["steps"] == 2
     return result
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("cramming/")])
+def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
+    words = [] if experiment == "cramming/sample" else [f"data.source.path={library}/uniref/proteins.fasta.gz"]
+    if experiment == "cramming/gpu_day":
+        words.append("task.compile=false")  # minutes of compilation, tested with the task
+    result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *words, small=PROTEINS)
+    assert result["metrics"]["val/perplexity"] < 40 and result["metrics"]["test/hidden_perplexity"] < 40
+    table = (tmp_path / "run" / "test" / "table.md").read_text()
+    assert "floor: composition of the sequence" in table
+    assert {"page.html", "residues.csv", "residues.png"} <= {
+        path.name for path in (tmp_path / "run" / "test").iterdir()
+    }
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("cramming/")])
 def test_every_experiment_runs(experiment, library, tmp_path):
     small = ["data.source.molecules=40"] if experiment == "demo" else []
     if experiment == "spectrums/simulate":
@@ -95,7 +137,7 @@ def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
 
 @pytest.mark.parametrize(
     "choice",
-    ["optimizer=muon", "scheduler=warmup_linear", "callbacks=early_stopping", "debug=overfit"],
+    ["optimizer=muon", "scheduler=warmup_linear", "callbacks=early_stopping", "callbacks=ema", "debug=overfit"],
 )
 def test_choices_that_train(choice, tmp_path):
     train(tmp_path / "run", "data.source.molecules=40", choice, "test=false")
