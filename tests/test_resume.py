@@ -64,9 +64,50 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path, stop, settings):
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}", f"trainer.max_steps={steps}")
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert parts["global_step"] == whole["global_step"] == steps
-    assert parts["real_tokens"] == whole["real_tokens"]
+    assert parts["work"] == whole["work"]
     for name, tensor in whole["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], tensor), name
+
+
+PROTEINS = [
+    "data=simulated_proteins",
+    "data.source.proteins=200",
+    "data.sampling=clusters",
+    "data.masking.end_ratio=0.3",
+    "data.masking.total_steps=9",
+    "data.tokens_per_batch=800",
+    "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
+    "model=esm2_nano",
+    "task=masked_lm",
+    "callbacks=ema",
+]
+
+
+@pytest.mark.parametrize(
+    ("stop", "settings"),
+    [
+        pytest.param(4, [], id="middle of an epoch"),
+        pytest.param(5, ["trainer.accumulate_grad_batches=2", "data.num_workers=2"], id="accumulation and workers"),
+        pytest.param(4, ["trainer.limit_train_batches=3", "trainer.val_check_interval=100"], id="after an epoch"),
+    ],
+)
+def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
+    """With clusters drawn anew in every epoch, a mask ratio that moves with the steps, and a mean of the weights."""
+    common = [*PROTEINS, *SMALL[-4:], "scheduler.total_steps=9", "callbacks.last.every_n_train_steps=1", *settings]
+
+    def run(folder, *words: str) -> None:
+        assert main(["train", *common, f"hydra.run.dir={folder}", *words]) == 0
+
+    run(tmp_path / "whole", "trainer.max_steps=9")
+    run(tmp_path / "parts", f"trainer.max_steps={stop}")
+    run(tmp_path / "parts", f"resume={tmp_path / 'parts'}", "trainer.max_steps=9")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == whole["global_step"] == 9
+    assert parts["work"] == whole["work"]
+    for part in ("state_dict", "current_model_state"):
+        for name, tensor in whole[part].items():
+            assert torch.equal(parts[part][name], tensor), (part, name)
+    assert any(not torch.equal(whole["current_model_state"][n], t) for n, t in whole["state_dict"].items())
 
 
 def metrics(folder) -> list[dict]:

@@ -105,11 +105,9 @@ def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
         words.append("task.compile=false")  # minutes of compilation, tested with the task
     result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *words, small=PROTEINS)
     assert result["metrics"]["val/perplexity"] < 40 and result["metrics"]["test/hidden_perplexity"] < 40
-    table = (tmp_path / "run" / "test" / "table.md").read_text()
-    assert "floor: composition of the sequence" in table
-    assert {"page.html", "residues.csv", "residues.png"} <= {
-        path.name for path in (tmp_path / "run" / "test").iterdir()
-    }
+    folder = tmp_path / "run" / "test"
+    assert "floor: composition of the sequence" in (folder / "table.md").read_text()
+    assert {"page.html", "residues.csv", "residues.png"} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("cramming/")])
