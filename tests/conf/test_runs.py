@@ -191,6 +191,28 @@ def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sent
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["task=masked_lm", "model=esm2_nano"],
+            "task=MaskedLM reads batches of MaskedBatch, and data=SpectraToMolecules",
+        ),
+        (
+            ["task=masked_lm", "data=simulated_proteins"],
+            "task=MaskedLM cannot train model=Bart, which has no training_flops",
+        ),
+        (["model=esm2_nano"], "task=Seq2Seq cannot train model=Esm2, which has no encode"),
+    ],
+)
+def test_parts_that_do_not_fit_are_said_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
+    words = [*words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
+    assert main(["train", *words]) == 1
+    said = capsys.readouterr().err.strip()
+    assert sentence in said and "\n" not in said
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, capsys):
     wild = ["data.source.molecules=40", "trainer.log_every_n_steps=1", "optimizer.lr=1e30", "scheduler.warmup=0"]
     assert main(["train", *SMALL, *wild, "trainer.max_steps=6", f"hydra.run.dir={tmp_path / 'run'}"]) == 1

@@ -21,7 +21,7 @@ FINDS_RESIDUES = "trimer.tasks.masked_lm.MaskedLM"
 
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
-    from trimer.build import build
+    from trimer.build import build, located
     from trimer.checkpoint import changed, load
     from trimer.errors import ConfigError
     from trimer.hardware import place
@@ -30,6 +30,9 @@ def main(cfg: DictConfig) -> float | None:
     loaded = load(cfg.ckpt)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
+    kind = loaded.contract["kind"]
+    if data.batch is not located(kind, "ckpt").batch:
+        raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
     data.setup()
     if not data.has_labels:
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
@@ -37,7 +40,7 @@ def main(cfg: DictConfig) -> float | None:
     net = place(loaded.net, cfg.trainer)
     trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
     options = {"split": cfg.split, "name": model_name(trained, loaded.path), "trained": trained}
-    if loaded.contract["kind"] == FINDS_RESIDUES:
+    if kind == FINDS_RESIDUES:
         refuse_molecule_settings(cfg)
         evaluation = measure_language(run.path, net, loaded.tokenizer, data, cfg, **options)
     else:

@@ -40,15 +40,16 @@ def main(cfg: DictConfig) -> float | None:
     L.seed_everything(cfg.seed, workers=True, verbose=False)
 
     data = build(cfg.data)
-    data.setup()
-    data.save_reports(run.path)
     net = build(cfg.model, vocab_size=len(data.tokenizer))
     if cfg.ckpt and checkpoint is None:
         warm_start(net, data.tokenizer, cfg.ckpt)
     parts = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
     task.contract = contract(config, data.tokenizer)
+    task.fits(data)
     log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
+    data.setup()
+    data.save_reports(run.path)
 
     with finished(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)

@@ -61,6 +61,7 @@ class DenoisingCorpus(L.LightningDataModule):
     validation: the part of the rows that is held back to measure the loss.
     """
 
+    batch = PairBatch
     has_labels = False
 
     def __init__(

@@ -57,6 +57,7 @@ class SpectraToMolecules(L.LightningDataModule):
     target tokens. max_target: longest molecule in tokens.
     """
 
+    batch = PairBatch
     has_labels = True  # there are molecules to compare with, so the test split can be measured
 
     def __init__(

@@ -46,6 +46,7 @@ class ProteinSequences(L.LightningDataModule):
     the same in every epoch and run. tokens_per_batch counts `<cls>` and `<eos>`.
     """
 
+    batch = MaskedBatch
     has_labels = True  # what was masked is known, so the test split can be measured
 
     def __init__(

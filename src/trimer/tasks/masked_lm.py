@@ -17,6 +17,9 @@ class MaskedLM(Task):
     A batch without a masked token has a loss of zero and adds nothing to the step it belongs to.
     """
 
+    batch = MaskedBatch
+    uses = ("hidden", "logits", "training_flops")
+
     def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
         super().__init__(net, tokenizer, optimizer, scheduler, compile)
         self.loss = TokenLoss()

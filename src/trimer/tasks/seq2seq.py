@@ -18,6 +18,9 @@ class Seq2Seq(Task):
     generator: how molecules are written for validation, evaluation and prediction.
     """
 
+    batch = PairBatch
+    uses = ("encode", "decode")
+
     def __init__(
         self,
         net,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from trimer.errors import TrimerError
+from trimer.errors import ConfigError, TrimerError
 
 
 class Task(L.LightningModule):
@@ -21,7 +22,11 @@ class Task(L.LightningModule):
 
     A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
     over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
+    It names the class of its `batch`, which the data module names too, and what it `uses` of the network.
     """
+
+    batch: ClassVar[type]
+    uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -47,6 +52,19 @@ class Task(L.LightningModule):
     def real_tokens(self) -> int:
         """Tokens trained on by this process; padding, where there is any, is no token."""
         return int(self.work["tokens"])
+
+    def fits(self, data: L.LightningDataModule) -> None:
+        """ConfigError unless the data module gives the batches, and the network has the methods, that the task uses."""
+        if data.batch is not self.batch:
+            raise ConfigError(
+                f"task={type(self).__name__} reads batches of {self.batch.__name__}, and data={type(data).__name__} "
+                f"gives {data.batch.__name__}: choose a task and data that fit"
+            )
+        if missing := [name for name in self.uses if not hasattr(self.net, name)]:
+            raise ConfigError(
+                f"task={type(self).__name__} cannot train model={type(self.net).__name__}, which has no "
+                f"{' and no '.join(missing)}: choose a task and a model that fit"
+            )
 
     def configure_model(self) -> None:
         """Compile what can be; shard the network layer by layer where the strategy has a mesh of devices (fsdp2)."""
