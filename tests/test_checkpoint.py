@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trimer.checkpoint import KEYS, copy_weights, read
+from trimer.checkpoint import KEYS, copy_weights, network_state, read, warm_start
 from trimer.errors import CheckpointError
 
 CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}}
@@ -66,4 +66,24 @@ def test_weights_that_do_not_fit_are_named():
     with pytest.raises(
         CheckpointError, match=r"a\.ckpt does not fit model=Linear: bias is missing; odd is not .* \(3, 2\)"
     ):
-        copy_weights(nn.Linear(2, 2), checkpoint, "a.ckpt")
+        copy_weights(nn.Linear(2, 2), network_state(checkpoint), "a.ckpt")
+
+
+def test_training_starts_from_public_weights(tmp_path):
+    from trimer.models.bart import Bart
+    from trimer.models.convert.bart import save_bart
+    from trimer.models.convert.esm2 import save_esm2
+    from trimer.models.esm2 import Esm2
+
+    shape = {"d_model": 16, "layers": 1, "heads": 1}
+    public, net = Esm2(**shape, contacts=True), Esm2(**shape)
+    warm_start(net, None, save_esm2(public, tmp_path / "esm2"))
+    assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
+    with pytest.raises(CheckpointError, match=r"does not fit model=Esm2: .*this model has \(33, 32\)"):
+        warm_start(Esm2(d_model=32, layers=1, heads=1), None, tmp_path / "esm2")
+    shape = {"vocab_size": 20, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
+    public, net = Bart(**shape), Bart(**shape)
+    warm_start(net, None, save_bart(public, tmp_path / "bart"))
+    assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
+    with pytest.raises(CheckpointError, match="public weights are known for BART and ESM2, not for Linear"):
+        warm_start(nn.Linear(2, 2), None, tmp_path / "bart")

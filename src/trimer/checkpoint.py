@@ -105,24 +105,48 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
     net = build(found["model"], vocab_size=len(tokenizer))
-    copy_weights(net, checkpoint, path)
+    copy_weights(net, network_state(checkpoint), path)
     return Loaded(net.eval(), tokenizer, found, path)
 
 
 def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
-    """Copy the weights of a checkpoint into a network of the same shape and vocabulary."""
+    """Copy the weights of a checkpoint, or public ones, into a network of the same shape and vocabulary."""
+    if is_public(path):
+        copy_weights(net, public_weights(net, path), path)
+        return
     checkpoint = read(path)
     if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
         raise CheckpointError(
             f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
-    copy_weights(net, checkpoint, path)
+    copy_weights(net, network_state(checkpoint), path)
 
 
-def copy_weights(net: nn.Module, checkpoint: dict, path: str | Path) -> None:
-    """Copy the weights of a checkpoint; CheckpointError naming those that do not fit."""
-    state, own = network_state(checkpoint), net.state_dict()
+def is_public(path: str | Path) -> bool:
+    """Whether a path names a Hugging Face folder or a `.pt` file of fair-esm."""
+    path = Path(path).expanduser()
+    return (path / "config.json").is_file() or path.suffix == ".pt"
+
+
+def public_weights(net: nn.Module, path: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of a Hugging Face folder or of fair-esm, for a network of that kind, under our names."""
+    from trimer.models.bart import Bart
+    from trimer.models.convert.bart import load_bart
+    from trimer.models.convert.esm2 import load_esm2
+    from trimer.models.esm2 import Esm2
+
+    if isinstance(net, Bart):
+        return load_bart(Path(path).expanduser()).state_dict()
+    if isinstance(net, Esm2):
+        state = load_esm2(path).state_dict()
+        return {key: value for key, value in state.items() if net.contact_head or not key.startswith("contact_head.")}
+    raise CheckpointError(f"ckpt={path}: public weights are known for BART and ESM2, not for {type(net).__name__}")
+
+
+def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Copy weights; CheckpointError naming those that do not fit."""
+    own = net.state_dict()
     differences = [f"{k} is missing" for k in own if k not in state]
     differences += [f"{k} is not in this model" for k in state if k not in own]
     differences += [

@@ -43,14 +43,13 @@ def main(cfg: DictConfig) -> None:
 
 def encoder(path: str):
     """Network and tokenizer of a checkpoint of ours, of a Hugging Face folder, or of a `.pt` file of fair-esm."""
-    from trimer.checkpoint import load
+    from trimer.checkpoint import is_public, load
 
-    place = Path(path).expanduser()
-    if (place / "config.json").is_file() or place.suffix == ".pt":
+    if is_public(path):
         from trimer.models.convert.esm2 import load_esm2
         from trimer.tokenizers.protein import ProteinTokenizer
 
-        return load_esm2(place), ProteinTokenizer()
+        return load_esm2(path), ProteinTokenizer()
     loaded = load(path, kind=KIND)
     return loaded.net, loaded.tokenizer
 
