@@ -66,7 +66,7 @@ def without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
     """The sequences without the one stop (`*`) that may end them; the rows that hold another one, or nothing."""
     values, offsets = sequences.values, sequences.offsets
     problems: dict[int, str] = {}
-    if (values == STOP).any():
+    if values.min(initial=255) <= STOP and (values == STOP).any():  # letters lie above: one look tells
         last = offsets[1:][sequences.lengths > 0] - 1
         keep = np.ones(len(values), bool)
         keep[last] = values[last] != STOP

@@ -17,7 +17,7 @@ from trimer.data.readers.opening import decode, read_chunks
 from trimer.data.store import Ragged
 from trimer.errors import InputError
 
-BLOCK = 1 << 20  # bytes parsed at once: few enough to stay in the cache of the processor
+BLOCK = 1 << 18  # bytes parsed at once: few enough to stay in the cache of the processor
 NEWLINE, MARK = b"\n>"
 
 
@@ -40,7 +40,7 @@ class FastaRecords:
     @property
     def ids(self) -> list[str]:
         """The first word of each header."""
-        return [header.partition(" ")[0].partition("\t")[0] for header in self.headers]
+        return [(header.split(None, 1) or ("",))[0] for header in self.headers]
 
     def values(self, key: str) -> list[str | None]:
         """What each header says as `key=value`, as UniProt writes `OS=Homo sapiens OX=9606`; None where it does not."""
@@ -74,12 +74,12 @@ def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
         cut = data.rfind(b"\n>") + 1
         rest = data[cut:]
         if cut:
-            records, lines = _parse(data[:cut], line)
+            records, lines = _parse(data, cut, line)
             line += lines
             count += len(records)
             yield records
     if rest[:1] == b">":
-        yield _parse(rest + b"\n", line)[0]
+        yield _parse(rest + b"\n", len(rest) + 1, line)[0]
     elif not count:
         raise InputError(f"{path} holds no sequence: no line begins with '>'; is it a FASTA file?")
 
@@ -95,27 +95,26 @@ def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
     return text, blank
 
 
-def _parse(block: bytes, first_line: int) -> tuple[FastaRecords, int]:
-    """Whole records and their number of lines; the block begins with `>` and ends with a line end."""
-    data = np.frombuffer(block, np.uint8)
-    white = np.flatnonzero(data <= WHITE[-1])
-    newlines = white[data[white] == NEWLINE]
+def _parse(text: bytes, size: int, first_line: int) -> tuple[FastaRecords, int]:
+    """Whole records, and how many lines they take: the first `size` bytes, which begin with `>` and end a line."""
+    data = np.frombuffer(text, np.uint8, size)
+    newlines = np.flatnonzero(data == NEWLINE)
     begins = np.append(0, newlines[:-1] + 1)  # of every line
     header_line = np.flatnonzero(data[begins] == MARK)
     marks = begins[header_line]
     bodies = newlines[header_line] + 1  # where the sequence of each record begins
-    stops = np.append(marks[1:], len(block))
-    blanks = np.searchsorted(white, stops) - np.searchsorted(white, bodies)
-    lengths = stops - bodies - blanks
+    stops = np.maximum(np.append(marks[1:], size) - 1, bodies)  # before its last line end
+    wraps = np.maximum(np.diff(header_line, append=len(newlines)) - 2, 0)  # line ends within it
+    lengths = stops - bodies - wraps
 
     starts, ends = bodies.tolist(), stops.tolist()
-    headers = [block[mark + 1 : start - 1] for mark, start in zip(marks.tolist(), starts, strict=True)]
-    names = decode(b"\n".join(headers)).split("\n")
-    letters = b"".join([block[start:end] for start, end in zip(starts, ends, strict=True)]).replace(b"\n", b"")
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    if len(letters) != offsets[-1]:
+    headers = b"\n".join([text[mark + 1 : start - 1] for mark, start in zip(marks.tolist(), starts, strict=True)])
+    letters = b"".join([text[start:end] for start, end in zip(starts, ends, strict=True)]).replace(b"\n", b"")
+    if np.frombuffer(letters, np.uint8).min(initial=255) <= WHITE[-1]:  # \r, blanks
         letters = letters.translate(None, WHITE)
-    sequences = Ragged(np.frombuffer(letters, np.uint8), offsets)
-    sequences, problems = without_stops(sequences)
-    records = FastaRecords([name.strip() for name in names], sequences, header_line + first_line, problems)
-    return records, len(newlines)
+        white = np.flatnonzero(data <= WHITE[-1])
+        lengths = stops - bodies - (np.searchsorted(white, stops) - np.searchsorted(white, bodies))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    sequences, problems = without_stops(Ragged(np.frombuffer(letters, np.uint8), offsets))
+    names = decode(headers.replace(b"\r", b"")).split("\n")
+    return FastaRecords(names, sequences, header_line + first_line, problems), len(newlines)

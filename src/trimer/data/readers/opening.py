@@ -37,7 +37,7 @@ def _read(file: BinaryIO, size: int) -> Iterator[bytes]:
 def _inflate(file: BinaryIO, size: int) -> Iterator[bytes]:
     """All members of a gzip file; unlike the gzip module, everything that can be read before it breaks off."""
     member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    while data := file.read(1 << 20):
+    while data := file.read(min(size, 1 << 20)):
         while data:
             if chunk := member.decompress(data, size):
                 yield chunk
