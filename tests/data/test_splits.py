@@ -27,6 +27,18 @@ def test_groups_are_connected_components():
     assert row_groups(keys).tolist() == [0, 0, 0, 1, 2, 3]
 
 
+def test_numbers_are_keys_like_texts():
+    texts = {"a": ["x", "y", "x", "z"], "b": ["1", "1", "2", "3"]}
+    numbers = {"a": np.array([-9, 4, -9, 7]), "b": np.array([0, 0, 2**60, 3])}
+    assert row_groups(numbers).tolist() == row_groups(texts).tolist()
+    assert (
+        grouped_split(numbers, {"train": 0.5, "test": 0.5}).codes
+        == grouped_split(texts, {"train": 0.5, "test": 0.5}).codes
+    ).all()
+    with pytest.raises(InputError, match="1 values of a lie in two parts of the split, such as"):
+        column_split(["train", "train", "test", "test"]).assert_disjoint({"a": numbers["a"]})
+
+
 def test_no_key_crosses_and_the_parts_have_their_sizes():
     keys = library()
     split = grouped_split(keys, {"train": 0.8, "val": 0.1, "test": 0.1}, seed=1)

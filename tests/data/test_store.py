@@ -58,6 +58,7 @@ def test_rows_are_found_across_record_batches(tmp_path, monkeypatch):
     assert len(tokens) == 40
     assert all((tokens[i] == given["tokens"][i]).all() for i in range(40))
     rows = [39, 0, 7, 6, 7]
+    assert opened.strings("smiles", np.array(rows)) == [given["smiles"][row] for row in rows]
     taken, expected = tokens.take(rows), given["tokens"].take(rows)
     assert (taken.values == expected.values).all()
     assert (taken.offsets == expected.offsets).all()
