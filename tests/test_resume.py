@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
+import subprocess
+import sys
+import time
 
 import lightning as L
 import pytest
 import torch
 
 from trimer.cli import main
+from trimer.run import RunFolder
 
 SMALL = [
     "data.source.molecules=60",
@@ -108,6 +113,42 @@ def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
         for name, tensor in whole[part].items():
             assert torch.equal(parts[part][name], tensor), (part, name)
     assert any(not torch.equal(whole["current_model_state"][n], t) for n, t in whole["state_dict"].items())
+
+
+def test_a_used_folder_and_another_split_are_refused_and_the_result_stays(tmp_path, capsys):
+    folder = tmp_path / "run"
+    train(folder, "trainer.max_steps=2")
+    RunFolder._begun.clear()  # what follows is another process
+    before = (folder / "result.json").read_text()
+    common = ["train", *SMALL, f"hydra.run.dir={folder}", "trainer.max_steps=4"]
+    for words, sentence in (
+        ([], "holds a run already"),
+        ([f"resume={folder}", "data.split.seed=7"], "the data are split in another way"),
+        ([f"resume={folder}", "model.d_model=64"], "does not fit model=Bart"),
+        ([f"resume={folder}", "optimizer.lr=-1"], "Invalid learning rate"),
+    ):
+        capsys.readouterr()
+        assert main([*common, *words]) == 1
+        said = capsys.readouterr().err.strip().splitlines()
+        assert sentence in said[-1] and not any("Traceback" in line for line in said)
+        assert (folder / "result.json").read_text() == before
+    train(folder, f"resume={folder}", "trainer.max_steps=4")
+    assert state(folder)["global_step"] == 4
+
+
+@pytest.mark.slow
+def test_a_terminated_run_says_so(tmp_path):
+    words = [*SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=100000", "trainer.val_check_interval=5"]
+    process = subprocess.Popen([sys.executable, "-m", "trimer", "train", *words], stderr=subprocess.PIPE, text=True)
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    for _ in range(1200):
+        if best.exists():
+            break
+        time.sleep(0.1)
+    process.terminate()
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "stopped by SIGTERM" in said
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["error"] == "stopped by SIGTERM"
 
 
 def metrics(folder) -> list[dict]:

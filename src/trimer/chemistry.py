@@ -114,8 +114,18 @@ def harmonise_adduct(text: str | None) -> str | None:
     text = text.strip().replace(" ", "")
     if text in ADDUCTS:
         return text
-    core = text.upper().lstrip("[").split("]")[0].rstrip("*")
-    if core in _ALIASES:
-        return _ALIASES[core]
-    trimmed = core.rstrip("+-0123456789") if core not in _ALIASES else core
-    return _ALIASES.get(trimmed if trimmed != core else core[:-1])
+    inside, _, outside = text.upper().lstrip("[").partition("]")
+    core = inside.rstrip("*")
+    trimmed = core.rstrip("+-0123456789")
+    found = _ALIASES.get(core) or _ALIASES.get(trimmed if trimmed != core else core[:-1])
+    stated = _charge(outside)
+    return found if found is None or stated is None or stated == ADDUCTS[found].charge else None
+
+
+def _charge(text: str) -> int | None:
+    """The charge that stands behind the bracket, as `2+`, `+2`, `++` or `+`; None where there is none."""
+    signs = [sign for sign in text if sign in "+-"]
+    if not signs:
+        return None
+    digits = "".join(character for character in text if character.isdigit())
+    return (int(digits) if digits else len(signs)) * (1 if signs[0] == "+" else -1)

@@ -18,6 +18,11 @@ from trimer.nearest import did_you_mean
 EXTRAS = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}
 
 
+# What a place that cannot be written or read answers.
+NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+STOPPED = {"KeyboardInterrupt": "stopped by Ctrl-C", "SIGTERMException": "stopped by SIGTERM"}
+
+
 def say(sentence: str, code: int) -> int:
     """Print the sentence on stderr; return the exit code."""
     print(f"trimer: {sentence}", file=sys.stderr)
@@ -28,6 +33,8 @@ def report(error: BaseException) -> int:
     """Say what went wrong; return the exit code."""
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # Lightning turns Ctrl-C into SystemExit
         return say("stopped by Ctrl-C", 130)
+    if any(type(cause).__name__ == "SIGTERMException" for cause in causes(error)):  # Lightning's, without a code
+        return say("stopped by SIGTERM", 143)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else bool(error.code)
     if isinstance(error, BrokenPipeError):  # `trimer ... | head`
@@ -50,6 +57,10 @@ def sentence_of(error: BaseException) -> str | None:
         # Compiled writers (checkpoints, safetensors, Arrow) keep only the text of the system's error.
         if isinstance(cause, Exception) and "No space left on device" in str(cause):
             return disk_full(None)
+    if isinstance(error, OSError) and error.errno in NO_PLACE and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; name another place, or change what is there"
+    if type(error).__name__ == "MisconfigurationException":
+        return f"trainer: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, TrimerError) else None
 
 
@@ -74,10 +85,12 @@ def record(folder: Path, error: BaseException) -> None:
     from trimer.run import RunFolder
 
     run = RunFolder(folder)
-    if not run.started or (isinstance(error, SystemExit) and not error.code):
+    names = {type(cause).__name__ for cause in causes(error)}
+    stopped = next((sentence for name, sentence in STOPPED.items() if name in names), None)
+    if not run.begun or (isinstance(error, SystemExit) and not error.code and not stopped):
         return
     try:
-        run.fail(sentence_of(error) or f"{type(error).__name__}: {error}")
+        run.fail(stopped or sentence_of(error) or f"{type(error).__name__}: {error}")
     except OSError:  # the disk may be what failed
         print(f"trimer: could not write {folder / 'result.json'}", file=sys.stderr)
 

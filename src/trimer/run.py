@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from trimer import __version__
 from trimer.errors import InputError
@@ -36,8 +36,15 @@ PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "
 class RunFolder:
     """The folder of one run. Of the processes of a distributed run only the first writes."""
 
+    _begun: ClassVar[set[Path]] = set()
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether this process has begun, or gone on with, the run; before that its result is not to be touched."""
+        return self.path.resolve() in self._begun
 
     @property
     def started(self) -> bool:
@@ -59,6 +66,7 @@ class RunFolder:
         if not first_process():
             return self
         self.path.mkdir(parents=True, exist_ok=True)
+        self._begun.add(self.path.resolve())
         resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)) if OmegaConf.is_config(cfg) else cfg
         write_text(self.path / "config.yaml", OmegaConf.to_yaml(resolved))
         write_text(

@@ -141,6 +141,12 @@ def test_choices_that_train(choice, tmp_path):
     train(tmp_path / "run", "data.source.molecules=40", choice, "test=false")
 
 
+def test_any_ranks_may_be_followed_in_validation(tmp_path):
+    ranks = ["callbacks=ranking", "callbacks.ranking.k=[5,10]", "callbacks.ranking.sample=4", "test=false"]
+    result = train(tmp_path / "run", "data.source.molecules=40", *ranks)
+    assert "val/tanimoto@10" in result["metrics"]
+
+
 def test_a_table_of_beams(tmp_path):
     beams = ["task.generator.method=beam", "task.generator.rank=likelihood"]
     result = train(tmp_path / "run", "data.source.molecules=40", *beams)

@@ -1,9 +1,28 @@
-"""Two checkpoints are kept: where the run stands, and where it was best."""
+"""Two checkpoints are kept, where the run stands and where it was best, and each is whole or not there."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then moves it there: what stands under the name is always whole."""
+
+    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            torch.save(checkpoint, partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 class LastCheckpoint(ModelCheckpoint):

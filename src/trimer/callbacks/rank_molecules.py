@@ -20,6 +20,8 @@ class RankMolecules(L.Callback):
     """
 
     def __init__(self, sample: int = 64, k: Sequence[int] = (1, 10), every: int = 1, seed: int = 0, pictures: int = 16):
+        if not k or min(k) < 1:
+            raise ConfigError(f"callbacks.ranking.k={list(k)} must name ranks from 1 on")
         self.sample = sample
         self.k = list(k)
         self.every = every

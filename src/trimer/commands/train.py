@@ -7,7 +7,8 @@ import time
 
 from omegaconf import DictConfig, OmegaConf
 
-from trimer.run import RunFolder
+from trimer.errors import ConfigError
+from trimer.run import RunFolder, first_process, read_json
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,21 @@ def main(cfg: DictConfig) -> float | None:
     import lightning as L
 
     from trimer.build import build, build_all, check
-    from trimer.checkpoint import contract, warm_start
+    from trimer.checkpoint import contract, copy_weights, network_state, read, warm_start
     from trimer.loggers import finished
 
     for part, given in PARTS.items():  # what is misspelt is said before the data are prepared
         check(cfg[part], arguments=dict.fromkeys(given))
+    if cfg.trainer.val_check_interval == 0:
+        raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
     run = RunFolder(cfg.paths.run)
     checkpoint = run.last_checkpoint() if cfg.resume else None
-    run.start(cfg)
+    if not cfg.resume:
+        if run.started and first_process():
+            raise ConfigError(
+                f"{run.path} holds a run already: go on with it by resume={run.path}, or name another folder"
+            )
+        run.start(cfg)
     config = OmegaConf.to_container(cfg, resolve=True)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -47,12 +55,18 @@ def main(cfg: DictConfig) -> float | None:
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
     task.contract = contract(config, data.tokenizer)
     task.fits(data)
+    task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
+    if checkpoint is not None:
+        copy_weights(net, network_state(read(checkpoint)), checkpoint)  # what does not fit is said before the work
     log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
-    data.setup()
-    data.save_reports(run.path)
 
     with finished(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
+        data.setup()
+        if cfg.resume:
+            same_split(run, data)
+            run.start(cfg)
+        data.save_reports(run.path)
         started = time.perf_counter()
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         result = {
@@ -69,3 +83,13 @@ def main(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def same_split(run: RunFolder, data) -> None:
+    """ConfigError if the rows of a resumed run would be assigned to other parts than before."""
+    path, split = run.path / "split.json", getattr(data, "split", None)
+    if split is not None and path.is_file() and read_json(path).get("sha256") != split.manifest["sha256"]:
+        raise ConfigError(
+            f"resume={run.path}: the data are split in another way than in that run (the source or data.split has "
+            "changed), so its test rows would be trained on; restore them, or start a new run with ckpt="
+        )

@@ -94,7 +94,7 @@ def evaluate_pairs(
     sources = [data.store.ragged("source")[row] for row in rows]
     written = generator.write(net, tokenizer, sources, list(table["id"]), neutral_masses(table))
     result = ResultTable(k=list(k))
-    options = {"k": k, "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
+    options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
     metrics, scores = ranking.compute(), ranking.rows()
     similarities = {name: scores["tanimoto@1"].tolist()}

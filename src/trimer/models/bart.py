@@ -174,6 +174,13 @@ class Bart(nn.Module):
         for name, heads in (("encoder_heads", encoder_heads), ("decoder_heads", decoder_heads)):
             if d_model % heads:
                 raise ConfigError(f"model.{name}={heads} does not divide model.d_model={d_model}")
+        for name, share in (
+            ("dropout", dropout),
+            ("attention_dropout", attention_dropout),
+            ("activation_dropout", activation_dropout),
+        ):
+            if not 0 <= share < 1:
+                raise ConfigError(f"model.{name}={share} must be at least 0 and below 1")
         if activation not in ACTIVATIONS:
             raise ConfigError(f"model.activation={activation} is not one of {', '.join(ACTIVATIONS)}")
         self.vocab_size, self.d_model, self.max_positions = vocab_size, d_model, max_positions
