@@ -68,7 +68,10 @@ def disk_full(filename: Any) -> str:
     """Where space is missing, and how to go on."""
     folder = Path(os.fsdecode(filename)).parent if filename else None
     where = f"in {folder.absolute()}" if folder else "under the run folder or the cache"
-    return f"the disk is full {where}; free some space, then go on with resume=<run folder>; what was written is kept"
+    return (
+        f"the disk is full {where}; free some space and repeat the command (training goes on with resume=<run folder>); "
+        "what was written is kept"
+    )
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -128,7 +131,9 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
-            return f"cannot read {text!r}: write key=value, and in quotes a value with = , {{ }} [ ] or spaces"
+            key, equals, value = text.partition("=")
+            quoted = f""", as '{key}="{value}"'""" if equals and '"' not in value else ""
+            return f"cannot read {text!r}: write key=value, a value with special signs in quotes within quotes{quoted}"
         group = override.key_or_group
         if group in groups or "/" in group:
             known = choices(group)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,11 @@ class PredictionFile:
         with self._partial.open("w", newline="", encoding="utf-8") as self._stream:
             self._csv = csv.DictWriter(self._stream, COLUMNS)
             self._csv.writeheader()
-            yield self
+            try:
+                yield self
+            except BaseException:
+                print(f"trimer: what was computed so far is kept in {self._partial}", file=sys.stderr)
+                raise
             for row in range(len(table)):
                 if row not in self._rows:
                     self._rows[row] = [self._reason(row, reasons[row])]

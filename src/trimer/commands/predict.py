@@ -13,7 +13,7 @@ from trimer.errors import CheckpointError, ConfigError, InputError
 log = logging.getLogger(__name__)
 
 KIND = "trimer.tasks.seq2seq.Seq2Seq"
-CHUNK = 512  # spectra between two writes of the partial result
+CHUNK = 128  # spectra between two writes of the partial result
 
 
 def main(cfg: DictConfig) -> None:
