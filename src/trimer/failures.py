@@ -69,8 +69,8 @@ def disk_full(filename: Any) -> str:
     folder = Path(os.fsdecode(filename)).parent if filename else None
     where = f"in {folder.absolute()}" if folder else "under the run folder or the cache"
     return (
-        f"the disk is full {where}; free some space and repeat the command (training goes on with resume=<run folder>); "
-        "what was written is kept"
+        f"the disk is full {where}; free some space and repeat the command (a training goes on with "
+        "resume=<run folder>); what was written is kept"
     )
 
 
