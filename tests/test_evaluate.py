@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer.build import build
+from trimer.cli import main
 from trimer.commands.evaluate import data_to_measure
 from trimer.configs import compose
 from trimer.errors import ConfigError
@@ -48,3 +49,18 @@ def test_slices_of_the_metrics_are_tables_of_their_own():
 def test_an_unknown_slice_is_refused_before_anything_is_written():
     with pytest.raises(ConfigError, match="by adduct and instrument_type"):
         evaluate_pairs(None, None, None, None, by=["colour"])
+
+
+def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
+    small = ["data=simulated_proteins", "data.source.proteins=120", "model=esm2_nano", "task=masked_lm", "test=false"]
+    small += ["data.split.fractions={train: 0.6, val: 0.2, test: 0.2}", "trainer.max_steps=1"]
+    small += ["trainer.enable_progress_bar=false", "data.tokens_per_batch=900"]
+    assert main(["train", *small, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    words = ["evaluate", f"ckpt={tmp_path / 'run'}", "baselines=false"]
+    assert main([*words, f"hydra.run.dir={tmp_path / 'one'}"]) == 0
+    manifest = tmp_path / "run" / "split.json"
+    manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
+    capsys.readouterr()
+    assert main([*words, f"hydra.run.dir={tmp_path / 'two'}"]) == 1
+    assert "split in another way than in this run" in capsys.readouterr().err

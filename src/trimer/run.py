@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
-from trimer.errors import InputError
+from trimer.errors import ConfigError, InputError
 from trimer.resolvers import cpu_has_bf16, run_id
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
@@ -115,6 +115,15 @@ class RunFolder:
             return last
         found = sorted(self.path.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
         return found[-1] if found else None
+
+    def check_split(self, data: Any, advice: str) -> None:
+        """ConfigError if the rows of a data module are in other parts than they were in this run."""
+        path, split = self.path / "split.json", getattr(data, "split", None)
+        if split is not None and path.is_file() and read_json(path).get("sha256") != split.manifest["sha256"]:
+            raise ConfigError(
+                f"{self.path}: the data are split in another way than in this run, since the source or data.split has "
+                f"changed, and what was trained on may be in the test part: {advice}"
+            )
 
     def _result(self, result: dict[str, Any]) -> None:
         if not first_process():

@@ -36,9 +36,11 @@ def main(cfg: DictConfig) -> float | None:
     data.setup()
     if not data.has_labels:
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+    trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
+    if not cfg.data:
+        RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
-    trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
     options = {"split": cfg.split, "name": model_name(trained, loaded.path), "trained": trained}
     if kind == FINDS_RESIDUES:
         refuse_molecule_settings(cfg)

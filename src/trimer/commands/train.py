@@ -8,7 +8,7 @@ import time
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.errors import ConfigError
-from trimer.run import RunFolder, first_process, read_json
+from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def main(cfg: DictConfig) -> float | None:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
         data.setup()
         if cfg.resume:
-            same_split(run, data)
+            run.check_split(data, "restore them, or start a new run with ckpt=")
             run.start(cfg)
         data.save_reports(run.path)
         started = time.perf_counter()
@@ -83,13 +83,3 @@ def main(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
-
-
-def same_split(run: RunFolder, data) -> None:
-    """ConfigError if the rows of a resumed run would be assigned to other parts than before."""
-    path, split = run.path / "split.json", getattr(data, "split", None)
-    if split is not None and path.is_file() and read_json(path).get("sha256") != split.manifest["sha256"]:
-        raise ConfigError(
-            f"resume={run.path}: the data are split in another way than in that run (the source or data.split has "
-            "changed), so its test rows would be trained on; restore them, or start a new run with ckpt="
-        )
