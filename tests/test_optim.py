@@ -87,7 +87,12 @@ def test_state_of_a_schedule_is_plain(tmp_path):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = warmup_cosine(optimizer, total_steps=10)
     torch.save(scheduler.state_dict(), tmp_path / "state.pt")
-    scheduler.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    optimizer.step()
+    scheduler.step()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert (state["last_epoch"], scheduler.last_epoch) == (0, 1)
+    scheduler.load_state_dict(state)
+    assert scheduler.last_epoch == 0
 
 
 def trained(make, net: Net, steps: int, state: dict | None = None):

@@ -33,7 +33,9 @@ def test_languages_do_not_overlap(tokenizer):
     "settings", [{}, {"decimals": 1}, {"decimals": 3}, {"decimals": 0, "intensity_bins": 50}], ids=str
 )
 def test_no_token_belongs_to_two_languages(representation, settings):
-    SpectrumMoleculeTokenizer(SpectrumTokenizer(**settings), MoleculeTokenizer(representation))
+    joint = SpectrumMoleculeTokenizer(SpectrumTokenizer(**settings), MoleculeTokenizer(representation))
+    assert not set(joint.molecule.tokens) & set(joint.spectrum.tokens)
+    assert len(set(joint.vocabulary.tokens)) == len(joint)
 
 
 def test_molecules_round_trip(tokenizer):

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 
-import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
-from trimer.data.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.noise import Corruption
+from trimer.data.prepared import PreparedData
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
-from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ class Corrupted(Dataset):
         return PairBatch.pack(damaged, whole, key.rows)
 
 
-class DenoisingCorpus(L.LightningDataModule):
+class DenoisingCorpus(PreparedData):
     """Molecules, spectra, or both, as sequences of the joint vocabulary.
 
     molecules: a source of SMILES. spectra: a mapping of named spectral sources. cleaning: the steps for spectra; those
@@ -61,6 +59,7 @@ class DenoisingCorpus(L.LightningDataModule):
     validation: the part of the rows that is held back to measure the loss.
     """
 
+    kind = "denoising"
     batch = PairBatch
     has_labels = False
 
@@ -82,14 +81,14 @@ class DenoisingCorpus(L.LightningDataModule):
         prepare_workers: int = 1,
         seed: int = 0,
     ):
-        super().__init__()
-        check_loading(tokens_per_batch, num_workers, seed)
+        super().__init__(
+            cache=cache, tokens_per_batch=tokens_per_batch, shuffle=shuffle, num_workers=num_workers, seed=seed
+        )
         if not 0 < validation < 1:
             raise ValueError(f"validation={validation} must be a part between 0 and 1")
         if molecules is None and not spectra:
             raise ConfigError("data.molecules and data.spectra are both empty: there is nothing to pre-train on")
         self.tokenizer = tokenizer
-        self.cache = Path(cache).expanduser()
         self.molecules = molecules
         self.spectra = dict(spectra or {})
         steps = {name: step for name, step in (cleaning or {}).items() if step is not None}
@@ -98,19 +97,10 @@ class DenoisingCorpus(L.LightningDataModule):
         self.exclude = exclude
         self.repeats = dict(repeats or {})
         self.validation = validation
-        self.tokens_per_batch = tokens_per_batch
         self.max_length = max_length
-        self.shuffle = shuffle
-        self.num_workers = num_workers
         self.prepare_workers = prepare_workers
-        self.seed = seed
-        self.store: Store | None = None
 
     # ---------------------------------------------------------------- preparation
-
-    @property
-    def folder(self) -> Path:
-        return cache_folder(self.cache, "denoising", self._recipe())
 
     def _recipe(self) -> dict:
         return {
@@ -123,10 +113,6 @@ class DenoisingCorpus(L.LightningDataModule):
             "max_length": self.max_length,
             "exclude": self.exclude.fingerprint() if self.exclude else None,
         }
-
-    def prepare_data(self) -> None:
-        """Tokenise both corpora into one store, unless that was done before."""
-        cached_store(self.folder, self._write)
 
     def _write(self, writer: StoreWriter) -> None:
         excluded = self.exclude.keys() if self.exclude else frozenset()
@@ -175,19 +161,7 @@ class DenoisingCorpus(L.LightningDataModule):
                 values, offsets = self.tokenizer.encode_spectra(table)
                 yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)]
 
-    def setup(self, stage: str | None = None) -> None:
-        if self.store is None:
-            self.store = cached_store(self.folder, self._write)
-
     # ---------------------------------------------------------------- loaders
-
-    @property
-    def drops(self) -> DropReport:
-        return DropReport.from_dict(self.store.manifest["drops"])
-
-    def save_reports(self, folder: Path) -> None:
-        """Leave the drop report in a run folder."""
-        self.drops.save(folder / "drops.json")
 
     def rows(self, split: str) -> np.ndarray:
         """Rows of train (each as often as its corpus is repeated) or val."""
@@ -201,28 +175,14 @@ class DenoisingCorpus(L.LightningDataModule):
         return np.repeat(np.flatnonzero(~held_back), repeats[~held_back])
 
     def train_dataloader(self) -> DataLoader:
-        rows = self.rows("train")
-        return training_loader(
-            Corrupted(self.store, self.noise, self.seed),
-            2 * self.store.ragged("tokens").lengths[rows],
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            shuffle=self.shuffle,
-        )
+        return self._training(*self._corrupted("train", self.seed))
 
     def val_dataloader(self) -> DataLoader:
-        rows = self.rows("val")
-        return evaluation_loader(
-            Corrupted(self.store, self.noise, VALIDATION_SEED, fixed=True),
-            2 * self.store.ragged("tokens").lengths[rows],
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            num_workers=self.num_workers,
-        )
+        return self._evaluation(*self._corrupted("val", VALIDATION_SEED, fixed=True))
+
+    def _corrupted(self, split: str, seed: int, fixed: bool = False) -> tuple[Corrupted, np.ndarray, np.ndarray]:
+        rows = self.rows(split)
+        return Corrupted(self.store, self.noise, seed, fixed), 2 * self.store.ragged("tokens").lengths[rows], rows
 
 
 def _held_out_spectra(table: SpectrumTable, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,18 +7,19 @@ Every source has `fingerprint()`, which changes when and only when its molecules
 from __future__ import annotations
 
 import csv
-import glob
 import gzip
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from trimer.data.files import find_files, named_paths
 from trimer.data.store import content_digest
 from trimer.errors import InputError
 
 CHUNK = 100_000
 TABLES = (".csv", ".tsv")
+WANTED = "a SMILES or CSV file"
 PUBCHEM = "https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz"
 
 
@@ -46,28 +47,14 @@ class SmilesFiles:
         id_column: str | None = None,
         limit: int | None = None,
     ):
-        self.paths = [paths] if isinstance(paths, str) else list(paths)
-        if not self.paths:
-            raise ValueError("paths is empty: name a SMILES or CSV file, or a glob")
+        self.paths = named_paths(paths, WANTED)
         self.column = column
         self.id_column = id_column
         self.limit = limit
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
-        found: list[Path] = []
-        for pattern in self.paths:
-            expanded = Path(pattern).expanduser()
-            matches = (
-                [expanded]
-                if expanded.is_file()
-                else [Path(m) for m in sorted(glob.glob(str(expanded), recursive=True))]
-            )
-            matches = [path for path in matches if path.is_file()]
-            if not matches:
-                raise InputError(f"{pattern}: no such file; name an existing SMILES or CSV file, or a glob")
-            found += matches
-        return found
+        return find_files(self.paths, WANTED)
 
     def fingerprint(self) -> str:
         return f"{content_digest(self.files())}/{self.column}/{self.id_column}/{self.limit}"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
-import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
 from trimer.data.drops import DropReport
-from trimer.data.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.noise import Corruption
+from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
-from trimer.data.splits import Split, column_split, grouped_split
-from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -47,7 +43,7 @@ class Pairs(Dataset):
         return PairBatch.pack(read, [targets[row] for row in key.rows], key.rows)
 
 
-class SpectraToMolecules(L.LightningDataModule):
+class SpectraToMolecules(SplitData):
     """Tandem mass spectra to read, molecules to write.
 
     source: where the spectra come from. tokenizer: how spectra and molecules become ids. cleaning: the named steps, in
@@ -57,6 +53,7 @@ class SpectraToMolecules(L.LightningDataModule):
     target tokens. max_target: longest molecule in tokens.
     """
 
+    kind = "pairs"
     batch = PairBatch
     has_labels = True  # there are molecules to compare with, so the test split can be measured
 
@@ -75,33 +72,25 @@ class SpectraToMolecules(L.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ):
-        super().__init__()
-        check_loading(tokens_per_batch, num_workers, seed)
+        super().__init__(
+            split=split,
+            cache=cache,
+            tokens_per_batch=tokens_per_batch,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
         if max_target < 1:
             raise ValueError(f"max_target={max_target} must be 1 or more")
-        if unknown := set(split.get("keys") or ()) - set(LABELS):
-            raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(LABELS)}")
+        check_split_keys(split, LABELS)
         self.source = source
         self.tokenizer = tokenizer
         self.cleaning = {name: step for name, step in cleaning.items() if step is not None}
-        self.split_by = dict(split)
-        self.cache = Path(cache).expanduser()
-        self.tokens_per_batch = tokens_per_batch
         self.max_target = max_target
         self.exclude = exclude
         self.noise = noise
-        self.shuffle = shuffle
-        self.num_workers = num_workers
-        self.seed = seed
-        self.store: Store | None = None
-        self.split: Split | None = None
 
     # ---------------------------------------------------------------- preparation
-
-    @property
-    def folder(self) -> Path:
-        """Where the prepared columns lie: named by the content of the source and every setting that shapes them."""
-        return cache_folder(self.cache, "pairs", self._recipe())
 
     def _recipe(self) -> dict:
         return {
@@ -114,10 +103,6 @@ class SpectraToMolecules(L.LightningDataModule):
             "exclude": self.exclude.fingerprint() if self.exclude else None,
             "split_column": self.split_by.get("column"),
         }
-
-    def prepare_data(self) -> None:
-        """Clean and tokenise the source into the store, unless that was done before."""
-        cached_store(self.folder, self._write)
 
     def _write(self, writer: StoreWriter) -> None:
         excluded = self.exclude.keys() if self.exclude else frozenset()
@@ -162,43 +147,21 @@ class SpectraToMolecules(L.LightningDataModule):
             **({"split": list(table[column])} if column else {}),
         }
 
-    def setup(self, stage: str | None = None) -> None:
-        """Open the store and assign its rows to train, val and test; the same settings give the same rows."""
-        if self.store is not None:
-            return
-        self.store = cached_store(self.folder, self._write)
-        self.split = self._assign(self.store)
-        log.info("%s", self.split.overlap_report(self._keys()))
-
-    def _assign(self, store: Store) -> Split:
-        if self.split_by.get("column"):
-            return column_split(np.array(store.strings("split"), dtype=object), self.split_by.get("names"))
-        if not self.split_by.get("keys"):
-            raise ConfigError("data.split needs `column` (it names the fold) or `keys` (what must not cross folds)")
-        return grouped_split(self._keys(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
-
     # ---------------------------------------------------------------- what others read
-
-    @property
-    def drops(self) -> DropReport:
-        return DropReport.from_dict(self.store.manifest["drops"])
-
-    def save_reports(self, folder: Path) -> None:
-        """Leave the split, its overlap and the drop report in a run folder."""
-        self.split.save(folder / "split.npz")
-        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
-        (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
-        self.drops.save(folder / "drops.json")
 
     def _keys(self) -> dict[str, np.ndarray]:
         names = self.split_by.get("keys") or ["inchikey1"]
         return {name: np.array(self.store.strings(name), dtype=object) for name in names}
 
+    def _grouping(self) -> dict[str, np.ndarray]:
+        if not self.split_by.get("keys"):
+            raise ConfigError("data.split needs `column` (it names the fold) or `keys` (what must not cross folds)")
+        return self._keys()
+
     def held_out_keys(self) -> frozenset[str]:
-        """InChIKey block 1 of the validation and test molecules, for a pre-training corpus to leave out."""
+        """InChIKey block 1 of the validation and test molecules."""
         self.setup()
-        keys = np.array(self.store.strings("inchikey1"), dtype=object)
-        return frozenset(keys[np.concatenate([self.split.rows("val"), self.split.rows("test")])])
+        return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
         """The cleaned spectra of some rows, with their labels."""
@@ -214,24 +177,8 @@ class SpectraToMolecules(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")
-        return training_loader(
-            Pairs(self.store, self.seed, self.noise),
-            self._lengths()[rows],
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            shuffle=self.shuffle,
-        )
+        return self._training(Pairs(self.store, self.seed, self.noise), self._lengths()[rows], rows)
 
     def val_dataloader(self) -> DataLoader:
         rows = self.split.rows("val")
-        return evaluation_loader(
-            Pairs(self.store),
-            self._lengths()[rows],
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            num_workers=self.num_workers,
-        )
+        return self._evaluation(Pairs(self.store), self._lengths()[rows], rows)

@@ -6,10 +6,10 @@ Every source has `fingerprint()`, which changes when and only when its proteins 
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trimer.data.files import find_files, named_paths
 from trimer.data.protein_table import WHITE, ProteinTable, letters_of, without_stops
 from trimer.data.readers.fasta import read_fasta
 from trimer.data.readers.opening import read_chunks
@@ -18,6 +18,7 @@ from trimer.data.store import content_digest
 from trimer.errors import InputError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
+WANTED = "a FASTA, Parquet, CSV or TSV file"
 UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
 
 
@@ -40,9 +41,7 @@ class ProteinFiles:
         cluster_column: str | None = None,
         limit: int | None = None,
     ):
-        self.paths = [paths] if isinstance(paths, str) else list(paths)
-        if not self.paths:
-            raise ValueError("paths is empty: name a FASTA, Parquet, CSV or TSV file, or a glob")
+        self.paths = named_paths(paths, WANTED)
         if limit is not None and limit < 1:
             raise ValueError(f"limit={limit} must be 1 or more, or null")
         self.column = column
@@ -52,15 +51,7 @@ class ProteinFiles:
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
-        found: list[Path] = []
-        for pattern in self.paths:
-            expanded = Path(pattern).expanduser()
-            matches = [expanded] if expanded.is_file() else map(Path, sorted(glob.glob(str(expanded), recursive=True)))
-            files = [path for path in matches if path.is_file()]
-            if not files:
-                raise InputError(f"{pattern}: no such file; name a FASTA, Parquet, CSV or TSV file, or a glob")
-            found += files
-        return found
+        return find_files(self.paths, WANTED)
 
     def fingerprint(self) -> str:
         settings = f"{self.column}/{self.id_column}/{self.cluster_column}/{self.limit}"

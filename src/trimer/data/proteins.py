@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
@@ -16,13 +15,13 @@ from trimer.data.batches import MaskedBatch
 from trimer.data.clusters import read_clusters
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.masked import MaskedSequences, window_lengths
 from trimer.data.masking import Masking
+from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.protein_table import EMPTY, INNER_STOP, ProteinSource, ProteinTable
 from trimer.data.sampler import EpochPlan
-from trimer.data.splits import Split, column_split, grouped_split
-from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store, content_digest
+from trimer.data.splits import Split
+from trimer.data.store import Ragged, StoreWriter, content_digest
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import UNK
 
@@ -33,7 +32,7 @@ KEYS = ("cluster", "sequence")
 SAMPLING = ("sequences", "clusters")
 
 
-class ProteinSequences(L.LightningDataModule):
+class ProteinSequences(SplitData):
     """Proteins of which some residues are hidden, to be found from the others.
 
     source: where the proteins come from. clusters: a text file with an id, a tab and its cluster a line; null: the
@@ -46,6 +45,7 @@ class ProteinSequences(L.LightningDataModule):
     the same in every epoch and run. tokens_per_batch counts `<cls>` and `<eos>`.
     """
 
+    kind = "proteins"
     batch = MaskedBatch
     has_labels = True  # what was masked is known, so the test split can be measured
 
@@ -68,8 +68,14 @@ class ProteinSequences(L.LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ):
-        super().__init__()
-        check_loading(tokens_per_batch, num_workers, seed)
+        super().__init__(
+            split=split,
+            cache=cache,
+            tokens_per_batch=tokens_per_batch,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
         if sampling not in SAMPLING:
             raise ValueError(f"sampling={sampling} must be one of {', '.join(SAMPLING)}")
         if crop is not None and crop < 1:
@@ -78,12 +84,9 @@ class ProteinSequences(L.LightningDataModule):
             raise ValueError(f"min_length={min_length} must be 1 residue or more")
         if not 0 <= max_unknown <= 1:
             raise ValueError(f"max_unknown={max_unknown} must be a share from 0 to 1")
-        if unknown := set(split.get("keys") or ()) - set(KEYS):
-            raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(KEYS)}")
+        check_split_keys(split, KEYS)
         self.source = source
         self.tokenizer = tokenizer
-        self.split_by = dict(split)
-        self.cache = Path(cache).expanduser()
         self.clusters = clusters
         self.sampling = sampling
         self.crop = crop
@@ -92,19 +95,8 @@ class ProteinSequences(L.LightningDataModule):
         self.exclude = exclude
         self.masking = masking or Masking()
         self.validation_masking = validation_masking or Masking()
-        self.tokens_per_batch = tokens_per_batch
-        self.shuffle = shuffle
-        self.num_workers = num_workers
-        self.seed = seed
-        self.store: Store | None = None
-        self.split: Split | None = None
 
     # ---------------------------------------------------------------- preparation
-
-    @property
-    def folder(self) -> Path:
-        """Where the prepared columns lie: named by the content of the source and every setting that shapes them."""
-        return cache_folder(self.cache, "proteins", self._recipe())
 
     def _recipe(self) -> dict:
         return {
@@ -118,10 +110,6 @@ class ProteinSequences(L.LightningDataModule):
             "exclude": self.exclude.fingerprint() if self.exclude else None,
             "split_column": self.split_by.get("column"),
         }
-
-    def prepare_data(self) -> None:
-        """Tokenise the source into the store, unless that was done before."""
-        cached_store(self.folder, self._write)
 
     def _write(self, writer: StoreWriter) -> None:
         clusters = read_clusters(self.clusters) if self.clusters else None
@@ -186,45 +174,28 @@ class ProteinSequences(L.LightningDataModule):
             columns["split"] = [values[row] for row in rows]
         return columns
 
-    def setup(self, stage: str | None = None) -> None:
-        """Open the store and assign its rows to train, val and test; the same settings give the same rows."""
-        if self.store is not None:
-            return
-        store = cached_store(self.folder, self._write)
-        if self.sampling == "clusters" and "cluster" not in store.columns:
+    def _assign(self) -> Split:
+        if self.sampling == "clusters" and "cluster" not in self.store.columns:
             raise ConfigError(
                 "data.sampling=clusters: the source has no clusters; name a file of them, data.clusters=..."
             )
-        self.store = store
-        self.split = self._assign()
-        log.info("%s", self.split.overlap_report(self._keys()))
+        return super()._assign()
 
-    def _assign(self) -> Split:
-        if self.split_by.get("column"):
-            values = np.array(self.store.strings("split"), dtype=object)
-            return column_split(values, self.split_by.get("names"))
+    def _grouping(self) -> dict[str, np.ndarray]:
         keys = self._keys()
         wanted = self.split_by.get("keys") or list(keys)
         if missing := [name for name in wanted if name not in keys]:
             raise ConfigError(
                 f"data.split.keys: the source has no {', '.join(missing)}; name a file, data.clusters=..."
             )
-        chosen = {name: keys[name] for name in wanted}
-        return grouped_split(chosen, self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
+        return {name: keys[name] for name in wanted}
 
     # ---------------------------------------------------------------- what others read
 
-    @property
-    def drops(self) -> DropReport:
-        return DropReport.from_dict(self.store.manifest["drops"])
-
     def save_reports(self, folder: Path) -> None:
         """Leave the split, its overlap, the drop report and the facts in a run folder."""
-        self.split.save(folder / "split.npz")
-        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
-        (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
+        super().save_reports(folder)
         (folder / "sequences.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
-        self.drops.save(folder / "drops.json")
 
     def facts(self) -> dict[str, int | float]:
         """What the prepared sequences are: how many, how long, and what is there more than once."""
@@ -248,10 +219,9 @@ class ProteinSequences(L.LightningDataModule):
         return {name: self.store.array(name) for name in KEYS if name in self.store.columns}
 
     def held_out_keys(self) -> frozenset[int]:
-        """Digests of the validation and test sequences, for a pre-training corpus to leave out."""
+        """Digests of the validation and test sequences."""
         self.setup()
-        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
-        return frozenset(self.store.array("sequence")[rows].tolist())
+        return self.held_out(self.store.array("sequence"))
 
     def tokens(self, split: str, limit: int | None = None) -> Ragged:
         """The whole sequences of a split, `<cls>` ... `<eos>` as uint8, or the first `limit` of them, as a copy."""
@@ -289,31 +259,16 @@ class ProteinSequences(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")
-        return training_loader(
-            MaskedSequences(self.store, self.masking, self.crop, self.seed),
-            self._lengths(rows),
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            shuffle=self.shuffle,
-            clusters=self.store.array("cluster")[rows] if self.sampling == "clusters" else None,
-        )
+        dataset = MaskedSequences(self.store, self.masking, self.crop, self.seed)
+        clusters = self.store.array("cluster")[rows] if self.sampling == "clusters" else None
+        return self._training(dataset, self._lengths(rows), rows, clusters)
 
     def val_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("val")
+        return self._evaluation(*self._part("val"))
 
     def test_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("test")
+        return self._evaluation(*self._part("test"))
 
-    def _evaluation_loader(self, split: str) -> DataLoader:
+    def _part(self, split: str) -> tuple[MaskedSequences, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
-        return evaluation_loader(
-            self._evaluated(),
-            self._lengths(rows),
-            rows,
-            self.tokens_per_batch,
-            trainer=self.trainer,
-            num_workers=self.num_workers,
-        )
+        return self._evaluated(), self._lengths(rows), rows

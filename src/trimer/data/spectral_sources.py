@@ -6,14 +6,15 @@ SpectrumTables. The simulated sources in `trimer.simulate.spectra` have the same
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trimer.data.files import find_files, named_paths
 from trimer.data.readers import read_spectra
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import content_digest
-from trimer.errors import InputError
+
+WANTED = "a file of spectra, a folder of MassBank records"
 
 
 class SpectralFiles:
@@ -23,19 +24,11 @@ class SpectralFiles:
     """
 
     def __init__(self, paths: str | Sequence[str]):
-        self.paths = [paths] if isinstance(paths, str) else list(paths)
-        if not self.paths:
-            raise ValueError("paths is empty: name a file, a folder of MassBank records or a glob")
+        self.paths = named_paths(paths, WANTED)
 
     def files(self) -> list[Path]:
-        """The files that the paths name, sorted within each glob."""
-        found: list[Path] = []
-        for pattern in self.paths:
-            matches = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
-            if not matches:
-                raise InputError(f"{pattern}: no such file; give data.source.paths an existing file, folder or glob")
-            found += [Path(m) for m in matches]
-        return found
+        """The files and folders that the paths name, sorted within each glob."""
+        return find_files(self.paths, WANTED, folders=True)
 
     def fingerprint(self) -> str:
         return content_digest(self._contents())

@@ -1,0 +1,148 @@
+"""What the data modules share: columns that are prepared once, the split of their rows, and how batches are loaded.
+
+A data module says what its store holds (`_recipe`, `_write`), what must not cross a split (`_keys`), and what a row
+costs; the rest is here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.drops import DropReport
+from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.splits import Split, column_split, grouped_split
+from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
+
+log = logging.getLogger(__name__)
+
+
+class PreparedData(L.LightningDataModule):
+    """Data that are read, cleaned and tokenised into a column store once, and memory-mapped from then on.
+
+    A subclass names its part of the cache (`kind`), the class of its batches (`batch`), and whether it knows what a
+    model should answer, so that a test split can be measured (`has_labels`).
+    """
+
+    kind: ClassVar[str]
+    batch: ClassVar[type]
+    has_labels: ClassVar[bool]
+
+    def __init__(self, cache: str, tokens_per_batch: int, shuffle: bool, num_workers: int, seed: int):
+        super().__init__()
+        check_loading(tokens_per_batch, num_workers, seed)
+        self.cache = Path(cache).expanduser()
+        self.tokens_per_batch = tokens_per_batch
+        self.shuffle = shuffle
+        self.num_workers = num_workers
+        self.seed = seed
+        self.store: Store | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the prepared columns lie: named by the content of the source and every setting that shapes them."""
+        return cache_folder(self.cache, self.kind, self._recipe())
+
+    def prepare_data(self) -> None:
+        """Write the store, unless that was done before."""
+        cached_store(self.folder, self._write)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store."""
+        if self.store is None:
+            self.store = cached_store(self.folder, self._write)
+
+    @property
+    def drops(self) -> DropReport:
+        return DropReport.from_dict(self.store.manifest["drops"])
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the drop report in a run folder."""
+        self.drops.save(folder / "drops.json")
+
+    def _recipe(self) -> dict:
+        """Everything that shapes the store, as plain values."""
+        raise NotImplementedError
+
+    def _write(self, writer: StoreWriter) -> None:
+        """Fill the store, and put `recipe` and `drops` into its manifest."""
+        raise NotImplementedError
+
+    def _training(
+        self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray, clusters: np.ndarray | None = None
+    ) -> DataLoader:
+        return training_loader(
+            dataset,
+            lengths,
+            rows,
+            self.tokens_per_batch,
+            trainer=self.trainer,
+            seed=self.seed,
+            num_workers=self.num_workers,
+            shuffle=self.shuffle,
+            clusters=clusters,
+        )
+
+    def _evaluation(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray) -> DataLoader:
+        return evaluation_loader(
+            dataset, lengths, rows, self.tokens_per_batch, trainer=self.trainer, num_workers=self.num_workers
+        )
+
+
+class SplitData(PreparedData):
+    """Prepared data whose rows are assigned to train, val and test; the same settings give the same rows.
+
+    split: a column of the source that names the part (`column`, `names`), or the `keys` that must not cross parts,
+    joined by union-find, with `fractions` and a `seed`.
+    """
+
+    def __init__(self, split: Mapping, **loading):
+        super().__init__(**loading)
+        self.split_by = dict(split)
+        self.split: Split | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and assign its rows."""
+        if self.split is None:
+            super().setup(stage)
+            self.split = self._assign()
+            log.info("%s", self.split.overlap_report(self._keys()))
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap and the drop report in a run folder."""
+        super().save_reports(folder)
+        self.split.save(folder / "split.npz")
+        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
+        (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
+
+    def held_out(self, column: np.ndarray) -> frozenset:
+        """The values of a column in the validation and test rows, for a pre-training corpus to leave out."""
+        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
+        return frozenset(column[rows].tolist())
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        """The columns whose overlap is reported, by name."""
+        raise NotImplementedError
+
+    def _grouping(self) -> dict[str, np.ndarray]:
+        """The columns that must not cross parts, by name; ConfigError where there is none."""
+        raise NotImplementedError
+
+    def _assign(self) -> Split:
+        if self.split_by.get("column"):
+            values = np.array(self.store.strings("split"), dtype=object)
+            return column_split(values, self.split_by.get("names"))
+        return grouped_split(self._grouping(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
+
+
+def check_split_keys(split: Mapping, known: tuple[str, ...]) -> None:
+    """ValueError for split keys that the data module does not have."""
+    if unknown := set(split.get("keys") or ()) - set(known):
+        raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
