@@ -2,17 +2,20 @@
 
     python benchmarks/protein_input.py --proteins 50000 --repeats 5
     python benchmarks/protein_input.py --fasta uniref.fasta.gz
+    python benchmarks/protein_input.py --prepare 1000000
 
 The proteins are simulated, or those of a FASTA file. They are read from files with a sequence on one line and on lines
 of 60 letters, and from a gzipped one, by each reader in turn and in one process, until id and sequence of every record
 have been made; that these are equal is checked first. Tokens are made of all sequences at once and one by one. The
 input side is store -> window -> masks -> flat batch of 32,768 tokens, in one process. Rates are per CPU-second.
+`--prepare` writes so many simulated proteins to a FASTA file and measures only how they become a store, and the memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import resource
 import statistics
 import tempfile
 import time
@@ -179,12 +182,40 @@ def measure_input(source, folder: Path, repeats: int) -> None:
     print(f"useful share of the budget: {useful:.1%} (real tokens over {len(sizes)} batches times the largest)")
 
 
+def measure_preparation(count: int, folder: Path) -> None:
+    source = SimulatedProteins(count)
+    fasta = folder / "proteins.fasta"
+    with open(fasta, "wb") as file:
+        for table in source.chunks():
+            file.write(
+                b"".join(b">%s\n%s\n" % (n.encode(), table.sequences[i].tobytes()) for i, n in enumerate(table.ids))
+            )
+    data = ProteinSequences(
+        ProteinFiles(str(fasta)), ProteinTokenizer(), {"keys": ["sequence"]}, str(folder / "cache"), crop=CROP
+    )
+    before, start = peak_memory(), time.process_time()
+    data.prepare_data()
+    seconds, after = time.process_time() - start, peak_memory()
+    print(f"{count:,} proteins ({fasta.stat().st_size / 1e6:,.0f} MB) prepared in {seconds:.1f} CPU-seconds")
+    print(f"most memory: {after:,.0f} MB, {after - before:,.0f} MB more than before")
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proteins", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--prepare", type=int, help="measure only how so many proteins are prepared")
     parser.add_argument("--fasta", help="a FASTA file instead of simulated proteins")
     arguments = parser.parse_args()
+    if arguments.prepare:
+        with tempfile.TemporaryDirectory() as name:
+            measure_preparation(arguments.prepare, Path(name))
+        return
     source = ProteinFiles(arguments.fasta) if arguments.fasta else SimulatedProteins(arguments.proteins)
     tables = list(source.chunks())
     with tempfile.TemporaryDirectory() as name:

@@ -63,6 +63,10 @@ def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
     assert "ProcessLauncher" in launcher.stdout, launcher.stderr
     assert run("-m", "trimer", "train", "data.numworkers=2").returncode == 2
     assert list(folder.iterdir()) == []
+    short = ["data.source.molecules=40", "trainer.max_steps=2", "trainer.val_check_interval=2", "test=false"]
+    trained = run("-m", "trimer", "train", *short, "hydra.run.dir=run", f"paths.cache={tmp_path / 'cache'}")
+    assert trained.returncode == 0, trained.stderr
+    assert (folder / "run" / "checkpoints" / "best.ckpt").is_file()
     assert (target / "bin" / "trimer").is_file()
 
 

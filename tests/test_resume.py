@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -149,6 +150,38 @@ def test_a_terminated_run_says_so(tmp_path):
     said = process.communicate(timeout=120)[1]
     assert process.returncode == 143 and "stopped by SIGTERM" in said
     assert json.loads((tmp_path / "run" / "result.json").read_text())["error"] == "stopped by SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("number", "settings", "stop"),
+    [
+        (signal.SIGINT, ["trainer.val_check_interval=100"], 5),
+        (signal.SIGTERM, ["trainer.val_check_interval=100"], 5),
+        (signal.SIGINT, ["trainer.val_check_interval=5"], 5),  # the validation comes first
+        (signal.SIGINT, ["trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"], 2),
+        (signal.SIGINT, ["data.num_workers=1"], 5),
+    ],
+)
+def test_a_run_that_is_asked_to_stop_keeps_its_steps(tmp_path, monkeypatch, number, settings, stop):
+    common = ["trainer.max_steps=9", *settings]
+    train(tmp_path / "whole", *common)
+
+    def ask(self, trainer, module, outputs, batch, batch_idx) -> None:
+        if batch_idx == 4:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", ask)
+        words = ["train", *SMALL, f"hydra.run.dir={tmp_path / 'parts'}", *common]
+        assert main(words) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored: the process is about to end
+    assert state(tmp_path / "parts")["global_step"] == stop
+    train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == 9
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], tensor), name
 
 
 def metrics(folder) -> list[dict]:

@@ -9,6 +9,10 @@ class InputError(TrimerError):
     """A file, a record or a value that cannot be used; the message names file, line or row, and the fix."""
 
 
+class BrokenOff(InputError):
+    """A compressed file that ends early or is damaged: everything before that place has been read."""
+
+
 class ConfigError(TrimerError):
     """A setting that cannot be used; the message names the key, what was found, and what is allowed."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from trimer.build import check, plain
+from trimer.build import build, check, plain
 from trimer.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
 from trimer.errors import ConfigError
 from trimer.schema import SCHEMAS
@@ -53,6 +55,20 @@ def test_every_file_is_written_for_its_reader(path):
     assert all(len(line) <= 140 for line in lines)
     assert not any(line.lstrip("# ").startswith(("- ", "_target_")) for line in lines if line.startswith("#"))
     assert "!!python" not in path.read_text()
+
+
+@pytest.mark.parametrize("choice", choices("train")["model"])
+def test_every_model_has_the_weights_that_its_file_says(choice):
+    """Built on the meta device, so that three billion weights cost nothing."""
+    cfg = compose("train", [f"model={choice}"])
+    with torch.device("meta"):
+        net = build(cfg.model, vocab_size=33)
+    weights = sum(parameter.numel() for parameter in net.parameters())
+    text = (shipped_folder() / f"model/{choice}.yaml").read_text()
+    said = re.search(r"([\d.]+) (million|billion) weights", text)
+    assert said, "the first line says how many weights"
+    number = float(said[1]) * {"million": 1e6, "billion": 1e9}[said[2]]
+    assert weights == pytest.approx(number, rel=0.1)
 
 
 def test_the_keys_of_the_commands():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trimer.cli import main
-from trimer.configs import shipped_folder
+from trimer.configs import choices, shipped_folder
+from trimer.data.spectra import SpectrumTable
 from trimer.simulate.molecules import simulated_molecules
 from trimer.simulate.spectra import simulate_table
 
@@ -71,6 +73,7 @@ def library(tmp_path_factory):
         lines = [f"{key}={value}" for key, value in keys.items()]
         lines += [f"{m:.5f} {i:.2f}" for m, i in zip(mz, intensity, strict=True)]
         blocks.append("\n".join(["BEGIN IONS", *lines, "END IONS"]))
+    public_layouts(folder / "spectra", table)
     for name in ("massbank_pos", "massbank_neg"):
         (folder / "spectra" / f"{name}.mgf").write_text("\n\n".join(blocks) + "\n")
     with gzip.open(folder / "molecules" / "corpus_263k.smi.gz", "wt") as stream:
@@ -91,10 +94,40 @@ def library(tmp_path_factory):
     return folder
 
 
-def train(folder, *overrides: str, small=SMALL) -> dict:
+def public_layouts(folder: Path, table: SpectrumTable) -> None:
+    """The same spectra as the JSON of GNPS, the TSV of MassSpecGym and a folder of MassBank records."""
+    gnps, gym = [], ["identifier\tmzs\tintensities\tsmiles\tadduct\tprecursor_mz\tfold"]
+    (folder / "massbank").mkdir()
+    for row in range(len(table)):
+        name, smiles, adduct, precursor = (table[key][row] for key in ("id", "smiles", "adduct", "precursor_mz"))
+        mz, intensity = ([f"{value:.5f}" for value in values] for values in table.peaks(row))
+        pairs = list(zip(mz, intensity, strict=True))
+        peaks = [[float(m), float(i)] for m, i in pairs]
+        fields = {"spectrum_id": name, "Smiles": smiles, "Adduct": adduct, "Precursor_MZ": str(precursor)}
+        gnps.append(fields | {"ms_level": "2", "Ion_Mode": "Positive", "peaks_json": json.dumps(peaks)})
+        fold = "train" if row < 40 else "val" if row < 50 else "test"
+        gym.append("\t".join([name, ",".join(mz), ",".join(intensity), smiles, adduct, str(precursor), fold]))
+        record = [
+            f"ACCESSION: {name}",
+            f"CH$SMILES: {smiles}",
+            "AC$MASS_SPECTROMETRY: MS_TYPE MS2",
+            "AC$MASS_SPECTROMETRY: ION_MODE POSITIVE",
+            f"MS$FOCUSED_ION: PRECURSOR_M/Z {precursor}",
+            f"MS$FOCUSED_ION: PRECURSOR_TYPE {adduct}",
+            f"PK$NUM_PEAK: {len(pairs)}",
+            "PK$PEAK: m/z int. rel.int.",
+            *(f"  {m} {i} {i}" for m, i in pairs),
+            "//",
+        ]
+        (folder / "massbank" / f"{name}.txt").write_text("\n".join(record) + "\n")
+    (folder / "gnps.json").write_text(json.dumps(gnps))
+    (folder / "MassSpecGym.tsv").write_text("\n".join(gym) + "\n")
+
+
+def train(folder, *overrides: str, small=SMALL, steps: int = 2) -> dict:
     assert main(["train", *overrides, *small, f"hydra.run.dir={folder}"]) == 0
     result = json.loads((folder / "result.json").read_text())
-    assert result["status"] == "ok" and result["steps"] == 2
+    assert result["status"] == "ok" and result["steps"] == steps
     return result
 
 
@@ -133,12 +166,60 @@ def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
     assert held_out["dropped"] >= 18, "the 20 molecules of the val and test folds, but for those no rule can fragment"
 
 
-@pytest.mark.parametrize(
-    "choice",
-    ["optimizer=muon", "scheduler=warmup_linear", "callbacks=early_stopping", "callbacks=ema", "debug=overfit"],
-)
-def test_choices_that_train(choice, tmp_path):
-    train(tmp_path / "run", "data.source.molecules=40", choice, "test=false")
+FEW = ["data.source.molecules=40", "test=false"]
+AS_PROTEINS = ["task=masked_lm", "model=esm2_nano"]
+# What each choice is given to be small; the models of other sizes are built in test_conf, without their weights.
+RUNS = {
+    "data": {
+        "denoising": ["data.molecules.paths={library}/molecules/corpus_263k.smi.gz", "data.validation=0.2"],
+        "gnps": ["data.source.path={library}/spectra/gnps.json"],
+        "massbank": ["data.source.paths={library}/spectra/massbank"],
+        "massspecgym": ["data.source.path={library}/spectra/MassSpecGym.tsv"],
+        "proteins": [*AS_PROTEINS, "data.source.paths={library}/uniref/proteins.fasta.gz"],
+        "simulated_proteins": [*AS_PROTEINS, "data.source.proteins=100"],
+        "simulated_spectra": FEW,
+        "spectra_of_molecules": ["data.source.source.paths={library}/molecules/corpus_263k.smi.gz"],
+        "spectral_library": ["data.source.paths={library}/spectra/massbank_pos.mgf"],
+        "spectrums": ["paths.data={library}"],
+        "swissprot": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
+        "uniref50": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
+        "uniref90": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
+    },
+    "model": {name: FEW for name in ("bart_nano", "bart_mini", "bart_small", "bart_base")},
+    "optimizer": {name: FEW for name in ("adamw", "muon")},
+    "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear")},
+    "callbacks": {name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
+    "logger": {name: FEW for name in ("csv", "tensorboard", "wandb_offline", "many")},
+    "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},
+}
+NOT_HERE = {
+    "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},  # experiments, test_esm2
+    "logger": {"wandb"},  # needs an account; wandb_offline is the same but for one word
+}
+SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
+
+
+@pytest.mark.parametrize("group", RUNS)
+def test_no_choice_is_left_out(group):
+    assert set(RUNS[group]) | NOT_HERE.get(group, set()) == set(choices("train")[group])
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in RUNS for choice in RUNS[group]])
+def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [word.format(library=library) for word in RUNS[group][choice]]
+    small = list(SMALL)
+    if "task=masked_lm" in words:
+        small = [word for word in PROTEINS if not word.startswith(("model.", "trainer.accumulate"))]
+    if group == "data" and choice not in ("denoising", "spectrums", "massspecgym"):  # these have folds of their own
+        small.append(SPLIT)
+    if choice == "bart_base":  # 12 heads do not divide the small width
+        small += ["model.encoder_heads=4", "model.decoder_heads=4"]
+    if choice == "limit":  # a hundredth of these few batches is none
+        small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
+    steps = 1 if choice == "fast" else 2
+    result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
+    assert result["metrics"]["val/loss"] < 20
 
 
 def test_any_ranks_may_be_followed_in_validation(tmp_path):

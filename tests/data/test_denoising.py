@@ -104,3 +104,11 @@ def test_noise_is_new_every_epoch_and_fixed_in_validation(tmp_path):
     assert np.array_equal(source(1, False), source(1, False))
     assert not np.array_equal(source(1, False), source(2, False))
     assert np.array_equal(source(1, True), source(2, True))
+
+
+def test_a_file_without_a_molecule_is_said_to_be_so(tmp_path):
+    (tmp_path / "none.smi").write_text("hello\nfoo bar\n")
+    words = ["data=denoising", f"data.molecules.paths={tmp_path}/none.smi", f"paths.cache={tmp_path}/cache"]
+    data = build(compose("train", words).data)
+    with pytest.raises(InputError, match="no molecule and no spectrum is left to train on\n2 records in, 0 left"):
+        data.setup()

@@ -168,3 +168,8 @@ def test_content_digest(tmp_path):
     assert content_digest([a, c]) != content_digest([c, a])
     with pytest.raises(InputError, match="cannot be read"):
         content_digest([tmp_path / "none"])
+
+
+def test_a_store_without_rows_has_columns_of_no_text(tmp_path):
+    empty = write_store(tmp_path / "none", {"smiles": []}, {})
+    assert len(empty) == 0 and empty.strings("smiles") == []

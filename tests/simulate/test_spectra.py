@@ -13,6 +13,12 @@ from trimer.simulate.spectra import Measurement, SimulatedSpectra, SpectraOfMole
 SMILES = simulated_molecules(12, seed=5)
 
 
+@pytest.mark.parametrize("settings", [{"molecules": 0}, {"molecules": -5}, {"spectra_per_molecule": 0}])
+def test_a_source_of_nothing_is_refused(settings):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))}=.* must be 1 or more"):
+        SimulatedSpectra(**settings)
+
+
 def same(first: SpectrumTable, second: SpectrumTable) -> bool:
     texts = all(first[key].tolist() == second[key].tolist() for key in ("id", "smiles", "collision_energy", "adduct"))
     return texts and (first.mz == second.mz).all() and (first.intensity == second.intensity).all()

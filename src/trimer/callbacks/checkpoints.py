@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -26,10 +30,12 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps and at the end.
+    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps, at the end, and when asked to stop.
 
-    Where a validation is due at the same step it is written after that, so that a resumed run knows what was best; name
-    it after the callbacks that follow a metric.
+    In a run of one process the first Ctrl-C, or SIGTERM, lets the optimiser step end, writes the checkpoint and stops;
+    a Ctrl-C during a validation waits for its end. A second Ctrl-C stops at once. Where a validation is due at the same
+    step the checkpoint is written after that, so that a resumed run knows what was best; name it after the callbacks
+    that follow a metric.
     """
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 500):
@@ -40,17 +46,56 @@ class LastCheckpoint(ModelCheckpoint):
             save_top_k=1,
             enable_version_counter=False,
         )
+        self._asked = False  # by Ctrl-C
+        self._handler = None  # of Ctrl-C, before this one
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        super().setup(trainer, module, stage)
+        alone = trainer.world_size == 1 and threading.current_thread() is threading.main_thread()
+        if stage == "fit" and alone and not trainer.fast_dev_run:
+            self._handler = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        print("\ntrimer: stopping after this step; Ctrl-C once more stops at once", file=sys.stderr)
+
+    def _restore_handler(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
         loop = trainer.fit_loop
         if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+            if not loop.epoch_loop._should_accumulate():
+                self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: L.Trainer) -> None:
+        terminated = trainer.received_sigterm and trainer.world_size == 1
+        if not (self._asked or terminated):
+            return
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        raise SIGTERMException if terminated else KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         super().on_validation_end(trainer, module)
         step = trainer.global_step
         if step and step % self._every_n_train_steps == 0 and self._last_global_step_saved != step:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        if step and not trainer.sanity_checking:
+            self._stop_if_asked(trainer)
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        self._restore_handler()
+        super().teardown(trainer, module, stage)
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        self._restore_handler()
+        super().on_exception(trainer, module, exception)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         super().on_train_end(trainer, module)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import lightning as L
 import numpy as np
 import torch
@@ -63,6 +65,10 @@ def evaluation_loader(
     return _loader(dataset, sampler, trainer, num_workers)
 
 
+def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_workers: int) -> DataLoader:
     return DataLoader(
         dataset,
@@ -71,6 +77,7 @@ def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_w
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=trainer.strategy.root_device.type == "cuda",
+        worker_init_fn=_leave_ctrl_c_to_the_main_process,
         # The seeds of the workers would otherwise be drawn from the random numbers that dropout uses.
         generator=torch.Generator().manual_seed(0),
     )

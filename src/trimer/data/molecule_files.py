@@ -47,6 +47,7 @@ class SmilesFiles:
         id_column: str | None = None,
         limit: int | None = None,
     ):
+        _check_limit(limit)
         self.paths = named_paths(paths, WANTED)
         self.column = column
         self.id_column = id_column
@@ -105,6 +106,7 @@ class PubChemSmiles:
     def __init__(
         self, path: str | None = None, folder: str = "data/pubchem", limit: int | None = None, url: str = PUBCHEM
     ):
+        _check_limit(limit)
         self.path = path
         self.folder = folder
         self.limit = limit
@@ -136,6 +138,11 @@ class PubChemSmiles:
                 if not tab:
                     raise InputError(f"{path}, line {number}: expected a CID, a tab and a SMILES, found {line[:60]!r}")
                 yield cid, smiles
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} must be 1 or more, or null")
 
 
 def open_text(path: Path) -> TextIO:

@@ -203,7 +203,7 @@ class Store:
 
     def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
         """A column of texts, or the given rows of it; None where missing."""
-        column = pa.chunked_array(self._arrays(name, "text"))
+        column = pa.chunked_array(self._arrays(name, "text"), pa.large_string())
         return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
 
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:

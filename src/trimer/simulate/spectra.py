@@ -194,6 +194,12 @@ def measure(
     return mz[order].round(5), (1000 * np.minimum(intensity[order], 1.0)).astype(np.float32)
 
 
+def _at_least_one(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} must be 1 or more")
+
+
 @dataclass(frozen=True)
 class SimulatedSpectra:
     """The simulated source: made-up molecules and their made-up spectra, the same for the same numbers."""
@@ -201,6 +207,9 @@ class SimulatedSpectra:
     molecules: int = 2000
     spectra_per_molecule: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one(molecules=self.molecules, spectra_per_molecule=self.spectra_per_molecule)
 
     def fingerprint(self) -> str:
         """Changes when the spectra would."""
@@ -228,6 +237,11 @@ class SpectraOfMolecules:
     seed: int = 0
     share: float = 1.0
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one(spectra_per_molecule=self.spectra_per_molecule)
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share} must be above 0 and at most 1")
 
     def fingerprint(self) -> str:
         settings = f"{self.spectra_per_molecule}/{self.seed}/{self.share}"

@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -70,7 +71,22 @@ def test_gzip_and_byte_order_mark(tmp_path):
 
 def test_gzip_that_breaks_off(tmp_path):
     path = tmp_path / "b.mgf.gz"
-    path.write_bytes(gzip.compress(TWO.encode())[:-20])
+    path.write_bytes(gzip.compress(TWO.encode())[:-20])  # inside the second record
+    table = read_spectra(path)
+    assert table["id"].tolist() == ["first", "second", "b:3"]
+    assert table["problem"][0] is None and "cut off" in table["problem"][1]
+    assert re.search(r"b\.mgf\.gz, line \d+: the file breaks off here, .* not a whole gzip file", table["problem"][2])
+
+
+def test_gzip_that_breaks_off_between_records_or_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(mgf, "_BLOCK", 64)
+    first = gzip.compress((TWO[: TWO.index("END IONS") + 9]).encode())
+    path = tmp_path / "b.mgf.gz"
+    path.write_bytes(first[:-8])  # all of the record, without the check sum
+    table = read_spectra(path)
+    assert table["id"].tolist() == ["first", "b:2"]
+    assert table["problem"][0] is None and "breaks off" in table["problem"][1]
+    path.write_bytes(gzip.compress(b"# nothing but words " * 50)[:-9])
     with pytest.raises(InputError, match="not a whole gzip file"):
         read_spectra(path)
 

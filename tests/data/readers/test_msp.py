@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from trimer.data.readers import read_spectra
+from trimer.errors import InputError
 
 NIST = """Name: Caffeine
 Synon: $:00in-source
@@ -68,6 +69,17 @@ def test_crlf_gzip_and_no_empty_line_between_records(tmp_path):
     table = read_spectra(path)
     assert table["problem"].tolist() == [None, None]
     assert table.peak_counts.tolist() == [4, 2]
+
+
+def test_gzip_that_breaks_off(tmp_path):
+    path = tmp_path / "b.msp.gz"
+    path.write_bytes(gzip.compress((NIST.rstrip() + "\n\n" + MONA).encode())[:-20])
+    table = read_spectra(path)
+    assert table["problem"][0] is None and "breaks off" in table["problem"][-1]
+    assert "not a whole gzip file" in table["problem"][-1] and table["id"][-1] == f"b:{len(table)}"
+    path.write_bytes(gzip.compress(b"")[:-2])
+    with pytest.raises(InputError, match="not a whole gzip file"):
+        read_spectra(path)
 
 
 def test_ms_dial_keys(tmp_path):

@@ -185,3 +185,10 @@ def test_massspecgym_other_tables(tmp_path):
         read_spectra(tsv(tmp_path, ["a", "1"], header=["name", "precursor_mz"]))
     with pytest.raises(InputError, match="only the header"):
         read_spectra(tsv(tmp_path))
+
+
+def test_json_of_something_else(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"a": 1}')
+    with pytest.raises(InputError, match=r"settings\.json holds no spectrum: an object with neither 'spectra' nor"):
+        read_spectra(path)

@@ -24,6 +24,8 @@ def read_gnps_json(path: Path) -> SpectrumTable:
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}); a download that broke off? Fetch it again"
         ) from None
     if isinstance(data, dict):
+        if not data.keys() & {"spectra", "peaks_json", "peaks"}:
+            raise InputError(f"{path} holds no spectrum: an object with neither 'spectra' nor 'peaks_json'")
         data = data.get("spectra", [data])
     if not isinstance(data, list):
         raise InputError(f"{path}: expected a list of spectra, found {type(data).__name__}")

@@ -12,9 +12,9 @@ import numpy as np
 
 from trimer.data.readers.numbers import to_float
 from trimer.data.readers.opening import decode, read_chunks
-from trimer.data.readers.records import assemble
+from trimer.data.readers.records import Records, assemble, broken_end, stem
 from trimer.data.spectra import SpectrumTable
-from trimer.errors import InputError
+from trimer.errors import BrokenOff, InputError
 
 _BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand
 
@@ -39,20 +39,28 @@ def read_mgf(path: Path) -> SpectrumTable:
             tables.append(table)
             first += len(table)
 
-    for chunk in read_chunks(path, _BLOCK):
-        block = rest + chunk
-        if line == 1:
-            block = block.removeprefix(b"\xef\xbb\xbf")
-        cut = block.rfind(b"\nBEGIN IONS") + 1
-        if cut:
-            parse(block[:cut])
-        rest = block[cut:]
+    broken: BrokenOff | None = None
+    try:
+        for chunk in read_chunks(path, _BLOCK):
+            block = rest + chunk
+            if line == 1:
+                block = block.removeprefix(b"\xef\xbb\xbf")
+            cut = block.rfind(b"\nBEGIN IONS") + 1
+            if cut:
+                parse(block[:cut])
+            rest = block[cut:]
+    except BrokenOff as error:
+        broken = error
     if b"\r" in rest and b"\n" not in rest:  # line ends of the classic Mac OS
         rest = rest.replace(b"\r", b"\n")
     if rest:
         parse(rest)
     if not tables:
-        raise InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
+        raise broken or InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
+    if broken:
+        end = Records()
+        end.add(path, (), (), {"id": f"{stem(path)}:{first}"}, line, broken_end(broken))
+        tables.append(end.table())
     return SpectrumTable.concatenate(tables)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trimer.data.readers.opening import read_text
-from trimer.data.readers.records import Records
+from trimer.data.readers.opening import read_text_so_far
+from trimer.data.readers.records import Records, broken_end
 from trimer.data.spectra import SpectrumTable
 
 _PEAK = re.compile(r"[-+.\d]")
@@ -26,7 +26,9 @@ def read_msp(path: Path) -> SpectrumTable:
     """All records of an MSP file (.msp or .msp.gz), unusable ones with their problem."""
     records = Records()
     record: _Record | None = None
-    for number, line in enumerate(re.split(r"\r\n|\n|\r", read_text(path)), start=1):
+    content, broken = read_text_so_far(path)
+    lines = re.split(r"\r\n|\n|\r", content)
+    for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text:
             if record is not None and (record.counted or record.lines):
@@ -48,6 +50,10 @@ def read_msp(path: Path) -> SpectrumTable:
             record.lines.append((number, text))
     if record is not None:
         record.add_to(records, path)
+    if broken and not records:
+        raise broken
+    if broken:
+        records.add(path, (), (), {}, len(lines), broken_end(broken))
     return records.table()
 
 

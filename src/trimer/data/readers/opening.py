@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from trimer.errors import InputError
+from trimer.errors import BrokenOff, InputError
 
 GZIP = b"\x1f\x8b"
 
@@ -15,7 +15,9 @@ GZIP = b"\x1f\x8b"
 def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = lambda: "") -> Iterator[bytes]:
     """The bytes of a file in chunks of at most `size`, decompressed where it is gzipped, whatever its name says.
 
-    where: asked when a gzipped file breaks off or is damaged; how far its reader has come, as ' at record 12'.
+    Raises BrokenOff after the last chunk that can be read of a gzipped file that breaks off, InputError where there is
+    nothing to read. where: asked when a gzipped file breaks off or is damaged; how far its reader has come, as ' at
+    record 12'.
     """
     try:
         with open(path, "rb") as file:
@@ -24,7 +26,7 @@ def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = lamb
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole gzip file ({error}){where()}; fetch or compress it again") from None
+        raise BrokenOff(f"{path} is not a whole gzip file ({error}){where()}; fetch or compress it again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -51,7 +53,21 @@ def _inflate(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def read_text(path: Path) -> str:
     """The text of a file: UTF-8 with or without a byte-order mark, Latin-1 on the lines that are not UTF-8."""
-    return decode(b"".join(read_chunks(path))).removeprefix("\ufeff")
+    return _text(read_chunks(path))
+
+
+def read_text_so_far(path: Path) -> tuple[str, BrokenOff | None]:
+    """The text of a file, and the complaint about a gzipped file that breaks off after this text."""
+    chunks: list[bytes] = []
+    try:
+        chunks.extend(read_chunks(path))
+    except BrokenOff as error:
+        return _text(chunks), error
+    return _text(chunks), None
+
+
+def _text(chunks: Iterable[bytes]) -> str:
+    return decode(b"".join(chunks)).removeprefix("\ufeff")
 
 
 def decode(data: bytes) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trimer.data.readers.fields import harmonise
 from trimer.data.spectra import SpectrumTable
+from trimer.errors import BrokenOff
 
 
 def assemble(
@@ -66,6 +67,11 @@ def assemble(
     missing = np.flatnonzero(np.equal(columns["id"], None))
     columns["id"][missing] = [f"{stem(files[row])}:{first + row}" for row in missing]
     return SpectrumTable.build(mz, intensity, offsets, columns)
+
+
+def broken_end(error: BrokenOff) -> str:
+    """The problem of the row that stands for whatever came after the place where a file breaks off."""
+    return f"the file breaks off here, and what followed is lost: {error}"
 
 
 def stem(path: Path) -> str:
