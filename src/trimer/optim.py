@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,10 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from trimer.errors import ConfigError
 
 
-def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    net: nn.Module, weight_decay: float, scales: Mapping[int, float] | None = None
+) -> list[dict[str, Any]]:
     """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
 
     A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
+    scales: of the learning rate, by id of the parameter; then there are two groups for each `scale`.
     """
     embeddings = {id(module.weight) for module in net.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
     matrices: list[Tensor] = []
@@ -34,7 +37,29 @@ def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]
         {"name": "matrices", "params": matrices, "weight_decay": weight_decay},
         {"name": "rest", "params": rest, "weight_decay": 0.0},
     ]
+    if scales is not None:
+        groups = [
+            {**group, "params": [p for p in group["params"] if scales[id(p)] == scale], "scale": scale}
+            for scale in sorted(set(scales.values()))
+            for group in groups
+        ]
     return [group for group in groups if group["params"]]
+
+
+def depth_scales(net: nn.Module, decay: float) -> dict[int, float]:
+    """Learning rate of each parameter of an encoder with a head, as a share of the head's, by id.
+
+    The head has 1, the last block `decay`, each block below it `decay` times that, what is before the blocks once more
+    (Howard and Ruder 2018).
+    """
+    blocks = len(net.layers)
+    scales = {id(parameter): decay ** (blocks + 1) for parameter in net.parameters()}
+    norm = getattr(net.encoder, "norm", None)
+    for depth, parts in [(blocks - number, [block]) for number, block in enumerate(net.layers)]:
+        scales |= {id(parameter): decay**depth for part in parts for parameter in part.parameters()}
+    if norm is not None:
+        scales |= {id(parameter): decay for parameter in norm.parameters()}
+    return scales | {id(parameter): 1.0 for parameter in net.head.parameters()}
 
 
 def weight_decay(factory: Callable[..., torch.optim.Optimizer]) -> float:

@@ -56,13 +56,14 @@ def main(cfg: DictConfig) -> float | None:
     task.contract = contract(config, data.tokenizer)
     task.fits(data)
     task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
-    if checkpoint is not None:
-        copy_weights(net, network_state(read(checkpoint)), checkpoint)  # what does not fit is said before the work
     log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
 
     with finished(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
         data.setup()
+        task.meet(data)
+        if checkpoint is not None:
+            copy_weights(task.net, network_state(read(checkpoint)), checkpoint)  # what does not fit is said here
         if cfg.resume:
             run.check_split(data, "restore them, or start a new run with ckpt=")
             run.start(cfg)

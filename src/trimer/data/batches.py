@@ -103,3 +103,40 @@ class MaskedBatch:
         return MaskedBatch(
             self.sequence.pin_memory(), self.places.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory()
         )
+
+
+@dataclass
+class LabelledBatch:
+    """B sequences of which something is known.
+
+    labels: (B,) int64 classes; (B, K) float32, NaN where a label is missing; or (R,) int64 classes of all residues,
+    -100 where one is missing. rows: (B,) row of each sequence in its store.
+    """
+
+    sequence: Flat
+    labels: Tensor
+    rows: Tensor
+
+    @classmethod
+    def pack(cls, sequences: Sequence[np.ndarray], labels: np.ndarray, rows: np.ndarray) -> LabelledBatch:
+        """Sequences with their frame, labels and rows as above."""
+        rows = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        return cls(Flat.pack(sequences), torch.from_numpy(np.ascontiguousarray(labels)), rows)
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens read; there is no padding to leave out."""
+        return sum(self.sequence.sizes)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
+        return LabelledBatch(
+            self.sequence.to(device, non_blocking),
+            self.labels.to(device, non_blocking=non_blocking),
+            self.rows.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> LabelledBatch:
+        return LabelledBatch(self.sequence.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory())

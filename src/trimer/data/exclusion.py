@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+
+from trimer.data.molecule_files import MoleculeSource
+from trimer.data.molecule_keys import molecule_table
 
 
 class HeldOutMolecules:
@@ -24,3 +28,22 @@ class HeldOutMolecules:
 
 class HeldOutProteins(HeldOutMolecules):
     """The validation and test proteins of another data module, by identical sequence; relatives are not left out."""
+
+
+class MoleculesOf:
+    """Every molecule of some files, by InChIKey block 1: whatever split a later study makes of them, none was seen.
+
+    sources: SMILES files. cache: where their keys are kept.
+    """
+
+    def __init__(self, sources: Sequence[MoleculeSource], cache: str):
+        self.sources = list(sources)
+        self.cache = cache
+
+    def keys(self) -> frozenset[str]:
+        tables = [molecule_table(source, self.cache) for source in self.sources]
+        return frozenset(key for table in tables for key in table.strings("inchikey1"))
+
+    def fingerprint(self) -> str:
+        """Changes with the files."""
+        return json.dumps([source.fingerprint() for source in self.sources])

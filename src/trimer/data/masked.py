@@ -1,4 +1,4 @@
-"""Masked windows of proteins by batch: new ones in every epoch of training, the same ones in every evaluation."""
+"""Masked windows of sequences by batch: new ones in every epoch of training, the same ones in every evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from trimer.data.draws import keys, uniform
 from trimer.data.masking import Masking
 from trimer.data.sampler import BatchKey
 from trimer.data.store import Store
-from trimer.tokenizers.protein import CLS, EOS
+from trimer.tokenizers.alphabet import Alphabet
+from trimer.tokenizers.protein import ALPHABET
 
 WINDOW = 1  # tells the draw of the window from those of the masks
 FIXED_SEED = 20_000  # of windows and masks in evaluation: the same in all runs
@@ -20,16 +21,25 @@ class MaskedSequences(Dataset):
     """Batches of masked sequences by BatchKey.
 
     store: columns `tokens` (`<cls>` ... `<eos>`) and `name` (digest of the id). crop: residues of a window, null for
-    whole sequences; a window has its own `<cls>` and `<eos>`, and every window of a sequence is equally likely.
+    whole sequences; a window has its own frame, and every window of a sequence is equally likely.
     Window and masks of a sequence depend on (seed, epoch, row), or, where they are fixed, on its id alone; never on the
     other rows of the batch.
     """
 
-    def __init__(self, store: Store, masking: Masking, crop: int | None, seed: int = 0, fixed: bool = False):
+    def __init__(
+        self,
+        store: Store,
+        masking: Masking,
+        crop: int | None,
+        seed: int = 0,
+        fixed: bool = False,
+        alphabet: Alphabet = ALPHABET,
+    ):
         self.store = store
         self.masking = masking
         self.crop = crop
         self.seed = seed
+        self.alphabet = alphabet
         self.names = store.array("name") if fixed else None
 
     def __getitem__(self, key: BatchKey) -> MaskedBatch:
@@ -38,11 +48,11 @@ class MaskedSequences(Dataset):
         else:
             drawn, step = keys(FIXED_SEED, self.names[key.rows]), 0
         tokens, lengths = self._windows(key.rows, drawn)
-        damaged, places = self.masking(tokens, lengths, drawn, step)
+        damaged, places = self.masking(tokens, lengths, drawn, step, self.alphabet)
         return MaskedBatch.pack(damaged, lengths, places, tokens[places], key.rows)
 
     def _windows(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(T,) uint8 tokens of all windows end to end, and their (B,) lengths."""
+        """(T,) tokens of all windows end to end, and their (B,) lengths."""
         column = self.store.ragged("tokens")
         whole = [column[row] for row in rows.tolist()]
         sizes = np.fromiter(map(len, whole), np.int64, len(whole))
@@ -53,7 +63,7 @@ class MaskedSequences(Dataset):
             [sequence[start:stop] for sequence, start, stop in zip(whole, starts.tolist(), stops, strict=True)]
         )
         ends = np.cumsum(lengths)
-        tokens[ends - lengths], tokens[ends - 1] = CLS, EOS
+        tokens[ends - lengths], tokens[ends - 1] = self.alphabet.begin, self.alphabet.end
         return tokens, lengths
 
 

@@ -1,4 +1,4 @@
-"""Masked language modelling: some tokens of a protein are hidden, and are to be found from the others.
+"""Masked language modelling: some tokens of a sequence are hidden, and are to be found from the others.
 
 Source: Devlin et al. 2019, "BERT", section 3.1; Lin et al. 2023 (ESM-2) use the same shares.
 """
@@ -8,19 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from trimer.data.draws import STEP, mix, positions, uniform
-from trimer.tokenizers.protein import LETTERS, MASK, RESIDUES, SPECIALS
-
-_LETTER = np.zeros(256, bool)
-_LETTER[len(SPECIALS) : len(SPECIALS) + len(LETTERS)] = True
+from trimer.tokenizers.alphabet import Alphabet
+from trimer.tokenizers.protein import ALPHABET
 
 
 class Masking:
     """Which tokens are to be found, and what stands in their place.
 
-    ratio: chance of each letter to be chosen, drawn for each alone, so that a short sequence may have none; specials
-    and unknown letters never are. mask, replace: shares of the chosen that become `<mask>`, and one of the 20 amino
-    acids (any, also the true one); the rest stays as it is. end_ratio: the ratio moves there, evenly over total_steps
-    optimiser steps, and stays.
+    ratio: chance of each token to be chosen, drawn for each alone, so that a short sequence may have none; specials
+    and unknown letters never are. mask, replace: shares of the chosen that become `<mask>`, and one of the alphabet's
+    replacements, as the 20 amino acids (any, also the true one); the rest stays as it is. end_ratio: the ratio moves
+    there, evenly over total_steps optimiser steps, and stays.
     """
 
     def __init__(
@@ -51,22 +49,28 @@ class Masking:
         return self.ratio + (self.end_ratio - self.ratio) * min(step / self.total_steps, 1.0)
 
     def __call__(
-        self, tokens: np.ndarray, lengths: np.ndarray, keys: np.ndarray, step: int = 0
+        self,
+        tokens: np.ndarray,
+        lengths: np.ndarray,
+        keys: np.ndarray,
+        step: int = 0,
+        alphabet: Alphabet = ALPHABET,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The damaged tokens, and the (M,) int64 places of the chosen ones; M may be 0.
 
-        tokens: (T,) uint8, B sequences end to end. lengths: (B,). keys: (B,) uint64 of `draws.keys`; what happens to a
+        tokens: (T,) ids, B sequences end to end. lengths: (B,). keys: (B,) uint64 of `draws.keys`; what happens to a
         sequence depends on its own tokens, its key and the step alone.
         """
         bits = positions(keys, lengths)
         bound = np.uint64(min(int(self.ratio_at(step) * 2.0**64), 2**64 - 1))
-        places = np.flatnonzero((bits < bound) & _LETTER[tokens])
+        places = np.flatnonzero((bits < bound) & alphabet.hideable[tokens])
         kind = mix(bits[places] + STEP)
         share = uniform(kind)
-        residue = mix(kind + STEP) >> np.uint64(32)
-        residue = RESIDUES[(residue * np.uint64(len(RESIDUES)) >> np.uint64(32)).astype(np.int64)]
+        other = mix(kind + STEP) >> np.uint64(32)
+        others = alphabet.replacements
+        other = others[(other * np.uint64(len(others)) >> np.uint64(32)).astype(np.int64)]
         damaged = tokens.copy()
         damaged[places] = np.where(
-            share < self.mask, MASK, np.where(share < self.mask + self.replace, residue, tokens[places])
+            share < self.mask, alphabet.mask, np.where(share < self.mask + self.replace, other, tokens[places])
         )
         return damaged, places

@@ -70,6 +70,31 @@ class Split:
         np.savez_compressed(path, codes=self.codes, names=np.array(self.names))
         path.with_suffix(".json").write_text(json.dumps(self.manifest, indent=1) + "\n", encoding="utf-8")
 
+    def with_validation(self, keys: Mapping[str, Sequence], share: float, seed: int = 0) -> Split:
+        """The same split with a part `val`, drawn from train by groups of the keys."""
+        train = self.rows(self.names[0])
+        inside = grouped_split(
+            {name: np.asarray(values, dtype=object)[train] for name, values in keys.items()},
+            {"train": 1 - share, "val": share},
+            seed,
+        )
+        names = [self.names[0], "val", *self.names[1:]]
+        codes = np.array([names.index(name) for name in self.names] + [UNUSED], np.uint8)[
+            np.minimum(self.codes, len(self.names))
+        ]
+        codes[train[inside.rows("val")]] = 1
+        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
+        return Split.build(codes, names, **facts, validation={"share": share, "seed": seed})
+
+    def spread(self, rows: np.ndarray, count: int) -> Split:
+        """The split of `rows` as one of `count` rows; the others belong to no part."""
+        if len(rows) == count:
+            return self
+        codes = np.full(count, UNUSED, np.uint8)
+        codes[rows] = self.codes
+        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
+        return Split.build(codes, self.names, **facts)
+
     def overlap(self, keys: Mapping[str, Sequence]) -> list[dict]:
         """For every key and every part but the first (train): how many of its values and rows also occur in the first.
 
@@ -157,6 +182,31 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
     )
     split.assert_disjoint(keys)
     return split
+
+
+def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None, name: str = "scaffold") -> Split:
+    """The largest groups first: to train until it would be too full, then to val, then to test (DeepChem's scaffolds).
+
+    values: (n,) the group of each row; missing ones (acyclic molecules have no scaffold) are one group. Of groups
+    of one size the one that begins last comes first, as there. No seed: there is one such split.
+    """
+    names, shares = _fractions(fractions)
+    numbers = _numbered(values, len(values))
+    first: dict[int, list[int]] = {}
+    for row, number in enumerate(numbers.tolist()):
+        first.setdefault(number, []).append(row)
+    groups = sorted(first.values(), key=lambda rows: (len(rows), rows[0]), reverse=True)
+    bounds = np.cumsum(shares) * len(values)
+    codes = np.full(len(values), len(names) - 1, np.uint8)
+    filled = np.zeros(len(names), np.int64)
+    for rows in groups:
+        for part in range(len(names)):
+            last = part == len(names) - 1
+            if last or filled[: part + 1].sum() + len(rows) <= bounds[part]:
+                codes[rows] = part
+                filled[part] += len(rows)
+                break
+    return Split.build(codes, names, method=f"{name}, largest first", keys=[name], groups=len(groups))
 
 
 def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:

@@ -66,6 +66,9 @@ class Task(L.LightningModule):
                 f"{' and no '.join(missing)}: choose a task and a model that fit"
             )
 
+    def meet(self, data: L.LightningDataModule) -> None:
+        """What can only be made when the data are known; called once, after their setup and before training."""
+
     def configure_model(self) -> None:
         """Compile what can be; shard the network layer by layer where the strategy has a mesh of devices (fsdp2)."""
         if self.compile_net:
@@ -89,7 +92,10 @@ class Task(L.LightningModule):
         if self.optimizer_factory is None:
             raise TrimerError("this task was built for prediction: it has no optimizer")
         groups = parameter_groups(self.net, weight_decay(self.optimizer_factory))
-        optimizer = self.optimizer_factory(groups)
+        return self.with_schedule(self.optimizer_factory(groups))
+
+    def with_schedule(self, optimizer: torch.optim.Optimizer):
+        """What Lightning wants to know of an optimizer and its step-wise schedule."""
         if self.scheduler_factory is None:
             return optimizer
         return {

@@ -14,6 +14,7 @@ import numpy as np
 
 from trimer.data.store import Ragged
 from trimer.errors import ConfigError
+from trimer.tokenizers.alphabet import Alphabet
 from trimer.tokenizers.vocabulary import Vocabulary
 
 SPECIALS = ("<cls>", "<pad>", "<eos>", "<unk>")
@@ -21,6 +22,8 @@ LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
 CLS, PAD, EOS, UNK = range(4)
 MASK = 32
 RESIDUES = np.arange(4, 24)  # the 20 amino acids
+# What may be hidden: residues and what stands for several of them, but no special and no unknown letter.
+ALPHABET = Alphabet(CLS, EOS, MASK, (np.arange(33) >= len(SPECIALS)) & (np.arange(33) < 4 + len(LETTERS)), RESIDUES)
 LOWER = ("upper", "unknown")  # how lower case may be read
 
 
@@ -33,6 +36,7 @@ class ProteinTokenizer:
     """
 
     cls, pad, eos, unk, mask = CLS, PAD, EOS, UNK, MASK
+    alphabet = ALPHABET
 
     def __init__(self, lower: str = "upper"):
         if lower not in LOWER:

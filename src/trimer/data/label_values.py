@@ -1,0 +1,63 @@
+"""From the text of a label to what a model is trained on: a class, a yes or no, a number, a class for each residue."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from trimer.data.label_table import LabelTable
+from trimer.errors import ConfigError
+
+TARGETS = ("single", "multi", "regression", "residue")
+YES_OR_NO = {"1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1.0": 1.0, "0.0": 0.0}
+
+
+def label_columns(table: LabelTable, target: str) -> tuple[dict[str, list | np.ndarray], dict[str, list[int]]]:
+    """Columns for the store, and rule -> rows that cannot be used.
+
+    "single" and "residue": the column `label` of n texts. "multi" and "regression": `label:<name>`, (n,) float64 with
+    NaN where the label is missing; a row without any is dropped, and so is one with a text that is no such value.
+    """
+    if target in ("single", "residue"):
+        if len(table.labels) != 1:
+            raise ConfigError(
+                f"data.target={target} has one label, the source gives {', '.join(table.labels) or 'none'}"
+            )
+        (texts,) = table.labels.values()
+        dropped = {"no label": [row for row, text in enumerate(texts) if text is None]}
+        if target == "residue":
+            wrong = [
+                row
+                for row, text in enumerate(texts)
+                if text is not None and len(text) != len("".join(table.texts[row].split()).removesuffix("*"))
+            ]
+            dropped["not a label for each residue"] = wrong
+        return {"label": list(texts)}, dropped
+    columns: dict[str, list | np.ndarray] = {}
+    none, wrong = np.ones(len(table), bool), np.zeros(len(table), bool)
+    for name, texts in table.labels.items():
+        values = np.full(len(texts), np.nan)
+        for row, text in enumerate(texts):
+            if text is None:
+                continue
+            value = YES_OR_NO.get(text.strip().lower()) if target == "multi" else _number(text)
+            if value is None:
+                wrong[row] = True
+            else:
+                values[row] = value
+        none &= np.isnan(values)
+        columns[f"label:{name}"] = values
+    dropped = {
+        "label that is neither yes nor no" if target == "multi" else "label that is no number": wrong,
+        "no label": none & ~wrong,
+    }
+    return columns, {rule: np.flatnonzero(rows).tolist() for rule, rows in dropped.items()}
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

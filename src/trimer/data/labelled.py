@@ -1,0 +1,350 @@
+"""Molecules and proteins with labels as a LightningDataModule: tokenised and split once, memory-mapped.
+
+Shapes: n rows, B rows of a batch, C classes, K labels, R residues.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.batches import LabelledBatch
+from trimer.data.drops import DropReport
+from trimer.data.label_table import LabelSource, LabelTable
+from trimer.data.label_values import TARGETS, label_columns
+from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.sampler import BatchKey, EpochPlan
+from trimer.data.sequence_kinds import KINDS, SequenceKind
+from trimer.data.splits import Split, column_split, grouped_split, ordered_split
+from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.errors import ConfigError, InputError
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+ROW = "row"  # the key of a split that knows no groups
+TOO_LONG = ("drop", "ends", "start")
+
+
+class LabelledRows(Dataset):
+    """Batches of sequences with their labels by BatchKey."""
+
+    def __init__(self, store: Store, labels: np.ndarray | Ragged):
+        self.store = store
+        self.labels = labels
+
+    def __getitem__(self, key: BatchKey) -> LabelledBatch:
+        tokens = self.store.ragged("tokens")
+        if isinstance(self.labels, Ragged):
+            labels = np.concatenate([self.labels[row] for row in key.rows])
+        else:
+            labels = self.labels[key.rows]
+        return LabelledBatch.pack([tokens[row] for row in key.rows], labels, key.rows)
+
+
+class LabelledSequences(SplitData):
+    """Sequences of which something is known, to be predicted for others.
+
+    source: where they come from. entity: "molecules" or "proteins". target: what a label is: "single", one of several
+    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue.
+    classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
+    split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
+    scaffold; proteins: sequence, cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
+    (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
+    frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
+    validation: the share of the train part that is put aside where the split has no part for validation.
+    """
+
+    kind = "labelled"
+    batch = LabelledBatch
+    has_labels = True
+
+    def __init__(
+        self,
+        source: LabelSource,
+        tokenizer,
+        entity: str,
+        target: str,
+        split: Mapping,
+        cache: str,
+        classes: int | Sequence[str] | None = None,
+        max_length: int = 512,
+        too_long: str = "drop",
+        validation: float = 0.1,
+        tokens_per_batch: int = 4096,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__(
+            split=split,
+            cache=cache,
+            tokens_per_batch=tokens_per_batch,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        for name, value, known in (
+            ("entity", entity, tuple(KINDS)),
+            ("target", target, TARGETS),
+            ("too_long", too_long, TOO_LONG),
+        ):
+            if value not in known:
+                raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
+        if max_length < 3:
+            raise ValueError(f"max_length={max_length} must be 3 tokens or more: two frame the sequence")
+        if not 0 < validation < 1:
+            raise ValueError(f"validation={validation} must be a share between 0 and 1")
+        if target == "residue" and too_long != "drop":
+            raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
+        self.sequences: SequenceKind = KINDS[entity](tokenizer)
+        check_split_keys(split, (*self.sequences.keys, ROW))
+        self.source = source
+        self.tokenizer = tokenizer
+        self.target = target
+        self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
+        self.max_length = max_length
+        self.too_long = too_long
+        self.validation = validation
+        self.classes: list[str] = []  # of a single label or of residues; else the names of the labels
+        self.labels: np.ndarray | Ragged | None = None  # (n,) int64, (n, K) float32 with NaN, or classes of residues
+
+    # ---------------------------------------------------------------- preparation
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "source": self.source.fingerprint(),
+            "sequences": self.sequences.fingerprint(),
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            "target": self.target,
+            "max_length": self.max_length,
+            "too_long": self.too_long,
+            "split_column": self.split_by.get("column"),
+        }
+
+    def _write(self, writer: StoreWriter) -> None:
+        report = DropReport()
+        column = self.split_by.get("column")
+        names: list[str] = []
+        cut = 0
+        for table in self.source.chunks([column] if column else []):
+            names = list(table.labels)
+            columns, shortened = self._columns(table, report)
+            cut += shortened
+            writer.append(columns)
+        if not writer.rows:
+            raise InputError(f"data: no labelled sequence is left\n{report}")
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names, "shortened": cut}
+        log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
+
+    def _columns(self, table: LabelTable, report: DropReport) -> tuple[dict, int]:
+        """The columns of the records that pass every rule, and how many were shortened."""
+        report.records += len(table)
+        for row, problem in table.problems.items():
+            report.add("record that cannot be read", [problem or table.ids[row]])
+        table = table.take([row for row in range(len(table)) if row not in table.problems])
+        found = self.sequences.read(table.texts)
+        for rule, rows in found.dropped.items():
+            report.add(rule, [f"{table.places[row]} ({table.texts[row][:40]})" for row in rows])
+        left = np.array([tokens is not None for tokens in found.tokens], bool)
+        values, unlabelled = label_columns(table, self.target)
+        for rule, rows in unlabelled.items():
+            rows = [row for row in rows if left[row]]
+            report.add(rule, [table.places[row] for row in rows])
+            left[rows] = False
+        lengths = np.array([0 if tokens is None else len(tokens) for tokens in found.tokens])
+        long = np.flatnonzero(left & (lengths > self.max_length))
+        if self.too_long == "drop":
+            report.add(f"longer than {self.max_length} tokens", [table.places[row] for row in long])
+            left[long] = False
+        rows = np.flatnonzero(left)
+        tokens = [self._shortened(found.tokens[row]) for row in rows]
+        columns = {
+            "id": [table.ids[row] for row in rows],
+            "text": [found.texts[row] for row in rows],
+            "tokens": Ragged.pack(tokens, found.dtype),
+            **{name: [found.keys[name][row] for row in rows] for name in self.sequences.keys},
+            **{name: [column[row] for row in rows] for name, column in values.items() if isinstance(column, list)},
+            **{name: column[rows] for name, column in values.items() if isinstance(column, np.ndarray)},
+        }
+        for column in table.columns.values():
+            columns["split"] = [column[row] for row in rows]
+        return columns, len(long) if self.too_long != "drop" else 0
+
+    def _shortened(self, tokens: np.ndarray) -> np.ndarray:
+        if len(tokens) <= self.max_length:
+            return tokens
+        if self.too_long == "start":
+            return np.concatenate([tokens[: self.max_length - 1], tokens[-1:]])
+        half = self.max_length // 2
+        return np.concatenate([tokens[: self.max_length - half], tokens[-half:]])
+
+    # ---------------------------------------------------------------- labels and split
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store, number the labels and assign the rows."""
+        if self.split is None:
+            super(SplitData, self).setup(stage)
+            self._number_labels()
+            super().setup(stage)
+            self._check_split()
+
+    def _number_labels(self) -> None:
+        names = self.store.manifest["labels"]
+        if self.target in ("multi", "regression"):
+            self.classes = list(names)
+            self.labels = np.stack([self.store.array(f"label:{name}") for name in names], 1).astype(np.float32)
+            self.used = ~np.isnan(self.labels).all(1)
+            return
+        texts = self.store.strings("label")
+        letters = self.target == "residue"
+        counts = (
+            Counter(letter for text in texts for letter in text if letter not in ".?") if letters else Counter(texts)
+        )
+        if isinstance(self.wanted, int):
+            self.classes = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+            self.classes = self.classes[: self.wanted]
+        else:
+            self.classes = sorted(counts) if self.wanted is None else self.wanted
+            if absent := [name for name in self.classes if name not in counts]:
+                raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
+        number = {name: i for i, name in enumerate(self.classes)}
+        if letters:
+            self.labels = Ragged.pack([[number.get(letter, -100) for letter in text] for text in texts], np.int64)
+            self.used = np.ones(len(texts), bool)
+        else:
+            self.labels = np.array([number.get(text, -1) for text in texts], np.int64)
+            self.used = self.labels >= 0
+
+    def _assign(self) -> Split:
+        """Rows whose class is not kept belong to no part; validation rows are taken from train if there are none."""
+        rows = np.flatnonzero(self.used)
+        by = self.split_by
+        if by.get("column"):
+            values = np.array(self.store.strings("split"), dtype=object)[rows]
+            split = column_split(values, by.get("names"))
+        elif by.get("ordered_by"):
+            split = ordered_split(self._column(by["ordered_by"])[rows], by.get("fractions"), by["ordered_by"])
+        else:
+            keys = {name: values[rows] for name, values in self._grouping().items()}
+            split = grouped_split(keys, by.get("fractions"), seed=by.get("seed", 0))
+        if "val" not in split.names:
+            groups = {name: values[rows] for name, values in self._keys().items()}
+            split = split.with_validation(groups, self.validation, by.get("seed", 0))
+        return split.spread(rows, len(self.used))
+
+    def _column(self, name: str) -> np.ndarray:
+        if name == ROW:
+            return np.arange(len(self.store))
+        if name not in self.sequences.keys:
+            raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(self.sequences.keys)}")
+        return np.array(self.store.strings(name), dtype=object)
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        """What may be in two parts only where the split is told so: identity first."""
+        names = [name for name in self.split_by.get("keys") or () if name != ROW]
+        return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *names])}
+
+    def _grouping(self) -> dict[str, np.ndarray]:
+        if not self.split_by.get("keys"):
+            raise ConfigError(
+                "data.split needs `column` (it names the part), `keys` (what must not cross parts) or `ordered_by`"
+            )
+        return {name: self._column(name) for name in self.split_by["keys"]}
+
+    def _check_split(self) -> None:
+        """Warn where the same sequence is in train and in another part; refuse a class that train has not."""
+        for row in self.split.overlap(self._keys()):
+            if row["key"] == self.sequences.keys[0] and row["shared_rows"]:
+                log.warning(
+                    "%.0f %% of the %s rows are of %s that are in train too: the result says how well they are "
+                    "remembered; split by data.split.keys=[%s]",
+                    100 * row["shared_rows"] / row["rows"],
+                    row["part"],
+                    self.sequences.plural,
+                    self.sequences.keys[0],
+                )
+        if self.target != "single":
+            return
+        known = set(self.labels[self.split.rows("train")].tolist())
+        for part in self.split.names[1:]:
+            alien = [row for row in self.split.rows(part) if self.labels[row] not in known]
+            if alien:
+                name, record = self.classes[self.labels[alien[0]]], self.store.strings("id", alien[:1])[0]
+                raise InputError(
+                    f"the label {name!r} of {record} is in {part}, and nowhere in train: leave rare classes out "
+                    "(data.classes=<number>) or split in another way"
+                )
+
+    # ---------------------------------------------------------------- what others read
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap, the drop report and the labels in a run folder."""
+        super().save_reports(folder)
+        (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
+
+    def facts(self) -> dict:
+        """The labels, how often each part has them, and what contradicts itself."""
+        facts: dict = {"target": self.target, "classes": self.classes, "parts": {}}
+        for part in self.split.names:
+            rows = self.split.rows(part)
+            if self.target == "single":
+                counts = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
+                facts["parts"][part] = dict(zip(self.classes, counts, strict=True))
+            elif self.target != "residue":
+                known = ~np.isnan(self.labels[rows])
+                facts["parts"][part] = dict(zip(self.classes, known.sum(0).tolist(), strict=True))
+        facts["shortened"] = self.store.manifest["shortened"]
+        facts["left_out_by_class"] = int((~self.used).sum())
+        if self.target in ("single", "multi"):
+            facts["identical_with_other_labels"] = self._conflicts()
+        return facts
+
+    def _conflicts(self) -> int:
+        """How many sequences are there more than once, with labels that differ."""
+        labels: dict[str, set] = {}
+        for key, row in zip(self._column(self.sequences.keys[0]), self.labels.tolist(), strict=True):
+            labels.setdefault(key, set()).add(str(row))
+        return sum(len(found) > 1 for found in labels.values())
+
+    def training_labels(self) -> torch.Tensor:
+        """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
+        rows = self.split.rows("train")
+        found = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
+        return torch.from_numpy(np.ascontiguousarray(found))
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """SMILES or residues of some rows."""
+        return self.store.strings("text", rows)
+
+    def ids(self, rows: np.ndarray) -> list[str]:
+        return self.store.strings("id", rows)
+
+    def evaluation_batches(self, split: str):
+        """The rows of a split in order, by batch."""
+        rows = self.split.rows(split)
+        dataset = LabelledRows(self.store, self.labels)
+        plan = EpochPlan(self._lengths(rows), self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
+
+    # ---------------------------------------------------------------- loaders
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray:
+        return self.store.ragged("tokens").lengths[rows]
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.split.rows("train")
+        return self._training(LabelledRows(self.store, self.labels), self._lengths(rows), rows)
+
+    def val_dataloader(self) -> DataLoader:
+        rows = self.split.rows("val")
+        return self._evaluation(LabelledRows(self.store, self.labels), self._lengths(rows), rows)

@@ -1,0 +1,91 @@
+"""What is done to the text of a labelled record: molecules are canonicalised and keyed, proteins are read by letter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from trimer.data.molecule_keys import molecule_keys
+
+
+@dataclass
+class Sequences:
+    """n texts as a model reads them.
+
+    tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, what a split groups by.
+    dropped: rule -> rows.
+    """
+
+    tokens: list[np.ndarray | None]
+    texts: list[str | None]
+    keys: dict[str, list[str | None]]
+    dtype: type
+    dropped: dict[str, list[int]] = field(default_factory=dict)
+
+
+class SequenceKind(Protocol):
+    """How the texts of one kind are read."""
+
+    keys: ClassVar[tuple[str, ...]]
+    plural: ClassVar[str]
+
+    def read(self, texts: Sequence[str]) -> Sequences: ...
+
+    def fingerprint(self) -> str: ...
+
+
+class Molecules:
+    """SMILES: the whole molecule as it stands, canonical and with its stereochemistry."""
+
+    keys = ("inchikey1", "scaffold")
+    plural = "molecules"
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def fingerprint(self) -> str:
+        return "molecules/1"
+
+    def read(self, texts: Sequence[str]) -> Sequences:
+        found = [molecule_keys(text.strip(), stereo=True) for text in texts]
+        dropped: dict[str, list[int]] = {}
+        tokens: list[np.ndarray | None] = []
+        for row, keys in enumerate(found):
+            ids = None if keys.dropped else self.tokenizer.encode(keys.smiles)
+            tokens.append(ids)
+            if ids is None:
+                dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
+        columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
+        return Sequences(tokens, [keys.smiles for keys in found], columns, np.uint16, dropped)
+
+
+class Proteins:
+    """Residues: white space and a stop at the end are taken off; an empty sequence is dropped."""
+
+    keys = ("sequence",)
+    plural = "proteins"
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def fingerprint(self) -> str:
+        return "proteins/1"
+
+    def read(self, texts: Sequence[str]) -> Sequences:
+        letters = ["".join(text.split()).removesuffix("*").upper() for text in texts]
+        dropped: dict[str, list[int]] = {}
+        for row, text in enumerate(letters):
+            if not text or "*" in text:
+                rule = "protein with a stop inside" if text else "protein without residues"
+                dropped.setdefault(rule, []).append(row)
+        bad = {row for rows in dropped.values() for row in rows}
+        tokens = [None if row in bad else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
+        return Sequences(tokens, letters, {"sequence": names}, np.uint8, dropped)
+
+
+KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins}

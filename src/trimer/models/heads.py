@@ -1,0 +1,86 @@
+"""What is put on an encoder to answer a question about a sequence, or about each of its residues.
+
+Shapes: T tokens of a flat batch, B sequences, R residues in all (T without the frame tokens), D width, K outputs.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from trimer.errors import ConfigError
+from trimer.flat import Flat
+
+POOLING = ("mean", "cls", "attention", "residue")
+
+
+class Head(nn.Module):
+    """From hidden states to K numbers for each sequence, or for each residue.
+
+    pooling: "mean" over what stands between the frame tokens; "cls", the first token; "attention", a mean whose weights
+    are learnt (one vector of scores, softmax within the sequence); "residue", no pooling. dense: also a layer D -> D
+    with tanh before the outputs, as RoBERTa's. dropout: before each of the layers, in training.
+    """
+
+    def __init__(self, d_model: int, outputs: int, pooling: str = "mean", dense: bool = False, dropout: float = 0.1):
+        super().__init__()
+        if pooling not in POOLING:
+            raise ConfigError(f"task.head.pooling={pooling} must be one of {', '.join(POOLING)}")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"task.head.dropout={dropout} must be at least 0 and below 1")
+        self.pooling = pooling
+        self.score = nn.Linear(d_model, 1) if pooling == "attention" else None
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(d_model, d_model) if dense else None
+        self.output = nn.Linear(d_model, outputs)
+        for layer in (self.score, self.dense, self.output):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, hidden: Tensor, sequence: Flat) -> Tensor:
+        """(T, D) -> (B, K), or (R, K) by residue."""
+        x = self.dropout(self.pool(hidden, sequence))
+        if self.dense is not None:
+            x = self.dropout(torch.tanh(self.dense(x)))
+        return self.output(x)
+
+    def pool(self, hidden: Tensor, sequence: Flat) -> Tensor:
+        """(T, D) -> (B, D), or (R, D) by residue; a sequence's does not depend on the others of the batch."""
+        if self.pooling == "residue":
+            return hidden[inner(sequence)]
+        if self.pooling == "mean":
+            return mean_of_inner(hidden, sequence)
+        if self.pooling == "cls":
+            return hidden[sequence.lengths.cumsum(0) - sequence.lengths]
+        scores = self.score(hidden).float().squeeze(-1)  # (T,)
+        parts = zip(hidden.split(sequence.sizes), scores.split(sequence.sizes), strict=True)
+        return torch.stack([torch.softmax(own, 0).to(part.dtype) @ part for part, own in parts])
+
+
+def inner(sequence: Flat) -> Tensor:
+    """(R,) places in T of what is neither the first nor the last token of its sequence."""
+    ends = sequence.lengths.cumsum(0)
+    keep = torch.ones(len(sequence.tokens), dtype=torch.bool, device=sequence.tokens.device)
+    keep[ends - 1] = False
+    keep[ends - sequence.lengths] = False
+    return keep.nonzero().squeeze(1)
+
+
+def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
+    """(B, D) mean over the tokens between the first and the last one; of both where there is nothing between."""
+    bounds = [0, *sequence.lengths.cumsum(0).tolist()] if hidden.device.type == "cpu" else None
+    if bounds is not None:  # one short sum a sequence: neither atomic additions nor a long running sum
+        rows = [hidden[a + 1 : b - 1] if b - a > 2 else hidden[a:b] for a, b in pairwise(bounds)]
+        return torch.stack([row.mean(0) for row in rows])
+    ends = sequence.lengths.cumsum(0)
+    starts = ends - sequence.lengths
+    short = sequence.lengths <= 2
+    owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.shape[0])
+    sums = torch.zeros(len(sequence), hidden.shape[1], dtype=torch.float32, device=hidden.device)
+    sums = sums.index_add(0, owner, hidden.float())
+    edges = (hidden[starts] + hidden[ends - 1]).float()
+    count = torch.where(short, sequence.lengths, sequence.lengths - 2)
+    return ((sums - torch.where(short[:, None], 0.0, edges)) / count[:, None]).to(hidden.dtype)

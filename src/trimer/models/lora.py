@@ -1,0 +1,51 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021) in the linear layers of an encoder, by way of `peft`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from trimer.errors import ConfigError
+
+
+def add_lora(
+    encoder: nn.Module,
+    rank: int = 8,
+    alpha: float = 16.0,
+    dropout: float = 0.0,
+    targets: Sequence[str] = ("query_key_value",),
+) -> int:
+    """Freeze the encoder, and put adapters of the given rank beside the linear layers called `targets`.
+
+    Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
+    nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
+    for target in targets:
+        if not any(name.rsplit(".", 1)[-1] == target for name in linear):
+            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            raise ConfigError(f"task.lora.targets: this encoder has no linear layer called {target}; it has {known}")
+    if rank < 1:
+        raise ConfigError(f"task.lora.rank={rank} must be 1 or more")
+    for parameter in encoder.parameters():
+        parameter.requires_grad = False
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
+    inject_adapter_in_model(settings, encoder)
+    return len(_adapted(encoder))
+
+
+def merge_lora(encoder: nn.Module) -> None:
+    """Add the adapters to the weights they stand beside, and take them off: the same answers from a plain network."""
+    for name, module in _adapted(encoder):
+        module.merge()
+        parent, _, last = name.rpartition(".")
+        setattr(encoder.get_submodule(parent), last, module.get_base_layer())
+
+
+def _adapted(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, module) for name, module in encoder.named_modules() if isinstance(module, LoraLayer)]

@@ -1,0 +1,96 @@
+"""Say which class a sequence or a residue is of, or which of several labels a sequence has."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trimer.errors import ConfigError
+from trimer.metrics.labels import defined, multi_label, single_label
+from trimer.tasks.labelled import LabelTask
+
+MISSING = -100
+WEIGHTS = ("balanced",)
+
+
+class Classification(LabelTask):
+    """Cross-entropy over classes, or a yes or no for each label where the data have several.
+
+    class_weights: "balanced" weighs a class by n / (C n_c), from the training part alone, and the yes of a label by
+    n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that goes to the other classes.
+    focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is the
+    weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
+    """
+
+    targets = ("single", "multi", "residue")
+
+    def __init__(
+        self,
+        net,
+        tokenizer,
+        optimizer=None,
+        scheduler=None,
+        compile: bool = False,
+        head=None,
+        lora=None,
+        freeze: int = 0,
+        layer_decay: float = 1.0,
+        class_weights: str | None = None,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+    ):
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        if class_weights is not None and class_weights not in WEIGHTS:
+            raise ConfigError(f"task.class_weights={class_weights} must be balanced or null")
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"task.label_smoothing={label_smoothing} must be at least 0 and below 1")
+        if focal < 0:
+            raise ConfigError(f"task.focal={focal} must be 0 or more")
+        self.class_weights, self.label_smoothing, self.focal = class_weights, label_smoothing, focal
+        self.register_buffer("weights", None, persistent=False)
+
+    def learn(self, data) -> None:
+        self.target = data.target
+        if self.class_weights == "balanced":
+            self.weights = balanced_weights(data.training_labels(), data.target, len(data.classes))
+
+    def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if self.target == "multi":
+            return self._labels(raw, labels)
+        known = labels != MISSING
+        labels = labels.clamp(min=0)
+        each = F.cross_entropy(raw, labels, reduction="none", label_smoothing=self.label_smoothing)
+        if self.focal:
+            sure = torch.softmax(raw, -1).gather(1, labels[:, None]).squeeze(1)
+            each = each * (1 - sure) ** self.focal
+        weight = known.to(each.dtype) if self.weights is None else self.weights[labels] * known
+        return (each * weight).sum(), weight.sum()
+
+    def _labels(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        known = ~torch.isnan(labels)
+        true = torch.where(known, labels, 0.0)
+        aim = true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        each = F.binary_cross_entropy_with_logits(raw, aim, reduction="none")
+        if self.focal:
+            sure = torch.sigmoid(torch.where(true > 0.5, raw, -raw))
+            each = each * (1 - sure) ** self.focal
+        weight = known.to(each.dtype)
+        if self.weights is not None:
+            weight = weight * torch.where(true > 0.5, self.weights, 1.0)
+        return (each * weight).sum(), weight.sum()
+
+    def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
+        known = slice(None) if self.target == "multi" else labels != MISSING
+        answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        measured = multi_label if self.target == "multi" else single_label
+        return defined(measured(answers, labels, bootstrap=0))
+
+
+def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
+    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training part does not have."""
+    if target == "multi":
+        yes, no = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
+        return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
+    counts = torch.bincount(labels[labels != MISSING], minlength=outputs).float()
+    return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 1.0)

@@ -1,0 +1,138 @@
+"""Fine-tuning an encoder on labels: a head, what of the encoder moves, and how fast.
+
+Shapes: B sequences, K outputs, C classes, R residues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from trimer.data.batches import LabelledBatch
+from trimer.errors import ConfigError
+from trimer.models.labelled import Labelled
+from trimer.models.lora import add_lora
+from trimer.optim import depth_scales, parameter_groups, weight_decay
+from trimer.tasks.task import Task
+
+
+class Collected(Metric):
+    """All raw answers and labels of a split, from all devices."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("raw", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, raw: Tensor, labels: Tensor) -> None:
+        self.raw.append(raw.detach().float())
+        self.labels.append(labels)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        return dim_zero_cat(self.raw), dim_zero_cat(self.labels)
+
+
+class LabelTask(Task):
+    """A network with a head that is made to fit the labels of the data.
+
+    head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
+    freeze: how many of the first blocks stay as they are, the embeddings with them; -1 freezes the encoder whole.
+    layer_decay: learning rate of a block as a share of that of the block above it.
+    """
+
+    batch = LabelledBatch
+    uses = ("hidden",)
+    targets: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer,
+        optimizer=None,
+        scheduler=None,
+        compile: bool = False,
+        head: Mapping[str, Any] | None = None,
+        lora: Mapping[str, Any] | None = None,
+        freeze: int = 0,
+        layer_decay: float = 1.0,
+    ):
+        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
+        if not -1 <= freeze <= len(net.layers):
+            raise ConfigError(f"task.freeze={freeze} must be -1 (all) or 0 to {len(net.layers)}, the blocks there are")
+        if lora and freeze:
+            raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
+        self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
+        self.answered = Collected()
+
+    def fits(self, data) -> None:
+        """Also: the labels are of a kind that this task learns, and no sequence is longer than the network reads."""
+        super().fits(data)
+        if data.target not in self.targets:
+            raise ConfigError(
+                f"task={type(self).__name__} learns {' and '.join(self.targets)} labels, and data.target={data.target}"
+            )
+        longest = getattr(self.net, "longest", None)
+        if longest is not None and data.max_length > longest:
+            raise ConfigError(
+                f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
+            )
+
+    def meet(self, data) -> None:
+        """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
+        encoder = self.net
+        self.net = Labelled(encoder, len(data.classes), data.target, self.head)
+        if self.lora:
+            self.lora_layers = add_lora(encoder, **self.lora)
+        if self.freeze_blocks:
+            moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
+            kept = {id(parameter) for block in moving for parameter in block.parameters()}
+            norm = getattr(encoder, "norm", None)
+            kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
+            for parameter in encoder.parameters():
+                parameter.requires_grad = id(parameter) in kept
+        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
+        self.learn(data)
+
+    def learn(self, data) -> None:
+        """What the loss takes from the training part."""
+
+    def configure_optimizers(self):
+        if not isinstance(self.net, Labelled) or self.layer_decay == 1.0:
+            return super().configure_optimizers()
+        groups = parameter_groups(
+            self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
+        )
+        lr = self.optimizer_factory.keywords["lr"]
+        for group in groups:
+            group["lr"] = lr * group.pop("scale")
+        return self.with_schedule(self.optimizer_factory(groups))
+
+    def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
+        loss, count = self.loss(self.net(batch.sequence).float(), batch.labels)
+        return self.scaled(loss, count, tokens=batch.real_tokens)
+
+    def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+        self.answered.update(self.net(batch.sequence), batch.labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """The loss as in training, and the metrics of the whole split."""
+        raw, labels = self.answered.compute()
+        loss, count = self.loss(raw, labels)
+        values = {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
+        self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=False)
+        self.answered.reset()
+
+    def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the loss, and what it is divided by."""
+        raise NotImplementedError
+
+    def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
+        """The metrics of a split that are defined."""
+        raise NotImplementedError

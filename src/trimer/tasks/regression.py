@@ -1,0 +1,58 @@
+"""Predict numbers for sequences, in units of the training part's standard deviation."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trimer.errors import ConfigError
+from trimer.metrics.labels import defined, regression
+from trimer.tasks.labelled import LabelTask
+
+ERRORS = ("squared", "absolute", "huber")
+
+
+class Regression(LabelTask):
+    """Numbers by their squared, absolute or Huber error, scaled by mean and deviation of the training part alone.
+
+    Missing numbers count nowhere.
+    """
+
+    targets = ("regression",)
+
+    def __init__(
+        self,
+        net,
+        tokenizer,
+        optimizer=None,
+        scheduler=None,
+        compile: bool = False,
+        head=None,
+        lora=None,
+        freeze: int = 0,
+        layer_decay: float = 1.0,
+        error: str = "squared",
+    ):
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        if error not in ERRORS:
+            raise ConfigError(f"task.error={error} must be one of {', '.join(ERRORS)}")
+        self.error = error
+
+    def learn(self, data) -> None:
+        labels = data.training_labels().double()
+        known = ~torch.isnan(labels)
+        count = known.sum(0).clamp(min=1)
+        mean = torch.where(known, labels, 0.0).sum(0) / count
+        variance = torch.where(known, (labels - mean) ** 2, 0.0).sum(0) / count
+        self.net.mean.copy_(mean)
+        self.net.deviation.copy_(torch.where(variance > 0, variance.sqrt(), 1.0))
+
+    def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        known = ~torch.isnan(labels)
+        aim = torch.where(known, (labels - self.net.mean) / self.net.deviation, raw.detach())
+        of_error = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[self.error]
+        return of_error(raw, aim, reduction="sum"), known.sum()
+
+    def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
+        return defined(regression(self.net.answers(raw).cpu().numpy(), labels.cpu().numpy(), bootstrap=0))
