@@ -133,8 +133,9 @@ def test_resamples_are_rows_drawn_again():
     said, yes = probabilities.argmax(1), labels == 1
     weights = weighted.weightings(60, 10, seed=3)
     confusions = weighted.confusions(labels, said, 3, weights.astype(float))
+    found = weighted.by_score(scores, yes, weights.astype(float))
     ours = {
-        "auroc": weighted.auroc(scores, yes, weights), "ap": weighted.average_precision(scores, yes, weights),
+        "auroc": weighted.auroc(*found), "ap": weighted.average_precision(*found),
         "balanced": weighted.balanced_accuracy(confusions), "f1": weighted.macro_f1(confusions),
         "mcc": weighted.mcc(confusions), "r2": weighted.r2(scores, numbers, weights.astype(float)),
         "spearman": weighted.spearman(scores, numbers, weights.astype(float)),

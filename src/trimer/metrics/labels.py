@@ -66,10 +66,10 @@ def single_label(
         confusion = weighted.confusions(labels, order[:, 0], classes, weights)
         found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
         found |= _of_confusion(confusion)
+        nothing = [np.full(len(weights), np.nan)]
+        by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
         for name in ("auroc", "average_precision"):
-            kind = getattr(weighted, name)
-            of_class = [kind(probabilities[:, c], labels == c, weights) for c in asked]
-            found[name] = weighted.nanmean(np.stack(of_class, -1)) if asked else np.full(len(weights), np.nan)
+            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or nothing, -1))
         found["cross_entropy"] = weighted.mean(loss, weights)
         found["ece"] = weighted.calibration_error(right - confidence, bins, weights)
         return found
@@ -114,8 +114,7 @@ def multi_label(
         confusion = weighted.confusions(true.astype(int), (said > YES).astype(int), 2, weights)
         loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
         return {
-            "auroc": weighted.auroc(said, true, weights),
-            "average_precision": weighted.average_precision(said, true, weights),
+            **_of_scores(said, true, weights),
             **_of_confusion(confusion),
             "accuracy": weighted.accuracy(confusion),
             "cross_entropy": weighted.mean(loss, weights),
@@ -192,6 +191,11 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels))
     return confusion_matrix(labels, probabilities.argmax(1), labels=np.arange(probabilities.shape[1]))
+
+
+def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    right, wrong = weighted.by_score(scores, positive, weights)
+    return {name: getattr(weighted, name)(right, wrong) for name in ("auroc", "average_precision")}
 
 
 def _of_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
