@@ -7,9 +7,11 @@ import io
 import json
 import math
 
+import numpy as np
 from rich.console import Console
 
-from trimer.reporting.table import ResultTable, column
+from trimer.metrics.labels import multi_label, regression, single_label
+from trimer.reporting.table import _OF_LABELS, ERROR, ResultTable, column
 
 
 def example() -> ResultTable:
@@ -90,4 +92,31 @@ def test_names_become_labels():
     assert column("formula_match@1_formula_known").label == "Formula@1 (%), formula known"
     assert column("mces@1").lower_is_better
     assert column("val/loss").lower_is_better
+    assert column("accuracy").label == "Accuracy (%)"
+    assert column("test/top3_accuracy").label == "test Top-3 accuracy (%)"
+    assert column("NR-AR/auroc").label == "NR-AR AUROC"
     assert column("something_else").label == "something_else"
+
+
+def test_metrics_of_labels_and_their_direction():
+    lower = [name for name in _OF_LABELS if column(name).lower_is_better]
+    assert lower == ["cross_entropy", "ece", "rmse", "mae"]
+    table = ResultTable(metrics=["accuracy", "balanced_accuracy", "mcc", "r2", "rmse"])
+    table.add("majority", {"accuracy": 0.5, "balanced_accuracy": 0.5, "mcc": 0.0, "r2": 0.0, "rmse": 2.0}, True)
+    values = {"accuracy": 0.8924, "accuracy_std_error": 0.013, "balanced_accuracy": 0.85, "mcc": 0.616, "r2": math.nan}
+    table.add("model", {**values, "rmse": 1.0})
+    lines = table.to_markdown().splitlines()
+    assert lines[0] == "| Method | Accuracy (%) | Balanced accuracy (%) | MCC | R² | RMSE |"
+    assert lines[3] == "| model | **89.2 ± 1.3** | **85.0** | **0.616** | – | **1.000** |"
+
+
+def test_every_metric_that_is_measured_has_a_column():
+    half = np.full((4, 4), 0.25)
+    measured = [
+        single_label(half, np.arange(4), bootstrap=2),
+        multi_label(half, np.eye(4), bootstrap=2),
+        regression(half, np.eye(4), bootstrap=2),
+    ]
+    for name in (name for found in measured for name in found.values if not name.endswith(ERROR)):
+        task, _, metric = name.rpartition("/")
+        assert column(name).label != f"{task} {metric}".strip()

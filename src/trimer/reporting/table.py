@@ -47,6 +47,22 @@ _SHARES = {  # name up to its rank -> label
     "token_accuracy": "Token accuracy (%)",
 }
 
+_OF_LABELS = {  # what `trimer.metrics.labels` measures
+    "accuracy": Column("Accuracy (%)", 100, 1),
+    "balanced_accuracy": Column("Balanced accuracy (%)", 100, 1),
+    "macro_f1": Column("Macro F1"),
+    "mcc": Column("MCC"),
+    "auroc": Column("AUROC"),
+    "average_precision": Column("AP"),
+    "cross_entropy": Column("Cross-entropy", lower_is_better=True),
+    "ece": Column("ECE", lower_is_better=True),
+    "rmse": Column("RMSE", lower_is_better=True),
+    "mae": Column("MAE", lower_is_better=True),
+    "r2": Column("R²"),
+    "spearman": Column("Spearman"),
+    "labels_seen": Column("Labels", decimals=0),
+}
+
 
 def column(metric: str) -> Column:
     """Label, unit and direction of a metric, from its name; prefixes such as `test/` stay in the label."""
@@ -55,7 +71,9 @@ def column(metric: str) -> Column:
     stem, _, rank = name.partition("@")
     if name.startswith("top"):
         rank, _, stem = name.removeprefix("top").partition("_")
-    if stem in _SHARES:
+    if stem in _OF_LABELS and not rank:
+        shown = _OF_LABELS[stem]
+    elif stem in _SHARES:
         shown = Column(_SHARES[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
     elif stem == "tanimoto":
         shown = Column(f"Tanimoto@{rank}")

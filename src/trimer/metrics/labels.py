@@ -1,0 +1,293 @@
+"""How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
+
+Plain arrays in, plain floats out, under the field's names. A standard error stands beside each value as
+`<name>_std_error`, from resampled rows or groups. What the split cannot tell is NaN with its reason, never a guess.
+
+Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from trimer.metrics import weighted
+from trimer.metrics.calibration import bin_of, confidences
+from trimer.reporting.table import ERROR
+
+LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
+YES = 0.5  # the probability above which the answer is "yes"
+TELLING_APART = ("balanced_accuracy", "macro_f1", "mcc", "auroc", "average_precision")  # say nothing of one class alone
+RESAMPLES = 200
+
+
+@dataclass
+class Measured:
+    """Metrics of a split, and what it could not tell.
+
+    values: name -> value, NaN where it is not defined; `<name>_std_error` is its spread; `<task>/<name>` is of a task.
+    undefined: name -> why it is NaN, or what a mean over classes or tasks had to leave out.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+
+
+def single_label(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    top: Sequence[int] = (1, 3),
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+) -> Measured:
+    """One class of several: (n, C) probabilities against (n,) classes.
+
+    accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
+    balanced_accuracy, macro_f1, mcc; auroc and average_precision, of class 1 where there are two classes, else the mean
+    over one-versus-rest of the classes that occur; cross_entropy in nats; ece. groups: (n,) what is resampled together.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    _check_classes(probabilities, labels)
+    rows, classes = probabilities.shape
+    order = np.argsort(-probabilities, axis=1, kind="stable")  # (n, C)
+    rank = (order == labels[:, None]).argmax(1)
+    shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < classes}
+    loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
+    seen = np.bincount(labels, minlength=classes)
+    asked = [1] if classes == 2 else [c for c in range(classes) if 0 < seen[c] < rows]
+    confidence, right = confidences(probabilities, labels)
+    bins = bin_of(confidence)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        confusion = weighted.confusions(labels, order[:, 0], classes, weights)
+        found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
+        found |= _of_confusion(confusion)
+        nothing = [np.full(len(weights), np.nan)]
+        by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
+        for name in ("auroc", "average_precision"):
+            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or nothing, -1))
+        found["cross_entropy"] = weighted.mean(loss, weights)
+        found["ece"] = weighted.calibration_error(right - confidence, bins, weights)
+        return found
+
+    names = [*shares, *TELLING_APART, "cross_entropy", "ece"]
+    if rows == 0:
+        return _nothing(names, "there are no rows")
+    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed)))
+    absent = np.flatnonzero(seen == 0)
+    if len(absent) >= classes - 1:
+        _undefine(measured, TELLING_APART, f"only class {labels[0]} occurs")
+    elif len(absent):
+        without = f"{_classes(absent)} not occur; the mean is over the other {classes - len(absent)}"
+        measured.undefined |= dict.fromkeys(("auroc", "average_precision"), without)
+    return measured
+
+
+def multi_label(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    tasks: Sequence[str] | None = None,
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+) -> Measured:
+    """Several yes-or-no labels: (n, K) probabilities of "yes" against (n, K) labels 0, 1 or NaN for missing.
+
+    auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
+    labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
+    (labels_seen: the sum). "Yes" is said above a probability of a half. tasks: K names, else "task 0" and so on.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
+    tasks = _check_tasks(probabilities, labels, tasks)
+    wrong = np.argwhere(~np.isnan(labels) & (labels != 0) & (labels != 1))
+    if len(wrong):
+        raise ValueError(f"label {labels[tuple(wrong[0])]:g} of row {wrong[0][0]}: labels are 0, 1 or NaN for missing")
+    if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
+        raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
+
+    def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        said, true = probabilities[known, task], labels[known, task] == 1
+        confusion = weighted.confusions(true.astype(int), (said > YES).astype(int), 2, weights)
+        loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
+        return {
+            **_of_scores(said, true, weights),
+            **_of_confusion(confusion),
+            "accuracy": weighted.accuracy(confusion),
+            "cross_entropy": weighted.mean(loss, weights),
+            "ece": weighted.calibration_error(true - said, bin_of(said), weights),
+        }
+
+    def reason(task: int) -> tuple[tuple[str, ...], str]:
+        seen = np.unique(labels[~np.isnan(labels[:, task]), task])
+        return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
+
+    names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
+    return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
+
+
+def regression(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    tasks: Sequence[str] | None = None,
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+) -> Measured:
+    """Numbers: (n, K) or (n,) predicted against labels of the same shape, NaN for missing, in the unit of the labels.
+
+    rmse, mae, r2 (of the labels about their own mean, not a squared correlation), spearman and labels_seen: for each
+    task as `<task>/<name>` where K > 1, and their means over the tasks that have them (labels_seen: the sum).
+    """
+    predicted, labels = (np.asarray(array, float) for array in (predicted, labels))
+    predicted, labels = (array[:, None] if array.ndim == 1 else array for array in (predicted, labels))
+    tasks = _check_tasks(predicted, labels, tasks)
+
+    def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        said, true = predicted[known, task], labels[known, task]
+        return {
+            "rmse": np.sqrt(weighted.mean((said - true) ** 2, weights)),
+            "mae": weighted.mean(np.abs(said - true), weights),
+            "r2": weighted.r2(said, true, weights),
+            "spearman": weighted.spearman(said, true, weights),
+        }
+
+    def reason(task: int) -> tuple[tuple[str, ...], str]:
+        known = ~np.isnan(labels[:, task])
+        if known.sum() == 1:
+            return ("r2", "spearman"), "there is one label only"
+        if len(np.unique(labels[known, task])) == 1:
+            return ("r2", "spearman"), "all labels are the same"
+        constant = known.any() and len(np.unique(predicted[known, task])) == 1
+        return ("spearman",), "all predictions are the same" if constant else ""
+
+    return _over_tasks(measure, reason, ("rmse", "mae", "r2", "spearman"), labels, tasks, bootstrap, groups, seed)
+
+
+def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict]:
+    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (rows of it) and `predicted` (as it).
+
+    The precision of a class that is never predicted and the recall of one that does not occur are NaN.
+    """
+    probabilities = np.asarray(probabilities, float)
+    _check_classes(probabilities, np.asarray(labels), classes)
+    said = probabilities.argmax(1)
+    scores = precision_recall_fscore_support(labels, said, labels=np.arange(len(classes)), zero_division=np.nan)
+    predicted = np.bincount(said, minlength=len(classes))
+    return [
+        {
+            "class": str(name), "precision": float(precision), "recall": float(recall), "f1": float(f1),
+            "support": int(support), "predicted": int(count),
+        }
+        for name, precision, recall, f1, support, count in zip(classes, *scores, predicted, strict=True)
+    ]  # fmt: skip
+
+
+def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(C, C) counts: rows of each true class (down) by their likeliest class (across)."""
+    probabilities = np.asarray(probabilities, float)
+    _check_classes(probabilities, np.asarray(labels))
+    return confusion_matrix(labels, probabilities.argmax(1), labels=np.arange(probabilities.shape[1]))
+
+
+def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    right, wrong = weighted.by_score(scores, positive, weights)
+    return {name: getattr(weighted, name)(right, wrong) for name in ("auroc", "average_precision")}
+
+
+def _of_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: getattr(weighted, name)(confusion) for name in ("balanced_accuracy", "macro_f1", "mcc")}
+
+
+def _over_tasks(
+    measure: Callable[[int, np.ndarray, np.ndarray], dict[str, np.ndarray]],
+    reason: Callable[[int], tuple[tuple[str, ...], str]],
+    names: Sequence[str],
+    labels: np.ndarray,
+    tasks: Sequence[str],
+    bootstrap: int,
+    groups: Sequence | np.ndarray | None,
+    seed: int,
+) -> Measured:
+    """Each task for itself where there are several, and the means over those in which a metric is defined."""
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed)
+    out, by_task = Measured(), {name: [] for name in names}
+    for task, called in enumerate(tasks):
+        known = ~np.isnan(labels[:, task])
+        if known.any():
+            own = weighted.in_blocks(lambda w, t=task, k=known: measure(t, k, w), weights[:, known])
+            measured = _with_errors(own)
+            _undefine(measured, *reason(task))
+        else:
+            own, measured = {}, _nothing(names, "there are no labels")
+        for name in names:
+            if name not in measured.undefined:
+                by_task[name].append(own[name])
+        measured.values["labels_seen"] = float(known.sum())
+        if len(tasks) > 1:
+            out.values |= {f"{called}/{name}": value for name, value in measured.values.items()}
+            out.undefined |= {f"{called}/{name}": why for name, why in measured.undefined.items()}
+    if len(tasks) == 1:
+        return measured
+    means = {name: weighted.nanmean(np.stack(found, -1)) for name, found in by_task.items() if found}
+    seen = float((~np.isnan(labels)).sum())
+    out.values = {**dict.fromkeys(names, float("nan")), **_with_errors(means).values, "labels_seen": seen, **out.values}
+    for name in names:
+        left = len(tasks) - len(by_task[name])
+        if left:
+            rest = f"the mean is over the other {len(by_task[name])}" if by_task[name] else "there is no mean"
+            out.undefined[name] = f"not defined for {left} of {len(tasks)} tasks; {rest}"
+    return out
+
+
+def _with_errors(draws: dict[str, np.ndarray]) -> Measured:
+    """The first of each (1 + resamples,) is the value; the spread of the others is its standard error."""
+    measured = Measured()
+    for name, drawn in draws.items():
+        measured.values[name] = float(drawn[0])
+        others = drawn[1:][np.isfinite(drawn[1:])]
+        if np.isfinite(drawn[0]) and len(others) > 1:
+            measured.values[name + ERROR] = float(others.std(ddof=1))
+    return measured
+
+
+def _undefine(measured: Measured, names: Sequence[str], why: str) -> None:
+    for name in names if why else ():
+        measured.values[name] = float("nan")
+        measured.values.pop(name + ERROR, None)
+        measured.undefined[name] = why
+
+
+def _nothing(names: Sequence[str], why: str) -> Measured:
+    return Measured(dict.fromkeys(names, float("nan")), dict.fromkeys(names, why))
+
+
+def _classes(absent: np.ndarray) -> str:
+    """'class 3 does' or 'classes 3 and 5 do', to go on with 'not occur'."""
+    *first, last = map(str, absent)
+    return f"classes {', '.join(first)} and {last} do" if first else f"class {last} does"
+
+
+def _check_classes(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None) -> None:
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(f"probabilities are (n, C) and labels (n,), not {probabilities.shape} and {labels.shape}")
+    if classes is not None and len(classes) != probabilities.shape[1]:
+        raise ValueError(f"{len(classes)} names for {probabilities.shape[1]} classes")
+    if len(labels) and (labels.min() < 0 or labels.max() >= probabilities.shape[1]):
+        raise ValueError(f"labels from {labels.min()} to {labels.max()} for {probabilities.shape[1]} classes")
+    if not np.allclose(probabilities.sum(1), 1, atol=1e-2) or (len(labels) and probabilities.min() < 0):
+        raise ValueError("the probabilities of a row sum to 1; these do not, or hold NaN: were logits given?")
+
+
+def _check_tasks(predicted: np.ndarray, labels: np.ndarray, tasks: Sequence[str] | None) -> Sequence[str]:
+    """The names of the tasks."""
+    if predicted.ndim != 2 or predicted.shape != labels.shape:
+        raise ValueError(f"predictions and labels are both (n, K), not {predicted.shape} and {labels.shape}")
+    if not np.isfinite(predicted).all():
+        raise ValueError(f"row {np.argwhere(~np.isfinite(predicted))[0][0]} of the predictions is NaN or infinite")
+    if tasks is not None and len(tasks) != labels.shape[1]:
+        raise ValueError(f"{len(tasks)} names for {labels.shape[1]} tasks")
+    return [f"task {number}" for number in range(labels.shape[1])] if tasks is None else list(tasks)

@@ -1,0 +1,155 @@
+"""Metrics of classes and numbers for weighted rows, under many weightings at once.
+
+A resample of a bootstrap is a weighting: how often each row was drawn. From one sort of the scores AUROC and average
+precision follow for all resamples together, in a small part of the time that one after the other takes. The values
+equal scikit-learn's on the rows as often as they were drawn; what has no answer (0 / 0) is NaN.
+
+Shapes: R weightings, n rows, C classes. `weights` is (R, n) and each function gives (R,) unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import sparse
+
+CELLS = 4_000_000  # of a block of weights held at once: 32 MB
+
+
+def weightings(rows: int, resamples: int, groups: Sequence | np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+    """(1 + resamples, n) how often each row counts: all ones, then draws of groups with replacement.
+
+    groups: (n,) what is drawn together, as the molecule of several rows; each row for itself by default.
+    """
+    of_row = np.arange(rows) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    count = int(of_row.max(initial=-1)) + 1
+    random = np.random.default_rng(seed)
+    draws = [np.bincount(random.integers(count, size=count), minlength=count)[of_row] for _ in range(resamples)]
+    return np.stack([np.ones(rows), *draws]).astype(np.uint16) if rows else np.zeros((1 + resamples, 0), np.uint16)
+
+
+def in_blocks(measure: Callable[[np.ndarray], dict[str, np.ndarray]], weights: np.ndarray) -> dict[str, np.ndarray]:
+    """What `measure` says of float64 weights, a block of weightings at a time, put together again."""
+    step = max(1, CELLS // max(1, weights.shape[1]))
+    blocks = [measure(weights[start : start + step].astype(float)) for start in range(0, len(weights), step)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of (n,) values."""
+    return _ratio(weights @ np.asarray(values, float), weights.sum(1))
+
+
+def confusions(labels: np.ndarray, predicted: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
+    """(R, C, C) weight of the rows of each true class (down) and each predicted class (across)."""
+    cells = sparse.csr_matrix(
+        (np.ones(len(labels)), (np.arange(len(labels)), labels * classes + predicted)), (len(labels), classes**2)
+    )
+    return np.asarray(weights @ cells).reshape(-1, classes, classes)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of the rows on the diagonal of (R, C, C)."""
+    return _ratio(np.trace(confusion, axis1=1, axis2=2), confusion.sum((1, 2)))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Mean recall of the classes that occur."""
+    return nanmean(_ratio(_diagonal(confusion), confusion.sum(2)))
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 of the classes that occur or are predicted: F1 = 2 TP / (2 TP + FP + FN)."""
+    return nanmean(_ratio(2 * _diagonal(confusion), confusion.sum(1) + confusion.sum(2)))
+
+
+def mcc(confusion: np.ndarray) -> np.ndarray:
+    """Matthews correlation, for C classes as Gorodkin (2004) has it; 0 where only one class is predicted."""
+    true, said = confusion.sum(2), confusion.sum(1)  # (R, C)
+    total = true.sum(1)
+    covariance = np.trace(confusion, axis1=1, axis2=2) * total - (true * said).sum(1)
+    spread = (total**2 - (true**2).sum(1)) * (total**2 - (said**2).sum(1))
+    return np.where(spread > 0, _ratio(covariance, np.sqrt(np.maximum(spread, 0))), 0.0)
+
+
+def by_score(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R, distinct scores) weight of the positive and of the negative rows at each score, the lowest score first."""
+    sort, starts = _ties(scores)
+    weights = weights[:, sort]
+    right = np.add.reduceat(weights * positive[sort], starts, axis=1)
+    return right, np.add.reduceat(weights, starts, axis=1) - right
+
+
+def auroc(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Probability that a positive row scores above a negative one, a tie counted as half. Arguments of `by_score`."""
+    below = np.cumsum(wrong, axis=1) - wrong
+    return _ratio((right * (below + wrong / 2)).sum(1), right.sum(1) * wrong.sum(1))
+
+
+def average_precision(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Sum over thresholds of precision times the gain in recall, without interpolation. Arguments of `by_score`."""
+    right, wrong = right[:, ::-1], wrong[:, ::-1]
+    found = np.cumsum(right, axis=1)
+    precision = np.nan_to_num(_ratio(found, found + np.cumsum(wrong, axis=1)))
+    return _ratio((right * precision).sum(1), right.sum(1))
+
+
+def calibration_error(gap: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean distance of accuracy from confidence: (n,) their difference in each row, (n,) the bin of each row."""
+    rows = np.arange(len(bins))
+    of_bin = sparse.csr_matrix((gap, (rows, bins)), (len(bins), int(bins.max(initial=0)) + 1))
+    return _ratio(np.abs(np.asarray(weights @ of_bin)).sum(1), weights.sum(1))
+
+
+def r2(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """1 - squared error / squared deviation from the mean; NaN where all labels are the same."""
+    error = weights @ (labels - predicted) ** 2
+    spread = (weights * (labels - mean(labels, weights)[:, None]) ** 2).sum(1)
+    drawn = weights > 0
+    constant = np.where(drawn, labels, -np.inf).max(1) <= np.where(drawn, labels, np.inf).min(1)
+    return np.where(constant, np.nan, 1 - _ratio(error, spread))
+
+
+def spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Correlation of ranks, ties at their mean rank; NaN where either side is constant."""
+    one, other = _ranks(predicted, weights), _ranks(labels, weights)
+    total = weights.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        one = one - (weights * one).sum(1, keepdims=True) / total
+        other = other - (weights * other).sum(1, keepdims=True) / total
+    spread = (weights * one**2).sum(1) * (weights * other**2).sum(1)
+    return _ratio((weights * one * other).sum(1), np.sqrt(spread))
+
+
+def nanmean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis, NaN left out; NaN where nothing is left."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+
+
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R, n) mean rank of each row as if it stood there as often as it weighs."""
+    sort, starts = _ties(values)
+    tied = np.add.reduceat(weights[:, sort], starts, axis=1)
+    ranks = np.cumsum(tied, axis=1) - (tied - 1) / 2
+    out = np.empty(weights.shape)
+    out[:, sort] = np.repeat(ranks, np.diff(starts, append=len(values)), axis=1)
+    return out
+
+
+def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ascending order of (n,) values, and where in it each distinct value begins."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return order, np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+
+
+def _diagonal(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=1, axis2=2)
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where the denominator is not above zero."""
+    above, below = np.asarray(above, float), np.asarray(below, float)
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
