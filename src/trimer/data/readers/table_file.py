@@ -1,0 +1,157 @@
+"""CSV, TSV and Parquet as rows of text, with the place of each row and what is wrong with it.
+
+A row of a text file that does not fit its header is handed on with its problem; a quote that is not closed stops the
+reading, because nobody can say which line the next row begins on.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trimer.data.molecule_files import open_text, readable_lines
+from trimer.data.readers.opening import read_chunks
+from trimer.errors import InputError
+from trimer.nearest import did_you_mean
+
+FEWER = "fewer cells than the header"
+MORE = "more cells than the header"
+ROWS = 4096
+SHOWN = 20  # columns that an error message lists
+
+Row = tuple[list[str | None], int, str | None]  # the cells asked for, line or row number, problem
+
+
+class TableFile:
+    """A table with a header line, plain or gzipped (Parquet: plain); what it is, its content says.
+
+    The delimiter is a tab where the header line holds one, else a comma. Names are found whatever their case, those
+    written exactly first. unit: what places are counted in, "line" (the header is line 1; of a row over several lines
+    the first) or "row". InputError for a file that cannot be read, with file and line.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        start = next(read_chunks(path, 1 << 16), b"").removeprefix(b"\xef\xbb\xbf")
+        if not start.strip():
+            raise InputError(f"{path} is empty; write or download it again")
+        if start.lstrip()[:1] == b">":
+            raise InputError(f"{path} is FASTA and no table: read it with LabelledFasta")
+        self.parquet = start[:4] == b"PAR1"
+        self.unit = "row" if self.parquet else "line"
+        self.header = self._parquet_header() if self.parquet else self._text_header()
+
+    def place_of(self, number: int) -> str:
+        """Where a row stands, as `superclass.csv, line 12`."""
+        return f"{self.path.name}, {self.unit} {number}"
+
+    def position(self, name: str) -> int:
+        """The number of a column from 0; InputError where there is none of that name, or two."""
+        found = [place for place, column in enumerate(self.header) if column == name.strip()]
+        found = found or [place for place, column in enumerate(self.header) if column.lower() == name.strip().lower()]
+        if len(found) == 1:
+            return found[0]
+        where = self.path if self.parquet else f"{self.path}, line 1"
+        if found:
+            raise InputError(f"{where}: {len(found)} columns are called '{name}': give them names of their own")
+        shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
+        meant = did_you_mean(name, self.header)
+        raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}")
+
+    def __contains__(self, name: str) -> bool:
+        return any(column.lower() == name.strip().lower() for column in self.header)
+
+    def rows(self, names: Sequence[str]) -> Iterator[Row]:
+        """The named cells of every row, its line or row number, and its problem if it has one.
+
+        Lines without anything on them are passed over. Cells that a row lacks are None.
+        """
+        yield from self.rows_at([self.position(name) for name in names])
+
+    def rows_at(self, positions: Sequence[int]) -> Iterator[Row]:
+        """The same for columns given by their numbers."""
+        return self._parquet_rows(positions) if self.parquet else self._text_rows(positions)
+
+    # ---------------------------------------------------------------- text
+
+    def _records(self) -> Iterator[tuple[list[str], int]]:
+        """The cells and the first line of everything that is not blank, the header first."""
+        with open_text(self.path) as file:
+            lines = readable_lines(self.path, file)
+            blank = 0
+            for head in lines:
+                if head.strip():
+                    break
+                blank += 1
+            delimiter = "\t" if "\t" in head else ","
+            rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
+            begin = blank + 1
+            while True:
+                try:
+                    row = next(rows, None)
+                except csv.Error as error:
+                    hint = "is there a quote that is not closed, or not doubled?"
+                    raise InputError(f"{self.path}, the row from line {begin} on: {error}: {hint}") from error
+                if row is None:
+                    return
+                if any(cell.strip() for cell in row):
+                    yield row, begin
+                begin = blank + rows.line_num + 1
+
+    def _text_header(self) -> list[str]:
+        return [name.strip() for name in next(self._records())[0]]
+
+    def _text_rows(self, positions: Sequence[int]) -> Iterator[Row]:
+        records = self._records()
+        width = len(next(records)[0])
+        for cells, line in records:
+            problem = None
+            if len(cells) < width:
+                problem = FEWER
+            elif any(cell.strip() for cell in cells[width:]):  # empty ones are delimiters that end the line
+                problem = MORE
+            yield [cells[place] if place < len(cells) else None for place in positions], line, problem
+
+    # ---------------------------------------------------------------- Parquet
+
+    def _parquet_header(self) -> list[str]:
+        with self._parquet_file() as file:
+            return list(file.schema_arrow.names)
+
+    def _parquet_rows(self, positions: Sequence[int]) -> Iterator[Row]:
+        names = [self.header[place] for place in positions]
+        number = 1
+        with self._parquet_file() as file:
+            for batch in self._batches(file, names):
+                columns = [self._texts(batch, name) for name in names]
+                for cells in zip(*columns, strict=True):
+                    yield list(cells), number, None
+                    number += 1
+
+    def _parquet_file(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self.path)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(_unreadable(self.path, error)) from error
+
+    def _batches(self, file: pq.ParquetFile, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from file.iter_batches(ROWS, columns=list(dict.fromkeys(names)))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(_unreadable(self.path, error)) from error
+
+    def _texts(self, batch: pa.RecordBatch, name: str) -> list[str | None]:
+        column = batch.column(name)
+        try:
+            return column.cast(pa.string()).to_pylist()
+        except pa.ArrowException as error:
+            raise InputError(f"{self.path}: column '{name}' holds {column.type}, which is no text or number") from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}): write or fetch it again"

@@ -1,0 +1,123 @@
+"""Rows of CSV, TSV and Parquet files, clean and dirty, with their places."""
+
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trimer.data.readers.table_file import FEWER, MORE, TableFile
+from trimer.errors import InputError
+
+
+def rows_of(path, *names) -> list[tuple]:
+    return [(*cells, number, *([problem] if problem else [])) for cells, number, problem in TableFile(path).rows(names)]
+
+
+def written(tmp_path, data: bytes, name: str = "a.csv"):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "BOM"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_line_ends_marks_and_blank_lines(tmp_path, end, mark, pack):
+    lines = ["", " x , y", "a,1", "", ",", "   ", 'b,"2"', ""]
+    path = written(tmp_path, pack((mark + end.join(lines)).encode()))
+    assert TableFile(path).header == ["x", "y"]
+    assert rows_of(path, "x", "y") == [("a", "1", 3), ("b", "2", 7)]
+    assert TableFile(path).place_of(7) == "a.csv, line 7"
+
+
+def test_quoted_cells_may_hold_anything(tmp_path):
+    path = written(tmp_path, b'x,note,y\na,"two\r\nlines, and a ""word""\n",1\nb,plain,2\n')
+    assert rows_of(path, "note", "y") == [('two\r\nlines, and a "word"\n', "1", 2), ("plain", "2", 5)]
+
+
+def test_tabs(tmp_path):
+    path = written(tmp_path, b"x\ty\na,b\t1\n")
+    assert rows_of(path, "x", "y") == [("a,b", "1", 2)]
+
+
+def test_rows_that_do_not_fit_the_header(tmp_path):
+    path = written(tmp_path, b"x,name,y\na\nb,2-chloro,ethane,1\nc,n,2,,\nd,n,3\n")
+    assert rows_of(path, "x", "y") == [
+        ("a", None, 2, FEWER),
+        ("b", "ethane", 3, MORE),
+        ("c", "2", 4),
+        ("d", "3", 5),
+    ]
+
+
+def test_a_quote_that_is_not_closed_stops_the_reading(tmp_path):
+    """Else it would swallow all records up to the end of the file, and nobody would know."""
+    path = written(tmp_path, b'x,y\na,1\n"b,2\n' + b"c,3\n" * 9)
+    rows = TableFile(path).rows(["x", "y"])
+    assert next(rows) == (["a", "1"], 2, None)
+    with pytest.raises(InputError, match=r"a\.csv, the row from line 3 on: .*a quote that is not closed"):
+        next(rows)
+    with pytest.raises(InputError, match=r"the row from line 2 on: ',' expected after '\"'"):
+        rows_of(written(tmp_path, b'x,y\n"5"-methyl,1\n'), "x")
+
+
+def test_columns_by_name(tmp_path):
+    path = written(tmp_path, b"smiles,Class,class,ID,ID\nC,1,2,3,4\n")
+    assert rows_of(path, "class", "Class", "SMILES") == [("2", "1", "C", 2)]
+    file = TableFile(path)
+    assert "Smiles" in file and "smile" not in file
+    with pytest.raises(InputError, match=r"a\.csv, line 1: no column 'smile', there are smiles, .*did you mean smiles"):
+        file.position("smile")
+    with pytest.raises(InputError, match="no column 'q', there are smiles, Class, class, ID, ID; name one of them"):
+        file.position("q")
+    for name, count in (("CLASS", 2), ("ID", 2)):
+        with pytest.raises(InputError, match=f"{count} columns are called '{name}'"):
+            file.position(name)
+    wide = written(tmp_path, ",".join(f"c{i}" for i in range(3000)).encode() + b"\n")
+    with pytest.raises(InputError) as caught:
+        TableFile(wide).position("smiles")
+    assert len(str(caught.value)) < 300
+
+
+def test_parquet(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = {
+        "x": ["C", None, "N"],
+        "count": [1, 2, None],
+        "value": [0.5, float("nan"), 1e-7],
+        "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+        "vector": [[1.0], [2.0], []],
+    }
+    pq.write_table(pa.table(table), path)
+    assert rows_of(path, "X", "count", "value", "kind") == [
+        ("C", "1", "0.5", "a", 1),
+        (None, "2", "nan", "b", 2),
+        ("N", None, "1e-7", "a", 3),
+    ]
+    assert TableFile(path).place_of(3) == "a.parquet, row 3"
+    with pytest.raises(InputError, match=r"column 'vector' holds list<.*>, which is no text or number"):
+        rows_of(path, "vector")
+    with pytest.raises(InputError, match=r"a\.parquet: no column 'y', there are x, count"):
+        rows_of(path, "y")
+    (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"cut\.parquet is no Parquet file that can be read"):
+        TableFile(tmp_path / "cut.parquet")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    for data in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
+        with pytest.raises(InputError, match=r"a\.csv is empty"):
+            TableFile(written(tmp_path, data))
+    with pytest.raises(InputError, match="is FASTA and no table: read it with LabelledFasta"):
+        TableFile(written(tmp_path, b">P1 x\nMK\n"))
+    whole = gzip.compress(b"x,y\n" + b"".join(b"C%d,%d\n" % (i, i * i) for i in range(5000)))
+    path = written(tmp_path, whole[: len(whole) // 2], "cut.csv.gz")
+    rows = TableFile(path).rows(["x"])
+    assert next(rows) == (["C0"], 2, None)
+    with pytest.raises(InputError, match=r"cut\.csv\.gz ends early or is damaged after line \d+"):
+        list(rows)
+    with pytest.raises(InputError, match=r"latin\.csv, after line .*: not UTF-8 text"):
+        rows_of(written(tmp_path, b"x,y\nC,\xe9thane\n", "latin.csv"), "x")
+    with pytest.raises(InputError, match="field larger than field limit"):
+        rows_of(written(tmp_path, b"x,y\nC," + b"1" * 200_000), "x")
