@@ -18,6 +18,8 @@ from torch import nn
 
 from trimer.build import build
 from trimer.errors import CheckpointError
+from trimer.models.labelled import Labelled
+from trimer.models.lora import add_lora, merge_lora
 
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
@@ -104,9 +106,23 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
             f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of "
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
-    net = build(found["model"], vocab_size=len(tokenizer))
+    net = network(found, len(tokenizer))
     copy_weights(net, network_state(checkpoint), path)
+    if found["task"].get("lora"):
+        merge_lora(net.encoder)
     return Loaded(net.eval(), tokenizer, found, path)
+
+
+def network(contract: dict, vocab_size: int) -> nn.Module:
+    """The network that a contract describes, with the head and the adapters of a fine-tuned one."""
+    net = build(contract["model"], vocab_size=vocab_size)
+    labels = contract.get("labels")
+    if labels is None:
+        return net
+    net = Labelled(net, len(labels["classes"]), labels["target"], contract["task"].get("head"))
+    if contract["task"].get("lora"):
+        add_lora(net.encoder, **contract["task"]["lora"])
+    return net
 
 
 def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-if TYPE_CHECKING:
-    from trimer.evaluation.language import LanguageEvaluation
-    from trimer.evaluation.molecules import Evaluation
+from trimer.commands.measures import measure_labels, measure_language, measure_molecules
 
 log = logging.getLogger(__name__)
 
 PICTURES = 32  # spectra in a tracker's table of predictions
 WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
-FINDS_RESIDUES = "trimer.tasks.masked_lm.MaskedLM"
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -42,9 +38,9 @@ def main(cfg: DictConfig) -> float | None:
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
     options = {"split": cfg.split, "name": model_name(trained, loaded.path), "trained": trained}
-    if kind == FINDS_RESIDUES:
+    if kind != WRITES_MOLECULES:
         refuse_molecule_settings(cfg)
-        evaluation = measure_language(run.path, net, loaded.tokenizer, data, cfg, **options)
+        evaluation = measure_of(loaded.contract)(run.path, net, loaded.tokenizer, data, cfg, **options)
     else:
         generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
         asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
@@ -71,7 +67,7 @@ def refuse_molecule_settings(cfg: DictConfig) -> None:
     given = [key for key in ("by", "formula_known", "mces") if cfg[key]]
     given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
     if given:
-        raise ConfigError(f"{given[0]}: this checkpoint finds masked residues and writes no molecules; leave it out")
+        raise ConfigError(f"{given[0]}: this checkpoint writes no molecules; leave it out")
 
 
 def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
@@ -85,8 +81,10 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     loaded = load(run.path)
     net = place(loaded.net, cfg.trainer)
     options = {"split": "test", "name": cfg.name, "trained": run.path}
-    if loaded.contract["kind"] == FINDS_RESIDUES:
-        evaluation = measure_language(run.path, net, data.tokenizer, data, cfg, **options)
+    if loaded.contract["kind"] != WRITES_MOLECULES:
+        if "labels" in loaded.contract:
+            calibrate(loaded, data, cfg)
+        evaluation = measure_of(loaded.contract)(run.path, net, data.tokenizer, data, cfg, **options)
     else:
         evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
         log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
@@ -95,91 +93,28 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     return evaluation.named("test")
 
 
-def measure_molecules(
-    folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str, trained: Path, **options
-) -> Evaluation:
-    """Evaluate what is written for the spectra of a split; table, predictions, figures and page go to `folder/split`.
+def measure_of(contract: dict):
+    """The function that measures a checkpoint which does not write molecules."""
+    return measure_labels if "labels" in contract else measure_language
 
-    trained: the run folder whose `metrics.csv`, if there is one, holds the training curves. options: of evaluate_pairs.
-    """
-    from trimer.evaluation.molecules import evaluate_pairs
+
+def calibrate(loaded, data, cfg: DictConfig) -> None:
+    """Fit the temperature on the validation part, and keep it in the network and in its checkpoint."""
+    import torch
+
+    from trimer.callbacks.checkpoints import WholeFiles
+    from trimer.checkpoint import read
+    from trimer.evaluation.labels import temperature
     from trimer.hardware import computing
-    from trimer.reporting.figures import spectra_grid, tanimoto_histogram
-    from trimer.reporting.page import evenly
-    from trimer.reporting.run_page import write_run_page
 
     with computing(cfg.trainer):
-        evaluation = evaluate_pairs(
-            net, tokenizer, generator, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed, **options
-        )
-    out, metrics = folder / split, trained / "metrics.csv"
-    evaluation.save(out)
-    write_curves(metrics, out)
-    tanimoto_histogram(evaluation.similarities, out / "tanimoto.png")
-    spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
-    page = write_run_page(
-        folder,
-        split,
-        evaluation.table,
-        evaluation.predictions,
-        distributions=evaluation.similarities,
-        metrics=metrics,
-    )
-    short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
-    show(evaluation.table.rows, short, f"{split} split, {len(evaluation.predictions):,} spectra")
-    log.info("page: %s", page)
-    return evaluation
-
-
-def measure_language(
-    folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
-) -> LanguageEvaluation:
-    """Evaluate how well masked residues of a split are found; table, figures and page go to `folder/split`."""
-    from trimer.evaluation.language import METRICS, evaluate_language
-    from trimer.hardware import computing
-    from trimer.reporting.figures import residue_bars
-    from trimer.reporting.run_page import write_run_page
-
-    with computing(cfg.trainer):
-        evaluation = evaluate_language(net, tokenizer, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed)
-    out, metrics = folder / split, trained / "metrics.csv"
-    evaluation.save(out)
-    write_curves(metrics, out)
-    residue_bars(evaluation.residues, out / "residues.png")
-    subtitle = (
-        f"A language model finds masked residues of proteins. Measured on {evaluation.metrics['masked_tokens']:,.0f} "
-        f"masked residues of the {split} part."
-    )
-    note = (
-        "Every method sees the same damaged sequences and answers for the same places, fixed by the ids of the "
-        "sequences. Perplexity is exp(summed loss / masked residues), with those that show a residue instead of "
-        "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
-    )
-    page = write_run_page(
-        folder, split, evaluation.table, [], title="Masked residues", subtitle=subtitle, note=note, metrics=metrics
-    )
-    show(evaluation.table.rows, METRICS, f"{split} split")
-    log.info("page: %s", page)
-    return evaluation
-
-
-def write_curves(metrics: Path, out: Path) -> None:
-    """The training curves as a picture, where they were recorded."""
-    from trimer.reporting.curves import read_curves
-    from trimer.reporting.figures import training_curves
-
-    if metrics.is_file():
-        training_curves(read_curves(metrics), out / "curves.png")
-
-
-def show(rows: list[dict], metrics, title: str) -> None:
-    """The table on the terminal, with the columns that fit there."""
-    from rich.console import Console
-
-    from trimer.reporting.table import ResultTable
-
-    console = Console(width=max(Console().width, 104))
-    console.print(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False))
+        found = temperature(loaded.net, data)
+    loaded.net.temperature.fill_(found)
+    checkpoint = read(loaded.path)
+    checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+    checkpoint["state_dict"]["net.temperature"] = torch.tensor(found)
+    WholeFiles().save_checkpoint(checkpoint, loaded.path)
+    log.info("temperature from the validation part: %.3f", found)
 
 
 def model_name(run: Path, checkpoint: Path) -> str:

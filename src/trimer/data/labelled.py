@@ -150,7 +150,7 @@ class LabelledSequences(SplitData):
         """The columns of the records that pass every rule, and how many were shortened."""
         report.records += len(table)
         for row, problem in table.problems.items():
-            report.add("record that cannot be read", [problem or table.ids[row]])
+            report.add(problem, [table.places[row]])
         table = table.take([row for row in range(len(table)) if row not in table.problems])
         found = self.sequences.read(table.texts)
         for rule, rows in found.dropped.items():

@@ -16,8 +16,8 @@ from trimer.data.molecule_keys import molecule_keys
 class Sequences:
     """n texts as a model reads them.
 
-    tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, what a split groups by.
-    dropped: rule -> rows.
+    tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, by which a
+    split groups. dropped: rule -> rows.
     """
 
     tokens: list[np.ndarray | None]

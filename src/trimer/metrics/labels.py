@@ -8,6 +8,7 @@ Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metric
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,11 @@ class Measured:
 
     values: dict[str, float] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def defined(self) -> dict[str, float]:
+        """The values that are known, without their spread."""
+        return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(ERROR)}
 
 
 def single_label(

@@ -19,10 +19,10 @@ from trimer.models.heads import Head
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
-    encoder: a network with `hidden(sequence)`. What it has to find masked tokens, its own `head`, is taken off, and with
-    it weights that would never have a gradient. target: "single", "multi", "regression" or "residue". head: arguments of
-    `Head`. Buffers: `temperature`, what raw answers are divided by, from a calibration; `mean` and `deviation` of the
-    numbers in the training part, in whose units a regression works.
+    encoder: a network with `hidden(sequence)`. What it has to find masked tokens, its own `head`, is taken off, and
+    with it weights that would never have a gradient. target: "single", "multi", "regression" or "residue". head:
+    arguments of `Head`. Buffers: `temperature`, what raw answers are divided by, from a calibration; `mean` and
+    `deviation` of the numbers in the training part, in whose units a regression works.
     """
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):

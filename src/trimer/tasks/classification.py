@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.errors import ConfigError
-from trimer.metrics.labels import defined, multi_label, single_label
+from trimer.metrics.labels import multi_label, single_label
 from trimer.tasks.labelled import LabelTask
 
 MISSING = -100
@@ -84,7 +84,7 @@ class Classification(LabelTask):
         known = slice(None) if self.target == "multi" else labels != MISSING
         answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
         measured = multi_label if self.target == "multi" else single_label
-        return defined(measured(answers, labels, bootstrap=0))
+        return measured(answers, labels, bootstrap=0).defined
 
 
 def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.errors import ConfigError
-from trimer.metrics.labels import defined, regression
+from trimer.metrics.labels import regression
 from trimer.tasks.labelled import LabelTask
 
 ERRORS = ("squared", "absolute", "huber")
@@ -55,4 +55,4 @@ class Regression(LabelTask):
         return of_error(raw, aim, reduction="sum"), known.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        return defined(regression(self.net.answers(raw).cpu().numpy(), labels.cpu().numpy(), bootstrap=0))
+        return regression(self.net.answers(raw).cpu().numpy(), labels.cpu().numpy(), bootstrap=0).defined

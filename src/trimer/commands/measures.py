@@ -1,0 +1,150 @@
+"""From a network and a split to a table, figures and a page: one function for each kind of task."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from trimer.evaluation.labels import LabelEvaluation
+    from trimer.evaluation.language import LanguageEvaluation
+    from trimer.evaluation.molecules import Evaluation
+
+log = logging.getLogger(__name__)
+
+
+def measure_molecules(
+    folder: Path, net, tokenizer, generator, data, cfg: DictConfig, split: str, name: str, trained: Path, **options
+) -> Evaluation:
+    """Evaluate what is written for the spectra of a split; table, predictions, figures and page go to `folder/split`.
+
+    trained: the run folder whose `metrics.csv`, if there is one, holds the training curves. options: of evaluate_pairs.
+    """
+    from trimer.evaluation.molecules import evaluate_pairs
+    from trimer.hardware import computing
+    from trimer.reporting.figures import spectra_grid, tanimoto_histogram
+    from trimer.reporting.page import evenly
+    from trimer.reporting.run_page import write_run_page
+
+    with computing(cfg.trainer):
+        evaluation = evaluate_pairs(
+            net, tokenizer, generator, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed, **options
+        )
+    out, metrics = folder / split, trained / "metrics.csv"
+    evaluation.save(out)
+    write_curves(metrics, out)
+    tanimoto_histogram(evaluation.similarities, out / "tanimoto.png")
+    spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
+    page = write_run_page(
+        folder,
+        split,
+        evaluation.table,
+        evaluation.predictions,
+        distributions=evaluation.similarities,
+        metrics=metrics,
+    )
+    short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
+    show(evaluation.table.rows, short, f"{split} split, {len(evaluation.predictions):,} spectra")
+    log.info("page: %s", page)
+    return evaluation
+
+
+def measure_language(
+    folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
+) -> LanguageEvaluation:
+    """Evaluate how well masked residues of a split are found; table, figures and page go to `folder/split`."""
+    from trimer.evaluation.language import METRICS, evaluate_language
+    from trimer.hardware import computing
+    from trimer.reporting.figures import residue_bars
+    from trimer.reporting.run_page import write_run_page
+
+    with computing(cfg.trainer):
+        evaluation = evaluate_language(net, tokenizer, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed)
+    out, metrics = folder / split, trained / "metrics.csv"
+    evaluation.save(out)
+    write_curves(metrics, out)
+    residue_bars(evaluation.residues, out / "residues.png")
+    subtitle = (
+        f"A language model finds masked residues of proteins. Measured on {evaluation.metrics['masked_tokens']:,.0f} "
+        f"masked residues of the {split} part."
+    )
+    note = (
+        "Every method sees the same damaged sequences and answers for the same places, fixed by the ids of the "
+        "sequences. Perplexity is exp(summed loss / masked residues), with those that show a residue instead of "
+        "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
+    )
+    page = write_run_page(
+        folder, split, evaluation.table, [], title="Masked residues", subtitle=subtitle, note=note, metrics=metrics
+    )
+    show(evaluation.table.rows, METRICS, f"{split} split")
+    log.info("page: %s", page)
+    return evaluation
+
+
+def write_curves(metrics: Path, out: Path) -> None:
+    """The training curves as a picture, where they were recorded."""
+    from trimer.reporting.curves import read_curves
+    from trimer.reporting.figures import training_curves
+
+    if metrics.is_file():
+        training_curves(read_curves(metrics), out / "curves.png")
+
+
+def show(rows: list[dict], metrics, title: str) -> None:
+    """The table on the terminal, with the columns that fit there."""
+    from rich.console import Console
+
+    from trimer.reporting.table import ResultTable
+
+    console = Console(width=max(Console().width, 104))
+    console.print(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False))
+
+
+def measure_labels(
+    folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
+) -> LabelEvaluation:
+    """Evaluate the labels of a split; table, predictions, figures and page go to `folder/split`."""
+    from trimer.evaluation.labels import METRICS, evaluate_labels
+    from trimer.hardware import computing
+    from trimer.metrics.labels import confusion
+    from trimer.reporting.label_figures import confusion_matrix, reliability
+    from trimer.reporting.run_page import write_run_page
+
+    with computing(cfg.trainer):
+        evaluation = evaluate_labels(net, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed)
+    out, metrics = folder / split, trained / "metrics.csv"
+    evaluation.save(out)
+    write_curves(metrics, out)
+    if data.target in ("single", "residue"):
+        counts = confusion(evaluation.answers, evaluation.labels)
+        confusion_matrix(counts, evaluation.classes, out / "confusion.png")
+    if data.target != "regression":
+        reliability(evaluation.answers, evaluation.labels, out / "reliability.png")
+    subtitle = (
+        f"A language model of {data.sequences.plural} predicts {words_of(data)}. Measured on "
+        f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
+    )
+    note = (
+        "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
+        "resampled rows. A dash is a metric that the split cannot tell: undefined.json says why."
+    )
+    page = write_run_page(
+        folder, split, evaluation.table, [], title="Labels", subtitle=subtitle, note=note, metrics=metrics
+    )
+    show(evaluation.table.rows, METRICS[data.target], f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}")
+    log.info("page: %s", page)
+    return evaluation
+
+
+def words_of(data) -> str:
+    """What is predicted, in words."""
+    count = len(data.classes)
+    return {
+        "single": f"one of {count} classes",
+        "residue": f"one of {count} classes for each residue",
+        "multi": f"{count} yes-or-no label{'s' * (count > 1)}",
+        "regression": f"{count} number{'s' * (count > 1)}",
+    }[data.target]

@@ -1,0 +1,181 @@
+"""A model of labels on a split, beside what it has to beat: the same rows, the same metrics, one table.
+
+Shapes: n rows of the split, C classes or K labels, R residues.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from trimer.baselines.labels import FOR_MOLECULES, FOR_PROTEINS, Majority
+from trimer.metrics.calibration import fit_temperature
+from trimer.metrics.labels import Measured, confusion, multi_label, per_class, regression, single_label
+from trimer.models.labelled import Labelled
+from trimer.reporting.table import ResultTable
+
+BASELINES = {"molecules": FOR_MOLECULES, "proteins": FOR_PROTEINS}
+METRICS = {
+    "single": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
+    "residue": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
+    "multi": ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"),
+    "regression": ("rmse", "mae", "r2", "spearman"),
+}
+
+
+@dataclass
+class LabelEvaluation:
+    """The table of methods by metrics, and what the model said of each row.
+
+    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). undefined: method -> metric -> why it has no value.
+    """
+
+    table: ResultTable
+    metrics: dict[str, float]
+    target: str
+    classes: list[str]
+    ids: list[str]
+    texts: list[str]
+    answers: np.ndarray
+    labels: np.ndarray
+    undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def named(self, split: str) -> dict[str, float]:
+        """The metrics under the name of the split, as `test/accuracy`."""
+        return {f"{split}/{name}": value for name, value in self.metrics.items()}
+
+    def save(self, out: Path) -> None:
+        """Write `table.*`, `predictions.parquet`, `undefined.json`, and for classes `classes.csv`, `confusion.csv`."""
+        self.table.save(out)
+        (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
+        if self.target != "residue":
+            pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        if self.target in ("single", "residue"):
+            rows = per_class(self.answers, self.labels, self.classes)
+            _write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
+            counts = confusion(self.answers, self.labels).tolist()
+            lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
+            _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
+
+    def predictions(self) -> dict[str, list]:
+        """A column for each fact about a row: id, text, what is true, what was said, and how sure."""
+        columns: dict[str, list] = {"id": self.ids, "text": self.texts}
+        if self.target == "single":
+            columns["label"] = [self.classes[label] for label in self.labels]
+            columns["predicted"] = [self.classes[label] for label in self.answers.argmax(1)]
+            names = [f"probability of {name}" for name in self.classes]
+            return columns | dict(zip(names, self.answers.T.tolist(), strict=True))
+        said = "probability" if self.target == "multi" else "predicted"
+        for name, labels, answers in zip(self.classes, self.labels.T, self.answers.T, strict=True):
+            columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
+            columns[f"{said}: {name}"] = answers.tolist()
+        return columns
+
+
+def evaluate_labels(
+    net: Labelled,
+    data,
+    split: str = "test",
+    *,
+    name: str = "model",
+    baselines: bool = True,
+    bootstrap: int = 200,
+    seed: int = 0,
+) -> LabelEvaluation:
+    """Answer for every row of a split and measure it. The baselines are fitted on train and answer the same rows."""
+    rows = data.split.rows(split)
+    raw, labels, owners = answered(net, data, split)
+    table = ResultTable(metrics=METRICS[data.target])
+    result = LabelEvaluation(
+        table,
+        {},
+        data.target,
+        list(data.classes),
+        data.ids(rows),
+        data.texts(rows),
+        net.answers(raw).numpy(),
+        labels.numpy(),
+    )
+    known = labels.numpy() != -100 if data.target == "residue" else slice(None)
+    result.answers, result.labels = result.answers[known], result.labels[known]
+    groups = owners[known] if data.target == "residue" else None
+
+    def add(method: str, said: np.ndarray, baseline: bool) -> Measured:
+        measured = measure(data.target, said, result.labels, data.classes, bootstrap, groups, seed)
+        table.add(method, measured.values, baseline=baseline)
+        result.undefined[method] = measured.undefined
+        return measured
+
+    for method, make in (of_data(data) if baselines else {}).items():
+        add(method, make(data, result, seed), True)
+    result.metrics = add(name, result.answers, False).values
+    return result
+
+
+def measure(target: str, answers, labels, classes, bootstrap: int = 200, groups=None, seed: int = 0) -> Measured:
+    """The metrics of a kind of label; one yes-or-no label or one number is not called a mean over tasks."""
+    options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
+    if target in ("single", "residue"):
+        return single_label(answers, labels, **options)
+    return (multi_label if target == "multi" else regression)(answers, labels, tasks=classes, **options)
+
+
+@torch.no_grad()
+def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Raw answers and labels of a split, in the order of its rows, and the (n,) or (R,) row that each belongs to."""
+    device = next(net.parameters()).device
+    raw, labels, owners = [], [], []
+    for batch in data.evaluation_batches(split):
+        here = batch.to(device)
+        raw.append(net(here.sequence).float().cpu())
+        labels.append(batch.labels)
+        counts = [size - 2 for size in batch.sequence.sizes] if data.target == "residue" else 1
+        owners.append(np.repeat(batch.rows.numpy(), counts))
+    return torch.cat(raw).to(net.mean.device).cpu(), torch.cat(labels), np.concatenate(owners)
+
+
+def temperature(net: Labelled, data, split: str = "val") -> float:
+    """What the raw answers are best divided by, from a split that the weights were not fitted to; 1 for numbers."""
+    if data.target == "regression":
+        return 1.0
+    raw, labels, _ = answered(net, data, split)
+    if data.target == "residue":
+        raw, labels = raw[labels != -100], labels[labels != -100]
+    return fit_temperature(raw.numpy(), labels.numpy())
+
+
+def of_data(data) -> dict:
+    """Name -> (data, evaluation, seed) -> answers of the baselines that suit the data."""
+    if data.target == "residue":
+        return {"floor: majority or mean": _frequencies}
+
+    def fitted(factory):
+        def answer(data, result: LabelEvaluation, seed: int) -> np.ndarray:
+            train = data.split.rows("train")
+            options = {"classes": len(data.classes)} if data.target == "single" else {}
+            model = factory(data.target, seed).fit(data.texts(train), data.training_labels().numpy(), **options)
+            return model.predict(result.texts)
+
+        return answer
+
+    return {method: fitted(factory) for method, factory in BASELINES[data.sequences.plural].items()}
+
+
+def _frequencies(data, result: LabelEvaluation, seed: int) -> np.ndarray:
+    labels = data.training_labels().numpy()
+    labels = labels[labels != -100]
+    model = Majority("single", seed).fit([""] * len(labels), labels, classes=len(data.classes))
+    return model.predict([""] * len(result.labels))
+
+
+def _write_csv(path: Path, header: list, rows: list) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerows([header, *rows])
