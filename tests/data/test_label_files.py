@@ -125,6 +125,11 @@ def test_fingerprints(tmp_path):
     assert len({before, *(other.fingerprint() for other in others)}) == 6
     path.write_text("smiles,y,z\nC,0,2\n")
     assert one.fingerprint() != before
+    other = path.rename(tmp_path / "b.csv")
+    path.write_text("smiles,y,z\nC,1,2\n")
+    assert one.fingerprint() == before
+    other.write_text("smiles,y,z\nC,1,2\n")
+    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, "ids and places tell the name of the file"
 
 
 def test_wrong_settings():

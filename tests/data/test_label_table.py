@@ -46,8 +46,9 @@ def test_limits():
     assert [part.ids for part in limited(tables, None, "x")] == [["id0", "id1", "id2"], ["id3", "id4", "id5"]]
     assert [part.ids for part in limited(tables, 4, "x")] == [["id0", "id1", "id2"], ["id3"]]
     assert [(part.ids, part.problems) for part in limited(tables, 2, "x")] == [(["id0", "id1"], {})]
-    reader = limited(iter(tables), 3, "x")
-    assert [len(part) for part in reader] == [3], "no more is read than is wanted"
+    reader = iter(tables)
+    assert [len(part) for part in limited(reader, 3, "x")] == [3]
+    assert list(reader) == tables[1:], "no more is read than is wanted"
     with pytest.raises(InputError, match=r"mine\.csv: there is no record in it"):
         list(limited([table(0, 0)], None, "mine.csv"))
 
