@@ -146,7 +146,7 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
         (["ckpt={run}", "input={mgf}", "output={out}/no/folder.csv"], "does not exist"),
         (["ckpt={text}", "input={mgf}", "output={out}.csv"], "is no checkpoint"),
         (["ckpt={run}", "input={mgf}", "output={folder}"], "is a folder; name a file in it"),
-        (["ckpt={run}", "input={csv}", "output={csv}"], "would overwrite the spectra"),
+        (["ckpt={run}", "input={csv}", "output={csv}"], "would overwrite input="),
         (["ckpt={run}", "input={mgf}", "output={out}.csv", "candidates=0"], "candidates=0 must be at least 1"),
         (
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "generator.num_samples=abc"],
@@ -165,7 +165,7 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_count.min=abc"],
             "cleaning.peak_count.min=abc must be a whole number",
         ),
-        (["ckpt={denoising}", "input={mgf}", "output={out}.csv"], "was trained to restore noisy sequences"),
+        (["ckpt={denoising}", "input={mgf}", "output={out}.csv"], "was trained to restore noisy or masked sequences"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):

@@ -60,11 +60,13 @@ class Evaluate(Command):
 
 @dataclass
 class Predict(Command):
-    """`trimer predict`: molecules for the spectra of a file, no labels needed."""
+    """`trimer predict`: molecules for spectra, or labels for molecules and proteins."""
 
     ckpt: str = MISSING
     input: str = MISSING
     output: str = MISSING
+    column: str | None = None
+    id_column: str | None = None
     ranked: bool = False
     candidates: int = 10
     seed: int = 0

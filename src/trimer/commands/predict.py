@@ -1,4 +1,7 @@
-"""`trimer predict`: ranked molecules for the spectra of any file, one answer or one reason per spectrum."""
+"""`trimer predict`: molecules for spectra, or labels for molecules and proteins; an answer or a reason for each record.
+
+What is predicted is the checkpoint's to say.
+"""
 
 from __future__ import annotations
 
@@ -12,34 +15,47 @@ from trimer.errors import CheckpointError, ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-KIND = "trimer.tasks.seq2seq.Seq2Seq"
-CHUNK = 128  # spectra between two writes of the partial result
+WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
+CHUNK = 128  # records between two writes of the partial result
 
 
 def main(cfg: DictConfig) -> None:
-    """Read, clean, write molecules, and save a table that has a row for every spectrum of the input."""
+    """Read the checkpoint, and let it answer for every record of the input."""
+    from trimer.checkpoint import load
+    from trimer.hardware import computing
     from trimer.predictions import PredictionFile
 
-    target = PredictionFile(cfg.output, cfg.ranked, cfg.candidates)  # what cannot be written is said before the work
+    PredictionFile(cfg.output, (), "")  # what cannot be written is said before the work
+    if cfg.candidates < 1:
+        raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
     source = Path(cfg.input).expanduser()
-    if source.resolve() == target.path.resolve():
-        raise InputError(f"output={cfg.output} would overwrite the spectra of input={cfg.input}; name another file")
+    if source.resolve() == Path(cfg.output).expanduser().resolve():
+        raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
+    computing(cfg.trainer)
+    loaded = load(cfg.ckpt)
+    if "labels" in loaded.contract:
+        predict_labels(cfg, loaded, source)
+    elif loaded.contract["kind"] == WRITES_MOLECULES and writes_molecules(loaded.contract["data"]):
+        predict_molecules(cfg, loaded, source)
+    else:
+        raise CheckpointError(
+            f"{loaded.path} was trained to restore noisy or masked sequences, not to predict: fine-tune it with "
+            "trimer train data=<labelled data> ckpt=..., and predict with that run"
+        )
 
+
+def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
+    """Ranked molecules for the spectra of a file; each is cleaned as in training."""
     from trimer.build import build, check
-    from trimer.checkpoint import changed, load
+    from trimer.checkpoint import changed
     from trimer.data.cleaning import clean_rows
     from trimer.data.readers import read_spectra
     from trimer.evaluation.molecules import neutral_masses
     from trimer.hardware import computing, place
+    from trimer.predictions import MoleculePredictions, spectrum_heads
 
-    precision = computing(cfg.trainer)
+    target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates)
     table = read_spectra(source)
-    loaded = load(cfg.ckpt, kind=KIND)
-    if not writes_molecules(loaded.contract["data"]):
-        raise CheckpointError(
-            f"{loaded.path} was trained to restore noisy sequences, not to write molecules for spectra: fine-tune it "
-            "with trimer train data=<spectra> ckpt=..., and predict with that run"
-        )
     cleaning = changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning)
     settings = changed(loaded.contract["task"]["generator"], cfg.generator)
     check(settings, "generator")  # here, where the key is known
@@ -56,11 +72,53 @@ def main(cfg: DictConfig) -> None:
     net = place(loaded.net, cfg.trainer)
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
 
-    with target.writing(table, reasons) as partial, precision:
+    with target.writing(spectrum_heads(table), reasons), computing(cfg.trainer):
         for start in range(0, len(cleaned), CHUNK):
             part = slice(start, start + CHUNK)
             written = generator.write(net, loaded.tokenizer, sources[part], cleaned["id"][part], masses[part])
-            partial.add(dict(zip(kept[part].tolist(), written, strict=True)))
+            target.add(dict(zip(kept[part].tolist(), written, strict=True)))
+    print(target.summary())
+
+
+def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
+    """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
+    import torch
+
+    from trimer.data.sequence_files import read_sequences
+    from trimer.data.sequence_kinds import KINDS, shortened
+    from trimer.flat import Flat
+    from trimer.hardware import computing, place
+    from trimer.predictions import LabelPredictions
+
+    labels, data = loaded.contract["labels"], loaded.contract["data"]
+    target = LabelPredictions(cfg.output, labels["target"], labels["classes"])
+    kind = KINDS[data["entity"]](loaded.tokenizer)
+    table = read_sequences(source, data["entity"], cfg.column, cfg.id_column)
+    found = kind.read(table.texts)
+    reasons: list[str | None] = [table.problems.get(row) for row in range(len(table))]
+    for rule, rows in found.dropped.items():
+        for row in rows:
+            reasons[row] = reasons[row] or f"{table.places[row]}: {rule}"
+    tokens = [None if reason else ids for ids, reason in zip(found.tokens, reasons, strict=True)]
+    for row, ids in enumerate(tokens):
+        if ids is not None and len(ids) > data["max_length"]:
+            tokens[row] = shortened(ids, data["max_length"], data["too_long"])
+            if tokens[row] is None:
+                reasons[row] = f"{table.places[row]}: {len(ids):,} tokens, and the model was trained on at most "
+                reasons[row] += f"{data['max_length']:,}"
+    usable = [row for row, ids in enumerate(tokens) if ids is not None]
+    net = place(loaded.net, cfg.trainer)
+    device = next(net.parameters()).device
+    log.info("%s sequences, %s usable", f"{len(table):,}", f"{len(usable):,}")
+
+    heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
+    with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
+        for start in range(0, len(usable), CHUNK):
+            rows = usable[start : start + CHUNK]
+            batch = Flat.pack([tokens[row] for row in rows]).to(device)
+            answers = net.answers(net(batch)).cpu()
+            sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
+            target.add({row: said.numpy() for row, said in zip(rows, answers.split(sizes), strict=True)})
     print(target.summary())
 
 

@@ -77,7 +77,7 @@ class LabelledFiles:
         labels = self.labels
         for path in self.files():
             file = TableFile(path)
-            labels = labels or self._other_columns(file, columns)
+            labels = self._other_columns(file, columns) if labels is None else labels
             by_name = FILE in columns and FILE not in file
             read = [name for name in columns if not (by_name and name == FILE)]
             names = [self.column, *filter(None, [self.id_column]), *labels, *read]
@@ -111,6 +111,14 @@ class LabelledFiles:
         if not names:
             raise InputError(f"{file.path}: there is no column for a label beside {', '.join(file.header)}")
         return names
+
+
+class UnlabelledFiles(LabelledFiles):
+    """The same without labels: records to predict for."""
+
+    def __init__(self, paths: str | Sequence[str], column: str, id_column: str | None = None):
+        super().__init__(paths, column, None, id_column)
+        self.labels = []
 
 
 class LabelledFasta:

@@ -21,7 +21,7 @@ from trimer.data.label_table import LabelSource, LabelTable
 from trimer.data.label_values import TARGETS, label_columns
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey, EpochPlan
-from trimer.data.sequence_kinds import KINDS, SequenceKind
+from trimer.data.sequence_kinds import KINDS, SequenceKind, shortened
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
@@ -167,7 +167,7 @@ class LabelledSequences(SplitData):
             report.add(f"longer than {self.max_length} tokens", [table.places[row] for row in long])
             left[long] = False
         rows = np.flatnonzero(left)
-        tokens = [self._shortened(found.tokens[row]) for row in rows]
+        tokens = [shortened(found.tokens[row], self.max_length, self.too_long) for row in rows]
         columns = {
             "id": [table.ids[row] for row in rows],
             "text": [found.texts[row] for row in rows],
@@ -179,14 +179,6 @@ class LabelledSequences(SplitData):
         for column in table.columns.values():
             columns["split"] = [column[row] for row in rows]
         return columns, len(long) if self.too_long != "drop" else 0
-
-    def _shortened(self, tokens: np.ndarray) -> np.ndarray:
-        if len(tokens) <= self.max_length:
-            return tokens
-        if self.too_long == "start":
-            return np.concatenate([tokens[: self.max_length - 1], tokens[-1:]])
-        half = self.max_length // 2
-        return np.concatenate([tokens[: self.max_length - half], tokens[-half:]])
 
     # ---------------------------------------------------------------- labels and split
 

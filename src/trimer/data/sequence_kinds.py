@@ -88,4 +88,14 @@ class Proteins:
         return Sequences(tokens, letters, {"sequence": names}, np.uint8, dropped)
 
 
+def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:
+    """At most so many tokens: both "ends" of a longer sequence, its "start" with the last token, or None for "drop"."""
+    if len(tokens) <= most:
+        return tokens
+    if way == "drop":
+        return None
+    last = most // 2 if way == "ends" else 1
+    return np.concatenate([tokens[: most - last], tokens[-last:]])
+
+
 KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins}

@@ -1,0 +1,52 @@
+"""Sequences to predict for, without labels: tables, SMILES files and FASTA files, each record with its place."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from trimer.data.label_table import LabelTable
+
+TABLES = (".csv", ".tsv", ".parquet")
+COLUMNS = {"molecules": ("smiles",), "proteins": ("sequence",)}
+
+
+def read_sequences(path: Path, entity: str, column: str | None = None, id_column: str | None = None) -> LabelTable:
+    """All records of a file, the unusable ones with their problem.
+
+    entity: "molecules" or "proteins". column: that of the sequences in a table, by default `smiles` or `sequence`.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    if suffixes[-1:] and suffixes[-1] in TABLES:
+        return _table(path, column or COLUMNS[entity][0], id_column)
+    return _molecules(path) if entity == "molecules" else _proteins(path)
+
+
+def _table(path: Path, column: str, id_column: str | None) -> LabelTable:
+    from trimer.data.label_files import UnlabelledFiles
+
+    return LabelTable.concatenate(list(UnlabelledFiles(str(path), column, id_column).chunks()))
+
+
+def _molecules(path: Path) -> LabelTable:
+    from trimer.data.molecule_files import SmilesFiles
+
+    table = LabelTable([], [], {})
+    for ids, smiles in SmilesFiles(str(path)).chunks():
+        table.ids += ids
+        table.texts += smiles
+    table.places = [f"{path.name}, molecule {number}" for number in range(1, len(table) + 1)]
+    return table
+
+
+def _proteins(path: Path) -> LabelTable:
+    from trimer.data.protein_files import ProteinFiles
+
+    table = LabelTable([], [], {})
+    for part in ProteinFiles(str(path)).chunks():
+        letters = part.sequences.values.tobytes().decode("latin-1")
+        table.problems |= {len(table) + row: problem for row, problem in part.problems.items()}
+        table.ids += part.ids
+        table.texts += [letters[start:stop] for start, stop in pairwise(part.sequences.offsets.tolist())]
+    table.places = [f"{path.name}, record {number}" for number in range(1, len(table) + 1)]
+    return table
