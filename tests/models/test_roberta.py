@@ -74,6 +74,7 @@ def test_dropout_acts_in_training_only():
     net, batch = nano(dropout=0.3, attention_dropout=0.3), Flat.pack(SEQUENCES)
     assert torch.equal(net.eval()(batch), net(batch))
     assert not torch.equal(net.train()(batch), net(batch))
+    assert not torch.equal(net.embed(batch), net.embed(batch))
     assert torch.equal(nano(dropout=0.0).train()(batch), nano(dropout=0.3).eval()(batch))
     alone = nano(dropout=0.0, attention_dropout=0.3)
     assert torch.equal(alone.embed(batch), alone.embed(batch))
