@@ -56,7 +56,7 @@ def test_half_precision_is_close_to_full():
 @torch.no_grad()
 def test_positions_begin_after_the_padding_token():
     net = nano(pad=3).eval()
-    net.norm = torch.nn.Identity()
+    net.embedding_norm = torch.nn.Identity()
     found = net.embed(Flat.pack([[0, 7, 2], [7]]))
     rows = net.tokens.weight[[0, 7, 2, 7]] + net.positions.weight[[4, 5, 6, 4]] + net.token_type.weight
     torch.testing.assert_close(found, rows)

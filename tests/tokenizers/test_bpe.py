@@ -52,10 +52,10 @@ def chemberta_2(tmp_path):
 def check(ours: BytePairTokenizer, theirs, texts: list[str] = TEXTS) -> None:
     """The same ids, one by one and together, and the same texts."""
     together = ours.encode_many(texts)
-    assert len(together) == len(texts) and together.values.dtype == np.int32
+    assert len(together) == len(texts) and together.values.dtype == np.uint16
     for row, text in enumerate(texts):
         expected = theirs(text)["input_ids"]
-        assert ours.encode(text).dtype == np.int32
+        assert ours.encode(text).dtype == np.uint16
         assert ours.encode(text).tolist() == expected == together[row].tolist()
         frame = {theirs.cls_token_id, theirs.sep_token_id, theirs.pad_token_id}
         assert ours.decode(expected) == theirs.decode(
@@ -137,6 +137,23 @@ def test_ids_with_holes_and_added_tokens(tmp_path):
     assert ours.vocabulary.tokens == ["<s>", "<pad>", "</s>", "<unk>", "<unused_4>", "<unused_5>", "C", "<mask>"]
     assert ours.encode("C<mask>").tolist() == [0, 6, 7, 2]
     assert ours.decode([0, 6, 4, 7, 2, 1]) == "C<unused_4><mask>"
+
+
+def test_what_masking_may_hide_and_put_in(folder, chemberta_2):
+    ours = BytePairTokenizer(folder)
+    found = ours.alphabet
+    assert (found.begin, found.end, found.mask) == (0, 2, 4)
+    assert found.hideable.tolist() == [False] * 5 + [True] * (len(ours) - 5)
+    assert found.replacements.tolist() == list(range(5, len(ours)))
+    few = BytePairTokenizer(chemberta_2)
+    assert np.flatnonzero(~few.alphabet.hideable).tolist() == [0, 11, 12, 13, 14]
+    # Without merges no text is ever cut into an atom of two letters, nor into a token that only fills a row.
+    assert [few.vocabulary.tokens[i] for i in few.alphabet.replacements] == list("cC()O12=Nn")
+
+
+def test_a_large_vocabulary_has_larger_numbers():
+    tokens = [*SPECIALS.values(), *[f"word{i}" for i in range(70_000)], "C"]
+    assert BytePairTokenizer(tokens=tokens).encode("C").tolist() == [0, 70_005, 2]
 
 
 def test_no_texts():

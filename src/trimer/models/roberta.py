@@ -106,7 +106,7 @@ class Roberta(nn.Module):
         self.tokens = nn.Embedding(vocab_size, d_model)
         self.positions = nn.Embedding(max_positions, d_model)
         self.token_type = nn.Embedding(1, d_model)  # BERT told two texts apart by it; RoBERTa reads one
-        self.norm = nn.LayerNorm(d_model, eps=eps)
+        self.embedding_norm = nn.LayerNorm(d_model, eps=eps)
         self.layers = nn.ModuleList(
             Layer(d_model, heads, ffn or 4 * d_model, eps, dropout, attention_dropout) for _ in range(layers)
         )
@@ -132,7 +132,7 @@ class Roberta(nn.Module):
                 f"shorten it, or train a model with a larger model.max_positions"
             )
         x = self.tokens(sequence.tokens) + self.positions(sequence.positions() + self.pad + 1) + self.token_type.weight
-        x = self.norm(x)
+        x = self.embedding_norm(x)
         if torch.is_autocast_enabled(x.device.type):  # the residual stream stays in the dtype of the products
             x = x.to(torch.get_autocast_dtype(x.device.type))
         return drop(x, self.dropout, self.training)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from trimer.data.store import Ragged
 from trimer.errors import ConfigError, InputError
+from trimer.tokenizers.alphabet import Alphabet
 from trimer.tokenizers.vocabulary import Vocabulary
 
 SPECIALS = {"cls": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
@@ -64,22 +66,32 @@ class BytePairTokenizer:
                 raise InputError(f"{where}the special token {token!r} ({role}) is not among the tokens")
         self.cls, self.pad, self.eos, self.unk, self.mask = (self.vocabulary.ids[self.specials[r]] for r in SPECIALS)
         self._bytes = {token for token in self.vocabulary.tokens if len(token) == 1}
+        self._dtype = np.uint16 if len(self.vocabulary) <= 65_536 else np.int32
         self._backend = self._build(where)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
 
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """What is not special may be hidden; what a text can be cut into may stand in its place."""
+        ids = self.vocabulary.ids
+        hideable = np.ones(len(self), bool)
+        hideable[[ids[token] for token in self.specials.values()]] = False
+        reached = {ids[token] for token in (*self._bytes, *(merge.replace(" ", "") for merge in self.merges))}
+        return Alphabet(self.cls, self.eos, self.mask, hideable, np.array(sorted(reached), np.int64))
+
     def encode(self, text: str) -> np.ndarray:
-        """(L,) int32 ids, `<s>` and `</s>` included."""
-        return np.array(self._backend.encode(text).ids, np.int32)
+        """(L,) ids, `<s>` and `</s>` included; uint16, or int32 where the vocabulary needs it."""
+        return np.array(self._backend.encode(text).ids, self._dtype)
 
     def encode_many(self, texts: Sequence[str]) -> Ragged:
-        """The int32 ids of n texts, each `<s>` ... `</s>`."""
+        """The ids of n texts, each `<s>` ... `</s>`."""
         rows = []
         for start in range(0, len(texts), TEXTS):
             found = self._backend.encode_batch_fast(list(texts[start : start + TEXTS]))
-            rows += [np.array(one.ids, np.int32) for one in found]
-        return Ragged.pack(rows, np.int32)
+            rows += [np.array(one.ids, self._dtype) for one in found]
+        return Ragged.pack(rows, self._dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text without `<s>`, `</s>` and `<pad>`; other special tokens stand by their names, as `<mask>`."""

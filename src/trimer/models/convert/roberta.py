@@ -189,7 +189,7 @@ def save_roberta(net: Roberta, folder: str | Path, task_head: Mapping[str, Tenso
 def _names(layers: int, head: bool) -> list[tuple[str, list[str]]]:
     """Every weight but the tied table and bias: our name, and theirs without `roberta.`."""
     pairs = [(f"{ours}.weight", [f"{theirs}.weight"]) for ours, theirs in TABLES.items()]
-    modules = {"norm": [NORM]}
+    modules = {"embedding_norm": [NORM]}
     for layer in range(layers):
         for ours, theirs in LAYER.items():
             modules[f"layers.{layer}.{ours}"] = [f"encoder.layer.{layer}.{name}" for name in theirs]
