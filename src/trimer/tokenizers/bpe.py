@@ -35,8 +35,8 @@ class BytePairTokenizer:
     stood before it. tokens and merges may also be JSON text, as in a checkpoint: 52,000 items of a config take seconds.
 
     A byte without a token of its own is left out, as `transformers` does; `lost` tells which. It cannot happen where
-    all 256 bytes are tokens, and does for ChemBERTa-2, which has few letters and no merges: `[C@@H](N)Cl` becomes the
-    tokens of `C(N)C`.
+    all 256 bytes are tokens. It does in files of the kind of ChemBERTa-2, with tokens for whole atoms and no merges:
+    where `[`, `]`, `@`, `H` and `l` are no tokens by themselves, `[C@@H](N)Cl` becomes the tokens of `C(N)C`.
     """
 
     def __init__(
