@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trimer.checkpoint import KEYS, copy_weights, network_state, read, warm_start
+from trimer.checkpoint import KEYS, contract, copy_weights, load, network_state, read, warm_start
 from trimer.errors import CheckpointError
 
 CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}}
@@ -85,5 +85,43 @@ def test_training_starts_from_public_weights(tmp_path):
     public, net = Bart(**shape), Bart(**shape)
     warm_start(net, None, save_bart(public, tmp_path / "bart"))
     assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
-    with pytest.raises(CheckpointError, match="public weights are known for BART and ESM2, not for Linear"):
+    with pytest.raises(CheckpointError, match="public weights are known for BART, ESM2 and RoBERTa, not for Linear"):
         warm_start(nn.Linear(2, 2), None, tmp_path / "bart")
+
+
+def test_training_starts_from_a_public_roberta(tmp_path):
+    from trimer.models.convert.roberta import save_roberta
+    from trimer.models.roberta import Roberta
+
+    shape = {"vocab_size": 20, "d_model": 16, "layers": 1, "heads": 2, "eps": 1e-5}
+    public, net, bare = Roberta(**shape), Roberta(**shape), Roberta(**shape, head=False)
+    warm_start(net, None, save_roberta(public, tmp_path / "masked"))
+    assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
+    warm_start(bare, None, tmp_path / "masked")
+    assert all(torch.equal(value, public.state_dict()[key]) for key, value in bare.state_dict().items())
+    for name, other, words in (("eps", 1e-12, "1e-05"), ("heads", 4, "2"), ("pad", 0, "1")):
+        with pytest.raises(CheckpointError, match=rf"was trained with model\.{name}={words}, this model has another"):
+            warm_start(Roberta(**{**shape, name: other}), None, tmp_path / "masked")
+    save_roberta(bare, tmp_path / "bare")
+    with pytest.raises(CheckpointError, match=r"no head for masked tokens: take model\.head=false"):
+        warm_start(net, None, tmp_path / "bare")
+
+
+def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
+    from trimer.models.roberta import Roberta
+    from trimer.tokenizers.bpe import SPECIALS, BytePairTokenizer
+
+    tokenizer = BytePairTokenizer(tokens=[*SPECIALS.values(), "C", "O", "CC"], merges=["C C"])
+    shape = {"d_model": 16, "layers": 1, "heads": 2, "eps": 1e-5}
+    net = Roberta(len(tokenizer), **shape)
+    config = {
+        "task": {"_target_": "a.Task"},
+        "data": {},
+        "model": {"_target_": "trimer.models.roberta.Roberta", **shape},
+    }
+    state = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"trimer": contract(config, tokenizer), "state_dict": state}, tmp_path / "a.ckpt")
+    loaded = load(tmp_path / "a.ckpt")
+    assert loaded.tokenizer.encode("CCCO").tolist() == tokenizer.encode("CCCO").tolist() == [0, 7, 5, 6, 2]
+    assert loaded.net.eps == 1e-5
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in loaded.net.state_dict().items())

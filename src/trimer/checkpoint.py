@@ -150,14 +150,26 @@ def public_weights(net: nn.Module, path: str | Path) -> dict[str, torch.Tensor]:
     from trimer.models.bart import Bart
     from trimer.models.convert.bart import load_bart
     from trimer.models.convert.esm2 import load_esm2
+    from trimer.models.convert.roberta import load_roberta
     from trimer.models.esm2 import Esm2
+    from trimer.models.roberta import Roberta
 
     if isinstance(net, Bart):
         return load_bart(Path(path).expanduser()).state_dict()
     if isinstance(net, Esm2):
         state = load_esm2(path).state_dict()
         return {key: value for key, value in state.items() if net.contact_head or not key.startswith("contact_head.")}
-    raise CheckpointError(f"ckpt={path}: public weights are known for BART and ESM2, not for {type(net).__name__}")
+    if isinstance(net, Roberta):
+        public = load_roberta(path)
+        for name in ("heads", "pad", "eps"):  # no weight has a shape that shows them
+            theirs = getattr(public, name)
+            if getattr(net, name) != theirs:
+                raise CheckpointError(f"ckpt={path} was trained with model.{name}={theirs}, this model has another")
+        if net.head is not None and public.head is None:
+            raise CheckpointError(f"ckpt={path} has no head for masked tokens: take model.head=false")
+        return {key: value for key, value in public.state_dict().items() if net.head or not key.startswith("head.")}
+    known = "BART, ESM2 and RoBERTa"
+    raise CheckpointError(f"ckpt={path}: public weights are known for {known}, not for {type(net).__name__}")
 
 
 def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:

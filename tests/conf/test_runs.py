@@ -185,7 +185,10 @@ RUNS = {
         "uniref50": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
         "uniref90": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
     },
-    "model": {name: FEW for name in ("bart_nano", "bart_mini", "bart_small", "bart_base")},
+    "model": {
+        **{name: FEW for name in ("bart_nano", "bart_mini", "bart_small", "bart_base")},
+        "roberta_nano": ["task=masked_lm", "data=simulated_proteins", "data.source.proteins=100"],
+    },
     "optimizer": {name: FEW for name in ("adamw", "muon")},
     "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear")},
     "callbacks": {name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
@@ -193,7 +196,8 @@ RUNS = {
     "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},
 }
 NOT_HERE = {
-    "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},  # experiments, test_esm2
+    # Others run in the experiments or are too large; test_esm2, test_roberta
+    "model": {name for name in choices("train")["model"] if name.startswith(("esm2_", "chemberta"))},
     "logger": {"wandb"},  # needs an account; wandb_offline is the same but for one word
 }
 SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"

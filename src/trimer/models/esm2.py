@@ -60,12 +60,12 @@ class Layer(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """From hidden states to residues: dense, GELU, norm, and the embedding table as the last matrix."""
+    """From hidden states to tokens: dense, GELU, norm, and the embedding table as the last matrix."""
 
-    def __init__(self, d_model: int, vocab_size: int):
+    def __init__(self, d_model: int, vocab_size: int, eps: float = LAYER_NORM_EPS):
         super().__init__()
         self.dense = nn.Linear(d_model, d_model)
-        self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(d_model, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def forward(self, hidden: Tensor, table: Tensor) -> Tensor:

@@ -1,0 +1,176 @@
+"""RoBERTa: a text, such as a SMILES, is read whole, and each masked token is found from all that surrounds it.
+
+Liu et al. 2019, https://arxiv.org/abs/1907.11692; ChemBERTa (Chithrananda et al. 2020, https://arxiv.org/abs/2010.09885)
+is a RoBERTa of SMILES. Notable choices, all of them RoBERTa's own:
+- learned positions: the first token of a sequence has the row after that of the padding token, `pad + 1`, so that
+  pad + 1 rows of the table are never used;
+- a layer norm after the embeddings, and after each residual sum (post-norm), with an eps that models differ in;
+- one embedding table for input and output.
+A batch is flat (`trimer.flat`): no padding is ever computed, and every sequence is treated as if it were alone.
+
+Shapes: T tokens of a flat batch, B sequences, M places that are asked for, D model width, H heads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from trimer.errors import ConfigError, InputError
+from trimer.flat import Flat
+from trimer.models.attention import attention
+from trimer.models.dropout import dropout as drop
+from trimer.models.esm2 import MaskedHead
+
+
+class Layer(nn.Module):
+    """norm(x + attention(x)), then norm(x + feed_forward(x)).
+
+    What is done token by token is in `before` and `feed_forward`, so that it can be compiled whatever the lengths are.
+    """
+
+    def __init__(self, d_model: int, heads: int, ffn: int, eps: float, dropout: float, attention_dropout: float):
+        super().__init__()
+        self.heads, self.dropout, self.attention_dropout = heads, dropout, attention_dropout
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+        self.attention_norm = nn.LayerNorm(d_model, eps=eps)
+        self.up = nn.Linear(d_model, ffn)
+        self.down = nn.Linear(ffn, d_model)
+        self.feed_forward_norm = nn.LayerNorm(d_model, eps=eps)
+
+    def before(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(T, D) -> queries, keys and values: (T, H, D / H) each."""
+        q, k, v = self.query_key_value(x).view(x.shape[0], 3, self.heads, -1).unbind(1)
+        return q, k, v
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(T, D) -> (T, D)."""
+        return self.down(F.gelu(self.up(x)))
+
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        attended = attention(*self.before(x), sizes, sizes, dropout=self.attention_dropout if self.training else 0.0)
+        x = self._added(x, self.output(attended.flatten(1)), self.attention_norm)
+        return self._added(x, self.feed_forward(x), self.feed_forward_norm)
+
+    def _added(self, residual: Tensor, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        return norm(residual + drop(x, self.dropout, self.training)).to(x.dtype)
+
+
+class Roberta(nn.Module):
+    """RoBERTa over flat batches.
+
+    ffn: width of the feed-forward layers, 4 times d_model by default. max_positions: rows of the position table, of
+    which max_positions - pad - 1 can be used (`longest`). pad: id of the padding token, which only says where the
+    positions begin. eps: of all layer norms. dropout acts on the embeddings and after each sub-layer,
+    attention_dropout on attention weights. head: the head that finds masked tokens; without it there are hidden states
+    only. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept.
+    Weights start normal with init_std, biases at zero.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int = 768,
+        layers: int = 6,
+        heads: int = 12,
+        ffn: int | None = None,
+        max_positions: int = 514,
+        pad: int = 1,
+        eps: float = 1e-12,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        head: bool = True,
+        checkpointing: bool = False,
+        init_std: float = 0.02,
+    ):
+        super().__init__()
+        if d_model % heads:
+            raise ConfigError(f"model.heads={heads} does not divide model.d_model={d_model}")
+        if max_positions < pad + 2:
+            raise ConfigError(
+                f"model.max_positions={max_positions} leaves no position for a token: rows 0 to model.pad={pad} are "
+                f"never used"
+            )
+        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if not 0 <= share < 1:
+                raise ConfigError(f"model.{name}={share} must be at least 0 and below 1")
+        self.vocab_size, self.d_model, self.heads = vocab_size, d_model, heads
+        self.max_positions, self.pad, self.eps = max_positions, pad, eps
+        self.dropout, self.attention_dropout = dropout, attention_dropout
+        self.checkpointing, self.init_std = checkpointing, init_std
+        self.tokens = nn.Embedding(vocab_size, d_model)
+        self.positions = nn.Embedding(max_positions, d_model)
+        self.token_type = nn.Embedding(1, d_model)  # BERT told two texts apart by it; RoBERTa reads one
+        self.embedding_norm = nn.LayerNorm(d_model, eps=eps)
+        self.layers = nn.ModuleList(
+            Layer(d_model, heads, ffn or 4 * d_model, eps, dropout, attention_dropout) for _ in range(layers)
+        )
+        self.head = MaskedHead(d_model, vocab_size, eps) if head else None
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=init_std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence that can be read, `<s>` and `</s>` included."""
+        return self.max_positions - self.pad - 1
+
+    def embed(self, sequence: Flat) -> Tensor:
+        """Embeddings of the tokens at their places, normalised: (T, D). InputError for too long a sequence."""
+        length = max(sequence.sizes, default=0)
+        if length > self.longest:
+            raise InputError(
+                f"a sequence of {length} tokens is longer than the {self.longest} that this model reads "
+                f"({self.max_positions} rows of positions, of which the first {self.pad + 1} are never used): "
+                f"shorten it, or train a model with a larger model.max_positions"
+            )
+        x = self.tokens(sequence.tokens) + self.positions(sequence.positions() + self.pad + 1) + self.token_type.weight
+        x = self.embedding_norm(x)
+        if torch.is_autocast_enabled(x.device.type):  # the residual stream stays in the dtype of the products
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        return drop(x, self.dropout, self.training)
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """Hidden states after the last layer, or after `layer` layers (0: the embeddings): (T, D)."""
+        x = self.embed(sequence)
+        for block in self.layers[:layer]:
+            if self.checkpointing and self.training:
+                x = checkpoint(block, x, sequence.sizes, use_reentrant=False)
+            else:
+                x = block(x, sequence.sizes)
+        return x
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the token at each place: (..., D) -> (..., V)."""
+        if self.head is None:
+            raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
+        return self.head(hidden, self.tokens.weight)
+
+    def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
+        """Scores at the places (M,) in T that are asked for, or everywhere: (M, V) or (T, V)."""
+        hidden = self.hidden(sequence)
+        return self.logits(hidden if places is None else hidden[places])
+
+    def compile_parts(self) -> None:
+        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        for block in self.layers:
+            block.before = torch.compile(block.before, dynamic=True)
+            block.feed_forward = torch.compile(block.feed_forward, dynamic=True)
+
+    def training_flops(self, sizes: Sequence[int], places: int) -> float:
+        """Floating-point operations of the products of one training pass, forward and backward, nothing computed twice.
+
+        sizes: B lengths. places: M, where the head is asked.
+        """
+        block = self.layers[0]
+        tokens, squares = sum(sizes), sum(length * length for length in sizes)
+        weights = sum(layer.weight.numel() for layer in (block.query_key_value, block.output, block.up, block.down))
+        layers = len(self.layers) * (2 * weights * tokens + 4 * self.d_model * squares)
+        return 3.0 * (layers + 2 * places * self.d_model * (self.d_model + self.vocab_size))

@@ -1,0 +1,208 @@
+"""Texts as tokens of a byte-level byte-pair encoding, as the files of RoBERTa and ChemBERTa have it.
+
+Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes: Radford et al. 2019 (GPT-2). A text is cut into
+words (runs of letters, of digits, of other signs), a word into bytes, and the bytes are joined by the merges in their
+order. The work is done by the `tokenizers` library, and the ids are those of `transformers`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trimer.data.store import Ragged
+from trimer.errors import ConfigError, InputError
+from trimer.tokenizers.alphabet import Alphabet
+from trimer.tokenizers.vocabulary import Vocabulary
+
+SPECIALS = {"cls": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+NAMES = {"cls": "cls_token", "pad": "pad_token", "eos": "sep_token", "unk": "unk_token", "mask": "mask_token"}
+UNUSED = "<unused_{}>"  # stands for an id that has a row in the model and no token in the files
+TEXTS = 20_000  # encoded at once
+
+
+class BytePairTokenizer:
+    """Turns texts into `<s>` ... `</s>` and back.
+
+    folder: a Hugging Face folder to read all else from (see `read_files`). Or, without it: tokens, all of them in the
+    order of their ids, the special ones too; merges, as `left right` in the order in which they are made; specials, the
+    names of `cls`, `pad`, `eos`, `unk` and `mask` among the tokens; prefix_space, whether a text is read as if a space
+    stood before it. tokens and merges may also be JSON text, as in a checkpoint: 52,000 items of a config take seconds.
+
+    A byte without a token of its own is left out, as `transformers` does; `lost` tells which. It cannot happen where
+    all 256 bytes are tokens. It does in files of the kind of ChemBERTa-2, with tokens for whole atoms and no merges:
+    where `[`, `]`, `@`, `H` and `l` are no tokens by themselves, `[C@@H](N)Cl` becomes the tokens of `C(N)C`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        tokens: Sequence[str] | str | None = None,
+        merges: Sequence[str] | str = (),
+        specials: Mapping[str, str] | None = None,
+        prefix_space: bool = False,
+    ):
+        if (folder is None) == (tokens is None):
+            raise ConfigError("a byte-pair tokenizer is read from a folder or built from tokens: give one of the two")
+        where = ""
+        if folder is not None:
+            where = f"{folder}: "
+            found = read_files(folder)
+            tokens, merges = found["tokens"], found["merges"]
+            specials, prefix_space = found["specials"], found["prefix_space"]
+        self.merges: list[str] = json.loads(merges) if isinstance(merges, str) else list(merges)
+        self.vocabulary = Vocabulary(json.loads(tokens) if isinstance(tokens, str) else tokens, specials=())
+        self.specials = {**SPECIALS, **(specials or {})}
+        self.prefix_space = prefix_space
+        for role, token in self.specials.items():
+            if role not in SPECIALS:
+                raise ConfigError(f"specials.{role} is not known: it has {', '.join(SPECIALS)}")
+            if token not in self.vocabulary.ids:
+                raise InputError(f"{where}the special token {token!r} ({role}) is not among the tokens")
+        self.cls, self.pad, self.eos, self.unk, self.mask = (self.vocabulary.ids[self.specials[r]] for r in SPECIALS)
+        self._bytes = {token for token in self.vocabulary.tokens if len(token) == 1}
+        self._dtype = np.uint16 if len(self.vocabulary) <= 65_536 else np.int32
+        self._backend = self._build(where)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """What is not special may be hidden; what a text can be cut into may stand in its place."""
+        ids = self.vocabulary.ids
+        hideable = np.ones(len(self), bool)
+        hideable[[ids[token] for token in self.specials.values()]] = False
+        reached = {ids[token] for token in (*self._bytes, *(merge.replace(" ", "") for merge in self.merges))}
+        return Alphabet(self.cls, self.eos, self.mask, hideable, np.array(sorted(reached), np.int64))
+
+    def encode(self, text: str) -> np.ndarray:
+        """(L,) ids, `<s>` and `</s>` included; uint16, or int32 where the vocabulary needs it."""
+        return np.array(self._backend.encode(text).ids, self._dtype)
+
+    def encode_many(self, texts: Sequence[str]) -> Ragged:
+        """The ids of n texts, each `<s>` ... `</s>`."""
+        rows = []
+        for start in range(0, len(texts), TEXTS):
+            found = self._backend.encode_batch_fast(list(texts[start : start + TEXTS]))
+            rows += [np.array(one.ids, self._dtype) for one in found]
+        return Ragged.pack(rows, self._dtype)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text without `<s>`, `</s>` and `<pad>`; other special tokens stand by their names, as `<mask>`."""
+        frame = (self.cls, self.eos, self.pad)
+        return self._backend.decode([i for i in np.asarray(ids).tolist() if i not in frame], skip_special_tokens=False)
+
+    def lost(self, text: str) -> str:
+        """The bytes of a text that no token can hold, in their order, as byte-level characters; `encode` drops them."""
+        words = self._backend.pre_tokenizer.pre_tokenize_str(text)
+        return "".join([sign for word, _ in words for sign in word if sign not in self._bytes])
+
+    def to_config(self) -> dict:
+        """Plain values that rebuild this tokenizer, without its files."""
+        return {
+            "_target_": "trimer.tokenizers.bpe.BytePairTokenizer",
+            "tokens": _json(self.vocabulary.tokens),
+            "merges": _json(self.merges),
+            "specials": dict(self.specials),
+            "prefix_space": self.prefix_space,
+        }
+
+    def _build(self, where: str):
+        from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+        pairs = [tuple(merge.split(" ")) for merge in self.merges]
+        for pair in pairs:
+            if len(pair) != 2 or any(part not in self.vocabulary.ids for part in (*pair, "".join(pair))):
+                raise InputError(f"{where}the merge {' '.join(pair)!r} is not of two tokens that make a third one")
+        backend = Tokenizer(models.BPE(vocab=self.vocabulary.ids, merges=pairs))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.prefix_space)
+        backend.decoder = decoders.ByteLevel()
+        ends = [(token, self.vocabulary.ids[token]) for token in (self.specials["eos"], self.specials["cls"])]
+        backend.post_processor = processors.RobertaProcessing(*ends, True, self.prefix_space)
+        backend.add_special_tokens([AddedToken(token, normalized=False) for token in self.specials.values()])
+        return backend
+
+
+def read_files(folder: str | Path) -> dict[str, Any]:
+    """The tokens, merges, specials and prefix_space of a Hugging Face folder.
+
+    It has `tokenizer.json`, or `vocab.json` and `merges.txt`. Where they are, `added_tokens.json` adds tokens,
+    `tokenizer_config.json` and `special_tokens_map.json` name the special ones, and `config.json` says how many rows
+    the model has: ids without a token, in between or after the last, get a name and are never used.
+    """
+    folder = Path(folder).expanduser()
+    whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    if whole.is_file():
+        ids, pairs = _of_one_file(whole)
+    elif vocabulary.is_file() and merges.is_file():
+        ids, pairs = _read(vocabulary), _merges(merges)
+    else:
+        raise InputError(f"{folder} has neither tokenizer.json nor vocab.json with merges.txt: give another folder")
+    ids = {**ids, **_read(folder / "added_tokens.json")}
+    tokens: dict[int, str] = {}
+    for token, number in ids.items():
+        if not isinstance(number, int) or number < 0 or number in tokens:
+            raise InputError(f"{folder}: the id {number} of {token!r} is no number, or that of another token too")
+        tokens[number] = token
+    last = max(tokens, default=-1)
+    rows = _read(folder / "config.json").get("vocab_size", last + 1)
+    if rows <= last:
+        raise InputError(f"{folder / 'config.json'}: vocab_size={rows} leaves no row for the id {last}")
+    settings = _read(folder / "special_tokens_map.json") | _read(folder / "tokenizer_config.json")
+    specials = {}
+    for role, name in NAMES.items():
+        token = settings.get(name, SPECIALS[role])
+        specials[role] = token["content"] if isinstance(token, dict) else token
+    return {
+        "tokens": [tokens.get(number, UNUSED.format(number)) for number in range(rows)],
+        "merges": pairs,
+        "specials": specials,
+        "prefix_space": bool(settings.get("add_prefix_space", False)),
+    }
+
+
+def _of_one_file(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Ids and merges of a `tokenizer.json`; InputError unless it is a byte-level byte-pair encoding."""
+    content = _read(path)
+    model, cut = content.get("model") or {}, content.get("pre_tokenizer") or {}
+    kinds = (model.get("type", "BPE"), cut.get("type"), content.get("normalizer"))
+    if kinds != ("BPE", "ByteLevel", None) or "vocab" not in model:
+        raise InputError(f"{path} holds no byte-level byte-pair encoding (model {kinds[0]}, words cut by {kinds[1]})")
+    pairs = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges", [])]
+    return {**model["vocab"], **{token["content"]: token["id"] for token in content.get("added_tokens", [])}}, pairs
+
+
+def _merges(path: Path) -> list[str]:
+    pairs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        line = line.rstrip("\r")
+        if not line or (number == 1 and line.startswith("#version")):
+            continue
+        if len(line.split(" ")) != 2:
+            raise InputError(f"{path} line {number}: {line[:80]!r} is no merge of two tokens")
+        pairs.append(line)
+    return pairs
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} cannot be read ({error}): copy it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object: copy it again")
+    return content
+
+
+def _json(texts: Sequence[str]) -> str:
+    """A list as one text; without `$`, by which a config would refer to another value."""
+    return json.dumps(texts, separators=(",", ":")).replace("$", "\\u0024")
