@@ -58,7 +58,7 @@ def training_curves(curves: Mapping[str, Curve], path: str | Path, most: int = 6
                 axis.legend(loc="best", handlelength=1.2)
         for axis in list(axes.flat)[len(shown) :]:
             axis.remove()
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def residue_bars(residues: Sequence[Mapping], path: str | Path) -> Path:
@@ -75,7 +75,7 @@ def residue_bars(residues: Sequence[Mapping], path: str | Path) -> Path:
         upper.set_title("Perplexity of a masked residue")
         lower.bar(names, [100 * row["token_accuracy"] for row in ordered], color=GREEN, width=0.7)
         lower.set_title("Found at first guess (%)")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def tanimoto_histogram(groups: Mapping[str, Sequence[float]], path: str | Path, bins: int = 40) -> Path:
@@ -102,7 +102,7 @@ def tanimoto_histogram(groups: Mapping[str, Sequence[float]], path: str | Path, 
             axis.axvline(mean, color=colour, linewidth=1.1, linestyle=(0, (3, 3)))
         axis.set(xlim=(0, 1), xlabel="Tanimoto similarity to the true molecule", ylabel="spectra (%)")
         axis.legend(loc="upper right", handlelength=1.2)
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def spectra_grid(predictions: Sequence[Mapping], path: str | Path, candidates: int = 3) -> Path:
@@ -113,7 +113,7 @@ def spectra_grid(predictions: Sequence[Mapping], path: str | Path, candidates: i
     with rc_context(STYLE):
         figure = Figure(figsize=(11, max(1, len(predictions)) * 1.95), layout="constrained")
         if not predictions:
-            return _save(figure, path)
+            return save_figure(figure, path)
         axes = figure.subplots(
             len(predictions), 2 + candidates, width_ratios=[2.3] + [1] * (1 + candidates), squeeze=False
         )
@@ -136,7 +136,7 @@ def spectra_grid(predictions: Sequence[Mapping], path: str | Path, candidates: i
                 hit = same_molecule(facts, target)
                 _draw_molecule(axis, smiles, record.get("smiles"), f"#{rank}{score}", GREEN if hit else INK)
         axes[-1, 0].set_xlabel("m/z", fontsize=8, style="italic")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def draw_spectrum(axis: Axes, record: Mapping) -> None:
@@ -179,7 +179,8 @@ def _draw_molecule(axis: Axes, smiles: str, shared_with: str | None, title: str,
     axis.axis("off")
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure, its folder made; PNG, SVG or PDF by the suffix."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

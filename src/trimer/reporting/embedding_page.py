@@ -1,0 +1,85 @@
+"""Embeddings before and after fine-tuning as one HTML file: each dot says what it is and where it went.
+
+Self-contained: the points, the style and a short script are in the file, nothing is loaded from elsewhere.
+Shapes: n rows, D width of an embedding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from trimer.reporting.label_figures import MISSING, Classes, explained_text, project
+
+SHADES = 32  # of the scale of numbers
+GRID = 1000  # steps of a coordinate: finer than a dot
+
+
+def embedding_page(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: np.ndarray,
+    ids: Sequence[str],
+    path: str | Path,
+    train: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+    name: str = "",
+    title: str = "Embeddings before and after fine-tuning",
+) -> Path:
+    """Write the page and return its path. `ids` are n texts to show; the rest as for `label_figures.embedding_map`."""
+    labels = np.asarray(labels)
+    train = np.ones(len(labels), bool) if train is None else np.asarray(train, bool)
+    if not len(before) == len(after) == len(labels) == len(ids) == len(train):
+        raise ValueError(
+            f"{len(before)} and {len(after)} embeddings, {len(labels)} labels, {len(ids)} ids and {len(train)} marks "
+            "of train rows are not of the same rows"
+        )
+    data = _numbers(labels, name) if np.issubdtype(labels.dtype, np.floating) else _classes(labels, classes)
+    data |= {"ids": [str(text) for text in ids], "train": train.astype(int).tolist()}
+    explained = {}
+    for part, vectors in (("before", before), ("after", after)):
+        points, share = project(vectors, train)
+        span = np.ptp(points, axis=0) if len(points) else np.ones(2)
+        low = points.min(0, initial=np.inf)
+        data[part] = np.rint((points - low) / np.where(span > 0, span, 1) * GRID).astype(int).T.tolist()
+        explained[part] = explained_text(share)
+    about = f"{len(labels):,} sequences, each on the first two principal components"
+    about += "." if train.all() else f" of the {train.sum():,} train rows (pale); the others are outlined."
+    template = Template(files("trimer.reporting").joinpath("embedding_page.html").read_text(encoding="utf-8"))
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hint = "" if "scale" in data else "; click a class to hide it"
+    page = template.substitute(explained, title=escape(title), about=about, hint=hint, data=text)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _classes(labels: np.ndarray, classes: Sequence[str] | None) -> dict:
+    shown = Classes.of(labels, classes)
+    texts = [str(label) if classes is None else str(classes[label]) for label in labels]
+    return {"names": shown.names, "colours": shown.colours, "of_row": shown.of_row.tolist(), "texts": texts}
+
+
+def _numbers(labels: np.ndarray, name: str) -> dict:
+    """A shade for each label, and a last one for those that are missing."""
+    known = labels[np.isfinite(labels)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    shade = np.nan_to_num((labels - low) / ((high - low) or 1.0) * (SHADES - 1), nan=SHADES)
+    colours = [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 1, SHADES))]
+    texts = [f"{name} {label:.4g}".strip() if np.isfinite(label) else "no label" for label in labels]
+    scale = {"name": name, "low": f"{low:.4g}", "high": f"{high:.4g}"}
+    return {
+        "colours": [*colours, MISSING],
+        "of_row": np.rint(shade).astype(int).tolist(),
+        "texts": texts,
+        "scale": scale,
+    }

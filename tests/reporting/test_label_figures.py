@@ -1,0 +1,120 @@
+"""Figures of classified sequences: what they are drawn from, and that odd input gives a figure and not an error."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from trimer.reporting.label_figures import (
+    COLOURS_OF_CLASSES,
+    REST,
+    Classes,
+    confusion_matrix,
+    embedding_map,
+    project,
+    reliability,
+)
+
+RANDOM = np.random.default_rng(0)
+VECTORS = RANDOM.normal(size=(40, 6)) * [5, 3, 1, 1, 1, 1]
+TRAIN = np.arange(40) < 30
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("count", [2, 5, 25])
+def test_confusion_matrix(tmp_path, suffix, count):
+    counts = RANDOM.poisson(2 + 30 * np.eye(count))
+    counts[0] = 0  # a class that does not occur
+    names = [f"class {number} " + "x" * number * 3 for number in range(count)]
+    path = confusion_matrix(counts, names, tmp_path / f"new/c.{suffix}")
+    assert path.stat().st_size > 4000
+    if suffix == "svg":
+        text = path.read_text()
+        assert f"{counts.trace() / counts.sum():.1%} of {counts.sum():,} rows are right" in text
+        assert f">{counts[1, 1]}</" in text
+
+
+def test_names_and_counts_have_to_agree(tmp_path):
+    with pytest.raises(ValueError, match="for 2 classes"):
+        confusion_matrix(np.eye(3), ["a", "b"], tmp_path / "c.png")
+
+
+def test_reliability_says_the_error_of_each(tmp_path):
+    labels = RANDOM.integers(3, size=200)
+    sure = 0.04 + 0.88 * np.eye(3)[(labels + (RANDOM.random(200) < 0.4)) % 3]
+    modest = np.full((200, 3), 1 / 3)
+    text = reliability({"sure": sure, "modest": modest}, labels, tmp_path / "r.svg").read_text()
+    right = (sure.argmax(1) == labels).mean()
+    assert f"sure, ECE {abs(right - 0.92):.3f}" in text
+    assert f"modest, ECE {abs((labels == 0).mean() - 1 / 3):.3f}" in text
+    assert "confidence in the answer" in text
+
+
+def test_reliability_of_yes_or_no_and_of_nothing(tmp_path):
+    labels = np.array([[1.0, np.nan], [0.0, 1.0]])
+    text = reliability(np.array([[0.9, 0.2], [0.2, 0.7]]), labels, tmp_path / "r.svg").read_text()
+    assert "probability of “yes”" in text
+    assert f"ECE {(0.1 + 0.2 + 0.3) / 3:.3f}" in text
+    assert reliability(np.zeros((0, 3)), np.zeros(0, int), tmp_path / "r.png").exists()
+
+
+def test_components_are_those_of_the_train_rows():
+    points, explained = project(VECTORS, TRAIN)
+    fitted = PCA(2).fit(VECTORS[TRAIN])
+    assert points == pytest.approx(fitted.transform(VECTORS))
+    assert explained == pytest.approx(fitted.explained_variance_ratio_)
+    far = VECTORS.copy()
+    far[~TRAIN] *= 100
+    assert project(far, TRAIN)[0][TRAIN] == pytest.approx(points[TRAIN])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "train"),
+    [(VECTORS[:, :1], TRAIN), (np.ones((40, 6)), TRAIN), (VECTORS, TRAIN & False), (VECTORS, np.arange(40) == 3),
+     (np.zeros((0, 6)), np.zeros(0, bool))],
+    ids=["one number wide", "all the same", "no train row", "one train row", "no row"],
+)  # fmt: skip
+def test_a_component_that_does_not_exist_is_zero(vectors, train):
+    points, explained = project(vectors, train)
+    assert points.shape == (len(vectors), 2)
+    assert not points[:, 1].any() and explained[1] == 0
+    assert np.isfinite(points).all() and np.isfinite(explained).all()
+
+
+def test_vectors_that_are_no_numbers():
+    broken = VECTORS.copy()
+    broken[7, 2] = np.nan
+    with pytest.raises(ValueError, match="row 7 of the embeddings"):
+        project(broken, TRAIN)
+
+
+def test_frequent_classes_have_a_colour_and_the_rest_share_one():
+    room = len(COLOURS_OF_CLASSES)
+    assert len(set(COLOURS_OF_CLASSES)) == room
+    labels = np.repeat(np.arange(room + 3), np.arange(room + 3) + 1)  # the higher the more frequent
+    shown = Classes.of(labels, [f"c{number}" for number in range(room + 3)])
+    assert shown.names == [f"c{number}" for number in range(room + 2, 2, -1)] + [REST]
+    assert [shown.names[place] for place in shown.of_row[[0, 5, -1]]] == [REST, REST, f"c{room + 2}"]
+    few = Classes.of(np.array([4, 4, 2]), ["a", "b", "c", "d", "e"])
+    assert (few.names, few.of_row.tolist()) == (["e", "c"], [0, 0, 1])
+
+
+def test_map_says_what_is_explained(tmp_path):
+    labels = np.arange(40) % 3
+    text = embedding_map(VECTORS, VECTORS * 2, labels, tmp_path / "m.svg", TRAIN, ["a & b", "b", "c"]).read_text()
+    share = project(VECTORS, TRAIN)[1]
+    assert text.count(f"variance explained: {share[0]:.1%} + {share[1]:.1%}") == 2
+    assert "Before fine-tuning" in text and "After fine-tuning" in text and "a &amp; b" in text
+
+
+def test_map_of_numbers_of_one_class_and_of_nothing(tmp_path):
+    numbers = np.where(np.arange(40) % 5 == 0, np.nan, VECTORS[:, 0])
+    assert embedding_map(VECTORS, VECTORS, numbers, tmp_path / "n.png", TRAIN, name="logD").stat().st_size > 10_000
+    assert embedding_map(VECTORS, VECTORS, np.full(40, np.nan), tmp_path / "n.png", TRAIN).exists()
+    assert embedding_map(VECTORS, VECTORS, np.zeros(40, int), tmp_path / "o.png").exists()
+    assert embedding_map(VECTORS[:0], VECTORS[:0], np.zeros(0, int), tmp_path / "p.png").exists()
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or pyplot.get_fignums() == []
