@@ -53,7 +53,8 @@ class LabelledSequences(SplitData):
     """Sequences of which something is known, to be predicted for others.
 
     source: where they come from. entity: "molecules" or "proteins". target: what a label is: "single", one of several
-    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue.
+    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue,
+    as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
     scaffold; proteins: sequence, cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
@@ -104,6 +105,12 @@ class LabelledSequences(SplitData):
             raise ValueError(f"validation={validation} must be a share between 0 and 1")
         if target == "residue" and too_long != "drop":
             raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
+        if target == "residue" and entity != "proteins":
+            raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
+        if classes is not None and target not in ("single", "residue"):
+            raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
+        if (classes if isinstance(classes, int) else len(set(classes or "ab"))) < 2:
+            raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
         check_split_keys(split, (*self.sequences.keys, ROW))
         self.source = source
@@ -206,7 +213,7 @@ class LabelledSequences(SplitData):
             self.classes = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
             self.classes = self.classes[: self.wanted]
         else:
-            self.classes = sorted(counts) if self.wanted is None else self.wanted
+            self.classes = sorted(counts) if self.wanted is None else list(dict.fromkeys(self.wanted))
             if absent := [name for name in self.classes if name not in counts]:
                 raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
         number = {name: i for i, name in enumerate(self.classes)}

@@ -16,6 +16,12 @@ from trimer.flat import Flat
 from trimer.models.heads import Head
 
 
+def check_pooling(head: Mapping[str, Any], target: str) -> None:
+    """ConfigError where the answers would be for sequences and the labels for residues, or the other way round."""
+    if (target == "residue") != (head.get("pooling") == "residue"):
+        raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
+
+
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
@@ -28,8 +34,7 @@ class Labelled(nn.Module):
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
         settings = dict(head or {})
-        if (target == "residue") != (settings.get("pooling") == "residue"):
-            raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
+        check_pooling(settings, target)
         if getattr(encoder, "head", None) is not None:
             encoder.head = None
         self.encoder = encoder

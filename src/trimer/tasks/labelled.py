@@ -15,7 +15,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
-from trimer.models.labelled import Labelled
+from trimer.models.heads import Head
+from trimer.models.labelled import Labelled, check_pooling
 from trimer.models.lora import add_lora
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.task import Task
@@ -46,7 +47,7 @@ class LabelTask(Task):
     """
 
     batch = LabelledBatch
-    uses = ("hidden",)
+    uses = ("hidden", "layers")
     targets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -64,8 +65,6 @@ class LabelTask(Task):
         super().__init__(net, tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
-        if not -1 <= freeze <= len(net.layers):
-            raise ConfigError(f"task.freeze={freeze} must be -1 (all) or 0 to {len(net.layers)}, the blocks there are")
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
@@ -74,10 +73,18 @@ class LabelTask(Task):
     def fits(self, data) -> None:
         """Also: the labels are of a kind that this task learns, and no sequence is longer than the network reads."""
         super().fits(data)
+        blocks = len(self.net.layers)
+        if not -1 <= self.freeze_blocks <= blocks:
+            raise ConfigError(
+                f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the blocks there are"
+            )
         if data.target not in self.targets:
             raise ConfigError(
                 f"task={type(self).__name__} learns {' and '.join(self.targets)} labels, and data.target={data.target}"
             )
+        check_pooling(self.head or {}, data.target)
+        with torch.device("meta"):
+            Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
         longest = getattr(self.net, "longest", None)
         if longest is not None and data.max_length > longest:
             raise ConfigError(
@@ -109,10 +116,10 @@ class LabelTask(Task):
         groups = parameter_groups(
             self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
         )
-        lr = self.optimizer_factory.keywords["lr"]
-        for group in groups:
-            group["lr"] = lr * group.pop("scale")
-        return self.with_schedule(self.optimizer_factory(groups))
+        optimizer = self.optimizer_factory(groups)
+        for group in optimizer.param_groups:  # of Muon, some have a rate of their own
+            group["lr"] *= group["scale"]
+        return self.with_schedule(optimizer)
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence).float(), batch.labels)
