@@ -76,7 +76,7 @@ def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
 
 
 def mean_by_addition(hidden: Tensor, sequence: Flat) -> Tensor:
-    """The same in few kernels, whatever the number of sequences: one addition in fp32, from which the frame is taken."""
+    """The same in few kernels, whatever the number of sequences: one addition in fp32, less the frame."""
     ends = sequence.lengths.cumsum(0)
     starts = ends - sequence.lengths
     short = sequence.lengths <= 2
