@@ -309,11 +309,15 @@ class LabelledSequences(SplitData):
         return facts
 
     def _conflicts(self) -> int:
-        """How many sequences are there more than once, with labels that differ."""
-        labels: dict[str, set] = {}
-        for key, row in zip(self._column(self.sequences.keys[0]), self.labels.tolist(), strict=True):
-            labels.setdefault(key, set()).add(str(row))
-        return sum(len(found) > 1 for found in labels.values())
+        """How many sequences are there more than once, with labels that differ; a missing label differs from none."""
+        keys = self._column(self.sequences.keys[0])[self.used]
+        labels = self.labels[self.used].reshape(len(keys), -1).astype(float)
+        numbers = np.unique(keys, return_inverse=True)[1]
+        least = np.full((numbers.max() + 1, labels.shape[1]), np.nan)
+        most = least.copy()
+        np.fmin.at(least, numbers, labels)
+        np.fmax.at(most, numbers, labels)
+        return int((most > least).any(1).sum())
 
     def training_labels(self) -> torch.Tensor:
         """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
