@@ -74,6 +74,7 @@ def main(cfg: DictConfig) -> float | None:
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "steps": trainer.global_step,
             "real_tokens": task.real_tokens * trainer.world_size,
+            "stopped_early": stopped_early(trainer),
             "seconds": round(time.perf_counter() - started, 3),
         }
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
@@ -84,3 +85,11 @@ def main(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def stopped_early(trainer) -> str | None:
+    """Why the training ended before its last step, or None."""
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    reasons = [c.stopping_reason_message for c in trainer.callbacks if isinstance(c, EarlyStopping)]
+    return next((reason for reason in reasons if reason), None)
