@@ -13,7 +13,16 @@ from torch import nn
 from trimer.build import build
 from trimer.configs import compose
 from trimer.errors import ConfigError
-from trimer.optim import Muon, adamw, parameter_groups, warmup_constant, warmup_cosine, warmup_linear, weight_decay
+from trimer.optim import (
+    Muon,
+    WarmupPlateau,
+    adamw,
+    parameter_groups,
+    warmup_constant,
+    warmup_cosine,
+    warmup_linear,
+    weight_decay,
+)
 
 
 class Net(nn.Module):
@@ -75,6 +84,36 @@ def test_schedules():
     assert linear[100] == linear[119] == 0.0  # and stays at the floor
     constant = rates(warmup_constant, 50, total_steps=100, warmup=0.0)
     assert set(constant) == {2.0}
+
+
+def test_warmup_and_plateau():
+    """Exactly to the peak and no higher; falls after `patience` validations that did not improve; resumes the same."""
+
+    def run(values: list[float], state: dict | None = None, **settings) -> tuple[list[float], dict]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
+        schedule = WarmupPlateau(optimizer, warmup=4, patience=1, **settings)
+        if state is not None:
+            schedule.load_state_dict(state["schedule"])
+            optimizer.load_state_dict(state["optimizer"])
+        found = []
+        for value in values:  # a validation after every second step
+            for _ in range(2):
+                found.append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+                schedule.step()
+            schedule.observe(value)
+        return found, copy.deepcopy({"schedule": schedule.state_dict(), "optimizer": optimizer.state_dict()})
+
+    values = [9.0, 5.0, 4.0, 4.0, 4.5, 3.0, 3.0, 3.0]
+    whole, _ = run(values)
+    assert whole[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
+    assert whole == pytest.approx([0.4, 0.8, 1.2, 1.6, *[2.0] * 6, *[1.0] * 6])
+    assert run([*values, 3.0], min_lr_ratio=0.4)[0][-2:] == pytest.approx([0.8, 0.8])
+    assert run([-value for value in values], mode="max")[0] == pytest.approx(whole)
+    first, state = run(values[:4])
+    assert first + run(values[4:], state)[0] == pytest.approx(whole)
+    with pytest.raises(ConfigError, match="factor between 0 and 1"):
+        run([1.0], factor=1.0)
 
 
 @pytest.mark.parametrize("settings", [{"total_steps": -1}, {"total_steps": 10, "min_lr_ratio": 2.0}])

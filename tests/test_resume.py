@@ -231,3 +231,17 @@ def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypat
     assert parts["global_step"] == 6
     for name, tensor in whole["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], tensor), name
+
+
+def test_a_plateau_goes_on_where_it_was(tmp_path):
+    """The schedule has seen the validation before the checkpoint of the same step is written."""
+    common = ["trainer.max_steps=12", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=1"]
+    common += ["scheduler=warmup_plateau", "scheduler.warmup=2", "scheduler.patience=0", "scheduler.mode=max"]
+    train(tmp_path / "whole", *common)
+    train(tmp_path / "parts", *common, "trainer.max_steps=6")
+    train(tmp_path / "parts", f"resume={tmp_path / 'parts'}", "trainer.max_steps=12")
+    rates = [float(row["lr"]) for row in metrics(tmp_path / "whole") if "lr" in row]
+    assert len(set(rates)) > 4, "it rises, and falls since the loss does not rise"
+    assert [float(row["lr"]) for row in metrics(tmp_path / "parts") if "lr" in row] == rates
+    for name, tensor in state(tmp_path / "whole")["state_dict"].items():
+        assert torch.equal(state(tmp_path / "parts")["state_dict"][name], tensor), name

@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer import configs, failures, screens
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, UsageError
 from trimer.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-
-class UsageError(ConfigError):
-    """A command line that cannot be understood."""
 
 
 class Parser(argparse.ArgumentParser):

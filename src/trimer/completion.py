@@ -10,7 +10,7 @@ import os
 from itertools import pairwise
 
 from trimer import configs
-from trimer.cli import UsageError
+from trimer.errors import UsageError
 from trimer.screens import COMMANDS
 
 # bash splits words at "=", so that "model=ba" would be completed as "ba": take it out of its list.

@@ -17,5 +17,9 @@ class ConfigError(TrimerError):
     """A setting that cannot be used; the message names the key, what was found, and what is allowed."""
 
 
+class UsageError(ConfigError):
+    """A command line that cannot be understood."""
+
+
 class CheckpointError(TrimerError):
     """A checkpoint that cannot be read, or that holds another kind of model than the command needs."""

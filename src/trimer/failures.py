@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimer.errors import TrimerError
+from trimer.errors import TrimerError, UsageError
 from trimer.nearest import did_you_mean
 
 # Hydra's plugins that a choice of ours names, and the extra of our package that brings them.
@@ -44,8 +44,6 @@ def report(error: BaseException) -> int:
     if sentence is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
         traceback.print_exception(error)
         return 1
-    from trimer.cli import UsageError
-
     return say(sentence, 2 if isinstance(error, UsageError) else 1)
 
 

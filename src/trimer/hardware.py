@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -28,6 +29,13 @@ def device_of(trainer: DictConfig) -> torch.device:
             raise ConfigError(f"trainer.devices={devices}: the GPUs of this machine are {list(gpus)}")
         return torch.device("cuda", index)
     raise ConfigError(f"trainer.accelerator={wanted}: no such device here; use trainer=cpu")
+
+
+def peak_memory() -> float:
+    """The most memory in MB that this process has had so far: of the GPU where there is one, else of its own."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:

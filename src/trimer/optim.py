@@ -157,6 +157,53 @@ def warmup_constant(optimizer: torch.optim.Optimizer, total_steps: int, warmup: 
     return _schedule(optimizer, total_steps, warmup, 0.0, lambda done: 1.0)
 
 
+class WarmupPlateau(LambdaLR):
+    """Linear rise over `warmup` steps to the peak and no higher; then `factor` times less whenever nothing improves.
+
+    monitor, mode: the metric of the validations, and whether it is to fall ("min") or to rise. patience: validations
+    without an improvement by more than `min_delta` before the rate falls, counted from the last one that improved or
+    the last fall. Validations during the rise are not counted. The task tells it of each validation (`observe`).
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        warmup: int,
+        monitor: str = "val/loss",
+        mode: str = "min",
+        factor: float = 0.5,
+        patience: int = 3,
+        min_delta: float = 0.0,
+        min_lr_ratio: float = 0.0,
+    ):
+        if warmup < 0 or patience < 0 or min_delta < 0:
+            raise ConfigError("scheduler: warmup, patience and min_delta must not be negative")
+        if mode not in ("min", "max") or not 0 < factor < 1 or not 0 <= min_lr_ratio <= 1:
+            raise ConfigError("scheduler: mode is min or max, factor between 0 and 1, min_lr_ratio from 0 to 1")
+        self.warmup, self.monitor, self.mode = warmup, monitor, mode
+        self.factor, self.patience, self.min_delta, self.min_lr_ratio = factor, patience, min_delta, min_lr_ratio
+        self.share, self.best, self.waited = 1.0, math.inf, 0
+        super().__init__(optimizer, self._share_at)
+
+    def _share_at(self, step: int) -> float:
+        rise = (step + 1) / (self.warmup + 1) if step < self.warmup else 1.0  # the first step moves too
+        return rise * self.share
+
+    def observe(self, value: float) -> None:
+        """The metric of a validation."""
+        if self.last_epoch < self.warmup:
+            return
+        value = value if self.mode == "min" else -value
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.share, self.waited = max(self.share * self.factor, self.min_lr_ratio), 0
+            for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+                group["lr"] = base * self._share_at(self.last_epoch)
+
+
 def _schedule(
     optimizer: torch.optim.Optimizer,
     total_steps: int,

@@ -11,7 +11,7 @@ from trimer import __version__, configs
 COMMANDS = {
     "train": "train a model, measure it, keep it in a run folder",
     "evaluate": "measure a checkpoint on a split, beside the baselines",
-    "predict": "ranked molecules for the spectra of a file",
+    "predict": "molecules for spectra, labels for molecules and proteins",
     "embed": "vectors for the proteins of a file",
     "prepare": "read, clean, tokenise and store data without training",
     "report": "the runs of a folder in one table",

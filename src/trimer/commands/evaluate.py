@@ -101,7 +101,18 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
         log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
+    log_pictures(trainer, run.path / "test")
     return evaluation.named("test")
+
+
+def log_pictures(trainer, folder: Path) -> None:
+    """The figures of the test split, for every tracker that is a W&B run."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            for path in sorted(folder.glob("*.png")):
+                logger.log_image(f"test/{path.stem}", [str(path)])
 
 
 def measure_of(contract: dict):

@@ -123,6 +123,7 @@ def measure_labels(
         confusion_matrix(counts, evaluation.classes, out / "confusion.png")
     if data.target != "regression":
         reliability(evaluation.answers, evaluation.labels, out / "reliability.png")
+    draw_embeddings(trained, out, net, data)
     subtitle = (
         f"A language model of {data.sequences.plural} predicts {words_of(data)}. Measured on "
         f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
@@ -137,6 +138,30 @@ def measure_labels(
     show(evaluation.table.rows, METRICS[data.target], f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}")
     log.info("page: %s", page)
     return evaluation
+
+
+def draw_embeddings(trained: Path, out: Path, net, data) -> None:
+    """The embeddings before and after fine-tuning, as a picture and a page, where those before were kept."""
+    import numpy as np
+
+    from trimer.callbacks.embeddings import NAME, vectors_of
+    from trimer.reporting.embedding_page import embedding_page
+    from trimer.reporting.label_figures import embedding_map
+
+    path = trained / NAME
+    if not path.is_file() or data.target not in ("single", "regression"):
+        return
+    kept = np.load(path)
+    if kept["store"] != data.folder.name:
+        return  # of other data
+    rows, before = kept["rows"], kept["vectors"]
+    after = vectors_of(net, data, rows)
+    train = np.isin(rows, data.split.rows("train"))
+    labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)
+    classes = data.classes if data.target == "single" else None
+    shown = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
+    embedding_map(before, after, labels, out / "embeddings.png", **shown)
+    embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
 
 
 def words_of(data) -> str:

@@ -35,6 +35,7 @@ def main(cfg: DictConfig) -> float | None:
 
     from trimer.build import build, build_all, check
     from trimer.checkpoint import check_labels, contract, copy_weights, network_state, read, warm_start
+    from trimer.hardware import peak_memory
     from trimer.loggers import finished
 
     for part, given in PARTS.items():  # what is misspelt is said before the data are prepared
@@ -80,12 +81,14 @@ def main(cfg: DictConfig) -> float | None:
             run.check_split(data, "restore them, or start a new run with ckpt=")
             run.start(cfg)
         data.save_reports(run.path)
-        started = time.perf_counter()
+        started, memory = time.perf_counter(), peak_memory()
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         result = {
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "steps": trainer.global_step,
             "real_tokens": task.real_tokens * trainer.world_size,
+            "stopped_early": stopped_early(trainer),
+            "memory_mb": round(peak_memory() - memory),  # that the training added
             "seconds": round(time.perf_counter() - started, 3),
         }
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
@@ -96,3 +99,11 @@ def main(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def stopped_early(trainer) -> str | None:
+    """Why the training ended before its last step, or None."""
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    reasons = [c.stopping_reason_message for c in trainer.callbacks if isinstance(c, EarlyStopping)]
+    return next((reason for reason in reasons if reason), None)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
-CELLS = 4_000_000  # of a block of weights held at once: 32 MB
+CELLS = 500_000  # of a block of weights held at once: 4 MB, which stay near the processor
 
 
 def weightings(rows: int, resamples: int, groups: Sequence | np.ndarray | None = None, seed: int = 0) -> np.ndarray:

@@ -56,11 +56,10 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Pat
         axis.imshow(picture, aspect="equal")
         axis.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(count), [f"{name}  {total:,}" for name, total in zip(names, counts.sum(1), strict=True)])
-        axis.tick_params(length=0)
         axis.set_xticks(np.arange(1, count) - 0.5, minor=True)
         axis.set_yticks(np.arange(1, count) - 0.5, minor=True)
         axis.grid(which="minor", color="#e3e7ec", linewidth=0.7)
-        axis.tick_params(which="minor", length=0)
+        axis.tick_params(which="both", length=0)
         for row, column in zip(*np.nonzero(counts), strict=True):
             share = shares[row, column]
             written = "<1%" if share < 0.005 else f"{share:.0%}"
@@ -70,7 +69,8 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Pat
         right = np.trace(counts) / max(1, counts.sum())
         axis.set_xlabel("predicted class")
         axis.set_ylabel("true class, and its rows")
-        figure.suptitle(f"{right:.1%} of {counts.sum():,} rows are right", x=0.02, ha="left", **_title())
+        title = f"{right:.1%} of {counts.sum():,} rows are right"
+        figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=INK)
         return save_figure(figure, path)
 
 
@@ -242,7 +242,3 @@ def _scatter(axis: Axes, points: np.ndarray, colours: np.ndarray, train: np.ndar
 def _short(name: str, most: int = 36) -> str:
     name = str(name)
     return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _title() -> dict:
-    return {"fontsize": 10, "fontweight": "bold", "color": INK}

@@ -133,7 +133,7 @@ class LabelTask(Task):
         raw, labels = self.answered.compute()
         loss, count = self.loss(raw, labels)
         values = {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
-        self.log_dict({f"val/{name}": value for name, value in values.items()}, prog_bar=False)
+        self.log_validation(values)
         self.answered.reset()
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

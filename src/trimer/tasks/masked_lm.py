@@ -41,5 +41,5 @@ class MaskedLM(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Loss, perplexity and accuracy per masked token of the whole split."""
-        self.log_dict({f"val/{name}": value for name, value in self.loss.compute().items()}, prog_bar=True)
+        self.log_validation(self.loss.compute())
         self.loss.reset()

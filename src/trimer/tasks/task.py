@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 import lightning as L
@@ -155,6 +155,18 @@ class Task(L.LightningModule):
             rate = self.optimizers().param_groups[0]["lr"]
             self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
             self._logged = None
+
+    def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
+        """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
+        named = {f"val/{name}": value for name, value in values.items()}
+        self.log_dict(named, prog_bar=True)
+        fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        schedule = self.lr_schedulers() if fitting else None
+        if hasattr(schedule, "observe"):
+            if schedule.monitor not in named:
+                known = ", ".join(sorted(named))
+                raise ConfigError(f"scheduler.monitor={schedule.monitor} is no metric of this task; there are {known}")
+            schedule.observe(float(named[schedule.monitor]))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""

@@ -1,0 +1,45 @@
+"""The embeddings of a sample of the data before fine-tuning, kept in the run folder to be shown beside those after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+
+from trimer.embedding import embed
+
+NAME = "embeddings_before.npz"
+
+
+class EmbeddingsBefore(L.Callback):
+    """Writes `embeddings_before.npz` when the training begins: the name of the `store`, `rows` of it, their `vectors`.
+
+    folder: of the run. sample: at most so many rows of the train part, drawn by the seed, and as many of the test part.
+    A vector is the mean over the tokens of a sequence, after the last block. A resumed run keeps the file.
+    """
+
+    def __init__(self, folder: str, sample: int = 2000, seed: int = 0):
+        self.path = Path(folder) / NAME
+        self.sample = sample
+        self.seed = seed
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        data = trainer.datamodule
+        if not trainer.is_global_zero or self.path.exists():
+            return
+        rows = np.concatenate([self._some(data.split.rows(part)) for part in ("train", "test")])
+        np.savez(self.path, store=data.folder.name, rows=rows, vectors=vectors_of(module.net, data, rows))
+
+    def _some(self, rows: np.ndarray) -> np.ndarray:
+        return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.sample])
+
+
+def vectors_of(net, data, rows: np.ndarray) -> np.ndarray:
+    """(n, D) float32 embeddings of some rows, by a network in evaluation mode."""
+    training = net.training
+    net.eval()
+    try:
+        return np.stack(list(embed(net, data.store.ragged("tokens").take(rows), "mean", None, data.tokens_per_batch)))
+    finally:
+        net.train(training)
