@@ -1,0 +1,58 @@
+"""What a later study is judged on is not in the corpus, whatever way it is written there."""
+
+from pathlib import Path
+
+from trimer.data.exclusion import MoleculesOf
+from trimer.data.molecule_files import SmilesFiles
+from trimer.data.molecules import MoleculeSequences
+from trimer.data.sampler import BatchKey
+from trimer.simulate.molecules import simulated_molecules
+from trimer.tokenizers.smiles import SmilesTokenizer
+
+
+def corpus(folder: Path, smiles: list[str], exclude=None, **settings) -> MoleculeSequences:
+    (folder / "corpus.smi").write_text("\n".join(smiles) + "\n")
+    split = {"keys": ["inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
+    data = MoleculeSequences(
+        SmilesFiles(str(folder / "corpus.smi")), SmilesTokenizer(), split, str(folder / "cache"), exclude=exclude,
+        **settings,
+    )  # fmt: skip
+    return data
+
+
+def later(folder: Path, *smiles: str) -> MoleculesOf:
+    (folder / "later.csv").write_text("\n".join(["smiles,y", *(f"{s},1" for s in smiles)]) + "\n")
+    return MoleculesOf([SmilesFiles(str(folder / "later.csv"))], str(folder / "cache"))
+
+
+def test_molecules_of_later_tables_are_left_out(tmp_path):
+    smiles = [*simulated_molecules(30, seed=3), "OCC", "C[C@H](N)C(=O)O", "CCO.Cl", "C(", "C" * 300]
+    data = corpus(tmp_path, smiles, later(tmp_path, "CCO", "C[C@@H](N)C(=O)O", "C("))
+    data.setup()
+    rules = {row["rule"]: row for row in data.drops.rules}
+    held_out = rules["molecule held out elsewhere"]  # in other words, of the other hand, and in a salt
+    assert (held_out["dropped"], held_out["examples"]) == (3, ["corpus.smi:31", "corpus.smi:32", "corpus.smi:33"])
+    assert rules["molecule longer than 256 tokens"]["examples"] == ["corpus.smi:35"]
+    assert rules["molecule RDKit cannot read"]["dropped"] == 1
+    assert data.drops.left == len(data.store) == 30
+
+
+def test_the_store_is_named_by_what_is_left_out(tmp_path):
+    smiles = simulated_molecules(30, seed=3)
+    folders = [corpus(tmp_path, smiles).folder, corpus(tmp_path, smiles, later(tmp_path, "CCO")).folder]
+    folders.append(corpus(tmp_path, smiles, later(tmp_path, "CCN")).folder)
+    assert len(set(folders)) == 3
+    same = corpus(tmp_path, smiles, later(tmp_path, "CCN"), tokens_per_batch=99, seed=7, prepare_workers=2)
+    assert same.folder == folders[2]
+
+
+def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
+    data = corpus(tmp_path, simulated_molecules(60, seed=3))
+    data.setup()
+    alphabet = data.tokenizer.alphabet
+    for masking, fixed in ((data.masking, False), (data.validation_masking, True)):
+        dataset, _, rows = data._part("val", masking, 0, fixed)
+        one, two = (dataset[BatchKey(epoch, 0, rows)] for epoch in (0, 1))
+        assert alphabet.hideable[one.labels.numpy()].all() and len(one.labels)
+        assert (one.sequence.tokens.tolist() == two.sequence.tokens.tolist()) == fixed
+        assert set(one.sequence.tokens[one.places].tolist()) <= {alphabet.mask, *alphabet.replacements.tolist()}
