@@ -159,6 +159,11 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
             f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
+    if "labels" in checkpoint["trimer"]:
+        raise CheckpointError(
+            f"ckpt={path} was fine-tuned on labels already, and a run begins with an encoder that was not: name what "
+            "that one began with, or go on with it by resume=<run folder>"
+        )
     copy_weights(net, network_state(checkpoint), path)
 
 

@@ -173,6 +173,35 @@ def test_evaluating_again_gives_the_same_table(run, kind, tmp_path):
         assert one.equals(two)
 
 
+def test_validation_names_the_labels(run):
+    header = (run("multi") / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"val/loss", "val/auroc", "val/one/accuracy", "val/two/accuracy", "train/loss"} <= set(header)
+    assert not any("task" in name for name in header)
+
+
+def test_a_split_without_a_test_part_is_trained_on_all_the_same(folder, tmp_path):
+    rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
+    rows = [[*row, "part" if number == 0 else "train"] for number, row in enumerate(rows)]
+    table = write(tmp_path / "my.csv", rows[0], rows[1:])
+    words = [*RUNS["single"], f"data.source.paths={table}", "data.split.column=part", "callbacks=embeddings", *SHORT]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path}"]) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "ok"
+    assert not (tmp_path / "run" / "test").exists()
+
+
+def test_what_was_fine_tuned_is_no_beginning(run, folder, tmp_path, capsys):
+    words = [*RUNS["single"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, f"ckpt={run('single')}"]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
+    assert "was fine-tuned on labels already" in said(capsys)
+
+
+def test_the_columns_of_a_table_keep_their_names():
+    from trimer.predictions import LabelPredictions
+
+    table = LabelPredictions("out.csv", "regression", ["id", "logS"])
+    assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "reason"]
+
+
 # ---------------------------------------------------------------- other data
 
 

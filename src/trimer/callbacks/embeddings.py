@@ -28,7 +28,8 @@ class EmbeddingsBefore(L.Callback):
         data = trainer.datamodule
         if not trainer.is_global_zero or self.path.exists():
             return
-        rows = np.concatenate([self._some(data.split.rows(part)) for part in ("train", "test")])
+        parts = [part for part in ("train", "test") if part in data.split.names]
+        rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
         np.savez(self.path, store=data.folder.name, rows=rows, vectors=vectors_of(module.net, data, rows))
 
     def _some(self, rows: np.ndarray) -> np.ndarray:

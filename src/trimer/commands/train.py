@@ -94,7 +94,10 @@ def main(cfg: DictConfig) -> float | None:
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
             from trimer.commands.evaluate import measure_run
 
-            result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+            if "test" in data.split.names:
+                result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+            else:
+                log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result)
     log.info("run folder: %s", run.path)

@@ -83,8 +83,9 @@ class Classification(LabelTask):
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
         answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        measured = multi_label if self.target == "multi" else single_label
-        return measured(answers, labels, bootstrap=0).defined
+        if self.target == "multi":
+            return multi_label(answers, labels, self.classes, bootstrap=0).defined
+        return single_label(answers, labels, bootstrap=0).defined
 
 
 def unsure(sure: Tensor) -> Tensor:

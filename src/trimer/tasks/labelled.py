@@ -104,7 +104,8 @@ class LabelTask(Task):
             kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
             for parameter in encoder.parameters():
                 parameter.requires_grad = id(parameter) in kept
-        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
+        self.classes = list(data.classes)
+        self.contract["labels"] = {"target": data.target, "classes": self.classes}
         self.learn(data)
 
     def learn(self, data) -> None:
