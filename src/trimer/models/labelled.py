@@ -19,8 +19,8 @@ from trimer.models.heads import Head
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
-    encoder: a network with `hidden(sequence)`. What it has to find masked tokens, its own `head`, is taken off, and
-    with it weights that would never have a gradient. target: "single", "multi", "regression" or "residue". head:
+    encoder: a network with `hidden(sequence)`; of one that also writes or finds tokens, what reads is taken (`alone`).
+    target: "single", "multi", "regression" or "residue". head:
     arguments of `Head`. Buffers: `temperature`, what raw answers are divided by, from a calibration; `mean` and
     `deviation` of the numbers in the training part, in whose units a regression works.
     """
@@ -30,11 +30,9 @@ class Labelled(nn.Module):
         settings = dict(head or {})
         if (target == "residue") != (settings.get("pooling") == "residue"):
             raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
-        if getattr(encoder, "head", None) is not None:
-            encoder.head = None
-        self.encoder = encoder
+        self.encoder = encoder.alone()
         self.target = target
-        self.head = Head(encoder.d_model, outputs, **settings)
+        self.head = Head(self.encoder.d_model, outputs, **settings)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))

@@ -46,7 +46,7 @@ class LabelTask(Task):
     """
 
     batch = LabelledBatch
-    uses = ("hidden",)
+    uses = ("hidden", "alone")
     targets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -61,11 +61,12 @@ class LabelTask(Task):
         freeze: int = 0,
         layer_decay: float = 1.0,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net.alone(), tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
-        if not -1 <= freeze <= len(net.layers):
-            raise ConfigError(f"task.freeze={freeze} must be -1 (all) or 0 to {len(net.layers)}, the blocks there are")
+        blocks = len(self.net.layers)
+        if not -1 <= freeze <= blocks:
+            raise ConfigError(f"task.freeze={freeze} must be -1 (all) or 0 to {blocks}, the blocks there are")
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
