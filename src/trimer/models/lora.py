@@ -21,8 +21,10 @@ def add_lora(
     Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
     nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'") from error
     linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     for target in targets:
         if not any(name.rsplit(".", 1)[-1] == target for name in linear):
