@@ -400,7 +400,6 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["task.head.pooling=max"], "task.head.pooling=max must be one of"),
         (["+task.head.depth=2"], "task.head.depth"),
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
-        (["model=bart_nano"], "task=Classification cannot train model=Bart, which has no layers"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
         (["task=regression"], "learns regression labels, and data.target=single"),
         (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),

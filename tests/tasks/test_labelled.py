@@ -366,6 +366,16 @@ def test_a_roberta_has_depths_too():
     assert {group["scale"] for group in groups} == {1.0, 0.5}
 
 
+def test_the_encoder_of_a_bart_learns_too():
+    some = rows("single")
+    net = Bart(33, d_model=32, encoder_layers=2, decoder_layers=2, encoder_heads=2, decoder_heads=2, dropout=0.0)
+    task = make("single", some, net=net, head={"pooling": "attention"})
+    fit(task, [packed(some)] * 120, 120)
+    assert not any("decoder" in name for name in task.net.state_dict())
+    batch = packed(some)
+    assert (task.net.eval()(batch.sequence).argmax(-1) == batch.labels).all()
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -395,8 +405,8 @@ def test_parts_that_do_not_fit():
     some = rows("single")
     with pytest.raises(ConfigError, match=r"learns regression labels, and data.target=single"):
         Regression(Esm2(d_model=32, layers=1, heads=2), None).fits(data_of("single", some))
-    with pytest.raises(ConfigError, match="cannot train model=Bart, which has no layers"):
-        Classification(Bart(33, d_model=32, encoder_layers=1, decoder_layers=1), None).fits(data_of("single", some))
+    with pytest.raises(ConfigError, match="cannot train model=Linear, which has no hidden and no layers"):
+        Classification(torch.nn.Linear(2, 2), None).fits(data_of("single", some))
     with pytest.raises(ConfigError, match="max_length=100: this model reads at most 48 tokens"):
         net = Roberta(33, d_model=32, layers=1, heads=2, max_positions=50)
         Classification(net, None, head={}).fits(data_of("single", some))

@@ -8,6 +8,7 @@ import lightning as L
 import numpy as np
 
 from trimer.embedding import embed
+from trimer.reporting.label_figures import PROJECTIONS
 
 NAME = "embeddings_before.npz"
 
@@ -16,10 +17,14 @@ class EmbeddingsBefore(L.Callback):
     """Writes `embeddings_before.npz` when the training begins: the name of the `store`, `rows` of it, their `vectors`.
 
     folder: of the run. sample: at most so many rows of the train part, drawn by the seed, and as many of the test part.
-    A vector is the mean over the tokens of a sequence, after the last block. A resumed run keeps the file.
+    projection: "pca" or "umap", how they are to be shown. A vector is the mean over the tokens of a sequence, after the
+    last block. A resumed run keeps the file.
     """
 
-    def __init__(self, folder: str, sample: int = 2000, seed: int = 0):
+    def __init__(self, folder: str, sample: int = 2000, projection: str = "pca", seed: int = 0):
+        if projection not in PROJECTIONS:
+            raise ValueError(f"projection={projection} must be one of {', '.join(PROJECTIONS)}")
+        self.projection = projection
         self.path = Path(folder) / NAME
         self.sample = sample
         self.seed = seed
@@ -30,7 +35,8 @@ class EmbeddingsBefore(L.Callback):
             return
         parts = [part for part in ("train", "test") if part in data.split.names]
         rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
-        np.savez(self.path, store=data.folder.name, rows=rows, vectors=vectors_of(module.net, data, rows))
+        kept = {"store": data.folder.name, "rows": rows, "projection": self.projection}
+        np.savez(self.path, vectors=vectors_of(module.net, data, rows), **kept)
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.sample])

@@ -113,6 +113,10 @@ def log_pictures(trainer, folder: Path) -> None:
         if isinstance(logger, WandbLogger):
             for path in sorted(folder.glob("*.png")):
                 logger.log_image(f"test/{path.stem}", [str(path)])
+            if (page := folder / "embeddings.html").is_file():
+                import wandb
+
+                logger.experiment.log({"test/embeddings page": wandb.Html(page.read_text(encoding="utf-8"))})
 
 
 def measure_of(contract: dict):

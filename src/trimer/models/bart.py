@@ -236,6 +236,10 @@ class Bart(nn.Module):
         for layer in (*self.encoder, *self.decoder):
             layer.feed_forward.compile(dynamic=True)
 
+    def alone(self) -> BartEncoder:
+        """What reads: the encoder, with these weights."""
+        return BartEncoder(self)
+
     def _check_length(self, batch: Flat, side: str) -> None:
         longest = max(batch.sizes, default=0)
         if longest > self.max_positions:
@@ -243,3 +247,31 @@ class Bart(nn.Module):
                 f"a {side} of {longest} tokens is longer than the model's {self.max_positions} positions: "
                 f"shorten it, or train a model with a larger model.max_positions"
             )
+
+
+class BartEncoder(nn.Module):
+    """The encoder of a BART by itself, to be fine-tuned on labels; it takes the parts of `net` over."""
+
+    def __init__(self, net: Bart):
+        super().__init__()
+        self.d_model, self.longest = net.d_model, net.max_positions
+        self.tokens, self.embedding, self.layers = net.tokens, net.encoder_embedding, net.encoder
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """Hidden states after the last layer, or after `layer` layers (0: the embeddings): (T, D)."""
+        longest = max(sequence.sizes, default=0)
+        if longest > self.longest:
+            raise InputError(f"a sequence of {longest} tokens is longer than the model's {self.longest} positions")
+        x = self.embedding(sequence.tokens, sequence.positions(), self.tokens.weight)
+        for block in self.layers[:layer]:
+            x = block(x, sequence.sizes)
+        return x
+
+    def alone(self) -> BartEncoder:
+        """Itself."""
+        return self
+
+    def compile_parts(self) -> None:
+        """Compile what is done token by token, in place."""
+        for layer in self.layers:
+            layer.feed_forward.compile(dynamic=True)

@@ -180,6 +180,11 @@ class Esm2(nn.Module):
             found.append(torch.sigmoid(self.contact_head((inner - expected).permute(1, 2, 0))).squeeze(-1))
         return found
 
+    def alone(self) -> Esm2:
+        """Itself without the head that finds masked tokens, whose weights would have no gradient."""
+        self.head = None
+        return self
+
     def compile_parts(self) -> None:
         """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
         for block in self.layers:

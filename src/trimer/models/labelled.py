@@ -25,21 +25,19 @@ def check_pooling(head: Mapping[str, Any], target: str) -> None:
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
-    encoder: a network with `hidden(sequence)`. What it has to find masked tokens, its own `head`, is taken off, and
-    with it weights that would never have a gradient. target: "single", "multi", "regression" or "residue". head:
-    arguments of `Head`. Buffers: `temperature`, what raw answers are divided by, from a calibration; `mean` and
-    `deviation` of the numbers in the training part, in whose units a regression works.
+    encoder: a network with `hidden(sequence)`; of one that also writes or finds tokens, what reads is taken (`alone`).
+    target: "single", "multi", "regression" or "residue". head: arguments of `Head`. Buffers: `temperature`, what raw
+    answers are divided by, from a calibration; `mean` and `deviation` of the numbers in the training part, in whose
+    units a regression works.
     """
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
         settings = dict(head or {})
         check_pooling(settings, target)
-        if getattr(encoder, "head", None) is not None:
-            encoder.head = None
-        self.encoder = encoder
+        self.encoder = encoder.alone()
         self.target = target
-        self.head = Head(encoder.d_model, outputs, **settings)
+        self.head = Head(self.encoder.d_model, outputs, **settings)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))

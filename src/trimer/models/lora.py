@@ -21,8 +21,10 @@ def add_lora(
     Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
     nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'") from error
     targets = [targets] if isinstance(targets, str) else list(targets)
     if rank < 1:
         raise ConfigError(f"task.lora.rank={rank} must be 1 or more")

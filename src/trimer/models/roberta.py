@@ -158,6 +158,11 @@ class Roberta(nn.Module):
         hidden = self.hidden(sequence)
         return self.logits(hidden if places is None else hidden[places])
 
+    def alone(self) -> Roberta:
+        """Itself without the head that finds masked tokens, whose weights would have no gradient."""
+        self.head = None
+        return self
+
     def compile_parts(self) -> None:
         """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
         for block in self.layers:

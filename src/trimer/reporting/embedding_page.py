@@ -33,6 +33,7 @@ def embedding_page(
     classes: Sequence[str] | None = None,
     name: str = "",
     title: str = "Embeddings before and after fine-tuning",
+    projection: str = "pca",
 ) -> Path:
     """Write the page and return its path. `ids` are n texts to show; the rest as for `label_figures.embedding_map`."""
     labels = np.asarray(labels)
@@ -46,12 +47,13 @@ def embedding_page(
     data |= {"ids": [str(text) for text in ids], "train": train.astype(int).tolist()}
     explained = {}
     for part, vectors in (("before", before), ("after", after)):
-        points, share = project(vectors, train)
+        points, share = project(vectors, train, projection)
         span = np.ptp(points, axis=0) if len(points) else np.ones(2)
         low = points.min(0, initial=np.inf)
         data[part] = np.rint((points - low) / np.where(span > 0, span, 1) * GRID).astype(int).T.tolist()
         explained[part] = explained_text(share)
-    about = f"{len(labels):,} sequences, each on the first two principal components"
+    place = "the first two principal components" if projection == "pca" else "a UMAP"
+    about = f"{len(labels):,} sequences, each on {place}"
     about += "." if train.all() else f" of the {train.sum():,} train rows (pale); the others are outlined."
     template = Template(files("trimer.reporting").joinpath("embedding_page.html").read_text(encoding="utf-8"))
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

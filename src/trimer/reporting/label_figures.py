@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
+from trimer.errors import ConfigError
 from trimer.metrics.calibration import BINS, bin_of, confidences, expected_calibration_error
 from trimer.reporting.charts import BLUE, GREY, SERIES, VERMILION
 from trimer.reporting.drawing import INK
@@ -29,6 +30,7 @@ REST = "other classes"
 MISSING = "#c9cfd6"  # the colour of a row without a number
 STYLE = {**FIGURE_STYLE, "text.parse_math": False}  # a `$` in the name of a class is no formula
 ROOMY = 12  # classes up to which the cells of a confusion matrix have room for a share
+PROJECTIONS = ("pca", "umap")
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Path) -> Path:
@@ -119,8 +121,9 @@ def embedding_map(
     train: np.ndarray | None = None,
     classes: Sequence[str] | None = None,
     name: str = "",
+    projection: str = "pca",
 ) -> Path:
-    """Embeddings before and after fine-tuning, side by side on their first two principal components.
+    """Embeddings before and after fine-tuning, side by side on their first two principal components, or by UMAP.
 
     before, after: (n, D). labels: (n,) classes, as ints that `classes` names, or floats, shown as a scale (`name`).
     train: (n,) bool, the rows that the components are fitted on, all by default; they are pale, the others are not.
@@ -135,31 +138,43 @@ def embedding_map(
         for axis, title, vectors in zip(
             axes, ("Before fine-tuning", "After fine-tuning"), (before, after), strict=True
         ):
-            points, explained = project(vectors, train)
+            points, explained = project(vectors, train, projection)
             axis.set_title(f"{title}\n")
             axis.text(0, 1.02, explained_text(explained), transform=axis.transAxes, fontsize=8, color="#5d6b79")
             colours = labels if numbers else np.array(shown.colours)[shown.of_row]
             _scatter(axis, points, colours, train, numbers)
-            axis.set(xticks=[], yticks=[], xlabel="first component", ylabel="second component")
+            axis.set(xticks=[], yticks=[])
+            if projection == "pca":
+                axis.set(xlabel="first component", ylabel="second component")
         if numbers:
             figure.colorbar(axes[1].collections[-1], ax=axes, label=name, shrink=0.7, aspect=30)
         else:
             handles = [axes[1].scatter([], [], s=22, color=colour) for colour in shown.colours]
             figure.legend(handles, shown.names, loc="outside right center", handletextpad=0.2, fontsize=8)
         if not train.all():
-            note = "Components of the train rows (pale); the others (outlined) are placed on them."
+            note = "Fitted on the train rows (pale); the others (outlined) are placed among them."
             figure.supxlabel(note, fontsize=8, color="#5d6b79", x=0.01, ha="left")
         return save_figure(figure, path)
 
 
-def project(vectors: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def project(vectors: np.ndarray, train: np.ndarray, projection: str = "pca") -> tuple[np.ndarray, np.ndarray]:
     """(n, 2) places of (n, D) vectors on the first two principal components of the train rows.
 
     Also the share of the train rows' variance that each explains, (2,). A component that does not exist is 0.
+    projection: "umap" places them by UMAP (McInnes et al. 2018) instead, fitted on the train rows with a fixed seed;
+    it explains no share, and needs the extra `umap`.
     """
+    if projection not in PROJECTIONS:
+        raise ConfigError(f"projection={projection} must be one of {', '.join(PROJECTIONS)}")
     vectors = np.asarray(vectors, float)
     if not np.isfinite(vectors).all():
         raise ValueError(f"row {np.argwhere(~np.isfinite(vectors))[0][0]} of the embeddings is NaN or infinite")
+    if projection == "umap":
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise ConfigError("projection=umap needs a package: pip install 'trimer[umap]'") from error
+        return np.asarray(UMAP(random_state=0, n_jobs=1).fit(vectors[train]).transform(vectors)), np.full(2, np.nan)
     count = min(2, int(np.sum(train)), vectors.shape[1])
     points, explained = np.zeros((len(vectors), 2)), np.zeros(2)
     if count and vectors[train].std(0).any():
@@ -169,7 +184,9 @@ def project(vectors: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def explained_text(explained: np.ndarray) -> str:
-    """The shares of the variance as a line under a title."""
+    """The shares of the variance as a line under a title; there are none of a UMAP."""
+    if not np.isfinite(explained).all():
+        return "UMAP"
     return f"variance explained: {explained[0]:.1%} + {explained[1]:.1%}"
 
 

@@ -62,7 +62,7 @@ class LabelTask(Task):
         freeze: int = 0,
         layer_decay: float = 1.0,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
         if lora and freeze:

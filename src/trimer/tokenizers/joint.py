@@ -49,6 +49,10 @@ class SpectrumMoleculeTokenizer:
         local = self.molecule.encode(smiles)
         return None if local is None else np.concatenate([[BOS], local + self.molecule_ids[0], [EOS]]).astype(np.int32)
 
+    def encode(self, text: str) -> np.ndarray | None:
+        """The same as encode_molecule: what an encoder of labelled molecules reads."""
+        return self.encode_molecule(text)
+
     def decode_molecule(self, ids: Sequence[int] | np.ndarray) -> str | None:
         """Canonical SMILES up to the first `</s>`; None where the ids make no molecule or leave its language."""
         ids = _content(ids)
