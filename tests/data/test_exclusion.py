@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from trimer.data.exclusion import MoleculesOf
+import numpy as np
+
+from trimer.data.exclusion import HeldOutMolecules, HeldOutProteins, MoleculesOf
+from trimer.data.label_files import LabelledFiles
+from trimer.data.labelled import LabelledSequences
 from trimer.data.molecule_files import SmilesFiles
 from trimer.data.molecules import MoleculeSequences
+from trimer.data.protein_files import ProteinFiles
+from trimer.data.proteins import ProteinSequences
 from trimer.data.sampler import BatchKey
 from trimer.simulate.molecules import simulated_molecules
+from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
 
 
@@ -56,3 +63,35 @@ def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
         assert alphabet.hideable[one.labels.numpy()].all() and len(one.labels)
         assert (one.sequence.tokens.tolist() == two.sequence.tokens.tolist()) == fixed
         assert set(one.sequence.tokens[one.places].tolist()) <= {alphabet.mask, *alphabet.replacements.tolist()}
+
+
+def test_a_labelled_study_holds_out_its_own_rows(tmp_path):
+    """Those of validation and test alone, of proteins whole though they are read in part."""
+    rng = np.random.default_rng(0)
+    split = {"fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
+    proteins = ["".join(rng.choice(list("LAGVSE"), rng.integers(10, 40))) for _ in range(40)]
+    molecules = simulated_molecules(40, seed=3)
+    for entity, texts in (("proteins", proteins), ("molecules", molecules)):
+        column, key = ("sequence", "sequence") if entity == "proteins" else ("smiles", "inchikey1")
+        lines = [f"{column},y", *(f"{text},{'ab'[number % 2]}" for number, text in enumerate(texts))]
+        (tmp_path / f"{entity}.csv").write_text("\n".join(lines) + "\n")
+        tokenizer = ProteinTokenizer() if entity == "proteins" else SmilesTokenizer()
+        source = LabelledFiles(str(tmp_path / f"{entity}.csv"), column, "y")
+        options = {"max_length": 20, "too_long": "ends"} if entity == "proteins" else {}
+        study = LabelledSequences(
+            source, tokenizer, entity, "single", {**split, "keys": [key]}, str(tmp_path / "cache"), **options
+        )
+        if entity == "molecules":
+            data = corpus(tmp_path, molecules, HeldOutMolecules(study))
+        else:
+            files = ProteinFiles(str(tmp_path / "proteins.csv"))
+            data = ProteinSequences(
+                files, tokenizer, {**split, "keys": ["sequence"]}, str(tmp_path / "cache"),
+                exclude=HeldOutProteins(study), min_length=1,
+            )  # fmt: skip
+        data.setup()
+        train = study.ids(study.split.rows("train"))
+        assert 20 <= len(train) <= 28
+        left = {name.rpartition(":")[2] for name in data.store.strings("id")}
+        lines = [int(name.rpartition(":")[2]) - (entity == "molecules") for name in train]
+        assert left == {str(line) for line in lines}

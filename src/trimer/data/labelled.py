@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import LabelledBatch
+from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.label_table import LabelSource, LabelTable
 from trimer.data.label_values import TARGETS, label_columns
@@ -57,7 +58,7 @@ class LabelledSequences(SplitData):
     as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence, cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
+    scaffold; proteins: sequence) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
     (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
     frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
     validation: the share of the train part that is put aside where the split has no part for validation.
@@ -324,6 +325,14 @@ class LabelledSequences(SplitData):
         rows = self.split.rows("train")
         found = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
         return torch.from_numpy(np.ascontiguousarray(found))
+
+    def held_out_keys(self) -> frozenset:
+        """What a corpus knows the validation and test rows by: InChIKey block 1, or digests of the whole tokens."""
+        self.setup()
+        if self.sequences.plural == "molecules":
+            return self.held_out(self._column("inchikey1"))
+        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
+        return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in self.texts(rows)).tolist())
 
     def texts(self, rows: np.ndarray) -> list[str]:
         """SMILES or residues of some rows."""
