@@ -44,7 +44,6 @@ def main(cfg: DictConfig) -> None:
 def encoder(path: str):
     """Network and tokenizer of a checkpoint of ours, of a Hugging Face folder, or of a `.pt` file of fair-esm."""
     from trimer.checkpoint import is_public, load
-
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
