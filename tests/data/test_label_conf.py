@@ -69,7 +69,7 @@ def data(tmp_path, monkeypatch):
 def read(name: str, *overrides: str):
     """The records, the split's settings, and the whole node of conf/data/<name>.yaml."""
     node = compose("train", [f"data={name}", *overrides]).data
-    assert node.kind in ("molecules", "proteins")
+    assert node.entity in ("molecules", "proteins")
     split = OmegaConf.to_container(node.split)
     tables = build(node.source).chunks([split["column"]] if split["column"] else [])
     return LabelTable.concatenate(list(tables)), split, node
@@ -83,7 +83,7 @@ def test_published_molecules(data, name):
     table, _, node = read(name)
     assert (table.ids, table.texts, table.problems) == ([record], ["CCO"], {})
     assert table.labels == {label: [text] for label, text in labels.items()}
-    assert node.kind == "molecules"
+    assert node.entity == "molecules"
     assert node.target in TARGETS
     assert (node.target == "multi") == (len(labels) > 1)
 
@@ -119,7 +119,7 @@ def test_foodb(data):
     )
     table, _, node = read("foodb")
     assert (table.ids, table.labels) == (["FDB1"], {"superklass": ["Organic oxygen compounds"]})
-    assert (node.kind, node.source.rows) == ("molecules", "compounds")
+    assert (node.entity, node.source.rows) == ("molecules", "compounds")
 
 
 def test_files_of_your_own(data):

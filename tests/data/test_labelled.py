@@ -324,6 +324,7 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
         ({"target": "residue", "entity": "proteins", "too_long": "ends"}, "belong to whole sequences"),
         ({"classes": 1}, "classes=1 must be 2 or more"),
         ({"classes": ["a"]}, "must be 2 or more"),
+        ({"classes": []}, "must be 2 or more"),
         ({"classes": 3, "target": "multi"}, "classes: target=multi has labels of its own names"),
     ],
 )

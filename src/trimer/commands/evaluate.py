@@ -56,9 +56,9 @@ def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
     from omegaconf import OmegaConf
 
     data = OmegaConf.to_container(cfg.data, resolve=True) if cfg.data else dict(contract["data"])
-    labels = contract.get("labels")
-    if labels and labels["target"] == data.get("target") in ("single", "residue") and data["classes"] is None:
-        data["classes"] = labels["classes"]  # in the order that the network knows
+    labels = contract.get("labels") or {}
+    if labels.get("target") in ("single", "residue") and labels["target"] == data.get("target"):
+        data["classes"] = labels["classes"] if data["classes"] is None else data["classes"]  # in the order learnt
     return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
 
 

@@ -110,7 +110,7 @@ class LabelledSequences(SplitData):
             raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
         if classes is not None and target not in ("single", "residue"):
             raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
-        if (classes if isinstance(classes, int) else len(set(classes or "ab"))) < 2:
+        if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
             raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
         check_split_keys(split, (*self.sequences.keys, ROW))

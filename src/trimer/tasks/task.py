@@ -68,8 +68,8 @@ class Task(L.LightningModule):
         mask = getattr(self.net, "mask", None)
         if mask is not None and mask != getattr(data.tokenizer, "mask", mask):
             raise ConfigError(
-                f"model.token_dropout=true takes token {mask} for a hidden one, and in the vocabulary of these data it "
-                f"is {data.tokenizer.vocabulary.tokens[mask]!r}: set model.token_dropout=false"
+                f"model.token_dropout=true takes token {mask} for a hidden one, and in the vocabulary of these data "
+                f"that is token {data.tokenizer.mask}: set model.token_dropout=false"
             )
 
     def meet(self, data: L.LightningDataModule) -> None:
