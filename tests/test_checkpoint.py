@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trimer.checkpoint import KEYS, contract, copy_weights, load, network_state, read, warm_start
+from trimer.checkpoint import KEYS, check_labels, contract, copy_weights, load, network_state, read, warm_start
 from trimer.errors import CheckpointError
 
 CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}}
@@ -125,3 +125,21 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
     assert loaded.tokenizer.encode("CCCO").tolist() == tokenizer.encode("CCCO").tolist() == [0, 7, 5, 6, 2]
     assert loaded.net.eps == 1e-5
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in loaded.net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "learnt labels with data.target=single, these data have none"),
+        ({"target": "multi", "classes": ["a", "b"]}, "learnt labels with data.target=single, these data have multi"),
+        ({"target": "single", "classes": ["b", "a"]}, "number 1 is 'a' there and 'b' here"),
+        ({"target": "single", "classes": ["a"]}, "learnt 2 labels, these data have 1 or others: number 2 is 'b' there"),
+        ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' there and 'c' here"),
+    ],
+)
+def test_labels_of_another_kind_name_or_order_are_refused(found, said):
+    learnt = {"labels": {"target": "single", "classes": ["a", "b"]}}
+    with pytest.raises(CheckpointError, match=said):
+        check_labels(learnt, found, "best.ckpt")
+    check_labels(learnt, dict(learnt["labels"]), "best.ckpt")
+    check_labels({}, found, "best.ckpt")

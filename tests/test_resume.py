@@ -15,6 +15,7 @@ import torch
 
 from trimer.cli import main
 from trimer.run import RunFolder
+from trimer.simulate.molecules import simulated_molecules
 
 SMALL = [
     "data.source.molecules=60",
@@ -116,6 +117,68 @@ def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
     assert any(not torch.equal(whole["current_model_state"][n], t) for n, t in whole["state_dict"].items())
 
 
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """What a classification of molecules from a small table needs."""
+    path = tmp_path_factory.mktemp("labelled") / "my.csv"
+    rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
+    path.write_text("\n".join(["smiles,y", *rows]) + "\n")
+    return [
+        "data=labelled_molecules", f"data.source.paths={path}", "data.source.labels=y", "data.target=single",
+        "data.tokens_per_batch=200", "model=roberta_nano", "model.dropout=0.2", "task=classification",
+        "task.head.pooling=attention", "task.head.dropout=0.2", "task.class_weights=balanced", "task.layer_decay=0.8",
+        "scheduler.total_steps=9", "callbacks.last.every_n_train_steps=1", *SMALL[-4:],
+    ]  # fmt: skip
+
+
+LORA = "task.lora={rank: 2, dropout: 0.3, targets: [query_key_value, up]}"
+LABELS = [
+    pytest.param(4, [LORA, "trainer.accumulate_grad_batches=2"], id="adapters with dropout, and accumulation"),
+    pytest.param(5, ["task.freeze=1", "trainer.val_check_interval=5", "optimizer=muon"], id="frozen blocks and muon"),
+    pytest.param(4, ["trainer.limit_train_batches=3", "trainer.val_check_interval=100"], id="after an epoch"),
+]
+
+
+@pytest.mark.parametrize(("stop", "settings"), LABELS)
+def test_a_classification_resumes_too(tmp_path, labelled, stop, settings):
+    common = [*labelled, *settings]
+
+    def run(folder, *words: str) -> None:
+        assert main(["train", *common, f"hydra.run.dir={folder}", *words]) == 0
+
+    run(tmp_path / "whole", "trainer.max_steps=9")
+    run(tmp_path / "parts", f"trainer.max_steps={stop}")
+    run(tmp_path / "parts", f"resume={tmp_path / 'parts'}", "trainer.max_steps=9")
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == whole["global_step"] == 9
+    assert parts["trimer"]["labels"] == whole["trimer"]["labels"] == {"target": "single", "classes": ["a", "b"]}
+    assert any(".lora_" in name for name in whole["state_dict"]) == (LORA in settings)
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], tensor), name
+
+
+def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labelled, monkeypatch):
+    common = [*labelled, LORA, "trainer.max_steps=9", "trainer.accumulate_grad_batches=2"]
+    common[common.index("callbacks.last.every_n_train_steps=1")] = "callbacks.last.every_n_train_steps=500"
+    assert main(["train", *common, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
+
+    def ask(self, trainer, module, outputs, batch, batch_idx) -> None:
+        if batch_idx == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", ask)
+        assert main(["train", *common, f"hydra.run.dir={tmp_path / 'parts'}"]) == 143
+    signal.signal(signal.SIGINT, before)
+    assert state(tmp_path / "parts")["global_step"] == 3  # the step that had begun is finished
+    assert main(["train", f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert parts["global_step"] == 9
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(parts["state_dict"][name], tensor), name
+
+
 def test_a_used_folder_and_another_split_are_refused_and_the_result_stays(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2")
@@ -159,6 +222,7 @@ def test_a_terminated_run_says_so(tmp_path):
         (signal.SIGTERM, ["trainer.val_check_interval=100"], 5),
         (signal.SIGINT, ["trainer.val_check_interval=5"], 5),  # the validation comes first
         (signal.SIGINT, ["trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"], 2),
+        (signal.SIGTERM, ["trainer.accumulate_grad_batches=2", "trainer.val_check_interval=100"], 3),
         (signal.SIGINT, ["data.num_workers=1"], 5),
     ],
 )

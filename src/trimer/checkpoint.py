@@ -125,6 +125,29 @@ def network(contract: dict, vocab_size: int) -> nn.Module:
     return net
 
 
+def check_labels(contract: dict, found: dict | None, path: str | Path) -> None:
+    """CheckpointError unless labels are of the kind, of the names and in the order that a network has learnt.
+
+    found: `target` and `classes` of the data; None where they have none.
+    """
+    learnt = contract.get("labels")
+    if learnt == found or learnt is None:
+        return
+    if found is None or learnt["target"] != found["target"]:
+        told = "none" if found is None else found["target"]
+        raise CheckpointError(f"{path} has learnt labels with data.target={learnt['target']}, these data have {told}")
+    place = next(
+        (i for i, (a, b) in enumerate(zip(learnt["classes"], found["classes"], strict=False)) if a != b),
+        min(len(learnt["classes"]), len(found["classes"])),
+    )
+    names = [", ".join(names[place : place + 1]) or "none" for names in (learnt["classes"], found["classes"])]
+    raise CheckpointError(
+        f"{path} has learnt {len(learnt['classes'])} labels, these data have {len(found['classes'])} or others: "
+        f"number {place + 1} is {names[0]!r} there and {names[1]!r} here; name the same in the same order "
+        "(data.classes, data.source.labels)"
+    )
+
+
 def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
     """Copy the weights of a checkpoint, or public ones, into a network of the same shape and vocabulary."""
     if is_public(path):
@@ -135,6 +158,11 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
         raise CheckpointError(
             f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
             f"({checkpoint['trimer']['tokenizer']})"
+        )
+    if "labels" in checkpoint["trimer"]:
+        raise CheckpointError(
+            f"ckpt={path} was fine-tuned on labels already, and a run begins with an encoder that was not: name what "
+            "that one began with, or go on with it by resume=<run folder>"
         )
     copy_weights(net, network_state(checkpoint), path)
 

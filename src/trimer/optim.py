@@ -24,7 +24,7 @@ def parameter_groups(
     """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
 
     A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
-    scales: of the learning rate, by id of the parameter; then there are two groups for each `scale`.
+    scales: of the learning rate, by id of the parameter; then there are two groups for each `scale`, the highest first.
     """
     embeddings = {id(module.weight) for module in net.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
     matrices: list[Tensor] = []
@@ -40,7 +40,7 @@ def parameter_groups(
     if scales is not None:
         groups = [
             {**group, "params": [p for p in group["params"] if scales[id(p)] == scale], "scale": scale}
-            for scale in sorted(set(scales.values()))
+            for scale in sorted(set(scales.values()), reverse=True)
             for group in groups
         ]
     return [group for group in groups if group["params"]]

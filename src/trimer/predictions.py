@@ -32,6 +32,9 @@ MOLECULE_COLUMNS = (
 )
 
 
+HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
+
+
 class PredictionFile:
     """Writes one or several rows for every record of the input, in its order.
 
@@ -164,10 +167,10 @@ class LabelPredictions(PredictionFile):
         self.names = {
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
             "multi": [f"probability of {name}" for name in classes],
-            "regression": list(classes),
+            "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
             "residue": ["labels"],
         }[target]
-        super().__init__(output, ["row", "id", "sequence", *self.names, "reason"], "sequences")
+        super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
 
     def add(self, answers: Mapping[int, np.ndarray]) -> None:
         """(K,) probabilities or numbers, or (R, C) probabilities of residues, by row; on disk when this returns."""

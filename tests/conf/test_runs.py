@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from trimer.cli import main
 from trimer.configs import choices, shipped_folder
+from trimer.data.deeploc import LOCATIONS
 from trimer.data.spectra import SpectrumTable
 from trimer.simulate.molecules import simulated_molecules
 from trimer.simulate.spectra import simulate_table
@@ -42,6 +44,7 @@ PROTEINS = [
     "trainer.val_check_interval=2",
     "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
 ]
+LABELS = [*SHORT, "model.d_model=32", "model.layers=2", "test=false"]
 SIMULATE = ["data.source.workers=0", "data.source.share=1", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"]
 EXPERIMENTS = sorted(
     str(path.relative_to(shipped_folder() / "experiment").with_suffix(""))
@@ -91,7 +94,60 @@ def library(tmp_path_factory):
     for name in ("proteins/uniref90_10k.clusters.tsv.gz", "uniref/uniref90_to_uniref50.tsv.gz"):
         with gzip.open(folder / name, "wt") as stream:
             stream.write(table)
+    labelled_molecules(folder)
+    labelled_proteins(folder, texts)
+    byte_pairs(folder / "bpe")
     return folder
+
+
+def write(path: Path, header: list[str], rows: list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+
+
+def labelled_molecules(folder: Path) -> None:
+    """Tables in the layout of superclass.csv, of MoleculeNet's and of FooDB's, of small molecules."""
+    smiles = simulated_molecules(60, seed=3)
+    known = list(enumerate(smiles))
+    kinds = [f"kind {number % 7}, of seven" for number, _ in known]
+    write(
+        folder / "molecules/superclass.csv",
+        ["smiles", "inchikey", "superclass", "name", "cas"],
+        [[s, "", kinds[n], f"m{n}", f"{n}-00-0"] for n, s in known],
+    )
+    net = folder / "molecules" / "moleculenet"
+    write(net / "bace.csv", ["smiles", "CID", "Class", "Model", "pIC50"], [[s, n, n % 2, "Train", 7] for n, s in known])
+    write(net / "clintox.csv", ["smiles", "FDA_APPROVED", "CT_TOX"], [[s, n % 2, n % 3 // 2] for n, s in known])
+    assays = "NR-AR NR-AR-LBD NR-AhR NR-Aromatase NR-ER NR-ER-LBD NR-PPAR-gamma SR-ARE SR-ATAD5 SR-HSE SR-MMP SR-p53"
+    seen = [["" if (n + k) % 6 == 0 else (n + k) % 2 for k in range(12)] for n, _ in known]
+    write(net / "tox21.csv", [*assays.split(), "mol_id", "smiles"], [[*seen[n], f"TOX{n}", s] for n, s in known])
+    solubility = "measured log solubility in mols per litre"
+    write(net / "esol.csv", ["Compound ID", solubility, "smiles"], [[f"m{n}", -n / 10, f"{s} "] for n, s in known])
+    write(net / "Lipophilicity.csv", ["CMPD_CHEMBLID", "exp", "smiles"], [[f"C{n}", n / 10, s] for n, s in known])
+    header = ["id", "public_id", "moldb_smiles", "superklass"]
+    write(folder / "molecules/foodb/Compound.csv", header, [[n, f"FDB{n}", s, kinds[n]] for n, s in known])
+
+
+def labelled_proteins(folder: Path, texts: list[str]) -> None:
+    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and one FASTA file with families in its headers."""
+    known = list(enumerate(texts))
+    records = [f">P{n} {('Nucleus', 'Plastid')[n % 2]}-{'MSU'[n // 2 % 3]}\n{text}\n" for n, text in known]
+    (folder / "proteins/deeploc1_train_2768.fasta").write_text("".join(records[:45]))
+    (folder / "proteins/deeploc1_eval_1678.fasta").write_text("".join(records[45:]).replace("\n", " test\n", 1))
+    header = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
+    flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
+    write(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
+    (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
+
+
+def byte_pairs(folder: Path) -> None:
+    """A Hugging Face folder with a vocabulary of atoms and signs, and one pair to merge."""
+    folder.mkdir()
+    signs = [*"CNOSPFIBHclnosr()[]=#+-@/\\123456789%.", "CC"]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *dict.fromkeys(signs)]
+    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nC C\n")
 
 
 def public_layouts(folder: Path, table: SpectrumTable) -> None:
@@ -143,7 +199,48 @@ def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
     assert {"page.html", "residues.csv", "residues.png"} <= {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith("cramming/")])
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith(("foodb/", "deeploc/"))])
+def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
+    small = [word for word in LABELS if word != "test=false"] + ["model.heads=2", "baselines=false"]
+    words = [f"paths.data={library}", "callbacks.best.mode=max"]
+    if experiment == "foodb/pretrain":
+        words[1:] = ["data.prepare_workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
+    result = train(tmp_path / "run", f"experiment={experiment}", *words, small=small)
+    assert result["metrics"]["val/loss"] < 10
+    if experiment == "foodb/pretrain":
+        return
+    assert 0 <= result["metrics"]["test/accuracy"] <= 1
+    pictures = {path.name for path in (tmp_path / "run" / "test").iterdir()}
+    assert {"confusion.png", "reliability.png", "predictions.parquet", "page.html"} <= pictures
+    assert ("embeddings.png" in pictures) == (experiment == "foodb/superclass")
+
+
+def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):
+    """Both stages of foodb; the molecules of the tables were not seen before, and the head alone is new."""
+    import torch
+
+    words = [f"paths.data={library}", *LABELS, "optimizer.lr=0", "optimizer.weight_decay=0"]
+    first = ["data.prepare_workers=0", "optimizer.adamw_lr=0"]
+    train(tmp_path / "first", "experiment=foodb/pretrain", *first, *words, small=[])
+    drops = json.loads((tmp_path / "first" / "drops.json").read_text())
+    held_out = next(row for row in drops["rules"] if row["rule"] == "molecule held out elsewhere")
+    assert held_out["dropped"] > 0
+    ckpt = f"ckpt='{tmp_path / 'first'}'"
+    train(tmp_path / "second", "experiment=foodb/superclass", "data.split.seed=0", ckpt, *words, small=[])
+    states = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("first", "second")
+    ]
+    shared = [name for name in states[0] if not name.startswith("net.head.")]
+    assert len(shared) > 10
+    for name in shared:
+        assert torch.equal(states[0][name], states[1][name.replace("net.", "net.encoder.", 1)]), name
+
+
+OTHERS = ("cramming/", "foodb/", "deeploc/")
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith(OTHERS)])
 def test_every_experiment_runs(experiment, library, tmp_path):
     small = ["data.source.molecules=40"] if experiment == "demo" else []
     if experiment == "spectrums/simulate":
@@ -168,36 +265,85 @@ def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
 
 FEW = ["data.source.molecules=40", "test=false"]
 AS_PROTEINS = ["task=masked_lm", "model=esm2_nano"]
+CLASSES = ["task=classification", "paths.data={library}"]
+OF_MOLECULES = [*CLASSES, "model=smiles_nano"]
+OF_PROTEINS = [*CLASSES, "model=esm2_nano"]
+NUMBERS = ["task=regression", "paths.data={library}", "model=smiles_nano"]
+SUPERCLASS = ["data=superclass", *CLASSES]
+MASKED = ["task=masked_lm", "data=molecules", "data.source.paths={library}/molecules/corpus_263k.smi.gz"]
+BYTE_PAIRS = ["data/tokenizer=bpe", "data.tokenizer.folder={library}/bpe"]
 # What each choice is given to be small; the models of other sizes are built in test_conf, without their weights.
 RUNS = {
     "data": {
+        "bace": OF_MOLECULES,
+        "clintox": OF_MOLECULES,
+        "deeploc1_location": OF_PROTEINS,
+        "deeploc1_membrane": OF_PROTEINS,
+        "deeploc2": [*OF_PROTEINS, "data.source.path={library}/deeploc2.csv"],
         "denoising": ["data.molecules.paths={library}/molecules/corpus_263k.smi.gz", "data.validation=0.2"],
+        "esol": NUMBERS,
+        "foodb": OF_MOLECULES,
         "gnps": ["data.source.path={library}/spectra/gnps.json"],
+        "labelled_fasta": [
+            *OF_PROTEINS,
+            "data.target=single",
+            "data.source.paths={library}/families.fasta",
+            "data.source.pattern='family=(?P<family>\\w+)'",
+        ],
+        "labelled_molecules": [
+            *OF_MOLECULES,
+            "data.target=multi",
+            "data.source.paths={library}/molecules/moleculenet/clintox.csv",
+            "data.source.labels=[CT_TOX,FDA_APPROVED]",
+        ],
+        "labelled_proteins": [
+            *OF_PROTEINS,
+            "data.target=single",
+            "data.source.paths={library}/deeploc2.csv",
+            "data.source.labels=Membrane",
+        ],
+        "lipophilicity": NUMBERS,
         "massbank": ["data.source.paths={library}/spectra/massbank"],
         "massspecgym": ["data.source.path={library}/spectra/MassSpecGym.tsv"],
+        "molecules": [*MASKED[:1], "model=smiles_nano", *MASKED[2:], "data.prepare_workers=0"],
         "proteins": [*AS_PROTEINS, "data.source.paths={library}/uniref/proteins.fasta.gz"],
         "simulated_proteins": [*AS_PROTEINS, "data.source.proteins=100"],
         "simulated_spectra": FEW,
         "spectra_of_molecules": ["data.source.source.paths={library}/molecules/corpus_263k.smi.gz"],
         "spectral_library": ["data.source.paths={library}/spectra/massbank_pos.mgf"],
         "spectrums": ["paths.data={library}"],
+        "superclass": OF_MOLECULES,
         "swissprot": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
+        "tox21": OF_MOLECULES,
         "uniref50": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
         "uniref90": [*AS_PROTEINS, "data.source.path={library}/uniref/proteins.fasta.gz"],
     },
     "model": {
         **{name: FEW for name in ("bart_nano", "bart_mini", "bart_small", "bart_base")},
         "roberta_nano": ["task=masked_lm", "data=simulated_proteins", "data.source.proteins=100"],
+        "smiles_nano": SUPERCLASS,
+        "smiles_small": [*MASKED, "data.prepare_workers=0"],
+        "chemberta": [*SUPERCLASS, *BYTE_PAIRS, "model.layers=1", "data.max_length=400"],
+        "chemberta_77m": [*MASKED, *BYTE_PAIRS, "data.prepare_workers=0"],
+    },
+    "task": {
+        "classification": ["data=superclass", "paths.data={library}", "model=smiles_nano"],
+        "masked_lm": ["data=simulated_proteins", "data.source.proteins=100", "model=esm2_nano"],
+        "regression": ["data=esol", "paths.data={library}", "model=smiles_nano"],
+        "seq2seq": FEW,
     },
     "optimizer": {name: FEW for name in ("adamw", "muon")},
-    "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear")},
-    "callbacks": {name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
+    "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear", "warmup_plateau")},
+    "callbacks": {
+        **{name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
+        "embeddings": ["data=superclass", "paths.data={library}", "task=classification", "model=smiles_nano"],
+    },
     "logger": {name: FEW for name in ("csv", "tensorboard", "wandb_offline", "many")},
     "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},
 }
 NOT_HERE = {
-    # Others run in the experiments or are too large; test_esm2, test_roberta
-    "model": {name for name in choices("train")["model"] if name.startswith(("esm2_", "chemberta"))},
+    # Others run in the experiments or are too large; test_esm2
+    "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},
     "logger": {"wandb"},  # needs an account; wandb_offline is the same but for one word
 }
 SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
@@ -213,9 +359,18 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [word.format(library=library) for word in RUNS[group][choice]]
     small = list(SMALL)
-    if "task=masked_lm" in words:
+    if {"task=classification", "task=regression"} & {*words, f"{group}={choice}"}:
+        small = [word for word in LABELS if not (group == "model" and word.startswith("model."))]
+    if "task=masked_lm" in {*words, f"{group}={choice}"}:
         small = [word for word in PROTEINS if not word.startswith(("model.", "trainer.accumulate"))]
-    if group == "data" and choice not in ("denoising", "spectrums", "massspecgym"):  # these have folds of their own
+    if group == "data" and choice not in (
+        "denoising",
+        "spectrums",
+        "massspecgym",
+        "deeploc1_location",
+        "deeploc1_membrane",
+        "deeploc2",
+    ):  # these have folds of their own
         small.append(SPLIT)
     if choice == "bart_base":  # 12 heads do not divide the small width
         small += ["model.encoder_heads=4", "model.decoder_heads=4"]
@@ -223,7 +378,7 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
-    assert result["metrics"]["val/loss"] < 20
+    assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity")
 
 
 def test_any_ranks_may_be_followed_in_validation(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trimer.data.splits import column_split, grouped_split, row_groups
+from trimer.data.splits import UNUSED, Split, column_split, grouped_split, ordered_split, row_groups
 from trimer.errors import ConfigError, InputError
 
 LIBRARY = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
@@ -118,3 +118,59 @@ def test_the_folds_of_the_massbank_sample_are_disjoint():
     split.assert_disjoint(keys)
     assert split.manifest["sizes"] == {"train": 13_672, "val": 1_726, "test": 1_716}
     assert "test  inchikey1: 0 of 291 values" in split.overlap_report(keys)
+
+
+def deepchem(groups: list[list[int]], rows: int, train: float, val: float) -> list[list[int]]:
+    """What DeepChem's scaffold splitter does with groups of rows: the cutoffs of its `split` method, group by group."""
+    parts: list[list[int]] = [[], [], []]
+    for group in sorted(groups, key=lambda group: (len(group), group[0]), reverse=True):
+        full = len(parts[0]) + len(group) > train * rows
+        fuller = len(parts[0]) + len(parts[1]) + len(group) > (train + val) * rows
+        parts[2 if full and fuller else 1 if full else 0] += group
+    return [sorted(part) for part in parts]
+
+
+def test_the_largest_scaffolds_first():
+    scaffolds = ["a", "a", "b", "c", "c", "b", None, "", "d", "e"]
+    split = ordered_split(scaffolds, {"train": 0.6, "val": 0.2, "test": 0.2})
+    # Groups of two in the order in which they begin, the last first: none (6), c (3), b (2), a (0); then e and d.
+    assert split.rows("train").tolist() == [2, 3, 4, 5, 6, 7]
+    assert split.rows("val").tolist() == [0, 1]
+    assert split.rows("test").tolist() == [8, 9]
+    assert split.manifest["method"] == "scaffold, largest first" and split.manifest["groups"] == 6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_is_that_of_deepchem(seed):
+    random = np.random.default_rng(seed)
+    scaffolds = [f"ring {int(number)}" if number else "" for number in random.geometric(0.04, 500) - 1]
+    groups: dict[str, list[int]] = {}
+    for row, scaffold in enumerate(scaffolds):
+        groups.setdefault(scaffold, []).append(row)
+    split = ordered_split(scaffolds)
+    assert [split.rows(name).tolist() for name in split.names] == deepchem(list(groups.values()), 500, 0.8, 0.1)
+
+
+def test_validation_out_of_train():
+    keys = {"a": [f"group {row // 3}" for row in range(90)]}
+    codes = np.array([0] * 60 + [UNUSED] * 6 + [1] * 24, np.uint8)
+    split = Split.build(codes, ["train", "test"], method="column")
+    found = split.with_validation(keys, 0.25, seed=1)
+    assert found.names == ("train", "val", "test")
+    assert found.rows("test").tolist() == split.rows("test").tolist()
+    assert (found.codes == UNUSED).tolist() == (codes == UNUSED).tolist()
+    assert sorted([*found.rows("train"), *found.rows("val")]) == list(range(60))
+    assert 12 <= len(found.rows("val")) <= 18
+    found.assert_disjoint(keys)
+    assert found.manifest["method"] == "column" and found.manifest["sizes"]["val"] == len(found.rows("val"))
+    assert found.manifest["sha256"] != split.manifest["sha256"]
+    assert (split.with_validation(keys, 0.25, seed=1).codes == found.codes).all()
+    assert (split.with_validation(keys, 0.25, seed=2).codes != found.codes).any()
+
+
+def test_a_split_of_some_rows_as_one_of_all():
+    split = column_split(["train", "test", "train"])
+    assert split.spread(np.arange(3), 3) is split
+    wide = split.spread(np.array([1, 3, 4]), 6)
+    assert wide.codes.tolist() == [UNUSED, 0, UNUSED, 1, 0, UNUSED]
+    assert wide.manifest["unused"] == 3 and wide.manifest["rows"] == 6 and wide.manifest["method"] == "column"

@@ -37,6 +37,14 @@ def test_confusion_matrix(tmp_path, suffix, count):
         assert f">{counts[1, 1]}</" in text
 
 
+def test_a_name_is_no_formula(tmp_path):
+    names = ["$x_$", r"$\frac{$", "100 % & <b>"]
+    text = confusion_matrix(np.eye(3, dtype=int), names, tmp_path / "c.svg").read_text()
+    assert "$x_$" in text and r"$\frac{$" in text
+    labels = np.arange(40) % 3
+    assert embedding_map(VECTORS, VECTORS, labels, tmp_path / "e.png", train=TRAIN, classes=names).stat().st_size > 4000
+
+
 def test_names_and_counts_have_to_agree(tmp_path):
     with pytest.raises(ValueError, match="for 2 classes"):
         confusion_matrix(np.eye(3), ["a", "b"], tmp_path / "c.png")

@@ -47,6 +47,7 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._asked = False  # by Ctrl-C
+        self._terminated = False  # in the middle of a step, by SIGTERM
         self._handler = None  # of Ctrl-C, before this one
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
@@ -72,9 +73,11 @@ class LastCheckpoint(ModelCheckpoint):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
             if not loop.epoch_loop._should_accumulate():
                 self._stop_if_asked(trainer)
+            elif trainer.received_sigterm and trainer.world_size == 1:  # Lightning would stop before the step's end
+                self._terminated, trainer._signal_connector.received_sigterm = True, False
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        terminated = trainer.received_sigterm and trainer.world_size == 1
+        terminated = self._terminated or (trainer.received_sigterm and trainer.world_size == 1)
         if not (self._asked or terminated):
             return
         if self._last_global_step_saved != trainer.global_step:

@@ -14,7 +14,7 @@ NAME = "embeddings_before.npz"
 
 
 class EmbeddingsBefore(L.Callback):
-    """Writes `embeddings_before.npz` when the training begins: `rows` of the store and their `vectors`.
+    """Writes `embeddings_before.npz` when the training begins: the name of the `store`, `rows` of it, their `vectors`.
 
     folder: of the run. sample: at most so many rows of the train part, drawn by the seed, and as many of the test part.
     projection: "pca" or "umap", how they are to be shown. A vector is the mean over the tokens of a sequence, after the
@@ -33,8 +33,10 @@ class EmbeddingsBefore(L.Callback):
         data = trainer.datamodule
         if not trainer.is_global_zero or self.path.exists():
             return
-        rows = np.concatenate([self._some(data.split.rows(part)) for part in ("train", "test")])
-        np.savez(self.path, rows=rows, vectors=vectors_of(module.net, data, rows), projection=self.projection)
+        parts = [part for part in ("train", "test") if part in data.split.names]
+        rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
+        kept = {"store": data.folder.name, "rows": rows, "projection": self.projection}
+        np.savez(self.path, vectors=vectors_of(module.net, data, rows), **kept)
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.sample])

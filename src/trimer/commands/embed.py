@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trimer.errors import ConfigError, InputError
+from trimer.errors import CheckpointError, ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,15 @@ def main(cfg: DictConfig) -> None:
 def encoder(path: str):
     """Network and tokenizer of a checkpoint of ours, of a Hugging Face folder, or of a `.pt` file of fair-esm."""
     from trimer.checkpoint import is_public, load
+    from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
         from trimer.models.convert.esm2 import load_esm2
-        from trimer.tokenizers.protein import ProteinTokenizer
 
         return load_esm2(path), ProteinTokenizer()
     loaded = load(path, kind=KIND)
+    if not isinstance(loaded.tokenizer, ProteinTokenizer):
+        raise CheckpointError(f"{loaded.path} reads no proteins, and vectors are made of proteins only")
     return loaded.net, loaded.tokenizer
 
 

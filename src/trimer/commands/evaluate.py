@@ -18,7 +18,7 @@ WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
     from trimer.build import build, located
-    from trimer.checkpoint import changed, load
+    from trimer.checkpoint import changed, check_labels, load
     from trimer.errors import ConfigError
     from trimer.hardware import place
     from trimer.run import RunFolder
@@ -32,6 +32,8 @@ def main(cfg: DictConfig) -> float | None:
     data.setup()
     if not data.has_labels:
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+    if "labels" in loaded.contract:
+        check_labels(loaded.contract, {"target": data.target, "classes": list(data.classes)}, loaded.path)
     trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
     if not cfg.data:
         RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
@@ -54,10 +56,19 @@ def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
     from omegaconf import OmegaConf
 
     data = OmegaConf.to_container(cfg.data, resolve=True) if cfg.data else dict(contract["data"])
-    data |= {"tokenizer": contract["tokenizer"], "cache": cfg.paths.cache}
-    if data.get("exclude"):
-        data["exclude"] = {**data["exclude"], "data": {**data["exclude"]["data"], "cache": cfg.paths.cache}}
-    return data
+    labels = contract.get("labels")
+    if labels and labels["target"] == data.get("target") in ("single", "residue") and data["classes"] is None:
+        data["classes"] = labels["classes"]  # in the order that the network knows
+    return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
+
+
+def with_cache(settings, cache: str):
+    """The settings with every `cache` in them, at whatever depth, at another place."""
+    if isinstance(settings, list):
+        return [with_cache(value, cache) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {key: cache if key == "cache" else with_cache(value, cache) for key, value in settings.items()}
 
 
 def refuse_molecule_settings(cfg: DictConfig) -> None:

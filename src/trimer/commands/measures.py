@@ -152,9 +152,9 @@ def draw_embeddings(trained: Path, out: Path, net, data) -> None:
     if not path.is_file() or data.target not in ("single", "regression"):
         return
     kept = np.load(path)
-    rows, before = kept["rows"], kept["vectors"]
-    if rows.max(initial=-1) >= len(data.store):
+    if kept["store"] != data.folder.name:
         return  # of other data
+    rows, before = kept["rows"], kept["vectors"]
     after = vectors_of(net, data, rows)
     train = np.isin(rows, data.split.rows("train"))
     labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)

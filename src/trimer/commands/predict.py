@@ -95,10 +95,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     kind = KINDS[data["entity"]](loaded.tokenizer)
     table = read_sequences(source, data["entity"], cfg.column, cfg.id_column)
     found = kind.read(table.texts)
-    reasons: list[str | None] = [table.problems.get(row) for row in range(len(table))]
-    for rule, rows in found.dropped.items():
-        for row in rows:
-            reasons[row] = reasons[row] or f"{table.places[row]}: {rule}"
+    broken = {row: rule for rule, rows in found.dropped.items() for row in rows} | table.problems
+    reasons = [f"{place}: {broken[row]}" if row in broken else None for row, place in enumerate(table.places)]
     tokens = [None if reason else ids for ids, reason in zip(found.tokens, reasons, strict=True)]
     for row, ids in enumerate(tokens):
         if ids is not None and len(ids) > data["max_length"]:

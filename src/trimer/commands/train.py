@@ -22,6 +22,11 @@ PARTS = {
     "model": ("vocab_size",),
     "task": ("net", "tokenizer", "optimizer", "scheduler"),
 }
+# Settings of a task that are arguments of what it makes itself, and what of these are no settings.
+MADE_BY_TASK = {
+    "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
+    "lora": ("trimer.models.lora.add_lora", ("encoder",)),
+}
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -29,12 +34,17 @@ def main(cfg: DictConfig) -> float | None:
     import lightning as L
 
     from trimer.build import build, build_all, check
-    from trimer.checkpoint import contract, copy_weights, network_state, read, warm_start
+    from trimer.checkpoint import check_labels, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
 
     for part, given in PARTS.items():  # what is misspelt is said before the data are prepared
         check(cfg[part], arguments=dict.fromkeys(given))
+    for name, (target, given) in MADE_BY_TASK.items():
+        if settings := cfg.task.get(name):
+            if not OmegaConf.is_dict(settings):
+                raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")
+            check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
     run = RunFolder(cfg.paths.run)
@@ -64,7 +74,9 @@ def main(cfg: DictConfig) -> float | None:
         data.setup()
         task.meet(data)
         if checkpoint is not None:
-            copy_weights(task.net, network_state(read(checkpoint)), checkpoint)  # what does not fit is said here
+            saved = read(checkpoint)
+            copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
+            check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
             run.check_split(data, "restore them, or start a new run with ckpt=")
             run.start(cfg)
@@ -82,7 +94,10 @@ def main(cfg: DictConfig) -> float | None:
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
             from trimer.commands.evaluate import measure_run
 
-            result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+            if "test" in data.split.names:
+                result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+            else:
+                log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result)
     log.info("run folder: %s", run.path)

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import LabelledBatch
+from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.label_table import LabelSource, LabelTable
 from trimer.data.label_values import TARGETS, label_columns
@@ -53,10 +54,11 @@ class LabelledSequences(SplitData):
     """Sequences of which something is known, to be predicted for others.
 
     source: where they come from. entity: "molecules" or "proteins". target: what a label is: "single", one of several
-    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue.
+    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue,
+    as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence, cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
+    scaffold; proteins: sequence) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
     (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
     frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
     validation: the share of the train part that is put aside where the split has no part for validation.
@@ -104,6 +106,12 @@ class LabelledSequences(SplitData):
             raise ValueError(f"validation={validation} must be a share between 0 and 1")
         if target == "residue" and too_long != "drop":
             raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
+        if target == "residue" and entity != "proteins":
+            raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
+        if classes is not None and target not in ("single", "residue"):
+            raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
+        if (classes if isinstance(classes, int) else len(set(classes or "ab"))) < 2:
+            raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
         check_split_keys(split, (*self.sequences.keys, ROW))
         self.source = source
@@ -206,7 +214,7 @@ class LabelledSequences(SplitData):
             self.classes = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
             self.classes = self.classes[: self.wanted]
         else:
-            self.classes = sorted(counts) if self.wanted is None else self.wanted
+            self.classes = sorted(counts) if self.wanted is None else list(dict.fromkeys(self.wanted))
             if absent := [name for name in self.classes if name not in counts]:
                 raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
         number = {name: i for i, name in enumerate(self.classes)}
@@ -302,17 +310,29 @@ class LabelledSequences(SplitData):
         return facts
 
     def _conflicts(self) -> int:
-        """How many sequences are there more than once, with labels that differ."""
-        labels: dict[str, set] = {}
-        for key, row in zip(self._column(self.sequences.keys[0]), self.labels.tolist(), strict=True):
-            labels.setdefault(key, set()).add(str(row))
-        return sum(len(found) > 1 for found in labels.values())
+        """How many sequences are there more than once, with labels that differ; a missing label differs from none."""
+        keys = self._column(self.sequences.keys[0])[self.used]
+        labels = self.labels[self.used].reshape(len(keys), -1).astype(float)
+        numbers = np.unique(keys, return_inverse=True)[1]
+        least = np.full((numbers.max() + 1, labels.shape[1]), np.nan)
+        most = least.copy()
+        np.fmin.at(least, numbers, labels)
+        np.fmax.at(most, numbers, labels)
+        return int((most > least).any(1).sum())
 
     def training_labels(self) -> torch.Tensor:
         """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
         rows = self.split.rows("train")
         found = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
         return torch.from_numpy(np.ascontiguousarray(found))
+
+    def held_out_keys(self) -> frozenset:
+        """What a corpus knows the validation and test rows by: InChIKey block 1, or digests of the whole tokens."""
+        self.setup()
+        if self.sequences.plural == "molecules":
+            return self.held_out(self._column("inchikey1"))
+        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
+        return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in self.texts(rows)).tolist())
 
     def texts(self, rows: np.ndarray) -> list[str]:
         """SMILES or residues of some rows."""

@@ -60,7 +60,7 @@ class Molecules:
             if ids is None:
                 dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
         columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
-        return Sequences(tokens, [keys.smiles for keys in found], columns, np.uint16, dropped)
+        return Sequences(tokens, [keys.smiles for keys in found], columns, id_type(self.tokenizer, np.uint16), dropped)
 
 
 class Proteins:
@@ -85,7 +85,12 @@ class Proteins:
         bad = {row for rows in dropped.values() for row in rows}
         tokens = [None if row in bad else self.tokenizer.encode(text) for row, text in enumerate(letters)]
         names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
-        return Sequences(tokens, letters, {"sequence": names}, np.uint8, dropped)
+        return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
+
+
+def id_type(tokenizer, least: type) -> type:
+    """The smallest type of integers, but at least `least`, that holds every id of a vocabulary."""
+    return np.promote_types(least, np.min_scalar_type(len(tokenizer) - 1)).type
 
 
 def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:

@@ -100,7 +100,7 @@ def evaluate_labels(
         list(data.classes),
         data.ids(rows),
         data.texts(rows),
-        net.answers(raw).numpy(),
+        net.answers(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
     )
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
@@ -138,7 +138,7 @@ def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tenso
         labels.append(batch.labels)
         counts = [size - 2 for size in batch.sequence.sizes] if data.target == "residue" else 1
         owners.append(np.repeat(batch.rows.numpy(), counts))
-    return torch.cat(raw).to(net.mean.device).cpu(), torch.cat(labels), np.concatenate(owners)
+    return torch.cat(raw), torch.cat(labels), np.concatenate(owners)
 
 
 def temperature(net: Labelled, data, split: str = "val") -> float:

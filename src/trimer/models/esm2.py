@@ -119,6 +119,11 @@ class Esm2(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    @property
+    def mask(self) -> int | None:
+        """The id that a hidden token must have, for the embeddings to be scaled by it; None where they are not."""
+        return MASK if self.token_dropout else None
+
     def embed(self, sequence: Flat) -> Tensor:
         """Embeddings of the tokens: (T, D)."""
         x = self.tokens(sequence.tokens)

@@ -5,8 +5,6 @@ Shapes: T tokens of a flat batch, B sequences, R residues in all (T without the 
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
@@ -71,16 +69,20 @@ def inner(sequence: Flat) -> Tensor:
 
 def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
     """(B, D) mean over the tokens between the first and the last one; of both where there is nothing between."""
-    bounds = [0, *sequence.lengths.cumsum(0).tolist()] if hidden.device.type == "cpu" else None
-    if bounds is not None:  # one short sum a sequence: neither atomic additions nor a long running sum
-        rows = [hidden[a + 1 : b - 1] if b - a > 2 else hidden[a:b] for a, b in pairwise(bounds)]
-        return torch.stack([row.mean(0) for row in rows])
+    if hidden.device.type != "cpu":
+        return mean_by_addition(hidden, sequence)
+    rows = [part[1:-1] if len(part) > 2 else part for part in hidden.split(sequence.sizes)]
+    return torch.stack([row.mean(0) for row in rows])  # one short sum a sequence
+
+
+def mean_by_addition(hidden: Tensor, sequence: Flat) -> Tensor:
+    """The same in few kernels, whatever the number of sequences: one addition in fp32, less the frame."""
     ends = sequence.lengths.cumsum(0)
     starts = ends - sequence.lengths
     short = sequence.lengths <= 2
     owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.shape[0])
     sums = torch.zeros(len(sequence), hidden.shape[1], dtype=torch.float32, device=hidden.device)
     sums = sums.index_add(0, owner, hidden.float())
-    edges = (hidden[starts] + hidden[ends - 1]).float()
+    edges = hidden[starts].float() + hidden[ends - 1].float()
     count = torch.where(short, sequence.lengths, sequence.lengths - 2)
     return ((sums - torch.where(short[:, None], 0.0, edges)) / count[:, None]).to(hidden.dtype)

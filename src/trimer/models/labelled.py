@@ -16,20 +16,25 @@ from trimer.flat import Flat
 from trimer.models.heads import Head
 
 
+def check_pooling(head: Mapping[str, Any], target: str) -> None:
+    """ConfigError where the answers would be for sequences and the labels for residues, or the other way round."""
+    if (target == "residue") != (head.get("pooling") == "residue"):
+        raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
+
+
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
     encoder: a network with `hidden(sequence)`; of one that also writes or finds tokens, what reads is taken (`alone`).
-    target: "single", "multi", "regression" or "residue". head:
-    arguments of `Head`. Buffers: `temperature`, what raw answers are divided by, from a calibration; `mean` and
-    `deviation` of the numbers in the training part, in whose units a regression works.
+    target: "single", "multi", "regression" or "residue". head: arguments of `Head`. Buffers: `temperature`, what raw
+    answers are divided by, from a calibration; `mean` and `deviation` of the numbers in the training part, in whose
+    units a regression works.
     """
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
         settings = dict(head or {})
-        if (target == "residue") != (settings.get("pooling") == "residue"):
-            raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
+        check_pooling(settings, target)
         self.encoder = encoder.alone()
         self.target = target
         self.head = Head(self.encoder.d_model, outputs, **settings)

@@ -25,16 +25,21 @@ def add_lora(
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'") from error
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    if rank < 1:
+        raise ConfigError(f"task.lora.rank={rank} must be 1 or more")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"task.lora.dropout={dropout} must be at least 0 and below 1")
+    if not targets:
+        raise ConfigError("task.lora.targets is empty: name the linear layers that get an adapter")
     linear = [name for name, module in encoder.named_modules() if isinstance(module, nn.Linear)]
     for target in targets:
         if not any(name.rsplit(".", 1)[-1] == target for name in linear):
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
             raise ConfigError(f"task.lora.targets: this encoder has no linear layer called {target}; it has {known}")
-    if rank < 1:
-        raise ConfigError(f"task.lora.rank={rank} must be 1 or more")
     for parameter in encoder.parameters():
         parameter.requires_grad = False
-    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
     inject_adapter_in_model(settings, encoder)
     return len(_adapted(encoder))
 

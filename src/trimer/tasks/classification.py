@@ -18,9 +18,9 @@ class Classification(LabelTask):
     """Cross-entropy over classes, or a yes or no for each label where the data have several.
 
     class_weights: "balanced" weighs a class by n / (C n_c), from the training part alone, and the yes of a label by
-    n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that goes to the other classes.
-    focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is the
-    weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
+    n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that is spread evenly over all
+    classes. focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is
+    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
     """
 
     targets = ("single", "multi", "residue")
@@ -63,7 +63,7 @@ class Classification(LabelTask):
         each = F.cross_entropy(raw, labels, reduction="none", label_smoothing=self.label_smoothing)
         if self.focal:
             sure = torch.softmax(raw, -1).gather(1, labels[:, None]).squeeze(1)
-            each = each * (1 - sure) ** self.focal
+            each = each * unsure(sure) ** self.focal
         weight = known.to(each.dtype) if self.weights is None else self.weights[labels] * known
         return (each * weight).sum(), weight.sum()
 
@@ -74,7 +74,7 @@ class Classification(LabelTask):
         each = F.binary_cross_entropy_with_logits(raw, aim, reduction="none")
         if self.focal:
             sure = torch.sigmoid(torch.where(true > 0.5, raw, -raw))
-            each = each * (1 - sure) ** self.focal
+            each = each * unsure(sure) ** self.focal
         weight = known.to(each.dtype)
         if self.weights is not None:
             weight = weight * torch.where(true > 0.5, self.weights, 1.0)
@@ -83,8 +83,14 @@ class Classification(LabelTask):
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
         answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        measured = multi_label if self.target == "multi" else single_label
-        return measured(answers, labels, bootstrap=0).defined
+        if self.target == "multi":
+            return multi_label(answers, labels, self.classes, bootstrap=0).defined
+        return single_label(answers, labels, bootstrap=0).defined
+
+
+def unsure(sure: Tensor) -> Tensor:
+    """1 - probability; never quite 0, where a power below 1 has no gradient."""
+    return (1 - sure).clamp(min=torch.finfo(sure.dtype).eps)
 
 
 def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:

@@ -15,7 +15,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
-from trimer.models.labelled import Labelled
+from trimer.models.heads import Head
+from trimer.models.labelled import Labelled, check_pooling
 from trimer.models.lora import add_lora
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.task import Task
@@ -46,7 +47,7 @@ class LabelTask(Task):
     """
 
     batch = LabelledBatch
-    uses = ("hidden", "alone")
+    uses = ("hidden", "layers")
     targets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -61,12 +62,9 @@ class LabelTask(Task):
         freeze: int = 0,
         layer_decay: float = 1.0,
     ):
-        super().__init__(net.alone(), tokenizer, optimizer, scheduler, compile)
+        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
-        blocks = len(self.net.layers)
-        if not -1 <= freeze <= blocks:
-            raise ConfigError(f"task.freeze={freeze} must be -1 (all) or 0 to {blocks}, the blocks there are")
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
@@ -75,10 +73,18 @@ class LabelTask(Task):
     def fits(self, data) -> None:
         """Also: the labels are of a kind that this task learns, and no sequence is longer than the network reads."""
         super().fits(data)
+        blocks = len(self.net.layers)
+        if not -1 <= self.freeze_blocks <= blocks:
+            raise ConfigError(
+                f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the blocks there are"
+            )
         if data.target not in self.targets:
             raise ConfigError(
                 f"task={type(self).__name__} learns {' and '.join(self.targets)} labels, and data.target={data.target}"
             )
+        check_pooling(self.head or {}, data.target)
+        with torch.device("meta"):
+            Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
         longest = getattr(self.net, "longest", None)
         if longest is not None and data.max_length > longest:
             raise ConfigError(
@@ -98,7 +104,8 @@ class LabelTask(Task):
             kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
             for parameter in encoder.parameters():
                 parameter.requires_grad = id(parameter) in kept
-        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
+        self.classes = list(data.classes)
+        self.contract["labels"] = {"target": data.target, "classes": self.classes}
         self.learn(data)
 
     def learn(self, data) -> None:
@@ -110,10 +117,10 @@ class LabelTask(Task):
         groups = parameter_groups(
             self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
         )
-        lr = self.optimizer_factory.keywords["lr"]
-        for group in groups:
-            group["lr"] = lr * group.pop("scale")
-        return self.with_schedule(self.optimizer_factory(groups))
+        optimizer = self.optimizer_factory(groups)
+        for group in optimizer.param_groups:  # of Muon, some have a rate of their own
+            group["lr"] *= group["scale"]
+        return self.with_schedule(optimizer)
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence).float(), batch.labels)

@@ -55,4 +55,5 @@ class Regression(LabelTask):
         return of_error(raw, aim, reduction="sum"), known.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        return regression(self.net.answers(raw).cpu().numpy(), labels.cpu().numpy(), bootstrap=0).defined
+        answers = self.net.answers(raw).cpu().numpy()
+        return regression(answers, labels.cpu().numpy(), self.classes, bootstrap=0).defined

@@ -65,6 +65,12 @@ class Task(L.LightningModule):
                 f"task={type(self).__name__} cannot train model={type(self.net).__name__}, which has no "
                 f"{' and no '.join(missing)}: choose a task and a model that fit"
             )
+        mask = getattr(self.net, "mask", None)
+        if mask is not None and mask != getattr(data.tokenizer, "mask", mask):
+            raise ConfigError(
+                f"model.token_dropout=true takes token {mask} for a hidden one, and in the vocabulary of these data it "
+                f"is {data.tokenizer.vocabulary.tokens[mask]!r}: set model.token_dropout=false"
+            )
 
     def meet(self, data: L.LightningDataModule) -> None:
         """What can only be made when the data are known; called once, after their setup and before training."""
@@ -123,7 +129,7 @@ class Task(L.LightningModule):
         world = self.trainer.world_size
         if world > 1:
             count = self.trainer.strategy.reduce(count, reduce_op="sum")
-        factor = self.trainer.accumulate_grad_batches * world / torch.clamp(count, min=1.0)
+        factor = self.trainer.accumulate_grad_batches * world / torch.where(count > 0, count, 1.0)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, factor)
         self._step_count = None
@@ -140,7 +146,7 @@ class Task(L.LightningModule):
         if accumulating or self._logged is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            loss = self._logged[0] / torch.clamp(self._logged[1], min=1.0)
+            loss = self._logged[0] / torch.where(self._logged[1] > 0, self._logged[1], 1.0)
             if not torch.isfinite(loss):
                 raise TrimerError(
                     f"the training loss is {loss.item()} at step {trainer.global_step}: lower optimizer.lr, lengthen "

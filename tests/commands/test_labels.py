@@ -1,0 +1,418 @@
+"""From labelled files to a checkpoint, its table and its predictions, for each kind of label."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from trimer.checkpoint import load
+from trimer.cli import main
+from trimer.flat import Flat
+from trimer.simulate.molecules import simulated_molecules
+
+NAMES = ["a, b", 'say "yes"', "naïve ☃ $x_$"]
+SHORT = [
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=3",
+    "trainer.enable_progress_bar=false",
+    "trainer.log_every_n_steps=1",
+    "trainer.precision=32-true",
+    "optimizer.lr=0.01",
+    "data.tokens_per_batch=400",
+    "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
+]
+MOLECULES = ["data=labelled_molecules", "model=smiles_nano", "model.d_model=32"]
+PROTEINS = ["data=labelled_proteins", "model=esm2_nano", "model.d_model=32", "model.layers=2"]
+LORA = "task.lora={rank: 2, targets: [query_key_value, up]}"
+
+
+def write(path: Path, header: list[str], rows: list) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tables of molecules and proteins, in the layout that each kind of label has."""
+    folder = tmp_path_factory.mktemp("labels")
+    smiles = simulated_molecules(60, seed=3)
+    header = ["smiles", "kind", "one", "two", "number", "id"]
+    thirds = np.quantile([len(s) for s in smiles], [1 / 3, 2 / 3])
+    kinds = [NAMES[np.searchsorted(thirds, len(s))] for s in smiles]
+    kinds[::9] = kinds[1::9]  # what no model can know
+    rows = [[s, kinds[n], n % 2, "" if n % 4 else 1, 100 + len(s), f"m{n}"] for n, s in enumerate(smiles)]
+    rows[5][0] = "C("
+    write(folder / "molecules.csv", header, rows)
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("LAGVSERTIDPKQNFYMHWC"), rng.integers(5, 40))) for _ in range(60)]
+    rows = [[t, "".join("HE."[rng.choice(3, p=(0.5, 0.3, 0.2))] for _ in t), f"p{n}"] for n, t in enumerate(texts)]
+    write(folder / "proteins.csv", ["sequence", "states", "id"], rows)
+    return folder
+
+
+RUNS = {
+    "single": [*MOLECULES, "task=classification", "data.source.labels=kind", "data.target=single",
+               "task.class_weights=balanced"],
+    "multi": [*MOLECULES, "task=classification", "data.source.labels=[two,one]", "data.target=multi"],
+    "regression": [*MOLECULES, "task=regression", "data.source.labels=number", "data.target=regression"],
+    "lora": [*MOLECULES, "task=classification", "data.source.labels=kind", "data.target=single", LORA],
+    "residue": [
+        *PROTEINS, "task=classification", "data.source.labels=states", "data.target=residue", "data.too_long=drop",
+        "task.head.pooling=residue",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """kind -> the folder of its run, trained when it is first asked for."""
+    done: dict[str, Path] = {}
+
+    def trained(kind: str) -> Path:
+        if kind not in done:
+            done[kind] = folder / kind
+            table = folder / ("proteins.csv" if kind == "residue" else "molecules.csv")
+            words = [*RUNS[kind], f"data.source.paths={table}", "data.source.id_column=id", *SHORT]
+            words += [f"hydra.run.dir={done[kind]}", f"paths.cache={folder / 'cache'}", f"name={kind}"]
+            assert main(["train", *words, f"baselines={str(kind == 'single').lower()}"]) == 0
+        return done[kind]
+
+    return trained
+
+
+def said(capsys) -> str:
+    text = capsys.readouterr().err.strip()
+    assert "Traceback" not in text
+    return text.splitlines()[-1]
+
+
+# ---------------------------------------------------------------- what a run leaves
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_leaves_its_labels_its_table_and_its_figures(run, kind):
+    labels = json.loads((run(kind) / "labels.json").read_text())
+    drops = json.loads((run(kind) / "drops.json").read_text())
+    checkpoint = torch.load(run(kind) / "checkpoints" / "best.ckpt", weights_only=True)["trimer"]
+    assert checkpoint["labels"] == {"target": labels["target"], "classes": labels["classes"]}
+    expected = {"multi": ["two", "one"], "regression": ["number"], "residue": ["E", "H"]}
+    assert labels["classes"] == expected.get(kind, sorted(NAMES))
+    assert sum(rule["dropped"] for rule in drops["rules"]) == (0 if kind == "residue" else 1)
+    files = {path.name for path in (run(kind) / "test").iterdir()}
+    assert {"table.md", "table.csv", "page.html", "undefined.json", "curves.png"} <= files
+    assert ("predictions.parquet" in files) == (kind != "residue")
+    assert ("reliability.png" in files) == (kind != "regression")
+    assert ("confusion.png" in files) == (kind in ("single", "residue", "lora"))
+    result = json.loads((run(kind) / "result.json").read_text())
+    assert result["status"] == "ok"
+    assert {"single": "test/accuracy", "multi": "test/one/accuracy", "regression": "test/rmse"}.get(
+        kind, "test/accuracy"
+    ) in result["metrics"]
+
+
+def test_the_baselines_stand_beside(run):
+    table = (run("single") / "test" / "table.md").read_text()
+    assert "floor: majority or mean" in table and "random forest on Morgan fingerprints" in table
+
+
+def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
+    state = torch.load(run("lora") / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert sum(".lora_A." in name for name in state) == sum(".lora_B." in name for name in state) == 4
+    assert any(".base_layer." in name for name in state) and "net.head.output.weight" in state
+    net = load(run("lora")).net
+    assert not any("lora" in name or "base_layer" in name for name in net.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "lora", "residue"])
+def test_the_temperature_comes_from_validation_alone(run, kind):
+    from trimer.build import build
+    from trimer.evaluation.labels import temperature
+
+    loaded = load(run(kind))
+    found = float(loaded.net.temperature)
+    assert found != 1.0
+    assert (
+        float(torch.load(run(kind) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["net.temperature"])
+        == 1
+    )
+    data = build(loaded.contract["data"])
+    data.setup()
+    assert temperature(loaded.net, data) == pytest.approx(found, rel=1e-4)
+    asked = []
+    batches = data.evaluation_batches
+    data.evaluation_batches = lambda split: asked.append(split) or batches(split)
+    temperature(loaded.net, data)
+    assert asked == ["val"]
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_evaluating_again_gives_the_same_table(run, kind, tmp_path):
+    baselines = f"baselines={str(kind == 'single').lower()}"
+    words = [
+        "evaluate",
+        f"ckpt={run(kind)}",
+        "trainer.precision=32-true",
+        baselines,
+        f"hydra.run.dir={tmp_path / 'again'}",
+    ]
+    assert main([*words, f"paths.cache={tmp_path / 'other-cache'}"]) == 0
+    tables = [list(csv.reader((path / "test" / "table.csv").open())) for path in (run(kind), tmp_path / "again")]
+    assert len(tables[0]) == (4 if kind == "single" else 2)
+    assert [row[1:] for row in tables[0]] == [row[1:] for row in tables[1]]  # but for what the model is called
+    if kind != "residue":
+        one, two = (pq.read_table(path / "test" / "predictions.parquet") for path in (run(kind), tmp_path / "again"))
+        assert one.equals(two)
+
+
+def test_validation_names_the_labels(run):
+    header = (run("multi") / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"val/loss", "val/auroc", "val/one/accuracy", "val/two/accuracy", "train/loss"} <= set(header)
+    assert not any("task" in name for name in header)
+
+
+def test_a_split_without_a_test_part_is_trained_on_all_the_same(folder, tmp_path):
+    rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
+    rows = [[*row, "part" if number == 0 else "train"] for number, row in enumerate(rows)]
+    table = write(tmp_path / "my.csv", rows[0], rows[1:])
+    words = [*RUNS["single"], f"data.source.paths={table}", "data.split.column=part", "callbacks=embeddings", *SHORT]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path}"]) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "ok"
+    assert not (tmp_path / "run" / "test").exists()
+
+
+def test_what_was_fine_tuned_is_no_beginning(run, folder, tmp_path, capsys):
+    words = [*RUNS["single"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, f"ckpt={run('single')}"]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
+    assert "was fine-tuned on labels already" in said(capsys)
+
+
+def test_the_columns_of_a_table_keep_their_names():
+    from trimer.predictions import LabelPredictions
+
+    table = LabelPredictions("out.csv", "regression", ["id", "logS"])
+    assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "reason"]
+
+
+# ---------------------------------------------------------------- other data
+
+
+def test_other_data_are_measured_in_the_order_of_the_checkpoint(run, folder, tmp_path):
+    """The classes of a file by themselves would be in another order, and one of them is not known."""
+    rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
+    for row in rows[2::7]:
+        row[1] = "A new one"
+    other = write(tmp_path / "other.csv", rows[0], rows[1:])
+    words = ["data=labelled_molecules", f"data.source.paths={other}", "data.source.labels=kind", "data.target=single"]
+    words += ["split=train", "baselines=false", f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]
+    assert main(["evaluate", *words]) == 0
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert labels["classes"] == sorted(NAMES) and labels["left_out_by_class"] == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["data.source.labels=kind", "data.target=single", "data.classes=2"], "has learnt 3 labels, these data have 2"),
+        (
+            ["data.source.labels=[one,two]", "data.target=multi"],
+            "has learnt labels with data.target=single, these data have multi",
+        ),
+    ],
+)
+def test_other_labels_are_refused(run, folder, tmp_path, capsys, words, sentence):
+    words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", *words]
+    assert main(["evaluate", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]) == 1
+    assert sentence in said(capsys)
+
+
+def test_labels_in_another_order_are_refused(run, folder, tmp_path, capsys):
+    words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.target=multi"]
+    words += ["data.source.labels=[one,two]", f"ckpt={run('multi')}", f"hydra.run.dir={tmp_path / 'out'}"]
+    assert main(["evaluate", *words]) == 1
+    assert "number 1 is 'two' there and 'one' here" in said(capsys)
+
+
+def test_a_run_goes_on_with_the_labels_it_has_learnt(run, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(run("single"), tmp_path / "run")
+    classes = 'data.classes=["naïve ☃ $x_$","a, b",\'say "yes"\']'
+    assert main(["train", f"resume={tmp_path / 'run'}", classes, "trainer.max_steps=7"]) == 1
+    assert "number 1 is 'a, b' there and 'naïve ☃ $x_$' here" in said(capsys)
+
+
+# ---------------------------------------------------------------- predict
+
+RECORDS = [("CCO", "first"), ("C(", "broken"), ("", "empty"), ("c1ccccc1O", "last")]
+
+
+def predict(run: Path, source: Path, output: Path, *words: str) -> int:
+    return main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer.precision=32-true", *words])
+
+
+def read(path: Path) -> list[dict]:
+    return list(csv.DictReader(path.open(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet"])
+def test_every_row_of_a_table_has_a_row(run, tmp_path, suffix):
+    source, output = tmp_path / f"my.{suffix}", tmp_path / "out.csv"
+    if suffix == "parquet":
+        pq.write_table(pa.table({"smiles": [s for s, _ in RECORDS], "id": [n for _, n in RECORDS]}), source)
+    else:
+        mark = "\t" if suffix == "tsv" else ","
+        text = "\n".join(mark.join(row) for row in [("smiles", "id"), *RECORDS]) + "\n"
+        source.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    assert predict(run("single"), source, output, "id_column=id") == 0
+    rows = read(output)
+    assert [(row["row"], row["id"], row["sequence"]) for row in rows] == [
+        (str(n), name, smiles) for n, (smiles, name) in enumerate(RECORDS, 1)
+    ]
+    unit, first = ("row", 1) if suffix == "parquet" else ("line", 2)
+    assert rows[1]["reason"] == f"{source.name}, {unit} {first + 1}: molecule RDKit cannot read"
+    assert rows[2]["reason"] == f"{source.name}, {unit} {first + 2}: no sequence"
+    for row in (rows[0], rows[3]):
+        chances = [float(row[f"probability of {name}"]) for name in sorted(NAMES)]
+        assert sum(chances) == pytest.approx(1) and row["reason"] == ""
+        assert row["label"] == sorted(NAMES)[int(np.argmax(chances))] and float(row["probability"]) == max(chances)
+    assert all(row["label"] == "" for row in rows[1:3])
+
+
+def test_smiles_files_and_other_columns(run, tmp_path):
+    (tmp_path / "my.smi").write_text("CCO first\nC( broken\n\nc1ccccc1O\n")
+    assert predict(run("single"), tmp_path / "my.smi", tmp_path / "out.csv") == 0
+    rows = read(tmp_path / "out.csv")
+    assert [row["id"] for row in rows] == ["first", "broken", "my.smi:4"]
+    assert rows[1]["reason"] == "my.smi, molecule 2: molecule RDKit cannot read"
+    write(tmp_path / "my.csv", ["structure", "smiles"], [["CCO", "nonsense"]])
+    assert predict(run("single"), tmp_path / "my.csv", tmp_path / "two.csv", "column=structure") == 0
+    (row,) = read(tmp_path / "two.csv")
+    assert (row["id"], row["label"]) == ("my.csv:2", rows[0]["label"])
+
+
+def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):
+    for kind in ("multi", "regression", "lora"):
+        write(tmp_path / "my.csv", ["smiles", "id"], RECORDS)
+        assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
+        row = read(tmp_path / "out.csv")[3]
+        loaded = load(run(kind))
+        with torch.no_grad():
+            raw = loaded.net(Flat.pack([loaded.tokenizer.encode("c1ccccc1O")]))
+            expected = loaded.net.answers(raw)[0].tolist()
+        names = loaded.contract["labels"]["classes"]
+        columns = names if kind == "regression" else [f"probability of {name}" for name in names]
+        assert [float(row[name]) for name in columns] == pytest.approx(expected, abs=1e-5)
+        if kind == "regression":
+            assert 80 < expected[0] < 200, "in the units of the file"
+
+
+def test_residues_of_a_fasta_file(run, tmp_path):
+    (tmp_path / "my.fasta").write_text(">p1 a protein\nMKLAGS\nSSE*\n>p2\nMK*L\n>p3\n\n>p4\nL\n")
+    assert predict(run("residue"), tmp_path / "my.fasta", tmp_path / "out.json") == 0
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert [row["id"] for row in rows] == ["p1", "p2", "p3", "p4"]
+    assert len(rows[0]["labels"]) == 9 and set(rows[0]["labels"]) <= {"E", "H"} and len(rows[3]["labels"]) == 1
+    assert rows[1]["reason"].startswith("my.fasta, record 2: ") and "stop" in rows[1]["reason"]
+    assert rows[2]["reason"] == "my.fasta, record 3: no sequence"
+    assert [row["labels"] for row in rows[1:3]] == [None, None]
+
+
+def test_what_is_too_long_says_so(run, tmp_path):
+    write(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
+    assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
+    rows = read(tmp_path / "out.csv")
+    assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, and the model was trained on at most 512"
+    assert rows[1]["reason"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words", "sentence"),
+    [
+        ("my.csv", "molecule,id\nCC,1\n", [], "no column 'smiles', there are molecule, id"),
+        ("my.csv", "smiles,id\nCC,1\n", ["id_column=name"], "no column 'name', there are smiles, id"),
+        ("my.csv", "", [], "my.csv is empty"),
+        ("my.csv", "smiles,id\n", [], "there is no record in it"),
+        ("my.smi", "", [], "there is no molecule in it"),
+        ("none.csv", None, [], "none.csv"),
+        (".", None, [], ""),
+        ("my.parquet", "PAR1 but no more", [], "is no Parquet file that can be read"),
+    ],
+)
+def test_input_that_cannot_be_read_is_one_sentence(run, tmp_path, capsys, name, text, words, sentence):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    run("single")
+    capsys.readouterr()
+    assert predict(run("single"), tmp_path / name, tmp_path / "out.csv", *words) == 1
+    err = capsys.readouterr().err.strip()
+    assert sentence in err and "\n" not in err and "Traceback" not in err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_empty_fasta_file_is_one_sentence(run, tmp_path, capsys):
+    run("residue")
+    for text in ("", "\n\n"):
+        (tmp_path / "my.fasta").write_text(text)
+        capsys.readouterr()
+        assert predict(run("residue"), tmp_path / "my.fasta", tmp_path / "out.csv") == 1
+        err = capsys.readouterr().err.strip()
+        assert "my.fasta" in err and "\n" not in err
+
+
+def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
+    (tmp_path / "my.smi").write_text("\n".join(simulated_molecules(60, seed=3)) + "\n")
+    words = ["data=molecules", "model=smiles_nano", "model.d_model=32", "task=masked_lm", *SHORT]
+    words += [f"data.source.paths={tmp_path / 'my.smi'}", "test=false", f"hydra.run.dir={tmp_path / 'run'}"]
+    exclude = (
+        "{_target_: trimer.data.exclusion.MoleculesOf, cache: '${paths.cache}', sources: [{_target_: "
+        "trimer.data.molecule_files.SmilesFiles, paths: '%s'}]}" % (tmp_path / "out.smi")
+    )
+    (tmp_path / "out.smi").write_text("CCO\n")
+    assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0
+    capsys.readouterr()
+    assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
+    assert "was trained to restore noisy or masked sequences, not to predict" in said(capsys)
+    words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
+    assert main(["embed", *words]) == 1
+    assert "reads no proteins" in said(capsys)
+    assert main(["evaluate", f"ckpt={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'out'}"]) == 1
+    assert "name data=<choice>" in said(capsys)
+
+
+# ---------------------------------------------------------------- refusals of a training
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["task.lora={rnak: 8}"],
+            "task.lora.rnak: trimer.models.lora.add_lora has no argument 'rnak'; did you mean rank?",
+        ),
+        (["task.lora={rank: many}"], "task.lora.rank=many must be a whole number"),
+        (["task.lora=8"], "task.lora=8 must hold settings"),
+        (["task.head.pooling=max"], "task.head.pooling=max must be one of"),
+        (["+task.head.depth=2"], "task.head.depth"),
+        (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
+        (["model=esm2_nano"], "set model.token_dropout=false"),
+        (["task=regression"], "learns regression labels, and data.target=single"),
+        (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_the_data_are_prepared(folder, tmp_path, capsys, words, sentence):
+    small = [word for word in SHORT if not word.startswith("model")]
+    words = [*RUNS["single"][:2], *RUNS["single"][3:], *small, f"data.source.paths={folder / 'molecules.csv'}", *words]
+    words = [word for word in words if not (word.startswith("task.class") and "task=regression" in words)]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]) == 1
+    err = capsys.readouterr().err.strip()
+    assert sentence in err and "\n" not in err
+    assert not (tmp_path / "cache").exists()

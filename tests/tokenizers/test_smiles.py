@@ -1,0 +1,63 @@
+"""SMILES as the sequences of an encoder: framed, back again, and what of them may be hidden."""
+
+import numpy as np
+import pytest
+
+from trimer.build import build
+from trimer.chemistry import parse
+from trimer.data.draws import keys
+from trimer.data.masking import Masking
+from trimer.simulate.molecules import simulated_molecules
+from trimer.tokenizers.smiles import SmilesTokenizer
+from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK
+
+MOLECULES = [*simulated_molecules(40, seed=3), "C[C@H](N)C(=O)O", "[Na+].[Cl-]", "F/C=C\\F", "BrC1CC1", "[Xe]"]
+
+
+@pytest.mark.parametrize("representation", ["smiles", "deepsmiles", "selfies"])
+def test_there_and_back(representation):
+    from rdkit.Chem import MolToSmiles
+
+    tokenizer = SmilesTokenizer(representation)
+    again = build(tokenizer.to_config())
+    assert again.vocabulary.digest == tokenizer.vocabulary.digest and len(again) == len(tokenizer)
+    for smiles in MOLECULES:
+        ids = tokenizer.encode(smiles)
+        assert (ids[0], ids[-1], ids.dtype) == (BOS, EOS, np.uint16)
+        assert ids[1:-1].min() >= len(SPECIALS) and ids.max() < len(tokenizer)
+        assert tokenizer.decode(ids) == MolToSmiles(parse(smiles)), smiles
+        assert again.encode(smiles).tolist() == ids.tolist()
+
+
+def test_stereo_is_kept_or_left_out():
+    left, right = "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"
+    assert SmilesTokenizer().encode(left).tolist() != SmilesTokenizer().encode(right).tolist()
+    assert SmilesTokenizer(stereo=False).encode(left).tolist() == SmilesTokenizer(stereo=False).encode(right).tolist()
+
+
+def test_what_is_no_molecule():
+    tokenizer = SmilesTokenizer()
+    assert tokenizer.encode("C(") is None
+    for ids in ([], [BOS, EOS], [BOS, MASK, EOS], [BOS, UNK, EOS]):
+        assert tokenizer.decode(ids) is None
+    opened = [tokenizer.vocabulary.ids["C"], tokenizer.vocabulary.ids["("]]
+    assert tokenizer.decode([BOS, *opened, EOS]) is None
+
+
+def test_specials_are_never_hidden_and_only_tokens_of_molecules_are_put_in():
+    tokenizer = SmilesTokenizer()
+    alphabet = tokenizer.alphabet
+    assert (alphabet.begin, alphabet.end, alphabet.mask) == (BOS, EOS, MASK)
+    assert np.flatnonzero(~alphabet.hideable).tolist() == [BOS, PAD, EOS, UNK, MASK]
+    assert alphabet.replacements.tolist() == list(range(len(SPECIALS), len(tokenizer)))
+    found = [tokenizer.encode(smiles) for smiles in MOLECULES] * 50
+    tokens, lengths = np.concatenate(found), np.array([len(ids) for ids in found])
+    ends = np.cumsum(lengths)
+    drawn = keys(0, 0, np.arange(len(found)))
+    damaged, places = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, 0, alphabet)
+    frame = np.r_[ends - lengths, ends - 1]
+    assert len(places) == len(tokens) - 2 * len(found) and not np.isin(frame, places).any()
+    assert (damaged[frame] == tokens[frame]).all() and damaged.dtype == tokens.dtype
+    put = damaged[places][damaged[places] != MASK]
+    assert set(put.tolist()) == set(alphabet.replacements.tolist()), "each of them, and nothing else"
+    assert 0.45 < len(put) / len(places) < 0.55
