@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
 _NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
 _SETS = ("test", "val")
+COSTS = ("seconds", "memory_mb")
+OF_LABELS = ("accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2", "spearman")
 SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
 
 
@@ -185,10 +187,15 @@ def _read_run(path: Path, root: Path) -> Run:
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
-        metrics={name: float(value) for name, value in _flat(result.get("metrics") or {}).items()},
+        metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
         objective=config.get("objective"),
         error=result.get("error"),
     )
+
+
+def _costs(result: Mapping) -> dict[str, float]:
+    """What a training took."""
+    return {name: result[name] for name in COSTS if result.get(name) is not None}
 
 
 def _spread(runs: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
@@ -215,7 +222,7 @@ def _best(groups: Sequence[Group], objective: str | None) -> Group | None:
 
 def _default_metrics(measured: Sequence[str], objective: str | None) -> list[str]:
     standard = ResultTable(rows=[{"values": {name.rpartition("/")[2]: 0 for name in measured}}]).columns
-    wanted = [f"{part}/{name}" for part in _SETS for name in [*standard, "loss"]]
+    wanted = [f"{part}/{name}" for part in _SETS for name in [*standard, *OF_LABELS, "loss"]]
     shown = [name for name in wanted if name in measured]
     # One set is enough: the validation numbers stand in only where the test set was not measured.
     shown = [name for name in shown if name.startswith("test/")] or shown

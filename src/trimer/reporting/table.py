@@ -63,6 +63,11 @@ _OF_LABELS = {  # what `trimer.metrics.labels` measures
     "labels_seen": Column("Labels", decimals=0),
 }
 
+_COSTS = {  # what a training took
+    "seconds": Column("Seconds", 1, 0, True),
+    "memory_mb": Column("Memory (MB)", 1, 0, True),
+}
+
 
 def column(metric: str) -> Column:
     """Label, unit and direction of a metric, from its name; prefixes such as `test/` stay in the label."""
@@ -71,8 +76,8 @@ def column(metric: str) -> Column:
     stem, _, rank = name.partition("@")
     if name.startswith("top"):
         rank, _, stem = name.removeprefix("top").partition("_")
-    if stem in _OF_LABELS and not rank:
-        shown = _OF_LABELS[stem]
+    if stem in _OF_LABELS | _COSTS and not rank:
+        shown = (_OF_LABELS | _COSTS)[stem]
     elif stem in _SHARES:
         shown = Column(_SHARES[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
     elif stem == "tanimoto":
