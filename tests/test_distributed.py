@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from trimer.simulate.molecules import simulated_molecules
+
 SMALL = [
     "data.tokens_per_batch=600",
     "trainer.max_steps=4",
@@ -74,4 +76,22 @@ def test_two_processes_find_masked_residues_like_one(tmp_path):
     for strategy in ("ddp", "fsdp2"):
         two = train(tmp_path / strategy, *PROTEINS, f"trainer={strategy}", *TWO)
         for name in ("val/loss", "test/loss", "test/hidden_perplexity"):
+            assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_classes_like_one(tmp_path):
+    """The weights of the classes are summed over all processes, and so are the answers of a validation."""
+    rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
+    (tmp_path / "my.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
+    words = [
+        "data=labelled_molecules", f"data.source.paths={tmp_path / 'my.csv'}", "data.source.labels=y",
+        "data.target=single", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}", "data.tokens_per_batch=200",
+        "model=smiles_nano", "task=classification", "task.class_weights=balanced", "task.head.pooling=attention",
+        "task.head.dropout=0",
+    ]  # fmt: skip
+    alone = train(tmp_path / "alone", *words, *ONE)
+    for strategy in ("ddp", "fsdp2"):
+        two = train(tmp_path / strategy, *words, f"trainer={strategy}", *TWO)
+        for name in ("val/loss", "val/auroc", "test/cross_entropy"):
             assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
