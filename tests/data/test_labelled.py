@@ -331,3 +331,31 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
 def test_settings_that_cannot_be(tmp_path, settings, said):
     with pytest.raises(ValueError, match=said):
         data_of(tmp_path / "my.csv", **settings)
+
+
+def test_molecules_are_rewritten_in_training_only(tmp_path):
+    """Other tokens in every epoch, the same molecule, the same for the same (seed, epoch, row)."""
+    from trimer.data.random_smiles import RandomSmiles
+    from trimer.tokenizers.smiles import SmilesTokenizer
+
+    tokenizer = SmilesTokenizer()
+    smiles = ["C[C@H](N)C(=O)O", "c1ccc2[nH]ccc2c1", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"]
+    rewrite = RandomSmiles(tokenizer, 1.0, 64, seed=3)
+    written = set()
+    for row, text in enumerate(smiles):
+        whole = tokenizer.encode(text)
+        for epoch in range(8):
+            tokens = rewrite(text, whole, epoch, row)
+            assert tokenizer.decode(tokens) == tokenizer.decode(whole)
+            assert (tokens == rewrite(text, whole, epoch, row)).all()
+            written.add(tuple(tokens.tolist()))
+    assert len(written) > 10
+    whole = tokenizer.encode(smiles[0])
+    assert RandomSmiles(tokenizer, 1.0, 5)(smiles[0], whole, 0, 0) is whole, "too long, so it stays as it is"
+    never = RandomSmiles(tokenizer, 0.0, 64)
+    assert all(
+        never(smiles[2], tokenizer.encode(smiles[2]), epoch, 0).shape == tokenizer.encode(smiles[2]).shape
+        for epoch in range(3)
+    )
+    with pytest.raises(ConfigError, match="representation=smiles, not selfies"):
+        RandomSmiles(SmilesTokenizer("selfies"), 1.0, 64)("CCO", tokenizer.encode("CCO"), 0, 0)

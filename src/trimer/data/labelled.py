@@ -21,6 +21,7 @@ from trimer.data.drops import DropReport
 from trimer.data.label_table import LabelSource, LabelTable
 from trimer.data.label_values import TARGETS, label_columns
 from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, shortened
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
@@ -35,11 +36,12 @@ TOO_LONG = ("drop", "ends", "start")
 
 
 class LabelledRows(Dataset):
-    """Batches of sequences with their labels by BatchKey."""
+    """Batches of sequences with their labels by BatchKey; molecules rewritten by `rewrite` where it is given."""
 
-    def __init__(self, store: Store, labels: np.ndarray | Ragged):
+    def __init__(self, store: Store, labels: np.ndarray | Ragged, rewrite: RandomSmiles | None = None):
         self.store = store
         self.labels = labels
+        self.rewrite = rewrite
 
     def __getitem__(self, key: BatchKey) -> LabelledBatch:
         tokens = self.store.ragged("tokens")
@@ -47,7 +49,14 @@ class LabelledRows(Dataset):
             labels = np.concatenate([self.labels[row] for row in key.rows])
         else:
             labels = self.labels[key.rows]
-        return LabelledBatch.pack([tokens[row] for row in key.rows], labels, key.rows)
+        sequences = [tokens[row] for row in key.rows]
+        if self.rewrite is not None:
+            texts = self.store.strings("text", key.rows)
+            sequences = [
+                self.rewrite(text, sequence, key.epoch, int(row))
+                for text, sequence, row in zip(texts, sequences, key.rows, strict=True)
+            ]
+        return LabelledBatch.pack(sequences, labels, key.rows)
 
 
 class LabelledSequences(SplitData):
@@ -62,6 +71,7 @@ class LabelledSequences(SplitData):
     (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
     frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
     validation: the share of the train part that is put aside where the split has no part for validation.
+    random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
     """
 
     kind = "labelled"
@@ -80,6 +90,7 @@ class LabelledSequences(SplitData):
         max_length: int = 512,
         too_long: str = "drop",
         validation: float = 0.1,
+        random_smiles: float = 0.0,
         tokens_per_batch: int = 4096,
         shuffle: bool = True,
         num_workers: int = 0,
@@ -121,6 +132,11 @@ class LabelledSequences(SplitData):
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
+        self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, seed)
+        if random_smiles and entity != "molecules":
+            raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
+        if random_smiles:
+            tokenizer.encode_as_written("C")  # says it where the representation has no such order
         self.classes: list[str] = []  # of a single label or of residues; else the names of the labels
         self.labels: np.ndarray | Ragged | None = None  # (n,) int64, (n, K) float32 with NaN, or classes of residues
 
@@ -355,7 +371,8 @@ class LabelledSequences(SplitData):
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")
-        return self._training(LabelledRows(self.store, self.labels), self._lengths(rows), rows)
+        rewrite = self.random_smiles if self.random_smiles.share else None
+        return self._training(LabelledRows(self.store, self.labels, rewrite), self._lengths(rows), rows)
 
     def val_dataloader(self) -> DataLoader:
         rows = self.split.rows("val")

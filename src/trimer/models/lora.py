@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from torch import nn
 
@@ -21,10 +22,9 @@ def add_lora(
     Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
     nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'") from error
+    check_installed()
+    from peft import LoraConfig, inject_adapter_in_model
+
     targets = [targets] if isinstance(targets, str) else list(targets)
     if rank < 1:
         raise ConfigError(f"task.lora.rank={rank} must be 1 or more")
@@ -42,6 +42,12 @@ def add_lora(
     settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
     inject_adapter_in_model(settings, encoder)
     return len(_adapted(encoder))
+
+
+def check_installed() -> None:
+    """ConfigError where `peft` is not installed."""
+    if find_spec("peft") is None:
+        raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'")
 
 
 def merge_lora(encoder: nn.Module) -> None:

@@ -17,7 +17,7 @@ from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
 from trimer.models.labelled import Labelled, check_pooling
-from trimer.models.lora import add_lora
+from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.task import Task
 
@@ -65,6 +65,8 @@ class LabelTask(Task):
         super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
+        if lora:
+            check_installed()
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from trimer.errors import ConfigError
 from trimer.tokenizers.alphabet import Alphabet
 from trimer.tokenizers.molecule import MoleculeTokenizer
 from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK, Vocabulary
@@ -37,6 +38,14 @@ class SmilesTokenizer:
         """(L + 2,) uint16 ids, or None where the SMILES cannot be read or written."""
         local = self.molecule.encode(smiles)
         return None if local is None else np.concatenate([[BOS], local + len(SPECIALS), [EOS]]).astype(np.uint16)
+
+    def encode_as_written(self, smiles: str) -> np.ndarray:
+        """(L + 2,) uint16 ids of a SMILES in the order in which it is written, for augmentation."""
+        if self.molecule.representation != "smiles":
+            raise ConfigError(
+                f"data.random_smiles needs data.tokenizer.representation=smiles, not {self.molecule.representation}"
+            )
+        return np.concatenate([[BOS], self.molecule.encode_text(smiles) + len(SPECIALS), [EOS]]).astype(np.uint16)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str | None:
         """Canonical SMILES, or None where the ids make no molecule."""
