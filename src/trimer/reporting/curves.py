@@ -13,7 +13,7 @@ from trimer.errors import InputError
 SETS = ("train", "val", "test")
 # The panels that come first; a metric that is not logged is left out.
 PANELS = ("loss", "token_accuracy", "tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity",
-          "perplexity")  # fmt: skip
+          "perplexity", "accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2")  # fmt: skip
 _NOT_CURVES = {"step", "epoch", "time"}
 
 
