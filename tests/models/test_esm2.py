@@ -65,6 +65,13 @@ def test_token_dropout_is_counted_for_each_sequence():
 
 
 @torch.no_grad()
+def test_token_dropout_counts_more_masks_than_half_precision_can():
+    sequence = Flat.pack([[0, *[5] * 500, *[MASK] * 500, 2]])  # bf16 has no integer between 256 and 258
+    full, half = nano().embed(sequence), nano().bfloat16().embed(sequence).float()
+    assert (half - full).norm() / full.norm() < 0.01
+
+
+@torch.no_grad()
 def test_a_sequence_of_masks_alone_is_finite():
     assert nano()(Flat.pack([[MASK, MASK], [MASK]])).isfinite().all()
 

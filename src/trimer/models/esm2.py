@@ -131,12 +131,11 @@ class Esm2(nn.Module):
             return x
         hidden = sequence.tokens == MASK
         owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.numel())  # (T,) number of the sequence
-        masked = torch.zeros(len(sequence), dtype=x.dtype, device=x.device).index_add_(0, owner, hidden.to(x.dtype))
-        seen = (
-            1 - masked / sequence.lengths
-        )  # share that is not masked; a sequence of masks only has no vector to scale
+        # fp32 whatever the weights: bf16 cannot count beyond 256.
+        masked = torch.zeros(len(sequence), device=x.device).index_add_(0, owner, hidden.float())
+        seen = 1 - masked / sequence.lengths  # (B,); a sequence of masks only has no vector to scale
         scale = (1 - self.masked_share) / torch.where(seen > 0, seen, 1.0)
-        return x * (scale[owner] * ~hidden)[:, None]
+        return x * (scale[owner] * ~hidden)[:, None].to(x.dtype)
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
