@@ -128,6 +128,15 @@ def test_a_folder_there_and_back(tmp_path):
     assert all(torch.equal(value, theirs[key]) for key, value in net.state_dict().items())
 
 
+def test_the_folder_of_a_model_that_transformers_made(tmp_path):
+    _, config = esm2_to_huggingface(Esm2(d_model=32, layers=2, heads=2))
+    model = big_weights(transformers.EsmForMaskedLM(transformers.EsmConfig(**config)))
+    model.save_pretrained(tmp_path)  # transformers 5 calls the weights of some norms gamma and beta here
+    _, state = esm2_from_huggingface(model.state_dict(), config)
+    ours = load_esm2(tmp_path).state_dict()
+    assert all(torch.equal(value, ours[key]) for key, value in state.items())
+
+
 @torch.no_grad()
 def test_projections_without_bias_become_biases_of_zero():
     net = big_weights(Esm2(d_model=32, layers=1, heads=2, bias=False))
