@@ -108,6 +108,14 @@ def test_hidden_states_of_inner_layers():
     assert not torch.equal(net.hidden(batch, 1), net.hidden(batch))
 
 
+def test_every_weight_that_can_learn_has_a_gradient():
+    """DDP waits for the gradient of each: the head of the contacts is left out, by masks and by labels."""
+    sequence = Flat.pack(SEQUENCES)
+    for net, result in ((nano(contacts=True), Esm2.forward), (nano(contacts=True).alone(), Esm2.hidden)):
+        result(net, sequence).sum().backward()
+        assert [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 @torch.no_grad()
 def test_contacts_are_symmetric_and_need_their_head():
     found = nano(contacts=True).contacts(Flat.pack(SEQUENCES[:2]))

@@ -79,9 +79,9 @@ class Esm2(nn.Module):
     ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,
     values and the feed-forward width. token_dropout scales the embeddings of each sequence by (1 - masked_share) /
     (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
-    contacts: also a head that predicts which residues touch; it is not trained by masking. checkpointing: hidden states
-    inside the layers are computed again for the gradients instead of being kept. Weights start normal with init_std,
-    biases at zero.
+    contacts: also a head that predicts which residues touch; masking does not train it, so it has no gradient, and
+    several devices do not wait for one. checkpointing: hidden states inside the layers are computed again for the
+    gradients instead of being kept. Weights start normal with init_std, biases at zero.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Esm2(nn.Module):
         self.layers = nn.ModuleList(Layer(d_model, heads, ffn or 4 * d_model, bias) for _ in range(layers))
         self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
         self.head = MaskedHead(d_model, vocab_size)
-        self.contact_head = nn.Linear(layers * heads, 1) if contacts else None
+        self.contact_head = nn.Linear(layers * heads, 1).requires_grad_(False) if contacts else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=init_std)
