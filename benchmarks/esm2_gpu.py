@@ -24,7 +24,7 @@ from esm2_training import padded, proteins
 from rich.console import Console
 from rich.table import Table
 
-from trimer.callbacks.throughput import PEAKS
+from trimer.callbacks.throughput import peak_of
 from trimer.flat import Flat
 from trimer.models.convert.esm2 import esm2_to_huggingface
 from trimer.models.esm2 import Esm2
@@ -113,7 +113,7 @@ def main() -> None:
     plan = batches(options.tokens, options.steps, options.fasta)
     tokens = sum(len(sequence) for batch in plan for sequence, _ in batch)
     device = torch.cuda.get_device_name()
-    peak = next((value for key, value in PEAKS.items() if key in device), float("nan")) * 1e12
+    peak = (peak_of(device) or float("nan")) * 1e12
 
     def net() -> Esm2:
         torch.manual_seed(0)

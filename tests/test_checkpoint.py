@@ -81,12 +81,28 @@ def test_training_starts_from_public_weights(tmp_path):
     assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
     with pytest.raises(CheckpointError, match=r"does not fit model=Esm2: .*this model has \(33, 32\)"):
         warm_start(Esm2(d_model=32, layers=1, heads=1), None, tmp_path / "esm2")
+    with pytest.raises(CheckpointError, match=r"was trained with model\.heads=1, this model has another"):
+        warm_start(Esm2(d_model=16, layers=1, heads=2), None, tmp_path / "esm2")
     shape = {"vocab_size": 20, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
     public, net = Bart(**shape), Bart(**shape)
     warm_start(net, None, save_bart(public, tmp_path / "bart"))
     assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
     with pytest.raises(CheckpointError, match="public weights are known for BART, ESM2 and RoBERTa, not for Linear"):
         warm_start(nn.Linear(2, 2), None, tmp_path / "bart")
+
+
+def test_weights_mean_nothing_with_another_number_of_heads(tmp_path):
+    """No weight has a shape that shows it, so they would load."""
+    from trimer.models.esm2 import Esm2
+    from trimer.tokenizers.protein import ProteinTokenizer
+
+    tokenizer, trained = ProteinTokenizer(), Esm2(d_model=16, layers=1, heads=2)
+    found = {**CONTRACT, "vocabulary": list(tokenizer.vocabulary.tokens), "model": {"d_model": 16, "heads": 2}}
+    state = {f"net.{name}": value for name, value in trained.state_dict().items()}
+    torch.save({"trimer": found, "state_dict": state}, tmp_path / "a.ckpt")
+    warm_start(Esm2(d_model=16, layers=1, heads=2), tokenizer, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with model\.heads=2, this model has another"):
+        warm_start(Esm2(d_model=16, layers=1, heads=4), tokenizer, tmp_path / "a.ckpt")
 
 
 def test_training_starts_from_a_public_roberta(tmp_path):

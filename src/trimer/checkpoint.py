@@ -23,6 +23,7 @@ from trimer.models.lora import add_lora, merge_lora
 
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
+UNSEEN = ("heads", "pad", "eps")  # settings of a model that no weight has a shape to show
 
 
 @dataclass
@@ -164,6 +165,7 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
             f"ckpt={path} was fine-tuned on labels already, and a run begins with an encoder that was not: name what "
             "that one began with, or go on with it by resume=<run folder>"
         )
+    check_unseen(net, checkpoint["trimer"]["model"], path)
     copy_weights(net, network_state(checkpoint), path)
 
 
@@ -185,19 +187,25 @@ def public_weights(net: nn.Module, path: str | Path) -> dict[str, torch.Tensor]:
     if isinstance(net, Bart):
         return load_bart(Path(path).expanduser()).state_dict()
     if isinstance(net, Esm2):
-        state = load_esm2(path).state_dict()
-        return {key: value for key, value in state.items() if net.contact_head or not key.startswith("contact_head.")}
+        public = load_esm2(path)
+        check_unseen(net, vars(public), path)
+        kept = net.contact_head is not None
+        return {key: value for key, value in public.state_dict().items() if kept or not key.startswith("contact_head.")}
     if isinstance(net, Roberta):
         public = load_roberta(path)
-        for name in ("heads", "pad", "eps"):  # no weight has a shape that shows them
-            theirs = getattr(public, name)
-            if getattr(net, name) != theirs:
-                raise CheckpointError(f"ckpt={path} was trained with model.{name}={theirs}, this model has another")
+        check_unseen(net, vars(public), path)
         if net.head is not None and public.head is None:
             raise CheckpointError(f"ckpt={path} has no head for masked tokens: take model.head=false")
         return {key: value for key, value in public.state_dict().items() if net.head or not key.startswith("head.")}
     known = "BART, ESM2 and RoBERTa"
     raise CheckpointError(f"ckpt={path}: public weights are known for {known}, not for {type(net).__name__}")
+
+
+def check_unseen(net: nn.Module, theirs: Mapping[str, Any], path: str | Path) -> None:
+    """CheckpointError where weights were trained with other settings that would let them load, and mean nothing."""
+    for name in UNSEEN:
+        if name in theirs and getattr(net, name, theirs[name]) != theirs[name]:
+            raise CheckpointError(f"ckpt={path} was trained with model.{name}={theirs[name]}, this model has another")
 
 
 def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trimer.callbacks import throughput as module
-from trimer.callbacks.throughput import Throughput
+from trimer.callbacks.throughput import Throughput, peak_of
 
 
 class Clock:
@@ -69,3 +69,21 @@ def test_no_share_of_an_unknown_peak(clock):
     logged.clear()
     callback.on_train_batch_end(trainer, task, None, None, 1)
     assert not logged, "only on the logging interval"
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H200", 989),
+        ("NVIDIA GH200 480GB", 989),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA L40", None),
+        ("NVIDIA L4", 121),
+        ("NVIDIA GeForce RTX 4090", 165),
+    ],
+)
+def test_the_peak_is_that_of_the_very_device(name, peak):
+    assert peak_of(name) == peak

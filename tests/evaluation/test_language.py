@@ -10,6 +10,8 @@ import torch
 
 from trimer.build import build
 from trimer.configs import compose
+from trimer.data.masking import Masking
+from trimer.errors import InputError
 from trimer.evaluation.language import Answers, evaluate_language
 from trimer.models.esm2 import Esm2
 
@@ -58,3 +60,9 @@ def test_the_batch_size_does_not_matter(data):
         data.tokens_per_batch = tokens
         losses.append(evaluate_language(net, data.tokenizer, data, "test", baselines=False).metrics["loss"])
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
+    monkeypatch.setattr(data, "validation_masking", Masking(ratio=1e-9))
+    with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the part val"):
+        evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")

@@ -40,6 +40,16 @@ def test_per_sequence_equals_padded_forward_and_backward(lengths_q, lengths_k, c
         torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
+def test_long_sequences_are_never_laid_out_whole_where_nothing_is_learnt(monkeypatch, lengths_q, lengths_k, causal):
+    """The weights of a protein of 35,000 residues would fill 100 GB."""
+    inputs = [x.detach() for x in packed(lengths_q, lengths_k)]
+    expected = attention(*inputs, lengths_q, lengths_k, causal)
+    monkeypatch.setattr(module, "LONG", 0)
+    monkeypatch.setattr(torch, "bmm", None)
+    torch.testing.assert_close(attention(*inputs, lengths_q, lengths_k, causal), expected, atol=1e-6, rtol=1e-5)
+
+
 def test_gradients_are_those_of_finite_differences():
     inputs = packed((3, 2), (4, 1), heads=2, width=4, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, (3, 2), (4, 1)), inputs, eps=1e-6, atol=1e-6)

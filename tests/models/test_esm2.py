@@ -65,6 +65,13 @@ def test_token_dropout_is_counted_for_each_sequence():
 
 
 @torch.no_grad()
+def test_token_dropout_counts_more_masks_than_half_precision_can():
+    sequence = Flat.pack([[0, *[5] * 500, *[MASK] * 500, 2]])  # bf16 has no integer between 256 and 258
+    full, half = nano().embed(sequence), nano().bfloat16().embed(sequence).float()
+    assert (half - full).norm() / full.norm() < 0.01
+
+
+@torch.no_grad()
 def test_a_sequence_of_masks_alone_is_finite():
     assert nano()(Flat.pack([[MASK, MASK], [MASK]])).isfinite().all()
 
@@ -99,6 +106,14 @@ def test_hidden_states_of_inner_layers():
     torch.testing.assert_close(net.hidden(batch, 0), net.embed(batch))
     assert torch.equal(net.hidden(batch, 2), net.hidden(batch))
     assert not torch.equal(net.hidden(batch, 1), net.hidden(batch))
+
+
+def test_every_weight_that_can_learn_has_a_gradient():
+    """DDP waits for the gradient of each: the head of the contacts is left out, by masks and by labels."""
+    sequence = Flat.pack(SEQUENCES)
+    for net, result in ((nano(contacts=True), Esm2.forward), (nano(contacts=True).alone(), Esm2.hidden)):
+        result(net, sequence).sum().backward()
+        assert [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 @torch.no_grad()

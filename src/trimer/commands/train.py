@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> float | None:
     import lightning as L
 
     from trimer.build import build, build_all, check
-    from trimer.checkpoint import check_labels, contract, copy_weights, network_state, read, warm_start
+    from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
 
@@ -75,6 +75,7 @@ def main(cfg: DictConfig) -> float | None:
         task.meet(data)
         if checkpoint is not None:
             saved = read(checkpoint)
+            check_unseen(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from trimer.baselines.proteins import FLOORS, owners
 from trimer.data.batches import MaskedBatch
+from trimer.errors import InputError
 from trimer.reporting.table import ERROR, ResultTable
 from trimer.tokenizers.protein import MASK
 
@@ -95,9 +96,14 @@ def evaluate_language(
     """Find the masked tokens of a split, whose places are fixed by the sequences, and measure how well.
 
     data: with `evaluation_batches(split)`. The floors are fitted on the train split only, on about its first
-    FLOOR_TOKENS tokens.
+    FLOOR_TOKENS tokens. InputError where no token of the split is masked.
     """
     batches = list(data.evaluation_batches(split))
+    if not any(len(batch.places) for batch in batches):
+        raise InputError(
+            f"no token is masked in the {sum(map(len, batches)):,} sequences of the part {split}: there is nothing to "
+            "measure; give more or longer sequences, a higher data.validation_masking.ratio, or train with test=false"
+        )
     answers = _model(net, batches)
     table = ResultTable(metrics=METRICS)
     if baselines:

@@ -1,7 +1,8 @@
 """Attention over flat batches: one function, three ways to compute it, the same answer.
 
 A flat batch lays B sequences end to end, and a query may only see the keys of its own sequence.
-- on the CPU: two batched matrix products per sequence, in the dtype of the queries (bf16 is the fastest by far);
+- on the CPU: two batched matrix products per sequence, in the dtype of the queries (bf16 is the fastest by far), and
+  where nothing is learnt torch's own attention for long sequences, which never holds all weights;
 - on CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel;
 - everywhere else: rows padded to the longest sequence, with a mask.
 
@@ -22,6 +23,8 @@ try:  # torch 2.9, which the TPU stack needs, does not have it
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:
     varlen_attn = None
+# Tokens of a sequence whose weights (H, L, L) are laid out where nothing is learnt: those of titin would be 100 GB.
+LONG = 2048
 # What says causal: a flag at first, a window since torch 2.11.
 _CAUSAL_WINDOW = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 
@@ -125,17 +128,25 @@ class _PerSequence(torch.autograd.Function):
     def forward(ctx, q, k, v, lengths_q, lengths_k, causal, dropout):  # (T, H, D) each
         q = q * q.shape[-1] ** -0.5
         out = torch.empty_like(q)
+        learning = any(ctx.needs_input_grad)
         kept = []  # per sequence: the weights (H, Lq, Lk), and with dropout what multiplied them
         for qi, ki, vi, oi in _heads_first(lengths_q, lengths_k, q, k, v, out):
+            if not learning and not dropout and qi.shape[1] * ki.shape[1] > LONG * LONG:
+                rows = (x.contiguous()[None] for x in (qi, ki, vi))
+                oi.copy_(F.scaled_dot_product_attention(*rows, is_causal=causal, scale=1.0)[0])
+                continue
             scores = torch.bmm(qi.contiguous(), ki.contiguous().transpose(1, 2))
             if causal:
                 scores += _causal_mask(scores.shape[1], scores.dtype)
             half = scores.element_size() == 2
             weights = torch.softmax(scores.float() if half else scores, -1).to(scores.dtype)
-            kept.append(weights)
+            if learning:
+                kept.append(weights)
             if dropout:
-                kept.append(F.dropout(torch.ones_like(weights), dropout))
-                weights = weights * kept[-1]
+                mask = F.dropout(torch.ones_like(weights), dropout)
+                weights = weights * mask
+                if learning:
+                    kept.append(mask)
             torch.bmm(weights, vi, out=oi)
         ctx.save_for_backward(q, k, v, *kept)
         ctx.lengths, ctx.dropout = (lengths_q, lengths_k), dropout

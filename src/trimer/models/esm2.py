@@ -79,9 +79,9 @@ class Esm2(nn.Module):
     ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,
     values and the feed-forward width. token_dropout scales the embeddings of each sequence by (1 - masked_share) /
     (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
-    contacts: also a head that predicts which residues touch; it is not trained by masking. checkpointing: hidden states
-    inside the layers are computed again for the gradients instead of being kept. Weights start normal with init_std,
-    biases at zero.
+    contacts: also a head that predicts which residues touch; masking does not train it, so it has no gradient, and
+    several devices do not wait for one. checkpointing: hidden states inside the layers are computed again for the
+    gradients instead of being kept. Weights start normal with init_std, biases at zero.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Esm2(nn.Module):
         self.layers = nn.ModuleList(Layer(d_model, heads, ffn or 4 * d_model, bias) for _ in range(layers))
         self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
         self.head = MaskedHead(d_model, vocab_size)
-        self.contact_head = nn.Linear(layers * heads, 1) if contacts else None
+        self.contact_head = nn.Linear(layers * heads, 1).requires_grad_(False) if contacts else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=init_std)
@@ -131,12 +131,11 @@ class Esm2(nn.Module):
             return x
         hidden = sequence.tokens == MASK
         owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.numel())  # (T,) number of the sequence
-        masked = torch.zeros(len(sequence), dtype=x.dtype, device=x.device).index_add_(0, owner, hidden.to(x.dtype))
-        seen = (
-            1 - masked / sequence.lengths
-        )  # share that is not masked; a sequence of masks only has no vector to scale
+        # fp32 whatever the weights: bf16 cannot count beyond 256.
+        masked = torch.zeros(len(sequence), device=x.device).index_add_(0, owner, hidden.float())
+        seen = 1 - masked / sequence.lengths  # (B,); a sequence of masks only has no vector to scale
         scale = (1 - self.masked_share) / torch.where(seen > 0, seen, 1.0)
-        return x * (scale[owner] * ~hidden)[:, None]
+        return x * (scale[owner] * ~hidden)[:, None].to(x.dtype)
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""

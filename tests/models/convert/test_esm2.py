@@ -7,7 +7,14 @@ import torch
 
 from trimer.errors import CheckpointError, ConfigError
 from trimer.flat import Flat
-from trimer.models.convert.esm2 import esm2_from_huggingface, esm2_to_fair, esm2_to_huggingface, load_esm2, save_esm2
+from trimer.models.convert.esm2 import (
+    esm2_from_fair,
+    esm2_from_huggingface,
+    esm2_to_fair,
+    esm2_to_huggingface,
+    load_esm2,
+    save_esm2,
+)
 from trimer.models.esm2 import Esm2
 
 transformers = pytest.importorskip("transformers")
@@ -126,6 +133,33 @@ def test_a_folder_there_and_back(tmp_path):
     model.save_pretrained(tmp_path / "theirs")
     theirs = load_esm2(tmp_path / "theirs").state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in net.state_dict().items())
+
+
+def test_the_folder_of_a_model_that_transformers_made(tmp_path):
+    _, config = esm2_to_huggingface(Esm2(d_model=32, layers=2, heads=2))
+    model = big_weights(transformers.EsmForMaskedLM(transformers.EsmConfig(**config)))
+    model.save_pretrained(tmp_path)  # transformers 5 calls the weights of some norms gamma and beta here
+    _, state = esm2_from_huggingface(model.state_dict(), config)
+    ours = load_esm2(tmp_path).state_dict()
+    assert all(torch.equal(value, ours[key]) for key, value in state.items())
+
+
+def test_what_older_files_hold_beside_the_weights_is_left():
+    """Rotary frequencies that half precision rounded, above all: 2 % of the logits."""
+    net = Esm2(d_model=32, layers=1, heads=2)
+    state, config = esm2_to_huggingface(net)
+    rounded = (10_000 ** -(torch.arange(0, 16, 2) / 16)).half().float()
+    older = {
+        "esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq": rounded,
+        "esm.rotary_embeddings.inv_freq": rounded,
+        "esm.embeddings.position_embeddings.weight": torch.zeros(1026, 32),
+        "esm.embeddings.position_ids": torch.arange(1026)[None],
+    }
+    _, ours = esm2_from_huggingface({**state, **older}, config)
+    assert ours.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, ours[key]) for key, value in net.state_dict().items())
+    fair_state = {**esm2_to_fair(net), "layers.0.self_attn.rot_emb.inv_freq": rounded}
+    assert esm2_from_fair(fair_state)[1].keys() == ours.keys()
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ from torch import Tensor
 
 from trimer.errors import CheckpointError
 
+# TensorFlow's names in the layer norms of BERT; transformers 5 writes them again for a model that it made itself.
+OLD_NAMES = {"gamma": "weight", "beta": "bias"}
+
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State and configuration of a folder with `model.safetensors`, whole or in shards, or `pytorch_model.bin`."""
+    folder = Path(folder).expanduser()
+    state, config = _read(folder)
+    return {re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda m: OLD_NAMES[m[0]], k): v for k, v in state.items()}, config
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors.torch import load_file
 
-    folder = Path(folder).expanduser()
     config, safe, pickled = folder / "config.json", folder / "model.safetensors", folder / "pytorch_model.bin"
     if not config.is_file():
         raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face model")
