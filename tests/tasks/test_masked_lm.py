@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import lightning as L
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from trimer.data.batches import MaskedBatch
 from trimer.models.esm2 import MASK, Esm2
 from trimer.optim import adamw
 from trimer.tasks.masked_lm import MaskedLM
+
+GOLDEN = Path(__file__).parent / "golden_masked_lm.json"
 
 
 def sequences(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -116,3 +121,18 @@ def test_compiled_parts_compute_the_same_and_keep_their_names():
     fit(plain, batches(sequences(16), 4), 3)
     assert list(compiled.net.state_dict()) == names
     assert (weights(compiled) - weights(plain)).abs().max() < 1e-4
+
+
+def test_the_curve_of_twenty_steps_is_the_golden_one():
+    """A refactoring gives the same losses. After a wanted change: delete the file and run the test twice."""
+    module, losses = task(), []
+
+    class Record(L.Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            losses.append(outputs["loss"].item() / max(len(batch.labels), 1))
+
+    fit(module, batches(sequences(40, seed=1), 4) * 2, 20, callbacks=[Record()])
+    if not GOLDEN.exists():
+        GOLDEN.write_text(json.dumps([round(loss, 6) for loss in losses]) + "\n")
+        pytest.fail(f"{GOLDEN.name} was written: look at it and run the test again")
+    assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=2e-4)
