@@ -33,20 +33,12 @@ def main(cfg: DictConfig) -> float | None:
     """Run one training; the value that a sweep compares is returned and written to `result.json`."""
     import lightning as L
 
-    from trimer.build import build, build_all, check
+    from trimer.build import build, build_all
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
 
-    for part, given in PARTS.items():  # what is misspelt is said before the data are prepared
-        check(cfg[part], arguments=dict.fromkeys(given))
-    for name, (target, given) in MADE_BY_TASK.items():
-        if settings := cfg.task.get(name):
-            if not OmegaConf.is_dict(settings):
-                raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")
-            check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
-    if cfg.trainer.val_check_interval == 0:
-        raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
+    check_settings(cfg)
     run = RunFolder(cfg.paths.run)
     checkpoint = run.last_checkpoint() if cfg.resume else None
     if not cfg.resume:
@@ -103,6 +95,21 @@ def main(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """ConfigError for what is misspelt or cannot be, before the data are prepared."""
+    from trimer.build import check
+
+    for part, given in PARTS.items():
+        check(cfg[part], arguments=dict.fromkeys(given))
+    for name, (target, given) in MADE_BY_TASK.items():
+        if settings := cfg.task.get(name):
+            if not OmegaConf.is_dict(settings):
+                raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")
+            check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
+    if cfg.trainer.val_check_interval == 0:
+        raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
 
 
 def stopped_early(trainer) -> str | None:

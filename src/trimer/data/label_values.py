@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -53,6 +55,20 @@ def label_columns(table: LabelTable, target: str) -> tuple[dict[str, list | np.n
         "no label": none & ~wrong,
     }
     return columns, {rule: np.flatnonzero(rows).tolist() for rule, rows in dropped.items()}
+
+
+def chosen_classes(texts: Iterable[str], wanted: int | Sequence[str] | None) -> list[str]:
+    """The classes in the order of the outputs: all by name, the `wanted` most frequent ones, or those named.
+
+    texts: the label of each record, or of each residue. ConfigError for a name that no record has.
+    """
+    counts = Counter(texts)
+    if isinstance(wanted, int):
+        return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:wanted]
+    chosen = sorted(counts) if wanted is None else list(dict.fromkeys(wanted))
+    if absent := [name for name in chosen if name not in counts]:
+        raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
+    return chosen
 
 
 def _number(text: str) -> float | None:

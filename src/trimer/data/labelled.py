@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from trimer.data.batches import LabelledBatch
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.label_table import LabelSource, LabelTable
-from trimer.data.label_values import TARGETS, label_columns
+from trimer.data.label_values import TARGETS, chosen_classes, label_columns
+from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
-from trimer.data.sampler import BatchKey, EpochPlan
+from trimer.data.sampler import EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, shortened
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
-from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -33,30 +33,6 @@ log = logging.getLogger(__name__)
 LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
 TOO_LONG = ("drop", "ends", "start")
-
-
-class LabelledRows(Dataset):
-    """Batches of sequences with their labels by BatchKey; molecules rewritten by `rewrite` where it is given."""
-
-    def __init__(self, store: Store, labels: np.ndarray | Ragged, rewrite: RandomSmiles | None = None):
-        self.store = store
-        self.labels = labels
-        self.rewrite = rewrite
-
-    def __getitem__(self, key: BatchKey) -> LabelledBatch:
-        tokens = self.store.ragged("tokens")
-        if isinstance(self.labels, Ragged):
-            labels = np.concatenate([self.labels[row] for row in key.rows])
-        else:
-            labels = self.labels[key.rows]
-        sequences = [tokens[row] for row in key.rows]
-        if self.rewrite is not None:
-            texts = self.store.strings("text", key.rows)
-            sequences = [
-                self.rewrite(text, sequence, key.epoch, int(row))
-                for text, sequence, row in zip(texts, sequences, key.rows, strict=True)
-            ]
-        return LabelledBatch.pack(sequences, labels, key.rows)
 
 
 class LabelledSequences(SplitData):
@@ -215,26 +191,17 @@ class LabelledSequences(SplitData):
             self._check_split()
 
     def _number_labels(self) -> None:
-        names = self.store.manifest["labels"]
         if self.target in ("multi", "regression"):
-            self.classes = list(names)
-            self.labels = np.stack([self.store.array(f"label:{name}") for name in names], 1).astype(np.float32)
+            self.classes = list(self.store.manifest["labels"])
+            self.labels = np.stack([self.store.array(f"label:{name}") for name in self.classes], 1).astype(np.float32)
             self.used = ~np.isnan(self.labels).all(1)
             return
         texts = self.store.strings("label")
-        letters = self.target == "residue"
-        counts = (
-            Counter(letter for text in texts for letter in text if letter not in ".?") if letters else Counter(texts)
-        )
-        if isinstance(self.wanted, int):
-            self.classes = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-            self.classes = self.classes[: self.wanted]
-        else:
-            self.classes = sorted(counts) if self.wanted is None else list(dict.fromkeys(self.wanted))
-            if absent := [name for name in self.classes if name not in counts]:
-                raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
+        by_residue = self.target == "residue"
+        known = "".join(texts).translate({ord("."): None, ord("?"): None}) if by_residue else texts
+        self.classes = chosen_classes(known, self.wanted)
         number = {name: i for i, name in enumerate(self.classes)}
-        if letters:
+        if by_residue:
             self.labels = Ragged.pack([[number.get(letter, -100) for letter in text] for text in texts], np.int64)
             self.used = np.ones(len(texts), bool)
         else:

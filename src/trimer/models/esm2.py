@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.attention import attention, attention_maps
+from trimer.models.flops import encoder_training_flops
 from trimer.models.rotary import rotary_tables, rotate
 
 MASK = 32  # `<mask>`
@@ -191,12 +192,5 @@ class Esm2(nn.Module):
             block.after = torch.compile(block.after, dynamic=True)
 
     def training_flops(self, sizes: Sequence[int], places: int) -> float:
-        """Floating-point operations of the products of one training pass, forward and backward, nothing computed twice.
-
-        sizes: B lengths. places: M, where the head is asked.
-        """
-        block = self.layers[0]
-        tokens, squares = sum(sizes), sum(length * length for length in sizes)
-        weights = sum(layer.weight.numel() for layer in (block.query_key_value, block.output, block.up, block.down))
-        layers = len(self.layers) * (2 * weights * tokens + 4 * self.d_model * squares)
-        return 3.0 * (layers + 2 * places * self.d_model * (self.d_model + self.vocab_size))
+        """Floating-point operations of one training pass over B sequences of these sizes, the head asked M times."""
+        return encoder_training_flops(self, sizes, places)

@@ -25,6 +25,7 @@ from trimer.flat import Flat
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 from trimer.models.esm2 import MaskedHead
+from trimer.models.flops import encoder_training_flops
 
 
 class Layer(nn.Module):
@@ -170,12 +171,5 @@ class Roberta(nn.Module):
             block.feed_forward = torch.compile(block.feed_forward, dynamic=True)
 
     def training_flops(self, sizes: Sequence[int], places: int) -> float:
-        """Floating-point operations of the products of one training pass, forward and backward, nothing computed twice.
-
-        sizes: B lengths. places: M, where the head is asked.
-        """
-        block = self.layers[0]
-        tokens, squares = sum(sizes), sum(length * length for length in sizes)
-        weights = sum(layer.weight.numel() for layer in (block.query_key_value, block.output, block.up, block.down))
-        layers = len(self.layers) * (2 * weights * tokens + 4 * self.d_model * squares)
-        return 3.0 * (layers + 2 * places * self.d_model * (self.d_model + self.vocab_size))
+        """Floating-point operations of one training pass over B sequences of these sizes, the head asked M times."""
+        return encoder_training_flops(self, sizes, places)
