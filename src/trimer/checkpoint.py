@@ -149,24 +149,25 @@ def check_labels(contract: dict, found: dict | None, path: str | Path) -> None:
     )
 
 
-def warm_start(net: nn.Module, tokenizer, path: str | Path) -> None:
-    """Copy the weights of a checkpoint, or public ones, into a network of the same shape and vocabulary."""
+def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
+    """Copy the weights of a checkpoint, or public ones, into a network of the same shape and vocabulary.
+
+    A network that was fine-tuned on labels is returned instead, its adapters merged: the task takes what it can use.
+    """
     if is_public(path):
         copy_weights(net, public_weights(net, path), path)
-        return
+        return None
     checkpoint = read(path)
     if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
         raise CheckpointError(
             f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
-    if "labels" in checkpoint["trimer"]:
-        raise CheckpointError(
-            f"ckpt={path} was fine-tuned on labels already, and a run begins with an encoder that was not: name what "
-            "that one began with, or go on with it by resume=<run folder>"
-        )
     check_unseen(net, checkpoint["trimer"]["model"], path)
+    if "labels" in checkpoint["trimer"]:
+        return load(path)
     copy_weights(net, network_state(checkpoint), path)
+    return None
 
 
 def is_public(path: str | Path) -> bool:

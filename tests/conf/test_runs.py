@@ -205,9 +205,12 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
     words = [f"paths.data={library}", "callbacks.best.mode=max"]
     if experiment == "foodb/pretrain":
         words[1:] = ["data.prepare_workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
+    if experiment == "foodb/descriptors":
+        words[1:] = ["data.source.workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
+        words.append("data.source.exclude=null")  # it leaves all simulated molecules out
     result = train(tmp_path / "run", f"experiment={experiment}", *words, small=small)
     assert result["metrics"]["val/loss"] < 10
-    if experiment == "foodb/pretrain":
+    if experiment in ("foodb/pretrain", "foodb/descriptors"):
         return
     assert 0 <= result["metrics"]["test/accuracy"] <= 1
     pictures = {path.name for path in (tmp_path / "run" / "test").iterdir()}
@@ -280,6 +283,13 @@ RUNS = {
         "deeploc1_location": OF_PROTEINS,
         "deeploc1_membrane": OF_PROTEINS,
         "deeploc2": [*OF_PROTEINS, "data.source.path={library}/deeploc2.csv"],
+        "descriptors": [
+            *NUMBERS,
+            "data.source.molecules.paths={library}/molecules/corpus_263k.smi.gz",
+            "data.source.names=[MolWt,TPSA]",
+            "data.source.workers=1",
+            "data.split.fractions={{train: 0.6, val: 0.2, test: 0.2}}",
+        ],
         "denoising": ["data.molecules.paths={library}/molecules/corpus_263k.smi.gz", "data.validation=0.2"],
         "esol": NUMBERS,
         "foodb": OF_MOLECULES,

@@ -52,10 +52,11 @@ def main(cfg: DictConfig) -> float | None:
 
     data = build(cfg.data)
     net = build(cfg.model, vocab_size=len(data.tokenizer))
-    if cfg.ckpt and checkpoint is None:
-        warm_start(net, data.tokenizer, cfg.ckpt)
+    learnt = warm_start(net, data.tokenizer, cfg.ckpt) if cfg.ckpt and checkpoint is None else None
     parts = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
+    if learnt is not None:
+        task.begin_with(learnt)
     task.contract = contract(config, data.tokenizer)
     task.fits(data)
     task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer

@@ -5,6 +5,7 @@ Shapes: B sequences, K outputs, C classes, R residues.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from trimer.checkpoint import Loaded, copy_weights
 from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
@@ -20,6 +22,8 @@ from trimer.models.labelled import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 
 class Collected(Metric):
@@ -71,6 +75,12 @@ class LabelTask(Task):
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
         self.answered = Collected()
+        self.learnt: Loaded | None = None
+
+    def begin_with(self, learnt: Loaded) -> None:
+        """Take the encoder of a network that was fine-tuned on labels; its head too, where the labels are the same."""
+        copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
+        self.learnt = learnt
 
     def fits(self, data) -> None:
         """Also: the labels are of a kind that this task learns, and no sequence is longer than the network reads."""
@@ -97,6 +107,7 @@ class LabelTask(Task):
         """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
         encoder = self.net
         self.net = Labelled(encoder, len(data.classes), data.target, self.head)
+        self._take_head({"target": data.target, "classes": list(data.classes)})
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
         if self.freeze_blocks:
@@ -109,6 +120,21 @@ class LabelTask(Task):
         self.classes = list(data.classes)
         self.contract["labels"] = {"target": data.target, "classes": self.classes}
         self.learn(data)
+
+    def _take_head(self, labels: dict) -> None:
+        """The head of the network that this one begins with, if it has learnt the same labels; else a new one."""
+        if self.learnt is None:
+            return
+        theirs, path = self.learnt.net.head, self.learnt.path
+        layers = [[name for name, _ in head.named_parameters()] for head in (theirs, self.net.head)]
+        if self.learnt.contract["labels"] != labels:
+            log.info("the encoder of %s goes on, with a new head: it has learnt other labels", path)
+        elif theirs.pooling != self.net.head.pooling or layers[0] != layers[1]:
+            log.info("the encoder of %s goes on, with a new head: task.head is another", path)
+        else:
+            self.net.head.load_state_dict(theirs.state_dict())
+            log.info("the encoder of %s goes on, with its head: the labels are the same", path)
+        self.learnt = None
 
     def learn(self, data) -> None:
         """What the loss takes from the training part."""

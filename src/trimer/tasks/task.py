@@ -72,6 +72,13 @@ class Task(L.LightningModule):
                 f"that is token {data.tokenizer.mask}: set model.token_dropout=false"
             )
 
+    def begin_with(self, learnt) -> None:
+        """Take what can be used of a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
+        raise ConfigError(
+            f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs what that one began "
+            "with: name it, or go on with it by resume=<run folder>"
+        )
+
     def meet(self, data: L.LightningDataModule) -> None:
         """What can only be made when the data are known; called once, after their setup and before training."""
 

@@ -1,0 +1,114 @@
+"""Molecules with RDKit's descriptors as labels: an encoder that has learnt to tell them knows chemistry.
+
+The second pre-training of ChemBERTa-2 (Ahmad et al. 2022, multi-task regression), on molecules of any source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+import rdkit
+from rdkit.Chem import Descriptors
+
+from trimer.chemistry import inchikey_block1, parse
+from trimer.data.label_table import LabelTable, label_names, limited, settings_text
+from trimer.data.molecule_files import MoleculeSource
+from trimer.data.molecule_keys import held_out
+from trimer.errors import ConfigError
+
+PART = 500  # molecules that one process handles at a time
+HELD_OUT = "molecule held out elsewhere"
+FUNCTIONS = dict(Descriptors.descList)
+# Ipc goes beyond 1e20, qed is made of others and takes as long as a fifth of all the rest together.
+DEFAULT = tuple(name for name in FUNCTIONS if name not in ("Ipc", "qed"))
+
+
+class DescribedMolecules:
+    """Every molecule of a source with the descriptors that RDKit computes of it.
+
+    molecules: where they come from, as SMILES files or PubChem. names: of the descriptors, as RDKit calls them; null
+    takes all but `Ipc` and `qed`. exclude: molecules that must not be in here, since a later study is judged on them.
+    limit: stop after so many. workers: processes that compute; the values do not depend on it. A descriptor that is
+    not defined for a molecule, as the partial charges of metals, is missing.
+    """
+
+    def __init__(
+        self,
+        molecules: MoleculeSource,
+        names: Sequence[str] | None = None,
+        exclude=None,
+        limit: int | None = None,
+        workers: int = 1,
+    ):
+        self.names = label_names(names) or list(DEFAULT)
+        if unknown := [name for name in self.names if name not in FUNCTIONS]:
+            raise ValueError(f"names: RDKit has no descriptor {unknown[0]!r}; there are {', '.join(FUNCTIONS)}")
+        self.molecules = molecules
+        self.exclude = exclude
+        self.limit = limit
+        self.workers = workers
+
+    def fingerprint(self) -> str:
+        settings = {"names": ",".join(self.names), "limit": self.limit, "rdkit": rdkit.__version__}
+        excluded = self.exclude.fingerprint() if self.exclude else None
+        return f"{self.molecules.fingerprint()}/{excluded}/{settings_text(settings)}"
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
+        """Tables of some hundred molecules with the descriptors as labels; there are no other columns."""
+        if columns:
+            raise ConfigError(f"data.split.column={columns[0]}: described molecules have no columns; split by keys")
+        return limited(self._tables(), self.limit, "the molecules to describe")
+
+    def _tables(self) -> Iterator[LabelTable]:
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        for ids, smiles, (rows, problems) in self._computed(excluded):
+            labels = {name: list(values) for name, values in zip(self.names, zip(*rows, strict=True), strict=True)}
+            yield LabelTable(ids, smiles, labels, {}, list(ids), problems)
+
+    def _computed(self, excluded: frozenset[str]) -> Iterator[tuple[list[str], list[str], tuple[list, dict]]]:
+        """Ids, SMILES and descriptors of a part at a time, in order; processes are never far ahead of the reader."""
+        parts = self.molecules.chunks(PART)
+        if self.workers <= 1:
+            for ids, smiles in parts:
+                yield ids, smiles, described(smiles, self.names, excluded)
+            return
+        with ProcessPoolExecutor(self.workers) as pool:
+            waiting: list = []
+            try:
+                for ids, smiles in parts:
+                    waiting.append((ids, smiles, pool.submit(described, smiles, self.names, excluded)))
+                    if len(waiting) > 3 * self.workers:
+                        ids, smiles, answer = waiting.pop(0)
+                        yield ids, smiles, answer.result()
+                for ids, smiles, answer in waiting:
+                    yield ids, smiles, answer.result()
+            finally:
+                for *_, answer in waiting:
+                    answer.cancel()
+
+
+def described(
+    smiles: Sequence[str], names: Sequence[str], excluded: frozenset[str] = frozenset()
+) -> tuple[list[list[str | None]], dict[int, str]]:
+    """The descriptors of each SMILES as texts, None where there is none, and row -> why it is not to be used.
+
+    A text that is no molecule has no descriptors and no problem: what reads it says so.
+    """
+    rows: list[list[str | None]] = []
+    problems: dict[int, str] = {}
+    for row, text in enumerate(smiles):
+        molecule = parse(text)
+        if molecule is not None and excluded and held_out(text, [inchikey_block1(molecule)], excluded):
+            molecule, problems[row] = None, HELD_OUT
+        rows.append([None if molecule is None else _value(molecule, name) for name in names])
+    return rows, problems
+
+
+def _value(molecule, name: str) -> str | None:
+    try:
+        value = float(FUNCTIONS[name](molecule))
+    except (ValueError, ZeroDivisionError, ArithmeticError, RuntimeError):  # of molecules without bonds, of odd atoms
+        return None
+    return f"{value:.7g}" if math.isfinite(value) else None
