@@ -39,7 +39,7 @@ def proteins(count: int, fasta: str | None, longest: int = 512) -> list[Masked]:
     """Proteins of at most `longest` tokens `<cls> ... <eos>`, 15 % of their residues masked."""
     rng = np.random.default_rng(0)
     if fasta:
-        from trimer.data.protein_files import ProteinFiles
+        from trimer.data.sources.protein_files import ProteinFiles
         from trimer.tokenizers.protein import ProteinTokenizer
 
         tokenizer, found = ProteinTokenizer(), []

@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from trimer.data.masked import MaskedSequences
-from trimer.data.protein_files import ProteinFiles
-from trimer.data.protein_table import ProteinTable
 from trimer.data.proteins import ProteinSequences
 from trimer.data.readers.fasta import read_fasta
 from trimer.data.sampler import EpochPlan
+from trimer.data.sources.protein_files import ProteinFiles
+from trimer.data.sources.protein_table import ProteinTable
 from trimer.simulate.proteins import SimulatedProteins
 from trimer.tokenizers.protein import ProteinTokenizer
 

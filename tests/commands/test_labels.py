@@ -406,7 +406,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     words += [f"data.source.paths={tmp_path / 'my.smi'}", "test=false", f"hydra.run.dir={tmp_path / 'run'}"]
     exclude = (
         "{_target_: trimer.data.exclusion.MoleculesOf, cache: '${paths.cache}', sources: [{_target_: "
-        "trimer.data.molecule_files.SmilesFiles, paths: '%s'}]}" % (tmp_path / "out.smi")
+        "trimer.data.sources.molecule_files.SmilesFiles, paths: '%s'}]}" % (tmp_path / "out.smi")
     )
     (tmp_path / "out.smi").write_text("CCO\n")
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0

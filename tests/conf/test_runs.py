@@ -12,7 +12,7 @@ import pytest
 
 from trimer.cli import main
 from trimer.configs import choices, shipped_folder
-from trimer.data.deeploc import LOCATIONS
+from trimer.data.sources.deeploc import LOCATIONS
 from trimer.data.spectra import SpectrumTable
 from trimer.simulate.molecules import simulated_molecules
 from trimer.simulate.spectra import simulate_table

@@ -51,7 +51,7 @@ def corpus(tmp_path, *files: str, molecules=(), exclude=None, **settings):
         cfg.molecules.paths = str(tmp_path / "molecules.smi")
     else:
         cfg.molecules = None
-    target = "trimer.data.spectral_sources.SpectralFiles"
+    target = "trimer.data.sources.spectral_sources.SpectralFiles"
     cfg.spectra = {f"s{i}": {"_target_": target, "paths": file} for i, file in enumerate(files)}
     data = build(cfg, exclude=exclude, **settings)
     data.setup()

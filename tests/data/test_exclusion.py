@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from trimer.data.exclusion import HeldOutMolecules, HeldOutProteins, MoleculesOf
-from trimer.data.label_files import LabelledFiles
 from trimer.data.labelled import LabelledSequences
-from trimer.data.molecule_files import SmilesFiles
 from trimer.data.molecules import MoleculeSequences
-from trimer.data.protein_files import ProteinFiles
 from trimer.data.proteins import ProteinSequences
 from trimer.data.sampler import BatchKey
+from trimer.data.sources.label_files import LabelledFiles
+from trimer.data.sources.molecule_files import SmilesFiles
+from trimer.data.sources.protein_files import ProteinFiles
 from trimer.simulate.molecules import simulated_molecules
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer

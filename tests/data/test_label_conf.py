@@ -5,8 +5,8 @@ from omegaconf import OmegaConf
 
 from trimer.build import build
 from trimer.configs import compose
-from trimer.data.deeploc import LOCATIONS
-from trimer.data.label_table import LabelTable
+from trimer.data.sources.deeploc import LOCATIONS
+from trimer.data.sources.label_table import LabelTable
 from trimer.data.splits import column_split
 
 MOLECULENET = {  # data set: file, the header as published, a row, its id and labels

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.data.label_files import LabelledFiles
 from trimer.data.labelled import LabelledSequences
 from trimer.data.molecule_keys import UNREADABLE
+from trimer.data.sources.label_files import LabelledFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
@@ -96,7 +96,7 @@ def test_nothing_left_is_said_with_the_reasons(tmp_path):
 
 
 def test_a_chunk_of_which_nothing_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr("trimer.data.label_files.ROWS", 4)
+    monkeypatch.setattr("trimer.data.sources.label_files.ROWS", 4)
     rows = [*[("C(", "a", f"x{n}") for n in range(4)], *thirty()]
     data = ready(table(tmp_path / "my.csv", rows))
     assert len(data.store) == 30 and data.drops.records == 34

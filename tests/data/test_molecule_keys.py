@@ -1,7 +1,7 @@
 from trimer.data import molecule_keys as module
 from trimer.data.drops import DropReport
-from trimer.data.molecule_files import SmilesFiles
 from trimer.data.molecule_keys import KEYLESS, REPEATED, UNREADABLE, molecule_keys, molecule_table
+from trimer.data.sources.molecule_files import SmilesFiles
 
 TEXT = ["OCC", "c1ccccc1C", "nonsense", "CCO", "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "Oc1ccccn1", "O=c1cccc[nH]1"]
 

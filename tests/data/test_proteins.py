@@ -15,9 +15,9 @@ from trimer.configs import compose
 from trimer.data.exclusion import HeldOutProteins
 from trimer.data.masked import MaskedSequences
 from trimer.data.masking import Masking
-from trimer.data.protein_files import ProteinFiles
 from trimer.data.proteins import ProteinSequences
 from trimer.data.sampler import BatchKey, EpochPlan
+from trimer.data.sources.protein_files import ProteinFiles
 from trimer.errors import ConfigError, InputError
 from trimer.simulate.proteins import SimulatedProteins
 from trimer.tokenizers.protein import CLS, EOS, MASK, ProteinTokenizer

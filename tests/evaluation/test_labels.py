@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.data.label_files import LabelledFiles
 from trimer.data.labelled import LabelledSequences
+from trimer.data.sources.label_files import LabelledFiles
 from trimer.evaluation.labels import answered, evaluate_labels, temperature
 from trimer.metrics.calibration import fit_temperature
 from trimer.models.esm2 import Esm2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trimer.chemistry import ADDUCTS, exact_mass, parse
-from trimer.data.molecule_files import SmilesFiles
+from trimer.data.sources.molecule_files import SmilesFiles
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.simulate.molecules import simulated_molecules

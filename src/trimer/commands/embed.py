@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     from trimer.embedding import EmbeddingFile
 
     target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is said before the work
-    from trimer.data.protein_files import ProteinFiles
+    from trimer.data.sources.protein_files import ProteinFiles
     from trimer.hardware import computing, place
 
     if Path(cfg.input).expanduser().resolve() == target.path.resolve():

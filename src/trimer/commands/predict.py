@@ -84,8 +84,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
     import torch
 
-    from trimer.data.sequence_files import read_sequences
     from trimer.data.sequence_kinds import KINDS, shortened
+    from trimer.data.sources.sequence_files import read_sequences
     from trimer.flat import Flat
     from trimer.hardware import computing, place
     from trimer.predictions import LabelPredictions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from trimer.data.molecule_files import MoleculeSource
 from trimer.data.molecule_keys import molecule_table
+from trimer.data.sources.molecule_files import MoleculeSource
 
 
 class HeldOutMolecules:

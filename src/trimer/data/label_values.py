@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from trimer.data.label_table import LabelTable
+from trimer.data.sources.label_table import LabelTable
 from trimer.errors import ConfigError
 
 TARGETS = ("single", "multi", "regression", "residue")

@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from trimer.data.batches import LabelledBatch
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_table import LabelSource, LabelTable
 from trimer.data.label_values import TARGETS, chosen_classes, label_columns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, shortened
+from trimer.data.sources.label_table import LabelSource, LabelTable
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError

@@ -16,7 +16,7 @@ from rdkit import Chem
 
 from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 from trimer.data.drops import DropReport
-from trimer.data.molecule_files import MoleculeSource
+from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.masked import MaskedSequences
 from trimer.data.masking import Masking
-from trimer.data.molecule_files import MoleculeSource
 from trimer.data.molecule_keys import held_out, molecule_table
 from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
 

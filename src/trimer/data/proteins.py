@@ -18,8 +18,8 @@ from trimer.data.drops import DropReport
 from trimer.data.masked import MaskedSequences, window_lengths
 from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
-from trimer.data.protein_table import EMPTY, INNER_STOP, ProteinSource, ProteinTable
 from trimer.data.sampler import EpochPlan
+from trimer.data.sources.protein_table import EMPTY, INNER_STOP, ProteinSource, ProteinTable
 from trimer.data.splits import Split
 from trimer.data.store import Ragged, StoreWriter, content_digest
 from trimer.errors import ConfigError, InputError

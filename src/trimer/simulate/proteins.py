@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from trimer.data.protein_table import ProteinTable
+from trimer.data.sources.protein_table import ProteinTable
 from trimer.data.store import Ragged
 from trimer.errors import ConfigError
 

@@ -19,7 +19,7 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from trimer.chemistry import ADDUCTS, parse
-from trimer.data.molecule_files import MoleculeSource
+from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.simulate.fragmentation import skeleton

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.protein_table import WHITE, without_stops
 from trimer.data.readers.opening import decode, read_chunks
+from trimer.data.sources.protein_table import WHITE, without_stops
 from trimer.data.store import Ragged
 from trimer.errors import InputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from trimer.data.label_table import LabelTable
+from trimer.data.sources.label_table import LabelTable
 
 TABLES = (".csv", ".tsv", ".parquet")
 COLUMNS = {"molecules": ("smiles",), "proteins": ("sequence",)}
@@ -23,13 +23,13 @@ def read_sequences(path: Path, entity: str, column: str | None = None, id_column
 
 
 def _table(path: Path, column: str, id_column: str | None) -> LabelTable:
-    from trimer.data.label_files import UnlabelledFiles
+    from trimer.data.sources.label_files import UnlabelledFiles
 
     return LabelTable.concatenate(list(UnlabelledFiles(str(path), column, id_column).chunks()))
 
 
 def _molecules(path: Path) -> LabelTable:
-    from trimer.data.molecule_files import SmilesFiles
+    from trimer.data.sources.molecule_files import SmilesFiles
 
     table = LabelTable([], [], {})
     for ids, smiles in SmilesFiles(str(path)).chunks():
@@ -40,7 +40,7 @@ def _molecules(path: Path) -> LabelTable:
 
 
 def _proteins(path: Path) -> LabelTable:
-    from trimer.data.protein_files import ProteinFiles
+    from trimer.data.sources.protein_files import ProteinFiles
 
     table = LabelTable([], [], {})
     for part in ProteinFiles(str(path)).chunks():

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.files import find_files, named_paths
-from trimer.data.protein_table import WHITE, ProteinTable, letters_of, without_stops
 from trimer.data.readers.fasta import read_fasta
 from trimer.data.readers.opening import read_chunks
 from trimer.data.readers.protein_columns import read_columns
+from trimer.data.sources.files import find_files, named_paths
+from trimer.data.sources.protein_table import WHITE, ProteinTable, letters_of, without_stops
 from trimer.data.store import content_digest
 from trimer.errors import InputError
 
@@ -130,7 +130,7 @@ class PublishedProteins(ProteinFiles):
 
     def files(self) -> list[Path]:
         if self.path is None:
-            from trimer.data.download import download
+            from trimer.data.sources.download import download
 
             self.paths = [str(download(self.url, self.folder, sha256=self.sha256))]
         return super().files()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.files import find_files, named_paths
 from trimer.data.readers import read_spectra
+from trimer.data.sources.files import find_files, named_paths
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import content_digest
 
@@ -60,7 +60,7 @@ class PublishedLibrary(SpectralFiles):
 
     def files(self) -> list[Path]:
         if self.path is None:
-            from trimer.data.download import download
+            from trimer.data.sources.download import download
 
             self.paths = [str(download(self.url, Path(self.folder), sha256=self.sha256))]
         return super().files()

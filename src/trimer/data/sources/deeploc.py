@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.label_files import LabelledFasta, LabelledFiles
-from trimer.data.label_table import LabelTable
+from trimer.data.sources.label_files import LabelledFasta, LabelledFiles
+from trimer.data.sources.label_table import LabelTable
 
 LOCATIONS = (
     "Cytoplasm",
@@ -95,7 +95,7 @@ class DeepLoc2(LabelledFiles):
     def files(self) -> list[Path]:
         """The local copy, downloaded if it is not there yet."""
         if self.path is None:
-            from trimer.data.download import download
+            from trimer.data.sources.download import download
 
             self.paths = [str(download(self.url, self.folder))]
         return super().files()

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.label_table import (
+from trimer.data.readers.table_file import ROWS, TableFile
+from trimer.data.sources.label_table import (
     NO_SEQUENCE,
     LabelTable,
     check_limit,
@@ -23,7 +24,6 @@ from trimer.data.label_table import (
     limited,
     settings_text,
 )
-from trimer.data.readers.table_file import ROWS, TableFile
 from trimer.data.store import content_digest
 from trimer.errors import InputError
 

@@ -13,9 +13,9 @@ import rdkit
 from rdkit.Chem import Descriptors
 
 from trimer.chemistry import inchikey_block1, parse
-from trimer.data.label_table import LabelTable, label_names, limited, settings_text
-from trimer.data.molecule_files import MoleculeSource
 from trimer.data.molecule_keys import held_out
+from trimer.data.sources.label_table import LabelTable, label_names, limited, settings_text
+from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.errors import ConfigError
 
 PART = 500  # molecules that one process handles at a time

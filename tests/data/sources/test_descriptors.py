@@ -7,8 +7,8 @@ from rdkit import Chem
 from rdkit.Chem import Descriptors
 
 from trimer.chemistry import inchikey_block1
-from trimer.data.descriptors import DEFAULT, HELD_OUT, DescribedMolecules
-from trimer.data.molecule_files import SmilesFiles
+from trimer.data.sources.descriptors import DEFAULT, HELD_OUT, DescribedMolecules
+from trimer.data.sources.molecule_files import SmilesFiles
 from trimer.errors import ConfigError
 
 SMILES = ["CCO", "c1ccccc1O", "no molecule", "C[Hg]C", "CC(=O)Oc1ccccc1C(=O)O"] * 150

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.files import find_files, named_paths
-from trimer.data.label_table import (
+from trimer.data.readers.fasta import FastaRecords, read_fasta
+from trimer.data.readers.table_file import ROWS, Row, TableFile
+from trimer.data.sources.files import find_files, named_paths
+from trimer.data.sources.label_table import (
     NO_SEQUENCE,
     LabelTable,
     check_limit,
@@ -23,8 +25,6 @@ from trimer.data.label_table import (
     limited,
     settings_text,
 )
-from trimer.data.readers.fasta import FastaRecords, read_fasta
-from trimer.data.readers.table_file import ROWS, Row, TableFile
 from trimer.data.store import content_digest
 from trimer.errors import InputError
 

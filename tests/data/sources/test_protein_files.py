@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trimer.data.protein_files import UNIPROT, ProteinFiles, SwissProt, UniRef
-from trimer.data.protein_table import EMPTY, INNER_STOP
+from trimer.data.sources.protein_files import UNIPROT, ProteinFiles, SwissProt, UniRef
+from trimer.data.sources.protein_table import EMPTY, INNER_STOP
 from trimer.errors import InputError
 
 
@@ -126,7 +126,7 @@ def test_uniprot(tmp_path, monkeypatch):
         path.write_bytes(gzip.compress(b">UniRef50_A\nMK\n>UniRef50_B\nML\n"))
         return path
 
-    monkeypatch.setattr("trimer.data.download.download", download)
+    monkeypatch.setattr("trimer.data.sources.download.download", download)
     assert [name for name, _ in all_of(UniRef(50, folder="data/u", limit=1))] == ["UniRef50_A"]
     assert [name for name, _ in all_of(SwissProt(sha256="abc"))] == ["UniRef50_A", "UniRef50_B"]
     assert wanted == [

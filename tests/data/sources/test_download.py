@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from trimer.data.download import download
-from trimer.data.molecule_files import PubChemSmiles
+from trimer.data.sources.download import download
+from trimer.data.sources.molecule_files import PubChemSmiles
 from trimer.errors import InputError
 
 CONTENT = b"1\tCCO\n2\tC\n" * 1000

@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from trimer.data.molecule_files import PubChemSmiles, SmilesFiles
+from trimer.data.sources.molecule_files import PubChemSmiles, SmilesFiles
 from trimer.errors import InputError
 
 

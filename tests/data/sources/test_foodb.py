@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from trimer.data.foodb import FooDB
-from trimer.data.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.sources.foodb import FooDB
+from trimer.data.sources.label_table import NO_SEQUENCE, LabelTable
 from trimer.errors import InputError
 
 TRUE = "id public_id name state annotation_quality description cas_number moldb_smiles moldb_inchi moldb_mono_mass \

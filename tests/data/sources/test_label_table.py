@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimer.data.label_table import LabelTable, known, label_names, limited
+from trimer.data.sources.label_table import LabelTable, known, label_names, limited
 from trimer.errors import InputError
 
 

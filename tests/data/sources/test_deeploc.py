@@ -2,9 +2,9 @@
 
 import pytest
 
-from trimer.data.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_PLACE, TWO_PLACES, DeepLoc1, DeepLoc2
-from trimer.data.label_files import NO_MATCH
-from trimer.data.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.sources.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_PLACE, TWO_PLACES, DeepLoc1, DeepLoc2
+from trimer.data.sources.label_files import NO_MATCH
+from trimer.data.sources.label_table import NO_SEQUENCE, LabelTable
 from trimer.errors import InputError
 
 FASTA = f"""\
@@ -99,7 +99,7 @@ def test_download_only_without_a_path(tmp_path, monkeypatch):
         wanted.append((url, folder))
         return path
 
-    monkeypatch.setattr("trimer.data.download.download", download)
+    monkeypatch.setattr("trimer.data.sources.download.download", download)
     assert whole(DeepLoc2(folder="data/d")).ids == ["P1"]
     assert wanted == [(DeepLoc2().url, "data/d")]
     DeepLoc2(path).fingerprint()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from trimer.data.files import find_files, named_paths
+from trimer.data.sources.files import find_files, named_paths
 from trimer.data.store import content_digest
 from trimer.errors import InputError
 
@@ -119,7 +119,7 @@ class PubChemSmiles:
             if not path.is_file():
                 raise InputError(f"{path}: no such file; leave `path` empty to download {self.url}")
             return path
-        from trimer.data.download import download
+        from trimer.data.sources.download import download
 
         return download(self.url, self.folder)
 

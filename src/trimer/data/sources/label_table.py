@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trimer.data.protein_table import EMPTY
+from trimer.data.sources.protein_table import EMPTY
 from trimer.errors import InputError
 
 MISSING = frozenset({"", "NA", "N/A", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL"})
