@@ -239,7 +239,7 @@ def test_the_rate_falls_after_patience_and_one_more_bad_epochs(patience):
 def test_settings_of_a_schedule_in_epochs():
     with pytest.raises(ConfigError, match="interval=day must be one of step, epoch"):
         rates(WarmupPlateau, 1, warmup=1, interval="day")
-    with pytest.raises(ConfigError, match="set scheduler.interval=epoch"):
+    with pytest.raises(ConfigError, match=r"set scheduler\.interval=epoch"):
         rates(WarmupPlateau, 1, warmup=1, monitor="train/loss_epoch")
     cfg = compose("train", ["scheduler=warmup_plateau", "scheduler.interval=epoch", "scheduler.patience=7"])
     schedule = build(cfg.scheduler)(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0))

@@ -139,7 +139,7 @@ class Task(L.LightningModule):
     def on_fit_start(self) -> None:
         """Forget that an earlier fit was stopped; ConfigError for a rise of the rate that has no end."""
         self._stop = False
-        schedule, epochs = self.lr_schedulers(), self.trainer.max_epochs
+        schedule, epochs = self.lr_schedulers(), -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
         if getattr(schedule, "interval", "step") == "epoch" and epochs is not None and 0 < epochs < schedule.warmup:
             raise ConfigError(
                 f"scheduler.warmup={schedule.warmup} epochs are more than trainer.max_epochs={epochs}: set fewer"
