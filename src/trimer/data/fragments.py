@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
 IMPOSSIBLE = -1.0  # intensity of a fragment that the peptide cannot give
+MODLOSS = "modloss"  # what a library calls the loss of a modification; of a phosphate here
 KEPT = ("all", "modified", "unmodified")
 
 
@@ -165,7 +166,8 @@ class PeptideFragments(SplitData):
         series, number, loss = table.series[own], table.number[own], table.loss[own]
         for column, channel in enumerate(self.channels):
             here = (series == "by".index(channel.series)) & (table.ion_charge[own] == channel.charge)
-            here &= (loss == channel.loss) & (number >= 1) & (number <= sites)
+            lost = (loss == channel.loss) | ((loss == MODLOSS) & (channel.loss == "H3PO4"))
+            here &= lost & (number >= 1) & (number <= sites)
             site = number[here] - 1 if channel.series == "b" else sites - number[here]
             np.maximum.at(out[:, column], site, table.intensity[own][here])
         can = possible(peptide, int(table.charge[row]), self.channels)

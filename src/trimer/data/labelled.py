@@ -39,14 +39,15 @@ TOO_LONG = ("drop", "ends", "start")
 class LabelledSequences(SplitData):
     """Sequences of which something is known, to be predicted for others.
 
-    source: where they come from. entity: "molecules", "proteins" or "peptides". target: what a label is: "single", one of several
-    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue,
-    as one letter, `.` or `?` where there is none.
+    source: where they come from. entity: "molecules", "proteins" or "peptides". target: what a label is: "single", one
+    of several classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for
+    each residue, as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence; peptides: sequence, without modifications) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
-    (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
-    frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
+    scaffold; proteins: sequence; peptides: sequence, or proforma with the modifications) with fractions; or
+    `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of
+    the test part is in train. max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and
+    counts them; "ends" and "start" keep that part of them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
     """

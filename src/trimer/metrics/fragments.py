@@ -14,6 +14,7 @@ Shapes: S cleavage sites of all spectra, K channels, B spectra, P possible fragm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from scipy.stats import rankdata
@@ -28,7 +29,7 @@ def per_spectrum(predicted: np.ndarray, measured: np.ndarray, sizes: Sequence[in
     fragment cannot be. sizes: sites of each spectrum.
     """
     bounds = np.concatenate([[0], np.cumsum(sizes)])
-    rows = [_measures(predicted[a:b], measured[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    rows = [_measures(predicted[a:b], measured[a:b]) for a, b in pairwise(bounds)]
     return {name: np.array([row[place] for row in rows], float) for place, name in enumerate(PER_SPECTRUM)}
 
 

@@ -1,6 +1,7 @@
 """An encoder of peptides with a head for the bonds between residues: what predicts fragment intensities.
 
-Shapes: T tokens of a flat batch, B peptides, L residues of one, S cleavage sites (the sum of L - 1), K channels, D width.
+Shapes: T tokens of a flat batch, B peptides, L residues of one, S cleavage sites (the sum of L - 1), K channels,
+D width.
 """
 
 from __future__ import annotations

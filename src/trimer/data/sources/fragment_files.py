@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -126,6 +127,14 @@ class FragmentTable:
             *(np.concatenate([getattr(table, name) for table in tables]) for name in FRAGMENT_COLUMNS[1:]),
             sum((table.other for table in tables), Counter()),
         )
+
+
+class FragmentSource(Protocol):
+    """What gives annotated spectra in chunks: files, the simulation."""
+
+    def fingerprint(self) -> str: ...
+
+    def chunks(self) -> Iterator[FragmentTable]: ...
 
 
 FRAGMENT_COLUMNS = ("row", "series", "number", "ion_charge", "loss", "intensity")
