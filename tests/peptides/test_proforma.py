@@ -83,6 +83,11 @@ def test_mass():
         ("PEP+KK", "chimeric spectra are not supported"),
         ("{Hex}PEP", "labile modifications are not supported"),
         ("<13C>PEP", "isotopes and fixed modifications of this kind are not supported"),
+        ("[Acetyl]", "no residue"),
+        ("[Acetyl", "unclosed bracket"),
+        ("PEP K", "residue ' ' is not one of the 20"),
+        ("PEP/0", "charges of this kind are not supported"),
+        ("PEP/-2", "charges of this kind are not supported"),
         ("PEP/2[+2Na]", "charges of this kind are not supported"),
     ],
 )
@@ -110,3 +115,19 @@ def test_round_trip_of_made_up_peptides():
         assert peptide.mass == pytest.approx(
             read_proforma(letters).mass + sum(modification(name).mass for _, name in placed), abs=1e-6
         )
+
+
+def test_any_text_is_a_peptide_or_says_why_not():
+    draw = random.Random(1)
+    signs = "ACKM[]()-.+|;:/{}<>?#@ 2oxU"
+    texts = ["".join(draw.choices(signs, k=draw.randint(0, 10))) for _ in range(5000)]
+    read = 0
+    for text in texts:
+        try:
+            peptide = read_proforma(text)
+        except PeptideError as error:
+            assert str(error)
+        else:
+            assert read_proforma(peptide.proforma) == peptide
+            read += 1
+    assert read > 50

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import zip_longest
 
-from trimer.peptides.proforma import LETTERS, Peptide, PeptideError, assemble, read_proforma, split_marks
+from trimer.peptides.modifications import Modification, modification
+from trimer.peptides.proforma import (
+    LETTERS,
+    Peptide,
+    PeptideError,
+    assemble,
+    read_proforma,
+    read_proforma_charged,
+    split_marks,
+)
 
 ROUND = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 SQUARE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 END = re.compile(rf"\.(?:{ROUND.pattern})+$")
 NUMBER = re.compile(r"-?\d+")
+N_TERMINUS = "N-term"
 C_TERMINUS = re.compile(r"C-?_?term", re.I)
 DEEPPHOSPHO = {
     "1": ("M", "Oxidation"),
@@ -93,6 +104,48 @@ NOTATIONS: dict[str, Callable[..., Peptide]] = {
     "ms2pip": ms2pip,
     "deepphospho": deepphospho,
 }
+
+
+@lru_cache(maxsize=1 << 16)
+def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str, str | None]:
+    """Canonical ProForma of a peptide in a notation, and the charge that stands behind it; PeptideError.
+
+    fixed: modifications that the notation leaves out, as `Carbamidomethyl@C;TMT6plex@K;TMT6plex@N-term`. They are
+    added where there is none yet.
+    """
+    charge = None
+    if notation == "proforma":
+        peptide, charge = read_proforma_charged(texts[0] or "")
+    else:
+        peptide = NOTATIONS[notation](*texts)
+    if fixed:
+        peptide = _add_fixed(peptide, read_fixed(fixed))
+    return peptide.proforma, None if charge is None else str(charge)
+
+
+@lru_cache(maxsize=16)
+def read_fixed(text: str) -> tuple[tuple[str, Modification], ...]:
+    """`Carbamidomethyl@C;TMT6plex@N-term` as (residue or `N-term`, modification); ValueError for what is none."""
+    found = []
+    for one in text.split(";"):
+        name, _, site = one.rpartition("@")
+        if site != N_TERMINUS and not (len(site) == 1 and LETTERS.fullmatch(site)):
+            raise ValueError(f"fixed={text}: '{one}' is not name@residue or name@{N_TERMINUS}, as Carbamidomethyl@C")
+        try:
+            found.append((site, modification(name, site)))
+        except PeptideError as error:
+            raise ValueError(f"fixed={text}: {error}") from error
+    return tuple(found)
+
+
+def _add_fixed(peptide: Peptide, fixed: tuple[tuple[str, Modification], ...]) -> Peptide:
+    taken = {position for position, _ in peptide.modifications}
+    added = [(i, one) for site, one in fixed for i, own in enumerate(peptide.letters, 1) if own == site]
+    added += [(0, one) for site, one in fixed if site == N_TERMINUS]
+    added = [(position, one) for position, one in added if position not in taken]
+    if not added:
+        return peptide
+    return Peptide(peptide.letters, tuple(sorted((*peptide.modifications, *added), key=lambda own: own[0])))
 
 
 def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:

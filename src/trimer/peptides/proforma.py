@@ -31,7 +31,7 @@ PROTON = 1.00727646688  # Da
 
 LETTERS = re.compile("[ACDEFGHIKLMNPQRSTVWY]+")
 BRACKET = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
-CHARGE = re.compile(r"/([+-]?\d+)$")
+CHARGE = re.compile(r"/\+?([1-9]\d*)$", re.ASCII)
 FIXED = re.compile(r"<\[((?:[^\[\]]|\[[^\[\]]*\])*)\]@([A-Z](?:,[A-Z])*)>")
 PLACED = tuple[int, str]  # a modification's text at a position: 0 the N terminus, 1 to L, L + 1 the C terminus
 # What stands only in texts that are not supported, in the order in which it is looked for.
@@ -112,7 +112,8 @@ def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
         strange = next(letter for letter in letters if letter not in RESIDUES)
         if strange in "[]()":
             raise PeptideError("unclosed bracket")
-        raise PeptideError(f"residue {strange} is not one of the 20")
+        shown = strange if strange.isprintable() and strange != " " else repr(strange)
+        raise PeptideError(f"residue {shown} is not one of the 20")
     if not placed:
         return Peptide(letters)
     length = len(letters)
@@ -120,17 +121,11 @@ def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
     for position, text in placed:
         if not 0 <= position <= length + 1:
             raise PeptideError(f"modification [{text}] at position {position} of {length} residues")
-        found.append((position, _named(text, _residue(letters, position))))
+        residue = letters[position - 1] if 0 < position <= length else f"-{letters[0 if position == 0 else -1]}"
+        found.append((position, _named(text, residue)))
     if len(found) > 1:
         found.sort(key=lambda one: (one[0], one[1].proforma))
     return Peptide(letters, tuple(found))
-
-
-def _residue(letters: str, position: int) -> str:
-    """The letter at a position; with `-` in front at an end."""
-    if position == 0:
-        return f"-{letters[0]}"
-    return f"-{letters[-1]}" if position > len(letters) else letters[position - 1]
 
 
 def split_marks(parts: Sequence[str]) -> tuple[str, list[PLACED]]:
@@ -149,13 +144,17 @@ def _scan(text: str) -> tuple[str, list[PLACED]]:
     outside = parts[::2]
     if not LETTERS.fullmatch("".join(outside).replace("-", "")):
         _refuse(text, outside)
+    if not any(outside):
+        raise PeptideError("no residue")
     # A dash ends the modifications of the N terminus, and another one begins those of the C terminus.
-    start = next((i for i, part in enumerate(outside) if part), 0)
+    start = 0 if outside[0] else next(i for i, part in enumerate(outside) if part)
     if start:
         if outside[start][0] != "-":
             raise PeptideError("no - between the N-terminal modification and the residues")
         parts[2 * start] = outside[start][1:]
-    end = next((i for i in range(len(outside) - 1, -1, -1) if outside[i]), 0)
+    end = len(outside) - 1
+    while not outside[end]:
+        end -= 1
     ends = end < len(outside) - 1 and outside[end][-1] == "-"
     if ends:
         parts[2 * end] = parts[2 * end][:-1]

@@ -198,6 +198,12 @@ def test_errors(tmp_path):
     assert str(error.value) == f"layout=skyline must be one of {layouts}, or null"
 
 
+def test_fixed_modifications_that_the_file_leaves_out(tmp_path):
+    path = tmp_path / "msms.txt"
+    path.write_text("Modified sequence\tCharge\tMatches\tIntensities\n_ACK_\t2\ty1\t7\n")
+    assert whole(path, fixed="Carbamidomethyl@C;TMT6plex@N-term").texts == ["[UNIMOD:737]-AC[UNIMOD:4]K"]
+
+
 def test_fingerprint(tmp_path):
     path = tmp_path / "dia.json"
     path.write_text('{"@AEK.2": {"y1+1-Noloss": 1}}')

@@ -207,6 +207,18 @@ def test_notation_in_place_of_the_one_of_the_layout(tmp_path):
     assert whole(PeptideFiles(path, "retention", notation="maxquant")).texts == [OX]
 
 
+def test_fixed_modifications_that_the_file_leaves_out(tmp_path):
+    path = write(tmp_path / "evidence.txt", "Modified sequence\tCharge\tRetention time\n_AC(ox)MCK_\t2\t7.5\n")
+    assert whole(PeptideFiles(path, "charge", fixed="Carbamidomethyl@C")).texts == ["AC[UNIMOD:35]MC[UNIMOD:4]K"]
+    with pytest.raises(ValueError) as error:
+        PeptideFiles(path, "charge", fixed="Carbamidomethyl")
+    assert str(error.value) == (
+        "fixed=Carbamidomethyl: 'Carbamidomethyl' is not name@residue or name@N-term, as Carbamidomethyl@C"
+    )
+    with pytest.raises(ValueError, match=r"fixed=Foo@C: unknown modification \[Foo\]"):
+        PeptideFiles(path, "charge", fixed="Foo@C")
+
+
 def test_fingerprint_changes_with_file_and_settings(evidence):
     first = PeptideFiles(evidence, "retention").fingerprint()
     assert PeptideFiles(evidence, "retention").fingerprint() == first

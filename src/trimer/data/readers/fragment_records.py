@@ -1,6 +1,7 @@
 """Annotated spectra of peptides as libraries and search engines write them, one at a time: b and y with intensities.
 
-Intensities are in the units of the file here. What cannot be read is a spectrum with its problem.
+Intensities are in the units of the file here. What cannot be read is a spectrum with its problem. fixed: as in
+`notations.canonical`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trimer.data.readers.peptide_tables import (
 )
 from trimer.data.readers.table_file import TableFile
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS
+from trimer.peptides.notations import canonical
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
 SERIES = {"b": 0, "y": 1}
@@ -54,12 +55,12 @@ class Unreadable(ValueError):
     """Why one spectrum cannot be read."""
 
 
-def read_deepphospho(path: Path) -> Iterator[Spectrum]:
+def read_deepphospho(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """JSON of DeepPhospho: `{"*AES2K.2": {"y1+1-Noloss": 100.0, "y3+1-1,H3PO4": 7.5}}`."""
     for number, (key, pairs) in enumerate(deepphospho_records(path), 1):
         peptide, charge = split_precursor(key)
         place = f"{path.name}, record {number}"
-        yield _spectrum(key, ("deepphospho", peptide), charge, place, lambda _, pairs=pairs: _deepphospho(pairs))
+        yield _spectrum(key, ("deepphospho", fixed, peptide), charge, place, lambda _, pairs=pairs: _deepphospho(pairs))
 
 
 def _deepphospho(pairs: Any) -> Iterator[Fragment]:
@@ -83,7 +84,7 @@ def deepphospho_fragment(name: str) -> tuple[str, int, int, str]:
     return series, int(number), int(charge), loss
 
 
-def read_maxquant(path: Path) -> Iterator[Spectrum]:
+def read_maxquant(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """msms.txt: `y1;y3-H2O;b5*;y7(2+)` under Matches, as many numbers under Intensities."""
     table = TableFile(path)
     optional = _optional(table, ("Reverse", "Fragmentation", "Mass analyzer", "Collision energy"))
@@ -92,7 +93,7 @@ def read_maxquant(path: Path) -> Iterator[Spectrum]:
         sequence, charge, matches, intensities = cells[:4]
         reverse, way, analyzer, energy = _spread(optional, cells[4:])
         problem = problem or ("decoy" if reverse == "+" else None)
-        where = f"{path.name}:{number}", ("maxquant", sequence or ""), charge, table.place_of(number)
+        where = f"{path.name}:{number}", ("maxquant", fixed, sequence or ""), charge, table.place_of(number)
         instrument = " ".join(filter(None, (way, analyzer)))
         listed = (matches or "", intensities or "")
         yield _spectrum(*where, lambda peptide, listed=listed: _maxquant(peptide, *listed), energy, instrument, problem)
@@ -134,7 +135,7 @@ def is_library(table: TableFile) -> bool:
     return all(any(name in table for name in names) for names in LIBRARY.values())
 
 
-def read_library(path: Path) -> Iterator[Spectrum]:
+def read_library(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """Libraries of Spectronaut, OpenSWATH and DIA-NN, one row a fragment; rows of one precursor follow each other."""
     table = TableFile(path)
     if not is_library(table):
@@ -150,7 +151,7 @@ def read_library(path: Path) -> Iterator[Spectrum]:
         _, energy, instrument, decoy = _spread(beside, cells[len(columns) :])
         problem = next((f"{table.unit} {at}: {words}" for _, at, words in listed if words), None)
         problem = problem or ("decoy" if (decoy or "").lower() in ("1", "true") else None)
-        where = f"{path.name}:{number}", (notation, sequence or ""), charge, table.place_of(number)
+        where = f"{path.name}:{number}", (notation, fixed, sequence or ""), charge, table.place_of(number)
         fragments = [(own[2:6], _spread(beside, own[6:])[0], at) for own, at, _ in listed]
         yield _spectrum(*where, lambda _, rows=fragments: _library(rows, table.unit), energy, instrument or "", problem)
 
@@ -164,7 +165,7 @@ def _library(rows: Iterable[tuple[list[str | None], str | None, int]], unit: str
         yield (series or "").lower(), int(number or 0), int(charge or 0), lost, _intensity(name, intensity)
 
 
-def read_prosit(path: Path) -> Iterator[Spectrum]:
+def read_prosit(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """Parquet of Prosit and DLOmix: 174 values, 29 positions times y1+ y2+ y3+ b1+ b2+ b3+.
 
     -1 stands for a fragment that cannot be, 0 for one that was not seen.
@@ -176,7 +177,7 @@ def read_prosit(path: Path) -> Iterator[Spectrum]:
     for cells, number, problem in table.rows(names):
         sequence, charge, values = cells[:3]
         energy, way, analyzer = _spread(optional, cells[3:])
-        where = f"{path.name}:{number}", ("prosit", sequence or ""), charge, table.place_of(number)
+        where = f"{path.name}:{number}", ("prosit", fixed, sequence or ""), charge, table.place_of(number)
         instrument = " ".join(filter(None, (way, analyzer)))
         yield _spectrum(*where, lambda peptide, own=values: _prosit(peptide, own), energy, instrument, problem)
 
@@ -196,7 +197,7 @@ def _prosit(peptide: Peptide, cell: str | None) -> Iterator[Fragment]:
             yield "by"[series], number, charge, "", _intensity(f"{'by'[series]}{number}", value)
 
 
-def read_alphabase(path: Path) -> Iterator[Spectrum]:
+def read_alphabase(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """HDF5 of alphabase: precursor_df, and fragment_intensity_df with a row a cleavage and a column a charged type."""
     columns, fragments = precursor_columns(path), fragment_columns(path)
     lost = [name for name in ("sequence", "charge", "frag_start_idx", "frag_stop_idx") if name not in columns]
@@ -208,7 +209,12 @@ def read_alphabase(path: Path) -> Iterator[Spectrum]:
     cells = {name: values.tolist() for name, values in columns.items()}
     for row, sequence in enumerate(cells["sequence"]):
         beside = {name: cells[name][row] if name in cells else None for name in ("nce", "instrument", "decoy")}
-        texts = ("alphabase", sequence, *(cells[name][row] if name in cells else "" for name in ("mods", "mod_sites")))
+        texts = (
+            "alphabase",
+            fixed,
+            sequence,
+            *(cells[name][row] if name in cells else "" for name in ("mods", "mod_sites")),
+        )
         span = (cells["frag_start_idx"][row], cells["frag_stop_idx"][row])
         yield _spectrum(
             f"{path.name}:{row + 1}",
@@ -242,7 +248,7 @@ def _alphabase(peptide: Peptide, span: tuple[int, int], types: list[tuple], colu
 
 def _spectrum(
     name: str,
-    texts: tuple[str, ...],
+    texts: tuple[str | None, ...],
     charge: str | None,
     place: str,
     read: Callable[[Peptide], Iterable[Fragment]],
@@ -250,11 +256,11 @@ def _spectrum(
     instrument: str = "",
     problem: str | None = None,
 ) -> Spectrum:
-    """A spectrum out of its cells. texts: the notation and the texts of the peptide."""
+    """A spectrum out of its cells. texts: the notation, what is fixed, the peptide."""
     fragments: list[Fragment] = []
-    text, charges, value = texts[1], 0, math.nan
+    text, charges, value = texts[2] or "", 0, math.nan
     try:
-        text = canonical(*texts)
+        text, _ = canonical(*texts)
         charges = _charge(charge)
         value = _energy(energy)
         peptide = read_proforma(text)
@@ -265,12 +271,6 @@ def _spectrum(
     except (PeptideError, Unreadable) as error:
         problem = problem or str(error)
     return Spectrum(name, text, charges, value, instrument or None, place, fragments, problem)
-
-
-@lru_cache(maxsize=1 << 14)
-def canonical(notation: str, *texts: str | None) -> str:
-    """Canonical ProForma of a peptide in a notation; PeptideError."""
-    return NOTATIONS[notation](*texts).proforma
 
 
 def _charge(cell: str | None) -> int:

@@ -32,10 +32,11 @@ from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_table import check_limit, settings_text
 from trimer.data.store import content_digest
 from trimer.errors import InputError
+from trimer.peptides.notations import read_fixed
 
 log = logging.getLogger(__name__)
 
-LAYOUTS: dict[str, Callable[[Path], Iterator[Spectrum]]] = {
+LAYOUTS: dict[str, Callable[[Path, str | None], Iterator[Spectrum]]] = {
     "deepphospho": read_deepphospho,
     "maxquant_msms": read_maxquant,
     "library": read_library,
@@ -145,18 +146,24 @@ class FragmentFiles:
 
     paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (a row a
     fragment: Spectronaut, OpenSWATH, DIA-NN), `prosit` (Parquet with 174 values) or `alphabase` (HDF5); null: found
-    from the content. limit: stop after so many spectra.
+    from the content. limit: stop after so many spectra. fixed: modifications that the file leaves out, as
+    `Carbamidomethyl@C` in those of MaxQuant.
     """
 
     wanted = "a library of peptides"
 
-    def __init__(self, paths: str | Sequence[str], layout: str | None = None, limit: int | None = None):
+    def __init__(
+        self, paths: str | Sequence[str], layout: str | None = None, limit: int | None = None, fixed: str | None = None
+    ):
         check_limit(limit)
         self.paths = named_paths(paths, self.wanted)
         if layout is not None and layout not in LAYOUTS:
             raise ValueError(f"layout={layout} must be one of {', '.join(LAYOUTS)}, or null")
+        if fixed is not None:
+            read_fixed(fixed)
         self.layout = layout
         self.limit = limit
+        self.fixed = fixed
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
@@ -165,12 +172,12 @@ class FragmentFiles:
     def fingerprint(self) -> str:
         """Changes when the spectra may have changed."""
         names = ",".join(path.name for path in self.files())
-        settings = settings_text({"layout": self.layout, "limit": self.limit})
+        settings = settings_text({"layout": self.layout, "limit": self.limit, "fixed": self.fixed})
         return f"{content_digest(self.files())}/{names}/{settings}"
 
     def chunks(self) -> Iterator[FragmentTable]:
         """Tables of some thousand spectra; InputError where there is none at all."""
-        spectra = (one for path in self.files() for one in LAYOUTS[self.layout or find_layout(path)](path))
+        spectra = (one for path in self.files() for one in LAYOUTS[self.layout or find_layout(path)](path, self.fixed))
         spectra = islice(spectra, self.limit)
         other: Counter[str] = Counter()
         count = 0

@@ -11,7 +11,6 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +23,8 @@ from trimer.data.sources.label_table import LabelTable, check_limit, empty_table
 from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, first_column
 from trimer.data.store import content_digest
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS
-from trimer.peptides.proforma import PeptideError, read_proforma_charged
+from trimer.peptides.notations import NOTATIONS, canonical, read_fixed
+from trimer.peptides.proforma import PeptideError
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class PeptideFiles:
     from the header. notation, sequence, modifications, sites, charge, retention: the notation (a key of NOTATIONS) and
     the columns, where they are others than the layout says. merge: "median" makes one record of all rows with one
     peptide and the same columns, with the median of their retention times; null keeps every row. id_column, limit: as
-    in LabelledFiles.
+    in LabelledFiles. fixed: modifications that the file leaves out, as `Carbamidomethyl@C` in those of MaxQuant.
 
     A row that cannot be used is given with its problem, decoys too; contaminants stay.
     """
@@ -78,6 +77,7 @@ class PeptideFiles:
         merge: str | None = "median",
         id_column: str | None = None,
         limit: int | None = None,
+        fixed: str | None = None,
     ):
         check_limit(limit)
         self.paths = named_paths(paths, self.wanted)
@@ -87,6 +87,8 @@ class PeptideFiles:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
         if notation is not None:
             _check("notation", notation, tuple(NOTATIONS))
+        if fixed is not None:
+            read_fixed(fixed)
         self.what = what
         self.layout = layout
         self.notation = notation
@@ -98,6 +100,7 @@ class PeptideFiles:
         self.merge = merge
         self.id_column = id_column
         self.limit = limit
+        self.fixed = fixed
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
@@ -154,7 +157,7 @@ class PeptideFiles:
             own = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
             try:
                 # NA and NAN are peptides too: the sequence is taken as it stands.
-                text, charge = canonical(notation, cells[0] or "", *map(known, cells[1:first]))
+                text, charge = canonical(notation, self.fixed, cells[0] or "", *map(known, cells[1:first]))
                 label = read_value(cell if value else charge)
                 problem = problem or (DECOY if flag and flag.lower() in TRUE else None)
             except (PeptideError, _BadValue) as error:
@@ -210,15 +213,6 @@ class PeptideFiles:
         for key, record in first.items():
             own = values.get(key)
             yield record._replace(value=join(own)) if own and len(own) > 1 else record
-
-
-@lru_cache(maxsize=1 << 16)
-def canonical(notation: str, *texts: str | None) -> tuple[str, str | None]:
-    """Canonical ProForma of a peptide in a notation, and the charge that stands behind it; PeptideError."""
-    if notation == "proforma":
-        peptide, charge = read_proforma_charged(texts[0] or "")
-        return peptide.proforma, None if charge is None else str(charge)
-    return NOTATIONS[notation](*texts).proforma, None
 
 
 class _BadValue(ValueError):
