@@ -169,8 +169,9 @@ def test_a_loss_that_is_no_number_ends_the_run(words, tmp_path, monkeypatch):
 
 
 def test_a_try_and_a_check_at_the_start_are_not_fed(words, tmp_path, monkeypatch):
-    validations_are(monkeypatch, {0: math.nan})
-    assert run(tmp_path / "try", *words, "trainer.fast_dev_run=true")["stopped_early"] is None
+    with monkeypatch.context() as patch:
+        validations_are(patch, {0: math.nan})
+        assert run(tmp_path / "try", *words, "trainer.fast_dev_run=true")["stopped_early"] is None
     fed = []
     update = EarlyStopping.update
     monkeypatch.setattr(EarlyStopping, "update", lambda self, value: fed.append(value) or update(self, value))

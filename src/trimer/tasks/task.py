@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from trimer.errors import ConfigError, TrimerError
 from trimer.optim import EPOCH_LOSS
@@ -150,7 +152,9 @@ class Task(L.LightningModule):
             self._epoch = None
 
     def epoch_loss(self) -> float:
-        """The mean training loss of this epoch so far: the sum over its count, of all devices."""
+        """The mean training loss of this epoch so far: the sum over its count, of all devices; NaN where none began."""
+        if self._epoch is None:
+            return math.nan
         loss, count = self._over_devices(self._epoch).tolist()
         return loss / count if count > 0 else 0.0
 
@@ -197,6 +201,44 @@ class Task(L.LightningModule):
             rate = self.optimizers().param_groups[0]["lr"]
             self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
             self._logged = None
+
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics of the batches that `validation_step` has seen since they were last asked for.
+
+        A subclass keeps what they need in torchmetrics of its own, and resets them here.
+        """
+        raise ConfigError(
+            f"task={type(self).__name__} cannot be measured outside of a validation, which callbacks=protocol does: "
+            "take callbacks=default"
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole split."""
+        self.log_validation(self.validation_metrics())
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable) -> dict[str, float]:
+        """The metrics of a validation over these batches, by this device alone; those that are defined."""
+        device, training = next(self.net.parameters()).device, self.net.training
+        metrics = [module for module in self.modules() if isinstance(module, Metric)]
+        shared = [metric.distributed_available_fn for metric in metrics]
+        self.net.eval()
+        try:
+            for metric in metrics:
+                metric.reset()
+                metric.distributed_available_fn = None
+            for number, batch in enumerate(batches):
+                self.validation_step(batch.to(device), number)
+            found = self.validation_metrics()
+        finally:
+            self.net.train(training)
+            for metric, available in zip(metrics, shared, strict=True):
+                metric.distributed_available_fn = available
+        return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+    def property_of(self, data: L.LightningDataModule) -> str:
+        """What is learnt of these data, as tables call it."""
+        return data.kind
 
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
         """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
