@@ -18,6 +18,7 @@ from torch import nn
 
 from trimer.build import build
 from trimer.errors import CheckpointError
+from trimer.models.fragments import Fragments
 from trimer.models.labelled import Labelled
 from trimer.models.lora import add_lora, merge_lora
 
@@ -120,6 +121,8 @@ def network(contract: dict, vocab_size: int) -> nn.Module:
     labels = contract.get("labels")
     if labels is None:
         return net
+    if labels["target"] == Fragments.target:
+        return Fragments(net, len(labels["classes"]), **(contract["task"].get("head") or {}))
     net = Labelled(net, len(labels["classes"]), labels["target"], contract["task"].get("head"))
     if contract["task"].get("lora"):
         add_lora(net.encoder, **contract["task"]["lora"])

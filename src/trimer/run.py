@@ -278,3 +278,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def run_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of a run, or nothing where the folder holds none."""
+    from omegaconf import OmegaConf
+
+    path = folder / "config.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}

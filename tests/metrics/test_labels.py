@@ -263,9 +263,7 @@ def test_numbers_that_tell_nothing():
     assert one.values["rmse"] == 2.0 and math.isnan(one.values["r2"])
     assert one.undefined == dict.fromkeys(OF_SEVERAL, "there is one label only")
     same = regression(np.array([1.0, 2.0]), np.array([0.1, 0.1]), bootstrap=FEW)
-    assert same.undefined == dict.fromkeys(
-        ("r2", "spearman", "pearson", "r_squared"), "all labels are the same"
-    )
+    assert same.undefined == dict.fromkeys(("r2", "spearman", "pearson", "r_squared"), "all labels are the same")
     mean = regression(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), bootstrap=FEW)
     assert mean.values["r2"] == 0 and math.isnan(mean.values["spearman"])
     assert mean.undefined == dict.fromkeys(OF_SEVERAL[1:], "all predictions are the same")

@@ -1,4 +1,4 @@
-"""What a protein is made of, as numbers that a linear model can use.
+"""What a protein or a peptide is made of, as numbers that a linear model can use.
 
 Counted are the 20 amino acids; other letters (X, B, U) hold their place and count as nothing.
 Hydropathy is that of Kyte and Doolittle (J. Mol. Biol. 1982), who take a mean above 1.6 over 19 residues for a
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+from trimer.peptides.modifications import ELEMENTS, composition_vector
+from trimer.peptides.proforma import read_proforma
 
 HYDROPATHY = {
     "A": 1.8, "R": -4.5, "N": -3.5, "D": -3.5, "C": 2.5, "Q": -3.5, "E": -3.5, "G": -0.4, "H": -3.2, "I": 4.5,
@@ -34,6 +37,27 @@ def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
     begin among the first 50, and the logarithm of the length.
     """
     return np.stack([_features(text, ends) for text in texts]) if len(texts) else np.zeros((0, 426 + 20 * len(ends)))
+
+
+def peptide_composition(texts: Sequence[str]) -> np.ndarray:
+    """(n, 20 + 80 + E + 2) features of n peptides in ProForma.
+
+    Counts of the residues, which residue is first, second, last but one and last, atoms of each element that
+    modifications add, the length and its logarithm.
+    """
+    return np.stack([_of_peptide(text) for text in texts]) if len(texts) else np.zeros((0, 102 + len(ELEMENTS)))
+
+
+def _of_peptide(text: str) -> np.ndarray:
+    peptide = read_proforma(text)
+    residues = _INDEX[np.frombuffer(peptide.letters.encode(), np.uint8)]
+    ends = np.zeros((4, 20))
+    for row, place in enumerate((0, 1, -2, -1)):
+        if len(residues) > 1 or place in (0, -1):
+            ends[row, residues[place]] = 1
+    added = composition_vector(modification for _, modification in peptide.modifications)
+    length = len(residues)
+    return np.concatenate([np.bincount(residues, minlength=20), ends.ravel(), added, [length, np.log(length)]])
 
 
 def _features(text: str, ends: Sequence[int]) -> np.ndarray:

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from trimer import chemistry
-from trimer.baselines.composition import ENDS, composition
+from trimer.baselines.composition import ENDS, composition, peptide_composition
 from trimer.errors import InputError
 from trimer.metrics.facts import BITS, RADIUS
 
@@ -157,10 +157,29 @@ class CompositionModel(LabelBaseline):
         return make_pipeline(StandardScaler(), linear)
 
 
+class PeptideComposition(LabelBaseline):
+    """A linear model on how often a peptide has each residue, on its two residues at either end, and its modifications.
+
+    Logistic regression, or for numbers a ridge whose penalty leave-one-out chooses, on standardised features.
+    """
+
+    def features(self, texts: Sequence[str]) -> np.ndarray:
+        return peptide_composition(texts)
+
+    def model(self) -> BaseEstimator:
+        if self.kind == "regression":
+            return make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+
+
 # Under their names in tables, each built by (kind, seed).
 FOR_MOLECULES: Mapping[str, Callable[[str, int], LabelBaseline]] = {
     "floor: majority or mean": Majority,
     "random forest on Morgan fingerprints": MorganForest,
+}
+FOR_PEPTIDES: Mapping[str, Callable[[str, int], LabelBaseline]] = {
+    "floor: majority or mean": Majority,
+    "linear model on composition": PeptideComposition,
 }
 FOR_PROTEINS: Mapping[str, Callable[[str, int], LabelBaseline]] = {
     "floor: majority or mean": Majority,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trimer.commands.measures import measure_labels, measure_language, measure_molecules
+from trimer.commands.measures import measure_fragments, measure_labels, measure_language, measure_molecules
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     net = place(loaded.net, cfg.trainer)
     options = {"split": "test", "name": cfg.name, "trained": run.path}
     if loaded.contract["kind"] != WRITES_MOLECULES:
-        if "labels" in loaded.contract:
+        if hasattr(loaded.net, "temperature"):
             calibrate(loaded, data, cfg)
         evaluation = measure_of(loaded.contract)(run.path, net, data.tokenizer, data, cfg, **options)
     else:
@@ -148,7 +148,9 @@ def log_pictures(trainer, folder: Path) -> None:
 
 def measure_of(contract: dict):
     """The function that measures a checkpoint which does not write molecules."""
-    return measure_labels if "labels" in contract else measure_language
+    if "labels" not in contract:
+        return measure_language
+    return measure_fragments if contract["labels"]["target"] == "fragments" else measure_labels
 
 
 def calibrate(loaded, data, cfg: DictConfig) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
+    from trimer.evaluation.fragments import FragmentEvaluation
     from trimer.evaluation.labels import LabelEvaluation
     from trimer.evaluation.language import LanguageEvaluation
     from trimer.evaluation.molecules import Evaluation
@@ -107,14 +108,18 @@ def measure_labels(
     folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
 ) -> LabelEvaluation:
     """Evaluate the labels of a split; table, predictions, figures and page go to `folder/split`."""
+    from trimer.baselines.before import begun_with
     from trimer.evaluation.labels import METRICS, evaluate_labels
-    from trimer.hardware import computing
+    from trimer.hardware import computing, place
     from trimer.metrics.labels import confusion
     from trimer.reporting.label_figures import confusion_matrix, reliability
     from trimer.reporting.run_page import write_run_page
 
+    labels = {"target": data.target, "classes": list(data.classes)}
+    begun = begun_with(trained, labels) if cfg.baselines and data.target != "residue" else None
+    before = None if begun is None else place(begun.net, cfg.trainer)
     with computing(cfg.trainer):
-        evaluation = evaluate_labels(net, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed)
+        evaluation = evaluate_labels(net, data, split, name=name, baselines=cfg.baselines, before=before, seed=cfg.seed)
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
@@ -136,6 +141,43 @@ def measure_labels(
         folder, split, evaluation.table, [], title="Labels", subtitle=subtitle, note=note, metrics=metrics
     )
     show(evaluation.table.rows, METRICS[data.target], f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}")
+    log.info("page: %s", page)
+    return evaluation
+
+
+def measure_fragments(
+    folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
+) -> FragmentEvaluation:
+    """Evaluate the fragment intensities of a split; table, predictions, figures and page go to `folder/split`."""
+    from trimer.baselines.before import begun_with
+    from trimer.evaluation.fragments import METRICS, evaluate_fragments
+    from trimer.hardware import computing, place
+    from trimer.reporting.fragment_figures import mirror_spectra, similarity_histograms
+    from trimer.reporting.run_page import write_run_page
+
+    begun = begun_with(trained, {"target": data.target, "classes": list(data.classes)}) if cfg.baselines else None
+    before = None if begun is None else place(begun.net, cfg.trainer)
+    with computing(cfg.trainer):
+        evaluation = evaluate_fragments(
+            net, data, split, name=name, baselines=cfg.baselines, before=before, seed=cfg.seed
+        )
+    out, metrics = folder / split, trained / "metrics.csv"
+    evaluation.save(out)
+    write_curves(metrics, out)
+    similarity_histograms(evaluation, out / "similarity.png")
+    mirror_spectra(evaluation, out / "spectra.png")
+    subtitle = (
+        f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Measured on "
+        f"{len(evaluation.ids):,} spectra of the {split} part."
+    )
+    note = (
+        "Fragments that a peptide cannot give are left out; one that was not found counts as 0. Every metric is of one "
+        "spectrum; the table holds the median, or the mean, over spectra. ± is the standard error over spectra."
+    )
+    page = write_run_page(
+        folder, split, evaluation.table, [], title="Fragments", subtitle=subtitle, note=note, metrics=metrics
+    )
+    show(evaluation.table.rows, METRICS, f"{split} split, {len(evaluation.ids):,} spectra")
     log.info("page: %s", page)
     return evaluation
 

@@ -1,9 +1,9 @@
-"""Molecules and proteins that a pre-training corpus must not contain, since a later study will be judged on them."""
+"""Molecules, proteins and peptides that a pre-training corpus must not contain, since a later study will be judged on them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trimer.data.molecule_keys import molecule_table
 from trimer.data.sources.molecule_files import MoleculeSource
@@ -28,6 +28,24 @@ class HeldOutMolecules:
 
 class HeldOutProteins(HeldOutMolecules):
     """The validation and test proteins of another data module, by identical sequence; relatives are not left out."""
+
+
+class HeldOutPeptides:
+    """The validation and test peptides of other data modules, by their letters, whatever their modifications.
+
+    data: name -> the data module of a study that comes later.
+    """
+
+    def __init__(self, data: Mapping):
+        self.data = dict(data)
+
+    def keys(self) -> frozenset[str]:
+        return frozenset().union(*(one.held_out_keys() for one in self.data.values()))
+
+    def fingerprint(self) -> str:
+        """Changes with the records and with the splits of the later studies."""
+        told = [[str(one.folder.name), one.split_by] for one in self.data.values()]
+        return json.dumps(told, sort_keys=True, default=list)
 
 
 class MoleculesOf:

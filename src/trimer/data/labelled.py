@@ -32,6 +32,7 @@ from trimer.peptides.modifications import ELEMENTS
 log = logging.getLogger(__name__)
 
 LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+HELD_OUT = "held out elsewhere"
 ROW = "row"  # the key of a split that knows no groups
 TOO_LONG = ("drop", "ends", "start")
 
@@ -48,6 +49,7 @@ class LabelledSequences(SplitData):
     `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of
     the test part is in train. max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and
     counts them; "ends" and "start" keep that part of them.
+    exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
     """
@@ -69,6 +71,7 @@ class LabelledSequences(SplitData):
         too_long: str = "drop",
         validation: float = 0.1,
         random_smiles: float = 0.0,
+        exclude=None,
         tokens_per_batch: int = 4096,
         shuffle: bool = True,
         num_workers: int = 0,
@@ -109,6 +112,7 @@ class LabelledSequences(SplitData):
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
+        self.exclude = exclude
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
@@ -133,6 +137,7 @@ class LabelledSequences(SplitData):
             "max_length": self.max_length,
             "too_long": self.too_long,
             "split_column": self.split_by.get("column"),
+            **({"exclude": self.exclude.fingerprint()} if self.exclude else {}),
         }
 
     def _write(self, writer: StoreWriter) -> None:
@@ -140,6 +145,7 @@ class LabelledSequences(SplitData):
         column = self.split_by.get("column")
         names: list[str] = []
         cut = 0
+        self._excluded = self.exclude.keys() if self.exclude else frozenset()
         for table in self.source.chunks([column] if column else []):
             names = list(table.labels)
             columns, shortened = self._columns(table, report)
@@ -162,6 +168,9 @@ class LabelledSequences(SplitData):
         for rule, rows in found.dropped.items():
             report.add(rule, [f"{table.places[row]} ({table.texts[row][:40]})" for row in rows])
         left = np.array([tokens is not None for tokens in found.tokens], bool)
+        held_out = [row for row in np.flatnonzero(left) if self._excluded and self._key(found, row) in self._excluded]
+        report.add(HELD_OUT, [table.places[row] for row in held_out])
+        left[held_out] = False
         values, unlabelled = label_columns(table, self.target)
         for rule, rows in unlabelled.items():
             rows = [row for row in rows if left[row]]
@@ -186,6 +195,12 @@ class LabelledSequences(SplitData):
         for column in table.columns.values():
             columns["split"] = [column[row] for row in rows]
         return columns, len(long) if self.too_long != "drop" else 0
+
+    def _key(self, found: Sequences, row: int):
+        """What `held_out_keys` of other data knows a sequence by."""
+        if self.sequences.plural == "proteins":
+            return digests([self.tokenizer.encode(found.texts[row]).tobytes()])[0]
+        return found.keys[self.sequences.keys[0]][row]
 
     @staticmethod
     def _modifications(found: Sequences, rows: np.ndarray) -> dict[str, Ragged]:
@@ -323,10 +338,10 @@ class LabelledSequences(SplitData):
         return torch.from_numpy(np.ascontiguousarray(found))
 
     def held_out_keys(self) -> frozenset:
-        """What a corpus knows the validation and test rows by: InChIKey block 1, or digests of the whole tokens."""
+        """What a corpus knows the validation and test rows by: InChIKey block 1, letters, or digests of all tokens."""
         self.setup()
-        if self.sequences.plural == "molecules":
-            return self.held_out(self._column("inchikey1"))
+        if self.sequences.plural != "proteins":
+            return self.held_out(self._column(self.sequences.keys[0]))
         rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
         return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in self.texts(rows)).tolist())
 

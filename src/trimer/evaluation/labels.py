@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from trimer.baselines.labels import FOR_MOLECULES, FOR_PROTEINS, Majority
+from trimer.baselines.before import CURVES, calibrated
+from trimer.baselines.labels import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
 from trimer.metrics.calibration import fit_temperature
 from trimer.metrics.labels import Measured, confusion, multi_label, per_class, regression, single_label
 from trimer.models.labelled import Labelled
 from trimer.reporting.table import ResultTable
 
-BASELINES = {"molecules": FOR_MOLECULES, "proteins": FOR_PROTEINS}
+log = logging.getLogger(__name__)
+
+BASELINES = {"molecules": FOR_MOLECULES, "proteins": FOR_PROTEINS, "peptides": FOR_PEPTIDES}
 METRICS = {
     "single": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
     "residue": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
@@ -86,10 +90,14 @@ def evaluate_labels(
     *,
     name: str = "model",
     baselines: bool = True,
+    before: Labelled | None = None,
     bootstrap: int = 200,
     seed: int = 0,
 ) -> LabelEvaluation:
-    """Answer for every row of a split and measure it. The baselines are fitted on train and answer the same rows."""
+    """Answer for every row of a split and measure it. The baselines are fitted on train and answer the same rows.
+
+    before: the network that fine-tuning began with, whose head has learnt these labels.
+    """
     rows = data.split.rows(split)
     raw, labels, owners = answered(net, data, split)
     table = ResultTable(metrics=METRICS[data.target])
@@ -115,8 +123,33 @@ def evaluate_labels(
 
     for method, make in (of_data(data) if baselines else {}).items():
         add(method, make(data, result, seed), True)
+    earlier = {} if before is None else _before(before, data, split)
+    for method, said in earlier.items():
+        add(method, said, True)
     result.metrics = add(name, result.answers, False).values
+    lost = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
+    if lost:
+        log.warning("%s has a higher MAE than '%s': fine-tuning was not worth its while", name, lost[0])
     return result
+
+
+def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
+    """Answers of the network before fine-tuning; of numbers also those that a curve brings to the new scale."""
+    device = before.mean.device
+    said = before.answers(answered(before, data, split)[0].to(device)).cpu().numpy()
+    found = {"before fine-tuning": said}
+    if data.target == "regression":
+        raw, labels, _ = answered(before, data, "train")
+        train, labels = before.answers(raw.to(device)).cpu().numpy(), labels.numpy()
+        for curve in CURVES:
+            columns = [calibrated(curve, train[:, k], labels[:, k], said[:, k]) for k in range(said.shape[1])]
+            found[f"calibrated only, {curve}"] = np.stack(columns, 1)
+    return found
+
+
+def _worse(table: ResultTable, name: str, method: str) -> bool:
+    mae = {row["method"]: row["mae"] for row in table.rows}
+    return mae[name] > mae[method]
 
 
 def measure(target: str, answers, labels, classes, bootstrap: int = 200, groups=None, seed: int = 0) -> Measured:

@@ -1,0 +1,45 @@
+"""What fine-tuning has to beat: the network that it began with, as it was, and brought to the new scale.
+
+The cheap way from one chromatography to another is a curve through the old predictions; fine-tuning is worth its
+while only where it does better (DeepLC's users found that it may do worse). Shapes: n rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
+
+from trimer.checkpoint import Loaded, is_public, load
+from trimer.run import run_config
+
+KNOTS = 8  # of the spline, at quantiles of the predictions
+CURVES = {
+    "linear": LinearRegression,
+    "spline": lambda: make_pipeline(
+        SplineTransformer(n_knots=KNOTS, degree=3, knots="quantile", extrapolation="linear"), LinearRegression()
+    ),
+}
+
+
+def begun_with(run: Path, labels: dict) -> Loaded | None:
+    """The fine-tuned network that a run began with, if it had learnt the same labels; else None."""
+    path = run_config(run).get("ckpt")
+    if not path or is_public(path):
+        return None
+    try:
+        loaded = load(path)
+    except Exception:  # it may have been moved since; the table then has no such row
+        return None
+    return loaded if loaded.contract.get("labels") == labels else None
+
+
+def calibrated(curve: str, before_train: np.ndarray, labels_train: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(n,) predictions of the old network on the scale of the new labels, by a curve fitted on the train part."""
+    known = ~np.isnan(labels_train)
+    model: BaseEstimator = CURVES[curve]().fit(before_train[known, None], labels_train[known])
+    return model.predict(before[:, None])
