@@ -98,6 +98,8 @@ def test_trainers(empty_folder):
         "cpu": ("cpu", "auto"),
         "gpu": ("gpu", "auto"),
         "ddp": ("auto", "ddp"),
+        "epochs": ("cpu", "auto"),
+        "gpu_epochs": ("gpu", "auto"),
     }.items():
         cfg = compose("train", [f"trainer={trainer}"]).trainer
         assert (cfg.accelerator, cfg.strategy) == expected
@@ -105,6 +107,13 @@ def test_trainers(empty_folder):
         assert cfg.use_distributed_sampler is False
     assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
     assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ModelParallelStrategy")
+
+
+@pytest.mark.parametrize("trainer", ["epochs", "gpu_epochs"])
+def test_a_length_in_epochs(trainer):
+    cfg = compose("train", [f"trainer={trainer}", "scheduler=warmup_plateau", "trainer.max_epochs=7"]).trainer
+    assert (cfg.max_epochs, cfg.max_steps, cfg.check_val_every_n_epoch, cfg.val_check_interval) == (7, -1, 1, None)
+    assert compose("train", [f"trainer={trainer}"]).trainer.max_epochs == 50
 
 
 def test_schedules_are_as_long_as_the_run():

@@ -273,6 +273,7 @@ OF_MOLECULES = [*CLASSES, "model=smiles_nano"]
 OF_PROTEINS = [*CLASSES, "model=esm2_nano"]
 NUMBERS = ["task=regression", "paths.data={library}", "model=smiles_nano"]
 SUPERCLASS = ["data=superclass", *CLASSES]
+SUPERCLASS_OF_NANO = [*SUPERCLASS, "model=smiles_nano"]
 MASKED = ["task=masked_lm", "data=molecules", "data.source.paths={library}/molecules/corpus_263k.smi.gz"]
 BYTE_PAIRS = ["data/tokenizer=bpe", "data.tokenizer.folder={library}/bpe"]
 # What each choice is given to be small; the models of other sizes are built in test_conf, without their weights.
@@ -346,7 +347,9 @@ RUNS = {
     "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear", "warmup_plateau")},
     "callbacks": {
         **{name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
-        "embeddings": ["data=superclass", "paths.data={library}", "task=classification", "model=smiles_nano"],
+        "embeddings": SUPERCLASS_OF_NANO,
+        "protocol": SUPERCLASS_OF_NANO,
+        "protocol_early_stopping": [*SUPERCLASS_OF_NANO, "scheduler=warmup_plateau"],
     },
     "logger": {name: FEW for name in ("csv", "tensorboard", "wandb_offline", "many")},
     "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},

@@ -30,10 +30,10 @@ class Protocol(L.Callback):
     """Writes `protocol.csv` and `protocol.parquet`: one row for each property, split, epoch and metric.
 
     all, epoch -1: every row of every part, before the training. validation: at the end of each epoch that has one.
-    train: `loss`, the mean over the epoch, and `lr`, the rate of its last step. test: once, at the end, under the epoch
-    of the weights that are measured, the best. What is not defined has no row. The metrics are the task's own, of
-    all the answers of a part together.
-    Of numbers it also keeps what was predicted of the test part before the training (`protocol_before.npz`).
+    train: `loss`, the mean over the epoch in training mode, and `lr`, the rate of its last step. test: once, at the
+    end, under the epoch of the weights that are measured, the best. What is not defined has no row.
+    The metrics are the task's own, each of all the answers of a part together. Of numbers it also keeps what was
+    predicted of the test part before the training (`protocol_before.npz`).
     folder: of the run. The table travels with the checkpoints, so a resumed run goes on with the table it had there.
     """
 

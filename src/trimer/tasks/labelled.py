@@ -161,6 +161,8 @@ class LabelTask(Task):
         """The loss as in training, and the metrics of the whole split."""
         raw, labels = self.answered.compute()
         self.answered.reset()
+        raw = raw.reshape(-1, len(self.classes))  # torchmetrics makes a scalar of a single number
+        labels = labels.reshape(raw.shape if labels.is_floating_point() else -1)
         loss, count = self.loss(raw, labels)
         return {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
 
