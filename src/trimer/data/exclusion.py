@@ -1,4 +1,4 @@
-"""Molecules, proteins and peptides that a pre-training corpus must not contain, since a later study will be judged on them."""
+"""What a pre-training corpus must not contain, since a later study will be judged on it: molecules, proteins, peptides."""
 
 from __future__ import annotations
 

@@ -13,17 +13,38 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from trimer.checkpoint import Loaded, copy_weights
 from trimer.data.batches import FragmentBatch
 from trimer.errors import ConfigError
-from trimer.metrics.fragments import per_spectrum, summary
+from trimer.metrics.fragments import PER_SPECTRUM, per_spectrum, summary
 from trimer.models.fragments import Fragments, owners
 from trimer.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
 LOSSES = ("spectral_angle", "absolute")
+
+
+class Spectra(Metric):
+    """The likeness of all spectra of a split, from all devices, and the loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("values", default=[], dist_reduce_fx="cat")
+        self.add_state("loss", default=torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, values: Mapping[str, np.ndarray], loss: Tensor, count: Tensor) -> None:
+        table = np.stack([values[name] for name in PER_SPECTRUM], 1)
+        self.values.append(torch.from_numpy(table).float().to(self.device))
+        self.loss += torch.stack([loss.detach().double(), count.double()])
+
+    def compute(self) -> dict[str, float]:
+        table = dim_zero_cat(self.values).cpu().numpy()
+        loss, count = self.loss.tolist()
+        return {"loss": loss / max(count, 1e-9), **summary(dict(zip(PER_SPECTRUM, table.T, strict=True)))}
 
 
 class FragmentIntensities(Task):
@@ -51,8 +72,7 @@ class FragmentIntensities(Task):
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
         self.learnt: Loaded | None = None
-        self._found: list[tuple[np.ndarray, np.ndarray, list[int]]] = []
-        self._loss = np.zeros(2)
+        self.spectra = Spectra()
 
     def begin_with(self, learnt: Loaded) -> None:
         """Take the encoder of a fine-tuned network; its head too, where the channels are the same."""
@@ -97,17 +117,12 @@ class FragmentIntensities(Task):
 
     def validation_step(self, batch: FragmentBatch, batch_idx: int) -> None:
         raw = self.net(batch.sequence)
-        loss, count = self.loss(raw, batch)
-        self._loss += [float(loss), float(count)]
-        said = self.net.answers(raw, batch.sequence, batch.labels >= 0).cpu().numpy()
-        self._found.append((said, batch.labels.cpu().numpy(), [size - 3 for size in batch.sequence.sizes]))
+        said = self.net.answers(raw, batch.sequence, batch.labels >= 0)
+        sizes = [size - 3 for size in batch.sequence.sizes]
+        self.spectra.update(per_spectrum(said.cpu().numpy(), batch.labels.cpu().numpy(), sizes), *self.loss(raw, batch))
 
-    def on_validation_epoch_end(self) -> None:
-        """The loss as in training, and the metrics over all spectra."""
-        self.log_validation({"loss": self._loss[0] / max(self._loss[1], 1e-9), **self.measure()})
-        self._found, self._loss = [], np.zeros(2)
-
-    def measure(self) -> dict[str, float]:
-        """Medians and means over the spectra of this validation."""
-        said, measured = (np.concatenate([part[i] for part in self._found]) for i in (0, 1))
-        return summary(per_spectrum(said, measured, [size for part in self._found for size in part[2]]))
+    def validation_metrics(self) -> dict[str, float]:
+        """The loss as in training, and medians and means over all spectra."""
+        found = self.spectra.compute()
+        self.spectra.reset()
+        return found
