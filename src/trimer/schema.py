@@ -67,6 +67,9 @@ class Predict(Command):
     output: str = MISSING
     column: str | None = None
     id_column: str | None = None
+    energy: float | None = None
+    instrument: str | None = None
+    retention: str | None = None
     ranked: bool = False
     candidates: int = 10
     seed: int = 0

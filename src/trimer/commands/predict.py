@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
 CHUNK = 128  # records between two writes of the partial result
+# Columns of a table of peptides that say how they are measured.
+TOLD = {"energy": ("nce", "collision_energy", "energy"), "instrument": ("instrument",)}
 
 
 def main(cfg: DictConfig) -> None:
@@ -25,7 +27,9 @@ def main(cfg: DictConfig) -> None:
     from trimer.hardware import computing
     from trimer.predictions import PredictionFile
 
-    PredictionFile(cfg.output, (), "")  # what cannot be written is said before the work
+    library = Path(cfg.output).suffix.lower() == ".tsv"  # of fragments, and of nothing else
+    if not library:
+        PredictionFile(cfg.output, (), "")  # what cannot be written is said before the work
     if cfg.candidates < 1:
         raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
     source = Path(cfg.input).expanduser()
@@ -33,7 +37,12 @@ def main(cfg: DictConfig) -> None:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     computing(cfg.trainer)
     loaded = load(cfg.ckpt)
-    if "labels" in loaded.contract:
+    if library != (loaded.contract.get("labels", {}).get("target") == "fragments"):
+        what = "a spectral library is written by a model of fragments" if library else "this model writes a library"
+        raise ConfigError(f"output={cfg.output}: {what}; name a {'.csv or .parquet' if library else '.tsv'} file")
+    if library:
+        predict_fragments(cfg, loaded, source)
+    elif "labels" in loaded.contract:
         predict_labels(cfg, loaded, source)
     elif loaded.contract["kind"] == WRITES_MOLECULES and writes_molecules(loaded.contract["data"]):
         predict_molecules(cfg, loaded, source)
@@ -84,9 +93,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
     import torch
 
-    from trimer.data.sequence_kinds import KINDS, shortened
+    from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
-    from trimer.flat import Flat
     from trimer.hardware import computing, place
     from trimer.predictions import LabelPredictions
 
@@ -113,11 +121,98 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
         for start in range(0, len(usable), CHUNK):
             rows = usable[start : start + CHUNK]
-            batch = Flat.pack([tokens[row] for row in rows]).to(device)
+            batch = flat(kind, found, rows, tokens).to(device)
             answers = net.answers(net(batch)).cpu()
             sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
             target.add({row: said.numpy() for row, said in zip(rows, answers.split(sizes), strict=True)})
     print(target.summary())
+
+
+def predict_fragments(cfg: DictConfig, loaded, source: Path) -> None:
+    """A spectral library for the peptides of a table with their charges."""
+    import numpy as np
+    import torch
+
+    from trimer.data.fragments import predictable
+    from trimer.data.readers.peptide_tables import open_table
+    from trimer.data.sequence_kinds import Peptides, flat
+    from trimer.data.sources.peptide_layouts import first_column
+    from trimer.data.sources.sequence_files import read_peptides
+    from trimer.hardware import computing, place
+    from trimer.peptides.channels import channels_of, possible
+    from trimer.peptides.conditions import condition_vectors
+    from trimer.peptides.proforma import read_proforma
+    from trimer.spectral_library import LibraryFile
+
+    data, channels = loaded.contract["data"], channels_of(loaded.contract["labels"]["classes"])
+    table_file = open_table(source, None)
+    told = {name: first_column(table_file, names) for name, names in TOLD.items()}
+    columns = list(filter(None, told.values()))
+    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns)
+    kind = Peptides(loaded.tokenizer)
+    found = kind.read(table.texts)
+    charges = np.array([int(text or 0) for text in table.labels["charge"]])
+    reasons = predictable(found, table.problems, charges, data)
+    energy = _numbers(table.columns.get(told["energy"]), len(table), cfg.energy)
+    instrument = table.columns.get(told["instrument"]) or [cfg.instrument] * len(table)
+    net = place(loaded.net, cfg.trainer)
+    device = next(net.parameters()).device
+    usable = [row for row in range(len(table)) if row not in reasons]
+    retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
+    log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
+    with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
+        for row, reason in reasons.items():
+            target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
+        for start in range(0, len(usable), CHUNK):
+            rows = usable[start : start + CHUNK]
+            conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
+            batch = flat(kind, found, rows, found.tokens, conditions).to(device)
+            masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
+            said = net.answers(net(batch), batch, torch.from_numpy(np.concatenate(masks)).to(device)).cpu().numpy()
+            parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
+            for row, part in zip(rows, parts, strict=True):
+                target.add(found.texts[row], int(charges[row]), part, retention.get(row))
+    print(target.summary())
+
+
+def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:
+    """Row -> what the model of cfg.retention says of it."""
+    import torch
+
+    from trimer.checkpoint import load
+    from trimer.data.sequence_kinds import flat
+    from trimer.hardware import place
+
+    loaded = load(cfg.retention)
+    labels = loaded.contract.get("labels", {})
+    if labels.get("target") != "regression" or loaded.contract["data"].get("entity") != "peptides":
+        raise CheckpointError(
+            f"retention={cfg.retention} is no model of retention times of peptides: name a run of one"
+        )
+    net = place(loaded.net, cfg.trainer)
+    times: dict[int, float] = {}
+    with torch.inference_mode():
+        for start in range(0, len(rows), CHUNK):
+            some = rows[start : start + CHUNK]
+            batch = flat(kind, found, some, found.tokens).to(next(net.parameters()).device)
+            times |= dict(zip(some, net.answers(net(batch))[:, 0].tolist(), strict=True))
+    return times
+
+
+def _numbers(texts: list[str | None] | None, count: int, default: float | None):
+    """(n,) float64; the default, or NaN, where there is no number."""
+    import numpy as np
+
+    missing = np.nan if default is None else float(default)
+    if texts is None:
+        return np.full(count, missing)
+    values = []
+    for text in texts:
+        try:
+            values.append(missing if text is None else float(text))
+        except ValueError:
+            values.append(missing)
+    return np.array(values)
 
 
 def writes_molecules(data: dict) -> bool:

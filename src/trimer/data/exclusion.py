@@ -1,4 +1,4 @@
-"""What a pre-training corpus must not contain, since a later study will be judged on it: molecules, proteins, peptides."""
+"""What a pre-training corpus must not hold, since a later study is judged on it: molecules, proteins, peptides."""
 
 from __future__ import annotations
 

@@ -229,6 +229,21 @@ class PeptideFragments(SplitData):
         return self._evaluation(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
 
 
+def predictable(found, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:
+    """Row -> why a model of these data (settings) cannot answer for it. found: what `Peptides.read` gave."""
+    reasons = {row: rule for rule, rows in found.dropped.items() for row in rows} | dict(problems)
+    shortest, longest, highest = (settings[name] for name in ("shortest", "longest", "highest_charge"))
+    for row, letters in enumerate(found.keys["sequence"]):
+        if row in reasons:
+            continue
+        if not shortest <= len(letters) <= longest:
+            reasons[row] = f"{len(letters)} residues, and the model has learnt from {shortest} to {longest}"
+        elif not 1 <= charges[row] <= highest:
+            told = f"charge {charges[row]}" if charges[row] else "no charge"
+            reasons[row] = f"{told}, and the model has learnt charges from 1 to {highest}"
+    return reasons
+
+
 class SpectraOfPeptides(Dataset):
     """Batches of peptides with their conditions and intensities by BatchKey."""
 

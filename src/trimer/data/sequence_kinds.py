@@ -10,6 +10,9 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from trimer.data.molecule_keys import molecule_keys
+from trimer.data.peptide_batches import flat_peptides
+from trimer.data.store import Ragged
+from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
@@ -153,6 +156,21 @@ def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:
         return None
     last = most // 2 if way == "ends" else 1
     return np.concatenate([tokens[: most - last], tokens[-last:]])
+
+
+def flat(
+    kind: SequenceKind,
+    found: Sequences,
+    rows: Sequence[int],
+    tokens: Sequence[np.ndarray],
+    conditions: np.ndarray | None = None,
+) -> Flat:
+    """Some of the texts that a kind has read, end to end; tokens: theirs, perhaps shortened."""
+    here = Ragged.pack([tokens[row] for row in rows])
+    if found.modifications is None:
+        return Flat.laid(here.values, here.lengths)
+    modifications = Ragged.pack([found.modifications[row] for row in rows], np.uint16)
+    return flat_peptides(here, modifications, kind.compositions, conditions)
 
 
 KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins, "peptides": Peptides}

@@ -29,6 +29,7 @@ from trimer.peptides.proforma import PeptideError
 log = logging.getLogger(__name__)
 
 WHATS = ("retention", "charge", "charges")
+NOTHING = "nothing"  # peptides alone, to predict for
 CHARGES = tuple("123456")
 MERGES = ("median", None)
 ReadValue = Callable[[str | None], str | None]
@@ -81,7 +82,7 @@ class PeptideFiles:
     ):
         check_limit(limit)
         self.paths = named_paths(paths, self.wanted)
-        _check("what", what, WHATS)
+        _check("what", what, (*WHATS, NOTHING))
         _check("merge", merge, MERGES)
         if layout is not None and layout.partition(":")[0] != PSM_UTILS:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
@@ -119,7 +120,7 @@ class PeptideFiles:
         return limited(self._tables(records, columns), self.limit, " and ".join(self.paths))
 
     def _tables(self, records: Iterator[Record], columns: Sequence[str]) -> Iterator[LabelTable]:
-        labels = CHARGES if self.what == "charges" else (self.what,)
+        labels = {"charges": CHARGES, NOTHING: ()}.get(self.what, (self.what,))
         while some := list(islice(records, ROWS)):
             table = empty_table(labels, columns)
             table.ids = [record.id for record in some]
@@ -131,7 +132,7 @@ class PeptideFiles:
             if self.what == "charges":
                 seen = [None if record.value is None else record.value.split(",") for record in some]
                 table.labels = {one: [None if own is None else "01"[one in own] for own in seen] for one in CHARGES}
-            else:
+            elif self.what != NOTHING:
                 table.labels[self.what] = [record.value for record in some]
             yield table
 
@@ -146,7 +147,8 @@ class PeptideFiles:
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
         beside = [name for name in columns if not (by_name and name == FILE)]
-        decoy = layout.decoy if layout.decoy and layout.decoy in table else None
+        known_decoys = layout.decoy and layout.decoy in table and self.what != NOTHING
+        decoy = layout.decoy if known_decoys else None
         names = [*texts, *filter(None, (value, decoy, self.id_column)), *beside]
         first = len(texts)
         for cells, number, problem in table.rows(names):
@@ -183,6 +185,8 @@ class PeptideFiles:
 
     def _value(self, table: TableFile, layout: Layout, notation: str) -> tuple[str | None, ReadValue]:
         """The column of the label (None: the charge that stands behind the peptide), and how its cells are read."""
+        if self.what == NOTHING:
+            return None, _nothing
         if self.what == "retention":
             return _required(table, "retention", layout.retention), _retention
         if self.what == "charges" and layout.observed and layout.observed in table and not self.charge:
@@ -217,6 +221,10 @@ class PeptideFiles:
 
 class _BadValue(ValueError):
     """A cell that is no retention time or no charge."""
+
+
+def _nothing(cell: str | None) -> None:
+    return None
 
 
 def _retention(cell: str | None) -> str | None:
