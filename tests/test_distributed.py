@@ -95,3 +95,25 @@ def test_two_processes_learn_classes_like_one(tmp_path):
         two = train(tmp_path / strategy, *words, f"trainer={strategy}", *TWO)
         for name in ("val/loss", "val/auroc", "test/cross_entropy"):
             assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_protocol_of_one(tmp_path):
+    """In epochs: the same rates, training losses, validations, and metrics before and after."""
+    rows = [f"{smiles},{len(smiles)}" for smiles in simulated_molecules(80, seed=3)]
+    (tmp_path / "my.csv").write_text("\n".join(["smiles,length", *rows]) + "\n")
+    words = [
+        "data=labelled_molecules", f"data.source.paths={tmp_path / 'my.csv'}", "data.source.labels=length",
+        "data.target=regression", "data.tokens_per_batch=300", "model=smiles_nano", "model.d_model=32",
+        "task=regression", "task.head.dropout=0", "scheduler=warmup_plateau", "scheduler.interval=epoch",
+        "scheduler.warmup=2", "callbacks=protocol_early_stopping", "optimizer.lr=0.01", "trainer.max_epochs=3",
+        "trainer.max_steps=-1", "trainer.val_check_interval=null", "trainer.check_val_every_n_epoch=1",
+    ]  # fmt: skip
+    train(tmp_path / "one", *words, "trainer=cpu", "trainer.accumulate_grad_batches=2")
+    train(tmp_path / "two", *words, "trainer=ddp", "trainer.devices=2")
+    tables = []
+    for name in ("one", "two"):
+        with open(tmp_path / name / "run" / "protocol.csv", newline="") as file:
+            tables.append({tuple(row.values())[:4]: float(row["value"]) for row in csv.DictReader(file)})
+    assert len(tables[0]) == 6 + 3 * (6 + 2) + 6
+    assert tables[1] == pytest.approx(tables[0], abs=1e-4)
