@@ -169,7 +169,8 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
     checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
     checkpoint["state_dict"]["net.temperature"] = torch.tensor(found)
     WholeFiles().save_checkpoint(checkpoint, loaded.path)
-    log.info("temperature from the validation part: %.3f", found)
+    if data.target != "regression":
+        log.info("temperature from the validation part: %.3f", found)
 
 
 def model_name(run: Path, checkpoint: Path) -> str:
