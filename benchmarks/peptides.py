@@ -86,10 +86,12 @@ def prepare_spectra(peptides: Path, folder: Path, limit: int | None) -> None:
         spectra = [parse_spectrum(key, peaks) for key, peaks in json.load(file).items()]
     spectra = [spectrum for spectrum in spectra if 7 <= len(spectrum[0]["sequence"]) <= 30]
     spectra = [spectrum for spectrum in spectra if spectrum[0]["charge"] <= 4]
+    rng = np.random.default_rng(0)
     sequences = sorted({precursor["sequence"] for precursor, _ in spectra})
-    held = set(np.random.default_rng(0).permutation(np.array(sequences, object))[: len(sequences) // 10])
+    held = {sequences[i] for i in rng.permutation(len(sequences))[: len(sequences) // 10]}
     parts: dict[str, tuple[list, list]] = {"train": ([], []), "test": ([], [])}
-    for identity, (precursor, ions) in enumerate(spectra):
+    for identity in rng.permutation(len(spectra)).tolist():
+        precursor, ions = spectra[identity]
         precursors, fragments = parts["test" if precursor["sequence"] in held else "train"]
         if ions and (limit is None or len(precursors) < limit):
             precursors.append({"id": identity, **precursor})
