@@ -2,11 +2,11 @@
 
     <python with peptdeep> benchmarks/peptides_peer.py rt INPUT OUTPUT --seconds 120
 
-Its own model classes, batches by peptide length, L1 loss, Adam, gradient norm of 1, and linear warm-up (a quarter of
-the epochs, as in its settings) before a cosine; only the number of epochs is chosen here, so that the schedule ends
-with the budget: a quarter of the batches is run through a model that is thrown away, and not counted. The model classes
-are made without its ModelManager, which would download pretrained weights. Batch and learning rate are the best of a
-few tried from scratch, see README.md. Its predictions are not clipped at zero.
+Its own model classes, batches by peptide length, L1 loss, Adam, gradient norm of 1, and linear warm-up (for a quarter
+of the epochs, as it has for retention time) before a cosine. Only the number of epochs is chosen here, so that the
+schedule ends with the budget: a quarter of the batches goes through a model that is thrown away, and is not counted.
+The model classes are made without its ModelManager, which would download pretrained weights. Batch and learning rate
+are the best of a few that were tried from scratch (README.md). Its predictions are not clipped at zero.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from peptdeep.model.rt import AlphaRTModel  # noqa: E402
 from peptides_contract import Clock, read_columns, side_arguments, write_columns, write_times  # noqa: E402
 from peptides_metrics import CHANNELS, fragment_cells  # noqa: E402
 
-BATCH = {"rt": 256, "ms2": 256}
-LR = {"rt": 2e-3, "ms2": 1e-3}
+BATCH = {"rt": 128, "ms2": 256}
+LR = {"rt": 1e-3, "ms2": 1e-3}
 NAMES = [f"{series}{'_modloss' if loss else ''}_z{charge}" for series, charge, loss in CHANNELS]
 
 
