@@ -206,3 +206,41 @@ def test_the_weight_decay_is_that_of_the_config_or_of_the_optimizer():
     assert weight_decay(partial(torch.optim.AdamW, lr=0.1)) == 0.01
     assert weight_decay(partial(torch.optim.SGD, lr=0.1)) == 0
     assert weight_decay(partial(torch.optim.LBFGS, lr=0.1)) == 0
+
+
+def rates_of_epochs(values: list[float], **settings) -> list[float]:
+    """The rate of each epoch, in units of 1e-4, with a peak of 5e-4 and the metric after each epoch."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=5e-4)
+    schedule = WarmupPlateau(optimizer, interval="epoch", **{"warmup": 5, "patience": 3, **settings})
+    found = []
+    for value in values:
+        found.append(optimizer.param_groups[0]["lr"] * 1e4)
+        optimizer.step()
+        schedule.step()
+        schedule.observe(value)
+    return found
+
+
+def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
+    assert rates_of_epochs([1.0 / n for n in range(1, 11)]) == pytest.approx([1, 2, 3, 4, *[5] * 6], rel=1e-15)
+    assert rates_of_epochs([1.0, 0.9, 0.8], warmup=0) == rates_of_epochs([1.0, 0.9, 0.8], warmup=1) == [5, 5, 5]
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_the_rate_falls_after_patience_and_one_more_bad_epochs(patience):
+    """The first epoch after the warm-up has nothing to be compared with; what was before it does not count."""
+    found = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
+    flat = 5 + 1 + patience + 1
+    assert found[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])
+    assert found[flat : flat + patience + 1] == pytest.approx([2.5] * (patience + 1))
+    assert found[flat + patience + 1] == pytest.approx(1.25)
+
+
+def test_settings_of_a_schedule_in_epochs():
+    with pytest.raises(ConfigError, match="interval=day must be one of step, epoch"):
+        rates(WarmupPlateau, 1, warmup=1, interval="day")
+    with pytest.raises(ConfigError, match=r"set scheduler\.interval=epoch"):
+        rates(WarmupPlateau, 1, warmup=1, monitor="train/loss_epoch")
+    cfg = compose("train", ["scheduler=warmup_plateau", "scheduler.interval=epoch", "scheduler.patience=7"])
+    schedule = build(cfg.scheduler)(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0))
+    assert (schedule.interval, schedule.patience, schedule.factor) == ("epoch", 7, 0.5)

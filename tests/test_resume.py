@@ -309,3 +309,84 @@ def test_a_plateau_goes_on_where_it_was(tmp_path):
     assert [float(row["lr"]) for row in metrics(tmp_path / "parts") if "lr" in row] == rates
     for name, tensor in state(tmp_path / "whole")["state_dict"].items():
         assert torch.equal(state(tmp_path / "parts")["state_dict"][name], tensor), name
+
+
+@pytest.fixture(scope="module")
+def in_epochs(labelled):
+    """The same for four epochs, with a schedule that follows the training loss, and so falls soon."""
+    words = [word for word in labelled if not word.startswith(("scheduler", "callbacks.last"))]
+    words += ["trainer=epochs", "trainer.max_epochs=4", "scheduler=warmup_plateau", "scheduler.interval=epoch"]
+    words += ["scheduler.warmup=2", "scheduler.patience=0", "scheduler.monitor=train/loss_epoch", "scheduler.mode=max"]
+    return [*words, "callbacks.last.every_n_train_steps=1", "trainer.limit_train_batches=4"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "settings"),
+    [
+        pytest.param(5, [], id="middle of an epoch"),
+        pytest.param(7, [], id="end of an epoch"),
+        pytest.param(8, [], id="first step of an epoch"),
+        pytest.param(7, ["trainer.check_val_every_n_epoch=4"], id="end of an epoch that is not validated"),
+        pytest.param(6, ["trainer.accumulate_grad_batches=2", "data.num_workers=1"], id="accumulation"),
+    ],
+)
+@pytest.mark.parametrize("how", ["asked", "killed"])
+def test_a_run_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
+    def run(folder, *words: str) -> int:
+        return main(["train", *in_epochs, *settings, f"hydra.run.dir={folder}", *words])
+
+    assert run(tmp_path / "whole") == 0
+
+    def stop(self, trainer, module, *args) -> None:
+        if trainer.fit_loop.total_batch_idx == batch:
+            if how == "killed":
+                raise RuntimeError("killed")
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGINT)
+    hook = "on_train_batch_end" if how == "asked" else "on_train_batch_start"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"trimer.callbacks.throughput.Throughput.{hook}", stop)
+        assert run(tmp_path / "parts") != 0
+    signal.signal(signal.SIGINT, before)
+    assert run(tmp_path / "parts", f"resume={tmp_path / 'parts'}") == 0
+    same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def same_run(one, other) -> None:
+    """Weights, optimizer, schedule and what was logged; but for the clock."""
+    whole, parts = state(one), state(other)
+    assert whole["global_step"] == parts["global_step"] and whole["epoch"] == parts["epoch"]
+    for name in ("work", "epoch_sums", "lr_schedulers"):
+        assert whole[name] == parts[name], name
+    for file in ("best.ckpt", "last.ckpt"):
+        states = [torch.load(path / "checkpoints" / file, weights_only=True)["state_dict"] for path in (one, other)]
+        assert all(torch.equal(states[0][name], tensor) for name, tensor in states[1].items())
+    for name in ("train/loss_epoch", "val/loss", "lr"):
+        logged, again = (
+            {(row["epoch"], row["step"]): row[name] for row in metrics(path) if name in row} for path in (one, other)
+        )
+        assert logged | again == logged, name
+        assert name != "val/loss" or again == logged  # a step that was asked to stop logs nothing more of its training
+
+
+def test_a_run_that_ended_goes_on_for_more_epochs(tmp_path, in_epochs):
+    for every in (1, 500):  # the last checkpoint is that of a validation, or of the end
+        common = [*in_epochs[:-2], f"callbacks.last.every_n_train_steps={every}"]
+        whole, parts = tmp_path / f"whole{every}", tmp_path / f"parts{every}"
+        assert main(["train", *common, f"hydra.run.dir={whole}"]) == 0
+        assert main(["train", *common, "trainer.max_epochs=2", f"hydra.run.dir={parts}"]) == 0
+        assert json.loads((parts / "result.json").read_text())["steps"] * 2 == state(whole)["global_step"]
+        assert main(["train", f"resume={parts}", f"hydra.run.dir={parts}", "trainer.max_epochs=4"]) == 0
+        same_run(whole, parts)
+
+
+def test_so_many_epochs_are_so_many(tmp_path, in_epochs):
+    words = ["trainer.max_epochs=7", "trainer.limit_train_batches=1", "data.tokens_per_batch=2000"]
+    assert main(["train", *in_epochs, *words, f"hydra.run.dir={tmp_path}"]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["steps"] == 7 and "train/loss_epoch" in result["metrics"]
+    assert [row["epoch"] for row in metrics(tmp_path) if "val/loss" in row] == list("0123456")
+    assert [row["epoch"] for row in metrics(tmp_path) if "train/loss_epoch" in row] == list("0123456")
+    assert main(["train", *in_epochs, "scheduler.warmup=5", f"hydra.run.dir={tmp_path / 'long'}"]) == 1
+    assert "more than trainer.max_epochs=4" in json.loads((tmp_path / "long" / "result.json").read_text())["error"]

@@ -5,7 +5,7 @@ Shapes: T tokens in all, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,12 @@ class Flat:
         sizes = tuple(len(s) for s in sequences)
         tokens = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]) if sizes else np.zeros(0, np.int64)
         return cls(torch.from_numpy(tokens), torch.tensor(sizes, dtype=torch.int64), sizes)
+
+    @classmethod
+    def laid(cls, tokens: np.ndarray, lengths: np.ndarray) -> Flat:
+        """From (T,) tokens that lie end to end already, and (B,) lengths."""
+        lengths = torch.from_numpy(np.asarray(lengths, dtype=np.int64))
+        return cls(torch.from_numpy(np.asarray(tokens, dtype=np.int64)), lengths, tuple(lengths.tolist()))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -60,3 +66,28 @@ class Flat:
 
     def pin_memory(self) -> Flat:
         return Flat(self.tokens.pin_memory(), self.lengths.pin_memory(), self.sizes)
+
+
+@dataclass
+class FlatPeptides(Flat):
+    """B peptides in one row, each between its two termini, with what is known beside the letters.
+
+    places: (M,) int64, where in T a modification sits; a terminal one sits on the token of its own end. composition:
+    (M, E) float32 atoms of each element that it adds. conditions: (B, C) float32 of the measurement, or None.
+    """
+
+    places: Tensor
+    composition: Tensor
+    conditions: Tensor | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> FlatPeptides:
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> FlatPeptides:
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> FlatPeptides:
+        conditions = None if self.conditions is None else do(self.conditions)
+        parts = (self.tokens, self.lengths, self.places, self.composition)
+        tokens, lengths, places, composition = (do(part) for part in parts)
+        return FlatPeptides(tokens, lengths, self.sizes, places, composition, conditions)

@@ -17,6 +17,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from trimer.errors import ConfigError
 
+EPOCH_LOSS = "train/loss_epoch"
+INTERVALS = ("step", "epoch")
+
 
 def parameter_groups(
     net: nn.Module, weight_decay: float, scales: Mapping[int, float] | None = None
@@ -160,9 +163,12 @@ def warmup_constant(optimizer: torch.optim.Optimizer, total_steps: int, warmup: 
 class WarmupPlateau(LambdaLR):
     """Linear rise over `warmup` steps to the peak and no higher; then `factor` times less whenever nothing improves.
 
-    monitor, mode: the metric of the validations, and whether it is to fall ("min") or to rise. patience: validations
-    without an improvement by more than `min_delta` before the rate falls, counted from the last one that improved or
-    the last fall. Validations during the rise are not counted. The task tells it of each validation (`observe`).
+    interval: what `warmup` counts. With "epoch" the rate rises between epochs only: in epoch e, from 0, it is
+    peak * min((e + 1) / warmup, 1), however many batches and devices make an epoch.
+    monitor, mode: the metric that is followed, and whether it is to fall ("min") or to rise: one of the validations,
+    or `train/loss_epoch`, the mean loss of the training over an epoch. patience: values without an improvement by more
+    than `min_delta` that are let pass before the rate falls at the next, counted from the last one that improved or
+    the last fall. Values during the rise are not counted. The task tells it of each value (`observe`).
     """
 
     def __init__(
@@ -175,23 +181,28 @@ class WarmupPlateau(LambdaLR):
         patience: int = 3,
         min_delta: float = 0.0,
         min_lr_ratio: float = 0.0,
+        interval: str = "step",
     ):
         if warmup < 0 or patience < 0 or min_delta < 0:
             raise ConfigError("scheduler: warmup, patience and min_delta must not be negative")
         if mode not in ("min", "max") or not 0 < factor < 1 or not 0 <= min_lr_ratio <= 1:
             raise ConfigError("scheduler: mode is min or max, factor between 0 and 1, min_lr_ratio from 0 to 1")
-        self.warmup, self.monitor, self.mode = warmup, monitor, mode
+        if interval not in INTERVALS:
+            raise ConfigError(f"scheduler.interval={interval} must be one of {', '.join(INTERVALS)}")
+        if monitor == EPOCH_LOSS and interval != "epoch":
+            raise ConfigError(f"scheduler.monitor={monitor} is known once an epoch: set scheduler.interval=epoch")
+        self.warmup, self.monitor, self.mode, self.interval = warmup, monitor, mode, interval
         self.factor, self.patience, self.min_delta, self.min_lr_ratio = factor, patience, min_delta, min_lr_ratio
         self.share, self.best, self.waited = 1.0, math.inf, 0
         super().__init__(optimizer, self._share_at)
 
     def _share_at(self, step: int) -> float:
-        rise = (step + 1) / (self.warmup + 1) if step < self.warmup else 1.0  # the first step moves too
-        return rise * self.share
+        length = self.warmup + (self.interval == "step")  # in epochs the last of the rise has the peak already
+        return min((step + 1) / max(length, 1), 1.0) * self.share  # the first step moves too
 
     def observe(self, value: float) -> None:
-        """The metric of a validation."""
-        if self.last_epoch < self.warmup:
+        """The metric of a validation, or of an epoch."""
+        if self.last_epoch < self.warmup + (self.interval == "epoch"):  # the epoch has ended, and is counted
             return
         value = value if self.mode == "min" else -value
         if value < self.best - self.min_delta:
@@ -213,7 +224,10 @@ def _schedule(
 ) -> LambdaLR:
     """shape: from the share of the way after the warm-up, 0 to 1, to the share of the way from peak to floor."""
     if total_steps < 1:
-        raise ConfigError(f"scheduler.total_steps is {total_steps}: give trainer.max_steps=<number of steps>")
+        raise ConfigError(
+            f"scheduler.total_steps is {total_steps}: give trainer.max_steps=<number of steps>, or "
+            "count in epochs: scheduler=warmup_plateau scheduler.interval=epoch"
+        )
     if not (warmup >= 0 and 0 <= min_lr_ratio <= 1):
         raise ConfigError("scheduler: warmup must not be negative, and min_lr_ratio must lie between 0 and 1")
     rise = round(warmup * total_steps) if warmup < 1 else round(warmup)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import linregress, spearmanr
 from sklearn import metrics as sk
 
 from trimer.metrics import weighted
-from trimer.metrics.labels import confusion, multi_label, per_class, regression, single_label
+from trimer.metrics.labels import OF_SEVERAL, confusion, multi_label, per_class, regression, single_label
 
 FEW = 20  # resamples, where their number does not matter
 
@@ -248,6 +248,9 @@ def test_numbers_are_as_in_scikit_learn_and_scipy():
             "mae": sk.mean_absolute_error(*own),
             "r2": sk.r2_score(*own),
             "spearman": spearmanr(*own).statistic,
+            "p95_error": np.percentile(np.abs(own[0] - own[1]), 95),
+            **dict(zip(("slope", "intercept", "pearson"), linregress(*own[::-1])[:3], strict=True)),
+            "r_squared": linregress(*own).rvalue ** 2,
         }
         assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
     assert found.values["rmse"] == pytest.approx((found.values["logS/rmse"] + found.values["logD/rmse"]) / 2)
@@ -258,12 +261,14 @@ def test_numbers_are_as_in_scikit_learn_and_scipy():
 def test_numbers_that_tell_nothing():
     one = regression(np.array([1.0, 2.0]), np.array([math.nan, 4.0]), bootstrap=FEW)
     assert one.values["rmse"] == 2.0 and math.isnan(one.values["r2"])
-    assert one.undefined == dict.fromkeys(("r2", "spearman"), "there is one label only")
+    assert one.undefined == dict.fromkeys(OF_SEVERAL, "there is one label only")
     same = regression(np.array([1.0, 2.0]), np.array([0.1, 0.1]), bootstrap=FEW)
-    assert same.undefined == dict.fromkeys(("r2", "spearman"), "all labels are the same")
+    assert same.undefined == dict.fromkeys(
+        ("r2", "spearman", "pearson", "r_squared"), "all labels are the same"
+    )
     mean = regression(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), bootstrap=FEW)
     assert mean.values["r2"] == 0 and math.isnan(mean.values["spearman"])
-    assert mean.undefined == {"spearman": "all predictions are the same"}
+    assert mean.undefined == dict.fromkeys(OF_SEVERAL[1:], "all predictions are the same")
     none = regression(np.array([2.0]), np.array([math.nan]))
     assert none.undefined["rmse"] == "there are no labels"
 

@@ -49,7 +49,7 @@ def rows(target: str, count: int = 8, seed: int = 0) -> list[tuple[np.ndarray, n
 
 def packed(some: list, first: int = 0) -> LabelledBatch:
     labels = np.concatenate([label for _, label in some])
-    return LabelledBatch.pack([tokens for tokens, _ in some], labels, np.arange(first, first + len(some)))
+    return LabelledBatch.of(Flat.pack([tokens for tokens, _ in some]), labels, np.arange(first, first + len(some)))
 
 
 def data_of(target: str, some: list) -> SimpleNamespace:

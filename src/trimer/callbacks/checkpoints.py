@@ -69,12 +69,27 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
         loop = trainer.fit_loop
+        if self._waits_for_the_epoch(trainer) and loop.epoch_loop._num_ready_batches_reached():
+            return
         if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
             if not loop.epoch_loop._should_accumulate():
                 self._stop_if_asked(trainer)
             elif trainer.received_sigterm and trainer.world_size == 1:  # Lightning would stop before the step's end
                 self._terminated, trainer._signal_connector.received_sigterm = True, False
+
+    @staticmethod
+    def _waits_for_the_epoch(trainer: L.Trainer) -> bool:
+        """Whether the length is in epochs: from between a last batch and its epoch's end Lightning miscounts them."""
+        return trainer.max_steps == -1
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, module)
+        step = trainer.global_step
+        if self._waits_for_the_epoch(trainer):
+            if step % self._every_n_train_steps == 0 and self._last_global_step_saved != step:
+                self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+            self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: L.Trainer) -> None:
         terminated = self._terminated or (trainer.received_sigterm and trainer.world_size == 1)

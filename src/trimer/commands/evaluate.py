@@ -99,10 +99,37 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     else:
         evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
         log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
+    finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
     log_pictures(trainer, run.path / "test")
     return evaluation.named("test")
+
+
+def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
+    """The test part in the table of callbacks=protocol, by the metrics of the validations, and the pictures of it."""
+    import numpy as np
+
+    from trimer.callbacks.protocol import ANSWERS, Protocol
+    from trimer.checkpoint import read
+    from trimer.hardware import computing, device_of
+    from trimer.reporting.protocol_figures import metric_curves, predicted_against_observed
+
+    protocol = next((callback for callback in trainer.callbacks if isinstance(callback, Protocol)), None)
+    if protocol is None:
+        return
+    learnt, task.net = task.net, loaded.net
+    with computing(cfg.trainer):
+        metrics = task.to(device_of(cfg.trainer)).evaluate(data.evaluation_batches("test"))
+    task.net = learnt
+    protocol.add("test", int(read(loaded.path)["epoch"]), metrics)
+    protocol.save()
+    protocol.log_table(trainer)
+    metric_curves(protocol.rows, run.path / "test" / "protocol.png")
+    if getattr(data, "target", None) == "regression":
+        kept = np.load(run.path / ANSWERS) if (run.path / ANSWERS).is_file() else {}
+        said = {"Before": kept.get("answers"), "After": evaluation.answers}
+        predicted_against_observed(said, evaluation.labels, data.classes, run.path / "test" / "before_and_after.png")
 
 
 def log_pictures(trainer, folder: Path) -> None:

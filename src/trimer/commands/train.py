@@ -115,7 +115,7 @@ def check_settings(cfg: DictConfig) -> None:
 
 def stopped_early(trainer) -> str | None:
     """Why the training ended before its last step, or None."""
-    from lightning.pytorch.callbacks import EarlyStopping
+    from trimer.callbacks.early_stopping import EarlyStopping
 
-    reasons = [c.stopping_reason_message for c in trainer.callbacks if isinstance(c, EarlyStopping)]
+    reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
     return next((reason for reason in reasons if reason), None)

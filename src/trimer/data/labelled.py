@@ -22,11 +22,12 @@ from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import EpochPlan
-from trimer.data.sequence_kinds import KINDS, SequenceKind, shortened
+from trimer.data.sequence_kinds import KINDS, SequenceKind, Sequences, shortened
 from trimer.data.sources.label_table import LabelSource, LabelTable
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
+from trimer.peptides.modifications import ELEMENTS
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,15 @@ TOO_LONG = ("drop", "ends", "start")
 class LabelledSequences(SplitData):
     """Sequences of which something is known, to be predicted for others.
 
-    source: where they come from. entity: "molecules" or "proteins". target: what a label is: "single", one of several
-    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue,
-    as one letter, `.` or `?` where there is none.
+    source: where they come from. entity: "molecules", "proteins" or "peptides". target: what a label is: "single", one
+    of several classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for
+    each residue, as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence) with fractions; or `ordered_by: scaffold`, the largest scaffolds first
-    (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train. max_length: tokens, the
-    frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
+    scaffold; proteins: sequence; peptides: sequence, or proforma with the modifications) with fractions; or
+    `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of
+    the test part is in train. max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and
+    counts them; "ends" and "start" keep that part of them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
     """
@@ -91,6 +93,8 @@ class LabelledSequences(SplitData):
             raise ValueError(f"max_length={max_length} must be 3 tokens or more: two frame the sequence")
         if not 0 < validation < 1:
             raise ValueError(f"validation={validation} must be a share between 0 and 1")
+        if entity == "peptides" and too_long != "drop":
+            raise ValueError(f"too_long={too_long}: a part of a peptide is another peptide; choose drop")
         if target == "residue" and too_long != "drop":
             raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
         if target == "residue" and entity != "proteins":
@@ -144,6 +148,8 @@ class LabelledSequences(SplitData):
         if not writer.rows:
             raise InputError(f"data: no labelled sequence is left\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names, "shortened": cut}
+        if self.sequences.plural == "peptides":
+            writer.manifest["compositions"] = self.sequences.compositions.tolist()
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
     def _columns(self, table: LabelTable, report: DropReport) -> tuple[dict, int]:
@@ -172,6 +178,7 @@ class LabelledSequences(SplitData):
             "id": [table.ids[row] for row in rows],
             "text": [found.texts[row] for row in rows],
             "tokens": Ragged.pack(tokens, found.dtype),
+            **self._modifications(found, rows),
             **{name: [found.keys[name][row] for row in rows] for name in self.sequences.keys},
             **{name: [column[row] for row in rows] for name, column in values.items() if isinstance(column, list)},
             **{name: column[rows] for name, column in values.items() if isinstance(column, np.ndarray)},
@@ -179,6 +186,12 @@ class LabelledSequences(SplitData):
         for column in table.columns.values():
             columns["split"] = [column[row] for row in rows]
         return columns, len(long) if self.too_long != "drop" else 0
+
+    @staticmethod
+    def _modifications(found: Sequences, rows: np.ndarray) -> dict[str, Ragged]:
+        if found.modifications is None:
+            return {}
+        return {"modifications": Ragged.pack([found.modifications[row] for row in rows], np.uint16)}
 
     # ---------------------------------------------------------------- labels and split
 
@@ -327,11 +340,17 @@ class LabelledSequences(SplitData):
     def evaluation_batches(self, split: str):
         """The rows of a split in order, by batch."""
         rows = self.split.rows(split)
-        dataset = LabelledRows(self.store, self.labels)
+        dataset = self._rows()
         plan = EpochPlan(self._lengths(rows), self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
     # ---------------------------------------------------------------- loaders
+
+    def _rows(self, rewrite: RandomSmiles | None = None) -> LabelledRows:
+        compositions = self.store.manifest.get("compositions")
+        if compositions is not None:
+            compositions = np.array(compositions, np.float32).reshape(len(compositions), len(ELEMENTS))
+        return LabelledRows(self.store, self.labels, rewrite, compositions)
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return self.store.ragged("tokens").lengths[rows]
@@ -339,8 +358,8 @@ class LabelledSequences(SplitData):
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")
         rewrite = self.random_smiles if self.random_smiles.share else None
-        return self._training(LabelledRows(self.store, self.labels, rewrite), self._lengths(rows), rows)
+        return self._training(self._rows(rewrite), self._lengths(rows), rows)
 
     def val_dataloader(self) -> DataLoader:
         rows = self.split.rows("val")
-        return self._evaluation(LabelledRows(self.store, self.labels), self._lengths(rows), rows)
+        return self._evaluation(self._rows(), self._lengths(rows), rows)

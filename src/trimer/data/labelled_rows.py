@@ -1,4 +1,7 @@
-"""Batches of labelled sequences, as they stand in the store or, of molecules in training, written in another way."""
+"""Batches of labelled sequences, as they stand in the store or, of molecules in training, written in another way.
+
+Shapes: M modifications, E elements.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,30 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from trimer.data.batches import LabelledBatch
+from trimer.data.peptide_batches import flat_peptides
 from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import BatchKey
 from trimer.data.store import Ragged, Store
+from trimer.flat import Flat
 
 
 class LabelledRows(Dataset):
-    """Batches of sequences with their labels by BatchKey; molecules rewritten by `rewrite` where it is given."""
+    """Batches of sequences with their labels by BatchKey; molecules rewritten by `rewrite` where it is given.
 
-    def __init__(self, store: Store, labels: np.ndarray | Ragged, rewrite: RandomSmiles | None = None):
+    compositions: (M, E) atoms that the modifications of peptides add, in the order of their numbers in the store.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        labels: np.ndarray | Ragged,
+        rewrite: RandomSmiles | None = None,
+        compositions: np.ndarray | None = None,
+    ):
         self.store = store
         self.labels = labels
         self.rewrite = rewrite
+        self.compositions = compositions
 
     def __getitem__(self, key: BatchKey) -> LabelledBatch:
         tokens = self.store.ragged("tokens")
@@ -25,11 +40,14 @@ class LabelledRows(Dataset):
             labels = np.concatenate([self.labels[row] for row in key.rows])
         else:
             labels = self.labels[key.rows]
-        sequences = [tokens[row] for row in key.rows]
         if self.rewrite is not None:
             texts = self.store.strings("text", key.rows)
-            sequences = [
-                self.rewrite(text, sequence, key.epoch, int(row))
-                for text, sequence, row in zip(texts, sequences, key.rows, strict=True)
-            ]
-        return LabelledBatch.pack(sequences, labels, key.rows)
+            written = zip(texts, key.rows, strict=True)
+            sequence = Flat.pack([self.rewrite(text, tokens[row], key.epoch, int(row)) for text, row in written])
+        elif self.compositions is not None:
+            modifications = self.store.ragged("modifications").take(key.rows)
+            sequence = flat_peptides(tokens.take(key.rows), modifications, self.compositions)
+        else:
+            here = tokens.take(key.rows)
+            sequence = Flat.laid(here.values, here.lengths)
+        return LabelledBatch.of(sequence, labels, key.rows)

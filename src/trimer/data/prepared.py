@@ -100,7 +100,7 @@ class SplitData(PreparedData):
     """Prepared data whose rows are assigned to train, val and test; the same settings give the same rows.
 
     split: a column of the source that names the part (`column`, `names`), or the `keys` that must not cross parts,
-    joined by union-find, with `fractions` and a `seed`.
+    joined by union-find, with `fractions` and a `seed`. `train_limit` keeps so many rows of the train part.
     """
 
     def __init__(self, split: Mapping, **loading):
@@ -113,6 +113,8 @@ class SplitData(PreparedData):
         if self.split is None:
             super().setup(stage)
             self.split = self._assign()
+            if (limit := self.split_by.get("train_limit")) is not None:
+                self.split = self.split.limited(limit, self.split_by.get("seed", 0))
             log.info("%s", self.split.overlap_report(self._keys()))
 
     def save_reports(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is done to the text of a labelled record: molecules are canonicalised and keyed, proteins are read by letter."""
+"""What is done to the text of a labelled record: molecules are canonicalised, proteins and peptides read by letter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from trimer.data.molecule_keys import molecule_keys
+from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
+from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
 
 @dataclass
@@ -17,7 +19,8 @@ class Sequences:
     """n texts as a model reads them.
 
     tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, by which a
-    split groups. dropped: rule -> rows.
+    split groups. dropped: rule -> rows. modifications: of peptides, (L,) numbers aligned with the tokens: 0, or one
+    more than the row in the `compositions` of their kind.
     """
 
     tokens: list[np.ndarray | None]
@@ -25,6 +28,7 @@ class Sequences:
     keys: dict[str, list[str | None]]
     dtype: type
     dropped: dict[str, list[int]] = field(default_factory=dict)
+    modifications: list[np.ndarray | None] | None = None
 
 
 class SequenceKind(Protocol):
@@ -88,6 +92,54 @@ class Proteins:
         return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
 
 
+class Peptides:
+    """ProForma: letters as tokens, and the atoms that modifications add, each at its residue or at its own end.
+
+    compositions: (n, E) of the modifications met so far, in that order; two on one residue are one more.
+    """
+
+    keys = ("sequence", "proforma")
+    plural = "peptides"
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self._numbers: dict[tuple[Modification, ...], int] = {}
+
+    @property
+    def compositions(self) -> np.ndarray:
+        rows = [composition_vector(found) for found in self._numbers]
+        return np.array(rows, np.int16).reshape(len(rows), len(ELEMENTS))
+
+    def fingerprint(self) -> str:
+        return "peptides/1"
+
+    def read(self, texts: Sequence[str]) -> Sequences:
+        found = Sequences([], [], {name: [] for name in self.keys}, id_type(self.tokenizer, np.uint8), {}, [])
+        for row, text in enumerate(texts):
+            try:
+                peptide = read_proforma(text.strip())
+            except PeptideError as error:
+                found.dropped.setdefault(str(error), []).append(row)
+                peptide = None
+            found.tokens.append(None if peptide is None else self.tokenizer.encode(peptide.letters))
+            found.modifications.append(None if peptide is None else self._modified(peptide))
+            found.texts.append(None if peptide is None else peptide.proforma)
+            found.keys["sequence"].append(None if peptide is None else peptide.letters)
+            found.keys["proforma"].append(found.texts[-1])
+        return found
+
+    def _modified(self, peptide: Peptide) -> np.ndarray:
+        """(L + 2,) numbers of what sits on each token."""
+        out = np.zeros(len(peptide.letters) + 2, np.uint16)
+        here: dict[int, list[Modification]] = {}
+        for place, modification in peptide.modifications:
+            here.setdefault(place, []).append(modification)
+        for place, several in here.items():
+            several = tuple(sorted(several, key=lambda modification: modification.name))
+            out[place] = self._numbers.setdefault(several, len(self._numbers) + 1)
+        return out
+
+
 def id_type(tokenizer, least: type) -> type:
     """The smallest type of integers, but at least `least`, that holds every id of a vocabulary."""
     return np.promote_types(least, np.min_scalar_type(len(tokenizer) - 1)).type
@@ -103,4 +155,4 @@ def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:
     return np.concatenate([tokens[: most - last], tokens[-last:]])
 
 
-KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins}
+KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins, "peptides": Peptides}

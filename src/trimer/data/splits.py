@@ -86,6 +86,15 @@ class Split:
         facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
         return Split.build(codes, names, **facts, validation={"share": share, "seed": seed})
 
+    def limited(self, count: int, seed: int = 0) -> Split:
+        """The same split with at most `count` rows of train, drawn by the seed; the others belong to no part."""
+        if count < 1:
+            raise ConfigError(f"data.split.train_limit={count} must be 1 or more, or null")
+        codes = self.codes.copy()
+        codes[np.random.default_rng(seed).permutation(self.rows(self.names[0]))[count:]] = UNUSED
+        facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
+        return Split.build(codes, self.names, **facts, train_limit=count)
+
     def spread(self, rows: np.ndarray, count: int) -> Split:
         """The split of `rows` as one of `count` rows; the others belong to no part."""
         if len(rows) == count:

@@ -26,7 +26,7 @@ METRICS = {
     "single": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
     "residue": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
     "multi": ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"),
-    "regression": ("rmse", "mae", "r2", "spearman"),
+    "regression": ("rmse", "mae", "p95_error", "r2", "pearson", "spearman"),
 }
 
 

@@ -22,6 +22,7 @@ from trimer.reporting.table import ERROR
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
 YES = 0.5  # the probability above which the answer is "yes"
 TELLING_APART = ("balanced_accuracy", "macro_f1", "mcc", "auroc", "average_precision")  # say nothing of one class alone
+OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
 RESAMPLES = 200
 
 
@@ -145,8 +146,10 @@ def regression(
 ) -> Measured:
     """Numbers: (n, K) or (n,) predicted against labels of the same shape, NaN for missing, in the unit of the labels.
 
-    rmse, mae, r2 (of the labels about their own mean, not a squared correlation), spearman and labels_seen: for each
-    task as `<task>/<name>` where K > 1, and their means over the tasks that have them (labels_seen: the sum).
+    rmse, mae, p95_error (the 95th percentile of the absolute error), r2 (of the labels about their own mean, not a
+    squared correlation), spearman; slope, intercept, pearson and r_squared of the line of labels on predictions; and
+    labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
+    (labels_seen: the sum).
     """
     predicted, labels = (np.asarray(array, float) for array in (predicted, labels))
     predicted, labels = (array[:, None] if array.ndim == 1 else array for array in (predicted, labels))
@@ -157,20 +160,23 @@ def regression(
         return {
             "rmse": np.sqrt(weighted.mean((said - true) ** 2, weights)),
             "mae": weighted.mean(np.abs(said - true), weights),
+            "p95_error": weighted.percentile(np.abs(said - true), 0.95, weights),
             "r2": weighted.r2(said, true, weights),
             "spearman": weighted.spearman(said, true, weights),
+            **weighted.line(said, true, weights),
         }
 
     def reason(task: int) -> tuple[tuple[str, ...], str]:
         known = ~np.isnan(labels[:, task])
         if known.sum() == 1:
-            return ("r2", "spearman"), "there is one label only"
+            return OF_SEVERAL, "there is one label only"
         if len(np.unique(labels[known, task])) == 1:
-            return ("r2", "spearman"), "all labels are the same"
+            return ("r2", "spearman", "pearson", "r_squared"), "all labels are the same"
         constant = known.any() and len(np.unique(predicted[known, task])) == 1
-        return ("spearman",), "all predictions are the same" if constant else ""
+        return OF_SEVERAL[1:], "all predictions are the same" if constant else ""
 
-    return _over_tasks(measure, reason, ("rmse", "mae", "r2", "spearman"), labels, tasks, bootstrap, groups, seed)
+    names = ("rmse", "mae", "p95_error", *OF_SEVERAL)
+    return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
 
 
 def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict]:

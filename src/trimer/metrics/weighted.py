@@ -111,6 +111,29 @@ def r2(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.nda
     return np.where(constant, np.nan, 1 - _ratio(error, spread))
 
 
+def percentile(values: np.ndarray, share: float, weights: np.ndarray) -> np.ndarray:
+    """The value below which a share of the rows lies, as numpy's over the rows as often as they were drawn."""
+    sort = np.argsort(values, kind="stable")
+    upto = np.cumsum(weights[:, sort], axis=1)
+    place = share * (upto[:, -1] - 1)
+    below, above = ((upto <= at[:, None]).sum(1).clip(max=len(values) - 1) for at in (np.floor(place), np.ceil(place)))
+    low, high = values[sort][below], values[sort][above]
+    return low + (high - low) * (place - np.floor(place))
+
+
+def line(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The least-squares line of labels on predictions: slope, intercept, pearson with its sign, and r_squared.
+
+    NaN where the predictions are constant, and of the correlation where either is. A prediction on another scale has
+    an r_squared of 1: it says nothing of the error.
+    """
+    one, other = mean(predicted, weights), mean(labels, weights)
+    x, y = predicted - one[:, None], labels - other[:, None]
+    xx, yy, xy = ((weights * product).sum(1) for product in (x * x, y * y, x * y))
+    slope, pearson = _ratio(xy, xx), _ratio(xy, np.sqrt(xx * yy))
+    return {"slope": slope, "intercept": other - slope * one, "pearson": pearson, "r_squared": pearson**2}
+
+
 def spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Correlation of ranks, ties at their mean rank; NaN where either side is constant."""
     one, other = _ranks(predicted, weights), _ranks(labels, weights)

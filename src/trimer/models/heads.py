@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 
+SHORT = 64  # tokens of a sequence, on average, below which a loop over sequences costs more than the sums
 POOLING = ("mean", "cls", "attention", "residue")
 
 
@@ -69,7 +70,7 @@ def inner(sequence: Flat) -> Tensor:
 
 def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
     """(B, D) mean over the tokens between the first and the last one; of both where there is nothing between."""
-    if hidden.device.type != "cpu":
+    if hidden.device.type != "cpu" or len(sequence) > len(hidden) // SHORT:
         return mean_by_addition(hidden, sequence)
     rows = [part[1:-1] if len(part) > 2 else part for part in hidden.split(sequence.sizes)]
     return torch.stack([row.mean(0) for row in rows])  # one short sum a sequence

@@ -60,7 +60,25 @@ _OF_LABELS = {  # what `trimer.metrics.labels` measures
     "mae": Column("MAE", lower_is_better=True),
     "r2": Column("R²"),
     "spearman": Column("Spearman"),
+    "p95_error": Column("95 % of errors below", lower_is_better=True),
+    "pearson": Column("Pearson"),
+    "r_squared": Column("r²"),
+    "slope": Column("Slope"),
+    "intercept": Column("Intercept"),
     "labels_seen": Column("Labels", decimals=0),
+}
+
+_OF_FRAGMENTS = {  # what `trimer.metrics.fragments` measures of each spectrum
+    "pcc": "Pearson",
+    "cos": "Cosine",
+    "sa": "Spectral angle",
+    "spc": "Spearman",
+    "l1": "L1",
+}
+_OF_SPECTRA = {
+    f"{name}_{part}": Column(f"{label}, {part}", lower_is_better=name == "l1")
+    for name, label in _OF_FRAGMENTS.items()
+    for part in ("median", "mean")
 }
 
 _COSTS = {  # what a training took
@@ -76,8 +94,8 @@ def column(metric: str) -> Column:
     stem, _, rank = name.partition("@")
     if name.startswith("top"):
         rank, _, stem = name.removeprefix("top").partition("_")
-    if stem in _OF_LABELS | _COSTS and not rank:
-        shown = (_OF_LABELS | _COSTS)[stem]
+    if stem in _OF_LABELS | _OF_SPECTRA | _COSTS and not rank:
+        shown = (_OF_LABELS | _OF_SPECTRA | _COSTS)[stem]
     elif stem in _SHARES:
         shown = Column(_SHARES[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
     elif stem == "tanimoto":

@@ -157,13 +157,16 @@ class LabelTask(Task):
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         self.answered.update(self.net(batch.sequence), batch.labels)
 
-    def on_validation_epoch_end(self) -> None:
+    def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and the metrics of the whole split."""
         raw, labels = self.answered.compute()
-        loss, count = self.loss(raw, labels)
-        values = {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
-        self.log_validation(values)
         self.answered.reset()
+        loss, count = self.loss(raw, labels)
+        return {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
+
+    def property_of(self, data) -> str:
+        """The name of the label, where there is one alone."""
+        return data.classes[0] if len(data.classes) == 1 else super().property_of(data)
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the loss, and what it is divided by."""

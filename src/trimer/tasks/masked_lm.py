@@ -39,7 +39,8 @@ class MaskedLM(Task):
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         self.loss.update(loss, len(batch.labels), (logits.argmax(-1) == batch.labels).sum())
 
-    def on_validation_epoch_end(self) -> None:
+    def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per masked token of the whole split."""
-        self.log_validation(self.loss.compute())
+        values = self.loss.compute()
         self.loss.reset()
+        return values

@@ -52,7 +52,8 @@ class Seq2Seq(Task):
         correct = (logits.argmax(-1) == batch.labels).sum()
         self.loss.update(loss, batch.labels.numel(), correct)
 
-    def on_validation_epoch_end(self) -> None:
+    def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per token of the whole split."""
-        self.log_validation(self.loss.compute())
+        values = self.loss.compute()
         self.loss.reset()
+        return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
@@ -9,8 +10,10 @@ from typing import ClassVar
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from trimer.errors import ConfigError, TrimerError
+from trimer.optim import EPOCH_LOSS
 
 
 class Task(L.LightningModule):
@@ -44,7 +47,9 @@ class Task(L.LightningModule):
         self.contract: dict | None = None
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
+        self._epoch: Tensor | None = None  # sum of the loss of this epoch, and its count, on this device
         self._stop = False
+        self.validated: dict[str, float] = {}  # the metrics of the last validation
         self.compile_net = compile
         self.work: Counter[str] = Counter()  # what this process has trained on: tokens, residues, flops
 
@@ -108,13 +113,18 @@ class Task(L.LightningModule):
         return self.with_schedule(self.optimizer_factory(groups))
 
     def with_schedule(self, optimizer: torch.optim.Optimizer):
-        """What Lightning wants to know of an optimizer and its step-wise schedule."""
+        """What Lightning wants to know of an optimizer and its schedule, which counts steps unless it says epochs."""
         if self.scheduler_factory is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.scheduler_factory(optimizer), "interval": "step"},
-        }
+        schedule = self.scheduler_factory(optimizer)
+        interval = getattr(schedule, "interval", "step")
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def lr_scheduler_step(self, scheduler, metric) -> None:
+        """Also tells a schedule that follows it of the epoch's training loss, before any checkpoint is written."""
+        super().lr_scheduler_step(scheduler, metric)
+        if getattr(scheduler, "monitor", None) == EPOCH_LOSS:
+            scheduler.observe(self.epoch_loss())
 
     def scaled(self, loss_sum: Tensor, count: Tensor, **work: float) -> Tensor:
         """Book the count and the work of a batch, and hand the summed loss to backward.
@@ -124,8 +134,37 @@ class Task(L.LightningModule):
         values = torch.stack([loss_sum.detach().float(), count.detach().float()])
         self._step_count = values[1] if self._step_count is None else self._step_count + values[1]
         self._logged = values if self._logged is None else self._logged + values
+        self._epoch = values.double() if self._epoch is None else self._epoch + values
         self.work.update(work)
         return loss_sum
+
+    def on_fit_start(self) -> None:
+        """Forget that an earlier fit was stopped; ConfigError for a rise of the rate that has no end."""
+        self._stop = False
+        schedule, epochs = self.lr_schedulers(), -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
+        if getattr(schedule, "interval", "step") == "epoch" and epochs is not None and 0 < epochs < schedule.warmup:
+            raise ConfigError(
+                f"scheduler.warmup={schedule.warmup} epochs are more than trainer.max_epochs={epochs}: set fewer"
+            )
+
+    def on_train_batch_start(self, batch, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self._epoch = None
+
+    def epoch_loss(self) -> float:
+        """The mean training loss of this epoch so far: the sum over its count, of all devices; NaN where none began."""
+        if self._epoch is None:
+            return math.nan
+        loss, count = self._over_devices(self._epoch).tolist()
+        return loss / count if count > 0 else 0.0
+
+    def _over_devices(self, sums: Tensor) -> Tensor:
+        many = self.trainer.world_size > 1
+        return self.trainer.strategy.reduce(sums, reduce_op="sum") if many else sums
+
+    def on_train_epoch_end(self) -> None:
+        if self._epoch is not None:
+            self.log(EPOCH_LOSS, self.epoch_loss(), batch_size=1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the sum's gradient into the mean's, before clipping.
@@ -163,15 +202,54 @@ class Task(L.LightningModule):
             self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
             self._logged = None
 
+    def validation_metrics(self) -> dict[str, float]:
+        """The metrics of the batches that `validation_step` has seen since they were last asked for.
+
+        A subclass keeps what they need in torchmetrics of its own, and resets them here.
+        """
+        raise ConfigError(
+            f"task={type(self).__name__} cannot be measured outside of a validation, which callbacks=protocol does: "
+            "take callbacks=default"
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole split."""
+        self.log_validation(self.validation_metrics())
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable) -> dict[str, float]:
+        """The metrics of a validation over these batches, by this device alone; those that are defined."""
+        device, training = next(self.net.parameters()).device, self.net.training
+        metrics = [module for module in self.modules() if isinstance(module, Metric)]
+        shared = [metric.distributed_available_fn for metric in metrics]
+        self.net.eval()
+        try:
+            for metric in metrics:
+                metric.reset()
+                metric.distributed_available_fn = None
+            for number, batch in enumerate(batches):
+                self.validation_step(batch.to(device), number)
+            found = self.validation_metrics()
+        finally:
+            self.net.train(training)
+            for metric, available in zip(metrics, shared, strict=True):
+                metric.distributed_available_fn = available
+        return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+    def property_of(self, data: L.LightningDataModule) -> str:
+        """What is learnt of these data, as tables call it."""
+        return data.kind
+
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
         """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
+        self.validated = {name: float(value) for name, value in values.items()}
         named = {f"val/{name}": value for name, value in values.items()}
         self.log_dict(named, prog_bar=True)
         fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         schedule = self.lr_schedulers() if fitting else None
-        if hasattr(schedule, "observe"):
+        if hasattr(schedule, "observe") and schedule.monitor != EPOCH_LOSS:
             if schedule.monitor not in named:
-                known = ", ".join(sorted(named))
+                known = ", ".join([*sorted(named), EPOCH_LOSS])
                 raise ConfigError(f"scheduler.monitor={schedule.monitor} is no metric of this task; there are {known}")
             schedule.observe(float(named[schedule.monitor]))
 
@@ -180,7 +258,11 @@ class Task(L.LightningModule):
         checkpoint["trimer"] = self.contract
         checkpoint["work"] = dict(self.work)
         checkpoint["logged"] = None if self._logged is None else self._logged.tolist()
+        checkpoint["epoch_sums"] = None if self._epoch is None else self._over_devices(self._epoch).tolist()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.work = Counter(checkpoint["work"])
         self._logged = torch.tensor(checkpoint["logged"], device=self.device) if checkpoint.get("logged") else None
+        if (sums := checkpoint.get("epoch_sums")) is not None:  # of all devices: the first one goes on with them
+            first = self.trainer.global_rank == 0
+            self._epoch = torch.tensor(sums if first else [0.0, 0.0], dtype=torch.float64, device=self.device)

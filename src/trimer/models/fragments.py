@@ -1,0 +1,80 @@
+"""An encoder of peptides with a head for the bonds between residues: what predicts fragment intensities.
+
+Shapes: T tokens of a flat batch, B peptides, L residues of one, S cleavage sites (the sum of L - 1), K channels,
+D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trimer.flat import Flat
+
+
+class Fragments(nn.Module):
+    """encoder -> hidden states (T, D) -> both residues of a bond side by side -> (S, K) raw answers.
+
+    classes: names of the K channels, for messages and for weights to be matched by. The intensity of a fragment is
+    softplus of its raw answer, relative to the highest of the spectrum: never negative, and never without a gradient.
+    """
+
+    target = "fragments"
+
+    def __init__(self, encoder: nn.Module, channels: int, dropout: float = 0.1):
+        super().__init__()
+        self.encoder = encoder.alone()
+        width = self.encoder.d_model
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(2 * width, width)
+        self.output = nn.Linear(width, channels)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        return self.encoder.layers
+
+    @property
+    def head(self) -> nn.ModuleList:
+        """What was not in the encoder."""
+        return nn.ModuleList([self.dense, self.output])
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """Hidden states of the encoder, (T, D), for embeddings."""
+        return self.encoder.hidden(sequence, layer)
+
+    def forward(self, sequence: Flat) -> Tensor:
+        """(S, K), the sites of a peptide from its N terminus on."""
+        hidden = self.encoder.hidden(sequence)
+        left = sites(sequence)
+        bonds = torch.cat([hidden[left], hidden[left + 1]], 1)
+        return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
+
+    def answers(self, raw: Tensor, sequence: Flat, possible: Tensor) -> Tensor:
+        """(S, K) intensities relative to the highest possible one of their spectrum, 0 where they cannot be; float32.
+
+        possible: (S, K) bool.
+        """
+        intensity = torch.where(possible, F.softplus(raw.float()), 0.0)
+        owner = owners(sequence)
+        highest = intensity.new_zeros(len(sequence)).scatter_reduce(0, owner, intensity.amax(1), "amax")
+        return intensity / highest.clamp(min=1e-12)[owner, None]
+
+    def compile_parts(self) -> None:
+        """Compile what the encoder does with whole batches, in place."""
+        self.encoder.compile_parts()
+
+
+def sites(sequence: Flat) -> Tensor:
+    """(S,) places in T of the residue before each bond: all tokens but the first and the last two of a peptide."""
+    ends = sequence.lengths.cumsum(0)
+    keep = torch.ones(len(sequence.tokens), dtype=torch.bool, device=sequence.tokens.device)
+    for place in (ends - sequence.lengths, ends - 1, ends - 2):
+        keep[place] = False
+    return keep.nonzero().squeeze(1)
+
+
+def owners(sequence: Flat) -> Tensor:
+    """(S,) number of the peptide that each site belongs to."""
+    numbers = torch.arange(len(sequence), device=sequence.tokens.device)
+    return torch.repeat_interleave(numbers, sequence.lengths - 3, output_size=sum(sequence.sizes) - 3 * len(sequence))

@@ -1,0 +1,196 @@
+"""An encoder of peptides, small enough for a processor: convolutions, recurrent layers or attention on one frame.
+
+A modification enters by the atoms that it adds, so that one which was never seen can be read; it sits on its residue,
+or on the token of its terminus. A batch is flat: between the peptides lie a few rows of zeros, as many as a convolution
+reaches over, and no peptide sees another.
+
+Shapes: T tokens of a flat batch, S rows with the gaps, B peptides, M modifications, E elements, C conditions, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trimer.errors import ConfigError
+from trimer.flat import Flat, FlatPeptides
+from trimer.models.attention import attention
+from trimer.models.rotary import rotary_tables, rotate
+from trimer.peptides.conditions import CONDITIONS
+from trimer.peptides.modifications import ELEMENTS
+
+BODIES = ("convolution", "recurrent", "transformer")
+ENDS = 24  # residues from either end that have a place of their own
+LONGEST = 512  # tokens of a peptide, for the tables of rotary positions
+
+
+@dataclass
+class Layout:
+    """Where the tokens of a batch lie, and what else a body asks for.
+
+    rows: (T,) row in S of each token; mask: (S, 1), 1 at tokens and 0 in gaps; of convolutions. turns: cos and sin of
+    the rotary positions.
+    """
+
+    sizes: tuple[int, ...]
+    rows: Tensor | None = None
+    mask: Tensor | None = None
+    turns: tuple[Tensor, Tensor] | None = None
+
+
+class Convolution(nn.Module):
+    """x + down(gelu(up(window))): each token sees `kernel` neighbours, itself among them."""
+
+    def __init__(self, d_model: int, kernel: int, dropout: float):
+        super().__init__()
+        self.kernel = kernel
+        self.norm = nn.LayerNorm(d_model)
+        self.up = nn.Linear(kernel * d_model, d_model)
+        self.down = nn.Linear(d_model, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(S, D) with zeros in the gaps -> the same."""
+        reach = self.kernel // 2
+        near = F.pad(self.norm(x) * layout.mask, (0, 0, reach, reach))
+        windows = torch.cat([near[shift : shift + len(x)] for shift in range(self.kernel)], dim=1)
+        return x + self.dropout(self.down(F.gelu(self.up(windows)))) * layout.mask
+
+
+class Recurrent(nn.Module):
+    """x + what a GRU in both directions says, D / 2 wide each."""
+
+    def __init__(self, d_model: int, dropout: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.gru = nn.GRU(d_model, d_model // 2, bidirectional=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(T, D) -> (T, D)."""
+        packed = nn.utils.rnn.pack_sequence(self.norm(x).float().split(layout.sizes), enforce_sorted=False)
+        said = nn.utils.rnn.unpack_sequence(self.gru(packed)[0])
+        return x + self.dropout(torch.cat(said))
+
+
+class Transformer(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)), with rotary positions."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(d_model)
+        self.query_key_value = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+        self.feed_forward_norm = nn.LayerNorm(d_model)
+        self.up = nn.Linear(d_model, 4 * d_model)
+        self.down = nn.Linear(4 * d_model, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(T, D) -> (T, D)."""
+        q, k, v = self.query_key_value(self.attention_norm(x)).view(len(x), 3, self.heads, -1).unbind(1)
+        attended = attention(rotate(q, *layout.turns), rotate(k, *layout.turns), v, layout.sizes, layout.sizes)
+        x = x + self.dropout(self.output(attended.flatten(1)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.feed_forward_norm(x)))))
+
+
+class PeptideEncoder(nn.Module):
+    """From peptides to one vector a token, the termini included.
+
+    body: "convolution" (`kernel` tokens wide), "recurrent" or "transformer" (`heads`). Every token also knows how far
+    it is from either end, up to 24 residues. conditions: whether charge, energy and instrument are read as well, by
+    every token; they are needed for fragments, and a batch without them is refused.
+    """
+
+    reads_modifications = True
+
+    def __init__(
+        self,
+        vocab_size: int = 33,
+        d_model: int = 96,
+        layers: int = 4,
+        body: str = "convolution",
+        kernel: int = 5,
+        heads: int = 4,
+        dropout: float = 0.0,
+        conditions: bool = False,
+        init_std: float = 0.1,
+    ):
+        super().__init__()
+        if body not in BODIES:
+            raise ConfigError(f"model.body={body} must be one of {', '.join(BODIES)}")
+        if kernel < 1 or kernel % 2 == 0:
+            raise ConfigError(f"model.kernel={kernel} must be odd: a token and as many on each side")
+        if body == "transformer" and d_model % (2 * heads):
+            raise ConfigError(f"model.d_model={d_model} must be a multiple of 2 x model.heads={heads}")
+        if body == "recurrent" and d_model % 2:
+            raise ConfigError(f"model.d_model={d_model} must be even: half of it reads from each end")
+        self.vocab_size, self.d_model, self.body, self.heads, self.kernel = vocab_size, d_model, body, heads, kernel
+        self.tokens = nn.Embedding(vocab_size, d_model)
+        self.from_start = nn.Embedding(ENDS, d_model)
+        self.from_end = nn.Embedding(ENDS, d_model)
+        self.composition = nn.Linear(len(ELEMENTS), d_model, bias=False)
+        self.conditions = nn.Linear(CONDITIONS, d_model) if conditions else None
+        make = {
+            "convolution": lambda: Convolution(d_model, kernel, dropout),
+            "recurrent": lambda: Recurrent(d_model, dropout),
+            "transformer": lambda: Transformer(d_model, heads, dropout),
+        }[body]
+        self.layers = nn.ModuleList(make() for _ in range(layers))
+        self.norm = nn.LayerNorm(d_model)
+        self.longest = LONGEST
+        for table in (self.tokens, self.from_start, self.from_end):
+            nn.init.normal_(table.weight, std=init_std)
+        nn.init.normal_(self.composition.weight, std=init_std / 4)  # of several atoms each
+
+    def embed(self, sequence: Flat) -> Tensor:
+        """(T, D) of the letters, their distance from the ends, their modifications, and the measurement."""
+        start = sequence.positions()
+        lengths = torch.repeat_interleave(sequence.lengths, sequence.lengths, output_size=len(start))
+        x = self.tokens(sequence.tokens)
+        x = x + self.from_start(start.clamp(max=ENDS - 1)) + self.from_end((lengths - 1 - start).clamp(max=ENDS - 1))
+        if isinstance(sequence, FlatPeptides):
+            x = x.index_add(0, sequence.places, self.composition(sequence.composition).to(x.dtype))
+        if self.conditions is not None:
+            if getattr(sequence, "conditions", None) is None:
+                raise ConfigError("model.conditions=true, and these data have no charge, energy and instrument")
+            told = self.conditions(sequence.conditions)  # (B, D)
+            x = x + torch.repeat_interleave(told, sequence.lengths, dim=0, output_size=len(start))
+        return x
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
+        x, layout = self.embed(sequence), self._layout(sequence)
+        if layout.rows is not None:
+            x = x.new_zeros(len(layout.mask), self.d_model).index_copy(0, layout.rows, x)
+        for block in self.layers[:layer]:
+            x = block(x, layout)
+        if layout.rows is not None:
+            x = x[layout.rows]
+        return x if layer is not None and layer < len(self.layers) else self.norm(x)
+
+    def _layout(self, sequence: Flat) -> Layout:
+        """Of convolutions: `kernel // 2` rows of zeros after each peptide."""
+        if self.body == "transformer":
+            return Layout(sequence.sizes, turns=rotary_tables(sequence.positions(), self.d_model // self.heads))
+        if self.body == "recurrent":
+            return Layout(sequence.sizes)
+        owner = torch.arange(len(sequence), device=sequence.tokens.device)
+        owner = torch.repeat_interleave(owner, sequence.lengths, output_size=len(sequence.tokens))
+        rows = torch.arange(len(sequence.tokens), device=sequence.tokens.device) + owner * (self.kernel // 2)
+        mask = torch.zeros(len(rows) + len(sequence) * (self.kernel // 2), 1, device=rows.device)
+        return Layout(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
+
+    def alone(self) -> PeptideEncoder:
+        """Itself."""
+        return self
+
+    def compile_parts(self) -> None:
+        """Compile what has the shape of whole batches, in place: the convolutions."""
+        if self.body == "convolution":
+            for block in self.layers:
+                block.compile(dynamic=True)

@@ -1,0 +1,75 @@
+"""Which fragments a model tells: kinds of ions by charge and loss, and which of them a peptide can have.
+
+A cleavage site i of a peptide of L residues (1 to L - 1) gives the fragment b_i from the N terminus, and y_(L - i) from
+the C terminus. Shapes: n = L - 1 sites, K channels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trimer.errors import ConfigError
+from trimer.peptides.proforma import Peptide
+
+SERIES = ("b", "y")
+# Residues one of which a fragment must hold to lose it; of phosphoric acid, a phosphate.
+LOSSES = {"H2O": "STDE", "NH3": "RKNQ", "H3PO4": ""}
+_NAME = re.compile(r"([by])([1-9])(?:-(\w+))?")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A kind of fragment: series "b" or "y", its charge, and what it has lost, or ""."""
+
+    series: str
+    charge: int
+    loss: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.series}{self.charge}" + (f"-{self.loss}" if self.loss else "")
+
+
+def channels_of(names: Sequence[str]) -> list[Channel]:
+    """The channels that names such as `b1`, `y2` and `y1-H3PO4` mean, in their order."""
+    found = []
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if match is None or (match[3] or "") not in ("", *LOSSES):
+            known = ", ".join(LOSSES)
+            raise ConfigError(f"channels: {name!r} is none; write b1, y2 or y1-H3PO4; losses are {known}")
+        found.append(Channel(match[1], int(match[2]), match[3] or ""))
+    if len(set(found)) != len(names) or not names:
+        raise ConfigError(f"channels={list(names)}: name one or more, each once")
+    return found
+
+
+def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.ndarray:
+    """(n, K) bool: whether a peptide of this charge can give the fragment at all.
+
+    Its charge is not above that of the peptide, and it holds what it loses: a residue of the kind, or a phosphate.
+    """
+    length = len(peptide.letters)
+    out = np.ones((length - 1, len(channels)), bool)
+    for column, channel in enumerate(channels):
+        out[:, column] = channel.charge <= charge
+        if channel.loss:
+            holds = np.zeros(length, bool)
+            if channel.loss == "H3PO4":
+                holds[[place - 1 for place in phosphates(peptide) if 1 <= place <= length]] = True
+            else:
+                holds[[letter in LOSSES[channel.loss] for letter in peptide.letters]] = True
+            seen = np.logical_or.accumulate(holds if channel.series == "b" else holds[::-1])[:-1]
+            out[:, column] &= seen if channel.series == "b" else seen[::-1]
+    return out
+
+
+def phosphates(peptide: Peptide) -> list[int]:
+    """The places with a modification that adds HPO3, which leaves as phosphoric acid."""
+    return [
+        place for place, added in peptide.modifications if {"P": 1, "O": 3}.items() <= dict(added.composition).items()
+    ]

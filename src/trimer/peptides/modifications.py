@@ -1,0 +1,209 @@
+"""Modifications of peptides by any of their names: UNIMOD ids and titles, names of search engines, formulas, masses.
+
+`unimod.csv` holds the id, title and composition of 1,524 modifications of UNIMOD (unimod.org), as of alphabase 1.10.
+A composition is the difference to the bare peptide. Masses are monoisotopic, in Da.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
+from importlib import resources
+
+import numpy as np
+
+MASSES = {
+    "C": 12.0, "H": 1.00782503207, "N": 14.0030740048, "O": 15.99491461956, "P": 30.97376163, "S": 31.972071,
+    "Ag": 106.905097, "Al": 26.98153863, "As": 74.9215965, "B": 11.0093054, "Br": 78.9183371, "Ca": 39.96259098,
+    "Cl": 34.96885268, "Cu": 62.9295975, "F": 18.99840322, "Fe": 55.9349375, "Hg": 201.970643, "I": 126.904473,
+    "K": 38.96370668, "Li": 7.01600455, "Mg": 23.9850417, "Mo": 97.9054082, "Na": 22.9897692809, "Ni": 57.9353429,
+    "Se": 79.9165213, "Si": 27.9769265325, "Zn": 63.9291422,
+}  # fmt: skip
+ISOTOPES = {"13C": 13.0033548378, "2H": 2.0141017778, "15N": 15.0001088982, "18O": 17.999161}
+ELEMENTS: tuple[str, ...] = tuple(MASSES)
+TOLERANCE, CLOSE = 0.01, 0.001  # Da between a mass delta and the modification that it names
+
+# What a mass delta may mean -> where the modification is at home ("-": at an end), which decides between equal masses.
+COMMON = {
+    "Acetyl": "K-", "Amidated": "-", "Ammonia-loss": "NC", "Biotin": "K-", "Butyryl": "K", "Carbamidomethyl": "C",
+    "Carbamyl": "K-", "Carboxymethyl": "C", "Cation:Na": "DE", "Crotonyl": "K", "Cysteinyl": "C", "Deamidated": "NQ",
+    "Dehydrated": "ST", "Dimethyl": "KR-", "Dimethyl:2H(4)": "K-", "Dimethyl:2H(6)13C(2)": "K-", "Dioxidation": "MW",
+    "Formyl": "K-", "GG": "K", "Gln->pyro-Glu": "Q", "Glu->pyro-Glu": "E", "Glutathione": "C", "Hex": "KNT",
+    "HexNAc": "NST", "Label:13C(6)": "KR", "Label:13C(6)15N(2)": "K", "Label:13C(6)15N(4)": "R", "Malonyl": "K",
+    "Methyl": "KR", "Methylthio": "C", "Nethylmaleimide": "C", "Nitro": "Y", "Oxidation": "M", "Phospho": "STY",
+    "Propionamide": "C", "Propionyl": "K", "Pyro-carbamidomethyl": "C", "Succinyl": "K", "Sulfo": "Y", "TMT6plex": "K-",
+    "TMTpro": "K-", "Trimethyl": "KR", "Trioxidation": "C", "iTRAQ4plex": "K-", "iTRAQ8plex": "K-",
+}  # fmt: skip
+ALIASES = {
+    "acetylation": "Acetyl", "carbamidomethylation": "Carbamidomethyl", "carbamylation": "Carbamyl",
+    "deamidation": "Deamidated", "digly": "GG", "glygly": "GG", "hydroxylation": "Oxidation", "methylation": "Methyl",
+    "dimethylation": "Dimethyl", "trimethylation": "Trimethyl", "phosphorylation": "Phospho",
+    "pyro-glu from e": "Glu->pyro-Glu", "pyro-glu from q": "Gln->pyro-Glu", "cysteinylation": "Cysteinyl",
+    "nitrosylation": "Nitrosyl", "arg10": "Label:13C(6)15N(4)", "arg6": "Label:13C(6)", "lys8": "Label:13C(6)15N(2)",
+    "lys6": "Label:13C(6)", "lys4": "Label:2H(4)", "dimethlys0": "Dimethyl", "dimethnter0": "Dimethyl",
+    "dimethlys4": "Dimethyl:2H(4)", "dimethnter4": "Dimethyl:2H(4)", "dimethlys8": "Dimethyl:2H(6)13C(2)",
+    "dimethnter8": "Dimethyl:2H(6)13C(2)", "tmt": "TMT6plex", "tmt10plex": "TMT6plex", "tmt11plex": "TMT6plex",
+    "tmt6plex-lys": "TMT6plex", "tmt6plex-nterm": "TMT6plex", "tmt10plex-lys": "TMT6plex", "tmt16plex": "TMTpro",
+    "tmt10plex-nterm": "TMT6plex", "tmtpro-lys": "TMTpro", "tmtpro-nterm": "TMTpro", "tmt18plex": "TMTpro",
+}  # fmt: skip
+SHORT = {
+    "ox": "Oxidation", "ac": "Acetyl", "ph": "Phospho", "de": "Deamidated", "ca": "Carbamidomethyl", "me": "Methyl",
+    "di": "Dimethyl", "tr": "Trimethyl",
+}  # fmt: skip
+SHORT_GL = {"Q": "Gln->pyro-Glu", "E": "Glu->pyro-Glu", "K": "GG"}  # MaxQuant's `gl`, by the residue that it stands at
+
+PREFIX = re.compile(r"(?:U|UNIMOD|Obs):(?=\D)", re.I)
+UNIMOD_ID = re.compile(r"(?:UNIMOD|U):(\d+)", re.I)
+DELTA = re.compile(r"[+-]\d+(?:\.\d*)?|[+-]\.\d+")
+# The site behind a name, as ` (Protein N-term)` or `@M`; `Hex(2)` has none.
+SITE = re.compile(r"(?:\s+\([^()]*\)|\((?!-?\d+\))[^()]*\)|@\S+)$")
+ATOMS = re.compile(r"\s*(?:\[(\d+)([A-Z][a-z]?)(-?\d*)\]|([A-Z][a-z]?)(-?\d*))\s*")
+
+
+class PeptideError(ValueError):
+    """A text that is no peptide, or none that is understood; the message is the reason, for a report."""
+
+
+class UnknownModification(PeptideError):
+    """A modification that nobody here knows, or that could be several."""
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What a modification adds to a peptide, or takes from it.
+
+    id: of UNIMOD, None where it has none there. composition: (element, count) in the order of Hill; an isotope has its
+    number in front, as `13C`.
+    """
+
+    name: str
+    id: int | None
+    composition: tuple[tuple[str, int], ...]
+
+    @cached_property
+    def mass(self) -> float:
+        """Monoisotopic mass, in Da."""
+        return composition_mass(self.composition)
+
+    @cached_property
+    def proforma(self) -> str:
+        """The text between the brackets of ProForma: `UNIMOD:35`, or `Formula:C2H3NO` where there is no id."""
+        return f"Formula:{formula_text(self.composition)}" if self.id is None else f"UNIMOD:{self.id}"
+
+
+@lru_cache(maxsize=1 << 16)
+def modification(text: str, residue: str | None = None) -> Modification:
+    """The modification that a text names; UnknownModification where it names none or might name several.
+
+    Understood are ids (`UNIMOD:4`), titles of UNIMOD in any case, with or without a site (`U:Carbamidomethyl`,
+    `Oxidation (M)`, `Oxidation@M`), what search engines call them (`Deamidation (NQ)`, `Lys8`, `ox`), formulas
+    (`Formula:C2H3NO`, `Formula:[13C6]C-6`) and mass deltas in Da (`+57.0215`, `U:+57.02`). A mass delta is looked for
+    among the modifications of `COMMON` only, and is the one that lies within 0.01 Da; of several, the one within 0.001
+    Da, else the one that is at home at `residue`: the letter it is on, with `-` in front at an end of the peptide.
+    """
+    wanted = text.strip()
+    if match := UNIMOD_ID.fullmatch(wanted):
+        found = _by_id().get(int(match[1]))
+    elif wanted[:8].lower() == "formula:":
+        found = _of_formula(wanted[8:])
+    else:
+        wanted = PREFIX.sub("", wanted, count=1) if PREFIX.match(wanted) else wanted
+        found = _of_delta(float(wanted), text, residue) if DELTA.fullmatch(wanted) else _of_name(wanted, residue)
+    if found is None:
+        raise UnknownModification(f"unknown modification [{text}]")
+    return found
+
+
+def composition_vector(modifications: Iterable[Modification]) -> np.ndarray:
+    """The atoms that modifications add up to, (len(ELEMENTS),) int16; isotopes count as their element."""
+    total = np.zeros(len(ELEMENTS), np.int16)
+    for one in modifications:
+        total += _vector(one)
+    return total
+
+
+def composition_mass(composition: Iterable[tuple[str, int]]) -> float:
+    """Monoisotopic mass in Da."""
+    return sum((MASSES.get(element) or ISOTOPES[element]) * count for element, count in composition)
+
+
+def parse_formula(text: str) -> tuple[tuple[str, int], ...] | None:
+    """`C2H3NO`, `H-1N-1O` or `C-6[13C6]` as a composition in the order of Hill; None where it cannot be read.
+
+    As in ProForma, a count may be negative and an isotope stands in brackets of its own.
+    """
+    counts: dict[str, int] = {}
+    place = 0
+    while match := ATOMS.match(text, place):
+        isotope, heavy, heavy_count, light, light_count = match.groups()
+        element = f"{isotope}{heavy}" if isotope else light
+        if (element not in MASSES and element not in ISOTOPES) or "-" in (heavy_count, light_count):
+            return None
+        counts[element] = counts.get(element, 0) + int(heavy_count or light_count or 1)
+        place = match.end()
+    if place < len(text) or not counts:
+        return None
+    return tuple((element, counts[element]) for element in sorted(counts, key=_hill) if counts[element])
+
+
+def formula_text(composition: Iterable[tuple[str, int]]) -> str:
+    """A composition as text that `parse_formula` reads."""
+    texts = [(element, element + ("" if count == 1 else str(count))) for element, count in composition]
+    return "".join(f"[{text}]" if element in ISOTOPES else text for element, text in texts)
+
+
+def _hill(element: str) -> tuple[int, str, bool]:
+    """Carbon, hydrogen, then the alphabet; an isotope behind its element."""
+    plain = element.lstrip("0123456789")
+    return {"C": 0, "H": 1}.get(plain, 2), plain, plain != element
+
+
+@lru_cache(maxsize=4096)
+def _vector(one: Modification) -> np.ndarray:
+    vector = np.zeros(len(ELEMENTS), np.int16)
+    for element, count in one.composition:
+        vector[ELEMENTS.index(element.lstrip("0123456789"))] += count
+    return vector
+
+
+@cache
+def _by_id() -> dict[int, Modification]:
+    """Every modification of UNIMOD by its id."""
+    text = resources.files(__package__).joinpath("unimod.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {int(r["id"]): Modification(r["name"], int(r["id"]), parse_formula(r["composition"]) or ()) for r in rows}
+
+
+@cache
+def _by_name() -> dict[str, Modification]:
+    """The same by title and by the names of search engines, in lower case."""
+    names = {one.name.lower(): one for one in _by_id().values()}
+    return {alias: names[name.lower()] for alias, name in (ALIASES | SHORT).items()} | names
+
+
+def _of_name(name: str, residue: str | None) -> Modification | None:
+    key = name.lower()
+    if key == "gl":
+        key = SHORT_GL.get((residue or "")[-1:], "").lower()
+    names = _by_name()
+    return names.get(key) or names.get(SITE.sub("", key).strip())
+
+
+def _of_formula(text: str) -> Modification | None:
+    composition = parse_formula(text)
+    return None if composition is None else Modification(formula_text(composition), None, composition)
+
+
+def _of_delta(delta: float, text: str, residue: str | None) -> Modification | None:
+    names = _by_name()
+    near = [name for name in COMMON if abs(names[name.lower()].mass - delta) <= TOLERANCE]
+    if len(near) > 1:
+        near = [name for name in near if abs(names[name.lower()].mass - delta) <= CLOSE] or near
+    if len(near) > 1:
+        near = [name for name in near if set(residue or "") & set(COMMON[name])] or near
+    if len(near) > 1:
+        raise UnknownModification(f"ambiguous modification [{text}]: {' or '.join(near)}")
+    return names[near[0].lower()] if near else None

@@ -1,0 +1,169 @@
+"""Peptides as search engines and libraries write them: every notation becomes a `Peptide`.
+
+PeptideError says why a text is none. Modifications in front of the first residue sit on the N terminus, and those whose
+site says so (`Amidated (C-term)`) on the C terminus.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import zip_longest
+
+from trimer.peptides.modifications import Modification, modification
+from trimer.peptides.proforma import (
+    LETTERS,
+    Peptide,
+    PeptideError,
+    assemble,
+    read_proforma,
+    read_proforma_charged,
+    split_marks,
+)
+
+ROUND = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
+SQUARE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
+END = re.compile(rf"\.(?:{ROUND.pattern})+$")
+NUMBER = re.compile(r"-?\d+")
+N_TERMINUS = "N-term"
+C_TERMINUS = re.compile(r"C-?_?term", re.I)
+DEEPPHOSPHO = {
+    "1": ("M", "Oxidation"),
+    "2": ("S", "Phospho"),
+    "3": ("T", "Phospho"),
+    "4": ("Y", "Phospho"),
+}  # digit -> the residue that it stands for, modified
+
+
+def maxquant(text: str) -> Peptide:
+    """`_AM(ox)K_`, `_AM(Oxidation (M))K_` or `_(Acetyl (Protein N-term))AMK_`, as in evidence.txt and msms.txt."""
+    return _marked(text.strip().strip("_"), ROUND)
+
+
+def diann(text: str) -> Peptide:
+    """`(UniMod:1)AM(UniMod:35)K`; with dots at the ends (`.(UniMod:1)AMK.(UniMod:2)`) as OpenSWATH writes it."""
+    text = text.strip().removeprefix(".")
+    if not (end := END.search(text)):
+        return _marked(text.removesuffix("."), ROUND)
+    letters, placed = split_marks(ROUND.split(text[: end.start()]))
+    return assemble(letters, placed + [(len(letters) + 1, name) for name in ROUND.findall(end[0])])
+
+
+def spectronaut(text: str) -> Peptide:
+    """`_[Acetyl (Protein N-term)]AC[Carbamidomethyl (C)]M_`."""
+    return _marked(text.strip().strip("_"), SQUARE)
+
+
+def prosit(text: str) -> Peptide:
+    """`[]-HC[UNIMOD:4]M[UNIMOD:35]K-[]`: ProForma, but ends without a modification may have empty brackets."""
+    text = text.strip()
+    return read_proforma(text.removeprefix("[]-").removesuffix("-[]"))
+
+
+def alphabase(sequence: str, mods: str | None = None, sites: str | None = None) -> Peptide:
+    """`ACM`, `Oxidation@M;Acetyl@Any_N-term`, `3;0`: site 0 is the N terminus, -1 the C terminus."""
+    names = (mods or "").split(";") if mods else []
+    places = (sites or "").split(";") if sites else []
+    if len(names) != len(places):
+        raise PeptideError(f"{len(names)} modifications at {len(places)} sites")
+    return _placed(sequence, names, places)
+
+
+def ms2pip(sequence: str, mods: str | None = None) -> Peptide:
+    """`ACM`, `0|Acetyl|3|Oxidation`: 0 is the N terminus, -1 the C terminus; `-` or nothing means unmodified."""
+    if not mods or mods == "-":
+        return assemble(sequence.strip())
+    cells = mods.strip().strip("|").split("|")
+    if len(cells) % 2:
+        raise PeptideError(f"modifications {mods} are not pairs of position|name")
+    return _placed(sequence, cells[1::2], cells[::2])
+
+
+def deepphospho(text: str) -> Peptide:
+    """`*A1ESDTEEF2K`: first `*` acetylated or `@` free; 1 is an oxidised M, 2, 3 and 4 a phosphorylated S, T, Y."""
+    text = text.strip()
+    if text[:1] not in ("*", "@"):
+        raise PeptideError("the first sign is neither * nor @")
+    placed = [(0, "Acetyl")] if text[0] == "*" else []
+    letters = text[1:]
+    if not LETTERS.fullmatch(letters):
+        placed += [(i, DEEPPHOSPHO[sign][1]) for i, sign in enumerate(letters, 1) if sign in DEEPPHOSPHO]
+        letters = "".join(DEEPPHOSPHO[sign][0] if sign in DEEPPHOSPHO else sign for sign in letters)
+    return assemble(letters, placed)
+
+
+# Name -> reader. alphabase takes the texts of three columns, ms2pip of two, the others of one.
+NOTATIONS: dict[str, Callable[..., Peptide]] = {
+    "proforma": read_proforma,
+    "maxquant": maxquant,
+    "diann": diann,
+    "spectronaut": spectronaut,
+    "prosit": prosit,
+    "alphabase": alphabase,
+    "ms2pip": ms2pip,
+    "deepphospho": deepphospho,
+}
+
+
+@lru_cache(maxsize=1 << 16)
+def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str, str | None]:
+    """Canonical ProForma of a peptide in a notation, and the charge that stands behind it; PeptideError.
+
+    fixed: modifications that the notation leaves out, as `Carbamidomethyl@C;TMT6plex@K;TMT6plex@N-term`. They are
+    added where there is none yet.
+    """
+    charge = None
+    if notation == "proforma":
+        peptide, charge = read_proforma_charged(texts[0] or "")
+    else:
+        peptide = NOTATIONS[notation](*texts)
+    if fixed:
+        peptide = _add_fixed(peptide, read_fixed(fixed))
+    return peptide.proforma, None if charge is None else str(charge)
+
+
+@lru_cache(maxsize=16)
+def read_fixed(text: str) -> tuple[tuple[str, Modification], ...]:
+    """`Carbamidomethyl@C;TMT6plex@N-term` as (residue or `N-term`, modification); ValueError for what is none."""
+    found = []
+    for one in text.split(";"):
+        name, _, site = one.rpartition("@")
+        if site != N_TERMINUS and not (len(site) == 1 and LETTERS.fullmatch(site)):
+            raise ValueError(f"fixed={text}: '{one}' is not name@residue or name@{N_TERMINUS}, as Carbamidomethyl@C")
+        try:
+            found.append((site, modification(name, site)))
+        except PeptideError as error:
+            raise ValueError(f"fixed={text}: {error}") from error
+    return tuple(found)
+
+
+def _add_fixed(peptide: Peptide, fixed: tuple[tuple[str, Modification], ...]) -> Peptide:
+    taken = {position for position, _ in peptide.modifications}
+    added = [(i, one) for site, one in fixed for i, own in enumerate(peptide.letters, 1) if own == site]
+    added += [(0, one) for site, one in fixed if site == N_TERMINUS]
+    added = [(position, one) for position, one in added if position not in taken]
+    if not added:
+        return peptide
+    return Peptide(peptide.letters, tuple(sorted((*peptide.modifications, *added), key=lambda own: own[0])))
+
+
+def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:
+    """Residues with the modifications behind them in brackets."""
+    if LETTERS.fullmatch(text):
+        return Peptide(text)
+    letters, placed = split_marks(bracket.split(text))
+    last = len(letters)
+    return assemble(letters, [(p + (p == last and bool(C_TERMINUS.search(name))), name) for p, name in placed])
+
+
+def _placed(sequence: str, names: list[str], places: list[str]) -> Peptide:
+    """Residues and modifications at numbered places, -1 the C terminus."""
+    sequence = sequence.strip()
+    placed = []
+    for name, place in zip_longest(names, places, fillvalue=""):
+        if not NUMBER.fullmatch(place.strip()):
+            raise PeptideError(f"position '{place}' is no number")
+        position = int(place)
+        placed.append((len(sequence) + 1 if position == -1 else position, name))
+    return assemble(sequence, placed)

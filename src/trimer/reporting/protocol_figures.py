@@ -1,0 +1,144 @@
+"""Figures of a fine-tuning: each metric by epoch with what was before and the test part; predicted against observed.
+
+Each function writes one file, PNG or SVG or PDF by its suffix, and returns its path.
+Shapes: n rows, K labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trimer.metrics.labels import regression
+from trimer.reporting.charts import BLUE, COLOURS, GREEN, GREY, ORANGE
+from trimer.reporting.figures import STYLE as FIGURE_STYLE
+from trimer.reporting.figures import save_figure
+from trimer.reporting.table import column
+
+STYLE = {**FIGURE_STYLE, "text.parse_math": False}  # a `$` in the name of a label is no formula
+SHOWN = {  # split -> name, colour and mark
+    "train": ("train", COLOURS["train"], None),
+    "validation": ("validation", COLOURS["val"], "o"),
+    "all": ("all data, before", ORANGE, "D"),
+    "test": ("test, best weights", COLOURS["test"], "*"),
+}
+BEFORE = -1  # the epoch of what was measured before the first
+FAR = 1.0  # what was before is drawn at the edge where it lies further out than this share of the range of the others
+NO_CURVES = ("labels_seen", "masked_tokens")
+
+
+def metric_curves(rows: Sequence[Mapping], path: str | Path, most: int = 12) -> Path:
+    """One panel for each metric over the epochs: training, validation, and what was before and at the end as marks.
+
+    rows: of `protocol.csv`, with `property`, `split`, `epoch`, `metric` and `value`.
+    """
+    points: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for row in rows:
+        points.setdefault(row["metric"], {}).setdefault(row["split"], []).append((row["epoch"], row["value"]))
+    names = [name for name in points if name not in NO_CURVES and "/" not in name]
+    names = sorted(names, key=lambda name: (name != "loss", name == "lr"))[:most]
+    with rc_context(STYLE):
+        columns = min(3, max(1, len(names)))
+        lines = math.ceil(len(names) / columns) or 1
+        figure = Figure(figsize=(3.4 * columns, 2.5 * lines + 0.6), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False)
+        handles: dict = {}
+        for axis, name in zip(axes.flat, names, strict=False):
+            handles |= _panel(axis, name, points[name])
+        for axis in list(axes.flat)[len(names) :]:
+            axis.remove()
+        if rows:
+            figure.suptitle(str(rows[0]["property"]), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        order = [name for name, *_ in SHOWN.values() if name in handles]
+        figure.legend([handles[name] for name in order], order, loc="outside lower left", ncols=4, handlelength=1.4)
+        return save_figure(figure, path)
+
+
+def _panel(axis: Axes, metric: str, points: Mapping[str, list[tuple[int, float]]]) -> dict:
+    """Draw a metric; the handles of what was drawn, by name."""
+    unit = column(metric)
+    handles = {}
+    rest = [value * unit.scale for split, own in points.items() if split != "all" for _, value in own]
+    for split, (name, colour, mark) in SHOWN.items():
+        if split not in points:
+            continue
+        epochs, values = np.array(sorted(points[split])).T
+        values = values * unit.scale
+        if split in ("train", "validation"):
+            size = 3 if len(epochs) <= 60 else 0
+            (handles[name],) = axis.plot(epochs, values, color=colour, marker=mark, ms=size, linewidth=1.6, label=name)
+        else:
+            size = 11 if mark == "*" else 6
+            style = {"color": colour, "marker": mark, "ms": size, "linestyle": "", "zorder": 4, "clip_on": False}
+            beyond = split == "all" and _beyond(float(values[0]), rest)
+            if beyond:
+                edge = beyond * (max(rest) - min(rest) or 0.1 * abs(rest[0]) or 1.0) * 0.25
+                place = (max if beyond > 0 else min)(rest) + edge
+                arrow = "↑" if beyond > 0 else "↓"
+                text = f"{arrow} {unit.show(values[0] / unit.scale)}"
+                axis.annotate(text, (epochs[0], place), (7, -3), textcoords="offset points", fontsize=7.5)
+                values = np.array([place])
+            (handles[name],) = axis.plot(epochs, values, label=name, **style)
+    axis.set_title("Learning rate" if metric == "lr" else unit.label)
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.xaxis.set_major_formatter(lambda epoch, _: "before" if epoch == BEFORE else f"{epoch:.0f}")
+    if metric == "lr":
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        axis.set_ylim(bottom=0)
+    return handles
+
+
+def _beyond(value: float, rest: Sequence[float]) -> int:
+    """1 or -1 where a value lies far above or below the others, 0 where it can be drawn among them."""
+    if not rest:
+        return 0
+    room = FAR * (max(rest) - min(rest))
+    return int(value > max(rest) + room) - int(value < min(rest) - room)
+
+
+def predicted_against_observed(
+    said: Mapping[str, np.ndarray | None], observed: np.ndarray, names: Sequence[str], path: str | Path, most: int = 4
+) -> Path:
+    """What was said of each row against what is so, side by side before and after the training; on the line is right.
+
+    said: title -> (n, K) numbers; None is left out. observed: (n, K), NaN where it is not known. names: of the K
+    labels, a line of panels each.
+    """
+    said = {title: answers for title, answers in said.items() if answers is not None}
+    with rc_context({**STYLE, "axes.grid.axis": "both"}):
+        lines = min(len(names), most)
+        figure = Figure(figsize=(4.1 * len(said), 4.8 * lines), layout="constrained")
+        axes = figure.subplots(lines, len(said), squeeze=False, sharex="row", sharey="row")
+        for place, name in enumerate(names[:lines]):
+            known = np.isfinite(observed[:, place])
+            true = observed[known, place]
+            everything = np.concatenate([true, *(answers[known, place] for answers in said.values())])
+            low, high = (float(v) for v in np.percentile(everything, (0.2, 99.8))) if len(everything) else (0.0, 1.0)
+            low, high = min([low, *true]), max([high, *true])
+            room = 0.04 * (high - low) or 0.5
+            limits = (low - room, high + room)
+            size = float(np.clip(4000 / max(1, len(true)), 3, 22))
+            for axis, (title, answers), colour in zip(axes[place], said.items(), (ORANGE, BLUE, GREEN), strict=False):
+                axis.plot(limits, limits, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+                axis.scatter(true, answers[known, place], s=size, color=colour, alpha=0.6, linewidths=0, zorder=2)
+                axis.set(xlim=limits, ylim=limits, box_aspect=1, xlabel=f"observed: {name}")
+                axis.set_title(f"{title}\n")
+                axis.text(0, 1.02, _words(answers[known, place], true), transform=axis.transAxes, fontsize=8)
+            axes[place, 0].set_ylabel(f"predicted: {name}")
+        return save_figure(figure, path)
+
+
+def _words(answers: np.ndarray, true: np.ndarray) -> str:
+    """The errors in one line."""
+    found = regression(answers[:, None], true[:, None], bootstrap=0).defined
+    shown = {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "spearman": "Spearman"}
+    said = [f"{label} {found[name]:.3g}" for name, label in shown.items() if name in found]
+    return ", ".join([*said, f"n = {len(true):,}"])

@@ -1,0 +1,173 @@
+"""One long table: its rows can be counted beforehand, a resumed run has the same, and the test part is there once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from trimer.cli import main
+from trimer.simulate.molecules import simulated_molecules
+
+MEASURED = {  # the metrics of a validation
+    "regression": {"loss", "rmse", "mae", "r2", "spearman", "labels_seen"},
+    "single": {
+        "loss", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "average_precision", "cross_entropy",
+        "ece",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """kind of label -> a short fine-tuning in epochs."""
+    folder = tmp_path_factory.mktemp("protocol")
+    rows = [f"{smiles},{len(smiles)},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
+    (folder / "my.csv").write_text("\n".join(["smiles,length of it,kind", *rows]) + "\n")
+    common = [
+        "data=labelled_molecules", f"data.source.paths={folder / 'my.csv'}", "data.tokens_per_batch=300",
+        "model=smiles_nano", "model.d_model=32", "trainer=epochs", "trainer.max_epochs=4",
+        "trainer.precision=32-true", "trainer.enable_progress_bar=false", "scheduler=warmup_plateau",
+        "scheduler.interval=epoch", "scheduler.warmup=2", "callbacks=protocol", "baselines=false", "optimizer.lr=0.01",
+        "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}", f"paths.cache={folder / 'cache'}",
+        "callbacks.last.every_n_train_steps=1",
+    ]  # fmt: skip
+    return {
+        "regression": [*common, "task=regression", "data.target=regression", "data.source.labels=length of it"],
+        "single": [*common, "task=classification", "data.target=single", "data.source.labels=kind"],
+    }
+
+
+def table(folder) -> list[tuple]:
+    with open(folder / "protocol.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert pq.read_table(folder / "protocol.parquet").to_pylist() == [
+        {**row, "epoch": int(row["epoch"]), "value": float(row["value"])} for row in rows
+    ]
+    assert all(math.isfinite(float(row["value"])) for row in rows)
+    found = [(row["split"], int(row["epoch"]), row["metric"], float(row["value"])) for row in rows]
+    assert len({row[:3] for row in found}) == len(found), "no row is there twice"
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(words, tmp_path_factory):
+    """kind of label -> the folder of its run."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in words:
+        assert main(["train", *words[kind], f"hydra.run.dir={folder / kind}"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", MEASURED)
+def test_the_rows_can_be_counted(runs, kind):
+    rows, metrics, epochs = table(runs / kind), MEASURED[kind], range(4)
+    best = torch.load(runs / kind / "checkpoints/best.ckpt", weights_only=True)["epoch"]
+    expected = {("all", -1, name) for name in metrics}
+    expected |= {("validation", epoch, name) for epoch in epochs for name in metrics}
+    expected |= {("train", epoch, name) for epoch in epochs for name in ("loss", "lr")}
+    expected |= {("test", best, name) for name in metrics}
+    assert {row[:3] for row in rows} == expected
+    assert len(rows) == len(metrics) + 4 * (len(metrics) + 2) + len(metrics)
+    assert rows[0][0] == "all" and {row[0] for row in rows[-len(metrics) :]} == {"test"}
+    properties = set(pq.read_table(runs / kind / "protocol.parquet")["property"].to_pylist())
+    assert properties == {"length of it" if kind == "regression" else "labelled"}
+
+
+def test_the_values_are_those_of_the_run(runs):
+    rows = {row[:3]: row[3] for row in table(runs / "regression")}
+    assert [rows["train", epoch, "lr"] for epoch in range(4)] == [0.005, 0.01, 0.01, 0.01]
+    with open(runs / "regression" / "metrics.csv", newline="") as file:
+        logged = list(csv.DictReader(file))
+    for split, name, column in (("validation", "rmse", "val/rmse"), ("train", "loss", "train/loss_epoch")):
+        values = [float(row[column]) for row in logged if row[column]]
+        assert values == pytest.approx([rows[split, epoch, name] for epoch in range(4)], rel=1e-6)
+    result = json.loads((runs / "regression" / "result.json").read_text())["metrics"]
+    best = next(epoch for split, epoch, _ in rows if split == "test")
+    for name in ("rmse", "mae", "r2", "spearman"):
+        assert rows["test", best, name] == pytest.approx(result[f"test/{name}"], abs=1e-9)
+    assert rows["all", -1, "labels_seen"] == 80 and rows["test", best, "labels_seen"] == 16
+    assert rows["all", -1, "rmse"] > rows["test", best, "rmse"]
+
+
+def test_the_pictures_lie_beside_the_test(runs):
+    assert {"protocol.png", "before_and_after.png"} <= {path.name for path in (runs / "regression/test").iterdir()}
+    assert (runs / "single/test/protocol.png").is_file()
+    assert not (runs / "single/test/before_and_after.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch", "settings"),
+    [
+        (4, []),
+        ("last", []),
+        ("last", ["trainer.check_val_every_n_epoch=2"]),
+        ("last", ["trainer.num_sanity_val_steps=2"]),
+    ],
+)
+def test_a_resumed_run_goes_on_with_the_same_table(words, tmp_path, batch, settings, monkeypatch):
+    words = [*words["regression"], *settings]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
+
+    def stop(self, trainer, module, outputs, batch_, index) -> None:
+        last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and trainer.current_epoch == 2
+        if last if batch == "last" else trainer.fit_loop.total_batch_idx == batch:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", stop)
+        assert main(["train", *words, f"hydra.run.dir={tmp_path / 'parts'}"]) == 143
+    signal.signal(signal.SIGINT, before)
+    assert "test" not in {row[0] for row in table(tmp_path / "parts")}
+    assert main(["train", *words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
+    assert table(tmp_path / "parts") == table(tmp_path / "whole")
+    again = [*words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]
+    assert main(["train", *again]) == 0  # there is nothing left to do but the test
+    assert table(tmp_path / "parts") == table(tmp_path / "whole")
+
+
+def test_what_a_split_cannot_tell_has_no_row(words, tmp_path):
+    """One row in the part has no correlation."""
+    few = ["data.split.fractions={train: 0.96, val: 0.02, test: 0.02}", "trainer.max_epochs=2"]
+    assert main(["train", *words["regression"], *few, f"hydra.run.dir={tmp_path}"]) == 0
+    rows = table(tmp_path)
+    assert {row[2] for row in rows if row[0] == "all"} == MEASURED["regression"]
+    if {row[3] for row in rows if row[0] == "validation" and row[2] == "labels_seen"} == {1.0}:
+        assert "spearman" not in {row[2] for row in rows if row[0] == "validation"}
+
+
+def test_steps_and_a_run_without_a_test(words, tmp_path):
+    """Counted in steps, an epoch that was not finished has its rows as far as it came."""
+    others = [word for word in words["single"] if not word.startswith(("trainer=", "trainer.max_e", "scheduler"))]
+    others += ["trainer.max_steps=5", "trainer.val_check_interval=5", "trainer.limit_train_batches=3", "test=false"]
+    assert main(["train", *others, f"hydra.run.dir={tmp_path}"]) == 0
+    rows = [row[:3] for row in table(tmp_path)]
+    assert [row for row in rows if row[0] == "train"] == [
+        ("train", epoch, name) for epoch in (0, 1) for name in ("loss", "lr")
+    ]
+    assert {row[1] for row in rows if row[0] == "validation"} == {1}
+
+
+def test_a_masked_language_model_has_one_too(tmp_path):
+    words = [
+        "data=simulated_proteins", "data.source.proteins=100", "data.tokens_per_batch=1500", "model=esm2_nano",
+        "model.d_model=32", "task=masked_lm", "trainer=epochs", "trainer.max_epochs=2", "baselines=false",
+        "scheduler=warmup_plateau", "scheduler.interval=epoch", "scheduler.warmup=1", "callbacks=protocol",
+        "trainer.enable_progress_bar=false", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
+    ]  # fmt: skip
+    assert main(["train", *words, f"hydra.run.dir={tmp_path}"]) == 0
+    rows = table(tmp_path)
+    assert len(rows) == 3 + 2 * (3 + 2) + 3
+    assert {row[2] for row in rows if row[0] == "test"} == {"loss", "perplexity", "token_accuracy"}
+
+
+def test_data_that_are_not_read_by_part_are_refused(tmp_path, capsys):
+    words = ["data.source.molecules=40", "callbacks=protocol", "trainer.max_steps=1", f"hydra.run.dir={tmp_path}"]
+    assert main(["train", *words]) == 1
+    assert "data=SpectraToMolecules cannot be read part by part" in " ".join(capsys.readouterr().err.split())
