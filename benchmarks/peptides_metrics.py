@@ -95,6 +95,19 @@ def fragment_cells(precursors: Columns, fragments: Columns) -> np.ndarray:
     return cells
 
 
+def site_table(ids: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+    """The long table of cells: of peptides with these ids and residues, values with a row for each cleavage site."""
+    sites = np.asarray(lengths) - 1
+    first = np.concatenate([np.arange(1, count + 1) for count in sites])
+    number = {"b": first, "y": np.repeat(sites, sites) + 1 - first}
+    columns: dict[str, list] = {"id": [], "series": [], "number": [], "charge": [], "loss": [], "intensity": []}
+    for index, (series, charge, loss) in enumerate(CHANNELS):
+        cells = (np.repeat(ids, sites), series, number[series], charge, loss, values[:, index])
+        for name, value in zip(columns, cells, strict=True):
+            columns[name].append(np.broadcast_to(value, len(first)))
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
 def average_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)

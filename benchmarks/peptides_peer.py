@@ -24,10 +24,10 @@ from peptdeep.model.model_interface import CallbackHandler, ModelInterface  # no
 from peptdeep.model.ms2 import pDeepModel  # noqa: E402
 from peptdeep.model.rt import AlphaRTModel  # noqa: E402
 from peptides_contract import Clock, read_columns, side_arguments, write_columns, write_times  # noqa: E402
-from peptides_metrics import CHANNELS, fragment_cells  # noqa: E402
+from peptides_metrics import CHANNELS, fragment_cells, site_table  # noqa: E402
 
-BATCH = {"rt": 128, "ms2": 256}
-LR = {"rt": 1e-3, "ms2": 1e-3}
+BATCH = {"rt": 128, "ms2": 128}
+LR = {"rt": 1e-3, "ms2": 3e-4}
 NAMES = [f"{series}{'_modloss' if loss else ''}_z{charge}" for series, charge, loss in CHANNELS]
 
 
@@ -111,23 +111,15 @@ def fragments(options: Namespace) -> tuple:
     model, training, losses = train(make, rows, options, fragment_intensity_df=measured[make().charged_frag_types])
     with Clock() as prediction:
         found = model.predict(test, batch_size=512)
-    return model, len(rows), training, losses, len(test), prediction, long_table(test, found[NAMES].to_numpy())
-
-
-def long_table(rows: pd.DataFrame, values: np.ndarray) -> dict[str, np.ndarray]:
-    """One row a cell, from one row a cleavage site."""
-    sites = rows["nAA"].to_numpy() - 1
-    site = np.concatenate([np.arange(count) for count in sites])
-    backwards = np.concatenate([np.arange(count, 0, -1) for count in sites])
-    columns = {"id": [], "series": [], "number": [], "charge": [], "loss": [], "intensity": []}
-    for index, (series, charge, loss) in enumerate(CHANNELS):
-        columns["id"].append(np.repeat(rows["id"].to_numpy(), sites))
-        columns["series"].append(np.full(len(site), series))
-        columns["number"].append(site + 1 if series == "b" else backwards)
-        columns["charge"].append(np.full(len(site), charge))
-        columns["loss"].append(np.full(len(site), loss))
-        columns["intensity"].append(values[:, index])
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+    return (
+        model,
+        len(rows),
+        training,
+        losses,
+        len(test),
+        prediction,
+        site_table(test["id"].to_numpy(), test["nAA"].to_numpy(), found[NAMES].to_numpy()),
+    )
 
 
 def main() -> None:

@@ -105,3 +105,10 @@ def test_a_spectrum_of_deepphospho_is_read(driver):
         ("b", 3, "H3PO4", 0.5),
         ("y", 1, "", 1.0),
     ]
+
+
+def test_a_table_of_cells_comes_back(metrics):
+    peptides = columns(id=[4, 2], sequence=["AAAA", "AAA"], mods=["", ""], mod_sites=["", ""], charge=[2, 2])
+    values = np.arange(1.0, 41).reshape(5, 8)
+    table = metrics.site_table(peptides["id"], np.array([4, 3]), values)
+    assert metrics.fragment_cells(peptides, table).tolist() == values.ravel().tolist()
