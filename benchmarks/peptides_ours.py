@@ -33,6 +33,7 @@ from trimer.data.store import Ragged
 from trimer.models.peptides import PeptideEncoder
 from trimer.optim import adamw
 from trimer.peptides.conditions import condition_vectors
+from trimer.resolvers import cpu_precision
 from trimer.tasks.fragments import FragmentIntensities
 from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -57,6 +58,7 @@ class Trained:
     losses: list[float]
     prediction: Clock
     predictions: Columns
+    precision: str
 
 
 class Table(IterableDataset):
@@ -123,6 +125,7 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
     settings.pop("_target_")
     settings["conditions"] = options.task == "ms2"
     kind = Peptides(ProteinTokenizer())
+    precision = cpu_precision()  # as it comes: bf16-mixed where the processor multiplies in bf16
     factory = {
         "rt": partial(Regression, error="absolute", head={"pooling": "mean", "dropout": 0.1}),
         "ms2": FragmentIntensities,
@@ -139,7 +142,7 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
         task.meet(SimpleNamespace(classes=names, target=target, training_labels=lambda: torch.tensor(labels)[:, None]))
         trainer = lightning.Trainer(
             accelerator="cpu",
-            precision="32-true",
+            precision=precision,
             max_epochs=options.epochs or -1,
             gradient_clip_val=1.0,
             logger=False,
@@ -150,10 +153,11 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
         )
         trainer.fit(task, DataLoader(table, batch_size=None))
     net = task.net.eval()
-    with Clock() as prediction, torch.inference_mode():
+    half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+    with Clock() as prediction, torch.inference_mode(), half:
         blank = np.zeros(len(test["id"])) if options.task == "rt" else np.where(possible_cells(test), 0.0, -1.0)
         rows, said = [], []
-        for some in Table(kind, test, blank, 1024, shuffle=False):
+        for some in Table(kind, test, blank, 256, shuffle=False):
             raw = net(some.sequence)
             rows.append(some.rows.numpy())
             extra = (some.sequence, some.labels >= 0) if options.task == "ms2" else ()
@@ -173,6 +177,7 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
         losses=budget.losses,
         prediction=prediction,
         predictions=predictions,
+        precision=precision,
     )
 
 
@@ -200,6 +205,7 @@ def main() -> None:
         rows=len(test["id"]),
         epochs=done.epochs,
         losses=done.losses,
+        precision=done.precision,
         threads=torch.get_num_threads(),
         seed=options.seed,
     )
