@@ -22,11 +22,6 @@ PARTS = {
     "model": ("vocab_size",),
     "task": ("net", "tokenizer", "optimizer", "scheduler"),
 }
-# Settings of a task that are arguments of what it makes itself, and what of these are no settings.
-MADE_BY_TASK = {
-    "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
-    "lora": ("trimer.models.lora.add_lora", ("encoder",)),
-}
 
 
 def main(cfg: DictConfig) -> float | None:
@@ -100,11 +95,11 @@ def main(cfg: DictConfig) -> float | None:
 
 def check_settings(cfg: DictConfig) -> None:
     """ConfigError for what is misspelt or cannot be, before the data are prepared."""
-    from trimer.build import check
+    from trimer.build import check, located
 
     for part, given in PARTS.items():
         check(cfg[part], arguments=dict.fromkeys(given))
-    for name, (target, given) in MADE_BY_TASK.items():
+    for name, (target, given) in getattr(located(cfg.task._target_, "task"), "makes", {}).items():
         if settings := cfg.task.get(name):
             if not OmegaConf.is_dict(settings):
                 raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")

@@ -148,7 +148,7 @@ def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
 
 
 def _worse(table: ResultTable, name: str, method: str) -> bool:
-    mae = {row["method"]: row["mae"] for row in table.rows}
+    mae = {row["method"]: row["values"]["mae"] for row in table.rows}
     return mae[name] > mae[method]
 
 

@@ -10,20 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trimer.errors import ConfigError
 from trimer.flat import Flat
+
+ACTIVATIONS = ("softplus", "linear")
 
 
 class Fragments(nn.Module):
     """encoder -> hidden states (T, D) -> both residues of a bond side by side -> (S, K) raw answers.
 
-    classes: names of the K channels, for messages and for weights to be matched by. The intensity of a fragment is
-    softplus of its raw answer, relative to the highest of the spectrum: never negative, and never without a gradient.
+    The intensity of a fragment is a function of its raw answer, relative to the highest of the spectrum. activation:
+    "softplus", never negative and never without a gradient; "linear", as it is, and at least 0 where it is an answer:
+    for an absolute error, whose many zeros would put out anything that flattens towards zero.
     """
 
     target = "fragments"
 
-    def __init__(self, encoder: nn.Module, channels: int, dropout: float = 0.1):
+    def __init__(self, encoder: nn.Module, channels: int, dropout: float = 0.1, activation: str = "softplus"):
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"task.head.activation={activation} must be one of {', '.join(ACTIVATIONS)}")
+        self.activation = activation
         self.encoder = encoder.alone()
         width = self.encoder.d_model
         self.dropout = nn.Dropout(dropout)
@@ -50,12 +57,16 @@ class Fragments(nn.Module):
         bonds = torch.cat([hidden[left], hidden[left + 1]], 1)
         return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
 
+    def activated(self, raw: Tensor) -> Tensor:
+        """(S, K) raw answers as the loss sees them; float32."""
+        return F.softplus(raw.float()) if self.activation == "softplus" else raw.float()
+
     def answers(self, raw: Tensor, sequence: Flat, possible: Tensor) -> Tensor:
         """(S, K) intensities relative to the highest possible one of their spectrum, 0 where they cannot be; float32.
 
         possible: (S, K) bool.
         """
-        intensity = torch.where(possible, F.softplus(raw.float()), 0.0)
+        intensity = torch.where(possible, self.activated(raw).clamp(min=0), 0.0)
         owner = owners(sequence)
         highest = intensity.new_zeros(len(sequence)).scatter_reduce(0, owner, intensity.amax(1), "amax")
         return intensity / highest.clamp(min=1e-12)[owner, None]

@@ -55,9 +55,15 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(S, D) with zeros in the gaps -> the same."""
         reach = self.kernel // 2
-        near = F.pad(self.norm(x) * layout.mask, (0, 0, reach, reach))
+        near = F.pad(computed(self.norm(x) * layout.mask), (0, 0, reach, reach))
         windows = torch.cat([near[shift : shift + len(x)] for shift in range(self.kernel)], dim=1)
         return x + self.dropout(self.down(F.gelu(self.up(windows)))) * layout.mask
+
+
+def computed(x: Tensor) -> Tensor:
+    """In the dtype that a matrix product would turn it into, before it is copied for each place of a window."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class Recurrent(nn.Module):

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -51,11 +50,12 @@ class FragmentIntensities(Task):
     """Intensities by their spectral angle, or by their absolute error; what a peptide cannot give counts nowhere.
 
     loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
-    to the highest, by cell. head: arguments of `Fragments` (dropout).
+    to the highest, by cell. head: arguments of `Fragments` (dropout, activation).
     """
 
     batch = FragmentBatch
     uses = ("hidden", "layers")
+    makes: ClassVar = {"head": ("trimer.models.fragments.Fragments", ("encoder", "channels"))}
 
     def __init__(
         self,
@@ -71,6 +71,8 @@ class FragmentIntensities(Task):
         if loss not in LOSSES:
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
+        if loss == "absolute" and self.head.get("activation") != "linear":
+            raise ConfigError("task.loss=absolute ends in spectra of zeros unless task.head.activation=linear: set it")
         self.learnt: Loaded | None = None
         self.spectra = Spectra()
 
@@ -100,10 +102,9 @@ class FragmentIntensities(Task):
         """Sum of the loss, and what it is divided by: spectra with a fragment, or possible cells."""
         possible = batch.labels >= 0
         measured = torch.where(possible, batch.labels, 0.0)
-        if self.loss_name == "absolute":
-            said = self.net.answers(raw, batch.sequence, possible)
+        said = torch.where(possible, self.net.activated(raw), 0.0)
+        if self.loss_name == "absolute":  # not of answers, whose highest is 1 wherever it is
             return torch.where(possible, (said - measured).abs(), 0.0).sum(), possible.sum()
-        said = torch.where(possible, F.softplus(raw.float()), 0.0)
         owner = owners(batch.sequence)
 
         def by_spectrum(values: Tensor) -> Tensor:

@@ -52,6 +52,10 @@ class LabelTask(Task):
 
     batch = LabelledBatch
     uses = ("hidden", "layers")
+    makes: ClassVar = {
+        "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
+        "lora": ("trimer.models.lora.add_lora", ("encoder",)),
+    }
     targets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(

@@ -1,0 +1,194 @@
+"""Peptides from files and the simulation to checkpoints, their tables, predictions and libraries."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from trimer.cli import main
+from trimer.peptides.proforma import read_proforma
+from trimer.simulate.peptides import SimulatedPeptides
+
+SHORT = ["trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.tokens_per_batch=1000"]
+STEPS = [*SHORT, "trainer.max_steps=20", "trainer.val_check_interval=10", "optimizer.lr=0.01"]
+RETENTION = ["data=simulated_peptides", "data.source.count=300", "task=regression", "model=peptides_nano"]
+FRAGMENTS = ["data=simulated_fragments", "data.source.count=300", "task=fragments", "model=peptides_nano"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("peptides")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """kind -> the folder of its run, trained when it is first asked for."""
+    settings = {
+        "retention": RETENTION,
+        "fragments": [*FRAGMENTS, "model.conditions=true", "data.channels=[b1,y1,y2,y1-H3PO4]"],
+        "charges": [*RETENTION[:2], "task=classification", RETENTION[3], "data.source.what=charges",
+                    "data.target=multi"],
+    }  # fmt: skip
+
+    def trained(kind: str) -> Path:
+        path = folder / kind
+        if not path.exists():
+            words = [*settings[kind], *STEPS, f"hydra.run.dir={path}", f"paths.cache={folder / 'cache'}"]
+            assert main(["train", *words]) == 0
+        return path
+
+    return trained
+
+
+def heard(capsys) -> str:
+    text = capsys.readouterr()
+    return " ".join((text.out + text.err).split())
+
+
+def methods(path: Path) -> list[str]:
+    return [row[0] for row in csv.reader((path / "test" / "table.csv").open())][1:]
+
+
+def test_retention_has_its_baselines_and_the_scale_of_the_train_part(run):
+    assert methods(run("retention")) == ["floor: majority or mean", "linear model on composition", "train"]
+    result = json.loads((run("retention") / "result.json").read_text())["metrics"]
+    assert result["test/mae"] < result["test/rmse"] < result["test/p95_error"]
+    assert {"test/r2", "test/r_squared", "test/pearson", "test/slope", "test/intercept"} <= set(result)
+
+
+def test_transfer_is_measured_beside_what_it_began_with_and_a_calibration(run, folder):
+    words = [*RETENTION, *SHORT, f"ckpt={run('retention')}", "data.source.seed=5", "scheduler=warmup_plateau"]
+    words += ["trainer=epochs", "trainer.max_epochs=3", "scheduler.interval=epoch", "scheduler.warmup=1"]
+    words += ["callbacks=protocol_early_stopping", f"hydra.run.dir={folder / 'transfer'}", "trainer.precision=32-true"]
+    assert main(["train", *words, f"paths.cache={folder / 'cache'}"]) == 0
+    rows = ["before fine-tuning", "calibrated only, linear", "calibrated only, spline"]
+    assert methods(folder / "transfer")[2:] == [*rows, "train"]
+    table = pq.read_table(folder / "transfer" / "protocol.parquet").to_pylist()
+    parts = [(row["split"], row["epoch"]) for row in table]
+    assert parts[0] == ("all", -1) and [parts.count(("train", epoch)) for epoch in range(3)] == [2, 2, 2]
+    assert {split for split, _ in parts} == {"all", "train", "validation", "test"}
+    assert {row["property"] for row in table} == {"retention"}
+
+
+def test_another_scale_shows_in_the_calibration_alone(run, folder):
+    """Twice the time and an offset: what the network knows is still there, and a line finds it."""
+    path = folder / "slow.csv"
+    table = next(iter(SimulatedPeptides(400, "retention", seed=9).chunks()))
+    rows = [[text, 2 * float(value) + 30] for text, value in zip(table.texts, table.labels["retention"], strict=True)]
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["sequence", "retention"], *rows])
+    words = ["data=peptide_properties", f"data.source.paths={path}", "data.source.what=retention", *RETENTION[2:]]
+    words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
+    assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}", f"paths.cache={folder / 'cache'}"]) == 0
+    found = {
+        row["method"]: row["values"]
+        for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
+    }
+    assert found["calibrated only, linear"]["mae"] < 0.5 * found["before fine-tuning"]["mae"]
+    assert found["calibrated only, linear"]["r_squared"] == pytest.approx(
+        found["before fine-tuning"]["r_squared"], 1e-3
+    )
+
+
+def test_fragments_have_their_table_and_their_pictures(run):
+    assert methods(run("fragments")) == ["floor: mean spectrum", "train"]
+    names = {path.name for path in (run("fragments") / "test").iterdir()}
+    assert {"similarity.png", "spectra.png", "predictions.parquet", "page.html", "curves.png"} <= names
+    rows = pq.read_table(run("fragments") / "test" / "predictions.parquet").to_pylist()
+    for row in rows[:5]:
+        assert len(row["predicted"]) == len(row["measured"]) == 4 * (len(read_proforma(row["text"]).letters) - 1)
+
+
+def test_fragments_go_on_with_their_head(run, folder, capsys):
+    words = [*FRAGMENTS, *STEPS, "optimizer.lr=0.0", f"ckpt={run('fragments')}", "model.conditions=true"]
+    same = [*words, "data.channels=[b1,y1,y2,y1-H3PO4]", f"hydra.run.dir={folder / 'same'}"]
+    assert main(["train", *same, f"paths.cache={folder / 'cache'}"]) == 0
+    assert "with its head: the channels are the same" in heard(capsys)
+    assert methods(folder / "same") == ["floor: mean spectrum", "before fine-tuning", "train"]
+    other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
+    assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
+    assert "with a new head: it has learnt other fragments" in heard(capsys)
+    assert methods(folder / "other") == ["floor: mean spectrum", "train"]
+
+
+def test_a_checkpoint_of_fragments_is_evaluated_again(run, folder):
+    words = [f"ckpt={run('fragments')}", f"hydra.run.dir={folder / 'again'}", f"paths.cache={folder / 'cache'}"]
+    assert main(["evaluate", *words, "trainer.precision=32-true"]) == 0
+    one, two = (list(csv.reader((path / "test" / "table.csv").open())) for path in (run("fragments"), folder / "again"))
+    assert [row[1:] for row in one] == [row[1:] for row in two]
+
+
+DIRTY = [
+    ["PEPTIDEK", "2"],
+    ["AAS[UNIMOD:21]AAAAK", "3"],
+    ["AAJAAAAK", "2"],
+    ["AAAM[Madeup]AAAK", "2"],
+    ["AAK", "2"],
+    ["PEPTIDEKPEPTIDEK", "8"],
+    ["PEPTIDEKR", ""],
+]
+
+
+def test_a_dirty_table_comes_back_whole(run, folder):
+    path, out = folder / "dirty.csv", folder / "said.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["sequence", "charge"], *DIRTY])
+    assert main(["predict", f"ckpt={run('retention')}", f"input={path}", f"output={out}"]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert len(rows) == len(DIRTY) and [row["row"] for row in rows] == [str(n) for n in range(1, 8)]
+    assert rows[2]["reason"] == "dirty.csv, line 4: residue J is not one of the 20"
+    assert rows[3]["reason"] == "dirty.csv, line 5: unknown modification [Madeup]"
+    assert [bool(row["retention"]) for row in rows] == [True, True, False, False, True, True, True]
+
+
+def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
+    path, out = folder / "dirty.csv", folder / "library.tsv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["sequence", "charge"], *DIRTY])
+    words = [f"input={path}", f"output={out}", "energy=28", "instrument=Lumos", f"retention={run('retention')}"]
+    assert main(["predict", f"ckpt={run('fragments')}", *words]) == 0
+    rows = list(csv.DictReader(out.open(), delimiter="\t"))
+    assert {row["ModifiedPeptide"] for row in rows} == {"PEPTIDEK", "AAS(UniMod:21)AAAAK"}
+    first = [row for row in rows if row["ModifiedPeptide"] == "PEPTIDEK"]
+    assert float(first[0]["PrecursorMz"]) == pytest.approx(464.734767, abs=1e-4)
+    assert first[0]["LibraryIntensity"] == "1.00000" and first[0]["Tr_recalibrated"]
+    assert not any(row["FragmentLossType"] == "H3PO4" for row in first)
+    y1 = [
+        row
+        for row in rows
+        if (row["FragmentType"], row["FragmentSeriesNumber"], row["FragmentCharge"]) == ("y", "1", "1")
+    ]
+    assert all(float(row["ProductMz"]) == pytest.approx(147.11280, abs=1e-4) for row in y1)
+    values = [float(row["LibraryIntensity"]) for row in first]
+    assert values == sorted(values, reverse=True) and np.min(values) >= 0.01
+    reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "library.reasons.csv").open())}
+    assert set(reasons) == {"3", "4", "5", "6", "7"}
+    assert reasons["5"].endswith("3 residues, and the model has learnt from 7 to 30")
+    assert reasons["6"].endswith("charge 8, and the model has learnt charges from 1 to 6")
+    assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "words"),
+    [
+        ("fragments", "out.csv", "this model writes a library; name a .tsv file"),
+        ("retention", "out.tsv", "a spectral library is written by a model of fragments; name a .csv or .parquet file"),
+    ],
+)
+def test_an_output_of_the_other_kind(run, folder, kind, output, words, capsys):
+    (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
+    given = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
+    assert main(["predict", *given]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_charges_are_labels_of_their_own(run):
+    header = (run("charges") / "test" / "table.csv").read_text().splitlines()[0]
+    assert "auroc" in header.lower()
+    labels = json.loads((run("charges") / "labels.json").read_text())
+    assert labels["classes"] == ["1", "2", "3", "4", "5", "6"]

@@ -1,0 +1,37 @@
+"""Which fragments a peptide can give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trimer.errors import ConfigError
+from trimer.peptides.channels import channels_of, possible
+from trimer.peptides.proforma import read_proforma
+
+
+def can(text: str, charge: int, *names: str) -> np.ndarray:
+    return possible(read_proforma(text), charge, channels_of(names))
+
+
+def test_a_fragment_has_no_more_charges_than_its_peptide():
+    assert can("PEPTIDEK", 1, "b1", "y2").tolist() == [[True, False]] * 7
+    assert can("PEPTIDEK", 2, "b1", "y2").all()
+
+
+def test_phosphoric_acid_leaves_fragments_that_hold_a_phosphate():
+    found = can("AAS[UNIMOD:21]AAK", 2, "b1-H3PO4", "y1-H3PO4")
+    assert found[:, 0].tolist() == [False, False, True, True, True]  # b3, b4, b5
+    assert found[:, 1].tolist() == [True, True, False, False, False]  # y5, y4
+    assert not can("AASAAK", 2, "b1-H3PO4", "y1-H3PO4").any()
+
+
+def test_water_and_ammonia_leave_where_their_residues_are():
+    found = can("AASAAK", 2, "b1-H2O", "y1-NH3")
+    assert found[:, 0].tolist() == [False, False, True, True, True] and found[:, 1].all()
+
+
+@pytest.mark.parametrize("names", [["c1"], ["b0"], ["y1-CO2"], ["b1", "b1"], []])
+def test_names_that_are_no_channels(names):
+    with pytest.raises(ConfigError, match="channels"):
+        channels_of(names)
