@@ -14,7 +14,9 @@ from trimer.cli import main
 from trimer.configs import choices, shipped_folder
 from trimer.data.sources.deeploc import LOCATIONS
 from trimer.data.spectra import SpectrumTable
+from trimer.peptides.proforma import read_proforma
 from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.peptides import SimulatedFragments, SimulatedPeptides
 from trimer.simulate.spectra import simulate_table
 
 SHORT = [
@@ -97,6 +99,7 @@ def library(tmp_path_factory):
     labelled_molecules(folder)
     labelled_proteins(folder, texts)
     byte_pairs(folder / "bpe")
+    peptides(folder / "peptides")
     return folder
 
 
@@ -139,6 +142,42 @@ def labelled_proteins(folder: Path, texts: list[str]) -> None:
     flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
     write(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
     (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
+
+
+MARKS = {("M", "UNIMOD:35"): "1", ("S", "UNIMOD:21"): "2", ("T", "UNIMOD:21"): "3", ("Y", "UNIMOD:21"): "4"}
+
+
+def peptides(folder: Path) -> None:
+    """Tables in the layout of ProteomeTools' and DeepLC's, annotated spectra in that of DeepPhospho."""
+    times = next(iter(SimulatedPeptides(240, "retention", seed=4, modified=0).chunks()))
+    rows = list(zip(times.texts, times.labels["retention"], strict=True))
+    for number, part in enumerate(("train", "val", "test")):
+        write(folder / f"proteomTools_{part}.csv", ["sequence", "irt"], rows[number:120:3])
+    for number, name in enumerate(("unmod", "dia", "Xbridge")):
+        own = [
+            [text, "0|Acetyl" if row % 5 == 0 else "", time] for row, (text, time) in enumerate(rows[120 + number :: 3])
+        ]
+        write(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], own)
+    table = next(iter(SimulatedFragments(160, seed=4, modified=0.6).chunks()))
+    spectra: dict[str, dict[str, float]] = {}
+    for row, text in enumerate(table.texts):
+        peptide = read_proforma(text)
+        marks = {
+            place: MARKS.get((peptide.letters[place - 1], one.proforma))
+            for place, one in peptide.modifications
+            if place
+        }
+        letters = "".join(marks.get(place) or letter for place, letter in enumerate(peptide.letters, 1))
+        first = "*" if any(place == 0 for place, _ in peptide.modifications) else "@"
+        own = spectra.setdefault(f"{first}{letters}.{table.charge[row]}", {})
+        for at in np.flatnonzero(table.row == row):
+            lost = f"1,{table.loss[at]}" if table.loss[at] else "Noloss"
+            own[f"{'by'[table.series[at]]}{table.number[at]}+{table.ion_charge[at]}-{lost}"] = 100 * float(
+                table.intensity[at]
+            )
+    (folder / "ms2_deepphospho").mkdir()
+    with gzip.open(folder / "ms2_deepphospho" / "rpe1_dia_train.json.gz", "wt") as stream:
+        json.dump(spectra, stream)
 
 
 def byte_pairs(folder: Path) -> None:
@@ -240,7 +279,24 @@ def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):
         assert torch.equal(states[0][name], states[1][name.replace("net.", "net.encoder.", 1)]), name
 
 
-OTHERS = ("cramming/", "foodb/", "deeploc/")
+ALPHADIA = [name for name in EXPERIMENTS if name.startswith("alphadia/")]
+
+
+@pytest.mark.parametrize("experiment", ALPHADIA)
+def test_every_experiment_with_peptides_runs(experiment, library, tmp_path):
+    width = ["model.d_model=16", "model.layers=1", "data.tokens_per_batch=600"]
+    words = [f"experiment={experiment}", f"paths.data={library}", *width, "trainer.enable_progress_bar=false"]
+    epochs = not experiment.endswith("_source")
+    words += ["trainer.max_epochs=2", "scheduler.warmup=1"] if epochs else SHORT[:2]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    expected = {"rt": "test/mae", "rt_source": "test/mae", "charge": "test/auroc"}
+    assert expected.get(experiment.split("/")[1], "test/cos_median") in result["metrics"]
+    assert (tmp_path / "run" / "protocol.csv").is_file() == epochs
+    assert "baseline" in (tmp_path / "run" / "test" / "table.json").read_text()
+
+
+OTHERS = ("cramming/", "foodb/", "deeploc/", "alphadia/")
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith(OTHERS)])
@@ -272,6 +328,8 @@ CLASSES = ["task=classification", "paths.data={library}"]
 OF_MOLECULES = [*CLASSES, "model=smiles_nano"]
 OF_PROTEINS = [*CLASSES, "model=esm2_nano"]
 NUMBERS = ["task=regression", "paths.data={library}", "model=smiles_nano"]
+TIMES = ["task=regression", "paths.data={library}", "model=peptides_nano"]
+SPECTRA = ["task=fragments", "paths.data={library}", "model=peptides_nano", "model.conditions=true"]
 SUPERCLASS = ["data=superclass", *CLASSES]
 SUPERCLASS_OF_NANO = [*SUPERCLASS, "model=smiles_nano"]
 MASKED = ["task=masked_lm", "data=molecules", "data.source.paths={library}/molecules/corpus_263k.smi.gz"]
@@ -291,6 +349,9 @@ RUNS = {
             "data.source.workers=1",
             "data.split.fractions={{train: 0.6, val: 0.2, test: 0.2}}",
         ],
+        "deeplc": TIMES,
+        "deepphospho": SPECTRA,
+        "deepphospho_charges": [*OF_PROTEINS[:-1], "model=peptides_nano"],
         "denoising": ["data.molecules.paths={library}/molecules/corpus_263k.smi.gz", "data.validation=0.2"],
         "esol": NUMBERS,
         "foodb": OF_MOLECULES,
@@ -313,11 +374,27 @@ RUNS = {
             "data.source.paths={library}/deeploc2.csv",
             "data.source.labels=Membrane",
         ],
+        "labelled_peptides": [
+            *TIMES,
+            "data.target=regression",
+            "data.source.paths={library}/peptides/proteomTools_train.csv",
+            "data.source.labels=irt",
+        ],
         "lipophilicity": NUMBERS,
         "massbank": ["data.source.paths={library}/spectra/massbank"],
         "massspecgym": ["data.source.path={library}/spectra/MassSpecGym.tsv"],
         "molecules": [*MASKED[:1], "model=smiles_nano", *MASKED[2:], "data.prepare_workers=0"],
+        "peptide_fragments": [*SPECTRA, "data.source.paths={library}/peptides/ms2_deepphospho/rpe1_dia_train.json.gz"],
+        "peptide_properties": [
+            *TIMES,
+            "data.target=regression",
+            "data.source.paths={library}/peptides/proteomTools_train.csv",
+            "data.source.what=retention",
+        ],
         "proteins": [*AS_PROTEINS, "data.source.paths={library}/uniref/proteins.fasta.gz"],
+        "proteometools": TIMES,
+        "simulated_fragments": [*SPECTRA, "data.source.count=60"],
+        "simulated_peptides": [*TIMES, "data.source.count=60"],
         "simulated_proteins": [*AS_PROTEINS, "data.source.proteins=100"],
         "simulated_spectra": FEW,
         "spectra_of_molecules": ["data.source.source.paths={library}/molecules/corpus_263k.smi.gz"],
@@ -331,6 +408,9 @@ RUNS = {
     },
     "model": {
         **{name: FEW for name in ("bart_nano", "bart_mini", "bart_small", "bart_base")},
+        "peptides_fragments": ["data=simulated_fragments", "data.source.count=60", "task=fragments"],
+        "peptides_nano": [*TIMES[:1], "data=simulated_peptides", "data.source.count=60"],
+        "peptides_small": [*TIMES[:1], "data=simulated_peptides", "data.source.count=60"],
         "roberta_nano": ["task=masked_lm", "data=simulated_proteins", "data.source.proteins=100"],
         "smiles_nano": SUPERCLASS,
         "smiles_small": [*MASKED, "data.prepare_workers=0"],
@@ -339,6 +419,7 @@ RUNS = {
     },
     "task": {
         "classification": ["data=superclass", "paths.data={library}", "model=smiles_nano"],
+        "fragments": ["data=simulated_fragments", "data.source.count=60", *SPECTRA[1:]],
         "masked_lm": ["data=simulated_proteins", "data.source.proteins=100", "model=esm2_nano"],
         "regression": ["data=esol", "paths.data={library}", "model=smiles_nano"],
         "seq2seq": FEW,
@@ -376,7 +457,10 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         small = [word for word in LABELS if not (group == "model" and word.startswith("model."))]
     if "task=masked_lm" in {*words, f"{group}={choice}"}:
         small = [word for word in PROTEINS if not word.startswith(("model.", "trainer.accumulate"))]
+    if "task=fragments" in {*words, f"{group}={choice}"}:
+        small = [word for word in LABELS if not word.startswith("model.")]
     if group == "data" and choice not in (
+        "proteometools",
         "denoising",
         "spectrums",
         "massspecgym",
@@ -391,7 +475,7 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
-    assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity")
+    assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity", "descriptors")
 
 
 def test_any_ranks_may_be_followed_in_validation(tmp_path):

@@ -133,7 +133,7 @@ def test_sparse_spectra_are_not_answered_by_nothing(loss):
 
 
 def test_a_loss_that_is_none():
-    with pytest.raises(ConfigError, match="task.loss=squared"):
+    with pytest.raises(ConfigError, match=r"task\.loss=squared"):
         FragmentIntensities(PeptideEncoder(d_model=16), ProteinTokenizer(), loss="squared")
     with pytest.raises(ConfigError, match="set it"):
         FragmentIntensities(PeptideEncoder(d_model=16), ProteinTokenizer(), loss="absolute")
