@@ -122,8 +122,9 @@ def test_what_cannot_be_built(settings):
         PeptideEncoder(d_model=16, **settings)
 
 
-def test_mean_over_many_short_peptides_is_the_mean():
-    net = Labelled(encoder("convolution"), 1, "regression", {"pooling": "mean"}).eval()
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_pooling_of_many_short_peptides_is_that_of_each_alone(pooling):
+    net = Labelled(encoder("convolution"), 1, "regression", {"pooling": pooling}).eval()
     many = read(TEXTS * 40)
     alone = torch.cat([net(read([text])) for text in TEXTS])
     assert torch.allclose(net(many), alone.repeat(40, 1), atol=1e-5)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 
-SHORT = 64  # tokens of a sequence, on average, below which a loop over sequences costs more than the sums
+SHORT = 64  # tokens of a sequence, on average, below which a loop over the sequences costs more on a processor
 POOLING = ("mean", "cls", "attention", "residue")
 
 
@@ -55,8 +55,7 @@ class Head(nn.Module):
         if self.pooling == "cls":
             return hidden[sequence.lengths.cumsum(0) - sequence.lengths]
         scores = self.score(hidden).float().squeeze(-1)  # (T,)
-        parts = zip(hidden.split(sequence.sizes), scores.split(sequence.sizes), strict=True)
-        return torch.stack([torch.softmax(own, 0).to(part.dtype) @ part for part, own in parts])
+        return attended(hidden, scores, sequence)
 
 
 def inner(sequence: Flat) -> Tensor:
@@ -76,12 +75,27 @@ def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
     return torch.stack([row.mean(0) for row in rows])  # one short sum a sequence
 
 
+def attended(hidden: Tensor, scores: Tensor, sequence: Flat) -> Tensor:
+    """(B, D) means of (T, D) with weights that are the softmax of (T,) scores within each sequence, in fp32."""
+    count, owner = len(sequence), owners(sequence, len(hidden))
+    highest = torch.full((count,), -torch.inf, device=scores.device).scatter_reduce(0, owner, scores.detach(), "amax")
+    weights = torch.exp(scores - highest[owner])
+    total = torch.zeros(count, device=scores.device).index_add(0, owner, weights)
+    sums = torch.zeros(count, hidden.shape[1], device=scores.device)
+    return (sums.index_add(0, owner, hidden.float() * weights[:, None]) / total[:, None]).to(hidden.dtype)
+
+
+def owners(sequence: Flat, tokens: int) -> Tensor:
+    """(T,) number of the sequence that each token belongs to."""
+    return torch.repeat_interleave(sequence.lengths, output_size=tokens)
+
+
 def mean_by_addition(hidden: Tensor, sequence: Flat) -> Tensor:
     """The same in few kernels, whatever the number of sequences: one addition in fp32, less the frame."""
     ends = sequence.lengths.cumsum(0)
     starts = ends - sequence.lengths
     short = sequence.lengths <= 2
-    owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.shape[0])
+    owner = owners(sequence, len(hidden))
     sums = torch.zeros(len(sequence), hidden.shape[1], dtype=torch.float32, device=hidden.device)
     sums = sums.index_add(0, owner, hidden.float())
     edges = hidden[starts].float() + hidden[ends - 1].float()
