@@ -3,8 +3,9 @@
     python benchmarks/peptides_ours.py rt INPUT OUTPUT --seconds 120
 
 The encoders of conf/model/peptides_small.yaml and peptides_fragments.yaml and the tasks as `trimer train` has them,
-under Lightning: absolute error for retention time, spectral angle for fragments. The rate rises over 5 % of the budget, then falls by half a cosine to
-a tenth, by the clock where the budget is in seconds. All weights but those of the last step are forgotten.
+under Lightning: absolute error for retention time, spectral angle for fragments. The rate rises over 5 % of the
+budget, then falls by half a cosine to a tenth, by the clock where the budget is in seconds. All weights but those of
+the last step are forgotten.
 """
 
 from __future__ import annotations
