@@ -81,6 +81,29 @@ def test_tables_are_read_too(weights, tmp_path):
     assert [row["id"] for row in rows] == ["a", "b"]
 
 
+@pytest.mark.parametrize("entity", ["molecules", "peptides"])
+def test_what_was_fine_tuned_gives_vectors_of_what_it_reads(entity, tmp_path):
+    few = ["trainer.max_steps=1", "trainer.enable_progress_bar=false", "test=false", "trainer.precision=32-true"]
+    if entity == "peptides":
+        texts = ["PEPTIDEK", "AAS[UNIMOD:21]AAAAK", "AASAAAAK", "AAJAAAAK"]
+        data = ["data=simulated_peptides", "data.source.count=60", "model=peptides_nano", "task=regression"]
+    else:
+        texts = ["CCO", "c1ccccc1O", "CCO.Cl", "C("]
+        rows = "".join(f"{'C' * n}O,{n % 2}\n" for n in range(1, 40))
+        (tmp_path / "labels.csv").write_text("smiles,y\n" + rows)
+        data = ["data=labelled_molecules", f"data.source.paths={tmp_path}/labels.csv", "data.source.labels=y"]
+        data += ["data.target=single", "model=smiles_nano", "task=classification"]
+    assert main(["train", *data, *few, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path}"]) == 0
+    column = "smiles" if entity == "molecules" else "sequence"
+    (tmp_path / "in.csv").write_text("\n".join([column, *texts]) + "\n")
+    rows = run(tmp_path / "run", tmp_path / "in.csv", "trainer.precision=32-true", "tokens_per_batch=12")
+    assert len(rows) == 4 and rows[3]["embedding"] is None and rows[3]["reason"].startswith("in.csv, line 5: ")
+    vectors = [np.array(row["embedding"]) for row in rows[:3]]
+    assert not np.allclose(vectors[1], vectors[2], atol=1e-4)
+    again = run(tmp_path / "run", tmp_path / "in.csv", "trainer.precision=32-true")
+    np.testing.assert_allclose(vectors[1], again[1]["embedding"], atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

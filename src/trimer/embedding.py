@@ -1,11 +1,11 @@
-"""Vectors of proteins from an encoder: one a protein, or one a residue, in the order of the input.
+"""Vectors of sequences from an encoder: one a sequence, or one a token of it, in the order of the input.
 
 Shapes: T tokens of a flat batch, B sequences, L residues of one, D model width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +19,27 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
-CHUNK = 512  # proteins between two writes of the output
+CHUNK = 512  # records between two writes of the output
 
 
 @torch.inference_mode()
 def embed(
-    net: nn.Module, tokens: Ragged, pooling: str = "mean", layer: int | None = None, tokens_per_batch: int = 16384
+    net: nn.Module,
+    tokens: Ragged,
+    pooling: str = "mean",
+    layer: int | None = None,
+    tokens_per_batch: int = 16384,
+    lay: Callable[[range], Flat] | None = None,
 ) -> Iterator[np.ndarray]:
     """A float32 array for each sequence: (D,) for "mean" (over residues) and "cls", (L, D) for "residue".
 
     tokens: sequences `<cls>` ... `<eos>`. layer: how many layers to go through, by default all, with the final norm.
-    A batch has about tokens_per_batch tokens, or one longer sequence; the result does not depend on it.
+    A batch has about tokens_per_batch tokens, or one longer sequence; the result does not depend on it. lay: makes the
+    batch of some rows, where there is more to a sequence than its tokens.
     """
     device = next(net.parameters()).device
     for rows in batches(tokens.lengths, tokens_per_batch):
-        flat = Flat.pack([tokens[row] for row in rows]).to(device)
+        flat = (Flat.pack([tokens[row] for row in rows]) if lay is None else lay(rows)).to(device)
         hidden = net.hidden(flat, layer).float()
         yield from (part.cpu().numpy() for part in pooled(hidden, flat, pooling))
 
@@ -64,13 +70,13 @@ def batches(lengths: np.ndarray, tokens_per_batch: int) -> Iterator[range]:
 
 
 class EmbeddingFile:
-    """A Parquet file with `row`, `id`, `length`, `embedding` and `reason`: a row for every protein of the input.
+    """A Parquet file with `row`, `id`, `length`, `embedding` and `reason`: a row for every record of the input.
 
     embedding: float32, a list of D numbers, or of L such lists for residues; null where there is none, and then the
     reason says why. While it is being written the file is called `<output>.partial`.
     """
 
-    def __init__(self, output: str | Path, pooling: str):
+    def __init__(self, output: str | Path, pooling: str, what: str = "proteins"):
         self.path = Path(output).expanduser()
         if pooling not in POOLING:
             raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
@@ -80,6 +86,7 @@ class EmbeddingFile:
             raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
         self.by_residue = pooling == "residue"
         self.partial = self.path.with_name(self.path.name + ".partial")
+        self.what = what
         self.rows = self.without = 0
         self._writer: pq.ParquetWriter | None = None
 
@@ -87,7 +94,7 @@ class EmbeddingFile:
         return self
 
     def add(self, ids: Sequence[str], lengths: Sequence[int], vectors: Sequence[np.ndarray | None], reasons) -> None:
-        """The next proteins of the input, each with a vector or with the reason why there is none."""
+        """The next records of the input, each with a vector or with the reason why there is none."""
         width = next((vector.shape[-1] for vector in vectors if vector is not None), 1)
         if self._writer is None:
             self._kind = pa.list_(pa.float32())
@@ -121,4 +128,4 @@ class EmbeddingFile:
     def summary(self) -> str:
         """One line for the user."""
         without = f", {self.without:,} without one (column reason says why)" if self.without else ""
-        return f"{self.rows - self.without:,} of {self.rows:,} proteins embedded{without}: {self.path}"
+        return f"{self.rows - self.without:,} of {self.rows:,} {self.what} embedded{without}: {self.path}"

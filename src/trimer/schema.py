@@ -80,7 +80,7 @@ class Predict(Command):
 
 @dataclass
 class Embed(Command):
-    """`trimer embed`: vectors for the proteins of a file."""
+    """`trimer embed`: vectors for the proteins, molecules or peptides of a file."""
 
     ckpt: str = MISSING
     input: str = MISSING
@@ -88,7 +88,7 @@ class Embed(Command):
     pooling: str = "mean"
     layer: int | None = None
     longest: int | None = None
-    column: str = "sequence"
+    column: str | None = None
     id_column: str | None = None
     tokens_per_batch: int = 16384
     trainer: Any = None

@@ -47,6 +47,8 @@ def vectors_of(net, data, rows: np.ndarray) -> np.ndarray:
     training = net.training
     net.eval()
     try:
-        return np.stack(list(embed(net, data.store.ragged("tokens").take(rows), "mean", None, data.tokens_per_batch)))
+        tokens = data.store.ragged("tokens").take(rows)
+        found = embed(net, tokens, "mean", None, data.tokens_per_batch, lambda some: data.sequences_of(rows[some]))
+        return np.stack(list(found))
     finally:
         net.train(training)

@@ -1,4 +1,4 @@
-"""`trimer embed`: vectors for the proteins of a file, by our checkpoint or by public ESM-2 weights."""
+"""`trimer embed`: vectors for the sequences of a file, by our checkpoint or by public ESM-2 weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from omegaconf import DictConfig
 from trimer.errors import CheckpointError, ConfigError, InputError
 
 log = logging.getLogger(__name__)
-
-KIND = "trimer.tasks.masked_lm.MaskedLM"
 
 
 def main(cfg: DictConfig) -> None:
@@ -28,32 +26,70 @@ def main(cfg: DictConfig) -> None:
     if cfg.tokens_per_batch < 1:
         raise ConfigError(f"tokens_per_batch={cfg.tokens_per_batch} must be 1 or more")
     precision = computing(cfg.trainer)
-    source = ProteinFiles(cfg.input, column=cfg.column, id_column=cfg.id_column)
-    source.files()
-    net, tokenizer = encoder(cfg.ckpt)
+    if not Path(cfg.input).expanduser().exists():
+        raise InputError(f"input={cfg.input}: no such file; check the path")
+    net, tokenizer, target.what = encoder(cfg.ckpt)
     if cfg.layer is not None and not 0 <= cfg.layer <= len(net.layers):
         raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {len(net.layers)}")
     net = place(net, cfg.trainer)
     with target, precision:
-        for table in source.chunks():
-            for part in embedded(net, tokenizer, table, cfg):
-                target.add(*part)
+        if target.what == "proteins":
+            source = ProteinFiles(cfg.input, column=cfg.column or "sequence", id_column=cfg.id_column)
+            parts = (part for table in source.chunks() for part in embedded(net, tokenizer, table, cfg))
+        else:
+            parts = embedded_texts(net, tokenizer, target.what, cfg)
+        for part in parts:
+            target.add(*part)
     print(target.summary())
 
 
 def encoder(path: str):
-    """Network and tokenizer of a checkpoint of ours, of a Hugging Face folder, or of a `.pt` file of fair-esm."""
+    """Network, tokenizer and what it reads: of a checkpoint of ours, a Hugging Face folder, a `.pt` file of fair-esm.
+
+    What was fine-tuned gives the vectors of its encoder.
+    """
     from trimer.checkpoint import is_public, load
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
         from trimer.models.convert.esm2 import load_esm2
 
-        return load_esm2(path), ProteinTokenizer()
-    loaded = load(path, kind=KIND)
-    if not isinstance(loaded.tokenizer, ProteinTokenizer):
-        raise CheckpointError(f"{loaded.path} reads no proteins, and vectors are made of proteins only")
-    return loaded.net, loaded.tokenizer
+        return load_esm2(path), ProteinTokenizer(), "proteins"
+    loaded = load(path)
+    if not hasattr(loaded.net, "hidden") or "source" not in loaded.contract["data"]:
+        raise CheckpointError(f"{loaded.path} writes molecules, and has no vectors of what it reads")
+    if getattr(loaded.net, "target", None) == "fragments":
+        raise CheckpointError(f"{loaded.path} reads measurements: its vectors are of a charge and an energy, too")
+    known = "proteins" if isinstance(loaded.tokenizer, ProteinTokenizer) else "molecules"
+    return loaded.net, loaded.tokenizer, loaded.contract["data"].get("entity", known)
+
+
+def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
+    """Ids, lengths (tokens without the frame), vectors and reasons of the molecules or peptides of a file, in parts."""
+    from trimer.data.sequence_kinds import KINDS, flat
+    from trimer.data.sources.sequence_files import read_sequences
+    from trimer.data.store import Ragged
+    from trimer.embedding import CHUNK, embed
+
+    kind = KINDS[entity](tokenizer)
+    table = read_sequences(Path(cfg.input).expanduser(), entity, cfg.column, cfg.id_column)
+    for start in range(0, len(table), CHUNK):
+        some = table.take(range(start, min(start + CHUNK, len(table))))
+        found = kind.read(some.texts)
+        reasons = {row: rule for rule, rows in found.dropped.items() for row in rows} | some.problems
+        lengths = [0 if tokens is None else len(tokens) - 2 for tokens in found.tokens]
+        for row, length in enumerate(lengths):
+            if cfg.longest is not None and length > cfg.longest:
+                reasons.setdefault(row, f"{length:,} tokens, longer than longest={cfg.longest:,}")
+        told = [f"{place}: {reasons[row]}" if row in reasons else None for row, place in enumerate(some.places)]
+        usable = [row for row in range(len(some)) if row not in reasons]
+        tokens = Ragged.pack([found.tokens[row] for row in usable])
+
+        def lay(rows: range, found=found, usable=usable):
+            return flat(kind, found, [usable[row] for row in rows], found.tokens)
+
+        vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch, lay))
+        yield some.ids, lengths, [None if reason else next(vectors) for reason in told], told
 
 
 def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:

@@ -21,12 +21,13 @@ from trimer.data.label_values import TARGETS, chosen_classes, label_columns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
-from trimer.data.sampler import EpochPlan
+from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, Sequences, shortened
 from trimer.data.sources.label_table import LabelSource, LabelTable
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
+from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
 
 log = logging.getLogger(__name__)
@@ -366,6 +367,10 @@ class LabelledSequences(SplitData):
         if compositions is not None:
             compositions = np.array(compositions, np.float32).reshape(len(compositions), len(ELEMENTS))
         return LabelledRows(self.store, self.labels, rewrite, compositions)
+
+    def sequences_of(self, rows: np.ndarray) -> Flat:
+        """Some rows, end to end."""
+        return self._rows()[BatchKey(0, np.asarray(rows))].sequence
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return self.store.ragged("tokens").lengths[rows]
