@@ -15,10 +15,13 @@ from trimer.cli import main
 from trimer.simulate.molecules import simulated_molecules
 
 MEASURED = {  # the metrics of a validation
-    "regression": {"loss", "rmse", "mae", "r2", "spearman", "labels_seen"},
+    "regression": {
+        "loss", "rmse", "mae", "p95_error", "r2", "spearman", "slope", "intercept", "pearson", "r_squared",
+        "labels_seen",
+    },
     "single": {
-        "loss", "accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "average_precision", "cross_entropy",
-        "ece",
+        "loss", "accuracy", "balanced_accuracy", "macro_f1", "macro_precision", "macro_recall", "mcc", "auroc",
+        "average_precision", "cross_entropy", "ece",
     },
 }  # fmt: skip
 

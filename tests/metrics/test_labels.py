@@ -36,6 +36,8 @@ def test_several_classes_are_as_in_scikit_learn(ties):
         "accuracy": sk.accuracy_score(labels, said),
         "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
         "macro_f1": sk.f1_score(labels, said, average="macro"),
+        "macro_precision": sk.precision_score(labels, said, average="macro"),
+        "macro_recall": sk.recall_score(labels, said, average="macro"),
         "mcc": sk.matthews_corrcoef(labels, said),
         "auroc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
         "average_precision": sk.average_precision_score(yes, probabilities, average="macro"),
@@ -89,6 +91,21 @@ def test_an_absent_class_is_left_out_and_said():
     assert found.values["auroc"] == pytest.approx(np.mean(one_by_one))
     assert found.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
     assert math.isfinite(found.values["auroc_std_error"])
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_lowers_the_mean():
+    """And so does one that is predicted and does not occur; one that does neither counts nowhere."""
+    probabilities, labels = classes(200, 6)
+    labels[labels >= 4] = 0
+    probabilities[:, 2] = 0  # never predicted
+    probabilities[:, 5] = 0  # neither predicted nor there; 4 is predicted, and is not there
+    probabilities /= probabilities.sum(1, keepdims=True)
+    said = probabilities.argmax(1)
+    assert set(said) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
+    found = single_label(probabilities, labels, bootstrap=FEW)
+    for name, score in (("macro_precision", sk.precision_score), ("macro_recall", sk.recall_score)):
+        assert found.values[name] == pytest.approx(score(labels, said, average="macro", zero_division=0))
+        assert found.values[f"{name}_std_error"] > 0
 
 
 @pytest.mark.parametrize("count", [2, 5])
@@ -225,6 +242,42 @@ def test_a_task_with_one_label_only_is_left_out_of_the_mean_and_said():
     assert found.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
     assert found.values["accuracy"] == pytest.approx((found.values["a/accuracy"] + found.values["b/accuracy"]) / 2)
     assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+
+
+def test_labels_of_all_tasks_together_are_as_in_scikit_learn():
+    probabilities, labels = yes_or_no()
+    whole = np.where(np.isnan(labels), 0, labels)
+    probabilities[:, 1] *= 0.4  # a label that is never predicted
+    said = (probabilities > 0.5).astype(int)
+    assert not said[:, 1].any() and whole[:, 1].any()
+    found = multi_label(probabilities, whole, bootstrap=FEW).values
+    expected = {
+        "micro_precision": sk.precision_score(whole, said, average="micro"),
+        "micro_recall": sk.recall_score(whole, said, average="micro"),
+        "exact_match": sk.accuracy_score(whole, said),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert all(found[f"{name}_std_error"] > 0 for name in expected)
+    known = ~np.isnan(labels)
+    found = multi_label(probabilities, labels, bootstrap=FEW).values
+    assert found["micro_precision"] == pytest.approx(sk.precision_score(labels[known], said[known]))
+    assert found["micro_recall"] == pytest.approx(sk.recall_score(labels[known], said[known]))
+
+
+def test_a_row_matches_by_the_labels_that_it_has():
+    labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
+    found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
+    assert found["exact_match"] == pytest.approx(1 / 3)  # a half is "no"
+    assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
+
+
+def test_nothing_said_or_nothing_true_has_its_reason():
+    found = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
+    assert found.undefined["micro_precision"] == "no label is predicted" and math.isnan(found.values["micro_precision"])
+    assert found.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in found.values
+    assert found.values["exact_match"] == 1.0
+    none = multi_label(np.full((4, 2), 0.1), np.full((4, 2), np.nan), bootstrap=FEW)
+    assert none.undefined["exact_match"] == "there are no labels"
 
 
 def test_one_task_has_no_mean_beside_it():

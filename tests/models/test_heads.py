@@ -71,6 +71,15 @@ def test_the_mean_by_one_addition_is_the_same(dtype):
     assert torch.allclose(found.float(), expected.float(), atol=1e-4 if dtype == torch.float32 else 1e-2)
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_answers_are_finer_than_the_arithmetic_of_the_encoder(dense):
+    """A number in bf16 is known to a percent of the deviation; the last product is in fp32."""
+    module, hidden = head("mean", dense=dense), states([3] * 400)
+    with torch.autocast("cpu", torch.bfloat16):
+        answers = module(hidden, flat([3] * 400))
+    assert answers.dtype == torch.float32 and len(answers[:, 0].unique()) > 300
+
+
 def test_no_residue_at_all():
     module = head("residue")
     assert module(states([2, 2]), flat([2, 2])).shape == (0, 3)

@@ -21,7 +21,10 @@ from trimer.reporting.table import ERROR
 
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
 YES = 0.5  # the probability above which the answer is "yes"
-TELLING_APART = ("balanced_accuracy", "macro_f1", "mcc", "auroc", "average_precision")  # say nothing of one class alone
+OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
+MACRO = ("macro_precision", "macro_recall")  # of one class of several
+MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
+TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
 OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
 RESAMPLES = 200
 
@@ -54,8 +57,10 @@ def single_label(
     """One class of several: (n, C) probabilities against (n,) classes.
 
     accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
-    balanced_accuracy, macro_f1, mcc; auroc and average_precision, of class 1 where there are two classes, else the mean
-    over one-versus-rest of the classes that occur; cross_entropy in nats; ece. groups: (n,) what is resampled together.
+    balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
+    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece. The macro
+    ones are means over the classes that occur or are predicted, in which one that never is has a precision of 0.
+    groups: (n,) what is resampled together.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     _check_classes(probabilities, labels)
@@ -72,7 +77,7 @@ def single_label(
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         confusion = weighted.confusions(labels, order[:, 0], classes, weights)
         found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
-        found |= _of_confusion(confusion)
+        found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
         nothing = [np.full(len(weights), np.nan)]
         by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
         for name in ("auroc", "average_precision"):
@@ -81,13 +86,13 @@ def single_label(
         found["ece"] = weighted.calibration_error(right - confidence, bins, weights)
         return found
 
-    names = [*shares, *TELLING_APART, "cross_entropy", "ece"]
+    names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
     if rows == 0:
         return _nothing(names, "there are no rows")
     measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed)))
     absent = np.flatnonzero(seen == 0)
     if len(absent) >= classes - 1:
-        _undefine(measured, TELLING_APART, f"only class {labels[0]} occurs")
+        _undefine(measured, (*TELLING_APART, *MACRO), f"only class {labels[0]} occurs")
     elif len(absent):
         without = f"{_classes(absent)} not occur; the mean is over the other {classes - len(absent)}"
         measured.undefined |= dict.fromkeys(("auroc", "average_precision"), without)
@@ -106,7 +111,9 @@ def multi_label(
 
     auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
     labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
-    (labels_seen: the sum). "Yes" is said above a probability of a half. tasks: K names, else "task 0" and so on.
+    (labels_seen: the sum). micro_precision and micro_recall of "yes", over the labels of all tasks as if they were of
+    one; exact_match, the share of the rows with all their labels right. "Yes" is said above a probability of a half.
+    tasks: K names, else "task 0" and so on.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
     tasks = _check_tasks(probabilities, labels, tasks)
@@ -122,7 +129,7 @@ def multi_label(
         loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
         return {
             **_of_scores(said, true, weights),
-            **_of_confusion(confusion),
+            **_of_confusion(confusion, OF_CONFUSION),
             "accuracy": weighted.accuracy(confusion),
             "cross_entropy": weighted.mean(loss, weights),
             "ece": weighted.calibration_error(true - said, bin_of(said), weights),
@@ -133,7 +140,32 @@ def multi_label(
         return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
 
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
-    return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
+    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
+    together = _micro(probabilities, labels, bootstrap, groups, seed)
+    return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
+
+
+def _micro(probabilities: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
+    """Of all labels together: what is said to be "yes" and is, what is "yes" and is found, rows without a mistake."""
+    known = ~np.isnan(labels)
+    rows = known.any(1)  # a row without a label is none
+    if not rows.any():
+        return _nothing(MICRO, "there are no labels")
+    said, true = (probabilities > YES) & known, labels == 1
+    right, answers, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
+    exact = (said == true).all(1)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "micro_precision": weighted.ratio(weights @ right, weights @ answers),
+            "micro_recall": weighted.ratio(weights @ right, weights @ wanted),
+            "exact_match": weighted.mean(exact[rows], weights[:, rows]),
+        }
+
+    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(len(labels), bootstrap, groups, seed)))
+    _undefine(measured, MICRO[:1], "" if answers.any() else "no label is predicted")
+    _undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
+    return measured
 
 
 def regression(
@@ -210,8 +242,8 @@ def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) ->
     return {name: getattr(weighted, name)(right, wrong) for name in ("auroc", "average_precision")}
 
 
-def _of_confusion(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: getattr(weighted, name)(confusion) for name in ("balanced_accuracy", "macro_f1", "mcc")}
+def _of_confusion(confusion: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: getattr(weighted, name)(confusion) for name in names}
 
 
 def _over_tasks(

@@ -38,7 +38,7 @@ def in_blocks(measure: Callable[[np.ndarray], dict[str, np.ndarray]], weights: n
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean of (n,) values."""
-    return _ratio(weights @ np.asarray(values, float), weights.sum(1))
+    return ratio(weights @ np.asarray(values, float), weights.sum(1))
 
 
 def confusions(labels: np.ndarray, predicted: np.ndarray, classes: int, weights: np.ndarray) -> np.ndarray:
@@ -51,17 +51,27 @@ def confusions(labels: np.ndarray, predicted: np.ndarray, classes: int, weights:
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
     """Share of the rows on the diagonal of (R, C, C)."""
-    return _ratio(np.trace(confusion, axis1=1, axis2=2), confusion.sum((1, 2)))
+    return ratio(np.trace(confusion, axis1=1, axis2=2), confusion.sum((1, 2)))
 
 
 def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
     """Mean recall of the classes that occur."""
-    return nanmean(_ratio(_diagonal(confusion), confusion.sum(2)))
+    return nanmean(ratio(_diagonal(confusion), confusion.sum(2)))
+
+
+def macro_precision(confusion: np.ndarray) -> np.ndarray:
+    """Mean precision of the classes that occur or are predicted; 0 for one that is never predicted."""
+    return _over_classes(confusion, confusion.sum(1))
+
+
+def macro_recall(confusion: np.ndarray) -> np.ndarray:
+    """Mean recall of the classes that occur or are predicted; 0 for one that does not occur."""
+    return _over_classes(confusion, confusion.sum(2))
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
     """Mean F1 of the classes that occur or are predicted: F1 = 2 TP / (2 TP + FP + FN)."""
-    return nanmean(_ratio(2 * _diagonal(confusion), confusion.sum(1) + confusion.sum(2)))
+    return nanmean(ratio(2 * _diagonal(confusion), confusion.sum(1) + confusion.sum(2)))
 
 
 def mcc(confusion: np.ndarray) -> np.ndarray:
@@ -70,7 +80,7 @@ def mcc(confusion: np.ndarray) -> np.ndarray:
     total = true.sum(1)
     covariance = np.trace(confusion, axis1=1, axis2=2) * total - (true * said).sum(1)
     spread = (total**2 - (true**2).sum(1)) * (total**2 - (said**2).sum(1))
-    return np.where(spread > 0, _ratio(covariance, np.sqrt(np.maximum(spread, 0))), 0.0)
+    return np.where(spread > 0, ratio(covariance, np.sqrt(np.maximum(spread, 0))), 0.0)
 
 
 def by_score(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,22 +94,22 @@ def by_score(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> t
 def auroc(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Probability that a positive row scores above a negative one, a tie counted as half. Arguments of `by_score`."""
     below = np.cumsum(wrong, axis=1) - wrong
-    return _ratio((right * (below + wrong / 2)).sum(1), right.sum(1) * wrong.sum(1))
+    return ratio((right * (below + wrong / 2)).sum(1), right.sum(1) * wrong.sum(1))
 
 
 def average_precision(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Sum over thresholds of precision times the gain in recall, without interpolation. Arguments of `by_score`."""
     right, wrong = right[:, ::-1], wrong[:, ::-1]
     found = np.cumsum(right, axis=1)
-    precision = np.nan_to_num(_ratio(found, found + np.cumsum(wrong, axis=1)))
-    return _ratio((right * precision).sum(1), right.sum(1))
+    precision = np.nan_to_num(ratio(found, found + np.cumsum(wrong, axis=1)))
+    return ratio((right * precision).sum(1), right.sum(1))
 
 
 def calibration_error(gap: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean distance of accuracy from confidence: (n,) their difference in each row, (n,) the bin of each row."""
     rows = np.arange(len(bins))
     of_bin = sparse.csr_matrix((gap, (rows, bins)), (len(bins), int(bins.max(initial=0)) + 1))
-    return _ratio(np.abs(np.asarray(weights @ of_bin)).sum(1), weights.sum(1))
+    return ratio(np.abs(np.asarray(weights @ of_bin)).sum(1), weights.sum(1))
 
 
 def r2(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -108,7 +118,7 @@ def r2(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.nda
     spread = (weights * (labels - mean(labels, weights)[:, None]) ** 2).sum(1)
     drawn = weights > 0
     constant = np.where(drawn, labels, -np.inf).max(1) <= np.where(drawn, labels, np.inf).min(1)
-    return np.where(constant, np.nan, 1 - _ratio(error, spread))
+    return np.where(constant, np.nan, 1 - ratio(error, spread))
 
 
 def percentile(values: np.ndarray, share: float, weights: np.ndarray) -> np.ndarray:
@@ -130,7 +140,7 @@ def line(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict
     one, other = mean(predicted, weights), mean(labels, weights)
     x, y = predicted - one[:, None], labels - other[:, None]
     xx, yy, xy = ((weights * product).sum(1) for product in (x * x, y * y, x * y))
-    slope, pearson = _ratio(xy, xx), _ratio(xy, np.sqrt(xx * yy))
+    slope, pearson = ratio(xy, xx), ratio(xy, np.sqrt(xx * yy))
     return {"slope": slope, "intercept": other - slope * one, "pearson": pearson, "r_squared": pearson**2}
 
 
@@ -142,13 +152,19 @@ def spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
         one = one - (weights * one).sum(1, keepdims=True) / total
         other = other - (weights * other).sum(1, keepdims=True) / total
     spread = (weights * one**2).sum(1) * (weights * other**2).sum(1)
-    return _ratio((weights * one * other).sum(1), np.sqrt(spread))
+    return ratio((weights * one * other).sum(1), np.sqrt(spread))
 
 
 def nanmean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis, NaN left out; NaN where nothing is left."""
     known = np.isfinite(values)
-    return _ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+    return ratio(np.where(known, values, 0).sum(-1), known.sum(-1))
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """NaN where the denominator is not above zero."""
+    above, below = np.asarray(above, float), np.asarray(below, float)
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -172,7 +188,7 @@ def _diagonal(confusion: np.ndarray) -> np.ndarray:
     return np.diagonal(confusion, axis1=1, axis2=2)
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """NaN where the denominator is not above zero."""
-    above, below = np.asarray(above, float), np.asarray(below, float)
-    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+def _over_classes(confusion: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Mean of the diagonal over `below`, (R, C), for the classes that occur or are predicted; 0 / 0 counts as 0."""
+    there = confusion.sum(1) + confusion.sum(2) > 0
+    return nanmean(np.where(there, np.nan_to_num(ratio(_diagonal(confusion), below)), np.nan))

@@ -44,7 +44,8 @@ class Head(nn.Module):
         x = self.dropout(self.pool(hidden, sequence))
         if self.dense is not None:
             x = self.dropout(torch.tanh(self.dense(x)))
-        return self.output(x)
+        with torch.autocast(x.device.type, enabled=False):  # in bf16 the answers of a split lie on some hundred steps
+            return self.output(x.to(self.output.weight.dtype))
 
     def pool(self, hidden: Tensor, sequence: Flat) -> Tensor:
         """(T, D) -> (B, D), or (R, D) by residue; a sequence's does not depend on the others of the batch."""
