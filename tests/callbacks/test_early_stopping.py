@@ -185,7 +185,7 @@ def test_a_try_and_a_check_at_the_start_are_not_fed(words, tmp_path, monkeypatch
     [
         (
             "callbacks.early_stopping.monitor=val/nothing",
-            "is no metric of the validations; there are val/labels_seen, val/loss",
+            "is no metric of the validations; there are val/intercept, val/labels_seen, val/loss",
         ),
         ("callbacks.early_stopping.monitor=train/loss_epoch", "is no metric of the validations"),
         ("callbacks.early_stopping.patience=0", "callbacks.early_stopping.patience=0 must be 1 or more"),

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from trimer.callbacks.early_stopping import EarlyStopping
 from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
+from trimer.flat import Flat
 from trimer.models.esm2 import Esm2
 from trimer.optim import WarmupPlateau, adamw
 from trimer.tasks.regression import Regression
@@ -32,7 +33,7 @@ def cut(some: list, size: int) -> list[LabelledBatch]:
     """Batches of `size` rows; the last may be smaller."""
     parts = [some[first : first + size] for first in range(0, len(some), size)]
     return [
-        LabelledBatch.pack([t for t, _ in part], np.concatenate([y for _, y in part]), np.arange(len(part)))
+        LabelledBatch.of(Flat.pack([t for t, _ in part]), np.concatenate([y for _, y in part]), np.arange(len(part)))
         for part in parts
     ]
 
