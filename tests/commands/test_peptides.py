@@ -146,6 +146,25 @@ def test_a_dirty_table_comes_back_whole(run, folder):
     assert [bool(row["retention"]) for row in rows] == [True, True, False, False, True, True, True]
 
 
+def test_what_the_file_of_the_training_left_out_is_put_back_in_prediction(folder):
+    """A search engine does not write carbamidomethylated cysteines; the model has seen them all the same."""
+    rows = [[f"AAC{'GAVLISTE'[n % 8]}{'L' * (n % 5 + 2)}K", 10 + n % 5] for n in range(60)]
+    for name, given in (("bare", rows), ("asked", [["AACGLLK", 0]])):
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([["sequence", "retention"], *given])
+    words = ["data=peptide_properties", f"data.source.paths={folder / 'bare.csv'}", "data.source.what=retention"]
+    words += ["data.source.fixed=Carbamidomethyl@C", "data.target=regression", *RETENTION[2:], *STEPS, "test=false"]
+    assert main(["train", *words, f"hydra.run.dir={folder / 'fixed'}", f"paths.cache={folder / 'cache'}"]) == 0
+    written = folder / "written.csv"
+    written.write_text("proforma\nAAC[UNIMOD:4]GLLK\n")
+    said = []
+    for path in (folder / "asked.csv", written):
+        out = folder / f"of_{path.name}"
+        assert main(["predict", f"ckpt={folder / 'fixed'}", f"input={path}", f"output={out}"]) == 0
+        said.append(float(next(csv.DictReader(out.open()))["retention"]))
+    assert said[0] == said[1]
+
+
 def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
     path, out = folder / "dirty.csv", folder / "library.tsv"
     with path.open("w", newline="") as stream:

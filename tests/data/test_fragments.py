@@ -89,6 +89,13 @@ def test_no_peptide_is_in_two_parts_and_the_held_out_ones_can_be_left_out(tmp_pa
     assert not held_out & set(later.store.strings("sequence")) and len(later.store) == len(data.split.rows("train"))
 
 
+def test_leucine_and_isoleucine_are_the_same_where_the_split_says_so(tmp_path):
+    source = SimulatedFragments(count=600, seed=1)
+    data = made(tmp_path, source, split=SPLIT | {"keys": ["sequence_il"]})
+    data.split.assert_disjoint({"il": [text.replace("I", "L") for text in data.store.strings("sequence")]})
+    assert data.folder == made(tmp_path, source).folder, "nothing is prepared again"
+
+
 def test_a_learning_curve_has_fewer_training_rows_and_the_same_others(tmp_path):
     source = SimulatedFragments(count=300, seed=1)
     whole, few = made(tmp_path, source), made(tmp_path, source, split=SPLIT | {"train_limit": 20})
@@ -113,7 +120,7 @@ def test_batches_hold_whole_spectra(tmp_path):
         ({"modifications": "some"}, "modifications=some must be one of"),
         ({"shortest": 1}, "shortest=1"),
         ({"highest_charge": 9}, "highest_charge=9 must be 1 to 8"),
-        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold is none of sequence, proforma"),
+        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold is none of sequence, proforma, sequence_il"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, settings, said):

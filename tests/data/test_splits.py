@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,41 @@ def test_train_stands_first_whatever_the_order_of_the_fractions():
     split = grouped_split({"key": [str(i) for i in range(100)]}, {"test": 0.2, "train": 0.8})
     assert split.names == ("train", "test")
     assert len(split.rows("test")) == 20
+
+
+@pytest.mark.parametrize(
+    ("fractions", "said"),
+    [
+        ({"train": 0.7, "val": 0.2, "test": 0.3}, "val: 0.2, test: 0.3} add up to 1.2, and must add up to 1"),
+        ({"train": 0.5, "test": 0.2}, "add up to 0.7"),
+        ({"train": 1.0, "val": 0.0, "test": 0.0}, "every part needs a share above 0"),
+        ({"train": 1.5, "val": -0.5}, "every part needs a share above 0"),
+        ({"val": 0.5, "test": 0.5}, "has no part train"),
+        ({}, "every part needs a share"),
+    ],
+)
+def test_fractions_that_cannot_be(fractions, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        grouped_split({"key": list("abcdefghij")}, fractions)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        ordered_split(list("abcdefghij"), fractions)
+
+
+def test_all_in_train_is_a_split_without_other_parts():
+    split = grouped_split({"a": list("abcdefghij")}, {"train": 1})
+    assert split.names == ("train",) and len(split.rows("train")) == 10
+    with pytest.raises(InputError, match="the split has no part 'test', it has train"):
+        split.rows("test")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_of_some_rows_give_parts_within_one_percent(seed):
+    """As peptides with their charges and modifications do."""
+    random = np.random.default_rng(seed)
+    keys = [f"peptide {i}" for i in range(1000) for _ in range(random.integers(1, 4))]
+    split = grouped_split({"sequence": keys}, {"train": 0.7, "val": 0.2, "test": 0.1}, seed)
+    for name, share in (("train", 0.7), ("val", 0.2), ("test", 0.1)):
+        assert abs(len(split.rows(name)) / len(keys) - share) < 0.01
 
 
 def test_too_few_groups_is_an_error():

@@ -18,7 +18,7 @@ from trimer.data.drops import DropReport
 from trimer.data.peptide_batches import flat_peptides
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey, EpochPlan
-from trimer.data.sequence_kinds import Peptides
+from trimer.data.sequence_kinds import Peptides, key_column
 from trimer.data.sources.fragment_files import FragmentSource, FragmentTable
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
@@ -77,7 +77,7 @@ class PeptideFragments(SplitData):
             num_workers=num_workers,
             seed=seed,
         )
-        check_split_keys(split, Peptides.keys)
+        check_split_keys(split, (*Peptides.keys, *Peptides.derived))
         if modifications not in KEPT:
             raise ValueError(f"modifications={modifications} must be one of {', '.join(KEPT)}")
         if not 2 <= shortest <= longest:
@@ -181,12 +181,12 @@ class PeptideFragments(SplitData):
 
     def _keys(self) -> dict[str, np.ndarray]:
         names = dict.fromkeys(["sequence", *(self.split_by.get("keys") or ())])
-        return {name: np.array(self.store.strings(name), dtype=object) for name in names}
+        return {name: key_column(self.store, name) for name in names}
 
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
-            raise ConfigError("data.split needs `keys`, what must not cross parts: sequence (letters) or proforma")
-        return {name: np.array(self.store.strings(name), dtype=object) for name in self.split_by["keys"]}
+            raise ConfigError("data.split needs `keys`, what must not cross parts: sequence, sequence_il or proforma")
+        return {name: key_column(self.store, name) for name in self.split_by["keys"]}
 
     def held_out_keys(self) -> frozenset:
         """The letters of the validation and test peptides."""

@@ -22,7 +22,7 @@ from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import BatchKey, EpochPlan
-from trimer.data.sequence_kinds import KINDS, SequenceKind, Sequences, shortened
+from trimer.data.sequence_kinds import KINDS, SequenceKind, Sequences, key_column, shortened
 from trimer.data.sources.label_table import LabelSource, LabelTable
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, StoreWriter
@@ -46,10 +46,10 @@ class LabelledSequences(SplitData):
     each residue, as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence; peptides: sequence, or proforma with the modifications) with fractions; or
-    `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of
-    the test part is in train. max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and
-    counts them; "ends" and "start" keep that part of them.
+    scaffold; proteins: sequence; peptides: sequence, sequence_il where I and L are the same, or proforma with the
+    modifications) with fractions; or `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]`
+    splits rows, and says how much of the test part is in train. max_length: tokens, the frame included. too_long:
+    "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
@@ -108,7 +108,7 @@ class LabelledSequences(SplitData):
         if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
             raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        check_split_keys(split, (*self.sequences.keys, ROW))
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, ROW))
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
@@ -257,9 +257,10 @@ class LabelledSequences(SplitData):
     def _column(self, name: str) -> np.ndarray:
         if name == ROW:
             return np.arange(len(self.store))
-        if name not in self.sequences.keys:
-            raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(self.sequences.keys)}")
-        return np.array(self.store.strings(name), dtype=object)
+        known = (*self.sequences.keys, *self.sequences.derived)
+        if name not in known:
+            raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(known)}")
+        return key_column(self.store, name)
 
     def _keys(self) -> dict[str, np.ndarray]:
         """What may be in two parts only where the split is told so: identity first."""

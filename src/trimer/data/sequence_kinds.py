@@ -11,10 +11,12 @@ import numpy as np
 
 from trimer.data.molecule_keys import molecule_keys
 from trimer.data.peptide_batches import flat_peptides
-from trimer.data.store import Ragged
+from trimer.data.store import Ragged, Store
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
+
+SEQUENCE_IL = "sequence_il"  # the letters of a peptide with I written as L, which have the same mass
 
 
 @dataclass
@@ -35,9 +37,10 @@ class Sequences:
 
 
 class SequenceKind(Protocol):
-    """How the texts of one kind are read."""
+    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept."""
 
     keys: ClassVar[tuple[str, ...]]
+    derived: ClassVar[tuple[str, ...]]
     plural: ClassVar[str]
 
     def read(self, texts: Sequence[str]) -> Sequences: ...
@@ -49,6 +52,7 @@ class Molecules:
     """SMILES: the whole molecule as it stands, canonical and with its stereochemistry."""
 
     keys = ("inchikey1", "scaffold")
+    derived = ()
     plural = "molecules"
 
     def __init__(self, tokenizer):
@@ -74,6 +78,7 @@ class Proteins:
     """Residues: white space and a stop at the end are taken off; an empty sequence is dropped."""
 
     keys = ("sequence",)
+    derived = ()
     plural = "proteins"
 
     def __init__(self, tokenizer):
@@ -102,6 +107,7 @@ class Peptides:
     """
 
     keys = ("sequence", "proforma")
+    derived = (SEQUENCE_IL,)
     plural = "peptides"
 
     def __init__(self, tokenizer):
@@ -141,6 +147,13 @@ class Peptides:
             several = tuple(sorted(several, key=lambda modification: modification.name))
             out[place] = self._numbers.setdefault(several, len(self._numbers) + 1)
         return out
+
+
+def key_column(store: Store, name: str) -> np.ndarray:
+    """(n,) texts by which a split groups: a column of the store, or one that follows from it."""
+    if name == SEQUENCE_IL:
+        return np.array([letters.replace("I", "L") for letters in store.strings("sequence")], dtype=object)
+    return np.array(store.strings(name), dtype=object)
 
 
 def id_type(tokenizer, least: type) -> type:

@@ -261,6 +261,12 @@ def _fractions(fractions: Mapping[str, float] | None) -> tuple[list[str], np.nda
     fractions = FRACTIONS if fractions is None else fractions
     if not fractions or min(fractions.values()) <= 0:
         raise ConfigError(f"data.split.fractions: every part needs a share above 0, found {dict(fractions)}")
+    if "train" not in fractions:
+        raise ConfigError(f"data.split.fractions={dict(fractions)} has no part train: give it a share")
+    total = sum(map(float, fractions.values()))
+    if abs(total - 1) > 1e-6:
+        told = ", ".join(f"{name}: {share:g}" for name, share in fractions.items())
+        raise ConfigError(f"data.split.fractions={{{told}}} add up to {total:g}, and must add up to 1")
     names = sorted(fractions, key=lambda name: name != "train")  # train first, the others as given
     shares = np.array([float(fractions[name]) for name in names])
     return names, shares / shares.sum()

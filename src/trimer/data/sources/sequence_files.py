@@ -11,25 +11,29 @@ TABLES = (".csv", ".tsv", ".parquet")
 COLUMNS = {"molecules": ("smiles",), "proteins": ("sequence",)}
 
 
-def read_sequences(path: Path, entity: str, column: str | None = None, id_column: str | None = None) -> LabelTable:
+def read_sequences(
+    path: Path, entity: str, column: str | None = None, id_column: str | None = None, fixed: str | None = None
+) -> LabelTable:
     """All records of a file, the unusable ones with their problem.
 
     entity: "molecules", "proteins" or "peptides". column: that of the sequences in a table, by default `smiles` or
-    `sequence`; of peptides that of the layout, which is found from the header.
+    `sequence`; of peptides that of the layout, which is found from the header. fixed: as of PeptideFiles.
     """
     if entity == "peptides":
-        return read_peptides(path, "nothing", column, id_column)
+        return read_peptides(path, "nothing", column, id_column, fixed=fixed)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] and suffixes[-1] in TABLES:
         return _table(path, column or COLUMNS[entity][0], id_column)
     return _molecules(path) if entity == "molecules" else _proteins(path)
 
 
-def read_peptides(path: Path, what: str, column: str | None, id_column: str | None, columns=()) -> LabelTable:
+def read_peptides(
+    path: Path, what: str, column: str | None, id_column: str | None, columns=(), fixed: str | None = None
+) -> LabelTable:
     """The peptides of a table, in canonical ProForma; what: "nothing", or "charge" as the label."""
     from trimer.data.sources.peptide_files import PeptideFiles
 
-    source = PeptideFiles(str(path), what, sequence=column, merge=None, id_column=id_column)
+    source = PeptideFiles(str(path), what, sequence=column, merge=None, id_column=id_column, fixed=fixed)
     return LabelTable.concatenate(list(source.chunks(columns)))
 
 

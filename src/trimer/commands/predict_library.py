@@ -1,0 +1,104 @@
+"""The part of `trimer predict` that writes a spectral library: fragments and retention times of a table of peptides."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from trimer.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 128  # peptides of a batch
+# Columns of a table of peptides that say how they are measured.
+TOLD = {"energy": ("nce", "collision_energy", "energy"), "instrument": ("instrument",)}
+
+
+def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
+    """A spectral library for the peptides of a table with their charges."""
+    import numpy as np
+    import torch
+
+    from trimer.data.fragments import predictable
+    from trimer.data.readers.peptide_tables import open_table
+    from trimer.data.sequence_kinds import Peptides, flat
+    from trimer.data.sources.peptide_layouts import first_column
+    from trimer.data.sources.sequence_files import read_peptides
+    from trimer.hardware import computing, place
+    from trimer.peptides.channels import channels_of, possible
+    from trimer.peptides.conditions import condition_vectors
+    from trimer.peptides.proforma import read_proforma
+    from trimer.spectral_library import LibraryFile
+
+    data, channels = loaded.contract["data"], channels_of(loaded.contract["labels"]["classes"])
+    table_file = open_table(source, None)
+    told = {name: first_column(table_file, names) for name, names in TOLD.items()}
+    columns = list(filter(None, told.values()))
+    fixed = data["source"].get("fixed")  # what the file leaves out, as the one that was trained on did
+    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns, fixed)
+    kind = Peptides(loaded.tokenizer)
+    found = kind.read(table.texts)
+    charges = np.array([int(text or 0) for text in table.labels["charge"]])
+    reasons = predictable(found, table.problems, charges, data)
+    energy = _numbers(table.columns.get(told["energy"]), len(table), cfg.energy)
+    instrument = table.columns.get(told["instrument"]) or [cfg.instrument] * len(table)
+    net = place(loaded.net, cfg.trainer)
+    device = next(net.parameters()).device
+    usable = [row for row in range(len(table)) if row not in reasons]
+    retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
+    log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
+    with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
+        for row, reason in reasons.items():
+            target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
+        for start in range(0, len(usable), CHUNK):
+            rows = usable[start : start + CHUNK]
+            conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
+            batch = flat(kind, found, rows, found.tokens, conditions).to(device)
+            masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
+            said = net.answers(net(batch), batch, torch.from_numpy(np.concatenate(masks)).to(device)).cpu().numpy()
+            parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
+            for row, part in zip(rows, parts, strict=True):
+                target.add(found.texts[row], int(charges[row]), part, retention.get(row))
+    print(target.summary())
+
+
+def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:
+    """Row -> what the model of cfg.retention says of it."""
+    import torch
+
+    from trimer.checkpoint import load
+    from trimer.data.sequence_kinds import flat
+    from trimer.hardware import place
+
+    loaded = load(cfg.retention)
+    labels = loaded.contract.get("labels", {})
+    if labels.get("target") != "regression" or loaded.contract["data"].get("entity") != "peptides":
+        raise CheckpointError(
+            f"retention={cfg.retention} is no model of retention times of peptides: name a run of one"
+        )
+    net = place(loaded.net, cfg.trainer)
+    times: dict[int, float] = {}
+    with torch.inference_mode():
+        for start in range(0, len(rows), CHUNK):
+            some = rows[start : start + CHUNK]
+            batch = flat(kind, found, some, found.tokens).to(next(net.parameters()).device)
+            times |= dict(zip(some, net.answers(net(batch))[:, 0].tolist(), strict=True))
+    return times
+
+
+def _numbers(texts: list[str | None] | None, count: int, default: float | None):
+    """(n,) float64; the default, or NaN, where there is no number."""
+    import numpy as np
+
+    missing = np.nan if default is None else float(default)
+    if texts is None:
+        return np.full(count, missing)
+    values = []
+    for text in texts:
+        try:
+            values.append(missing if text is None else float(text))
+        except ValueError:
+            values.append(missing)
+    return np.array(values)
