@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.exclusion import HeldOutMolecules, HeldOutProteins, MoleculesOf
+from trimer.data.exclusion import HeldOutMolecules, HeldOutPeptides, HeldOutProteins, MoleculesOf
 from trimer.data.labelled import LabelledSequences
 from trimer.data.molecules import MoleculeSequences
 from trimer.data.proteins import ProteinSequences
@@ -13,6 +13,7 @@ from trimer.data.sources.label_files import LabelledFiles
 from trimer.data.sources.molecule_files import SmilesFiles
 from trimer.data.sources.protein_files import ProteinFiles
 from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.peptides import SimulatedPeptides
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
 
@@ -95,3 +96,22 @@ def test_a_labelled_study_holds_out_its_own_rows(tmp_path):
         left = {name.rpartition(":")[2] for name in data.store.strings("id")}
         lines = [int(name.rpartition(":")[2]) - (entity == "molecules") for name in train]
         assert left == {str(line) for line in lines}
+
+
+def test_labelled_peptides_of_a_later_test_are_left_out_whatever_their_modifications(tmp_path):
+    split = {"keys": ["sequence"], "fractions": {"train": 0.5, "val": 0.25, "test": 0.25}}
+
+    def made(seed, exclude=None):
+        source = SimulatedPeptides(120, "retention", seed=3, modified=seed)
+        settings = {"entity": "peptides", "target": "regression", "split": split, "cache": str(tmp_path)}
+        data = LabelledSequences(source, ProteinTokenizer(), **settings, exclude=exclude)
+        data.setup()
+        return data
+
+    later = made(0.0)
+    assert "held out elsewhere" not in {row["rule"] for row in later.drops.to_dict()["rules"]}
+    earlier = made(1.0, HeldOutPeptides({"later": later}))
+    letters = set(earlier.store.strings("sequence"))
+    assert letters and not letters & later.held_out_keys()
+    dropped = {row["rule"]: row["dropped"] for row in earlier.drops.to_dict()["rules"]}
+    assert dropped["held out elsewhere"] == 120 - len(earlier.store) > 0

@@ -17,13 +17,14 @@ from torch.utils.data import DataLoader
 from trimer.data.batches import LabelledBatch
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_values import TARGETS, chosen_classes, label_columns
+from trimer.data.label_values import TARGETS, chosen_classes
+from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
 from trimer.data.sampler import BatchKey, EpochPlan
-from trimer.data.sequence_kinds import KINDS, SequenceKind, Sequences, key_column, shortened
-from trimer.data.sources.label_table import LabelSource, LabelTable
+from trimer.data.sequence_kinds import KINDS, SequenceKind, key_column
+from trimer.data.sources.label_table import LabelSource
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
@@ -33,7 +34,6 @@ from trimer.peptides.modifications import ELEMENTS
 log = logging.getLogger(__name__)
 
 LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
-HELD_OUT = "held out elsewhere"
 ROW = "row"  # the key of a split that knows no groups
 TOO_LONG = ("drop", "ends", "start")
 
@@ -145,69 +145,18 @@ class LabelledSequences(SplitData):
         report = DropReport()
         column = self.split_by.get("column")
         names: list[str] = []
-        cut = 0
-        self._excluded = self.exclude.keys() if self.exclude else frozenset()
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        rules = LabelledColumns(self.sequences, self.target, self.max_length, self.too_long, excluded)
         for table in self.source.chunks([column] if column else []):
             names = list(table.labels)
-            columns, shortened = self._columns(table, report)
-            cut += shortened
-            writer.append(columns)
+            writer.append(rules.columns(table, report))
         if not writer.rows:
             raise InputError(f"data: no labelled sequence is left\n{report}")
-        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names, "shortened": cut}
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names}
+        writer.manifest["shortened"] = rules.shortened
         if self.sequences.plural == "peptides":
             writer.manifest["compositions"] = self.sequences.compositions.tolist()
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
-
-    def _columns(self, table: LabelTable, report: DropReport) -> tuple[dict, int]:
-        """The columns of the records that pass every rule, and how many were shortened."""
-        report.records += len(table)
-        for row, problem in table.problems.items():
-            report.add(problem, [table.places[row]])
-        table = table.take([row for row in range(len(table)) if row not in table.problems])
-        found = self.sequences.read(table.texts)
-        for rule, rows in found.dropped.items():
-            report.add(rule, [f"{table.places[row]} ({table.texts[row][:40]})" for row in rows])
-        left = np.array([tokens is not None for tokens in found.tokens], bool)
-        held_out = [row for row in np.flatnonzero(left) if self._excluded and self._key(found, row) in self._excluded]
-        report.add(HELD_OUT, [table.places[row] for row in held_out])
-        left[held_out] = False
-        values, unlabelled = label_columns(table, self.target)
-        for rule, rows in unlabelled.items():
-            rows = [row for row in rows if left[row]]
-            report.add(rule, [table.places[row] for row in rows])
-            left[rows] = False
-        lengths = np.array([0 if tokens is None else len(tokens) for tokens in found.tokens])
-        long = np.flatnonzero(left & (lengths > self.max_length))
-        if self.too_long == "drop":
-            report.add(f"longer than {self.max_length} tokens", [table.places[row] for row in long])
-            left[long] = False
-        rows = np.flatnonzero(left)
-        tokens = [shortened(found.tokens[row], self.max_length, self.too_long) for row in rows]
-        columns = {
-            "id": [table.ids[row] for row in rows],
-            "text": [found.texts[row] for row in rows],
-            "tokens": Ragged.pack(tokens, found.dtype),
-            **self._modifications(found, rows),
-            **{name: [found.keys[name][row] for row in rows] for name in self.sequences.keys},
-            **{name: [column[row] for row in rows] for name, column in values.items() if isinstance(column, list)},
-            **{name: column[rows] for name, column in values.items() if isinstance(column, np.ndarray)},
-        }
-        for column in table.columns.values():
-            columns["split"] = [column[row] for row in rows]
-        return columns, len(long) if self.too_long != "drop" else 0
-
-    def _key(self, found: Sequences, row: int):
-        """What `held_out_keys` of other data knows a sequence by."""
-        if self.sequences.plural == "proteins":
-            return digests([self.tokenizer.encode(found.texts[row]).tobytes()])[0]
-        return found.keys[self.sequences.keys[0]][row]
-
-    @staticmethod
-    def _modifications(found: Sequences, rows: np.ndarray) -> dict[str, Ragged]:
-        if found.modifications is None:
-            return {}
-        return {"modifications": Ragged.pack([found.modifications[row] for row in rows], np.uint16)}
 
     # ---------------------------------------------------------------- labels and split
 
