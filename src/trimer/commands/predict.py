@@ -101,7 +101,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     labels, data = loaded.contract["labels"], loaded.contract["data"]
     target = LabelPredictions(cfg.output, labels["target"], labels["classes"])
     kind = KINDS[data["entity"]](loaded.tokenizer)
-    table = read_sequences(source, data["entity"], cfg.column, cfg.id_column)
+    table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))
     found = kind.read(table.texts)
     broken = {row: rule for rule, rows in found.dropped.items() for row in rows} | table.problems
     reasons = [f"{place}: {broken[row]}" if row in broken else None for row, place in enumerate(table.places)]
@@ -148,13 +148,15 @@ def predict_fragments(cfg: DictConfig, loaded, source: Path) -> None:
     table_file = open_table(source, None)
     told = {name: first_column(table_file, names) for name, names in TOLD.items()}
     columns = list(filter(None, told.values()))
-    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns)
+    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns, **read_as(cfg, data))
     kind = Peptides(loaded.tokenizer)
     found = kind.read(table.texts)
     charges = np.array([int(text or 0) for text in table.labels["charge"]])
     reasons = predictable(found, table.problems, charges, data)
     energy = _numbers(table.columns.get(told["energy"]), len(table), cfg.energy)
     instrument = table.columns.get(told["instrument"]) or [cfg.instrument] * len(table)
+    warn_of_conditions(loaded.net, energy, instrument)
+    reasons |= repeated(found.texts, charges, table.places, reasons)
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     usable = [row for row in range(len(table)) if row not in reasons]
@@ -173,6 +175,43 @@ def predict_fragments(cfg: DictConfig, loaded, source: Path) -> None:
             for row, part in zip(rows, parts, strict=True):
                 target.add(found.texts[row], int(charges[row]), part, retention.get(row))
     print(target.summary())
+
+
+def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
+    """How the peptides of a table are written; what the model's own had left out is pointed at."""
+    trained = (data.get("source") or {}).get("fixed")
+    if trained and not cfg.fixed:
+        log.warning(
+            "the model has learnt from tables with data.source.fixed=%s: say fixed= if this one needs it", trained
+        )
+    return {"notation": cfg.notation, "fixed": cfg.fixed}
+
+
+def warn_of_conditions(net, energy, instrument: list[str | None]) -> None:
+    """Where what is known of the measurement does not reach the model."""
+    import numpy as np
+
+    from trimer.peptides.conditions import KINDS, instrument_kind
+
+    known = {name for name in instrument if name}
+    if getattr(net.encoder, "conditions", None) is None:
+        if known or not np.isnan(energy).all():
+            log.warning("this model was not told charge, energy and instrument (model.conditions=false), and uses none")
+        return
+    if strange := sorted(name for name in known if instrument_kind(name) is None):
+        log.warning("instrument %s is of no known kind (%s): taken as unknown", ", ".join(strange), ", ".join(KINDS))
+
+
+def repeated(texts, charges, places, refused) -> dict[int, str]:
+    """Row -> where the same peptide with the same charge stood before: a library holds it once."""
+    first: dict[tuple, int] = {}
+    again = {}
+    for row, text in enumerate(texts):
+        if row not in refused:
+            earlier = first.setdefault((text, int(charges[row])), row)
+            if earlier != row:
+                again[row] = f"the same peptide and charge as {places[earlier]}"
+    return again
 
 
 def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:

@@ -23,7 +23,7 @@ from trimer.data.sources.label_table import LabelTable, check_limit, empty_table
 from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, first_column
 from trimer.data.store import content_digest
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS, canonical, read_fixed
+from trimer.peptides.notations import NOTATIONS, canonical, read_fixed, warn_of_fixed
 from trimer.peptides.proforma import PeptideError
 
 log = logging.getLogger(__name__)
@@ -142,6 +142,7 @@ class PeptideFiles:
         table = open_table(path, self.layout)
         layout = self._layout(table)
         notation = self.notation or layout.notation
+        warn_of_fixed(notation, self.fixed, path.name)
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
         value, read_value = self._value(table, layout, notation)
