@@ -82,7 +82,8 @@ class PeptideFiles:
     ):
         check_limit(limit)
         self.paths = named_paths(paths, self.wanted)
-        _check("what", what, (*WHATS, NOTHING))
+        if what != NOTHING:
+            _check("what", what, WHATS)
         _check("merge", merge, MERGES)
         if layout is not None and layout.partition(":")[0] != PSM_UTILS:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
