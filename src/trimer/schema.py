@@ -67,6 +67,8 @@ class Predict(Command):
     output: str = MISSING
     column: str | None = None
     id_column: str | None = None
+    notation: str | None = None
+    fixed: str | None = None
     energy: float | None = None
     instrument: str | None = None
     retention: str | None = None

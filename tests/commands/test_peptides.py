@@ -112,7 +112,9 @@ def test_fragments_go_on_with_their_head(run, folder, capsys):
     assert methods(folder / "same") == ["floor: mean spectrum", "before fine-tuning", "train"]
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
-    assert "with a new head: it has learnt other fragments" in heard(capsys)
+    told = heard(capsys)
+    assert "with a new head: it has learnt other fragments" in told
+    assert "no row 'before fine-tuning'" in told and "has not learnt these labels" in told
     assert methods(folder / "other") == ["floor: mean spectrum", "train"]
 
 
@@ -190,6 +192,53 @@ def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
     assert reasons["5"].endswith("3 residues, and the model has learnt from 7 to 30")
     assert reasons["6"].endswith("charge 8, and the model has learnt charges from 1 to 6")
     assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
+
+
+def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
+    path, out = folder / "twice.csv", folder / "once.tsv"
+    path.write_text("sequence,charge\nPEPTIDEK,2\nPEPTIDEK,3\nPEPTIDEK,2\n")
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "instrument=Abacus"]) == 0
+    rows = list(csv.DictReader(out.open(), delimiter="\t"))
+    assert {(row["ModifiedPeptide"], row["PrecursorCharge"]) for row in rows} == {("PEPTIDEK", "2"), ("PEPTIDEK", "3")}
+    assert len({tuple(row.values()) for row in rows}) == len(rows)
+    reasons = list(csv.DictReader((folder / "once.reasons.csv").open()))
+    assert [row["reason"] for row in reasons] == ["twice.csv, line 4: the same peptide and charge as twice.csv, line 2"]
+    assert "instrument Abacus is of no known kind" in heard(capsys)
+
+
+def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsys):
+    path = folder / "evidence.txt"
+    path.write_text("Modified sequence\tCharge\tRetention time\tReverse\n_ACDEFGHIK_\t2\t20\t\n")
+    plain = folder / "plain.csv"
+    plain.write_text("sequence\nACDEFGHIK\nAC[UNIMOD:4]DEFGHIK\n")
+
+    def said(given: Path, *words: str) -> list[str]:
+        out = folder / "times.csv"
+        assert main(["predict", f"ckpt={run('retention')}", f"input={given}", f"output={out}", *words]) == 0
+        return [row["retention"] for row in csv.DictReader(out.open())]
+
+    bare, modified = said(plain)
+    assert bare != modified
+    capsys.readouterr()
+    assert said(path) == [bare] and "MaxQuant leaves fixed modifications out" in heard(capsys)
+    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "MaxQuant" not in heard(capsys)
+    path.write_text("peptides of mine\n_ACDEFGHIK_\n")
+    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [bare]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["notation=mine"], "notation=mine must be one of proforma, maxquant"),
+        (["fixed=Carb"], "fixed=Carb: 'Carb' is not name@residue"),
+    ],
+)
+def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, said):
+    (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
+    given = [f"ckpt={run('retention')}", f"input={folder / 'few.csv'}", f"output={folder / 'out.csv'}"]
+    assert main(["predict", *given, *words]) == 1
+    text = capsys.readouterr().err
+    assert said in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ while only where it does better (DeepLC's users found that it may do worse). Sha
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from sklearn.preprocessing import SplineTransformer
 from trimer.checkpoint import Loaded, is_public, load
 from trimer.run import run_config
 
+log = logging.getLogger(__name__)
+
 KNOTS = 8  # of the spline, at quantiles of the predictions
 CURVES = {
     "linear": LinearRegression,
@@ -27,15 +30,19 @@ CURVES = {
 
 
 def begun_with(run: Path, labels: dict) -> Loaded | None:
-    """The fine-tuned network that a run began with, if it had learnt the same labels; else None."""
+    """The fine-tuned network that a run began with, if it had learnt the same labels; else None, and why is said."""
     path = run_config(run).get("ckpt")
     if not path or is_public(path):
         return None
     try:
         loaded = load(path)
-    except Exception:  # it may have been moved since; the table then has no such row
+    except Exception as error:  # it may have been moved since
+        log.warning("no row 'before fine-tuning': ckpt=%s cannot be read any more (%s)", path, error)
         return None
-    return loaded if loaded.contract.get("labels") == labels else None
+    if loaded.contract.get("labels") != labels:
+        log.info("no row 'before fine-tuning': %s has not learnt these labels", loaded.path)
+        return None
+    return loaded
 
 
 def calibrated(curve: str, before_train: np.ndarray, labels_train: np.ndarray, before: np.ndarray) -> np.ndarray:

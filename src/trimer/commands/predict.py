@@ -93,6 +93,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
     import torch
 
+    from trimer.commands.predict_library import read_as
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.hardware import computing, place
@@ -101,7 +102,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     labels, data = loaded.contract["labels"], loaded.contract["data"]
     target = LabelPredictions(cfg.output, labels["target"], labels["classes"])
     kind = KINDS[data["entity"]](loaded.tokenizer)
-    table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, data["source"].get("fixed"))
+    table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))
     found = kind.read(table.texts)
     broken = {row: rule for rule, rows in found.dropped.items() for row in rows} | table.problems
     reasons = [f"{place}: {broken[row]}" if row in broken else None for row, place in enumerate(table.places)]

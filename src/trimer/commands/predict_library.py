@@ -36,14 +36,15 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     table_file = open_table(source, None)
     told = {name: first_column(table_file, names) for name, names in TOLD.items()}
     columns = list(filter(None, told.values()))
-    fixed = data["source"].get("fixed")  # what the file leaves out, as the one that was trained on did
-    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns, fixed)
+    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns, **read_as(cfg, data))
     kind = Peptides(loaded.tokenizer)
     found = kind.read(table.texts)
     charges = np.array([int(text or 0) for text in table.labels["charge"]])
     reasons = predictable(found, table.problems, charges, data)
     energy = _numbers(table.columns.get(told["energy"]), len(table), cfg.energy)
     instrument = table.columns.get(told["instrument"]) or [cfg.instrument] * len(table)
+    warn_of_conditions(loaded.net, energy, instrument)
+    reasons |= repeated(found.texts, charges, table.places, reasons)
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     usable = [row for row in range(len(table)) if row not in reasons]
@@ -62,6 +63,43 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
             for row, part in zip(rows, parts, strict=True):
                 target.add(found.texts[row], int(charges[row]), part, retention.get(row))
     print(target.summary())
+
+
+def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
+    """How the peptides of a table are written; what the tables of the training left out is put back, unless said."""
+    if data.get("entity", "peptides") != "peptides":
+        return {}
+    trained = (data.get("source") or {}).get("fixed")
+    if trained and cfg.fixed is None:
+        log.info("fixed=%s, as in the training: residues without a modification get it; fixed='' adds none", trained)
+    return {"notation": cfg.notation, "fixed": (trained if cfg.fixed is None else cfg.fixed) or None}
+
+
+def warn_of_conditions(net, energy, instrument: list[str | None]) -> None:
+    """Where what is known of the measurement does not reach the model."""
+    import numpy as np
+
+    from trimer.peptides.conditions import KINDS, instrument_kind
+
+    known = {name for name in instrument if name}
+    if getattr(net.encoder, "conditions", None) is None:
+        if known or not np.isnan(energy).all():
+            log.warning("this model was not told charge, energy and instrument (model.conditions=false), and uses none")
+        return
+    if strange := sorted(name for name in known if instrument_kind(name) is None):
+        log.warning("instrument %s is of no known kind (%s): taken as unknown", ", ".join(strange), ", ".join(KINDS))
+
+
+def repeated(texts, charges, places, refused) -> dict[int, str]:
+    """Row -> where the same peptide with the same charge stood before: a library holds it once."""
+    first: dict[tuple, int] = {}
+    again = {}
+    for row, text in enumerate(texts):
+        if row not in refused:
+            earlier = first.setdefault((text, int(charges[row])), row)
+            if earlier != row:
+                again[row] = f"the same peptide and charge as {places[earlier]}"
+    return again
 
 
 def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:

@@ -163,7 +163,9 @@ class PeptideEncoder(nn.Module):
             x = x.index_add(0, sequence.places, self.composition(sequence.composition).to(x.dtype))
         if self.conditions is not None:
             if getattr(sequence, "conditions", None) is None:
-                raise ConfigError("model.conditions=true, and these data have no charge, energy and instrument")
+                raise ConfigError(
+                    "model.conditions=true, and these data have no charge, energy and instrument: set it to false"
+                )
             told = self.conditions(sequence.conditions)  # (B, D)
             x = x + torch.repeat_interleave(told, sequence.lengths, dim=0, output_size=len(start))
         return x

@@ -6,6 +6,7 @@ site says so (`Amidated (C-term)`) on the C terminus.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,6 +22,8 @@ from trimer.peptides.proforma import (
     read_proforma_charged,
     split_marks,
 )
+
+log = logging.getLogger(__name__)
 
 ROUND = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 SQUARE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
@@ -121,6 +124,16 @@ def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str
     if fixed:
         peptide = _add_fixed(peptide, read_fixed(fixed))
     return peptide.proforma, None if charge is None else str(charge)
+
+
+def warn_of_fixed(notation: str, fixed: str | None, name: str) -> None:
+    """A warning where a file's notation leaves fixed modifications out, and none were named."""
+    if notation == "maxquant" and not fixed:
+        log.warning(
+            "%s: MaxQuant leaves fixed modifications out of its peptides: say data.source.fixed=Carbamidomethyl@C "
+            "(to predict: fixed=) if cysteine was alkylated",
+            name,
+        )
 
 
 @lru_cache(maxsize=16)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHOWN = {"cos": "Cosine", "sa": "Spectral angle", "pcc": "Pearson", "spc": "Spearman"}
 LABELLED = 0.2  # of the highest; lower peaks have no name in a picture
+LETTER, LINE = 0.0075, 0.17  # what a name takes: of the width of the picture by letter, and of its intensities
 
 
 def similarity_histograms(evaluation: FragmentEvaluation, path: str | Path) -> Path:
@@ -59,6 +60,7 @@ def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int 
 def _mirror(axis: Axes, evaluation: FragmentEvaluation, row: int, said: np.ndarray, measured: np.ndarray) -> None:
     peptide = read_proforma(evaluation.texts[row])
     sites = len(peptide.letters) - 1
+    names: list[tuple[float, float, str, str]] = []  # m/z, intensity (measured below 0), name, colour
     for column, channel in enumerate(channels_of(evaluation.channels)):
         colour = BLUE if channel.series == "b" else VERMILION
         for site in np.flatnonzero(measured[:, column] >= 0):
@@ -68,14 +70,32 @@ def _mirror(axis: Axes, evaluation: FragmentEvaluation, row: int, said: np.ndarr
                 if value <= 0.01:
                     continue
                 axis.vlines(place, 0, sign * value, color=colour, linewidth=1.2)
-                if value >= LABELLED:
-                    lost = f" -{channel.loss}" if channel.loss else ""
-                    name = f"{channel.series}{number}{'+' * channel.charge}{lost}"
-                    side = "bottom" if sign > 0 else "top"
-                    axis.text(place, sign * (value + 0.03), name, ha="center", va=side, fontsize=6, color=colour)
+                lost = f" -{channel.loss}" if channel.loss else ""
+                name = f"{channel.series}{number}{'+' * channel.charge}{lost}"
+                names.append((place, sign * float(value), name, colour))
+    low, high = axis.get_xlim()
+    for place, value, name, colour in readable(names, (high - low) * LETTER):
+        text = {"ha": "center", "va": "bottom" if value > 0 else "top", "fontsize": 6, "color": colour}
+        axis.text(place, value + np.sign(value) * 0.03, name, **text)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_ylim(-1.3, 1.3)
     axis.set_yticks([-1, 0, 1], ["1", "0", "1"])
     axis.set_ylabel("measured | predicted", fontsize=7)
     cosine = evaluation.values["cos"][row]
     axis.set_title(f"{evaluation.texts[row]}   cosine {cosine:.3f}", fontsize=8, loc="left")
+
+
+def readable(peaks: list[tuple[float, float, str, str]], letter: float) -> list[tuple[float, float, str, str]]:
+    """The peaks whose name lies over no higher peak and no name of one; letter: width of one, in Th."""
+    shown: list[tuple[float, float, str, str]] = []
+    for peak in sorted(peaks, key=lambda one: -abs(one[1])):
+        place, value, name, _ = peak
+        if abs(value) < LABELLED:
+            break
+        half = letter * len(name) / 2
+        same = [one for one in peaks if one[1] * value > 0 and one is not peak]
+        crossed = any(abs(at - place) < half and abs(high) > abs(value) for at, high, *_ in same)
+        near = (one for one in shown if one[1] * value > 0 and abs(abs(one[1]) - abs(value)) < LINE)
+        if not crossed and not any(abs(one[0] - place) < half + letter * len(one[2]) / 2 for one in near):
+            shown.append(peak)
+    return shown

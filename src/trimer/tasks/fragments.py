@@ -21,6 +21,7 @@ from trimer.errors import ConfigError
 from trimer.metrics.fragments import PER_SPECTRUM, per_spectrum, summary
 from trimer.models.fragments import Fragments, owners
 from trimer.tasks.task import Task
+from trimer.tasks.unread import warn_of_unread
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class FragmentIntensities(Task):
 
     def meet(self, data) -> None:
         """Put the head on."""
+        warn_of_unread(self.net, data)
         self.net = Fragments(self.net, len(data.classes), **self.head)
         self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
         if self.learnt is None:

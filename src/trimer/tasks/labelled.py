@@ -22,6 +22,7 @@ from trimer.models.labelled import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.task import Task
+from trimer.tasks.unread import warn_of_unread
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ class LabelTask(Task):
     def meet(self, data) -> None:
         """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
         encoder = self.net
+        warn_of_unread(encoder, data)
         self.net = Labelled(encoder, len(data.classes), data.target, self.head)
         self._take_head({"target": data.target, "classes": list(data.classes)})
         if self.lora:

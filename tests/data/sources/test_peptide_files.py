@@ -256,7 +256,7 @@ def test_columns_that_are_not_there(tmp_path, evidence):
         whole(PeptideFiles(path, "retention"))
     assert str(error.value) == (
         f"{path}: the columns letters, minutes are of no layout of peptides that is known: name the column of the "
-        "peptides in sequence, and their notation"
+        "peptides (data.source.sequence, or column to predict), and their notation where it is not ProForma"
     )
     with pytest.raises(InputError) as error:
         whole(PeptideFiles(path, "retention", sequence="letters"))

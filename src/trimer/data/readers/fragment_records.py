@@ -24,7 +24,7 @@ from trimer.data.readers.peptide_tables import (
 )
 from trimer.data.readers.table_file import TableFile
 from trimer.errors import InputError
-from trimer.peptides.notations import canonical
+from trimer.peptides.notations import canonical, warn_of_fixed
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
 SERIES = {"b": 0, "y": 1}
@@ -87,6 +87,7 @@ def deepphospho_fragment(name: str) -> tuple[str, int, int, str]:
 def read_maxquant(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """msms.txt: `y1;y3-H2O;b5*;y7(2+)` under Matches, as many numbers under Intensities."""
     table = TableFile(path)
+    warn_of_fixed("maxquant", fixed, path.name)
     optional = _optional(table, ("Reverse", "Fragmentation", "Mass analyzer", "Collision energy"))
     names = ["Modified sequence", "Charge", "Matches", "Intensities", *filter(None, optional)]
     for cells, number, problem in table.rows(names):

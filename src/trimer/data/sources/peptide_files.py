@@ -23,7 +23,7 @@ from trimer.data.sources.label_table import LabelTable, check_limit, empty_table
 from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, first_column
 from trimer.data.store import content_digest
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS, canonical, read_fixed
+from trimer.peptides.notations import NOTATIONS, canonical, read_fixed, warn_of_fixed
 from trimer.peptides.proforma import PeptideError
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,8 @@ class PeptideFiles:
     ):
         check_limit(limit)
         self.paths = named_paths(paths, self.wanted)
-        _check("what", what, (*WHATS, NOTHING))
+        if what != NOTHING:
+            _check("what", what, WHATS)
         _check("merge", merge, MERGES)
         if layout is not None and layout.partition(":")[0] != PSM_UTILS:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
@@ -142,6 +143,7 @@ class PeptideFiles:
         table = open_table(path, self.layout)
         layout = self._layout(table)
         notation = self.notation or layout.notation
+        warn_of_fixed(notation, self.fixed, path.name)
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
         value, read_value = self._value(table, layout, notation)

@@ -95,7 +95,7 @@ def find_layout(table: TableFile) -> str:
         shown = ", ".join(table.header[:SHOWN]) + (", ..." if len(table.header) > SHOWN else "")
         raise InputError(
             f"{table.path}: the columns {shown} are of no layout of peptides that is known: name the column of the "
-            "peptides in sequence, and their notation"
+            "peptides (data.source.sequence, or column to predict), and their notation where it is not ProForma"
         )
     return found
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from trimer.data.sources.label_table import LabelTable
+from trimer.errors import ConfigError
 
 TABLES = (".csv", ".tsv", ".parquet")
 COLUMNS = {"molecules": ("smiles",), "proteins": ("sequence",)}
 
 
 def read_sequences(
-    path: Path, entity: str, column: str | None = None, id_column: str | None = None, fixed: str | None = None
+    path: Path, entity: str, column: str | None = None, id_column: str | None = None, **peptides: str | None
 ) -> LabelTable:
     """All records of a file, the unusable ones with their problem.
 
     entity: "molecules", "proteins" or "peptides". column: that of the sequences in a table, by default `smiles` or
-    `sequence`; of peptides that of the layout, which is found from the header. fixed: as of PeptideFiles.
+    `sequence`; of peptides that of the layout, which is found from the header. peptides: their `notation` and what is
+    `fixed`, as in PeptideFiles.
     """
     if entity == "peptides":
-        return read_peptides(path, "nothing", column, id_column, fixed=fixed)
+        return read_peptides(path, "nothing", column, id_column, **peptides)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] and suffixes[-1] in TABLES:
         return _table(path, column or COLUMNS[entity][0], id_column)
@@ -28,12 +31,22 @@ def read_sequences(
 
 
 def read_peptides(
-    path: Path, what: str, column: str | None, id_column: str | None, columns=(), fixed: str | None = None
+    path: Path,
+    what: str,
+    column: str | None,
+    id_column: str | None,
+    columns: Sequence[str] = (),
+    notation: str | None = None,
+    fixed: str | None = None,
 ) -> LabelTable:
     """The peptides of a table, in canonical ProForma; what: "nothing", or "charge" as the label."""
     from trimer.data.sources.peptide_files import PeptideFiles
 
-    source = PeptideFiles(str(path), what, sequence=column, merge=None, id_column=id_column, fixed=fixed)
+    options = {"sequence": column, "notation": notation, "fixed": fixed}
+    try:
+        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, **options)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return LabelTable.concatenate(list(source.chunks(columns)))
 
 

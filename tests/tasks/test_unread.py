@@ -1,0 +1,62 @@
+"""An encoder that is not told what is known of a peptide trains, and says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from trimer.data.fragments import PeptideFragments
+from trimer.data.labelled import LabelledSequences
+from trimer.models.esm2 import Esm2
+from trimer.models.peptides import PeptideEncoder
+from trimer.simulate.peptides import SimulatedFragments, SimulatedPeptides
+from trimer.tasks.fragments import FragmentIntensities
+from trimer.tasks.regression import Regression
+from trimer.tokenizers.protein import ProteinTokenizer
+
+SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
+UNSEEN, UNTOLD = "cannot see modifications", "not told the charge"
+
+
+def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
+    source = SimulatedPeptides(60, "retention", modified=modified)
+    return LabelledSequences(source, ProteinTokenizer(), "peptides", "regression", SPLIT, str(tmp_path))
+
+
+def fragments(tmp_path) -> PeptideFragments:
+    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, str(tmp_path))
+
+
+def heard(net, data, caplog) -> str:
+    data.setup()
+    task = (Regression if data.target == "regression" else FragmentIntensities)(net, data.tokenizer)
+    task.contract = {}
+    caplog.clear()
+    task.meet(data)
+    return caplog.text
+
+
+def esm2() -> Esm2:
+    return Esm2(d_model=32, layers=1, heads=2)
+
+
+@pytest.mark.parametrize(
+    ("net", "data", "said"),
+    [
+        (esm2, retention, [UNSEEN]),
+        (PeptideEncoder, retention, []),
+        (esm2, lambda folder: retention(folder, modified=0.0), []),
+        (esm2, fragments, [UNSEEN, UNTOLD]),
+        (PeptideEncoder, fragments, [UNTOLD]),
+        (lambda: PeptideEncoder(conditions=True), fragments, []),
+    ],
+)
+def test_what_is_not_read_is_said(tmp_path, caplog, net, data, said):
+    text = heard(net(), data(tmp_path), caplog)
+    assert [sentence for sentence in (UNSEEN, UNTOLD) if sentence in text] == said
+
+
+def test_the_peptides_with_modifications_are_counted(tmp_path, caplog):
+    data = retention(tmp_path)
+    text = heard(esm2(), data, caplog)
+    count = sum("[" in one for one in data.store.strings("text"))
+    assert f"{count} of 60 peptides" in text
