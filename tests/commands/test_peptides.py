@@ -75,7 +75,7 @@ def test_transfer_is_measured_beside_what_it_began_with_and_a_calibration(run, f
     assert {row["property"] for row in table} == {"retention"}
 
 
-def test_another_scale_shows_in_the_calibration_alone(run, folder):
+def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
     """Twice the time and an offset: what the network knows is still there, and a line finds it."""
     path = folder / "slow.csv"
     table = next(iter(SimulatedPeptides(400, "retention", seed=9).chunks()))
@@ -85,6 +85,7 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder):
     words = ["data=peptide_properties", f"data.source.paths={path}", "data.source.what=retention", *RETENTION[2:]]
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}", f"paths.cache={folder / 'cache'}"]) == 0
+    assert "fine-tuning was not worth its while" in heard(capsys)  # at a rate of 0 it cannot be
     found = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
@@ -253,6 +254,12 @@ def test_an_output_of_the_other_kind(run, folder, kind, output, words, capsys):
     given = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
     assert main(["predict", *given]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_embeddings_are_of_labelled_sequences(folder, capsys):
+    words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
+    assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
+    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in heard(capsys)
 
 
 def test_charges_are_labels_of_their_own(run):

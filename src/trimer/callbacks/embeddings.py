@@ -8,6 +8,7 @@ import lightning as L
 import numpy as np
 
 from trimer.embedding import embed
+from trimer.errors import ConfigError
 from trimer.reporting.label_figures import PROJECTIONS
 
 NAME = "embeddings_before.npz"
@@ -33,6 +34,11 @@ class EmbeddingsBefore(L.Callback):
         data = trainer.datamodule
         if not trainer.is_global_zero or self.path.exists():
             return
+        if not hasattr(data, "sequences_of"):
+            raise ConfigError(
+                f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none of that "
+                "kind: take callbacks=default"
+            )
         parts = [part for part in ("train", "test") if part in data.split.names]
         rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
         kept = {"store": data.folder.name, "rows": rows, "projection": self.projection}
