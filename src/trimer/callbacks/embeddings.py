@@ -36,8 +36,8 @@ class EmbeddingsBefore(L.Callback):
             return
         if not hasattr(data, "sequences_of"):
             raise ConfigError(
-                f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none of that "
-                "kind: take callbacks=default"
+                f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none "
+                "of that kind: take callbacks=default"
             )
         parts = [part for part in ("train", "test") if part in data.split.names]
         rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
