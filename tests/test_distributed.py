@@ -115,5 +115,5 @@ def test_two_processes_write_the_protocol_of_one(tmp_path):
     for name in ("one", "two"):
         with open(tmp_path / name / "run" / "protocol.csv", newline="") as file:
             tables.append({tuple(row.values())[:4]: float(row["value"]) for row in csv.DictReader(file)})
-    assert len(tables[0]) == 6 + 3 * (6 + 2) + 6
+    assert len(tables[0]) == 11 + 3 * (11 + 2) + 11
     assert tables[1] == pytest.approx(tables[0], abs=1e-4)

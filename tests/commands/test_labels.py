@@ -414,8 +414,8 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
     assert "was trained to restore noisy or masked sequences, not to predict" in said(capsys)
     words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
-    assert main(["embed", *words]) == 1
-    assert "reads no proteins" in said(capsys)
+    assert main(["embed", *words]) == 0
+    assert "60 of 60 molecules embedded" in capsys.readouterr().out
     assert main(["evaluate", f"ckpt={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'out'}"]) == 1
     assert "name data=<choice>" in said(capsys)
 

@@ -320,7 +320,7 @@ class LabelledSequences(SplitData):
 
     def sequences_of(self, rows: np.ndarray) -> Flat:
         """Some rows, end to end."""
-        return self._rows()[BatchKey(0, np.asarray(rows))].sequence
+        return self._rows()[BatchKey(0, 0, np.asarray(rows))].sequence
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return self.store.ragged("tokens").lengths[rows]

@@ -229,7 +229,7 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"what": "rt"}, "what=rt must be one of retention, charge, charges, nothing"),
+        ({"what": "rt"}, "what=rt must be one of retention, charge, charges"),
         ({"what": "charge", "merge": "mean"}, "merge=mean must be one of median, null"),
         ({"what": "charge", "limit": 0}, "limit=0 must be 1 or more, or null"),
         (
