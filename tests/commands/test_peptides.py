@@ -114,7 +114,7 @@ def test_fragments_go_on_with_their_head(run, folder, capsys):
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
     told = heard(capsys)
-    assert "with a new head: it has learnt other fragments" in told
+    assert "with a new head: it has learnt other channels" in told
     assert "no row 'before fine-tuning'" in told and "has not learnt these labels" in told
     assert methods(folder / "other") == ["floor: mean spectrum", "train"]
 

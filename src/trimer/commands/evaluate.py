@@ -175,7 +175,7 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
 
 def model_name(run: Path, checkpoint: Path) -> str:
     """What the model is called in a table: its run's name with the seed, or the name of a file outside of a run."""
-    from omegaconf import OmegaConf
+    from trimer.run import run_config
 
-    config = OmegaConf.load(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    config = run_config(run)
     return f"{config['name']}, seed {config.get('seed', 0)}" if "name" in config else checkpoint.stem

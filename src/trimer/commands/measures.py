@@ -60,7 +60,6 @@ def measure_language(
     from trimer.evaluation.language import METRICS, evaluate_language
     from trimer.hardware import computing
     from trimer.reporting.figures import residue_bars
-    from trimer.reporting.run_page import write_run_page
 
     with computing(cfg.trainer):
         evaluation = evaluate_language(net, tokenizer, data, split, name=name, baselines=cfg.baselines, seed=cfg.seed)
@@ -77,12 +76,18 @@ def measure_language(
         "sequences. Perplexity is exp(summed loss / masked residues), with those that show a residue instead of "
         "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
     )
-    page = write_run_page(
-        folder, split, evaluation.table, [], title="Masked residues", subtitle=subtitle, note=note, metrics=metrics
-    )
-    show(evaluation.table.rows, METRICS, f"{split} split")
-    log.info("page: %s", page)
+    shown = {"title": "Masked residues", "subtitle": subtitle, "note": note, "metrics": metrics}
+    publish(folder, split, evaluation, METRICS, f"{split} split", **shown)
     return evaluation
+
+
+def publish(folder: Path, split: str, evaluation, columns, what: str, **shown) -> None:
+    """The page of a split without examples, and its table on the terminal. shown: of write_run_page."""
+    from trimer.reporting.run_page import write_run_page
+
+    page = write_run_page(folder, split, evaluation.table, [], **shown)
+    show(evaluation.table.rows, columns, what)
+    log.info("page: %s", page)
 
 
 def write_curves(metrics: Path, out: Path) -> None:
@@ -113,7 +118,6 @@ def measure_labels(
     from trimer.hardware import computing, place
     from trimer.metrics.labels import confusion
     from trimer.reporting.label_figures import confusion_matrix, reliability
-    from trimer.reporting.run_page import write_run_page
 
     labels = {"target": data.target, "classes": list(data.classes)}
     begun = begun_with(trained, labels) if cfg.baselines and data.target != "residue" else None
@@ -137,11 +141,9 @@ def measure_labels(
         "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
         "resampled rows. A dash is a metric that the split cannot tell: undefined.json says why."
     )
-    page = write_run_page(
-        folder, split, evaluation.table, [], title="Labels", subtitle=subtitle, note=note, metrics=metrics
-    )
-    show(evaluation.table.rows, METRICS[data.target], f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}")
-    log.info("page: %s", page)
+    shown = {"title": "Labels", "subtitle": subtitle, "note": note, "metrics": metrics}
+    what = f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}"
+    publish(folder, split, evaluation, METRICS[data.target], what, **shown)
     return evaluation
 
 
@@ -153,7 +155,6 @@ def measure_fragments(
     from trimer.evaluation.fragments import METRICS, evaluate_fragments
     from trimer.hardware import computing, place
     from trimer.reporting.fragment_figures import mirror_spectra, similarity_histograms
-    from trimer.reporting.run_page import write_run_page
 
     begun = begun_with(trained, {"target": data.target, "classes": list(data.classes)}) if cfg.baselines else None
     before = None if begun is None else place(begun.net, cfg.trainer)
@@ -174,11 +175,8 @@ def measure_fragments(
         "Fragments that a peptide cannot give are left out; one that was not found counts as 0. Every metric is of one "
         "spectrum; the table holds the median, or the mean, over spectra. ± is the standard error over spectra."
     )
-    page = write_run_page(
-        folder, split, evaluation.table, [], title="Fragments", subtitle=subtitle, note=note, metrics=metrics
-    )
-    show(evaluation.table.rows, METRICS, f"{split} split, {len(evaluation.ids):,} spectra")
-    log.info("page: %s", page)
+    shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "metrics": metrics}
+    publish(folder, split, evaluation, METRICS, f"{split} split, {len(evaluation.ids):,} spectra", **shown)
     return evaluation
 
 

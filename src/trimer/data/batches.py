@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -118,7 +119,7 @@ class LabelledBatch:
     rows: Tensor
 
     @classmethod
-    def of(cls, sequence: Flat, labels: np.ndarray, rows: np.ndarray) -> LabelledBatch:
+    def of(cls, sequence: Flat, labels: np.ndarray, rows: np.ndarray) -> Self:
         """Sequences with their frame, labels and rows as above."""
         rows = torch.from_numpy(np.asarray(rows, dtype=np.int64))
         return cls(sequence, torch.from_numpy(np.ascontiguousarray(labels)), rows)
@@ -131,46 +132,21 @@ class LabelledBatch:
         """Tokens read; there is no padding to leave out."""
         return sum(self.sequence.sizes)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
-        return LabelledBatch(
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        return type(self)(
             self.sequence.to(device, non_blocking),
             self.labels.to(device, non_blocking=non_blocking),
             self.rows.to(device, non_blocking=non_blocking),
         )
 
-    def pin_memory(self) -> LabelledBatch:
-        return LabelledBatch(self.sequence.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory())
+    def pin_memory(self) -> Self:
+        return type(self)(self.sequence.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory())
 
 
 @dataclass
-class FragmentBatch:
+class FragmentBatch(LabelledBatch):
     """B spectra of peptides. labels: (S, K) float32, relative intensities of the K channels at all cleavage sites, -1
     where a fragment cannot be. rows: (B,) row of each spectrum in its store.
     """
 
     sequence: FlatPeptides
-    labels: Tensor
-    rows: Tensor
-
-    @classmethod
-    def of(cls, sequence: FlatPeptides, labels: np.ndarray, rows: np.ndarray) -> FragmentBatch:
-        rows = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        return cls(sequence, torch.from_numpy(np.ascontiguousarray(labels)), rows)
-
-    def __len__(self) -> int:
-        return len(self.sequence)
-
-    @property
-    def real_tokens(self) -> int:
-        """Tokens read, the termini among them; there is no padding to leave out."""
-        return sum(self.sequence.sizes)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> FragmentBatch:
-        return FragmentBatch(
-            self.sequence.to(device, non_blocking),
-            self.labels.to(device, non_blocking=non_blocking),
-            self.rows.to(device, non_blocking=non_blocking),
-        )
-
-    def pin_memory(self) -> FragmentBatch:
-        return FragmentBatch(self.sequence.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory())

@@ -42,6 +42,11 @@ class Fragments(nn.Module):
         return self.encoder.layers
 
     @property
+    def head_kind(self) -> str:
+        """What a head is beside its weights."""
+        return self.activation
+
+    @property
     def head(self) -> nn.ModuleList:
         """What was not in the encoder."""
         return nn.ModuleList([self.dense, self.output])

@@ -46,6 +46,11 @@ class Labelled(nn.Module):
     def layers(self) -> nn.ModuleList:
         return self.encoder.layers
 
+    @property
+    def head_kind(self) -> str:
+        """What a head is beside its weights."""
+        return self.head.pooling
+
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states of the encoder, (T, D), for embeddings."""
         return self.encoder.hidden(sequence, layer)

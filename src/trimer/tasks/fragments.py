@@ -15,13 +15,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from trimer.checkpoint import Loaded, copy_weights
 from trimer.data.batches import FragmentBatch
 from trimer.errors import ConfigError
 from trimer.metrics.fragments import PER_SPECTRUM, per_spectrum, summary
 from trimer.models.fragments import Fragments, owners
-from trimer.tasks.task import Task
-from trimer.tasks.unread import warn_of_unread
+from trimer.tasks.headed import HeadedTask
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Spectra(Metric):
         return {"loss": loss / max(count, 1e-9), **summary(dict(zip(PER_SPECTRUM, table.T, strict=True)))}
 
 
-class FragmentIntensities(Task):
+class FragmentIntensities(HeadedTask):
     """Intensities by their spectral angle, or by their absolute error; what a peptide cannot give counts nowhere.
 
     loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
@@ -55,7 +53,7 @@ class FragmentIntensities(Task):
     """
 
     batch = FragmentBatch
-    uses = ("hidden", "layers")
+    called = "channels"
     makes: ClassVar = {"head": ("trimer.models.fragments.Fragments", ("encoder", "channels"))}
 
     def __init__(
@@ -68,33 +66,17 @@ class FragmentIntensities(Task):
         loss: str = "spectral_angle",
         head: Mapping[str, Any] | None = None,
     ):
-        super().__init__(net.alone(), tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile)
         if loss not in LOSSES:
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
         if loss == "absolute" and self.head.get("activation") != "linear":
             raise ConfigError("task.loss=absolute ends in spectra of zeros unless task.head.activation=linear: set it")
-        self.learnt: Loaded | None = None
         self.spectra = Spectra()
-
-    def begin_with(self, learnt: Loaded) -> None:
-        """Take the encoder of a fine-tuned network; its head too, where the channels are the same."""
-        copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
-        self.learnt = learnt
 
     def meet(self, data) -> None:
         """Put the head on."""
-        warn_of_unread(self.net, data)
-        self.net = Fragments(self.net, len(data.classes), **self.head)
-        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
-        if self.learnt is None:
-            return
-        if self.learnt.contract["labels"] == self.contract["labels"]:
-            self.net.head.load_state_dict(self.learnt.net.head.state_dict())
-            log.info("the encoder of %s goes on, with its head: the channels are the same", self.learnt.path)
-        else:
-            log.info("the encoder of %s goes on, with a new head: it has learnt other fragments", self.learnt.path)
-        self.learnt = None
+        self.put_on(Fragments(self.net, len(data.classes), **self.head), data)
 
     def training_step(self, batch: FragmentBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence), batch)

@@ -14,15 +14,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from trimer.checkpoint import Loaded, copy_weights
 from trimer.data.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
 from trimer.models.labelled import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
-from trimer.tasks.task import Task
-from trimer.tasks.unread import warn_of_unread
+from trimer.tasks.headed import HeadedTask
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class Collected(Metric):
         return dim_zero_cat(self.raw), dim_zero_cat(self.labels)
 
 
-class LabelTask(Task):
+class LabelTask(HeadedTask):
     """A network with a head that is made to fit the labels of the data.
 
     head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
@@ -52,7 +50,6 @@ class LabelTask(Task):
     """
 
     batch = LabelledBatch
-    uses = ("hidden", "layers")
     makes: ClassVar = {
         "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
         "lora": ("trimer.models.lora.add_lora", ("encoder",)),
@@ -71,7 +68,7 @@ class LabelTask(Task):
         freeze: int = 0,
         layer_decay: float = 1.0,
     ):
-        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
         if lora:
@@ -80,15 +77,9 @@ class LabelTask(Task):
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
         self.answered = Collected()
-        self.learnt: Loaded | None = None
-
-    def begin_with(self, learnt: Loaded) -> None:
-        """Take the encoder of a network that was fine-tuned on labels; its head too, where the labels are the same."""
-        copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
-        self.learnt = learnt
 
     def fits(self, data) -> None:
-        """Also: the labels are of a kind that this task learns, and no sequence is longer than the network reads."""
+        """Also: the labels are of a kind that this task learns, and there are as many blocks as are to stay."""
         super().fits(data)
         blocks = len(self.net.layers)
         if not -1 <= self.freeze_blocks <= blocks:
@@ -102,18 +93,11 @@ class LabelTask(Task):
         check_pooling(self.head or {}, data.target)
         with torch.device("meta"):
             Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
-        longest = getattr(self.net, "longest", None)
-        if longest is not None and data.max_length > longest:
-            raise ConfigError(
-                f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
-            )
 
     def meet(self, data) -> None:
         """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
         encoder = self.net
-        warn_of_unread(encoder, data)
-        self.net = Labelled(encoder, len(data.classes), data.target, self.head)
-        self._take_head({"target": data.target, "classes": list(data.classes)})
+        self.put_on(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
         if self.freeze_blocks:
@@ -124,23 +108,7 @@ class LabelTask(Task):
             for parameter in encoder.parameters():
                 parameter.requires_grad = id(parameter) in kept
         self.classes = list(data.classes)
-        self.contract["labels"] = {"target": data.target, "classes": self.classes}
         self.learn(data)
-
-    def _take_head(self, labels: dict) -> None:
-        """The head of the network that this one begins with, if it has learnt the same labels; else a new one."""
-        if self.learnt is None:
-            return
-        theirs, path = self.learnt.net.head, self.learnt.path
-        layers = [[name for name, _ in head.named_parameters()] for head in (theirs, self.net.head)]
-        if self.learnt.contract["labels"] != labels:
-            log.info("the encoder of %s goes on, with a new head: it has learnt other labels", path)
-        elif theirs.pooling != self.net.head.pooling or layers[0] != layers[1]:
-            log.info("the encoder of %s goes on, with a new head: task.head is another", path)
-        else:
-            self.net.head.load_state_dict(theirs.state_dict())
-            log.info("the encoder of %s goes on, with its head: the labels are the same", path)
-        self.learnt = None
 
     def learn(self, data) -> None:
         """What the loss takes from the training part."""

@@ -1,0 +1,63 @@
+"""Tasks that put a head on an encoder, and may begin with a network that has one already."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from torch import nn
+
+from trimer.checkpoint import Loaded, copy_weights
+from trimer.errors import ConfigError
+from trimer.tasks.task import Task
+from trimer.tasks.unread import warn_of_unread
+
+log = logging.getLogger(__name__)
+
+
+class HeadedTask(Task):
+    """An encoder that gets its head when the data are known.
+
+    called: what the head answers about, in words.
+    """
+
+    uses = ("hidden", "layers")
+    called: ClassVar[str] = "labels"
+
+    def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
+        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
+        self.learnt: Loaded | None = None
+
+    def begin_with(self, learnt: Loaded) -> None:
+        """Take the encoder of a fine-tuned network; its head too, where it has learnt the same of its own kind."""
+        copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
+        self.learnt = learnt
+
+    def fits(self, data) -> None:
+        """Also: no sequence is longer than the network reads."""
+        super().fits(data)
+        longest = getattr(self.net, "longest", None)
+        if longest is not None and data.max_length > longest:
+            raise ConfigError(
+                f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
+            )
+
+    def put_on(self, headed: nn.Module, data) -> None:
+        """Go on with the encoder in a network that has a head, and say in the contract what it answers."""
+        warn_of_unread(self.net, data)
+        self.net = headed
+        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
+        if self.learnt is not None:
+            self._take_head(self.learnt)
+            self.learnt = None
+
+    def _take_head(self, learnt: Loaded) -> None:
+        path, head = learnt.path, learnt.net.head
+        layers = [[name for name, _ in one.named_parameters()] for one in (head, self.net.head)]
+        if learnt.contract["labels"] != self.contract["labels"]:
+            log.info("the encoder of %s goes on, with a new head: it has learnt other %s", path, self.called)
+        elif learnt.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
+            log.info("the encoder of %s goes on, with a new head: task.head is another", path)
+        else:
+            self.net.head.load_state_dict(head.state_dict())
+            log.info("the encoder of %s goes on, with its head: the %s are the same", path, self.called)
