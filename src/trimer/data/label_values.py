@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from trimer.data.sources.label_table import LabelTable
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 
 TARGETS = ("single", "multi", "regression", "residue")
 YES_OR_NO = {"1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1.0": 1.0, "0.0": 0.0}
@@ -60,14 +60,18 @@ def label_columns(table: LabelTable, target: str) -> tuple[dict[str, list | np.n
 def chosen_classes(texts: Iterable[str], wanted: int | Sequence[str] | None) -> list[str]:
     """The classes in the order of the outputs: all by name, the `wanted` most frequent ones, or those named.
 
-    texts: the label of each record, or of each residue. ConfigError for a name that no record has.
+    texts: the label of each record, or of each residue. ConfigError for a name that no record has, and InputError where
+    there is one class alone.
     """
     counts = Counter(texts)
     if isinstance(wanted, int):
-        return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:wanted]
-    chosen = sorted(counts) if wanted is None else list(dict.fromkeys(wanted))
+        chosen = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:wanted]
+    else:
+        chosen = sorted(counts) if wanted is None else list(dict.fromkeys(wanted))
     if absent := [name for name in chosen if name not in counts]:
         raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
+    if len(counts) == 1:
+        raise InputError(f"data: every label is {chosen[0]!r}, which is nothing to learn: give records of others too")
     return chosen
 
 
