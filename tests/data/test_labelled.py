@@ -69,7 +69,7 @@ def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "rule"),
-    [("multi", "label that is neither yes nor no"), ("regression", "label that is no number")],
+    [("multi", "label 'y' that is neither yes nor no"), ("regression", "label 'y' that is no number")],
 )
 def test_labels_that_are_no_such_value_go_and_missing_ones_stay(tmp_path, target, rule):
     rows = [(smiles, n % 2, "" if n % 3 else 1, f"m{n}") for n, smiles in enumerate(ALCOHOLS)]

@@ -38,23 +38,24 @@ def label_columns(table: LabelTable, target: str) -> tuple[dict[str, list | np.n
         return {"label": list(texts)}, dropped
     columns: dict[str, list | np.ndarray] = {}
     none, wrong = np.ones(len(table), bool), np.zeros(len(table), bool)
+    dropped = {}
     for name, texts in table.labels.items():
-        values = np.full(len(texts), np.nan)
+        values, odd = np.full(len(texts), np.nan), []
         for row, text in enumerate(texts):
             if text is None:
                 continue
             value = YES_OR_NO.get(text.strip().lower()) if target == "multi" else _number(text)
             if value is None:
-                wrong[row] = True
+                odd.append(row)
             else:
                 values[row] = value
+        if odd:
+            what = "neither yes nor no" if target == "multi" else "no number"
+            dropped[f"label {name!r} that is {what}"] = odd
+            wrong[odd] = True
         none &= np.isnan(values)
         columns[f"label:{name}"] = values
-    dropped = {
-        "label that is neither yes nor no" if target == "multi" else "label that is no number": wrong,
-        "no label": none & ~wrong,
-    }
-    return columns, {rule: np.flatnonzero(rows).tolist() for rule, rows in dropped.items()}
+    return columns, {**dropped, "no label": np.flatnonzero(none & ~wrong).tolist()}
 
 
 def chosen_classes(texts: Iterable[str], wanted: int | Sequence[str] | None) -> list[str]:
