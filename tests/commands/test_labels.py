@@ -250,6 +250,18 @@ def test_other_data_are_measured_in_the_order_of_the_checkpoint(run, folder, tmp
     assert labels["classes"] == sorted(NAMES) and labels["left_out_by_class"] == 9
 
 
+def test_other_data_may_lack_a_class(run, folder, tmp_path):
+    rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
+    fewer = [row for row in rows[1:] if row[1] != NAMES[0]]
+    other = write(tmp_path / "other.csv", rows[0], fewer)
+    words = ["data=labelled_molecules", f"data.source.paths={other}", "data.source.labels=kind", "data.target=single"]
+    words += ["data.split.column=file", "data.split.names={other.csv: test}", "baselines=false"]
+    assert main(["evaluate", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]) == 0
+    table = list(csv.DictReader((tmp_path / "out" / "test" / "classes.csv").open(encoding="utf-8")))
+    support = {row["class"]: int(row["support"]) for row in table}
+    assert support[NAMES[0]] == 0 and sum(support.values()) == len(fewer)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -329,6 +341,13 @@ def test_smiles_files_and_other_columns(run, tmp_path):
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "two.csv", "column=structure") == 0
     (row,) = read(tmp_path / "two.csv")
     assert (row["id"], row["label"]) == ("my.csv:2", rows[0]["label"])
+
+
+def test_a_row_of_empty_cells_is_a_row(run, tmp_path):
+    write(tmp_path / "my.csv", ["smiles", "note"], [["CCO", ""], ["", ""], ["CCN", ""]])
+    assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
+    rows = read(tmp_path / "out.csv")
+    assert [row["reason"] for row in rows] == ["", "my.csv, line 3: no sequence", ""]
 
 
 def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):

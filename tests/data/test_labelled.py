@@ -69,7 +69,7 @@ def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "rule"),
-    [("multi", "label that is neither yes nor no"), ("regression", "label that is no number")],
+    [("multi", "label 'y' that is neither yes nor no"), ("regression", "label 'y' that is no number")],
 )
 def test_labels_that_are_no_such_value_go_and_missing_ones_stay(tmp_path, target, rule):
     rows = [(smiles, n % 2, "" if n % 3 else 1, f"m{n}") for n, smiles in enumerate(ALCOHOLS)]
@@ -157,6 +157,47 @@ def test_a_class_that_train_has_not_is_named(tmp_path):
     path = table(tmp_path / "my.csv", rows, "smiles,y,id,part")
     with pytest.raises(InputError, match=r"the label 'c' of m2 is in test, and nowhere in train: .*data.classes"):
         ready(path, split={"column": "part"})
+
+
+def test_one_class_alone_is_refused(tmp_path):
+    path = table(tmp_path / "my.csv", thirty("a"))
+    for classes in (None, 2):
+        with pytest.raises(InputError, match="every label is 'a', which is nothing to learn"):
+            ready(path, classes=classes)
+
+
+def test_a_model_knows_classes_that_other_data_lack(tmp_path):
+    rows = [(*row, "test" if row[1] == "c" else "train") for row in thirty()]
+    data = data_of(table(tmp_path / "my.csv", rows, "smiles,y,id,part"), split={"column": "part"})
+    data.take_classes(["z", "c", "a"])
+    data.setup()
+    assert data.classes == ["z", "c", "a"] and data.labels[:3].tolist() == [2, -1, 1]
+    assert data.facts()["parts"]["test"] == {"z": 0, "c": 10, "a": 0} and data.facts()["left_out_by_class"] == 10
+
+
+def test_a_table_that_is_all_test_gives_no_row_away(tmp_path):
+    path = table(tmp_path / "my.csv", thirty())
+    data = data_of(path, split={"column": "file", "names": {"my.csv": "test"}})
+    data.take_classes(["a", "b", "c"])
+    data.setup()
+    assert data.split.names == ("test",) and len(data.split.rows("test")) == 30
+    with pytest.raises(InputError, match="the split has no part 'train'"):
+        ready(path, split={"column": "file", "names": {"my.csv": "test"}})
+
+
+def test_a_label_that_train_does_not_show_is_named(tmp_path, caplog):
+    rows = [(s, n % 2, "", 1, f"m{n}", "test" if n > 20 else "train") for n, s in enumerate(ALCOHOLS)]
+    path = table(tmp_path / "my.csv", rows, "smiles,y,empty,same,id,part")
+    settings = {"labels": ["y", "empty", "same"], "split": {"column": "part"}}
+    with caplog.at_level(logging.WARNING):
+        ready(path, "multi", **settings)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the label 'empty' is never given in train: nothing can be learnt about it",
+        "the label 'same' is always yes in train: nothing can be learnt about it",
+    ]
+    with pytest.raises(InputError, match="the label 'empty' has no number in train: leave it out"):
+        ready(path, "regression", **settings)
+    ready(path, "regression", **settings | {"labels": ["y", "same"]})
 
 
 def test_facts_count_labels_and_contradictions(tmp_path):

@@ -118,6 +118,14 @@ def test_map_says_what_is_explained(tmp_path):
     assert "Before fine-tuning" in text and "After fine-tuning" in text and "a &amp; b" in text
 
 
+def test_umap_is_fitted_on_the_train_rows():
+    pytest.importorskip("umap")
+    points, explained = project(VECTORS, TRAIN, "umap")
+    assert points.shape == (len(VECTORS), 2) and np.isfinite(points).all() and np.isnan(explained).all()
+    others = np.where(TRAIN[:, None], VECTORS, VECTORS + 1)
+    assert project(others, TRAIN, "umap")[0][TRAIN] == pytest.approx(points[TRAIN])
+
+
 def test_map_of_numbers_of_one_class_and_of_nothing(tmp_path):
     numbers = np.where(np.arange(40) % 5 == 0, np.nan, VECTORS[:, 0])
     assert embedding_map(VECTORS, VECTORS, numbers, tmp_path / "n.png", TRAIN, name="logD").stat().st_size > 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import lightning as L
@@ -9,7 +10,7 @@ import numpy as np
 
 from trimer.embedding import embed
 from trimer.errors import ConfigError
-from trimer.reporting.label_figures import PROJECTIONS
+from trimer.reporting.label_figures import NO_UMAP, PROJECTIONS
 
 NAME = "embeddings_before.npz"
 
@@ -25,6 +26,8 @@ class EmbeddingsBefore(L.Callback):
     def __init__(self, folder: str, sample: int = 2000, projection: str = "pca", seed: int = 0):
         if projection not in PROJECTIONS:
             raise ValueError(f"projection={projection} must be one of {', '.join(PROJECTIONS)}")
+        if projection == "umap" and find_spec("umap") is None:
+            raise ConfigError(NO_UMAP)
         self.projection = projection
         self.path = Path(folder) / NAME
         self.sample = sample

@@ -26,6 +26,8 @@ def main(cfg: DictConfig) -> float | None:
     loaded = load(cfg.ckpt)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
+    if cfg.data:
+        answer_as_learnt(data, cfg, loaded.contract)
     kind = loaded.contract["kind"]
     if data.batch is not located(kind, "ckpt").batch:
         raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
@@ -56,10 +58,14 @@ def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
     from omegaconf import OmegaConf
 
     data = OmegaConf.to_container(cfg.data, resolve=True) if cfg.data else dict(contract["data"])
-    labels = contract.get("labels") or {}
-    if labels.get("target") in ("single", "residue") and labels["target"] == data.get("target"):
-        data["classes"] = labels["classes"] if data["classes"] is None else data["classes"]  # in the order learnt
     return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
+
+
+def answer_as_learnt(data, cfg: DictConfig, contract: dict) -> None:
+    """Number the classes of other data as the checkpoint has learnt them, unless data.classes names them."""
+    labels = contract.get("labels") or {}
+    if labels.get("target", "none") == cfg.data.get("target") and cfg.data.classes is None:
+        data.take_classes(labels["classes"])
 
 
 def with_cache(settings, cache: str):
@@ -161,6 +167,7 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
     from trimer.checkpoint import read
     from trimer.evaluation.labels import temperature
     from trimer.hardware import computing
+    from trimer.metrics.calibration import HOTTEST
 
     with computing(cfg.trainer):
         found = temperature(loaded.net, data)
@@ -171,6 +178,8 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
     WholeFiles().save_checkpoint(checkpoint, loaded.path)
     if data.target != "regression":
         log.info("temperature from the validation part: %.3f", found)
+    if found == HOTTEST:
+        log.warning("the answers for the validation part are no better than chance: the probabilities will say nothing")
 
 
 def model_name(run: Path, checkpoint: Path) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from trimer.data.sources.label_table import LabelTable
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
 
 TARGETS = ("single", "multi", "regression", "residue")
 YES_OR_NO = {"1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "1.0": 1.0, "0.0": 0.0}
@@ -38,36 +38,41 @@ def label_columns(table: LabelTable, target: str) -> tuple[dict[str, list | np.n
         return {"label": list(texts)}, dropped
     columns: dict[str, list | np.ndarray] = {}
     none, wrong = np.ones(len(table), bool), np.zeros(len(table), bool)
+    dropped = {}
     for name, texts in table.labels.items():
-        values = np.full(len(texts), np.nan)
+        values, odd = np.full(len(texts), np.nan), []
         for row, text in enumerate(texts):
             if text is None:
                 continue
             value = YES_OR_NO.get(text.strip().lower()) if target == "multi" else _number(text)
             if value is None:
-                wrong[row] = True
+                odd.append(row)
             else:
                 values[row] = value
+        if odd:
+            what = "neither yes nor no" if target == "multi" else "no number"
+            dropped[f"label {name!r} that is {what}"] = odd
+            wrong[odd] = True
         none &= np.isnan(values)
         columns[f"label:{name}"] = values
-    dropped = {
-        "label that is neither yes nor no" if target == "multi" else "label that is no number": wrong,
-        "no label": none & ~wrong,
-    }
-    return columns, {rule: np.flatnonzero(rows).tolist() for rule, rows in dropped.items()}
+    return columns, {**dropped, "no label": np.flatnonzero(none & ~wrong).tolist()}
 
 
 def chosen_classes(texts: Iterable[str], wanted: int | Sequence[str] | None) -> list[str]:
     """The classes in the order of the outputs: all by name, the `wanted` most frequent ones, or those named.
 
-    texts: the label of each record, or of each residue. ConfigError for a name that no record has.
+    texts: the label of each record, or of each residue. ConfigError for a name that no record has, and InputError where
+    there is one class alone.
     """
     counts = Counter(texts)
     if isinstance(wanted, int):
-        return [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:wanted]
-    chosen = sorted(counts) if wanted is None else list(dict.fromkeys(wanted))
+        chosen = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))][:wanted]
+    else:
+        chosen = sorted(counts) if wanted is None else list(dict.fromkeys(wanted))
     if absent := [name for name in chosen if name not in counts]:
         raise ConfigError(f"data.classes: no record has the label {absent[0]!r}; there are {', '.join(counts)}")
+    if len(counts) == 1:
+        raise InputError(f"data: every label is {chosen[0]!r}, which is nothing to learn: give records of others too")
     return chosen
 
 

@@ -113,6 +113,7 @@ class LabelledSequences(SplitData):
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
+        self.learnt = False  # whether the classes are those of a model, and not of these data
         self.exclude = exclude
         self.max_length = max_length
         self.too_long = too_long
@@ -168,6 +169,10 @@ class LabelledSequences(SplitData):
             super().setup(stage)
             self._check_split()
 
+    def take_classes(self, learnt: Sequence[str]) -> None:
+        """Number the labels as a model has learnt them, whether all of them occur in these data or not."""
+        self.wanted, self.learnt = list(learnt), True
+
     def _number_labels(self) -> None:
         if self.target in ("multi", "regression"):
             self.classes = list(self.store.manifest["labels"])
@@ -177,7 +182,7 @@ class LabelledSequences(SplitData):
         texts = self.store.strings("label")
         by_residue = self.target == "residue"
         known = "".join(texts).translate({ord("."): None, ord("?"): None}) if by_residue else texts
-        self.classes = chosen_classes(known, self.wanted)
+        self.classes = list(self.wanted) if self.learnt else chosen_classes(known, self.wanted)
         number = {name: i for i, name in enumerate(self.classes)}
         if by_residue:
             self.labels = Ragged.pack([[number.get(letter, -100) for letter in text] for text in texts], np.int64)
@@ -198,7 +203,7 @@ class LabelledSequences(SplitData):
         else:
             keys = {name: values[rows] for name, values in self._grouping().items()}
             split = grouped_split(keys, by.get("fractions"), seed=by.get("seed", 0))
-        if "val" not in split.names:
+        if "val" not in split.names and "train" in split.names:
             groups = {name: values[rows] for name, values in self._keys().items()}
             split = split.with_validation(groups, self.validation, by.get("seed", 0))
         return split.spread(rows, len(self.used))
@@ -224,7 +229,7 @@ class LabelledSequences(SplitData):
         return {name: self._column(name) for name in self.split_by["keys"]}
 
     def _check_split(self) -> None:
-        """Warn where the same sequence is in train and in another part; refuse a class that train has not."""
+        """Warn where the same sequence is in train and in another part; refuse labels that train has not."""
         for row in self.split.overlap(self._keys()):
             if row["key"] == self.sequences.keys[0] and row["shared_rows"]:
                 log.warning(
@@ -235,6 +240,10 @@ class LabelledSequences(SplitData):
                     self.sequences.plural,
                     self.sequences.keys[0],
                 )
+        if self.learnt:
+            return
+        if self.target in ("multi", "regression"):
+            self._check_columns()
         if self.target != "single":
             return
         known = set(self.labels[self.split.rows("train")].tolist())
@@ -246,6 +255,18 @@ class LabelledSequences(SplitData):
                     f"the label {name!r} of {record} is in {part}, and nowhere in train: leave rare classes out "
                     "(data.classes=<number>) or split in another way"
                 )
+
+    def _check_columns(self) -> None:
+        """Warn of a yes or no that train does not show both of; refuse numbers of which it has none."""
+        train = self.labels[self.split.rows("train")]
+        for name, values in zip(self.classes, train.T, strict=True):
+            found = np.unique(values[~np.isnan(values)])
+            if len(found) > 1 or (len(found) and self.target == "regression"):
+                continue
+            if self.target == "regression":
+                raise InputError(f"the label {name!r} has no number in train: leave it out (data.source.labels)")
+            seen = f"always {'yes' if found[0] else 'no'}" if len(found) else "never given"
+            log.warning("the label %r is %s in train: nothing can be learnt about it", name, seen)
 
     # ---------------------------------------------------------------- what others read
 

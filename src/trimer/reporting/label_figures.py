@@ -31,6 +31,7 @@ MISSING = "#c9cfd6"  # the colour of a row without a number
 STYLE = {**FIGURE_STYLE, "text.parse_math": False}  # a `$` in the name of a class is no formula
 ROOMY = 12  # classes up to which the cells of a confusion matrix have room for a share
 PROJECTIONS = ("pca", "umap")
+NO_UMAP = "projection=umap needs a package: pip install 'trimer[umap]'"
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Path) -> Path:
@@ -173,7 +174,7 @@ def project(vectors: np.ndarray, train: np.ndarray, projection: str = "pca") -> 
         try:
             from umap import UMAP
         except ImportError as error:
-            raise ConfigError("projection=umap needs a package: pip install 'trimer[umap]'") from error
+            raise ConfigError(NO_UMAP) from error
         return np.asarray(UMAP(random_state=0, n_jobs=1).fit(vectors[train]).transform(vectors)), np.full(2, np.nan)
     count = min(2, int(np.sum(train)), vectors.shape[1])
     points, explained = np.zeros((len(vectors), 2)), np.zeros(2)

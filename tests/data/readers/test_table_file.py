@@ -27,7 +27,7 @@ def test_line_ends_marks_and_blank_lines(tmp_path, end, mark, pack):
     lines = ["", " x , y", "a,1", "", ",", "   ", 'b,"2"', ""]
     path = written(tmp_path, pack((mark + end.join(lines)).encode()))
     assert TableFile(path).header == ["x", "y"]
-    assert rows_of(path, "x", "y") == [("a", "1", 3), ("b", "2", 7)]
+    assert rows_of(path, "x", "y") == [("a", "1", 3), ("", "", 5), ("b", "2", 7)]
     assert TableFile(path).place_of(7) == "a.csv, line 7"
 
 
@@ -74,6 +74,9 @@ def test_columns_by_name(tmp_path):
     for name, count in (("CLASS", 2), ("ID", 2)):
         with pytest.raises(InputError, match=f"{count} columns are called '{name}'"):
             file.position(name)
+    for mark in ";|":
+        with pytest.raises(InputError, match=rf"its cells seem to be divided by '\{mark}': write it"):
+            TableFile(written(tmp_path, f"id{mark}smiles\n1{mark}C\n".encode())).position("smiles")
     wide = written(tmp_path, ",".join(f"c{i}" for i in range(3000)).encode() + b"\n")
     with pytest.raises(InputError) as caught:
         TableFile(wide).position("smiles")

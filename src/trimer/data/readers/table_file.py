@@ -22,6 +22,7 @@ from trimer.nearest import did_you_mean
 FEWER = "fewer cells than the header"
 MORE = "more cells than the header"
 ROWS = 4096
+OTHERS = ";|"  # delimiters that are not read, and that no name of a column has
 SHOWN = 20  # columns that an error message lists
 
 Row = tuple[list[str | None], int, str | None]  # the cells asked for, line or row number, problem
@@ -61,6 +62,9 @@ class TableFile:
             raise InputError(f"{where}: {len(found)} columns are called '{name}': give them names of their own")
         shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
         meant = did_you_mean(name, self.header)
+        other = next((mark for mark in OTHERS if len(self.header) == 1 and mark in self.header[0]), None)
+        if other:
+            meant = f"; its cells seem to be divided by '{other}': write it with commas or tabs"
         raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}")
 
     def __contains__(self, name: str) -> bool:
@@ -69,7 +73,7 @@ class TableFile:
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """The named cells of every row, its line or row number, and its problem if it has one.
 
-        Lines without anything on them are passed over. Cells that a row lacks are None.
+        Lines without anything on them are passed over, but one of delimiters is a row. Cells that a row lacks are None.
         """
         yield from self.rows_at([self.position(name) for name in names])
 
@@ -80,7 +84,7 @@ class TableFile:
     # ---------------------------------------------------------------- text
 
     def _records(self) -> Iterator[tuple[list[str], int]]:
-        """The cells and the first line of everything that is not blank, the header first."""
+        """The cells and the first line of the header and of every row."""
         with open_text(self.path) as file:
             lines = readable_lines(self.path, file)
             blank = 0
@@ -91,6 +95,7 @@ class TableFile:
             delimiter = "\t" if "\t" in head else ","
             rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
             begin = blank + 1
+            headed = False
             while True:
                 try:
                     row = next(rows, None)
@@ -99,8 +104,9 @@ class TableFile:
                     raise InputError(f"{self.path}, the row from line {begin} on: {error}: {hint}") from error
                 if row is None:
                     return
-                if any(cell.strip() for cell in row):
+                if any(cell.strip() for cell in row) or (headed and len(row) > 1):
                     yield row, begin
+                    headed = True
                 begin = blank + rows.line_num + 1
 
     def _text_header(self) -> list[str]:

@@ -1,0 +1,16 @@
+"""A picture that cannot be drawn is refused before the training."""
+
+import pytest
+
+from trimer.callbacks import embeddings
+from trimer.callbacks.embeddings import EmbeddingsBefore
+from trimer.errors import ConfigError
+
+
+def test_umap_needs_its_package(monkeypatch, tmp_path):
+    EmbeddingsBefore(tmp_path, projection="pca")
+    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"projection=umap needs a package: pip install 'trimer\[umap\]'"):
+        EmbeddingsBefore(tmp_path, projection="umap")
+    with pytest.raises(ValueError, match="projection=tsne must be one of pca, umap"):
+        EmbeddingsBefore(tmp_path, projection="tsne")
