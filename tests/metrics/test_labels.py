@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import linregress, spearmanr
+from scipy.stats import binom, linregress, spearmanr
 from sklearn import metrics as sk
 
 from trimer.metrics import weighted
@@ -176,6 +176,17 @@ def test_the_standard_error_of_a_share_is_binomial():
     values = single_label(probabilities, labels, bootstrap=2000).values
     share = values["accuracy"]
     assert values["accuracy_std_error"] == pytest.approx(math.sqrt(share * (1 - share) / 400), rel=0.1)
+
+
+def test_the_interval_of_a_share_is_binomial():
+    probabilities, labels = classes(400, 3)
+    values = single_label(probabilities, labels, bootstrap=4000).values
+    hits = round(values["accuracy"] * 400)
+    low, high = binom.ppf([0.025, 0.975], 400, hits / 400) / 400
+    assert [values["accuracy_ci95_low"], values["accuracy_ci95_high"]] == pytest.approx([low, high], abs=0.005)
+    assert not any(name.endswith(("_low", "_high")) for name in single_label(probabilities, labels, bootstrap=0).values)
+    only = single_label(probabilities, np.ones(400, int), bootstrap=FEW, classes=["x", "y", "z"])
+    assert only.undefined["mcc"] == "only class y occurs" and "mcc_ci95_low" not in only.values
 
 
 def test_rows_of_a_group_are_drawn_together():

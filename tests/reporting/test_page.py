@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from trimer.data.drops import DropReport
 from trimer.reporting.curves import Curve
-from trimer.reporting.page import evenly, write_page
+from trimer.reporting.page import Detail, write_page
 from trimer.reporting.run_page import write_run_page
+from trimer.reporting.spectrum_cards import evenly
 from trimer.reporting.table import ResultTable
 
 VOID = {"meta", "br", "link", "img", "hr"}
@@ -42,7 +45,7 @@ def check(text: str) -> None:
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
-    assert parser.loaded == []
+    assert [source for source in parser.loaded if not source.startswith("data:image/png;base64,")] == []
     assert "url(" not in text
     assert "<script" not in text
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
@@ -107,6 +110,37 @@ def test_the_whole_page(tmp_path):
 
 def test_nothing_given_is_still_a_page(tmp_path):
     check(write_page(tmp_path / "page.html", title="Empty", table=ResultTable(), predictions=[]).read_text())
+
+
+def test_pictures_and_more_tables_are_in_the_page(tmp_path):
+    Image.new("RGB", (200, 100)).save(tmp_path / "wide.png")
+    Image.new("RGB", (100, 100)).save(tmp_path / "square.png")
+    worst = [{"id": "<one>", "molecule": "CCO", "said": "x" * 200, "probability": 0.98765, "rows": 1200}]
+    details = [Detail("Mistakes", worst, "a & b", drawn="molecule"), Detail("Nothing", [])]
+    shown = table()
+    shown.add("nano", {"tanimoto@1": 0.25, "tanimoto@1_ci95_low": 0.213, "tanimoto@1_ci95_high": 0.287})
+    path = tmp_path / "page.html"
+    pictures = [tmp_path / "wide.png", tmp_path / "square.png"]
+    write_page(path, title="x", table=shown, predictions=[], pictures=pictures, details=details, records="molecules",
+               split={"sizes": {"train": 4}})  # fmt: skip
+    text = path.read_text(encoding="utf-8")
+    check(text)
+    body = text.split("</style>")[1]
+    for expected in ("&lt;one&gt;", "0.988", "1,200", "xx…", "a &amp; b", "0.213 to 0.287", "<th>Molecules</th>"):
+        assert expected in body, expected
+    assert body.count('<div class="panel wide"><img alt="wide"') == 1 and body.count("<img") == 2
+    assert "<svg" in body and "Nothing" not in body
+    read = base64.b64decode(re.search(r'alt="square" src="data:image/png;base64,([^"]+)"', body).group(1))
+    assert read == (tmp_path / "square.png").read_bytes()
+
+
+def test_labels_have_numbers_at_the_head_of_their_page(tmp_path):
+    shown = ResultTable(metrics=["accuracy", "mcc", "auroc"])
+    shown.add("floor", {"accuracy": 0.5, "mcc": 0.0, "auroc": 0.5}, baseline=True)
+    shown.add("mine", {"accuracy": 0.8, "mcc": 0.6, "auroc": math.nan})
+    text = write_page(tmp_path / "page.html", title="x", table=shown, predictions=[]).read_text(encoding="utf-8")
+    check(text)
+    assert text.count('<div class="figure">') == 2 and "above</span> floor, 50.0" in text
 
 
 def test_unlabelled_spectra_have_no_true_molecule_and_no_tanimoto(tmp_path):

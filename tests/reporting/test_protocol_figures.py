@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from trimer.reporting import protocol_figures
-from trimer.reporting.protocol_figures import metric_curves, predicted_against_observed
+from trimer.reporting.protocol_figures import metric_curves
 
 
 @pytest.fixture
@@ -48,17 +47,3 @@ def test_the_curves_of_a_protocol(tmp_path, drawn, epochs, before):
     assert axes[0].get_ylim()[1] < 4, "one value far out does not flatten the others"
     notes = [text.get_text() for text in axes[0].texts]
     assert notes == {1e6: ["↑ 1,000,000.000"], -1e6: ["↓ -1,000,000.000"]}.get(before, notes and notes[:1])
-
-
-def test_before_and_after(tmp_path, drawn):
-    observed = np.arange(20.0)[:, None] * [1, -10]
-    observed[3, 0] = np.nan
-    said = {"Before": None, "After": observed.copy()}
-    said["After"][3, 0] = 1.0
-    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "one.png")
-    said["Before"] = np.zeros_like(observed)
-    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "two.png")
-    assert [len(figure.axes) for figure in drawn] == [2, 4]
-    first = drawn[0].axes[0]
-    assert "MAE 0, RMSE 0, R² 1" in first.texts[0].get_text() and "n = 19" in first.texts[0].get_text()
-    assert first.get_xlabel() == "observed: iRT (min)" and first.get_ylabel() == "predicted: iRT (min)"

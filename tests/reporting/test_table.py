@@ -10,8 +10,8 @@ import math
 import numpy as np
 from rich.console import Console
 
-from trimer.metrics.labels import multi_label, regression, single_label
-from trimer.reporting.table import _OF_LABELS, ERROR, ResultTable, column
+from trimer.metrics.labels import SPREAD, multi_label, regression, single_label
+from trimer.reporting.table import _OF_LABELS, ResultTable, column
 
 
 def example() -> ResultTable:
@@ -117,6 +117,6 @@ def test_every_metric_that_is_measured_has_a_column():
         multi_label(half, np.eye(4), bootstrap=2),
         regression(half, np.eye(4), bootstrap=2),
     ]
-    for name in (name for found in measured for name in found.values if not name.endswith(ERROR)):
+    for name in (name for found in measured for name in found.values if not name.endswith(SPREAD)):
         task, _, metric = name.rpartition("/")
         assert column(name).label != f"{task} {metric}".strip()

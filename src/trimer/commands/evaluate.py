@@ -119,7 +119,8 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     from trimer.callbacks.protocol import ANSWERS, Protocol
     from trimer.checkpoint import read
     from trimer.hardware import computing, device_of
-    from trimer.reporting.protocol_figures import metric_curves, predicted_against_observed
+    from trimer.reporting.number_figures import predicted_against_observed
+    from trimer.reporting.protocol_figures import metric_curves
 
     protocol = next((callback for callback in trainer.callbacks if isinstance(callback, Protocol)), None)
     if protocol is None:

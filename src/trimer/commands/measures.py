@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trimer.evaluation.labels import LabelEvaluation
     from trimer.evaluation.language import LanguageEvaluation
     from trimer.evaluation.molecules import Evaluation
+    from trimer.reporting.page import Detail
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ def measure_molecules(
     from trimer.evaluation.molecules import evaluate_pairs
     from trimer.hardware import computing
     from trimer.reporting.figures import spectra_grid, tanimoto_histogram
-    from trimer.reporting.page import evenly
     from trimer.reporting.run_page import write_run_page
+    from trimer.reporting.spectrum_cards import evenly
 
     with computing(cfg.trainer):
         evaluation = evaluate_pairs(
@@ -66,7 +67,7 @@ def measure_language(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
-    residue_bars(evaluation.residues, out / "residues.png")
+    pictures = [residue_bars(evaluation.residues, out / "residues.png")]
     subtitle = (
         f"A language model finds masked residues of proteins. Measured on {evaluation.metrics['masked_tokens']:,.0f} "
         f"masked residues of the {split} part."
@@ -76,7 +77,8 @@ def measure_language(
         "sequences. Perplexity is exp(summed loss / masked residues), with those that show a residue instead of "
         "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
     )
-    shown = {"title": "Masked residues", "subtitle": subtitle, "note": note, "metrics": metrics}
+    shown = {"title": "Masked residues", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
+    shown["records"] = "sequences"
     publish(folder, split, evaluation, METRICS, f"{split} split", **shown)
     return evaluation
 
@@ -118,6 +120,7 @@ def measure_labels(
     from trimer.hardware import computing, place
     from trimer.metrics.labels import confusion
     from trimer.reporting.label_figures import confusion_matrix, reliability
+    from trimer.reporting.number_figures import predicted_against_observed
 
     labels = {"target": data.target, "classes": list(data.classes)}
     begun = begun_with(trained, labels) if cfg.baselines and data.target != "residue" else None
@@ -127,24 +130,48 @@ def measure_labels(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
+    pictures = []
     if data.target in ("single", "residue"):
         counts = confusion(evaluation.answers, evaluation.labels)
-        confusion_matrix(counts, evaluation.classes, out / "confusion.png")
-    if data.target != "regression":
-        reliability(evaluation.answers, evaluation.labels, out / "reliability.png")
-    draw_embeddings(trained, out, net, data)
+        pictures.append(confusion_matrix(counts, evaluation.classes, out / "confusion.png"))
+    if data.target == "regression":
+        said = {name: evaluation.answers}
+        pictures.append(predicted_against_observed(said, evaluation.labels, data.classes, out / "predicted.png"))
+    else:
+        pictures.append(reliability(evaluation.answers, evaluation.labels, out / "reliability.png"))
+    pictures += draw_embeddings(trained, out, net, data)
     subtitle = (
         f"A language model of {data.sequences.plural} predicts {words_of(data)}. Measured on "
         f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
     )
     note = (
         "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
-        "resampled rows. A dash is a metric that the split cannot tell: undefined.json says why."
+        "resampled rows, below it the interval of 95 % of them. A dash is a metric that the split cannot tell."
     )
-    shown = {"title": "Labels", "subtitle": subtitle, "note": note, "metrics": metrics}
+    shown = {"title": "Labels", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
+    shown |= {"details": label_details(evaluation, data), "records": data.sequences.plural}
     what = f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}"
     publish(folder, split, evaluation, METRICS[data.target], what, **shown)
     return evaluation
+
+
+def label_details(evaluation: LabelEvaluation, data) -> list[Detail]:
+    """What a page says beside the table: each class, the largest mistakes, and why a metric has no value."""
+    from trimer.evaluation.mistakes import mistakes
+    from trimer.metrics.labels import per_class
+    from trimer.reporting.page import Detail
+
+    of_classes = data.target in ("single", "residue")
+    by_class = per_class(evaluation.answers, evaluation.labels, evaluation.classes) if of_classes else []
+    called = data.sequences.plural.removesuffix("s")
+    drawn = called if called == "molecule" else None
+    return [
+        Detail("Classes", by_class),
+        Detail(
+            "Farthest from the truth", mistakes(evaluation, called), "The largest mistakes, the worst first.", drawn
+        ),
+        Detail("Without a value, or in part", evaluation.reasons()),
+    ]
 
 
 def measure_fragments(
@@ -165,8 +192,10 @@ def measure_fragments(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
-    similarity_histograms(evaluation, out / "similarity.png")
-    mirror_spectra(evaluation, out / "spectra.png")
+    pictures = [
+        similarity_histograms(evaluation, out / "similarity.png"),
+        mirror_spectra(evaluation, out / "spectra.png"),
+    ]
     subtitle = (
         f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Measured on "
         f"{len(evaluation.ids):,} spectra of the {split} part."
@@ -175,12 +204,12 @@ def measure_fragments(
         "Fragments that a peptide cannot give are left out; one that was not found counts as 0. Every metric is of one "
         "spectrum; the table holds the median, or the mean, over spectra. ± is the standard error over spectra."
     )
-    shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "metrics": metrics}
+    shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
     publish(folder, split, evaluation, METRICS, f"{split} split, {len(evaluation.ids):,} spectra", **shown)
     return evaluation
 
 
-def draw_embeddings(trained: Path, out: Path, net, data) -> None:
+def draw_embeddings(trained: Path, out: Path, net, data) -> list[Path]:
     """The embeddings before and after fine-tuning, as a picture and a page, where those before were kept."""
     import numpy as np
 
@@ -190,10 +219,10 @@ def draw_embeddings(trained: Path, out: Path, net, data) -> None:
 
     path = trained / NAME
     if not path.is_file() or data.target not in ("single", "regression"):
-        return
+        return []
     kept = np.load(path)
     if kept["store"] != data.folder.name:
-        return  # of other data
+        return []  # of other data
     rows, before = kept["rows"], kept["vectors"]
     after = vectors_of(net, data, rows)
     train = np.isin(rows, data.split.rows("train"))
@@ -203,6 +232,7 @@ def draw_embeddings(trained: Path, out: Path, net, data) -> None:
     shown["projection"] = str(kept["projection"])
     embedding_map(before, after, labels, out / "embeddings.png", **shown)
     embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
+    return [out / "embeddings.png"]
 
 
 def words_of(data) -> str:
@@ -211,6 +241,6 @@ def words_of(data) -> str:
     return {
         "single": f"one of {count} classes",
         "residue": f"one of {count} classes for each residue",
-        "multi": f"{count} yes-or-no label{'s' * (count > 1)}",
-        "regression": f"{count} number{'s' * (count > 1)}",
+        "multi": f"{count} yes-or-no labels" if count > 1 else f"yes or no: {data.classes[0]}",
+        "regression": f"{count} numbers" if count > 1 else data.classes[0],
     }[data.target]

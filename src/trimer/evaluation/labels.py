@@ -19,9 +19,9 @@ import torch
 from trimer.baselines.before import CURVES, calibrated
 from trimer.baselines.labels import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
 from trimer.metrics.calibration import fit_temperature
-from trimer.metrics.labels import Measured, confusion, multi_label, per_class, regression, single_label
+from trimer.metrics.labels import RESAMPLES, Measured, confusion, multi_label, per_class, regression, single_label
 from trimer.models.labelled import Labelled
-from trimer.reporting.table import ResultTable
+from trimer.reporting.table import HIGH, LOW, ResultTable, column
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,15 @@ class LabelEvaluation:
             lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
             _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
 
+    def reasons(self) -> list[dict]:
+        """Why a metric of the table has no value, or leaves something out: a row for each reason."""
+        return [
+            {"method": method, "metric": column(name).label, "why": said[name]}
+            for method, said in self.undefined.items()
+            for name in self.table.columns
+            if name in said
+        ]
+
     def predictions(self) -> dict[str, list]:
         """A column for each fact about a row: id, text, what is true, what was said, and how sure."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
@@ -91,7 +100,7 @@ def evaluate_labels(
     name: str = "model",
     baselines: bool = True,
     before: Labelled | None = None,
-    bootstrap: int = 200,
+    bootstrap: int = RESAMPLES,
     seed: int = 0,
 ) -> LabelEvaluation:
     """Answer for every row of a split and measure it. The baselines are fitted on train and answer the same rows.
@@ -126,7 +135,8 @@ def evaluate_labels(
     earlier = {} if before is None else _before(before, data, split)
     for method, said in earlier.items():
         add(method, said, True)
-    result.metrics = add(name, result.answers, False).values
+    said = add(name, result.answers, False).values
+    result.metrics = {name: value for name, value in said.items() if not name.endswith((LOW, HIGH))}
     lost = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if lost:
         log.warning("%s has a higher MAE than '%s': fine-tuning was not worth its while", name, lost[0])
@@ -152,11 +162,11 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
     return mae[name] > mae[method]
 
 
-def measure(target: str, answers, labels, classes, bootstrap: int = 200, groups=None, seed: int = 0) -> Measured:
+def measure(target: str, answers, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0) -> Measured:
     """The metrics of a kind of label; one yes-or-no label or one number is not called a mean over tasks."""
     options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
     if target in ("single", "residue"):
-        return single_label(answers, labels, **options)
+        return single_label(answers, labels, classes=classes, **options)
     return (multi_label if target == "multi" else regression)(answers, labels, tasks=classes, **options)
 
 

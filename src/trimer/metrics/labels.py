@@ -1,7 +1,8 @@
 """How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
 
-Plain arrays in, plain floats out, under the field's names. A standard error stands beside each value as
-`<name>_std_error`, from resampled rows or groups. What the split cannot tell is NaN with its reason, never a guess.
+Plain arrays in, plain floats out, under the field's names. Beside each value stand its standard error,
+`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. What the
+split cannot tell is NaN with its reason, never a guess.
 
 Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted`.
 """
@@ -17,23 +18,24 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from trimer.metrics import weighted
 from trimer.metrics.calibration import bin_of, confidences
-from trimer.reporting.table import ERROR
+from trimer.reporting.table import ERROR, HIGH, LOW
 
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
+SPREAD = (ERROR, LOW, HIGH)
 YES = 0.5  # the probability above which the answer is "yes"
 OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
 MACRO = ("macro_precision", "macro_recall")  # of one class of several
 MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
 TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
 OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
-RESAMPLES = 200
+RESAMPLES = 1000
 
 
 @dataclass
 class Measured:
     """Metrics of a split, and what it could not tell.
 
-    values: name -> value, NaN where it is not defined; `<name>_std_error` is its spread; `<task>/<name>` is of a task.
+    values: name -> value, NaN where it is not defined, and what `SPREAD` says of it; `<task>/<name>` is of a task.
     undefined: name -> why it is NaN, or what a mean over classes or tasks had to leave out.
     """
 
@@ -43,7 +45,7 @@ class Measured:
     @property
     def defined(self) -> dict[str, float]:
         """The values that are known, without their spread."""
-        return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(ERROR)}
+        return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(SPREAD)}
 
 
 def single_label(
@@ -53,6 +55,7 @@ def single_label(
     bootstrap: int = RESAMPLES,
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
+    classes: Sequence[str] | None = None,
 ) -> Measured:
     """One class of several: (n, C) probabilities against (n,) classes.
 
@@ -60,22 +63,23 @@ def single_label(
     balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
     are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece. The macro
     ones are means over the classes that occur or are predicted, in which one that never is has a precision of 0.
-    groups: (n,) what is resampled together.
+    groups: (n,) what is resampled together. classes: C names for the reasons, else numbers.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
-    _check_classes(probabilities, labels)
-    rows, classes = probabilities.shape
+    _check_classes(probabilities, labels, classes)
+    rows, count = probabilities.shape
+    called = list(range(count)) if classes is None else list(classes)
     order = np.argsort(-probabilities, axis=1, kind="stable")  # (n, C)
     rank = (order == labels[:, None]).argmax(1)
-    shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < classes}
+    shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < count}
     loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
-    seen = np.bincount(labels, minlength=classes)
-    asked = [1] if classes == 2 else [c for c in range(classes) if 0 < seen[c] < rows]
+    seen = np.bincount(labels, minlength=count)
+    asked = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
     confidence, right = confidences(probabilities, labels)
     bins = bin_of(confidence)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        confusion = weighted.confusions(labels, order[:, 0], classes, weights)
+        confusion = weighted.confusions(labels, order[:, 0], count, weights)
         found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
         found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
         nothing = [np.full(len(weights), np.nan)]
@@ -91,10 +95,11 @@ def single_label(
         return _nothing(names, "there are no rows")
     measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed)))
     absent = np.flatnonzero(seen == 0)
-    if len(absent) >= classes - 1:
-        _undefine(measured, (*TELLING_APART, *MACRO), f"only class {labels[0]} occurs")
+    if len(absent) >= count - 1:
+        _undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
     elif len(absent):
-        without = f"{_classes(absent)} not occur; the mean is over the other {classes - len(absent)}"
+        missing = _classes([called[place] for place in absent])
+        without = f"{missing} not occur; the mean is over the other {count - len(absent)}"
         measured.undefined |= dict.fromkeys(("auroc", "average_precision"), without)
     return measured
 
@@ -288,20 +293,23 @@ def _over_tasks(
 
 
 def _with_errors(draws: dict[str, np.ndarray]) -> Measured:
-    """The first of each (1 + resamples,) is the value; the spread of the others is its standard error."""
+    """The first of each (1 + resamples,) is the value; the others say how sure it is."""
     measured = Measured()
     for name, drawn in draws.items():
         measured.values[name] = float(drawn[0])
         others = drawn[1:][np.isfinite(drawn[1:])]
         if np.isfinite(drawn[0]) and len(others) > 1:
-            measured.values[name + ERROR] = float(others.std(ddof=1))
+            low, high = np.percentile(others, (2.5, 97.5))
+            spread = (others.std(ddof=1), low, high)
+            measured.values |= {name + end: float(value) for end, value in zip(SPREAD, spread, strict=True)}
     return measured
 
 
 def _undefine(measured: Measured, names: Sequence[str], why: str) -> None:
     for name in names if why else ():
         measured.values[name] = float("nan")
-        measured.values.pop(name + ERROR, None)
+        for end in SPREAD:
+            measured.values.pop(name + end, None)
         measured.undefined[name] = why
 
 
@@ -309,7 +317,7 @@ def _nothing(names: Sequence[str], why: str) -> Measured:
     return Measured(dict.fromkeys(names, float("nan")), dict.fromkeys(names, why))
 
 
-def _classes(absent: np.ndarray) -> str:
+def _classes(absent: Sequence) -> str:
     """'class 3 does' or 'classes 3 and 5 do', to go on with 'not occur'."""
     *first, last = map(str, absent)
     return f"classes {', '.join(first)} and {last} do" if first else f"class {last} does"

@@ -29,7 +29,8 @@ STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK,
     "axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "grid.color": "#e3e7ec", "grid.linewidth": 0.7,
     "xtick.color": "#5d6b79", "ytick.color": "#5d6b79", "text.color": INK, "axes.titlecolor": INK,
-    "legend.frameon": False, "savefig.dpi": 170, "svg.fonttype": "none", "mathtext.default": "regular",
+    "legend.frameon": False, "savefig.dpi": 170, "svg.fonttype": "none",
+    "text.parse_math": False,  # a `$` in a name is no formula
 }  # fmt: skip
 
 

@@ -21,14 +21,12 @@ from trimer.errors import ConfigError
 from trimer.metrics.calibration import BINS, bin_of, confidences, expected_calibration_error
 from trimer.reporting.charts import BLUE, GREY, SERIES, VERMILION
 from trimer.reporting.drawing import INK
-from trimer.reporting.figures import STYLE as FIGURE_STYLE
-from trimer.reporting.figures import save_figure
+from trimer.reporting.figures import STYLE, save_figure
 
 # Okabe and Ito's first, then Tol's for what is left: classes beyond are grey together.
 COLOURS_OF_CLASSES = (*SERIES, "#CC79A7", "#332288", "#7a6a00", "#882255", "#44AA99")
 REST = "other classes"
 MISSING = "#c9cfd6"  # the colour of a row without a number
-STYLE = {**FIGURE_STYLE, "text.parse_math": False}  # a `$` in the name of a class is no formula
 ROOMY = 12  # classes up to which the cells of a confusion matrix have room for a share
 PROJECTIONS = ("pca", "umap")
 NO_UMAP = "projection=umap needs a package: pip install 'trimer[umap]'"

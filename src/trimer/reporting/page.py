@@ -6,28 +6,42 @@ Input is plain data; no torch is needed.
 
 from __future__ import annotations
 
+import base64
 import math
-import re
+import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from trimer.data.drops import DropReport
-from trimer.metrics.facts import molecule_facts, precursor_ppm, same_molecule, tanimoto
-from trimer.reporting.charts import curves_svg, histogram_svg, spectrum_svg
+from trimer.reporting.charts import curves_svg, histogram_svg
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_svg
-from trimer.reporting.table import ResultTable, column
+from trimer.reporting.spectrum_cards import similarities, spectrum_cards
+from trimer.reporting.table import HIGH, LOW, ResultTable, column
 
-DRAWING = (165, 135)  # pixels, as large as it is shown, so that atom labels stay legible
-FIT = 10.0  # ppm: a candidate farther from the precursor is shown in the colour of a warning
+DRAWING = (150, 110)  # pixels of a molecule in a table
+LONGEST = 120  # letters of a cell
 HEADLINES = ("tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity", "perplexity")
 MOLECULES = (
     "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
     "(radius 2, 2048 bits), the best of the first k. ± is the standard error over molecules."
 )
+WIDE = 1.6  # times its height: a picture that has a line for itself
+FIGURES = 4  # numbers at the head of a page that has none of the headlines
 _KINDS = {"baseline": "Baselines", "bound": "Bound of every look-up", "method": "This run"}
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A table of its own on the page: mappings of column -> value. drawn: the column of SMILES that are drawn."""
+
+    title: str
+    rows: Sequence[Mapping[str, object]]
+    note: str = ""
+    drawn: str | None = None
 
 
 def write_page(
@@ -45,6 +59,9 @@ def write_page(
     commands: Sequence[str] = (),
     about: Mapping[str, object] | None = None,
     note: str = MOLECULES,
+    records: str = "spectra",
+    pictures: Sequence[Path] = (),
+    details: Sequence[Detail] = (),
     examples: int = 24,
 ) -> Path:
     """Write the page and return its path.
@@ -55,13 +72,16 @@ def write_page(
     from the best to the worst. curves: of `read_curves`. distributions: {name: Tanimoto similarities}, by default those
     of the predictions. split: its manifest (`method` and `sizes` are shown). overlap: of `Split.overlap`.
     commands: what reproduces the run. about: versions and such. note: how the metrics are meant, under the table.
+    records: what the rows of the data are. pictures: PNG files, which the page then holds. details: more tables.
     """
     parts = [
         _header(title, subtitle, table),
         _results(table, note),
-        _learning(curves or {}, distributions if distributions is not None else _similarities(predictions)),
-        _spectra(predictions, examples),
-        _data(split or {}, overlap, drops),
+        _learning(curves or {}, distributions if distributions is not None else similarities(predictions)),
+        spectrum_cards(predictions, examples),
+        _pictures(pictures),
+        *(_detail(detail) for detail in details if detail.rows),
+        _data(split or {}, overlap, drops, records),
         _reproduction(commands, about or {}),
     ]
     style = files("trimer.reporting").joinpath("page.css").read_text(encoding="utf-8")
@@ -76,30 +96,22 @@ def write_page(
     return path
 
 
-def evenly(predictions: Sequence[Mapping], examples: int) -> list[tuple[int, Mapping]]:
-    """(place, prediction) of spectra spaced evenly from the best to the worst; unlabelled ones in their order."""
-    ranked = sorted(predictions, key=lambda record: -_first_and_best(record)[0])
-    count = min(examples, len(ranked))
-    places = [round(i * (len(ranked) - 1) / max(1, count - 1)) for i in range(count)]
-    return [(place + 1, ranked[place]) for place in dict.fromkeys(places)]
-
-
 def _header(title: str, subtitle: str, table: ResultTable) -> str:
     methods = [row for row in table.rows if row["kind"] == "method"]
     lead = f'<p class="lead">{escape(subtitle)}</p>' if subtitle else ""
-    figures = [_figure(name, methods[-1]["values"], table) for name in HEADLINES] if methods else []
+    values = methods[-1]["values"] if methods else {}
+    names = [name for name in HEADLINES if name in values] or table.columns[:FIGURES]
+    figures = [_figure(name, values, table) for name in names if math.isfinite(values.get(name, math.nan))]
     return f'<header><h1>{escape(title)}</h1>{lead}<div class="figures">{"".join(figures)}</div></header><main>'
 
 
 def _figure(name: str, values: Mapping[str, float], table: ResultTable) -> str:
     """One number of the run with the best baseline beside it."""
-    if name not in values:
-        return ""
     shown = column(name)
     others = [
         (row["values"][name], row["method"])
         for row in table.rows
-        if row["kind"] == "baseline" and name in row["values"]
+        if row["kind"] == "baseline" and math.isfinite(row["values"].get(name, math.nan))
     ]
     beside = ""
     if others and name != "validity":
@@ -124,7 +136,10 @@ def _results(table: ResultTable, note: str) -> str:
         if row["kind"] != kind:
             kind = row["kind"]
             body.append(f'<tr class="kind"><td colspan="{len(table.columns) + 1}">{_KINDS[kind]}</td></tr>')
-        cells = "".join(f"<td{' class=best' if best else ''}>{_spread(text)}</td>" for text, best in table.cells(row))
+        cells = "".join(
+            f"<td{' class=best' if best else ''}>{_spread(text)}{_interval(name, row['values'])}</td>"
+            for name, (text, best) in zip(table.columns, table.cells(row), strict=True)
+        )
         body.append(f'<tr class="{kind}"><td>{escape(row["method"])}</td>{cells}</tr>')
     spectra = next((row["values"]["spectra"] for row in table.rows if "spectra" in row["values"]), None)
     count = f" on the same {spectra:,.0f} spectra" if spectra else ""
@@ -138,6 +153,50 @@ def _results(table: ResultTable, note: str) -> str:
 def _spread(text: str) -> str:
     value, plus_minus, error = text.partition(" ± ")
     return f'{value} <span class="spread">± {error}</span>' if plus_minus else value
+
+
+def _interval(name: str, values: Mapping[str, float]) -> str:
+    low, high = values.get(name + LOW), values.get(name + HIGH)
+    if low is None or high is None or low == high:
+        return ""
+    shown = column(name)
+    return f' <span class="spread">{shown.show(low)} to {shown.show(high)}</span>'
+
+
+def _pictures(paths: Sequence[Path]) -> str:
+    boxes = "".join(_picture(path.stem, path.read_bytes()) for path in paths)
+    return f'<section><h2>Figures</h2><div class="pictures">{boxes}</div></section>' if boxes else ""
+
+
+def _picture(name: str, png: bytes) -> str:
+    width, height = struct.unpack(">II", png[16:24])
+    wide = " wide" if width > WIDE * height else ""
+    content = base64.b64encode(png).decode()
+    return f'<div class="panel{wide}"><img alt="{escape(name)}" src="data:image/png;base64,{content}"></div>'
+
+
+def _detail(detail: Detail) -> str:
+    names = list(detail.rows[0])
+    kinds = {name: " class=words" if isinstance(detail.rows[0][name], str) else "" for name in names}
+    head = "".join(f"<th{kinds[name]}>{escape(name)}</th>" for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td{kinds[n]}>{_cell(row[n], n == detail.drawn)}</td>" for n in names) + "</tr>"
+        for row in detail.rows
+    )
+    note = f'<p class="note">{escape(detail.note)}</p>' if detail.note else ""
+    return (
+        f'<section><h2>{escape(detail.title)}</h2>{note}<div class="panel"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _cell(value: object, drawn: bool) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}" if math.isfinite(value) else "–"
+    if drawn:
+        return molecule_svg(str(value), *DRAWING)
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
 def _learning(curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[float]]) -> str:
@@ -154,102 +213,7 @@ def _learning(curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[
     return f'<section><h2>{heading}</h2><div class="row">{boxes}</div></section>' if charts else ""
 
 
-def _similarities(predictions: Sequence[Mapping]) -> dict[str, list[float]]:
-    scores = [_first_and_best(record) for record in predictions if record.get("smiles")]
-    return {"first candidate": [s[0] for s in scores], "best of the first 10": [s[1] for s in scores]} if scores else {}
-
-
-def _first_and_best(record: Mapping) -> tuple[float, float]:
-    """Tanimoto similarity of the first candidate and the highest of the first ten to the true molecule."""
-    target = molecule_facts(record.get("smiles"))
-    scores = [tanimoto(molecule_facts(_smiles(candidate)), target) for candidate in record["candidates"][:10]]
-    return (scores[0], max(scores)) if scores else (0.0, 0.0)
-
-
-def _spectra(predictions: Sequence[Mapping], examples: int) -> str:
-    shown = evenly(predictions, examples)
-    if not shown:
-        return ""
-    labelled = any(record.get("smiles") for _, record in shown)
-    order = (
-        "spaced evenly from the best to the worst answer, not picked" if labelled else "evenly spaced over the input"
-    )
-    tint = ' What a candidate <span class="tinted">shares</span> with the true molecule, bond by bond, is tinted.'
-    note = f"{len(shown)} of {len(predictions):,} spectra, {order}.{tint if labelled else ''}"
-    cards = "".join(_card(record, place, len(predictions)) for place, record in shown)
-    return f'<section><h2>Spectra and molecules</h2><p class="note">{note}</p>{cards}</section>'
-
-
-def _card(record: Mapping, place: int, total: int) -> str:
-    mz = record.get("precursor_mz")
-    about = [record.get("adduct"), f"m/z {mz:.4f}" if mz and math.isfinite(mz) else "no precursor m/z"]
-    energy = record.get("collision_energy")
-    about += [f"CE {energy}" if energy else None, record.get("instrument_type")]
-    target = molecule_facts(record.get("smiles"))
-    molecules = [_true(record, target)] if target else []
-    molecules += [
-        _candidate(c, rank, record, target) for rank, c in enumerate(record["candidates"][: 4 - len(molecules)], 1)
-    ]
-    if not record["candidates"]:
-        reason = record.get("problem") or "no candidate is a valid molecule"
-        molecules.append(
-            f'<figure><span class="rank">no answer</span><figcaption>{escape(str(reason))}</figcaption></figure>'
-        )
-    position = f'<span class="place">place {place:,} of {total:,}</span>' if target else ""
-    return (
-        f'<article class="card"><h3>{escape(str(record.get("name") or record["id"]))} <span class="about">'
-        f'{escape("  ·  ".join(str(text) for text in about if text))}</span>{position}</h3><div class="answer">'
-        f'{spectrum_svg(record["mz"], record["intensity"], mz)}<div class="molecules">{"".join(molecules)}</div>'
-        "</div></article>"
-    )
-
-
-def _true(record: Mapping, target) -> str:
-    return (
-        f'<figure class="true"><span class="rank">true molecule</span>{molecule_svg(record["smiles"], *DRAWING)}'
-        f"<figcaption>{_formula(target.formula)}</figcaption></figure>"
-    )
-
-
-def _candidate(candidate: Mapping | str, rank: int, record: Mapping, target) -> str:
-    smiles = _smiles(candidate)
-    facts = molecule_facts(smiles)
-    hit = same_molecule(facts, target)
-    lines = []
-    if target is not None:
-        score = tanimoto(facts, target)
-        lines.append(f'<span class="bar"><i style="width:{score:.0%}"></i></span><b>Tanimoto {score:.2f}</b>')
-    if facts is not None:
-        error = precursor_ppm(facts, record.get("precursor_mz"), record.get("adduct"))
-        lines.append(_formula(facts.formula) + (f" {_ppm(error)}" if error is not None else ""))
-    count = candidate.get("count") if isinstance(candidate, Mapping) else None
-    heading = f"#{rank}" + (", the true molecule" if hit else f", written {count}×" if count else "")
-    drawing = molecule_svg(smiles, *DRAWING, shared_with=record.get("smiles") if target else None)
-    return (
-        f'<figure{" class=hit" if hit else ""}><span class="rank">{heading}</span>{drawing}'
-        f"<figcaption>{'<br>'.join(lines)}</figcaption></figure>"
-    )
-
-
-def _ppm(error: float) -> str:
-    """The deviation from the precursor: in ppm while that says something, else in per cent."""
-    text = f"{error:+.1f} ppm" if abs(error) < 1000 else f"{error / 1e4:+.1f} %"
-    text = text.replace("-0.0 ", "+0.0 ")
-    return f'<span class="{"off" if abs(error) > FIT else "fit"}">{text.replace("-", "−")}</span>'
-
-
-def _formula(formula: str) -> str:
-    """A formula with its numbers as subscripts and its charge as a superscript."""
-    body, sign, charge = re.match(r"([A-Za-z0-9]*)([+-]?)(\d*)$", formula).groups()
-    text = re.sub(r"\d+", lambda number: f"<sub>{number.group()}</sub>", body)
-    return text + (f"<sup>{charge}{sign.replace('-', '−')}</sup>" if sign else "")
-
-
-def _smiles(candidate: Mapping | str) -> str:
-    return candidate if isinstance(candidate, str) else candidate["smiles"]
-
-
-def _data(split: Mapping, overlap: Sequence[Mapping], drops: DropReport | None) -> str:
+def _data(split: Mapping, overlap: Sequence[Mapping], drops: DropReport | None, records: str) -> str:
     boxes = []
     if split.get("sizes"):
         total = sum(split["sizes"].values()) or 1
@@ -257,9 +221,10 @@ def _data(split: Mapping, overlap: Sequence[Mapping], drops: DropReport | None) 
             f"<tr><td>{escape(name)}</td><td>{size:,}</td><td>{size / total:.1%}</td></tr>"
             for name, size in split["sizes"].items()
         )
+        what = escape(records.capitalize())
         method = f'<p class="note">Split by {escape(str(split["method"]))}.</p>' if split.get("method") else ""
         boxes.append(
-            f'<div class="panel">{method}<table><thead><tr><th>Part</th><th>Spectra</th><th>Share</th></tr></thead>'
+            f'<div class="panel">{method}<table><thead><tr><th>Part</th><th>{what}</th><th>Share</th></tr></thead>'
             f"<tbody>{rows}</tbody></table>{_overlap(overlap)}</div>"
         )
     if drops is not None and drops.records:

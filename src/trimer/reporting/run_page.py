@@ -24,12 +24,13 @@ def write_run_page(
     note: str = MOLECULES,
     distributions: Mapping[str, Sequence[float]] | None = None,
     metrics: str | Path | None = None,
+    **shown,
 ) -> Path:
     """Write `<folder>/<split>/page.html` and return its path.
 
     Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json` and
-    `split_overlap.json`, `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions:
-    as for `write_page`.
+    `split_overlap.json`, `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions
+    and what else is shown: as for `write_page`.
     """
     folder = Path(folder)
     record = _json(folder / "run.json")
@@ -50,6 +51,7 @@ def write_run_page(
         commands=_commands(record),
         about=_about(record),
         note=note,
+        **shown,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ERROR = "_std_error"
+LOW, HIGH = "_ci95_low", "_ci95_high"  # the 2.5th and 97.5th percentile of resamples
 BOUND = "oracle"  # a method of this name is an upper bound, not a method
 KINDS = ("baseline", "bound", "method")  # in the order of the table
 

@@ -1,0 +1,33 @@
+"""The pictures of predicted numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from trimer.reporting import number_figures
+from trimer.reporting.number_figures import predicted_against_observed
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that were saved."""
+    found: list[Figure] = []
+    save = number_figures.save_figure
+    monkeypatch.setattr(number_figures, "save_figure", lambda figure, path: found.append(figure) or save(figure, path))
+    return found
+
+
+def test_before_and_after(tmp_path, drawn):
+    observed = np.arange(20.0)[:, None] * [1, -10]
+    observed[3, 0] = np.nan
+    said = {"Before": None, "After": observed.copy()}
+    said["After"][3, 0] = 1.0
+    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "one.png")
+    said["Before"] = np.zeros_like(observed)
+    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "two.png")
+    assert [len(figure.axes) for figure in drawn] == [2, 4]
+    first = drawn[0].axes[0]
+    assert "MAE 0, RMSE 0, R² 1" in first.texts[0].get_text() and "n = 19" in first.texts[0].get_text()
+    assert first.get_xlabel() == "observed: iRT (min)" and first.get_ylabel() == "predicted: iRT (min)"
