@@ -59,6 +59,10 @@ def test_help_fits_a_screen(trimer, capsys, words):
         (["train", "data.numworkers=2"], "did you mean data.num_workers?"),
         (["train", "trainer.maxsteps=2"], "did you mean trainer.max_steps?"),
         (["train", "lr=0.1"], "did you mean optimizer.lr?"),
+        (
+            ["train", "task=classification", "task.lora.rank=4"],
+            "task.lora is null, so it has no 'rank': write 'task.lora={rank: 4}'",
+        ),
         (["train", "modle=bart_nano"], "did you mean model?"),
         (["train", "model=bart_nan"], "there is no model=bart_nan; did you mean bart_nano?"),
         (["train", "trainer=abacus"], "there are cpu, ddp"),

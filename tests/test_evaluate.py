@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from trimer.build import build
 from trimer.cli import main
-from trimer.commands.evaluate import data_to_measure
+from trimer.commands.evaluate import data_to_measure, log_pictures
 from trimer.configs import compose
 from trimer.errors import ConfigError
 from trimer.evaluation.molecules import evaluate_pairs, slice_table
+from trimer.loggers import finished
 
 
 def contract(tmp_path) -> dict:
@@ -64,3 +68,23 @@ def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, c
     capsys.readouterr()
     assert main([*words, f"hydra.run.dir={tmp_path / 'two'}"]) == 1
     assert "split in another way than in this run" in capsys.readouterr().err
+
+
+def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    from lightning.pytorch.loggers import WandbLogger
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = tmp_path / "test"
+    folder.mkdir()
+    Image.new("RGB", (20, 10)).save(folder / "confusion.png")
+    (folder / "embeddings.html").write_text("<p>points</p>")
+    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
+    with finished([logger], {}):
+        log_pictures(SimpleNamespace(loggers=[logger]), folder)
+    media = tmp_path / "wandb" / "latest-run" / "files" / "media"
+    (picture,) = media.glob("images/test/confusion_*.png")
+    assert picture.read_bytes() == (folder / "confusion.png").read_bytes()
+    (page,) = media.glob("html/test/embeddings page_*.html")
+    assert "<p>points</p>" in page.read_text()

@@ -111,6 +111,7 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     from trimer.configs import dotted_keys
 
@@ -151,6 +152,10 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
     for text, override in values:
         key = override.key_or_group
         if key not in keys and not override.is_add() and not override.is_force_add():
+            whole, _, last = key.rpartition(".")
+            if whole in keys and OmegaConf.select(cfg, whole, default="") is None:
+                value = text.partition("=")[2]
+                return f"{whole} is null, so it has no {last!r}: write '{whole}={{{last}: {value}}}' (or +{text})"
             hint = did_you_mean(
                 key, [k for k in keys if not k.startswith("hydra.") or key.startswith("hydra.")] + groups
             )
