@@ -343,6 +343,13 @@ def test_smiles_files_and_other_columns(run, tmp_path):
     assert (row["id"], row["label"]) == ("my.csv:2", rows[0]["label"])
 
 
+def test_a_table_under_the_suffix_of_smiles_is_told(run, tmp_path, capsys):
+    write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
+    assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
+    assert "none of 3 rows could be read as molecules; the suffix tells the format" in heard(capsys)
+    assert all(row["reason"] for row in read(tmp_path / "out.csv"))
+
+
 def test_a_row_of_empty_cells_is_a_row(run, tmp_path):
     write(tmp_path / "my.csv", ["smiles", "note"], [["CCO", ""], ["", ""], ["CCN", ""]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0

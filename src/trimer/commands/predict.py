@@ -117,6 +117,14 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     log.info("%s sequences, %s usable", f"{len(table):,}", f"{len(usable):,}")
+    if len(table) and not usable:
+        log.warning(
+            "%s: none of %s rows could be read as %s; the suffix tells the format (.csv, .tsv, .fasta, .smi), "
+            "and column=<name> the column of a table",
+            source,
+            f"{len(table):,}",
+            data["entity"],
+        )
 
     heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
     with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
