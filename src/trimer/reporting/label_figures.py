@@ -63,7 +63,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Pat
         axis.tick_params(which="both", length=0)
         for row, column in zip(*np.nonzero(counts), strict=True):
             share = shares[row, column]
-            written = "<1%" if share < 0.005 else f"{share:.0%}"
+            written = "<1%" if share < 0.01 else f"{share:.0%}"
             text = f"{counts[row, column]:,}" + (f"\n{written}" if count <= ROOMY else "")
             colour = "white" if share > 0.55 else INK
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour, linespacing=1.25)
