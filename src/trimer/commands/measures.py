@@ -77,9 +77,8 @@ def measure_language(
         "sequences. Perplexity is exp(summed loss / masked residues), with those that show a residue instead of "
         "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
     )
-    shown = {"title": "Masked residues", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
-    shown["records"] = "sequences"
-    publish(folder, split, evaluation, METRICS, f"{split} split", **shown)
+    shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": "sequences"}
+    publish(folder, split, evaluation, METRICS, f"{split} split", title="Masked residues", **shown)
     return evaluation
 
 
@@ -148,10 +147,10 @@ def measure_labels(
         "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
         "resampled rows, below it the interval of 95 % of them. A dash is a metric that the split cannot tell."
     )
-    shown = {"title": "Labels", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
-    shown |= {"details": label_details(evaluation, data), "records": data.sequences.plural}
-    what = f"{split} split, {len(evaluation.ids):,} {data.sequences.plural}"
-    publish(folder, split, evaluation, METRICS[data.target], what, **shown)
+    records, details = data.sequences.plural, label_details(evaluation, data)
+    shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": records}
+    what = f"{split} split, {len(evaluation.ids):,} {records}"
+    publish(folder, split, evaluation, METRICS[data.target], what, title="Labels", details=details, **shown)
     return evaluation
 
 
@@ -204,8 +203,9 @@ def measure_fragments(
         "Fragments that a peptide cannot give are left out; one that was not found counts as 0. Every metric is of one "
         "spectrum; the table holds the median, or the mean, over spectra. ± is the standard error over spectra."
     )
-    shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
-    publish(folder, split, evaluation, METRICS, f"{split} split, {len(evaluation.ids):,} spectra", **shown)
+    shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures}
+    what = f"{split} split, {len(evaluation.ids):,} spectra"
+    publish(folder, split, evaluation, METRICS, what, title="Fragments", **shown)
     return evaluation
 
 

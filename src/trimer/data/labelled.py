@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from trimer.data.batches import LabelledBatch
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
+from trimer.data.label_checks import check_classes, check_columns, contradictions
 from trimer.data.label_values import TARGETS, chosen_classes
 from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
@@ -242,31 +243,10 @@ class LabelledSequences(SplitData):
                 )
         if self.learnt:
             return
-        if self.target in ("multi", "regression"):
-            self._check_columns()
-        if self.target != "single":
-            return
-        known = set(self.labels[self.split.rows("train")].tolist())
-        for part in self.split.names[1:]:
-            alien = [row for row in self.split.rows(part) if self.labels[row] not in known]
-            if alien:
-                name, record = self.classes[self.labels[alien[0]]], self.store.strings("id", alien[:1])[0]
-                raise InputError(
-                    f"the label {name!r} of {record} is in {part}, and nowhere in train: leave rare classes out "
-                    "(data.classes=<number>) or split in another way"
-                )
-
-    def _check_columns(self) -> None:
-        """Warn of a yes or no that train does not show both of; refuse numbers of which it has none."""
-        train = self.labels[self.split.rows("train")]
-        for name, values in zip(self.classes, train.T, strict=True):
-            found = np.unique(values[~np.isnan(values)])
-            if len(found) > 1 or (len(found) and self.target == "regression"):
-                continue
-            if self.target == "regression":
-                raise InputError(f"the label {name!r} has no number in train: leave it out (data.source.labels)")
-            seen = f"always {'yes' if found[0] else 'no'}" if len(found) else "never given"
-            log.warning("the label %r is %s in train: nothing can be learnt about it", name, seen)
+        if self.target == "single":
+            check_classes(self.labels, self.split, self.classes, lambda row: self.ids([row])[0])
+        elif self.target != "residue":
+            check_columns(self.labels[self.split.rows("train")], self.classes, self.target == "regression")
 
     # ---------------------------------------------------------------- what others read
 
@@ -289,19 +269,9 @@ class LabelledSequences(SplitData):
         facts["shortened"] = self.store.manifest["shortened"]
         facts["left_out_by_class"] = int((~self.used).sum())
         if self.target in ("single", "multi"):
-            facts["identical_with_other_labels"] = self._conflicts()
+            keys = self._column(self.sequences.keys[0])[self.used]
+            facts["identical_with_other_labels"] = contradictions(keys, self.labels[self.used])
         return facts
-
-    def _conflicts(self) -> int:
-        """How many sequences are there more than once, with labels that differ; a missing label differs from none."""
-        keys = self._column(self.sequences.keys[0])[self.used]
-        labels = self.labels[self.used].reshape(len(keys), -1).astype(float)
-        numbers = np.unique(keys, return_inverse=True)[1]
-        least = np.full((numbers.max() + 1, labels.shape[1]), np.nan)
-        most = least.copy()
-        np.fmin.at(least, numbers, labels)
-        np.fmax.at(most, numbers, labels)
-        return int((most > least).any(1).sum())
 
     def training_labels(self) -> torch.Tensor:
         """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
