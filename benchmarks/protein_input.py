@@ -29,10 +29,10 @@ from rich.table import Table
 
 from trimer.data.masked import MaskedSequences
 from trimer.data.proteins import ProteinSequences
-from trimer.data.readers.fasta import read_fasta
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.protein_files import ProteinFiles
 from trimer.data.sources.protein_table import ProteinTable
+from trimer.data.text.fasta import read_fasta
 from trimer.simulate.proteins import SimulatedProteins
 from trimer.tokenizers.protein import ProteinTokenizer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from trimer.data.draws import digest, digests
-from trimer.data.sources.molecule_files import open_text, readable_lines
+from trimer.data.text.opening import open_text, readable_lines
 from trimer.errors import InputError
 
 

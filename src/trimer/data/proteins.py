@@ -19,9 +19,10 @@ from trimer.data.masked import MaskedSequences, window_lengths
 from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import EpochPlan
-from trimer.data.sources.protein_table import EMPTY, INNER_STOP, ProteinSource, ProteinTable
+from trimer.data.sources.protein_table import ProteinSource, ProteinTable
 from trimer.data.splits import Split
 from trimer.data.store import Ragged, StoreWriter, content_digest
+from trimer.data.text.letters import EMPTY, INNER_STOP
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import UNK
 

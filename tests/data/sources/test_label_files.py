@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trimer.data.readers.table_file import FEWER, MORE
 from trimer.data.sources.label_files import NO_MATCH, LabelledFasta, LabelledFiles
 from trimer.data.sources.label_table import NO_SEQUENCE, LabelTable
-from trimer.data.sources.protein_table import EMPTY, INNER_STOP
+from trimer.data.text.letters import EMPTY, INNER_STOP
+from trimer.data.text.tables import FEWER, MORE
 from trimer.errors import InputError
 
 ROWS = [

@@ -2,7 +2,8 @@
 
 import pytest
 
-from trimer.data.sources.label_table import LabelTable, known, label_names, limited
+from trimer.data.sources.label_table import LabelTable, label_names, limited
+from trimer.data.text.missing import known
 from trimer.errors import InputError
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trimer.data.sources.protein_files import UNIPROT, ProteinFiles, SwissProt, UniRef
-from trimer.data.sources.protein_table import EMPTY, INNER_STOP
+from trimer.data.text.letters import EMPTY, INNER_STOP
 from trimer.errors import InputError
 
 

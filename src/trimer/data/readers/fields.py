@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from trimer.data.text.charges import parse_charge
+from trimer.data.text.missing import present
+
 # Ranked: where a record has several of the names, the first with a usable value gives the field.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "id": ("spectrum_id", "spectrumid", "accession", "identifier", "db#", "dbid", "id", "title", "feature_id"),
@@ -28,20 +31,9 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "ms_level": ("ms_level", "mslevel", "spectrum_type", "ms_type"),
     "retention_time": ("rtinseconds", "rtinminutes", "retention_time", "retentiontime", "retention time", "rt"),
 }
-MISSING = frozenset({"", "n/a", "na", "nan", "none", "null", "null-null-null-null", "n/a min", "n/a sec"})
-_LONGEST = max(map(len, MISSING))
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _ADDUCT = re.compile(r"\[?\d?M[+-][\w+-]+\]?\d?[+-]?")
-_SEVERAL_CHARGES = re.compile(r"\d\D+\d")
-
-
-def present(value: object) -> str | None:
-    """The text of a value, or None for the many ways in which files write 'nothing here'."""
-    if value is None:
-        return None
-    text = str(value).strip()
-    return None if len(text) <= _LONGEST and text.lower() in MISSING else text
 
 
 def first_number(text: str) -> float | None:
@@ -55,18 +47,6 @@ def first_number(text: str) -> float | None:
         rest = words[0][found.end() :] if found else ""
         return float(found.group()) if found and (rest[:1] == "-" or rest in ("s", "min", "m", "sec")) else None
     return number if number is not None and math.isfinite(number) else None
-
-
-@functools.lru_cache(maxsize=1024)
-def parse_charge(text: str) -> int | None:
-    """Signed charge of '2+', '+2', '2' or '1-'; 0 where the file leaves a choice ('2+ and 3+')."""
-    digits = re.findall(r"\d+", text)
-    if not digits:
-        return {"+": 1, "-": -1}.get(text.strip())
-    if _SEVERAL_CHARGES.search(text.replace(".0", "")):
-        return 0
-    charge = int(digits[0])
-    return (-charge if "-" in text else charge) if charge < 1000 else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ from trimer.data.readers.peptide_tables import (
     precursor_columns,
     split_precursor,
 )
-from trimer.data.readers.table_file import TableFile
+from trimer.data.text.tables import TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import canonical, warn_of_fixed
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trimer.data.readers.opening import read_text
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.opening import read_text
 from trimer.errors import InputError
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from trimer.data.readers.opening import read_text
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.opening import read_text
 from trimer.errors import InputError
 
 # Keys whose value begins with a key of its own: 'AC$MASS_SPECTROMETRY: COLLISION_ENERGY 35'

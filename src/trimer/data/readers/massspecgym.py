@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.numbers import to_float
-from trimer.data.readers.opening import read_text
 from trimer.data.readers.records import assemble
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.numbers import to_float
+from trimer.data.text.opening import read_text
 from trimer.errors import InputError
 
 _NEEDED = ("mzs", "intensities", "precursor_mz")

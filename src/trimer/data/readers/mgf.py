@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.numbers import to_float
-from trimer.data.readers.opening import decode, read_chunks
 from trimer.data.readers.records import Records, assemble, broken_end, stem
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.numbers import to_float
+from trimer.data.text.opening import decode, read_chunks
 from trimer.errors import BrokenOff, InputError
 
 _BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand

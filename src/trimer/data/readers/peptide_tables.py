@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from trimer.data.readers.opening import read_chunks, read_text
-from trimer.data.readers.table_file import Row, TableFile
+from trimer.data.text.opening import read_chunks, read_text
+from trimer.data.text.tables import Row, TableFile
 from trimer.errors import InputError
 
 HDF5 = b"\x89HDF"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trimer.data.sources.molecule_files import open_text, readable_lines
+from trimer.data.text.opening import open_text, readable_lines
 from trimer.errors import InputError
 
 ROWS = 4096

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.readers.table_file import ROWS, TableFile
 from trimer.data.sources.label_table import (
     NO_SEQUENCE,
     LabelTable,
     check_limit,
     empty_table,
-    known,
     limited,
     settings_text,
 )
 from trimer.data.store import content_digest
+from trimer.data.text.missing import known
+from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 
 log = logging.getLogger(__name__)

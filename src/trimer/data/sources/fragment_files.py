@@ -25,12 +25,12 @@ from trimer.data.readers.fragment_records import (
     read_maxquant,
     read_prosit,
 )
-from trimer.data.readers.opening import read_chunks
 from trimer.data.readers.peptide_tables import HDF5
-from trimer.data.readers.table_file import ROWS, TableFile
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_table import check_limit, settings_text
 from trimer.data.store import content_digest
+from trimer.data.text.opening import read_chunks
+from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import read_fixed
 

@@ -12,20 +12,20 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.readers.fasta import FastaRecords, read_fasta
-from trimer.data.readers.table_file import ROWS, Row, TableFile
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_table import (
     NO_SEQUENCE,
     LabelTable,
     check_limit,
     empty_table,
-    known,
     label_names,
     limited,
     settings_text,
 )
 from trimer.data.store import content_digest
+from trimer.data.text.fasta import FastaRecords, read_fasta
+from trimer.data.text.missing import known
+from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 
 FILE = "file"

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trimer.data.sources.protein_table import EMPTY
+from trimer.data.text.letters import EMPTY
 from trimer.errors import InputError
 
-MISSING = frozenset({"", "NA", "N/A", "#N/A", "<NA>", "nan", "NaN", "NAN", "null", "NULL"})
 NO_SEQUENCE = EMPTY
 
 
@@ -79,15 +78,6 @@ class LabelSource(Protocol):
 def empty_table(labels: Iterable[str], columns: Iterable[str] = ()) -> LabelTable:
     """A table without records, to append to."""
     return LabelTable([], [], {name: [] for name in labels}, {name: [] for name in columns})
-
-
-def known(text: str | None) -> str | None:
-    """A text without white space around it; None where it says that there is no value (empty, NA, nan, null).
-
-    `None` is a text like any other: it may well be the name of a class.
-    """
-    text = text.strip() if text is not None else ""
-    return None if text in MISSING else text
 
 
 def label_names(labels: str | Sequence[str] | None) -> list[str] | None:

@@ -7,14 +7,13 @@ Every source has `fingerprint()`, which changes when and only when its molecules
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.store import content_digest
+from trimer.data.text.opening import open_text, readable_lines
 from trimer.errors import InputError
 
 CHUNK = 100_000
@@ -143,29 +142,6 @@ class PubChemSmiles:
 def _check_limit(limit: int | None) -> None:
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more, or null")
-
-
-def open_text(path: Path) -> TextIO:
-    """Open a text file, gzipped or not, whatever its name says."""
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    zipped = file.peek(2)[:2] == b"\x1f\x8b"
-    return io.TextIOWrapper(gzip.open(file) if zipped else file, encoding="utf-8-sig", newline="")
-
-
-def readable_lines(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines of a file; a broken archive or other encoding is told with the line where it begins."""
-    number = 0
-    try:
-        for line in file:
-            number += 1
-            yield line
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
-        raise InputError(f"{path} ends early or is damaged after line {number} ({error}): fetch it again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, after line {number}: not UTF-8 text ({error.reason}): convert the file") from error
 
 
 def _in_chunks(

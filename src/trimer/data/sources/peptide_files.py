@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trimer.data.readers.peptide_tables import PSM_UTILS, open_table
-from trimer.data.readers.table_file import ROWS, TableFile
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_files import FILE
-from trimer.data.sources.label_table import LabelTable, check_limit, empty_table, known, limited, settings_text
+from trimer.data.sources.label_table import LabelTable, check_limit, empty_table, limited, settings_text
 from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, first_column
 from trimer.data.store import content_digest
+from trimer.data.text.missing import known
+from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import NOTATIONS, canonical, read_fixed, warn_of_fixed
 from trimer.peptides.proforma import PeptideError

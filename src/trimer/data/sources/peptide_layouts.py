@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trimer.data.readers.table_file import SHOWN, TableFile
+from trimer.data.text.tables import SHOWN, TableFile
 from trimer.errors import InputError
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.readers.fasta import read_fasta
-from trimer.data.readers.opening import read_chunks
 from trimer.data.readers.protein_columns import read_columns
 from trimer.data.sources.files import find_files, named_paths
-from trimer.data.sources.protein_table import WHITE, ProteinTable, letters_of, without_stops
+from trimer.data.sources.protein_table import ProteinTable
 from trimer.data.store import content_digest
+from trimer.data.text.fasta import read_fasta
+from trimer.data.text.letters import WHITE, letters_of, without_stops
+from trimer.data.text.opening import read_chunks
 from trimer.errors import InputError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")

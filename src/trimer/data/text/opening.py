@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from trimer.errors import BrokenOff, InputError
 
@@ -83,3 +85,26 @@ def _decode_line(line: bytes) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError:
         return line.decode("latin-1")
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, gzipped or not, whatever its name says."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    zipped = file.peek(2)[:2] == b"\x1f\x8b"
+    return io.TextIOWrapper(gzip.open(file) if zipped else file, encoding="utf-8-sig", newline="")
+
+
+def readable_lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file; a broken archive or other encoding is told with the line where it begins."""
+    number = 0
+    try:
+        for line in file:
+            number += 1
+            yield line
+    except (EOFError, gzip.BadGzipFile, OSError) as error:
+        raise InputError(f"{path} ends early or is damaged after line {number} ({error}): fetch it again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}, after line {number}: not UTF-8 text ({error.reason}): convert the file") from error

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from trimer.data.readers.opening import read_chunks
+from trimer.data.text.opening import read_chunks
 from trimer.errors import InputError
 
 TEXT = b"".join(b"line %d\n" % i for i in range(20_000))

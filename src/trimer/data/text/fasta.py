@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.opening import decode, read_chunks
-from trimer.data.sources.protein_table import WHITE, without_stops
 from trimer.data.store import Ragged
+from trimer.data.text.letters import WHITE, without_stops
+from trimer.data.text.opening import decode, read_chunks
 from trimer.errors import InputError
 
 BLOCK = 1 << 18  # bytes parsed at once: few enough to stay in the cache of the processor

@@ -14,8 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trimer.data.readers.opening import read_chunks
-from trimer.data.sources.molecule_files import open_text, readable_lines
+from trimer.data.text.opening import open_text, read_chunks, readable_lines
 from trimer.errors import InputError
 from trimer.nearest import did_you_mean
 

@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from trimer.data.readers.fasta import read_fasta
-from trimer.data.sources.protein_table import EMPTY, INNER_STOP
+from trimer.data.text.fasta import read_fasta
+from trimer.data.text.letters import EMPTY, INNER_STOP
 from trimer.errors import InputError
 
 WILD = b""">sp|P1|ONE_HUMAN First of two OS=Homo sapiens OX=9606 GN=ONE PE=1
