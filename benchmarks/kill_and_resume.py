@@ -16,6 +16,7 @@ Each training is a process of its own, forked from this one, which has imported 
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import os
 import random
@@ -34,7 +35,7 @@ from trimer.simulate.molecules import simulated_molecules
 
 SHORT = [
     "trainer.enable_progress_bar=false", "trainer.precision=32-true", "trainer.log_every_n_steps=2", "test=false",
-    "trainer.max_steps=14", "trainer.limit_val_batches=2",
+    "trainer.max_steps=9", "trainer.limit_val_batches=2",
 ]  # fmt: skip
 NARROW = ["model.d_model=32", "model.encoder_ffn=64", "model.decoder_ffn=64"]
 LABELLED = ["data=labelled_molecules", "data.source.paths={folder}/molecules.csv", "data.tokens_per_batch=200"]
@@ -48,7 +49,7 @@ TASKS = {
     "seq2seq": [*NARROW, "data.source.molecules=60", "data.tokens_per_batch=700", "model.dropout=0.2"],
     "masked_lm": [
         "task=masked_lm", "data=simulated_proteins", "data.source.proteins=120", "data.sampling=clusters",
-        "data.masking.end_ratio=0.3", "data.masking.total_steps=14", "data.tokens_per_batch=600", "model=esm2_nano",
+        "data.masking.end_ratio=0.3", "data.masking.total_steps=9", "data.tokens_per_batch=600", "model=esm2_nano",
         "data.split.fractions={{train: 0.6, val: 0.2, test: 0.2}}", "callbacks=ema", "optimizer=muon",
     ],
     "classification": [
@@ -58,7 +59,7 @@ TASKS = {
     ],
     "regression": [
         *LABELLED, "task=regression", "data.source.labels=length", "data.target=regression", "model=smiles_nano",
-        "model.d_model=32", "model.dropout=0.2", *EPOCHS, "scheduler.warmup=1", "trainer.max_epochs=4",
+        "task.head.dropout=0.2", *EPOCHS, "scheduler.warmup=1", "trainer.max_epochs=4",
         "trainer.limit_train_batches=6", "callbacks=protocol_early_stopping",
     ],
     "fragments": [
@@ -96,7 +97,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", action="store_true", help="keep the folders of unequal runs")
     arguments = parser.parse_args()
-    import_all()
+    import torch
+
+    torch.set_num_threads(1)
     scratch = Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
     os.environ["TRIMER_CACHE"] = str(scratch / "cache")
     write_molecules(scratch / "molecules.csv")
@@ -114,19 +117,6 @@ def main() -> None:
     sys.exit(failed)
 
 
-def import_all() -> None:
-    """Everything that takes long to import, once."""
-    import lightning  # noqa: F401
-    import torch
-
-    import trimer.commands.train
-    import trimer.models.bart
-    import trimer.tasks.masked_lm
-    import trimer.tasks.seq2seq  # noqa: F401
-
-    torch.set_num_threads(1)
-
-
 def write_molecules(path: Path) -> None:
     """A small table with a class and a number for each molecule."""
     rows = [f"{text},{'ab'[text.count('O') > 1]},{len(text)}" for text in simulated_molecules(80, seed=3)]
@@ -142,7 +132,8 @@ def chains(task: str, number: int, draw: random.Random, scratch: Path, keep: boo
         words += [f"trainer.accumulate_grad_batches={accumulation}", f"data.num_workers={workers}"]
         words += ["callbacks.last.every_n_train_steps=1"] if "trainer=epochs" in words else TIMED
         if (accumulation, workers) not in whole:
-            whole[accumulation, workers] = uninterrupted(scratch / f"{task}-{accumulation}-{workers}", words)
+            place = scratch / f"{task}-{accumulation}-{workers}"
+            whole[accumulation, workers] = uninterrupted(place, words, 1 if whole else 2)
         reference, folder = whole[accumulation, workers], scratch / f"{task}-chain-{chain}"
         killed = killed_run(folder, words, reference, draw.randint(1, 3), draw, count)
         count.chains += 1
@@ -154,9 +145,9 @@ def chains(task: str, number: int, draw: random.Random, scratch: Path, keep: boo
     return count
 
 
-def uninterrupted(folder: Path, words: list[str]) -> Whole:
-    """The training that the chains are compared with; the second of two, since the first one prepares the data."""
-    for _ in range(2):
+def uninterrupted(folder: Path, words: list[str], times: int) -> Whole:
+    """The training that the chains are compared with; the first one of a task prepares the data and imports."""
+    for _ in range(times):
         shutil.rmtree(folder, ignore_errors=True)
         began = None
         process = start(folder, words)
@@ -166,7 +157,17 @@ def uninterrupted(folder: Path, words: list[str]) -> Whole:
             last = ended
             time.sleep(0.002)
         finish(process, folder)
+        import_again(folder)
     return Whole(folder, began, last)
+
+
+def import_again(folder: Path) -> None:
+    """Import here what the training has imported, so that those forked later need not."""
+    for name in folder.with_suffix(".modules").read_text().split():
+        try:
+            importlib.import_module(name)
+        except Exception:  # made at run time, under no name that can be imported
+            continue
 
 
 def killed_run(folder: Path, words: list[str], whole: Whole, kills: int, draw: random.Random, count: Count) -> int:
@@ -202,6 +203,7 @@ def start(folder: Path, words: list[str]) -> int:
         code = trimer(["train", *(resume or words), f"hydra.run.dir={folder}"])
     except BaseException:
         code = 1
+    folder.with_suffix(".modules").write_text("\n".join(sys.modules))
     os._exit(code)
 
 
