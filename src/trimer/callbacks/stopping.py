@@ -29,7 +29,7 @@ class StopRequest:
         """Take the signals over from Lightning, which stops between batches and saves in the middle of a step."""
         if threading.current_thread() is not threading.main_thread():
             return
-        self._number = signal.SIGTERM if trainer.received_sigterm else None  # before this callback was called
+        self._number = None
         for number in (signal.SIGINT, *ENDING, *requeue_signals(trainer)):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._ask)
