@@ -39,7 +39,8 @@ class CSV(Logger):
     """Writes `metrics.csv` into the run folder. Lightning's own logger deletes the file when a run goes on in it.
 
     folder: of the run. flush_every: rows held back before they are written.
-    A resumed run takes back the rows that were logged after the checkpoint it goes on from.
+    A resumed run takes back the rows that were logged after its checkpoint, and so writes the file that it would have
+    written without the interruption. Only rates (tokens_per_second, mfu) differ, which are what a clock measures.
     """
 
     def __init__(self, folder: str | Path, flush_every: int = 20) -> None:
@@ -48,7 +49,7 @@ class CSV(Logger):
         self.flush_every = flush_every
         self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []  # not written yet
-        self._opened = False
+        self._earlier: int | None = None  # rows in the file; None before it has been looked at
 
     @property
     def path(self) -> Path:
@@ -81,8 +82,7 @@ class CSV(Logger):
         row = {"step": step or 0, **{name: float(value) for name, value in metrics.items()}}
         if "epoch" in metrics:
             row["epoch"] = int(metrics["epoch"])
-        if not self._opened:
-            self._continue_before(row)
+        self._open()
         self._rows.append(row)
         if len(self._rows) >= self.flush_every:
             self.save()
@@ -101,6 +101,7 @@ class CSV(Logger):
         else:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerows(self._rows)
+        self._earlier += len(self._rows)
         self._rows = []
 
     @rank_zero_only
@@ -108,20 +109,28 @@ class CSV(Logger):
         """Write the last rows, also of a run that failed."""
         self.save()
 
-    def _continue_before(self, row: dict[str, Any]) -> None:
-        """Drop rows of an earlier part of the run that this part measures again, from the step of `row` on."""
-        self._opened = True
-        earlier = self._written()
-        if not earlier:
-            return
+    @property
+    def rows(self) -> int:
+        """Rows that have been logged, by this process and before it."""
+        self._open()
+        return self._earlier + len(self._rows)
 
-        def again(old: dict[str, Any]) -> bool:
-            step = int(old["step"] or 0)
-            same = {name for name, value in old.items() if value != ""} & row.keys() - {"epoch", "step"}
-            return step > row["step"] or (step == row["step"] and bool(same))
+    @rank_zero_only
+    def take_back(self, rows: int | None, step: int) -> None:
+        """Drop all but the first `rows`; where a checkpoint of an earlier version does not know them, those from `step`."""
+        self._open()
+        self.save()
+        kept = self._written()
+        kept = [row for row in kept if int(row["step"] or 0) < step] if rows is None else kept[:rows]
+        if self._columns:
+            self._columns = [name for name in self._columns if any(row[name] != "" for row in kept)]
+            self._write(kept)
+        self._earlier = len(kept)
 
-        self._columns = list(earlier[0])
-        self._write([old for old in earlier if not again(old)])
+    def _open(self) -> None:
+        if self._earlier is None:
+            earlier = self._written()
+            self._earlier, self._columns = len(earlier), list(earlier[0]) if earlier else []
 
     def _written(self) -> list[dict[str, Any]]:
         if not self.path.is_file():
@@ -132,7 +141,7 @@ class CSV(Logger):
     def _write(self, rows: list[dict[str, Any]]) -> None:
         temporary = self.path.with_suffix(".csv.part")
         with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns, restval="")
+            writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
         temporary.replace(self.path)

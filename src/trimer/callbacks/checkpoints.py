@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from trimer.callbacks.stopping import StopRequest
+from trimer.callbacks.whole_steps import ValidationInterrupted, WholeStepEpochLoop, use_whole_steps
+from trimer.loggers import CSV
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -30,12 +30,13 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: all that an exact resume needs, every so many optimiser steps, at the end, and when asked to stop.
+    """`last.ckpt`: all that an exact resume needs, every so many optimizer steps, at the end, and when asked to stop.
 
-    In a run of one process the first Ctrl-C, or SIGTERM, lets the optimiser step end, writes the checkpoint and stops;
-    a Ctrl-C during a validation waits for its end. A second Ctrl-C stops at once. Where a validation is due at the same
-    step the checkpoint is written after that, so that a resumed run knows what was best; name it after the callbacks
-    that follow a metric.
+    It is written between optimizer steps only, after the metrics of the step are logged and the validation that is due
+    (see `trimer.callbacks.whole_steps`). Ctrl-C, SIGTERM and SIGHUP stop a run there; one that interrupts a validation
+    ends it, and the resumed run validates again. In the middle of an accumulation a validation, and the step, are
+    finished first, since the gradients of half a step are in no checkpoint. A second Ctrl-C stops at once.
+    A resumed run takes back the rows of metrics.csv that were logged after the checkpoint.
     """
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 500):
@@ -46,83 +47,95 @@ class LastCheckpoint(ModelCheckpoint):
             save_top_k=1,
             enable_version_counter=False,
         )
-        self._asked = False  # by Ctrl-C
-        self._terminated = False  # in the middle of a step, by SIGTERM
-        self._handler = None  # of Ctrl-C, before this one
+        self._stop = StopRequest()
+        self._loop: WholeStepEpochLoop | None = None
+        self._logged: dict | None = None  # what a checkpoint knows of the logged metrics
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, module, stage)
-        alone = trainer.world_size == 1 and threading.current_thread() is threading.main_thread()
-        if stage == "fit" and alone and not trainer.fast_dev_run:
-            self._handler = signal.signal(signal.SIGINT, self._ask)
+        self._logged = self._loop = None
+        if stage == "fit" and not trainer.fast_dev_run:
+            self._loop = use_whole_steps(
+                trainer, lambda due: self._step_ended(trainer, due), lambda: self._stop.asked(trainer)
+            )
 
-    def _ask(self, number: int, frame) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        print("\ntrimer: stopping after this step; Ctrl-C once more stops at once", file=sys.stderr)
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        super().on_train_start(trainer, module)
+        if self._loop is None:
+            return
+        self._stop.listen(trainer)
+        if self._logged is None:
+            return
+        metrics = {name: torch.tensor(value, dtype=torch.float64) for name, value in self._logged["metrics"].items()}
+        trainer._logger_connector._callback_metrics.update(metrics)
+        for logger in trainer.loggers:
+            if isinstance(logger, CSV):
+                logger.take_back(self._logged["rows"], self._loop._batches_that_stepped)
 
-    def _restore_handler(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
+    def _step_ended(self, trainer: L.Trainer, validation_due: bool) -> None:
+        stop = validation_due or self._stop.asked(trainer)
+        if stop or trainer.global_step % self._every_n_train_steps == 0 or self._loop.ends_training:
+            self._save(trainer)
+        if stop:
+            raise self._stop.exception
+
+    def _save(self, trainer: L.Trainer) -> None:
+        self._loop.saving = True
+        try:
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        finally:
+            self._loop.saving = False
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict) -> None:
+        """Add the number of rows in metrics.csv, and the last value of each metric."""
+        rows = next((logger.rows for logger in trainer.loggers if isinstance(logger, CSV)), None)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        checkpoint["logged_metrics"] = {"rows": rows, "metrics": metrics}
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict) -> None:
+        self._logged = checkpoint.get("logged_metrics", {"rows": None, "metrics": {}})
+        self._last_global_step_saved = checkpoint["global_step"]
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
-        loop = trainer.fit_loop
-        if self._waits_for_the_epoch(trainer) and loop.epoch_loop._num_ready_batches_reached():
+        """Nothing: the metrics of this step are not logged yet."""
+
+    def on_validation_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *args) -> None:
+        loop = self._loop
+        if loop is None or trainer.state.fn != "fit" or trainer.sanity_checking or loop._should_accumulate():
             return
-        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
-            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
-            if not loop.epoch_loop._should_accumulate():
-                self._stop_if_asked(trainer)
-            elif trainer.received_sigterm and trainer.world_size == 1:  # Lightning would stop before the step's end
-                self._terminated, trainer._signal_connector.received_sigterm = True, False
-
-    @staticmethod
-    def _waits_for_the_epoch(trainer: L.Trainer) -> bool:
-        """Whether the length is in epochs: from between a last batch and its epoch's end Lightning miscounts them."""
-        return trainer.max_steps == -1
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, module)
-        step = trainer.global_step
-        if self._waits_for_the_epoch(trainer):
-            if step % self._every_n_train_steps == 0 and self._last_global_step_saved != step:
-                self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-            self._stop_if_asked(trainer)
-
-    def _stop_if_asked(self, trainer: L.Trainer) -> None:
-        terminated = self._terminated or (trainer.received_sigterm and trainer.world_size == 1)
-        if not (self._asked or terminated):
-            return
-        if self._last_global_step_saved != trainer.global_step:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-        raise SIGTERMException if terminated else KeyboardInterrupt
+        if self._stop.asked(trainer):
+            raise ValidationInterrupted
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        super().on_validation_end(trainer, module)
-        step = trainer.global_step
-        if step and step % self._every_n_train_steps == 0 and self._last_global_step_saved != step:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-        if step and not trainer.sanity_checking:
-            self._stop_if_asked(trainer)
+        """Nothing: other callbacks may follow."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Nothing: a resumed run ends the epoch again, from the checkpoint of its last step."""
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """A callback can end the training after an epoch, when its last step was not the last one to be expected."""
+        if self._loop is None:
+            return
+        if trainer.global_step and self._last_global_step_saved != trainer.global_step:
+            self._save(trainer)
+        if self._stop.asked(trainer):
+            raise self._stop.exception
+        self._stop.forget()
 
     def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
-        self._restore_handler()
+        self._stop.forget()
         super().teardown(trainer, module, stage)
 
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
-        self._restore_handler()
+        self._stop.forget()
         super().on_exception(trainer, module, exception)
-
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        super().on_train_end(trainer, module)
-        if self._last_global_step_saved != trainer.global_step:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """`best.ckpt`: the weights with the best value of a metric, without the state of the optimizer."""
+    """`best.ckpt`: the weights with the best value of a metric, without the state of the optimizer.
+
+    It is written at the end of a validation, so that `last.ckpt` of the same step knows what was best.
+    """
 
     def __init__(self, dirpath: str, monitor: str = "val/loss", mode: str = "min"):
         super().__init__(
@@ -132,5 +145,10 @@ class BestCheckpoint(ModelCheckpoint):
             mode=mode,
             save_top_k=1,
             save_weights_only=True,
+            save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        super().load_state_dict(state_dict)
+        self.current_score = state_dict["current_score"]  # Lightning saves it and leaves it out here

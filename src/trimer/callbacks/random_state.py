@@ -7,12 +7,24 @@ import torch
 
 
 class RandomState(L.Callback):
-    """Save torch's random state with every checkpoint, and put it back before the first batch of a resumed run."""
+    """Save torch's random state with every checkpoint, and put it back before the first batch of a resumed run.
+
+    A checkpoint of a validation that is interrupted has the state before it, since it is run again.
+    """
 
     def __init__(self) -> None:
         self._restored: dict | None = None
+        self._before_validation: dict | None = None
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._before_validation = self.state_dict()
+
+    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._before_validation = None
 
     def state_dict(self) -> dict:
+        if self._before_validation is not None:
+            return self._before_validation
         state = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             state["cuda"] = torch.cuda.get_rng_state()
@@ -22,6 +34,7 @@ class RandomState(L.Callback):
         self._restored = state
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._before_validation = None
         if self._restored is None:
             return
         torch.set_rng_state(self._restored["cpu"])

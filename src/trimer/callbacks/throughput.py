@@ -58,15 +58,16 @@ class Throughput(L.Callback):
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
         seconds = max(time.perf_counter() - self._since, 1e-9)
-        rates = {name: (total - self._work[name]) / seconds for name, total in module.work.items()}  # of one device
+        work = module.share_work()
+        rates = {name: (total - self._work[name]) / seconds for name, total in work.items()}
         operations = rates.pop("flops", None)
         for name, rate in rates.items():
-            module.log(f"{name}_per_second", rate * trainer.world_size, prog_bar=name == "tokens", batch_size=1)
+            module.log(f"{name}_per_second", rate, prog_bar=name == "tokens", batch_size=1)
         if operations is not None and self.peak:
-            module.log("mfu", operations / (self.peak * 1e12), prog_bar=True, batch_size=1)
-        module.log("real_tokens", float(module.real_tokens * trainer.world_size), batch_size=1)
+            module.log("mfu", operations / (self.peak * 1e12 * trainer.world_size), prog_bar=True, batch_size=1)
+        module.log("real_tokens", float(module.real_tokens), batch_size=1)
         self._restart(module)
 
     def _restart(self, module: L.LightningModule) -> None:
-        self._work = Counter(module.work)
+        self._work = Counter(module.total_work)
         self._since = time.perf_counter()

@@ -26,6 +26,14 @@ PARTS = {
 
 def main(cfg: DictConfig) -> float | None:
     """Run one training; the value that a sweep compares is returned and written to `result.json`."""
+    from trimer.callbacks.stopping import ended_by_signals
+
+    with ended_by_signals():
+        return train(cfg)
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Fit, measure the test split, and finish the run folder."""
     import lightning as L
 
     from trimer.build import build, build_all
@@ -75,7 +83,7 @@ def main(cfg: DictConfig) -> float | None:
         result = {
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
             "steps": trainer.global_step,
-            "real_tokens": task.real_tokens * trainer.world_size,
+            "real_tokens": task.real_tokens,
             "stopped_early": stopped_early(trainer),
             "memory_mb": round(peak_memory() - memory),  # that the training added
             "seconds": round(time.perf_counter() - started, 3),

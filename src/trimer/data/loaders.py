@@ -65,8 +65,14 @@ def evaluation_loader(
     return _loader(dataset, sampler, trainer, num_workers)
 
 
-def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """A queue signals all processes of a job, and a worker that dies ends the run before its checkpoint is written.
+
+    The second SIGTERM ends the worker: it is how the main process ends one that hangs.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_workers: int) -> DataLoader:
@@ -77,7 +83,7 @@ def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_w
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=trainer.strategy.root_device.type == "cuda",
-        worker_init_fn=_leave_ctrl_c_to_the_main_process,
+        worker_init_fn=_leave_signals_to_the_main_process,
         # The seeds of the workers would otherwise be drawn from the random numbers that dropout uses.
         generator=torch.Generator().manual_seed(0),
     )

@@ -54,11 +54,21 @@ class Task(L.LightningModule):
         self.validated: dict[str, float] = {}  # the metrics of the last validation
         self.compile_net = compile
         self.work: Counter[str] = Counter()  # what this process has trained on: tokens, residues, flops
+        self.total_work: Counter[str] = Counter()  # of all devices, when they last came together
 
     @property
     def real_tokens(self) -> int:
-        """Tokens trained on by this process; padding, where there is any, is no token."""
-        return int(self.work["tokens"])
+        """Tokens that all devices have trained on, as of the last logging or checkpoint; padding is not counted."""
+        return int(self.total_work["tokens"])
+
+    def share_work(self) -> Counter[str]:
+        """Sum the work over all devices, which must call this together."""
+        self.total_work = Counter(self.work)
+        names = sorted(self.work)
+        if self.trainer.world_size > 1 and names:
+            sums = torch.tensor([self.work[name] for name in names], dtype=torch.float64, device=self.device)
+            self.total_work = Counter(dict(zip(names, self._over_devices(sums).tolist(), strict=True)))
+        return self.total_work
 
     def fits(self, data: L.LightningDataModule) -> None:
         """ConfigError unless the data module gives the batches, and the network has the methods, that the task uses."""
@@ -161,29 +171,31 @@ class Task(L.LightningModule):
         return loss / count if count > 0 else 0.0
 
     def _over_devices(self, sums: Tensor) -> Tensor:
+        """The sums of all devices. The collective works in place, so it gets a copy: each device keeps its own sums."""
         many = self.trainer.world_size > 1
-        return self.trainer.strategy.reduce(sums, reduce_op="sum") if many else sums
+        return self.trainer.strategy.reduce(sums.clone(), reduce_op="sum") if many else sums
 
     def on_train_epoch_end(self) -> None:
         if self._epoch is not None:
             self.log(EPOCH_LOSS, self.epoch_loss(), batch_size=1)
+
+    def on_train_end(self) -> None:
+        self.share_work()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Turn the sum's gradient into the mean's, before clipping.
 
         Lightning has divided the loss by the number of accumulated batches, and DDP averages over devices: undo both.
         """
-        count = self._step_count
+        count = self._over_devices(self._step_count)
         world = self.trainer.world_size
-        if world > 1:
-            count = self.trainer.strategy.reduce(count, reduce_op="sum")
         factor = self.trainer.accumulate_grad_batches * world / torch.where(count > 0, count, 1.0)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, factor)
         self._step_count = None
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        """Log the mean loss since the last logging step: one division and one log call an interval.
+        """Log the mean loss of all devices since the last logging step: one log call an interval.
 
         A run that is told to stop finishes the step it is in, since the gradients of half a step are in no checkpoint.
         """
@@ -194,7 +206,8 @@ class Task(L.LightningModule):
         if accumulating or self._logged is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            loss = self._logged[0] / torch.where(self._logged[1] > 0, self._logged[1], 1.0)
+            total, count = self._over_devices(self._logged)
+            loss = total / torch.where(count > 0, count, 1.0)
             if not torch.isfinite(loss):
                 raise TrimerError(
                     f"the training loss is {loss.item()} at step {trainer.global_step}: lower optimizer.lr, lengthen "
@@ -258,13 +271,18 @@ class Task(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
         checkpoint["trimer"] = self.contract
-        checkpoint["work"] = dict(self.work)
-        checkpoint["logged"] = None if self._logged is None else self._logged.tolist()
+        checkpoint["work"] = dict(self.share_work())
+        checkpoint["logged"] = None if self._logged is None else self._over_devices(self._logged).tolist()
         checkpoint["epoch_sums"] = None if self._epoch is None else self._over_devices(self._epoch).tolist()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.work = Counter(checkpoint["work"])
-        self._logged = torch.tensor(checkpoint["logged"], device=self.device) if checkpoint.get("logged") else None
-        if (sums := checkpoint.get("epoch_sums")) is not None:  # of all devices: the first one goes on with them
-            first = self.trainer.global_rank == 0
-            self._epoch = torch.tensor(sums if first else [0.0, 0.0], dtype=torch.float64, device=self.device)
+        """Take the sums back, which are those of all devices: the first device continues them, the others from zero."""
+        first = self.trainer.global_rank == 0
+        self.total_work = Counter(checkpoint["work"])
+        self.work = Counter({name: value if first else 0 for name, value in self.total_work.items()})
+
+        def sums(name: str, dtype: torch.dtype) -> Tensor | None:
+            saved = checkpoint.get(name)
+            return saved and torch.tensor(saved if first else [0.0, 0.0], dtype=dtype, device=self.device)
+
+        self._logged, self._epoch = sums("logged", torch.float32), sums("epoch_sums", torch.float64)
