@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from trimer import configs, resolvers
 from trimer.errors import InputError
-from trimer.run import RunFolder, code_version, finite, key_of, resume
+from trimer.resuming import key_of, resume
+from trimer.run import RunFolder, code_version, finite
 
 
 def only_run(folder: Path) -> Path:

@@ -20,7 +20,11 @@ EXTRAS = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm
 
 # What a place that cannot be written or read answers.
 NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
-STOPPED = {"KeyboardInterrupt": "stopped by Ctrl-C", "SIGTERMException": "stopped by SIGTERM"}
+STOPPED = {
+    "KeyboardInterrupt": "stopped by Ctrl-C",
+    "SIGTERMException": "stopped by SIGTERM",  # Lightning's, without a code
+    "Terminated": "stopped by SIGTERM",
+}
 
 
 def say(sentence: str, code: int) -> int:
@@ -33,7 +37,7 @@ def report(error: BaseException) -> int:
     """Say what went wrong; return the exit code."""
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # Lightning turns Ctrl-C into SystemExit
         return say("stopped by Ctrl-C", 130)
-    if any(type(cause).__name__ == "SIGTERMException" for cause in causes(error)):  # Lightning's, without a code
+    if any(type(cause).__name__ in ("SIGTERMException", "Terminated") for cause in causes(error)):
         return say("stopped by SIGTERM", 143)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else bool(error.code)
