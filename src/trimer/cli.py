@@ -85,6 +85,7 @@ def command_line(command: str, words: list[str]) -> int:
     if args.help:
         print(screens.command(command))
         return 0
+    args.overrides = configs.without_nulls(command, args.overrides)
     args.overrides, args.config_dir = resumed(command, args)
     with opened(args.config_dir) as hydra:
         try:

@@ -70,6 +70,10 @@ class FolderLock:
             os.close(self._file)
             self._file = None
 
+    def moved(self, folder: Path) -> None:
+        """The folder was renamed while it was held."""
+        self.path = folder / self.path.name
+
     def _current(self, file: int) -> bool:
         try:
             return os.fstat(file).st_ino == self.path.stat().st_ino

@@ -1,4 +1,4 @@
-"""Low precision where it does no harm: which tensors are rounded under `bf16-true`, `16-true` and fsdp2's mixed mode."""
+"""Which tensors low precision rounds: under `bf16-true` and `16-true`, and under `bf16-mixed` with fsdp2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def keep_data_whole(trainer: L.Trainer) -> None:
 
 
 def sharded_policy(precision: str) -> Any:
-    """What fully_shard computes in: with `bf16-mixed` weights stay fp32, products are bf16, gradients sum up in fp32."""
+    """Types of fully_shard: with `bf16-mixed` weights stay fp32, products are bf16, gradients are reduced in fp32."""
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
     if precision != "bf16-mixed":

@@ -145,8 +145,8 @@ class RunFolder:
         known = self.record.get("data")
         if known not in (None, store.name):
             raise ConfigError(
-                f"{self.path}: the data are not those of this run ({store.name}, the run has {known}), since the source "
-                f"has changed: {advice}"
+                f"{self.path}: the data are not those of this run ({store.name}, the run has {known}), since the "
+                f"source has changed: {advice}"
             )
         self._record({**self.record, "data": store.name})
 
@@ -154,9 +154,20 @@ class RunFolder:
         """Write result.json: status ok, and what is given (metrics, `objective` for a sweep, ...)."""
         self._result({"status": "ok", **result})
 
-    def fail(self, sentence: str) -> None:
-        """Write result.json: status failed, and why."""
-        self._result({"status": "failed", "error": sentence})
+    def fail(self, sentence: str, path: Path | None = None) -> None:
+        """Write result.json, or the file that is given in its place: status failed, and why."""
+        self._result({"status": "failed", "error": sentence}, path)
+
+    @classmethod
+    def check_present(cls, path: str | Path) -> None:
+        """InputError where a path lies in the folder of a run that this process has begun, and that is gone."""
+        path = Path(path).resolve()
+        for folder in cls._begun & {path, *path.parents} if first_process() else ():
+            if not (folder / "run.json").is_file():
+                raise InputError(
+                    f"the run folder {folder} was deleted or moved while its run was going, so nothing more can be "
+                    "saved: put it back and resume it, or train again"
+                )
 
     @property
     def result(self) -> dict[str, Any]:
@@ -187,12 +198,14 @@ class RunFolder:
     def _record(self, record: dict[str, Any]) -> None:
         write_text(self.path / "run.json", json.dumps(finite(record), indent=2) + "\n")
 
-    def _result(self, result: dict[str, Any]) -> None:
+    def _result(self, result: dict[str, Any], path: Path | None = None) -> None:
         if not first_process():
             return
         result = {**result, "ended": timestamp()}
         try:
-            write_text(self.path / "result.json", json.dumps(finite(result), indent=2, default=str) + "\n")
+            if path is None:
+                self.check_present(self.path)
+            write_text(path or self.path / "result.json", json.dumps(finite(result), indent=2, default=str) + "\n")
         finally:
             self.unlock()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import lightning as L
@@ -14,19 +15,41 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from trimer.errors import CheckpointError
+from trimer.failures import disk_is_full
+from trimer.run import RunFolder
+
 
 class WholeFiles(TorchCheckpointIO):
     """Writes a checkpoint beside its place and then moves it there: what stands under the name is always whole."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
         path = Path(path)
+        RunFolder.check_present(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            torch.save(checkpoint, partial)
+            with partial.open("wb") as file:  # given a name, PyTorch forgets the reason of the system
+                torch.save(checkpoint, file)
             os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            if not disk_is_full(error):
+                raise
+            raise CheckpointError(
+                f"the disk is full: {path} could not be written. {self._kept(path)}. Free some space, then continue "
+                f"with resume={path.parent.parent}"
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
+
+    @staticmethod
+    def _kept(path: Path) -> str:
+        """The last whole checkpoint, in words."""
+        whole = sorted(path.parent.glob("*.ckpt"), key=lambda one: (one.name == "last.ckpt", one.stat().st_mtime))
+        if not whole:
+            return "No earlier checkpoint exists"
+        written = datetime.fromtimestamp(whole[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
+        return f"The last whole checkpoint is {whole[-1]}, of {written}"
 
 
 class LastCheckpoint(ModelCheckpoint):
