@@ -23,14 +23,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from trimer.data.store_files import checksums, claim, remove_abandoned, unchanged
+from trimer.data.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
 from trimer.errors import InputError
 from trimer.locks import FolderLock
 
 log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000
-FORMAT = 1
 
 _intact: set[tuple[Path, int]] = set()  # files that this process has checked
 
@@ -110,7 +109,7 @@ class StoreWriter:
             self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
             self._lock = claim(self._temporary)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         return self
 
     def append(self, columns: Mapping[str, Column]) -> None:
@@ -136,7 +135,7 @@ class StoreWriter:
                 part = table.slice(start, min(BATCH_ROWS, rows - start)).combine_chunks()
                 self._writer.write_table(part, max_chunksize=BATCH_ROWS)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         rest = table.slice(rows).combine_chunks()
         self._waiting, self._waiting_rows = rest.to_batches(), rest.num_rows
 
@@ -169,7 +168,7 @@ class StoreWriter:
             _move_into_place(self._temporary, self.folder)
             self._lock.moved(self.folder)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
 
 
 def write_store(folder: str | Path, columns: Mapping[str, Column], manifest: Mapping) -> Store:
@@ -184,7 +183,7 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        head = _read_head(self.folder)
+        head = read_head(self.folder)
         if head is None:
             raise InputError(f"{self.folder} holds no complete store: prepare the data again (trimer prepare)")
         self.manifest: dict = head["manifest"]
@@ -268,7 +267,7 @@ class StoredRagged:
 
 def is_store(folder: str | Path) -> bool:
     """Whether a complete store lies there."""
-    return _read_head(Path(folder)) is not None
+    return read_head(Path(folder)) is not None
 
 
 def is_intact(folder: Path) -> bool:
@@ -280,7 +279,7 @@ def is_intact(folder: Path) -> bool:
     mark = (path, path.stat().st_mtime_ns)
     if mark in _intact:
         return True
-    known = _read_head(folder)["store"].get("crc32")
+    known = read_head(folder)["store"].get("crc32")
     if known is None:
         try:
             for batch in Store(folder)._batches:
@@ -344,17 +343,6 @@ def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[s
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)), kinds
 
 
-def _read_head(folder: Path) -> dict | None:
-    """The manifest file, or None unless the store beside it is whole."""
-    try:
-        head = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        whole = head["store"]["format"] == FORMAT
-        whole = whole and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return head if whole else None
-
-
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Rename; a complete store that another process put there meanwhile stays, remains of a broken one make way."""
     if folder.exists() and not is_store(folder):
@@ -364,11 +352,3 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     except OSError:
         if not is_store(folder):
             raise
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(
-        f"{folder} cannot be written ({reason}): free disk space or name another folder (paths.cache=...); "
-        "the half-written store was removed"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -10,10 +11,12 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from trimer.errors import InputError
 from trimer.locks import FolderLock
 
 log = logging.getLogger(__name__)
 
+FORMAT = 1  # of a store
 BLOCK = 1 << 24  # bytes that have one checksum
 CHECKED_WHOLE = 64  # blocks: of a larger file, so many spread over it are read
 DAY = 86400  # seconds, after which a half-written folder without a lock has no writer
@@ -61,3 +64,23 @@ def remove_abandoned(cache: Path) -> None:
         if abandoned:
             log.info("%s was left half-written by a process that was killed, and is removed", folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_head(folder: Path) -> dict | None:
+    """The manifest file, or None unless the store beside it is whole."""
+    try:
+        head = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        whole = head["store"]["format"] == FORMAT
+        whole = whole and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return head if whole else None
+
+
+def unwritable(folder: Path, error: OSError) -> InputError:
+    """The error for a store that the disk does not take."""
+    reason = error.strerror or str(error)
+    return InputError(
+        f"{folder} cannot be written ({reason}): free disk space or name another folder (paths.cache=...); "
+        "the half-written store was removed"
+    )
