@@ -2,13 +2,13 @@
 
     python benchmarks/kill_and_resume.py --chains 20 --seed 0
 
-A chain is one training, killed (SIGKILL) one to three times and resumed each time. Each task has `--chains` of them, with
-accumulation (1 or 3 batches) and workers (0 or 2) drawn among them. A kill comes after a random amount of CPU time
+A chain is one training, killed (SIGKILL) one to three times and resumed each time. Each task has `--chains` of them,
+with accumulation (1 or 3 batches) and workers (0 or 2) drawn among them. A kill comes after a random amount of CPU time
 between the start of the training and its end, so it also hits checkpoints, validations and the end of the run. If it
 comes before the first checkpoint, the chain starts anew in an empty folder, which does not count as a kill.
 
-What must be equal: weights, averaged weights, optimizer, schedule, callbacks, random state and counters of last.ckpt, the
-weights of best.ckpt, the metrics in result.json, and metrics.csv row by row, all without rates that a clock measures.
+What must be equal: weights, averaged weights, optimizer, schedule, callbacks, random state and counters of last.ckpt,
+the weights of best.ckpt, the metrics in result.json, and metrics.csv row by row, all without rates that a clock measures.
 
 Each training is a process of its own, forked from this one, which has imported torch before.
 """

@@ -24,7 +24,10 @@ import errno, json, sys, types
 def main(cfg):
     from trimer.errors import InputError
     from trimer.run import RunFolder
-    run = RunFolder(cfg.paths.run).start(cfg)
+    run = RunFolder(cfg.paths.run)
+    if cfg.get("resume"):
+        run.check_changes(cfg)
+    run.start(cfg)
     if cfg.name == "bad_input" or cfg.seed == 13:
         raise InputError("spectra.mgf line 3: no precursor m/z; add PEPMASS")
     if cfg.name == "bug":

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from trimer import build as module
 from trimer.build import allow, build, build_all, check
+from trimer.configs import compose
 from trimer.errors import ConfigError, InputError
 
 ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
@@ -281,3 +282,10 @@ def test_a_missing_library_is_told_from_a_wrong_path(own, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.pytorch.callbacks.nothing", None)
     with pytest.raises(ConfigError, match=r"there is no lightning\.pytorch\.callbacks\.Nothing"):
         build({"_target_": "lightning.pytorch.callbacks.Nothing"})
+
+
+@pytest.mark.parametrize("key", ["data.source", "data.cleaning", "data.split", "data.tokenizer"])
+def test_null_where_a_value_is_needed_is_said(key):
+    cfg = compose("train", [f"{key}=null"])
+    with pytest.raises(ConfigError, match=rf"^{key}=null: trimer.data.pairs.SpectraToMolecules needs a value here"):
+        check(cfg.data)

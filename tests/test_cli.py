@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from trimer import cli, completion, screens
 from trimer.configs import shipped_folder
@@ -244,3 +245,39 @@ def test_nearest_key(word, expected):
 
 def test_every_command_has_a_schema_a_config_and_a_screen():
     assert set(screens.COMMANDS) == set(SCHEMAS) == {path.stem for path in shipped_folder().glob("*.yaml")}
+
+
+@pytest.mark.parametrize("word", ["logger=null", "scheduler=null", "experiment=null", "+debug=null"])
+def test_a_group_that_can_be_left_out_may_be_null(trimer, empty_folder, word):
+    assert trimer("train", word) == 0
+    (config,) = empty_folder.glob("runs/*/*/config.yaml")
+    assert OmegaConf.load(config).get(word.lstrip("+").partition("=")[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("trainer=null", "choose one of cpu, ddp,"),
+        ("launcher=null", "choose one of process, slurm"),
+        ("callbacks=null", "choose one of default, early_stopping,"),
+        ("data=null", "choose one of bace,"),
+        ("optimizer=null", "choose one of adamw, muon"),
+        ("hydra/launcher=null", "leave it out"),
+    ],
+)
+def test_a_group_that_is_needed_and_null_is_said(trimer, capsys, word, hint):
+    assert trimer("train", word) == 2
+    assert f"{word} is not possible, since trimer train needs this group: {hint}" in capsys.readouterr().err
+
+
+def test_a_launcher_of_hydra_needs_no_launcher_of_ours(trimer, empty_folder):
+    assert trimer("train", "-m", "seed=1,2", "hydra/launcher=basic", "hydra.sweep.dir=sweep") == 0
+    assert [json.loads(path.read_text())["objective"] for path in sorted(empty_folder.glob("sweep/*/result.json"))] == [
+        2,
+        4,
+    ]
+
+
+def test_null_among_the_choices_of_a_sweep_is_said(trimer, capsys):
+    assert trimer("train", "-m", "logger=csv,null") == 2
+    assert "logger=csv,null: null cannot be one of several choices" in capsys.readouterr().err

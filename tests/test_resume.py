@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -181,25 +185,122 @@ def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labell
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_used_folder_and_another_split_are_refused_and_the_result_stays(tmp_path, capsys):
+def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2")
-    RunFolder._begun.clear()  # what follows is another process
-    before = (folder / "result.json").read_text()
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     common = ["train", *SMALL, f"hydra.run.dir={folder}", "trainer.max_steps=4"]
     for words, sentence in (
         ([], "holds a run already"),
-        ([f"resume={folder}", "data.split.seed=7"], "the data are split in another way"),
-        ([f"resume={folder}", "model.d_model=64"], "does not fit model=Bart"),
-        ([f"resume={folder}", "optimizer.lr=-1"], "Invalid learning rate"),
+        ([f"resume={folder}", "data.split.seed=7"], "data.split.seed (0, now 7)"),
+        ([f"resume={folder}", "model.d_model=64"], "model.d_model (32, now 64)"),
+        ([f"resume={folder}", "optimizer.lr=0.5"], "optimizer.lr (0.001, now 0.5)"),
     ):
+        RunFolder._begun.clear()  # what follows is another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
         said = capsys.readouterr().err.strip().splitlines()
         assert sentence in said[-1] and not any("Traceback" in line for line in said)
-        assert (folder / "result.json").read_text() == before
+        assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file in before}
     train(folder, f"resume={folder}", "trainer.max_steps=4")
     assert state(folder)["global_step"] == 4
+    assert RunFolder(folder).record["resumed"][0]["changes"]["trainer.max_steps"] == {"from": 2, "to": 4}
+
+
+def test_a_run_that_has_ended_is_resumed_without_a_trace(tmp_path, capsys, caplog):
+    folder = tmp_path / "run"
+    train(folder, "trainer.max_steps=2", "objective=val/loss", "trainer.val_check_interval=2")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    for words in ([], ["trainer.max_steps=1"], ["logger=null"]):
+        assert main(["train", *SMALL, f"resume={folder}", f"hydra.run.dir={folder}", *words]) == 0
+        assert "has ended; to continue it, give a greater trainer.max_steps" in caplog.text
+        caplog.clear()
+        after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "trimer.log"}
+        assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path, capsys, monkeypatch):
+    def die(self, trainer, *args) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", die)
+        assert main(["train", *SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=2"]) == 1
+    capsys.readouterr()
+    assert main(["train", f"resume={tmp_path / 'run'}"]) == 1
+    assert "this run has no checkpoint to resume from" in capsys.readouterr().err
+    (tmp_path / "run" / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").touch()
+    assert main(["train", f"resume={tmp_path / 'run'}"]) == 1
+    assert "its best weights can start a new run (ckpt=" in capsys.readouterr().err
+
+
+def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
+    """Other labels of the same molecules in the same split."""
+    folder, table = tmp_path / "run", tmp_path / "my.csv"
+    path = next(word for word in labelled if word.startswith("data.source.paths=")).partition("=")[2]
+    table.write_text(Path(path).read_text())
+    words = [word for word in labelled if not word.startswith("data.source.paths=")]
+    assert main(["train", *words, f"data.source.paths={table}", "trainer.max_steps=2", f"hydra.run.dir={folder}"]) == 0
+    moved = table.rename(tmp_path / "moved.csv")
+    more = ["train", f"resume={folder}", f"data.source.paths={moved}"]
+    assert main([*more, "trainer.max_steps=3"]) == 0  # a file may move
+    rows = moved.read_text().splitlines()
+    moved.write_text("\n".join([*rows[:-1], rows[-1][:-1] + {"a": "b", "b": "a"}[rows[-1][-1]]]) + "\n")
+    capsys.readouterr()
+    assert main([*more, "trainer.max_steps=4"]) == 1
+    assert "the data are not those of this run" in capsys.readouterr().err
+    assert state(folder)["global_step"] == 3
+
+
+@pytest.mark.parametrize("settings", [["callbacks.last.every_n_train_steps=1"], []], ids=["an earlier one", "none"])
+def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings):
+    """The size of a file is limited below that of a checkpoint, or to that of the first one."""
+    script = """
+        import resource, sys
+        from trimer.callbacks import checkpoints
+        from trimer.cli import main
+        write = checkpoints.WholeFiles.save_checkpoint
+        def limited(self, checkpoint, path, storage_options=None):
+            if not checkpoints.Path(path).exists() and "every" in sys.argv[-1]:
+                return write(self, checkpoint, path)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            write(self, checkpoint, path)
+        checkpoints.WholeFiles.save_checkpoint = limited
+        sys.exit(main(sys.argv[1:]))
+    """
+    folder = tmp_path / "run"
+    words = ["train", *SMALL, f"hydra.run.dir={folder}", "trainer.max_steps=3", *settings]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    said = done.stderr.splitlines()[-1]
+    assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in said
+    assert f"resume={folder}" in said and "Traceback" not in done.stderr
+    kept = f"The last whole checkpoint is {folder}/checkpoints/last.ckpt, of 20"
+    assert (kept if settings else "No earlier checkpoint exists") in said
+    assert "disk is full" in json.loads((folder / "result.json").read_text())["error"]
+    assert [path.name for path in folder.glob("checkpoints/*")] == (["last.ckpt"] if settings else [])
+    assert not settings or state(folder)["global_step"] == 1
+
+
+def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+
+    def delete(self, trainer, *args) -> None:
+        if trainer.global_step == 2:
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr("trimer.callbacks.throughput.Throughput.on_train_batch_end", delete)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = ["trainer.max_steps=3", "callbacks.last.every_n_train_steps=1"]
+    assert main(["train", *SMALL, f"hydra.run.dir={folder}", *settings]) == 1
+    said = capsys.readouterr().err
+    assert f"the run folder {folder} was deleted or moved while its run was going" in said.splitlines()[-1]
+    assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in said
+    assert "Traceback" not in said
+    assert json.loads((tmp_path / "trimer-run-result.json").read_text())["status"] == "failed"
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer import configs, resolvers
-from trimer.errors import InputError
-from trimer.run import RunFolder, code_version, finite, key_of, resume
+from trimer.errors import ConfigError, InputError
+from trimer.resuming import key_of, resume
+from trimer.run import RunFolder, code_version, finite
 
 
 def only_run(folder: Path) -> Path:
@@ -31,7 +32,7 @@ def test_a_run_leaves_what_is_needed_to_know_it(trimer, empty_folder):
     record = run.record
     assert record["command"] == "train"
     assert record["argv"] == ["trimer", "train", "seed=3", "optimizer.lr=0.5", "+data.extra=1"]
-    assert record["seeds"] == {"seed": 3}
+    assert record["seeds"] == {"seed": 3, "keys": ["data.seed", "task.generator.seed"]}
     assert {"torch", "lightning", "hydra-core"} <= set(record["packages"])
     assert {"cpu", "cores", "cpu_bf16"} <= set(record["device"])
     assert record["started"].endswith("+00:00")
@@ -50,41 +51,119 @@ def test_no_host_or_user_name_is_written(trimer, empty_folder):
         assert getpass.getuser() not in text
 
 
-def test_resume_goes_on_in_the_same_folder(trimer, empty_folder):
+def interrupted(folder: Path) -> Path:
+    """The only run, as one that was stopped after its first checkpoint."""
+    path = only_run(folder)
+    (path / "checkpoints").mkdir()
+    (path / "checkpoints" / "last.ckpt").touch()
+    (path / "result.json").unlink()
+    RunFolder._begun.clear()  # what follows is another process
+    return path
+
+
+def test_a_resumption_is_added_to_the_record_and_overwrites_nothing(trimer, empty_folder):
     trimer("train", "seed=3", "optimizer=muon", "optimizer.lr=0.5", "tags=[a,b]")
-    path = only_run(empty_folder)
+    path = interrupted(empty_folder)
+    kept = {name: (path / name).read_text() for name in ("config.yaml", "overrides.yaml")}
     first = RunFolder(path).record
-    assert trimer("train", f"resume={path.relative_to(empty_folder)}", "optimizer.lr=0.25", "trainer.max_steps=9") == 0
+    changes = ["trainer.max_steps=9", "logger=null", "scheduler.total_steps=8"]
+    assert trimer("train", f"resume={path.relative_to(empty_folder)}", *changes) == 0
     assert only_run(empty_folder) == path
-    run = RunFolder(path)
-    cfg = OmegaConf.load(path / "config.yaml")
-    assert (cfg.seed, cfg.optimizer.lr, cfg.trainer.max_steps, list(cfg.tags)) == (3, 0.25, 9, ["a", "b"])
-    assert cfg.optimizer._target_.endswith("Muon")
-    assert Path(cfg.resume) == path.relative_to(empty_folder)
-    assert run.record["id"] == first["id"]
-    assert run.record["started"] == first["started"]
-    assert len(run.record["resumed"]) == 1
+    assert kept == {name: (path / name).read_text() for name in kept}
+    record = RunFolder(path).record
+    assert {key: record[key] for key in first} == first
+    (entry,) = record["resumed"]
+    assert entry["changes"]["trainer.max_steps"] == {"from": 5000, "to": 9}
+    assert entry["changes"]["logger.csv._target_"] == {"from": "trimer.loggers.CSV"}
+    config = RunFolder(path).config
+    assert (config["seed"], config["trainer"]["max_steps"], config["scheduler"]["total_steps"]) == (3, 9, 8)
+    assert config["logger"] is None and config["optimizer"]["_target_"].endswith("Muon")
     # And once more: the changes of the first resumption stay.
     assert trimer("train", f"resume={path}") == 0
-    assert OmegaConf.load(path / "config.yaml").optimizer.lr == 0.25
-    assert len(RunFolder(path).record["resumed"]) == 2
+    assert RunFolder(path).config["trainer"]["max_steps"] == 9
+    assert [entry["changes"] for entry in RunFolder(path).record["resumed"]][1] == {}
 
 
-def test_a_failed_run_can_be_resumed(trimer, empty_folder):
-    assert trimer("train", "seed=13") == 1
-    path = only_run(empty_folder)
-    assert RunFolder(path).result["status"] == "failed"
-    assert trimer("train", f"resume={path}", "seed=12") == 0
-    assert RunFolder(path).result["status"] == "ok"
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("optimizer.lr=0.25", r"optimizer.lr (0.5, now 0.25)"),
+        ("seed=4", r"seed (3, now 4), data.seed (3, now 4), task.generator.seed (3, now 4)"),
+        ("+data.extra=1", "data.extra (not set, now 1)"),
+        ("~callbacks.random_state", "callbacks.random_state._target_ (trimer.callbacks.random_state.RandomState, now"),
+        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches (1, now 2)"),
+        ("scheduler=warmup_linear", "scheduler._target_ (trimer.optim.warmup_cosine, now trimer.optim.warmup_linear)"),
+    ],
+)
+def test_what_a_resumption_may_not_change_is_refused_by_name(trimer, empty_folder, capsys, word, sentence):
+    trimer("train", "seed=3", "optimizer.lr=0.5")
+    path = interrupted(empty_folder)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert trimer("train", f"resume={path}", word, "trainer.max_steps=9") == 1
+    said = capsys.readouterr().err
+    assert sentence in said and "may change length, devices, logging, paths" in said
+    assert before == {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_config_that_was_edited_since_is_refused_by_name(trimer, empty_folder, capsys):
+    (empty_folder / "conf" / "experiment").mkdir(parents=True)
+    own = empty_folder / "conf" / "experiment" / "own.yaml"
+    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
+    assert trimer("train", "experiment=own") == 0
+    path = interrupted(empty_folder)
+    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
+    assert trimer("train", f"resume={path}") == 1
+    assert "optimizer.lr (0.5, now 0.4)" in capsys.readouterr().err
+
+
+def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_folder, monkeypatch):
+    trimer("train")
+    path = interrupted(empty_folder)
+    moved = path.with_name("moved")
+    path.rename(moved)
+    monkeypatch.setenv("TRIMER_CACHE", str(empty_folder / "other"))
+    assert trimer("train", f"resume={moved}", "trainer=ddp", "trainer.accelerator=cpu", "trainer.max_epochs=3") == 0
+    changes = RunFolder(moved).record["resumed"][0]["changes"]
+    assert {"trainer.strategy", "trainer.devices", "paths.run", "callbacks.last.dirpath", "data.cache"} <= set(changes)
+
+
+def test_a_key_that_a_later_version_has_added_is_no_change(trimer, empty_folder):
+    trimer("train")
+    path = interrupted(empty_folder)
+    config = OmegaConf.load(path / "config.yaml")
+    del config.trainer["deterministic"]
+    OmegaConf.save(config, path / "config.yaml")
+    assert trimer("train", f"resume={path}") == 1
+    record = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**record, "trimer": "0.0.1"}))
+    assert trimer("train", f"resume={path}") == 0
+
+
+def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder, monkeypatch):
+    names = []
+    monkeypatch.setattr("trimer.run.code_version", lambda folder, name="git.diff": names.append(name) or {})
+    trimer("train")
+    path = interrupted(empty_folder)
+    for _ in range(2):
+        trimer("train", f"resume={path}")
+    assert names == ["git.diff", "git.1.diff", "git.2.diff"]
+
+
+def test_a_folder_of_another_command_is_not_written_into(tmp_path):
+    run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
+    with pytest.raises(ConfigError, match="is the folder of trimer train: name another one"):
+        run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
+    run.unlock()
 
 
 def test_resume_keeps_the_config_folders(trimer, empty_folder):
     (empty_folder / "mine" / "experiment").mkdir(parents=True)
     (empty_folder / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nseed: 7\n")
     assert trimer("train", "experiment=own", "--config-dir", "mine") == 0
-    path = only_run(empty_folder)
+    path = interrupted(empty_folder)
     assert trimer("train", f"resume={path}") == 0
-    assert OmegaConf.load(path / "config.yaml").seed == 7
+    assert RunFolder(path).config["seed"] == 7
 
 
 def test_resume_says_what_is_wrong_with_the_folder(trimer, empty_folder, capsys):
@@ -135,7 +214,9 @@ def test_last_checkpoint(tmp_path):
     assert run.last_checkpoint() is None
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.ckpt").touch()
-    assert run.last_checkpoint().name == "best.ckpt"
+    assert run.last_checkpoint() is None  # weights only
+    (tmp_path / "checkpoints" / "step.ckpt").touch()
+    assert run.last_checkpoint().name == "step.ckpt"
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     assert run.last_checkpoint().name == "last.ckpt"
 

@@ -201,10 +201,13 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
                 )
-    types_of = annotations(target)
+    hints = annotations(target)
+    types_of = {name: members for name, members in hints.items() if members <= SIMPLE.keys()}
     for name in arguments:
         if name in names and name not in given and not suits(node[name], types_of.get(name), parameters[name].default):
             raise ConfigError(f"{key + '.' if key else ''}{name}={node[name]} must be {in_words(types_of[name])}")
+        if name in names and name not in given and node[name] is None and needs_value(parameters[name], hints):
+            raise ConfigError(f"{key + '.' if key else ''}{name}=null: {node['_target_']} needs a value here")
     if not node.get("_partial_") and not node.get("_args_"):
         for name in names:
             if parameters[name].default is inspect.Parameter.empty and name not in arguments and name not in given:
@@ -214,17 +217,23 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
 
 
 def annotations(target: Any) -> dict[str, set[type]]:
-    """The arguments that take plain values only, and the types of these."""
+    """The types that each annotated argument takes."""
     try:
         hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
     except (AttributeError, NameError, TypeError):  # written for type checkers only
         return {}
     unions = (typing.Union, types.UnionType)
-    members = {
+    return {
         name: set(typing.get_args(hint) if typing.get_origin(hint) in unions else [hint])
         for name, hint in hints.items()
     }
-    return {name: found for name, found in members.items() if found <= SIMPLE.keys()}
+
+
+def needs_value(parameter: inspect.Parameter, hints: dict[str, set[type]]) -> bool:
+    """Whether null cannot be given: the argument has no default and no type, or a type without null."""
+    if parameter.default is None or not (hints.get(parameter.name) or parameter.default is inspect.Parameter.empty):
+        return False
+    return not hints.get(parameter.name, set()) & {types.NoneType, typing.Any, object}
 
 
 def suits(value: Any, members: set[type] | None, default: Any) -> bool:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer import configs, failures, screens
+from trimer import configs, failures, screens, signals
 from trimer.errors import ConfigError, UsageError
 from trimer.nearest import did_you_mean
 
@@ -85,6 +85,7 @@ def command_line(command: str, words: list[str]) -> int:
     if args.help:
         print(screens.command(command))
         return 0
+    args.overrides = configs.without_nulls(command, args.overrides)
     args.overrides, args.config_dir = resumed(command, args)
     with opened(args.config_dir) as hydra:
         try:
@@ -108,7 +109,7 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
         return args.overrides, args.config_dir
     if args.multirun:
         raise UsageError("resume=<run folder> goes on with one run, so it cannot be part of a sweep (-m)")
-    from trimer.run import resume
+    from trimer.resuming import resume
 
     return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir)
 
@@ -171,6 +172,7 @@ def run_command(cfg: DictConfig) -> Any:
     from omegaconf import OmegaConf
 
     from trimer.data.text.settings import configure
+    from trimer.run import RunFolder
 
     configs.register()
     command = HydraConfig.get().job.config_name
@@ -183,7 +185,10 @@ def run_command(cfg: DictConfig) -> Any:
     folder = Path(HydraConfig.get().runtime.output_dir)
     hush_lightning()
     try:
-        return importlib.import_module(f"trimer.commands.{command}").main(cfg)
+        with signals.of_a_run():
+            return importlib.import_module(f"trimer.commands.{command}").main(cfg)
     except BaseException as error:
         failures.record(folder, error)
         raise
+    finally:
+        RunFolder.unlock_all()

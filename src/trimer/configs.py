@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer import resolvers, schema
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
+OPTIONAL = ("logger", "scheduler")  # groups that a training can do without: no tracker, a constant learning rate
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -86,6 +87,32 @@ def command_text(command: str) -> str:
     text = (shipped_folder() / f"{command}.yaml").read_text()
     taken = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
     return "\n".join([text, *map(command_text, taken)])
+
+
+def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with `group=null` in the words that Hydra has for it; ConfigError where a run needs the group.
+
+    A launcher of Hydra's own (`hydra/launcher=...`) takes the place of `launcher`, whose settings it does not have.
+    """
+    groups = defaults(command)
+    words = []
+    for word in overrides:
+        group, _, value = word.partition("=")
+        group = group.lstrip("+")
+        if group in groups and value != "null" and re.search(r"\bnull\b", value):
+            raise UsageError(f"{word}: null cannot be one of several choices; run a sweep with {group}=null apart")
+        if value != "null" or not (group in groups or "/" in group or group == "hydra"):
+            words.append(word)
+        elif group in OPTIONAL:
+            words.append(f"~{group}")
+        elif groups.get(group) != "null":  # that one is null already
+            known = choices(command).get(group, [])
+            hint = f"choose one of {', '.join(known)}" if known else "leave it out"
+            raise UsageError(f"{group}=null is not possible, since trimer {command} needs this group: {hint}")
+    launcher = [word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")]
+    if launcher and launcher[-1] != "process" and not any(word.startswith("launcher=") for word in words):
+        words.append("~launcher")
+    return words
 
 
 def register() -> None:

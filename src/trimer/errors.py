@@ -28,3 +28,7 @@ class UsageError(ConfigError):
 
 class CheckpointError(TrimerError):
     """A checkpoint that cannot be read, or that holds another kind of model than the command needs."""
+
+
+class Terminated(SystemExit):
+    """A command that SIGTERM or SIGHUP has ended after it told its own processes to end."""

@@ -6,12 +6,13 @@ import errno
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimer.errors import TrimerError, UsageError
+from trimer.errors import InputError, TrimerError, UsageError
 from trimer.nearest import did_you_mean
 
 # Hydra's plugins that a choice of ours names, and the extra of our package that brings them.
@@ -20,7 +21,11 @@ EXTRAS = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm
 
 # What a place that cannot be written or read answers.
 NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
-STOPPED = {"KeyboardInterrupt": "stopped by Ctrl-C", "SIGTERMException": "stopped by SIGTERM"}
+STOPPED = {
+    "KeyboardInterrupt": "stopped by Ctrl-C",
+    "SIGTERMException": "stopped by SIGTERM",  # Lightning's, without a code
+    "Terminated": "stopped by SIGTERM",
+}
 
 
 def say(sentence: str, code: int) -> int:
@@ -33,7 +38,7 @@ def report(error: BaseException) -> int:
     """Say what went wrong; return the exit code."""
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # Lightning turns Ctrl-C into SystemExit
         return say("stopped by Ctrl-C", 130)
-    if any(type(cause).__name__ == "SIGTERMException" for cause in causes(error)):  # Lightning's, without a code
+    if any(type(cause).__name__ in ("SIGTERMException", "Terminated") for cause in causes(error)):
         return say("stopped by SIGTERM", 143)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else bool(error.code)
@@ -49,17 +54,41 @@ def report(error: BaseException) -> int:
 
 def sentence_of(error: BaseException) -> str | None:
     """The sentence for an error the user can mend, None for any other."""
-    for cause in causes(error):
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            return disk_full(cause.filename)
-        # Compiled writers (checkpoints, safetensors, Arrow) keep only the text of the system's error.
-        if isinstance(cause, Exception) and "No space left on device" in str(cause):
-            return disk_full(None)
+    if not isinstance(error, TrimerError):
+        for cause in causes(error):
+            if full(cause):
+                return disk_full(getattr(cause, "filename", None))
+    if isinstance(error, OSError) and error.filename and (gone := deleted_run(os.fsdecode(error.filename))):
+        return gone
     if isinstance(error, OSError) and error.errno in NO_PLACE and error.filename:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; name another place, or change what is there"
     if type(error).__name__ == "MisconfigurationException":
         return f"trainer: {' '.join(str(error).split())}"
     return str(error) if isinstance(error, TrimerError) else None
+
+
+def deleted_run(path: str) -> str | None:
+    """The sentence for a run folder that was deleted while its run was going, where the path lies in one."""
+    from trimer.run import RunFolder
+
+    try:
+        RunFolder.check_present(path)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether the error, or one that it comes from, says that there is no space."""
+    return any(full(cause) for cause in causes(error))
+
+
+def full(error: BaseException) -> bool:
+    """Whether this error says that there is no space, or that a limit of the user or of a file's size is reached."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    # Compiled writers (safetensors, Arrow) keep only the text of the system's error.
+    return isinstance(error, Exception) and "No space left on device" in str(error)
 
 
 def disk_full(filename: Any) -> str:
@@ -90,10 +119,16 @@ def record(folder: Path, error: BaseException) -> None:
     stopped = next((sentence for name, sentence in STOPPED.items() if name in names), None)
     if not run.begun or (isinstance(error, SystemExit) and not error.code and not stopped):
         return
+    sentence = stopped or sentence_of(error) or f"{type(error).__name__}: {error}"
     try:
-        run.fail(stopped or sentence_of(error) or f"{type(error).__name__}: {error}")
-    except OSError:  # the disk may be what failed
-        print(f"trimer: could not write {folder / 'result.json'}", file=sys.stderr)
+        run.fail(sentence)
+    except (OSError, InputError):  # the disk may be full, or the folder gone
+        elsewhere = Path(tempfile.gettempdir()) / f"trimer-{run.path.name}-result.json"
+        try:
+            run.fail(sentence, elsewhere)
+            print(f"trimer: {folder / 'result.json'} could not be written; it is {elsewhere}", file=sys.stderr)
+        except OSError:
+            print(f"trimer: neither {folder / 'result.json'} nor {elsewhere} could be written", file=sys.stderr)
 
 
 def of_composition(error: BaseException) -> bool:

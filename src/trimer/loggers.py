@@ -117,7 +117,7 @@ class CSV(Logger):
 
     @rank_zero_only
     def take_back(self, rows: int | None, step: int) -> None:
-        """Drop all but the first `rows`; where a checkpoint of an earlier version does not know them, those from `step`."""
+        """Drop all but the first `rows`; those from `step` where an earlier version's checkpoint does not know them."""
         self._open()
         self.save()
         kept = self._written()

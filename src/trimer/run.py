@@ -1,11 +1,12 @@
-"""The folder of a run: everything needed to know what was done, to go on with it, and to do it again.
+"""The folder of a run: everything needed to know what was done, to resume it, and to do it again.
 
-    config.yaml      the whole config, resolved
-    overrides.yaml   what was said on the command line
-    run.json         code version, packages, device, seeds, when it began and when it was resumed
-    git.diff         what differed from that version, where the code is a git checkout
+    config.yaml      the whole config with which the run began, resolved; a resumption never changes it
+    overrides.yaml   the overrides of its command line
+    run.json         code version, packages, device, seeds, data, when it began, and each resumption with its changes
+    git.diff         what differed from that version, where the code is a git checkout; git.1.diff for a resumption
     result.json      the outcome: status, metrics, objective, or the error
     checkpoints/     last.ckpt and best.ckpt
+    .lock            the process that writes here, while it does
 
 No host name is written; paths are as they were given.
 """
@@ -28,6 +29,7 @@ from typing import Any, ClassVar
 
 from trimer import __version__
 from trimer.errors import ConfigError, InputError
+from trimer.locks import FolderLock
 from trimer.resolvers import cpu_has_bf16, run_id
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
@@ -37,6 +39,7 @@ class RunFolder:
     """The folder of one run. Of the processes of a distributed run only the first writes."""
 
     _begun: ClassVar[set[Path]] = set()
+    _locks: ClassVar[dict[Path, FolderLock]] = {}
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -56,51 +59,115 @@ class RunFolder:
         """The content of run.json."""
         return read_json(self.path / "run.json")
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config that is in force: the one the run began with, and the changes of its resumptions."""
+        from trimer.resuming import applied
+
+        return applied(first_config(self.path), self.record.get("resumed", ()) if self.started else ())
+
+    def lock(self) -> None:
+        """Keep other processes out until `finish` or `fail`; ConfigError if one writes here already."""
+        if first_process():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._locks[self.path.resolve()] = self._locks.get(self.path.resolve(), FolderLock(self.path)).require()
+
+    def unlock(self) -> None:
+        """Let other processes write here."""
+        if lock := self._locks.pop(self.path.resolve(), None):
+            lock.release()
+
+    @classmethod
+    def unlock_all(cls) -> None:
+        """Give back what a command that was refused has locked."""
+        while cls._locks:
+            cls._locks.popitem()[1].release()
+
+    def check_changes(self, cfg: Any) -> None:
+        """ConfigError where the config of a resumption differs from the run's in more than a resumption may change."""
+        from trimer.resuming import check_changes
+
+        check_changes(cfg, self.config, self.record.get("trimer"), self.path)
+
     def start(self, cfg: Any, overrides: Sequence[str] | None = None, command: str = "train") -> RunFolder:
-        """Write config, overrides and run.json; a resumed folder keeps its first record and notes the resumption.
+        """Write config, overrides and run.json; a resumed folder keeps these and its history gets one more entry.
 
         overrides: of the command line; by default those that Hydra has read.
         """
         from omegaconf import OmegaConf
 
+        from trimer.resuming import differences
+
         if not first_process():
             return self
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._begun.add(self.path.resolve())
-        resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True)) if OmegaConf.is_config(cfg) else cfg
-        write_text(self.path / "config.yaml", OmegaConf.to_yaml(resolved))
-        write_text(
-            self.path / "overrides.yaml",
-            OmegaConf.to_yaml(OmegaConf.create(list(spoken() if overrides is None else overrides))),
-        )
-        now = {"started": timestamp(), "argv": [Path(sys.argv[0]).name, *sys.argv[1:]], **code_version(self.path)}
+        self.lock()
+        resolved = OmegaConf.to_container(cfg, resolve=True)
+        words = list(spoken() if overrides is None else overrides)
+        now: dict[str, Any] = {"started": timestamp(), "argv": [Path(sys.argv[0]).name, *sys.argv[1:]]}
         if self.started:
             record = self.record
-            record.setdefault("resumed", []).append(now)
+            if record.get("command") != command:
+                raise ConfigError(
+                    f"{self.path} is the folder of trimer {record.get('command')}: name another one, hydra.run.dir=..."
+                )
+            history = record.setdefault("resumed", [])
+            now |= code_version(self.path, f"git.{len(history) + 1}.diff")
+            history.append({**now, "overrides": words, "changes": differences(self.config, resolved)})
         else:
+            write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
+            write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(words)))
             record = {
                 "id": run_id(str(self.path)),
                 "command": command,
                 "trimer": __version__,
                 **now,
-                "seeds": {"seed": resolved.get("seed")},
+                **code_version(self.path),
+                "seeds": {"seed": resolved.get("seed"), "keys": following(cfg, "${seed}")},
                 "python": platform.python_version(),
                 "platform": f"{platform.system()} {platform.machine()}",
                 "packages": installed(PACKAGES),
                 "device": device(),
                 "config_dirs": config_dirs(),
             }
-        write_text(self.path / "run.json", json.dumps(finite(record), indent=2) + "\n")
+        self._record(record)
+        self._begun.add(self.path.resolve())
         (self.path / "result.json").unlink(missing_ok=True)  # of the part before the resumption
         return self
+
+    def keep_data(self, data: Any, advice: str) -> None:
+        """Note in run.json which prepared data the run has; ConfigError if a resumption has other ones.
+
+        Their name is a digest of the content of the source and of the settings that shape them.
+        """
+        store = getattr(getattr(data, "store", None), "folder", None)
+        if store is None or not first_process():
+            return
+        known = self.record.get("data")
+        if known not in (None, store.name):
+            raise ConfigError(
+                f"{self.path}: the data are not those of this run ({store.name}, the run has {known}), since the "
+                f"source has changed: {advice}"
+            )
+        self._record({**self.record, "data": store.name})
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write result.json: status ok, and what is given (metrics, `objective` for a sweep, ...)."""
         self._result({"status": "ok", **result})
 
-    def fail(self, sentence: str) -> None:
-        """Write result.json: status failed, and why."""
-        self._result({"status": "failed", "error": sentence})
+    def fail(self, sentence: str, path: Path | None = None) -> None:
+        """Write result.json, or the file that is given in its place: status failed, and why."""
+        self._result({"status": "failed", "error": sentence}, path)
+
+    @classmethod
+    def check_present(cls, path: str | Path) -> None:
+        """InputError where a path lies in the folder of a run that this process has begun, and that is gone."""
+        path = Path(path).resolve()
+        for folder in cls._begun & {path, *path.parents} if first_process() else ():
+            if not (folder / "run.json").is_file():
+                raise InputError(
+                    f"the run folder {folder} was deleted or moved while its run was going, so nothing more can be "
+                    "saved: put it back and resume it, or train again"
+                )
 
     @property
     def result(self) -> dict[str, Any]:
@@ -109,12 +176,15 @@ class RunFolder:
         return read_json(path) if path.is_file() else {}
 
     def last_checkpoint(self) -> Path | None:
-        """The checkpoint to go on from: checkpoints/last.ckpt, or else the newest of the folder."""
+        """The checkpoint to resume from: checkpoints/last.ckpt, or else the newest other one, but for best.ckpt.
+
+        That one holds weights only, and a run that is resumed needs the state of the optimizer too.
+        """
         last = self.path / "checkpoints" / "last.ckpt"
         if last.exists():
             return last
         found = sorted(self.path.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
-        return found[-1] if found else None
+        return next((path for path in reversed(found) if path.name != "best.ckpt"), None)
 
     def check_split(self, data: Any, advice: str) -> None:
         """ConfigError if the rows of a data module are in other parts than they were in this run."""
@@ -125,49 +195,19 @@ class RunFolder:
                 f"changed, and what was trained on may be in the test part: {advice}"
             )
 
-    def _result(self, result: dict[str, Any]) -> None:
+    def _record(self, record: dict[str, Any]) -> None:
+        write_text(self.path / "run.json", json.dumps(finite(record), indent=2) + "\n")
+
+    def _result(self, result: dict[str, Any], path: Path | None = None) -> None:
         if not first_process():
             return
         result = {**result, "ended": timestamp()}
-        write_text(self.path / "result.json", json.dumps(finite(result), indent=2, default=str) + "\n")
-
-
-def resume(folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> tuple[list[str], list[str]]:
-    """Overrides and config folders that go on with the run of `folder`: its own, changed by the new ones.
-
-    Raises InputError if there is no such folder, or if it is not the folder of a training run.
-    """
-    run = RunFolder(Path(folder).expanduser())
-    if not run.path.is_dir():
-        raise InputError(f"resume={folder}: there is no such folder")
-    if not run.started or not (run.path / "overrides.yaml").is_file():
-        raise InputError(
-            f"resume={folder} is not a run folder: it has no run.json and overrides.yaml{nearest_run(run.path)}"
-        )
-    if (command := run.record.get("command")) != "train":
-        raise InputError(f"resume={folder} is the folder of trimer {command}; only a training run can be resumed")
-    from omegaconf import OmegaConf
-
-    stored = [str(text) for text in OmegaConf.load(run.path / "overrides.yaml")]
-    new = [text for text in overrides if not text.startswith(("resume=", "hydra.run.dir="))]
-    replaced = {key_of(text) for text in new} | {"resume", "hydra.run.dir"}
-    kept = [text for text in stored if key_of(text) not in replaced]
-    place = str(run.path).replace("\\", "\\\\").replace('"', '\\"')
-    folders = list(config_dirs) or run.record.get("config_dirs", [])
-    return [*kept, *new, f'resume="{place}"', f'hydra.run.dir="{place}"'], folders
-
-
-def nearest_run(folder: Path) -> str:
-    """A hint for who names the folder above the run, or one inside it."""
-    if (folder.parent / "run.json").is_file():
-        return f"; its parent is one: resume={folder.parent}"
-    inside = sorted(path.parent for path in folder.glob("*/run.json"))
-    return f"; the newest run in it is resume={inside[-1]}" if inside else ""
-
-
-def key_of(override: str) -> str:
-    """`optimizer.lr` of `+optimizer.lr=1e-3`."""
-    return override.lstrip("+~").partition("=")[0]
+        try:
+            if path is None:
+                self.check_present(self.path)
+            write_text(path or self.path / "result.json", json.dumps(finite(result), indent=2, default=str) + "\n")
+        finally:
+            self.unlock()
 
 
 def spoken() -> list[str]:
@@ -191,8 +231,18 @@ def config_dirs() -> list[str]:
     return [str(Path(folder).absolute()) for folder in named]
 
 
-def code_version(folder: Path) -> dict[str, Any]:
-    """git sha and dirty flag of the code, or of the working directory where the code is installed; writes git.diff."""
+def following(cfg: Any, reference: str) -> list[str]:
+    """The keys of a config whose value is an interpolation such as `${seed}`, so that they change with that key."""
+    from omegaconf import OmegaConf
+
+    from trimer.resuming import flat
+
+    values = flat(OmegaConf.to_container(cfg, resolve=False)) if OmegaConf.is_config(cfg) else {}
+    return [key for key, value in values.items() if value == reference]
+
+
+def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
+    """git sha and dirty flag of the code, or of the working directory where the code is installed; writes the diff."""
     for place in (Path(__file__).parent, Path.cwd()):
         sha = git(place, "rev-parse", "HEAD")
         # An installed package may lie inside somebody's checkout without being part of it.
@@ -201,7 +251,7 @@ def code_version(folder: Path) -> dict[str, Any]:
         diff = git(place, "diff", "HEAD") or ""
         untracked = (git(place, "ls-files", "--others", "--exclude-standard", ":/") or "").split("\n")
         if diff:
-            write_text(folder / "git.diff", diff + "\n")
+            write_text(folder / diff_name, diff + "\n")
         return {"git": {"sha": sha, "dirty": bool(diff), "untracked": len([name for name in untracked if name])}}
     return {"git": None}
 
@@ -280,9 +330,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def run_config(folder: Path) -> dict[str, Any]:
-    """The resolved config of a run, or nothing where the folder holds none."""
+def first_config(folder: Path) -> dict[str, Any]:
+    """The resolved config with which a run began, or nothing where the folder holds none."""
     from omegaconf import OmegaConf
 
     path = folder / "config.yaml"
     return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+
+
+def run_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of a run with the changes of its resumptions, or nothing where the folder holds none."""
+    return RunFolder(folder).config

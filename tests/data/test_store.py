@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import subprocess
@@ -18,6 +19,7 @@ from trimer.data.store import (
     is_store,
     write_store,
 )
+from trimer.data.store_files import checksums, unchanged
 from trimer.errors import InputError
 
 
@@ -173,3 +175,89 @@ def test_content_digest(tmp_path):
 def test_a_store_without_rows_has_columns_of_no_text(tmp_path):
     empty = write_store(tmp_path / "none", {"smiles": []}, {})
     assert len(empty) == 0 and empty.strings("smiles") == []
+
+
+def garble(path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(old) and len(old) == len(new)
+    path.write_bytes(content.replace(old, new))
+
+
+@pytest.mark.parametrize("checksums", [True, False], ids=["with checksums", "of an earlier version"])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"C49", b"C\xff9"), (b"ARROW1", b"AROOW1")], ids=["in a text", "in the file format"]
+)
+def test_a_garbled_store_is_prepared_again_with_a_warning(tmp_path, caplog, monkeypatch, old, new, checksums):
+    folder = tmp_path / "a"
+    write_store(folder, columns(50), {})
+    if not checksums:
+        head = json.loads((folder / "manifest.json").read_text())
+        del head["store"]["crc32"]
+        (folder / "manifest.json").write_text(json.dumps(head))
+    garble(folder / "columns.arrow", old, new)
+    assert is_store(folder)
+    built = cached_store(folder, lambda writer: writer.append(columns(50)))
+    assert f"{folder} is damaged, and is prepared again" in caplog.text
+    assert built.strings("smiles")[49] == "C49"
+
+
+def test_a_flipped_bit_in_a_number_is_found(tmp_path):
+    folder = tmp_path / "a"
+    write_store(folder, {"x": np.arange(5000)}, {})
+    garble(folder / "columns.arrow", np.arange(3000, 3002).tobytes(), np.arange(3000, 3002).tobytes()[::-1])
+    assert (cached_store(folder, lambda writer: writer.append({"x": np.arange(7)})).array("x") == np.arange(7)).all()
+
+
+def test_a_garbled_store_that_is_opened_directly_is_one_sentence(tmp_path):
+    write_store(tmp_path / "a", columns(50), {})
+    garble(tmp_path / "a" / "columns.arrow", b"C49", b"C\xff9")
+    with pytest.raises(InputError, match="is damaged: delete it, and it is prepared again"):
+        Store(tmp_path / "a").strings("smiles")
+    garble(tmp_path / "a" / "columns.arrow", b"ARROW1", b"AROOW1")
+    with pytest.raises(InputError, match="is damaged: delete it, and it is prepared again"):
+        Store(tmp_path / "a")
+
+
+def test_large_files_are_checked_in_blocks_spread_over_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("trimer.data.store_files.BLOCK", 10)
+    monkeypatch.setattr("trimer.data.store_files.CHECKED_WHOLE", 3)
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(95)))
+    known = checksums(path)
+    assert len(known) == 10 and unchanged(path, known)
+    for position, seen in ((0, True), (94, True), (45, True), (25, False)):
+        content = bytearray(range(95))
+        content[position] += 1
+        path.write_bytes(bytes(content))
+        assert unchanged(path, known) is not seen
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from trimer.data.store import StoreWriter
+with StoreWriter(sys.argv[1]) as writer:
+    writer.append({"x": np.arange(9)})
+    print("writing", flush=True)
+    if sys.argv[2] == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "pairs-0123456789abcdef")]
+    subprocess.run([*words, "dies"], check=False, capture_output=True)
+    (left,) = tmp_path.iterdir()
+    old = tmp_path / ".pairs-0123456789abcdef-abcdefgh"  # of a version without locks
+    old.mkdir()
+    os.utime(old, (0, 0))
+    alive = subprocess.Popen([*words, "lives"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert alive.stdout.readline() == "writing\n"
+    with StoreWriter(tmp_path / "other-0123456789abcdef") as writer:  # one within another stays too
+        write_store(tmp_path / "third-0123456789abcdef", columns(5), {})
+        assert not left.exists() and not old.exists()
+        writer.append(columns(5))
+    alive.communicate()
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["other", "pairs", "third"]
+    assert not list(tmp_path.glob("*/.lock"))

@@ -33,12 +33,12 @@ def test_a_failing_job_names_its_folder_and_stops_no_other(shell, empty_folder):
     assert "job 0 seed=13 in sweep/0 failed with exit code 1: spectra.mgf line 3" in done.stderr
     assert "Traceback" not in done.stderr
     assert {name: job["status"] for name, job in jobs(empty_folder / "sweep").items()} == {"0": "failed", "1": "ok"}
-    # The same again: the job that ended well is not run twice, the other is resumed.
+    # The same again: the job that ended well is not run twice, the other starts anew, since it has no checkpoint.
     toy = empty_folder / "toy.py"
     toy.write_text(toy.read_text().replace("cfg.seed == 13", "False"))
     done = shell(*words)
     assert done.returncode == 0, done.stderr
-    assert "sweep/0: resumed" in done.stderr
+    assert "sweep/0: started" in done.stderr
     assert "sweep/1: done before" in done.stderr
     done = shell("toy", "train", "-m", "seed=4,5", "hydra.sweep.dir=sweep")
     assert done.returncode == 1

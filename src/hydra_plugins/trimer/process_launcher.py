@@ -3,10 +3,16 @@
 In one process, jobs inherit each other's default dtype, seeds, environment and tracker run, and the ranks of a
 distributed job repeat the whole sweep. Here a job is the same command line as a single run, in `<sweep>/<job number>`.
 Its `result.json` is its answer: the value of `objective` goes back to the sweeper.
+
+One process runs a sweep folder. Ctrl-C, SIGTERM and SIGHUP are forwarded to the running jobs, which save and end, and
+no further job starts. Jobs also end when the process of the sweep is gone.
 """
 
+import atexit
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +26,8 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+PARENT = "TRIMER_PARENT"  # read by trimer.signals
 
 # Settings of the sweep itself, which a single job must not see.
 OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
@@ -55,16 +63,41 @@ class ProcessLauncher(Launcher):
 
     def __init__(self, n_jobs: int = 1) -> None:
         self.n_jobs = n_jobs
+        self.running: set[subprocess.Popen] = set()
+        self.stopped: int | None = None  # by this signal
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
+        from trimer.errors import Terminated
+        from trimer.signals import FORWARDED, handled
+
+        self.lock()
         # All are composed first: a misspelt key of the last job is reported before the first one trains.
         jobs = [self.prepare(number, list(job), shared) for number, job in enumerate(job_overrides, initial_job_idx)]
-        with ThreadPoolExecutor(self.n_jobs) as pool:
-            return list(pool.map(self.run, jobs))
+        with handled(FORWARDED, self.forward), ThreadPoolExecutor(self.n_jobs) as pool:
+            done = list(pool.map(self.run, jobs))
+        if self.stopped is not None:
+            raise KeyboardInterrupt if self.stopped == signal.SIGINT else Terminated
+        return done
+
+    def lock(self) -> None:
+        """Hold the sweep folder as long as this process lives; ConfigError if another process runs the sweep."""
+        from trimer.locks import FolderLock
+
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        atexit.register(FolderLock(folder).require().release)
+
+    def forward(self, number: int, frame: Any) -> None:
+        """Send a signal to all running jobs; those that have not begun do not begin."""
+        if self.stopped is None:
+            print("\ntrimer: stopping the jobs of this sweep", file=sys.stderr)
+        self.stopped = number
+        for process in list(self.running):
+            process.send_signal(number)
 
     def prepare(self, number: int, overrides: list[str], shared: set[str]) -> "Answer":
         """The job's config, folder and name: its number and what it does not share with the others."""
@@ -81,11 +114,14 @@ class ProcessLauncher(Launcher):
     def run(self, job: "Answer") -> "Answer":
         """Run one job; in the folder of an interrupted sweep, go on with it or take the answer it has given."""
         folder, name = Path(str(job.working_dir)), job.task_name
+        if self.stopped is not None:
+            job.status, job.return_value = JobStatus.FAILED, failure(f"{name}: not started")
+            return job
         if answered(folder):
             print(f"{name}: done before", file=sys.stderr)
             code = 0
         else:
-            resumed = (folder / "run.json").is_file()
+            resumed = can_resume(folder)
             print(f"{name}: {'resumed' if resumed else 'started'}", file=sys.stderr)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "job.json").write_text(json.dumps({"overrides": job.overrides}))
@@ -127,10 +163,30 @@ class ProcessLauncher(Launcher):
         # A job is the first process of its own distributed group, if it makes one.
         ours = {"LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED"}
         environment = {key: value for key, value in os.environ.items() if key not in ours}
-        if self.n_jobs == 1:
-            return subprocess.run(command, env=environment, check=False).returncode
-        with (folder / "output.log").open("w") as log:
-            return subprocess.run(command, env=environment, stdout=log, stderr=log, check=False).returncode
+        environment[PARENT] = str(os.getpid())
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context((folder / "output.log").open("w")) if self.n_jobs > 1 else None
+            # In a session of its own: Ctrl-C in the terminal reaches a job once, through the sweep.
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self.running.add(process)
+            if self.stopped is not None:  # while it was started
+                process.send_signal(self.stopped)
+            try:
+                return process.wait()
+            finally:
+                self.running.discard(process)
+
+
+def can_resume(folder: Path) -> bool:
+    """Whether a run in the folder has a checkpoint; the record of one that has none makes way for a new run."""
+    from trimer.locks import FolderLock
+    from trimer.run import RunFolder
+
+    run = RunFolder(folder)
+    if run.started and run.last_checkpoint() is None:
+        FolderLock(folder).require().release()  # it may be about to write one
+        (folder / "run.json").unlink()
+    return run.started
 
 
 def answered(folder: Path) -> bool:

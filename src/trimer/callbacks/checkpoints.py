@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import lightning as L
@@ -12,7 +13,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from trimer.callbacks.stopping import StopRequest
 from trimer.callbacks.whole_steps import ValidationInterrupted, WholeStepEpochLoop, use_whole_steps
+from trimer.errors import CheckpointError
+from trimer.failures import disk_is_full
 from trimer.loggers import CSV
+from trimer.run import RunFolder
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -20,13 +24,31 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
         path = Path(path)
+        RunFolder.check_present(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
         try:
-            torch.save(checkpoint, partial)
+            with partial.open("wb") as file:  # given a name, PyTorch forgets the reason of the system
+                torch.save(checkpoint, file)
             os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            if not disk_is_full(error):
+                raise
+            raise CheckpointError(
+                f"the disk is full: {path} could not be written. {self._kept(path)}. Free some space, then continue "
+                f"with resume={path.parent.parent}"
+            ) from error
         finally:
             partial.unlink(missing_ok=True)
+
+    @staticmethod
+    def _kept(path: Path) -> str:
+        """The last whole checkpoint, in words."""
+        whole = sorted(path.parent.glob("*.ckpt"), key=lambda one: (one.name == "last.ckpt", one.stat().st_mtime))
+        if not whole:
+            return "No earlier checkpoint exists"
+        written = datetime.fromtimestamp(whole[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
+        return f"The last whole checkpoint is {whole[-1]}, of {written}"
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -113,7 +113,7 @@ class WholeStepFitLoop(_FitLoop):
 def use_whole_steps(
     trainer: L.Trainer, step_ended: Callable[[bool], None], stopping: Callable[[], bool]
 ) -> WholeStepEpochLoop:
-    """Change the loops of a trainer before its training begins. They hold the data already, so they keep their state."""
+    """Change the loops of a trainer before its training begins; they hold the data already and keep their state."""
     trainer.fit_loop.__class__ = WholeStepFitLoop
     loop = trainer.fit_loop.epoch_loop
     loop.__class__ = WholeStepEpochLoop

@@ -20,3 +20,7 @@ def main(cfg: DictConfig) -> None:
     Console().print(summary.to_rich())
     for path in write_summary(summary, Path(cfg.output).expanduser() if cfg.output else folder):
         print(path)
+    for sentence in summary.notes:
+        print(sentence)
+    if summary.errors:
+        raise InputError("; ".join(summary.errors))

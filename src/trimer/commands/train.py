@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from trimer.errors import ConfigError
+from trimer.errors import ConfigError, InputError
+from trimer.resuming import nothing_left
 from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
@@ -40,16 +42,14 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
+    from trimer.precision import keep_data_whole
 
     check_settings(cfg)
     run = RunFolder(cfg.paths.run)
-    checkpoint = run.last_checkpoint() if cfg.resume else None
-    if not cfg.resume:
-        if run.started and first_process():
-            raise ConfigError(
-                f"{run.path} holds a run already: go on with it by resume={run.path}, or name another folder"
-            )
-        run.start(cfg)
+    checkpoint = begin(run, cfg)
+    if cfg.resume and nothing_left(run, cfg):
+        log.info("%s has ended; to continue it, give a greater trainer.max_steps or trainer.max_epochs", run.path)
+        return run.result.get("objective")
     config = OmegaConf.to_container(cfg, resolve=True)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
 
@@ -67,6 +67,7 @@ def train(cfg: DictConfig) -> float | None:
 
     with finished(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
+        keep_data_whole(trainer)
         data.setup()
         task.meet(data)
         if checkpoint is not None:
@@ -76,6 +77,8 @@ def train(cfg: DictConfig) -> float | None:
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
             run.check_split(data, "restore them, or start a new run with ckpt=")
+        run.keep_data(data, "restore them, or start a new run with ckpt=")
+        if cfg.resume:
             run.start(cfg)
         data.save_reports(run.path)
         started, memory = time.perf_counter(), peak_memory()
@@ -99,6 +102,30 @@ def train(cfg: DictConfig) -> float | None:
     run.finish(result)
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
+    """Start the folder of a new run, or return the checkpoint that a run is resumed from.
+
+    The record of a resumption is written later, when nothing can refuse it any more.
+    """
+    if not cfg.resume:
+        if run.started and first_process():
+            raise ConfigError(
+                f"{run.path} holds a run already: resume it with resume={run.path}, or name another folder"
+            )
+        run.start(cfg)
+        return None
+    run.lock()
+    run.check_changes(cfg)
+    if (checkpoint := run.last_checkpoint()) is None:
+        best = run.path / "checkpoints" / "best.ckpt"
+        weights = f"; its best weights can start a new run (ckpt={best})" if best.is_file() else ""
+        raise InputError(
+            f"resume={run.path}: this run has no checkpoint to resume from, since it ended before its first one "
+            f"(callbacks.last.every_n_train_steps){weights}. Delete the folder and train again, or name another folder"
+        )
+    return checkpoint
 
 
 def check_settings(cfg: DictConfig) -> None:

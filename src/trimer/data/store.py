@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,11 +23,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from trimer.data.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
 from trimer.data.text.settings import settings
 from trimer.errors import InputError
+from trimer.locks import FolderLock
+
+log = logging.getLogger(__name__)
 
 BATCH_ROWS = 100_000
-FORMAT = 1
+
+_intact: set[tuple[Path, int]] = set()  # files that this process has checked
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,16 @@ class StoreWriter:
         self._writer: pa.RecordBatchFileWriter | None = None
         self._sink: pa.NativeFile | None = None
         self._kinds: dict[str, str] = {}
+        self._lock: FolderLock | None = None
 
     def __enter__(self) -> StoreWriter:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.folder.parent)
             self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
+            self._lock = claim(self._temporary)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         return self
 
     def append(self, columns: Mapping[str, Column]) -> None:
@@ -127,7 +136,7 @@ class StoreWriter:
                 part = table.slice(start, min(BATCH_ROWS, rows - start)).combine_chunks()
                 self._writer.write_table(part, max_chunksize=BATCH_ROWS)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         rest = table.slice(rows).combine_chunks()
         self._waiting, self._waiting_rows = rest.to_batches(), rest.num_rows
 
@@ -139,6 +148,7 @@ class StoreWriter:
             if self._sink is not None and not self._sink.closed:
                 with contextlib.suppress(OSError):  # a full disk: the sentence about it is already on its way
                     self._sink.close()
+            self._lock.release()
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _finish(self) -> None:
@@ -149,14 +159,17 @@ class StoreWriter:
         try:
             self._writer.close()
             self._sink.close()
-            size = (self._temporary / "columns.arrow").stat().st_size
+            path = self._temporary / "columns.arrow"
+            size = path.stat().st_size
             head = {"format": FORMAT, "rows": self.rows, "bytes": size, "columns": self._kinds}
+            head["crc32"] = checksums(path)
             text = json.dumps({"store": head, "manifest": self.manifest}, indent=1, ensure_ascii=False)
             (self._temporary / "manifest.json").write_text(text + "\n", encoding="utf-8")
             self._temporary.chmod(0o755)  # mkdtemp makes it private
             _move_into_place(self._temporary, self.folder)
+            self._lock.moved(self.folder)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
 
 
 def write_store(folder: str | Path, columns: Mapping[str, Column], manifest: Mapping) -> Store:
@@ -171,14 +184,17 @@ class Store:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        head = _read_head(self.folder)
+        head = read_head(self.folder)
         if head is None:
             raise InputError(f"{self.folder} holds no complete store: prepare the data again (trimer prepare)")
         self.manifest: dict = head["manifest"]
         self._kinds: dict[str, str] = head["store"]["columns"]
         self._rows: int = head["store"]["rows"]
-        reader = pa.ipc.open_file(pa.memory_map(str(self.folder / "columns.arrow"), "r"))
-        self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(self.folder / "columns.arrow"), "r"))
+            self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
         self._ragged: dict[str, StoredRagged] = {}
 
     def __len__(self) -> int:
@@ -205,7 +221,10 @@ class Store:
     def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
         """A column of texts, or the given rows of it; None where missing."""
         column = pa.chunked_array(self._arrays(name, "text"), pa.large_string())
-        return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
+        try:
+            return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
 
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:
         if self._kinds.get(name) != kind:
@@ -249,11 +268,37 @@ class StoredRagged:
 
 def is_store(folder: str | Path) -> bool:
     """Whether a complete store lies there."""
-    return _read_head(Path(folder)) is not None
+    return read_head(Path(folder)) is not None
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether the columns of a store are what was written, by the checksums in its manifest; once in a process.
+
+    A store of before the checksums is checked as an Arrow file.
+    """
+    path = folder / "columns.arrow"
+    mark = (path, path.stat().st_mtime_ns)
+    if mark in _intact:
+        return True
+    known = read_head(folder)["store"].get("crc32")
+    if known is None:
+        try:
+            for batch in Store(folder)._batches:
+                batch.validate(full=True)
+        except (InputError, pa.ArrowInvalid):
+            return False
+    elif not unchanged(path, known):
+        return False
+    _intact.add(mark)
+    return True
 
 
 def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> Store:
-    """Open the store under `folder`; build it first where it is missing or was left half-written."""
+    """Open the store under `folder`; build it first where it is missing, was left half-written, or is damaged."""
+    folder = Path(folder)
+    if is_store(folder) and not is_intact(folder):
+        log.warning("%s is damaged, and is prepared again", folder)
+        shutil.rmtree(folder)
     if not is_store(folder):
         with StoreWriter(folder) as writer:
             build(writer)
@@ -299,17 +344,6 @@ def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[s
     return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)), kinds
 
 
-def _read_head(folder: Path) -> dict | None:
-    """The manifest file, or None unless the store beside it is whole."""
-    try:
-        head = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        whole = head["store"]["format"] == FORMAT
-        whole = whole and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return head if whole else None
-
-
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Rename; a complete store that another process put there meanwhile stays, remains of a broken one make way."""
     if folder.exists() and not is_store(folder):
@@ -319,11 +353,3 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
     except OSError:
         if not is_store(folder):
             raise
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(
-        f"{folder} cannot be written ({reason}): free disk space or name another folder (paths.cache=...); "
-        "the half-written store was removed"
-    )

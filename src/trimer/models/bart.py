@@ -225,7 +225,8 @@ class Bart(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token: (..., D) -> (..., V)."""
-        return F.linear(hidden, self.tokens.weight, self.final_logits_bias)
+        weight = self.tokens.weight
+        return F.linear(hidden, weight, self.final_logits_bias.to(weight.dtype))
 
     def forward(self, source: Flat, target: Flat) -> Tensor:
         """Scores of the token that follows each decoder input: (T, V)."""

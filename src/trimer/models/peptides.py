@@ -66,6 +66,11 @@ def computed(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
+def projected(layer: nn.Linear, numbers: Tensor) -> Tensor:
+    """Numbers of the data through a layer, whatever the type of its weights."""
+    return layer(numbers.to(layer.weight.dtype))
+
+
 class Recurrent(nn.Module):
     """x + what a GRU in both directions says, D / 2 wide each."""
 
@@ -77,7 +82,8 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(T, D) -> (T, D)."""
-        packed = nn.utils.rnn.pack_sequence(self.norm(x).float().split(layout.sizes), enforce_sorted=False)
+        normed = self.norm(x).to(self.gru.weight_ih_l0.dtype)
+        packed = nn.utils.rnn.pack_sequence(normed.split(layout.sizes), enforce_sorted=False)
         said = nn.utils.rnn.unpack_sequence(self.gru(packed)[0])
         return x + self.dropout(torch.cat(said))
 
@@ -160,19 +166,20 @@ class PeptideEncoder(nn.Module):
         x = self.tokens(sequence.tokens)
         x = x + self.from_start(start.clamp(max=ENDS - 1)) + self.from_end((lengths - 1 - start).clamp(max=ENDS - 1))
         if isinstance(sequence, FlatPeptides):
-            x = x.index_add(0, sequence.places, self.composition(sequence.composition).to(x.dtype))
+            x = x.index_add(0, sequence.places, projected(self.composition, sequence.composition).to(x.dtype))
         if self.conditions is not None:
             if getattr(sequence, "conditions", None) is None:
                 raise ConfigError(
                     "model.conditions=true, and these data have no charge, energy and instrument: set it to false"
                 )
-            told = self.conditions(sequence.conditions)  # (B, D)
+            told = projected(self.conditions, sequence.conditions)  # (B, D)
             x = x + torch.repeat_interleave(told, sequence.lengths, dim=0, output_size=len(start))
         return x
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
-        x, layout = self.embed(sequence), self._layout(sequence)
+        x = self.embed(sequence)
+        layout = self._layout(sequence, x.dtype)
         if layout.rows is not None:
             x = x.new_zeros(len(layout.mask), self.d_model).index_copy(0, layout.rows, x)
         for block in self.layers[:layer]:
@@ -181,7 +188,7 @@ class PeptideEncoder(nn.Module):
             x = x[layout.rows]
         return x if layer is not None and layer < len(self.layers) else self.norm(x)
 
-    def _layout(self, sequence: Flat) -> Layout:
+    def _layout(self, sequence: Flat, dtype: torch.dtype) -> Layout:
         """Of convolutions: `kernel // 2` rows of zeros after each peptide."""
         if self.body == "transformer":
             return Layout(sequence.sizes, turns=rotary_tables(sequence.positions(), self.d_model // self.heads))
@@ -190,7 +197,7 @@ class PeptideEncoder(nn.Module):
         owner = torch.arange(len(sequence), device=sequence.tokens.device)
         owner = torch.repeat_interleave(owner, sequence.lengths, output_size=len(sequence.tokens))
         rows = torch.arange(len(sequence.tokens), device=sequence.tokens.device) + owner * (self.kernel // 2)
-        mask = torch.zeros(len(rows) + len(sequence) * (self.kernel // 2), 1, device=rows.device)
+        mask = torch.zeros(len(rows) + len(sequence) * (self.kernel // 2), 1, device=rows.device, dtype=dtype)
         return Layout(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
 
     def alone(self) -> PeptideEncoder:

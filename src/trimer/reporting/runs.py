@@ -1,7 +1,8 @@
 """The runs of a sweep, or of any folder, in one table: every job, mean and spread over seeds, the best settings.
 
-Reads what a run folder holds: `overrides.yaml`, `run.json`, `config.yaml` (for the objective) and `result.json`.
-A run that failed or has not ended is listed with its reason and stays out of the means.
+Reads what a run folder holds: `config.yaml`, `overrides.yaml`, `run.json`, `split.json` and `result.json`. Runs are
+averaged if their resolved configs differ by nothing but the seed. A run that failed or has not ended is listed with its
+reason and stays out of the means.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from trimer.errors import InputError
+from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
 from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.run import run_config
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +37,10 @@ SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
 
 @dataclass
 class Run:
-    """One run: its folder, how it ended, what was set on its command line, and what was measured."""
+    """One run: its folder, how it ended, what was set on its command line, and what was measured.
+
+    config: its resolved settings by dotted keys. facts: its data and their split. code: the version that ran it.
+    """
 
     folder: str
     status: str
@@ -43,22 +49,28 @@ class Run:
     metrics: dict[str, float]
     objective: str | None = None
     error: str | None = None
+    config: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    code: str | None = None
 
 
 @dataclass
 class Group:
     """Runs that differ by nothing but their seed.
 
-    metrics: mean, standard deviation and count of each metric over the runs that ended.
+    metrics: mean, standard deviation and count of each metric over the seeds whose runs ended. error: why there is no
+    mean.
     """
 
     settings: dict[str, str]
     runs: list[Run]
     metrics: dict[str, tuple[float, float, int]]
+    error: str | None = None
 
     @property
-    def seeds(self) -> int:
-        return sum(run.status == "ok" for run in self.runs)
+    def seeds(self) -> str:
+        """Seeds that ended, of all."""
+        return f"{len({run.seed for run in self.runs if run.status == 'ok'})}/{len({run.seed for run in self.runs})}"
 
 
 @dataclass
@@ -72,6 +84,12 @@ class Summary:
     objective: str | None = None
     best: Group | None = None
     constant: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[str]:
+        """Why groups have no mean."""
+        return [group.error for group in self.groups if group.error]
 
     def to_markdown(self) -> str:
         """Groups, the best of them, then every run."""
@@ -81,12 +99,13 @@ class Summary:
         labels = [column(name).label for name in self.metrics]
         lines += ["", "## Mean ± standard deviation over seeds", "", *_markdown_head([*self.varied, "runs"], labels)]
         for group in self.groups:
-            cells = [*(group.settings.get(key, "") for key in self.varied), f"{group.seeds}/{len(group.runs)}"]
+            cells = [*(group.settings.get(key, "") for key in self.varied), group.seeds]
             cells += [_mean(group, name) for name in self.metrics]
             lines.append(_markdown_row([f"**{cell}**" if group is self.best and cell else cell for cell in cells]))
         if self.best is not None:
             words = " ".join(f"{key}={value}" for key, value in self.best.settings.items() if key != "command")
             lines += ["", f"Best by {column(self.objective).label}: `{words or 'the defaults'}`"]
+        lines += [f"\n{sentence}" for sentence in (*self.errors, *self.notes)]
         lines += ["", "## Runs", "", *_markdown_head(["folder", *self.varied, "seed", "status"], labels)]
         for run in self.runs:
             cells = [run.folder, *(run.settings.get(key, "") for key in self.varied), run.seed or "", run.status]
@@ -114,7 +133,7 @@ class Summary:
             if wide:
                 said = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
                 cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in said)]
-            cells.append(f"{group.seeds}/{len(group.runs)}")
+            cells.append(group.seeds)
             cells += [_mean(group, name) for name in self.metrics[:METRICS_SHOWN]]
             table.add_row(*map(escape, cells), style="bold" if group is self.best else "")
         if len(self.metrics) > METRICS_SHOWN:
@@ -134,29 +153,30 @@ def read_runs(folder: str | Path) -> list[Run]:
 
 
 def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str | None = None) -> Summary:
-    """Group the runs by everything but the seed.
+    """Group the runs by their resolved configs without the seed.
 
     metrics: the columns, by default those of the result table that were measured, and the objective. objective: the
     metric that names the best group, by default the one in the runs' config; its direction follows from its name.
     """
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
-    varied = [key for key in keys if len({run.settings.get(key) for run in runs}) > 1]
-    constant = {key: runs[0].settings[key] for key in keys if key not in varied}
-    members: dict[tuple, list[Run]] = {}
-    for run in runs:
-        members.setdefault(tuple(run.settings.get(key) for key in varied), []).append(run)
-    groups = [Group(own[0].settings, own, _spread(own)) for own in members.values()]
+    constant = {key: runs[0].settings[key] for key in keys if len({run.settings.get(key) for run in runs}) == 1}
+    members = grouped(runs)
+    varied = varied_keys(members)
+    groups = []
+    for own in members:
+        error = conflict(own)
+        groups.append(Group(own[0].settings, own, {} if error else _spread(own), error))
     objective = objective or next((run.objective for run in runs if run.objective), None)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     shown = list(metrics) or _default_metrics(measured, objective)
-    return Summary(list(runs), groups, varied, shown, objective, _best(groups, objective), constant)
+    return Summary(list(runs), groups, varied, shown, objective, _best(groups, objective), constant, notes(groups))
 
 
 def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
     """Write `runs.csv` (all settings and metrics), `groups.csv` (mean, standard deviation, count) and `summary.md`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [*summary.constant, *summary.varied]
+    settings = list(dict.fromkeys([*summary.constant, *summary.varied, *(k for r in summary.runs for k in r.settings)]))
     measured = list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
     runs = [["folder", "status", "seed", *settings, *measured, "error"]]
     for run in summary.runs:
@@ -181,15 +201,17 @@ def _read_run(path: Path, root: Path) -> Run:
     if record.get("command"):
         settings = {"command": record["command"], **settings}
     seed = pairs.get("seed", (record.get("seeds") or {}).get("seed"))
-    config = _yaml(path / "config.yaml") or {}
     return Run(
         folder=str(path.relative_to(root)) if path != root else path.name,
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
         metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
-        objective=config.get("objective"),
+        objective=run_config(path).get("objective"),
         error=result.get("error"),
+        config=settings_of(path, record),
+        facts=facts_of(path, record),
+        code=json.dumps([record.get("trimer"), record.get("git")]) if "git" in record else None,
     )
 
 
@@ -199,13 +221,16 @@ def _costs(result: Mapping) -> dict[str, float]:
 
 
 def _spread(runs: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
-    """Mean, sample standard deviation (NaN for one run) and count of each metric over the runs that ended."""
-    ended = [run for run in runs if run.status == "ok"]
-    values: dict[str, list[float]] = {}
-    for run in ended:
+    """Mean, sample standard deviation (NaN for one seed) and count of each metric over the seeds whose runs ended.
+
+    A seed that was run several times counts once, with its mean.
+    """
+    by_seed: dict[str, dict[str | None, list[float]]] = {}
+    for run in (run for run in runs if run.status == "ok"):
         for name, value in run.metrics.items():
             if math.isfinite(value):
-                values.setdefault(name, []).append(value)
+                by_seed.setdefault(name, {}).setdefault(run.seed, []).append(value)
+    values = {name: [statistics.fmean(own) for own in seeds.values()] for name, seeds in by_seed.items()}
     return {
         name: (statistics.fmean(own), statistics.stdev(own) if len(own) > 1 else math.nan, len(own))
         for name, own in values.items()

@@ -109,11 +109,14 @@ class Task(L.LightningModule):
             return
         from torch.distributed.fsdp import fully_shard
 
+        from trimer.precision import sharded_policy
+
+        options = {"mesh": mesh["data_parallel"], "mp_policy": sharded_policy(self.trainer.precision)}
         for block in self.net.modules():
             if isinstance(block, nn.ModuleList):
                 for layer in block:
-                    fully_shard(layer, mesh=mesh["data_parallel"])
-        fully_shard(self.net, mesh=mesh["data_parallel"])
+                    fully_shard(layer, **options)
+        fully_shard(self.net, **options)
         self._sharded = True
 
     def configure_optimizers(self):

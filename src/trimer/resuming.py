@@ -1,0 +1,188 @@
+"""How a run is resumed in its own folder: with its own settings, of which only those listed here may change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer import __version__
+from trimer.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from trimer.run import RunFolder
+
+# What a resumed run may change: none of it alters a step that has been made, and all of it has an effect from then on.
+# A key stands for all below it. What follows from these by interpolation (a schedule's length) changes with them.
+MAY_CHANGE = {
+    "length": (
+        "trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "scheduler.total_steps",
+        "callbacks.early_stopping",
+    ),
+    "devices": (
+        "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.precision",
+        "trainer.plugins", "data.num_workers",
+    ),
+    "logging": (
+        "logger", "name", "tags", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
+        "trainer.enable_model_summary", "trainer.profiler", "callbacks.throughput", "callbacks.memory",
+        "callbacks.last.every_n_train_steps",
+    ),
+    "paths": ("paths", "data.cache"),
+    "what is measured at the end": ("test", "baselines", "objective"),
+    "the sweep": ("n_jobs", "resume"),
+}  # fmt: skip
+# Files of the data may have moved; that their content is the same is checked when they are read.
+DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?")
+
+
+def resume(folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Overrides and config folders that resume the run of `folder`: its own, changed by the new ones.
+
+    Raises InputError if there is no such folder, or if it is not the folder of a training run with a checkpoint.
+    """
+    from omegaconf import OmegaConf
+
+    from trimer.run import RunFolder
+
+    run = RunFolder(Path(folder).expanduser())
+    if not run.path.is_dir():
+        raise InputError(f"resume={folder}: there is no such folder")
+    if not run.started or not (run.path / "overrides.yaml").is_file():
+        raise InputError(
+            f"resume={folder} is not a run folder: it has no run.json and overrides.yaml{nearest_run(run.path)}"
+        )
+    if (command := run.record.get("command")) != "train":
+        raise InputError(f"resume={folder} is the folder of trimer {command}; only a training run can be resumed")
+    resumed = run.record.get("resumed") or [{}]
+    stored = resumed[-1].get("overrides") or [str(text) for text in OmegaConf.load(run.path / "overrides.yaml")]
+    new = [text for text in overrides if not text.startswith(("resume=", "hydra.run.dir="))]
+    replaced = {key_of(text) for text in new} | {"resume", "hydra.run.dir"}
+    kept = [text for text in stored if key_of(text) not in replaced]
+    place = str(run.path).replace("\\", "\\\\").replace('"', '\\"')
+    folders = list(config_dirs) or run.record.get("config_dirs", [])
+    return [*kept, *new, f'resume="{place}"', f'hydra.run.dir="{place}"'], folders
+
+
+def nearest_run(folder: Path) -> str:
+    """A hint for who names the folder above the run, or one inside it."""
+    if (folder.parent / "run.json").is_file():
+        return f"; its parent is one: resume={folder.parent}"
+    inside = sorted(path.parent for path in folder.glob("*/run.json"))
+    return f"; the newest run in it is resume={inside[-1]}" if inside else ""
+
+
+def key_of(override: str) -> str:
+    """`optimizer.lr` of `+optimizer.lr=1e-3`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def check_changes(cfg: Any, before: Mapping[str, Any], version: str | None, where: str | Path) -> None:
+    """ConfigError that names the keys of a config which differ from those of the run, and may not.
+
+    before: the resolved config of the run. version: of Trimer when the run began; a key that a later version added or
+    removed is no change of the run.
+    """
+    from omegaconf import OmegaConf
+
+    tree = OmegaConf.to_container(cfg, resolve=False)
+    for key in (key for keys in MAY_CHANGE.values() for key in keys):
+        put(tree, key, at(before, key))
+    new, old = flat(OmegaConf.to_container(OmegaConf.create(tree), resolve=True)), flat(before)
+    changed = [key for key in {**old, **new} if old.get(key, ABSENT) != new.get(key, ABSENT)]
+    if version != __version__:
+        changed = [key for key in changed if key in old and key in new]
+    changed = [key for key in changed if not DATA_FILES.fullmatch(key)]
+    if changed:
+        shown = ", ".join(f"{key} ({said(old, key)}, now {said(new, key)})" for key in changed[:5])
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise ConfigError(
+            f"resume={where} continues a run with other settings, which cannot change: {shown}{more}. A resumed run "
+            f"may change {', '.join(list(MAY_CHANGE)[:4])}. Leave these as they were, or start a new run from its "
+            "weights with ckpt="
+        )
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every key that differs, with its values `from` and `to`; one of them is left out where the key is not there."""
+    old, new = flat(before), flat(after)
+    return {
+        key: {word: values[key] for word, values in (("from", old), ("to", new)) if key in values}
+        for key in {**old, **new}
+        if key != "resume" and old.get(key, ABSENT) != new.get(key, ABSENT)
+    }
+
+
+def applied(config: dict[str, Any], resumed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The config of a run with the changes of its resumptions."""
+    for changes in (part.get("changes") or {} for part in resumed):
+        for key in [key for key, change in changes.items() if "to" not in change]:
+            put(config, key, ABSENT)
+        for key, change in changes.items():
+            if "to" in change:
+                put(config, key, change["to"])
+    return config
+
+
+def nothing_left(run: RunFolder, cfg: Any) -> bool:
+    """Whether the run has ended well, and the config of its resumption asks for no more than it has done."""
+    from omegaconf import OmegaConf
+
+    result = run.result
+    if result.get("status") != "ok":
+        return False
+    changes = differences(run.config, OmegaConf.to_container(cfg, resolve=True))
+    asked = [key for key in changes if key.startswith((*MAY_CHANGE["length"], "test"))]
+    reached = 0 < (cfg.trainer.max_steps or 0) <= result.get("steps", 0)
+    return not asked or (reached and "test" not in asked)
+
+
+class Absent:
+    """The value of a key that is not there."""
+
+
+ABSENT = Absent()
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every leaf of nested dicts under its dotted key; a list or an empty dict is a leaf."""
+    return dict(_leaves(tree, prefix))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def at(tree: Mapping[str, Any], key: str) -> Any:
+    """The value, or the part of the tree, under a dotted key."""
+    for name in key.split("."):
+        if not isinstance(tree, Mapping) or name not in tree:
+            return ABSENT
+        tree = tree[name]
+    return tree
+
+
+def put(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set the value under a dotted key, or remove it where the value is ABSENT."""
+    *above, last = key.split(".")
+    for name in above:
+        if not isinstance(tree.get(name), dict):
+            if value is ABSENT:
+                return
+            tree[name] = {}
+        tree = tree[name]
+    if value is ABSENT:
+        tree.pop(last, None)
+    else:
+        tree[last] = value
+
+
+def said(values: Mapping[str, Any], key: str) -> str:
+    """A value in words."""
+    value = values.get(key, ABSENT)
+    return "not set" if value is ABSENT else "null" if value is None else str(value)

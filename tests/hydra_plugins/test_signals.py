@@ -1,0 +1,112 @@
+"""How sweeps, jobs and single runs end: signals reach the jobs, and no job outlives its sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A training command that waits until a signal ends it, and notes which.
+WAITING = """
+import signal, sys, time, types
+
+def main(cfg):
+    from trimer.run import RunFolder
+    run = RunFolder(cfg.paths.run).start(cfg)
+    def end(number, frame):
+        (run.path / "signal").write_text(signal.Signals(number).name)
+        sys.exit(3)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    (run.path / "ready").touch()
+    time.sleep(60)
+
+sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
+
+if __name__ == "__main__":
+    from trimer.cli import main as trimer
+    sys.exit(trimer())
+"""
+
+
+@pytest.fixture
+def started(empty_folder):
+    """Starts the waiting command, returns its process once the file that is named exists."""
+    (empty_folder / "waiting.py").write_text(WAITING)
+    path = os.pathsep.join([str(ROOT / "src"), str(empty_folder)])
+    processes = []
+
+    def start(ready: str, *words: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "waiting", "train", *words]
+        environment = {**os.environ, "PYTHONPATH": path}
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+        assert appears(empty_folder / ready)
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def appears(path: Path, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return path.exists()
+
+
+SWEEP = ("sweep/0/ready", "-m", "seed=1,2", "hydra.sweep.dir=sweep")
+
+
+@pytest.mark.parametrize(
+    ("number", "job_gets", "code"),
+    [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "SIGINT", 130), (signal.SIGHUP, "SIGTERM", 143)],
+)
+def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_other(started, empty_folder, number, job_gets, code):
+    sweep = started(*SWEEP)
+    sweep.send_signal(number)
+    said = sweep.communicate(timeout=60)[1]
+    assert sweep.returncode == code, said
+    assert (empty_folder / "sweep/0/signal").read_text() == job_gets
+    assert not (empty_folder / "sweep/1").exists()
+    assert "stopped by" in said and "Traceback" not in said
+
+
+def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):
+    started(*SWEEP).kill()
+    assert appears(empty_folder / "sweep/0/signal", 10)
+    assert (empty_folder / "sweep/0/signal").read_text() == "SIGTERM"
+
+
+def test_a_sweep_that_runs_is_not_started_twice(started, shell, empty_folder):
+    sweep = started(*SWEEP)
+    again = shell("toy", "train", *SWEEP[1:])
+    assert again.returncode == 1
+    assert f"sweep is in use by process {sweep.pid} since" in again.stderr
+    assert sweep.poll() is None and not (empty_folder / "sweep/0/result.json").exists()
+
+
+def test_a_closed_terminal_ends_a_run_as_sigterm_does(started, empty_folder):
+    run = started("run/ready", "hydra.run.dir=run")
+    run.send_signal(signal.SIGHUP)
+    run.communicate(timeout=60)
+    assert (empty_folder / "run/signal").read_text() == "SIGTERM"
+
+
+def test_a_run_under_nohup_ignores_a_closed_terminal(started, empty_folder):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as of nohup
+    try:
+        run = started("run/ready", "hydra.run.dir=run")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    run.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert run.poll() is None and not (empty_folder / "run/signal").exists()
