@@ -26,7 +26,8 @@ class LabelReader:
     """Reads the texts of labels; a text that cannot be read is a missing value of that label alone, and is counted.
 
     missing: texts that stand for a missing value, beside the usual ones (empty, NA, nan, null). positive, negative:
-    texts that mean yes and no, beside `YES` and `NO`. All of these whatever their case. decimal: what stands before the decimals.
+    texts that mean yes and no, beside `YES` and `NO`. All of these whatever their case. decimal: what stands before the
+    decimals.
     """
 
     def __init__(
