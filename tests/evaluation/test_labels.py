@@ -11,7 +11,7 @@ import torch
 from trimer.data.labelled import LabelledSequences
 from trimer.data.sources.label_files import LabelledFiles
 from trimer.evaluation.labels import answered, calibration, evaluate_labels
-from trimer.metrics.calibration import fit_temperatures
+from trimer.metrics.calibration import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled import Labelled
 from trimer.tokenizers.protein import ProteinTokenizer
