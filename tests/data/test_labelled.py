@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trimer.data.labelled import LabelledSequences
-from trimer.data.molecule_keys import UNREADABLE
+from trimer.data.molecule_rules import UNREADABLE
 from trimer.data.sources.label_files import LabelledFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -58,7 +58,7 @@ def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
     rows = [*thirty(), ("CC(C", "a", "x"), ("", "a", "y"), ("CCC", "", "z"), ("C" * 60, "b", "long"), ("CC",)]
     data = ready(table(tmp_path / "my.csv", rows), max_length=40)
     assert dropped(data) == {
-        UNREADABLE: ["my.csv, line 32 (CC(C)"],
+        UNREADABLE: ["my.csv, line 32 (CC(C: extra open parentheses while parsing: CC(C, around position 3)"],
         "no sequence": ["my.csv, line 33"],
         "no label": ["my.csv, line 34"],
         "longer than 40 tokens": ["my.csv, line 35"],

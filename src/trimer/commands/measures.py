@@ -144,8 +144,9 @@ def measure_labels(
         f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
     )
     note = (
-        "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
-        "resampled rows, below it the interval of 95 % of them. A dash is a metric that the split cannot tell."
+        "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over rows "
+        "resampled within their classes, below it the interval of 95 % of the resamples. A dash is a metric that the "
+        "split cannot tell; the reasons are below."
     )
     records, details = data.sequences.plural, label_details(evaluation, data)
     shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": records}

@@ -12,6 +12,7 @@ import numpy as np
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.label_values import LabelReader
+from trimer.data.molecule_rules import UNREADABLE
 from trimer.data.sequence_kinds import SequenceKind, Sequences, shortened
 from trimer.data.sources.label_table import LabelTable
 from trimer.data.store import Ragged
@@ -36,11 +37,13 @@ class LabelledColumns:
         """The columns of the records that pass; the others go into the report, with their places."""
         report.records += len(table)
         for row, problem in table.problems.items():
-            report.add(problem, [table.places[row]])
+            rule, _, why = problem.partition(": ") if problem.startswith(UNREADABLE) else (problem, "", "")
+            report.add(rule, [f"{table.places[row]} ({why})" if why else table.places[row]])
         table = table.take([row for row in range(len(table)) if row not in table.problems])
         found = self.sequences.read(table.texts)
         for rule, rows in found.dropped.items():
-            report.add(rule, [f"{table.places[row]} ({table.texts[row][:40]})" for row in rows])
+            told = {row: f"{table.texts[row][:40]}: {found.why[row]}" for row in rows if row in found.why}
+            report.add(rule, [f"{table.places[row]} ({told.get(row, table.texts[row][:40])})" for row in rows])
         left = np.array([tokens is not None for tokens in found.tokens], bool)
         if self.excluded:
             held_out = [row for row in np.flatnonzero(left) if self._key(found, row) in self.excluded]

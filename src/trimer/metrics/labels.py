@@ -1,8 +1,10 @@
 """How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
 
 Plain arrays in, plain floats out, under the field's names. Beside each value stand its standard error,
-`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. What the
-split cannot tell is NaN with its reason, never a guess.
+`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. Rows are
+resampled within their classes (of several labels within the rarest that a row has), so that no resample loses a rare
+class; resamples of groups that do are left out. What the split cannot tell is NaN, and a spread that it cannot tell is
+not there; both with their reason, never a guess.
 
 Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted`.
 """
@@ -11,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -19,33 +20,15 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from trimer.metrics import weighted
 from trimer.metrics.calibration import bin_of
 from trimer.metrics.decisions import decide_classes, decide_labels, relative
-from trimer.reporting.table import ERROR, HIGH, LOW
+from trimer.metrics.measured import LOSES, Measured, nothing, remove_spread, undefine, with_errors, without_lost
 
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
-SPREAD = (ERROR, LOW, HIGH)
 OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
 MACRO = ("macro_precision", "macro_recall")  # of one class of several
 MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
 TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
 OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
 RESAMPLES = 1000
-
-
-@dataclass
-class Measured:
-    """Metrics of a split, and what it could not tell.
-
-    values: name -> value, NaN where it is not defined, and what `SPREAD` says of it; `<task>/<name>` is of a task.
-    undefined: name -> why it is NaN, or what a mean over classes or tasks had to leave out.
-    """
-
-    values: dict[str, float] = field(default_factory=dict)
-    undefined: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def defined(self) -> dict[str, float]:
-        """The values that are known, without their spread."""
-        return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(SPREAD)}
 
 
 def single_label(
@@ -85,23 +68,29 @@ def single_label(
         confusion = weighted.confusions(labels, order[:, 0], count, weights)
         found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
         found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
-        nothing = [np.full(len(weights), np.nan)]
+        none = [np.full(len(weights), np.nan)]
         by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
         for name in ("auroc", "average_precision"):
-            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or nothing, -1))
+            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or none, -1))
         found["cross_entropy"] = weighted.mean(loss, weights)
         gaps = [(labels == c) - probabilities[:, c] for c in calibrated]
         errors = [weighted.calibration_error(gap, bins[c], weights) for gap, c in zip(gaps, calibrated, strict=True)]
         found["ece"] = np.mean(errors, axis=0)
+        found[LOSES] = (confusion.sum(2)[:, seen > 0] == 0).any(1)
         return found
 
     names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
     if rows == 0:
-        return _nothing(names, "there are no rows")
-    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed)))
+        return nothing(names, "there are no rows")
+    draws = weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed, labels))
+    lost = without_lost(draws, (*TELLING_APART, *MACRO))
+    measured = with_errors(draws)
+    lone = [called[c] for c in np.flatnonzero(seen == 1)]
+    if bootstrap:
+        remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, np.count_nonzero(seen))
     absent = np.flatnonzero(seen == 0)
     if len(absent) >= count - 1:
-        _undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
+        undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
     elif len(absent):
         missing = _classes([called[place] for place in absent])
         without = f"{missing} not occur; the mean is over the other {count - len(absent)}"
@@ -146,6 +135,7 @@ def multi_label(
             "accuracy": weighted.accuracy(confusion),
             "cross_entropy": weighted.mean(loss, weights),
             "ece": weighted.calibration_error(true - said, bin_of(said), weights),
+            LOSES: (confusion.sum(2) == 0).any(1),
         }
 
     def reason(task: int) -> tuple[tuple[str, ...], str]:
@@ -153,7 +143,7 @@ def multi_label(
         return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
 
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
-    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
+    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
     together = _micro(answers, labels, bootstrap, groups, seed)
     return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
 
@@ -163,7 +153,7 @@ def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed
     known = ~np.isnan(labels)
     rows = known.any(1)  # a row without a label is none
     if not rows.any():
-        return _nothing(MICRO, "there are no labels")
+        return nothing(MICRO, "there are no labels")
     said, true = answers & known, labels == 1
     right, given, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
     exact = (said == true).all(1)
@@ -175,9 +165,10 @@ def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed
             "exact_match": weighted.mean(exact[rows], weights[:, rows]),
         }
 
-    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(len(labels), bootstrap, groups, seed)))
-    _undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
-    _undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, weighted.rarest_label(labels))
+    measured = with_errors(weighted.in_blocks(measure, weights))
+    undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
+    undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
     return measured
 
 
@@ -270,20 +261,27 @@ def _over_tasks(
     bootstrap: int,
     groups: Sequence | np.ndarray | None,
     seed: int,
+    yes_or_no: bool = False,
 ) -> Measured:
     """Each task for itself where there are several, and the means over those in which a metric is defined."""
-    weights = weighted.weightings(len(labels), bootstrap, groups, seed)
+    strata = weighted.rarest_label(labels) if yes_or_no else None
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, strata)
     out, by_task = Measured(), {name: [] for name in names}
     for task, called in enumerate(tasks):
         known = ~np.isnan(labels[:, task])
         if known.any():
             own = weighted.in_blocks(lambda w, t=task, k=known: measure(t, k, w), weights[:, known])
-            measured = _with_errors(own)
-            _undefine(measured, *reason(task))
+            lost = without_lost(own, TELLING_APART)
+            measured = with_errors(own)
+            undefine(measured, *reason(task))
+            if yes_or_no and bootstrap:
+                yes, no = (labels[known, task] == 1).sum(), (labels[known, task] == 0).sum()
+                lone = ["yes"] * (yes == 1) + ["no"] * (no == 1)
+                remove_spread(measured, TELLING_APART, lost, lone, 2)
         else:
-            own, measured = {}, _nothing(names, "there are no labels")
+            own, measured = {}, nothing(names, "there are no labels")
         for name in names:
-            if name not in measured.undefined:
+            if name in own and math.isfinite(measured.values[name]):
                 by_task[name].append(own[name])
         measured.values["labels_seen"] = float(known.sum())
         if len(tasks) > 1:
@@ -293,38 +291,13 @@ def _over_tasks(
         return measured
     means = {name: weighted.nanmean(np.stack(found, -1)) for name, found in by_task.items() if found}
     seen = float((~np.isnan(labels)).sum())
-    out.values = {**dict.fromkeys(names, float("nan")), **_with_errors(means).values, "labels_seen": seen, **out.values}
+    out.values = {**dict.fromkeys(names, float("nan")), **with_errors(means).values, "labels_seen": seen, **out.values}
     for name in names:
         left = len(tasks) - len(by_task[name])
         if left:
             rest = f"the mean is over the other {len(by_task[name])}" if by_task[name] else "there is no mean"
             out.undefined[name] = f"not defined for {left} of {len(tasks)} tasks; {rest}"
     return out
-
-
-def _with_errors(draws: dict[str, np.ndarray]) -> Measured:
-    """The first of each (1 + resamples,) is the value; the others say how sure it is."""
-    measured = Measured()
-    for name, drawn in draws.items():
-        measured.values[name] = float(drawn[0])
-        others = drawn[1:][np.isfinite(drawn[1:])]
-        if np.isfinite(drawn[0]) and len(others) > 1:
-            low, high = np.percentile(others, (2.5, 97.5))
-            spread = (others.std(ddof=1), low, high)
-            measured.values |= {name + end: float(value) for end, value in zip(SPREAD, spread, strict=True)}
-    return measured
-
-
-def _undefine(measured: Measured, names: Sequence[str], why: str) -> None:
-    for name in names if why else ():
-        measured.values[name] = float("nan")
-        for end in SPREAD:
-            measured.values.pop(name + end, None)
-        measured.undefined[name] = why
-
-
-def _nothing(names: Sequence[str], why: str) -> Measured:
-    return Measured(dict.fromkeys(names, float("nan")), dict.fromkeys(names, why))
 
 
 def _classes(absent: Sequence) -> str:
