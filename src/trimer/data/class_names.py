@@ -28,12 +28,14 @@ def class_of_text(texts: Iterable[str], wanted: Sequence[str] | None = None) -> 
     """Text -> the class that it means.
 
     Texts that differ only in case, white space or the zeros behind a decimal point are one class, called by its most
-    frequent text. wanted: names that are classes of their own as they are written, so that `[A, a]` keeps both apart.
+    frequent text, a number by its shortest. wanted: names that are classes of their own as they are written, so that
+    `[A, a]` keeps both apart.
     """
     counts = Counter(texts)
     named = dict.fromkeys(wanted or ())
     texts_of: dict[str, list[str]] = {}
-    for text in sorted(counts, key=lambda text: (-counts[text], len(text), text)):
+    numbers = {text for text in counts if _DECIMAL.fullmatch(text)}
+    for text in sorted(counts, key=lambda text: (text in numbers, -counts[text], len(text), text)):
         texts_of.setdefault(spelling(text), []).append(text)
     chosen: dict[str, str] = {}
     for name in named:

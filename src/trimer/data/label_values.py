@@ -119,7 +119,7 @@ class LabelReader:
     def _explained(self, name: str, cells: int, texts: Mapping[str, int]) -> str:
         what = "neither yes nor no" if self.target == "multi" else "no number"
         most = ", ".join(f"{text!r} ({count:,})" for text, count in texts.items())
-        listed = "['" + "', '".join(list(texts)[:2]) + "']"
+        listed = "['" + "', '".join(list(texts)[:3]) + "']"
         are = "cell is" if cells == 1 else "cells are"
         told = f"label {name!r}: {cells:,} {are} {what} and taken as missing, most often {most}. "
         numbers = all(number(text) is not None for text in texts)

@@ -276,7 +276,7 @@ def _over_tasks(
             undefine(measured, *reason(task))
             if yes_or_no and bootstrap:
                 yes, no = (labels[known, task] == 1).sum(), (labels[known, task] == 0).sum()
-                lone = ["yes"] * (yes == 1) + ["no"] * (no == 1)
+                lone = ["yes"] * int(yes == 1) + ["no"] * int(no == 1)
                 remove_spread(measured, TELLING_APART, lost, lone, 2)
         else:
             own, measured = {}, nothing(names, "there are no labels")

@@ -142,7 +142,7 @@ def test_wrong_settings():
     ):
         with pytest.raises(ValueError, match=says):
             LabelledFiles(*arguments)
-    with pytest.raises(InputError, match=r"none\.csv: no such file; name a CSV, TSV or Parquet file, or a glob"):
+    with pytest.raises(InputError, match=r"none\.csv: no such file; name a CSV, TSV, Parquet or SDF file, or a glob"):
         LabelledFiles("none.csv", "smiles", "y").fingerprint()
 
 
