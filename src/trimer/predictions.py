@@ -182,10 +182,10 @@ class LabelPredictions(PredictionFile):
         for row, said in answers.items():
             values: list = [float(value) for value in said.ravel()]
             if self.target == "single":
-                best = int(decide_classes(said[None], self.thresholds)[0])
+                best = int(decide_classes(said.reshape(1, -1), self.thresholds)[0])
                 values = [self.classes[best], values[best], *values]
             elif self.target == "multi":
-                words = ["yes" if yes else "no" for yes in decide_labels(said[None], self.thresholds)[0]]
+                words = ["yes" if yes else "no" for yes in decide_labels(said.reshape(1, -1), self.thresholds)[0]]
                 values = [value for pair in zip(words, values, strict=True) for value in pair]
             elif self.target == "residue":
                 values = ["".join(self.classes[best] for best in decide_classes(said, self.thresholds))]

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 OTHERS = {
     "smiles": (
         "canonicalsmiles", "isomericsmiles", "standardizedsmiles", "stdsmiles", "rdkitsmiles", "smilesstring", "smi",
-        "molsmiles", "ligandsmiles", "drugsmiles", "compoundsmiles", "moldbsmiles", "mol", "molecule", "structure",
+        "molsmiles", "ligandsmiles", "drugsmiles", "compoundsmiles", "moldbsmiles", "mol", "structure",
         "inchi", "standardinchi", "stdinchi", "moldbinchi",
     ),
     "sequence": (
