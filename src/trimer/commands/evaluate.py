@@ -172,6 +172,7 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
         found = calibration(loaded.net, data)
     checkpoint = read(loaded.path)
     checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+    before = loaded.net.thresholds
     for name, value in found.items():
         getattr(loaded.net, name).copy_(value)
         checkpoint["state_dict"][f"net.{name}"] = value.clone()
@@ -181,7 +182,10 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
     heat = found["temperature"].reshape(-1)
     log.info("temperature from the validation part: %s", ", ".join(f"{value:.3f}" for value in heat[:8].tolist()))
     if "threshold" in found:
-        log.info("%s, chosen by %s on the validation part", thresholds_text(loaded), loaded.net.criterion.upper())
+        how = f"chosen by {loaded.net.criterion.upper()} on the validation part"
+        if (loaded.net.thresholds == before).all():
+            how = f"those of the loss: on the validation part nothing better could be {how.split(' on ')[0]}"
+        log.info("%s; %s", thresholds_text(loaded), how)
     if (heat == HOTTEST).any():
         log.warning("the answers for the validation part are no better than chance: the probabilities will say nothing")
 

@@ -101,7 +101,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.predictions import LabelPredictions
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
-    thresholds = loaded.net.threshold.numpy()
+    thresholds = loaded.net.thresholds
     target = LabelPredictions(cfg.output, labels["target"], labels["classes"], thresholds)
     kind = KINDS[data["entity"]](loaded.tokenizer)
     table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))

@@ -96,7 +96,7 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
                 if rule is None:
                     kept.append((name, key))
                 else:
-                    report.add(rule, [name])
+                    report.add(rule, [f"{name} ({key.why})" if key.why else name])
             writer.append(
                 {
                     "id": [name for name, _ in kept],

@@ -32,7 +32,7 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
     logits = torch.from_numpy(centred).float() / found["temperature"] + torch.from_numpy(offset)
     answers = (torch.sigmoid(logits) if multi else torch.softmax(logits, -1)).numpy()
     choose = choose_for_labels if multi else choose_for_classes
-    chosen = choose(answers, labels, net.criterion, net.threshold.cpu().numpy())
+    chosen = choose(answers, labels, net.criterion, net.thresholds)
     return found | {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
 
 

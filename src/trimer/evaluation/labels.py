@@ -137,7 +137,7 @@ def evaluate_labels(
         data.texts(rows),
         net.answers(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
-        net.threshold.cpu().numpy(),
+        net.thresholds,
     )
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
     result.answers, result.labels = result.answers[known], result.labels[known]
@@ -153,7 +153,7 @@ def evaluate_labels(
         add(method, *make(net, data, result, seed))
     earlier = {} if before is None else _before(before, data, split)
     for method, said in earlier.items():
-        add(method, said, True, None if before is None else before.threshold.cpu().numpy())
+        add(method, said, True, None if before is None else before.thresholds)
     said = add(name, result.answers, False, result.thresholds).values
     result.metrics = {name: value for name, value in said.items() if not name.endswith((LOW, HIGH))}
     lost = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]

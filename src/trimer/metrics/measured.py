@@ -12,6 +12,7 @@ from trimer.reporting.table import ERROR, HIGH, LOW
 
 SPREAD = (ERROR, LOW, HIGH)
 LOSES = "loses a class"
+DUST = 1e-12  # what rounding leaves of a spread of 0
 LOST = 0.1  # share of the resamples that may lose a class, or of the classes that may have one row; else no interval
 
 
@@ -40,7 +41,8 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
         others = drawn[1:][np.isfinite(drawn[1:])]
         if np.isfinite(drawn[0]) and len(others) > 1:
             low, high = np.percentile(others, (2.5, 97.5))
-            spread = (others.std(ddof=1), low, high)
+            error = others.std(ddof=1)
+            spread = (error if error > DUST else 0.0, low, high)
             measured.values |= {name + end: float(value) for end, value in zip(SPREAD, spread, strict=True)}
     return measured
 

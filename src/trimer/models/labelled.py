@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,9 +85,14 @@ class Labelled(nn.Module):
         return without_focal(raw, float(self.focal), self.target == "multi") - self.prior
 
     @property
+    def thresholds(self) -> np.ndarray:
+        """(K,) `threshold`, for `trimer.metrics.decisions`."""
+        return self.threshold.float().cpu().numpy().copy()
+
+    @property
     def offset(self) -> Tensor:
         """What is added to the divided logits: the prior without the weights of the loss."""
-        return self.prior - self.weight.log()
+        return self.prior.float() - self.weight.float().log()
 
     def complete(self, state: dict[str, Tensor], prefix: str = "") -> None:
         """Add to the state of an older checkpoint the buffers that it lacks: no weights, plain thresholds."""

@@ -98,7 +98,7 @@ class Classification(LabelTask):
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
         answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        options = {"bootstrap": 0, "thresholds": self.net.threshold.cpu().numpy()}
+        options = {"bootstrap": 0, "thresholds": self.net.thresholds}
         if self.target == "multi":
             return multi_label(answers, labels, self.classes, **options).defined
         return single_label(answers, labels, **options).defined
