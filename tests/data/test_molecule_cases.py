@@ -70,7 +70,9 @@ def test_measurements_are_no_classes(tmp_path):
 def test_a_validation_part_of_one_class_is_said_before_training(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "dup_rows.csv", "single")
-    assert "all 20 rows of val have the label '1': nothing that tells classes apart can be measured" in heard(caplog)
+    assert "the 20 rows of val have only the label '1': nothing that tells classes apart can be measured" in heard(
+        caplog
+    )
 
 
 # ---------------------------------------------------------------- yes, no and numbers
