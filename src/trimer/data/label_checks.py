@@ -64,8 +64,8 @@ def warn_of_one_class(labels: np.ndarray, split: Split, classes: Sequence[str]) 
             names = [f"{name}: {'yes' if own[0] else 'no'}" for name, own, told in each if len(own) == 1 and told]
         if names:
             log.warning(
-                "the %s rows of %s have only the label %s: nothing that tells classes apart can be measured there; give it "
-                "more rows (data.split.fractions) or split in another way (data.split.seed)",
+                "the %s rows of %s have only the label %s: nothing that tells classes apart can be measured there; "
+                "give it more rows (data.split.fractions) or split in another way (data.split.seed)",
                 f"{len(rows):,}",
                 part,
                 ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else ""),

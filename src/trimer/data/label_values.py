@@ -129,15 +129,15 @@ class LabelReader:
                 return f"{told}Use data.target=regression if the column {name!r} holds numbers"
             return (
                 f"{told}Name other texts in data.positive and data.negative, those that stand for a missing value in "
-                f"data.missing={listed}; or use data.target=single if each text is a class"
+                f'"data.missing={listed}"; or use data.target=single if each text is a class'
             )
         told += f"Read as numbers: 5{self.decimal}2, -7, 1e-3. "
         if self.decimal == "." and all(_WITH_COMMA.fullmatch(text) for text in texts):
-            return f"{told}Use data.decimal=',' if the comma stands before the decimals"
+            return f"""{told}Use "data.decimal=','" if the comma stands before the decimals"""
         if any(_QUALIFIED.fullmatch(text) for text in texts):
             told += "Trimer reads no qualifier (>, <, ~, ±) and no unit: write the number alone, in one unit. "
         return (
-            f"{told}Name texts that stand for a missing value in data.missing={listed}; "
+            f'{told}Name texts that stand for a missing value in "data.missing={listed}"; '
             "or use data.target=single if each text is a class"
         )
 
