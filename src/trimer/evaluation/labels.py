@@ -150,7 +150,8 @@ def evaluate_labels(
         return measured
 
     for method, make in (of_data(data) if baselines else {}).items():
-        add(method, *make(net, data, result, seed))
+        said, thresholds = make(net, data, result, seed)
+        add(method, said, True, thresholds)
     earlier = {} if before is None else _before(before, data, split)
     for method, said in earlier.items():
         add(method, said, True, None if before is None else before.thresholds)
@@ -225,24 +226,24 @@ def of_data(data) -> dict:
         return {"floor: majority or mean": _frequencies}
 
     def fit(factory):
-        def answer(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, bool, np.ndarray | None]:
+        def answer(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
             train = data.split.rows("train")
             options = {"classes": len(data.classes)} if data.target == "single" else {}
             model = factory(data.target, seed).fit(data.texts(train), data.training_labels().numpy(), **options)
             rows = data.split.rows("val") if "val" in data.split.names and data.target != "regression" else []
             chosen = chosen_for(net, model.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
-            return model.predict(result.texts), True, chosen
+            return model.predict(result.texts), chosen
 
         return answer
 
     return {method: fit(factory) for method, factory in BASELINES[data.sequences.plural].items()}
 
 
-def _frequencies(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, bool, None]:
+def _frequencies(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, None]:
     labels = data.training_labels().numpy()
     labels = labels[labels != -100]
     model = Majority("single", seed).fit([""] * len(labels), labels, classes=len(data.classes))
-    return model.predict([""] * len(result.labels)), True, None
+    return model.predict([""] * len(result.labels)), None
 
 
 def _write_csv(path: Path, header: list, rows: list) -> None:

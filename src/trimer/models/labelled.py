@@ -48,8 +48,10 @@ class Labelled(nn.Module):
         self.register_buffer("temperature", torch.ones(outputs if target == "multi" else ()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
-        for name, value in _uncalibrated(outputs, target).items():
-            self.register_buffer(name, value)
+        self.register_buffer("weight", torch.ones(outputs))
+        self.register_buffer("focal", torch.zeros(()))
+        self.register_buffer("prior", torch.zeros(outputs))
+        self.register_buffer("threshold", torch.full((outputs,), 0.5 if target == "multi" else 1 / outputs))
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -95,9 +97,9 @@ class Labelled(nn.Module):
         return self.prior.float() - self.weight.float().log()
 
     def complete(self, state: dict[str, Tensor], prefix: str = "") -> None:
-        """Add to the state of an older checkpoint the buffers that it lacks: no weights, plain thresholds."""
-        for name, value in _uncalibrated(len(self.prior), self.target).items():
-            state.setdefault(prefix + name, value)
+        """Add to the state of an older checkpoint the buffers that it lacks, as they are here."""
+        for name in ("weight", "focal", "prior", "threshold"):
+            state.setdefault(prefix + name, getattr(self, name))
         temperature = state.get(prefix + "temperature")
         if temperature is not None and temperature.ndim == 0:
             state[prefix + "temperature"] = temperature.expand(self.temperature.shape).clone()
@@ -109,16 +111,6 @@ class Labelled(nn.Module):
     def compile_parts(self) -> None:
         """Compile what the encoder does token by token, in place."""
         self.encoder.compile_parts()
-
-
-def _uncalibrated(outputs: int, target: str) -> dict[str, Tensor]:
-    """The buffers of a network that was trained without weights, before thresholds are chosen."""
-    return {
-        "weight": torch.ones(outputs),
-        "focal": torch.zeros(()),
-        "prior": torch.zeros(outputs),
-        "threshold": torch.full((outputs,), 0.5 if target == "multi" else 1 / outputs),
-    }
 
 
 def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:
