@@ -129,6 +129,16 @@ def test_lists_in_one_cell_are_several_labels(tmp_path, name, first):
     assert learnt.classes == ["woody", "fruity", "green"] and learnt.labels[0].tolist() == [1, 0, first[0]]
 
 
+def test_lists_taken_for_classes_are_warned_of(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        ready(tmp_path, "listcol.csv", "single", "odour")
+    assert "most labels are lists, as \"['" in heard(caplog) and "use data.target=multi" in heard(caplog)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        ready(tmp_path, "case.csv", "single", "label")
+    assert "lists" not in heard(caplog)
+
+
 # ---------------------------------------------------------------- duplicates
 
 

@@ -187,7 +187,10 @@ def calibrate(loaded, data, cfg: DictConfig) -> None:
             how = f"those of the loss: on the validation part nothing better could be {how.split(' on ')[0]}"
         log.info("%s; %s", thresholds_text(loaded), how)
     if (heat == HOTTEST).any():
-        log.warning("the answers for the validation part are no better than chance: the probabilities will say nothing")
+        log.warning(
+            "the answers for the validation part are no better than chance: the probabilities are hardly more than the "
+            "frequencies in train"
+        )
 
 
 def thresholds_text(loaded, most: int = 12) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from trimer.data.label_lists import holds_lists
 from trimer.data.label_values import number
 from trimer.data.splits import Split
 from trimer.errors import InputError
@@ -40,6 +41,17 @@ def check_numbers(counts: Mapping[str, int]) -> None:
         raise InputError(
             f"data.target=single: the labels are {len(counts):,} different numbers ({shown}, ...), most of them of one "
             "record: use data.target=regression task=regression"
+        )
+
+
+def warn_of_lists(counts: Mapping[str, int]) -> None:
+    """Warn where most classes are lists, of which each order would be a class of its own. counts: text -> records."""
+    lists = [text for text in counts if holds_lists([text])]
+    if 2 * sum(counts[text] for text in lists) > sum(counts.values()):
+        log.warning(
+            "data.target=single: most labels are lists, as %r, and each order of the same names is a class of its own: "
+            "use data.target=multi, which makes a label of each name",
+            lists[0],
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trimer.data.class_names import chosen_classes, class_of_text, warn_of_merged
-from trimer.data.label_checks import check_numbers
+from trimer.data.label_checks import check_numbers, warn_of_lists
 from trimer.data.label_duplicates import Duplicates, resolved
 from trimer.data.store import Ragged, Store
 
@@ -40,6 +40,7 @@ def numbered_labels(store: Store, target: str, wanted: int | Sequence[str] | Non
     counts = Counter(texts)
     if not learnt:
         check_numbers(counts)
+        warn_of_lists(counts)
     names = class_of_text(texts, None if isinstance(wanted, int) else wanted)
     warn_of_merged(names, counts)
     classes = list(wanted) if learnt else chosen_classes(Counter(names[text] for text in texts), wanted)
