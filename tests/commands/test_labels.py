@@ -140,23 +140,65 @@ def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
 @pytest.mark.parametrize("kind", ["single", "multi", "lora", "residue"])
 def test_the_temperature_comes_from_validation_alone(run, kind):
     from trimer.build import build
-    from trimer.evaluation.labels import temperature
+    from trimer.evaluation.labels import calibration
 
     loaded = load(run(kind))
-    found = float(loaded.net.temperature)
-    assert found != 1.0
-    assert (
-        float(torch.load(run(kind) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]["net.temperature"])
-        == 1
-    )
+    found = loaded.net.temperature.numpy()
+    assert (found != 1.0).all() and found.shape == ((2,) if kind == "multi" else ())
+    last = torch.load(run(kind) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert (last["net.temperature"] == 1).all()
     data = build(loaded.contract["data"])
     data.setup()
-    assert temperature(loaded.net, data) == pytest.approx(found, rel=1e-4)
+    assert calibration(loaded.net, data)["temperature"].numpy() == pytest.approx(found, rel=1e-4)
     asked = []
     batches = data.evaluation_batches
     data.evaluation_batches = lambda split: asked.append(split) or batches(split)
-    temperature(loaded.net, data)
+    calibration(loaded.net, data)
     assert asked == ["val"]
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "lora"])
+def test_thresholds_are_kept_with_the_weights_of_the_loss_and_stated(run, kind, tmp_path, capsys):
+    """Those of yes-or-no labels and of weighted classes are chosen; all are in the table, the page and predict."""
+    net = load(run(kind)).net
+    plain = torch.full_like(net.threshold, 0.5 if kind == "multi" else 1 / 3)
+    assert torch.allclose(net.threshold, plain) == (kind == "lora")
+    assert bool((net.weight != 1).any()) == (kind == "single")
+    rows = list(csv.DictReader((run(kind) / "test" / "probabilities.csv").open(encoding="utf-8")))
+    assert [float(row["threshold"]) for row in rows] == pytest.approx(net.threshold.tolist())
+    assert all(0 <= float(row["mean probability"]) <= 1 for row in rows)
+    page = (run(kind) / "test" / "page.html").read_text()
+    assert "mean probability" in page and "Probabilities" in page
+    write(tmp_path / "my.csv", ["smiles", "id"], [["CCO", "a"], ["c1ccccc1O", "b"]])
+    assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
+    assert "thresholds of the probability: " in capsys.readouterr().out
+    for row in read(tmp_path / "out.csv"):
+        if kind == "multi":
+            for name, threshold in zip(["two", "one"], net.threshold.tolist(), strict=True):
+                assert row[f"predicted {name}"] == ("yes" if float(row[f"probability of {name}"]) > threshold else "no")
+        else:
+            chances = np.array([float(row[f"probability of {name}"]) for name in sorted(NAMES)])
+            assert row["label"] == sorted(NAMES)[int((chances / net.threshold.numpy()).argmax())]
+
+
+def test_polymers_and_complexes_are_predicted_and_embedded_and_refusals_have_a_reason(run, tmp_path):
+    cases = Path(__file__).parents[1] / "cases" / "molecules"
+    assert predict(run("single"), cases / "chem.csv", tmp_path / "out.csv", "id_column=name") == 0
+    rows = {row["id"]: row for row in read(tmp_path / "out.csv")}
+    for name in ("wildcard", "polymer", "rgroup_mapped", "cx", "cisplatin_dative", "any_bond", "quad", "inchi"):
+        assert rows[name]["label"] and not rows[name]["reason"], name
+    assert rows["valence"]["reason"].endswith(
+        "molecule RDKit cannot read: Explicit valence for atom # 1 N, 5, is greater than permitted"
+    )
+    assert "unclosed ring" in rows["lower_bad"]["reason"] and rows["empty"]["reason"].endswith("no sequence")
+    vectors = tmp_path / "vectors.parquet"
+    assert main(["embed", f"ckpt={run('single')}", f"input={cases / 'chem.csv'}", f"output={vectors}"]) == 0
+    found = pq.read_table(vectors).to_pylist()
+    names = [line.split(",")[0] for line in (cases / "chem.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    kept = {name for name, row in zip(names, found, strict=True) if row["embedding"] is not None}
+    assert {"polymer", "cx", "cisplatin_dative", "inchi"} <= kept and "valence" not in kept
+    assert predict(run("single"), cases / "mols.sdf", tmp_path / "sdf.csv", "id_column=name") == 0
+    assert [row["id"] for row in read(tmp_path / "sdf.csv") if row["label"]] == [f"m{n}" for n in range(10)]
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -200,7 +242,10 @@ def test_what_was_fine_tuned_is_a_beginning_with_its_head_where_the_labels_are_t
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'same'}"]) == 0
     assert "with its head: the labels are the same" in heard(capsys)
     states = [load(path).net.state_dict() for path in (run("single"), tmp_path / "same")]
-    names = states[0].keys() - {"temperature"}  # it is calibrated after the training, which was not asked for here
+    names = states[0].keys() - {
+        "temperature",
+        "threshold",
+    }  # they are fitted after the training, which was not asked for here
     assert all(torch.equal(states[0][name], states[1][name]) for name in names)
 
     assert main(["train", *words, "task.head.pooling=cls", f"hydra.run.dir={tmp_path / 'other'}"]) == 0
@@ -322,12 +367,15 @@ def test_every_row_of_a_table_has_a_row(run, tmp_path, suffix):
         (str(n), name, smiles) for n, (smiles, name) in enumerate(RECORDS, 1)
     ]
     unit, first = ("row", 1) if suffix == "parquet" else ("line", 2)
-    assert rows[1]["reason"] == f"{source.name}, {unit} {first + 1}: molecule RDKit cannot read"
+    refused = f"{source.name}, {unit} {first + 1}: molecule RDKit cannot read: "
+    assert rows[1]["reason"].startswith(refused) and "syntax error" in rows[1]["reason"]
     assert rows[2]["reason"] == f"{source.name}, {unit} {first + 2}: no sequence"
     for row in (rows[0], rows[3]):
         chances = [float(row[f"probability of {name}"]) for name in sorted(NAMES)]
         assert sum(chances) == pytest.approx(1) and row["reason"] == ""
-        assert row["label"] == sorted(NAMES)[int(np.argmax(chances))] and float(row["probability"]) == max(chances)
+        best = sorted(NAMES).index(row["label"])
+        assert best == int(np.argmax(chances / load(run("single")).net.threshold.numpy()))
+        assert float(row["probability"]) == chances[best]
     assert all(row["label"] == "" for row in rows[1:3])
 
 
@@ -336,7 +384,7 @@ def test_smiles_files_and_other_columns(run, tmp_path):
     assert predict(run("single"), tmp_path / "my.smi", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
     assert [row["id"] for row in rows] == ["first", "broken", "my.smi:4"]
-    assert rows[1]["reason"] == "my.smi, molecule 2: molecule RDKit cannot read"
+    assert rows[1]["reason"].startswith("my.smi, molecule 2: molecule RDKit cannot read: ")
     write(tmp_path / "my.csv", ["structure", "smiles"], [["CCO", "nonsense"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "two.csv", "column=structure") == 0
     (row,) = read(tmp_path / "two.csv")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trimer.data.molecule_keys import UNREADABLE
+from trimer.data.molecule_rules import UNREADABLE
 from trimer.data.sequence_kinds import Molecules, Proteins, shortened
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer

@@ -358,3 +358,59 @@ def test_per_class_and_confusion_by_hand():
     assert math.isnan(rows["d"]["recall"]) and math.isnan(rows["d"]["f1"])
     expected = [[2, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
     assert confusion(probabilities, labels).tolist() == expected
+
+
+# ---------------------------------------------------------------- intervals of rare classes
+
+
+def test_a_constant_classifier_has_a_balanced_accuracy_of_a_half_without_spread():
+    """As resamples that lose the rare class would give 100 % each, which is no spread of the classifier."""
+    labels = np.array([1] * 2 + [0] * 18)
+    values = single_label(np.tile([0.9, 0.1], (20, 1)), labels, bootstrap=500).values
+    assert values["balanced_accuracy"] == 0.5
+    assert values["balanced_accuracy_std_error"] == 0 and values["balanced_accuracy_ci95_high"] == 0.5
+
+
+def test_a_class_with_one_row_has_no_interval_and_the_reason_names_it():
+    measured = single_label(
+        np.tile([0.9, 0.1], (20, 1)), np.array([1] + [0] * 19), bootstrap=100, classes=["inactive", "active"]
+    )
+    assert measured.values["balanced_accuracy"] == 0.5 and "balanced_accuracy_ci95_low" not in measured.values
+    assert measured.undefined["balanced_accuracy"] == "no interval: there is one row only of active"
+    assert "accuracy_ci95_low" in measured.values
+
+
+def test_one_rare_class_of_many_leaves_the_interval():
+    labels = np.array([0] + [1 + n % 19 for n in range(190)])
+    random = np.random.default_rng(0)
+    values = single_label(random.dirichlet(np.ones(20), 191), labels, bootstrap=100).values
+    assert values["macro_f1_std_error"] > 0
+
+
+def test_rows_are_resampled_within_their_classes():
+    labels = np.array([0] * 30 + [1] * 3)
+    weights = weighted.weightings(33, 200, seed=1, strata=labels)
+    assert (weights[:, :30].sum(1) == 30).all() and (weights[:, 30:].sum(1) == 3).all()
+    assert (weights[0] == 1).all() and len(np.unique(weights[1:], axis=0)) > 190
+    labels = np.array([[1, 0], [1, 1], [0, 0], [0, 0], [0, 0], [0, np.nan], [np.nan, np.nan]])
+    assert weighted.rarest_label(labels).tolist() == [2, 3, 0, 0, 0, 0, -1]
+
+
+def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
+    random = np.random.default_rng(0)
+    labels = np.stack([np.arange(60) < 2, np.arange(60) % 2 == 0], 1).astype(float)
+    values = multi_label(random.random((60, 2)), labels, ["rare", "even"], bootstrap=300).values
+    weights = weighted.weightings(60, 300, strata=weighted.rarest_label(labels))
+    assert (weights @ labels > 0).all()
+    assert values["rare/auroc_std_error"] > 0 and values["rare/auroc_ci95_high"] <= 1
+
+
+def test_resamples_of_groups_that_lose_a_class_are_left_out_and_too_many_of_them_are_said():
+    labels = np.array([1] * 5 + [0] * 45)
+    groups = np.repeat(np.arange(10), 5)  # all of class 1 in one group: a third of the resamples have none
+    measured = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups)
+    assert "balanced_accuracy_std_error" not in measured.values
+    assert measured.undefined["balanced_accuracy"].startswith("no interval: 3")
+    groups = np.arange(50) % 25
+    values = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups).values
+    assert values["balanced_accuracy_std_error"] == 0

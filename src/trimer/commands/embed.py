@@ -76,7 +76,7 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
     for start in range(0, len(table), CHUNK):
         some = table.take(range(start, min(start + CHUNK, len(table))))
         found = kind.read(some.texts)
-        reasons = {row: rule for rule, rows in found.dropped.items() for row in rows} | some.problems
+        reasons = found.reasons() | some.problems
         lengths = [0 if tokens is None else len(tokens) - 2 for tokens in found.tokens]
         for row, length in enumerate(lengths):
             if cfg.longest is not None and length > cfg.longest:

@@ -16,37 +16,44 @@ from rdkit import Chem
 
 from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 from trimer.data.drops import DropReport
+from trimer.data.molecule_rules import REPEATED, UNREADABLE
 from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
+from trimer.structures import read_structure, refusal
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raise it when the keys change, so that old caches are not read
+LAYOUT = 2  # raise it when the keys change, so that old caches are not read
 PART = 2_000  # molecules that one process handles at a time
-UNREADABLE = "molecule RDKit cannot read"
-KEYLESS = "molecule without InChIKey or scaffold"
-REPEATED = "molecule given before"
 
 
 @dataclass(frozen=True)
 class MoleculeKeys:
-    """Keys of one molecule; `dropped` names the rule when there are none."""
+    """Keys of one molecule; `dropped` names the rule when there are none, and `why` says what RDKit reports."""
 
     smiles: str | None = None
     inchikey1: str | None = None
     scaffold: str | None = None
     dropped: str | None = None
+    why: str | None = None
 
 
-def molecule_keys(smiles: str, stereo: bool = False) -> MoleculeKeys:
-    """Canonical SMILES, InChIKey block 1 and scaffold (empty text without rings) of one molecule."""
-    molecule = parse(smiles)
+def molecule_keys(text: str, stereo: bool = False) -> MoleculeKeys:
+    """Canonical SMILES, InChIKey block 1 and scaffold (empty text without rings) of one SMILES or InChI.
+
+    Polymers, R groups and some complexes have no InChIKey, and some no scaffold: their canonical SMILES without
+    stereochemistry stands for it.
+    """
+    molecule = read_structure(text)
     if molecule is None:
-        return MoleculeKeys(dropped=UNREADABLE)
-    key, scaffold = inchikey_block1(molecule), murcko_scaffold(molecule)
-    if key is None or scaffold is None:
-        return MoleculeKeys(dropped=KEYLESS)
-    return MoleculeKeys(Chem.MolToSmiles(molecule, isomericSmiles=stereo), key, scaffold)
+        return MoleculeKeys(dropped=UNREADABLE, why=refusal(text))
+    try:
+        plain = Chem.MolToSmiles(molecule, isomericSmiles=False)
+        smiles = Chem.MolToSmiles(molecule) if stereo else plain
+    except Exception as error:  # RDKit can read a molecule that it cannot write
+        return MoleculeKeys(dropped=UNREADABLE, why=f"it cannot be written ({str(error).splitlines()[0]})")
+    scaffold = murcko_scaffold(molecule)
+    return MoleculeKeys(smiles, inchikey_block1(molecule) or plain, plain if scaffold is None else scaffold)
 
 
 def keys_of(smiles: Sequence[str], stereo: bool = False) -> list[MoleculeKeys]:
@@ -73,7 +80,7 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
 
     def build(writer: StoreWriter) -> None:
         report = DropReport()
-        for rule in (UNREADABLE, KEYLESS, REPEATED):
+        for rule in (UNREADABLE, REPEATED):
             report.add(rule, [])
         seen: set[int] = set()
         for table, keys in _computed(source, stereo, workers):
@@ -89,7 +96,7 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
                 if rule is None:
                     kept.append((name, key))
                 else:
-                    report.add(rule, [name])
+                    report.add(rule, [f"{name} ({key.why})" if key.why else name])
             writer.append(
                 {
                     "id": [name for name, _ in kept],

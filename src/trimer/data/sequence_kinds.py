@@ -24,8 +24,8 @@ class Sequences:
     """n texts as a model reads them.
 
     tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, by which a
-    split groups. dropped: rule -> rows. modifications: of peptides, (L,) numbers aligned with the tokens: 0, or one
-    more than the row in the `compositions` of their kind.
+    split groups. dropped: rule -> rows. why: row -> what more is known of why it was dropped. modifications: of
+    peptides, (L,) numbers aligned with the tokens: 0, or one more than the row in the `compositions` of their kind.
     """
 
     tokens: list[np.ndarray | None]
@@ -34,6 +34,12 @@ class Sequences:
     dtype: type
     dropped: dict[str, list[int]] = field(default_factory=dict)
     modifications: list[np.ndarray | None] | None = None
+    why: dict[int, str] = field(default_factory=dict)
+
+    def reasons(self) -> dict[int, str]:
+        """Row -> why it was dropped: the rule, and what more is known."""
+        rules = {row: rule for rule, rows in self.dropped.items() for row in rows}
+        return {row: f"{rule}: {self.why[row]}" if row in self.why else rule for row, rule in rules.items()}
 
 
 class SequenceKind(Protocol):
@@ -49,7 +55,7 @@ class SequenceKind(Protocol):
 
 
 class Molecules:
-    """SMILES: the whole molecule as it stands, canonical and with its stereochemistry."""
+    """SMILES or InChI: the whole molecule as it stands, as canonical SMILES with its stereochemistry."""
 
     keys = ("inchikey1", "scaffold")
     derived = ()
@@ -59,7 +65,7 @@ class Molecules:
         self.tokenizer = tokenizer
 
     def fingerprint(self) -> str:
-        return "molecules/1"
+        return "molecules/2"
 
     def read(self, texts: Sequence[str]) -> Sequences:
         found = [molecule_keys(text.strip(), stereo=True) for text in texts]
@@ -71,7 +77,9 @@ class Molecules:
             if ids is None:
                 dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
         columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
-        return Sequences(tokens, [keys.smiles for keys in found], columns, id_type(self.tokenizer, np.uint16), dropped)
+        why = {row: keys.why for row, keys in enumerate(found) if keys.why}
+        texts, kind = [keys.smiles for keys in found], id_type(self.tokenizer, np.uint16)
+        return Sequences(tokens, texts, columns, kind, dropped, why=why)
 
 
 class Proteins:

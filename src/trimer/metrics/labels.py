@@ -1,8 +1,10 @@
 """How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
 
 Plain arrays in, plain floats out, under the field's names. Beside each value stand its standard error,
-`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. What the
-split cannot tell is NaN with its reason, never a guess.
+`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. Rows are
+resampled within their classes (of several labels within the rarest that a row has), so that no resample loses a rare
+class; resamples of groups that do are left out. What the split cannot tell is NaN, and a spread that it cannot tell is
+not there; both with their reason, never a guess.
 
 Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted`.
 """
@@ -11,41 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from trimer.metrics import weighted
-from trimer.metrics.calibration import bin_of, confidences
-from trimer.reporting.table import ERROR, HIGH, LOW
+from trimer.metrics.calibration import bin_of
+from trimer.metrics.decisions import decide_classes, decide_labels, relative
+from trimer.metrics.measured import LOSES, Measured, nothing, remove_spread, undefine, with_errors, without_lost
 
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
-SPREAD = (ERROR, LOW, HIGH)
-YES = 0.5  # the probability above which the answer is "yes"
 OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
 MACRO = ("macro_precision", "macro_recall")  # of one class of several
 MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
 TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
 OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
 RESAMPLES = 1000
-
-
-@dataclass
-class Measured:
-    """Metrics of a split, and what it could not tell.
-
-    values: name -> value, NaN where it is not defined, and what `SPREAD` says of it; `<task>/<name>` is of a task.
-    undefined: name -> why it is NaN, or what a mean over classes or tasks had to leave out.
-    """
-
-    values: dict[str, float] = field(default_factory=dict)
-    undefined: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def defined(self) -> dict[str, float]:
-        """The values that are known, without their spread."""
-        return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(SPREAD)}
 
 
 def single_label(
@@ -56,47 +39,58 @@ def single_label(
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    thresholds: np.ndarray | None = None,
 ) -> Measured:
     """One class of several: (n, C) probabilities against (n,) classes.
 
     accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
     balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
-    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece. The macro
-    ones are means over the classes that occur or are predicted, in which one that never is has a precision of 0.
-    groups: (n,) what is resampled together. classes: C names for the reasons, else numbers.
+    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece, of class
+    1 where there are two, else the mean of each class against the others. The macro ones are means over the classes
+    that occur or are predicted, in which one that never is has a precision of 0. groups: (n,) what is resampled
+    together. classes: C names for the reasons, else numbers. thresholds: (C,) by which answers are taken from
+    probabilities (`trimer.metrics.decisions`).
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     _check_classes(probabilities, labels, classes)
     rows, count = probabilities.shape
     called = list(range(count)) if classes is None else list(classes)
-    order = np.argsort(-probabilities, axis=1, kind="stable")  # (n, C)
+    order = np.argsort(-relative(probabilities, thresholds), axis=1, kind="stable")  # (n, C)
     rank = (order == labels[:, None]).argmax(1)
     shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < count}
     loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
     seen = np.bincount(labels, minlength=count)
     asked = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
-    confidence, right = confidences(probabilities, labels)
-    bins = bin_of(confidence)
+    calibrated = [1] if count == 2 else range(count)
+    bins = {c: bin_of(probabilities[:, c]) for c in calibrated}
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         confusion = weighted.confusions(labels, order[:, 0], count, weights)
         found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
         found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
-        nothing = [np.full(len(weights), np.nan)]
+        none = [np.full(len(weights), np.nan)]
         by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
         for name in ("auroc", "average_precision"):
-            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or nothing, -1))
+            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or none, -1))
         found["cross_entropy"] = weighted.mean(loss, weights)
-        found["ece"] = weighted.calibration_error(right - confidence, bins, weights)
+        gaps = [(labels == c) - probabilities[:, c] for c in calibrated]
+        errors = [weighted.calibration_error(gap, bins[c], weights) for gap, c in zip(gaps, calibrated, strict=True)]
+        found["ece"] = np.mean(errors, axis=0)
+        found[LOSES] = (confusion.sum(2)[:, seen > 0] == 0).any(1)
         return found
 
     names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
     if rows == 0:
-        return _nothing(names, "there are no rows")
-    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed)))
+        return nothing(names, "there are no rows")
+    draws = weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed, labels))
+    lost = without_lost(draws, (*TELLING_APART, *MACRO))
+    measured = with_errors(draws)
+    lone = [called[c] for c in np.flatnonzero(seen == 1)]
+    if bootstrap:
+        remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, np.count_nonzero(seen))
     absent = np.flatnonzero(seen == 0)
     if len(absent) >= count - 1:
-        _undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
+        undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
     elif len(absent):
         missing = _classes([called[place] for place in absent])
         without = f"{missing} not occur; the mean is over the other {count - len(absent)}"
@@ -111,14 +105,15 @@ def multi_label(
     bootstrap: int = RESAMPLES,
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
+    thresholds: np.ndarray | None = None,
 ) -> Measured:
     """Several yes-or-no labels: (n, K) probabilities of "yes" against (n, K) labels 0, 1 or NaN for missing.
 
     auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
     labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
     (labels_seen: the sum). micro_precision and micro_recall of "yes", over the labels of all tasks as if they were of
-    one; exact_match, the share of the rows with all their labels right. "Yes" is said above a probability of a half.
-    tasks: K names, else "task 0" and so on.
+    one; exact_match, the share of the rows with all their labels right. thresholds: (K,) probability above which the
+    answer is "yes", a half by default. tasks: K names, else "task 0" and so on.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
     tasks = _check_tasks(probabilities, labels, tasks)
@@ -128,9 +123,11 @@ def multi_label(
     if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
         raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
 
+    answers = decide_labels(probabilities, thresholds)
+
     def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         said, true = probabilities[known, task], labels[known, task] == 1
-        confusion = weighted.confusions(true.astype(int), (said > YES).astype(int), 2, weights)
+        confusion = weighted.confusions(true.astype(int), answers[known, task].astype(int), 2, weights)
         loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
         return {
             **_of_scores(said, true, weights),
@@ -138,6 +135,7 @@ def multi_label(
             "accuracy": weighted.accuracy(confusion),
             "cross_entropy": weighted.mean(loss, weights),
             "ece": weighted.calibration_error(true - said, bin_of(said), weights),
+            LOSES: (confusion.sum(2) == 0).any(1),
         }
 
     def reason(task: int) -> tuple[tuple[str, ...], str]:
@@ -145,31 +143,32 @@ def multi_label(
         return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
 
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
-    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
-    together = _micro(probabilities, labels, bootstrap, groups, seed)
+    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
+    together = _micro(answers, labels, bootstrap, groups, seed)
     return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
 
 
-def _micro(probabilities: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
+def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
     """Of all labels together: what is said to be "yes" and is, what is "yes" and is found, rows without a mistake."""
     known = ~np.isnan(labels)
     rows = known.any(1)  # a row without a label is none
     if not rows.any():
-        return _nothing(MICRO, "there are no labels")
-    said, true = (probabilities > YES) & known, labels == 1
-    right, answers, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
+        return nothing(MICRO, "there are no labels")
+    said, true = answers & known, labels == 1
+    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
     exact = (said == true).all(1)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            "micro_precision": weighted.ratio(weights @ right, weights @ answers),
+            "micro_precision": weighted.ratio(weights @ right, weights @ given),
             "micro_recall": weighted.ratio(weights @ right, weights @ wanted),
             "exact_match": weighted.mean(exact[rows], weights[:, rows]),
         }
 
-    measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(len(labels), bootstrap, groups, seed)))
-    _undefine(measured, MICRO[:1], "" if answers.any() else "no label is predicted")
-    _undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, weighted.rarest_label(labels))
+    measured = with_errors(weighted.in_blocks(measure, weights))
+    undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
+    undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
     return measured
 
 
@@ -216,14 +215,16 @@ def regression(
     return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
 
 
-def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict]:
+def per_class(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: np.ndarray | None = None
+) -> list[dict]:
     """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (rows of it) and `predicted` (as it).
 
     The precision of a class that is never predicted and the recall of one that does not occur are NaN.
     """
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels), classes)
-    said = probabilities.argmax(1)
+    said = decide_classes(probabilities, thresholds)
     scores = precision_recall_fscore_support(labels, said, labels=np.arange(len(classes)), zero_division=np.nan)
     predicted = np.bincount(said, minlength=len(classes))
     return [
@@ -235,11 +236,11 @@ def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[s
     ]  # fmt: skip
 
 
-def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(C, C) counts: rows of each true class (down) by their likeliest class (across)."""
+def confusion(probabilities: np.ndarray, labels: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+    """(C, C) counts: rows of each true class (down) by the class they were taken for (across)."""
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels))
-    return confusion_matrix(labels, probabilities.argmax(1), labels=np.arange(probabilities.shape[1]))
+    return confusion_matrix(labels, decide_classes(probabilities, thresholds), labels=np.arange(probabilities.shape[1]))
 
 
 def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -260,20 +261,27 @@ def _over_tasks(
     bootstrap: int,
     groups: Sequence | np.ndarray | None,
     seed: int,
+    yes_or_no: bool = False,
 ) -> Measured:
     """Each task for itself where there are several, and the means over those in which a metric is defined."""
-    weights = weighted.weightings(len(labels), bootstrap, groups, seed)
+    strata = weighted.rarest_label(labels) if yes_or_no else None
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, strata)
     out, by_task = Measured(), {name: [] for name in names}
     for task, called in enumerate(tasks):
         known = ~np.isnan(labels[:, task])
         if known.any():
             own = weighted.in_blocks(lambda w, t=task, k=known: measure(t, k, w), weights[:, known])
-            measured = _with_errors(own)
-            _undefine(measured, *reason(task))
+            lost = without_lost(own, TELLING_APART)
+            measured = with_errors(own)
+            undefine(measured, *reason(task))
+            if yes_or_no and bootstrap:
+                yes, no = (labels[known, task] == 1).sum(), (labels[known, task] == 0).sum()
+                lone = ["yes"] * int(yes == 1) + ["no"] * int(no == 1)
+                remove_spread(measured, TELLING_APART, lost, lone, 2)
         else:
-            own, measured = {}, _nothing(names, "there are no labels")
+            own, measured = {}, nothing(names, "there are no labels")
         for name in names:
-            if name not in measured.undefined:
+            if name in own and math.isfinite(measured.values[name]):
                 by_task[name].append(own[name])
         measured.values["labels_seen"] = float(known.sum())
         if len(tasks) > 1:
@@ -283,38 +291,13 @@ def _over_tasks(
         return measured
     means = {name: weighted.nanmean(np.stack(found, -1)) for name, found in by_task.items() if found}
     seen = float((~np.isnan(labels)).sum())
-    out.values = {**dict.fromkeys(names, float("nan")), **_with_errors(means).values, "labels_seen": seen, **out.values}
+    out.values = {**dict.fromkeys(names, float("nan")), **with_errors(means).values, "labels_seen": seen, **out.values}
     for name in names:
         left = len(tasks) - len(by_task[name])
         if left:
             rest = f"the mean is over the other {len(by_task[name])}" if by_task[name] else "there is no mean"
             out.undefined[name] = f"not defined for {left} of {len(tasks)} tasks; {rest}"
     return out
-
-
-def _with_errors(draws: dict[str, np.ndarray]) -> Measured:
-    """The first of each (1 + resamples,) is the value; the others say how sure it is."""
-    measured = Measured()
-    for name, drawn in draws.items():
-        measured.values[name] = float(drawn[0])
-        others = drawn[1:][np.isfinite(drawn[1:])]
-        if np.isfinite(drawn[0]) and len(others) > 1:
-            low, high = np.percentile(others, (2.5, 97.5))
-            spread = (others.std(ddof=1), low, high)
-            measured.values |= {name + end: float(value) for end, value in zip(SPREAD, spread, strict=True)}
-    return measured
-
-
-def _undefine(measured: Measured, names: Sequence[str], why: str) -> None:
-    for name in names if why else ():
-        measured.values[name] = float("nan")
-        for end in SPREAD:
-            measured.values.pop(name + end, None)
-        measured.undefined[name] = why
-
-
-def _nothing(names: Sequence[str], why: str) -> Measured:
-    return Measured(dict.fromkeys(names, float("nan")), dict.fromkeys(names, why))
 
 
 def _classes(absent: Sequence) -> str:

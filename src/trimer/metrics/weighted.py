@@ -17,16 +17,43 @@ from scipy import sparse
 CELLS = 500_000  # of a block of weights held at once: 4 MB, which stay near the processor
 
 
-def weightings(rows: int, resamples: int, groups: Sequence | np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+def weightings(
+    rows: int,
+    resamples: int,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+    strata: np.ndarray | None = None,
+) -> np.ndarray:
     """(1 + resamples, n) how often each row counts: all ones, then draws of groups with replacement.
 
-    groups: (n,) what is drawn together, as the molecule of several rows; each row for itself by default.
+    groups: (n,) what is drawn together, as the molecule of several rows; each row for itself by default. strata: (n,)
+    numbers of what rows are drawn within, as their classes, so that no draw loses a rare one; not with groups.
     """
+    if strata is not None and groups is None and rows:
+        return _within(strata, resamples, seed)
     of_row = np.arange(rows) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     count = int(of_row.max(initial=-1)) + 1
     random = np.random.default_rng(seed)
     draws = [np.bincount(random.integers(count, size=count), minlength=count)[of_row] for _ in range(resamples)]
     return np.stack([np.ones(rows), *draws]).astype(np.uint16) if rows else np.zeros((1 + resamples, 0), np.uint16)
+
+
+def _within(strata: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    out = np.ones((1 + resamples, len(strata)), np.uint16)
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        count = len(rows)
+        draws = random.integers(count, size=(resamples, count)) + count * np.arange(resamples)[:, None]
+        out[1:, rows] = np.bincount(draws.ravel(), minlength=resamples * count).reshape(resamples, count)
+    return out
+
+
+def rarest_label(labels: np.ndarray) -> np.ndarray:
+    """(n,) number of the rarest label, with its value, that each row of (n, K) yes-or-no labels has; -1 for none."""
+    held = np.concatenate([labels == 0, labels == 1], 1)  # (n, 2 K)
+    counts = np.where(held, held.sum(0), len(labels) + 1)
+    return np.where(held.any(1), counts.argmin(1), -1)
 
 
 def in_blocks(measure: Callable[[np.ndarray], dict[str, np.ndarray]], weights: np.ndarray) -> dict[str, np.ndarray]:

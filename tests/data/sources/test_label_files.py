@@ -134,7 +134,7 @@ def test_fingerprints(tmp_path):
 
 def test_wrong_settings():
     for arguments, says in (
-        (([], "smiles", "y"), "paths is empty: name a CSV, TSV or Parquet file"),
+        (([], "smiles", "y"), "paths is empty: name a CSV, TSV, Parquet or SDF file"),
         (("a.csv", "smiles", []), "labels is empty"),
         (("a.csv", "smiles", ["y", "y"]), "names 'y' twice"),
         (("a.csv", "smiles", ["y", "smiles"]), "'smiles' is the sequence and a label"),
@@ -142,7 +142,7 @@ def test_wrong_settings():
     ):
         with pytest.raises(ValueError, match=says):
             LabelledFiles(*arguments)
-    with pytest.raises(InputError, match=r"none\.csv: no such file; name a CSV, TSV or Parquet file, or a glob"):
+    with pytest.raises(InputError, match=r"none\.csv: no such file; name a CSV, TSV, Parquet or SDF file, or a glob"):
         LabelledFiles("none.csv", "smiles", "y").fingerprint()
 
 

@@ -12,11 +12,12 @@ from concurrent.futures import ProcessPoolExecutor
 import rdkit
 from rdkit.Chem import Descriptors
 
-from trimer.chemistry import inchikey_block1, parse
+from trimer.chemistry import inchikey_block1
 from trimer.data.molecule_keys import held_out
 from trimer.data.sources.label_table import LabelTable, label_names, limited, settings_text
 from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.errors import ConfigError
+from trimer.structures import read_structure
 
 PART = 500  # molecules that one process handles at a time
 HELD_OUT = "molecule held out elsewhere"
@@ -99,7 +100,7 @@ def described(
     rows: list[list[str | None]] = []
     problems: dict[int, str] = {}
     for row, text in enumerate(smiles):
-        molecule = parse(text)
+        molecule = read_structure(text)
         if molecule is not None and excluded and held_out(text, [inchikey_block1(molecule)], excluded):
             molecule, problems[row] = None, HELD_OUT
         rows.append([None if molecule is None else _value(molecule, name) for name in names])

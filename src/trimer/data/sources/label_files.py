@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from trimer.data.sources.column_names import column_called
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_table import (
     NO_SEQUENCE,
@@ -22,6 +23,7 @@ from trimer.data.sources.label_table import (
     limited,
     settings_text,
 )
+from trimer.data.sources.structure_tables import open_table
 from trimer.data.store import content_digest
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.missing import known
@@ -33,16 +35,17 @@ NO_MATCH = "the header does not fit the pattern"
 
 
 class LabelledFiles:
-    """Records of CSV, TSV and Parquet files, the text files gzipped or not.
+    """Records of CSV, TSV, Parquet and SDF files, the text files compressed or not.
 
-    paths: files or globs. column: holds the SMILES or the residues. labels: the columns that hold the labels, one name
+    paths: files or globs. column: holds the SMILES, InChI or residues; `smiles` and `sequence` are also found under
+    their other usual names, and are in an SDF the atoms and bonds. labels: the columns that hold the labels, one name
     or several; null: every column that has a name, but the sequence, the id and those asked for beside. id_column:
     names the record; without it, or where it is empty, a record is called by file and line, as `mine.csv:12`. An id
     that is given twice stays twice. limit: stop after so many records. A row with fewer or more cells than the header,
     or without a sequence, is given with its problem.
     """
 
-    wanted = "a CSV, TSV or Parquet file"
+    wanted = "a CSV, TSV, Parquet or SDF file"
 
     def __init__(
         self,
@@ -76,11 +79,12 @@ class LabelledFiles:
     def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
         labels = self.labels
         for path in self.files():
-            file = TableFile(path)
+            file = open_table(path)
+            column = column_called(file, self.column)
             labels = self._other_columns(file, columns) if labels is None else labels
             by_name = FILE in columns and FILE not in file
             read = [name for name in columns if not (by_name and name == FILE)]
-            names = [self.column, *filter(None, [self.id_column]), *labels, *read]
+            names = [column, *filter(None, [self.id_column]), *labels, *read]
             rows = file.rows(names)
             while some := list(islice(rows, ROWS)):
                 table = self._table(file, some, labels, read)
@@ -105,8 +109,9 @@ class LabelledFiles:
         return table
 
     def _other_columns(self, file: TableFile, columns: Sequence[str]) -> list[str]:
-        used = {file.position(name) for name in (self.column, self.id_column, *columns) if name and name in file}
-        file.position(self.column)  # tells that it is not there
+        column = column_called(file, self.column)
+        used = {file.position(name) for name in (column, self.id_column, *columns) if name and name in file}
+        file.position(column)  # tells that it is not there
         names = [name for place, name in enumerate(file.header) if name and place not in used]
         if not names:
             raise InputError(f"{file.path}: there is no column for a label beside {', '.join(file.header)}")

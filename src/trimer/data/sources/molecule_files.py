@@ -1,4 +1,4 @@
-"""Where molecules come from: SMILES and CSV files of the user, and PubChem's list of all compounds.
+"""Where molecules come from: SMILES, CSV and SDF files of the user, and PubChem's list of all compounds.
 
 Every source has `fingerprint()`, which changes when and only when its molecules change, and `chunks()`, which yields
 `MoleculeTable`s in flat memory. `trimer.data.molecule_keys` makes a table of keys of them.
@@ -12,18 +12,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from trimer.data.sources.column_names import column_called
 from trimer.data.sources.files import find_files, named_paths
+from trimer.data.sources.structure_tables import SDF, open_table
 from trimer.data.store import content_digest
 from trimer.data.text.compression import plain_name
 from trimer.data.text.letters import EMPTY
 from trimer.data.text.missing import known
 from trimer.data.text.opening import broken_end, read_lines
-from trimer.data.text.tables import TableFile
 from trimer.errors import BrokenOff, InputError
 
 CHUNK = 100_000
-TABLES = (".csv", ".tsv", ".parquet")
-WANTED = "a SMILES or CSV file"
+TABLES = (".csv", ".tsv", ".parquet", *SDF)
+WANTED = "a SMILES, CSV or SDF file"
 PUBCHEM = "https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz"
 
 
@@ -53,8 +54,9 @@ class MoleculeSource(Protocol):
 class SmilesFiles:
     """Molecules of text files, compressed or not.
 
-    paths: files or globs. A `.csv`, `.tsv` or `.parquet` has its SMILES in `column`; any other file has one molecule a
-    line, the SMILES first, then perhaps white space and an id. Lines that are empty are passed over.
+    paths: files or globs. A `.csv`, `.tsv` or `.parquet` has SMILES or InChI in `column`, an `.sdf` in its atoms and
+    bonds; any other file has one molecule a line, the SMILES or InChI first, then perhaps white space and an id. Lines
+    that are empty are passed over. A table without a column `smiles` may have it under another usual name.
     id_column: the column of a table that names the molecule; else ids are file name and line, as `corpus.smi:12`.
     limit: stop after so many molecules.
     """
@@ -95,7 +97,9 @@ class SmilesFiles:
                 yield (words[1].strip() if len(words) > 1 else "") or f"{path.name}:{number}", words[0], None
 
     def _table(self, path: Path) -> Iterator[MoleculeRow]:
-        for cells, number, problem in TableFile(path).rows([self.column, *filter(None, [self.id_column])]):
+        file = open_table(path)
+        names = [column_called(file, self.column), *filter(None, [self.id_column])]
+        for cells, number, problem in file.rows(names):
             smiles, name = known(cells[0]) or "", known(cells[1]) if self.id_column else None
             yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else EMPTY)
 

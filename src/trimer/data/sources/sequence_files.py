@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from trimer.data.sources.label_table import LabelTable
+from trimer.data.sources.structure_tables import SDF
 from trimer.data.text.compression import plain_name
 from trimer.errors import ConfigError
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet", *SDF)
 COLUMNS = {"molecules": ("smiles",), "proteins": ("sequence",)}
 
 
