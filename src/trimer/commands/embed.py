@@ -1,8 +1,9 @@
-"""`trimer embed`: vectors for the sequences of a file, by our checkpoint or by public ESM-2 weights."""
+"""`trimer embed`: vectors for the sequences of a file, by our checkpoint or by public weights of ESM-2 or RoBERTa."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,13 +49,13 @@ def encoder(path: str):
 
     What was fine-tuned gives the vectors of its encoder.
     """
-    from trimer.checkpoint import is_public, load
+    from trimer.checkpoint import load
+    from trimer.public import is_public, load_public
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
-        from trimer.models.convert.esm2 import load_esm2
-
-        return load_esm2(path), ProteinTokenizer(), "proteins"
+        loaded = load_public(path)
+        return loaded.net, loaded.tokenizer, loaded.contract["data"]["entity"]
     loaded = load(path)
     if not hasattr(loaded.net, "hidden") or "source" not in loaded.contract["data"]:
         raise CheckpointError(f"{loaded.path} writes molecules, and has no vectors of what it reads")
@@ -73,6 +74,7 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
 
     kind = KINDS[entity](tokenizer)
     table = read_sequences(Path(cfg.input).expanduser(), entity, cfg.column, cfg.id_column)
+    most = getattr(getattr(net, "encoder", net), "longest", None) or math.inf
     for start in range(0, len(table), CHUNK):
         some = table.take(range(start, min(start + CHUNK, len(table))))
         found = kind.read(some.texts)
@@ -81,6 +83,8 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
         for row, length in enumerate(lengths):
             if cfg.longest is not None and length > cfg.longest:
                 reasons.setdefault(row, f"{length:,} tokens, longer than longest={cfg.longest:,}")
+            if length + 2 > most:
+                reasons.setdefault(row, f"{length + 2:,} tokens with both ends, the model reads at most {most:,}")
         told = [f"{place}: {reasons[row]}" if row in reasons else None for row, place in enumerate(some.places)]
         usable = [row for row in range(len(some)) if row not in reasons]
         tokens = Ragged.pack([found.tokens[row] for row in usable])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -15,6 +15,7 @@ from trimer.data.masked import MaskedSequences
 from trimer.data.masking import Masking
 from trimer.data.molecule_keys import held_out, molecule_table
 from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.sampler import EpochPlan
 from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
@@ -115,6 +116,12 @@ class MoleculeSequences(SplitData):
             "name": digests(name.encode() for name in names),
             **{key: [part[key][row] for row in rows] for key in KEYS},
         }
+
+    def evaluation_batches(self, split: str) -> Iterator[MaskedBatch]:
+        """The molecules of a split in order, with what is masked in them: the same in every run."""
+        dataset, lengths, rows = self._part(split, self.validation_masking, fixed=True)
+        plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
 
     # ---------------------------------------------------------------- loaders
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
-from trimer.data.splits import Split, column_split, grouped_split
+from trimer.data.splits import Split, column_split, grouped_split, whole_split
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
@@ -107,13 +107,18 @@ class SplitData(PreparedData):
         super().__init__(**loading)
         self.split_by = dict(split)
         self.split: Split | None = None
+        self.whole = False
+
+    def take_whole(self) -> None:
+        """Put every row into one split, `all`: data that are measured and not trained on."""
+        self.whole = True
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and assign its rows."""
         if self.split is None:
             super().setup(stage)
-            self.split = self._assign()
-            if (limit := self.split_by.get("train_limit")) is not None:
+            self.split = whole_split(len(self.store)) if self.whole else self._assign()
+            if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
             log.info("%s", self.split.overlap_report(self._keys()))
 

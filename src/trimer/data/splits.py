@@ -25,6 +25,7 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+WHOLE = "all"  # the name of the only split of data that are measured whole
 UNUSED = 255  # code of a row that belongs to no part
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
@@ -216,6 +217,11 @@ def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None
                 filled[part] += len(rows)
                 break
     return Split.build(codes, names, method=f"{name}, largest first", keys=[name], groups=len(groups))
+
+
+def whole_split(count: int) -> Split:
+    """All rows in one split, `all`, for data that are measured and not trained on."""
+    return Split.build(np.zeros(count, np.uint8), [WHOLE], method="nothing (all rows)")
 
 
 def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
