@@ -82,7 +82,7 @@ def test_weights_in_shards_are_read(kind, suffix, tmp_path):
     in_shards(tmp_path, suffix)
     assert same(load(tmp_path), net)
     next(tmp_path.glob("*-00002-of-00002.*")).unlink()
-    with pytest.raises(CheckpointError, match="lacks 1 of 2 files of weights, such as .*-00002-of-00002"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 of 2 files of weights, such as .*-00002-of-00002"):
         load(tmp_path)
 
 
@@ -239,6 +239,24 @@ def test_a_roberta_folder_embeds_molecules(tmp_path):
     assert "62 tokens with both ends, the model reads at most 38" in rows[1]["reason"] and rows[1]["embedding"] is None
     expected = net.hidden(Flat.pack([[0, 5, 5, 7, 2]]))[1:-1].mean(0)
     np.testing.assert_allclose(rows[0]["embedding"], expected.numpy(), atol=1e-5)
+
+
+def test_embed_warns_of_a_vocabulary_that_cannot_spell_and_cuts_by_atoms(tmp_path, capsys):
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "C", "N", "O", "Cl"]
+    save_roberta(roberta(len(tokens)), tmp_path / "weights")
+    (tmp_path / "weights" / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (tmp_path / "weights" / "merges.txt").write_text("")
+    (tmp_path / "mols.csv").write_text("smiles\nCCO\nCCCl\nCCC\n")
+    words = ["embed", f"ckpt={tmp_path}/weights", f"input={tmp_path}/mols.csv", f"output={tmp_path}/out.parquet"]
+    found = {}
+    for atoms in ("false", "true"):
+        assert main([*words, f"atoms={atoms}"]) == 0
+        assert ("1 of 3 molecules (33.3 %) hold what the vocabulary cannot spell" in capsys.readouterr().err) == (
+            atoms == "false"
+        )
+        found[atoms] = [row["embedding"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()]
+    assert found["false"][1] == found["false"][2], "without the l of Cl it is propane"
+    assert found["true"][1] != found["true"][2]
 
 
 def evaluated(tmp_path, *words: str) -> dict:

@@ -65,14 +65,15 @@ def _check_proteins(tokenizer, path: Path) -> None:
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if tokenizer is not None and tokenizer.vocabulary.tokens != ProteinTokenizer().vocabulary.tokens:
-        raise CheckpointError(f"ckpt={path} reads proteins: take data/tokenizer@data.tokenizer=protein")
+        raise CheckpointError(f"ckpt={path} reads proteins: take data/tokenizer=protein")
 
 
-def load_public(path: str | Path, data: Mapping[str, Any] | None = None) -> Loaded:
+def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: bool = False) -> Loaded:
     """Network, tokenizer and contract of public weights, in evaluation mode.
 
     A contract's `data` are what the weights read, by `entity`; they name no source. data: settings of the data that
-    they are to read; a BART has no tokenizer of its own for these, and takes theirs.
+    they are to read; a BART has no tokenizer of its own for these, and takes theirs. atoms: a RoBERTa reads SMILES cut
+    by atoms.
     """
     from trimer.tokenizers.bpe import BytePairTokenizer
     from trimer.tokenizers.protein import ProteinTokenizer
@@ -84,7 +85,7 @@ def load_public(path: str | Path, data: Mapping[str, Any] | None = None) -> Load
         tokenizer, entity, task = ProteinTokenizer(), "proteins", MASKED_LM
     elif kind == "roberta":
         net = load_roberta(path)
-        tokenizer, entity, task = BytePairTokenizer(path), "molecules", MASKED_LM
+        tokenizer, entity, task = BytePairTokenizer(path, atoms=atoms), "molecules", MASKED_LM
     elif kind == "bart":
         net, tokenizer = _load_bart(path, data)
         entity, task = "spectra", SEQ2SEQ

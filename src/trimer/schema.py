@@ -92,6 +92,7 @@ class Embed(Command):
     longest: int | None = None
     column: str | None = None
     id_column: str | None = None
+    atoms: bool = False
     tokens_per_batch: int = 16384
     trainer: Any = None
 

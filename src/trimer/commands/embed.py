@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     precision = computing(cfg.trainer)
     if not Path(cfg.input).expanduser().exists():
         raise InputError(f"input={cfg.input}: no such file; check the path")
-    net, tokenizer, target.what = encoder(cfg.ckpt)
+    net, tokenizer, target.what = encoder(cfg.ckpt, cfg.atoms)
     if cfg.layer is not None and not 0 <= cfg.layer <= len(net.layers):
         raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {len(net.layers)}")
     net = place(net, cfg.trainer)
@@ -44,17 +44,17 @@ def main(cfg: DictConfig) -> None:
     print(target.summary())
 
 
-def encoder(path: str):
+def encoder(path: str, atoms: bool = False):
     """Network, tokenizer and what it reads: of a checkpoint of ours, a Hugging Face folder, a `.pt` file of fair-esm.
 
-    What was fine-tuned gives the vectors of its encoder.
+    What was fine-tuned gives the vectors of its encoder. atoms: a public RoBERTa reads SMILES cut by atoms.
     """
     from trimer.checkpoint import load
     from trimer.public import is_public, load_public
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
-        loaded = load_public(path)
+        loaded = load_public(path, atoms=atoms)
         return loaded.net, loaded.tokenizer, loaded.contract["data"]["entity"]
     loaded = load(path)
     if not hasattr(loaded.net, "hidden") or "source" not in loaded.contract["data"]:
@@ -94,6 +94,7 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
 
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch, lay))
         yield some.ids, lengths, [None if reason else next(vectors) for reason in told], told
+    kind.spelling.warn()
 
 
 def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:

@@ -72,7 +72,8 @@ def to_measure(cfg: DictConfig):
         return loaded, loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
     if not cfg.data:
         raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which name no data: name data=<choice>")
-    loaded = load_public(cfg.ckpt, OmegaConf.to_container(cfg.data, resolve=True))
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    loaded = load_public(cfg.ckpt, data, atoms=bool((data.get("tokenizer") or {}).get("atoms")))
     if getattr(loaded.net, "head", True) is None:
         raise CheckpointError(f"ckpt={cfg.ckpt} has no head for masked tokens: there is nothing that it predicts")
     return loaded, loaded.path

@@ -156,6 +156,7 @@ class LabelledSequences(SplitData):
             raise InputError(f"data: no labelled sequence is left\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names}
         writer.manifest["shortened"] = rules.shortened
+        writer.manifest["unspelled"] = self.sequences.spelling.to_dict()
         if self.sequences.plural == "peptides":
             writer.manifest["compositions"] = self.sequences.compositions.tolist()
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")

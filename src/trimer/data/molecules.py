@@ -17,6 +17,7 @@ from trimer.data.molecule_keys import held_out, molecule_table
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.molecule_files import MoleculeSource
+from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
 
@@ -88,18 +89,18 @@ class MoleculeSequences(SplitData):
     def _write(self, writer: StoreWriter) -> None:
         excluded = self.exclude.keys() if self.exclude else frozenset()
         table = molecule_table(self.source, self.cache, stereo=True, workers=self.prepare_workers)
-        report = DropReport()
+        report, spelling = DropReport(), Spelling(self.tokenizer, "molecules")
         report.merge(DropReport.from_dict(table.manifest["drops"]))
         columns = {name: table.strings(name) for name in ("id", "smiles", *KEYS)}
         for start in range(0, len(table), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in columns.items()}
-            writer.append(self._columns(part, excluded, report))
+            writer.append(self._columns(part, excluded, report, spelling))
         if not writer.rows:
             raise InputError(f"data: no molecule is left to train on\n{report}")
-        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
         log.info("prepared %s: %s of %s molecules left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
-    def _columns(self, part: dict[str, list], excluded: frozenset[str], report: DropReport) -> dict:
+    def _columns(self, part: dict[str, list], excluded: frozenset, report: DropReport, spelling: Spelling) -> dict:
         ids = np.array(part["id"], dtype=object)
         left = ~np.array([held_out(s, [k], excluded) for s, k in zip(part["smiles"], part["inchikey1"], strict=True)])
         report.add("molecule held out elsewhere", list(ids[~left]))
@@ -110,6 +111,7 @@ class MoleculeSequences(SplitData):
         report.add(f"molecule longer than {self.max_length} tokens", list(ids[written & ~short]))
         rows = np.flatnonzero(short)
         names = [part["smiles"][row] for row in rows]
+        spelling.count(names)
         return {
             "id": list(ids[rows]),
             "tokens": Ragged.pack([tokens[row] for row in rows], np.uint16),

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.spelling import warn_of_spelling
 from trimer.data.splits import Split, column_split, grouped_split, whole_split
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
@@ -58,6 +59,7 @@ class PreparedData(L.LightningDataModule):
         """Open the store."""
         if self.store is None:
             self.store = cached_store(self.folder, self._write)
+            warn_of_spelling(self.store.manifest.get("unspelled"))
 
     @property
     def drops(self) -> DropReport:

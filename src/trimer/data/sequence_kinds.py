@@ -11,6 +11,7 @@ import numpy as np
 
 from trimer.data.molecule_keys import molecule_keys
 from trimer.data.peptide_batches import flat_peptides
+from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, Store
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
@@ -37,11 +38,15 @@ class Sequences:
 
 
 class SequenceKind(Protocol):
-    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept."""
+    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept.
+
+    spelling: counts what the vocabulary cannot spell of the texts that were read.
+    """
 
     keys: ClassVar[tuple[str, ...]]
     derived: ClassVar[tuple[str, ...]]
     plural: ClassVar[str]
+    spelling: Spelling
 
     def read(self, texts: Sequence[str]) -> Sequences: ...
 
@@ -57,6 +62,7 @@ class Molecules:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
 
     def fingerprint(self) -> str:
         return "molecules/1"
@@ -70,6 +76,7 @@ class Molecules:
             tokens.append(ids)
             if ids is None:
                 dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
+        self.spelling.count(None if ids is None else keys.smiles for ids, keys in zip(tokens, found, strict=True))
         columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
         return Sequences(tokens, [keys.smiles for keys in found], columns, id_type(self.tokenizer, np.uint16), dropped)
 
@@ -83,9 +90,10 @@ class Proteins:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
 
     def fingerprint(self) -> str:
-        return "proteins/1"
+        return "proteins/2"
 
     def read(self, texts: Sequence[str]) -> Sequences:
         letters = ["".join(text.split()).removesuffix("*").upper() for text in texts]
@@ -112,6 +120,7 @@ class Peptides:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
         self._numbers: dict[tuple[Modification, ...], int] = {}
 
     @property

@@ -95,7 +95,8 @@ def evaluate_language(
     """Find the masked tokens of a split, whose places are fixed by the sequences, and measure how well.
 
     data: with `evaluation_batches(split)`. The floors are fitted on the train split only, on about its first
-    FLOOR_TOKENS tokens; where the data are measured whole there are none. InputError where no token of the split is masked.
+    FLOOR_TOKENS tokens; where the data are measured whole there are none. InputError where no token of the split is
+    masked.
     """
     batches = list(data.evaluation_batches(split))
     if not any(len(batch.places) for batch in batches):

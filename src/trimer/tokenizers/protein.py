@@ -74,6 +74,10 @@ class ProteinTokenizer:
         tokens = self.vocabulary.tokens
         return "".join([tokens[i] for i in np.asarray(ids).tolist() if i not in (CLS, PAD, EOS)])
 
+    def unspelled(self, text: str) -> list[str]:
+        """The letters of a sequence that have no token and become `<unk>`, in its order."""
+        return [letter for letter in text if ord(letter) > 255 or self.table[ord(letter)] == UNK]
+
     def to_config(self) -> dict:
         """Plain values that rebuild this tokenizer."""
         return {"_target_": "trimer.tokenizers.protein.ProteinTokenizer", "lower": self.lower}

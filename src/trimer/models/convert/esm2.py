@@ -60,8 +60,9 @@ def esm2_from_huggingface(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Arguments and weights of our `Esm2` from the state and configuration of a Hugging Face ESM-2.
 
-    Takes the states of `EsmForMaskedLM`, of the bare `EsmModel` and of the classifiers of sequences and tokens. Raises ConfigError for a configuration that ours cannot express, CheckpointError for weights that are missing or
-    have no place.
+    Takes the states of `EsmForMaskedLM`, of the bare `EsmModel` and of the classifiers of sequences and tokens. Raises
+    ConfigError for a configuration that ours cannot express, CheckpointError for weights that are missing or have no
+    place.
     """
     fixed = {
         "model_type": "esm",

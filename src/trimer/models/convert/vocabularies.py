@@ -7,37 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from trimer.errors import CheckpointError
-from trimer.models.convert.folders import read_object
+from trimer.tokenizers.published import published_ids
 
 ROWS = ("tokens.weight", "head.bias", "final_logits_bias")  # the weights with a row for each token, under our names
 UNUSED = "<unused_"  # how a row without a token is called in our byte-pair vocabularies
-
-
-def published_ids(folder: str | Path) -> dict[str, int] | None:
-    """Token -> id of a Hugging Face folder: `vocab.txt`, `tokenizer.json` or `vocab.json`; None where none is there."""
-    folder = Path(folder).expanduser()
-    lines, whole, plain = folder / "vocab.txt", folder / "tokenizer.json", folder / "vocab.json"
-    if lines.is_file():
-        tokens = lines.read_text(encoding="utf-8").rstrip("\n").split("\n")
-        ids: dict[str, Any] = {token.rstrip("\r"): number for number, token in enumerate(tokens)}
-    elif whole.is_file():
-        content = read_object(whole)
-        found = (content.get("model") or {}).get("vocab") or {}
-        if isinstance(found, list):  # of a unigram model: pairs of token and score
-            found = {pair[0]: number for number, pair in enumerate(found)}
-        ids = {**found, **{token["content"]: token["id"] for token in content.get("added_tokens") or []}}
-    elif plain.is_file():
-        ids = read_object(plain)
-    else:
-        return None
-    if (added := folder / "added_tokens.json").is_file():
-        ids = {**ids, **read_object(added)}
-    return ids
 
 
 def rows_of(tokens: Sequence[str], folder: str | Path) -> list[int] | None:
@@ -45,7 +22,7 @@ def rows_of(tokens: Sequence[str], folder: str | Path) -> list[int] | None:
 
     CheckpointError where the folder has other tokens: its rows would be taken for something else.
     """
-    theirs = published_ids(folder)
+    theirs = published_ids(Path(folder).expanduser())
     if theirs is None or all(number < len(tokens) and tokens[number] == token for token, number in theirs.items()):
         return None
     named = [token for token in tokens if not token.startswith(UNUSED)]
@@ -58,7 +35,7 @@ def rows_of(tokens: Sequence[str], folder: str | Path) -> list[int] | None:
     if other is not None:
         raise CheckpointError(
             f"{folder} has another vocabulary: {other!r} {where}; its weights mean other tokens, so take the "
-            "tokenizer of that folder (data/tokenizer@data.tokenizer=bpe) or other weights"
+            "tokenizer of that folder (data/tokenizer=bpe) or other weights"
         )
     spare = iter(sorted(set(range(len(tokens))) - set(theirs.values())))
     return [theirs[token] if token in theirs else next(spare) for token in tokens]
