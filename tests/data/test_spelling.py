@@ -1,4 +1,4 @@
-"""A vocabulary that cannot spell the chemistry is reported with the share, and `atoms` cuts as its own tokenizer does."""
+"""A vocabulary that cannot spell the chemistry is reported with the share; `atoms` cuts as its own tokenizer does."""
 
 from __future__ import annotations
 
