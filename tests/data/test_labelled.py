@@ -67,19 +67,18 @@ def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
     assert data.drops.records == 35
 
 
-@pytest.mark.parametrize(
-    ("target", "rule"),
-    [("multi", "label 'y' that is neither yes nor no"), ("regression", "label 'y' that is no number")],
-)
-def test_labels_that_are_no_such_value_go_and_missing_ones_stay(tmp_path, target, rule):
+@pytest.mark.parametrize("target", ["multi", "regression"])
+def test_a_cell_that_cannot_be_read_does_not_take_the_other_labels_of_its_row(tmp_path, target):
     rows = [(smiles, n % 2, "" if n % 3 else 1, f"m{n}") for n, smiles in enumerate(ALCOHOLS)]
     rows += [("CCC", "maybe", 1, "x"), ("CCN", "", "NA", "y"), ("CCS", "nan", 0, "z"), ("CCF", "inf", 1, "w")]
+    rows += [("CCI", "maybe", "", "v")]
     path = table(tmp_path / "my.csv", rows, "smiles,y,z,id")
     data = ready(path, target, labels=["z", "y"])
-    assert dropped(data) == {rule: ["my.csv, line 32", "my.csv, line 35"], "no label": ["my.csv, line 33"]}
-    assert data.classes == ["z", "y"] and data.labels.dtype == np.float32 and data.labels.shape == (31, 2)
+    assert dropped(data) == {"no label": ["my.csv, line 33", "my.csv, line 36"]}
+    assert data.classes == ["z", "y"] and data.labels.dtype == np.float32 and data.labels.shape == (33, 2)
     assert np.isnan(data.labels[1, 0]) and data.labels[1, 1] == 1
-    assert data.labels[-1, 0] == 0 and np.isnan(data.labels[-1, 1])
+    assert data.labels[-3:, 0].tolist() == [1, 0, 1] and np.isnan(data.labels[-3:, 1]).all()
+    assert data.facts()["unread"] == {"y": {"cells": 3, "texts": {"maybe": 2, "inf": 1}}}
 
 
 def test_words_for_yes_and_no(tmp_path):

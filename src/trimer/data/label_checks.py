@@ -6,14 +6,17 @@ Shapes: n rows, K labels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from trimer.data.label_values import number
 from trimer.data.splits import Split
 from trimer.errors import InputError
 
 log = logging.getLogger(__name__)
+
+MOST_NUMBERED = 20  # classes that may be called by numbers, whatever these are
 
 
 def check_classes(labels: np.ndarray, split: Split, classes: Sequence[str], id_of: Callable[[int], str]) -> None:
@@ -26,6 +29,53 @@ def check_classes(labels: np.ndarray, split: Split, classes: Sequence[str], id_o
                 f"the label {classes[labels[alien]]!r} of {id_of(alien)} is in {part}, and nowhere in train: leave "
                 "rare classes out (data.classes=<number>) or split in another way"
             )
+
+
+def check_numbers(counts: Mapping[str, int]) -> None:
+    """InputError for "classes" that are measurements: numbers of which most occur once. counts: text -> records."""
+    once = sum(count == 1 for count in counts.values())
+    numbers = all(number(text) is not None for text in counts)
+    if numbers and len(counts) > MOST_NUMBERED and 2 * once > len(counts):
+        shown = ", ".join(list(counts)[:3])
+        raise InputError(
+            f"data.target=single: the labels are {len(counts):,} different numbers ({shown}, ...), most of them of one "
+            "record: use data.target=regression task=regression"
+        )
+
+
+def warn_of_one_class(labels: np.ndarray, split: Split, classes: Sequence[str]) -> None:
+    """Warn of validation or test rows that are all of one class, on which nothing can be chosen or measured.
+
+    labels: (n,) numbers of classes, or (n, K) with NaN where a label is missing.
+    """
+    train = _kinds(labels[split.rows("train")]) if "train" in split.names else []
+    for part in split.names:
+        rows = split.rows(part)
+        if part == "train" or not len(rows):
+            continue
+        kinds = _kinds(labels[rows])
+        if labels.ndim == 1:
+            names = [str(classes[kinds[0][0]])] if len(kinds[0]) == 1 else []
+        else:
+            several = [len(own) > 1 for own in train] or [True] * len(
+                kinds
+            )  # of one value in train, train is warned of
+            each = zip(classes, kinds, several, strict=True)
+            names = [f"{name}: {'yes' if own[0] else 'no'}" for name, own, told in each if len(own) == 1 and told]
+        if names:
+            log.warning(
+                "all %s rows of %s have the label %s: nothing that tells classes apart can be measured there; give it "
+                "more rows (data.split.fractions) or split in another way (data.split.seed)",
+                f"{len(rows):,}",
+                part,
+                ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else ""),
+            )
+
+
+def _kinds(labels: np.ndarray) -> list[np.ndarray]:
+    """The distinct values of each label, missing ones left out."""
+    columns = labels.reshape(len(labels), -1).astype(float)
+    return [np.unique(column[~np.isnan(column)]).astype(int) for column in columns.T]
 
 
 def check_columns(train: np.ndarray, names: Sequence[str], numbers: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,12 @@ from torch.utils.data import DataLoader
 from trimer.data.batches import LabelledBatch
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_checks import check_classes, check_columns, contradictions
-from trimer.data.label_values import TARGETS, chosen_classes
+from trimer.data.label_checks import check_classes, check_columns, contradictions, warn_of_one_class
+from trimer.data.label_counts import counts_of_splits, label_table
+from trimer.data.label_duplicates import Duplicates, check_way
+from trimer.data.label_lists import ListedLabels
+from trimer.data.label_numbers import numbered_labels, without_duplicates
+from trimer.data.label_values import TARGETS, LabelReader
 from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
@@ -34,7 +39,7 @@ from trimer.peptides.modifications import ELEMENTS
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
 TOO_LONG = ("drop", "ends", "start")
 
@@ -54,6 +59,10 @@ class LabelledSequences(SplitData):
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
+    missing, positive, negative, decimal: how the texts of labels are read (`trimer.data.label_values.LabelReader`). separator: of
+    several labels in one cell (`trimer.data.label_lists.ListedLabels`). duplicates: what becomes of a sequence that
+    occurs more than once with different labels: "keep", "mean" of its numbers, its "majority", or "drop"; within a
+    split where a column names the splits.
     """
 
     kind = "labelled"
@@ -78,6 +87,12 @@ class LabelledSequences(SplitData):
         shuffle: bool = True,
         num_workers: int = 0,
         seed: int = 0,
+        missing: Sequence[object] = (),
+        positive: Sequence[object] = (),
+        negative: Sequence[object] = (),
+        decimal: str = ".",
+        separator: str | None = None,
+        duplicates: str = "keep",
     ):
         super().__init__(
             split=split,
@@ -108,6 +123,7 @@ class LabelledSequences(SplitData):
             raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
         if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
             raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
+        check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
         check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, ROW))
         self.source = source
@@ -119,6 +135,9 @@ class LabelledSequences(SplitData):
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
+        self.reader = LabelReader(target, missing, positive, negative, decimal)
+        self.separator, self.duplicates = separator, duplicates
+        self.repeated = Duplicates()
         self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, seed)
         if random_smiles and entity != "molecules":
             raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
@@ -137,6 +156,7 @@ class LabelledSequences(SplitData):
             "tokenizer": self.tokenizer.to_config(),
             "vocabulary": self.tokenizer.vocabulary.digest,
             "target": self.target,
+            "labels": {**self.reader.settings(), "separator": self.separator},
             "max_length": self.max_length,
             "too_long": self.too_long,
             "split_column": self.split_by.get("column"),
@@ -148,13 +168,19 @@ class LabelledSequences(SplitData):
         column = self.split_by.get("column")
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        rules = LabelledColumns(self.sequences, self.target, self.max_length, self.too_long, excluded)
-        for table in self.source.chunks([column] if column else []):
+        rules = LabelledColumns(self.sequences, self.reader, self.max_length, self.too_long, excluded)
+        source = self.source
+        if self.target == "multi":
+            source = ListedLabels(source, self.separator, self.reader.missing)
+        for table in source.chunks([column] if column else []):
             names = list(table.labels)
             writer.append(rules.columns(table, report))
+        unread = self.reader.unread()
         if not writer.rows:
-            raise InputError(f"data: no labelled sequence is left\n{report}")
-        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names}
+            why = "\n".join([str(report), *self.reader.explained(unread)])
+            raise InputError(f"data: no labelled sequence is left\n{why}")
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names, "unread": unread}
+        writer.manifest["lists"] = getattr(source, "lists", False)
         writer.manifest["shortened"] = rules.shortened
         writer.manifest["unspelled"] = self.sequences.spelling.to_dict()
         if self.sequences.plural == "peptides":
@@ -170,28 +196,22 @@ class LabelledSequences(SplitData):
             self._number_labels()
             super().setup(stage)
             self._check_split()
+            log.info("%s", label_table(self.target, self.classes, self.labels, self.split))
 
     def take_classes(self, learnt: Sequence[str]) -> None:
         """Number the labels as a model has learnt them, whether all of them occur in these data or not."""
         self.wanted, self.learnt = list(learnt), True
 
     def _number_labels(self) -> None:
-        if self.target in ("multi", "regression"):
-            self.classes = list(self.store.manifest["labels"])
-            self.labels = np.stack([self.store.array(f"label:{name}") for name in self.classes], 1).astype(np.float32)
-            self.used = ~np.isnan(self.labels).all(1)
-            return
-        texts = self.store.strings("label")
-        by_residue = self.target == "residue"
-        known = "".join(texts).translate({ord("."): None, ord("?"): None}) if by_residue else texts
-        self.classes = list(self.wanted) if self.learnt else chosen_classes(known, self.wanted)
-        number = {name: i for i, name in enumerate(self.classes)}
-        if by_residue:
-            self.labels = Ragged.pack([[number.get(letter, -100) for letter in text] for text in texts], np.int64)
-            self.used = np.ones(len(texts), bool)
-        else:
-            self.labels = np.array([number.get(text, -1) for text in texts], np.int64)
-            self.used = self.labels >= 0
+        for sentence in self.reader.explained(self.store.manifest["unread"]):
+            log.warning("%s", sentence)
+        numbered = numbered_labels(self.store, self.target, self.wanted, self.learnt)
+        self.classes = numbered[0]
+        self.labels, self.used, self.repeated = without_duplicates(
+            self.store, numbered, self.target, self.duplicates, bool(self.split_by.get("column"))
+        )
+        for sentence in self.repeated.sentences(self.sequences.plural, self.duplicates):
+            log.warning("%s", sentence)
 
     def _assign(self) -> Split:
         """Rows whose class is not kept belong to no part; validation rows are taken from train if there are none."""
@@ -248,6 +268,8 @@ class LabelledSequences(SplitData):
             check_classes(self.labels, self.split, self.classes, lambda row: self.ids([row])[0])
         elif self.target != "residue":
             check_columns(self.labels[self.split.rows("train")], self.classes, self.target == "regression")
+        if self.target in ("single", "multi"):
+            warn_of_one_class(self.labels, self.split, self.classes)
 
     # ---------------------------------------------------------------- what others read
 
@@ -258,17 +280,12 @@ class LabelledSequences(SplitData):
 
     def facts(self) -> dict:
         """The labels, how often each part has them, and what contradicts itself."""
-        facts: dict = {"target": self.target, "classes": self.classes, "parts": {}}
-        for part in self.split.names:
-            rows = self.split.rows(part)
-            if self.target == "single":
-                counts = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
-                facts["parts"][part] = dict(zip(self.classes, counts, strict=True))
-            elif self.target != "residue":
-                known = ~np.isnan(self.labels[rows])
-                facts["parts"][part] = dict(zip(self.classes, known.sum(0).tolist(), strict=True))
+        parts = counts_of_splits(self.target, self.classes, self.labels, self.split)
+        facts: dict = {"target": self.target, "classes": self.classes, "parts": parts}
         facts["shortened"] = self.store.manifest["shortened"]
-        facts["left_out_by_class"] = int((~self.used).sum())
+        facts["left_out_by_class"] = int((~self.used).sum()) - self.repeated.removed
+        facts["duplicates"] = {"way": self.duplicates, **asdict(self.repeated)}
+        facts["unread"] = self.store.manifest["unread"]
         if self.target in ("single", "multi"):
             keys = self._column(self.sequences.keys[0])[self.used]
             facts["identical_with_other_labels"] = contradictions(keys, self.labels[self.used])

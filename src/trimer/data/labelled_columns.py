@@ -11,7 +11,7 @@ import numpy as np
 
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_values import label_columns
+from trimer.data.label_values import LabelReader
 from trimer.data.sequence_kinds import SequenceKind, Sequences, shortened
 from trimer.data.sources.label_table import LabelTable
 from trimer.data.store import Ragged
@@ -22,12 +22,12 @@ HELD_OUT = "held out elsewhere"
 class LabelledColumns:
     """The rules that a labelled record has to pass; `shortened` counts those of which a part was kept.
 
-    sequences: what reads the texts. target, max_length, too_long: as those of the data. excluded: keys of sequences
-    that must not be in here (`held_out_keys` of other data).
+    sequences: what reads the texts, and labels: what reads those of the labels. max_length, too_long: as those of the
+    data. excluded: keys of sequences that must not be in here (`held_out_keys` of other data).
     """
 
-    def __init__(self, sequences: SequenceKind, target: str, max_length: int, too_long: str, excluded: Set):
-        self.sequences, self.target = sequences, target
+    def __init__(self, sequences: SequenceKind, labels: LabelReader, max_length: int, too_long: str, excluded: Set):
+        self.sequences, self.labels = sequences, labels
         self.max_length, self.too_long = max_length, too_long
         self.excluded = excluded
         self.shortened = 0
@@ -46,7 +46,7 @@ class LabelledColumns:
             held_out = [row for row in np.flatnonzero(left) if self._key(found, row) in self.excluded]
             report.add(HELD_OUT, [table.places[row] for row in held_out])
             left[held_out] = False
-        values, unlabelled = label_columns(table, self.target)
+        values, unlabelled = self.labels.columns(table)
         for rule, rows in unlabelled.items():
             rows = [row for row in rows if left[row]]
             report.add(rule, [table.places[row] for row in rows])
