@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> float | None:
         raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
     masked = kind == MASKED_LM
     if cfg.data and masked and cfg.split is None:
-        data.take_whole()
+        data.measure_whole()
         log.info("all of the data are measured, and no baseline is fitted to them: split=test splits them")
     data.setup()
     if not (data.has_labels or masked):

@@ -109,17 +109,17 @@ class SplitData(PreparedData):
         super().__init__(**loading)
         self.split_by = dict(split)
         self.split: Split | None = None
-        self.whole = False
+        self.whole = False  # whether all rows are one split, to be measured
 
-    def take_whole(self) -> None:
-        """Put every row into one split, `all`: data that are measured and not trained on."""
+    def measure_whole(self) -> None:
+        """Make one split, `all`, of all rows; to be called before setup."""
         self.whole = True
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and assign its rows."""
         if self.split is None:
             super().setup(stage)
-            self.split = whole_split(len(self.store)) if self.whole else self._assign()
+            self.split = whole_split(self._usable()) if self.whole else self._assign()
             if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
             log.info("%s", self.split.overlap_report(self._keys()))
@@ -135,6 +135,10 @@ class SplitData(PreparedData):
         """The values of a column in the validation and test rows, for a pre-training corpus to leave out."""
         rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
         return frozenset(column[rows].tolist())
+
+    def _usable(self) -> np.ndarray:
+        """(n,) bool: the rows that can be measured."""
+        return np.ones(len(self.store), bool)
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""

@@ -25,7 +25,7 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
-WHOLE = "all"  # the name of the only split of data that are measured whole
+WHOLE = "all"  # the split of data that are not split
 UNUSED = 255  # code of a row that belongs to no part
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
@@ -219,11 +219,6 @@ def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None
     return Split.build(codes, names, method=f"{name}, largest first", keys=[name], groups=len(groups))
 
 
-def whole_split(count: int) -> Split:
-    """All rows in one split, `all`, for data that are measured and not trained on."""
-    return Split.build(np.zeros(count, np.uint8), [WHOLE], method="nothing (all rows)")
-
-
 def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
     """(n,) number of the connected component of each row; a row without any key is a group of its own."""
     count = _common_length(keys)
@@ -238,6 +233,13 @@ def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
     graph = coo_array((np.ones(len(edges[0]), np.int8), edges), shape=(nodes, nodes))
     labels = connected_components(graph, directed=False)[1][:count]
     return np.unique(labels, return_inverse=True)[1]
+
+
+def whole_split(usable: np.ndarray) -> Split:
+    """All rows that can be used as the one split `all`, for data that are measured and not trained on."""
+    if not usable.any():
+        raise InputError("there are no rows to measure: every record was dropped, see the drop report")
+    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing: all rows are measured")
 
 
 def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:
