@@ -19,7 +19,9 @@ def main(cfg: DictConfig) -> None:
     from trimer.embedding import EmbeddingFile
 
     target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is said before the work
+    from trimer.data.sequence_kinds import KINDS
     from trimer.data.sources.protein_files import ProteinFiles
+    from trimer.data.spelling import Spelling
     from trimer.hardware import computing, place
 
     if Path(cfg.input).expanduser().resolve() == target.path.resolve():
@@ -36,11 +38,15 @@ def main(cfg: DictConfig) -> None:
     with target, precision:
         if target.what == "proteins":
             source = ProteinFiles(cfg.input, column=cfg.column or "sequence", id_column=cfg.id_column)
-            parts = (part for table in source.chunks() for part in embedded(net, tokenizer, table, cfg))
+            spelling = Spelling(tokenizer, target.what)
+            parts = (part for table in source.chunks() for part in embedded(net, tokenizer, table, cfg, spelling))
         else:
-            parts = embedded_texts(net, tokenizer, target.what, cfg)
+            kind = KINDS[target.what](tokenizer)
+            spelling = kind.spelling
+            parts = embedded_texts(net, kind, target.what, cfg)
         for part in parts:
             target.add(*part)
+    spelling.warn()
     print(target.summary())
 
 
@@ -65,14 +71,13 @@ def encoder(path: str, atoms: bool = False):
     return loaded.net, loaded.tokenizer, loaded.contract["data"].get("entity", known)
 
 
-def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
+def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
     """Ids, lengths (tokens without the frame), vectors and reasons of the molecules or peptides of a file, in parts."""
-    from trimer.data.sequence_kinds import KINDS, flat
+    from trimer.data.sequence_kinds import flat
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.data.store import Ragged
     from trimer.embedding import CHUNK, embed
 
-    kind = KINDS[entity](tokenizer)
     table = read_sequences(Path(cfg.input).expanduser(), entity, cfg.column, cfg.id_column)
     most = getattr(getattr(net, "encoder", net), "longest", None) or math.inf
     for start in range(0, len(table), CHUNK):
@@ -94,11 +99,10 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
 
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch, lay))
         yield some.ids, lengths, [None if reason else next(vectors) for reason in told], told
-    kind.spelling.warn()
 
 
-def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
-    """Ids, lengths, vectors and reasons of the proteins of a table, in parts."""
+def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple[list, list, list, list]]:
+    """Ids, lengths, vectors and reasons of the proteins of a table, in parts; their letters are counted in spelling."""
     from trimer.data.store import Ragged
     from trimer.embedding import CHUNK, embed
 
@@ -111,6 +115,7 @@ def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, lis
             if cfg.longest is not None and length > cfg.longest:
                 reasons[row] = reasons[row] or f"{length:,} residues, longer than longest={cfg.longest:,}"
         usable = [row for row, reason in enumerate(reasons) if reason is None]
+        spelling.count(letters[row].tobytes().decode("latin-1") for row in usable)
         tokens = tokenizer.encode_many(letters.values, letters.offsets).take(usable) if usable else Ragged.pack([])
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch))
         yield table.ids[start:stop], lengths, [None if reason else next(vectors) for reason in reasons], reasons

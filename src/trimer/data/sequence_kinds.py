@@ -13,6 +13,7 @@ from trimer.data.molecule_keys import molecule_keys
 from trimer.data.peptide_batches import flat_peptides
 from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, Store
+from trimer.data.text.letters import checked, letters_of
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
@@ -82,7 +83,7 @@ class Molecules:
 
 
 class Proteins:
-    """Residues: white space and a stop at the end are taken off; an empty sequence is dropped."""
+    """Residues: white space and a stop at the end are taken off; what is empty or no protein is dropped."""
 
     keys = ("sequence",)
     derived = ()
@@ -96,14 +97,13 @@ class Proteins:
         return "proteins/2"
 
     def read(self, texts: Sequence[str]) -> Sequences:
-        letters = ["".join(text.split()).removesuffix("*").upper() for text in texts]
+        sequences, problems = checked(letters_of(texts))
+        letters = [sequences[row].tobytes().decode().upper() for row in range(len(texts))]
         dropped: dict[str, list[int]] = {}
-        for row, text in enumerate(letters):
-            if not text or "*" in text:
-                rule = "protein with a stop inside" if text else "protein without residues"
-                dropped.setdefault(rule, []).append(row)
-        bad = {row for rows in dropped.values() for row in rows}
-        tokens = [None if row in bad else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        for row in sorted(problems):
+            dropped.setdefault(problems[row], []).append(row)
+        tokens = [None if row in problems else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        self.spelling.count(text for row, text in enumerate(letters) if row not in problems)
         names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
         return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
 

@@ -48,6 +48,7 @@ class ProteinTokenizer:
         if lower == "upper":
             table[ord("a") : ord("z") + 1] = table[ord("A") : ord("Z") + 1]
         self.table = table  # (256,) uint8, the id of each byte
+        self._known = np.flatnonzero(table != UNK).astype(np.uint8).tobytes()
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -76,7 +77,7 @@ class ProteinTokenizer:
 
     def unspelled(self, text: str) -> list[str]:
         """The letters of a sequence that have no token and become `<unk>`, in its order."""
-        return [letter for letter in text if ord(letter) > 255 or self.table[ord(letter)] == UNK]
+        return list(text.encode("latin-1", "replace").translate(None, self._known).decode("latin-1"))
 
     def to_config(self) -> dict:
         """Plain values that rebuild this tokenizer."""
