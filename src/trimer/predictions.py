@@ -32,6 +32,7 @@ MOLECULE_COLUMNS = (
 )
 
 
+DIGITS = 5  # decimals of the probabilities of residues
 HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
 
 
@@ -168,7 +169,7 @@ class LabelPredictions(PredictionFile):
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
             "multi": [f"probability of {name}" for name in classes],
             "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
-            "residue": ["labels"],
+            "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
         }[target]
         super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
 
@@ -180,6 +181,15 @@ class LabelPredictions(PredictionFile):
                 best = int(said.argmax())
                 values = [self.classes[best], values[best], *values]
             elif self.target == "residue":
-                values = ["".join(self.classes[best] for best in said.argmax(1))]
+                values = self._of_residues(said)
             self.answer(row, [dict(zip(self.names, values, strict=True))])
         self.flush()
+
+    def _of_residues(self, said: np.ndarray) -> list:
+        """One text of labels, the probability of each, and of each class the probability at every residue."""
+        from trimer.data.residue_labels import joined_labels
+
+        said = np.asarray(said, np.float64).round(DIGITS)
+        best = said.argmax(1)
+        labels = joined_labels([self.classes[number] for number in best])
+        return [labels, said.max(1).tolist(), *said.T.tolist()]

@@ -18,6 +18,7 @@ import torch
 
 from trimer.baselines.before import CURVES, calibrated
 from trimer.baselines.labels import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
+from trimer.data.residue_labels import joined_labels
 from trimer.metrics.calibration import fit_temperature
 from trimer.metrics.labels import RESAMPLES, Measured, confusion, multi_label, per_class, regression, single_label
 from trimer.models.labelled import Labelled
@@ -39,6 +40,7 @@ class LabelEvaluation:
     """The table of methods by metrics, and what the model said of each row.
 
     answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). undefined: method -> metric -> why it has no value.
+    Of residues these are the ones with a label; whole: answers, labels and row of all of them.
     """
 
     table: ResultTable
@@ -50,6 +52,7 @@ class LabelEvaluation:
     answers: np.ndarray
     labels: np.ndarray
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def named(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/accuracy`."""
@@ -59,8 +62,7 @@ class LabelEvaluation:
         """Write `table.*`, `predictions.parquet`, `undefined.json`, and for classes `classes.csv`, `confusion.csv`."""
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
-        if self.target != "residue":
-            pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
         if self.target in ("single", "residue"):
             rows = per_class(self.answers, self.labels, self.classes)
             _write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
@@ -80,6 +82,8 @@ class LabelEvaluation:
     def predictions(self) -> dict[str, list]:
         """A column for each fact about a row: id, text, what is true, what was said, and how sure."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
+        if self.target == "residue":
+            return columns | self._of_residues()
         if self.target == "single":
             columns["label"] = [self.classes[label] for label in self.labels]
             columns["predicted"] = [self.classes[label] for label in self.answers.argmax(1)]
@@ -89,6 +93,20 @@ class LabelEvaluation:
         for name, labels, answers in zip(self.classes, self.labels.T, self.answers.T, strict=True):
             columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
             columns[f"{said}: {name}"] = answers.tolist()
+        return columns
+
+    def _of_residues(self) -> dict[str, list]:
+        """Columns with a text of labels, or a list of numbers, for each sequence; null for a residue without a label."""
+        answers, labels, owners = self.whole
+        cuts = np.flatnonzero(np.diff(owners)) + 1
+        names = [*self.classes, None]  # of a residue without a label the last one
+        true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
+        columns = {
+            "label": [joined_labels([names[number] for number in row]) for row in true],
+            "predicted": [joined_labels([names[n] for n in row]) for row in np.split(answers.argmax(1), cuts)],
+        }
+        for name, column in zip(self.classes, answers.T, strict=True):
+            columns[f"probability of {name}"] = [row.tolist() for row in np.split(column, cuts)]
         return columns
 
 
@@ -120,6 +138,8 @@ def evaluate_labels(
         net.answers(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
     )
+    if data.target == "residue":
+        result.whole = result.answers, result.labels, owners
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
     result.answers, result.labels = result.answers[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None

@@ -7,6 +7,7 @@ breaks off; a quote that is not closed stops the reading, because nobody can say
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -158,6 +159,8 @@ class TableFile:
 
     def _texts(self, batch: pa.RecordBatch, name: str) -> list[str | None]:
         column = batch.column(name)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            return [None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist()]
         try:
             return column.cast(pa.string()).to_pylist()
         except pa.ArrowException as error:
