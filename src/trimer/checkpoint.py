@@ -7,6 +7,7 @@ data and tokenizer, and the vocabulary. It is read with `weights_only=True` and 
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from trimer.models.convert.folders import check_finite
 from trimer.models.fragments import Fragments
 from trimer.models.labelled import Labelled
 from trimer.models.lora import add_lora, merge_lora
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
@@ -115,7 +118,18 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
     net = network(found, len(tokenizer))
-    copy_weights(net, network_state(checkpoint), path)
+    state = network_state(checkpoint)
+    copy_weights(net, state, path)
+    if (
+        "temperature" in state
+        and "weight" not in state
+        and (found["task"].get("class_weights") or found["task"].get("focal"))
+    ):
+        log.warning(
+            "%s was trained with class weights or a focal loss by an older version, which did not undo them: its "
+            "probabilities of rare classes are too high; train it again, or go by their order only",
+            path,
+        )
     if found["task"].get("lora"):
         merge_lora(net.encoder)
     return Loaded(net.eval(), tokenizer, found, path)
@@ -130,6 +144,7 @@ def network(contract: dict, vocab_size: int) -> nn.Module:
     if labels["target"] == Fragments.target:
         return Fragments(net, len(labels["classes"]), **(contract["task"].get("head") or {}))
     net = Labelled(net, len(labels["classes"]), labels["target"], contract["task"].get("head"))
+    net.criterion = contract["task"].get("threshold")
     if contract["task"].get("lora"):
         add_lora(net.encoder, **contract["task"]["lora"])
     return net
@@ -191,6 +206,9 @@ def check_unseen(net: nn.Module, theirs: Mapping[str, Any], path: str | Path) ->
 def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Copy weights; CheckpointError naming those that do not fit."""
     own = net.state_dict()
+    if isinstance(net, Labelled):
+        state = dict(state)
+        net.complete(state)
     differences = [f"{k} is missing" for k in own if k not in state]
     differences += [f"{k} is not in this model" for k in state if k not in own]
     differences += [

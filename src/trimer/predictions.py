@@ -16,6 +16,7 @@ import numpy as np
 
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError, InputError
+from trimer.metrics.decisions import decide_classes, decide_labels
 
 SUFFIXES = (".csv", ".parquet", ".json")
 MOLECULE_COLUMNS = (
@@ -161,13 +162,17 @@ def spectrum_heads(table: SpectrumTable) -> list[dict]:
 
 
 class LabelPredictions(PredictionFile):
-    """The labels of each sequence. target: as that of the data; classes: their names, or those of the labels."""
+    """The labels of each sequence.
 
-    def __init__(self, output: str | Path, target: str, classes: Sequence[str]):
-        self.target, self.classes = target, list(classes)
+    target: as that of the data. classes: their names, or those of the labels. thresholds: (K,) by which answers are
+    taken from probabilities (`trimer.metrics.decisions`).
+    """
+
+    def __init__(self, output: str | Path, target: str, classes: Sequence[str], thresholds: np.ndarray | None = None):
+        self.target, self.classes, self.thresholds = target, list(classes), thresholds
         self.names = {
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
-            "multi": [f"probability of {name}" for name in classes],
+            "multi": [f"{what} {name}" for name in classes for what in ("predicted", "probability of")],
             "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
             "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
         }[target]
@@ -178,8 +183,11 @@ class LabelPredictions(PredictionFile):
         for row, said in answers.items():
             values: list = [float(value) for value in said.ravel()]
             if self.target == "single":
-                best = int(said.argmax())
+                best = int(decide_classes(said[None], self.thresholds)[0])
                 values = [self.classes[best], values[best], *values]
+            elif self.target == "multi":
+                words = ["yes" if yes else "no" for yes in decide_labels(said[None], self.thresholds)[0]]
+                values = [value for pair in zip(words, values, strict=True) for value in pair]
             elif self.target == "residue":
                 values = self._of_residues(said)
             self.answer(row, [dict(zip(self.names, values, strict=True))])
@@ -190,6 +198,6 @@ class LabelPredictions(PredictionFile):
         from trimer.data.residue_labels import joined_labels
 
         said = np.asarray(said, np.float64).round(DIGITS)
-        best = said.argmax(1)
+        best = decide_classes(said, self.thresholds)
         labels = joined_labels([self.classes[number] for number in best])
-        return [labels, said.max(1).tolist(), *said.T.tolist()]
+        return [labels, said[np.arange(len(best)), best].tolist(), *said.T.tolist()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +10,8 @@ import torch
 
 from trimer.data.labelled import LabelledSequences
 from trimer.data.sources.label_files import LabelledFiles
-from trimer.evaluation.labels import answered, evaluate_labels, temperature
-from trimer.metrics.calibration import fit_temperature
+from trimer.evaluation.labels import answered, calibration, evaluate_labels
+from trimer.metrics.calibration import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled import Labelled
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -140,11 +139,13 @@ def test_the_temperature_is_that_of_validation(data, target):
     net = network(found)
     raw, labels, _ = answered(net, found, "val")
     keep = labels != -100 if target == "residue" else slice(None)
-    expected = 1.0 if target == "regression" else fit_temperature(raw[keep].numpy(), labels[keep].numpy())
-    assert temperature(net, found) == pytest.approx(expected)
-    assert (expected == 1.0) == (target == "regression")
+    fit = fit_temperatures if target == "multi" else fit_temperature
+    expected = 1.0 if target == "regression" else fit(raw[keep].numpy(), labels[keep].numpy())
+    assert calibration(net, found)["temperature"].numpy() == pytest.approx(expected)
+    assert np.all(expected == 1.0) == (target == "regression")
     net.temperature.fill_(7.0)
-    assert temperature(net, found) == pytest.approx(expected), "raw answers are not divided before"
+    again = calibration(net, found)["temperature"].numpy()
+    assert again == pytest.approx(expected), "raw answers are not divided before"
 
 
 def test_a_temperature_leaves_the_order_of_the_classes():
@@ -155,5 +156,6 @@ def test_a_temperature_leaves_the_order_of_the_classes():
     warm = net.answers(raw)
     assert torch.equal(cold.argsort(-1), warm.argsort(-1)) and (warm.max(-1).values < cold.max(-1).values).all()
     assert torch.allclose(warm, torch.softmax(raw / 3, -1))
-    many = SimpleNamespace(target="multi", temperature=torch.tensor(2.0))
-    assert torch.allclose(Labelled.answers(many, raw), torch.sigmoid(raw / 2))
+    many = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "multi")
+    many.temperature.copy_(torch.tensor([2.0, 1.0, 4.0]))
+    assert torch.allclose(many.answers(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))

@@ -10,7 +10,13 @@ import torch
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from trimer.metrics import calibration
-from trimer.metrics.calibration import expected_calibration_error, fit_temperature
+from trimer.metrics.calibration import (
+    confidences,
+    error_of_bins,
+    expected_calibration_error,
+    fit_temperature,
+    fit_temperatures,
+)
 from trimer.metrics.labels import single_label
 
 
@@ -23,10 +29,11 @@ def honest(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def test_the_error_by_hand():
-    """Two answers at .9, one right, and two at .65, both right: (2 |.5 - .9| + 2 |1 - .65|) / 4."""
+    """Of class 1: two at .1, one true, one at .35, not true, one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.65, 0.35], [0.35, 0.65]])
     labels = np.array([0, 1, 0, 1])
     assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(0.375)
+    assert single_label(probabilities, labels, bootstrap=0).values["ece"] == pytest.approx(0.375)
     assert math.isnan(expected_calibration_error(np.zeros((0, 2)), np.zeros(0, int)))
 
 
@@ -34,8 +41,13 @@ def test_the_error_is_that_of_torchmetrics():
     logits, labels = honest(500, 4)
     probabilities = calibration.apply(3 * logits)
     theirs = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), 4, n_bins=15)
-    assert expected_calibration_error(probabilities, labels) == pytest.approx(theirs.item(), abs=1e-6)
-    assert single_label(probabilities, labels, bootstrap=5).values["ece"] == pytest.approx(theirs.item(), abs=1e-6)
+    assert error_of_bins(*confidences(probabilities, labels)) == pytest.approx(theirs.item(), abs=1e-6)
+    one = [
+        binary_calibration_error(torch.tensor(probabilities[:, c]), torch.tensor(labels == c).long(), n_bins=15).item()
+        for c in range(4)
+    ]
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(np.mean(one), abs=1e-6)
+    assert single_label(probabilities, labels, bootstrap=5).values["ece"] == pytest.approx(np.mean(one), abs=1e-6)
     yes = (labels == 1).astype(float)
     theirs = binary_calibration_error(torch.tensor(probabilities[:, 1]), torch.tensor(yes).long(), n_bins=15)
     assert expected_calibration_error(probabilities[:, 1], yes) == pytest.approx(theirs.item(), abs=1e-6)
@@ -55,8 +67,16 @@ def test_a_temperature_undoes_what_made_the_logits_too_sure():
     assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.05)
     assert fit_temperature(3 * logits, labels) == pytest.approx(3 * fit_temperature(logits, labels), rel=1e-6)
     before, after = (calibration.apply(3 * logits, t) for t in (1.0, fit_temperature(3 * logits, labels)))
-    assert expected_calibration_error(before, labels) > 0.1
-    assert expected_calibration_error(after, labels) < 0.03
+    assert expected_calibration_error(before, labels) > 0.08
+    assert expected_calibration_error(after, labels) < 0.015
+
+
+def test_a_rare_class_with_far_too_high_probabilities_has_a_large_error():
+    """The error of the likeliest class hides them: of 1,000 rows 51 are of class 1, and all have .472."""
+    labels = (np.arange(1000) < 51).astype(int)
+    probabilities = np.tile([0.528, 0.472], (1000, 1))
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0.421)
+    assert single_label(probabilities, labels, bootstrap=0).values["ece"] == pytest.approx(0.421)
 
 
 def test_no_other_temperature_is_likelier():
@@ -77,6 +97,28 @@ def test_yes_or_no_with_missing_labels():
     assert full == pytest.approx(2, rel=0.1)
     labels[:, 1] = np.nan
     assert fit_temperature(2 * logits, labels) == full
+
+
+def test_each_label_has_a_temperature_of_its_own_if_it_has_enough_of_either():
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(3000, 3))
+    labels = (random.random((3000, 3)) < calibration.apply(logits, kind="multi")).astype(float)
+    labels[2:, 2] = 0.0
+    labels[:2, 2] = 1.0
+    scaled = logits * [2, 0.5, 1]
+    found = fit_temperatures(scaled, labels)
+    assert found[:2] == pytest.approx([2, 0.5], rel=0.1)
+    assert found[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
+
+
+def test_a_high_temperature_leaves_the_frequencies():
+    random = np.random.default_rng(0)
+    labels = (random.random(2000) < 0.05).astype(int)
+    logits = random.normal(size=(2000, 2))
+    offset = np.log([0.95, 0.05])
+    heat = fit_temperature(logits, labels, offset)
+    assert heat > 10
+    assert calibration.apply(logits / heat + offset)[:, 1].mean() == pytest.approx(0.05, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])

@@ -56,9 +56,15 @@ def test_reliability_says_the_error_of_each(tmp_path):
     modest = np.full((200, 3), 1 / 3)
     text = reliability({"sure": sure, "modest": modest}, labels, tmp_path / "r.svg").read_text()
     right = (sure.argmax(1) == labels).mean()
-    assert f"sure, ECE {abs(right - 0.92):.3f}" in text
-    assert f"modest, ECE {abs((labels == 0).mean() - 1 / 3):.3f}" in text
+    assert f"sure, top-label ECE {abs(right - 0.92):.3f}" in text
+    assert f"modest, top-label ECE {abs((labels == 0).mean() - 1 / 3):.3f}" in text
     assert "confidence in the answer" in text
+
+
+def test_reliability_of_two_classes_is_of_the_second(tmp_path):
+    said = np.tile([0.6, 0.4], (10, 1))
+    text = reliability(said, np.array([1, *[0] * 9]), tmp_path / "r.svg").read_text()
+    assert "probability of the second class" in text and ">ECE 0.300" in text
 
 
 def test_reliability_of_yes_or_no_and_of_nothing(tmp_path):

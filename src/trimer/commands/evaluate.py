@@ -187,26 +187,39 @@ def measure_of(contract: dict):
 
 
 def calibrate(loaded, data, cfg: DictConfig) -> None:
-    """Fit the temperature on the validation part, and keep it in the network and in its checkpoint."""
-    import torch
-
+    """Fit temperature and thresholds on the validation part, and keep them in the network and in its checkpoint."""
     from trimer.callbacks.checkpoints import WholeFiles
     from trimer.checkpoint import read
-    from trimer.evaluation.labels import temperature
+    from trimer.evaluation.labels import calibration
     from trimer.hardware import computing
     from trimer.metrics.calibration import HOTTEST
 
     with computing(cfg.trainer):
-        found = temperature(loaded.net, data)
-    loaded.net.temperature.fill_(found)
+        found = calibration(loaded.net, data)
     checkpoint = read(loaded.path)
     checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
-    checkpoint["state_dict"]["net.temperature"] = torch.tensor(found)
+    for name, value in found.items():
+        getattr(loaded.net, name).copy_(value)
+        checkpoint["state_dict"][f"net.{name}"] = value.clone()
     WholeFiles().save_checkpoint(checkpoint, loaded.path)
-    if data.target != "regression":
-        log.info("temperature from the validation part: %.3f", found)
-    if found == HOTTEST:
+    if data.target == "regression":
+        return
+    heat = found["temperature"].reshape(-1)
+    log.info("temperature from the validation part: %s", ", ".join(f"{value:.3f}" for value in heat[:8].tolist()))
+    if "threshold" in found:
+        log.info("%s, chosen by %s on the validation part", thresholds_text(loaded), loaded.net.criterion.upper())
+    if (heat == HOTTEST).any():
         log.warning("the answers for the validation part are no better than chance: the probabilities will say nothing")
+
+
+def thresholds_text(loaded, most: int = 12) -> str:
+    """The thresholds of a checkpoint in words: of class 1 where there are two classes, else of each class or label."""
+    classes, values = loaded.contract["labels"]["classes"], loaded.net.threshold.tolist()
+    named = list(zip(classes, values, strict=True))
+    if loaded.net.target != "multi" and len(named) == 2:
+        named = named[1:]
+    told = ", ".join(f"{name} {value:.3f}" for name, value in named[:most]) + (", ..." if len(named) > most else "")
+    return f"{'threshold' if len(named) == 1 else 'thresholds'} of the probability: {told}"
 
 
 def model_name(run: Path, checkpoint: Path) -> str:

@@ -132,7 +132,7 @@ def measure_labels(
     write_curves(metrics, out)
     pictures = []
     if data.target in ("single", "residue"):
-        counts = confusion(evaluation.answers, evaluation.labels)
+        counts = confusion(evaluation.answers, evaluation.labels, evaluation.thresholds)
         pictures.append(confusion_matrix(counts, evaluation.classes, out / "confusion.png"))
     if data.target == "regression":
         said = {name: evaluation.answers}
@@ -162,16 +162,28 @@ def label_details(evaluation: LabelEvaluation, data) -> list[Detail]:
     from trimer.reporting.page import Detail
 
     of_classes = data.target in ("single", "residue")
-    by_class = per_class(evaluation.answers, evaluation.labels, evaluation.classes) if of_classes else []
+    found = evaluation.answers, evaluation.labels, evaluation.classes, evaluation.thresholds
+    by_class = per_class(*found) if of_classes else []
     called = data.sequences.plural.removesuffix("s")
     drawn = called if called == "molecule" else None
     return [
         Detail("Classes", by_class),
+        Detail("Probabilities", evaluation.probabilities(), threshold_note(evaluation.target)),
         Detail(
             "Farthest from the truth", mistakes(evaluation, called), "The largest mistakes, the worst first.", drawn
         ),
         Detail("Without a value, or in part", evaluation.reasons()),
     ]
+
+
+def threshold_note(target: str) -> str:
+    """How to read the table of probabilities and thresholds."""
+    told = (
+        "The answer is yes where the probability is above the threshold. "
+        if target == "multi"
+        else "The answer is the class whose probability is the largest multiple of its threshold. "
+    )
+    return f"A mean probability far from the share of the class is a sign of poor calibration. {told}"
 
 
 def measure_fragments(

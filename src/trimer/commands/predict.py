@@ -93,6 +93,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
     import torch
 
+    from trimer.commands.evaluate import thresholds_text
     from trimer.commands.predict_library import read_as
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
@@ -100,7 +101,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.predictions import LabelPredictions
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
-    target = LabelPredictions(cfg.output, labels["target"], labels["classes"])
+    thresholds = loaded.net.threshold.numpy()
+    target = LabelPredictions(cfg.output, labels["target"], labels["classes"], thresholds)
     kind = KINDS[data["entity"]](loaded.tokenizer)
     table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))
     found = kind.read(table.texts)
@@ -136,6 +138,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
             sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
             target.add({row: said.numpy() for row, said in zip(rows, answers.split(sizes), strict=True)})
     print(target.summary())
+    if labels["target"] != "regression":
+        print(thresholds_text(loaded))
 
 
 def writes_molecules(data: dict) -> bool:

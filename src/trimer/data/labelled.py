@@ -59,10 +59,10 @@ class LabelledSequences(SplitData):
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
     random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
-    missing, positive, negative, decimal: how the texts of labels are read (`trimer.data.label_values.LabelReader`). separator: of
-    several labels in one cell (`trimer.data.label_lists.ListedLabels`). duplicates: what becomes of a sequence that
-    occurs more than once with different labels: "keep", "mean" of its numbers, its "majority", or "drop"; within a
-    split where a column names the splits.
+    missing, positive, negative, decimal: how the texts of labels are read (`trimer.data.label_values.LabelReader`).
+    separator: of several labels in one cell (`trimer.data.label_lists.ListedLabels`). duplicates: what becomes of a
+    sequence that occurs more than once with different labels: "keep", "mean" of its numbers, its "majority", or "drop";
+    within a split where a column names the splits.
     """
 
     kind = "labelled"

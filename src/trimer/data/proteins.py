@@ -20,8 +20,8 @@ from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.protein_table import ProteinSource, ProteinTable
-from trimer.data.splits import Split
 from trimer.data.spelling import Spelling
+from trimer.data.splits import Split
 from trimer.data.store import Ragged, StoreWriter, content_digest
 from trimer.data.text.letters import EMPTY, INNER_STOP
 from trimer.errors import ConfigError, InputError

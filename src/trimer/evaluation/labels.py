@@ -19,7 +19,8 @@ import torch
 from trimer.baselines.before import CURVES, calibrated
 from trimer.baselines.labels import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
 from trimer.data.residue_labels import joined_labels
-from trimer.metrics.calibration import fit_temperature
+from trimer.evaluation.calibration import chosen_for, fitted, mean_probabilities
+from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.metrics.labels import RESAMPLES, Measured, confusion, multi_label, per_class, regression, single_label
 from trimer.models.labelled import Labelled
 from trimer.reporting.table import HIGH, LOW, ResultTable, column
@@ -39,7 +40,8 @@ METRICS = {
 class LabelEvaluation:
     """The table of methods by metrics, and what the model said of each row.
 
-    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). undefined: method -> metric -> why it has no value.
+    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,) by which answers are taken
+    from probabilities. undefined: method -> metric -> why it has no value.
     Of residues these are the ones with a label; whole: answers, labels and row of all of them.
     """
 
@@ -51,6 +53,7 @@ class LabelEvaluation:
     texts: list[str]
     answers: np.ndarray
     labels: np.ndarray
+    thresholds: np.ndarray | None = None
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -59,16 +62,27 @@ class LabelEvaluation:
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
-        """Write `table.*`, `predictions.parquet`, `undefined.json`, and for classes `classes.csv`, `confusion.csv`."""
+        """Write `table.*`, `undefined.json`, `predictions.parquet`; of classes and labels `probabilities.csv`.
+
+        Of classes also `classes.csv` and `confusion.csv`.
+        """
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
         pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        if probabilities := self.probabilities():
+            _write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
         if self.target in ("single", "residue"):
-            rows = per_class(self.answers, self.labels, self.classes)
+            rows = per_class(self.answers, self.labels, self.classes, self.thresholds)
             _write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
-            counts = confusion(self.answers, self.labels).tolist()
+            counts = confusion(self.answers, self.labels, self.thresholds).tolist()
             lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
             _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
+
+    def probabilities(self) -> list[dict]:
+        """Mean probability, share and threshold of each class or label; nothing of numbers."""
+        if self.target == "regression":
+            return []
+        return mean_probabilities(self.target, self.answers, self.labels, self.classes, self.thresholds)
 
     def reasons(self) -> list[dict]:
         """Why a metric of the table has no value, or leaves something out: a row for each reason."""
@@ -86,27 +100,32 @@ class LabelEvaluation:
             return columns | self._of_residues()
         if self.target == "single":
             columns["label"] = [self.classes[label] for label in self.labels]
-            columns["predicted"] = [self.classes[label] for label in self.answers.argmax(1)]
+            columns["predicted"] = [self.classes[label] for label in decide_classes(self.answers, self.thresholds)]
             names = [f"probability of {name}" for name in self.classes]
             return columns | dict(zip(names, self.answers.T.tolist(), strict=True))
         said = "probability" if self.target == "multi" else "predicted"
         for name, labels, answers in zip(self.classes, self.labels.T, self.answers.T, strict=True):
             columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
             columns[f"{said}: {name}"] = answers.tolist()
+        if self.target == "multi":
+            decided = decide_labels(self.answers, self.thresholds)
+            names = [f"predicted: {name}" for name in self.classes]
+            columns |= dict(zip(names, decided.astype(float).T.tolist(), strict=True))
         return columns
 
     def _of_residues(self) -> dict[str, list]:
-        """Columns with a text of labels, or a list of numbers, for each sequence; null for a residue without a label."""
+        """Columns with a text of labels, or a list of numbers, of each sequence; null for a residue without a label."""
         answers, labels, owners = self.whole
         cuts = np.flatnonzero(np.diff(owners)) + 1
+        decided = decide_classes(answers, self.thresholds)
         names = [*self.classes, None]  # of a residue without a label the last one
         true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
         columns = {
             "label": [joined_labels([names[number] for number in row]) for row in true],
-            "predicted": [joined_labels([names[n] for n in row]) for row in np.split(answers.argmax(1), cuts)],
+            "predicted": [joined_labels([names[n] for n in row]) for row in np.split(decided, cuts)],
         }
-        for name, column in zip(self.classes, answers.T, strict=True):
-            columns[f"probability of {name}"] = [row.tolist() for row in np.split(column, cuts)]
+        for name, said in zip(self.classes, answers.T, strict=True):
+            columns[f"probability of {name}"] = [row.tolist() for row in np.split(said, cuts)]
         return columns
 
 
@@ -137,6 +156,7 @@ def evaluate_labels(
         data.texts(rows),
         net.answers(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
+        net.threshold.cpu().numpy(),
     )
     if data.target == "residue":
         result.whole = result.answers, result.labels, owners
@@ -144,18 +164,18 @@ def evaluate_labels(
     result.answers, result.labels = result.answers[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None
 
-    def add(method: str, said: np.ndarray, baseline: bool) -> Measured:
-        measured = measure(data.target, said, result.labels, data.classes, bootstrap, groups, seed)
+    def add(method: str, said: np.ndarray, baseline: bool, thresholds: np.ndarray | None = None) -> Measured:
+        measured = measure(data.target, said, result.labels, data.classes, bootstrap, groups, seed, thresholds)
         table.add(method, measured.values, baseline=baseline)
         result.undefined[method] = measured.undefined
         return measured
 
     for method, make in (of_data(data) if baselines else {}).items():
-        add(method, make(data, result, seed), True)
+        add(method, *make(net, data, result, seed))
     earlier = {} if before is None else _before(before, data, split)
     for method, said in earlier.items():
-        add(method, said, True)
-    said = add(name, result.answers, False).values
+        add(method, said, True, None if before is None else before.threshold.cpu().numpy())
+    said = add(name, result.answers, False, result.thresholds).values
     result.metrics = {name: value for name, value in said.items() if not name.endswith((LOW, HIGH))}
     lost = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if lost:
@@ -182,12 +202,17 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
     return mae[name] > mae[method]
 
 
-def measure(target: str, answers, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0) -> Measured:
+def measure(
+    target: str, answers, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0, thresholds=None
+) -> Measured:
     """The metrics of a kind of label; one yes-or-no label or one number is not called a mean over tasks."""
     options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
+    if target == "regression":
+        return regression(answers, labels, tasks=classes, **options)
+    options["thresholds"] = thresholds
     if target in ("single", "residue"):
         return single_label(answers, labels, classes=classes, **options)
-    return (multi_label if target == "multi" else regression)(answers, labels, tasks=classes, **options)
+    return multi_label(answers, labels, tasks=classes, **options)
 
 
 @torch.no_grad()
@@ -204,38 +229,41 @@ def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tenso
     return torch.cat(raw), torch.cat(labels), np.concatenate(owners)
 
 
-def temperature(net: Labelled, data, split: str = "val") -> float:
-    """What the raw answers are best divided by, from a split that the weights were not fitted to; 1 for numbers."""
-    if data.target == "regression":
-        return 1.0
+def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
+    """The buffers of the network that are fitted on a split which the weights were not fitted to."""
     raw, labels, _ = answered(net, data, split)
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
-    return fit_temperature(raw.numpy(), labels.numpy())
+    return fitted(net, raw, labels.numpy())
 
 
 def of_data(data) -> dict:
-    """Name -> (data, evaluation, seed) -> answers of the baselines that suit the data."""
+    """Name -> (network, data, evaluation, seed) -> answers of the baselines that suit the data, and their thresholds.
+
+    Thresholds are chosen on the validation part where those of the network were, so that all methods have the same.
+    """
     if data.target == "residue":
         return {"floor: majority or mean": _frequencies}
 
-    def fitted(factory):
-        def answer(data, result: LabelEvaluation, seed: int) -> np.ndarray:
+    def fit(factory):
+        def answer(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, bool, np.ndarray | None]:
             train = data.split.rows("train")
             options = {"classes": len(data.classes)} if data.target == "single" else {}
             model = factory(data.target, seed).fit(data.texts(train), data.training_labels().numpy(), **options)
-            return model.predict(result.texts)
+            rows = data.split.rows("val") if "val" in data.split.names and data.target != "regression" else []
+            chosen = chosen_for(net, model.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
+            return model.predict(result.texts), True, chosen
 
         return answer
 
-    return {method: fitted(factory) for method, factory in BASELINES[data.sequences.plural].items()}
+    return {method: fit(factory) for method, factory in BASELINES[data.sequences.plural].items()}
 
 
-def _frequencies(data, result: LabelEvaluation, seed: int) -> np.ndarray:
+def _frequencies(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, bool, None]:
     labels = data.training_labels().numpy()
     labels = labels[labels != -100]
     model = Majority("single", seed).fit([""] * len(labels), labels, classes=len(data.classes))
-    return model.predict([""] * len(result.labels))
+    return model.predict([""] * len(result.labels)), True, None
 
 
 def _write_csv(path: Path, header: list, rows: list) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trimer.metrics.decisions import decide_classes
+
 if TYPE_CHECKING:
     from trimer.evaluation.labels import LabelEvaluation
 
@@ -29,8 +31,8 @@ def mistakes(evaluation: LabelEvaluation, called: str = "sequence", most: int = 
 
 def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dict]:
     answers, labels, classes = evaluation.answers, evaluation.labels, evaluation.classes
-    said = answers.argmax(1)
-    sure = np.where(said == labels, -1.0, answers.max(1))
+    said = decide_classes(answers, evaluation.thresholds)
+    sure = np.where(said == labels, -1.0, answers[np.arange(len(said)), said])
     rows = [row for row in np.argsort(-sure, kind="stable")[:most] if sure[row] >= 0]
     return [
         {

@@ -17,12 +17,12 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from trimer.metrics import weighted
-from trimer.metrics.calibration import bin_of, confidences
+from trimer.metrics.calibration import bin_of
+from trimer.metrics.decisions import decide_classes, decide_labels, relative
 from trimer.reporting.table import ERROR, HIGH, LOW
 
 LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
 SPREAD = (ERROR, LOW, HIGH)
-YES = 0.5  # the probability above which the answer is "yes"
 OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
 MACRO = ("macro_precision", "macro_recall")  # of one class of several
 MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
@@ -56,27 +56,30 @@ def single_label(
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
     classes: Sequence[str] | None = None,
+    thresholds: np.ndarray | None = None,
 ) -> Measured:
     """One class of several: (n, C) probabilities against (n,) classes.
 
     accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
     balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
-    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece. The macro
-    ones are means over the classes that occur or are predicted, in which one that never is has a precision of 0.
-    groups: (n,) what is resampled together. classes: C names for the reasons, else numbers.
+    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece, of class
+    1 where there are two, else the mean of each class against the others. The macro ones are means over the classes
+    that occur or are predicted, in which one that never is has a precision of 0. groups: (n,) what is resampled
+    together. classes: C names for the reasons, else numbers. thresholds: (C,) by which answers are taken from
+    probabilities (`trimer.metrics.decisions`).
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     _check_classes(probabilities, labels, classes)
     rows, count = probabilities.shape
     called = list(range(count)) if classes is None else list(classes)
-    order = np.argsort(-probabilities, axis=1, kind="stable")  # (n, C)
+    order = np.argsort(-relative(probabilities, thresholds), axis=1, kind="stable")  # (n, C)
     rank = (order == labels[:, None]).argmax(1)
     shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < count}
     loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
     seen = np.bincount(labels, minlength=count)
     asked = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
-    confidence, right = confidences(probabilities, labels)
-    bins = bin_of(confidence)
+    calibrated = [1] if count == 2 else range(count)
+    bins = {c: bin_of(probabilities[:, c]) for c in calibrated}
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         confusion = weighted.confusions(labels, order[:, 0], count, weights)
@@ -87,7 +90,9 @@ def single_label(
         for name in ("auroc", "average_precision"):
             found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or nothing, -1))
         found["cross_entropy"] = weighted.mean(loss, weights)
-        found["ece"] = weighted.calibration_error(right - confidence, bins, weights)
+        gaps = [(labels == c) - probabilities[:, c] for c in calibrated]
+        errors = [weighted.calibration_error(gap, bins[c], weights) for gap, c in zip(gaps, calibrated, strict=True)]
+        found["ece"] = np.mean(errors, axis=0)
         return found
 
     names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
@@ -111,14 +116,15 @@ def multi_label(
     bootstrap: int = RESAMPLES,
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
+    thresholds: np.ndarray | None = None,
 ) -> Measured:
     """Several yes-or-no labels: (n, K) probabilities of "yes" against (n, K) labels 0, 1 or NaN for missing.
 
     auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
     labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
     (labels_seen: the sum). micro_precision and micro_recall of "yes", over the labels of all tasks as if they were of
-    one; exact_match, the share of the rows with all their labels right. "Yes" is said above a probability of a half.
-    tasks: K names, else "task 0" and so on.
+    one; exact_match, the share of the rows with all their labels right. thresholds: (K,) probability above which the
+    answer is "yes", a half by default. tasks: K names, else "task 0" and so on.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
     tasks = _check_tasks(probabilities, labels, tasks)
@@ -128,9 +134,11 @@ def multi_label(
     if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
         raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
 
+    answers = decide_labels(probabilities, thresholds)
+
     def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         said, true = probabilities[known, task], labels[known, task] == 1
-        confusion = weighted.confusions(true.astype(int), (said > YES).astype(int), 2, weights)
+        confusion = weighted.confusions(true.astype(int), answers[known, task].astype(int), 2, weights)
         loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
         return {
             **_of_scores(said, true, weights),
@@ -146,29 +154,29 @@ def multi_label(
 
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
     found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
-    together = _micro(probabilities, labels, bootstrap, groups, seed)
+    together = _micro(answers, labels, bootstrap, groups, seed)
     return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
 
 
-def _micro(probabilities: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
+def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
     """Of all labels together: what is said to be "yes" and is, what is "yes" and is found, rows without a mistake."""
     known = ~np.isnan(labels)
     rows = known.any(1)  # a row without a label is none
     if not rows.any():
         return _nothing(MICRO, "there are no labels")
-    said, true = (probabilities > YES) & known, labels == 1
-    right, answers, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
+    said, true = answers & known, labels == 1
+    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
     exact = (said == true).all(1)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            "micro_precision": weighted.ratio(weights @ right, weights @ answers),
+            "micro_precision": weighted.ratio(weights @ right, weights @ given),
             "micro_recall": weighted.ratio(weights @ right, weights @ wanted),
             "exact_match": weighted.mean(exact[rows], weights[:, rows]),
         }
 
     measured = _with_errors(weighted.in_blocks(measure, weighted.weightings(len(labels), bootstrap, groups, seed)))
-    _undefine(measured, MICRO[:1], "" if answers.any() else "no label is predicted")
+    _undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
     _undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
     return measured
 
@@ -216,14 +224,16 @@ def regression(
     return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
 
 
-def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> list[dict]:
+def per_class(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: np.ndarray | None = None
+) -> list[dict]:
     """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (rows of it) and `predicted` (as it).
 
     The precision of a class that is never predicted and the recall of one that does not occur are NaN.
     """
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels), classes)
-    said = probabilities.argmax(1)
+    said = decide_classes(probabilities, thresholds)
     scores = precision_recall_fscore_support(labels, said, labels=np.arange(len(classes)), zero_division=np.nan)
     predicted = np.bincount(said, minlength=len(classes))
     return [
@@ -235,11 +245,11 @@ def per_class(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[s
     ]  # fmt: skip
 
 
-def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(C, C) counts: rows of each true class (down) by their likeliest class (across)."""
+def confusion(probabilities: np.ndarray, labels: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+    """(C, C) counts: rows of each true class (down) by the class they were taken for (across)."""
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels))
-    return confusion_matrix(labels, probabilities.argmax(1), labels=np.arange(probabilities.shape[1]))
+    return confusion_matrix(labels, decide_classes(probabilities, thresholds), labels=np.arange(probabilities.shape[1]))
 
 
 def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,10 +26,16 @@ class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
 
     encoder: a network with `hidden(sequence)`; of one that also writes or finds tokens, what reads is taken (`alone`).
-    target: "single", "multi", "regression" or "residue". head: arguments of `Head`. Buffers: `temperature`, what raw
-    answers are divided by, from a calibration; `mean` and `deviation` of the numbers in the training part, in whose
-    units a regression works.
+    target: "single", "multi", "regression" or "residue". head: arguments of `Head`.
+
+    Buffers, K outputs each unless it says otherwise: `mean` and `deviation` of the numbers in the training part, in
+    whose units a regression works; `weight` that the loss gave to a class, or to the yes of a label; `focal`, its
+    exponent (one number); `prior`, log frequency of the classes (log odds of yes) as the weighted loss saw them;
+    `temperature` (one number, or one a label), fitted after training; `threshold` of the answers
+    (`trimer.metrics.decisions`), which `criterion` says how to choose.
     """
+
+    criterion: str | None = None
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
@@ -38,9 +44,11 @@ class Labelled(nn.Module):
         self.encoder = encoder.alone()
         self.target = target
         self.head = Head(self.encoder.d_model, outputs, **settings)
-        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("temperature", torch.ones(outputs if target == "multi" else ()))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("deviation", torch.ones(outputs))
+        for name, value in _uncalibrated(outputs, target).items():
+            self.register_buffer(name, value)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -60,13 +68,70 @@ class Labelled(nn.Module):
         return self.head(self.encoder.hidden(sequence), sequence)
 
     def answers(self, raw: Tensor) -> Tensor:
-        """Probabilities of the classes, of yes for each label, or numbers in the units of the data; float32."""
+        """Probabilities of the classes, of yes for each label, or numbers in the units of the data; float32.
+
+        What class weights and a focal loss do to the probabilities is undone, and the temperature draws them to the
+        frequencies of the training part, not to equal ones.
+        """
         raw = raw.float()
         if self.target == "regression":
             return raw * self.deviation + self.mean
-        raw = raw / self.temperature
-        return torch.sigmoid(raw) if self.target == "multi" else torch.softmax(raw, -1)
+        logits = self.centred(raw) / self.temperature + self.offset
+        return torch.sigmoid(logits) if self.target == "multi" else torch.softmax(logits, -1)
+
+    def centred(self, raw: Tensor) -> Tensor:
+        """Logits of the weighted loss, without a focal exponent and less the prior: what a temperature divides."""
+        return without_focal(raw, float(self.focal), self.target == "multi") - self.prior
+
+    @property
+    def offset(self) -> Tensor:
+        """What is added to the divided logits: the prior without the weights of the loss."""
+        return self.prior - self.weight.log()
+
+    def complete(self, state: dict[str, Tensor], prefix: str = "") -> None:
+        """Add to the state of an older checkpoint the buffers that it lacks: no weights, plain thresholds."""
+        for name, value in _uncalibrated(len(self.prior), self.target).items():
+            state.setdefault(prefix + name, value)
+        temperature = state.get(prefix + "temperature")
+        if temperature is not None and temperature.ndim == 0:
+            state[prefix + "temperature"] = temperature.expand(self.temperature.shape).clone()
+
+    def _load_from_state_dict(self, state_dict, prefix, *others) -> None:
+        self.complete(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def compile_parts(self) -> None:
         """Compile what the encoder does token by token, in place."""
         self.encoder.compile_parts()
+
+
+def _uncalibrated(outputs: int, target: str) -> dict[str, Tensor]:
+    """The buffers of a network that was trained without weights, before thresholds are chosen."""
+    return {
+        "weight": torch.ones(outputs),
+        "focal": torch.zeros(()),
+        "prior": torch.zeros(outputs),
+        "threshold": torch.full((outputs,), 0.5 if target == "multi" else 1 / outputs),
+    }
+
+
+def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:
+    """Logits of the class probabilities for which these minimise a focal loss, in closed form.
+
+    With phi(p) = -(1 - p)^exponent log p the minimum has probabilities proportional to -1 / phi'(p) (Charoenphakdee et
+    al., CVPR 2021). multi: raw are logits of yes, else of classes. Exponent 0 gives the same logits.
+    """
+    if exponent == 0:
+        return raw
+    wide = raw.double().clamp(-500, 500)
+    if multi:
+        yes, no = torch.nn.functional.logsigmoid(wide), torch.nn.functional.logsigmoid(-wide)
+        return (_log_slope(no, yes, exponent) - _log_slope(yes, no, exponent)).float()
+    own = torch.log_softmax(wide, -1)
+    others = torch.log1p(-own.exp().clamp(max=1 - 1e-15))
+    return -_log_slope(own, others, exponent).float()
+
+
+def _log_slope(log_p: Tensor, log_rest: Tensor, exponent: float) -> Tensor:
+    """log(-phi'(p)) from log p and log(1 - p)."""
+    return (exponent - 1) * log_rest + torch.log(torch.exp(log_rest - log_p) - exponent * log_p)

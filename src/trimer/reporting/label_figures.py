@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from trimer.errors import ConfigError
-from trimer.metrics.calibration import BINS, bin_of, confidences, expected_calibration_error
+from trimer.metrics.calibration import BINS, bin_of, confidences, error_of_bins
 from trimer.reporting.charts import BLUE, GREY, SERIES, VERMILION
 from trimer.reporting.drawing import INK
 from trimer.reporting.figures import STYLE, save_figure
@@ -78,14 +78,18 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str], path: str | Pat
 def reliability(
     probabilities: np.ndarray | Mapping[str, np.ndarray], labels: np.ndarray, path: str | Path, bins: int = BINS
 ) -> Path:
-    """How often an answer is right against how sure it is, in bins of equal width, above how often each is given.
+    """How often something is so against its probability, in bins of equal width, above how often each is given.
+
+    Of two classes that of class 1, of more that of the likeliest class.
 
     probabilities (n, C) with labels (n,), or both (n, K) with NaN for missing labels (see
     `trimer.metrics.calibration.confidences`); or several under their names, as before and after a temperature. A dot
     is the larger the more lies in its bin; its bar is Wilson's interval of one standard error.
     """
     named = probabilities if isinstance(probabilities, Mapping) else {"": probabilities}
-    yes_or_no = next(iter(named.values())).shape == np.shape(labels)
+    shape = next(iter(named.values())).shape
+    yes_or_no, two = shape == np.shape(labels), shape[-1] == 2
+    of_one, of_what = (yes_or_no or two), "of “yes”" if yes_or_no else "of the second class"
     with rc_context(STYLE):
         figure = Figure(figsize=(4.4, 4.9), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -93,8 +97,8 @@ def reliability(
         for (name, said), colour in zip(named.items(), SERIES * 3, strict=False):
             confidence, right = confidences(said, labels)
             found = _bins(confidence, right, bins)
-            error = expected_calibration_error(said, labels, bins)
-            label = f"{name}, ECE {error:.3f}" if name else f"ECE {error:.3f}"
+            error = ("ECE" if of_one else "top-label ECE") + f" {error_of_bins(confidence, right, bins):.3f}"
+            label = f"{name}, {error}" if name else error
             spread = np.abs(_wilson(found.share, found.count) - found.share)
             upper.errorbar(found.confidence, found.share, spread, color=colour, fmt="none", linewidth=0.9, alpha=0.7)
             upper.plot(found.confidence, found.share, color=colour, linewidth=1.2, alpha=0.6)
@@ -104,11 +108,11 @@ def reliability(
             weights = np.full(len(confidence), 100 / max(1, len(confidence)))
             lower.hist(confidence, edges, weights=weights, color=colour, alpha=0.15)
             lower.hist(confidence, edges, weights=weights, color=colour, histtype="step", linewidth=1.2)
-        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of “yes”" if yes_or_no else "share that is right")
+        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel=f"share {of_what}" if of_one else "share that is right")
         figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", handletextpad=0.2)
         upper.text(0.03, 0.96, "more often than said", ha="left", va="top", fontsize=7.5, color="#5d6b79")
         upper.text(0.97, 0.04, "less often than said", ha="right", va="bottom", fontsize=7.5, color="#5d6b79")
-        lower.set(ylabel="labels (%)", xlabel="probability of “yes”" if yes_or_no else "confidence in the answer")
+        lower.set(ylabel="labels (%)", xlabel=f"probability {of_what}" if of_one else "confidence in the answer")
         return save_figure(figure, path)
 
 

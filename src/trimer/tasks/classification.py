@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.errors import ConfigError
+from trimer.metrics.decisions import CRITERIA
 from trimer.metrics.labels import multi_label, single_label
 from trimer.tasks.labelled import LabelTask
 
@@ -21,6 +22,9 @@ class Classification(LabelTask):
     n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that is spread evenly over all
     classes. focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is
     the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
+    Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which the
+    thresholds of yes-or-no labels, and of classes that were weighted, are chosen on the validation part after training;
+    null keeps those of the loss. During training the thresholds are those of the loss.
     """
 
     targets = ("single", "multi", "residue")
@@ -39,6 +43,7 @@ class Classification(LabelTask):
         class_weights: str | None = None,
         label_smoothing: float = 0.0,
         focal: float = 0.0,
+        threshold: str | None = "mcc",
     ):
         super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
         if class_weights is not None and class_weights not in WEIGHTS:
@@ -47,13 +52,23 @@ class Classification(LabelTask):
             raise ConfigError(f"task.label_smoothing={label_smoothing} must be at least 0 and below 1")
         if focal < 0:
             raise ConfigError(f"task.focal={focal} must be 0 or more")
+        if threshold is not None and threshold not in CRITERIA:
+            raise ConfigError(f"task.threshold={threshold} must be one of {', '.join(CRITERIA)}, or null")
         self.class_weights, self.label_smoothing, self.focal = class_weights, label_smoothing, focal
         self.register_buffer("weights", None, persistent=False)
 
     def learn(self, data) -> None:
+        """Take the weights from the training part; the network keeps what its probabilities need of them."""
         self.target = data.target
+        labels = data.training_labels()
+        weights = torch.ones(len(data.classes))
         if self.class_weights == "balanced":
-            self.weights = balanced_weights(data.training_labels(), data.target, len(data.classes))
+            self.weights = weights = balanced_weights(labels, data.target, len(data.classes))
+        self.net.weight.copy_(weights)
+        self.net.focal.fill_(self.focal)
+        self.net.prior.copy_(weighted_prior(labels, data.target, weights))
+        inverse = 1 / weights
+        self.net.threshold.copy_(inverse / (1 + inverse) if data.target == "multi" else inverse / inverse.sum())
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.target == "multi":
@@ -83,9 +98,10 @@ class Classification(LabelTask):
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
         answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        options = {"bootstrap": 0, "thresholds": self.net.threshold.cpu().numpy()}
         if self.target == "multi":
-            return multi_label(answers, labels, self.classes, bootstrap=0).defined
-        return single_label(answers, labels, bootstrap=0).defined
+            return multi_label(answers, labels, self.classes, **options).defined
+        return single_label(answers, labels, **options).defined
 
 
 def unsure(sure: Tensor) -> Tensor:
@@ -100,3 +116,15 @@ def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
         return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
     counts = torch.bincount(labels[labels != MISSING], minlength=outputs).float()
     return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 1.0)
+
+
+def weighted_prior(labels: Tensor, target: str, weights: Tensor) -> Tensor:
+    """(outputs,) log frequency of the classes, or log odds of yes, in the training part as the weighted loss sees it.
+
+    Half a label is added to each count, so that what the training part does not have is rare and not impossible.
+    """
+    if target == "multi":
+        yes, no = (labels == 1).sum(0) + 0.5, (labels == 0).sum(0) + 0.5
+        return (weights * yes / no).log()
+    counts = weights * (torch.bincount(labels[labels != MISSING], minlength=len(weights)) + 0.5)
+    return (counts / counts.sum()).log()

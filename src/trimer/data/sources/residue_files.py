@@ -96,7 +96,7 @@ class ResidueFiles:
                 )
             if first and (lost := next((name for name in columns if not any(table.columns[name])), None)):
                 raise InputError(
-                    f"{path}: no header gives '{lost}': name it in data.source.pattern, as (?P<{lost}>...)"
+                    f"{path}: no header gives '{lost}': name it in data.source.pattern, as (?P<{lost}>\\d+)"
                 )
             first = False
             yield table
@@ -108,9 +108,8 @@ class ResidueFiles:
         found = [self.pattern.search(header) if self.pattern else None for header in records.headers]
         groups = {name: [known(one[name]) if one else None for one in found] for name in self._groups()}
         ids = groups.pop("id", [None] * len(lines))
-        names = [
-            name or first or f"{path.name}:{line}" for name, first, line in zip(ids, records.ids, lines, strict=True)
-        ]
+        named = zip(ids, records.ids, lines, strict=True)
+        names = [name or first or f"{path.name}:{line}" for name, first, line in named]
         beside = [apart.get(name) for name in names]
         labels = records.labels or [None] * len(lines)
         told = zip(labels, records.values(TARGET), records.values(MASK), beside, strict=True)

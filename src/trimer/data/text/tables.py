@@ -46,7 +46,9 @@ class TableFile:
         if not start.strip():
             raise InputError(f"{path} is empty; write or download it again")
         if start.lstrip()[:1] == b">":
-            raise InputError(f"{path} is FASTA and no table: read it with LabelledFasta")
+            raise InputError(
+                f"{path} is FASTA and no table: read it with data=labelled_fasta, or data=labelled_residues"
+            )
         self.parquet = start[:4] == b"PAR1"
         self.unit = "row" if self.parquet else "line"
         self.header = self._parquet_header() if self.parquet else self._text_header()
