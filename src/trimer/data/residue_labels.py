@@ -1,7 +1,7 @@
 """Labels of residues: from the text of a cell to a class for each residue, and from the classes to a text.
 
 A cell holds one letter for each residue (`HHEE..`), a list (`["helix", null, "coil"]`, `[0, 1, 1]`), or names divided
-by blanks or commas. Whether `.` or `-` is a class is for the data to say (`data.missing`); `null` in a list never is one.
+by blanks or commas. `.`, `-` and `?` are classes unless `data.missing` names them; `null` in a list never is one.
 """
 
 from __future__ import annotations

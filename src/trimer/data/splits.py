@@ -248,6 +248,7 @@ def column_split(values: Sequence[str | None], names: Mapping[str, str | None] |
     names: value of the column -> train, val or test; null leaves its rows out. By default the values themselves, with
     `valid`, `validation`, `dev`, `training` and `testing` understood, whatever their case.
     """
+    names = None if names is None else {str(value): part for value, part in names.items()}  # YAML makes 1 a number
     wanted: dict[str, str | None] = {}
     for value in dict.fromkeys(values):
         text = "" if value is None else str(value).strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 SAMPLE = 200  # records that tell the layout of a file
 SHARE = 0.8  # of them must have two lines of one length
@@ -48,7 +49,7 @@ def has_three_lines(data: bytes) -> bool:
 
 
 def _like_labels(line: bytes) -> bool:
-    changes = sum(first != second for first, second in zip(line, line[1:], strict=False))
+    changes = sum(first != second for first, second in pairwise(line))
     return any(48 <= letter < 58 for letter in line) or (len(set(line)) <= FEW and 2 * changes <= len(line))
 
 
