@@ -11,13 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trimer.checkpoint import find, warm_start
+from trimer.build import build
+from trimer.checkpoint import copy_weights, find, warm_start
 from trimer.cli import main
+from trimer.configs import compose
 from trimer.errors import CheckpointError, ConfigError
 from trimer.flat import Flat
 from trimer.models.bart import Bart
 from trimer.models.convert.bart import load_bart, save_bart
-from trimer.models.convert.esm2 import esm2_to_huggingface, load_esm2, save_esm2
+from trimer.models.convert.esm2 import esm2_to_fair, esm2_to_huggingface, load_esm2, save_esm2
 from trimer.models.convert.folders import read_folder
 from trimer.models.convert.roberta import load_roberta, save_roberta
 from trimer.models.esm2 import Esm2
@@ -96,6 +98,19 @@ def test_weights_that_are_not_finite_are_rejected(kind, tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=f"1 of .* weights in {name} are NaN or infinite"):
         load(tmp_path)
+
+
+def test_a_file_of_fair_esm_and_our_own_weights_must_be_finite_too(tmp_path):
+    net = esm2()
+    with torch.no_grad():
+        net.layers[1].up.weight[0, 0] = math.inf
+    torch.save({"model": esm2_to_fair(net)}, tmp_path / "esm2.pt")
+    with pytest.raises(
+        CheckpointError, match=r"esm2\.pt: 1 of .* weights in layers\.1\.fc1\.weight are NaN or infinite"
+    ):
+        load_esm2(tmp_path / "esm2.pt")
+    with pytest.raises(CheckpointError, match=r"ckpt=mine: 1 of .* are NaN or infinite"):
+        copy_weights(esm2(), net.state_dict(), "mine")
 
 
 @pytest.mark.parametrize("text", ["{broken", "[1, 2]", ""])
@@ -281,6 +296,17 @@ def test_public_roberta_weights_are_evaluated_on_new_molecules(tmp_path):
     data = ["data=molecules", f"data.source.paths={tmp_path}/new.smi", "data.max_length=30", "data.prepare_workers=1"]
     metrics = evaluated(tmp_path, f"ckpt={tmp_path}/weights", *data)
     assert metrics["all/masked_tokens"] > 20
+
+
+def test_a_public_bart_is_evaluated_with_the_tokenizer_of_the_data(tmp_path):
+    words = ["data=simulated_spectra", "data.source.molecules=60", "data.tokenizer.spectrum.max_peaks=10"]
+    size = len(build(compose("train", words).data.tokenizer))
+    torch.manual_seed(0)
+    shape = {"encoder_layers": 1, "decoder_layers": 1, "encoder_heads": 2, "decoder_heads": 2, "encoder_ffn": 16}
+    save_bart(Bart(vocab_size=size, d_model=16, decoder_ffn=16, max_positions=256, **shape), tmp_path / "bart")
+    words += ["generator.num_samples=2", "generator.max_length=8", "baselines=false", f"paths.cache={tmp_path}/cache"]
+    metrics = evaluated(tmp_path, f"ckpt={tmp_path}/bart", "split=test", *words)
+    assert 0 <= metrics["test/validity"] <= 1
 
 
 def test_what_public_weights_cannot_do_is_a_sentence(tmp_path, capsys):

@@ -101,6 +101,13 @@ def test_embed_gives_a_vector_or_the_same_reason(case, weights, tmp_path):
     assert [row["embedding"] is None for row in rows] == [reason is not None for reason in REASONS[case]]
 
 
+def test_embed_counts_letters_that_the_vocabulary_lacks(weights, tmp_path, capsys):
+    (tmp_path / "a.fasta").write_text(">a\nMKJJ\n>b\nMKXB\n>c\nMK1\n")
+    assert main(["embed", f"ckpt={weights}", f"input={tmp_path}/a.fasta", f"output={tmp_path}/o.parquet"]) == 0
+    told = "1 of 2 proteins (50.0 %) hold what the vocabulary cannot spell, and are read without it: 'J' 2 times"
+    assert told in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def residues(tmp_path_factory):
     """The run of a model of residues, trained for two steps on the case of dots, whose dots are missing."""
