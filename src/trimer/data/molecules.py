@@ -83,6 +83,7 @@ class MoleculeSequences(SplitData):
             "tokenizer": self.tokenizer.to_config(),
             "vocabulary": self.tokenizer.vocabulary.digest,
             "max_length": self.max_length,
+            **({"spelling": 1} if hasattr(self.tokenizer, "unspelled") else {}),  # older caches did not count it
             "exclude": self.exclude.fingerprint() if self.exclude else None,
         }
 
