@@ -19,6 +19,7 @@ from torch import nn
 
 from trimer.build import build
 from trimer.errors import CheckpointError
+from trimer.models.convert.folders import check_finite
 from trimer.models.fragments import Fragments
 from trimer.models.labelled import Labelled
 from trimer.models.lora import add_lora, merge_lora
@@ -62,6 +63,11 @@ def find(path: str | Path) -> Path:
         for folder in (path / "checkpoints", path):
             if (folder / name).is_file():
                 return folder / name
+    if (path / "config.json").is_file():
+        raise CheckpointError(
+            f"ckpt={path} is a folder of public weights, which have learnt no labels and no molecules of Trimer's: "
+            "fine-tune them with trimer train data=<labelled data> ckpt=..., or use trimer embed or trimer evaluate"
+        )
     if path.is_dir():
         raise CheckpointError(f"ckpt={path}: no checkpoints/best.ckpt or last.ckpt in this folder; is it a run folder?")
     raise CheckpointError(f"ckpt={path}: no such file or run folder")
@@ -172,8 +178,10 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
 
     A network that was fine-tuned on labels is returned instead, its adapters merged: the task takes what it can use.
     """
+    from trimer.public import is_public, public_weights
+
     if is_public(path):
-        copy_weights(net, public_weights(net, path), path)
+        copy_weights(net, public_weights(net, tokenizer, path), path)
         return None
     checkpoint = read(path)
     if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
@@ -186,38 +194,6 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
         return load(path)
     copy_weights(net, network_state(checkpoint), path)
     return None
-
-
-def is_public(path: str | Path) -> bool:
-    """Whether a path names a Hugging Face folder or a `.pt` file of fair-esm."""
-    path = Path(path).expanduser()
-    return (path / "config.json").is_file() or path.suffix == ".pt"
-
-
-def public_weights(net: nn.Module, path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights of a Hugging Face folder or of fair-esm, for a network of that kind, under our names."""
-    from trimer.models.bart import Bart
-    from trimer.models.convert.bart import load_bart
-    from trimer.models.convert.esm2 import load_esm2
-    from trimer.models.convert.roberta import load_roberta
-    from trimer.models.esm2 import Esm2
-    from trimer.models.roberta import Roberta
-
-    if isinstance(net, Bart):
-        return load_bart(Path(path).expanduser()).state_dict()
-    if isinstance(net, Esm2):
-        public = load_esm2(path)
-        check_unseen(net, vars(public), path)
-        kept = net.contact_head is not None
-        return {key: value for key, value in public.state_dict().items() if kept or not key.startswith("contact_head.")}
-    if isinstance(net, Roberta):
-        public = load_roberta(path)
-        check_unseen(net, vars(public), path)
-        if net.head is not None and public.head is None:
-            raise CheckpointError(f"ckpt={path} has no head for masked tokens: take model.head=false")
-        return {key: value for key, value in public.state_dict().items() if net.head or not key.startswith("head.")}
-    known = "BART, ESM2 and RoBERTa"
-    raise CheckpointError(f"ckpt={path}: public weights are known for {known}, not for {type(net).__name__}")
 
 
 def check_unseen(net: nn.Module, theirs: Mapping[str, Any], path: str | Path) -> None:
@@ -243,6 +219,7 @@ def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | 
     if differences:
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise CheckpointError(f"ckpt={path} does not fit model={type(net).__name__}: {shown}")
+    check_finite(state, f"ckpt={path}")
     net.load_state_dict(state)
 
 

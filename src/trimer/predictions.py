@@ -33,6 +33,7 @@ MOLECULE_COLUMNS = (
 )
 
 
+DIGITS = 5  # decimals of the probabilities of residues
 HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
 
 
@@ -173,7 +174,7 @@ class LabelPredictions(PredictionFile):
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
             "multi": [f"{what} {name}" for name in classes for what in ("predicted", "probability of")],
             "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
-            "residue": ["labels"],
+            "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
         }[target]
         super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
 
@@ -188,6 +189,15 @@ class LabelPredictions(PredictionFile):
                 words = ["yes" if yes else "no" for yes in decide_labels(said.reshape(1, -1), self.thresholds)[0]]
                 values = [value for pair in zip(words, values, strict=True) for value in pair]
             elif self.target == "residue":
-                values = ["".join(self.classes[best] for best in decide_classes(said, self.thresholds))]
+                values = self._of_residues(said)
             self.answer(row, [dict(zip(self.names, values, strict=True))])
         self.flush()
+
+    def _of_residues(self, said: np.ndarray) -> list:
+        """One text of labels, the probability of each, and of each class the probability at every residue."""
+        from trimer.data.residue_labels import joined_labels
+
+        said = np.asarray(said, np.float64).round(DIGITS)
+        best = decide_classes(said, self.thresholds)
+        labels = joined_labels([self.classes[number] for number in best])
+        return [labels, said[np.arange(len(best)), best].tolist(), *said.T.tolist()]

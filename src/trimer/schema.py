@@ -48,7 +48,7 @@ class Evaluate(Command):
     """`trimer evaluate`: a checkpoint on a split, beside the baselines."""
 
     ckpt: str = MISSING
-    split: str = "test"
+    split: str | None = None
     baselines: bool = True
     by: list[str] = field(default_factory=list)
     formula_known: bool = False
@@ -93,6 +93,7 @@ class Embed(Command):
     longest: int | None = None
     column: str | None = None
     id_column: str | None = None
+    atoms: bool = False
     tokens_per_batch: int = 16384
     trainer: Any = None
 

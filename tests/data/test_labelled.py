@@ -229,7 +229,7 @@ def test_a_class_for_each_residue(tmp_path):
     data = ready(path, "residue", entity="proteins")
     assert data.classes == ["E", "H"]
     assert dropped(data) == {
-        "protein with a stop inside": ["my.csv, line 34 (LA*G)"],
+        "stop (*) inside the sequence": ["my.csv, line 34 (LA*G)"],
         "not a label for each residue": ["my.csv, line 32"],
     }
     for batch in data.evaluation_batches("test"):

@@ -64,17 +64,19 @@ def test_every_rule_counts_what_it_drops(tmp_path):
         ("stop", "MK*LLLLLLLLL"),
         ("empty", ""),
         ("short", "MKLVA"),
-        ("unclear", "MKLVAXXXXXJJ1"),
+        ("unclear", "MKLVAXXXXXJJX"),
+        ("numbered", "1MKLVAGSTE10"),
         ("clear", "MKLVAGSTXXXJ*"),
     )
     data = module(tmp_path, source, min_length=6, max_unknown=0.5)
     data.setup()
     assert data.drops.to_dict() == {
-        "records": 25,
+        "records": 26,
         "left": 21,
         "rules": [
             {"rule": "no sequence", "dropped": 1, "examples": ["empty"]},
             {"rule": "stop (*) inside the sequence", "dropped": 1, "examples": ["stop"]},
+            {"rule": "digits inside the sequence (numbered lines?)", "dropped": 1, "examples": ["numbered"]},
             {"rule": "shorter than 6 residues", "dropped": 1, "examples": ["short"]},
             {"rule": "more than 50 % unknown residues", "dropped": 1, "examples": ["unclear"]},
         ],
@@ -83,7 +85,7 @@ def test_every_rule_counts_what_it_drops(tmp_path):
     assert data.store.strings("id") == [*(name for name, _ in kept), "clear"]
     assert [tokens[row].tolist() for row in range(20)] == [TOKENIZER.encode(text).tolist() for _, text in kept]
     assert tokens[20].tolist() == TOKENIZER.encode("MKLVAGSTXXXJ").tolist()
-    with pytest.raises(InputError, match=r"no protein is left to train on\n25 records in, 0 left"):
+    with pytest.raises(InputError, match=r"no protein is left to train on\n26 records in, 0 left"):
         module(tmp_path, source, min_length=1000).setup()
 
 

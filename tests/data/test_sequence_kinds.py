@@ -25,7 +25,7 @@ def test_molecules_are_canonical_and_keep_their_stereochemistry():
 def test_proteins_are_read_letter_by_letter():
     found = Proteins(ProteinTokenizer()).read(["mk l\n", "MKL*", "", " * ", "M*K", "MJ"])
     assert found.texts[:2] == ["MKL", "MKL"]
-    assert found.dropped == {"protein without residues": [2, 3], "protein with a stop inside": [4]}
+    assert found.dropped == {"no sequence": [2, 3], "stop (*) inside the sequence": [4]}
     assert found.keys["sequence"][0] == found.keys["sequence"][1] != found.keys["sequence"][5]
     assert [None if ids is None else len(ids) for ids in found.tokens] == [5, 5, None, None, None, 4]
     assert found.dtype is np.uint8

@@ -15,7 +15,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
-from trimer.checkpoint import Loaded, is_public, load
+from trimer.checkpoint import Loaded, load
+from trimer.public import is_public
 from trimer.run import run_config
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a masked language model of proteins has to beat: residues guessed without any context but counts.
+"""What a masked language model has to beat: residues, or tokens of molecules, guessed without any context but counts.
 
 Each floor is fitted on the train split and gives the log-probability of the residue at each masked place, from what the
 model sees there too. A place that was masked by BERT's rule may show a residue: the true one, or a random one. A model
@@ -14,23 +14,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from trimer.data.batches import MaskedBatch
-from trimer.tokenizers.protein import MASK, ProteinTokenizer
+from trimer.tokenizers.protein import ProteinTokenizer
 
-VOCABULARY = len(ProteinTokenizer())
-SPECIAL = 4  # ids below are no residues
+SMALL = 64  # tokens of a vocabulary, up to which neighbours are counted: of each pair all tokens between them
 STRENGTHS = (1, 3, 10, 30, 100, 300, 1000)  # observations that a prior may be worth; the best on train is kept
 BELIEFS = np.linspace(0, 0.95, 20)  # probability that a residue that is shown is the true one
 
 
 class Floor:
-    """A guess from counts. A subclass fits what it counts, and guesses as if nothing were shown at the place."""
+    """A guess from counts. A subclass fits what it counts, and guesses as if nothing were shown at the place.
+
+    tokenizer: whose tokens are guessed; of a protein by default.
+    """
+
+    def __init__(self, tokenizer=None):
+        tokenizer = tokenizer or ProteinTokenizer()
+        self.size, self.mask = len(tokenizer), tokenizer.mask
+        self.special = np.zeros(self.size, bool)  # (V,) what is no residue
+        self.special[[getattr(tokenizer, name) for name in ("cls", "pad", "eos", "unk", "mask")]] = True
 
     def fit(self, batches: Sequence[MaskedBatch]) -> Floor:
         """Learn from the batches of the train split."""
-        counts = np.ones(VOCABULARY)
+        counts = np.ones(self.size)
         for batch in batches:
-            counts += np.bincount(true_tokens(batch), minlength=VOCABULARY)
-        counts[:SPECIAL], counts[MASK] = 0, 0
+            counts += np.bincount(true_tokens(batch), minlength=self.size)
+        counts[self.special] = 0
         self.frequencies = counts / counts.sum()  # (V,)
         self.count(batches)
         self.belief = best(BELIEFS, lambda belief: sum(self._believing(batch, belief).sum() for batch in batches))
@@ -51,7 +59,7 @@ class Floor:
         guess = self.guess(batch)
         shown = batch.sequence.tokens.numpy()[batch.places.numpy()]
         mixed = np.log(belief * (shown == batch.labels.numpy()) + (1 - belief) * np.exp(guess))
-        return np.where(shown == MASK, guess, mixed)
+        return np.where(shown == self.mask, guess, mixed)
 
 
 class Unigram(Floor):
@@ -65,13 +73,13 @@ class Neighbours(Floor):
     """The frequency of each residue between its two neighbours; a hidden neighbour stands for all residues."""
 
     def count(self, batches: Sequence[MaskedBatch]) -> None:
-        counts = np.zeros((VOCABULARY,) * 3)  # left, right, what is between
+        counts = np.zeros((self.size,) * 3)  # left, right, what is between
         for batch in batches:
             tokens = true_tokens(batch)
-            inner = np.flatnonzero(tokens[1:-1] >= SPECIAL) + 1
+            inner = np.flatnonzero(~self.special[tokens[1:-1]]) + 1
             np.add.at(counts, (tokens[inner - 1], tokens[inner + 1], tokens[inner]), 1)
-        counts[MASK] = counts.sum(0)
-        counts[:, MASK] = counts.sum(1)
+        counts[self.mask] = counts.sum(0)
+        counts[:, self.mask] = counts.sum(1)
         self.counts = counts
         some = batches[: max(1, len(batches) // 10)]
         # Counted with themselves, the train rows would want no prior at all: their own place is taken out.
@@ -99,9 +107,9 @@ class Composition(Floor):
 
     def _log(self, batch: MaskedBatch, strength: float) -> np.ndarray:
         tokens, labels, owner = batch.sequence.tokens.numpy(), batch.labels.numpy(), owners(batch)
-        seen = np.flatnonzero((tokens >= SPECIAL) & (tokens != MASK))
+        seen = np.flatnonzero(~self.special[tokens])
         seen = np.setdiff1d(seen, batch.places.numpy(), assume_unique=True)
-        counts = np.zeros((len(batch), VOCABULARY))
+        counts = np.zeros((len(batch), self.size))
         np.add.at(counts, (owner[seen], tokens[seen]), 1)
         own = counts[owner[batch.places.numpy()]]  # (M, V)
         hit = own[np.arange(len(labels)), labels]
@@ -113,6 +121,11 @@ FLOORS = {
     "floor: both neighbours": Neighbours,
     "floor: composition of the sequence": Composition,
 }
+
+
+def floors_of(tokenizer) -> dict[str, type[Floor]]:
+    """The floors for a vocabulary, by name: neighbours are counted in a small one only."""
+    return {name: kind for name, kind in FLOORS.items() if kind is not Neighbours or len(tokenizer) <= SMALL}
 
 
 def owners(batch: MaskedBatch) -> np.ndarray:

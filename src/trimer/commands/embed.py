@@ -1,8 +1,9 @@
-"""`trimer embed`: vectors for the sequences of a file, by our checkpoint or by public ESM-2 weights."""
+"""`trimer embed`: vectors for the sequences of a file, by our checkpoint or by public weights of ESM-2 or RoBERTa."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def main(cfg: DictConfig) -> None:
     from trimer.embedding import EmbeddingFile
 
     target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is said before the work
+    from trimer.data.sequence_kinds import KINDS
     from trimer.data.sources.protein_files import ProteinFiles
+    from trimer.data.spelling import Spelling
     from trimer.hardware import computing, place
 
     if Path(cfg.input).expanduser().resolve() == target.path.resolve():
@@ -28,33 +31,37 @@ def main(cfg: DictConfig) -> None:
     precision = computing(cfg.trainer)
     if not Path(cfg.input).expanduser().exists():
         raise InputError(f"input={cfg.input}: no such file; check the path")
-    net, tokenizer, target.what = encoder(cfg.ckpt)
+    net, tokenizer, target.what = encoder(cfg.ckpt, cfg.atoms)
     if cfg.layer is not None and not 0 <= cfg.layer <= len(net.layers):
         raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {len(net.layers)}")
     net = place(net, cfg.trainer)
     with target, precision:
         if target.what == "proteins":
             source = ProteinFiles(cfg.input, column=cfg.column or "sequence", id_column=cfg.id_column)
-            parts = (part for table in source.chunks() for part in embedded(net, tokenizer, table, cfg))
+            spelling = Spelling(tokenizer, target.what)
+            parts = (part for table in source.chunks() for part in embedded(net, tokenizer, table, cfg, spelling))
         else:
-            parts = embedded_texts(net, tokenizer, target.what, cfg)
+            kind = KINDS[target.what](tokenizer)
+            spelling = kind.spelling
+            parts = embedded_texts(net, kind, target.what, cfg)
         for part in parts:
             target.add(*part)
+    spelling.warn()
     print(target.summary())
 
 
-def encoder(path: str):
+def encoder(path: str, atoms: bool = False):
     """Network, tokenizer and what it reads: of a checkpoint of ours, a Hugging Face folder, a `.pt` file of fair-esm.
 
-    What was fine-tuned gives the vectors of its encoder.
+    What was fine-tuned gives the vectors of its encoder. atoms: a public RoBERTa reads SMILES cut by atoms.
     """
-    from trimer.checkpoint import is_public, load
+    from trimer.checkpoint import load
+    from trimer.public import is_public, load_public
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if is_public(path):
-        from trimer.models.convert.esm2 import load_esm2
-
-        return load_esm2(path), ProteinTokenizer(), "proteins"
+        loaded = load_public(path, atoms=atoms)
+        return loaded.net, loaded.tokenizer, loaded.contract["data"]["entity"]
     loaded = load(path)
     if not hasattr(loaded.net, "hidden") or "source" not in loaded.contract["data"]:
         raise CheckpointError(f"{loaded.path} writes molecules, and has no vectors of what it reads")
@@ -64,15 +71,15 @@ def encoder(path: str):
     return loaded.net, loaded.tokenizer, loaded.contract["data"].get("entity", known)
 
 
-def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
+def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
     """Ids, lengths (tokens without the frame), vectors and reasons of the molecules or peptides of a file, in parts."""
-    from trimer.data.sequence_kinds import KINDS, flat
+    from trimer.data.sequence_kinds import flat
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.data.store import Ragged
     from trimer.embedding import CHUNK, embed
 
-    kind = KINDS[entity](tokenizer)
     table = read_sequences(Path(cfg.input).expanduser(), entity, cfg.column, cfg.id_column)
+    most = getattr(getattr(net, "encoder", net), "longest", None) or math.inf
     for start in range(0, len(table), CHUNK):
         some = table.take(range(start, min(start + CHUNK, len(table))))
         found = kind.read(some.texts)
@@ -81,6 +88,8 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
         for row, length in enumerate(lengths):
             if cfg.longest is not None and length > cfg.longest:
                 reasons.setdefault(row, f"{length:,} tokens, longer than longest={cfg.longest:,}")
+            if length + 2 > most:
+                reasons.setdefault(row, f"{length + 2:,} tokens with both ends, the model reads at most {most:,}")
         told = [f"{place}: {reasons[row]}" if row in reasons else None for row, place in enumerate(some.places)]
         usable = [row for row in range(len(some)) if row not in reasons]
         tokens = Ragged.pack([found.tokens[row] for row in usable])
@@ -92,8 +101,8 @@ def embedded_texts(net, tokenizer, entity: str, cfg: DictConfig) -> Iterator[tup
         yield some.ids, lengths, [None if reason else next(vectors) for reason in told], told
 
 
-def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
-    """Ids, lengths, vectors and reasons of the proteins of a table, in parts."""
+def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple[list, list, list, list]]:
+    """Ids, lengths, vectors and reasons of the proteins of a table, in parts; their letters are counted in spelling."""
     from trimer.data.store import Ragged
     from trimer.embedding import CHUNK, embed
 
@@ -106,6 +115,7 @@ def embedded(net, tokenizer, table, cfg: DictConfig) -> Iterator[tuple[list, lis
             if cfg.longest is not None and length > cfg.longest:
                 reasons[row] = reasons[row] or f"{length:,} residues, longer than longest={cfg.longest:,}"
         usable = [row for row, reason in enumerate(reasons) if reason is None]
+        spelling.count(letters[row].tobytes().decode("latin-1") for row in usable)
         tokens = tokenizer.encode_many(letters.values, letters.offsets).take(usable) if usable else Ragged.pack([])
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch))
         yield table.ids[start:stop], lengths, [None if reason else next(vectors) for reason in reasons], reasons

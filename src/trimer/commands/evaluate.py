@@ -13,17 +13,19 @@ log = logging.getLogger(__name__)
 
 PICTURES = 32  # spectra in a tracker's table of predictions
 WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
+MASKED_LM = "trimer.tasks.masked_lm.MaskedLM"
+GENERATOR = {"_target_": "trimer.generation.molecules.MoleculeGenerator"}  # of public weights, which name none
 
 
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
     from trimer.build import build, located
-    from trimer.checkpoint import changed, check_labels, load
+    from trimer.checkpoint import changed, check_labels
     from trimer.errors import ConfigError
     from trimer.hardware import place
     from trimer.run import RunFolder
 
-    loaded = load(cfg.ckpt)
+    loaded, trained = to_measure(cfg)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
     if cfg.data:
@@ -31,26 +33,50 @@ def main(cfg: DictConfig) -> float | None:
     kind = loaded.contract["kind"]
     if data.batch is not located(kind, "ckpt").batch:
         raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
+    masked = kind == MASKED_LM
+    if cfg.data and masked and cfg.split is None:
+        data.measure_whole()
+        log.info("all of the data are measured, and no baseline is fitted to them: split=test splits them")
     data.setup()
-    if not data.has_labels:
+    if not (data.has_labels or masked):
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
     if "labels" in loaded.contract:
         check_labels(loaded.contract, {"target": data.target, "classes": list(data.classes)}, loaded.path)
-    trained = loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
     if not cfg.data:
         RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
-    options = {"split": cfg.split, "name": model_name(trained, loaded.path), "trained": trained}
+    split = cfg.split or ("test" if "test" in data.split.names else data.split.names[0])
+    options = {"split": split, "name": model_name(trained, loaded.path), "trained": trained}
     if kind != WRITES_MOLECULES:
         refuse_molecule_settings(cfg)
         evaluation = measure_of(loaded.contract)(run.path, net, loaded.tokenizer, data, cfg, **options)
     else:
-        generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
+        generator = build(changed(loaded.contract["task"].get("generator", GENERATOR), cfg.generator), seed=cfg.seed)
         asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
         evaluation = measure_molecules(run.path, net, loaded.tokenizer, generator, data, cfg, **options, **asked)
-    run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
+    run.finish({"metrics": evaluation.named(split), "checkpoint": str(loaded.path)})
     return None
+
+
+def to_measure(cfg: DictConfig):
+    """The checkpoint, or public weights, and the folder of the run that trained it (of public weights: their own)."""
+    from omegaconf import OmegaConf
+
+    from trimer.checkpoint import load
+    from trimer.errors import CheckpointError, ConfigError
+    from trimer.public import is_public, load_public
+
+    if not is_public(cfg.ckpt):
+        loaded = load(cfg.ckpt)
+        return loaded, loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
+    if not cfg.data:
+        raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which name no data: name data=<choice>")
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    loaded = load_public(cfg.ckpt, data, atoms=bool((data.get("tokenizer") or {}).get("atoms")))
+    if getattr(loaded.net, "head", True) is None:
+        raise CheckpointError(f"ckpt={cfg.ckpt} has no head for masked tokens: there is nothing that it predicts")
+    return loaded, loaded.path
 
 
 def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
@@ -208,4 +234,6 @@ def model_name(run: Path, checkpoint: Path) -> str:
     from trimer.run import run_config
 
     config = run_config(run)
-    return f"{config['name']}, seed {config.get('seed', 0)}" if "name" in config else checkpoint.stem
+    if "name" in config:
+        return f"{config['name']}, seed {config.get('seed', 0)}"
+    return checkpoint.name if checkpoint.is_dir() else checkpoint.stem

@@ -68,9 +68,10 @@ def measure_language(
     evaluation.save(out)
     write_curves(metrics, out)
     pictures = [residue_bars(evaluation.residues, out / "residues.png")]
+    what = "tokens of molecules" if data.kind == "molecules_masked" else "residues of proteins"
     subtitle = (
-        f"A language model finds masked residues of proteins. Measured on {evaluation.metrics['masked_tokens']:,.0f} "
-        f"masked residues of the {split} part."
+        f"A language model finds masked {what}. Measured on {evaluation.metrics['masked_tokens']:,.0f} masked tokens "
+        f"of the {split} split."
     )
     note = (
         "Every method sees the same damaged sequences and answers for the same places, fixed by the ids of the "
@@ -78,7 +79,7 @@ def measure_language(
         "<mask>, as in published figures, and of <mask> alone. ± is the standard error over sequences."
     )
     shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": "sequences"}
-    publish(folder, split, evaluation, METRICS, f"{split} split", title="Masked residues", **shown)
+    publish(folder, split, evaluation, METRICS, f"{split} split", title="Masked tokens", **shown)
     return evaluation
 
 

@@ -106,6 +106,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     kind = KINDS[data["entity"]](loaded.tokenizer)
     table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))
     found = kind.read(table.texts)
+    kind.spelling.warn()
     broken = found.reasons() | table.problems
     reasons = [f"{place}: {broken[row]}" if row in broken else None for row, place in enumerate(table.places)]
     tokens = [None if reason else ids for ids, reason in zip(found.tokens, reasons, strict=True)]

@@ -14,6 +14,7 @@ import numpy as np
 from trimer.data.class_names import chosen_classes, class_of_text, warn_of_merged
 from trimer.data.label_checks import check_numbers, warn_of_lists
 from trimer.data.label_duplicates import Duplicates, resolved
+from trimer.data.residue_labels import numbered_residues
 from trimer.data.store import Ragged, Store
 
 log = logging.getLogger(__name__)
@@ -21,22 +22,21 @@ log = logging.getLogger(__name__)
 Numbered = tuple[list[str], np.ndarray | Ragged, np.ndarray]
 
 
-def numbered_labels(store: Store, target: str, wanted: int | Sequence[str] | None, learnt: bool) -> Numbered:
+def numbered_labels(
+    store: Store, target: str, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
+) -> Numbered:
     """Names of the classes or labels, the labels, and (n,) bool: the rows that have one.
 
     Labels are (n,) int64 with -1 for a class that is not kept ("single"), (n, K) float32 with NaN for missing ("multi",
     "regression"), or int64 for each residue with -100 for none ("residue"). wanted: as `data.classes`. learnt: whether
-    `wanted` are the classes of a model, all of which the store need not have.
+    `wanted` are the classes of a model, all of which the store need not have. missing: of residues, the texts that are
+    no class.
     """
     if target in ("multi", "regression"):
         return _columns(store, wanted if learnt else None)
-    texts = store.strings("label")
     if target == "residue":
-        counts = Counter("".join(texts).translate({ord("."): None, ord("?"): None}))
-        classes = list(wanted) if learnt else chosen_classes(counts, wanted)
-        number = {name: i for i, name in enumerate(classes)}
-        labels = Ragged.pack([[number.get(letter, -100) for letter in text] for text in texts], np.int64)
-        return classes, labels, np.ones(len(texts), bool)
+        return numbered_residues(store, wanted, learnt, missing)
+    texts = store.strings("label")
     counts = Counter(texts)
     if not learnt:
         check_numbers(counts)

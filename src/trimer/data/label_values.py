@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trimer.data.class_names import spelling
+from trimer.data.residue_labels import joined_labels, split_labels
 from trimer.data.sources.label_table import LabelTable
 from trimer.errors import ConfigError
 
@@ -80,15 +81,26 @@ class LabelReader:
                 f"data.target={self.target} has one label, the source gives {', '.join(table.labels) or 'none'}"
             )
         (texts,) = table.labels.values()
-        texts = list(texts) if self.target == "residue" else self._known(texts)
-        dropped = {"no label": [row for row, text in enumerate(texts) if text is None]}
         if self.target == "residue":
-            dropped["not a label for each residue"] = [
-                row
-                for row, text in enumerate(texts)
-                if text is not None and len(text) != len("".join(table.texts[row].split()).removesuffix("*"))
-            ]
-        return {"label": texts}, dropped
+            return self._residues(texts, table.texts)
+        texts = self._known(texts)
+        return {"label": texts}, {"no label": [row for row, text in enumerate(texts) if text is None]}
+
+    def _residues(self, texts: Sequence[str | None], sequences: Sequence[str]) -> tuple[dict, dict[str, list[int]]]:
+        """The labels of residues as texts of one form; a row whose labels are not as many as its residues is dropped.
+
+        What stands for a missing label is decided where classes are numbered, since case counts there.
+        """
+        found: list[str | None] = []
+        dropped: dict[str, list[int]] = {"no label": [], "not a label for each residue": []}
+        for row, (text, sequence) in enumerate(zip(texts, sequences, strict=True)):
+            residues = len("".join(sequence.split()).removesuffix("*"))
+            labels = None if text is None else split_labels(text, residues)
+            if labels is None or len(labels) != residues:
+                dropped["no label" if labels is None else "not a label for each residue"].append(row)
+                labels = []
+            found.append(joined_labels(labels))
+        return {"label": found}, dropped
 
     def _known(self, texts: Sequence[str | None]) -> list[str | None]:
         """The texts without white space around them; None for those that stand for a missing value."""

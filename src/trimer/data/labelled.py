@@ -49,7 +49,7 @@ class LabelledSequences(SplitData):
 
     source: where they come from. entity: "molecules", "proteins" or "peptides". target: what a label is: "single", one
     of several classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for
-    each residue, as one letter, `.` or `?` where there is none.
+    each residue (`trimer.data.residue_labels`).
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
     scaffold; proteins: sequence; peptides: sequence, sequence_il where I and L are the same, or proforma with the
@@ -135,6 +135,7 @@ class LabelledSequences(SplitData):
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
+        self.missing = [str(text) for text in missing]
         self.reader = LabelReader(target, missing, positive, negative, decimal)
         self.separator, self.duplicates = separator, duplicates
         self.repeated = Duplicates()
@@ -182,6 +183,7 @@ class LabelledSequences(SplitData):
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names, "unread": unread}
         writer.manifest["lists"] = getattr(source, "lists", False)
         writer.manifest["shortened"] = rules.shortened
+        writer.manifest["unspelled"] = self.sequences.spelling.to_dict()
         if self.sequences.plural == "peptides":
             writer.manifest["compositions"] = self.sequences.compositions.tolist()
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
@@ -204,7 +206,7 @@ class LabelledSequences(SplitData):
     def _number_labels(self) -> None:
         for sentence in self.reader.explained(self.store.manifest["unread"]):
             log.warning("%s", sentence)
-        numbered = numbered_labels(self.store, self.target, self.wanted, self.learnt)
+        numbered = numbered_labels(self.store, self.target, self.wanted, self.learnt, self.missing)
         self.classes = numbered[0]
         self.labels, self.used, self.repeated = without_duplicates(
             self.store, numbered, self.target, self.duplicates, bool(self.split_by.get("column"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -15,7 +15,9 @@ from trimer.data.masked import MaskedSequences
 from trimer.data.masking import Masking
 from trimer.data.molecule_keys import held_out, molecule_table
 from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.sampler import EpochPlan
 from trimer.data.sources.molecule_files import MoleculeSource
+from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, StoreWriter
 from trimer.errors import ConfigError, InputError
 
@@ -81,24 +83,25 @@ class MoleculeSequences(SplitData):
             "tokenizer": self.tokenizer.to_config(),
             "vocabulary": self.tokenizer.vocabulary.digest,
             "max_length": self.max_length,
+            **({"spelling": 1} if hasattr(self.tokenizer, "unspelled") else {}),  # older caches did not count it
             "exclude": self.exclude.fingerprint() if self.exclude else None,
         }
 
     def _write(self, writer: StoreWriter) -> None:
         excluded = self.exclude.keys() if self.exclude else frozenset()
         table = molecule_table(self.source, self.cache, stereo=True, workers=self.prepare_workers)
-        report = DropReport()
+        report, spelling = DropReport(), Spelling(self.tokenizer, "molecules")
         report.merge(DropReport.from_dict(table.manifest["drops"]))
         columns = {name: table.strings(name) for name in ("id", "smiles", *KEYS)}
         for start in range(0, len(table), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in columns.items()}
-            writer.append(self._columns(part, excluded, report))
+            writer.append(self._columns(part, excluded, report, spelling))
         if not writer.rows:
             raise InputError(f"data: no molecule is left to train on\n{report}")
-        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
         log.info("prepared %s: %s of %s molecules left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
-    def _columns(self, part: dict[str, list], excluded: frozenset[str], report: DropReport) -> dict:
+    def _columns(self, part: dict[str, list], excluded: frozenset, report: DropReport, spelling: Spelling) -> dict:
         ids = np.array(part["id"], dtype=object)
         left = ~np.array([held_out(s, [k], excluded) for s, k in zip(part["smiles"], part["inchikey1"], strict=True)])
         report.add("molecule held out elsewhere", list(ids[~left]))
@@ -109,12 +112,19 @@ class MoleculeSequences(SplitData):
         report.add(f"molecule longer than {self.max_length} tokens", list(ids[written & ~short]))
         rows = np.flatnonzero(short)
         names = [part["smiles"][row] for row in rows]
+        spelling.count(names)
         return {
             "id": list(ids[rows]),
             "tokens": Ragged.pack([tokens[row] for row in rows], np.uint16),
             "name": digests(name.encode() for name in names),
             **{key: [part[key][row] for row in rows] for key in KEYS},
         }
+
+    def evaluation_batches(self, split: str) -> Iterator[MaskedBatch]:
+        """The molecules of a split in order, with what is masked in them: the same in every run."""
+        dataset, lengths, rows = self._part(split, self.validation_masking, fixed=True)
+        plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
 
     # ---------------------------------------------------------------- loaders
 

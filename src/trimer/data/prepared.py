@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
-from trimer.data.splits import Split, column_split, grouped_split
+from trimer.data.spelling import warn_of_spelling
+from trimer.data.splits import Split, column_split, grouped_split, whole_split
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class PreparedData(L.LightningDataModule):
         """Open the store."""
         if self.store is None:
             self.store = cached_store(self.folder, self._write)
+            warn_of_spelling(self.store.manifest.get("unspelled"))
 
     @property
     def drops(self) -> DropReport:
@@ -107,13 +109,18 @@ class SplitData(PreparedData):
         super().__init__(**loading)
         self.split_by = dict(split)
         self.split: Split | None = None
+        self.whole = False  # whether all rows are one split, to be measured
+
+    def measure_whole(self) -> None:
+        """Make one split, `all`, of all rows; to be called before setup."""
+        self.whole = True
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and assign its rows."""
         if self.split is None:
             super().setup(stage)
-            self.split = self._assign()
-            if (limit := self.split_by.get("train_limit")) is not None:
+            self.split = whole_split(self._usable()) if self.whole else self._assign()
+            if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
             log.info("%s", self.split.overlap_report(self._keys()))
 
@@ -128,6 +135,10 @@ class SplitData(PreparedData):
         """The values of a column in the validation and test rows, for a pre-training corpus to leave out."""
         rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
         return frozenset(column[rows].tolist())
+
+    def _usable(self) -> np.ndarray:
+        """(n,) bool: the rows that can be measured."""
+        return np.ones(len(self.store), bool)
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""

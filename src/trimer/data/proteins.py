@@ -20,6 +20,7 @@ from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.protein_table import ProteinSource, ProteinTable
+from trimer.data.spelling import Spelling
 from trimer.data.splits import Split
 from trimer.data.store import Ragged, StoreWriter, content_digest
 from trimer.data.text.letters import EMPTY, INNER_STOP
@@ -28,7 +29,7 @@ from trimer.tokenizers.protein import UNK
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
 KEYS = ("cluster", "sequence")
 SAMPLING = ("sequences", "clusters")
 
@@ -115,14 +116,14 @@ class ProteinSequences(SplitData):
     def _write(self, writer: StoreWriter) -> None:
         clusters = read_clusters(self.clusters) if self.clusters else None
         excluded = np.array(sorted(self.exclude.keys()) if self.exclude else [], np.int64)
-        report = DropReport()
+        report, spelling = DropReport(), Spelling(self.tokenizer, "proteins")
         for rule in (EMPTY, INNER_STOP):
             report.add(rule, [])
         homeless: list[str] = []
         column = self.split_by.get("column")
         for table in self.source.chunks([column] if column else []):
             report.records += len(table)
-            columns = self._columns(table, excluded, report)
+            columns = self._columns(table, excluded, report, spelling)
             if clusters is not None:
                 columns["cluster"], known = clusters.of(columns["id"])
                 homeless += [name for name, found in zip(columns["id"], known, strict=True) if not found]
@@ -134,10 +135,10 @@ class ProteinSequences(SplitData):
                 f"{self.clusters}: {len(homeless):,} of {writer.rows:,} proteins are in no cluster, such as "
                 f"{', '.join(homeless[:3])}: add them, or leave data.clusters empty (a line is an id, a tab, a cluster)"
             )
-        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
         log.info("prepared %s: %s of %s proteins left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
-    def _columns(self, table: ProteinTable, excluded: np.ndarray, report: DropReport) -> dict:
+    def _columns(self, table: ProteinTable, excluded: np.ndarray, report: DropReport, spelling: Spelling) -> dict:
         """The columns of the proteins that pass every rule; what does not is counted in the report."""
         sequences = self.tokenizer.encode_many(table.sequences.values, table.sequences.offsets)
         lengths = sequences.lengths - 2
@@ -161,6 +162,7 @@ class ProteinSequences(SplitData):
             left &= ~hit
         rows = np.flatnonzero(left)
         ids = [table.ids[row] for row in rows]
+        spelling.count(table.sequences[row].tobytes().decode("latin-1") for row in rows.tolist())
         columns = {
             "id": ids,
             "tokens": sequences.take(rows),

@@ -11,7 +11,9 @@ import numpy as np
 
 from trimer.data.molecule_keys import molecule_keys
 from trimer.data.peptide_batches import flat_peptides
+from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, Store
+from trimer.data.text.letters import checked, letters_of
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
@@ -43,11 +45,15 @@ class Sequences:
 
 
 class SequenceKind(Protocol):
-    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept."""
+    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept.
+
+    spelling: counts what the vocabulary cannot spell of the texts that were read.
+    """
 
     keys: ClassVar[tuple[str, ...]]
     derived: ClassVar[tuple[str, ...]]
     plural: ClassVar[str]
+    spelling: Spelling
 
     def read(self, texts: Sequence[str]) -> Sequences: ...
 
@@ -63,6 +69,7 @@ class Molecules:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
 
     def fingerprint(self) -> str:
         return "molecules/2"
@@ -76,6 +83,7 @@ class Molecules:
             tokens.append(ids)
             if ids is None:
                 dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
+        self.spelling.count(None if ids is None else keys.smiles for ids, keys in zip(tokens, found, strict=True))
         columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
         why = {row: keys.why for row, keys in enumerate(found) if keys.why}
         texts, kind = [keys.smiles for keys in found], id_type(self.tokenizer, np.uint16)
@@ -83,7 +91,7 @@ class Molecules:
 
 
 class Proteins:
-    """Residues: white space and a stop at the end are taken off; an empty sequence is dropped."""
+    """Residues: white space and a stop at the end are taken off; what is empty or no protein is dropped."""
 
     keys = ("sequence",)
     derived = ()
@@ -91,19 +99,19 @@ class Proteins:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
 
     def fingerprint(self) -> str:
-        return "proteins/1"
+        return "proteins/2"
 
     def read(self, texts: Sequence[str]) -> Sequences:
-        letters = ["".join(text.split()).removesuffix("*").upper() for text in texts]
+        sequences, problems = checked(letters_of(texts))
+        letters = [sequences[row].tobytes().decode().upper() for row in range(len(texts))]
         dropped: dict[str, list[int]] = {}
-        for row, text in enumerate(letters):
-            if not text or "*" in text:
-                rule = "protein with a stop inside" if text else "protein without residues"
-                dropped.setdefault(rule, []).append(row)
-        bad = {row for rows in dropped.values() for row in rows}
-        tokens = [None if row in bad else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        for row in sorted(problems):
+            dropped.setdefault(problems[row], []).append(row)
+        tokens = [None if row in problems else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        self.spelling.count(text for row, text in enumerate(letters) if row not in problems)
         names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
         return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
 
@@ -120,6 +128,7 @@ class Peptides:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.spelling = Spelling(tokenizer, self.plural)
         self._numbers: dict[tuple[Modification, ...], int] = {}
 
     @property

@@ -25,6 +25,7 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
+WHOLE = "all"  # the split of data that are not split
 UNUSED = 255  # code of a row that belongs to no part
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
@@ -234,12 +235,20 @@ def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
+def whole_split(usable: np.ndarray) -> Split:
+    """All rows that can be used as the one split `all`, for data that are measured and not trained on."""
+    if not usable.any():
+        raise InputError("there are no rows to measure: every record was dropped, see the drop report")
+    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing: all rows are measured")
+
+
 def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:
     """Split by a column that names the part of each row, such as FOLD.
 
     names: value of the column -> train, val or test; null leaves its rows out. By default the values themselves, with
     `valid`, `validation`, `dev`, `training` and `testing` understood, whatever their case.
     """
+    names = None if names is None else {str(value): part for value, part in names.items()}  # YAML makes 1 a number
     wanted: dict[str, str | None] = {}
     for value in dict.fromkeys(values):
         text = "" if value is None else str(value).strip()

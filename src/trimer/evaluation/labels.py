@@ -18,6 +18,7 @@ import torch
 
 from trimer.baselines.before import CURVES, calibrated
 from trimer.baselines.labels import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
+from trimer.data.residue_labels import joined_labels
 from trimer.evaluation.calibration import chosen_for, fitted, mean_probabilities
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.metrics.labels import RESAMPLES, Measured, confusion, multi_label, per_class, regression, single_label
@@ -41,6 +42,7 @@ class LabelEvaluation:
 
     answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,) by which answers are taken
     from probabilities. undefined: method -> metric -> why it has no value.
+    Of residues these are the ones with a label; whole: answers, labels and row of all of them.
     """
 
     table: ResultTable
@@ -53,6 +55,7 @@ class LabelEvaluation:
     labels: np.ndarray
     thresholds: np.ndarray | None = None
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
+    whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def named(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/accuracy`."""
@@ -65,8 +68,7 @@ class LabelEvaluation:
         """
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
-        if self.target != "residue":
-            pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
         if probabilities := self.probabilities():
             _write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
         if self.target in ("single", "residue"):
@@ -94,6 +96,8 @@ class LabelEvaluation:
     def predictions(self) -> dict[str, list]:
         """A column for each fact about a row: id, text, what is true, what was said, and how sure."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
+        if self.target == "residue":
+            return columns | self._of_residues()
         if self.target == "single":
             columns["label"] = [self.classes[label] for label in self.labels]
             columns["predicted"] = [self.classes[label] for label in decide_classes(self.answers, self.thresholds)]
@@ -107,6 +111,21 @@ class LabelEvaluation:
             decided = decide_labels(self.answers, self.thresholds)
             names = [f"predicted: {name}" for name in self.classes]
             columns |= dict(zip(names, decided.astype(float).T.tolist(), strict=True))
+        return columns
+
+    def _of_residues(self) -> dict[str, list]:
+        """Columns with a text of labels, or a list of numbers, of each sequence; null for a residue without a label."""
+        answers, labels, owners = self.whole
+        cuts = np.flatnonzero(np.diff(owners)) + 1
+        decided = decide_classes(answers, self.thresholds)
+        names = [*self.classes, None]  # of a residue without a label the last one
+        true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
+        columns = {
+            "label": [joined_labels([names[number] for number in row]) for row in true],
+            "predicted": [joined_labels([names[n] for n in row]) for row in np.split(decided, cuts)],
+        }
+        for name, said in zip(self.classes, answers.T, strict=True):
+            columns[f"probability of {name}"] = [row.tolist() for row in np.split(said, cuts)]
         return columns
 
 
@@ -139,6 +158,8 @@ def evaluate_labels(
         labels.numpy(),
         net.thresholds,
     )
+    if data.target == "residue":
+        result.whole = result.answers, result.labels, owners
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
     result.answers, result.labels = result.answers[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trimer.baselines.proteins import FLOORS, owners
+from trimer.baselines.proteins import floors_of, owners
 from trimer.data.batches import MaskedBatch
 from trimer.errors import InputError
 from trimer.reporting.table import ERROR, ResultTable
-from trimer.tokenizers.protein import MASK
 
 FLOOR_TOKENS = 20_000_000
 METRICS = ("loss", "perplexity", "hidden_perplexity", "token_accuracy", "masked_tokens")
@@ -96,7 +95,8 @@ def evaluate_language(
     """Find the masked tokens of a split, whose places are fixed by the sequences, and measure how well.
 
     data: with `evaluation_batches(split)`. The floors are fitted on the train split only, on about its first
-    FLOOR_TOKENS tokens. InputError where no token of the split is masked.
+    FLOOR_TOKENS tokens; where the data are measured whole there are none. InputError where no token of the split is
+    masked.
     """
     batches = list(data.evaluation_batches(split))
     if not any(len(batch.places) for batch in batches):
@@ -104,12 +104,12 @@ def evaluate_language(
             f"no token is masked in the {sum(map(len, batches)):,} sequences of the part {split}: there is nothing to "
             "measure; give more or longer sequences, a higher data.validation_masking.ratio, or train with test=false"
         )
-    answers = _model(net, batches)
+    answers = _model(net, batches, tokenizer.mask)
     table = ResultTable(metrics=METRICS)
-    if baselines:
+    if baselines and "train" in data.split.names:
         train = _first(data.evaluation_batches("train"), FLOOR_TOKENS)
-        for floor, kind in FLOORS.items():
-            fitted = kind().fit(train)
+        for floor, kind in floors_of(tokenizer).items():
+            fitted = kind(tokenizer).fit(train)
             losses = [-fitted.log_probabilities(batch) for batch in batches]
             said = Answers(np.concatenate(losses), answers.sequence, answers.labels, answers.hidden)
             table.add(floor, said.metrics(bootstrap, seed), baseline=True)
@@ -119,7 +119,7 @@ def evaluate_language(
 
 
 @torch.no_grad()
-def _model(net: nn.Module, batches: Iterable[MaskedBatch]) -> Answers:
+def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> Answers:
     device = next(net.parameters()).device
     losses: list[Tensor] = []
     correct: list[Tensor] = []
@@ -134,7 +134,7 @@ def _model(net: nn.Module, batches: Iterable[MaskedBatch]) -> Answers:
         correct.append((logits.argmax(-1) == here.labels).cpu())
         sequence.append(first + owners(batch)[batch.places.numpy()])
         labels.append(batch.labels.numpy())
-        hidden.append(batch.sequence.tokens.numpy()[batch.places.numpy()] == MASK)
+        hidden.append(batch.sequence.tokens.numpy()[batch.places.numpy()] == mask)
         first += len(batch)
     where = (np.concatenate(parts) for parts in (sequence, labels, hidden))
     return Answers(torch.cat(losses).numpy(), *where, torch.cat(correct).numpy())

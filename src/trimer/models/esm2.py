@@ -80,9 +80,10 @@ class Esm2(nn.Module):
     ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,
     values and the feed-forward width. token_dropout scales the embeddings of each sequence by (1 - masked_share) /
     (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
-    contacts: also a head that predicts which residues touch; masking does not train it, so it has no gradient, and
-    several devices do not wait for one. checkpointing: hidden states inside the layers are computed again for the
-    gradients instead of being kept. Weights start normal with init_std, biases at zero.
+    head: the head that finds masked tokens; without it there are hidden states only. contacts: also a head that
+    predicts which residues touch; masking does not train it, so it has no gradient, and several devices do not wait for
+    one. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept.
+    Weights start normal with init_std, biases at zero.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Esm2(nn.Module):
         bias: bool = True,
         token_dropout: bool = True,
         masked_share: float = 0.12,
+        head: bool = True,
         contacts: bool = False,
         checkpointing: bool = False,
         init_std: float = 0.02,
@@ -112,7 +114,7 @@ class Esm2(nn.Module):
         self.tokens = nn.Embedding(vocab_size, d_model)
         self.layers = nn.ModuleList(Layer(d_model, heads, ffn or 4 * d_model, bias) for _ in range(layers))
         self.norm = nn.LayerNorm(d_model, eps=LAYER_NORM_EPS)
-        self.head = MaskedHead(d_model, vocab_size)
+        self.head = MaskedHead(d_model, vocab_size) if head else None
         self.contact_head = nn.Linear(layers * heads, 1).requires_grad_(False) if contacts else None
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -151,6 +153,8 @@ class Esm2(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the residue at each place: (..., D) -> (..., V)."""
+        if self.head is None:
+            raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
         return self.head(hidden, self.tokens.weight)
 
     def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:

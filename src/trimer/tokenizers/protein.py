@@ -48,6 +48,7 @@ class ProteinTokenizer:
         if lower == "upper":
             table[ord("a") : ord("z") + 1] = table[ord("A") : ord("Z") + 1]
         self.table = table  # (256,) uint8, the id of each byte
+        self._known = np.flatnonzero(table != UNK).astype(np.uint8).tobytes()
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -73,6 +74,10 @@ class ProteinTokenizer:
         """The sequence without `<cls>`, `<eos>` and `<pad>`; what is no letter stands by its name, as `<mask>`."""
         tokens = self.vocabulary.tokens
         return "".join([tokens[i] for i in np.asarray(ids).tolist() if i not in (CLS, PAD, EOS)])
+
+    def unspelled(self, text: str) -> list[str]:
+        """The letters of a sequence that have no token and become `<unk>`, in its order."""
+        return list(text.encode("latin-1", "replace").translate(None, self._known).decode("latin-1"))
 
     def to_config(self) -> dict:
         """Plain values that rebuild this tokenizer."""

@@ -113,7 +113,7 @@ def test_files_that_cannot_be_read(tmp_path):
     for data in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
         with pytest.raises(InputError, match=r"a\.csv is empty"):
             TableFile(written(tmp_path, data))
-    with pytest.raises(InputError, match="is FASTA and no table: read it with LabelledFasta"):
+    with pytest.raises(InputError, match="is FASTA and no table: read it with data=labelled_fasta"):
         TableFile(written(tmp_path, b">P1 x\nMK\n"))
     whole = gzip.compress(b"x,y\n" + b"".join(b"C%d,%d\n" % (i, i * i) for i in range(5000)))
     path = written(tmp_path, whole[: len(whole) // 2], "cut.csv.gz")

@@ -70,7 +70,7 @@ class LabelledFiles:
 
     def fingerprint(self) -> str:
         settings = {name: getattr(self, name) for name in ("column", "labels", "id_column", "limit")}
-        return _fingerprint(self.files(), settings)
+        return fingerprint_of(self.files(), settings)
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
         """Tables of some thousand records, with the columns asked for."""
@@ -153,7 +153,7 @@ class LabelledFasta:
         return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
-        return _fingerprint(self.files(), {"pattern": self.pattern.pattern, "limit": self.limit})
+        return fingerprint_of(self.files(), {"pattern": self.pattern.pattern, "limit": self.limit})
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
         """Tables of some hundred proteins, with the columns asked for."""
@@ -198,7 +198,7 @@ class LabelledFasta:
         return [known(value) for value in records.values(name)]
 
 
-def _fingerprint(files: Sequence[Path], settings: dict[str, object]) -> str:
+def fingerprint_of(files: Sequence[Path], settings: dict[str, object]) -> str:
     """Names of files count too: ids, places and the column `file` tell them."""
     names = ",".join(path.name for path in files)
     return f"{content_digest(files)}/{names}/{settings_text(settings)}"

@@ -15,7 +15,7 @@ from trimer.data.sources.protein_table import ProteinTable
 from trimer.data.store import content_digest
 from trimer.data.text.compression import plain_name
 from trimer.data.text.fasta import read_fasta
-from trimer.data.text.letters import WHITE, letters_of, without_stops
+from trimer.data.text.letters import WHITE, checked, letters_of
 from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
 from trimer.data.text.tables import ROWS, TableFile
@@ -98,7 +98,8 @@ class ProteinFiles:
                     raise InputError(f"{path}: no header says '{name}=...': name another column, or none")
             first = False
             ids = values[self.id_column] if self.id_column else records.ids
-            yield self._table(path, ids, records.lines.tolist(), records.sequences, values, columns, records.problems)
+            lines, problems = records.lines.tolist(), records.without_labels
+            yield self._table(path, ids, lines, records.sequences, values, columns, problems)
 
     def _columns(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
         wanted = list(dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column))))
@@ -107,7 +108,7 @@ class ProteinFiles:
             texts = zip(*([known(cell) for cell in cells] for cells, _, _ in some), strict=True)
             values = dict(zip(wanted, map(list, texts), strict=True))
             ids = values[self.id_column] if self.id_column else [None] * len(some)
-            sequences, problems = without_stops(letters_of(values[self.column]))
+            sequences, problems = checked(letters_of(values[self.column]))
             problems |= {row: problem for row, (_, _, problem) in enumerate(some) if problem}
             yield self._table(path, ids, [line for _, line, _ in some], sequences, values, columns, problems)
 

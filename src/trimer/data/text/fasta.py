@@ -1,6 +1,7 @@
 """FASTA, read in bulk: numpy finds the records of a block of bytes, and the letters are never looked at one by one.
 
 A record is a line that begins with `>` and all lines up to the next such line. Its id is the first word of the header.
+3-line files and PIR, which look like it, are read as what they are (`trimer.data.text.fasta_layouts`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from trimer.data.store import Ragged
-from trimer.data.text.letters import WHITE, without_stops
+from trimer.data.text.fasta_layouts import THREE_LINES, has_three_lines, three_lines, without_titles
+from trimer.data.text.letters import WHITE, checked
 from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
 
 BLOCK = 1 << 18  # bytes parsed at once: few enough to stay in the cache of the processor
 NEWLINE, MARK = b"\n>"
+FLAT_FILES = {b"LOCUS ": "a GenBank file", b"ID   ": "an EMBL or UniProt text file", b"HEADER ": "a PDB file"}
 
 
 @dataclass
@@ -26,16 +29,23 @@ class FastaRecords:
     """n records of a file.
 
     headers: whole header lines without `>`. sequences: n rows of uint8 letters as they stand, white space and one stop
-    at the end (`*`) taken away. lines: (n,) int64 line of each header. problems: row -> why it cannot be used.
+    at the end (`*`) taken away. lines: (n,) int64 line of each header. problems: row -> why it cannot be used. labels:
+    of a 3-line file the text with a label for each residue, None where a record has none.
     """
 
     headers: list[str]
     sequences: Ragged
     lines: np.ndarray
     problems: dict[int, str] = field(default_factory=dict)
+    labels: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.headers)
+
+    @property
+    def without_labels(self) -> dict[int, str]:
+        """`problems` for readers of sequences alone: a record with labels of residues is one."""
+        return {row: THREE_LINES for row, text in enumerate(self.labels or ()) if text is not None} | self.problems
 
     @property
     def ids(self) -> list[str]:
@@ -55,6 +65,7 @@ def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
     first `>`. Headers are UTF-8, or Windows-1252 where they are not.
     """
     line, count = 1, 0
+    parse = _parse
 
     def where() -> str:
         return f" after record {count:,}, line {line - 1:,}" if count else ""
@@ -64,8 +75,9 @@ def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
             if not count:
                 data, blank = _first_record(path, data)
                 line += blank
+                parse = _parse_three_lines if has_three_lines(data) else _parse
             if data:
-                records, lines = _parse(data, line)
+                records, lines = parse(data, line)
                 line += lines
                 count += len(records)
                 yield records
@@ -97,12 +109,15 @@ def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
     text = data[begin:]
     if text and text[:1] != b">":
         found = decode(text[:200]).split("\n")[0].strip()[:60]
-        raise InputError(f"{path}, line {blank + 1}: '{found}' stands before the first '>'; is it a FASTA file?")
+        kind = next((name for start, name in FLAT_FILES.items() if text.startswith(start)), None)
+        hint = f"it seems to be {kind}: export it as FASTA" if kind else "is it a FASTA file?"
+        raise InputError(f"{path}, line {blank + 1}: '{found}' stands before the first '>'; {hint}")
     return text, blank
 
 
 def _parse(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
     """Whole records, which begin with `>`, and how many lines they take."""
+    text = without_titles(text)
     if not text.endswith(b"\n"):
         text += b"\n"
     size = len(text)
@@ -124,6 +139,19 @@ def _parse(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
         white = np.flatnonzero(data <= WHITE[-1])
         lengths = stops - bodies - (np.searchsorted(white, stops) - np.searchsorted(white, bodies))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    sequences, problems = without_stops(Ragged(np.frombuffer(letters, np.uint8), offsets))
+    sequences, problems = checked(Ragged(np.frombuffer(letters, np.uint8), offsets))
     names = decode(headers.replace(b"\r", b"")).split("\n")
     return FastaRecords(names, sequences, header_line + first_line, problems), len(newlines)
+
+
+def _parse_three_lines(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
+    """The same for a 3-line file."""
+    text += b"" if text.endswith(b"\n") else b"\n"
+    whole = [b">" + record for record in text[1:].split(b"\n>")]
+    lines = first_line + np.cumsum([0, *(record.count(b"\n") + 1 for record in whole[:-1])])
+    found = [three_lines(record) for record in whole]
+    sequences, problems = checked(Ragged.pack([np.frombuffer(record.sequence, np.uint8) for record in found], np.uint8))
+    problems |= {row: record.problem for row, record in enumerate(found) if record.problem}
+    headers = [decode(record.split(b"\n", 1)[0][1:]).rstrip("\r") for record in whole]
+    labels = [None if record.labels is None else decode(record.labels) for record in found]
+    return FastaRecords(headers, sequences, lines.astype(np.int64), problems, labels), text.count(b"\n")

@@ -1,4 +1,9 @@
-"""The letters of sequences of residues, taken from text: white space and the stop at the end are no part of them."""
+"""The letters of sequences of residues, taken from text, and what shows that a text is no protein.
+
+White space and the stop at the end are no part of a sequence. Letters, `-` and `.` (gaps of an alignment) are; digits
+and other signs are not, and neither is DNA. A letter that no vocabulary has (J) is one all the same: it is counted
+where a vocabulary is known (`trimer.data.spelling`).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,55 @@ WHITE = bytes(range(33))  # no part of a sequence: line ends, blanks and other c
 STOP = ord("*")
 EMPTY = "no sequence"
 INNER_STOP = "stop (*) inside the sequence"
+DIGITS = "digits inside the sequence (numbered lines?)"
+DNA = "DNA or RNA and no protein (A, C, G, T, U, N alone)"
+SIGN = "{!r} inside the sequence, which is no residue"
+
+BASES = frozenset(b"ACGTUN")
+SHORT = 10  # letters, below which a peptide may consist of those of DNA
+_ODD = np.ones(256, bool)  # bytes that no sequence has
+_ODD[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-.*")] = False
+_BASE = np.zeros(256, bool)
+_BASE[[*BASES, *bytes(BASES).lower()]] = True
 
 
 def letters_of(texts: Sequence[str | None]) -> Ragged:
-    """The letters of n texts end to end, without white space; what is no Latin-1 becomes `?`."""
-    rows = [(text or "").encode("latin-1", "replace").translate(None, WHITE) for text in texts]
+    """The letters of n texts end to end, as UTF-8 without white space."""
+    rows = [(text or "").encode("utf-8", "replace").translate(None, WHITE) for text in texts]
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     return Ragged(np.frombuffer(b"".join(rows), np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
-def without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
-    """The sequences without the one stop (`*`) that may end them; the rows that hold another one, or nothing."""
+def checked(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
+    """The sequences without the one stop (`*`) that may end them, and row -> why it is no protein."""
+    sequences, problems = _without_stops(sequences)
+    return sequences, _dna(sequences) | _odd_signs(sequences) | problems
+
+
+def _odd_signs(sequences: Ragged) -> dict[int, str]:
+    places = np.flatnonzero(_ODD[sequences.values])
+    owners = np.searchsorted(sequences.offsets, places, side="right") - 1
+    rows, first = np.unique(owners, return_index=True)
+    problems = {}
+    for row, place in zip(rows.tolist(), places[first].tolist(), strict=True):
+        text = sequences.values[place : int(sequences.offsets[row + 1])].tobytes().decode("utf-8", "replace")
+        problems[row] = DIGITS if text[0] in "0123456789" else SIGN.format(text[0])
+    return problems
+
+
+def _dna(sequences: Ragged) -> dict[int, str]:
+    """Rows of A, C, G, T, U and N alone, with at least A, C, G and T or U; no protein of that length is so poor."""
+    long = np.flatnonzero(sequences.lengths >= SHORT)
+    begins = sequences.values[sequences.offsets[long][:, None] + np.arange(SHORT)] if len(long) else long[:, None]
+    problems = {}
+    for row in long[_BASE[begins].all(1)].tolist():
+        letters = set(sequences[row].tobytes().upper())
+        if letters <= BASES and set(b"ACG") <= letters and letters & set(b"TU"):
+            problems[row] = DNA
+    return problems
+
+
+def _without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
     values, offsets = sequences.values, sequences.offsets
     problems: dict[int, str] = {}
     if values.min(initial=255) <= STOP and (values == STOP).any():  # letters lie above: one look tells

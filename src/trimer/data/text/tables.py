@@ -7,6 +7,7 @@ breaks off; a quote that is not closed stops the reading, because nobody can say
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -45,7 +46,9 @@ class TableFile:
         if not start.strip():
             raise InputError(f"{path} is empty; write or download it again")
         if start.lstrip()[:1] == b">":
-            raise InputError(f"{path} is FASTA and no table: read it with LabelledFasta")
+            raise InputError(
+                f"{path} is FASTA and no table: read it with data=labelled_fasta, or data=labelled_residues"
+            )
         self.parquet = start[:4] == b"PAR1"
         self.unit = "row" if self.parquet else "line"
         self.header = self._parquet_header() if self.parquet else self._text_header()
@@ -158,6 +161,8 @@ class TableFile:
 
     def _texts(self, batch: pa.RecordBatch, name: str) -> list[str | None]:
         column = batch.column(name)
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            return [None if cell is None else json.dumps(cell, default=str) for cell in column.to_pylist()]
         try:
             return column.cast(pa.string()).to_pylist()
         except pa.ArrowException as error:

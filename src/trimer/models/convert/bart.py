@@ -55,6 +55,7 @@ LAYER = {
     "feed_forward_norm.norm": ["final_layer_norm"],
 }
 
+UNUSED = re.compile(r"version$|^(classification_head|qa_outputs)\.")  # marks of the oldest files; the head of a task
 TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
 
@@ -63,7 +64,8 @@ def bart_from_huggingface(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Arguments and weights of our `Bart` from the state and configuration of a Hugging Face BART.
 
-    Takes the states of `BartForConditionalGeneration` and of the bare `BartModel`. Raises ConfigError for a
+    Takes the states of `BartForConditionalGeneration`, of the bare `BartModel` and of a classifier, whose head is left
+    out. Raises ConfigError for a
     configuration that ours cannot express, CheckpointError for weights that are missing or have no place.
     """
     if not config.get("tie_word_embeddings", True):
@@ -91,7 +93,7 @@ def bart_from_huggingface(
         if absent:
             raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not a BART")
         converted[name] = torch.cat([left.pop(source) for source in sources])
-    left = {key for key in left if not re.search(r"version$", key)}  # the oldest files carry version marks
+    left = {key for key in left if not UNUSED.search(key)}
     if left:
         raise CheckpointError(f"these weights hold what our BART has no place for: {', '.join(sorted(left)[:5])}")
     return arguments, converted

@@ -2,6 +2,8 @@
 
 Ours joins the query, key and value projections that theirs keep apart, holds the tied embedding table once, and
 computes the rotary frequencies instead of reading them (stored ones may have been rounded to half precision).
+Folders of `EsmModel` and of classifiers have no head for masked tokens, and neither has our network then; the head of
+a classifier and the pooler are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import torch
 from torch import Tensor
 
 from trimer.errors import CheckpointError, ConfigError
-from trimer.models.convert.folders import read_folder, write_folder
+from trimer.models.convert.folders import check_finite, read_folder, write_folder
+from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import LAYER_NORM_EPS, MASK, Esm2
+from trimer.tokenizers.protein import ProteinTokenizer
 
 # Ours -> Hugging Face, fair-esm. What a layer holds, then what stands outside; weights and biases alike.
 LAYER = {
@@ -43,17 +47,22 @@ TABLES = (
     ("embed_tokens.weight", "lm_head.weight"),
 )
 BIASES = (("lm_head.bias", "lm_head.decoder.bias"), ("lm_head.bias",))  # the first is written, all are read
-UNUSED = re.compile(r"inv_freq$|position_ids$|position_embeddings\.weight$|rotary_embeddings\.")  # of older files
+# Of older files; the pooler of `EsmModel`; the head of a classifier.
+UNUSED = re.compile(
+    r"inv_freq$|position_ids$|position_embeddings\.weight$|rotary_embeddings\.|^esm\.pooler\.|^classifier\."
+)
+HEADS = ("lm_head.", "classifier.")  # what stands outside of the encoder in the folders of Hugging Face
 HUGGINGFACE, FAIR = 0, 1
 
 
 def esm2_from_huggingface(
     state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments and weights of our `Esm2` from the state and configuration of a Hugging Face `EsmForMaskedLM`.
+    """Arguments and weights of our `Esm2` from the state and configuration of a Hugging Face ESM-2.
 
-    Raises ConfigError for a configuration that ours cannot express, CheckpointError for weights that are missing or
-    have no place.
+    Takes the states of `EsmForMaskedLM`, of the bare `EsmModel` and of the classifiers of sequences and tokens. Raises
+    ConfigError for a configuration that ours cannot express, CheckpointError for weights that are missing or have no
+    place.
     """
     fixed = {
         "model_type": "esm",
@@ -76,16 +85,18 @@ def esm2_from_huggingface(
         "token_dropout": bool(config.get("token_dropout")),
         "init_std": config.get("initializer_range", 0.02),
     }
+    if not any(key.startswith("esm.") for key in state):  # of the bare `EsmModel`
+        state = {key if key.startswith(HEADS) else f"esm.{key}": value for key, value in state.items()}
     return _ours(state, arguments, HUGGINGFACE)
 
 
 def esm2_to_huggingface(net: Esm2) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of an `EsmForMaskedLM` that computes what ours does."""
+    """State and configuration of an `EsmForMaskedLM` that computes what ours does; without a head, of an `EsmModel`."""
     if net.token_dropout and abs(net.masked_share - 0.12) > 1e-9:
         raise ConfigError(f"model.masked_share={net.masked_share} has no place in an EsmConfig, which means 0.12")
     block = net.layers[0]
     config = {
-        "architectures": ["EsmForMaskedLM"],
+        "architectures": ["EsmForMaskedLM" if net.head is not None else "EsmModel"],
         "model_type": "esm",
         "vocab_size": net.vocab_size,
         "hidden_size": net.d_model,
@@ -133,18 +144,26 @@ def esm2_to_fair(net: Esm2) -> dict[str, Tensor]:
 def load_esm2(path: str | Path) -> Esm2:
     """An ESM2 from a Hugging Face folder, or from a `.pt` file of fair-esm, with its contact regression if beside it.
 
+    Where the vocabulary of a folder has the tokens in another order, the rows of the weights are put into ours.
+
     The files of fair-esm are pickles that hold an `argparse.Namespace` beside the tensors. They are read with
     `weights_only=True` and that one class allowed: its objects hold settings and run no code; anything else is refused.
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        arguments, state = esm2_from_huggingface(*read_folder(path))
+        state, config = read_folder(path)
+        rows = rows_of(ProteinTokenizer().vocabulary.tokens, path)
+        if rows is not None:
+            config = {**config, "mask_token_id": MASK}  # as it is called after the rows have changed places
+        arguments, state = esm2_from_huggingface(state, config)
+        state = in_order(state, rows)
     else:
         raw = _read_fair(path)
         state = dict(raw["model"]) if "model" in raw else dict(raw)
         beside = path.with_name(f"{path.stem}-contact-regression.pt")
         if beside.is_file():
             state |= _read_fair(beside)["model"]
+        check_finite(state, path)
         settings = (raw.get("cfg") or {}).get("model") or raw.get("args")
         arguments, state = esm2_from_fair(state, bool(getattr(settings, "token_dropout", True)))
         heads = getattr(settings, "encoder_attention_heads", None) or getattr(settings, "attention_heads", None)
@@ -180,14 +199,15 @@ def _ours(
     left = {key: value for key, value in state.items() if not UNUSED.search(key)}
     tables = [left.pop(key) for key in TABLES[side] if key in left]
     biases = [left.pop(key) for key in BIASES[side] if key in left]
-    if not tables or not biases:
+    arguments["head"] = bool(biases) or any(key.startswith("lm_head.") for key in left)
+    if not tables or (arguments["head"] and not biases):
         raise CheckpointError(f"these weights lack {TABLES[side][0]} or {BIASES[side][0]}: they are not a whole ESM2")
     if any(not torch.equal(table, tables[0]) for table in tables[1:]):
         raise ConfigError("the embedding tables of these weights differ: an ESM2 has one table, tied")
     arguments["bias"] = f"{PREFIX[side]}0.{LAYER['up'][side][0]}.bias" in left
     arguments["contacts"] = f"{OUTSIDE['contact_head'][side]}.weight" in left
-    converted = {"tokens.weight": tables[0], "head.bias": biases[0]}
-    for name, sources in _names(arguments["layers"], side, arguments["bias"], arguments["contacts"]):
+    converted = {"tokens.weight": tables[0], **({"head.bias": biases[0]} if biases else {})}
+    for name, sources in _names(side, *(arguments[name] for name in ("layers", "bias", "contacts", "head"))):
         absent = [source for source in sources if source not in left]
         if absent:
             raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not an ESM2")
@@ -201,7 +221,8 @@ def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
     ours = net.state_dict()
     state = {}
     bias = net.layers[0].up.bias is not None
-    for name, targets in _names(len(net.layers), side, bias, net.contact_head is not None):
+    head = net.head is not None
+    for name, targets in _names(side, len(net.layers), bias, net.contact_head is not None, head):
         parts = ours[name].chunk(len(targets))
         state.update({target: part.clone() for target, part in zip(targets, parts, strict=True)})
     if not bias:  # theirs always have one
@@ -209,11 +230,11 @@ def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
             for name in (*LAYER["query_key_value"][side], *LAYER["up"][side]):
                 weight = state[f"{PREFIX[side]}{layer}.{name}.weight"]
                 state[f"{PREFIX[side]}{layer}.{name}.bias"] = weight.new_zeros(len(weight))
-    state |= {key: ours["tokens.weight"] for key in TABLES[side]}
-    return state | {BIASES[side][0]: ours["head.bias"]}
+    state |= {key: ours["tokens.weight"] for key in TABLES[side][: 1 + head]}
+    return state | ({BIASES[side][0]: ours["head.bias"]} if head else {})
 
 
-def _names(layers: int, side: int, bias: bool, contacts: bool) -> list[tuple[str, list[str]]]:
+def _names(side: int, layers: int, bias: bool, contacts: bool, head: bool) -> list[tuple[str, list[str]]]:
     """Every weight but the tied table and the bias over it: our name, and theirs."""
     pairs = []
     for layer in range(layers):
@@ -224,6 +245,6 @@ def _names(layers: int, side: int, bias: bool, contacts: bool) -> list[tuple[str
                 for kind in kinds
             ]
     for ours, theirs in OUTSIDE.items():
-        if ours != "contact_head" or contacts:
+        if {"contact_head": contacts, "norm": True}.get(ours, head):
             pairs += [(f"{ours}.{kind}", [f"{theirs[side]}.{kind}"]) for kind in ("weight", "bias")]
     return pairs

@@ -1,4 +1,4 @@
-"""Folders in the form that `transformers` reads and writes: `config.json` with `model.safetensors`."""
+"""Folders in the form that `transformers` reads and writes: `config.json` with the weights, whole or in shards."""
 
 from __future__ import annotations
 
@@ -15,34 +15,85 @@ from trimer.errors import CheckpointError
 
 # TensorFlow's names in the layer norms of BERT; transformers 5 writes them again for a model that it made itself.
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each is one file, or `<name>.index.json` with the shards
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of a folder with `model.safetensors`, whole or in shards, or `pytorch_model.bin`."""
+    """State and configuration of a folder with `model.safetensors` or `pytorch_model.bin`, whole or in shards.
+
+    CheckpointError for a folder that is no whole model, and for weights that are not finite.
+    """
     folder = Path(folder).expanduser()
-    state, config = _read(folder)
+    config = read_config(folder)
+    state = _read_state(folder)
+    check_finite(state, folder)
     return {re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda m: OLD_NAMES[m[0]], k): v for k, v in state.items()}, config
 
 
-def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings in `config.json`."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face model")
+    return read_object(path)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; CheckpointError where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}): copy the folder again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, not an object: copy the folder again")
+    return content
+
+
+def _read_state(folder: Path) -> dict[str, Tensor]:
+    for name in WEIGHTS:
+        whole, index = folder / name, folder / f"{name}.index.json"
+        if whole.is_file():
+            return _read_weights(whole)
+        if index.is_file():
+            return _read_shards(folder, index)
+    raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin, nor an index of shards")
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
+    places = read_object(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise CheckpointError(f"{index} has no weight_map of tensors and files: copy the folder again")
+    names = sorted(set(places.values()))
+    if absent := [name for name in names if not (folder / name).is_file()]:
+        raise CheckpointError(
+            f"{folder} lacks {len(absent)} of {len(names)} files of weights, such as {absent[0]}: copy the folder again"
+        )
+    state = {key: value for name in names for key, value in _read_weights(folder / name).items()}
+    if lost := sorted(set(places) - set(state)):
+        raise CheckpointError(f"{folder}: {places[lost[0]]} lacks the tensor {lost[0]}: copy the folder again")
+    return state
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    config, safe, pickled = folder / "config.json", folder / "model.safetensors", folder / "pytorch_model.bin"
-    if not config.is_file():
-        raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face model")
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    index = folder / "model.safetensors.index.json"
     try:
-        if safe.is_file():
-            return load_file(safe), settings
-        if index.is_file():
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            return {key: value for name in names for key, value in load_file(folder / name).items()}, settings
-        if pickled.is_file():
-            return torch.load(pickled, map_location="cpu", weights_only=True), settings
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"the weights in {folder} cannot be read ({error}): copy the folder again") from error
-    raise CheckpointError(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"the weights in {path} cannot be read ({reason}): copy the folder again") from error
+
+
+def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
+    """CheckpointError naming the first tensor that holds NaN or infinity: every prediction would be NaN."""
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            count = int((~torch.isfinite(value)).sum())
+            raise CheckpointError(
+                f"{where}: {count:,} of {value.numel():,} weights in {name} are NaN or infinite; use another copy"
+            )
 
 
 def write_folder(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Path:

@@ -58,7 +58,9 @@ TOKENS = "embeddings.word_embeddings.weight"
 NORM = "embeddings.LayerNorm"
 HEAD = {"head.dense": "lm_head.dense", "head.norm": "lm_head.layer_norm"}
 BIAS, TIED_TABLE, TIED_BIAS = "lm_head.bias", "lm_head.decoder.weight", "lm_head.decoder.bias"
-UNUSED = re.compile(r"(embeddings\.(position_ids|token_type_ids)|pooler\.dense\.(weight|bias))$")
+UNUSED = re.compile(
+    r"(embeddings\.(position_ids|token_type_ids)|pooler\.dense\.(weight|bias)|(classifier|qa_outputs)\.(weight|bias))$"
+)
 # The head of a task: of `RobertaForSequenceClassification`, and of the ChemBERTa-2 that learned descriptors, which also
 # keeps the mean and deviation of each descriptor.
 TASK = re.compile(r"(?:classifier|regression)\.((?:dense|out_proj)\.(?:weight|bias))|(norm_mean|norm_std)")
@@ -70,7 +72,7 @@ def roberta_from_huggingface(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Arguments and weights of our `Roberta` from the state and configuration of a Hugging Face RoBERTa.
 
-    Takes the states of `RobertaForMaskedLM`, of `RobertaForSequenceClassification` and of the bare `RobertaModel`.
+    Takes the states of `RobertaForMaskedLM`, of the bare `RobertaModel` and of the classifiers of sequences and tokens.
     Without a masked head in the state there is none in the network (`head` is False in the arguments). The head of a
     task is left out here: see `roberta_task_head`. Raises ConfigError for a configuration that ours cannot express,
     CheckpointError for weights that are missing or have no place.
