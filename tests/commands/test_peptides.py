@@ -221,10 +221,22 @@ def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsy
     bare, modified = said(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [bare] and "MaxQuant leaves fixed modifications out" in heard(capsys)
-    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "MaxQuant" not in heard(capsys)
+    assert said(path) == [modified] and "C is read as carbamidomethylated" in heard(capsys)
+    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "read as" not in heard(capsys)
+    assert said(path, "fixed=") == [bare] and "read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
-    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [bare]
+    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
+
+
+def test_cysteines_that_deepphospho_leaves_out_are_in_the_mass(run, folder):
+    path, out = folder / "dpc.csv", folder / "dpc.tsv"
+    path.write_text("peptide,charge\n@AGCSSDEFVNR,2\n")
+    words = [f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "notation=deepphospho"]
+    assert main(["predict", *words]) == 0
+    row = next(csv.DictReader(out.open(), delimiter="\t"))
+    # 10 residues, water, carbamidomethyl (57.02146) and two protons
+    assert float(row["PrecursorMz"]) == pytest.approx(621.264, abs=1e-3)
+    assert row["ModifiedPeptide"] == "AGC(UniMod:4)SSDEFVNR"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
     trained = (data.get("source") or {}).get("fixed")
     if trained and cfg.fixed is None:
         log.info("fixed=%s, as in the training: residues without a modification get it; fixed='' adds none", trained)
-    return {"notation": cfg.notation, "fixed": (trained if cfg.fixed is None else cfg.fixed) or None}
+    return {"notation": cfg.notation, "fixed": trained if cfg.fixed is None else cfg.fixed}
 
 
 def warn_of_conditions(net, energy, instrument: list[str | None]) -> None:

@@ -6,7 +6,6 @@ site says so (`Amidated (C-term)`) on the C terminus.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -23,13 +22,14 @@ from trimer.peptides.proforma import (
     split_marks,
 )
 
-log = logging.getLogger(__name__)
-
 ROUND = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 SQUARE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 END = re.compile(rf"\.(?:{ROUND.pattern})+$")
 NUMBER = re.compile(r"-?\d+")
 N_TERMINUS = "N-term"
+# What the plain residues of a notation carry. The other notations write every modification: their plain C is free.
+CARBAMIDOMETHYL = "Carbamidomethyl@C"
+PLAIN = {"maxquant": CARBAMIDOMETHYL, "deepphospho": CARBAMIDOMETHYL, "prosit": CARBAMIDOMETHYL}
 C_TERMINUS = re.compile(r"C-?_?term", re.I)
 DEEPPHOSPHO = {
     "1": ("M", "Oxidation"),
@@ -124,16 +124,6 @@ def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str
     if fixed:
         peptide = _add_fixed(peptide, read_fixed(fixed))
     return peptide.proforma, None if charge is None else str(charge)
-
-
-def warn_of_fixed(notation: str, fixed: str | None, name: str) -> None:
-    """A warning where a file's notation leaves fixed modifications out, and none were named."""
-    if notation == "maxquant" and not fixed:
-        log.warning(
-            "%s: MaxQuant leaves fixed modifications out of its peptides: say data.source.fixed=Carbamidomethyl@C "
-            "(to predict: fixed=) if cysteine was alkylated",
-            name,
-        )
 
 
 @lru_cache(maxsize=16)

@@ -22,9 +22,10 @@ from trimer.data.readers.peptide_tables import (
     precursor_columns,
     split_precursor,
 )
+from trimer.data.readers.plain_residues import cells_of, fixed_modifications
 from trimer.data.text.tables import TableFile
 from trimer.errors import InputError
-from trimer.peptides.notations import canonical, warn_of_fixed
+from trimer.peptides.notations import PLAIN, canonical
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
 SERIES = {"b": 0, "y": 1}
@@ -57,6 +58,7 @@ class Unreadable(ValueError):
 
 def read_deepphospho(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """JSON of DeepPhospho: `{"*AES2K.2": {"y1+1-Noloss": 100.0, "y3+1-1,H3PO4": 7.5}}`."""
+    fixed = fixed_modifications(path.name, (), PLAIN["deepphospho"], fixed)
     for number, (key, pairs) in enumerate(deepphospho_records(path), 1):
         peptide, charge = split_precursor(key)
         place = f"{path.name}, record {number}"
@@ -87,7 +89,7 @@ def deepphospho_fragment(name: str) -> tuple[str, int, int, str]:
 def read_maxquant(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     """msms.txt: `y1;y3-H2O;b5*;y7(2+)` under Matches, as many numbers under Intensities."""
     table = TableFile(path)
-    warn_of_fixed("maxquant", fixed, path.name)
+    fixed = fixed_modifications(path.name, cells_of(table, ["Modified sequence"]), PLAIN["maxquant"], fixed)
     optional = _optional(table, ("Reverse", "Fragmentation", "Mass analyzer", "Collision energy"))
     names = ["Modified sequence", "Charge", "Matches", "Intensities", *filter(None, optional)]
     for cells, number, problem in table.rows(names):
@@ -172,6 +174,7 @@ def read_prosit(path: Path, fixed: str | None = None) -> Iterator[Spectrum]:
     -1 stands for a fragment that cannot be, 0 for one that was not seen.
     """
     table = ListTable(path)
+    fixed = fixed_modifications(path.name, cells_of(table, ["modified_sequence"]), PLAIN["prosit"], fixed)
     energies = next((name for name in ("aligned_collision_energy", "collision_energy") if name in table), None)
     optional = [energies, *_optional(table, ("fragmentation", "mass_analyzer"))]
     names = ["modified_sequence", "precursor_charge", "intensities_raw", *filter(None, optional)]

@@ -43,6 +43,7 @@ LAYOUTS: dict[str, Callable[[Path, str | None], Iterator[Spectrum]]] = {
     "prosit": read_prosit,
     "alphabase": read_alphabase,
 }
+READING = 2  # raise it when the same files give other spectra, so that old caches are not read
 NO_FRAGMENT = "no b or y fragment with an intensity"
 
 
@@ -147,7 +148,7 @@ class FragmentFiles:
     paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (a row a
     fragment: Spectronaut, OpenSWATH, DIA-NN), `prosit` (Parquet with 174 values) or `alphabase` (HDF5); null: found
     from the content. limit: stop after so many spectra. fixed: modifications that the file leaves out, as
-    `Carbamidomethyl@C` in those of MaxQuant.
+    `Carbamidomethyl@C`; null: as the layout says (`notations.PLAIN`), an empty text: none.
     """
 
     wanted = "a library of peptides"
@@ -159,7 +160,7 @@ class FragmentFiles:
         self.paths = named_paths(paths, self.wanted)
         if layout is not None and layout not in LAYOUTS:
             raise ValueError(f"layout={layout} must be one of {', '.join(LAYOUTS)}, or null")
-        if fixed is not None:
+        if fixed:
             read_fixed(fixed)
         self.layout = layout
         self.limit = limit
@@ -172,7 +173,7 @@ class FragmentFiles:
     def fingerprint(self) -> str:
         """Changes when the spectra may have changed."""
         names = ",".join(path.name for path in self.files())
-        settings = settings_text({"layout": self.layout, "limit": self.limit, "fixed": self.fixed})
+        settings = settings_text({"layout": self.layout, "limit": self.limit, "fixed": self.fixed, "reading": READING})
         return f"{content_digest(self.files())}/{names}/{settings}"
 
     def chunks(self) -> Iterator[FragmentTable]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trimer.data.readers.peptide_tables import PSM_UTILS, open_table
+from trimer.data.readers.plain_residues import cells_of, fixed_modifications
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_files import FILE
 from trimer.data.sources.label_table import LabelTable, check_limit, empty_table, limited, settings_text
@@ -24,11 +25,12 @@ from trimer.data.store import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS, canonical, read_fixed, warn_of_fixed
+from trimer.peptides.notations import NOTATIONS, PLAIN, canonical, read_fixed
 from trimer.peptides.proforma import PeptideError
 
 log = logging.getLogger(__name__)
 
+READING = 2  # raise it when the same files give other peptides or labels, so that old caches are not read
 WHATS = ("retention", "charge", "charges")
 NOTHING = "nothing"  # peptides alone, to predict for
 CHARGES = tuple("123456")
@@ -58,7 +60,8 @@ class PeptideFiles:
     from the header. notation, sequence, modifications, sites, charge, retention: the notation (a key of NOTATIONS) and
     the columns, where they are others than the layout says. merge: "median" makes one record of all rows with one
     peptide and the same columns, with the median of their retention times; null keeps every row. id_column, limit: as
-    in LabelledFiles. fixed: modifications that the file leaves out, as `Carbamidomethyl@C` in those of MaxQuant.
+    in LabelledFiles. fixed: modifications that the file leaves out, as `Carbamidomethyl@C`; null: as the layout says
+    (`Layout.fixed`, `notations.PLAIN`), an empty text: none.
 
     A row that cannot be used is given with its problem, decoys too; contaminants stay.
     """
@@ -90,7 +93,7 @@ class PeptideFiles:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
         if notation is not None:
             _check("notation", notation, tuple(NOTATIONS))
-        if fixed is not None:
+        if fixed:
             read_fixed(fixed)
         self.what = what
         self.layout = layout
@@ -110,7 +113,7 @@ class PeptideFiles:
         return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
-        settings = {name: value for name, value in vars(self).items() if name != "paths"}
+        settings = {name: value for name, value in vars(self).items() if name != "paths"} | {"reading": READING}
         names = ",".join(path.name for path in self.files())
         return f"{content_digest(self.files())}/{names}/{settings_text(settings)}"
 
@@ -144,9 +147,10 @@ class PeptideFiles:
         table = open_table(path, self.layout)
         layout = self._layout(table)
         notation = self.notation or layout.notation
-        warn_of_fixed(notation, self.fixed, path.name)
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
+        default = layout.fixed if notation == layout.notation and layout.fixed else PLAIN.get(notation)
+        fixed = fixed_modifications(path.name, cells_of(table, texts), default, self.fixed)
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
         beside = [name for name in columns if not (by_name and name == FILE)]
@@ -162,7 +166,7 @@ class PeptideFiles:
             own = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
             try:
                 # NA and NAN are peptides too: the sequence is taken as it stands.
-                text, charge = canonical(notation, self.fixed, cells[0] or "", *map(known, cells[1:first]))
+                text, charge = canonical(notation, fixed, cells[0] or "", *map(known, cells[1:first]))
                 label = read_value(cell if value else charge)
                 problem = problem or (DECOY if flag and flag.lower() in TRUE else None)
             except (PeptideError, _BadValue) as error:

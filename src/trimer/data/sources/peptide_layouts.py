@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trimer.data.text.tables import SHOWN, TableFile
 from trimer.errors import InputError
+from trimer.peptides.notations import CARBAMIDOMETHYL
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Layout:
     """Names of columns, of several the first that a table has; whatever their case.
 
     notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... decoy: says `+`, `1` or `true` on a
-    decoy. needs: other columns by which the layout is known.
+    decoy. needs: other columns by which the layout is known. fixed: what its plain residues carry, where that is more
+    than its notation says (`notations.PLAIN`).
     """
 
     notation: str
@@ -26,6 +28,7 @@ class Layout:
     observed: str | None = None
     decoy: str | None = None
     needs: tuple[str, ...] = ()
+    fixed: str | None = None
 
     def fits(self, table: TableFile) -> bool:
         """Whether a table has the sequence, the modifications and what else the layout is known by."""
@@ -68,7 +71,7 @@ LAYOUTS: dict[str, Layout] = {
         decoy="decoy",
     ),
     "ms2pip": Layout("ms2pip", ("peptide",), "modifications", None, ("charge",), ("observed_retention_time", "rt")),
-    "deeplc": Layout("ms2pip", ("seq",), "modifications", None, ("charge",), ("tr",)),
+    "deeplc": Layout("ms2pip", ("seq",), "modifications", None, ("charge",), ("tr",), fixed=CARBAMIDOMETHYL),
     "prosit": Layout(
         "prosit",
         ("modified_sequence",),
@@ -76,7 +79,9 @@ LAYOUTS: dict[str, Layout] = {
         retention=("indexed_retention_time", "irt", "retention_time"),
         observed="observed_charge_states",
     ),
-    "proteometools": Layout("proforma", ("sequence",), charge=("charge",), retention=("irt",), needs=("irt",)),
+    "proteometools": Layout(
+        "proforma", ("sequence",), charge=("charge",), retention=("irt",), needs=("irt",), fixed=CARBAMIDOMETHYL
+    ),
     "proforma": Layout(
         "proforma",
         ("proforma", "peptidoform", "peptide", "sequence"),
