@@ -30,6 +30,12 @@ FDR = 0.01
 ROUNDING = 1e-9  # 1 - 0.99 is a little above 0.01
 
 
+def check_fdr(fdr: float | None) -> None:
+    """ValueError for an error rate that is none."""
+    if fdr is not None and not 0 < fdr <= 1:
+        raise ValueError(f"fdr={fdr} must be above 0 and at most 1, or null")
+
+
 def first_column(table: TableFile, names: Sequence[str]) -> str | None:
     """The first of the names that the table has."""
     return next((name for name in names if name in table), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trimer.data.readers.peptide_tables import PSM_UTILS, open_table
 from trimer.data.readers.plain_residues import cells_of, fixed_modifications
-from trimer.data.readers.psm_quality import FDR, Quality, first_column
+from trimer.data.readers.psm_quality import FDR, Quality, check_fdr, first_column
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_files import FILE
 from trimer.data.sources.label_table import LabelTable, check_limit, empty_table, limited, settings_text
@@ -80,8 +80,7 @@ class PeptideFiles:
         fdr: float | None = FDR,
     ):
         check_limit(limit)
-        if fdr is not None and not 0 < fdr <= 1:
-            raise ValueError(f"fdr={fdr} must be above 0 and at most 1, or null")
+        check_fdr(fdr)
         self.paths = named_paths(paths, self.wanted)
         if what != NOTHING:
             _check("what", what, WHATS)
