@@ -160,9 +160,12 @@ def spectrum_heads(table: SpectrumTable) -> list[dict]:
 
 
 class LabelPredictions(PredictionFile):
-    """The labels of each sequence. target: as that of the data; classes: their names, or those of the labels."""
+    """The labels of each sequence. target: as that of the data; classes: their names, or those of the labels.
 
-    def __init__(self, output: str | Path, target: str, classes: Sequence[str]):
+    beside: columns of the heads that stand behind the labels.
+    """
+
+    def __init__(self, output: str | Path, target: str, classes: Sequence[str], beside: Sequence[str] = ()):
         self.target, self.classes = target, list(classes)
         self.names = {
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
@@ -170,7 +173,7 @@ class LabelPredictions(PredictionFile):
             "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
             "residue": ["labels"],
         }[target]
-        super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
+        super().__init__(output, [*HEADS[:3], *self.names, *beside, *HEADS[3:]], "sequences")
 
     def add(self, answers: Mapping[int, np.ndarray]) -> None:
         """(K,) probabilities or numbers, or (R, C) probabilities of residues, by row; on disk when this returns."""

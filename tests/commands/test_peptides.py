@@ -195,6 +195,39 @@ def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
     assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
 
 
+def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, capsys):
+    path, out = folder / "named.csv", folder / "named.tsv"
+    path.write_text(
+        "sequence,charge,nce,Protein,Gene\nPEPTIDEK,2,28,P1;P2,G1\nPEPTIDEC[UNIMOD:121]K,2,28,P3,\n"
+        "AAAAAAAK,2,-5,,\nAAAAAAAR,2,abc,,\nAAAAAAAA,2,nan,,\n"
+    )
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
+    told = heard(capsys)
+    assert "the library has no retention times: name retention=<run" in told
+    assert "1 of them with residues or modifications the model never saw" in told
+    rows = list(csv.DictReader(out.open(), delimiter="\t"))
+    first = {row["StrippedPeptide"]: row for row in reversed(rows)}
+    assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
+        "P1;P2", "G1", "",
+    )  # fmt: skip
+    assert first["PEPTIDECK"]["Unseen"] == "C[UNIMOD:121]" and set(first) == {"PEPTIDEK", "PEPTIDECK", "AAAAAAAA"}
+    reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "named.reasons.csv").open())}
+    assert reasons == {
+        "3": "named.csv, line 4: collision energy -5 is below 0 or infinite",
+        "4": "named.csv, line 5: collision energy abc is no number",
+    }
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "energy=-3"]) == 1
+    assert "energy=-3 must be 0 or more" in capsys.readouterr().err
+
+
+def test_predictions_mark_what_the_model_never_saw(run, folder):
+    path, out = folder / "new.csv", folder / "new_said.csv"
+    path.write_text("sequence\nPEPTIDEK\n[UNIMOD:36]-PEPK[UNIMOD:121]TIDEK\nPEJK\n")
+    assert main(["predict", f"ckpt={run('retention')}", f"input={path}", f"output={out}"]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["unseen"] for row in rows] == ["", "[UNIMOD:36]-; K[UNIMOD:121]", ""]
+
+
 def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
     path, out = folder / "twice.csv", folder / "once.tsv"
     path.write_text("sequence,charge\nPEPTIDEK,2\nPEPTIDEK,3\nPEPTIDEK,2\n")
@@ -257,8 +290,8 @@ def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, sa
 @pytest.mark.parametrize(
     ("kind", "output", "words"),
     [
-        ("fragments", "out.csv", "this model writes a library; name a .tsv file"),
-        ("retention", "out.tsv", "a spectral library is written by a model of fragments; name a .csv or .parquet file"),
+        ("fragments", "out.json", "a spectral library has the suffix .tsv, .csv, .parquet, .msp, .hdf, .hdf5, .h5"),
+        ("retention", "out.tsv", "the suffix must be one of .csv, .parquet, .json"),
     ],
 )
 def test_an_output_of_the_other_kind(run, folder, kind, output, words, capsys):

@@ -113,7 +113,7 @@ def modification(text: str, residue: str | None = None) -> Modification:
     if match := UNIMOD_ID.fullmatch(wanted):
         found = _by_id().get(int(match[1]))
     elif wanted[:8].lower() == "formula:":
-        found = _of_formula(wanted[8:])
+        found = _of_formula(SITE.sub("", wanted[8:]).strip())
     else:
         if PREFIX.match(wanted):
             wanted = PREFIX.sub("", wanted, count=1)

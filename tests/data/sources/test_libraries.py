@@ -189,7 +189,7 @@ def test_msp_libraries(tmp_path):
         5: "no peak has an annotation of a fragment, as y3 or b5-H2O^2",
         6: "decoy",
     }
-    assert table.places[4] == "library.msp, line 23"
+    assert table.places[4] == "library.msp, line 22"
 
 
 # ---------------------------------------------------------------- mzSpecLib

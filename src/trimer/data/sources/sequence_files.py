@@ -44,7 +44,7 @@ def read_peptides(
 
     options = {"sequence": column, "notation": notation, "fixed": fixed}
     try:
-        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, **options)
+        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, fdr=None, **options)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return LabelTable.concatenate(list(source.chunks(columns)))
