@@ -84,7 +84,8 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
         csv.writer(stream).writerows([["sequence", "retention"], *rows])
     words = ["data=peptide_properties", f"data.source.paths={path}", "data.source.what=retention", *RETENTION[2:]]
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
-    assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}", f"paths.cache={folder / 'cache'}"]) == 0
+    words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
+    assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
     assert "fine-tuning was not worth its while" in heard(capsys)  # at a rate of 0 it cannot be
     found = {
         row["method"]: row["values"]
@@ -94,6 +95,11 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
     assert found["calibrated only, linear"]["r_squared"] == pytest.approx(
         found["before fine-tuning"]["r_squared"], 1e-3
     )
+    protocol = pq.read_table(folder / "slow" / "protocol.parquet").to_pylist()
+    before = {row["metric"]: row["value"] for row in protocol if row["epoch"] == -1}
+    # one network, on its own scale: all data here, the test part there
+    assert before["mae"] == pytest.approx(found["before fine-tuning"]["mae"], rel=0.25)
+    assert before["slope"] == pytest.approx(found["before fine-tuning"]["slope"], rel=0.25)
 
 
 def test_fragments_have_their_table_and_their_pictures(run):

@@ -1,6 +1,9 @@
 """What search engines say against a row: decoys, ranks, q-values, labelled peptides, modifications in other columns."""
 
+import gzip
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -170,6 +173,33 @@ def test_scans_of_fragpipe_name_their_run(tmp_path):
     text = "Spectrum\tPeptide\tAssigned Modifications\tCharge\tRetention\n"
     text += "r1.0.0.2\tAAK\t\t2\t10\nr1.7.7.3\tAAK\t\t3\t12\nr2.0.0.2\tAAK\t\t2\t700\n"
     assert whole(write(tmp_path / "psm.tsv", text)).labels["retention"] == ["11.0", "700"]
+
+
+# ---------------------------------------------------------------- psm_utils
+
+
+@pytest.mark.parametrize("name", ["result.idXML", "result.idXML.gz"])
+def test_gzipped_files_reach_psm_utils_unzipped(tmp_path, monkeypatch, name):
+    """psm_utils reads no gzip; a stand-in for it records what it is given."""
+    given = []
+
+    def psm(text: str, **said) -> SimpleNamespace:
+        form = SimpleNamespace(proforma=text, precursor_charge=2)
+        fields = {"retention_time": 7.0, "spectrum_id": "1", "run": "a", "is_decoy": False, "qvalue": 0.0, "pep": None}
+        return SimpleNamespace(peptidoform=form, **fields | {"rank": 1, "protein_list": ["P1"]} | said)
+
+    def read_file(path: str, filetype: str) -> list:
+        given.append((Path(path).name, Path(path).read_text(), filetype))
+        return [psm("AM[UNIMOD:35]K/2"), psm("AAK/2", qvalue=0.5), psm("KAA/2", rank=2), psm("ARK/2", is_decoy=True)]
+
+    monkeypatch.setitem(sys.modules, "psm_utils", ModuleType("psm_utils"))
+    monkeypatch.setitem(sys.modules, "psm_utils.io", SimpleNamespace(read_file=read_file))
+    text = b"<IdXML/>"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    table = whole(tmp_path / name)
+    assert given[0] == ("result.idXML", "<IdXML/>", "infer")
+    assert table.texts[0] == "AM[UNIMOD:35]K" and table.labels["retention"][0] == "7.0"
+    assert table.problems == {1: "q-value above 0.01", 2: "rank below the first", 3: "decoy"}
 
 
 # ---------------------------------------------------------------- reasons
