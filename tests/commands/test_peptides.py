@@ -223,7 +223,27 @@ def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, 
         "4": "named.csv, line 5: collision energy abc is no number",
     }
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "energy=-3"]) == 1
-    assert "energy=-3 must be 0 or more" in capsys.readouterr().err
+    assert "energy=-3.0 must be 0 or more" in capsys.readouterr().err
+
+
+def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
+    path, out = Path(__file__).parents[1] / "cases" / "peptides" / "pepin.csv", folder / "pepin.msp"
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
+    rows = csv.DictReader((folder / "pepin.reasons.csv").open())
+    assert {int(row["row"]) + 1: row["reason"].partition(": ")[2] for row in rows} == {
+        16: "unknown modification [+100.123]",
+        17: "residue U is not one of the 20",
+        18: "charge 0 is no whole number above 0",
+        19: "charge 9, and the model has learnt charges from 1 to 6",
+        20: "no charge, and the model has learnt charges from 1 to 6",
+        21: "charge two is no whole number above 0",
+        22: "the same peptide and charge as pepin.csv, line 2",
+        23: "collision energy abc is no number",
+        24: "collision energy -5 is below 0 or infinite",
+        26: "1 residues, and the model has learnt from 7 to 30",
+        27: "71 residues, and the model has learnt from 7 to 30",
+        28: "residue p is not one of the 20",
+    }
 
 
 def test_predictions_mark_what_the_model_never_saw(run, folder):

@@ -9,6 +9,7 @@ import pytest
 
 from trimer.data.sources.label_table import LabelTable
 from trimer.data.sources.peptide_files import PeptideFiles
+from trimer.data.sources.peptide_labels import LabelledPeptides
 
 CASES = Path(__file__).parents[2] / "cases" / "peptides"
 
@@ -39,6 +40,13 @@ def test_a_bare_sequence_beside_modifications_that_are_not_read_is_left_out(tmp_
     reason = f"column '{column}' has modifications that are not read: name it in modifications, and its notation"
     assert table.problems == {0: reason}
     assert table.texts[1:] == ["AAK", "AM[UNIMOD:35]K"]
+
+
+def test_labelled_peptides_do_not_lose_modifications_either(tmp_path):
+    path = write(tmp_path / "own.csv", "sequence,Modifications,rt\nAMK,M2(Oxidation),7\nAAK,,8\nAM[+16]K,x,9\n")
+    table = LabelTable.concatenate(list(LabelledPeptides(str(path), "sequence", "rt").chunks()))
+    assert list(table.problems) == [0] and "'Modifications' has modifications that are not read" in table.problems[0]
+    assert table.labels == {"rt": ["7", "8", "9"]} and not table.columns
 
 
 # ---------------------------------------------------------------- decoys, ranks, error rates

@@ -40,6 +40,7 @@ READING = 2  # raise it when the same files give other peptides or labels, so th
 WHATS = ("retention", "charge", "charges")
 NOTHING = "nothing"  # peptides alone, to predict for
 MERGES = ("median", None)
+HINT = "name it in modifications, and its notation"
 SCAN = re.compile(r"(?:\.\d+){3}$")  # of FragPipe's Spectrum, behind the raw file
 INDEXED = re.compile(r"irt|norm|index|calibrat|aligned", re.I)  # a retention time that does not depend on the run
 
@@ -164,7 +165,7 @@ class PeptideFiles:
             origin = SCAN.sub("", next(rest) or "") if run else path.name
             name = next(rest) if self.id_column else None
             against = quality.reason(list(islice(rest, len(checks)))) if quality else None
-            lost = lost_modification(cells[0] or "", list(islice(rest, len(unread))), unread)
+            lost = lost_modification(cells[0] or "", list(islice(rest, len(unread))), unread, HINT)
             own = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
             try:
                 # NA and NAN are peptides too: the sequence is taken as it stands.

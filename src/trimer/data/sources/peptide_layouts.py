@@ -117,13 +117,13 @@ def unread_modifications(table: TableFile, used: list[str]) -> list[str]:
     return [name for name in table.header if name.lower() not in taken and UNREAD.fullmatch(name.lower().strip())]
 
 
-def lost_modification(sequence: str, cells: list[str | None], columns: list[str]) -> str | None:
+def lost_modification(sequence: str, cells: list[str | None], columns: list[str], hint: str) -> str | None:
     """The reason to leave out a row whose modifications stand in a column that is not read; None where none do."""
     if not sequence.strip(" _.").isalpha():
         return None  # they stand in the sequence
     for column, cell in zip(columns, map(known, cells), strict=True):
         if cell and cell.lower() not in UNMODIFIED:
-            return f"column '{column}' has modifications that are not read: name it in modifications, and its notation"
+            return f"column '{column}' has modifications that are not read: {hint}"
     return None
 
 
