@@ -1,5 +1,6 @@
 """Spectral libraries of peptides: rows in any order, notations told by their text, annotations, MSP, mzSpecLib."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,12 @@ def test_mzspeclib_in_json_is_one_sentence(tmp_path):
     path = write(tmp_path / "library.mzlb.json", '{"format_version": "1.0", "spectra": []}')
     with pytest.raises(InputError, match="is mzSpecLib in JSON: convert it to its text form"):
         whole(path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.msp.gz", MSP), ("a.mzlb.txt.gz", MZSPECLIB)])
+def test_what_precedes_a_break_is_kept_with_a_row_for_the_loss(tmp_path, name, text):
+    packed = gzip.compress((text * 50).encode() if name == "a.msp.gz" else text.encode(), 0)
+    (tmp_path / name).write_bytes(packed[: int(len(packed) * 0.7)])
+    table = whole(tmp_path / name)
+    assert table.texts[0] in ("AC[UNIMOD:4]M[UNIMOD:35]K", "[UNIMOD:1]-AC[UNIMOD:4]MK")
+    assert "gzip" in table.problems[len(table) - 1]

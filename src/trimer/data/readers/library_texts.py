@@ -13,8 +13,8 @@ from typing import NamedTuple
 from trimer.data.readers.annotated_spectra import Fragment, Spectrum, Unreadable, make_spectrum, read_intensity
 from trimer.data.readers.annotations import read_annotation
 from trimer.data.readers.psm_quality import FDR
-from trimer.data.text.opening import open_text, readable_lines
-from trimer.errors import InputError
+from trimer.data.text.opening import broken_end, read_lines
+from trimer.errors import BrokenOff, InputError
 from trimer.peptides.modifications import COMMON, PeptideError, modification
 from trimer.peptides.proforma import assemble
 
@@ -35,11 +35,21 @@ DECOYS = ("decoy", "unnatural")
 
 
 class Entry(NamedTuple):
-    """One record: what it says by name, its peaks, and its first line."""
+    """One record: what it says by name, its peaks, its first line, and why it is not whole."""
 
     said: dict[str, str]
     peaks: Peaks
     line: int
+    problem: str | None = None
+
+
+def _lines(path: Path, broken: list[str]) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers; a file that breaks off leaves its problem in `broken`."""
+    try:
+        for number, line in enumerate(read_lines(path), 1):
+            yield number, line.strip()
+    except BrokenOff as error:
+        broken.append(broken_end(error))
 
 
 # ---------------------------------------------------------------- MSP
@@ -59,13 +69,13 @@ def read_msp_library(path: Path, fixed: str | None = None, fdr: float | None = F
     for entry in _msp_entries(path):
         said = entry.said
         notation, text, charge = "brackets", said.get("name", ""), said.get("charge")
-        problem = None
+        problem = entry.problem
         if match := NAME.fullmatch(text):
             text, charge = match.groups()
         try:
             notation, text = _msp_peptide(text, said)
         except PeptideError as error:
-            problem = str(error)
+            problem = problem or str(error)
         if said.get("spec", "").lower() == "decoy" or "decoy" in said.get("remark", "").lower():
             problem = problem or "decoy"
         yield make_spectrum(
@@ -107,26 +117,25 @@ def _msp_entries(path: Path) -> Iterator[Entry]:
     said: dict[str, str] = {}
     peaks: Peaks = []
     first = 0
-    with open_text(path) as file:
-        for number, line in enumerate(readable_lines(path, file), 1):
-            line = line.strip()
-            key, colon, value = line.partition(":")
-            begins = colon and key.strip().lower() == "name"
-            if (begins and said) or (not line and peaks):
-                yield Entry(said, peaks, first)
-                said, peaks = {}, []
-            if not line or line.startswith("#"):
-                continue
-            if line[0].isdigit() and said:
-                _, *rest = re.split(r"[\t ]+", line, maxsplit=2)
-                peaks.append((rest[1] if len(rest) > 1 else "?", rest[0] if rest else "", number))
-                continue
-            first = first if said else number
-            said.setdefault(key.strip().lower(), value.strip())
-            if key.strip().lower() in ("comment", "comments"):
-                said |= {name.lower(): text.strip('"') for name, text in COMMENT.findall(value)} | said
-    if said:
-        yield Entry(said, peaks, first)
+    broken: list[str] = []
+    for number, line in _lines(path, broken):
+        key, colon, value = line.partition(":")
+        begins = colon and key.strip().lower() == "name"
+        if (begins and said) or (not line and peaks):
+            yield Entry(said, peaks, first)
+            said, peaks = {}, []
+        if not line or line.startswith("#"):
+            continue
+        if line[0].isdigit() and said:
+            _, *rest = re.split(r"[\t ]+", line, maxsplit=2)
+            peaks.append((rest[1] if len(rest) > 1 else "?", rest[0] if rest else "", number))
+            continue
+        first = first if said else number
+        said.setdefault(key.strip().lower(), value.strip())
+        if key.strip().lower() in ("comment", "comments"):
+            said |= {name.lower(): text.strip('"') for name, text in COMMENT.findall(value)} | said
+    if said or broken:
+        yield Entry(said, peaks, first, *broken)
 
 
 # ---------------------------------------------------------------- mzSpecLib
@@ -153,7 +162,7 @@ def read_mzspeclib(path: Path, fixed: str | None = None, fdr: float | None = FDR
             lambda _, peaks=entry.peaks: _fragments(peaks),
             said.get("collision energy") or said.get("normalized collision energy"),
             said.get("instrument model", said.get("instrument", "")).rpartition("|")[2],
-            "decoy" if any(word in origin for word in DECOYS) else said.get(SEVERAL),
+            entry.problem or ("decoy" if any(word in origin for word in DECOYS) else said.get(SEVERAL)),
         )
     if not found:
         raise InputError(f"{path}: there is no <Spectrum=...> in this mzSpecLib file; write or fetch it again")
@@ -164,28 +173,27 @@ def _mzspeclib_entries(path: Path) -> Iterator[Entry]:
     said: dict[str, str] = shared
     peaks: Peaks = []
     section, first = "", 0
-    with open_text(path) as file:
-        for number, line in enumerate(readable_lines(path, file), 1):
-            line = line.strip()
-            if line.startswith("<"):
-                before, section = section, line.strip("<>").partition("=")[0].split()[0].lower()
-                if section == "spectrum":
-                    if first:
-                        yield Entry(said, peaks, first)
-                    said, peaks, first = dict(shared), [], number
-                elif section == "attributeset":
-                    said = shared if line.rstrip(">").lower().endswith("=all") else {}
-                elif section == "analyte" and before == "analyte":
-                    said[SEVERAL] = "spectrum of several peptides"
-            elif section == "peaks" and line:
-                cells = line.split("\t")
-                peaks.append((cells[2] if len(cells) > 2 else "?", cells[1] if len(cells) > 1 else "", number))
-            elif "|" in line and "=" in line:
-                name, _, value = line.partition("|")[2].partition("=")
-                known = said is not shared and name in said and name not in shared
-                said[name] = said[name] if known else value  # the first analyte counts
-    if first:
-        yield Entry(said, peaks, first)
+    broken: list[str] = []
+    for number, line in _lines(path, broken):
+        if line.startswith("<"):
+            before, section = section, line.strip("<>").partition("=")[0].split()[0].lower()
+            if section == "spectrum":
+                if first:
+                    yield Entry(said, peaks, first)
+                said, peaks, first = dict(shared), [], number
+            elif section == "attributeset":
+                said = shared if line.rstrip(">").lower().endswith("=all") else {}
+            elif section == "analyte" and before == "analyte":
+                said[SEVERAL] = "spectrum of several peptides"
+        elif section == "peaks" and line:
+            cells = line.split("\t")
+            peaks.append((cells[2] if len(cells) > 2 else "?", cells[1] if len(cells) > 1 else "", number))
+        elif "|" in line and "=" in line:
+            name, _, value = line.partition("|")[2].partition("=")
+            known = said is not shared and name in said and name not in shared
+            said[name] = said[name] if known else value  # the first analyte counts
+    if first or broken:
+        yield Entry(said, peaks, first, *broken)
 
 
 # ---------------------------------------------------------------- common

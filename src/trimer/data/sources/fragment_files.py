@@ -205,7 +205,7 @@ def find_layout(path: Path) -> str:
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
         return "alphabase"
-    text = start.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = start.decode("utf-8", "replace")
     if text.lstrip()[:1] == "{":
         if '"format_version"' in text:
             raise InputError(f"{path} is mzSpecLib in JSON: convert it to its text form (mzspeclib convert -f text)")
