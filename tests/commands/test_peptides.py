@@ -280,9 +280,9 @@ def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsy
     bare, modified = said(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [modified] and "C is read as carbamidomethylated" in heard(capsys)
-    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "read as" not in heard(capsys)
-    assert said(path, "fixed=") == [bare] and "read as" not in heard(capsys)
+    assert said(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
+    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
+    assert said(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
     assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
 

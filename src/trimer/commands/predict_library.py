@@ -94,13 +94,14 @@ def unseen_of(contract: dict, texts: list[str | None], rows: Iterable[int]) -> d
 
 
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
-    """How the peptides of a table are written; what the tables of the training left out is put back, unless said."""
+    """How the peptides of a table are written; what the tables of the training left out is put back, unless said.
+
+    Not in a table that writes it: its plain residues are unmodified.
+    """
     if data.get("entity", "peptides") != "peptides":
         return {}
     trained = (data.get("source") or {}).get("fixed")
-    if trained and cfg.fixed is None:
-        log.info("fixed=%s, as in the training: residues without a modification get it; fixed='' adds none", trained)
-    return {"notation": cfg.notation, "fixed": trained if cfg.fixed is None else cfg.fixed}
+    return {"notation": cfg.notation, "fixed": cfg.fixed, "left_out": trained or None}
 
 
 def warn_of_conditions(net, energy, instrument: list[str | None]) -> None:

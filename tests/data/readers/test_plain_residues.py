@@ -49,13 +49,21 @@ def test_a_file_that_writes_carbamidomethyl_has_free_cysteines_elsewhere(tmp_pat
     path = tmp_path / "table.csv"
     path.write_text(text)
     assert texts(path) == found
-    assert "read as carbamidomethylated" not in caplog.text
+    assert "read as Carbamidomethyl@C" not in caplog.text
+
+
+def test_what_the_training_left_out_is_put_back_but_not_where_the_file_writes_it(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("sequence,charge\nACK,2\n")
+    assert texts(path, left_out="Carbamidomethyl@C") == [CYS]
+    path.write_text("sequence,charge\nACK,2\nAC[UNIMOD:4]K,2\n")
+    assert texts(path, left_out="Carbamidomethyl@C") == ["ACK", CYS]
 
 
 def test_the_warning_names_file_and_key(tmp_path, caplog):
     (tmp_path / "evidence.txt").write_text(PLAIN["maxquant_evidence"][0])
     texts(tmp_path / "evidence.txt")
-    assert "evidence.txt: this layout leaves fixed modifications out" in caplog.text
+    assert "evidence.txt: residues without a modification are read as Carbamidomethyl@C" in caplog.text
     assert "data.source.fixed" in caplog.text
 
 

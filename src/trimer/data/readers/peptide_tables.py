@@ -182,8 +182,12 @@ def _psm_table(path: Path, kind: str) -> ColumnTable:
         "charge": [psm.peptidoform.precursor_charge for psm in psms],
         **{name: [getattr(psm, name, None) for psm in psms] for name in PSM_COLUMNS[2:]},
     }
-    texts = {name: [None if value is None else str(value) for value in values] for name, values in columns.items()}
+    texts = {name: [_psm_text(value) for value in values] for name, values in columns.items()}
     return ColumnTable(path, PSM_COLUMNS, texts.__getitem__, unit="record")
+
+
+def _psm_text(value: Any) -> str | None:
+    return None if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @contextmanager

@@ -26,8 +26,8 @@ def fixed_modifications(name: str, texts: Iterable[str | None], default: str | N
     if default is None or any(text and WRITTEN.search(text) for text in texts):
         return None
     log.warning(
-        "%s: this layout leaves fixed modifications out, and C is read as carbamidomethylated (%s); set "
-        "data.source.fixed (to predict: fixed) to confirm it, or to '' for free cysteine",
+        "%s: residues without a modification are read as %s, which this file leaves out; set data.source.fixed (to "
+        "predict: fixed) to confirm it, or to '' for unmodified ones",
         name,
         default,
     )

@@ -78,7 +78,7 @@ class Quality:
         if what == "decoy":
             return DECOY if cell.lower() in TRUE else None
         if what == "proteins":
-            return DECOY if all(REVERSED.match(one.strip(" '[\"")) for one in re.split("[;,]", cell)) else None
+            return DECOY if all(REVERSED.match(one.strip()) for one in re.split("[;,]", cell)) else None
         value = _number(cell)
         if math.isnan(value):
             return f"{what} {cell} (column '{column}') is no number"

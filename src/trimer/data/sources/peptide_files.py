@@ -56,7 +56,8 @@ class PeptideFiles:
     peptide and the same columns, with the median of their retention times (runs are aligned or kept apart, see
     `peptide_merging`); null keeps every row. id_column, limit: as in LabelledFiles. fixed: modifications that the file
     leaves out, as `Carbamidomethyl@C`; null: as the layout says (`Layout.fixed`, `notations.PLAIN`), an empty text:
-    none. fdr: highest q-value, or PEP where there is none; null also keeps lower ranks (`psm_quality`).
+    none. fdr: highest q-value, or PEP where there is none; null also keeps lower ranks (`psm_quality`). left_out: what
+    plain residues carry where the layout does not say it, and no row writes it.
 
     A row that cannot be used is given with its problem, decoys too; contaminants stay.
     """
@@ -79,6 +80,7 @@ class PeptideFiles:
         limit: int | None = None,
         fixed: str | None = None,
         fdr: float | None = FDR,
+        left_out: str | None = None,
     ):
         check_limit(limit)
         check_fdr(fdr)
@@ -90,8 +92,8 @@ class PeptideFiles:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
         if notation is not None:
             _check("notation", notation, tuple(NOTATIONS))
-        if fixed:
-            read_fixed(fixed)
+        for given in filter(None, (fixed, left_out)):
+            read_fixed(given)
         self.what = what
         self.layout = layout
         self.notation = notation
@@ -105,6 +107,7 @@ class PeptideFiles:
         self.limit = limit
         self.fixed = fixed
         self.fdr = fdr
+        self.left_out = left_out
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
@@ -148,6 +151,7 @@ class PeptideFiles:
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
         default = layout.fixed if notation == layout.notation and layout.fixed else PLAIN.get(notation)
+        default = self.left_out if default is None else default
         fixed = fixed_modifications(path.name, cells_of(table, texts), default, self.fixed)
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
