@@ -231,6 +231,7 @@ def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
     rows = csv.DictReader((folder / "pepin.reasons.csv").open())
     assert {int(row["row"]) + 1: row["reason"].partition(": ")[2] for row in rows} == {
+        3: "6 residues, and the model has learnt from 7 to 30",
         16: "unknown modification [+100.123]",
         17: "residue U is not one of the 20",
         18: "charge 0 is no whole number above 0",
@@ -241,7 +242,7 @@ def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
         23: "collision energy abc is no number",
         24: "collision energy -5 is below 0 or infinite",
         26: "1 residues, and the model has learnt from 7 to 30",
-        27: "71 residues, and the model has learnt from 7 to 30",
+        27: "73 residues, and the model has learnt from 7 to 30",
         28: "residue p is not one of the 20",
     }
 
