@@ -69,10 +69,10 @@ class HeadedTask(Task):
 def peptide_sites(data, learnt: Loaded | None) -> list[str] | None:
     """The residues and modifications that a network learns from (`peptides.seen`), those of earlier stages included.
 
-    None where the data are no peptides, or the network began with one that does not say what it learnt from.
+    None where the data are no peptides with texts, or the network began with one that does not say what it learnt from.
     """
     of_peptides = data.sequences.plural == "peptides" if hasattr(data, "sequences") else data.target == "fragments"
-    if not of_peptides:
+    if not (of_peptides and hasattr(data, "texts")):
         return None
     earlier = [] if learnt is None else learnt.contract.get("seen")
     return None if earlier is None else sorted({*earlier, *seen_sites(data.texts(data.split.rows("train")))})
