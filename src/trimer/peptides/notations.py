@@ -73,10 +73,10 @@ def brackets(text: str) -> Peptide:
     text = text.strip().strip("_")
     if "(" in SQUARE.sub("", text):
         return diann(text)
-    if text[:1] == "n" or (text[:1] == "[" and "]-" in text) or "-[" in text:
+    if text[:1] == "n" or (text[:1] == "[" and "]-" in text) or "-[" in text or "c[" in text:
         text = text.removeprefix("n").replace("c[", "-[")
         end = SQUARE.match(text)
-        return prosit(text if end is None or text[end.end()] == "-" else f"{end[0]}-{text[end.end() :]}")
+        return prosit(text if end is None or text[end.end() :][:1] == "-" else f"{end[0]}-{text[end.end() :]}")
     return _marked(text, SQUARE)
 
 
