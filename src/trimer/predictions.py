@@ -165,10 +165,17 @@ class LabelPredictions(PredictionFile):
     """The labels of each sequence.
 
     target: as that of the data. classes: their names, or those of the labels. thresholds: (K,) by which answers are
-    taken from probabilities (`trimer.metrics.decisions`).
+    taken from probabilities (`trimer.metrics.decisions`). beside: columns of the heads that stand behind the labels.
     """
 
-    def __init__(self, output: str | Path, target: str, classes: Sequence[str], thresholds: np.ndarray | None = None):
+    def __init__(
+        self,
+        output: str | Path,
+        target: str,
+        classes: Sequence[str],
+        thresholds: np.ndarray | None = None,
+        beside: Sequence[str] = (),
+    ):
         self.target, self.classes, self.thresholds = target, list(classes), thresholds
         self.names = {
             "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
@@ -176,7 +183,7 @@ class LabelPredictions(PredictionFile):
             "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
             "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
         }[target]
-        super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
+        super().__init__(output, [*HEADS[:3], *self.names, *beside, *HEADS[3:]], "sequences")
 
     def add(self, answers: Mapping[int, np.ndarray]) -> None:
         """(K,) probabilities or numbers, or (R, C) probabilities of residues, by row; on disk when this returns."""

@@ -1,80 +1,104 @@
-"""A predicted spectral library as a table of tab-separated text, which DIA-NN and Spectronaut read: a row a fragment.
+"""A predicted spectral library: its peptides with their fragments, in the format that the suffix names.
 
-Columns: ModifiedPeptide (`AM(UniMod:35)K`), StrippedPeptide, PrecursorCharge, PrecursorMz (Th), Tr_recalibrated (the
-retention time, in the unit of its model), ProteinId, FragmentType, FragmentSeriesNumber, FragmentCharge,
-FragmentLossType, ProductMz (Th), LibraryIntensity (relative to the highest), decoy.
+.tsv for DIA-NN, .csv for Spectronaut, .parquet with the columns of the .tsv, .msp, or .hdf of alphabase: see
+`library_formats`.
 """
 
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from trimer.errors import InputError
+from trimer.errors import ConfigError, InputError
+from trimer.library_formats import FORMATS
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragments import fragment_mz
-from trimer.peptides.proforma import Peptide, read_proforma
+from trimer.peptides.proforma import Peptide
 
-COLUMNS = (
-    "ModifiedPeptide", "StrippedPeptide", "PrecursorCharge", "PrecursorMz", "Tr_recalibrated", "ProteinId",
-    "FragmentType", "FragmentSeriesNumber", "FragmentCharge", "FragmentLossType", "ProductMz", "LibraryIntensity",
-    "decoy",
-)  # fmt: skip
 REASONS = ("row", "id", "sequence", "reason")
 
 
+@dataclass(frozen=True)
+class Ion:
+    """A fragment of a library: its m/z in Th, its intensity relative to the brightest."""
+
+    series: str
+    number: int
+    charge: int
+    loss: str
+    mz: float
+    intensity: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A precursor of a library.
+
+    intensities: (L - 1, K), 0 where a fragment cannot be. retention: in the unit of its model, None where none was
+    predicted. energy: normalised collision energy, NaN where unknown. unseen: what the model has not learnt from.
+    """
+
+    peptide: Peptide
+    charge: int
+    intensities: np.ndarray
+    retention: float | None = None
+    proteins: str = ""
+    genes: str = ""
+    energy: float = float("nan")
+    instrument: str = ""
+    unseen: str = ""
+
+
 class LibraryFile:
-    """Writes the fragments of peptides to a .tsv file, and what has none to `<name>.reasons.csv` beside it.
+    """Writes the fragments of peptides to a file, and what has none to `<name>.reasons.csv` beside it.
 
     least: relative intensity below which a fragment is left out. most: the brightest so many of a peptide are kept.
     While it is being written the file is called `<output>.partial`.
     """
 
     def __init__(self, output: str | Path, channels: list[Channel], least: float = 0.01, most: int = 20):
-        self.path = Path(output).expanduser()
-        if not self.path.parent.is_dir():
-            raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
+        self.path = library_path(output)
         self.channels, self.least, self.most = channels, least, most
-        self.peptides = self.fragments = 0
+        self.peptides = self.fragments = self.unseen = 0
         self.refused: list[tuple[int, str, str, str]] = []
         self._partial = self.path.with_name(self.path.name + ".partial")
 
     def __enter__(self) -> LibraryFile:
-        self._stream = self._partial.open("w", newline="", encoding="utf-8")
-        self._csv = csv.writer(self._stream, delimiter="\t", lineterminator="\n")
-        self._csv.writerow(COLUMNS)
+        self._format = FORMATS[self.path.suffix.lower()](self._partial, self.channels)
         return self
 
-    def add(self, text: str, charge: int, intensities: np.ndarray, retention: float | None) -> None:
-        """One peptide in ProForma: (L - 1, K) relative intensities, 0 where a fragment cannot be."""
-        peptide = read_proforma(text)
-        sites = len(peptide.letters) - 1
-        order = np.argsort(-intensities, axis=None, kind="stable")[: self.most]
-        shared = [
-            diann_text(peptide), peptide.letters, charge, f"{peptide.mz(charge):.5f}",
-            "" if retention is None else f"{retention:.4f}", "",
-        ]  # fmt: skip
-        for place in order:
-            site, column = divmod(int(place), len(self.channels))
-            if intensities[site, column] < self.least:
-                break
-            channel = self.channels[column]
-            number = site + 1 if channel.series == "b" else sites - site
-            mz = fragment_mz(peptide, channel.series, number, channel.charge, channel.loss)
-            loss = channel.loss or "noloss"
-            own = [channel.series, number, channel.charge, loss, f"{mz:.5f}", f"{intensities[site, column]:.5f}", 0]
-            self._csv.writerow([*shared, *own])
-            self.fragments += 1
+    def add(self, entry: Entry) -> None:
+        """One precursor."""
+        ions = self._ions(entry)
+        self._format.write(entry, ions)
+        self.fragments += len(ions)
         self.peptides += 1
+        self.unseen += bool(entry.unseen)
+
+    def _ions(self, entry: Entry) -> list[Ion]:
+        """The fragments that are kept, the brightest first."""
+        sites = len(entry.peptide.letters) - 1
+        found = []
+        for place in np.argsort(-entry.intensities, axis=None, kind="stable")[: self.most]:
+            site, column = divmod(int(place), len(self.channels))
+            intensity = float(entry.intensities[site, column])
+            if intensity < self.least:
+                break
+            kind = self.channels[column]
+            number = site + 1 if kind.series == "b" else sites - site
+            mz = fragment_mz(entry.peptide, kind.series, number, kind.charge, kind.loss)
+            found.append(Ion(kind.series, number, kind.charge, kind.loss, mz, intensity))
+        return found
 
     def refuse(self, row: int, name: str, text: str, reason: str) -> None:
         """A record of the input (counted from 1) without an answer, and why."""
         self.refused.append((row, name, text, reason))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._stream.close()
+        self._format.close()
         if kind is not None:
             return
         self._partial.replace(self.path)
@@ -90,13 +114,15 @@ class LibraryFile:
 
     def summary(self) -> str:
         text = f"{self.path}: {self.fragments:,} fragments of {self.peptides:,} peptides"
+        text += f", {self.unseen:,} of them with residues or modifications the model never saw" if self.unseen else ""
         return text + (f", {len(self.refused):,} without an answer ({self.reasons})" if self.refused else "")
 
 
-def diann_text(peptide: Peptide) -> str:
-    """A peptide as DIA-NN writes it; what has no UNIMOD id is written by its mass."""
-    marks: dict[int, str] = {}
-    for place, one in peptide.modifications:
-        marks[place] = marks.get(place, "") + (f"({one.mass:+.4f})" if one.id is None else f"(UniMod:{one.id})")
-    letters = "".join(letter + marks.get(place, "") for place, letter in enumerate(peptide.letters, 1))
-    return marks.get(0, "") + letters + marks.get(len(peptide.letters) + 1, "")
+def library_path(output: str | Path) -> Path:
+    """Where a library goes; ConfigError for a suffix that is none of FORMATS, InputError for a missing folder."""
+    path = Path(output).expanduser()
+    if path.suffix.lower() not in FORMATS:
+        raise ConfigError(f"output={output}: a spectral library has the suffix {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"output={output}: the folder {path.parent} does not exist; make it first")
+    return path

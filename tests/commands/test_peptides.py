@@ -84,7 +84,8 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
         csv.writer(stream).writerows([["sequence", "retention"], *rows])
     words = ["data=peptide_properties", f"data.source.paths={path}", "data.source.what=retention", *RETENTION[2:]]
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
-    assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}", f"paths.cache={folder / 'cache'}"]) == 0
+    words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
+    assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
     assert "fine-tuning was not worth its while" in heard(capsys)  # at a rate of 0 it cannot be
     found = {
         row["method"]: row["values"]
@@ -94,6 +95,11 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
     assert found["calibrated only, linear"]["r_squared"] == pytest.approx(
         found["before fine-tuning"]["r_squared"], 1e-3
     )
+    protocol = pq.read_table(folder / "slow" / "protocol.parquet").to_pylist()
+    before = {row["metric"]: row["value"] for row in protocol if row["epoch"] == -1}
+    # one network, on its own scale: all data here, the test part there
+    assert before["mae"] == pytest.approx(found["before fine-tuning"]["mae"], rel=0.25)
+    assert before["slope"] == pytest.approx(found["before fine-tuning"]["slope"], rel=0.25)
 
 
 def test_fragments_have_their_table_and_their_pictures(run):
@@ -195,6 +201,60 @@ def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
     assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
 
 
+def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, capsys):
+    path, out = folder / "named.csv", folder / "named.tsv"
+    path.write_text(
+        "sequence,charge,nce,Protein,Gene\nPEPTIDEK,2,28,P1;P2,G1\nPEPTIDEC[UNIMOD:121]K,2,28,P3,\n"
+        "AAAAAAAK,2,-5,,\nAAAAAAAR,2,abc,,\nAAAAAAAA,2,nan,,\n"
+    )
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
+    told = heard(capsys)
+    assert "the library has no retention times: name retention=<run" in told
+    assert "1 of them with residues or modifications the model never saw" in told
+    rows = list(csv.DictReader(out.open(), delimiter="\t"))
+    first = {row["StrippedPeptide"]: row for row in reversed(rows)}
+    assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
+        "P1;P2", "G1", "",
+    )  # fmt: skip
+    assert first["PEPTIDECK"]["Unseen"] == "C[UNIMOD:121]" and set(first) == {"PEPTIDEK", "PEPTIDECK", "AAAAAAAA"}
+    reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "named.reasons.csv").open())}
+    assert reasons == {
+        "3": "named.csv, line 4: collision energy -5 is below 0 or infinite",
+        "4": "named.csv, line 5: collision energy abc is no number",
+    }
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "energy=-3"]) == 1
+    assert "energy=-3.0 must be 0 or more" in capsys.readouterr().err
+
+
+def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
+    path, out = Path(__file__).parents[1] / "cases" / "peptides" / "pepin.csv", folder / "pepin.msp"
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
+    rows = csv.DictReader((folder / "pepin.reasons.csv").open())
+    assert {int(row["row"]) + 1: row["reason"].partition(": ")[2] for row in rows} == {
+        3: "6 residues, and the model has learnt from 7 to 30",
+        16: "unknown modification [+100.123]",
+        17: "residue U is not one of the 20",
+        18: "charge 0 is no whole number above 0",
+        19: "charge 9, and the model has learnt charges from 1 to 6",
+        20: "no charge, and the model has learnt charges from 1 to 6",
+        21: "charge two is no whole number above 0",
+        22: "the same peptide and charge as pepin.csv, line 2",
+        23: "collision energy abc is no number",
+        24: "collision energy -5 is below 0 or infinite",
+        26: "1 residues, and the model has learnt from 7 to 30",
+        27: "73 residues, and the model has learnt from 7 to 30",
+        28: "residue p is not one of the 20",
+    }
+
+
+def test_predictions_mark_what_the_model_never_saw(run, folder):
+    path, out = folder / "new.csv", folder / "new_said.csv"
+    path.write_text("sequence\nPEPTIDEK\n[UNIMOD:36]-PEPK[UNIMOD:121]TIDEK\nPEJK\n")
+    assert main(["predict", f"ckpt={run('retention')}", f"input={path}", f"output={out}"]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [row["unseen"] for row in rows] == ["", "[UNIMOD:36]-; K[UNIMOD:121]", ""]
+
+
 def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
     path, out = folder / "twice.csv", folder / "once.tsv"
     path.write_text("sequence,charge\nPEPTIDEK,2\nPEPTIDEK,3\nPEPTIDEK,2\n")
@@ -221,10 +281,22 @@ def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsy
     bare, modified = said(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [bare] and "MaxQuant leaves fixed modifications out" in heard(capsys)
-    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "MaxQuant" not in heard(capsys)
+    assert said(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
+    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
+    assert said(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
-    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [bare]
+    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
+
+
+def test_cysteines_that_deepphospho_leaves_out_are_in_the_mass(run, folder):
+    path, out = folder / "dpc.csv", folder / "dpc.tsv"
+    path.write_text("peptide,charge\n@AGCSSDEFVNR,2\n")
+    words = [f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "notation=deepphospho"]
+    assert main(["predict", *words]) == 0
+    row = next(csv.DictReader(out.open(), delimiter="\t"))
+    # 10 residues, water, carbamidomethyl (57.02146) and two protons
+    assert float(row["PrecursorMz"]) == pytest.approx(621.264, abs=1e-3)
+    assert row["ModifiedPeptide"] == "AGC(UniMod:4)SSDEFVNR"
 
 
 @pytest.mark.parametrize(
@@ -245,8 +317,8 @@ def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, sa
 @pytest.mark.parametrize(
     ("kind", "output", "words"),
     [
-        ("fragments", "out.csv", "this model writes a library; name a .tsv file"),
-        ("retention", "out.tsv", "a spectral library is written by a model of fragments; name a .csv or .parquet file"),
+        ("fragments", "out.json", "a spectral library has the suffix .tsv, .csv, .parquet, .msp, .hdf, .hdf5, .h5"),
+        ("retention", "out.tsv", "the suffix must be one of .csv, .parquet, .json"),
     ],
 )
 def test_an_output_of_the_other_kind(run, folder, kind, output, words, capsys):

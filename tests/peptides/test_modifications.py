@@ -85,13 +85,49 @@ def test_equal_masses_are_told_apart_by_the_residue():
 
 
 @pytest.mark.parametrize(
-    "text", ["Foo", "UNIMOD:99999", "+1000.5", "+57", "gl", "Hex(99)", "Formula:Xx2", "Formula:C2-", "Formula:", ""]
+    "text", ["Foo", "UNIMOD:99999", "+1000.5", "+61", "gl", "Hex(99)", "Formula:Xx2", "Formula:C2-", "Formula:", ""]
 )
 def test_unknown(text):
     with pytest.raises(UnknownModification) as error:
         modification(text)
     assert str(error.value) == f"unknown modification [{text}]"
     assert isinstance(error.value, PeptideError) and isinstance(error.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("text", "residue", "name"),
+    [
+        ("+57", "C", "Carbamidomethyl"),
+        ("+57.0", "C", "Carbamidomethyl"),
+        ("+16", "M", "Oxidation"),
+        ("+80", "S", "Phospho"),
+        ("+80", "Y", "Phospho"),
+        ("+42", "-A", "Acetyl"),
+        ("-17", "-Q", "Gln->pyro-Glu"),
+        ("+229", "K", "TMT6plex"),
+    ],
+)
+def test_rounded_deltas_are_the_common_modification_at_home_on_the_residue(text, residue, name):
+    assert modification(text, residue).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "residue", "reason"),
+    [
+        ("+42", "K", "ambiguous modification [+42]: Acetyl or Trimethyl"),
+        (
+            "TMT",
+            "K",
+            "ambiguous modification [TMT]: TMT6plex (UNIMOD:737) or TMT without heavy isotopes (UNIMOD:739); "
+            "write the UNIMOD id",
+        ),
+    ],
+)
+def test_what_could_be_two_modifications_is_not_guessed(text, residue, reason):
+    with pytest.raises(UnknownModification) as error:
+        modification(text, residue)
+    assert str(error.value) == reason
+    assert modification("U:TMT").id == 739
 
 
 def test_every_common_modification_is_registered():

@@ -131,3 +131,20 @@ def test_any_text_is_a_peptide_or_says_why_not():
             assert read_proforma(peptide.proforma) == peptide
             read += 1
     assert read > 50
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("M[147]K", "M[UNIMOD:35]K"),
+        ("C[160]S[167]Y[243]K", "C[UNIMOD:4]S[UNIMOD:21]Y[UNIMOD:21]K"),
+        ("M[147.0354]K", "M[UNIMOD:35]K"),
+        ("[43]-AK", "[UNIMOD:1]-AK"),
+    ],
+)
+def test_a_mass_without_a_sign_is_that_of_the_residue_with_its_modification(text, canonical):
+    assert read_proforma(text).proforma == canonical
+
+
+def test_a_charge_may_have_its_sign_on_either_side():
+    assert [read_proforma_charged(f"PEPTIDEK/{text}")[1] for text in ("2", "+2", "2+")] == [2, 2, 2]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import lightning as L
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trimer.baselines.before import begun_with
 from trimer.errors import ConfigError
 from trimer.run import write_text
 
@@ -29,7 +31,9 @@ ANSWERS = "protocol_before.npz"
 class Protocol(L.Callback):
     """Writes `protocol.csv` and `protocol.parquet`: one row for each property, split, epoch and metric.
 
-    all, epoch -1: every row of every part, before the training. validation: at the end of each epoch that has one.
+    all, epoch -1: every row of every part, before the training: the answers of the checkpoint that the run began with,
+    on its own scale, if it has learnt these labels (the same network as "before fine-tuning" in the table of the test
+    part); else those of the network as it begins. validation: at the end of each epoch that has one.
     train: `loss`, the mean over the epoch in training mode, and `lr`, the rate of its last step. test: once, at the
     end, under the epoch of the weights that are measured, the best. What is not defined has no row.
     The metrics are the task's own, each of all the answers of a part together. Of numbers it also keeps what was
@@ -102,12 +106,26 @@ class Protocol(L.Callback):
             if ("all", BEFORE) not in {key[:2] for key in self.values}:
                 log.warning("protocol: this run was begun without callbacks=protocol, so nothing of before is in it")
             return
-        with trainer.precision_plugin.forward_context():
+        with trainer.precision_plugin.forward_context(), self._before(module):
             parts = [data.evaluation_batches(part) for part in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(parts)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
                 self._keep_answers(trainer, module, data)
         self._save(trainer)
+
+    @contextlib.contextmanager
+    def _before(self, module: L.LightningModule) -> Iterator[None]:
+        """The task with the network that the run began with, if that has learnt these labels."""
+        labels = (module.contract or {}).get("labels")
+        begun = begun_with(self.folder, labels) if labels else None
+        if begun is None:
+            yield
+            return
+        learning, module.net = module.net, begun.net.to(module.device)
+        try:
+            yield
+        finally:
+            module.net = learning
 
     def _keep_answers(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
         from trimer.evaluation.labels import answered

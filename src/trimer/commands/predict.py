@@ -23,10 +23,11 @@ def main(cfg: DictConfig) -> None:
     """Read the checkpoint, and let it answer for every record of the input."""
     from trimer.checkpoint import load
     from trimer.hardware import computing
+    from trimer.library_formats import FORMATS
     from trimer.predictions import PredictionFile
+    from trimer.spectral_library import library_path
 
-    library = Path(cfg.output).suffix.lower() == ".tsv"  # of fragments, and of nothing else
-    if not library:
+    if Path(cfg.output).suffix.lower() not in FORMATS:
         PredictionFile(cfg.output, (), "")  # what cannot be written is said before the work
     if cfg.candidates < 1:
         raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
@@ -35,14 +36,14 @@ def main(cfg: DictConfig) -> None:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     computing(cfg.trainer)
     loaded = load(cfg.ckpt)
-    if library != (loaded.contract.get("labels", {}).get("target") == "fragments"):
-        what = "a spectral library is written by a model of fragments" if library else "this model writes a library"
-        raise ConfigError(f"output={cfg.output}: {what}; name a {'.csv or .parquet' if library else '.tsv'} file")
-    if library:
+    if loaded.contract.get("labels", {}).get("target") == "fragments":
         from trimer.commands.predict_library import predict_library
 
+        library_path(cfg.output)
         predict_library(cfg, loaded, source)
-    elif "labels" in loaded.contract:
+        return
+    PredictionFile(cfg.output, (), "")
+    if "labels" in loaded.contract:
         predict_labels(cfg, loaded, source)
     elif loaded.contract["kind"] == WRITES_MOLECULES and writes_molecules(loaded.contract["data"]):
         predict_molecules(cfg, loaded, source)
@@ -94,15 +95,16 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     import torch
 
     from trimer.commands.evaluate import thresholds_text
-    from trimer.commands.predict_library import read_as
+    from trimer.commands.predict_library import read_as, unseen_of
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.hardware import computing, place
     from trimer.predictions import LabelPredictions
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
-    thresholds = loaded.net.thresholds
-    target = LabelPredictions(cfg.output, labels["target"], labels["classes"], thresholds)
+    thresholds, of_peptides = loaded.net.thresholds, data["entity"] == "peptides"
+    beside = ("unseen",) if of_peptides else ()
+    target = LabelPredictions(cfg.output, labels["target"], labels["classes"], thresholds, beside)
     kind = KINDS[data["entity"]](loaded.tokenizer)
     table = read_sequences(source, data["entity"], cfg.column, cfg.id_column, **read_as(cfg, data))
     found = kind.read(table.texts)
@@ -130,6 +132,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
         )
 
     heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
+    for row, sites in (unseen_of(loaded.contract, found.texts, usable) if of_peptides else {}).items():
+        heads[row]["unseen"] = sites
     with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
         for start in range(0, len(usable), CHUNK):
             rows = usable[start : start + CHUNK]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from trimer.errors import CheckpointError
+from trimer.errors import CheckpointError, ConfigError
 
 log = logging.getLogger(__name__)
 
 CHUNK = 128  # peptides of a batch
 # Columns of a table of peptides that say how they are measured.
-TOLD = {"energy": ("nce", "collision_energy", "energy"), "instrument": ("instrument",)}
+CONDITIONS = {
+    "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
+    "instrument": ("instrument", "instrument_types"),
+}
 
 
 def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
@@ -23,32 +28,37 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
 
     from trimer.data.fragments import predictable
     from trimer.data.readers.peptide_tables import open_table
+    from trimer.data.readers.psm_quality import GENES, PROTEINS, first_column
     from trimer.data.sequence_kinds import Peptides, flat
-    from trimer.data.sources.peptide_layouts import first_column
     from trimer.data.sources.sequence_files import read_peptides
     from trimer.hardware import computing, place
     from trimer.peptides.channels import channels_of, possible
     from trimer.peptides.conditions import condition_vectors
     from trimer.peptides.proforma import read_proforma
-    from trimer.spectral_library import LibraryFile
+    from trimer.spectral_library import Entry, LibraryFile
 
     data, channels = loaded.contract["data"], channels_of(loaded.contract["labels"]["classes"])
     table_file = open_table(source, None)
-    told = {name: first_column(table_file, names) for name, names in TOLD.items()}
-    columns = list(filter(None, told.values()))
-    table = read_peptides(source, "charge", cfg.column, cfg.id_column, columns, **read_as(cfg, data))
+    wanted = CONDITIONS | {"proteins": PROTEINS, "genes": GENES}
+    columns = {what: column for what, names in wanted.items() if (column := first_column(table_file, names))}
+    table = read_peptides(source, "charge", cfg.column, cfg.id_column, [*columns.values()], **read_as(cfg, data))
     kind = Peptides(loaded.tokenizer)
     found = kind.read(table.texts)
     charges = np.array([int(text or 0) for text in table.labels["charge"]])
     reasons = predictable(found, table.problems, charges, data)
-    energy = _numbers(table.columns.get(told["energy"]), len(table), cfg.energy)
-    instrument = table.columns.get(told["instrument"]) or [cfg.instrument] * len(table)
+    beside = {what: table.columns[column] for what, column in columns.items()}
+    energy, wrong = energies(beside.get("energy"), len(table), cfg.energy)
+    reasons |= {row: reason for row, reason in wrong.items() if row not in reasons}
+    instrument = beside.get("instrument") or [cfg.instrument] * len(table)
     warn_of_conditions(loaded.net, energy, instrument)
     reasons |= repeated(found.texts, charges, table.places, reasons)
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     usable = [row for row in range(len(table)) if row not in reasons]
     retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
+    if not cfg.retention:
+        log.warning("the library has no retention times: name retention=<run that predicts them> to have them in it")
+    marked = unseen_of(loaded.contract, found.texts, usable)
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
     with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
         for row, reason in reasons.items():
@@ -57,22 +67,41 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
             rows = usable[start : start + CHUNK]
             conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
             batch = flat(kind, found, rows, found.tokens, conditions).to(device)
-            masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
+            peptides = [read_proforma(found.texts[row]) for row in rows]
+            masks = [possible(one, int(charges[row]), channels) for one, row in zip(peptides, rows, strict=True)]
             said = net.answers(net(batch), batch, torch.from_numpy(np.concatenate(masks)).to(device)).cpu().numpy()
             parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
-            for row, part in zip(rows, parts, strict=True):
-                target.add(found.texts[row], int(charges[row]), part, retention.get(row))
+            for row, peptide, part in zip(rows, peptides, parts, strict=True):
+                named = {what: (beside[what][row] or "") if what in beside else "" for what in ("proteins", "genes")}
+                measured = {"energy": float(energy[row]), "instrument": instrument[row] or ""}
+                said_of = {"retention": retention.get(row), "unseen": marked[row], **named, **measured}
+                target.add(Entry(peptide, int(charges[row]), part, **said_of))
     print(target.summary())
 
 
+def unseen_of(contract: dict, texts: list[str | None], rows: Iterable[int]) -> dict[int, str]:
+    """Row -> its residues and modifications that the model never saw in training, as `C; K[UNIMOD:121]`."""
+    from trimer.peptides.seen import unseen_sites
+
+    if "seen" not in contract:
+        log.warning("this checkpoint does not say which modifications it was trained on, so none can be marked as new")
+        return dict.fromkeys(rows, "")
+    seen = frozenset(contract["seen"])
+    marked = {row: unseen_sites(texts[row], seen) for row in rows}
+    if count := sum(map(bool, marked.values())):
+        log.warning("%s peptides hold residues or modifications that the model never saw: see `unseen` of each", count)
+    return marked
+
+
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
-    """How the peptides of a table are written; what the tables of the training left out is put back, unless said."""
+    """How the peptides of a table are written; what the tables of the training left out is put back, unless said.
+
+    Not in a table that writes it: its plain residues are unmodified.
+    """
     if data.get("entity", "peptides") != "peptides":
         return {}
     trained = (data.get("source") or {}).get("fixed")
-    if trained and cfg.fixed is None:
-        log.info("fixed=%s, as in the training: residues without a modification get it; fixed='' adds none", trained)
-    return {"notation": cfg.notation, "fixed": (trained if cfg.fixed is None else cfg.fixed) or None}
+    return {"notation": cfg.notation, "fixed": cfg.fixed, "left_out": trained or None}
 
 
 def warn_of_conditions(net, energy, instrument: list[str | None]) -> None:
@@ -126,17 +155,22 @@ def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int,
     return times
 
 
-def _numbers(texts: list[str | None] | None, count: int, default: float | None):
-    """(n,) float64; the default, or NaN, where there is no number."""
+def energies(texts: list[str | None] | None, count: int, default: float | None):
+    """(n,) float64, the default or NaN where the table has none; and row -> why an energy cannot be used."""
     import numpy as np
 
-    missing = np.nan if default is None else float(default)
-    if texts is None:
-        return np.full(count, missing)
-    values = []
-    for text in texts:
+    if default is not None and not (math.isfinite(float(default)) and float(default) >= 0):
+        raise ConfigError(f"energy={default} must be 0 or more: a normalised collision energy, in percent")
+    missing = math.nan if default is None else float(default)
+    values, wrong = np.full(count, missing), {}
+    for row, text in enumerate(texts or ()):
         try:
-            values.append(missing if text is None else float(text))
+            value = missing if text is None else float(text)
         except ValueError:
-            values.append(missing)
-    return np.array(values)
+            wrong[row] = f"collision energy {text} is no number"
+            continue
+        if value < 0 or math.isinf(value):
+            wrong[row] = f"collision energy {text} is below 0 or infinite"
+        else:
+            values[row] = value
+    return values, wrong

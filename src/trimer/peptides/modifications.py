@@ -25,6 +25,8 @@ MASSES = {
 ISOTOPES = {"13C": 13.0033548378, "2H": 2.0141017778, "15N": 15.0001088982, "18O": 17.999161}
 ELEMENTS: tuple[str, ...] = tuple(MASSES)
 TOLERANCE, CLOSE = 0.01, 0.001  # Da between a mass delta and the modification that it names
+ROUNDED = 0.5  # Da, of a delta without decimals; a tenth of it with one
+RARE = frozenset({"Sulfo"})  # never meant by a rounded delta that is also a common one: +80 is a phosphate
 
 # What a mass delta may mean -> where the modification is at home ("-": at an end), which decides between equal masses.
 COMMON = {
@@ -45,10 +47,12 @@ ALIASES = {
     "nitrosylation": "Nitrosyl", "arg10": "Label:13C(6)15N(4)", "arg6": "Label:13C(6)", "lys8": "Label:13C(6)15N(2)",
     "lys6": "Label:13C(6)", "lys4": "Label:2H(4)", "dimethlys0": "Dimethyl", "dimethnter0": "Dimethyl",
     "dimethlys4": "Dimethyl:2H(4)", "dimethnter4": "Dimethyl:2H(4)", "dimethlys8": "Dimethyl:2H(6)13C(2)",
-    "dimethnter8": "Dimethyl:2H(6)13C(2)", "tmt": "TMT6plex", "tmt10plex": "TMT6plex", "tmt11plex": "TMT6plex",
+    "dimethnter8": "Dimethyl:2H(6)13C(2)", "tmt10plex": "TMT6plex", "tmt11plex": "TMT6plex",
     "tmt6plex-lys": "TMT6plex", "tmt6plex-nterm": "TMT6plex", "tmt10plex-lys": "TMT6plex", "tmt16plex": "TMTpro",
     "tmt10plex-nterm": "TMT6plex", "tmtpro-lys": "TMTpro", "tmtpro-nterm": "TMTpro", "tmt18plex": "TMTpro",
 }  # fmt: skip
+# Names that search engines and UNIMOD give to different modifications; with `U:` in front they are UNIMOD's.
+AMBIGUOUS = {"tmt": "TMT6plex (UNIMOD:737) or TMT without heavy isotopes (UNIMOD:739)"}
 SHORT = {
     "ox": "Oxidation", "ac": "Acetyl", "ph": "Phospho", "de": "Deamidated", "ca": "Carbamidomethyl", "me": "Methyl",
     "di": "Dimethyl", "tr": "Trimethyl",
@@ -102,15 +106,19 @@ def modification(text: str, residue: str | None = None) -> Modification:
     `Oxidation (M)`, `Oxidation@M`), what search engines call them (`Deamidation (NQ)`, `Lys8`, `ox`), formulas
     (`Formula:C2H3NO`, `Formula:[13C6]C-6`) and mass deltas in Da (`+57.0215`, `U:+57.02`). A mass delta is looked for
     among the modifications of `COMMON` only, and is the one that lies within 0.01 Da; of several, the one within 0.001
-    Da, else the one that is at home at `residue`: the letter it is on, with `-` in front at an end of the peptide.
+    Da, else the one that is at home at `residue`: the letter it is on, with `-` in front at an end of the peptide. A
+    rounded delta (`+57`, `+80.0`) may lie as far away as its rounding explains.
     """
     wanted = text.strip()
     if match := UNIMOD_ID.fullmatch(wanted):
         found = _by_id().get(int(match[1]))
     elif wanted[:8].lower() == "formula:":
-        found = _of_formula(wanted[8:])
+        found = _of_formula(SITE.sub("", wanted[8:]).strip())
     else:
-        wanted = PREFIX.sub("", wanted, count=1) if PREFIX.match(wanted) else wanted
+        if PREFIX.match(wanted):
+            wanted = PREFIX.sub("", wanted, count=1)
+        elif could_be := AMBIGUOUS.get(SITE.sub("", wanted.lower()).strip()):
+            raise UnknownModification(f"ambiguous modification [{text}]: {could_be}; write the UNIMOD id")
         found = _of_delta(float(wanted), text, residue) if DELTA.fullmatch(wanted) else _of_name(wanted, residue)
     if found is None:
         raise UnknownModification(f"unknown modification [{text}]")
@@ -199,11 +207,16 @@ def _of_formula(text: str) -> Modification | None:
 
 def _of_delta(delta: float, text: str, residue: str | None) -> Modification | None:
     names = _by_name()
-    near = [name for name in COMMON if abs(names[name.lower()].mass - delta) <= TOLERANCE]
-    if len(near) > 1:
+    decimals = len(text.strip().partition(".")[2])
+    rounded = decimals < 2
+    tolerance = ROUNDED / 10**decimals if rounded else TOLERANCE
+    near = [name for name in COMMON if abs(names[name.lower()].mass - delta) <= tolerance]
+    if len(near) > 1 and not rounded:
         near = [name for name in near if abs(names[name.lower()].mass - delta) <= CLOSE] or near
     if len(near) > 1:
         near = [name for name in near if set(residue or "") & set(COMMON[name])] or near
+    if len(near) > 1 and rounded:
+        near = [name for name in near if name not in RARE] or near
     if len(near) > 1:
         raise UnknownModification(f"ambiguous modification [{text}]: {' or '.join(near)}")
     return names[near[0].lower()] if near else None

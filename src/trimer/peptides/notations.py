@@ -6,7 +6,6 @@ site says so (`Amidated (C-term)`) on the C terminus.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -23,13 +22,15 @@ from trimer.peptides.proforma import (
     split_marks,
 )
 
-log = logging.getLogger(__name__)
-
 ROUND = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
 SQUARE = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
 END = re.compile(rf"\.(?:{ROUND.pattern})+$")
+ASSIGNED = re.compile(r"(?:(\d+)[A-Z]|(N-?term|C-?term))\(([^()]+)\)", re.I)
 NUMBER = re.compile(r"-?\d+")
 N_TERMINUS = "N-term"
+# What the plain residues of a notation carry. The other notations write every modification: their plain C is free.
+CARBAMIDOMETHYL = "Carbamidomethyl@C"
+PLAIN = {"maxquant": CARBAMIDOMETHYL, "deepphospho": CARBAMIDOMETHYL, "prosit": CARBAMIDOMETHYL}
 C_TERMINUS = re.compile(r"C-?_?term", re.I)
 DEEPPHOSPHO = {
     "1": ("M", "Oxidation"),
@@ -64,6 +65,33 @@ def prosit(text: str) -> Peptide:
     return read_proforma(text.removeprefix("[]-").removesuffix("-[]"))
 
 
+def brackets(text: str) -> Peptide:
+    """`AC(UniMod:4)K`, `_AC[Carbamidomethyl (C)]K_`, `[UNIMOD:1]-ACK` or `n[43]ACM[147]K`: the text tells which.
+
+    The columns ModifiedPeptide and ModifiedPeptideSequence hold any of them.
+    """
+    text = text.strip().strip("_")
+    if "(" in SQUARE.sub("", text):
+        return diann(text)
+    if text[:1] == "n" or (text[:1] == "[" and "]-" in text) or "-[" in text or "c[" in text:
+        text = text.removeprefix("n").replace("c[", "-[")
+        end = SQUARE.match(text)
+        return prosit(text if end is None or text[end.end() :][:1] == "-" else f"{end[0]}-{text[end.end() :]}")
+    return _marked(text, SQUARE)
+
+
+def fragpipe(sequence: str, assigned: str | None = None) -> Peptide:
+    """`ACMK`, `2C(57.0215), 3M(15.9949), N-term(42.0106)`: all modifications of psm.tsv, the fixed ones too."""
+    placed = []
+    for one in filter(None, map(str.strip, (assigned or "").split(","))):
+        if not (match := ASSIGNED.fullmatch(one)):
+            raise PeptideError(f"assigned modification '{one}' cannot be read")
+        position, end, name = match.groups()
+        position = int(position) if position else (0 if end[0] in "Nn" else len(sequence.strip()) + 1)
+        placed.append((position, name if name[0] in "+-" or not name[0].isdigit() else f"+{name}"))
+    return assemble(sequence.strip(), placed)
+
+
 def alphabase(sequence: str, mods: str | None = None, sites: str | None = None) -> Peptide:
     """`ACM`, `Oxidation@M;Acetyl@Any_N-term`, `3;0`: site 0 is the N terminus, -1 the C terminus."""
     names = (mods or "").split(";") if mods else []
@@ -96,12 +124,15 @@ def deepphospho(text: str) -> Peptide:
     return assemble(letters, placed)
 
 
-# Name -> reader. alphabase takes the texts of three columns, ms2pip of two, the others of one.
+COLUMNS = {"alphabase": 3, "ms2pip": 2, "fragpipe": 2}  # whose texts a notation takes; 1 for the others
+# Name -> reader.
 NOTATIONS: dict[str, Callable[..., Peptide]] = {
     "proforma": read_proforma,
     "maxquant": maxquant,
     "diann": diann,
     "spectronaut": spectronaut,
+    "brackets": brackets,
+    "fragpipe": fragpipe,
     "prosit": prosit,
     "alphabase": alphabase,
     "ms2pip": ms2pip,
@@ -124,16 +155,6 @@ def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str
     if fixed:
         peptide = _add_fixed(peptide, read_fixed(fixed))
     return peptide.proforma, None if charge is None else str(charge)
-
-
-def warn_of_fixed(notation: str, fixed: str | None, name: str) -> None:
-    """A warning where a file's notation leaves fixed modifications out, and none were named."""
-    if notation == "maxquant" and not fixed:
-        log.warning(
-            "%s: MaxQuant leaves fixed modifications out of its peptides: say data.source.fixed=Carbamidomethyl@C "
-            "(to predict: fixed=) if cysteine was alkylated",
-            name,
-        )
 
 
 @lru_cache(maxsize=16)

@@ -27,11 +27,13 @@ _FORMULAS = {
 }  # fmt: skip
 RESIDUES = {letter: composition_mass(parse_formula(text) or ()) for letter, text in _FORMULAS.items()}  # Da
 WATER = composition_mass((("H", 2), ("O", 1)))  # Da
+HYDROGEN = composition_mass((("H", 1),))  # Da
 PROTON = 1.00727646688  # Da
 
 LETTERS = re.compile("[ACDEFGHIKLMNPQRSTVWY]+")
 BRACKET = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]")
-CHARGE = re.compile(r"/\+?([1-9]\d*)$", re.ASCII)
+CHARGE = re.compile(r"/\+?([1-9]\d*)\+?$", re.ASCII)
+TOTAL = re.compile(r"\d+(?:\.\d+)?")
 FIXED = re.compile(r"<\[((?:[^\[\]]|\[[^\[\]]*\])*)\]@([A-Z](?:,[A-Z])*)>")
 PLACED = tuple[int, str]  # a modification's text at a position: 0 the N terminus, 1 to L, L + 1 the C terminus
 # What stands only in texts that are not supported, in the order in which it is looked for.
@@ -122,10 +124,18 @@ def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
         if not 0 <= position <= length + 1:
             raise PeptideError(f"modification [{text}] at position {position} of {length} residues")
         residue = letters[position - 1] if 0 < position <= length else f"-{letters[0 if position == 0 else -1]}"
-        found.append((position, _named(text, residue)))
+        found.append((position, _named(_as_delta(text, residue), residue)))
     if len(found) > 1:
         found.sort(key=lambda one: (one[0], one[1].proforma))
     return Peptide(letters, tuple(found))
+
+
+def _as_delta(text: str, residue: str) -> str:
+    """A mass delta for `M[147]` and `n[43]`, where the mass is that of the residue (of the end) with what is on it."""
+    if not TOTAL.fullmatch(text):
+        return text
+    bare = HYDROGEN if residue[0] == "-" else RESIDUES[residue]
+    return f"{float(text) - bare:+.{len(text.partition('.')[2])}f}"
 
 
 def split_marks(parts: Sequence[str]) -> tuple[str, list[PLACED]]:

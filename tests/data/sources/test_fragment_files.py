@@ -184,7 +184,7 @@ def test_errors(tmp_path):
     path.write_text("sequence,irt\nAAK,7\n")
     with pytest.raises(InputError) as error:
         whole(path)
-    layouts = "deepphospho, maxquant_msms, library, prosit, alphabase"
+    layouts = "deepphospho, maxquant_msms, library, prosit, alphabase, msp, mzspeclib"
     assert str(error.value) == f"{path}: its columns are of no library of fragments that is known ({layouts})"
     with pytest.raises(InputError) as error:
         whole(path, layout="library")

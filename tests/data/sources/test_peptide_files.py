@@ -103,6 +103,9 @@ LAYOUT_FILES = {
     "deeplc": ("seq,modifications,tr,charge\nAMK,2|Oxidation,7.5,2\n", "dia.csv"),
     "prosit": ("modified_sequence,precursor_charge,irt\n[]-AM[UNIMOD:35]K-[],2,7.5\n", "prosit.csv"),
     "proteometools": ("sequence,irt,charge\nAM[Oxidation]K,7.5,2.0\n", "train.csv"),
+    "fragpipe": ("Peptide\tAssigned Modifications\tCharge\tRetention\nAMK\t2M(15.9949)\t2\t7.5\n", "psm.tsv"),
+    "sage": ("peptide\tscannr\tlabel\tcharge\trt\nAM[+15.9949]K\t1\t1\t2\t7.5\n", "results.sage.tsv"),
+    "koina": ("peptide_sequences,precursor_charges,irt\n[]-AM[UNIMOD:35]K-[],2,7.5\n", "koina.csv"),
     "proforma": ("peptidoform\tretention_time\nAM[Oxidation]K/2\t7.5\n", "psm.tsv"),
 }
 
@@ -231,11 +234,12 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
     [
         ({"what": "rt"}, "what=rt must be one of retention, charge, charges"),
         ({"what": "charge", "merge": "mean"}, "merge=mean must be one of median, null"),
+        ({"what": "charge", "fdr": 2}, "fdr=2 must be above 0 and at most 1, or null"),
         ({"what": "charge", "limit": 0}, "limit=0 must be 1 or more, or null"),
         (
             {"what": "charge", "notation": "skyline"},
-            "notation=skyline must be one of proforma, maxquant, diann, spectronaut, prosit, alphabase, ms2pip, "
-            "deepphospho",
+            "notation=skyline must be one of proforma, maxquant, diann, spectronaut, brackets, fragpipe, prosit, "
+            "alphabase, ms2pip, deepphospho",
         ),
     ],
 )
@@ -246,8 +250,8 @@ def test_settings(given, message):
 
 
 def test_unknown_layout_is_an_error():
-    with pytest.raises(ValueError, match=r"layout=sage must be one of maxquant_msms, .*, psm_utils"):
-        PeptideFiles("x.csv", "charge", layout="sage")
+    with pytest.raises(ValueError, match=r"layout=skyline must be one of maxquant_msms, .*, psm_utils"):
+        PeptideFiles("x.csv", "charge", layout="skyline")
 
 
 def test_columns_that_are_not_there(tmp_path, evidence):

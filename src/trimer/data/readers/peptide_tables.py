@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +22,9 @@ from trimer.errors import InputError
 
 HDF5 = b"\x89HDF"
 PSM_UTILS = "psm_utils"
-PSM_COLUMNS = ("proforma", "charge", "retention_time", "spectrum_id", "run", "is_decoy")
+PSM_COLUMNS = (
+    "proforma", "charge", "retention_time", "spectrum_id", "run", "is_decoy", "qvalue", "pep", "rank", "protein_list",
+)  # fmt: skip
 PSM_ENDINGS = (".idxml", ".mzid", ".pepxml", ".pep.xml", ".t.xml", ".pout", ".osw", ".pin")
 
 
@@ -55,7 +59,7 @@ def open_table(path: Path, layout: str | None = None) -> TableFile:
 
     layout: `psm_utils` or `psm_utils:sage` leaves the reading to psm_utils, whatever the file is.
     """
-    low = path.name.lower()
+    low = path.name.lower().removesuffix(".gz")
     if (layout or "").partition(":")[0] == PSM_UTILS or low.endswith(PSM_ENDINGS):
         return _psm_table(path, (layout or "").partition(":")[2] or "infer")
     start = next(read_chunks(path, 1 << 12), b"")
@@ -166,14 +170,37 @@ def _deepphospho_table(path: Path) -> ColumnTable:
 def _psm_table(path: Path, kind: str) -> ColumnTable:
     io = optional("psm_utils.io", path)
     try:
-        psms = list(io.read_file(str(path), filetype=kind))
+        with _unzipped(path) as plain:
+            psms = list(io.read_file(str(plain), filetype=kind))
+    except InputError:
+        raise
     except Exception as error:  # every reader of psm_utils raises its own
         words = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read by psm_utils as {kind} ({type(error).__name__}: {words})") from error
     columns = {
         "proforma": [psm.peptidoform.proforma for psm in psms],
         "charge": [psm.peptidoform.precursor_charge for psm in psms],
-        **{name: [getattr(psm, name) for psm in psms] for name in PSM_COLUMNS[2:]},
+        **{name: [getattr(psm, name, None) for psm in psms] for name in PSM_COLUMNS[2:]},
     }
-    texts = {name: [None if value is None else str(value) for value in values] for name, values in columns.items()}
+    texts = {name: [_psm_text(value) for value in values] for name, values in columns.items()}
     return ColumnTable(path, PSM_COLUMNS, texts.__getitem__, unit="record")
+
+
+def _psm_text(value: Any) -> str | None:
+    return None if value is None else ";".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@contextmanager
+def _unzipped(path: Path) -> Iterator[Path]:
+    """A gzipped file as a plain one of the same name, for a package that reads no gzip."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if not zipped:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / (path.stem if path.suffix.lower() == ".gz" else path.name)
+        with plain.open("wb") as target:
+            for chunk in read_chunks(path):
+                target.write(chunk)
+        yield plain

@@ -15,17 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from trimer.data.readers.fragment_records import (
-    SERIES,
-    Spectrum,
-    is_library,
-    read_alphabase,
-    read_deepphospho,
-    read_library,
-    read_maxquant,
-    read_prosit,
-)
+from trimer.data.readers.annotated_spectra import SERIES, Spectrum
+from trimer.data.readers.fragment_records import read_alphabase, read_deepphospho, read_maxquant, read_prosit
+from trimer.data.readers.library_tables import is_library, read_library
+from trimer.data.readers.library_texts import is_msp, is_mzspeclib, read_msp_library, read_mzspeclib
 from trimer.data.readers.peptide_tables import HDF5
+from trimer.data.readers.psm_quality import FDR, check_fdr
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_table import check_limit, settings_text
 from trimer.data.store import content_digest
@@ -36,13 +31,16 @@ from trimer.peptides.notations import read_fixed
 
 log = logging.getLogger(__name__)
 
-LAYOUTS: dict[str, Callable[[Path, str | None], Iterator[Spectrum]]] = {
+LAYOUTS: dict[str, Callable[[Path, str | None, float | None], Iterator[Spectrum]]] = {
     "deepphospho": read_deepphospho,
     "maxquant_msms": read_maxquant,
     "library": read_library,
     "prosit": read_prosit,
     "alphabase": read_alphabase,
+    "msp": read_msp_library,
+    "mzspeclib": read_mzspeclib,
 }
+READING = 2  # raise it when the same files give other spectra, so that old caches are not read
 NO_FRAGMENT = "no b or y fragment with an intensity"
 
 
@@ -145,25 +143,33 @@ class FragmentFiles:
     """Annotated spectra of files; what cannot be read is a row with its problem.
 
     paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (a row a
-    fragment: Spectronaut, OpenSWATH, DIA-NN), `prosit` (Parquet with 174 values) or `alphabase` (HDF5); null: found
-    from the content. limit: stop after so many spectra. fixed: modifications that the file leaves out, as
-    `Carbamidomethyl@C` in those of MaxQuant.
+    fragment: Spectronaut, OpenSWATH, EasyPQP, DIA-NN, Koina), `prosit` (Parquet with 174 values), `alphabase` (HDF5),
+    `msp` or `mzspeclib`; null: found from the content. limit: stop after so many spectra. fixed: modifications that the
+    file leaves out, as `Carbamidomethyl@C`; null: as the layout says (`notations.PLAIN`), an empty text: none. fdr:
+    highest q-value, or PEP, of a row; null keeps all.
     """
 
     wanted = "a library of peptides"
 
     def __init__(
-        self, paths: str | Sequence[str], layout: str | None = None, limit: int | None = None, fixed: str | None = None
+        self,
+        paths: str | Sequence[str],
+        layout: str | None = None,
+        limit: int | None = None,
+        fixed: str | None = None,
+        fdr: float | None = FDR,
     ):
         check_limit(limit)
+        check_fdr(fdr)
         self.paths = named_paths(paths, self.wanted)
         if layout is not None and layout not in LAYOUTS:
             raise ValueError(f"layout={layout} must be one of {', '.join(LAYOUTS)}, or null")
-        if fixed is not None:
+        if fixed:
             read_fixed(fixed)
         self.layout = layout
         self.limit = limit
         self.fixed = fixed
+        self.fdr = fdr
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
@@ -172,12 +178,13 @@ class FragmentFiles:
     def fingerprint(self) -> str:
         """Changes when the spectra may have changed."""
         names = ",".join(path.name for path in self.files())
-        settings = settings_text({"layout": self.layout, "limit": self.limit, "fixed": self.fixed})
-        return f"{content_digest(self.files())}/{names}/{settings}"
+        settings = {name: value for name, value in vars(self).items() if name != "paths"} | {"reading": READING}
+        return f"{content_digest(self.files())}/{names}/{settings_text(settings)}"
 
     def chunks(self) -> Iterator[FragmentTable]:
         """Tables of some thousand spectra; InputError where there is none at all."""
-        spectra = (one for path in self.files() for one in LAYOUTS[self.layout or find_layout(path)](path, self.fixed))
+        readers = ((path, LAYOUTS[self.layout or find_layout(path)]) for path in self.files())
+        spectra = (one for path, read in readers for one in read(path, self.fixed, self.fdr))
         spectra = islice(spectra, self.limit)
         other: Counter[str] = Counter()
         count = 0
@@ -198,8 +205,15 @@ def find_layout(path: Path) -> str:
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
         return "alphabase"
-    if start.lstrip()[:1] == b"{":
+    text = start.decode("utf-8", "replace")
+    if text.lstrip()[:1] == "{":
+        if '"format_version"' in text:
+            raise InputError(f"{path} is mzSpecLib in JSON: convert it to its text form (mzspeclib convert -f text)")
         return "deepphospho"
+    if is_mzspeclib(text):
+        return "mzspeclib"
+    if is_msp(text):
+        return "msp"
     table = TableFile(path)
     if "Matches" in table and "Intensities" in table:
         return "maxquant_msms"

@@ -5,48 +5,44 @@ What column holds what is found from the header (`peptide_layouts`), or named. T
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from trimer.data.readers.peptide_tables import PSM_UTILS, open_table
+from trimer.data.readers.plain_residues import cells_of, fixed_modifications
+from trimer.data.readers.psm_quality import FDR, Quality, check_fdr, first_column
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.label_files import FILE
 from trimer.data.sources.label_table import LabelTable, check_limit, empty_table, limited, settings_text
-from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, first_column
+from trimer.data.sources.peptide_layouts import LAYOUTS, Layout, find_layout, lost_modification, unread_modifications
+from trimer.data.sources.peptide_merging import Record, merged
+from trimer.data.sources.peptide_values import (
+    CHARGES,
+    BadValue,
+    ReadValue,
+    read_charge,
+    read_charge_to_6,
+    read_nothing,
+    read_observed,
+    read_retention,
+)
 from trimer.data.store import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
-from trimer.peptides.notations import NOTATIONS, canonical, read_fixed, warn_of_fixed
+from trimer.peptides.notations import COLUMNS, NOTATIONS, PLAIN, canonical, read_fixed
 from trimer.peptides.proforma import PeptideError
 
-log = logging.getLogger(__name__)
-
+READING = 2  # raise it when the same files give other peptides or labels, so that old caches are not read
 WHATS = ("retention", "charge", "charges")
 NOTHING = "nothing"  # peptides alone, to predict for
-CHARGES = tuple("123456")
 MERGES = ("median", None)
-ReadValue = Callable[[str | None], str | None]
-TRUE = frozenset({"+", "1", "true", "yes", "decoy", "1.0"})
-DECOY = "decoy"
-
-
-class Record(NamedTuple):
-    """One row of a table: its peptide, the text of its label (of `charges`, all that it says), and where it stands."""
-
-    id: str
-    text: str
-    value: str | None
-    columns: tuple[str | None, ...]
-    place: str
-    problem: str | None
+HINT = "name it in modifications, and its notation"
+SCAN = re.compile(r"(?:\.\d+){3}$")  # of FragPipe's Spectrum, behind the raw file
+INDEXED = re.compile(r"irt|norm|index|calibrat|aligned", re.I)  # a retention time that does not depend on the run
 
 
 class PeptideFiles:
@@ -57,8 +53,11 @@ class PeptideFiles:
     where none has. layout: a key of LAYOUTS, or `psm_utils` (`psm_utils:sage`) for what that package reads; null: found
     from the header. notation, sequence, modifications, sites, charge, retention: the notation (a key of NOTATIONS) and
     the columns, where they are others than the layout says. merge: "median" makes one record of all rows with one
-    peptide and the same columns, with the median of their retention times; null keeps every row. id_column, limit: as
-    in LabelledFiles. fixed: modifications that the file leaves out, as `Carbamidomethyl@C` in those of MaxQuant.
+    peptide and the same columns, with the median of their retention times (runs are aligned or kept apart, see
+    `peptide_merging`); null keeps every row. id_column, limit: as in LabelledFiles. fixed: modifications that the file
+    leaves out, as `Carbamidomethyl@C`; null: as the layout says (`Layout.fixed`, `notations.PLAIN`), an empty text:
+    none. fdr: highest q-value, or PEP where there is none; null also keeps lower ranks (`psm_quality`). left_out: what
+    plain residues carry where the layout does not say it, and no row writes it.
 
     A row that cannot be used is given with its problem, decoys too; contaminants stay.
     """
@@ -80,8 +79,11 @@ class PeptideFiles:
         id_column: str | None = None,
         limit: int | None = None,
         fixed: str | None = None,
+        fdr: float | None = FDR,
+        left_out: str | None = None,
     ):
         check_limit(limit)
+        check_fdr(fdr)
         self.paths = named_paths(paths, self.wanted)
         if what != NOTHING:
             _check("what", what, WHATS)
@@ -90,8 +92,8 @@ class PeptideFiles:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
         if notation is not None:
             _check("notation", notation, tuple(NOTATIONS))
-        if fixed is not None:
-            read_fixed(fixed)
+        for given in filter(None, (fixed, left_out)):
+            read_fixed(given)
         self.what = what
         self.layout = layout
         self.notation = notation
@@ -104,13 +106,15 @@ class PeptideFiles:
         self.id_column = id_column
         self.limit = limit
         self.fixed = fixed
+        self.fdr = fdr
+        self.left_out = left_out
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
         return find_files(self.paths, self.wanted)
 
     def fingerprint(self) -> str:
-        settings = {name: value for name, value in vars(self).items() if name != "paths"}
+        settings = {name: value for name, value in vars(self).items() if name != "paths"} | {"reading": READING}
         names = ",".join(path.name for path in self.files())
         return f"{content_digest(self.files())}/{names}/{settings_text(settings)}"
 
@@ -118,7 +122,7 @@ class PeptideFiles:
         """Tables of some thousand records, with the columns asked for."""
         records = (record for path in self.files() for record in self._records(path, columns))
         if self.what == "charges" or (self.what == "retention" and self.merge):
-            records = self._merged(records)
+            records = merged(records, self.what == "charges")
         return limited(self._tables(records, columns), self.limit, " and ".join(self.paths))
 
     def _tables(self, records: Iterator[Record], columns: Sequence[str]) -> Iterator[LabelTable]:
@@ -144,31 +148,45 @@ class PeptideFiles:
         table = open_table(path, self.layout)
         layout = self._layout(table)
         notation = self.notation or layout.notation
-        warn_of_fixed(notation, self.fixed, path.name)
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
+        default = layout.fixed if notation == layout.notation and layout.fixed else PLAIN.get(notation)
+        default = self.left_out if default is None else default
+        fixed = fixed_modifications(path.name, cells_of(table, texts), default, self.fixed)
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
         beside = [name for name in columns if not (by_name and name == FILE)]
-        known_decoys = layout.decoy and layout.decoy in table and self.what != NOTHING
-        decoy = layout.decoy if known_decoys else None
-        names = [*texts, *filter(None, (value, decoy, self.id_column)), *beside]
+        used = [*texts, *filter(None, (self.id_column,))]
+        quality = None if self.what == NOTHING else Quality(table, self.fdr, layout.engine, used)
+        checks = quality.columns if quality else []
+        unread = [] if layout.modifications else unread_modifications(table, texts)
+        run = self._run(table, layout, value)
+        names = [*texts, *filter(None, (value, run, self.id_column)), *checks, *unread, *beside]
         first = len(texts)
         for cells, number, problem in table.rows(names):
             rest = iter([known(cell) for cell in cells[first:]])
             cell = next(rest) if value else None
-            flag = next(rest) if decoy else None
+            origin = SCAN.sub("", next(rest) or "") if run else path.name
             name = next(rest) if self.id_column else None
+            against = quality.reason(list(islice(rest, len(checks)))) if quality else None
+            lost = lost_modification(cells[0] or "", list(islice(rest, len(unread))), unread, HINT)
             own = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
             try:
                 # NA and NAN are peptides too: the sequence is taken as it stands.
-                text, charge = canonical(notation, self.fixed, cells[0] or "", *map(known, cells[1:first]))
-                label = read_value(cell if value else charge)
-                problem = problem or (DECOY if flag and flag.lower() in TRUE else None)
-            except (PeptideError, _BadValue) as error:
+                text, behind = canonical(notation, fixed, cells[0] or "", *map(known, cells[1:first]))
+                label = read_value(cell if value else behind)
+                problem = problem or against or lost
+            except (PeptideError, BadValue) as error:
                 text, label = cells[0] or "", None
                 problem = problem or str(error)
-            yield Record(name or f"{path.name}:{number}", text, label, own, table.place_of(number), problem)
+            origin = None if value is None or INDEXED.search(value) else origin
+            place = table.place_of(number)
+            yield Record(name or f"{path.name}:{number}", text, label, own, place, problem, origin)
+
+    def _run(self, table: TableFile, layout: Layout, value: str | None) -> str | None:
+        """The column of the raw file, where it matters to the retention time."""
+        matters = self.what == "retention" and value is not None and not INDEXED.search(value)
+        return first_column(table, layout.run) if matters else None
 
     def _layout(self, table: TableFile) -> Layout:
         """What is known of the table's columns, with those that the settings name in their place."""
@@ -180,103 +198,24 @@ class PeptideFiles:
             layout = LAYOUTS[find_layout(table)]
         named = {name: (own,) for name in ("sequence", "charge", "retention") if (own := getattr(self, name))}
         named |= {name: own for name in ("modifications", "sites") if (own := getattr(self, name))}
-        if self.notation and self.notation != "alphabase":
+        if self.notation and COLUMNS.get(self.notation, 1) < 3:
             named["sites"] = None
-        if self.notation and self.notation not in ("alphabase", "ms2pip"):
+        if self.notation and COLUMNS.get(self.notation, 1) < 2:
             named["modifications"] = None
         return replace(layout, **named)
 
     def _value(self, table: TableFile, layout: Layout, notation: str) -> tuple[str | None, ReadValue]:
         """The column of the label (None: the charge that stands behind the peptide), and how its cells are read."""
         if self.what == NOTHING:
-            return None, _nothing
+            return None, read_nothing
         if self.what == "retention":
-            return _required(table, "retention", layout.retention), _retention
+            return _required(table, "retention", layout.retention), read_retention
         if self.what == "charges" and layout.observed and layout.observed in table and not self.charge:
-            return layout.observed, _observed
-        read = _charge_to_6 if self.what == "charges" else _charge
+            return layout.observed, read_observed
+        read = read_charge_to_6 if self.what == "charges" else read_charge
         if notation == "proforma" and not self.charge and first_column(table, layout.charge) is None:
             return None, read
         return _required(table, "charge", layout.charge), read
-
-    # ---------------------------------------------------------------- one record a peptide
-
-    def _merged(self, records: Iterator[Record]) -> Iterator[Record]:
-        """One record of all rows of a peptide with the same columns, at the place of the first."""
-        first: dict[object, Record] = {}
-        values: dict[object, list[str]] = {}
-        rows = 0
-        for number, record in enumerate(records):
-            key: object = number if record.problem else (record.text, record.columns)
-            rows += not record.problem
-            first.setdefault(key, record)
-            if record.value is not None:
-                values.setdefault(key, []).append(record.value)
-        peptides = sum(not record.problem for record in first.values())
-        if rows > peptides:
-            what = "the charges seen" if self.what == "charges" else "the median"
-            log.info("%s rows are %s peptides: each has %s of its rows", f"{rows:,}", f"{peptides:,}", what)
-        join = _seen if self.what == "charges" else _median
-        for key, record in first.items():
-            own = values.get(key)
-            yield record._replace(value=join(own)) if own and len(own) > 1 else record
-
-
-class _BadValue(ValueError):
-    """A cell that is no retention time or no charge."""
-
-
-def _nothing(cell: str | None) -> None:
-    return None
-
-
-def _retention(cell: str | None) -> str | None:
-    if cell is None:
-        return None
-    try:
-        finite = math.isfinite(float(cell))
-    except ValueError:
-        finite = False
-    if not finite:
-        raise _BadValue(f"retention {cell} is no number")
-    return cell
-
-
-def _charge(cell: str | None) -> str | None:
-    if cell is None:
-        return None
-    whole = cell.removesuffix(".0").removeprefix("+")
-    if not (whole.isdecimal() and int(whole)):
-        raise _BadValue(f"charge {cell} is no whole number above 0")
-    return str(int(whole))
-
-
-def _charge_to_6(cell: str | None) -> str | None:
-    charge = _charge(cell)
-    if charge is not None and charge not in CHARGES:
-        raise _BadValue(f"charge {charge} is above {CHARGES[-1]}")
-    return charge
-
-
-def _observed(cell: str | None) -> str | None:
-    if cell is None:
-        return None
-    try:
-        flags = json.loads(cell)
-        seen = [str(charge) for charge, flag in enumerate(flags, 1) if flag]
-    except (ValueError, TypeError):
-        seen = []
-    if not seen or seen[-1] not in CHARGES:
-        raise _BadValue(f"charges {cell} are no list of at most 6 times 0 or 1, with a 1 in it")
-    return ",".join(seen)
-
-
-def _median(values: Sequence[str]) -> str:
-    return values[0] if len(values) == 1 else str(statistics.median(map(float, values)))
-
-
-def _seen(values: Sequence[str]) -> str:
-    return ",".join(sorted({one for value in values for one in value.split(",")}))
 
 
 def _check(key: str, value: str | None, allowed: Sequence[str | None]) -> None:

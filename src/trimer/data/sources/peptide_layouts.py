@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 
+from trimer.data.text.missing import known
 from trimer.data.text.tables import SHOWN, TableFile
 from trimer.errors import InputError
+from trimer.peptides.notations import CARBAMIDOMETHYL
+
+RUNS = ("raw file", "run", "r.filename", "file.name", "raw_name", "spectrum file", "filename")
+UNREAD = re.compile(
+    r"(?:(?:assigned|variable|fixed|ptm) )?(?:modifications?|mods|ptms?)|mod(?:ification)?_(?:names?|string)"
+)
+UNMODIFIED = frozenset({"unmodified", "none", "-", "[]", "0", "false", "no"})
 
 
 @dataclass(frozen=True)
 class Layout:
     """Names of columns, of several the first that a table has; whatever their case.
 
-    notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... decoy: says `+`, `1` or `true` on a
-    decoy. needs: other columns by which the layout is known.
+    notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... needs: other columns by which the
+    layout is known. fixed: what its plain residues carry, where that is more than its notation says
+    (`notations.PLAIN`). run: the raw file of a row, where retention times are those of its own gradient; an indexed
+    retention time needs none. engine: as in `psm_quality`, which finds decoys, ranks and
+    q-values.
     """
 
     notation: str
@@ -24,8 +35,10 @@ class Layout:
     charge: tuple[str, ...] = ()
     retention: tuple[str, ...] = ()
     observed: str | None = None
-    decoy: str | None = None
     needs: tuple[str, ...] = ()
+    fixed: str | None = None
+    run: tuple[str, ...] = RUNS
+    engine: str = ""
 
     def fits(self, table: TableFile) -> bool:
         """Whether a table has the sequence, the modifications and what else the layout is known by."""
@@ -33,42 +46,50 @@ class Layout:
         return all(name in table for name in needed) and any(name in table for name in self.sequence)
 
 
-_MAXQUANT = ("Modified sequence",)
+_MAXQUANT = {"sequence": ("Modified sequence",), "charge": ("Charge",), "retention": ("Retention time",)}
 # In the order in which they are tried. The retention time is as it stands: minutes, seconds or an index.
 LAYOUTS: dict[str, Layout] = {
-    "maxquant_msms": Layout(
-        "maxquant", _MAXQUANT, None, None, ("Charge",), ("Retention time",), None, "Reverse", ("Matches",)
+    "maxquant_msms": Layout("maxquant", **_MAXQUANT, needs=("Matches",)),
+    "maxquant_evidence": Layout("maxquant", **_MAXQUANT),
+    "fragpipe": Layout(
+        "fragpipe",
+        ("Peptide",),
+        "Assigned Modifications",
+        None,
+        ("Charge",),
+        ("Retention",),
+        run=("Spectrum",),
+        engine="fragpipe",
     ),
-    "maxquant_evidence": Layout("maxquant", _MAXQUANT, None, None, ("Charge",), ("Retention time",), None, "Reverse"),
-    "diann": Layout("diann", ("Modified.Sequence",), charge=("Precursor.Charge",), retention=("RT",), decoy="Decoy"),
+    "sage": Layout(
+        "proforma", ("peptide",), charge=("charge",), retention=("rt",), needs=("scannr", "label"), engine="sage"
+    ),
+    "diann": Layout("diann", ("Modified.Sequence",), charge=("Precursor.Charge",), retention=("RT",)),
     "spectronaut_report": Layout(
         "spectronaut",
         ("EG.ModifiedSequence", "EG.ModifiedPeptide"),
         charge=("FG.Charge",),
         retention=("EG.ApexRT", "EG.MeanApexRT"),
-        decoy="EG.IsDecoy",
     ),
     "openswath": Layout(
-        "diann",
+        "brackets",
         ("ModifiedPeptideSequence", "FullUniModPeptideName"),
         charge=("PrecursorCharge",),
         retention=("NormalizedRetentionTime", "Tr_recalibrated"),
-        decoy="decoy",
+        run=(),
     ),
     "spectronaut_library": Layout(
-        "spectronaut", ("ModifiedPeptide",), charge=("PrecursorCharge",), retention=("iRT", "RT", "RetentionTime")
+        "brackets",
+        ("ModifiedPeptide",),
+        charge=("PrecursorCharge",),
+        retention=("iRT", "Tr_recalibrated", "NormalizedRetentionTime", "RT", "RetentionTime"),
+        run=(),
     ),
     "alphabase": Layout(
-        "alphabase",
-        ("sequence",),
-        "mods",
-        "mod_sites",
-        ("charge",),
-        ("rt", "rt_observed", "rt_norm", "irt"),
-        decoy="decoy",
+        "alphabase", ("sequence",), "mods", "mod_sites", ("charge",), ("rt", "rt_observed", "rt_norm", "irt")
     ),
     "ms2pip": Layout("ms2pip", ("peptide",), "modifications", None, ("charge",), ("observed_retention_time", "rt")),
-    "deeplc": Layout("ms2pip", ("seq",), "modifications", None, ("charge",), ("tr",)),
+    "deeplc": Layout("ms2pip", ("seq",), "modifications", None, ("charge",), ("tr",), fixed=CARBAMIDOMETHYL),
     "prosit": Layout(
         "prosit",
         ("modified_sequence",),
@@ -76,16 +97,34 @@ LAYOUTS: dict[str, Layout] = {
         retention=("indexed_retention_time", "irt", "retention_time"),
         observed="observed_charge_states",
     ),
-    "proteometools": Layout("proforma", ("sequence",), charge=("charge",), retention=("irt",), needs=("irt",)),
+    "koina": Layout("brackets", ("peptide_sequences",), charge=("precursor_charges",), retention=("irt", "rt")),
+    "proteometools": Layout(
+        "proforma", ("sequence",), charge=("charge",), retention=("irt",), needs=("irt",), fixed=CARBAMIDOMETHYL
+    ),
     "proforma": Layout(
         "proforma",
         ("proforma", "peptidoform", "peptide", "sequence"),
         charge=("charge", "precursor_charge"),
         retention=("retention", "retention_time", "rt", "irt", "tr"),
-        decoy="is_decoy",
     ),
     "deepphospho": Layout("deepphospho", ("precursor",), charge=("precursor_charge",)),
 }
+
+
+def unread_modifications(table: TableFile, used: list[str]) -> list[str]:
+    """The columns that seem to hold modifications, and that the layout does not read."""
+    taken = {name.lower() for name in used}
+    return [name for name in table.header if name.lower() not in taken and UNREAD.fullmatch(name.lower().strip())]
+
+
+def lost_modification(sequence: str, cells: list[str | None], columns: list[str], hint: str) -> str | None:
+    """The reason to leave out a row whose modifications stand in a column that is not read; None where none do."""
+    if not sequence.strip(" _.").isalpha():
+        return None  # they stand in the sequence
+    for column, cell in zip(columns, map(known, cells), strict=True):
+        if cell and cell.lower() not in UNMODIFIED:
+            return f"column '{column}' has modifications that are not read: {hint}"
+    return None
 
 
 def find_layout(table: TableFile) -> str:
@@ -98,8 +137,3 @@ def find_layout(table: TableFile) -> str:
             "peptides (data.source.sequence, or column to predict), and their notation where it is not ProForma"
         )
     return found
-
-
-def first_column(table: TableFile, names: Iterable[str]) -> str | None:
-    """The first of the names that the table has."""
-    return next((name for name in names if name in table), None)

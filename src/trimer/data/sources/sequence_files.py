@@ -22,7 +22,7 @@ def read_sequences(
 
     entity: "molecules", "proteins" or "peptides". column: that of the sequences in a table, by default `smiles` or
     `sequence`; of peptides that of the layout, which is found from the header. peptides: their `notation` and what is
-    `fixed`, as in PeptideFiles.
+    `fixed` or `left_out`, as in PeptideFiles.
     """
     if entity == "peptides":
         return read_peptides(path, "nothing", column, id_column, **peptides)
@@ -39,13 +39,14 @@ def read_peptides(
     columns: Sequence[str] = (),
     notation: str | None = None,
     fixed: str | None = None,
+    left_out: str | None = None,
 ) -> LabelTable:
     """The peptides of a table, in canonical ProForma; what: "nothing", or "charge" as the label."""
     from trimer.data.sources.peptide_files import PeptideFiles
 
-    options = {"sequence": column, "notation": notation, "fixed": fixed}
+    options = {"sequence": column, "notation": notation, "fixed": fixed, "left_out": left_out}
     try:
-        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, **options)
+        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, fdr=None, **options)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return LabelTable.concatenate(list(source.chunks(columns)))

@@ -1,0 +1,10 @@
+"""What a model has learnt from, by residue and modification."""
+
+from trimer.peptides.seen import seen_sites, unseen_sites
+
+
+def test_a_new_modification_a_new_place_and_a_bare_residue_are_unseen():
+    seen = seen_sites(["AC[UNIMOD:4]K", "M[UNIMOD:35]K", "[UNIMOD:1]-AK", "AK-[UNIMOD:2]"])
+    assert seen == ["-[UNIMOD:2]", "A", "C[UNIMOD:4]", "K", "M[UNIMOD:35]", "[UNIMOD:1]-"]
+    assert unseen_sites("[UNIMOD:1]-AC[UNIMOD:4]M[UNIMOD:35]K-[UNIMOD:2]", seen) == ""
+    assert unseen_sites("[UNIMOD:737]-ACMK[UNIMOD:35]", seen) == "[UNIMOD:737]-; C; M; K[UNIMOD:35]"
