@@ -21,7 +21,7 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
-LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns or what the cleaning keeps change, so that old caches are not read
 
 
 class Pairs(Dataset):

@@ -10,24 +10,47 @@ import numpy as np
 from trimer.data.cleaning.step import Cleaned, Step, explain, for_each_distinct
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.molecule_definition import (
+    CHARGED,
+    COMPONENTS,
+    RADICAL,
+    UNREADABLE,
+    WILDCARD,
+    ion_mz,
+    own_charge,
+    structure_flaw,
+)
+
+CLAUSES = {
+    UNREADABLE: "the SMILES '{}' cannot be read",
+    COMPONENTS: "the structure '{}' has more than one part",
+    WILDCARD: "the structure '{}' has a wildcard atom or bond",
+    RADICAL: "the structure '{}' is a radical",
+    CHARGED: "the structure '{}' is charged",
+}
 
 
 @dataclass(frozen=True)
 class Structure(Step):
-    """Keep spectra of one neutral, readable molecule, and write its identity.
+    """Keep spectra of one molecule as `trimer.molecule_definition` has it, and write its identity.
 
     `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); `inchikey1` (InChIKey block 1) and
-    `scaffold` (Bemis-Murcko) are added. Salts and permanently charged molecules are dropped.
+    `scaffold` (Bemis-Murcko) are added. Salts, wildcards, radicals, and charges that the adduct does not have are
+    dropped.
     """
 
     needs_label: ClassVar[bool] = True
     stereo: bool = False
 
     def reason(self) -> str:
-        return "the structure is not one neutral molecule"
+        return "the structure is not one molecule of the measured charge"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        identities = for_each_distinct(table["smiles"], lambda smiles: _identity(smiles, self.stereo))
+        charges = for_each_distinct(table["adduct"], own_charge)
+        structures = np.full(len(table), None, dtype=object)
+        for row in np.flatnonzero(~np.equal(table["smiles"], None)):
+            structures[row] = table["smiles"][row], charges[row] or 0
+        identities = for_each_distinct(structures, lambda structure: _identity(*structure, self.stereo))
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
         columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
         for row in np.flatnonzero(keep):
@@ -56,13 +79,13 @@ class MassAgreement(Step):
         return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.chemistry import ADDUCTS, exact_mass, harmonise_adduct, parse
-
-        masses = for_each_distinct(table["smiles"], lambda smiles: exact_mass(parse(smiles)))
-        adducts = for_each_distinct(table["adduct"], lambda text: ADDUCTS.get(harmonise_adduct(text)))
+        molecules = for_each_distinct(table["smiles"], _mass_and_charge)
         expected = np.array(
-            [a.mz(m) if a is not None and m is not None else np.nan for a, m in zip(adducts, masses, strict=True)],
-            dtype=np.float64,
+            [
+                np.nan if molecule is None else ion_mz(*molecule, adduct)
+                for molecule, adduct in zip(molecules, table["adduct"], strict=True)
+            ],
+            dtype=np.float64,  # None becomes NaN
         )
         scale = expected * 1e-6 if self.unit == "ppm" else 1.0
         difference = np.abs(table["precursor_mz"] - expected)
@@ -76,19 +99,29 @@ class MassAgreement(Step):
         return explain(table, keep, clauses), keep
 
 
-def _identity(smiles: str, stereo: bool) -> tuple[str, str, str] | str:
-    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure."""
+def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
+    from rdkit import Chem
+
+    from trimer.chemistry import exact_mass, parse
+
+    molecule = parse(smiles)
+    return None if molecule is None else (exact_mass(molecule), Chem.GetFormalCharge(molecule))
+
+
+def _identity(smiles: str, charge: int, stereo: bool) -> tuple[str, str, str] | str:
+    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure.
+
+    charge: that the molecule may have beside 0, as its adduct allows.
+    """
     from rdkit import Chem
 
     from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 
     molecule = parse(smiles)
-    if molecule is None:
-        return f"the SMILES '{smiles}' cannot be read"
-    if len(Chem.GetMolFrags(molecule)) > 1:
-        return f"the structure '{smiles}' has more than one part"
-    if Chem.GetFormalCharge(molecule):
-        return f"the structure '{smiles}' is charged"
+    if flaw := structure_flaw(molecule):
+        return CLAUSES[flaw].format(smiles)
+    if Chem.GetFormalCharge(molecule) not in (0, charge):
+        return CLAUSES[CHARGED].format(smiles)
     canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
     molecule = parse(
         canonical
