@@ -8,6 +8,7 @@ import time
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.errors import ConfigError
+from trimer.reporting.attempts import failed_reports
 from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def main(cfg: DictConfig) -> float | None:
     from trimer.loggers import finished
 
     check_settings(cfg)
+    failed_reports()  # of an earlier job of this process
     run = RunFolder(cfg.paths.run)
     checkpoint = run.last_checkpoint() if cfg.resume else None
     if not cfg.resume:
@@ -88,7 +90,7 @@ def main(cfg: DictConfig) -> float | None:
             else:
                 log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
-    run.finish(result)
+    run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
 
