@@ -109,7 +109,7 @@ RUNS = {
         {"curves.png", "predicted.png", "protocol.png", "before_and_after.png", "the tables of the page", "page.html"},
     ),
     "fragments": (
-        ["data=simulated_fragments", "data.source.count=200", "model=peptides_fragments", "model.embedding=32", "task=fragments"],
+        ["data=simulated_fragments", "data.source.count=200", "model=peptides_nano", "model.conditions=true", "task=fragments"],
         {"curves.png", "similarity.png", "spectra.png", "page.html"},
     ),
 }
