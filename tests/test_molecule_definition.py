@@ -6,7 +6,7 @@ import pytest
 
 from trimer.metrics.facts import candidate_facts, flaw, molecule_facts, precursor_ppm
 from trimer.metrics.molecules import TanimotoAtK, TopKAccuracy, Validity
-from trimer.molecule_definition import in_words, ion_mz, own_charge
+from trimer.molecule_definition import charges_of, in_words, ion_mz
 
 ELECTRON = 0.00054857990907
 
@@ -55,21 +55,17 @@ def test_what_is_no_molecule_is_called_by_what_is_wrong_with_it(smiles, name):
         ("CC(=O)[O-]", "[M-H]-", False),
         ("c1ccccc1", "[M]+", True),  # loses an electron
         ("CCO", "no adduct", True),
+        ("C[N+](C)(C)C", "[Cat]+", True),
+        ("CCO", "[Cat]+", False),
     ],
 )
 def test_a_charge_is_allowed_where_the_adduct_is_the_bare_ion(smiles, adduct, good):
     assert (flaw(smiles, adduct) is None) is good
 
 
-def test_only_a_bare_ion_brings_its_own_charge():
-    assert [own_charge(adduct) for adduct in ("[M]+", "[M]-", "[M+H]+", "[M-2H]2-", "nonsense", None)] == [
-        1,
-        -1,
-        0,
-        0,
-        0,
-        0,
-    ]
+def test_the_adduct_says_which_charges_a_molecule_may_have():
+    adducts = ("[M]+", "[M]-", "[Cat]+", "[M+H]+", "[M-2H]2-", "nonsense", None)
+    assert [charges_of(adduct) for adduct in adducts] == [(0, 1), (0, -1), (1,), (0,), (0,), (0,), (0,)]
 
 
 def test_a_cation_is_its_own_ion_and_a_neutral_molecule_loses_an_electron():

@@ -12,8 +12,10 @@ The rule, for molecules, labels and libraries alike:
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -49,21 +51,31 @@ class Partial:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._stream.close()
-        if kind is None:
+        if kind is None or not self._places:
             self.path.unlink()
         else:
             print(f"trimer: {self.path} keeps what was computed; the same command continues from it", file=sys.stderr)
 
-    def once(self, key: str, compute: Callable[[], Any]) -> Any:
-        """The value of a key, plain JSON: computed before the stop, or computed now and written."""
+    def once(self, key: str, compute: Callable, *arguments: Any) -> Any:
+        """compute(*arguments), plain JSON: as it was computed under this key before the stop, or computed now."""
         if key not in self._places:
-            text = json.dumps(compute()).encode()
+            text = json.dumps(compute(*arguments)).encode()
             self._places[key] = self._stream.seek(0, 2) + len(key) + 1, len(text)
             self._stream.write(key.encode() + b"\t" + text + b"\n")
             self._stream.flush()
         start, length = self._places[key]
         self._stream.seek(start)
         return json.loads(self._stream.read(length))
+
+    def once_array(self, key: str, compute: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+        """The same of an array, bit for bit."""
+
+        def written() -> str:
+            buffer = io.BytesIO()
+            np.save(buffer, compute(*arguments), allow_pickle=False)
+            return base64.b64encode(buffer.getvalue()).decode()
+
+        return np.load(io.BytesIO(base64.b64decode(self.once(key, written))), allow_pickle=False)
 
     def _open(self) -> None:
         """Take what is there; a last line that was cut off goes."""
@@ -97,7 +109,8 @@ class Partial:
         if names:
             shown = [n if n in _CONTENTS else f"{n}={theirs.get(n)} (now {self.asked.get(n)})" for n in names]
             raise ConfigError(
-                f"{self.path} was begun with another {', '.join(shown)}: repeat that command to continue it, or {_REMEDY}"
+                f"{self.path} was begun with another {', '.join(shown)}: repeat that command to continue it, "
+                f"or {_REMEDY}"
             )
 
 
@@ -106,23 +119,30 @@ _CONTENTS = ("checkpoint", "input")
 
 
 def asked_of(cfg: DictConfig, checkpoint: Path, *contents: Any) -> dict[str, str]:
-    """What a prediction depends on: version, settings, checkpoint file, and contents read from the input.
+    """What a prediction depends on: version, settings, checkpoint file, and contents.
 
-    contents: arrays, or plain values.
+    contents: arrays, plain values, and files (as paths) that were read.
     """
     settings = OmegaConf.to_container(cfg, resolve=True)
     digest = hashlib.sha256()
     for part in contents:
-        plain = part.tobytes() if isinstance(part, np.ndarray) and part.dtype != object else None
-        digest.update(json.dumps(part, default=_plain).encode() if plain is None else plain)
-    with checkpoint.open("rb") as stream:
-        weights = hashlib.file_digest(stream, "sha256").hexdigest()
+        if isinstance(part, Path):
+            digest.update(_digest(part).encode())
+        elif isinstance(part, np.ndarray) and part.dtype != object:
+            digest.update(part.tobytes())
+        else:
+            digest.update(json.dumps(part, default=_plain).encode())
     return {
         "version": __version__,
-        "checkpoint": weights,
+        "checkpoint": _digest(checkpoint),
         "input": digest.hexdigest(),
         **_dotted({name: value for name, value in settings.items() if name not in NO_SETTINGS}),
     }
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,8 @@ The columns of molecules:
 - row, id, precursor_mz, adduct: of the spectrum, as in the input;
 - rank: the position of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: how many
   different molecules were generated; agreeing: how many of them agree with the precursor (empty: cannot be checked);
-- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `trimer.generation.candidates.Candidate`;
+- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
+  `trimer.generation.candidates`;
 - agrees: whether ppm_error lies within `tolerance_ppm`; empty where adduct or precursor m/z are not known;
 - reason: why a spectrum has no answer.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -179,11 +180,11 @@ class MoleculePredictions(PredictionFile):
     def _no_agreement(self, candidates: Sequence) -> str:
         errors = [candidate.ppm_error for candidate in candidates if candidate.ppm_error is not None]
         if not errors:
-            return "agreement with the precursor cannot be checked: its m/z or the adduct is unknown (only_agreeing=true)"
+            return "only_agreeing=true, and without precursor m/z and a known adduct the agreement cannot be checked"
         nearest = min(errors, key=abs)
         return (
-            f"none of the {len(candidates):,} molecules generated is within {self.tolerance_ppm:g} ppm of the precursor "
-            f"m/z; the nearest is {nearest:+,.1f} ppm away (only_agreeing=true)"
+            f"only_agreeing=true, and none of the {len(candidates):,} molecules generated is within "
+            f"{self.tolerance_ppm:g} ppm of the precursor m/z; the nearest is {nearest:+,.1f} ppm away"
         )
 
 

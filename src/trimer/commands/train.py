@@ -33,6 +33,7 @@ def main(cfg: DictConfig) -> float | None:
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
+    from trimer.training_record import training_record
 
     check_settings(cfg)
     failed_reports()  # of an earlier job of this process
@@ -63,8 +64,10 @@ def main(cfg: DictConfig) -> float | None:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
         data.setup()
         task.meet(data)
-        if checkpoint is not None:
-            saved = read(checkpoint)
+        saved = None if checkpoint is None else read(checkpoint)
+        record = training_record(data, cfg.ckpt, resumed=saved and saved["trimer"])
+        task.contract |= {"trained_on": record} if record else {}
+        if saved is not None:
             check_unseen(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,7 @@ from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
+from trimer.training_record import NO_ADDUCT
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +164,12 @@ class SpectraToMolecules(SplitData):
         """InChIKey block 1 of the validation and test molecules."""
         self.setup()
         return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
+
+    def training_record(self) -> dict:
+        """Whether the spectra are simulated, and the number of training spectra by adduct."""
+        adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
+        counts = Counter(adduct or NO_ADDUCT for adduct in adducts)
+        return {"simulated": getattr(self.source, "simulated", False), "adducts": dict(counts)}
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
         """The cleaned spectra of some rows, with their labels."""

@@ -17,7 +17,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import BulkTanimotoSimilarity, ExplicitBitVect, TanimotoSimilarity
 
 from trimer import chemistry
-from trimer.molecule_definition import CHARGED, UNREADABLE, charge_fits, ion_mz, structure_flaw
+from trimer.molecule_definition import CHARGED, UNREADABLE, charges_of, ion_mz, structure_flaw
 
 RADIUS, BITS = 2, 2048  # the Morgan fingerprint of MassSpecGym (Bushuiev et al., NeurIPS 2024)
 _HYDROGEN = re.compile(r"H(?![a-z])\d*|[+-]\d*$")
@@ -70,7 +70,7 @@ def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
     found = molecule_facts(smiles)
     if found is None:
         return UNREADABLE
-    return found.structure_flaw or (None if charge_fits(found.charge, adduct) else CHARGED)
+    return found.structure_flaw or (None if found.charge in charges_of(adduct) else CHARGED)
 
 
 def candidate_facts(smiles: str | None, adduct: str | None = None) -> MoleculeFacts | None:

@@ -16,8 +16,8 @@ from trimer.molecule_definition import (
     RADICAL,
     UNREADABLE,
     WILDCARD,
+    charges_of,
     ion_mz,
-    own_charge,
     structure_flaw,
 )
 
@@ -46,10 +46,10 @@ class Structure(Step):
         return "the structure is not one molecule of the measured charge"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        charges = for_each_distinct(table["adduct"], own_charge)
+        charges = [charges_of(adduct) for adduct in table["adduct"]]
         structures = np.full(len(table), None, dtype=object)
         for row in np.flatnonzero(~np.equal(table["smiles"], None)):
-            structures[row] = table["smiles"][row], charges[row] or 0
+            structures[row] = table["smiles"][row], charges[row]
         identities = for_each_distinct(structures, lambda structure: _identity(*structure, self.stereo))
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
         columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
@@ -108,10 +108,10 @@ def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
     return None if molecule is None else (exact_mass(molecule), Chem.GetFormalCharge(molecule))
 
 
-def _identity(smiles: str, charge: int, stereo: bool) -> tuple[str, str, str] | str:
+def _identity(smiles: str, charges: tuple[int, ...], stereo: bool) -> tuple[str, str, str] | str:
     """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure.
 
-    charge: that the molecule may have beside 0, as its adduct allows.
+    charges: those that the molecule may have, by its adduct.
     """
     from rdkit import Chem
 
@@ -120,7 +120,7 @@ def _identity(smiles: str, charge: int, stereo: bool) -> tuple[str, str, str] | 
     molecule = parse(smiles)
     if flaw := structure_flaw(molecule):
         return CLAUSES[flaw].format(smiles)
-    if Chem.GetFormalCharge(molecule) not in (0, charge):
+    if Chem.GetFormalCharge(molecule) not in charges:
         return CLAUSES[CHARGED].format(smiles)
     canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
     molecule = parse(
