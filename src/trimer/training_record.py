@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trimer.adducts import harmonise_adduct
 from trimer.errors import TrimerError
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,8 @@ def warn_of_unseen(contract: Mapping, adducts: Sequence[str | None]) -> None:
             "this checkpoint was trained on simulated spectra only: do not trust its molecules for measured spectra; "
             "fine-tune it on a measured library with trimer train data=... ckpt=..."
         )
-    seen = set(record["adducts"])
-    unseen = Counter(NO_ADDUCT if adduct is None else adduct for adduct in adducts)
+    seen = set(map(adduct_name, record["adducts"]))
+    unseen = Counter(map(adduct_name, adducts))
     unseen = {name: count for name, count in unseen.most_common() if name not in seen}
     if seen and unseen:
         log.warning(
@@ -57,6 +58,11 @@ def warn_of_unseen(contract: Mapping, adducts: Sequence[str | None]) -> None:
             ", ".join(f"{name} ({count:,})" for name, count in unseen.items()),
             ", ".join(sorted(seen)),
         )
+
+
+def adduct_name(adduct: str | None) -> str:
+    """The one name of an adduct, the text itself where it cannot be read, or `no adduct`."""
+    return harmonise_adduct(adduct) or adduct or NO_ADDUCT
 
 
 def _record_of(path: str | Path | None) -> dict | None:

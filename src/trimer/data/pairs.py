@@ -18,7 +18,7 @@ from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
-from trimer.training_record import NO_ADDUCT
+from trimer.training_record import adduct_name
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class SpectraToMolecules(SplitData):
     def training_record(self) -> dict:
         """Whether the spectra are simulated, and the number of training spectra by adduct."""
         adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
-        counts = Counter(adduct or NO_ADDUCT for adduct in adducts)
+        counts = Counter(map(adduct_name, adducts))
         return {"simulated": getattr(self.source, "simulated", False), "adducts": dict(counts)}
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
