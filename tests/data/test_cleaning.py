@@ -155,6 +155,22 @@ def test_structure_writes_identity():
     assert Structure(stereo=True)(rows(1, smiles=["C[C@H](N)C(=O)O"]))[0]["smiles"][0] == "C[C@H](N)C(=O)O"
 
 
+def test_structures_are_molecules_as_they_are_defined_for_generated_ones():
+    cation = "C[N+](C)(C)CCO"
+    structures = ["*N", "C[CH2]", "C~C", cation, cation, "CCO", "CCO"]
+    table = rows(7, smiles=structures, adduct=["[M+H]+"] * 3 + ["[M+H]+", "[M]+", "[M]+", "[Cat]+"])
+    table, keep = Structure()(table)
+    assert keep.tolist() == [False, False, False, False, True, True, False]
+    for row, says in {0: "wildcard", 1: "is a radical", 2: "wildcard", 3: "is charged", 6: "is charged"}.items():
+        assert says in table["problem"][row]
+
+
+def test_the_mass_of_a_cation_is_that_of_its_ion():
+    choline = 5 * 12 + 14 * 1.00782503207 + 14.0030740048 + 15.99491461956 - 0.00054857990907
+    table = rows(2, smiles=["C[N+](C)(C)CCO"] * 2, adduct=["[M]+", "[M]+"], precursor_mz=[choline, choline - 0.0005])
+    assert keeps(MassAgreement(tolerance=1, unit="ppm"), table) == [True, False]
+
+
 def test_mass_agreement():
     table = rows(
         6,

@@ -26,7 +26,7 @@ CLAUSES = {
     COMPONENTS: "the structure '{}' has more than one part",
     WILDCARD: "the structure '{}' has a wildcard atom or bond",
     RADICAL: "the structure '{}' is a radical",
-    CHARGED: "the structure '{}' is charged",
+    CHARGED: "the structure '{}' is charged, or is not the ion that the adduct names",
 }
 
 
