@@ -1,4 +1,4 @@
-"""What counts as a molecule: one definition for validity, ranking, metrics, pages and the cleaning of training data.
+"""What counts as a molecule: one definition for the candidates in validity, ranking, metrics, pages and predictions.
 
 A molecule is a SMILES that RDKit reads and sanitises, and that
 - is one component: no salt, no mixture;
@@ -7,8 +7,9 @@ A molecule is a SMILES that RDKit reads and sanitises, and that
 - is neutral as a whole (zwitterions are), unless the adduct says otherwise (`Adduct.molecule_charges`): [M]+ may be
   measured of a cation of charge +1, [M]- of an anion, and [Cat]+ of nothing but a cation.
 
-The true molecule of a labelled spectrum has to be readable only. Labels and embeddings of a user's own structures are
-not held to this definition: polymers, R groups and salts can be predicted and embedded.
+The true molecule of a labelled spectrum is measured, so it may be a radical (see the cleaning step Structure). Labels
+and embeddings of a user's own structures are not held to this definition: polymers, R groups and salts can be predicted
+and embedded.
 """
 
 from __future__ import annotations

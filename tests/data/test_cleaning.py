@@ -155,13 +155,13 @@ def test_structure_writes_identity():
     assert Structure(stereo=True)(rows(1, smiles=["C[C@H](N)C(=O)O"]))[0]["smiles"][0] == "C[C@H](N)C(=O)O"
 
 
-def test_structures_are_molecules_as_they_are_defined_for_generated_ones():
+def test_structures_have_no_wildcard_and_the_charge_that_the_adduct_names_and_may_be_radicals():
     cation = "C[N+](C)(C)CCO"
     structures = ["*N", "C[CH2]", "C~C", cation, cation, "CCO", "CCO"]
     table = rows(7, smiles=structures, adduct=["[M+H]+"] * 3 + ["[M+H]+", "[M]+", "[M]+", "[Cat]+"])
     table, keep = Structure()(table)
-    assert keep.tolist() == [False, False, False, False, True, True, False]
-    for row, says in {0: "wildcard", 1: "is a radical", 2: "wildcard", 3: "is charged", 6: "is charged"}.items():
+    assert keep.tolist() == [False, True, False, False, True, True, False]
+    for row, says in {0: "wildcard", 2: "wildcard", 3: "is charged", 6: "is charged"}.items():
         assert says in table["problem"][row]
 
 

@@ -13,7 +13,6 @@ from trimer.errors import ConfigError
 from trimer.molecule_definition import (
     CHARGED,
     COMPONENTS,
-    RADICAL,
     UNREADABLE,
     WILDCARD,
     charges_of,
@@ -25,18 +24,18 @@ CLAUSES = {
     UNREADABLE: "the SMILES '{}' cannot be read",
     COMPONENTS: "the structure '{}' has more than one part",
     WILDCARD: "the structure '{}' has a wildcard atom or bond",
-    RADICAL: "the structure '{}' is a radical",
     CHARGED: "the structure '{}' is charged, or is not the ion that the adduct names",
 }
 
 
 @dataclass(frozen=True)
 class Structure(Step):
-    """Keep spectra of one molecule as `trimer.molecule_definition` has it, and write its identity.
+    """Keep spectra of one molecule of the charge that the adduct names, and write its identity.
 
     `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); `inchikey1` (InChIKey block 1) and
-    `scaffold` (Bemis-Murcko) are added. Salts, wildcards, radicals, and charges that the adduct does not have are
-    dropped.
+    `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and charges that the adduct does not name are dropped, as
+    `trimer.molecule_definition` has it; measured radicals, such as nitroxides, stay, so that the folds of published
+    benchmarks stay whole.
     """
 
     needs_label: ClassVar[bool] = True
@@ -118,7 +117,8 @@ def _identity(smiles: str, charges: tuple[int, ...], stereo: bool) -> tuple[str,
     from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 
     molecule = parse(smiles)
-    if flaw := structure_flaw(molecule):
+    flaw = structure_flaw(molecule)
+    if flaw in CLAUSES:
         return CLAUSES[flaw].format(smiles)
     if Chem.GetFormalCharge(molecule) not in charges:
         return CLAUSES[CHARGED].format(smiles)
