@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from trimer.embedding import embed
 from trimer.errors import ConfigError
 from trimer.reporting.attempts import attempt
 from trimer.reporting.label_figures import NO_UMAP, PROJECTIONS
+
+log = logging.getLogger(__name__)
 
 NAME = "embeddings_before.npz"
 
@@ -43,6 +46,9 @@ class EmbeddingsBefore(L.Callback):
                 f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none "
                 "of that kind: take callbacks=default"
             )
+        if trainer.ckpt_path is not None:  # the weights are those of the checkpoint already
+            log.warning("embeddings: this run was begun without %s, so there is no picture of before", NAME)
+            return
         attempt(NAME, self._keep, module.net, data)  # for a figure only
 
     def _keep(self, net, data) -> None:

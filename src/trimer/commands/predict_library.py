@@ -59,23 +59,20 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
     told = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items())]
     asked = asked_of(cfg, loaded.path, found.texts, *told, *([find(cfg.retention)] if cfg.retention else []))
-    with (
-        Partial(cfg.output, asked) as partial,
-        LibraryFile(cfg.output, channels) as target,
-        computing(cfg.trainer),
-        torch.inference_mode(),
-    ):
+    library = LibraryFile(cfg.output, channels)
+    with Partial(cfg.output, asked) as partial:
         retention = _retention_times(cfg, found, kind, usable, partial) if cfg.retention else {}
-        for row, reason in reasons.items():
-            target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
-        for start in range(0, len(usable), CHUNK):
-            rows = usable[start : start + CHUNK]
-            masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
-            said = partial.once_array(f"fragments {start}", intensities, rows, np.concatenate(masks))
-            parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
-            for row, part in zip(rows, parts, strict=True):
-                target.add(found.texts[row], int(charges[row]), part, retention.get(row))
-    print(target.summary())
+        with library as target, computing(cfg.trainer), torch.inference_mode():
+            for row, reason in reasons.items():
+                target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
+            for start in range(0, len(usable), CHUNK):
+                rows = usable[start : start + CHUNK]
+                masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
+                said = partial.once_array(f"fragments {start}", intensities, rows, np.concatenate(masks))
+                parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
+                for row, part in zip(rows, parts, strict=True):
+                    target.add(found.texts[row], int(charges[row]), part, retention.get(row))
+    print(library.summary())
 
 
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
@@ -117,6 +114,8 @@ def repeated(texts, charges, places, refused) -> dict[int, str]:
 
 def _retention_times(cfg: DictConfig, found, kind, rows: list[int], partial) -> dict[int, float]:
     """Row -> what the model of cfg.retention says of it."""
+    import torch
+
     from trimer.checkpoint import load
     from trimer.data.sequence_kinds import flat
     from trimer.hardware import place
@@ -130,6 +129,7 @@ def _retention_times(cfg: DictConfig, found, kind, rows: list[int], partial) -> 
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
 
+    @torch.inference_mode()
     def answers(some: list[int]) -> list[float]:
         batch = flat(kind, found, some, found.tokens).to(device)
         return net.answers(net(batch))[:, 0].tolist()
