@@ -238,7 +238,7 @@ def _composition(name: str) -> Atoms:
     if atoms is None and name.lower() in _carriers():
         return _carriers()[name.lower()]
     if atoms is None:
-        raise AdductError(f"'{name}' is neither a formula nor one of {', '.join(ABBREVIATIONS)}")
+        raise AdductError(f"'{name}' is neither a formula nor a known abbreviation, as {', '.join(_SOLVENTS)}")
     return atoms
 
 

@@ -84,7 +84,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     with target.writing(spectrum_heads(table), reasons), computing(cfg.trainer):
         for start in range(0, len(cleaned), CHUNK):
             part = slice(start, start + CHUNK)
-            written = generator.write(net, loaded.tokenizer, sources[part], cleaned["id"][part], masses[part])
+            written = generator.write(net, loaded.tokenizer, sources[part], masses[part])
             target.add(dict(zip(kept[part].tolist(), written, strict=True)))
     print(target.summary())
 

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean
+from trimer.data.cleaning.structures import fill_smiles
 from trimer.data.drops import DropReport
 from trimer.data.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.noise import Corruption
@@ -187,6 +188,7 @@ class DenoisingCorpus(PreparedData):
 
 def _held_out_spectra(table: SpectrumTable, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
     """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
+    table = fill_smiles(table)
     written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
     of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
     named = [

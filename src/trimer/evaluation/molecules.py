@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
+from trimer.adducts import parse_adduct
 from trimer.baselines.spectra import BASELINES
-from trimer.chemistry import ADDUCTS
 from trimer.data.pairs import SpectraToMolecules
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
@@ -54,13 +54,11 @@ class Evaluation:
 
 def neutral_masses(table: SpectrumTable) -> np.ndarray:
     """(n,) neutral monoisotopic mass in Da that precursor and adduct say, NaN where the adduct is not known."""
-    return np.array(
-        [
-            ADDUCTS[adduct].mass(mz) if adduct in ADDUCTS else np.nan
-            for adduct, mz in zip(table["adduct"], table["precursor_mz"], strict=True)
-        ],
-        dtype=np.float64,
-    )
+    adducts = [parse_adduct(text) for text in table["adduct"]]
+    masses = [
+        np.nan if adduct is None else adduct.mass(mz) for adduct, mz in zip(adducts, table["precursor_mz"], strict=True)
+    ]
+    return np.array(masses, dtype=np.float64)
 
 
 def evaluate_pairs(
@@ -92,7 +90,7 @@ def evaluate_pairs(
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, list(table["id"]), neutral_masses(table))
+    written = generator.write(net, tokenizer, sources, neutral_masses(table))
     result = ResultTable(k=list(k))
     options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)

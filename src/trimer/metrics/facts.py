@@ -17,6 +17,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import BulkTanimotoSimilarity, ExplicitBitVect, TanimotoSimilarity
 
 from trimer import chemistry
+from trimer.adducts import parse_adduct
 
 RADIUS, BITS = 2, 2048  # the Morgan fingerprint of MassSpecGym (Bushuiev et al., NeurIPS 2024)
 _HYDROGEN = re.compile(r"H(?![a-z])\d*|[+-]\d*$")
@@ -94,12 +95,8 @@ def precursor_ppm(candidate: MoleculeFacts | None, precursor_mz: float | None, a
     None where the candidate is no molecule, or where adduct or precursor m/z are not known. A cation measured as [M]+
     is its own ion: its mass lacks the electron already.
     """
-    known = chemistry.harmonise_adduct(adduct)
-    if candidate is None or known is None or precursor_mz is None or not precursor_mz > 0:
+    ion = parse_adduct(adduct)
+    if candidate is None or ion is None or precursor_mz is None or not precursor_mz > 0:
         return None
-    mz = (
-        candidate.mass
-        if candidate.charge and known in ("[M]+", "[M]-")
-        else chemistry.ADDUCTS[known].mz(candidate.mass)
-    )
+    mz = ion.mz(candidate.mass, candidate.charge)
     return (mz - precursor_mz) / precursor_mz * 1e6

@@ -16,8 +16,9 @@ from trimer.errors import ConfigError
 class Structure(Step):
     """Keep spectra of one neutral, readable molecule, and write its identity.
 
-    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); `inchikey1` (InChIKey block 1) and
-    `scaffold` (Bemis-Murcko) are added. Salts and permanently charged molecules are dropped.
+    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`), from the InChI where there is no SMILES
+    that can be read; `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts and permanently
+    charged molecules are dropped.
     """
 
     needs_label: ClassVar[bool] = True
@@ -27,13 +28,19 @@ class Structure(Step):
         return "the structure is not one neutral molecule"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
+        table = fill_smiles(table)
         identities = for_each_distinct(table["smiles"], lambda smiles: _identity(smiles, self.stereo))
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
         columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
         for row in np.flatnonzero(keep):
             for column, value in zip(columns.values(), identities[row], strict=True):
                 column[row] = value
-        clauses = [identities[row] or "the spectrum has no SMILES" for row in np.flatnonzero(~keep)]
+        inchi = table["inchi"]
+        clauses = [
+            identities[row]
+            or (f"the InChI '{inchi[row]}' cannot be read" if inchi[row] else "the spectrum has no SMILES and no InChI")
+            for row in np.flatnonzero(~keep)
+        ]
         return explain(table.with_columns(**columns), keep, clauses), keep
 
 
@@ -56,10 +63,12 @@ class MassAgreement(Step):
         return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.chemistry import ADDUCTS, exact_mass, harmonise_adduct, parse
+        from trimer.adducts import parse_adduct
+        from trimer.chemistry import exact_mass, parse
 
+        table = fill_smiles(table)
         masses = for_each_distinct(table["smiles"], lambda smiles: exact_mass(parse(smiles)))
-        adducts = for_each_distinct(table["adduct"], lambda text: ADDUCTS.get(harmonise_adduct(text)))
+        adducts = for_each_distinct(table["adduct"], parse_adduct)
         expected = np.array(
             [a.mz(m) if a is not None and m is not None else np.nan for a, m in zip(adducts, masses, strict=True)],
             dtype=np.float64,
@@ -74,6 +83,31 @@ class MassAgreement(Step):
             for row in np.flatnonzero(~keep)
         ]
         return explain(table, keep, clauses), keep
+
+
+def fill_smiles(table: SpectrumTable) -> SpectrumTable:
+    """The table with a SMILES for each InChI that stands without a SMILES that can be read, or in its field."""
+    from trimer.chemistry import parse
+
+    inchi, smiles = table["inchi"].copy(), table["smiles"].copy()
+    for row, text in enumerate(smiles):
+        if text and text.startswith("InChI="):
+            inchi[row], smiles[row] = inchi[row] or text, None
+    read = for_each_distinct(np.where(np.equal(inchi, None), None, smiles), lambda text: parse(text) is not None)
+    wanted = np.where(np.equal(read, True), None, inchi)
+    if np.equal(wanted, None).all():
+        return table
+    found = for_each_distinct(wanted, _smiles_of_inchi)
+    return table.with_columns(smiles=np.where(np.equal(found, None), smiles, found), inchi=inchi)
+
+
+def _smiles_of_inchi(text: str) -> str | None:
+    from rdkit import Chem
+
+    from trimer.chemistry import parse_inchi
+
+    molecule = parse_inchi(text)
+    return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def _identity(smiles: str, stereo: bool) -> tuple[str, str, str] | str:
