@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trimer.data.readers import mgf, read_spectra
+from trimer.data.text import opening
 from trimer.errors import InputError
 
 TWO = """BEGIN IONS
@@ -208,11 +209,11 @@ def test_the_chunks_of_a_large_file_join(tmp_path, monkeypatch):
     path = write(tmp_path, "CHARGE=1+\n" + text)
     whole = read_spectra(path)
 
-    def chunks(path, size=0):
+    def chunks(path, size=0, where=None):
         data = path.read_bytes()
         return iter([data[i : i + 97] for i in range(0, len(data), 97)])
 
-    monkeypatch.setattr(mgf, "read_chunks", chunks)
+    monkeypatch.setattr(opening, "read_chunks", chunks)
     parts = read_spectra(path)
     assert len(parts) == 60
     for field in ("id", "precursor_mz", "charge", "line", "problem"):

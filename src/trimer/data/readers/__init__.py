@@ -16,6 +16,7 @@ from trimer.data.readers.msp import read_msp
 from trimer.data.readers.mzml import read_mzml
 from trimer.data.readers.mzxml import read_mzxml
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.compression import plain_name
 from trimer.errors import InputError
 
 SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
@@ -32,17 +33,20 @@ __all__ = ["SUFFIXES", "read_spectra"]
 
 
 def read_spectra(path: str | Path) -> SpectrumTable:
-    """All spectra of a file, or of a folder of MassBank records; the suffix tells the format, and .gz may follow it."""
+    """All spectra of a file, or of a folder of MassBank records.
+
+    The suffix tells the format; that of a compression may follow it.
+    """
     path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"{path} does not exist; check the path")
     if path.is_dir():
         return read_massbank(path)
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    suffix = Path(plain_name(path).lower()).suffix
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: '{suffix or path.name}' is no known format; known are {', '.join(SUFFIXES)} (also with .gz), "
-            "and folders of MassBank records"
+            f"{path}: '{suffix or path.name}' is no known format; known are {', '.join(SUFFIXES)} (also with .gz, "
+            ".bz2, .xz or .zip), and folders of MassBank records"
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; write or download it again")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.records import Records, assemble, broken_end, stem
+from trimer.data.readers.records import Records, assemble, stem
 from trimer.data.spectra import SpectrumTable
 from trimer.data.text.numbers import to_float
-from trimer.data.text.opening import decode, read_chunks
+from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
 
 _BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand
@@ -26,10 +26,10 @@ _KIND[np.frombuffer(b"#;!/", np.uint8)] = COMMENT
 
 
 def read_mgf(path: Path) -> SpectrumTable:
-    """All records of an MGF file (.mgf or .mgf.gz), unusable ones with their problem."""
+    """All records of an MGF file (compressed or not), unusable ones with their problem."""
     tables: list[SpectrumTable] = []
     defaults: dict[str, str] = {}
-    rest, line, first = b"", 1, 1
+    line, first = 1, 1
 
     def parse(block: bytes) -> None:
         nonlocal line, first
@@ -41,20 +41,12 @@ def read_mgf(path: Path) -> SpectrumTable:
 
     broken: BrokenOff | None = None
     try:
-        for chunk in read_chunks(path, _BLOCK):
-            block = rest + chunk
-            if line == 1:
-                block = block.removeprefix(b"\xef\xbb\xbf")
-            cut = block.rfind(b"\nBEGIN IONS") + 1
-            if cut:
-                parse(block[:cut])
-            rest = block[cut:]
+        for block in read_blocks(path, b"begin ions", _BLOCK, any_case=True):
+            parse(block)
     except BrokenOff as error:
         broken = error
-    if b"\r" in rest and b"\n" not in rest:  # line ends of the classic Mac OS
-        rest = rest.replace(b"\r", b"\n")
-    if rest:
-        parse(rest)
+        if error.unfinished:
+            parse(error.unfinished)
     if not tables:
         raise broken or InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
     if broken:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trimer.data.readers.records import Records, broken_end
+from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.data.text.opening import read_text_so_far
+from trimer.data.text.opening import broken_end, read_text_so_far
 
 _PEAK = re.compile(r"[-+.\d]")
 _ANNOTATION = re.compile(r'"[^"]*"')

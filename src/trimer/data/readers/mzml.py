@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.errors import InputError
+from trimer.data.text.opening import open_bytes
+from trimer.errors import BrokenOff, InputError
 
 _SCAN = re.compile(r"\bscan=(\d+)")
 
@@ -21,7 +21,7 @@ def read_mzml(path: Path) -> SpectrumTable:
     from pyteomics import mzml
 
     records, survey_scans = Records(unit="scan"), 0
-    with open_xml(path) as file:
+    with open_bytes(path) as file:
         try:
             scans = mzml.MzML(file, use_index=False, iterative=True, decode_binary=False)
             for index, scan in enumerate(scans, start=1):
@@ -65,19 +65,11 @@ def _fields(scan: dict) -> dict[str, str | None]:
 PROFILE = "the scan is in profile mode; centroid the run first (msconvert --filter 'peakPicking true 2-')"
 
 
-def open_xml(path: Path):
-    """The file opened in bytes, decompressed when its name ends in .gz."""
-    try:
-        return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def broken() -> tuple[type[Exception], ...]:
     """What lxml and pyteomics raise on a file that is cut off or damaged."""
     from pyteomics.auxiliary import PyteomicsError
 
-    return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, EOFError, OSError, zlib.error)
+    return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, OSError, BrokenOff)
 
 
 def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
