@@ -185,8 +185,8 @@ class _Headers:
 def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """m/z and intensity of L peak lines, and which lines begin with two numbers.
 
-    data: the bytes of these lines alone, each with its line end. Further words are the charge or an annotation; four and
-    more numbers may be several peaks, and are no peak line.
+    data: the bytes of these lines alone, each with its line end. Further words are the charge or an annotation; a line
+    of four or more numbers may hold several peaks, and is not read.
     """
     ink = data > 32
     edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first needs care
