@@ -155,6 +155,19 @@ def test_structure_writes_identity():
     assert Structure(stereo=True)(rows(1, smiles=["C[C@H](N)C(=O)O"]))[0]["smiles"][0] == "C[C@H](N)C(=O)O"
 
 
+def test_structure_from_inchi():
+    methane, columns = "InChI=1S/CH4/h1H4", {}
+    columns["smiles"] = [None, "not a SMILES", methane, "CC", None, None]
+    columns["inchi"] = [methane, "1S/CH4/h1H4", None, methane, "InChI=1S/nonsense", None]
+    table, keep = Structure()(rows(6, **columns))
+    assert keep.tolist() == [True, True, True, True, False, False]
+    assert table["smiles"][:4].tolist() == ["C", "C", "C", "CC"]  # a SMILES that can be read comes first
+    assert "the InChI 'InChI=1S/nonsense' cannot be read" in table["problem"][4]
+    assert "no SMILES and no InChI" in table["problem"][5]
+    agree = rows(1, inchi=[methane], adduct=["[M+H]+"], precursor_mz=[17.0386])
+    assert MassAgreement()(agree)[1].tolist() == [True]
+
+
 def test_mass_agreement():
     table = rows(
         6,

@@ -57,13 +57,15 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     """Ranked molecules for the spectra of a file; each is cleaned as in training."""
     from trimer.build import build, check
     from trimer.checkpoint import changed
-    from trimer.data.cleaning import clean_rows
-    from trimer.data.readers import read_spectra
+    from trimer.data.cleaning import clean_rows, warn_of_adducts
+    from trimer.data.readers import read_spectra, spectrum_files
     from trimer.evaluation.molecules import neutral_masses
     from trimer.hardware import computing, place
     from trimer.predictions import MoleculePredictions, spectrum_heads
 
     target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates)
+    if target.path.resolve() in [file.resolve() for file in spectrum_files(source)]:
+        raise InputError(f"output={cfg.output} is among the files of input={cfg.input}; name another file")
     table = read_spectra(source)
     cleaning = changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning)
     settings = changed(loaded.contract["task"]["generator"], cfg.generator)
@@ -74,6 +76,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
         for name, step in build(cleaning).items()
         if step is not None and not step.needs_label and not step.training_only
     }
+    warn_of_adducts(steps.values(), loaded.tokenizer)
     cleaned, kept, reasons = clean_rows(table, steps)
     values, offsets = loaded.tokenizer.encode_spectra(cleaned)
     sources = [values[start:stop] for start, stop in pairwise(offsets)]

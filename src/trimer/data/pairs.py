@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
-from trimer.data.cleaning import clean
+from trimer.data.cleaning import clean, warn_of_adducts
 from trimer.data.drops import DropReport
 from trimer.data.noise import Corruption
 from trimer.data.prepared import SplitData, check_split_keys
@@ -21,7 +21,7 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
-LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns of the store or the reading change, so that old caches are not read
 
 
 class Pairs(Dataset):
@@ -105,6 +105,7 @@ class SpectraToMolecules(SplitData):
         }
 
     def _write(self, writer: StoreWriter) -> None:
+        warn_of_adducts(self.cleaning.values(), self.tokenizer)
         excluded = self.exclude.keys() if self.exclude else frozenset()
         report = DropReport()
         for table in self.source.chunks():

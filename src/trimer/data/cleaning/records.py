@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,6 +16,8 @@ from trimer.data.spectra import SpectrumTable
 from trimer.data.splash import splash
 from trimer.data.text.charges import charge_choices
 from trimer.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # Unit-resolution analysers and ion sources other than electrospray: their peaks would poison two-decimal m/z tokens.
 # MassBank writes source and analyser joined by hyphens ('LC-ESI-QQ'), GNPS often in words ('ESI-Ion Trap').
@@ -116,6 +120,17 @@ class Adducts(Step):
         text = texts[row] if texts is not None and texts[row] else f"{charge:+d}" if charge else ""
         choices = charge_choices(text)
         return None if not choices or possible(own, choices) else f"the charge is {text}, and the adducts are {allowed}"
+
+
+def warn_of_adducts(steps: Iterable[Step], tokenizer) -> None:
+    """Warn of allowed adducts that the tokenizer of spectra has no token for: the model cannot tell them apart."""
+    allowed = [name for step in steps if isinstance(step, Adducts) for name in step.allowed]
+    if missing := tokenizer.spectrum.without_token(allowed):
+        log.warning(
+            "%s: no token of their own, so that they read as <adduct?>; give them one before training with "
+            "data.tokenizer.spectrum.more_adducts=[...]",
+            ", ".join(missing),
+        )
 
 
 @dataclass(frozen=True)
