@@ -134,37 +134,31 @@ def read_lines(path: Path, size: int = CHUNK) -> Iterator[str]:
     chunks = read_chunks(path, size, lambda: f" after line {number}" if number else "")
     for chunk in chain(chunks, [None]):
         data = rest + (chunk or b"")
-        lines = data.splitlines(keepends=True)
-        # the last may continue in the next chunk, and a CR there may be half of a CRLF
-        rest = lines.pop() if chunk is not None and not data.endswith(b"\n") else b""
-        for line in lines:
+        # the last line may continue in the next chunk, and a CR at its end may be half of a CRLF
+        end = len(data) if chunk is None else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
+        rest, whole = data[end:], data[:end]
+        warned = warned or _warned_of(path, whole, number)
+        for line in io.StringIO(decode(whole), newline=""):
             number += 1
-            try:
-                text = line.decode()
-            except UnicodeDecodeError:
-                text = decode(line)
-                if not warned:
-                    _warn(path, number, text)
-                    warned = True
-            yield text
+            yield line
         _check_length(path, "line", rest, number + 1)
 
 
-def _is_utf8(data: bytes) -> bool:
+def _warned_of(path: Path, data: bytes, lines: int) -> bool:
+    """Whether some bytes are not UTF-8; warns of the first line of these. lines: how many came before."""
     try:
         data.decode()
-    except UnicodeDecodeError:
         return False
-    return True
-
-
-def _warn(path: Path, line: int, text: str) -> None:
+    except UnicodeDecodeError as error:
+        before = (data[: error.start] + b"x").splitlines()
+        begin = error.start + 1 - len(before[-1])
     log.warning(
         "%s, line %d is not UTF-8 and is read as Windows-1252: '%s'; set text.encoding if that is wrong",
         path,
-        line,
-        text.strip()[:60],
+        lines + len(before),
+        decode(data[begin : begin + 200].splitlines()[0]).strip()[:60],
     )
+    return True
 
 
 def _check_length(path: Path, what: str, rest: bytes | bytearray, line: int) -> None:
@@ -238,19 +232,8 @@ def _text(path: Path, chunks: Iterable[bytes]) -> str:
                 "split it, or raise text.max_file_mib"
             )
     data = b"".join(kept)
-    if not _is_utf8(data):
-        head = data[: _first_odd(data)]
-        line = head.count(b"\n") + 1
-        _warn(path, line, decode(data[head.rfind(b"\n") + 1 :][:200].split(b"\n")[0]))
+    _warned_of(path, data, 0)
     return decode(data)
-
-
-def _first_odd(data: bytes) -> int:
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return len(data)
 
 
 def decode(data: bytes) -> str:
