@@ -135,6 +135,11 @@ def test_the_masses_are_those_of_the_matchms_table():
         ("[Cat]2+", "[Cat]2+"),
         ("[M+Fe-2H]+", "[M+Fe-2H]+"),
         ("[M+Fe-H]+", "[M+Fe-H]+"),
+        ("[M+H3O]+", "[M+H3O]+"),
+        ("[M+C3H10N]+", "[M+C3H10N]+"),  # an ammonium ion by its odd number of electrons
+        ("[M+H-CH3]+.", "[M-CH3+H]+"),
+        ("[M-Br]+", "[M-Br]+"),
+        ("[M-H-CO2-2HF]-", "[M-CO2-2HF-H]-"),
     ],
 )
 def test_every_way_of_writing_an_ion_has_one_name(text, expected):

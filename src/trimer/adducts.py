@@ -22,30 +22,29 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-ELECTRON = 0.000548579909  # Da
+from trimer.adduct_groups import (
+    ABBREVIATIONS,
+    AdductError,
+    Atoms,
+    charges_of,
+    composition,
+    elements,
+    is_ionic,
+    spelling,
+)
 
-# The field's abbreviations, for gains and for losses; any case is read.
-ABBREVIATIONS = {
-    "ACN": "C2H3N", "MeCN": "C2H3N", "FA": "CH2O2", "Hac": "C2H4O2", "HOAc": "C2H4O2", "AcOH": "C2H4O2",
-    "TFA": "C2HF3O2", "MeOH": "CH3OH", "EtOH": "C2H5OH", "IsoProp": "C3H8O", "iPrOH": "C3H8O", "IPA": "C3H8O",
-    "DMSO": "C2H6OS", "DMF": "C3H7NO", "TEA": "C6H15N", "OAc": "CH3COO", "Acetate": "CH3COO", "Formate": "HCOO",
-    "Hex": "C6H10O5", "Pent": "C5H8O4", "dHex": "C6H10O4", "HexA": "C6H8O6",
-}  # fmt: skip
-# Charges that a group brings when it is added; what is in neither list is neutral.
-CATIONS: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(("H", "D", "Li", "Na", "K", "Rb", "Cs", "Ag", "NH4"), (1,)),
-    **dict.fromkeys(("Mg", "Ca", "Sr", "Ba", "Zn", "Mn", "Ni", "Cd", "Pb"), (2,)),
-    **dict.fromkeys(("Fe", "Co", "Cr"), (2, 3)), "Cu": (1, 2), "Al": (3,), "Tl": (1,),
-}  # fmt: skip
-ANIONS = (
-    "F", "Cl", "Br", "I", "OH", "CN", "SCN", "HCOO", "CH3COO", "CF3COO", "NO2", "NO3", "HCO3", "HSO4", "H2PO4", "ClO4",
-    "BF4", "PF6", "CH3SO3", "C3H5O3",
-)  # fmt: skip
-# How a composition is written in the name of an adduct where the Hill order would be unusual.
-_SPELLINGS = (
-    *CATIONS, *ANIONS, "NH3", "HF", "HCl", "HBr", "HI", "HCN", "SO2", "SO3", "HPO3", "H3PO4", "CH3OH", "CH3NH2",
-)  # fmt: skip
-_SOLVENTS = ("ACN", "FA", "Hac", "TFA", "IsoProp", "DMSO", "DMF", "TEA")  # a gain of these atoms has this name
+__all__ = [
+    "ABBREVIATIONS",
+    "COMMON",
+    "ELECTRON",
+    "Adduct",
+    "AdductError",
+    "harmonise_adduct",
+    "parse_adduct",
+    "read_adduct",
+]
+
+ELECTRON = 0.000548579909  # Da
 
 # The names of ions that are written in several ways; the first 19 are those that the spectrum tokenizer has tokens for.
 COMMON = (
@@ -60,16 +59,9 @@ COMMON = (
 
 _MOLECULE = re.compile(r"(\d?)(M|Cat)((?:[+-].*)?)", re.IGNORECASE)
 _GROUP = re.compile(r"([+-])([1-9]?)([A-Za-z(][A-Za-z0-9()]*)")
-_ATOM = re.compile(r"([A-Z][a-z]?)(\d*)")
 _CHARGE = re.compile(r"([1-9]?)([+-])|([+-])([1-9])|(\++|-+)")
 _RADICAL = str.maketrans("", "", "*.•·")
 _MINUS = str.maketrans("−–—‐‑", "-----")
-
-Atoms = dict[str, int]  # element -> number, negative where atoms are lost
-
-
-class AdductError(ValueError):
-    """Why a text is no adduct, as a clause."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +166,7 @@ def _ion(inside: str, outside: str) -> Adduct:
         for element, number in group.items():
             atoms[element] += count * number
     net = tuple(sorted((element, number) for element, number in atoms.items() if number))
-    shift = sum(element_masses()[element] * number for element, number in net) - charge * ELECTRON
+    shift = sum(elements()[element][1] * number for element, number in net) - charge * ELECTRON
     name = _name(multiplicity, cation, groups, charge) + ("*" if marked else "")
     return Adduct(name, multiplicity, charge, shift, net, allowed)
 
@@ -204,12 +196,10 @@ def _molecule_charges(
 
 
 def _carried(groups: list[tuple[int, Atoms]]) -> set[int]:
-    """The charges that the groups can carry together: some metals have two, and an anion may leave as a radical."""
+    """The charges that the groups can carry together."""
     totals = {0}
     for count, group in groups:
-        own = _charges().get(_key(group), (0,))
-        if count < 0 and own == (-1,):
-            own = (-1, 0)
+        own = charges_of(group, added=count > 0)
         totals = {total + count * charge for total in totals for charge in own}
     return totals
 
@@ -221,43 +211,11 @@ def _groups(text: str) -> list[tuple[int, Atoms]]:
         if found.start() != end:
             break
         sign, count, name = found.groups()
-        groups.append((int(sign + (count or "1")), _composition(name)))
+        groups.append((int(sign + (count or "1")), composition(name)))
         end = found.end()
     if end != len(text):
         raise AdductError(f"'{text[end:]}' is no group with a sign")
     return groups
-
-
-@functools.lru_cache(maxsize=4096)
-def _composition(name: str) -> Atoms:
-    """Atoms of an abbreviation or a formula; elements in capitals ('NA', 'CL') are read where nothing else fits."""
-    abbreviated = _abbreviations().get(name.lower())
-    if abbreviated is not None:
-        return abbreviated
-    atoms = _formula(name)
-    if atoms is None and name.lower() in _carriers():
-        return _carriers()[name.lower()]
-    if atoms is None:
-        raise AdductError(f"'{name}' is neither a formula nor one of {', '.join(ABBREVIATIONS)}")
-    return atoms
-
-
-def _formula(text: str) -> Atoms | None:
-    """Atoms of a formula such as C6H10O5 or (CH3)2NH; None where it is none."""
-    while bracket := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
-        inner = _formula(bracket[1])
-        if inner is None:
-            return None
-        times = int(bracket[2] or 1)
-        text = text[: bracket.start()] + "".join(f"{e}{n * times}" for e, n in inner.items()) + text[bracket.end() :]
-    atoms: Counter[str] = Counter()
-    end = 0
-    for found in _ATOM.finditer(text):
-        if found.start() != end or found[1] not in element_masses() or found[2] == "0":
-            return None
-        atoms[found[1]] += int(found[2] or 1)
-        end = found.end()
-    return dict(atoms) if text and end == len(text) else None
 
 
 def _stated(signs: str) -> int | None:
@@ -276,13 +234,11 @@ def _name(multiplicity: int, cation: bool, groups: list[tuple[int, Atoms]], char
     """Neutral losses, neutral gains, ions, then hydrogen: '[M-H2O+H]+', '[M+ACN+Na]+'."""
     counts: Counter[tuple[int, str]] = Counter()
     for count, group in groups:
-        spelling = _spellings().get(_key(group)) if count < 0 else _solvents().get(_key(group))
-        spelling = spelling or _spellings().get(_key(group)) or _hill(group)
-        ionic = _key(group) in _charges()
-        counts[3 if spelling in ("H", "D") else 2 if ionic else 1 if count > 0 else 0, spelling] += count
+        name = spelling(group, added=count > 0)
+        counts[3 if name in ("H", "D") else 2 if is_ionic(group) else 1 if count > 0 else 0, name] += count
     parts = [
-        ("+" if count > 0 else "-") + (str(abs(count)) if abs(count) > 1 else "") + spelling
-        for (_, spelling), count in sorted(counts.items())
+        ("+" if count > 0 else "-") + (str(abs(count)) if abs(count) > 1 else "") + name
+        for (_, name), count in sorted(counts.items())
         if count
     ]
     return f"[{multiplicity if multiplicity > 1 else ''}{'Cat' if cation else 'M'}{''.join(parts)}]{_signed(charge)}"
@@ -293,56 +249,11 @@ def _signed(charge: int) -> str:
     return (str(abs(charge)) if abs(charge) > 1 else "") + ("+" if charge > 0 else "-")
 
 
-def _hill(atoms: Atoms) -> str:
-    order = sorted(atoms, key=lambda e: (e != "C", e != "H", e) if "C" in atoms else (True, True, e))
-    return "".join(e + (str(atoms[e]) if atoms[e] > 1 else "") for e in order)
-
-
-def _key(atoms: Atoms) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(atoms.items()))
-
-
 def _identity(adduct: Adduct) -> tuple:
     """The same for two ways of writing one ion."""
     return adduct.multiplicity, adduct.charge, adduct.atoms, "Cat" in adduct.name
 
 
 @functools.cache
-def element_masses() -> dict[str, float]:
-    """Da of the most frequent isotope of each element, those of RDKit; D is deuterium."""
-    from rdkit import Chem
-
-    table = Chem.GetPeriodicTable()
-    masses = {table.GetElementSymbol(z): table.GetMostCommonIsotopeMass(z) for z in range(1, 93)}
-    return {**masses, "D": table.GetMassForIsotope(1, 2)}
-
-
-@functools.cache
 def _common() -> dict[tuple, Adduct]:
     return {_identity(adduct): Adduct(**{**vars(adduct), "name": name}) for name in COMMON for adduct in [_read(name)]}
-
-
-@functools.cache
-def _charges() -> dict[tuple, tuple[int, ...]]:
-    cations = {_key(_formula(name)): charges for name, charges in CATIONS.items()}
-    return cations | {_key(_formula(name)): (-1,) for name in ANIONS}
-
-
-@functools.cache
-def _abbreviations() -> dict[str, Atoms]:
-    return {name.lower(): _formula(text) for name, text in ABBREVIATIONS.items()}
-
-
-@functools.cache
-def _carriers() -> dict[str, Atoms]:
-    return {name.lower(): _formula(name) for name in (*CATIONS, *ANIONS)}
-
-
-@functools.cache
-def _spellings() -> dict[tuple, str]:
-    return {_key(_formula(name)): name for name in _SPELLINGS}
-
-
-@functools.cache
-def _solvents() -> dict[tuple, str]:
-    return {_key(_formula(ABBREVIATIONS[name])): name for name in _SOLVENTS}

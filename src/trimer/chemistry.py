@@ -24,6 +24,7 @@ __all__ = [
     "inchikey_block1",
     "murcko_scaffold",
     "parse",
+    "parse_inchi",
 ]
 
 RDLogger.DisableLog("rdApp.*")
@@ -37,6 +38,16 @@ def parse(smiles: str) -> Chem.Mol | None:
         return None
     try:
         molecule = Chem.MolFromSmiles(smiles)
+    except Exception:  # RDKit raises its own C++ types on some malformed text
+        return None
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def parse_inchi(text: str) -> Chem.Mol | None:
+    """The molecule of an InChI, with or without its 'InChI=', or None when it cannot be read."""
+    text = text.strip().strip('"')
+    try:
+        molecule = Chem.MolFromInchi(text if text.startswith("InChI=") else f"InChI={text}")
     except Exception:  # RDKit raises its own C++ types on some malformed text
         return None
     return molecule if molecule is not None and molecule.GetNumAtoms() else None

@@ -170,6 +170,8 @@ def run_command(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
+    from trimer.data.text.settings import configure
+
     configs.register()
     command = HydraConfig.get().job.config_name
     missing = [str(key) for key in cfg if OmegaConf.is_missing(cfg, key)]
@@ -177,6 +179,7 @@ def run_command(cfg: DictConfig) -> Any:
         raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")
+    configure(cfg.get("text"))
     folder = Path(HydraConfig.get().runtime.output_dir)
     hush_lightning()
     try:

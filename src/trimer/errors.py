@@ -10,7 +10,12 @@ class InputError(TrimerError):
 
 
 class BrokenOff(InputError):
-    """A compressed file that ends early or is damaged: everything before that place has been read."""
+    """A file of which only a beginning can be read, since it is cut, damaged or has no end; that has been read.
+
+    unfinished: the bytes of the record in which it breaks off, where the reader reads by record.
+    """
+
+    unfinished: bytes = b""
 
 
 class ConfigError(TrimerError):

@@ -18,6 +18,7 @@ class Command:
 
     name: str = MISSING  # folder of the run under `paths.runs`
     paths: Any = None
+    text: Any = None
 
 
 @dataclass

@@ -195,11 +195,11 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(
     assert predict(run, source, whole, "ranked=true") == 0
     write, sizes = MoleculeGenerator.write, []
 
-    def stopping(self, net, tokenizer, sources, ids, **measured):
-        sizes.append(len(ids))
+    def stopping(self, net, tokenizer, sources, **measured):
+        sizes.append(len(sources))
         if len(sizes) == 3:
             raise KeyboardInterrupt
-        return write(self, net, tokenizer, sources, ids, **measured)
+        return write(self, net, tokenizer, sources, **measured)
 
     monkeypatch.setattr(MoleculeGenerator, "write", stopping)
     assert predict(run, source, output, "ranked=true") == 130

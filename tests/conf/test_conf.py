@@ -75,7 +75,7 @@ def test_the_keys_of_the_commands():
     """The surface of the command line: a new key is a decision."""
     surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
     assert surface["train"] == sorted(
-        [*PARTS, "paths", "name", "seed", "tags", "resume", "ckpt", "test", "baselines", "objective", "n_jobs"]
+        [*PARTS, "paths", "text", "name", "seed", "tags", "resume", "ckpt", "test", "baselines", "objective", "n_jobs"]
     )
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}

@@ -72,7 +72,7 @@ def test_adducts_are_harmonised_and_unknown_ones_named():
     assert table["adduct"][:4].tolist() == ["[M+H]+", "[M+Na]+", "[M+K]+", None]
     assert "the adduct '[M+Foo]+' is none of [M+H]+, [M+Na]+" in table["problem"][3]
     assert "the ion mode is negative" in table["problem"][5]
-    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is not a known adduct"):
+    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is no adduct: 'Foo' is neither"):
         Adducts(["[M+Foo]+"])
 
 
@@ -169,6 +169,19 @@ def test_the_mass_of_a_cation_is_that_of_its_ion():
     choline = 5 * 12 + 14 * 1.00782503207 + 14.0030740048 + 15.99491461956 - 0.00054857990907
     table = rows(2, smiles=["C[N+](C)(C)CCO"] * 2, adduct=["[M]+", "[M]+"], precursor_mz=[choline, choline - 0.0005])
     assert keeps(MassAgreement(tolerance=1, unit="ppm"), table) == [True, False]
+
+
+def test_structure_from_inchi():
+    methane, columns = "InChI=1S/CH4/h1H4", {}
+    columns["smiles"] = [None, "not a SMILES", methane, "CC", None, None]
+    columns["inchi"] = [methane, "1S/CH4/h1H4", None, methane, "InChI=1S/nonsense", None]
+    table, keep = Structure()(rows(6, **columns))
+    assert keep.tolist() == [True, True, True, True, False, False]
+    assert table["smiles"][:4].tolist() == ["C", "C", "C", "CC"]  # a SMILES that can be read comes first
+    assert "the InChI 'InChI=1S/nonsense' cannot be read" in table["problem"][4]
+    assert "no SMILES and no InChI" in table["problem"][5]
+    agree = rows(1, inchi=[methane], adduct=["[M+H]+"], precursor_mz=[17.0386])
+    assert MassAgreement()(agree)[1].tolist() == [True]
 
 
 def test_mass_agreement():

@@ -35,5 +35,5 @@ def test_what_cannot_be_read(tmp_path):
         read_clusters(write(tmp_path, "a\tx\nb\tx\n\na\ty\n"))
     with pytest.raises(InputError, match="there is no cluster in it"):
         read_clusters(write(tmp_path, "id\tcluster\n"))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="does not exist"):
         read_clusters(tmp_path / "none.tsv")

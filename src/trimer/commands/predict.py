@@ -57,14 +57,16 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     """Ranked molecules for the spectra of a file; each is cleaned as in training."""
     from trimer.build import build, check
     from trimer.checkpoint import changed
-    from trimer.data.cleaning import clean_rows
-    from trimer.data.readers import read_spectra
+    from trimer.data.cleaning import clean_rows, warn_of_adducts
+    from trimer.data.readers import read_spectra, spectrum_files
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.predictions import MoleculePredictions, spectrum_heads
     from trimer.training_record import warn_of_unseen
 
     target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates, cfg.tolerance_ppm, cfg.only_agreeing)
+    if target.path.resolve() in [file.resolve() for file in spectrum_files(source)]:
+        raise InputError(f"output={cfg.output} is among the files of input={cfg.input}; name another file")
     table = read_spectra(source)
     cleaning = changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning)
     settings = changed(loaded.contract["task"]["generator"], cfg.generator)
@@ -75,6 +77,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
         for name, step in build(cleaning).items()
         if step is not None and not step.needs_label and not step.training_only
     }
+    warn_of_adducts(steps.values(), loaded.tokenizer)
     cleaned, kept, reasons = clean_rows(table, steps)
     values, offsets = loaded.tokenizer.encode_spectra(cleaned)
     sources = [values[start:stop] for start, stop in pairwise(offsets)]
@@ -83,11 +86,11 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
     warn_of_unseen(loaded.contract, cleaned["adduct"])
     heads = spectrum_heads(table)
-    asked = asked_of(cfg, loaded.path, values, offsets, cleaned["id"], *measured.values(), heads, reasons)
+    asked = asked_of(cfg, loaded.path, values, offsets, *measured.values(), heads, reasons)
 
     def answers(part: slice) -> list:
         own = {name: column[part] for name, column in measured.items()}
-        written = generator.write(net, loaded.tokenizer, sources[part], cleaned["id"][part], **own)
+        written = generator.write(net, loaded.tokenizer, sources[part], **own)
         return [target.answers(row, result) for row, result in zip(kept[part].tolist(), written, strict=True)]
 
     with Partial(cfg.output, asked) as partial, target.writing(heads, reasons), computing(cfg.trainer):

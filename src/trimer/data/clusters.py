@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from trimer.data.draws import digest, digests
-from trimer.data.text.opening import open_text, readable_lines
+from trimer.data.text.opening import read_lines
 from trimer.errors import InputError
 
 
@@ -32,22 +32,21 @@ class Clusters:
 
 
 def read_clusters(path: str | Path) -> Clusters:
-    """Read such a file, plain or gzipped; a first line `id<TAB>cluster` is a header.
+    """Read such a file, compressed or not; a first line `id<TAB>cluster` is a header.
 
     InputError naming the line for one without a tab, and for an id that is put into two clusters.
     """
     path = Path(path).expanduser()
     ids, clusters, numbers = bytearray(), bytearray(), array("q")
-    with open_text(path) as file:
-        for number, line in enumerate(readable_lines(path, file), 1):
-            cells = line.rstrip("\r\n").split("\t")
-            if len(cells) < 2 and cells[0].strip():
-                raise InputError(f"{path}, line {number}: expected an id, a tab and a cluster, found {cells[0][:60]!r}")
-            if len(cells) < 2 or (number == 1 and cells[1].strip().lower() == "cluster"):
-                continue
-            ids += digest(cells[0].strip().encode())
-            clusters += digest(cells[1].strip().encode())
-            numbers.append(number)
+    for number, line in enumerate(read_lines(path), 1):
+        cells = line.rstrip("\r\n").split("\t")
+        if len(cells) < 2 and cells[0].strip():
+            raise InputError(f"{path}, line {number}: expected an id, a tab and a cluster, found {cells[0][:60]!r}")
+        if len(cells) < 2 or (number == 1 and cells[1].strip().lower() == "cluster"):
+            continue
+        ids += digest(cells[0].strip().encode())
+        clusters += digest(cells[1].strip().encode())
+        numbers.append(number)
     if not numbers:
         raise InputError(f"{path}: there is no cluster in it")
     named, group, lines = (np.frombuffer(buffer, np.int64) for buffer in (ids, clusters, numbers))

@@ -16,7 +16,7 @@ from rdkit import Chem
 
 from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 from trimer.data.drops import DropReport
-from trimer.data.sources.molecule_files import MoleculeSource
+from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
         for rule in (UNREADABLE, KEYLESS, REPEATED):
             report.add(rule, [])
         seen: set[int] = set()
-        for ids, keys in _computed(source, stereo, workers):
-            report.records += len(ids)
+        for table, keys in _computed(source, stereo, workers):
+            report.records += len(table)
             kept: list[tuple[str, MoleculeKeys]] = []
-            for name, key in zip(ids, keys, strict=True):
-                rule = key.dropped
+            for row, (name, key) in enumerate(zip(table.ids, keys, strict=True)):
+                rule = table.problems.get(row) or key.dropped
                 if rule is None:
                     # 64-bit hashes: 100 million molecules in a few GB, and one false repeat in 4,000 such corpora.
                     number = hash(key.smiles)
@@ -104,17 +104,17 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
     return cached_store(folder, build)
 
 
-def _computed(source: MoleculeSource, stereo: bool, workers: int) -> Iterator[tuple[list[str], list[MoleculeKeys]]]:
+def _computed(source: MoleculeSource, stereo: bool, workers: int) -> Iterator[tuple[MoleculeTable, list[MoleculeKeys]]]:
     """Parts of the source with their keys, in order, never far ahead of the reader."""
     parts = source.chunks(PART)
     if workers <= 1:
-        for ids, smiles in parts:
-            yield ids, keys_of(smiles, stereo)
+        for table in parts:
+            yield table, keys_of(table.smiles, stereo)
         return
     with ProcessPoolExecutor(workers) as pool:
         waiting: list = []
-        for ids, smiles in parts:
-            waiting.append((ids, pool.submit(keys_of, smiles, stereo)))
+        for table in parts:
+            waiting.append((table, pool.submit(keys_of, table.smiles, stereo)))
             if len(waiting) > 3 * workers:
                 first, keys = waiting.pop(0)
                 yield first, keys.result()

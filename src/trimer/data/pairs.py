@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
-from trimer.data.cleaning import clean
+from trimer.data.cleaning import clean, warn_of_adducts
 from trimer.data.drops import DropReport
 from trimer.data.noise import Corruption
 from trimer.data.prepared import SplitData, check_split_keys
@@ -23,7 +23,7 @@ from trimer.training_record import adduct_name
 log = logging.getLogger(__name__)
 
 LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
-LAYOUT = 2  # raise it when the columns or what the cleaning keeps change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns, the reading or what the cleaning keeps change, so that old caches are not read
 
 
 class Pairs(Dataset):
@@ -107,6 +107,7 @@ class SpectraToMolecules(SplitData):
         }
 
     def _write(self, writer: StoreWriter) -> None:
+        warn_of_adducts(self.cleaning.values(), self.tokenizer)
         excluded = self.exclude.keys() if self.exclude else frozenset()
         report = DropReport()
         for table in self.source.chunks():

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from trimer.data.text.settings import settings
 from trimer.errors import InputError
 
 BATCH_ROWS = 100_000
@@ -266,8 +267,8 @@ def cache_folder(root: str | Path, name: str, key: Mapping) -> Path:
 
 
 def content_digest(paths: Iterable[str | Path]) -> str:
-    """sha256 over the contents of files, in the order given; names and dates do not count."""
-    digest = hashlib.sha256()
+    """sha256 over the contents of files, in the order given, and `text.encoding`; names and dates do not count."""
+    digest = hashlib.sha256((settings.encoding or "").encode())
     for path in paths:
         try:
             with open(path, "rb") as file:

@@ -81,7 +81,7 @@ def evaluate_pairs(
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, list(table["id"]), table["precursor_mz"], table["adduct"])
+    written = generator.write(net, tokenizer, sources, table["precursor_mz"], table["adduct"])
     result = ResultTable(k=list(k))
     options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)

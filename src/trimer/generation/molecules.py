@@ -52,9 +52,9 @@ class Written:
     flaws: Counter[str] = field(default_factory=Counter)
 
 
-def generation_key(identifier: str) -> int:
-    """The seed of a spectrum's own random numbers, from its id: the same in any file and any order."""
-    return zlib.crc32(str(identifier).encode())
+def generation_key(source: np.ndarray) -> int:
+    """The seed of a spectrum's own random numbers, from its tokens: the same in any file, under any name or id."""
+    return zlib.crc32(np.asarray(source, np.int64).tobytes())
 
 
 class MoleculeGenerator:
@@ -110,7 +110,6 @@ class MoleculeGenerator:
         net: nn.Module,
         tokenizer,
         sources: Sequence[np.ndarray],
-        ids: Sequence[str],
         precursor_mz: Sequence[float] | None = None,
         adducts: Sequence[str | None] | None = None,
     ) -> list[Written]:
@@ -122,7 +121,7 @@ class MoleculeGenerator:
         order = np.argsort([len(s) for s in sources], kind="stable")
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
-            for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, ids, rows), strict=True):
+            for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, rows), strict=True):
                 mz, adduct = (None if column is None else column[row] for column in (precursor_mz, adducts))
                 ranked = rank_candidates(
                     hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm
@@ -132,7 +131,7 @@ class MoleculeGenerator:
         net.train(training)
         return out
 
-    def _hypotheses(self, net, tokenizer, sources, ids, rows):
+    def _hypotheses(self, net, tokenizer, sources, rows):
         device = next(net.parameters()).device
         source = Flat.pack([sources[row] for row in rows]).to(device)
         if self.method == "beam":
@@ -147,7 +146,7 @@ class MoleculeGenerator:
         return sample(
             net,
             source,
-            keys=[generation_key(ids[row]) for row in rows],
+            keys=[generation_key(sources[row]) for row in rows],
             num_samples=self.num_samples,
             temperature=self.temperature,
             top_k=self.top_k,

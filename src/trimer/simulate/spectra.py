@@ -269,5 +269,5 @@ class SpectraOfMolecules:
 
     def _chosen(self, size: int) -> Iterator[list[str]]:
         bound = self.share * 2**32
-        for _, smiles in self.source.chunks(size):
-            yield [text for text in smiles if zlib.crc32(f"{self.seed}\t{text}".encode()) < bound]
+        for table in self.source.chunks(size):
+            yield [text for text in table.smiles if text and zlib.crc32(f"{self.seed}\t{text}".encode()) < bound]

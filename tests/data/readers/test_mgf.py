@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trimer.data.readers import mgf, read_spectra
+from trimer.data.text import opening
 from trimer.errors import InputError
 
 TWO = """BEGIN IONS
@@ -107,7 +108,7 @@ def test_comments_blank_lines_indents_and_case(tmp_path):
 
 
 def test_parameters_before_the_first_record_are_defaults(tmp_path):
-    text = "CHARGE=2+\nINSTRUMENT=Orbitrap\n" + TWO.replace("CHARGE=1+\n", "")
+    text = "CHARGE=2+\nINSTRUMENT=Orbitrap\n" + TWO.replace("CHARGE=1+\n", "").replace("ADDUCT=[M+H]+\n", "")
     table = read_spectra(write(tmp_path, text))
     assert table["charge"].tolist() == [2, 2]
     assert table["instrument"].tolist() == ["Orbitrap", "Orbitrap"]
@@ -208,11 +209,11 @@ def test_the_chunks_of_a_large_file_join(tmp_path, monkeypatch):
     path = write(tmp_path, "CHARGE=1+\n" + text)
     whole = read_spectra(path)
 
-    def chunks(path, size=0):
+    def chunks(path, size=0, where=None):
         data = path.read_bytes()
         return iter([data[i : i + 97] for i in range(0, len(data), 97)])
 
-    monkeypatch.setattr(mgf, "read_chunks", chunks)
+    monkeypatch.setattr(opening, "read_chunks", chunks)
     parts = read_spectra(path)
     assert len(parts) == 60
     for field in ("id", "precursor_mz", "charge", "line", "problem"):

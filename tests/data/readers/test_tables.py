@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -84,7 +85,14 @@ def test_gnps_hard_input(tmp_path):
 
 def test_gnps_broken_download(tmp_path):
     path = tmp_path / "g.json.gz"
-    path.write_bytes(gzip.compress(json.dumps([GNPS, GNPS], indent=1).encode()[:-90]))
+    text = json.dumps([GNPS, GNPS, GNPS], indent=1).encode()
+    for data in (gzip.compress(text[:-90]), gzip.compress(text)[:-20]):
+        path.write_bytes(data)
+        table = read_spectra(path)
+        *kept, end = table["problem"].tolist()
+        assert kept in ([None], [None, None])
+        assert re.search(r"the file breaks off here.*(line \d+: not valid JSON|not a whole gzip)", end)
+    path.write_bytes(gzip.compress(text[:90]))
     with pytest.raises(InputError, match=r"line \d+: not valid JSON"):
         read_spectra(path)
 
@@ -174,7 +182,14 @@ def test_massspecgym_hard_input(tmp_path):
     ]
     path = tsv(tmp_path, *rows)
     table = read_spectra(path)
-    says = ["3 values in mzs, but 2", "(nan, 1)", "(125.023, nan)", "no precursor m/z", "no peaks", "5 cells where"]
+    says = [
+        "3 values in mzs, but 2",
+        "(nan, 1)",
+        "(125.023, nan)",
+        "no precursor m/z",
+        "no peaks",
+        "fewer cells",
+    ]
     for row, text in enumerate(says):
         assert text in table["problem"][row] and f"{path}, line {row + 2}: " in table["problem"][row]
     assert table["problem"][-1] is None and table.peak_counts[-1] == 3

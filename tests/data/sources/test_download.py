@@ -85,6 +85,6 @@ def test_offline(server, tmp_path):
 
 def test_pubchem_comes_from_its_address(server, tmp_path):
     source = PubChemSmiles(folder=str(tmp_path / "data"), url=address(server), limit=3)
-    ((ids, smiles),) = source.chunks()
-    assert ids == ["1", "2", "1"]
-    assert smiles == ["CCO", "C", "CCO"]
+    (table,) = source.chunks()
+    assert table.ids == ["1", "2", "1"]
+    assert table.smiles == ["CCO", "C", "CCO"]

@@ -32,10 +32,10 @@ CLAUSES = {
 class Structure(Step):
     """Keep spectra of one molecule of the charge that the adduct names, and write its identity.
 
-    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); `inchikey1` (InChIKey block 1) and
-    `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and charges that the adduct does not name are dropped, as
-    `trimer.molecule_definition` has it; measured radicals, such as nitroxides, stay, so that the folds of published
-    benchmarks stay whole.
+    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`), from the InChI where there is no SMILES
+    that can be read; `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and
+    charges that the adduct does not name are dropped, as `trimer.molecule_definition` has it; measured radicals, such
+    as nitroxides, stay, so that the folds of published benchmarks stay whole.
     """
 
     needs_label: ClassVar[bool] = True
@@ -45,6 +45,7 @@ class Structure(Step):
         return "the structure is not one molecule of the measured charge"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
+        table = fill_smiles(table)
         charges = [charges_of(adduct) for adduct in table["adduct"]]
         structures = np.full(len(table), None, dtype=object)
         for row in np.flatnonzero(~np.equal(table["smiles"], None)):
@@ -55,7 +56,12 @@ class Structure(Step):
         for row in np.flatnonzero(keep):
             for column, value in zip(columns.values(), identities[row], strict=True):
                 column[row] = value
-        clauses = [identities[row] or "the spectrum has no SMILES" for row in np.flatnonzero(~keep)]
+        inchi = table["inchi"]
+        clauses = [
+            identities[row]
+            or (f"the InChI '{inchi[row]}' cannot be read" if inchi[row] else "the spectrum has no SMILES and no InChI")
+            for row in np.flatnonzero(~keep)
+        ]
         return explain(table.with_columns(**columns), keep, clauses), keep
 
 
@@ -78,6 +84,7 @@ class MassAgreement(Step):
         return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
+        table = fill_smiles(table)
         molecules = for_each_distinct(table["smiles"], _mass_and_charge)
         expected = np.array(
             [
@@ -96,6 +103,31 @@ class MassAgreement(Step):
             for row in np.flatnonzero(~keep)
         ]
         return explain(table, keep, clauses), keep
+
+
+def fill_smiles(table: SpectrumTable) -> SpectrumTable:
+    """The table with a SMILES for each InChI that stands without a SMILES that can be read, or in its field."""
+    from trimer.chemistry import parse
+
+    inchi, smiles = table["inchi"].copy(), table["smiles"].copy()
+    for row, text in enumerate(smiles):
+        if text and text.startswith("InChI="):
+            inchi[row], smiles[row] = inchi[row] or text, None
+    read = for_each_distinct(np.where(np.equal(inchi, None), None, smiles), lambda text: parse(text) is not None)
+    wanted = np.where(np.equal(read, True), None, inchi)
+    if np.equal(wanted, None).all():
+        return table
+    found = for_each_distinct(wanted, _smiles_of_inchi)
+    return table.with_columns(smiles=np.where(np.equal(found, None), smiles, found), inchi=inchi)
+
+
+def _smiles_of_inchi(text: str) -> str | None:
+    from rdkit import Chem
+
+    from trimer.chemistry import parse_inchi
+
+    molecule = parse_inchi(text)
+    return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
 def _mass_and_charge(smiles: str) -> tuple[float, int] | None:

@@ -6,23 +6,32 @@ The fields: https://ccms-ucsd.github.io/GNPSDocumentation/api/. Lists written by
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.data.text.opening import read_text
-from trimer.errors import InputError
+from trimer.data.text.opening import broken_end, read_text_so_far
+from trimer.errors import BrokenOff, InputError
+
+_NEXT = re.compile(r"\s*")
 
 
 def read_gnps_json(path: Path) -> SpectrumTable:
-    """All records of the file (.json or .json.gz); `line` counts records from 1."""
-    text = read_text(path)
+    """All records of the file, compressed or not; `line` counts records from 1.
+
+    Of a list that breaks off, the whole records are kept, and a row more stands for the rest.
+    """
+    text, broken = read_text_so_far(path)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(
+        broken = broken or BrokenOff(
             f"{path}, line {error.lineno}: not valid JSON ({error.msg}); a download that broke off? Fetch it again"
-        ) from None
+        )
+        data = _whole_entries(text)
+        if not data:
+            raise broken from None
     if isinstance(data, dict):
         if not data.keys() & {"spectra", "peaks_json", "peaks"}:
             raise InputError(f"{path} holds no spectrum: an object with neither 'spectra' nor 'peaks_json'")
@@ -36,7 +45,26 @@ def read_gnps_json(path: Path) -> SpectrumTable:
             continue
         mz, intensity, problem = _peaks(entry)
         records.add(path, mz, intensity, _fields(entry), number, problem)
+    if broken:
+        records.add(path, (), (), {}, len(data) + 1, broken_end(broken))
     return records.table()
+
+
+def _whole_entries(text: str) -> list:
+    """The entries of a list of JSON up to the first that is not whole."""
+    decoder, entries = json.JSONDecoder(), []
+    place = _NEXT.match(text).end()
+    if text[place : place + 1] != "[":
+        return entries
+    try:
+        while True:
+            entry, place = decoder.raw_decode(text, _NEXT.match(text, place + 1).end())
+            entries.append(entry)
+            place = _NEXT.match(text, place).end()
+            if text[place : place + 1] != ",":
+                return entries
+    except json.JSONDecodeError:
+        return entries
 
 
 def _peaks(entry: dict) -> tuple[list[float], list[float], str | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.data.text.opening import read_text
+from trimer.data.text.opening import broken_end, read_text_so_far
 from trimer.errors import InputError
 
 # Keys whose value begins with a key of its own: 'AC$MASS_SPECTROMETRY: COLLISION_ENERGY 35'
@@ -37,10 +37,15 @@ def read_massbank(path: Path) -> SpectrumTable:
 
 def _read_file(path: Path, records: Records) -> None:
     """Adds every record of the file; text outside a record is no spectrum and is passed over."""
-    lines = read_text(path).splitlines()
+    text, broken = read_text_so_far(path)
+    lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("ACCESSION:")]
     for start, stop in pairwise([*starts, len(lines)]):
         _read_record(path, lines[start:stop], start + 1, records)
+    if broken and not starts:
+        raise broken
+    if broken:
+        records.add(path, (), (), {}, len(lines), broken_end(broken))
 
 
 def _read_record(path: Path, lines: list[str], first: int, records: Records) -> None:

@@ -10,37 +10,28 @@ import numpy as np
 from trimer.data.readers.records import assemble
 from trimer.data.spectra import SpectrumTable
 from trimer.data.text.numbers import to_float
-from trimer.data.text.opening import read_text
+from trimer.data.text.tables import TableFile
 from trimer.errors import InputError
 
 _NEEDED = ("mzs", "intensities", "precursor_mz")
 
 
 def read_massspecgym(path: Path) -> SpectrumTable:
-    """All rows of the table (.tsv or .tsv.gz); `line` is the line of the file, `fold` the benchmark's own."""
-    header, *rows = read_text(path).splitlines() or [""]
-    names = [name.strip().lower() for name in header.split("\t")]
-    missing = [name for name in _NEEDED if name not in names]
+    """All rows of the table (.tsv, compressed or not); `line` is the line of the file, `fold` the benchmark's own."""
+    file = TableFile(path)
+    missing = [name for name in _NEEDED if name not in file]
     if missing:
         raise InputError(
             f"{path}, line 1: the columns {', '.join(missing)} are missing; a MassSpecGym table has tab-separated "
             f"columns {', '.join(_NEEDED)} and others"
         )
-    problems: dict[int, str] = {}
-    table: list[list[str]] = []
-    lines: list[int] = []
-    for number, row in enumerate(rows, start=2):
-        if not row.strip():
-            continue
-        cells = row.split("\t")
-        if len(cells) != len(names):
-            problems[len(table)] = f"{len(cells)} cells where the header has {len(names)}; is the row cut off?"
-            cells = (cells + [""] * len(names))[: len(names)]
-        table.append([cell[1:-1] if cell[:1] == cell[-1:] == '"' else cell for cell in cells])
-        lines.append(number)
-    columns = dict(zip(names, zip(*table, strict=True), strict=True)) if table else {}
-    if not table:
+    rows = list(file.rows_at(range(len(file.header))))
+    if not rows:
         raise InputError(f"{path} holds no spectrum: only the header is there")
+    problems = {row: problem for row, (_, _, problem) in enumerate(rows) if problem}
+    lines = [line for _, line, _ in rows]
+    names = [name.lower() for name in file.header]
+    columns = dict(zip(names, zip(*([cell or "" for cell in cells] for cells, _, _ in rows), strict=True), strict=True))
     mz, mz_counts = _lists(columns.pop("mzs"))
     intensity, intensity_counts = _lists(columns.pop("intensities"))
     unequal = np.flatnonzero(mz_counts != intensity_counts)
@@ -50,7 +41,7 @@ def read_massspecgym(path: Path) -> SpectrumTable:
     intensity_keep = np.repeat(mz_counts == intensity_counts, intensity_counts)
     counts = np.where(mz_counts == intensity_counts, mz_counts, 0)
     return assemble(
-        [path] * len(table),
+        [path] * len(rows),
         mz[mz_keep],
         intensity[intensity_keep],
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

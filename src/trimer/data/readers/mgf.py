@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.records import Records, assemble, broken_end, stem
+from trimer.data.readers.records import Records, assemble, stem
 from trimer.data.spectra import SpectrumTable
 from trimer.data.text.numbers import to_float
-from trimer.data.text.opening import decode, read_chunks
+from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
 
 _BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand
@@ -26,10 +26,10 @@ _KIND[np.frombuffer(b"#;!/", np.uint8)] = COMMENT
 
 
 def read_mgf(path: Path) -> SpectrumTable:
-    """All records of an MGF file (.mgf or .mgf.gz), unusable ones with their problem."""
+    """All records of an MGF file (compressed or not), unusable ones with their problem."""
     tables: list[SpectrumTable] = []
     defaults: dict[str, str] = {}
-    rest, line, first = b"", 1, 1
+    line, first = 1, 1
 
     def parse(block: bytes) -> None:
         nonlocal line, first
@@ -41,20 +41,12 @@ def read_mgf(path: Path) -> SpectrumTable:
 
     broken: BrokenOff | None = None
     try:
-        for chunk in read_chunks(path, _BLOCK):
-            block = rest + chunk
-            if line == 1:
-                block = block.removeprefix(b"\xef\xbb\xbf")
-            cut = block.rfind(b"\nBEGIN IONS") + 1
-            if cut:
-                parse(block[:cut])
-            rest = block[cut:]
+        for block in read_blocks(path, b"begin ions", _BLOCK, any_case=True):
+            parse(block)
     except BrokenOff as error:
         broken = error
-    if b"\r" in rest and b"\n" not in rest:  # line ends of the classic Mac OS
-        rest = rest.replace(b"\r", b"\n")
-    if rest:
-        parse(rest)
+        if error.unfinished:
+            parse(error.unfinished)
     if not tables:
         raise broken or InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
     if broken:
@@ -191,9 +183,10 @@ class _Headers:
 
 
 def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """m/z and intensity of L peak lines, and which lines hold two or three words with numbers in the first two.
+    """m/z and intensity of L peak lines, and which lines begin with two numbers.
 
-    data: the bytes of these lines alone, each with its line end. A third word is the charge of the peak.
+    data: the bytes of these lines alone, each with its line end. Further words are the charge or an annotation; a line
+    of four or more numbers may hold several peaks, and is not read.
     """
     ink = data > 32
     edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first needs care
@@ -202,9 +195,13 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     line_of = np.searchsorted(np.flatnonzero(data == 10), starts)
     lines = int(np.count_nonzero(data == 10))
     words = np.bincount(line_of, minlength=lines)
-    good = (words == 2) | (words == 3)
+    good = words >= 2
     if not np.all(words == 2):
-        place = np.arange(len(starts)) - (np.cumsum(words) - words)[line_of]
+        first = np.cumsum(words) - words
+        for line in np.flatnonzero(words > 3):
+            more = range(first[line] + 2, first[line] + words[line])
+            good[line] = not all(_is_number(data[starts[word] : stops[word]].tobytes()) for word in more)
+        place = np.arange(len(starts)) - first[line_of]
         use = good[line_of] & (place < 2)
         drop = ~use
         for start, stop in zip(starts[drop], stops[drop], strict=True):
@@ -215,3 +212,11 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mz[good], intensity[good] = values[::2], values[1::2]
     good[good] = read[::2] & read[1::2]
     return mz, intensity, good
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

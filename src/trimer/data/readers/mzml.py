@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.errors import InputError
+from trimer.data.text.opening import open_bytes
+from trimer.errors import BrokenOff, InputError
 
 _SCAN = re.compile(r"\bscan=(\d+)")
 
@@ -21,7 +21,7 @@ def read_mzml(path: Path) -> SpectrumTable:
     from pyteomics import mzml
 
     records, survey_scans = Records(unit="scan"), 0
-    with open_xml(path) as file:
+    with open_bytes(path) as file:
         try:
             scans = mzml.MzML(file, use_index=False, iterative=True, decode_binary=False)
             for index, scan in enumerate(scans, start=1):
@@ -65,31 +65,34 @@ def _fields(scan: dict) -> dict[str, str | None]:
 PROFILE = "the scan is in profile mode; centroid the run first (msconvert --filter 'peakPicking true 2-')"
 
 
-def open_xml(path: Path):
-    """The file opened in bytes, decompressed when its name ends in .gz."""
-    try:
-        return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def broken() -> tuple[type[Exception], ...]:
     """What lxml and pyteomics raise on a file that is cut off or damaged."""
     from pyteomics.auxiliary import PyteomicsError
 
-    return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, EOFError, OSError, zlib.error)
+    return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, OSError, BrokenOff)
 
 
 def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan."""
+    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan.
+
+    pyteomics leaves the name of a compression that it cannot undo in the scan, and would take the bytes for numbers.
+    """
+    nothing = np.zeros(0), np.zeros(0)
+    packed = next((key for key in scan if key.endswith(" compression")), None)
+    if packed:
+        remedy = "install the package pynumpress" if "Numpress" in packed else "convert the run with zlib compression"
+        return *nothing, f"the peaks are packed by {packed}, which cannot be undone here: {remedy}"
     try:
         arrays = [scan[key].decode() for key in ("m/z array", "intensity array") if key in scan]
     except (ValueError, KeyError, zlib.error) as error:
-        return np.zeros(0), np.zeros(0), f"the peaks cannot be decoded ({error})"
+        return *nothing, f"the peaks cannot be decoded ({error})"
     if not arrays:
-        return np.zeros(0), np.zeros(0), None
+        return *nothing, None
     if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
-        return np.zeros(0), np.zeros(0), "m/z and intensity are not arrays of the same length"
+        return *nothing, "m/z and intensity are not arrays of the same length"
+    stated = scan.get("defaultArrayLength", len(arrays[0]))
+    if stated != len(arrays[0]):
+        return *nothing, f"the scan states {stated} peaks, and {len(arrays[0])} are decoded"
     return arrays[0], arrays[1], None
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.readers.mzml import PROFILE, add_broken_end, broken, checked, open_xml, peaks_of, text_of, unit_of
+from trimer.data.readers.mzml import PROFILE, add_broken_end, broken, checked, peaks_of, text_of, unit_of
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
+from trimer.data.text.opening import open_bytes
 
 
 def read_mzxml(path: Path) -> SpectrumTable:
@@ -17,7 +18,7 @@ def read_mzxml(path: Path) -> SpectrumTable:
     from pyteomics.xml import XML
 
     records, survey_scans = Records(unit="scan"), 0
-    with open_xml(path) as file:
+    with open_bytes(path) as file:
         try:
             reader = mzxml.MzXML(file, use_index=False, iterative=True, decode_binary=False)
             # the iterators of MzXML hold scans back to put nested ones in order, and lose them where a file breaks off

@@ -61,7 +61,7 @@ def open_table(path: Path, layout: str | None = None) -> TableFile:
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
         return _hdf_table(path)
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+    if start.lstrip()[:1] == b"{":
         return _deepphospho_table(path)
     return ListTable(path)
 

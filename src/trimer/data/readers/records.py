@@ -10,7 +10,7 @@ import numpy as np
 
 from trimer.data.readers.fields import harmonise
 from trimer.data.spectra import SpectrumTable
-from trimer.errors import BrokenOff
+from trimer.data.text.compression import SUFFIXES as COMPRESSED
 
 
 def assemble(
@@ -69,14 +69,9 @@ def assemble(
     return SpectrumTable.build(mz, intensity, offsets, columns)
 
 
-def broken_end(error: BrokenOff) -> str:
-    """The problem of the row that stands for whatever came after the place where a file breaks off."""
-    return f"the file breaks off here, and what followed is lost: {error}"
-
-
 def stem(path: Path) -> str:
     """File name without its format and compression suffixes: 'run1' of 'run1.mgf.gz'."""
-    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    name = path.name[: -len(path.suffix)] if path.suffix.lower() in COMPRESSED else path.name
     return Path(name).stem
 
 

@@ -15,7 +15,7 @@ from rdkit.Chem import Descriptors
 from trimer.chemistry import inchikey_block1, parse
 from trimer.data.molecule_keys import held_out
 from trimer.data.sources.label_table import LabelTable, label_names, limited, settings_text
-from trimer.data.sources.molecule_files import MoleculeSource
+from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.errors import ConfigError
 
 PART = 500  # molecules that one process handles at a time
@@ -63,27 +63,27 @@ class DescribedMolecules:
 
     def _tables(self) -> Iterator[LabelTable]:
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        for ids, smiles, (rows, problems) in self._computed(excluded):
+        for table, (rows, problems) in self._computed(excluded):
             labels = {name: list(values) for name, values in zip(self.names, zip(*rows, strict=True), strict=True)}
-            yield LabelTable(ids, smiles, labels, {}, list(ids), problems)
+            yield LabelTable(table.ids, table.smiles, labels, {}, list(table.ids), problems | table.problems)
 
-    def _computed(self, excluded: frozenset[str]) -> Iterator[tuple[list[str], list[str], tuple[list, dict]]]:
-        """Ids, SMILES and descriptors of a part at a time, in order; processes are never far ahead of the reader."""
+    def _computed(self, excluded: frozenset[str]) -> Iterator[tuple[MoleculeTable, tuple[list, dict]]]:
+        """Molecules and descriptors of a part at a time, in order; processes are never far ahead of the reader."""
         parts = self.molecules.chunks(PART)
         if self.workers <= 1:
-            for ids, smiles in parts:
-                yield ids, smiles, described(smiles, self.names, excluded)
+            for table in parts:
+                yield table, described(table.smiles, self.names, excluded)
             return
         with ProcessPoolExecutor(self.workers) as pool:
             waiting: list = []
             try:
-                for ids, smiles in parts:
-                    waiting.append((ids, smiles, pool.submit(described, smiles, self.names, excluded)))
+                for table in parts:
+                    waiting.append((table, pool.submit(described, table.smiles, self.names, excluded)))
                     if len(waiting) > 3 * self.workers:
-                        ids, smiles, answer = waiting.pop(0)
-                        yield ids, smiles, answer.result()
-                for ids, smiles, answer in waiting:
-                    yield ids, smiles, answer.result()
+                        first, answer = waiting.pop(0)
+                        yield first, answer.result()
+                for first, answer in waiting:
+                    yield first, answer.result()
             finally:
                 for *_, answer in waiting:
                     answer.cancel()

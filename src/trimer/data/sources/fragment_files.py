@@ -198,7 +198,7 @@ def find_layout(path: Path) -> str:
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
         return "alphabase"
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
+    if start.lstrip()[:1] == b"{":
         return "deepphospho"
     table = TableFile(path)
     if "Matches" in table and "Intensities" in table:

@@ -182,7 +182,7 @@ class LabelledFasta:
             {name: values for name, values in groups.items() if name not in columns},
             {name: self._column(name, path, records, groups) for name in columns},
             [f"{path.name}, line {line}" for line in lines],
-            records.problems | problems,
+            problems | records.problems,
         )
 
     def _column(self, name: str, path: Path, records: FastaRecords, groups: dict[str, list]) -> list[str | None]:

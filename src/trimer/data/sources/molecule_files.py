@@ -1,25 +1,45 @@
 """Where molecules come from: SMILES and CSV files of the user, and PubChem's list of all compounds.
 
 Every source has `fingerprint()`, which changes when and only when its molecules change, and `chunks()`, which yields
-(ids, SMILES) as they stand in the file, in flat memory. `trimer.data.molecule_keys` makes a table of keys of them.
+`MoleculeTable`s in flat memory. `trimer.data.molecule_keys` makes a table of keys of them.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.store import content_digest
-from trimer.data.text.opening import open_text, readable_lines
-from trimer.errors import InputError
+from trimer.data.text.compression import plain_name
+from trimer.data.text.letters import EMPTY
+from trimer.data.text.missing import known
+from trimer.data.text.opening import broken_end, read_lines
+from trimer.data.text.tables import TableFile
+from trimer.errors import BrokenOff, InputError
 
 CHUNK = 100_000
-TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv", ".parquet")
 WANTED = "a SMILES or CSV file"
 PUBCHEM = "https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz"
+
+
+MoleculeRow = tuple[str, str, str | None]  # id, SMILES, problem
+
+
+@dataclass
+class MoleculeTable:
+    """n molecules of a source in its order: ids, SMILES as they stand. problems: row -> why it cannot be used."""
+
+    ids: list[str]
+    smiles: list[str]
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class MoleculeSource(Protocol):
@@ -27,14 +47,14 @@ class MoleculeSource(Protocol):
 
     def fingerprint(self) -> str: ...
 
-    def chunks(self, size: int = ...) -> Iterator[tuple[list[str], list[str]]]: ...
+    def chunks(self, size: int = ...) -> Iterator[MoleculeTable]: ...
 
 
 class SmilesFiles:
-    """Molecules of text files, plain or gzipped.
+    """Molecules of text files, compressed or not.
 
-    paths: files or globs. A `.csv` or `.tsv` has a header line and its SMILES in `column`; any other file has one
-    molecule a line, the SMILES first, then perhaps white space and an id. Lines that are empty are passed over.
+    paths: files or globs. A `.csv`, `.tsv` or `.parquet` has its SMILES in `column`; any other file has one molecule a
+    line, the SMILES first, then perhaps white space and an id. Lines that are empty are passed over.
     id_column: the column of a table that names the molecule; else ids are file name and line, as `corpus.smi:12`.
     limit: stop after so many molecules.
     """
@@ -59,40 +79,25 @@ class SmilesFiles:
     def fingerprint(self) -> str:
         return f"{content_digest(self.files())}/{self.column}/{self.id_column}/{self.limit}"
 
-    def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], list[str]]]:
-        """(ids, SMILES) of at most `size` molecules at a time."""
+    def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
+        """Tables of at most `size` molecules."""
         return _in_chunks(self._rows(), size, self.limit, " and ".join(self.paths))
 
-    def _rows(self) -> Iterator[tuple[str, str]]:
+    def _rows(self) -> Iterator[MoleculeRow]:
         for path in self.files():
-            with open_text(path) as file:
-                table = any(suffix in TABLES for suffix in path.suffixes[-2:])
-                yield from self._table(path, file) if table else self._lines(path, file)
+            table = Path(plain_name(path)).suffix.lower() in TABLES
+            yield from self._table(path) if table else _until_break(path, self._lines(path))
 
-    def _lines(self, path: Path, file: TextIO) -> Iterator[tuple[str, str]]:
-        for number, line in enumerate(readable_lines(path, file), 1):
+    def _lines(self, path: Path) -> Iterator[MoleculeRow]:
+        for number, line in enumerate(read_lines(path), 1):
             words = line.split(None, 1)
             if words:
-                yield (words[1].strip() if len(words) > 1 else f"{path.name}:{number}"), words[0]
+                yield (words[1].strip() if len(words) > 1 else "") or f"{path.name}:{number}", words[0], None
 
-    def _table(self, path: Path, file: TextIO) -> Iterator[tuple[str, str]]:
-        rows = csv.reader(readable_lines(path, file), delimiter="\t" if ".tsv" in path.suffixes[-2:] else ",")
-        header = next(rows, None)
-        if header is None:
-            raise InputError(f"{path} is empty")
-        places = {}
-        for wanted in filter(None, (self.column, self.id_column)):
-            names = [name.strip().lower() for name in header]
-            if wanted.lower() not in names:
-                raise InputError(f"{path}, line 1: no column '{wanted}', there are {', '.join(header)}; set `column`")
-            places[wanted] = names.index(wanted.lower())
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) <= max(places.values()):
-                raise InputError(f"{path}, line {rows.line_num}: {len(row)} cells, the header has {len(header)}")
-            smiles = row[places[self.column]].strip()
-            yield (row[places[self.id_column]].strip() if self.id_column else f"{path.name}:{rows.line_num}"), smiles
+    def _table(self, path: Path) -> Iterator[MoleculeRow]:
+        for cells, number, problem in TableFile(path).rows([self.column, *filter(None, [self.id_column])]):
+            smiles, name = known(cells[0]) or "", known(cells[1]) if self.id_column else None
+            yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else EMPTY)
 
 
 class PubChemSmiles:
@@ -125,18 +130,17 @@ class PubChemSmiles:
     def fingerprint(self) -> str:
         return f"{content_digest([self.file()])}/{self.limit}"
 
-    def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], list[str]]]:
-        """(CIDs, SMILES) of at most `size` molecules at a time."""
+    def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
+        """Tables of at most `size` molecules, whose ids are CIDs."""
         return _in_chunks(self._rows(), size, self.limit, str(self.file()))
 
-    def _rows(self) -> Iterator[tuple[str, str]]:
-        path = self.file()
-        with open_text(path) as file:
-            for number, line in enumerate(readable_lines(path, file), 1):
-                cid, tab, smiles = line.rstrip("\n").partition("\t")
-                if not tab:
-                    raise InputError(f"{path}, line {number}: expected a CID, a tab and a SMILES, found {line[:60]!r}")
-                yield cid, smiles
+    def _rows(self) -> Iterator[MoleculeRow]:
+        return _until_break(self.file(), self._lines())
+
+    def _lines(self) -> Iterator[MoleculeRow]:
+        for line in read_lines(self.file()):
+            cid, tab, smiles = line.rstrip("\r\n").partition("\t")
+            yield cid, smiles, None if tab else "not a CID, a tab and a SMILES"
 
 
 def _check_limit(limit: int | None) -> None:
@@ -144,22 +148,25 @@ def _check_limit(limit: int | None) -> None:
         raise ValueError(f"limit={limit} must be 1 or more, or null")
 
 
-def _in_chunks(
-    rows: Iterator[tuple[str, str]], size: int, limit: int | None, source: str
-) -> Iterator[tuple[list[str], list[str]]]:
-    ids: list[str] = []
-    smiles: list[str] = []
+def _until_break(path: Path, rows: Iterator[MoleculeRow]) -> Iterator[MoleculeRow]:
+    """The rows of a file, and one more for its end where it breaks off after some of them."""
     count = 0
-    for name, text in rows:
-        if limit is not None and count >= limit:
-            break
-        ids.append(name)
-        smiles.append(text)
-        count += 1
-        if len(ids) == size:
-            yield ids, smiles
-            ids, smiles = [], []
-    if ids:
-        yield ids, smiles
+    try:
+        for row in rows:
+            yield row
+            count += 1
+    except BrokenOff as error:
+        if not count:
+            raise
+        yield f"{path.name}:end", "", broken_end(error)
+
+
+def _in_chunks(rows: Iterator[MoleculeRow], size: int, limit: int | None, source: str) -> Iterator[MoleculeTable]:
+    rows = islice(rows, limit)
+    count = 0
+    while some := list(islice(rows, size)):
+        count += len(some)
+        ids, smiles, problems = zip(*some, strict=True)
+        yield MoleculeTable(list(ids), list(smiles), {row: why for row, why in enumerate(problems) if why})
     if not count:
         raise InputError(f"{source}: there is no molecule in it")

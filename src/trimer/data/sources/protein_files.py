@@ -7,15 +7,18 @@ Every source has `fingerprint()`, which changes when and only when its proteins 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from trimer.data.readers.protein_columns import read_columns
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.sources.protein_table import ProteinTable
 from trimer.data.store import content_digest
+from trimer.data.text.compression import plain_name
 from trimer.data.text.fasta import read_fasta
 from trimer.data.text.letters import WHITE, letters_of, without_stops
+from trimer.data.text.missing import known
 from trimer.data.text.opening import read_chunks
+from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError
 
 TABLES = (".csv", ".tsv", ".tab", ".txt")
@@ -24,7 +27,7 @@ UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
 
 
 class ProteinFiles:
-    """Proteins of FASTA, Parquet, CSV and TSV files, plain or gzipped.
+    """Proteins of FASTA, Parquet, CSV and TSV files, compressed or not.
 
     paths: files or globs; what a file is, its content says. column, id_column: of a table. In FASTA the id is the first
     word of the header, and other columns are its `key=value`s, as `OX` of UniProt's. cluster_column: names the family
@@ -71,22 +74,19 @@ class ProteinFiles:
                     return
 
     def _tables(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
-        kind = self._kind(path)
-        if kind == "fasta":
-            return self._fasta(path, columns)
-        return self._columns(path, columns, kind == "parquet")
-
-    def _kind(self, path: Path) -> str:
-        start = next(read_chunks(path, 1 << 16), b"").removeprefix(b"\xef\xbb\xbf")
+        start = next(read_chunks(path, 1 << 16), b"")
         if not start:
             raise InputError(f"{path} is empty; write or download it again")
+        return self._columns(path, columns) if self._is_table(path, start) else self._fasta(path, columns)
+
+    def _is_table(self, path: Path, start: bytes) -> bool:
+        """Whether a file is a table and no FASTA, from its first bytes; its name decides where they leave it open."""
         if start[:4] == b"PAR1":
-            return "parquet"
+            return True
         if start.lstrip(WHITE)[:1] == b">":
-            return "fasta"
+            return False
         head = start.split(b"\n", 1)[0].lower()
-        table = any(suffix.lower() in TABLES for suffix in path.suffixes[-2:]) or self.column.lower().encode() in head
-        return "table" if table else "fasta"
+        return Path(plain_name(path)).suffix.lower() in TABLES or self.column.lower().encode() in head
 
     def _fasta(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
         wanted = dict.fromkeys(filter(None, (*columns, self.cluster_column, self.id_column)))
@@ -100,12 +100,16 @@ class ProteinFiles:
             ids = values[self.id_column] if self.id_column else records.ids
             yield self._table(path, ids, records.lines.tolist(), records.sequences, values, columns, records.problems)
 
-    def _columns(self, path: Path, columns: Sequence[str], parquet: bool) -> Iterator[ProteinTable]:
-        wanted = dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column)))
-        for values, lines in read_columns(path, list(wanted), parquet):
-            ids = values[self.id_column] if self.id_column else [None] * len(lines)
+    def _columns(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        wanted = list(dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column))))
+        rows = TableFile(path).rows(wanted)
+        while some := list(islice(rows, ROWS)):
+            texts = zip(*([known(cell) for cell in cells] for cells, _, _ in some), strict=True)
+            values = dict(zip(wanted, map(list, texts), strict=True))
+            ids = values[self.id_column] if self.id_column else [None] * len(some)
             sequences, problems = without_stops(letters_of(values[self.column]))
-            yield self._table(path, ids, lines, sequences, values, columns, problems)
+            problems |= {row: problem for row, (_, _, problem) in enumerate(some) if problem}
+            yield self._table(path, ids, [line for _, line, _ in some], sequences, values, columns, problems)
 
     def _table(self, path, ids, lines, sequences, values, columns, problems) -> ProteinTable:
         named = [name or f"{path.name}:{line}" for name, line in zip(ids, lines, strict=True)]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trimer.data.sources.label_table import LabelTable
+from trimer.data.text.compression import plain_name
 from trimer.errors import ConfigError
 
 TABLES = (".csv", ".tsv", ".parquet")
@@ -24,8 +25,7 @@ def read_sequences(
     """
     if entity == "peptides":
         return read_peptides(path, "nothing", column, id_column, **peptides)
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    if suffixes[-1:] and suffixes[-1] in TABLES:
+    if Path(plain_name(path)).suffix.lower() in TABLES:
         return _table(path, column or COLUMNS[entity][0], id_column)
     return _molecules(path) if entity == "molecules" else _proteins(path)
 
@@ -60,9 +60,10 @@ def _molecules(path: Path) -> LabelTable:
     from trimer.data.sources.molecule_files import SmilesFiles
 
     table = LabelTable([], [], {})
-    for ids, smiles in SmilesFiles(str(path)).chunks():
-        table.ids += ids
-        table.texts += smiles
+    for part in SmilesFiles(str(path)).chunks():
+        table.problems |= {len(table) + row: problem for row, problem in part.problems.items()}
+        table.ids += part.ids
+        table.texts += part.smiles
     table.places = [f"{path.name}, molecule {number}" for number in range(1, len(table) + 1)]
     return table
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from trimer.data.store import Ragged
 from trimer.data.text.letters import WHITE, without_stops
-from trimer.data.text.opening import decode, read_chunks
-from trimer.errors import InputError
+from trimer.data.text.opening import broken_end, decode, read_blocks
+from trimer.errors import BrokenOff, InputError
 
 BLOCK = 1 << 18  # bytes parsed at once: few enough to stay in the cache of the processor
 NEWLINE, MARK = b"\n>"
@@ -49,39 +49,45 @@ class FastaRecords:
 
 
 def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
-    """All records of a FASTA file, plain or gzipped, in flat memory: about `block` bytes of them at a time.
+    """All records of a FASTA file, compressed or not, in flat memory: about `block` bytes of them at a time.
 
-    InputError naming the line for text before the first `>`, and naming the last record read for a gzipped file that
-    breaks off. Headers are UTF-8, or Latin-1 where they are not.
+    Where a file breaks off, the last record says so in its problem. InputError naming the line for text before the
+    first `>`. Headers are UTF-8, or Windows-1252 where they are not.
     """
-    rest, line, count = b"", 1, 0
-    ends: bytes | None = None
+    line, count = 1, 0
 
     def where() -> str:
-        last, lines = count + (rest[:1] == b">"), line + rest.count(b"\n")
-        return f" at record {last:,}, line {lines:,}" if last else ""
+        return f" after record {count:,}, line {line - 1:,}" if count else ""
 
-    for chunk in read_chunks(path, block, where):
-        data = rest + chunk
-        if ends is None:
-            data = data.removeprefix(b"\xef\xbb\xbf")
-            ends = b"\r" if b"\r" in data[:-1] and b"\n" not in data else b"\n"  # a lone \r is of the classic Mac OS
-        if ends == b"\r":
-            data = data.replace(b"\r", b"\n")
-        if not count and data[:1] != b">":
-            data, blank = _first_record(path, data)
+    try:
+        for data in read_blocks(path, b">", block, where):
+            if not count:
+                data, blank = _first_record(path, data)
+                line += blank
+            if data:
+                records, lines = _parse(data, line)
+                line += lines
+                count += len(records)
+                yield records
+    except BrokenOff as error:
+        rest = error.unfinished
+        if not count:
+            rest, blank = _first_record(path, rest)
             line += blank
-        cut = data.rfind(b"\n>") + 1
-        rest = data[cut:]
-        if cut:
-            records, lines = _parse(data, cut, line)
-            line += lines
-            count += len(records)
-            yield records
-    if rest[:1] == b">":
-        yield _parse(rest + b"\n", len(rest) + 1, line)[0]
-    elif not count:
+        if not count and not rest:
+            raise
+        yield _broken_end(rest, line, error)
+        return
+    if not count:
         raise InputError(f"{path} holds no sequence: no line begins with '>'; is it a FASTA file?")
+
+
+def _broken_end(data: bytes, line: int, error: BrokenOff) -> FastaRecords:
+    """The record in which a file breaks off, without the letters that are left of it."""
+    header = data[: data.find(b"\n")] if b"\n" in data else b">"
+    records = _parse(header + b"\n", line)[0]
+    records.problems = {0: broken_end(error)}
+    return records
 
 
 def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
@@ -95,9 +101,12 @@ def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
     return text, blank
 
 
-def _parse(text: bytes, size: int, first_line: int) -> tuple[FastaRecords, int]:
-    """Whole records, and how many lines they take: the first `size` bytes, which begin with `>` and end a line."""
-    data = np.frombuffer(text, np.uint8, size)
+def _parse(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
+    """Whole records, which begin with `>`, and how many lines they take."""
+    if not text.endswith(b"\n"):
+        text += b"\n"
+    size = len(text)
+    data = np.frombuffer(text, np.uint8)
     newlines = np.flatnonzero(data == NEWLINE)
     begins = np.append(0, newlines[:-1] + 1)  # of every line
     header_line = np.flatnonzero(data[begins] == MARK)

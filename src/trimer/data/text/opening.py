@@ -1,110 +1,289 @@
-"""Files opened for reading, plain or gzipped, with one sentence for each way in which that can fail."""
+"""Text files opened for reading: compressed or not, in any encoding, with a sentence for each way in which that fails.
+
+Everything that reads text goes through `read_chunks` (bytes), `read_lines`, `read_blocks` (records) or `read_text`.
+They give UTF-8 without a byte-order mark, keep what precedes the place where a file breaks off, and are bounded by
+`trimer.data.text.settings`.
+"""
 
 from __future__ import annotations
 
-import gzip
+import codecs
 import io
-import zlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
+from trimer.data.text.compression import DAMAGE, format_of, unpack
+from trimer.data.text.settings import settings
 from trimer.errors import BrokenOff, InputError
 
-GZIP = b"\x1f\x8b"
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+BINARY = (b"PAR1", b"\x89HDF")  # Parquet and HDF5 are never text, whatever text.encoding says
+FALLBACK = "trimer-cp1252"
 
 
-def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = lambda: "") -> Iterator[bytes]:
-    """The bytes of a file in chunks of at most `size`, decompressed where it is gzipped, whatever its name says.
+def _fallback(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are not UTF-8 are Windows-1252, or Latin-1 where that has no letter."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    data = error.object[error.start : error.end]
+    try:
+        return data.decode("cp1252"), error.end
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), error.end
 
-    Raises BrokenOff after the last chunk that can be read of a gzipped file that breaks off, InputError where there is
-    nothing to read. where: asked when a gzipped file breaks off or is damaged; how far its reader has come, as ' at
-    record 12'.
+
+codecs.register_error(FALLBACK, _fallback)
+
+
+def nowhere() -> str:
+    """The place that is named where no reader knows how far it has come."""
+    return ""
+
+
+def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = nowhere) -> Iterator[bytes]:
+    """The content of a file, at most about `size` bytes at a time: decompressed, UTF-16 and `text.encoding` as UTF-8.
+
+    The content says how a file is compressed and whether it is UTF-16. where: how far the reader has come, as
+    ' at record 12', for the message. BrokenOff after the last chunk of a compressed file that breaks off or unpacks to
+    too much; InputError where there is nothing to read.
     """
+    chunks = _unpacked(path, size, where)
+    start = next(chunks, b"")
+    if not start:
+        return
+    encoding = _encoding_of(start)
+    if encoding is None:
+        yield start.removeprefix(codecs.BOM_UTF8)
+        yield from chunks
+    else:
+        yield from _transcoded(path, start, chunks, encoding)
+
+
+def _unpacked(path: Path, size: int, where: Callable[[], str]) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
-            chunks = _inflate if file.peek(2)[:2] == GZIP else _read
-            yield from chunks(file, size)
+            kind = format_of(file.peek(6)[:6])
+            yield from unpack(path, file, kind, size) if kind else _plain(file, size)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
-    except (EOFError, zlib.error) as error:
-        raise BrokenOff(f"{path} is not a whole gzip file ({error}){where()}; fetch or compress it again") from None
+    except DAMAGE as error:
+        raise BrokenOff(f"{path} is not a whole {kind} file ({error}){where()}; fetch or compress it again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (RuntimeError, NotImplementedError) as error:  # of zipfile, about methods that it does not know
+        raise InputError(f"{path} cannot be unpacked ({error}): unpack it first") from None
 
 
-def _read(file: BinaryIO, size: int) -> Iterator[bytes]:
+def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
     while chunk := file.read(size):
         yield chunk
 
 
-def _inflate(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """All members of a gzip file; unlike the gzip module, everything that can be read before it breaks off."""
-    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    while data := file.read(min(size, 1 << 20)):
-        while data:
-            if chunk := member.decompress(data, size):
-                yield chunk
-            data = member.unconsumed_tail
-            if member.eof:
-                data = member.unused_data.lstrip(b"\0")  # archives may be padded
-                member = zlib.decompressobj(zlib.MAX_WBITS | 16) if data else member
-    if not member.eof:
-        raise EOFError("it ends early")
+def _encoding_of(start: bytes) -> str | None:
+    """The encoding to convert from: `text.encoding`, or UTF-16 where a mark or zero bytes show it; else None."""
+    if start.startswith(BINARY):
+        return None
+    if settings.encoding is not None:
+        return settings.encoding
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = start[:1000]
+    for encoding, zeros, letters in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if len(head) > 3 and zeros.count(0) > 0.8 * len(zeros) and letters.count(0) == 0:
+            return encoding
+    return None
+
+
+def _transcoded(path: Path, start: bytes, rest: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    lines, first = 0, True
+    chunk: bytes | None = start
+    while chunk is not None:
+        following = next(rest, None)
+        try:
+            text = decoder.decode(chunk, final=following is None)
+        except UnicodeError as error:
+            line = lines + 1 + _before(chunk, error, encoding).count("\n")
+            raise InputError(
+                f"{path}, line {line}: it is not {encoding} text ({getattr(error, 'reason', error)}): set "
+                "text.encoding to the encoding of the file, as text.encoding=latin-1"
+            ) from None
+        lines += text.count("\n")
+        text = text.removeprefix("\ufeff") if first else text
+        first = False
+        if text:
+            yield text.encode("utf-8", "surrogatepass")
+        chunk = following
+
+
+def _before(chunk: bytes, error: UnicodeError, encoding: str) -> str:
+    return chunk[: getattr(error, "start", 0)].decode(encoding, "ignore")
+
+
+def read_lines(path: Path, size: int = CHUNK) -> Iterator[str]:
+    """The lines of a text file with their line ends (LF, CRLF or CR); bytes that are not UTF-8 are Windows-1252.
+
+    BrokenOff naming the last whole line, for a file that breaks off and for a line above the bound.
+    """
+    number, warned, rest = 0, False, b""
+    chunks = read_chunks(path, size, lambda: f" after line {number}" if number else "")
+    for chunk in chain(chunks, [None]):
+        data = rest + (chunk or b"")
+        # the last line may continue in the next chunk, and a CR at its end may be half of a CRLF
+        end = len(data) if chunk is None else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
+        rest, whole = data[end:], data[:end]
+        warned = warned or _warned_of(path, whole, number)
+        for line in io.StringIO(decode(whole), newline=""):
+            number += 1
+            yield line
+        _check_length(path, "line", rest, number + 1)
+
+
+def _warned_of(path: Path, data: bytes, lines: int) -> bool:
+    """Whether some bytes are not UTF-8; warns of the first line of these. lines: how many came before."""
+    try:
+        data.decode()
+        return False
+    except UnicodeDecodeError as error:
+        before = (data[: error.start] + b"x").splitlines()
+        begin = error.start + 1 - len(before[-1])
+    log.warning(
+        "%s, line %d is not UTF-8 and is read as Windows-1252: '%s'; set text.encoding if that is wrong",
+        path,
+        lines + len(before),
+        decode(data[begin : begin + 200].splitlines()[0]).strip()[:60],
+    )
+    return True
+
+
+def _check_length(path: Path, what: str, rest: bytes | bytearray, line: int) -> None:
+    if len(rest) > settings.record_bytes:
+        raise BrokenOff(
+            f"{path}: the {what} that begins on line {line} is longer than {settings.max_record_mib} MiB; is it the "
+            "right kind of file? text.max_record_mib allows more"
+        )
+
+
+def read_blocks(
+    path: Path, mark: bytes, size: int, where: Callable[[], str] = nowhere, any_case: bool = False
+) -> Iterator[bytes]:
+    """The content of a text file in blocks of whole records, which begin with `mark` at the beginning of a line.
+
+    mark: in lower case where it may be written in any. Each block is about `size` bytes, or one record, with LF as
+    line end; the last ends where the file does. BrokenOff for a file that breaks off, with the record that it breaks
+    off in as `unfinished`, and for a record above the bound. Time is linear in the size of the file.
+    """
+    begin = b"\n" + mark
+    rest, line = bytearray(), 1
+    carriage = False
+    try:
+        for number, chunk in enumerate(read_chunks(path, size, where)):
+            if number == 0:  # a lone CR ends the lines of the classic Mac OS
+                carriage = b"\r" in chunk[:-1] and b"\n" not in chunk
+            if carriage:
+                chunk = chunk.replace(b"\r", b"\n")
+            seen = max(len(rest) - len(begin) + 1, 0)
+            rest += chunk
+            fresh = rest[seen:]
+            place = (fresh.lower() if any_case else fresh).rfind(begin)
+            if place >= 0:
+                block = bytes(rest[: seen + place + 1])
+                del rest[: seen + place + 1]
+                line += block.count(b"\n")
+                yield block
+            _check_length(path, "record", rest, line)
+    except BrokenOff as error:
+        if len(rest) <= settings.record_bytes:
+            error.unfinished = bytes(rest)
+        raise
+    if rest:
+        yield bytes(rest)
 
 
 def read_text(path: Path) -> str:
-    """The text of a file: UTF-8 with or without a byte-order mark, Latin-1 on the lines that are not UTF-8."""
-    return _text(read_chunks(path))
+    """The text of a whole file: UTF-8, Windows-1252 for bytes that are not; at most text.max_file_mib."""
+    return _text(path, read_chunks(path))
 
 
 def read_text_so_far(path: Path) -> tuple[str, BrokenOff | None]:
-    """The text of a file, and the complaint about a gzipped file that breaks off after this text."""
+    """The text of a file, and the complaint about a compressed file that breaks off after this text."""
     chunks: list[bytes] = []
     try:
         chunks.extend(read_chunks(path))
     except BrokenOff as error:
-        return _text(chunks), error
-    return _text(chunks), None
+        return _text(path, chunks), error
+    return _text(path, chunks), None
 
 
-def _text(chunks: Iterable[bytes]) -> str:
-    return decode(b"".join(chunks)).removeprefix("\ufeff")
+def _text(path: Path, chunks: Iterable[bytes]) -> str:
+    kept: list[bytes] = []
+    total = 0
+    for chunk in chunks:
+        kept.append(chunk)
+        total += len(chunk)
+        if total > settings.file_bytes:
+            raise InputError(
+                f"{path} holds more than {settings.max_file_mib} MiB of text, and this format is read as a whole: "
+                "split it, or raise text.max_file_mib"
+            )
+    data = b"".join(kept)
+    _warned_of(path, data, 0)
+    return decode(data)
 
 
 def decode(data: bytes) -> str:
-    """UTF-8 where it is, Latin-1 for the lines where it is not (older libraries mix both in one file)."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "\n".join(_decode_line(line) for line in data.split(b"\n"))
+    """UTF-8, and Windows-1252 for the bytes that are not (older libraries mix both in one file)."""
+    return data.decode("utf-8", FALLBACK)
 
 
-def _decode_line(line: bytes) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
+def broken_end(error: BrokenOff) -> str:
+    """The problem of the row that stands for whatever came after the place where a file breaks off."""
+    return f"the file breaks off here, and what followed is lost: {error}"
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file, gzipped or not, whatever its name says."""
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    zipped = file.peek(2)[:2] == b"\x1f\x8b"
-    return io.TextIOWrapper(gzip.open(file) if zipped else file, encoding="utf-8-sig", newline="")
+class _ChunkStream(io.RawIOBase):
+    """A raw stream over chunks of bytes; going back begins anew."""
+
+    def __init__(self, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self.make = chunks
+        self.chunks = chunks()
+        self.rest = b""
+        self.position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end of a compressed file is not known")
+        target = offset + (self.position if whence == io.SEEK_CUR else 0)
+        if target < self.position:
+            self.chunks, self.rest, self.position = self.make(), b"", 0
+        while self.position < target and self.readinto(bytearray(min(CHUNK, target - self.position))):
+            pass
+        return self.position
+
+    def readinto(self, buffer) -> int:
+        if not self.rest:
+            self.rest = next(self.chunks, b"")
+        count = min(len(buffer), len(self.rest))
+        buffer[:count] = self.rest[:count]
+        self.rest = self.rest[count:]
+        self.position += count
+        return count
 
 
-def readable_lines(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines of a file; a broken archive or other encoding is told with the line where it begins."""
-    number = 0
-    try:
-        for line in file:
-            number += 1
-            yield line
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
-        raise InputError(f"{path} ends early or is damaged after line {number} ({error}): fetch it again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, after line {number}: not UTF-8 text ({error.reason}): convert the file") from error
+def open_bytes(path: Path) -> BinaryIO:
+    """A file for parsers of their own (XML), decompressed by its content and otherwise as it is; BrokenOff as above."""
+    return io.BufferedReader(_ChunkStream(lambda: _unpacked(path, CHUNK, nowhere)))

@@ -1,12 +1,13 @@
 """CSV, TSV and Parquet as rows of text, with the place of each row and what is wrong with it.
 
-A row of a text file that does not fit its header is handed on with its problem; a quote that is not closed stops the
-reading, because nobody can say which line the next row begins on.
+A row of a text file that does not fit its header is handed on with its problem, and so is the row at which a file
+breaks off; a quote that is not closed stops the reading, because nobody can say which line the next row begins on.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,30 +15,33 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trimer.data.text.opening import open_text, read_chunks, readable_lines
-from trimer.errors import InputError
+from trimer.data.text.opening import broken_end, read_chunks, read_lines
+from trimer.data.text.settings import settings
+from trimer.errors import BrokenOff, InputError
 from trimer.nearest import did_you_mean
 
 FEWER = "fewer cells than the header"
 MORE = "more cells than the header"
 ROWS = 4096
-OTHERS = ";|"  # delimiters that are not read, and that no name of a column has
+DELIMITERS = ",;|"  # of a table without tabs
+_QUOTED = re.compile(r'"[^"]*"')
 SHOWN = 20  # columns that an error message lists
 
 Row = tuple[list[str | None], int, str | None]  # the cells asked for, line or row number, problem
 
 
 class TableFile:
-    """A table with a header line, plain or gzipped (Parquet: plain); what it is, its content says.
+    """A table with a header line, compressed or not (Parquet: not); what it is, its content says.
 
-    The delimiter is a tab where the header line holds one, else a comma. Names are found whatever their case, those
-    written exactly first. unit: what places are counted in, "line" (the header is line 1; of a row over several lines
-    the first) or "row". InputError for a file that cannot be read, with file and line.
+    The delimiter is a tab where the header line holds one, else the commonest of comma, semicolon and bar.
+    Names are found whatever their case, those written exactly first. unit: what places are counted in, "line" (the
+    header is line 1; of a row over several lines the first) or "row". InputError for a file that cannot be read, with
+    file and line.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        start = next(read_chunks(path, 1 << 16), b"").removeprefix(b"\xef\xbb\xbf")
+        start = next(read_chunks(path, 1 << 16), b"")
         if not start.strip():
             raise InputError(f"{path} is empty; write or download it again")
         if start.lstrip()[:1] == b">":
@@ -61,9 +65,6 @@ class TableFile:
             raise InputError(f"{where}: {len(found)} columns are called '{name}': give them names of their own")
         shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
         meant = did_you_mean(name, self.header)
-        other = next((mark for mark in OTHERS if len(self.header) == 1 and mark in self.header[0]), None)
-        if other:
-            meant = f"; its cells seem to be divided by '{other}': write it with commas or tabs"
         raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}")
 
     def __contains__(self, name: str) -> bool:
@@ -84,29 +85,28 @@ class TableFile:
 
     def _records(self) -> Iterator[tuple[list[str], int]]:
         """The cells and the first line of the header and of every row."""
-        with open_text(self.path) as file:
-            lines = readable_lines(self.path, file)
-            blank = 0
-            for head in lines:
-                if head.strip():
-                    break
-                blank += 1
-            delimiter = "\t" if "\t" in head else ","
-            rows = csv.reader(chain([head], lines), delimiter=delimiter, strict=True)
-            begin = blank + 1
-            headed = False
-            while True:
-                try:
-                    row = next(rows, None)
-                except csv.Error as error:
-                    hint = "is there a quote that is not closed, or not doubled?"
-                    raise InputError(f"{self.path}, the row from line {begin} on: {error}: {hint}") from error
-                if row is None:
-                    return
-                if any(cell.strip() for cell in row) or (headed and len(row) > 1):
-                    yield row, begin
-                    headed = True
-                begin = blank + rows.line_num + 1
+        csv.field_size_limit(settings.record_bytes)
+        lines = read_lines(self.path)
+        blank = 0
+        for head in lines:
+            if head.strip():
+                break
+            blank += 1
+        rows = csv.reader(chain([head], lines), delimiter=delimiter_of(head), strict=True)
+        begin = blank + 1
+        headed = False
+        while True:
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                hint = "is there a quote that is not closed, or not doubled?"
+                raise InputError(f"{self.path}, the row from line {begin} on: {error}: {hint}") from error
+            if row is None:
+                return
+            if any(cell.strip() for cell in row) or (headed and len(row) > 1):
+                yield row, begin
+                headed = True
+            begin = blank + rows.line_num + 1
 
     def _text_header(self) -> list[str]:
         return [name.strip() for name in next(self._records())[0]]
@@ -114,13 +114,19 @@ class TableFile:
     def _text_rows(self, positions: Sequence[int]) -> Iterator[Row]:
         records = self._records()
         width = len(next(records)[0])
-        for cells, line in records:
-            problem = None
-            if len(cells) < width:
-                problem = FEWER
-            elif any(cell.strip() for cell in cells[width:]):  # empty ones are delimiters that end the line
-                problem = MORE
-            yield [cells[place] if place < len(cells) else None for place in positions], line, problem
+        line = 0
+        try:
+            for cells, line in records:
+                problem = None
+                if len(cells) < width:
+                    problem = FEWER
+                elif any(cell.strip() for cell in cells[width:]):  # empty ones are delimiters that end the line
+                    problem = MORE
+                yield [cells[place] if place < len(cells) else None for place in positions], line, problem
+        except BrokenOff as error:
+            if not line:
+                raise
+            yield [None] * len(positions), line + 1, broken_end(error)
 
     # ---------------------------------------------------------------- Parquet
 
@@ -156,6 +162,14 @@ class TableFile:
             return column.cast(pa.string()).to_pylist()
         except pa.ArrowException as error:
             raise InputError(f"{self.path}: column '{name}' holds {column.type}, which is no text or number") from error
+
+
+def delimiter_of(header: str) -> str:
+    """What divides the cells of a header line: tabs where there are any, else the commonest of `,`, `;` and `|`."""
+    if "\t" in header:
+        return "\t"
+    bare = _QUOTED.sub("", header)
+    return max(DELIMITERS, key=bare.count)
 
 
 def _unreadable(path: Path, error: Exception) -> str:

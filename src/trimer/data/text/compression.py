@@ -1,0 +1,139 @@
+"""Compressed files by their content: gzip, bzip2, xz and zip, read up to the byte at which they break off.
+
+A stream is one compressed piece; gzip, bzip2 and xz files may hold several, one after another.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from trimer.data.text.settings import FREE, settings
+from trimer.errors import InputError
+
+SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+READ = 1 << 20
+
+
+class BombError(Exception):
+    """A file unpacks to more than its size allows."""
+
+
+class _Gzip:
+    """zlib with the interface of the decompressors of bz2 and lzma."""
+
+    def __init__(self) -> None:
+        self.stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self.rest = b""
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self.stream.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self.stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        chunk = self.stream.decompress(self.rest + data, max_length)
+        self.rest = self.stream.unconsumed_tail
+        self.needs_input = not self.rest and len(chunk) < max_length
+        return chunk
+
+
+# first bytes -> name, maker of a decompressor of one stream
+FORMATS: dict[bytes, tuple[str, Callable[[], Any]]] = {
+    b"\x1f\x8b": ("gzip", _Gzip),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMADecompressor),
+}
+ZIP = b"PK\x03\x04"
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, BombError)
+
+
+def format_of(start: bytes) -> str | None:
+    """gzip, bzip2, xz or zip, from the first six bytes of a file; None for anything else."""
+    if start.startswith(ZIP):
+        return "zip"
+    return next((name for magic, (name, _) in FORMATS.items() if start.startswith(magic)), None)
+
+
+def unpack(path: Path, file: BinaryIO, kind: str, size: int) -> Iterator[bytes]:
+    """The bytes of a compressed file, at most `size` at a time; one of DAMAGE after the last that can be read."""
+    if kind == "zip":
+        pieces = _unzip(path, file, size)
+    else:
+        make = next(make for name, make in FORMATS.values() if name == kind)
+        pieces = _streams(file, make, size)
+    total = 0
+    packed = path.stat().st_size
+    for piece in pieces:
+        total += len(piece)
+        if total > max(FREE, settings.max_ratio * packed):
+            raise BombError(f"it unpacks to more than {settings.max_ratio} times its size; text.max_ratio allows more")
+        yield piece
+
+
+def _streams(file: BinaryIO, make: Callable[[], Any], size: int) -> Iterator[bytes]:
+    """All streams of a file; unlike the modules of Python, everything that can be read before it breaks off."""
+    stream = make()
+    while data := file.read(min(size, READ)):
+        while data:
+            if stream.eof:
+                data = data.lstrip(b"\0")  # archives may be padded
+                if not data:
+                    break
+                stream = make()
+            yield from _decompressed(stream, data, size)
+            data = stream.unused_data if stream.eof else b""
+    if not stream.eof:
+        raise EOFError("it ends early")
+
+
+def _decompressed(stream: Any, data: bytes, size: int) -> Iterator[bytes]:
+    """What a stream makes of some more bytes, at most `size` at a time."""
+    while True:
+        try:
+            chunk = stream.decompress(data, size)
+        except OSError as error:  # how bz2 says that a stream is damaged
+            raise EOFError(str(error).lower()) from None
+        if chunk:
+            yield chunk
+        if stream.eof or stream.needs_input:
+            return
+        data = b""
+
+
+def _unzip(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
+    with zipfile.ZipFile(file) as archive, archive.open(zip_member(path, archive)) as member:
+        try:
+            while chunk := member.read(size):
+                yield chunk
+        except (EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise EOFError(str(error) or "it ends early") from None
+
+
+def zip_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The one file in a zip archive; InputError for none, several, or one with a password."""
+    members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        names = ", ".join(info.filename for info in members[:5]) or "none"
+        raise InputError(f"{path} is a zip archive of {len(members)} files ({names}): unpack it and name the files")
+    if members[0].flag_bits & 1:
+        raise InputError(f"{path} is a zip archive with a password: unpack it first")
+    return members[0]
+
+
+def plain_name(path: Path) -> str:
+    """The name of a file without its compression suffix, or of the one file in a zip archive."""
+    suffix = path.suffix.lower()
+    if suffix == ".zip" and path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return Path(zip_member(path, archive).filename).name
+    return path.name[: -len(suffix)] if suffix in SUFFIXES else path.name
