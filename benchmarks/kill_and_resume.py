@@ -8,7 +8,8 @@ between the start of the training and its end, so it also hits checkpoints, vali
 comes before the first checkpoint, the chain starts anew in an empty folder, which does not count as a kill.
 
 What must be equal: weights, averaged weights, optimizer, schedule, callbacks, random state and counters of last.ckpt,
-the weights of best.ckpt, the metrics in result.json, and metrics.csv row by row, all without rates that a clock measures.
+the weights of best.ckpt, the metrics in result.json, and metrics.csv row by row, without the rates that a clock
+measures.
 
 Each training is a process of its own, forked from this one, which has imported torch before.
 """

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from trimer.cli import main
+
+CASES = Path(__file__).parent / "cases" / "spectra"
 
 MGF = """BEGIN IONS
 TITLE=usable
@@ -126,6 +129,49 @@ def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
     assert predict(run, alone, f"output={alone / 'one.csv'}") == 0
     first = next(csv.DictReader((tmp_path / "all.csv").open()))
     assert next(csv.DictReader((alone / "one.csv").open()))["smiles"] == first["smiles"]
+
+
+def test_the_molecule_of_a_spectrum_stays_under_any_name_and_place(run, tmp_path, monkeypatch):
+    """The spectrum has no adduct and no id but its name; the files are called differently and hold more."""
+    decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # what is generated is no molecule yet
+    monkeypatch.setattr(decode, lambda self, ids: "C" * (1 + sum(ids) % 50))
+    msp = (CASES / "noadduct.msp").read_text()
+    (tmp_path / "one.msp").write_text(msp)
+    above = "NAME: before\nPRECURSORMZ: 90\nNum Peaks: 0\n\n"
+    (tmp_path / "other.msp").write_text(above + msp.replace("NAME", "TITLE"))
+    found = {}
+    for name in ("one", "other"):
+        output = tmp_path / f"{name}.csv"
+        changes = ["ranked=true", "generator.num_samples=20", f"input={tmp_path / name}.msp"]
+        assert main(["predict", f"ckpt={run}", f"output={output}", "trainer=cpu", *changes]) == 0
+        rows = [row for row in csv.DictReader(output.open()) if row["id"] != "before"]
+        assert {row["id"] for row in rows} == {"glycoside-like unknown"}
+        found[name] = [(row["smiles"], row["count"], row["reason"]) for row in rows]
+    assert found["one"] == found["other"] and found["one"][0][0]
+
+
+def test_every_charge_that_the_model_does_not_know_has_a_reason(run, tmp_path):
+    output = tmp_path / "out.csv"
+    source = CASES / "b16_neg_noionmode.mgf"
+    assert main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer=cpu"]) == 0
+    rows = list(csv.DictReader(output.open()))
+    assert [row["id"] for row in rows] == ["a", "b", "c", "d"]
+    assert all(not row["smiles"] and "the charge is " in row["reason"] for row in rows)
+
+
+def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.mgf", "b.mgf"):
+        (tmp_path / "in" / name).write_text(MGF.split("\n\n")[0] + "\n")
+    for source in (tmp_path / "in", tmp_path / "in" / "*.mgf"):
+        output = tmp_path / "out.csv"
+        assert main(["predict", f"ckpt={run}", f"input='{source}'", f"output={output}", "trainer=cpu"]) == 0
+        rows = list(csv.DictReader(output.open()))
+        assert [row["id"] for row in rows] == ["usable", "usable"] and rows[0]["smiles"] == rows[1]["smiles"]
+    inside = tmp_path / "in" / "out.json"
+    inside.write_text("[]")
+    assert main(["predict", f"ckpt={run}", f"input={tmp_path / 'in'}", f"output={inside}", "trainer=cpu"]) != 0
+    assert inside.read_text() == "[]"
 
 
 def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_path):

@@ -1,4 +1,4 @@
-"""Molecules as keys and masses: canonical SMILES, InChIKey block 1, Murcko scaffold, formula, adducts.
+"""Molecules as keys and masses: canonical SMILES, InChIKey block 1, Murcko scaffold, formula.
 
 Every function returns None for text that is no molecule; none of them raises or prints.
 Masses are monoisotopic, in Da; m/z in Th.
@@ -6,17 +6,30 @@ Masses are monoisotopic, in Da; m/z in Th.
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
-
 from rdkit import Chem, RDLogger
 from rdkit.Chem.Descriptors import ExactMolWt
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 
+from trimer.adducts import COMMON, ELECTRON, Adduct, harmonise_adduct, parse_adduct
+
+__all__ = [
+    "ADDUCTS",
+    "ELECTRON",
+    "Adduct",
+    "canonical_smiles",
+    "exact_mass",
+    "formula",
+    "harmonise_adduct",
+    "inchikey_block1",
+    "murcko_scaffold",
+    "parse",
+    "parse_inchi",
+]
+
 RDLogger.DisableLog("rdApp.*")
 
-ELECTRON = 0.000548579909  # Da
+ADDUCTS: dict[str, Adduct] = {name: parse_adduct(name) for name in COMMON}  # any other: `trimer.adducts.parse_adduct`
 
 
 def parse(smiles: str) -> Chem.Mol | None:
@@ -25,6 +38,16 @@ def parse(smiles: str) -> Chem.Mol | None:
         return None
     try:
         molecule = Chem.MolFromSmiles(smiles)
+    except Exception:  # RDKit raises its own C++ types on some malformed text
+        return None
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def parse_inchi(text: str) -> Chem.Mol | None:
+    """The molecule of an InChI, with or without its 'InChI=', or None when it cannot be read."""
+    text = text.strip().strip('"')
+    try:
+        molecule = Chem.MolFromInchi(text if text.startswith("InChI=") else f"InChI={text}")
     except Exception:  # RDKit raises its own C++ types on some malformed text
         return None
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
@@ -67,65 +90,3 @@ def formula(molecule: Chem.Mol | None) -> str | None:
 def exact_mass(molecule: Chem.Mol | None) -> float | None:
     """Monoisotopic mass in Da."""
     return None if molecule is None else ExactMolWt(molecule)
-
-
-@dataclass(frozen=True)
-class Adduct:
-    """An ion form: m/z = (multiplicity * M + shift) / |charge|, the shift with the electrons counted."""
-
-    name: str
-    multiplicity: int
-    charge: int
-    shift: float
-
-    def mz(self, mass: float) -> float:
-        return (self.multiplicity * mass + self.shift) / abs(self.charge)
-
-    def mass(self, mz: float) -> float:
-        return (mz * abs(self.charge) - self.shift) / self.multiplicity
-
-
-_H, _NA, _K, _NH4 = 1.00782503207, 22.9897692809, 38.96370668, 18.03437413
-_H2O, _CL, _HCOO, _CH3COO, _LI = 18.0105646837, 34.96885268, 44.99765, 59.0133, 7.01600455
-_FORMS = [
-    ("[M+H]+", 1, 1, _H), ("[M+Na]+", 1, 1, _NA), ("[M+K]+", 1, 1, _K), ("[M+NH4]+", 1, 1, _NH4),
-    ("[M+Li]+", 1, 1, _LI), ("[M]+", 1, 1, 0.0), ("[M-H2O+H]+", 1, 1, _H - _H2O), ("[M-2H2O+H]+", 1, 1, _H - 2 * _H2O),
-    ("[2M+H]+", 2, 1, _H), ("[2M+Na]+", 2, 1, _NA), ("[M+2H]2+", 1, 2, 2 * _H),
-    ("[M-H]-", 1, -1, -_H), ("[M+Cl]-", 1, -1, _CL), ("[M+HCOO]-", 1, -1, _HCOO), ("[M+CH3COO]-", 1, -1, _CH3COO),
-    ("[M]-", 1, -1, 0.0), ("[M-H2O-H]-", 1, -1, -_H - _H2O), ("[2M-H]-", 2, -1, -_H), ("[M-2H]2-", 1, -2, -2 * _H),
-]  # fmt: skip
-ADDUCTS: dict[str, Adduct] = {n: Adduct(n, m, c, s - c * ELECTRON) for n, m, c, s in _FORMS}
-
-_ALIASES = {
-    "M+H": "[M+H]+", "M+NA": "[M+Na]+", "M+K": "[M+K]+", "M+NH4": "[M+NH4]+", "M-H": "[M-H]-", "M+CL": "[M+Cl]-",
-    "M+": "[M]+", "M-": "[M]-", "M-H2O+H": "[M-H2O+H]+", "M+H-H2O": "[M-H2O+H]+", "M+FA-H": "[M+HCOO]-",
-    "M+HCOOH-H": "[M+HCOO]-", "M+CHO2": "[M+HCOO]-", "M+CH3COOH-H": "[M+CH3COO]-", "M+C2H3O2": "[M+CH3COO]-",
-    "2M+H": "[2M+H]+",
-    "2M+NA": "[2M+Na]+", "M+2H": "[M+2H]2+", "M-2H": "[M-2H]2-", "2M-H": "[2M-H]-",
-    "M+HCOO": "[M+HCOO]-", "M+CH3COO": "[M+CH3COO]-", "M+LI": "[M+Li]+",
-}  # fmt: skip
-
-
-@functools.lru_cache(maxsize=4096)
-def harmonise_adduct(text: str | None) -> str | None:
-    """The adduct in the form '[M+H]+', whatever brackets, case and charge sign it has; None if it is not known."""
-    if not text:
-        return None
-    text = text.strip().replace(" ", "")
-    if text in ADDUCTS:
-        return text
-    inside, _, outside = text.upper().lstrip("[").partition("]")
-    core = inside.rstrip("*")
-    trimmed = core.rstrip("+-0123456789")
-    found = _ALIASES.get(core) or _ALIASES.get(trimmed if trimmed != core else core[:-1])
-    stated = _charge(outside)
-    return found if found is None or stated is None or stated == ADDUCTS[found].charge else None
-
-
-def _charge(text: str) -> int | None:
-    """The charge that stands behind the bracket, as `2+`, `+2`, `++` or `+`; None where there is none."""
-    signs = [sign for sign in text if sign in "+-"]
-    if not signs:
-        return None
-    digits = "".join(character for character in text if character.isdigit())
-    return (int(digits) if digits else len(signs)) * (1 if signs[0] == "+" else -1)

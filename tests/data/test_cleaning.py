@@ -72,7 +72,7 @@ def test_adducts_are_harmonised_and_unknown_ones_named():
     assert table["adduct"][:4].tolist() == ["[M+H]+", "[M+Na]+", "[M+K]+", None]
     assert "the adduct '[M+Foo]+' is none of [M+H]+, [M+Na]+" in table["problem"][3]
     assert "the ion mode is negative" in table["problem"][5]
-    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is not a known adduct"):
+    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is no adduct: 'Foo' is neither"):
         Adducts(["[M+Foo]+"])
 
 
@@ -153,6 +153,35 @@ def test_structure_writes_identity():
     for row, says in {1: "is charged", 2: "more than one part", 3: "cannot be read", 4: "no SMILES"}.items():
         assert says in table["problem"][row]
     assert Structure(stereo=True)(rows(1, smiles=["C[C@H](N)C(=O)O"]))[0]["smiles"][0] == "C[C@H](N)C(=O)O"
+
+
+def test_structures_have_no_wildcard_and_the_charge_that_the_adduct_names_and_may_be_radicals():
+    cation = "C[N+](C)(C)CCO"
+    structures = ["*N", "C[CH2]", "C~C", cation, cation, "CCO", "CCO"]
+    table = rows(7, smiles=structures, adduct=["[M+H]+"] * 3 + ["[M+H]+", "[M]+", "[M]+", "[Cat]+"])
+    table, keep = Structure()(table)
+    assert keep.tolist() == [False, True, False, False, True, True, False]
+    for row, says in {0: "wildcard", 2: "wildcard", 3: "is charged", 6: "is charged"}.items():
+        assert says in table["problem"][row]
+
+
+def test_the_mass_of_a_cation_is_that_of_its_ion():
+    choline = 5 * 12 + 14 * 1.00782503207 + 14.0030740048 + 15.99491461956 - 0.00054857990907
+    table = rows(2, smiles=["C[N+](C)(C)CCO"] * 2, adduct=["[M]+", "[M]+"], precursor_mz=[choline, choline - 0.0005])
+    assert keeps(MassAgreement(tolerance=1, unit="ppm"), table) == [True, False]
+
+
+def test_structure_from_inchi():
+    methane, columns = "InChI=1S/CH4/h1H4", {}
+    columns["smiles"] = [None, "not a SMILES", methane, "CC", None, None]
+    columns["inchi"] = [methane, "1S/CH4/h1H4", None, methane, "InChI=1S/nonsense", None]
+    table, keep = Structure()(rows(6, **columns))
+    assert keep.tolist() == [True, True, True, True, False, False]
+    assert table["smiles"][:4].tolist() == ["C", "C", "C", "CC"]  # a SMILES that can be read comes first
+    assert "the InChI 'InChI=1S/nonsense' cannot be read" in table["problem"][4]
+    assert "no SMILES and no InChI" in table["problem"][5]
+    agree = rows(1, inchi=[methane], adduct=["[M+H]+"], precursor_mz=[17.0386])
+    assert MassAgreement()(agree)[1].tolist() == [True]
 
 
 def test_mass_agreement():

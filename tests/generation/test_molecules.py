@@ -1,9 +1,10 @@
 """Settings of the generator are checked when it is built, before any spectrum is read."""
 
+import numpy as np
 import pytest
 
 from trimer.errors import ConfigError
-from trimer.generation.molecules import MoleculeGenerator
+from trimer.generation.molecules import MoleculeGenerator, generation_key
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,9 @@ def test_the_edges_are_good():
     assert generator.tolerance_ppm is None
     with pytest.raises(ConfigError, match=r"generator\.method=beam generator\.beams=1"):
         MoleculeGenerator(temperature=0)
+
+
+def test_the_random_numbers_of_a_spectrum_are_those_of_its_tokens():
+    tokens = np.array([0, 512, 7, 2])
+    assert generation_key(tokens.astype(np.uint16)) == generation_key(tokens.astype(np.int32))
+    assert generation_key(tokens) != generation_key(tokens[::-1])

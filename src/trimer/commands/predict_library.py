@@ -26,12 +26,14 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     import numpy as np
     import torch
 
+    from trimer.checkpoint import find
     from trimer.data.fragments import predictable
     from trimer.data.readers.peptide_tables import open_table
     from trimer.data.readers.psm_quality import GENES, PROTEINS, first_column
     from trimer.data.sequence_kinds import Peptides, flat
     from trimer.data.sources.sequence_files import read_peptides
     from trimer.hardware import computing, place
+    from trimer.partial import Partial, asked_of
     from trimer.peptides.channels import channels_of, possible
     from trimer.peptides.conditions import condition_vectors
     from trimer.peptides.proforma import read_proforma
@@ -55,28 +57,38 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     usable = [row for row in range(len(table)) if row not in reasons]
-    retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
+
+    def intensities(rows: list[int], mask: np.ndarray) -> np.ndarray:
+        conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
+        batch = flat(kind, found, rows, found.tokens, conditions).to(device)
+        return net.answers(net(batch), batch, torch.from_numpy(mask).to(device)).cpu().numpy()
+
     if not cfg.retention:
         log.warning("the library has no retention times: name retention=<run that predicts them> to have them in it")
     marked = unseen_of(loaded.contract, found.texts, usable)
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
-    with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
-        for row, reason in reasons.items():
-            target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
-        for start in range(0, len(usable), CHUNK):
-            rows = usable[start : start + CHUNK]
-            conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
-            batch = flat(kind, found, rows, found.tokens, conditions).to(device)
-            peptides = [read_proforma(found.texts[row]) for row in rows]
-            masks = [possible(one, int(charges[row]), channels) for one, row in zip(peptides, rows, strict=True)]
-            said = net.answers(net(batch), batch, torch.from_numpy(np.concatenate(masks)).to(device)).cpu().numpy()
-            parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
-            for row, peptide, part in zip(rows, peptides, parts, strict=True):
-                named = {what: (beside[what][row] or "") if what in beside else "" for what in ("proteins", "genes")}
-                measured = {"energy": float(energy[row]), "instrument": instrument[row] or ""}
-                said_of = {"retention": retention.get(row), "unseen": marked[row], **named, **measured}
-                target.add(Entry(peptide, int(charges[row]), part, **said_of))
-    print(target.summary())
+    inputs = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items()), beside]
+    asked = asked_of(cfg, loaded.path, found.texts, *inputs, *([find(cfg.retention)] if cfg.retention else []))
+    library = LibraryFile(cfg.output, channels)
+    with Partial(cfg.output, asked) as partial:
+        retention = _retention_times(cfg, found, kind, usable, partial) if cfg.retention else {}
+        with library as target, computing(cfg.trainer), torch.inference_mode():
+            for row, reason in reasons.items():
+                target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
+            for start in range(0, len(usable), CHUNK):
+                rows = usable[start : start + CHUNK]
+                peptides = [read_proforma(found.texts[row]) for row in rows]
+                masks = [possible(one, int(charges[row]), channels) for one, row in zip(peptides, rows, strict=True)]
+                predicted = partial.once_array(f"fragments {start}", intensities, rows, np.concatenate(masks))
+                parts = np.split(predicted, np.cumsum([len(mask) for mask in masks])[:-1])
+                for row, peptide, part in zip(rows, peptides, parts, strict=True):
+                    named = {
+                        what: (beside[what][row] or "") if what in beside else "" for what in ("proteins", "genes")
+                    }
+                    measured = {"energy": float(energy[row]), "instrument": instrument[row] or ""}
+                    known = {"retention": retention.get(row), "unseen": marked[row], **named, **measured}
+                    target.add(Entry(peptide, int(charges[row]), part, **known))
+    print(library.summary())
 
 
 def unseen_of(contract: dict, texts: list[str | None], rows: Iterable[int]) -> dict[int, str]:
@@ -131,7 +143,7 @@ def repeated(texts, charges, places, refused) -> dict[int, str]:
     return again
 
 
-def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:
+def _retention_times(cfg: DictConfig, found, kind, rows: list[int], partial) -> dict[int, float]:
     """Row -> what the model of cfg.retention says of it."""
     import torch
 
@@ -146,12 +158,17 @@ def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int,
             f"retention={cfg.retention} is no model of retention times of peptides: name a run of one"
         )
     net = place(loaded.net, cfg.trainer)
+    device = next(net.parameters()).device
+
+    @torch.inference_mode()
+    def answers(some: list[int]) -> list[float]:
+        batch = flat(kind, found, some, found.tokens).to(device)
+        return net.answers(net(batch))[:, 0].tolist()
+
     times: dict[int, float] = {}
-    with torch.inference_mode():
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            batch = flat(kind, found, some, found.tokens).to(next(net.parameters()).device)
-            times |= dict(zip(some, net.answers(net(batch))[:, 0].tolist(), strict=True))
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        times |= dict(zip(some, partial.once(f"retention {start}", answers, some), strict=True))
     return times
 
 

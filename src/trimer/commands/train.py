@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.errors import ConfigError, InputError
+from trimer.reporting.attempts import failed_reports
 from trimer.resuming import nothing_left
 from trimer.run import RunFolder, first_process
 
@@ -43,8 +44,10 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
     from trimer.precision import keep_data_whole
+    from trimer.training_record import training_record
 
     check_settings(cfg)
+    failed_reports()  # of an earlier job of this process
     run = RunFolder(cfg.paths.run)
     checkpoint = begin(run, cfg)
     if cfg.resume and nothing_left(run, cfg):
@@ -70,8 +73,10 @@ def train(cfg: DictConfig) -> float | None:
         keep_data_whole(trainer)
         data.setup()
         task.meet(data)
-        if checkpoint is not None:
-            saved = read(checkpoint)
+        saved = None if checkpoint is None else read(checkpoint)
+        record = training_record(data, cfg.ckpt, resumed=saved and saved["trimer"])
+        task.contract |= {"trained_on": record} if record else {}
+        if saved is not None:
             check_unseen(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
@@ -99,7 +104,7 @@ def train(cfg: DictConfig) -> float | None:
             else:
                 log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
-    run.finish(result)
+    run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
 

@@ -10,7 +10,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.batches import PairBatch
-from trimer.data.cleaning import clean
+from trimer.data.cleaning import clean, warn_of_adducts
+from trimer.data.cleaning.structures import fill_smiles
 from trimer.data.drops import DropReport
 from trimer.data.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.noise import Corruption
@@ -22,7 +23,7 @@ from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 3
+LAYOUT = 4
 CHUNK = 50_000
 VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
 
@@ -149,6 +150,8 @@ class DenoisingCorpus(PreparedData):
             yield [s for s, _ in pairs], [t for _, t in pairs]
 
     def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
+        if self.spectra:
+            warn_of_adducts(self.cleaning.values(), self.tokenizer)
         for source in self.spectra.values():
             for table in source.chunks():
                 table, drops = clean(table, self.cleaning)
@@ -187,6 +190,7 @@ class DenoisingCorpus(PreparedData):
 
 def _held_out_spectra(table: SpectrumTable, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
     """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
+    table = fill_smiles(table)
     written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
     of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
     named = [

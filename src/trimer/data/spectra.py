@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 TEXT = (
-    "id", "adduct", "ion_mode", "name", "formula", "smiles", "inchikey", "instrument", "instrument_type",
-    "collision_energy", "splash", "fold", "file", "problem",
+    "id", "adduct", "ion_mode", "name", "formula", "smiles", "inchi", "inchikey", "instrument",
+    "instrument_type", "collision_energy", "splash", "fold", "file", "problem",
 )  # fmt: skip
 NUMBERS = {
     "precursor_mz": (np.float64, np.nan),

@@ -42,7 +42,7 @@ def sample(
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 
-    keys: a number of each source that stays with it, such as a hash of its id. temperature divides the scores; then
+    keys: a number of each source that stays with it, such as a hash of its tokens. temperature divides the scores; then
     only the top_k likeliest tokens stay (0: all), and of them the fewest that together have the probability top_p.
     max_length: tokens of a sequence with `<s>` and `</s>`. allowed_tokens: a range (start, stop) of ids
     or a (V,) mask, `</s>` always with them; None for all. dtype: of the products, by default that of autocast.

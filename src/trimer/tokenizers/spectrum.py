@@ -55,6 +55,7 @@ class SpectrumTokenizer:
         over two decades ("log"; spreads real peaks most evenly over the levels).
     repeat_intensity: write the intensity token before every peak, not only where it changes.
     adduct, precursor, collision_energy: leading tokens, each with an own token for "not known".
+    more_adducts: adducts with a token beside the ADDUCT_FORMS; any other reads as `<adduct?>`.
     Ids are local: they start at 0 and know nothing of special tokens or other languages.
     """
 
@@ -70,6 +71,7 @@ class SpectrumTokenizer:
         adduct: bool = True,
         precursor: bool = True,
         collision_energy: bool = True,
+        more_adducts: Sequence[str] = (),
     ):
         _check("max_mz", max_mz, max_mz >= 1, "at least 1")
         _check("decimals", decimals, decimals in (0, 1, 2, 3), "0, 1, 2 or 3")
@@ -92,9 +94,10 @@ class SpectrumTokenizer:
         self.adduct = adduct
         self.precursor = precursor
         self.collision_energy = collision_energy
+        self.adducts = [*ADDUCT_FORMS, *_further(more_adducts)]
 
         groups = {
-            "adduct": [NO_ADDUCT, *ADDUCT_FORMS] if adduct else [],
+            "adduct": [NO_ADDUCT, *self.adducts] if adduct else [],
             "precursor": [NO_PRECURSOR] if precursor else [],
             "energy": [NO_ENERGY, *_energy_names()] if collision_energy else [],
             "integer": [f"mz{i}" for i in range(int(max_mz) + 1)],
@@ -188,10 +191,16 @@ class SpectrumTokenizer:
             "max_mz", "decimals", "max_peaks", "order", "intensity_bins", "intensity_scale", "repeat_intensity",
             "adduct", "precursor", "collision_energy",
         )  # fmt: skip
+        further = self.adducts[len(ADDUCT_FORMS) :]
         return {
             "_target_": "trimer.tokenizers.spectrum.SpectrumTokenizer",
             **{name: getattr(self, name) for name in names},
+            **({"more_adducts": further} if further else {}),  # configs of older checkpoints stay the same
         }
+
+    def without_token(self, adducts: Sequence[str]) -> list[str]:
+        """Those of the adducts that read as `<adduct?>`."""
+        return [name for name in adducts if self.adduct and not self._adduct_index(name)]
 
     def _in_range(self, mz: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -202,11 +211,18 @@ class SpectrumTokenizer:
         with np.errstate(invalid="ignore"):
             return np.floor(np.nan_to_num(mz, nan=-1.0) * 10**self.decimals + 0.5).astype(np.int64)
 
+    def _adduct_index(self, text: str | None) -> int:
+        """0 when not known, else the place of the adduct from 1."""
+        from trimer.adducts import harmonise_adduct
+
+        name = harmonise_adduct(text)
+        return 1 + self.adducts.index(name) if name in self.adducts else 0
+
     def _lead(self, table: SpectrumTable) -> np.ndarray:
         """(n, C) leading tokens; columns are adduct, precursor integer, precursor fraction, collision energy."""
         columns = []
         if self.adduct:
-            columns.append(self._start["adduct"] + _translate(table["adduct"], _adduct_index))
+            columns.append(self._start["adduct"] + _translate(table["adduct"], self._adduct_index))
         if self.precursor:
             mz = table["precursor_mz"]
             known = self._in_range(mz) & (mz > 0)
@@ -292,12 +308,16 @@ def _translate(column: np.ndarray, index) -> np.ndarray:
     return np.fromiter((known[text] for text in column.tolist()), np.int64, len(column))
 
 
-def _adduct_index(text: str | None) -> int:
-    """0 when not known, else the place of the adduct from 1."""
-    from trimer.chemistry import harmonise_adduct
+def _further(adducts: Sequence[str]) -> list[str]:
+    """The names of adducts that are not among the ADDUCT_FORMS."""
+    if not adducts:
+        return []
+    from trimer.adducts import harmonise_adduct
 
-    name = harmonise_adduct(text)
-    return 1 + ADDUCT_FORMS.index(name) if name in ADDUCT_FORMS else 0
+    names = {text: harmonise_adduct(text) for text in adducts}
+    for text, name in names.items():
+        _check("more_adducts", text, name is not None, "an adduct such as [M+H]+")
+    return [name for name in dict.fromkeys(names.values()) if name not in ADDUCT_FORMS]
 
 
 def _energy_index(text: str | None) -> int:

@@ -108,7 +108,7 @@ def test_comments_blank_lines_indents_and_case(tmp_path):
 
 
 def test_parameters_before_the_first_record_are_defaults(tmp_path):
-    text = "CHARGE=2+\nINSTRUMENT=Orbitrap\n" + TWO.replace("CHARGE=1+\n", "")
+    text = "CHARGE=2+\nINSTRUMENT=Orbitrap\n" + TWO.replace("CHARGE=1+\n", "").replace("ADDUCT=[M+H]+\n", "")
     table = read_spectra(write(tmp_path, text))
     assert table["charge"].tolist() == [2, 2]
     assert table["instrument"].tolist() == ["Orbitrap", "Orbitrap"]

@@ -7,7 +7,15 @@ Masses are in Da, m/z in Th.
 
 from trimer.data.cleaning.chain import clean, clean_rows
 from trimer.data.cleaning.peaks import IntensityThreshold, MzWindow, PeakCount, RemovePrecursorPeak
-from trimer.data.cleaning.records import Adducts, Duplicates, ExcludeInstruments, MsLevel, PrecursorWindow, Readable
+from trimer.data.cleaning.records import (
+    Adducts,
+    Duplicates,
+    ExcludeInstruments,
+    MsLevel,
+    PrecursorWindow,
+    Readable,
+    warn_of_adducts,
+)
 from trimer.data.cleaning.step import Step
 from trimer.data.cleaning.structures import MassAgreement, Structure
 
@@ -27,4 +35,5 @@ __all__ = [
     "Structure",
     "clean",
     "clean_rows",
+    "warn_of_adducts",
 ]

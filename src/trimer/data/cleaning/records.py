@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from trimer.data.cleaning.step import Cleaned, Step, check_window, explain, for_each_distinct
+from trimer.data.polarity import SIGNS, possible
 from trimer.data.spectra import SpectrumTable
 from trimer.data.splash import splash
+from trimer.data.text.charges import charge_choices
 from trimer.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 # Unit-resolution analysers and ion sources other than electrospray: their peaks would poison two-decimal m/z tokens.
 # MassBank writes source and analyser joined by hyphens ('LC-ESI-QQ'), GNPS often in words ('ESI-Ion Trap').
@@ -53,42 +59,78 @@ class MsLevel(Step):
 class Adducts(Step):
     """Write the adduct as '[M+H]+' and keep the allowed ones.
 
-    A spectrum without any adduct passes, unless its ion mode is one that no allowed adduct has: a file of a user's own
-    seldom states adducts. Training loses such rows to `MassAgreement`, which cannot check them.
+    allowed: any adducts, in any way of writing them (see `trimer.adducts`). A spectrum without an adduct passes, unless
+    its charge or its ion mode is one that no allowed adduct has: a file of a user's own seldom states adducts. Training
+    loses such rows to `MassAgreement`, which cannot check them.
     """
 
     allowed: list[str] = field(default_factory=lambda: ["[M+H]+", "[M+Na]+"])
 
     def __post_init__(self) -> None:
-        from trimer.chemistry import ADDUCTS
+        from trimer.adducts import AdductError, read_adduct
 
         for name in self.allowed:
-            if name not in ADDUCTS:
+            try:
+                read_adduct(name)
+            except AdductError as error:
                 raise ConfigError(
-                    f"cleaning.adducts.allowed: '{name}' is not a known adduct; known are {', '.join(ADDUCTS)}"
-                )
+                    f"cleaning.adducts.allowed: '{name}' is no adduct: {error}; write it as [M+H]+, [M+Na-2H]- or "
+                    "[2M+FA-H]-"
+                ) from None
 
     def reason(self) -> str:
         return f"the adduct is none of {', '.join(self.allowed)}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.chemistry import ADDUCTS, harmonise_adduct
+        from trimer.adducts import harmonise_adduct, parse_adduct
 
-        modes = {"positive" if ADDUCTS[name].charge > 0 else "negative" for name in self.allowed}
         written = table["adduct"]
         known = for_each_distinct(written, harmonise_adduct)
-        other_mode = np.array(
-            [mode in ("positive", "negative") and mode not in modes for mode in table["ion_mode"]], bool
+        allowed = {harmonise_adduct(name) for name in self.allowed}
+        charges = {parse_adduct(name).charge for name in self.allowed}
+        clauses: dict[int, str] = {}
+        for row, (text, name) in enumerate(zip(written, known, strict=True)):
+            if text is None:
+                clause = self._foreign(table, row, charges)
+            else:
+                clause = None if name in allowed else self._not_allowed(text)
+            if clause:
+                clauses[row] = clause
+        keep = np.ones(len(table), bool)
+        keep[list(clauses)] = False
+        return explain(table.with_columns(adduct=known), keep, clauses.values()), keep
+
+    def _not_allowed(self, text: str) -> str:
+        from trimer.adducts import AdductError, read_adduct
+
+        clause = f"the adduct '{text}' is none of {', '.join(self.allowed)}"
+        try:
+            read_adduct(text)
+        except AdductError as error:
+            return f"{clause}: {error}"
+        return clause
+
+    def _foreign(self, table: SpectrumTable, row: int, charges: set[int]) -> str | None:
+        """Why a spectrum without an adduct cannot have an allowed one; None where it may."""
+        mode, allowed = table["ion_mode"][row], ", ".join(self.allowed)
+        own = [(abs(charge), charge) for charge in charges if charge * SIGNS.get(mode, 0) >= 0]
+        if not own:
+            return f"the ion mode is {mode}, and the adducts are {allowed}"
+        texts, charge = table.columns.get("charge_text"), table["charge"][row]
+        text = texts[row] if texts is not None and texts[row] else f"{charge:+d}" if charge else ""
+        choices = charge_choices(text)
+        return None if not choices or possible(own, choices) else f"the charge is {text}, and the adducts are {allowed}"
+
+
+def warn_of_adducts(steps: Iterable[Step], tokenizer) -> None:
+    """Warn of allowed adducts that the tokenizer of spectra has no token for: the model cannot tell them apart."""
+    allowed = [name for step in steps if isinstance(step, Adducts) for name in step.allowed]
+    if missing := tokenizer.spectrum.without_token(allowed):
+        log.warning(
+            "%s: no token of their own, so that they read as <adduct?>; give them one before training with "
+            "data.tokenizer.spectrum.more_adducts=[...]",
+            ", ".join(missing),
         )
-        stated = ~np.equal(written, None)
-        keep = np.where(stated, np.isin(known, list(self.allowed)), ~other_mode)
-        clauses = [
-            f"the adduct '{written[row]}' is none of {', '.join(self.allowed)}"
-            if stated[row]
-            else f"the ion mode is {table['ion_mode'][row]}, and the adducts are {', '.join(self.allowed)}"
-            for row in np.flatnonzero(~keep)
-        ]
-        return explain(table.with_columns(adduct=known), keep, clauses), keep
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,10 @@ class _Headers:
 
 
 def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """m/z and intensity of L peak lines, and which lines hold two or three words with numbers in the first two.
+    """m/z and intensity of L peak lines, and which lines begin with two numbers.
 
-    data: the bytes of these lines alone, each with its line end. A third word is the charge of the peak.
+    data: the bytes of these lines alone, each with its line end. Further words are the charge or an annotation; a line
+    of four or more numbers may hold several peaks, and is not read.
     """
     ink = data > 32
     edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first needs care
@@ -194,9 +195,13 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     line_of = np.searchsorted(np.flatnonzero(data == 10), starts)
     lines = int(np.count_nonzero(data == 10))
     words = np.bincount(line_of, minlength=lines)
-    good = (words == 2) | (words == 3)
+    good = words >= 2
     if not np.all(words == 2):
-        place = np.arange(len(starts)) - (np.cumsum(words) - words)[line_of]
+        first = np.cumsum(words) - words
+        for line in np.flatnonzero(words > 3):
+            more = range(first[line] + 2, first[line] + words[line])
+            good[line] = not all(_is_number(data[starts[word] : stops[word]].tobytes()) for word in more)
+        place = np.arange(len(starts)) - first[line_of]
         use = good[line_of] & (place < 2)
         drop = ~use
         for start, stop in zip(starts[drop], stops[drop], strict=True):
@@ -207,3 +212,11 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mz[good], intensity[good] = values[::2], values[1::2]
     good[good] = read[::2] & read[1::2]
     return mz, intensity, good
+
+
+def _is_number(word: bytes) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

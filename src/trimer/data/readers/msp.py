@@ -1,8 +1,9 @@
 """MSP libraries in the dialects of NIST, MoNA, MassBank and MS-DIAL.
 
 A record is lines 'Key: value', then 'Num Peaks: N' and N pairs of m/z and intensity, one or many to a line, separated
-by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes is an annotation. Records begin with
-'Name:' or after an empty line. Described in the NIST MS Search user guide, "NIST Text Format of Individual Spectra".
+by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes, or after a pair, is an annotation.
+The keys come in any order and 'Num Peaks' may be missing; see `_Record.ends_before`. Described in the NIST MS Search
+user guide, "NIST Text Format of Individual Spectra".
 """
 
 from __future__ import annotations
@@ -31,21 +32,20 @@ def read_msp(path: Path) -> SpectrumTable:
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text:
-            if record is not None and (record.counted or record.lines):
-                record.add_to(records, path)
-                record = None
+            if record is not None:
+                record.gap = True
             continue
         key, colon, value = text.partition(":")
-        is_key = bool(colon) and not _PEAK.match(text)
-        if record is not None and is_key and (record.lines or key.strip().lower() == "name"):
+        key = key.strip().lower() if colon and not _PEAK.match(text) else ""
+        if record is not None and record.ends_before(key):
             record.add_to(records, path)
             record = None
         if record is None:
             if text[0] in "#!":
                 continue
-            record = _Record(number)
-        if is_key:
-            record.field(key.strip().lower(), value.strip())
+            record = _Record(number, key)
+        if key:
+            record.field(key, value.strip())
         else:
             record.lines.append((number, text))
     if record is not None:
@@ -60,11 +60,25 @@ def read_msp(path: Path) -> SpectrumTable:
 class _Record:
     """The lines of one record as they come."""
 
-    def __init__(self, line: int) -> None:
+    def __init__(self, line: int, first: str) -> None:
         self.line = line
+        self.first = first  # the key that it begins with
         self.fields: dict[str, str] = {}
         self.lines: list[tuple[int, str]] = []
         self.counted: str | None = None  # what 'Num Peaks' says
+        self.gap = False  # an empty line came last
+
+    def ends_before(self, key: str) -> bool:
+        """Whether a line with this key ('' for a peak) belongs to the next record.
+
+        It does after the peaks; after an empty line where the record has its peaks or a name; and where it repeats the
+        name, or the first key of the record, as in files without empty lines.
+        """
+        gap, self.gap = self.gap, False
+        if not key:
+            return gap and bool(self.lines)
+        named = "name" in self.fields
+        return bool(self.lines) or self.counted is not None or key == self.first or (named and (gap or key == "name"))
 
     def field(self, key: str, value: str) -> None:
         if key in _PEAK_COUNT:
@@ -95,11 +109,10 @@ class _Record:
                 continue
             mz += [peak[0] for peak in peaks]
             intensity += [peak[1] for peak in peaks]
-        if self.counted is None:
-            problem = problem or "'Num Peaks' is missing"
-        elif not self.counted.isdigit():
+        counted = self.counted or str(len(mz))  # without a number, the peaks that stand there are all that is known
+        if not counted.isdigit():
             problem = problem or f"'Num Peaks' is '{self.counted}', not a number"
-        elif int(self.counted) != len(mz):
+        elif int(counted) != len(mz):
             problem = problem or f"'Num Peaks' says {self.counted}, but {len(mz)} peaks follow; is the record cut off?"
         records.add(path, mz, intensity, self.fields, self.line, problem)
 
@@ -122,9 +135,9 @@ def _pairs(text: str) -> list[list[str]]:
     found: list[list[str]] = []
     for part in text.split(";"):
         words = [word for word in _SEPARATORS.split(part) if word]
-        if len(words) > 3 and len(words) % 2 == 0:  # pairs without a separator: '41 8 42 53'
+        if len(words) > 3 and len(words) % 2 == 0 and _PEAK.match(words[2]):  # pairs alone: '41 8 42 53'
             found += [words[i : i + 2] for i in range(0, len(words), 2)]
-        elif len(words) in (2, 3):  # a third word is an annotation
+        elif len(words) in (2, 3) or (len(words) > 3 and not _PEAK.match(words[2])):  # the rest is an annotation
             found.append(words[:2])
         elif words:
             raise ValueError(text)

@@ -73,15 +73,26 @@ def broken() -> tuple[type[Exception], ...]:
 
 
 def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan."""
+    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan.
+
+    pyteomics leaves the name of a compression that it cannot undo in the scan, and would take the bytes for numbers.
+    """
+    nothing = np.zeros(0), np.zeros(0)
+    packed = next((key for key in scan if key.endswith(" compression")), None)
+    if packed:
+        remedy = "install the package pynumpress" if "Numpress" in packed else "convert the run with zlib compression"
+        return *nothing, f"the peaks are packed by {packed}, which cannot be undone here: {remedy}"
     try:
         arrays = [scan[key].decode() for key in ("m/z array", "intensity array") if key in scan]
     except (ValueError, KeyError, zlib.error) as error:
-        return np.zeros(0), np.zeros(0), f"the peaks cannot be decoded ({error})"
+        return *nothing, f"the peaks cannot be decoded ({error})"
     if not arrays:
-        return np.zeros(0), np.zeros(0), None
+        return *nothing, None
     if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
-        return np.zeros(0), np.zeros(0), "m/z and intensity are not arrays of the same length"
+        return *nothing, "m/z and intensity are not arrays of the same length"
+    stated = scan.get("defaultArrayLength", len(arrays[0]))
+    if stated != len(arrays[0]):
+        return *nothing, f"the scan states {stated} peaks, and {len(arrays[0])} are decoded"
     return arrays[0], arrays[1], None
 
 

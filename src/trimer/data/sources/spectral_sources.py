@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.readers import read_spectra
+from trimer.data.readers import read_spectra, spectrum_files
 from trimer.data.sources.files import find_files, named_paths
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import content_digest
 
-WANTED = "a file of spectra, a folder of MassBank records"
+WANTED = "a file of spectra, a folder of them"
 
 
 class SpectralFiles:
     """Any spectral library: MGF, MSP, mzML, mzXML, GNPS JSON, MassSpecGym TSV or MassBank records.
 
-    paths: files, folders of MassBank records, or globs; all are read as one library.
+    paths: files, folders, or globs; all are read as one library.
     """
 
     def __init__(self, paths: str | Sequence[str]):
@@ -38,10 +38,7 @@ class SpectralFiles:
         yield SpectrumTable.concatenate([read_spectra(file) for file in self.files()])
 
     def _contents(self) -> list[Path]:
-        files: list[Path] = []
-        for path in self.files():
-            files += sorted(p for p in path.rglob("*.txt") if p.is_file()) if path.is_dir() else [path]
-        return files
+        return [file for path in self.files() for file in spectrum_files(path)]
 
 
 class PublishedLibrary(SpectralFiles):

@@ -5,16 +5,30 @@ from __future__ import annotations
 import functools
 import re
 
-_SEVERAL_CHARGES = re.compile(r"\d\D+\d")
+_CHARGE = re.compile(r"([+-]?)(\d+)(?:\.0+)?([+-]?)(?!\d)")
+
+
+@functools.lru_cache(maxsize=1024)
+def charge_choices(text: str) -> tuple[tuple[int, int], ...]:
+    """What a text says about the charge: (1, +1) of '1+', (2, 0) of '2' without a sign, two choices of '2+ and 3+'.
+
+    Each choice is a number and its sign, 0 where none is stated. Empty where there is no charge, or the charge is 0.
+    """
+    text = text.strip().replace("−", "-")
+    if text in ("+", "-"):
+        return ((1, int(text + "1")),)
+    found = []
+    for before, number, after in _CHARGE.findall(text):
+        sign = before or after
+        found.append((int(number), int(f"{sign}1") if sign else 0))
+    return tuple(choice for choice in found if 0 < choice[0] < 1000)
 
 
 @functools.lru_cache(maxsize=1024)
 def parse_charge(text: str) -> int | None:
     """Signed charge of '2+', '+2', '2' or '1-'; 0 where the file leaves a choice ('2+ and 3+')."""
-    digits = re.findall(r"\d+", text)
-    if not digits:
-        return {"+": 1, "-": -1}.get(text.strip())
-    if _SEVERAL_CHARGES.search(text.replace(".0", "")):
-        return 0
-    charge = int(digits[0])
-    return (-charge if "-" in text else charge) if charge < 1000 else None
+    choices = charge_choices(text)
+    if len(choices) == 1:
+        number, sign = choices[0]
+        return -number if sign < 0 else number
+    return 0 if choices or any(int(digits) == 0 for digits in re.findall(r"\d+", text)) else None
