@@ -1,21 +1,29 @@
 """The table that `trimer predict` writes: a row for every record of the input, with its id, an answer or a reason.
 
-Rows reach the file in parts as they are computed, so that nothing is lost when a long prediction is stopped.
+The columns of molecules:
+- row, id, precursor_mz, adduct: of the spectrum, as in the input;
+- rank: the position of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: how many
+  different molecules were generated; agreeing: how many of them agree with the precursor (empty: cannot be checked);
+- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
+  `trimer.generation.candidates`;
+- agrees: whether ppm_error lies within `tolerance_ppm`; empty where adduct or precursor m/z are not known;
+- reason: why a spectrum has no answer.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError, InputError
+from trimer.molecule_definition import in_words
 
 SUFFIXES = (".csv", ".parquet", ".json")
 MOLECULE_COLUMNS = (
@@ -24,7 +32,13 @@ MOLECULE_COLUMNS = (
     "precursor_mz",
     "adduct",
     "rank",
+    "candidates",
+    "agreeing",
     "smiles",
+    "formula",
+    "neutral_mass",
+    "ppm_error",
+    "agrees",
     "count",
     "log_likelihood",
     "score",
@@ -33,13 +47,14 @@ MOLECULE_COLUMNS = (
 
 
 HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
+Answers = tuple[int, list[dict], str | None]  # a row of the input, its answers best first, or why there is none
 
 
 class PredictionFile:
     """Writes one or several rows for every record of the input, in its order.
 
     output: a .csv, .parquet or .json file. columns: their names; `row` and `reason` are among them. what: the records,
-    in words. While it is being written the file is called `<output>.partial`, in CSV.
+    in words.
     """
 
     def __init__(self, output: str | Path, columns: Sequence[str], what: str):
@@ -57,49 +72,32 @@ class PredictionFile:
 
     @contextmanager
     def writing(self, heads: Sequence[dict], reasons: Sequence[str | None]) -> Iterator[PredictionFile]:
-        """Open the partial file; on success it becomes the output.
+        """Take answers inside; at the end, without an error, write the file.
 
         heads: what is known of each record beside its row. reasons: why a record has no answer, where it is known.
         """
         self._heads = heads
-        self._partial = self.path.with_name(self.path.name + ".partial")
         self._rows: dict[int, list[dict]] = {}
-        with self._partial.open("w", newline="", encoding="utf-8") as self._stream:
-            self._csv = csv.DictWriter(self._stream, self.columns)
-            self._csv.writeheader()
-            try:
-                yield self
-            except BaseException:
-                print(f"trimer: what was computed so far is kept in {self._partial}", file=sys.stderr)
-                raise
-            for row in range(len(heads)):
-                if row not in self._rows:
-                    self.refuse(row, reasons[row])
+        yield self
+        for row in range(len(heads)):
+            if row not in self._rows:
+                self._put(row, [], reasons[row])
         self._save([record for row in range(len(heads)) for record in self._rows[row]])
-        self._partial.unlink()
 
-    def answer(self, row: int, answers: Sequence[dict]) -> None:
-        """The answers to a record, best first."""
-        self.answered += 1
-        self._put(row, [{**answer, "reason": None} for answer in answers])
-
-    def refuse(self, row: int, reason: str | None) -> None:
-        """Why a record has no answer."""
-        self.unanswered += 1
-        self._put(row, [{"reason": reason}])
-
-    def flush(self) -> None:
-        """What was given so far is on disk when this returns."""
-        self._stream.flush()
+    def add(self, answers: Sequence[Answers]) -> None:
+        """The answers to some records, each with its row of the input."""
+        for answer in answers:
+            self._put(*answer)
 
     def summary(self) -> str:
         text = f"{self.path}: {self.answered:,} {self.what} answered"
         return text + (f", {self.unanswered:,} without an answer (column `reason`)" if self.unanswered else "")
 
-    def _put(self, row: int, answers: Sequence[dict]) -> None:
-        empty = {**dict.fromkeys(self.columns), "row": row + 1, **self._heads[row]}
-        self._rows[row] = [{**empty, **answer} for answer in answers]
-        self._csv.writerows(self._rows[row])
+    def _put(self, row: int, answers: Sequence[dict], reason: str | None) -> None:
+        empty = {**dict.fromkeys(self.columns), "row": row + 1, **self._heads[row], "reason": reason}
+        self._rows[row] = [{**empty, **answer} for answer in answers or [{}]]
+        self.answered += bool(answers)
+        self.unanswered += not answers
 
     def _save(self, records: list[dict]) -> None:
         """Write the whole table under a temporary name, then give it its own."""
@@ -121,34 +119,73 @@ class PredictionFile:
 
 
 class MoleculePredictions(PredictionFile):
-    """The molecules written for each spectrum. ranked: one row per candidate, at most `candidates`; else the best."""
+    """The molecules generated for each spectrum.
 
-    def __init__(self, output: str | Path, ranked: bool = False, candidates: int = 10):
+    ranked: one row per candidate, at most `candidates`; else the best. tolerance_ppm: within which a molecule agrees
+    with the precursor. only_agreeing: leave the others out, also those whose agreement cannot be checked; `rank` stays
+    that among all candidates.
+    """
+
+    def __init__(
+        self,
+        output: str | Path,
+        ranked: bool = False,
+        candidates: int = 10,
+        tolerance_ppm: float = 10.0,
+        only_agreeing: bool = False,
+    ):
         super().__init__(output, MOLECULE_COLUMNS, "spectra")
         if candidates < 1:
             raise ConfigError(f"candidates={candidates} must be at least 1")
+        if not 0 < tolerance_ppm < float("inf"):
+            raise ConfigError(f"tolerance_ppm={tolerance_ppm} must be a number above 0")
         self.kept = candidates if ranked else 1
+        self.tolerance_ppm, self.only_agreeing = tolerance_ppm, only_agreeing
 
-    def add(self, written: Mapping[int, object]) -> None:
-        """Answers by row of the input; they are on disk when this returns."""
-        for row, result in written.items():
-            kept = result.candidates[: self.kept]
-            if kept:
-                self.answer(row, [molecule_answer(rank, candidate) for rank, candidate in enumerate(kept, 1)])
-            else:
-                self.refuse(row, f"none of the {result.written} texts written is a molecule")
-        self.flush()
+    def answers(self, row: int, result) -> Answers:
+        """What the generator has written for a spectrum, as rows."""
+        from trimer.generation.candidates import agrees
 
+        if not result.candidates:
+            return row, [], f"none of the {result.written} texts generated is a molecule ({in_words(result.flaws)})"
+        within = [agrees(candidate.ppm_error, self.tolerance_ppm) for candidate in result.candidates]
+        agreeing = None if None in within else sum(within)
+        counts = {"candidates": len(within), "agreeing": agreeing}
+        records = [
+            {"rank": rank, **counts, **asdict(candidate), "agrees": fits}
+            for rank, (candidate, fits) in enumerate(zip(result.candidates, within, strict=True), 1)
+        ]
+        if self.only_agreeing and not agreeing:
+            return row, [], self._no_agreement(result.candidates)
+        if self.only_agreeing:
+            records = [record for record in records if record["agrees"]]
+        return row, records[: self.kept], None
 
-def molecule_answer(rank: int, candidate) -> dict:
-    """A candidate as a row."""
-    return {
-        "rank": rank,
-        "smiles": candidate.smiles,
-        "count": candidate.count,
-        "log_likelihood": candidate.log_likelihood,
-        "score": candidate.score,
-    }
+    def summary(self) -> str:
+        """Counts, and how many answers agree with the measured precursor."""
+        answers = [records[0] for _, records in sorted(self._rows.items()) if records[0]["rank"] is not None]
+        checked = [record for record in answers if record["agrees"] is not None]
+        first = sum(record["agrees"] and record["rank"] == 1 for record in checked)
+        any_of_them = sum(record["agreeing"] > 0 for record in checked)
+        text = super().summary()
+        if checked:
+            text += (
+                f"\nwithin {self.tolerance_ppm:g} ppm of the precursor m/z: the first candidate for {first:,} of "
+                f"{len(checked):,} answered spectra ({first / len(checked):.1%}), any candidate for {any_of_them:,}"
+            )
+        if unchecked := len(answers) - len(checked):
+            text += f"\n{unchecked:,} answers cannot be checked against the precursor: its m/z or the adduct is unknown"
+        return text
+
+    def _no_agreement(self, candidates: Sequence) -> str:
+        errors = [candidate.ppm_error for candidate in candidates if candidate.ppm_error is not None]
+        if not errors:
+            return "only_agreeing=true, and without precursor m/z and a known adduct the agreement cannot be checked"
+        nearest = min(errors, key=abs)
+        return (
+            f"only_agreeing=true, and none of the {len(candidates):,} molecules generated is within "
+            f"{self.tolerance_ppm:g} ppm of the precursor m/z; the nearest is {nearest:+,.1f} ppm away"
+        )
 
 
 def spectrum_heads(table: SpectrumTable) -> list[dict]:
@@ -172,14 +209,12 @@ class LabelPredictions(PredictionFile):
         }[target]
         super().__init__(output, [*HEADS[:3], *self.names, *HEADS[3:]], "sequences")
 
-    def add(self, answers: Mapping[int, np.ndarray]) -> None:
-        """(K,) probabilities or numbers, or (R, C) probabilities of residues, by row; on disk when this returns."""
-        for row, said in answers.items():
-            values: list = [float(value) for value in said.ravel()]
-            if self.target == "single":
-                best = int(said.argmax())
-                values = [self.classes[best], values[best], *values]
-            elif self.target == "residue":
-                values = ["".join(self.classes[best] for best in said.argmax(1))]
-            self.answer(row, [dict(zip(self.names, values, strict=True))])
-        self.flush()
+    def answers(self, row: int, said: np.ndarray) -> Answers:
+        """(K,) probabilities or numbers of a sequence, or (R, C) probabilities of its residues, as a row."""
+        values: list = [float(value) for value in said.ravel()]
+        if self.target == "single":
+            best = int(said.argmax())
+            values = [self.classes[best], values[best], *values]
+        elif self.target == "residue":
+            values = ["".join(self.classes[best] for best in said.argmax(1))]
+        return row, [dict(zip(self.names, values, strict=True))], None

@@ -75,6 +75,8 @@ class Predict(Command):
     retention: str | None = None
     ranked: bool = False
     candidates: int = 10
+    tolerance_ppm: float = 10.0
+    only_agreeing: bool = False
     seed: int = 0
     generator: Any = None
     cleaning: dict[str, Any] = field(default_factory=dict)

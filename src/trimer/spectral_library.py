@@ -29,7 +29,7 @@ class LibraryFile:
     """Writes the fragments of peptides to a .tsv file, and what has none to `<name>.reasons.csv` beside it.
 
     least: relative intensity below which a fragment is left out. most: the brightest so many of a peptide are kept.
-    While it is being written the file is called `<output>.partial`.
+    While it is being written the file is called `<output>.writing`.
     """
 
     def __init__(self, output: str | Path, channels: list[Channel], least: float = 0.01, most: int = 20):
@@ -39,10 +39,10 @@ class LibraryFile:
         self.channels, self.least, self.most = channels, least, most
         self.peptides = self.fragments = 0
         self.refused: list[tuple[int, str, str, str]] = []
-        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._temporary = self.path.with_name(self.path.name + ".writing")
 
     def __enter__(self) -> LibraryFile:
-        self._stream = self._partial.open("w", newline="", encoding="utf-8")
+        self._stream = self._temporary.open("w", newline="", encoding="utf-8")
         self._csv = csv.writer(self._stream, delimiter="\t", lineterminator="\n")
         self._csv.writerow(COLUMNS)
         return self
@@ -76,8 +76,9 @@ class LibraryFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._stream.close()
         if kind is not None:
+            self._temporary.unlink()
             return
-        self._partial.replace(self.path)
+        self._temporary.replace(self.path)
         self.reasons.unlink(missing_ok=True)
         if self.refused:
             with self.reasons.open("w", newline="", encoding="utf-8") as stream:

@@ -155,6 +155,22 @@ def test_structure_writes_identity():
     assert Structure(stereo=True)(rows(1, smiles=["C[C@H](N)C(=O)O"]))[0]["smiles"][0] == "C[C@H](N)C(=O)O"
 
 
+def test_structures_have_no_wildcard_and_the_charge_that_the_adduct_names_and_may_be_radicals():
+    cation = "C[N+](C)(C)CCO"
+    structures = ["*N", "C[CH2]", "C~C", cation, cation, "CCO", "CCO"]
+    table = rows(7, smiles=structures, adduct=["[M+H]+"] * 3 + ["[M+H]+", "[M]+", "[M]+", "[Cat]+"])
+    table, keep = Structure()(table)
+    assert keep.tolist() == [False, True, False, False, True, True, False]
+    for row, says in {0: "wildcard", 2: "wildcard", 3: "is charged", 6: "is charged"}.items():
+        assert says in table["problem"][row]
+
+
+def test_the_mass_of_a_cation_is_that_of_its_ion():
+    choline = 5 * 12 + 14 * 1.00782503207 + 14.0030740048 + 15.99491461956 - 0.00054857990907
+    table = rows(2, smiles=["C[N+](C)(C)CCO"] * 2, adduct=["[M]+", "[M]+"], precursor_mz=[choline, choline - 0.0005])
+    assert keeps(MassAgreement(tolerance=1, unit="ppm"), table) == [True, False]
+
+
 def test_structure_from_inchi():
     methane, columns = "InChI=1S/CH4/h1H4", {}
     columns["smiles"] = [None, "not a SMILES", methane, "CC", None, None]

@@ -3,6 +3,7 @@ import pytest
 from trimer.errors import ConfigError
 from trimer.generation.cache import Hypothesis
 from trimer.generation.candidates import rank_candidates
+from trimer.metrics.facts import molecule_facts, tanimoto
 
 TEXTS = {
     10: "CCO",
@@ -32,8 +33,8 @@ def test_frequency_counts_molecules_and_then_the_likelihood_decides():
     )
     assert names(ranked) == ["CCO", "c1ccccc1", "CCCCO", "CCCO"]
     assert [c.count for c in ranked.candidates] == [3, 2, 1, 1]
-    assert ranked.candidates[0].log_likelihood == -2.0 and ranked.candidates[0].score == 3
-    assert ranked.invalid == 1
+    assert ranked.candidates[0].log_likelihood == -2.0
+    assert ranked.flaws == {"unreadable": 1}
 
 
 def test_likelihood_ranks_by_the_best_writing_and_beams_by_their_score():
@@ -50,22 +51,50 @@ def test_consensus_prefers_what_lies_in_the_middle():
     assert names(rank_candidates(samples, decode))[0] == "c1ccccc1"
     ranked = rank_candidates(samples, decode, "consensus")
     assert names(ranked)[:2] == ["CCCO", "c1ccccc1"]  # the second answers for what the first is far from
-    scores = [c.score for c in ranked.candidates]
-    assert all(0 < score <= 1 for score in scores) and scores == sorted(scores, reverse=True)
-    assert sum(scores) == pytest.approx(1.0)  # with all of them, every writing is matched by itself
+    assert max(ranked.candidates, key=lambda candidate: candidate.score).smiles == "CCCO"
+
+
+@pytest.mark.parametrize("rank", ["frequency", "likelihood", "consensus"])
+def test_the_score_is_the_mean_similarity_to_all_that_was_generated_whatever_the_ranking(rank):
+    samples = written((14, -1.0), (14, -1.0), (10, -2.0), (15, -1.0))
+    similarity = tanimoto(molecule_facts("c1ccccc1"), molecule_facts("CCO"))
+    scores = {c.smiles: c.score for c in rank_candidates(samples, decode, rank).candidates}
+    assert scores == pytest.approx({"c1ccccc1": (2 + similarity) / 3, "CCO": (1 + 2 * similarity) / 3})
+    assert rank_candidates(written((14, -1.0), (14, -3.0)), decode, rank).candidates[0].score == 1.0
 
 
 def test_molecules_of_the_measured_mass_come_first():
     samples = written((14, -1.0), (14, -1.0), (10, -2.0), (13, -3.0))
-    ranked = rank_candidates(samples, decode, precursor_mass=60.0576, tolerance_ppm=10)  # C3H8O
+    measured = {"precursor_mz": 61.0648, "adduct": "[M+H]+"}  # C3H9O+: 60.05751 + 1.00728
+    ranked = rank_candidates(samples, decode, **measured, tolerance_ppm=10)
     assert names(ranked) == ["CCCO", "c1ccccc1", "CCO"]
-    assert names(rank_candidates(samples, decode, precursor_mass=60.0576)) == ["c1ccccc1", "CCO", "CCCO"]
+    assert names(rank_candidates(samples, decode, **measured)) == ["c1ccccc1", "CCO", "CCCO"]
+
+
+def test_a_candidate_has_its_formula_its_mass_and_its_distance_from_the_precursor():
+    candidate = rank_candidates(written((13, -1.0)), decode, precursor_mz=61.0654, adduct="[M+H]+").candidates[0]
+    mass = 3 * 12 + 8 * 1.00782503207 + 15.99491461956
+    assert candidate.formula == "C3H8O" and candidate.neutral_mass == pytest.approx(mass, abs=1e-6)
+    ion = mass + 1.00782503207 - 0.00054857990907
+    assert candidate.ppm_error == pytest.approx((ion - 61.0654) / 61.0654 * 1e6, abs=0.05)
+    assert rank_candidates(written((13, -1.0)), decode, precursor_mz=61.0654).candidates[0].ppm_error is None
+
+
+def test_what_is_no_molecule_is_counted_by_what_is_wrong_with_it():
+    texts = ["CCO", "*N", "[CH2]C", "[Na+]", "CC(=O)[O-].[Na+]", "C~C", None, "C[N+](C)(C)C"]
+    ranked = rank_candidates(
+        [Hypothesis([n], -1.0, -1.0) for n in range(8)], lambda ids: texts[ids[0]], adduct="[M+H]+"
+    )
+    assert names(ranked) == ["CCO"]
+    assert ranked.flaws == {"wildcard": 2, "net charge": 2, "radical": 1, "several components": 1, "unreadable": 1}
+    cations = rank_candidates([Hypothesis([n], -1.0, -1.0) for n in range(8)], lambda ids: texts[ids[0]], adduct="[M]+")
+    assert sorted(names(cations)) == ["CCO", "C[N+](C)(C)C", "[Na+]"] and "net charge" not in cations.flaws
 
 
 @pytest.mark.parametrize("rank", ["frequency", "likelihood", "consensus"])
 def test_nothing_valid_is_no_candidate(rank):
     ranked = rank_candidates(written((15, -1.0), (15, -2.0)), decode, rank)
-    assert ranked.candidates == [] and ranked.invalid == 2
+    assert ranked.candidates == [] and ranked.flaws.total() == 2
     assert rank_candidates([], decode, rank).candidates == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 
 from trimer.embedding import embed
 from trimer.errors import ConfigError
+from trimer.reporting.attempts import attempt
 from trimer.reporting.label_figures import NO_UMAP, PROJECTIONS
+
+log = logging.getLogger(__name__)
 
 NAME = "embeddings_before.npz"
 
@@ -42,10 +46,16 @@ class EmbeddingsBefore(L.Callback):
                 f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none "
                 "of that kind: take callbacks=default"
             )
+        if trainer.ckpt_path is not None:  # the weights are those of the checkpoint already
+            log.warning("embeddings: this run was begun without %s, so there is no picture of before", NAME)
+            return
+        attempt(NAME, self._keep, module.net, data)  # for a figure only
+
+    def _keep(self, net, data) -> None:
         parts = [part for part in ("train", "test") if part in data.split.names]
         rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
         kept = {"store": data.folder.name, "rows": rows, "projection": self.projection}
-        np.savez(self.path, vectors=vectors_of(module.net, data, rows), **kept)
+        np.savez(self.path, vectors=vectors_of(net, data, rows), **kept)
 
     def _some(self, rows: np.ndarray) -> np.ndarray:
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.sample])

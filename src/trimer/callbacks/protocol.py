@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trimer.errors import ConfigError
+from trimer.reporting.attempts import attempt
 from trimer.run import write_text
 
 log = logging.getLogger(__name__)
@@ -106,15 +107,17 @@ class Protocol(L.Callback):
             parts = [data.evaluation_batches(part) for part in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(parts)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
-                self._keep_answers(trainer, module, data)
+                attempt(ANSWERS, self._keep_answers, trainer, module, data)  # for a figure only
         self._save(trainer)
 
     def _keep_answers(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
         from trimer.evaluation.labels import answered
 
         training = module.net.training
-        raw, labels, _ = answered(module.net.eval(), data, "test")
-        module.net.train(training)
+        try:
+            raw, labels, _ = answered(module.net.eval(), data, "test")
+        finally:
+            module.net.train(training)
         answers = module.net.answers(raw.to(module.device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +141,7 @@ class Protocol(L.Callback):
         if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._add_training(trainer, module, epochs.processed - 1)
         self._save(trainer)
-        self.log_table(trainer)
+        attempt("the protocol of the tracker", self.log_table, trainer)
 
     def _add_training(self, trainer: L.Trainer, module: L.LightningModule, epoch: int) -> None:
         self.add("train", epoch, {"loss": module.epoch_loss(), "lr": self._rate})

@@ -9,6 +9,7 @@ import lightning as L
 
 from trimer.errors import ConfigError
 from trimer.evaluation.molecules import evaluate_pairs
+from trimer.reporting.attempts import attempt
 
 
 class RankMolecules(L.Callback):
@@ -62,7 +63,8 @@ class RankMolecules(L.Callback):
                 seed=self.seed,
             )
         module.log_dict({f"val/{name}": value for name, value in measured.metrics.items()}, rank_zero_only=False)
-        log_prediction_table(trainer, "val/predictions", measured.predictions[: self.pictures])
+        shown = measured.predictions[: self.pictures]
+        attempt("val/predictions of the tracker", log_prediction_table, trainer, "val/predictions", shown)
 
 
 def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[dict]) -> None:

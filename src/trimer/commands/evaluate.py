@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from trimer.commands.measures import measure_fragments, measure_labels, measure_language, measure_molecules
+from trimer.reporting.attempts import attempt, failed_reports
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ def main(cfg: DictConfig) -> float | None:
     from trimer.hardware import place
     from trimer.run import RunFolder
 
+    failed_reports()  # of an earlier job of this process
     loaded = load(cfg.ckpt)
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
@@ -49,7 +51,7 @@ def main(cfg: DictConfig) -> float | None:
         generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
         asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
         evaluation = measure_molecules(run.path, net, loaded.tokenizer, generator, data, cfg, **options, **asked)
-    run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
+    run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path), **failed_reports()})
     return None
 
 
@@ -104,22 +106,20 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
         evaluation = measure_of(loaded.contract)(run.path, net, data.tokenizer, data, cfg, **options)
     else:
         evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
-        log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
+        shown = evaluation.predictions[:PICTURES]
+        attempt("test/predictions of the tracker", log_prediction_table, trainer, "test/predictions", shown)
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
-    log_pictures(trainer, run.path / "test")
+    attempt("the figures of the tracker", log_pictures, trainer, run.path / "test")
     return evaluation.named("test")
 
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
     """The test part in the table of callbacks=protocol, by the metrics of the validations, and the pictures of it."""
-    import numpy as np
-
     from trimer.callbacks.protocol import ANSWERS, Protocol
     from trimer.checkpoint import read
     from trimer.hardware import computing, device_of
-    from trimer.reporting.number_figures import predicted_against_observed
     from trimer.reporting.protocol_figures import metric_curves
 
     protocol = next((callback for callback in trainer.callbacks if isinstance(callback, Protocol)), None)
@@ -131,12 +131,22 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     task.net = learnt
     protocol.add("test", int(read(loaded.path)["epoch"]), metrics)
     protocol.save()
-    protocol.log_table(trainer)
-    metric_curves(protocol.rows, run.path / "test" / "protocol.png")
+    attempt("the protocol of the tracker", protocol.log_table, trainer)
+    out = run.path / "test"
+    attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
     if getattr(data, "target", None) == "regression":
-        kept = np.load(run.path / ANSWERS) if (run.path / ANSWERS).is_file() else {}
-        said = {"Before": kept.get("answers"), "After": evaluation.answers}
-        predicted_against_observed(said, evaluation.labels, data.classes, run.path / "test" / "before_and_after.png")
+        attempt("before_and_after.png", before_and_after, run.path / ANSWERS, evaluation, data, out)
+
+
+def before_and_after(kept: Path, evaluation, data, out: Path) -> None:
+    """Numbers predicted before the training, where they were kept, beside those after it."""
+    import numpy as np
+
+    from trimer.reporting.number_figures import predicted_against_observed
+
+    before = np.load(kept)["answers"] if kept.is_file() else None
+    said = {"Before": before, "After": evaluation.answers}
+    predicted_against_observed(said, evaluation.labels, data.classes, out / "before_and_after.png")
 
 
 def log_pictures(trainer, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""From a network and a split to a table, figures and a page: one function for each kind of task."""
+"""From a network and a split to a table, figures and a page: one function for each kind of task.
+
+The table and the predictions are written first. A figure or page that cannot be made is reported by `attempt`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
+
+from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
     from trimer.evaluation.fragments import FragmentEvaluation
@@ -38,9 +43,11 @@ def measure_molecules(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
-    tanimoto_histogram(evaluation.similarities, out / "tanimoto.png")
-    spectra_grid([record for _, record in evenly(evaluation.predictions, 8)], out / "spectra.png")
-    page = write_run_page(
+    attempt("tanimoto.png", tanimoto_histogram, evaluation.similarities, out / "tanimoto.png")
+    attempt("spectra.png", lambda: spectra_grid([r for _, r in evenly(evaluation.predictions, 8)], out / "spectra.png"))
+    page = attempt(
+        "page.html",
+        write_run_page,
         folder,
         split,
         evaluation.table,
@@ -50,7 +57,8 @@ def measure_molecules(
     )
     short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
     show(evaluation.table.rows, short, f"{split} split, {len(evaluation.predictions):,} spectra")
-    log.info("page: %s", page)
+    if page is not None:
+        log.info("page: %s", page)
     return evaluation
 
 
@@ -67,7 +75,7 @@ def measure_language(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
-    pictures = [residue_bars(evaluation.residues, out / "residues.png")]
+    pictures = [attempt("residues.png", residue_bars, evaluation.residues, out / "residues.png")]
     subtitle = (
         f"A language model finds masked residues of proteins. Measured on {evaluation.metrics['masked_tokens']:,.0f} "
         f"masked residues of the {split} part."
@@ -86,9 +94,10 @@ def publish(folder: Path, split: str, evaluation, columns, what: str, **shown) -
     """The page of a split without examples, and its table on the terminal. shown: of write_run_page."""
     from trimer.reporting.run_page import write_run_page
 
-    page = write_run_page(folder, split, evaluation.table, [], **shown)
+    page = attempt("page.html", write_run_page, folder, split, evaluation.table, [], **shown)
     show(evaluation.table.rows, columns, what)
-    log.info("page: %s", page)
+    if page is not None:
+        log.info("page: %s", page)
 
 
 def write_curves(metrics: Path, out: Path) -> None:
@@ -97,7 +106,7 @@ def write_curves(metrics: Path, out: Path) -> None:
     from trimer.reporting.figures import training_curves
 
     if metrics.is_file():
-        training_curves(read_curves(metrics), out / "curves.png")
+        attempt("curves.png", lambda: training_curves(read_curves(metrics), out / "curves.png"))
 
 
 def show(rows: list[dict], metrics, title: str) -> None:
@@ -117,9 +126,6 @@ def measure_labels(
     from trimer.baselines.before import begun_with
     from trimer.evaluation.labels import METRICS, evaluate_labels
     from trimer.hardware import computing, place
-    from trimer.metrics.labels import confusion
-    from trimer.reporting.label_figures import confusion_matrix, reliability
-    from trimer.reporting.number_figures import predicted_against_observed
 
     labels = {"target": data.target, "classes": list(data.classes)}
     begun = begun_with(trained, labels) if cfg.baselines and data.target != "residue" else None
@@ -129,16 +135,8 @@ def measure_labels(
     out, metrics = folder / split, trained / "metrics.csv"
     evaluation.save(out)
     write_curves(metrics, out)
-    pictures = []
-    if data.target in ("single", "residue"):
-        counts = confusion(evaluation.answers, evaluation.labels)
-        pictures.append(confusion_matrix(counts, evaluation.classes, out / "confusion.png"))
-    if data.target == "regression":
-        said = {name: evaluation.answers}
-        pictures.append(predicted_against_observed(said, evaluation.labels, data.classes, out / "predicted.png"))
-    else:
-        pictures.append(reliability(evaluation.answers, evaluation.labels, out / "reliability.png"))
-    pictures += draw_embeddings(trained, out, net, data)
+    pictures = label_pictures(evaluation, data, name, out)
+    pictures += attempt("the embeddings", draw_embeddings, trained, out, net, data) or []
     subtitle = (
         f"A language model of {data.sequences.plural} predicts {words_of(data)}. Measured on "
         f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
@@ -147,11 +145,30 @@ def measure_labels(
         "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over "
         "resampled rows, below it the interval of 95 % of them. A dash is a metric that the split cannot tell."
     )
-    records, details = data.sequences.plural, label_details(evaluation, data)
+    records = data.sequences.plural
+    details = attempt("the tables of the page", label_details, evaluation, data) or []
     shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": records}
     what = f"{split} split, {len(evaluation.ids):,} {records}"
     publish(folder, split, evaluation, METRICS[data.target], what, title="Labels", details=details, **shown)
     return evaluation
+
+
+def label_pictures(evaluation: LabelEvaluation, data, name: str, out: Path) -> list[Path | None]:
+    """The figures of predicted labels: None for one that could not be made."""
+    from trimer.metrics.labels import confusion
+    from trimer.reporting.label_figures import confusion_matrix, reliability
+    from trimer.reporting.number_figures import predicted_against_observed
+
+    answers, labels = evaluation.answers, evaluation.labels
+    if data.target == "regression":
+        path = out / "predicted.png"
+        return [attempt(path.name, predicted_against_observed, {name: answers}, labels, data.classes, path)]
+    pictures = [attempt("reliability.png", reliability, answers, labels, out / "reliability.png")]
+    if data.target in ("single", "residue"):
+        path = out / "confusion.png"
+        counted = attempt(path.name, lambda: confusion_matrix(confusion(answers, labels), evaluation.classes, path))
+        pictures.insert(0, counted)
+    return pictures
 
 
 def label_details(evaluation: LabelEvaluation, data) -> list[Detail]:
@@ -192,8 +209,8 @@ def measure_fragments(
     evaluation.save(out)
     write_curves(metrics, out)
     pictures = [
-        similarity_histograms(evaluation, out / "similarity.png"),
-        mirror_spectra(evaluation, out / "spectra.png"),
+        attempt("similarity.png", similarity_histograms, evaluation, out / "similarity.png"),
+        attempt("spectra.png", mirror_spectra, evaluation, out / "spectra.png"),
     ]
     subtitle = (
         f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Measured on "

@@ -16,7 +16,7 @@ from trimer.errors import CheckpointError, ConfigError, InputError
 log = logging.getLogger(__name__)
 
 WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
-CHUNK = 128  # records between two writes of the partial result
+CHUNK = 128  # records of a line of the partial result, which a kill may cost
 
 
 def main(cfg: DictConfig) -> None:
@@ -59,11 +59,12 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.checkpoint import changed
     from trimer.data.cleaning import clean_rows, warn_of_adducts
     from trimer.data.readers import read_spectra, spectrum_files
-    from trimer.evaluation.molecules import neutral_masses
     from trimer.hardware import computing, place
+    from trimer.partial import Partial, asked_of
     from trimer.predictions import MoleculePredictions, spectrum_heads
+    from trimer.training_record import warn_of_unseen
 
-    target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates)
+    target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates, cfg.tolerance_ppm, cfg.only_agreeing)
     if target.path.resolve() in [file.resolve() for file in spectrum_files(source)]:
         raise InputError(f"output={cfg.output} is among the files of input={cfg.input}; name another file")
     table = read_spectra(source)
@@ -80,15 +81,21 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     cleaned, kept, reasons = clean_rows(table, steps)
     values, offsets = loaded.tokenizer.encode_spectra(cleaned)
     sources = [values[start:stop] for start, stop in pairwise(offsets)]
-    masses = neutral_masses(cleaned)
+    measured = {"precursor_mz": cleaned["precursor_mz"], "adducts": cleaned["adduct"]}
     net = place(loaded.net, cfg.trainer)
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
+    warn_of_unseen(loaded.contract, cleaned["adduct"])
+    heads = spectrum_heads(table)
+    asked = asked_of(cfg, loaded.path, values, offsets, *measured.values(), heads, reasons)
 
-    with target.writing(spectrum_heads(table), reasons), computing(cfg.trainer):
+    def answers(part: slice) -> list:
+        own = {name: column[part] for name, column in measured.items()}
+        written = generator.write(net, loaded.tokenizer, sources[part], **own)
+        return [target.answers(row, result) for row, result in zip(kept[part].tolist(), written, strict=True)]
+
+    with Partial(cfg.output, asked) as partial, target.writing(heads, reasons), computing(cfg.trainer):
         for start in range(0, len(cleaned), CHUNK):
-            part = slice(start, start + CHUNK)
-            written = generator.write(net, loaded.tokenizer, sources[part], masses[part])
-            target.add(dict(zip(kept[part].tolist(), written, strict=True)))
+            target.add(partial.once(f"spectra {start}", answers, slice(start, start + CHUNK)))
     print(target.summary())
 
 
@@ -100,6 +107,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.hardware import computing, place
+    from trimer.partial import Partial, asked_of
     from trimer.predictions import LabelPredictions
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
@@ -130,13 +138,22 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
         )
 
     heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
-    with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
+    asked = asked_of(cfg, loaded.path, heads, reasons, tokens)
+
+    def answers(rows: list[int]) -> list:
+        batch = flat(kind, found, rows, tokens).to(device)
+        said = net.answers(net(batch)).cpu()
+        sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
+        return [target.answers(row, own.numpy()) for row, own in zip(rows, said.split(sizes), strict=True)]
+
+    with (
+        Partial(cfg.output, asked) as partial,
+        target.writing(heads, reasons),
+        computing(cfg.trainer),
+        torch.inference_mode(),
+    ):
         for start in range(0, len(usable), CHUNK):
-            rows = usable[start : start + CHUNK]
-            batch = flat(kind, found, rows, tokens).to(device)
-            answers = net.answers(net(batch)).cpu()
-            sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
-            target.add({row: said.numpy() for row, said in zip(rows, answers.split(sizes), strict=True)})
+            target.add(partial.once(f"sequences {start}", answers, usable[start : start + CHUNK]))
     print(target.summary())
 
 

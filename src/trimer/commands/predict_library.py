@@ -21,12 +21,14 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     import numpy as np
     import torch
 
+    from trimer.checkpoint import find
     from trimer.data.fragments import predictable
     from trimer.data.readers.peptide_tables import open_table
     from trimer.data.sequence_kinds import Peptides, flat
     from trimer.data.sources.peptide_layouts import first_column
     from trimer.data.sources.sequence_files import read_peptides
     from trimer.hardware import computing, place
+    from trimer.partial import Partial, asked_of
     from trimer.peptides.channels import channels_of, possible
     from trimer.peptides.conditions import condition_vectors
     from trimer.peptides.proforma import read_proforma
@@ -48,21 +50,29 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     net = place(loaded.net, cfg.trainer)
     device = next(net.parameters()).device
     usable = [row for row in range(len(table)) if row not in reasons]
-    retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
+
+    def intensities(rows: list[int], mask: np.ndarray) -> np.ndarray:
+        conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
+        batch = flat(kind, found, rows, found.tokens, conditions).to(device)
+        return net.answers(net(batch), batch, torch.from_numpy(mask).to(device)).cpu().numpy()
+
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
-    with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
-        for row, reason in reasons.items():
-            target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
-        for start in range(0, len(usable), CHUNK):
-            rows = usable[start : start + CHUNK]
-            conditions = condition_vectors(charges[rows], energy[rows], [instrument[row] for row in rows])
-            batch = flat(kind, found, rows, found.tokens, conditions).to(device)
-            masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
-            said = net.answers(net(batch), batch, torch.from_numpy(np.concatenate(masks)).to(device)).cpu().numpy()
-            parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
-            for row, part in zip(rows, parts, strict=True):
-                target.add(found.texts[row], int(charges[row]), part, retention.get(row))
-    print(target.summary())
+    told = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items())]
+    asked = asked_of(cfg, loaded.path, found.texts, *told, *([find(cfg.retention)] if cfg.retention else []))
+    library = LibraryFile(cfg.output, channels)
+    with Partial(cfg.output, asked) as partial:
+        retention = _retention_times(cfg, found, kind, usable, partial) if cfg.retention else {}
+        with library as target, computing(cfg.trainer), torch.inference_mode():
+            for row, reason in reasons.items():
+                target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
+            for start in range(0, len(usable), CHUNK):
+                rows = usable[start : start + CHUNK]
+                masks = [possible(read_proforma(found.texts[row]), int(charges[row]), channels) for row in rows]
+                said = partial.once_array(f"fragments {start}", intensities, rows, np.concatenate(masks))
+                parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
+                for row, part in zip(rows, parts, strict=True):
+                    target.add(found.texts[row], int(charges[row]), part, retention.get(row))
+    print(library.summary())
 
 
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:
@@ -102,7 +112,7 @@ def repeated(texts, charges, places, refused) -> dict[int, str]:
     return again
 
 
-def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int, float]:
+def _retention_times(cfg: DictConfig, found, kind, rows: list[int], partial) -> dict[int, float]:
     """Row -> what the model of cfg.retention says of it."""
     import torch
 
@@ -117,12 +127,17 @@ def _retention_times(cfg: DictConfig, found, kind, rows: list[int]) -> dict[int,
             f"retention={cfg.retention} is no model of retention times of peptides: name a run of one"
         )
     net = place(loaded.net, cfg.trainer)
+    device = next(net.parameters()).device
+
+    @torch.inference_mode()
+    def answers(some: list[int]) -> list[float]:
+        batch = flat(kind, found, some, found.tokens).to(device)
+        return net.answers(net(batch))[:, 0].tolist()
+
     times: dict[int, float] = {}
-    with torch.inference_mode():
-        for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            batch = flat(kind, found, some, found.tokens).to(next(net.parameters()).device)
-            times |= dict(zip(some, net.answers(net(batch))[:, 0].tolist(), strict=True))
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        times |= dict(zip(some, partial.once(f"retention {start}", answers, some), strict=True))
     return times
 
 

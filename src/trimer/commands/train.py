@@ -8,6 +8,7 @@ import time
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.errors import ConfigError
+from trimer.reporting.attempts import failed_reports
 from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,10 @@ def main(cfg: DictConfig) -> float | None:
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
+    from trimer.training_record import training_record
 
     check_settings(cfg)
+    failed_reports()  # of an earlier job of this process
     run = RunFolder(cfg.paths.run)
     checkpoint = run.last_checkpoint() if cfg.resume else None
     if not cfg.resume:
@@ -61,8 +64,10 @@ def main(cfg: DictConfig) -> float | None:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
         data.setup()
         task.meet(data)
-        if checkpoint is not None:
-            saved = read(checkpoint)
+        saved = None if checkpoint is None else read(checkpoint)
+        record = training_record(data, cfg.ckpt, resumed=saved and saved["trimer"])
+        task.contract |= {"trained_on": record} if record else {}
+        if saved is not None:
             check_unseen(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
@@ -88,7 +93,7 @@ def main(cfg: DictConfig) -> float | None:
             else:
                 log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
-    run.finish(result)
+    run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
 

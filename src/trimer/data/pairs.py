@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,11 +18,12 @@ from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.errors import ConfigError, InputError
+from trimer.training_record import adduct_name
 
 log = logging.getLogger(__name__)
 
 LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
-LAYOUT = 2  # raise it when the columns of the store or the reading change, so that old caches are not read
+LAYOUT = 2  # raise it when the columns, the reading or what the cleaning keeps change, so that old caches are not read
 
 
 class Pairs(Dataset):
@@ -163,6 +165,12 @@ class SpectraToMolecules(SplitData):
         """InChIKey block 1 of the validation and test molecules."""
         self.setup()
         return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
+
+    def training_record(self) -> dict:
+        """Whether the spectra are simulated, and the number of training spectra by adduct."""
+        adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
+        counts = Counter(map(adduct_name, adducts))
+        return {"simulated": getattr(self.source, "simulated", False), "adducts": dict(counts)}
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
         """The cleaned spectra of some rows, with their labels."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
-from trimer.adducts import parse_adduct
 from trimer.baselines.spectra import BASELINES
 from trimer.data.pairs import SpectraToMolecules
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.generation.candidates import Candidate
 from trimer.generation.molecules import MoleculeGenerator, Written
 from trimer.metrics.spectra import MoleculeRanking
 from trimer.reporting.table import ResultTable
@@ -52,15 +52,6 @@ class Evaluation:
         write_predictions(out / "predictions.parquet", self.predictions)
 
 
-def neutral_masses(table: SpectrumTable) -> np.ndarray:
-    """(n,) neutral monoisotopic mass in Da that precursor and adduct say, NaN where the adduct is not known."""
-    adducts = [parse_adduct(text) for text in table["adduct"]]
-    masses = [
-        np.nan if adduct is None else adduct.mass(mz) for adduct, mz in zip(adducts, table["precursor_mz"], strict=True)
-    ]
-    return np.array(masses, dtype=np.float64)
-
-
 def evaluate_pairs(
     net: nn.Module,
     tokenizer,
@@ -90,7 +81,7 @@ def evaluate_pairs(
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, neutral_masses(table))
+    written = generator.write(net, tokenizer, sources, table["precursor_mz"], table["adduct"])
     result = ResultTable(k=list(k))
     options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
@@ -161,10 +152,7 @@ def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[s
                 "instrument_type": table["instrument_type"][row],
                 "mz": mz.tolist(),
                 "intensity": intensity.tolist(),
-                "candidates": [
-                    {"smiles": c.smiles, "count": c.count, "log_likelihood": c.log_likelihood, "score": c.score}
-                    for c in result.candidates
-                ],
+                "candidates": [asdict(candidate) for candidate in result.candidates],
                 "scores": {name: float(values[row]) for name, values in scores.items()},
             }
         )
@@ -176,7 +164,7 @@ def write_predictions(path: Path, records: list[dict]) -> None:
     rows = []
     for record in records:
         head = {name: record[name] for name in ("id", "precursor_mz", "adduct")} | {"true_smiles": record["smiles"]}
-        nothing = {"smiles": None, "count": 0, "log_likelihood": None, "score": None}
+        nothing = {column.name: None for column in fields(Candidate)} | {"count": 0}
         for rank, candidate in enumerate(record["candidates"] or [nothing], start=1):
             rows.append({**head, "rank": rank, **candidate})
     pq.write_table(pa.Table.from_pylist(rows), path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 import numpy as np
@@ -40,11 +41,15 @@ NUMBERS = {
 
 @dataclass
 class Written:
-    """What was written for one spectrum: the ranked molecules, and how many of the texts were a molecule at all."""
+    """What was generated for one spectrum: ranked molecules, the number of texts, and how many of them are molecules.
+
+    flaws: how many texts are none, by what is wrong with them.
+    """
 
     candidates: list[Candidate]
     written: int
     valid: int
+    flaws: Counter[str] = field(default_factory=Counter)
 
 
 def generation_key(source: np.ndarray) -> int:
@@ -105,9 +110,10 @@ class MoleculeGenerator:
         net: nn.Module,
         tokenizer,
         sources: Sequence[np.ndarray],
-        masses: Sequence[float] | None = None,
+        precursor_mz: Sequence[float] | None = None,
+        adducts: Sequence[str | None] | None = None,
     ) -> list[Written]:
-        """Molecules for each source. masses: neutral monoisotopic mass (Da) by precursor and adduct, NaN if unknown."""
+        """Molecules for each source. precursor_mz: NaN where it is not known; adducts: None where they are not."""
         training = net.training
         net.eval()
         out: list[Written | None] = [None] * len(sources)
@@ -116,7 +122,12 @@ class MoleculeGenerator:
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
             for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, rows), strict=True):
-                out[row] = self._rank(hypotheses, tokenizer, None if masses is None else masses[row])
+                mz, adduct = (None if column is None else column[row] for column in (precursor_mz, adducts))
+                ranked = rank_candidates(
+                    hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm
+                )
+                invalid = ranked.flaws.total()
+                out[row] = Written(ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws)
         net.train(training)
         return out
 
@@ -144,14 +155,3 @@ class MoleculeGenerator:
             seed=self.seed,
             allowed_tokens=tokenizer.molecule_ids,
         )
-
-    def _rank(self, hypotheses, tokenizer, mass: float | None) -> Written:
-        known = mass is not None and np.isfinite(mass) and self.tolerance_ppm is not None
-        ranked = rank_candidates(
-            hypotheses,
-            tokenizer.decode_molecule,
-            rank=self.rank,
-            precursor_mass=mass if known else None,
-            tolerance_ppm=self.tolerance_ppm if known else None,
-        )
-        return Written(ranked.candidates, len(hypotheses), len(hypotheses) - ranked.invalid)

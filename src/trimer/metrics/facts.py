@@ -17,7 +17,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from rdkit.DataStructs import BulkTanimotoSimilarity, ExplicitBitVect, TanimotoSimilarity
 
 from trimer import chemistry
-from trimer.adducts import parse_adduct
+from trimer.molecule_definition import CHARGED, UNREADABLE, charges_of, ion_mz, structure_flaw
 
 RADIUS, BITS = 2, 2048  # the Morgan fingerprint of MassSpecGym (Bushuiev et al., NeurIPS 2024)
 _HYDROGEN = re.compile(r"H(?![a-z])\d*|[+-]\d*$")
@@ -28,7 +28,8 @@ _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
 class MoleculeFacts:
     """The facts of one molecule: canonical SMILES (no stereo), formula, monoisotopic mass in Da, charge, fingerprint.
 
-    heavy_formula: the formula without hydrogens and charge, which agrees wherever the InChIKey does.
+    heavy_formula: the formula without hydrogens and charge, which agrees wherever the InChIKey does. structure_flaw:
+    why it is no molecule by `trimer.molecule_definition`, whatever the adduct.
     """
 
     smiles: str
@@ -38,6 +39,7 @@ class MoleculeFacts:
     mass: float
     charge: int
     fingerprint: ExplicitBitVect = field(repr=False)
+    structure_flaw: str | None = None
 
     @functools.cached_property
     def inchikey1(self) -> str | None:
@@ -46,7 +48,7 @@ class MoleculeFacts:
 
 @functools.lru_cache(maxsize=100_000)
 def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
-    """The facts of a SMILES, or None when it is no molecule."""
+    """The facts of a SMILES, or None when it cannot be read."""
     molecule = chemistry.parse(smiles)
     if molecule is None:
         return None
@@ -59,7 +61,21 @@ def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
         mass=chemistry.exact_mass(molecule),
         charge=Chem.GetFormalCharge(molecule),
         fingerprint=_MORGAN.GetFingerprint(molecule),
+        structure_flaw=structure_flaw(molecule),
     )
+
+
+def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
+    """Why a SMILES is no molecule that could be measured with the adduct; None where it is one."""
+    found = molecule_facts(smiles)
+    if found is None:
+        return UNREADABLE
+    return found.structure_flaw or (None if found.charge in charges_of(adduct) else CHARGED)
+
+
+def candidate_facts(smiles: str | None, adduct: str | None = None) -> MoleculeFacts | None:
+    """The facts of a candidate for a spectrum with this adduct, or None when it is no molecule."""
+    return molecule_facts(smiles) if flaw(smiles, adduct) is None else None
 
 
 def same_molecule(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
@@ -90,13 +106,11 @@ def tanimoto_to_many(one: MoleculeFacts, others: Sequence[MoleculeFacts]) -> lis
 
 
 def precursor_ppm(candidate: MoleculeFacts | None, precursor_mz: float | None, adduct: str | None) -> float | None:
-    """Signed difference of the candidate's ion to the measured precursor, in ppm of the measured m/z.
+    """Signed difference of the candidate's ion to the measured precursor: 1e6 (ion - measured) / measured.
 
-    None where the candidate is no molecule, or where adduct or precursor m/z are not known. A cation measured as [M]+
-    is its own ion: its mass lacks the electron already.
+    None where the candidate is no molecule, or where adduct or precursor m/z are not known.
     """
-    ion = parse_adduct(adduct)
-    if candidate is None or ion is None or precursor_mz is None or not precursor_mz > 0:
+    if candidate is None or precursor_mz is None or not precursor_mz > 0:
         return None
-    mz = ion.mz(candidate.mass, candidate.charge)
-    return (mz - precursor_mz) / precursor_mz * 1e6
+    mz = ion_mz(candidate.mass, candidate.charge, adduct)
+    return None if mz is None else float((mz - precursor_mz) / precursor_mz * 1e6)

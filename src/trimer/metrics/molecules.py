@@ -18,7 +18,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from trimer.errors import InputError
 from trimer.metrics import facts
-from trimer.metrics.facts import MoleculeFacts, molecule_facts
+from trimer.metrics.facts import MoleculeFacts, candidate_facts, molecule_facts
 
 NAN = math.nan
 
@@ -27,8 +27,9 @@ NAN = math.nan
 class Answer:
     """The candidates for one spectrum, best first, and the molecule they are held against.
 
-    A candidate that is no molecule is None: it holds its rank and scores nothing. `generated`, `valid` and `distinct`
-    count what was sampled before it was ranked: all, those that are molecules, and the different molecules among them.
+    A candidate that is no molecule (`trimer.molecule_definition`) is None: it holds its rank and scores nothing.
+    `generated`, `valid` and `distinct` count what was sampled before it was ranked: all, those that are molecules, and
+    the different molecules among them.
     """
 
     candidates: list[MoleculeFacts | None]
@@ -84,7 +85,8 @@ def answers(
                 "correct the SMILES or let the cleaning step Structure drop the record"
             )
         counted = generated is not None and valid is not None and distinct is not None
-        molecules = [molecule_facts(candidate) for candidate in (ranked[:ranks] if counted else ranked)]
+        adduct = None if adducts is None else adducts[row]
+        molecules = [candidate_facts(candidate, adduct) for candidate in (ranked[:ranks] if counted else ranked)]
         readable = [molecule for molecule in molecules if molecule is not None]
         yield Answer(
             candidates=molecules,
@@ -92,7 +94,7 @@ def answers(
             generated=len(molecules) if generated is None else int(generated[row]),
             valid=len(readable) if valid is None else int(valid[row]),
             distinct=len({m.canonical for m in readable}) if distinct is None else int(distinct[row]),
-            adduct=None if adducts is None else adducts[row],
+            adduct=adduct,
             precursor_mz=None if precursor_mz is None else float(precursor_mz[row]),
         )
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 
-from trimer.metrics.facts import molecule_facts, same_molecule, tanimoto
+from trimer.metrics.facts import candidate_facts, flaw, molecule_facts, same_molecule, tanimoto
 from trimer.reporting.charts import BLUE, COLOURS, GREEN, GREY, PRECURSOR_WINDOW, SERIES, VERMILION
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import INK, molecule_png
@@ -129,11 +129,12 @@ def spectra_grid(predictions: Sequence[Mapping], path: str | Path, candidates: i
             for rank, axis in enumerate(line[2:], 1):
                 ranked = record["candidates"][rank - 1 : rank]
                 smiles = ranked[0] if ranked and isinstance(ranked[0], str) else ranked[0]["smiles"] if ranked else None
-                facts = molecule_facts(smiles)
                 if smiles is None:
                     axis.axis("off")
                     continue
+                facts, wrong = candidate_facts(smiles, record.get("adduct")), flaw(smiles, record.get("adduct"))
                 score = f"  Tanimoto {tanimoto(facts, target):.2f}" if target is not None else ""
+                score = f"  no molecule: {wrong}" if wrong else score
                 hit = same_molecule(facts, target)
                 _draw_molecule(axis, smiles, record.get("smiles"), f"#{rank}{score}", GREEN if hit else INK)
         axes[-1, 0].set_xlabel("m/z", fontsize=8, style="italic")

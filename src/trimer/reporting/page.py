@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from trimer.data.drops import DropReport
+from trimer.reporting.attempts import attempt
 from trimer.reporting.charts import curves_svg, histogram_svg
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_svg
@@ -60,11 +61,11 @@ def write_page(
     about: Mapping[str, object] | None = None,
     note: str = MOLECULES,
     records: str = "spectra",
-    pictures: Sequence[Path] = (),
+    pictures: Sequence[Path | None] = (),
     details: Sequence[Detail] = (),
     examples: int = 24,
 ) -> Path:
-    """Write the page and return its path.
+    """Write the page and return its path. A section that cannot be made is named on the page, and reported.
 
     predictions: one mapping per spectrum with `id`, `mz`, `intensity`, `precursor_mz`, `adduct`, `candidates` (mappings
     with `smiles` and perhaps `count`, or plain SMILES; best first) and, where they are known, `smiles` (the true
@@ -72,17 +73,24 @@ def write_page(
     from the best to the worst. curves: of `read_curves`. distributions: {name: Tanimoto similarities}, by default those
     of the predictions. split: its manifest (`method` and `sizes` are shown). overlap: of `Split.overlap`.
     commands: what reproduces the run. about: versions and such. note: how the metrics are meant, under the table.
-    records: what the rows of the data are. pictures: PNG files, which the page then holds. details: more tables.
+    records: what the rows of the data are. pictures: PNG files, which the page then holds; None is one
+    that could not be made. details: more tables.
     """
+    path = Path(path)
+    similar = distributions if distributions is not None else attempt("similarities", similarities, predictions)
+    sections = {
+        "header": (_header, title, subtitle, table),
+        "results": (_results, table, note),
+        "learning": (_learning, curves or {}, similar or {}),
+        "spectra": (spectrum_cards, predictions, examples),
+        "figures": (_pictures, pictures),
+        **{f"table {detail.title}": (_detail, detail) for detail in details if detail.rows},
+        "data": (_data, split or {}, overlap, drops, records),
+        "reproduction": (_reproduction, commands, about or {}),
+    }
     parts = [
-        _header(title, subtitle, table),
-        _results(table, note),
-        _learning(curves or {}, distributions if distributions is not None else similarities(predictions)),
-        spectrum_cards(predictions, examples),
-        _pictures(pictures),
-        *(_detail(detail) for detail in details if detail.rows),
-        _data(split or {}, overlap, drops, records),
-        _reproduction(commands, about or {}),
+        _missing(name) if (part := attempt(f"{path}, section {name}", *section)) is None else part
+        for name, section in sections.items()
     ]
     style = files("trimer.reporting").joinpath("page.css").read_text(encoding="utf-8")
     head = (
@@ -90,10 +98,15 @@ def write_page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>\n{style}</style></head>\n<body>"
     )
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(head + "\n".join(part for part in parts if part) + "\n</body></html>\n", encoding="utf-8")
     return path
+
+
+def _missing(name: str) -> str:
+    """What stands in the place of a section that could not be made; the header and the end are frames of the page."""
+    after = {"header": "<main>", "reproduction": "</main>"}.get(name, "")
+    return f'<p class="note">This section could not be made: {escape(name)}.</p>{after}'
 
 
 def _header(title: str, subtitle: str, table: ResultTable) -> str:
@@ -163,16 +176,17 @@ def _interval(name: str, values: Mapping[str, float]) -> str:
     return f' <span class="spread">{shown.show(low)} to {shown.show(high)}</span>'
 
 
-def _pictures(paths: Sequence[Path]) -> str:
-    boxes = "".join(_picture(path.stem, path.read_bytes()) for path in paths)
+def _pictures(paths: Sequence[Path | None]) -> str:
+    boxes = "".join(attempt(f"{path} in the page", _picture, path) or "" for path in paths if path is not None)
     return f'<section><h2>Figures</h2><div class="pictures">{boxes}</div></section>' if boxes else ""
 
 
-def _picture(name: str, png: bytes) -> str:
+def _picture(path: Path) -> str:
+    png = path.read_bytes()
     width, height = struct.unpack(">II", png[16:24])
     wide = " wide" if width > WIDE * height else ""
     content = base64.b64encode(png).decode()
-    return f'<div class="panel{wide}"><img alt="{escape(name)}" src="data:image/png;base64,{content}"></div>'
+    return f'<div class="panel{wide}"><img alt="{escape(path.stem)}" src="data:image/png;base64,{content}"></div>'
 
 
 def _detail(detail: Detail) -> str:

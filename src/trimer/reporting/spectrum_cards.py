@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from trimer.metrics.facts import molecule_facts, precursor_ppm, same_molecule, tanimoto
+from trimer.metrics.facts import candidate_facts, flaw, molecule_facts, precursor_ppm, same_molecule, tanimoto
+from trimer.reporting.attempts import attempt
 from trimer.reporting.charts import spectrum_svg
 from trimer.reporting.drawing import molecule_svg
 
@@ -26,7 +27,9 @@ def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> str:
     )
     tint = ' What a candidate <span class="tinted">shares</span> with the true molecule, bond by bond, is tinted.'
     note = f"{len(shown)} of {len(predictions):,} spectra, {order}.{tint if labelled else ''}"
-    cards = "".join(_card(record, place, len(predictions)) for place, record in shown)
+    cards = "".join(
+        attempt(f"the card of {record['id']}", _card, record, place, len(predictions)) or "" for place, record in shown
+    )
     return f'<section><h2>Spectra and molecules</h2><p class="note">{note}</p>{cards}</section>'
 
 
@@ -47,7 +50,8 @@ def similarities(predictions: Sequence[Mapping]) -> dict[str, list[float]]:
 def _first_and_best(record: Mapping) -> tuple[float, float]:
     """Tanimoto similarity of the first candidate and the highest of the first ten to the true molecule."""
     target = molecule_facts(record.get("smiles"))
-    scores = [tanimoto(molecule_facts(_smiles(candidate)), target) for candidate in record["candidates"][:10]]
+    first = [candidate_facts(_smiles(candidate), record.get("adduct")) for candidate in record["candidates"][:10]]
+    scores = [tanimoto(candidate, target) for candidate in first]
     return (scores[0], max(scores)) if scores else (0.0, 0.0)
 
 
@@ -83,16 +87,18 @@ def _true(record: Mapping, target) -> str:
 
 
 def _candidate(candidate: Mapping | str, rank: int, record: Mapping, target) -> str:
-    smiles = _smiles(candidate)
-    facts = molecule_facts(smiles)
+    smiles, adduct = _smiles(candidate), record.get("adduct")
+    facts, wrong = candidate_facts(smiles, adduct), flaw(smiles, adduct)
     hit = same_molecule(facts, target)
     lines = []
     if target is not None:
         score = tanimoto(facts, target)
         lines.append(f'<span class="bar"><i style="width:{score:.0%}"></i></span><b>Tanimoto {score:.2f}</b>')
-    if facts is not None:
-        error = precursor_ppm(facts, record.get("precursor_mz"), record.get("adduct"))
-        lines.append(_formula(facts.formula) + (f" {_ppm(error)}" if error is not None else ""))
+    if readable := molecule_facts(smiles):
+        error = precursor_ppm(facts, record.get("precursor_mz"), adduct)
+        lines.append(_formula(readable.formula) + (f" {_ppm(error)}" if error is not None else ""))
+    if wrong:
+        lines.append(f'<span class="off">no molecule: {wrong}</span>')
     count = candidate.get("count") if isinstance(candidate, Mapping) else None
     heading = f"#{rank}" + (", the true molecule" if hit else f", written {count}×" if count else "")
     drawing = molecule_svg(smiles, *DRAWING, shared_with=record.get("smiles") if target else None)
@@ -111,8 +117,8 @@ def _ppm(error: float) -> str:
 
 def _formula(formula: str) -> str:
     """A formula with its numbers as subscripts and its charge as a superscript."""
-    body, sign, charge = re.match(r"([A-Za-z0-9]*)([+-]?)(\d*)$", formula).groups()
-    text = re.sub(r"\d+", lambda number: f"<sub>{number.group()}</sub>", body)
+    body, sign, charge = re.fullmatch(r"(.*?)(?:([+-])(\d*))?", formula).groups(default="")
+    text = re.sub(r"\d+", lambda number: f"<sub>{number.group()}</sub>", escape(body))
     return text + (f"<sup>{charge}{sign.replace('-', '−')}</sup>" if sign else "")
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from rdkit import Chem
@@ -204,6 +205,8 @@ def _at_least_one(**counts: int) -> None:
 class SimulatedSpectra:
     """The simulated source: made-up molecules and their made-up spectra, the same for the same numbers."""
 
+    simulated: ClassVar[bool] = True
+
     molecules: int = 2000
     spectra_per_molecule: int = 1
     seed: int = 0
@@ -231,6 +234,8 @@ class SpectraOfMolecules:
     share: of the molecules, chosen by a hash of seed and SMILES. workers: processes; 0 simulates here. The result does
     not depend on it.
     """
+
+    simulated: ClassVar[bool] = True
 
     source: MoleculeSource
     spectra_per_molecule: int = 1

@@ -10,26 +10,47 @@ import numpy as np
 from trimer.data.cleaning.step import Cleaned, Step, explain, for_each_distinct
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.molecule_definition import (
+    CHARGED,
+    COMPONENTS,
+    UNREADABLE,
+    WILDCARD,
+    charges_of,
+    ion_mz,
+    structure_flaw,
+)
+
+CLAUSES = {
+    UNREADABLE: "the SMILES '{}' cannot be read",
+    COMPONENTS: "the structure '{}' has more than one part",
+    WILDCARD: "the structure '{}' has a wildcard atom or bond",
+    CHARGED: "the structure '{}' is charged, or is not the ion that the adduct names",
+}
 
 
 @dataclass(frozen=True)
 class Structure(Step):
-    """Keep spectra of one neutral, readable molecule, and write its identity.
+    """Keep spectra of one molecule of the charge that the adduct names, and write its identity.
 
     `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`), from the InChI where there is no SMILES
-    that can be read; `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts and permanently
-    charged molecules are dropped.
+    that can be read; `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and
+    charges that the adduct does not name are dropped, as `trimer.molecule_definition` has it; measured radicals, such
+    as nitroxides, stay, so that the folds of published benchmarks stay whole.
     """
 
     needs_label: ClassVar[bool] = True
     stereo: bool = False
 
     def reason(self) -> str:
-        return "the structure is not one neutral molecule"
+        return "the structure is not one molecule of the measured charge"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
         table = fill_smiles(table)
-        identities = for_each_distinct(table["smiles"], lambda smiles: _identity(smiles, self.stereo))
+        charges = [charges_of(adduct) for adduct in table["adduct"]]
+        structures = np.full(len(table), None, dtype=object)
+        for row in np.flatnonzero(~np.equal(table["smiles"], None)):
+            structures[row] = table["smiles"][row], charges[row]
+        identities = for_each_distinct(structures, lambda structure: _identity(*structure, self.stereo))
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
         columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
         for row in np.flatnonzero(keep):
@@ -63,15 +84,14 @@ class MassAgreement(Step):
         return f"structure, adduct and precursor m/z do not agree within {self.tolerance:g} {self.unit}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.adducts import parse_adduct
-        from trimer.chemistry import exact_mass, parse
-
         table = fill_smiles(table)
-        masses = for_each_distinct(table["smiles"], lambda smiles: exact_mass(parse(smiles)))
-        adducts = for_each_distinct(table["adduct"], parse_adduct)
+        molecules = for_each_distinct(table["smiles"], _mass_and_charge)
         expected = np.array(
-            [a.mz(m) if a is not None and m is not None else np.nan for a, m in zip(adducts, masses, strict=True)],
-            dtype=np.float64,
+            [
+                np.nan if molecule is None else ion_mz(*molecule, adduct)
+                for molecule, adduct in zip(molecules, table["adduct"], strict=True)
+            ],
+            dtype=np.float64,  # None becomes NaN
         )
         scale = expected * 1e-6 if self.unit == "ppm" else 1.0
         difference = np.abs(table["precursor_mz"] - expected)
@@ -110,19 +130,30 @@ def _smiles_of_inchi(text: str) -> str | None:
     return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
-def _identity(smiles: str, stereo: bool) -> tuple[str, str, str] | str:
-    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure."""
+def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
+    from rdkit import Chem
+
+    from trimer.chemistry import exact_mass, parse
+
+    molecule = parse(smiles)
+    return None if molecule is None else (exact_mass(molecule), Chem.GetFormalCharge(molecule))
+
+
+def _identity(smiles: str, charges: tuple[int, ...], stereo: bool) -> tuple[str, str, str] | str:
+    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure.
+
+    charges: those that the molecule may have, by its adduct.
+    """
     from rdkit import Chem
 
     from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 
     molecule = parse(smiles)
-    if molecule is None:
-        return f"the SMILES '{smiles}' cannot be read"
-    if len(Chem.GetMolFrags(molecule)) > 1:
-        return f"the structure '{smiles}' has more than one part"
-    if Chem.GetFormalCharge(molecule):
-        return f"the structure '{smiles}' is charged"
+    flaw = structure_flaw(molecule)
+    if flaw in CLAUSES:
+        return CLAUSES[flaw].format(smiles)
+    if Chem.GetFormalCharge(molecule) not in charges:
+        return CLAUSES[CHARGED].format(smiles)
     canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
     molecule = parse(
         canonical

@@ -1,0 +1,211 @@
+"""What `trimer predict` says of generated molecules: agreement with the precursor, ranks, warnings, and resumption."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+import torch
+
+from trimer.cli import main
+from trimer.errors import ConfigError
+from trimer.generation.candidates import Candidate
+from trimer.generation.molecules import MoleculeGenerator, Written
+from trimer.predictions import MOLECULE_COLUMNS, MoleculePredictions
+
+SPECTRUM = "BEGIN IONS\nTITLE={}\nPEPMASS={}\n{}85.028 20\n97.028 30\n127.039 100\n145.049 60\nEND IONS\n\n"
+PROTON, HYDROGEN, CARBON, OXYGEN = 1.00727646688, 1.00782503207, 12.0, 15.99491461956
+ETHANOL = 2 * CARBON + 6 * HYDROGEN + OXYGEN
+MZ = ETHANOL + PROTON
+
+
+def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
+    return Candidate(smiles, "C2H6O", ETHANOL, ppm, count, -1.5, 0.5)
+
+
+def written(tmp_path, results: list[Written], **settings) -> tuple[list[dict], str]:
+    """The rows of a file of answers, and the summary of it."""
+    target = MoleculePredictions(tmp_path / "out.json", **settings)
+    heads = [{"id": f"s{row}", "precursor_mz": MZ, "adduct": "[M+H]+"} for row in range(len(results))]
+    with target.writing(heads, [None] * len(results)):
+        target.add([target.answers(row, result) for row, result in enumerate(results)])
+    return json.loads((tmp_path / "out.json").read_text()), target.summary()
+
+
+RESULTS = [
+    Written([candidate("CCO", 4.0), candidate("CCC", -44000.0), candidate("COC", -9.9)], 20, 20),
+    Written([candidate("CCC", 12.0), candidate("CCO", -3.0)], 20, 20),
+    Written([candidate("CCC", 10.1)], 20, 20),
+    Written([candidate("CCC", None)], 20, 20),
+    Written([], 20, 0, Counter({"unreadable": 15, "radical": 5})),
+]
+
+
+def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them(tmp_path):
+    rows, summary = written(tmp_path, RESULTS)
+    assert [tuple(row[name] for name in ("rank", "candidates", "agreeing", "agrees")) for row in rows] == [
+        (1, 3, 2, True), (1, 2, 1, False), (1, 1, 0, False), (1, 1, None, None), (None, None, None, None),
+    ]  # fmt: skip
+    assert list(rows[0]) == list(MOLECULE_COLUMNS)
+    assert rows[4]["reason"] == "none of the 20 texts generated is a molecule (15 unreadable, 5 radical)"
+    assert "4 spectra answered, 1 without an answer" in summary
+    assert "within 10 ppm of the precursor m/z: the first candidate for 1 of 3 answered spectra (33.3%)" in summary
+    assert "any candidate for 2" in summary and "1 answers cannot be checked" in summary
+
+
+def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_path):
+    rows, summary = written(tmp_path, RESULTS, only_agreeing=True)
+    assert [(row["id"], row["rank"], row["smiles"]) for row in rows[:2]] == [("s0", 1, "CCO"), ("s1", 2, "CCO")]
+    assert "none of the 1 molecules generated is within 10 ppm" in rows[2]["reason"]
+    assert "+10.1 ppm" in rows[2]["reason"]
+    assert "agreement cannot be checked" in rows[3]["reason"]
+    assert "the first candidate for 1 of 2 answered spectra" in summary
+    ranked, _ = written(tmp_path, RESULTS, only_agreeing=True, ranked=True, candidates=2)
+    assert [(row["id"], row["rank"]) for row in ranked[:3]] == [("s0", 1), ("s0", 3), ("s1", 2)]
+    wider, _ = written(tmp_path, RESULTS, only_agreeing=True, tolerance_ppm=12)
+    assert [row["rank"] for row in wider[:3]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+def test_a_tolerance_is_above_zero(tmp_path, value):
+    with pytest.raises(ConfigError, match=r"tolerance_ppm=\S+ must be a number above 0"):
+        MoleculePredictions(tmp_path / "out.csv", tolerance_ppm=value)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A model that has learnt nothing: `molecules` gives its texts a meaning."""
+    folder = tmp_path_factory.mktemp("run")
+    overrides = [
+        "data.source.molecules=60", "data.tokens_per_batch=2000", f"paths.cache={folder / 'cache'}", "model.d_model=32",
+        "trainer.max_steps=2", "trainer.val_check_interval=2",
+        "trainer.enable_progress_bar=false", "task.generator.num_samples=6", "task.generator.max_length=16",
+        "test=false",
+    ]  # fmt: skip
+    assert main(["train", *overrides, f"hydra.run.dir={folder / 'run'}"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def source(tmp_path):
+    adducts = ["ADDUCT=[M+H]+\n", "", "ADDUCT=[M+H]+\n", "ADDUCT=[M+Na]+\n", "ADDUCT=[M+H]+\n"]
+    spectra = [SPECTRUM.format(f"s{n}", 60.0 + 31.01 * n, adduct) for n, adduct in enumerate(adducts)]
+    (tmp_path / "my.mgf").write_text("".join(spectra))
+    return tmp_path / "my.mgf"
+
+
+@pytest.fixture
+def molecules(monkeypatch):
+    """The texts of an untrained model are no molecules: here every text is one of these, by its tokens."""
+    smiles = ["CCO", "CCCO", "*N", "c1ccccc1O", "[CH3]", "CC(=O)OC", None, "C[N+](C)(C)C", "OCC1CCCC1", "NCC(=O)O"]
+    decode = lambda self, ids: smiles[sum(ids) % len(smiles)]  # noqa: E731
+    monkeypatch.setattr("trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule", decode)
+
+
+def predict(run, source, output, *words: str) -> int:
+    return main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer=cpu", *words])
+
+
+def test_formula_mass_and_error_of_every_molecule_agree_with_each_other(run, source, tmp_path, molecules):
+    from rdkit import Chem
+    from rdkit.Chem.Descriptors import ExactMolWt
+
+    output = tmp_path / "out.csv"
+    assert predict(run, source, output, "ranked=true") == 0
+    rows = [row for row in csv.DictReader(output.open()) if row["smiles"]]
+    assert len({row["id"] for row in rows}) == 5
+    added = {"[M+H]+": PROTON, "[M+Na]+": 22.9892207, "": None}
+    for row in rows:
+        molecule = Chem.MolFromSmiles(row["smiles"])
+        mass = ExactMolWt(molecule)
+        assert float(row["neutral_mass"]) == pytest.approx(mass) and row["formula"]
+        assert Chem.GetFormalCharge(molecule) == 0 and "." not in row["smiles"] and "*" not in row["smiles"]
+        if added[row["adduct"]] is None:
+            assert row["ppm_error"] == row["agrees"] == row["agreeing"] == ""
+            continue
+        measured = float(row["precursor_mz"])
+        error = (mass + added[row["adduct"]] - measured) / measured * 1e6
+        assert float(row["ppm_error"]) == pytest.approx(error, abs=0.2)
+        assert row["agrees"] == str(abs(error) <= 10)
+        assert 0 < float(row["score"]) <= 1
+
+
+def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, capsys, molecules):
+    contract = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["trimer"]
+    seen = contract["trained_on"]
+    assert (
+        seen["simulated"] is True and set(seen["adducts"]) <= {"[M+H]+", "[M+Na]+"} and seen["adducts"]["[M+H]+"] > 50
+    )
+    source.write_text(source.read_text() + SPECTRUM.format("s5", 200.1, "ADDUCT=[M+K]+\n"))
+    allowed = "+cleaning.adducts.allowed=['[M+H]+','[M+Na]+','[M+K]+']"
+    assert predict(run, source, tmp_path / "out.csv", allowed) == 0
+    said = capsys.readouterr()
+    assert "trained on simulated spectra only" in said.err
+    assert "adduct that this checkpoint never saw in training: " in said.err
+    assert "no adduct (1)" in said.err and "[M+K]+ (1)" in said.err
+    assert "within 10 ppm of the precursor m/z: the first candidate for" in said.out
+
+
+def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(caplog):
+    from trimer.training_record import warn_of_unseen
+
+    data = {"_target_": "trimer.data.pairs.SpectraToMolecules"}
+    measured = {"trained_on": {"simulated": False, "adducts": {"[M+H]+": 9, "no adduct": 1}}, "data": data}
+    warn_of_unseen(measured, ["[M+H]+", None])
+    source = {"_target_": "trimer.data.sources.spectral_sources.SpectralFiles"}
+    old = {"data": data | {"source": source, "cleaning": {"adducts": {"allowed": ["[M+H]+"]}}}}
+    warn_of_unseen(old, ["[M+H]+"])
+    assert not caplog.records
+    warn_of_unseen(old, ["[M-H]-", "[M+H]+"])
+    assert "1 of 2 spectra have an adduct that this checkpoint never saw in training: [M-H]- (1)" in caplog.text
+    old["data"]["source"] = {"_target_": "trimer.simulate.spectra.SpectraOfMolecules"}
+    warn_of_unseen(old, [])
+    assert "trained on simulated spectra only" in caplog.text
+
+
+def test_stages_before_count_for_what_was_seen(tmp_path):
+    from types import SimpleNamespace
+
+    from trimer.training_record import training_record
+
+    def data(simulated, **adducts):
+        return SimpleNamespace(training_record=lambda: {"simulated": simulated, "adducts": adducts})
+
+    path = tmp_path / "first.ckpt"
+    keys = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
+    contract = dict.fromkeys(keys, 1) | {"trained_on": training_record(data(False, a=2), None)}
+    torch.save({"state_dict": {}, "trimer": contract}, path)
+    assert training_record(data(True, a=1, b=3), path) == {"simulated": False, "adducts": {"a": 3, "b": 3}}
+    assert training_record(SimpleNamespace(), path) == {"simulated": False, "adducts": {"a": 2}}
+    assert training_record(data(True, b=1), tmp_path / "gone.ckpt") == {"simulated": True, "adducts": {"b": 1}}
+    assert training_record(data(True, b=1), path, resumed=contract) == {"simulated": False, "adducts": {"a": 2}}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_a_stopped_prediction_continues_and_gives_the_same_bytes(
+    run, source, tmp_path, monkeypatch, suffix, capsys, molecules
+):
+    monkeypatch.setattr("trimer.commands.predict.CHUNK", 2)
+    whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    assert predict(run, source, whole, "ranked=true") == 0
+    write, sizes = MoleculeGenerator.write, []
+
+    def stopping(self, net, tokenizer, sources, **measured):
+        sizes.append(len(sources))
+        if len(sizes) == 3:
+            raise KeyboardInterrupt
+        return write(self, net, tokenizer, sources, **measured)
+
+    monkeypatch.setattr(MoleculeGenerator, "write", stopping)
+    assert predict(run, source, output, "ranked=true") == 130
+    assert not output.exists() and output.with_name(f"out.{suffix}.partial").is_file()
+    assert predict(run, source, output, "ranked=true", "generator.num_samples=3") == 1
+    assert "generator.num_samples=None (now 3)" in capsys.readouterr().err
+    assert predict(run, source, output, "ranked=true") == 0
+    assert sizes == [2, 2, 1, 1] and output.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("*.writing"))
