@@ -77,8 +77,8 @@ def test_charge_inside_pepmass_is_used():
     assert table["charge"].tolist() == [2, -1] and table["precursor_mz"].tolist() == [352.1888] * 2
     assert table["precursor_intensity"].tolist() == ["836632.25"] * 2
     assert reasons("b02_pepmass_charge.mgf") == [
-        "the charge is 2+, and the adducts are [M+H]+, [M+Na]+",
-        "the charge is 1-, and the adducts are [M+H]+, [M+Na]+",
+        "the charge is 2+, and the allowed adducts are [M+H]+, [M+Na]+",
+        "the charge is 1-, and the allowed adducts are [M+H]+, [M+Na]+",
     ]
 
 

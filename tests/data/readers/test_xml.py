@@ -111,6 +111,14 @@ def test_mzml_without_selected_ion_uses_the_isolation_window(tmp_path):
     assert table["precursor_mz"][0] == 195.1 and table["problem"][0] is None
 
 
+def test_mzml_charges_that_are_possible_are_a_choice(tmp_path):
+    one = cv("MS:1000041", "charge state", 1)
+    two, three = (cv("MS:1000633", "possible charge state", charge) for charge in (2, 3))
+    scans = [mzml_scan(1).replace(one, two + three), mzml_scan(2).replace(one, two)]
+    table = read_spectra(write(tmp_path, mzml(*scans), "a.mzML"))
+    assert table["charge"].tolist() == [0, 2] and table["charge_text"].tolist() == ["2 and 3", "2"]
+
+
 @pytest.mark.parametrize(
     ("data", "name", "says"),
     [

@@ -115,11 +115,15 @@ class Adducts(Step):
         mode, allowed = table["ion_mode"][row], ", ".join(self.allowed)
         own = [(abs(charge), charge) for charge in charges if charge * SIGNS.get(mode, 0) >= 0]
         if not own:
-            return f"the ion mode is {mode}, and the adducts are {allowed}"
+            return f"the ion mode is {mode}, and the allowed adducts are {allowed}"
         texts, charge = table.columns.get("charge_text"), table["charge"][row]
         text = texts[row] if texts is not None and texts[row] else f"{charge:+d}" if charge else ""
         choices = charge_choices(text)
-        return None if not choices or possible(own, choices) else f"the charge is {text}, and the adducts are {allowed}"
+        return (
+            None
+            if not choices or possible(own, choices)
+            else f"the charge is {text}, and the allowed adducts are {allowed}"
+        )
 
 
 def warn_of_adducts(steps: Iterable[Step], tokenizer) -> None:

@@ -55,7 +55,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_LIKE_ADDUCT = re.compile(r"\[?\d?M[+-]")
+_LIKE_ADDUCT = re.compile(r"\[?\d?M[+-]\w")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 

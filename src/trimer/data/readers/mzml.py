@@ -54,12 +54,18 @@ def _fields(scan: dict) -> dict[str, str | None]:
         "id": scan.get("id"),
         "precursor_mz": text_of(mz),
         "precursor_intensity": text_of(ion.get("peak intensity")),
-        "charge": text_of(ion.get("charge state")),
+        "charge": _charge(ion),
         "ms_level": text_of(scan.get("ms level")),
         "rtinseconds": text_of(seconds),
         "ion_mode": mode,
         "collision_energy": f"{energy:g} eV" if energy is not None else f"{normalised:g} NCE" if normalised else None,
     }
+
+
+def _charge(ion: dict) -> str | None:
+    """The charge of the selected ion, or the choice of charges that a converter leaves ('2 and 3')."""
+    possible = ion.get("charge state", ion.get("possible charge state"))
+    return " and ".join(map(str, possible)) if isinstance(possible, list) else text_of(possible)
 
 
 PROFILE = "the scan is in profile mode; centroid the run first (msconvert --filter 'peakPicking true 2-')"
