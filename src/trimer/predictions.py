@@ -28,11 +28,12 @@ MOLECULE_COLUMNS = (
     "count",
     "log_likelihood",
     "score",
+    "in_training",
     "reason",
 )
 
 
-HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
+HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every table of labels
 
 
 class PredictionFile:

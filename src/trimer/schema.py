@@ -47,7 +47,7 @@ class Evaluate(Command):
     """`trimer evaluate`: a checkpoint on a split, beside the baselines."""
 
     ckpt: str = MISSING
-    split: str = "test"
+    split: str | None = None
     baselines: bool = True
     by: list[str] = field(default_factory=list)
     formula_known: bool = False

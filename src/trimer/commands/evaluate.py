@@ -19,13 +19,22 @@ def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
     from trimer.build import build, located
     from trimer.checkpoint import changed, check_labels, load
+    from trimer.data.splits import WHOLE
     from trimer.errors import ConfigError
+    from trimer.evaluation.training_overlap import report_split
     from trimer.hardware import place
     from trimer.run import RunFolder
 
-    loaded = load(cfg.ckpt)
+    loaded, split = load(cfg.ckpt), split_to_measure(cfg)
+    if split == WHOLE and cfg.baselines:
+        cfg.baselines = False
+        log.info(
+            "all rows are measured, without baselines, which need a train split to be fitted on: ask for split=test"
+        )
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
+    if split == WHOLE and hasattr(data, "measure_whole"):
+        data.measure_whole()
     if cfg.data:
         answer_as_learnt(data, cfg, loaded.contract)
     kind = loaded.contract["kind"]
@@ -41,7 +50,8 @@ def main(cfg: DictConfig) -> float | None:
         RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
-    options = {"split": cfg.split, "name": model_name(trained, loaded.path), "trained": trained}
+    overlap = report_split(run.path / split, loaded.training_keys, data, split)
+    options = {"split": split, "name": model_name(trained, loaded.path), "trained": trained}
     if kind != WRITES_MOLECULES:
         refuse_molecule_settings(cfg)
         evaluation = measure_of(loaded.contract)(run.path, net, loaded.tokenizer, data, cfg, **options)
@@ -49,8 +59,23 @@ def main(cfg: DictConfig) -> float | None:
         generator = build(changed(loaded.contract["task"]["generator"], cfg.generator), seed=cfg.seed)
         asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
         evaluation = measure_molecules(run.path, net, loaded.tokenizer, generator, data, cfg, **options, **asked)
-    run.finish({"metrics": evaluation.named(cfg.split), "checkpoint": str(loaded.path)})
+    add_overlap(overlap, run.path / split)
+    facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts()}
+    run.finish({"metrics": evaluation.named(split), **facts})
     return None
+
+
+def split_to_measure(cfg: DictConfig) -> str:
+    """The split that is asked for; else the test split of the data of the checkpoint, and all rows of other data."""
+    from trimer.data.splits import WHOLE
+
+    return cfg.split or (WHOLE if cfg.data else "test")
+
+
+def add_overlap(overlap, out: Path) -> None:
+    """What was in the training data, as a column of the predictions, where these are a table."""
+    if (path := out / "predictions.parquet").is_file():
+        overlap.add_to(path)
 
 
 def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
@@ -91,12 +116,14 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     """The test split of a run that has just been trained, by its best checkpoint, also in the run's trackers."""
     from trimer.callbacks.rank_molecules import log_prediction_table
     from trimer.checkpoint import load
+    from trimer.evaluation.training_overlap import report_split
     from trimer.hardware import place
 
     if not trainer.is_global_zero:
         return {}
     loaded = load(run.path)
     net = place(loaded.net, cfg.trainer)
+    overlap = report_split(run.path / "test", loaded.training_keys, data, "test")
     options = {"split": "test", "name": cfg.name, "trained": run.path}
     if loaded.contract["kind"] != WRITES_MOLECULES:
         if hasattr(loaded.net, "temperature"):
@@ -105,6 +132,7 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     else:
         evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
         log_prediction_table(trainer, "test/predictions", evaluation.predictions[:PICTURES])
+    add_overlap(overlap, run.path / "test")
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)

@@ -58,8 +58,11 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.build import build, check
     from trimer.checkpoint import changed
     from trimer.data.cleaning import clean_rows
+    from trimer.data.denoising import molecules_of_spectra
     from trimer.data.readers import read_spectra
+    from trimer.data.training_keys import text_keys, token_keys
     from trimer.evaluation.molecules import neutral_masses
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.predictions import MoleculePredictions, spectrum_heads
 
@@ -81,12 +84,16 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     net = place(loaded.net, cfg.trainer)
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
 
-    with target.writing(spectrum_heads(table), reasons), computing(cfg.trainer):
+    heads = spectrum_heads(table)
+    keys = {"molecule": text_keys([of_smiles or given for _, of_smiles, given in molecules_of_spectra(cleaned)])}
+    overlap = training_overlap(loaded.training_keys, keys | {"spectrum": token_keys(sources)})
+    overlap.add_to_heads(heads, kept.tolist())
+    with target.writing(heads, reasons), computing(cfg.trainer):
         for start in range(0, len(cleaned), CHUNK):
             part = slice(start, start + CHUNK)
             written = generator.write(net, loaded.tokenizer, sources[part], cleaned["id"][part], masses[part])
             target.add(dict(zip(kept[part].tolist(), written, strict=True)))
-    print(target.summary())
+    print("\n".join([target.summary(), *overlap.lines(target.what)]))
 
 
 def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
@@ -96,6 +103,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.commands.predict_library import read_as
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
+    from trimer.data.training_keys import sequence_keys
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.predictions import LabelPredictions
 
@@ -127,6 +136,9 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
         )
 
     heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
+    known = found.texts if data["entity"] == "proteins" else found.keys[kind.keys[0]]
+    overlap = training_overlap(loaded.training_keys, sequence_keys(data["entity"], [known[row] for row in usable]))
+    overlap.add_to_heads(heads, usable)
     with target.writing(heads, reasons), computing(cfg.trainer), torch.inference_mode():
         for start in range(0, len(usable), CHUNK):
             rows = usable[start : start + CHUNK]
@@ -134,7 +146,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
             answers = net.answers(net(batch)).cpu()
             sizes = [size - 2 for size in batch.sizes] if labels["target"] == "residue" else 1
             target.add({row: said.numpy() for row, said in zip(rows, answers.split(sizes), strict=True)})
-    print(target.summary())
+    print("\n".join([target.summary(), *overlap.lines(target.what)]))
 
 
 def writes_molecules(data: dict) -> bool:

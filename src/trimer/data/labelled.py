@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from trimer.data.batches import LabelledBatch
+from trimer.data.clusters import read_clusters
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
 from trimer.data.label_checks import check_classes, check_columns, contradictions
@@ -23,11 +24,13 @@ from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
+from trimer.data.relatives import KMERS, Relatives, encode_proteins
 from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, key_column
 from trimer.data.sources.label_table import LabelSource
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
-from trimer.data.store import Ragged, StoreWriter
+from trimer.data.store import Ragged, StoreWriter, content_digest
+from trimer.data.training_keys import sequence_keys
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
@@ -36,6 +39,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
+CLUSTER = "cluster"
 TOO_LONG = ("drop", "ends", "start")
 
 
@@ -47,9 +51,10 @@ class LabelledSequences(SplitData):
     each residue, as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence; peptides: sequence, sequence_il where I and L are the same, or proforma with the
-    modifications) with fractions; or `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]`
-    splits rows, and says how much of the test part is in train. max_length: tokens, the frame included. too_long:
+    scaffold; proteins: sequence, or kmers, groups that share more than `kmers.share` of their `kmers.k`-mers; peptides:
+    sequence, sequence_il where I and L are the same, or proforma with the modifications; all: cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]`
+    splits rows, and says how much of the test part is in train. clusters: a text file with an id, a tab and its cluster
+    a line; cluster_column: a column of the source instead; both are the split key `cluster`. max_length: tokens, the frame included. too_long:
     "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
@@ -74,6 +79,8 @@ class LabelledSequences(SplitData):
         validation: float = 0.1,
         random_smiles: float = 0.0,
         exclude=None,
+        clusters: str | None = None,
+        cluster_column: str | None = None,
         tokens_per_batch: int = 4096,
         shuffle: bool = True,
         num_workers: int = 0,
@@ -109,13 +116,19 @@ class LabelledSequences(SplitData):
         if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
             raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, ROW))
+        own = (KMERS,) if entity == "proteins" else ()
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *own, CLUSTER, ROW))
+        if clusters and cluster_column:
+            raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} are two of one kind: give one")
+        if CLUSTER in (split.get("keys") or ()) and not (clusters or cluster_column):
+            raise ValueError("split.keys names cluster: say where it is known from, clusters=<file> or cluster_column")
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
         self.learnt = False  # whether the classes are those of a model, and not of these data
         self.exclude = exclude
+        self.clusters, self.cluster_column = clusters, cluster_column
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
@@ -141,17 +154,24 @@ class LabelledSequences(SplitData):
             "too_long": self.too_long,
             "split_column": self.split_by.get("column"),
             **({"exclude": self.exclude.fingerprint()} if self.exclude else {}),
+            **({"clusters": content_digest([Path(self.clusters).expanduser()])} if self.clusters else {}),
+            **({"cluster_column": self.cluster_column} if self.cluster_column else {}),
         }
 
     def _write(self, writer: StoreWriter) -> None:
         report = DropReport()
-        column = self.split_by.get("column")
+        columns = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
+        columns = {name: column for name, column in columns.items() if column}
+        clusters = read_clusters(self.clusters) if self.clusters else None
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        rules = LabelledColumns(self.sequences, self.target, self.max_length, self.too_long, excluded)
-        for table in self.source.chunks([column] if column else []):
+        rules = LabelledColumns(self.sequences, self.target, self.max_length, self.too_long, excluded, columns)
+        for table in self.source.chunks(list(dict.fromkeys(columns.values()))):
             names = list(table.labels)
-            writer.append(rules.columns(table, report))
+            found = rules.columns(table, report)
+            if clusters is not None:
+                found[CLUSTER] = clusters.names_of(found["id"], self.clusters)
+            writer.append(found)
         if not writer.rows:
             raise InputError(f"data: no labelled sequence is left\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "labels": names}
@@ -209,9 +229,16 @@ class LabelledSequences(SplitData):
             split = split.with_validation(groups, self.validation, by.get("seed", 0))
         return split.spread(rows, len(self.used))
 
+    def _usable(self) -> np.ndarray:
+        return self.used
+
     def _column(self, name: str) -> np.ndarray:
         if name == ROW:
             return np.arange(len(self.store))
+        if name == KMERS:
+            return self._relatives().groups()
+        if name == CLUSTER:
+            return np.array(self.store.strings(CLUSTER), dtype=object)
         known = (*self.sequences.keys, *self.sequences.derived)
         if name not in known:
             raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(known)}")
@@ -229,8 +256,22 @@ class LabelledSequences(SplitData):
             )
         return {name: self._column(name) for name in self.split_by["keys"]}
 
+    def _relatives(self) -> Relatives:
+        def tokens(rows: np.ndarray) -> Ragged:
+            return encode_proteins(self.texts(rows))
+
+        return Relatives(self.store, tokens, self.cache, **self.split_by.get("kmers") or {})
+
+    def _related(self) -> list[dict]:
+        return self._relatives().to_train(self.split) if self.sequences.plural == "proteins" else []
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        known = self.texts(rows) if self.sequences.plural == "proteins" else None
+        known = known or self.store.strings(self.sequences.keys[0], rows)
+        return sequence_keys(self.sequences.plural, known)
+
     def _check_split(self) -> None:
-        """Warn where the same sequence is in train and in another part; refuse labels that train has not."""
+        """Warn where the same sequence, or a relative, is in train and in another part; refuse labels train has not."""
         for row in self.split.overlap(self._keys()):
             if row["key"] == self.sequences.keys[0] and row["shared_rows"]:
                 log.warning(
@@ -241,7 +282,16 @@ class LabelledSequences(SplitData):
                     self.sequences.plural,
                     self.sequences.keys[0],
                 )
-        if self.learnt:
+        for row in self._related():
+            if row["shared_rows"]:
+                log.warning(
+                    "%.0f %% of the %s proteins have a relative in train (%s): the result says how well relatives are "
+                    "recognised; split by data.split.keys=[sequence,kmers]",
+                    100 * row["shared_rows"] / row["rows"],
+                    row["part"],
+                    row["key"],
+                )
+        if self.learnt or self.whole:
             return
         if self.target == "single":
             check_classes(self.labels, self.split, self.classes, lambda row: self.ids([row])[0])

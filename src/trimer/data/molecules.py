@@ -17,6 +17,7 @@ from trimer.data.molecule_keys import held_out, molecule_table
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.store import Ragged, StoreWriter
+from trimer.data.training_keys import text_keys
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,9 @@ class MoleculeSequences(SplitData):
             "name": digests(name.encode() for name in names),
             **{key: [part[key][row] for row in rows] for key in KEYS},
         }
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"molecule": text_keys(self.store.strings("inchikey1", rows))}
 
     # ---------------------------------------------------------------- loaders
 

@@ -16,6 +16,7 @@ from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.data.training_keys import text_keys, token_keys
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,13 @@ class SpectraToMolecules(SplitData):
         """InChIKey block 1 of the validation and test molecules."""
         self.setup()
         return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        sources = self.store.ragged("source")
+        return {
+            "molecule": text_keys(self.store.strings("inchikey1", rows)),
+            "spectrum": token_keys([sources[row] for row in rows]),
+        }
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
         """The cleaned spectra of some rows, with their labels."""

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
-from trimer.data.splits import Split, column_split, grouped_split
+from trimer.data.splits import Split, column_split, grouped_split, whole_split
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,14 @@ class PreparedData(L.LightningDataModule):
     @property
     def drops(self) -> DropReport:
         return DropReport.from_dict(self.store.manifest["drops"])
+
+    def split_rows(self, split: str) -> np.ndarray:
+        """The rows of a split, each once; none where there is no such split."""
+        raise NotImplementedError
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Kind of key -> (n,) keys of some rows, by which training data are known later (`data.training_keys`)."""
+        raise NotImplementedError
 
     def save_reports(self, folder: Path) -> None:
         """Leave the drop report in a run folder."""
@@ -107,27 +115,44 @@ class SplitData(PreparedData):
         super().__init__(**loading)
         self.split_by = dict(split)
         self.split: Split | None = None
+        self.whole = False  # whether all rows are one split, to be measured
+
+    def measure_whole(self) -> None:
+        """Make one split, `all`, of all rows; to be called before setup."""
+        self.whole = True
+
+    def split_rows(self, split: str) -> np.ndarray:
+        return self.split.rows(split) if split in self.split.names else np.zeros(0, np.int64)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and assign its rows."""
         if self.split is None:
             super().setup(stage)
-            self.split = self._assign()
-            if (limit := self.split_by.get("train_limit")) is not None:
+            self.split = whole_split(self._usable()) if self.whole else self._assign()
+            if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
-            log.info("%s", self.split.overlap_report(self._keys()))
+            log.info("%s", self.split.overlap_report(self._keys(), self._related()))
 
     def save_reports(self, folder: Path) -> None:
         """Leave the split, its overlap and the drop report in a run folder."""
         super().save_reports(folder)
         self.split.save(folder / "split.npz")
-        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
+        found = [*self.split.overlap(self._keys()), *self._related()]
+        overlap = {"manifest": self.split.manifest, "overlap": found}
         (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
 
     def held_out(self, column: np.ndarray) -> frozenset:
         """The values of a column in the validation and test rows, for a pre-training corpus to leave out."""
         rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
         return frozenset(column[rows].tolist())
+
+    def _usable(self) -> np.ndarray:
+        """(n,) bool: the rows that can be measured."""
+        return np.ones(len(self.store), bool)
+
+    def _related(self) -> list[dict]:
+        """How similar each split is to train, as `Relatives.to_train`; of proteins."""
+        return []
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""
