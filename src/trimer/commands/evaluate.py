@@ -28,9 +28,7 @@ def main(cfg: DictConfig) -> float | None:
     loaded, split = load(cfg.ckpt), split_to_measure(cfg)
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False
-        log.info(
-            "all rows are measured, without baselines, which need a train split to be fitted on: ask for split=test"
-        )
+        log.info("all rows are measured, without baselines, which a train split is needed for: ask for split=test")
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
     if split == WHOLE and hasattr(data, "measure_whole"):

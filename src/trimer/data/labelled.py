@@ -18,13 +18,13 @@ from trimer.data.batches import LabelledBatch
 from trimer.data.clusters import read_clusters
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_checks import check_classes, check_columns, contradictions
+from trimer.data.label_checks import check_classes, check_columns, contradictions, warn_of_leaks
 from trimer.data.label_values import TARGETS, chosen_classes
 from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
-from trimer.data.relatives import KMERS, Relatives, encode_proteins
+from trimer.data.relatives import KMERS, encode_proteins
 from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, key_column
 from trimer.data.sources.label_table import LabelSource
@@ -51,14 +51,15 @@ class LabelledSequences(SplitData):
     each residue, as one letter, `.` or `?` where there is none.
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence, or kmers, groups that share more than `kmers.share` of their `kmers.k`-mers; peptides:
-    sequence, sequence_il where I and L are the same, or proforma with the modifications; all: cluster) with fractions; or `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]`
-    splits rows, and says how much of the test part is in train. clusters: a text file with an id, a tab and its cluster
-    a line; cluster_column: a column of the source instead; both are the split key `cluster`. max_length: tokens, the frame included. too_long:
-    "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
+    scaffold; proteins: sequence, or kmers, groups of relatives by `data.kmers`; peptides: sequence, sequence_il where I
+    and L are the same, or proforma with the modifications; all: cluster) with fractions; or `ordered_by: scaffold`, the
+    largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train.
+    clusters: a text file with an id, a tab and its cluster a line; cluster_column: a column of the source instead.
+    max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start"
+    keep that part of them.
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
-    random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
+    random_smiles: the share of the molecules written from another atom in each epoch of the training.
     """
 
     kind = "labelled"
@@ -160,8 +161,8 @@ class LabelledSequences(SplitData):
 
     def _write(self, writer: StoreWriter) -> None:
         report = DropReport()
-        columns = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
-        columns = {name: column for name, column in columns.items() if column}
+        wanted = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
+        columns = {name: column for name, column in wanted.items() if column}
         clusters = read_clusters(self.clusters) if self.clusters else None
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
@@ -236,10 +237,8 @@ class LabelledSequences(SplitData):
         if name == ROW:
             return np.arange(len(self.store))
         if name == KMERS:
-            return self._relatives().groups()
-        if name == CLUSTER:
-            return np.array(self.store.strings(CLUSTER), dtype=object)
-        known = (*self.sequences.keys, *self.sequences.derived)
+            return self._relatives.groups()
+        known = (*self.sequences.keys, *self.sequences.derived, CLUSTER)
         if name not in known:
             raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(known)}")
         return key_column(self.store, name)
@@ -247,7 +246,8 @@ class LabelledSequences(SplitData):
     def _keys(self) -> dict[str, np.ndarray]:
         """What may be in two parts only where the split is told so: identity first."""
         names = [name for name in self.split_by.get("keys") or () if name != ROW]
-        return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *names])}
+        clusters = [CLUSTER] if CLUSTER in self.store.columns else []
+        return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *clusters, *names])}
 
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
@@ -256,41 +256,17 @@ class LabelledSequences(SplitData):
             )
         return {name: self._column(name) for name in self.split_by["keys"]}
 
-    def _relatives(self) -> Relatives:
-        def tokens(rows: np.ndarray) -> Ragged:
-            return encode_proteins(self.texts(rows))
-
-        return Relatives(self.store, tokens, self.cache, **self.split_by.get("kmers") or {})
-
-    def _related(self) -> list[dict]:
-        return self._relatives().to_train(self.split) if self.sequences.plural == "proteins" else []
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
+        return encode_proteins(self.texts(rows)) if self.sequences.plural == "proteins" else None
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        known = self.texts(rows) if self.sequences.plural == "proteins" else None
-        known = known or self.store.strings(self.sequences.keys[0], rows)
-        return sequence_keys(self.sequences.plural, known)
+        if self.sequences.plural == "proteins":
+            return sequence_keys("proteins", self.texts(rows))
+        return sequence_keys(self.sequences.plural, self.store.strings(self.sequences.keys[0], rows))
 
     def _check_split(self) -> None:
         """Warn where the same sequence, or a relative, is in train and in another part; refuse labels train has not."""
-        for row in self.split.overlap(self._keys()):
-            if row["key"] == self.sequences.keys[0] and row["shared_rows"]:
-                log.warning(
-                    "%.0f %% of the %s rows are of %s that are in train too: the result says how well they are "
-                    "remembered; split by data.split.keys=[%s]",
-                    100 * row["shared_rows"] / row["rows"],
-                    row["part"],
-                    self.sequences.plural,
-                    self.sequences.keys[0],
-                )
-        for row in self._related():
-            if row["shared_rows"]:
-                log.warning(
-                    "%.0f %% of the %s proteins have a relative in train (%s): the result says how well relatives are "
-                    "recognised; split by data.split.keys=[sequence,kmers]",
-                    100 * row["shared_rows"] / row["rows"],
-                    row["part"],
-                    row["key"],
-                )
+        warn_of_leaks(self.split.overlap(self._keys()), self._related(), self.sequences)
         if self.learnt or self.whole:
             return
         if self.target == "single":

@@ -18,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.relatives import Relatives
 from trimer.data.splits import Split, column_split, grouped_split, whole_split
-from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
+from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +151,18 @@ class SplitData(PreparedData):
         """(n,) bool: the rows that can be measured."""
         return np.ones(len(self.store), bool)
 
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
+        """Whole sequences of some rows in the protein alphabet; None where the rows are no proteins."""
+        return None
+
+    @property
+    def _relatives(self) -> Relatives:
+        return Relatives(self.store, self._protein_tokens, self.cache, **self.split_by.get("kmers") or {})
+
     def _related(self) -> list[dict]:
-        """How similar each split is to train, as `Relatives.to_train`; of proteins."""
-        return []
+        """How similar the proteins of each split are to train, as `Relatives.to_train`."""
+        proteins = self._protein_tokens(np.zeros(0, np.int64)) is not None
+        return self._relatives.to_train(self.split) if proteins else []
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""

@@ -18,7 +18,7 @@ from trimer.data.drops import DropReport
 from trimer.data.masked import MaskedSequences, window_lengths
 from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
-from trimer.data.relatives import KMERS, Relatives
+from trimer.data.relatives import KMERS
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.protein_table import ProteinSource, ProteinTable
 from trimer.data.splits import Split
@@ -40,7 +40,8 @@ class ProteinSequences(SplitData):
     source: where the proteins come from. clusters: a text file with an id, a tab and its cluster a line; null: the
     families that the source knows, if any. split: a column of the source that names the part (`column`, `names`), or
     what must not cross parts (`keys`: cluster and identical sequence, joined by union-find; null for all there are; and
-    kmers, groups of proteins that share more than `kmers.share` of their `kmers.k`-mers), with fractions. sampling: an epoch is all "sequences", or one member of each of the "clusters". crop: residues of a
+    kmers, groups of relatives by `data.kmers`), with fractions. sampling: an epoch is all "sequences", or one member of
+    each of the "clusters". crop: residues of a
     window, `<cls>` and `<eos>` not counted; null reads whole sequences. min_length: residues. max_unknown: share of X
     and unknown letters that a sequence may have. exclude: sequences that must not be in here (their number is in the
     drop report). masking: in training; validation_masking: of validation and test, the published one by default, and
@@ -218,15 +219,11 @@ class ProteinSequences(SplitData):
         }
 
     def _keys(self) -> dict[str, np.ndarray]:
-        groups = {KMERS: self._relatives().groups()} if KMERS in (self.split_by.get("keys") or ()) else {}
+        groups = {KMERS: self._relatives.groups()} if KMERS in (self.split_by.get("keys") or ()) else {}
         return {name: self.store.array(name) for name in KEYS if name in self.store.columns} | groups
 
-    def _relatives(self) -> Relatives:
-        tokens = self.store.ragged("tokens")
-        return Relatives(self.store, tokens.take, self.cache, **self.split_by.get("kmers") or {})
-
-    def _related(self) -> list[dict]:
-        return self._relatives().to_train(self.split)
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged:
+        return self.store.ragged("tokens").take(rows)
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return {"protein": self.store.array("sequence")[rows]}

@@ -78,17 +78,18 @@ class Relatives:
 
     def _summary(self, split: Split, name: str, similarity: np.ndarray) -> dict:
         related, whole = int((similarity > self.share).sum()), len(split.rows(name))
+        key = f"more than {100 * self.share:g} % of {self.k}-mers"
         of = f"{whole:,}" if len(similarity) == whole else f"{len(similarity):,} drawn"
+        largest, median = float(similarity.max()), float(np.median(similarity))
         return {
             "part": name,
-            "key": f"more than {100 * self.share:g} % of {self.k}-mers",
+            "key": key,
             **dict.fromkeys(("values", "rows"), len(similarity)),
             **dict.fromkeys(("shared_values", "shared_rows"), related),
-            "largest_similarity": round(float(similarity.max()), 4),
-            "median_similarity": round(float(np.median(similarity)), 4),
-            "text": f"relatives: {related:,} of {of} proteins ({100 * related / len(similarity):.1f} %) share more than "
-            f"{100 * self.share:g} % of their {self.k}-mers with one of {split.names[0]}; largest similarity "
-            f"{100 * similarity.max():.1f} %, median {100 * np.median(similarity):.1f} %",
+            "largest_similarity": round(largest, 4),
+            "median_similarity": round(median, 4),
+            "text": f"relatives: {related:,} of {of} proteins ({100 * related / len(similarity):.1f} %) share {key} "
+            f"with one of {split.names[0]}; largest similarity {100 * largest:.1f} %, median {100 * median:.1f} %",
         }
 
     def _cached(self, name: str, settings: Mapping, build: Callable[[StoreWriter], None]) -> Store:

@@ -1,9 +1,10 @@
 """What a model was trained on, as keys that a checkpoint carries: enough to say whether a record was among it.
 
 A key is the first 64 bits of a BLAKE2b hash: of the InChIKey block 1 of a molecule, of the tokens of a spectrum, of the
-residues of a protein, of the name of its cluster, of the letters of a peptide (whatever its modifications). Up to LIMIT
-keys are kept as they are, sorted; more become a Bloom filter (Bloom 1970), which knows every key it was given, and takes
-another one for known at the rate FALSE_POSITIVES: 14.4 bits a key instead of 64.
+residues of a protein, of the letters of a peptide (whatever its modifications). Clusters of proteins are no keys, since
+their names mean something else in other files. Up to LIMIT keys are kept as they are, sorted; more become a Bloom
+filter (Bloom 1970), which knows every key it was given, and takes another one for known at the rate FALSE_POSITIVES:
+14.4 bits a key instead of 64.
 
 A training stage is a dict of plain values and tensors: `name`, `data`, `known`, `rows` (split -> count) and `keys`
 (split -> kind of key -> set). A checkpoint has one for its own training and one for each that it began with, the

@@ -22,6 +22,12 @@ log = logging.getLogger(__name__)
 
 COLUMN = "in_training"  # of predictions
 NO, UNKNOWN = "no", "unknown"
+BY = {
+    "molecule": "InChIKey block 1",
+    "spectrum": "identical peaks",
+    "protein": "identical sequence (relatives are not looked for)",
+    "peptide": "identical letters",
+}
 FILE = "training_overlap"
 
 
@@ -30,8 +36,9 @@ class TrainingOverlap:
     """Records that were in the training data of a checkpoint.
 
     rows: n texts: "train: molecule" (the split and the kinds of key it is known by), "validation: molecule", "no", or
-    "unknown" where the record, or the checkpoint, does not say it. found: of each stage, split and kind of key, how many
-    records have a key and how many of these are in it. unknown: names of stages of which nothing is known.
+    "unknown" where the record, or the checkpoint, does not say it. Stages of which nothing is known do not count here.
+    found: of each other stage, split and kind of key, how many records have a key and how many of these are in it.
+    unknown: names of stages of which nothing is known.
     """
 
     rows: list[str]
@@ -54,7 +61,7 @@ class TrainingOverlap:
         ]
         for row in self.found:
             if row["shared"]:
-                line = f"  {row['stage']}, {row['split']}: {row['shared']:,} of {row['records']:,} by {row['key']}"
+                line = f"  {row['stage']}, {row['split']}: {row['shared']:,} of {row['records']:,} by {BY[row['key']]}"
                 rate = row.get("false_positives")
                 lines.append(line + (f", up to {row['records'] * rate:,.0f} of them by chance" if rate else ""))
         if self.unknown:

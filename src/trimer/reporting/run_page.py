@@ -29,9 +29,9 @@ def write_run_page(
 ) -> Path:
     """Write `<folder>/<split>/page.html` and return its path.
 
-    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json` and
-    `split_overlap.json`, `<split>/training_overlap.json`, `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions
-    and what else is shown: as for `write_page`.
+    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json`,
+    `split_overlap.json`, `<split>/training_overlap.json`, `drops.json`, `run.json` (command, code, device, versions).
+    table, predictions, distributions and what else is shown: as for `write_page`.
     """
     folder = Path(folder)
     record = _json(folder / "run.json")
