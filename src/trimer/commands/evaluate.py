@@ -64,10 +64,15 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def split_to_measure(cfg: DictConfig) -> str:
-    """The split that is asked for; else the test split of the data of the checkpoint, and all rows of other data."""
-    from trimer.data.splits import WHOLE
+    """The split that is asked for; else the test split of the data of the checkpoint, and all rows of other data.
 
-    return cfg.split or (WHOLE if cfg.data else "test")
+    Who says how other data are split (data.split...) asks for their test split.
+    """
+    from trimer.data.splits import WHOLE
+    from trimer.run import key_of, spoken
+
+    asked = any(key_of(text).startswith("data.split") for text in spoken())
+    return cfg.split or (WHOLE if cfg.data and not asked else "test")
 
 
 def add_overlap(overlap, out: Path) -> None:

@@ -136,6 +136,8 @@ class Split:
         related: what `Relatives.to_train` found. Where relatives were looked for, a line that no sequence is identical
         is left out: it reassures, and says nothing of them.
         """
+        if self.names == (WHOLE,):
+            return f"not split: all {len(self.rows(WHOLE)):,} rows are measured"
         sizes = ", ".join(f"{name} {len(self.rows(name)):,}" for name in self.names)
         lines = [f"split by {self.manifest.get('method')}: {sizes} rows"]
         for row in self.overlap(keys):
@@ -245,7 +247,7 @@ def whole_split(usable: np.ndarray) -> Split:
     """All rows that can be used as the one split `all`, for data that are measured and not trained on."""
     if not usable.any():
         raise InputError("there are no rows to measure: every record was dropped, see the drop report")
-    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing: all rows are measured")
+    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing, since all rows are measured")
 
 
 def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:
