@@ -199,7 +199,7 @@ def mgf(path: Path, table, rows, structure: bool = True) -> Path:
 
 def test_spectra_are_known_by_their_molecule_and_by_their_peaks(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
-    table = simulate_table(SMILES[:30], seed=1)
+    table = simulate_table(SMILES[:12], seed=1)
     mgf(tmp_path / "train.mgf", table, range(len(table)))
     words = ["data=spectral_library", f"data.source.paths={tmp_path / 'train.mgf'}", "model.d_model=32", *SHORT]
     words += ["task.generator.num_samples=1", "task.generator.max_length=8", "data.cleaning.duplicates=null"]

@@ -26,6 +26,8 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.data.sequence_kinds import Peptides, flat
     from trimer.data.sources.peptide_layouts import first_column
     from trimer.data.sources.sequence_files import read_peptides
+    from trimer.data.training_keys import sequence_keys
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.peptides.channels import channels_of, possible
     from trimer.peptides.conditions import condition_vectors
@@ -50,6 +52,8 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     usable = [row for row in range(len(table)) if row not in reasons]
     retention = _retention_times(cfg, found, kind, usable) if cfg.retention else {}
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
+    letters = [found.keys["sequence"][row] for row in usable]
+    overlap = training_overlap(loaded.training_keys, sequence_keys("peptides", letters))
     with LibraryFile(cfg.output, channels) as target, computing(cfg.trainer), torch.inference_mode():
         for row, reason in reasons.items():
             target.refuse(row + 1, table.ids[row], table.texts[row], f"{table.places[row]}: {reason}")
@@ -62,7 +66,10 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
             parts = np.split(said, np.cumsum([len(mask) for mask in masks])[:-1])
             for row, part in zip(rows, parts, strict=True):
                 target.add(found.texts[row], int(charges[row]), part, retention.get(row))
-    print(target.summary())
+    peptides = {"peptide": [found.texts[row] for row in usable], "charge": charges[usable].tolist()}
+    beside = target.path.with_name(f"{target.path.stem}.in_training.csv")
+    overlap.save_rows(beside, [table.ids[row] for row in usable], **peptides)
+    print("\n".join([target.summary(), *overlap.lines("peptides"), f"  each peptide: {beside}"]))
 
 
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:

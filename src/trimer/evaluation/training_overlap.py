@@ -73,9 +73,14 @@ class TrainingOverlap:
         out.mkdir(parents=True, exist_ok=True)
         facts = {"counts": self.counts(), "found": self.found, "not_known": self.unknown}
         (out / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        with (out / f"{FILE}.csv").open("w", newline="", encoding="utf-8") as stream:
-            rows = zip(ids, self.rows, strict=True)
-            csv.writer(stream, lineterminator="\n").writerows([("id", COLUMN), *rows])
+        self.save_rows(out / f"{FILE}.csv", ids)
+
+    def save_rows(self, path: Path, ids: Sequence[str], **columns: Sequence) -> Path:
+        """Write a CSV file with a row for each record: its id, other columns, and whether it was trained on."""
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerows([("id", *columns, COLUMN), *zip(ids, *columns.values(), self.rows, strict=True)])
+        return path
 
     def add_to_heads(self, heads: list[dict], rows: Sequence[int]) -> None:
         """Write the column `in_training` of predictions. rows: of the input, that the records of the overlap are."""
