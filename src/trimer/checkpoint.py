@@ -1,7 +1,8 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
-A checkpoint is Lightning's own file with one more key, `trimer`: format, kind of task, the configs of model, task,
-data and tokenizer, and the vocabulary. It is read with `weights_only=True` and rebuilt behind the allow-list of
+A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, the configs of model, task,
+data and tokenizer, and the vocabulary. `training_keys`: what it was trained on (`trimer.data.training_keys`), which
+older ones lack. It is read with `weights_only=True` and rebuilt behind the allow-list of
 `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
@@ -33,12 +34,13 @@ UNSEEN = ("heads", "pad", "eps")  # settings of a model that no weight has a sha
 
 @dataclass
 class Loaded:
-    """A network in evaluation mode with its tokenizer, and the contract it came with."""
+    """A network in evaluation mode with its tokenizer, the contract it came with, and the stages of its training."""
 
     net: nn.Module
     tokenizer: Any
     contract: dict
     path: Path
+    training_keys: list[dict] | None = None
 
 
 def contract(config: dict, tokenizer) -> dict:
@@ -132,7 +134,7 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
         )
     if found["task"].get("lora"):
         merge_lora(net.encoder)
-    return Loaded(net.eval(), tokenizer, found, path)
+    return Loaded(net.eval(), tokenizer, found, path, checkpoint.get("training_keys"))
 
 
 def network(contract: dict, vocab_size: int) -> nn.Module:

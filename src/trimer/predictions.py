@@ -43,12 +43,13 @@ MOLECULE_COLUMNS = (
     "count",
     "log_likelihood",
     "score",
+    "in_training",
     "reason",
 )
 
 
 DIGITS = 5  # decimals of the probabilities of residues
-HEADS = ("row", "id", "sequence", "reason")  # columns of every table of labels
+HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every table of labels
 Answers = tuple[int, list[dict], str | None]  # a row of the input, its answers best first, or why there is none
 
 

@@ -276,7 +276,7 @@ def test_the_columns_of_a_table_keep_their_names():
     from trimer.predictions import LabelPredictions
 
     table = LabelPredictions("out.csv", "regression", ["id", "logS"])
-    assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "reason"]
+    assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "in_training", "reason"]
 
 
 # ---------------------------------------------------------------- other data

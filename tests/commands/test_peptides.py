@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from trimer.build import build
+from trimer.checkpoint import load
 from trimer.cli import main
 from trimer.peptides.proforma import read_proforma
 from trimer.simulate.peptides import SimulatedPeptides
@@ -253,6 +255,20 @@ def test_predictions_mark_what_the_model_never_saw(run, folder):
     assert main(["predict", f"ckpt={run('retention')}", f"input={path}", f"output={out}"]) == 0
     rows = list(csv.DictReader(out.open()))
     assert [row["unseen"] for row in rows] == ["", "[UNIMOD:36]-; K[UNIMOD:121]", ""]
+
+
+def test_a_library_says_which_peptides_the_model_was_trained_on(run, folder, capsys):
+    data = build(load(run("fragments")).contract["data"])
+    data.setup()
+    splits = {part: data.store.strings("sequence", data.split.rows(part)[:3]) for part in data.split.names}
+    path, out = folder / "known.csv", folder / "known.tsv"
+    letters = list(dict.fromkeys(text for some in splits.values() for text in some))
+    path.write_text("sequence,charge\n" + "".join(f"{text},2\n" for text in letters))
+    assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
+    found = {row["peptide"]: row["in_training"] for row in csv.DictReader((folder / "known.in_training.csv").open())}
+    answers = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
+    assert found == {text: answers[part] for part, some in splits.items() for text in some}
+    assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in heard(capsys)
 
 
 def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):

@@ -22,23 +22,27 @@ def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
     from trimer.build import build, located
     from trimer.checkpoint import changed, check_labels
+    from trimer.data.splits import WHOLE
     from trimer.errors import ConfigError
+    from trimer.evaluation.training_overlap import report_split
     from trimer.hardware import place
     from trimer.run import RunFolder
 
     failed_reports()  # of an earlier job of this process
-    loaded, trained = to_measure(cfg)
+    (loaded, trained), split = to_measure(cfg), split_to_measure(cfg)
+    if split == WHOLE and cfg.baselines:
+        cfg.baselines = False
+        log.info("all rows are measured, without baselines, which a train split is needed for: ask for split=test")
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
+    if split == WHOLE and hasattr(data, "measure_whole"):
+        data.measure_whole()
     if cfg.data:
         answer_as_learnt(data, cfg, loaded.contract)
     kind = loaded.contract["kind"]
     if data.batch is not located(kind, "ckpt").batch:
         raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
     masked = kind == MASKED_LM
-    if cfg.data and masked and cfg.split is None:
-        data.measure_whole()
-        log.info("all of the data are measured, and no baseline is fitted to them: split=test splits them")
     data.setup()
     if not (data.has_labels or masked):
         raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
@@ -48,7 +52,7 @@ def main(cfg: DictConfig) -> float | None:
         RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
-    split = cfg.split or ("test" if "test" in data.split.names else data.split.names[0])
+    overlap = report_split(run.path / split, loaded.training_keys, data, split)
     options = {"split": split, "name": model_name(trained, loaded.path), "trained": trained}
     if kind != WRITES_MOLECULES:
         refuse_molecule_settings(cfg)
@@ -57,7 +61,9 @@ def main(cfg: DictConfig) -> float | None:
         generator = build(changed(loaded.contract["task"].get("generator", GENERATOR), cfg.generator), seed=cfg.seed)
         asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
         evaluation = measure_molecules(run.path, net, loaded.tokenizer, generator, data, cfg, **options, **asked)
-    run.finish({"metrics": evaluation.named(split), "checkpoint": str(loaded.path), **failed_reports()})
+    add_overlap(overlap, run.path / split)
+    facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts(), **failed_reports()}
+    run.finish({"metrics": evaluation.named(split), **facts})
     return None
 
 
@@ -79,6 +85,25 @@ def to_measure(cfg: DictConfig):
     if getattr(loaded.net, "head", True) is None:
         raise CheckpointError(f"ckpt={cfg.ckpt} has no head for masked tokens: there is nothing that it predicts")
     return loaded, loaded.path
+
+
+def split_to_measure(cfg: DictConfig) -> str:
+    """The split that is asked for; else the test split of the data of the checkpoint, and all rows of other data.
+
+    Who says how other data are split (data.split...) asks for their test split.
+    """
+    from trimer.data.splits import WHOLE
+    from trimer.resuming import key_of
+    from trimer.run import spoken
+
+    asked = any(key_of(text).startswith("data.split") for text in spoken())
+    return cfg.split or (WHOLE if cfg.data and not asked else "test")
+
+
+def add_overlap(overlap, out: Path) -> None:
+    """What was in the training data, as a column of the predictions, where these are a table."""
+    if (path := out / "predictions.parquet").is_file():
+        overlap.add_to(path)
 
 
 def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
@@ -119,12 +144,14 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     """The test split of a run that has just been trained, by its best checkpoint, also in the run's trackers."""
     from trimer.callbacks.rank_molecules import log_prediction_table
     from trimer.checkpoint import load
+    from trimer.evaluation.training_overlap import report_split
     from trimer.hardware import place
 
     if not trainer.is_global_zero:
         return {}
     loaded = load(run.path)
     net = place(loaded.net, cfg.trainer)
+    overlap = report_split(run.path / "test", loaded.training_keys, data, "test")
     options = {"split": "test", "name": cfg.name, "trained": run.path}
     if loaded.contract["kind"] != WRITES_MOLECULES:
         if hasattr(loaded.net, "temperature"):
@@ -134,6 +161,7 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
         evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
         shown = evaluation.predictions[:PICTURES]
         attempt("test/predictions of the tracker", log_prediction_table, trainer, "test/predictions", shown)
+    add_overlap(overlap, run.path / "test")
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)

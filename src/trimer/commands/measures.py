@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from trimer.data.splits import WHOLE
 from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def measure_language(
     what = "tokens of molecules" if data.kind == "molecules_masked" else "residues of proteins"
     subtitle = (
         f"A language model finds masked {what}. Measured on {evaluation.metrics['masked_tokens']:,.0f} masked tokens "
-        f"of the {split} split."
+        f"of {rows_of(split)}."
     )
     note = (
         "Every method sees the same damaged sequences and answers for the same places, fixed by the ids of the "
@@ -89,6 +90,11 @@ def measure_language(
     shown = {"subtitle": subtitle, "note": note, "metrics": metrics, "pictures": pictures, "records": "sequences"}
     publish(folder, split, evaluation, METRICS, f"{split} split", title="Masked tokens", **shown)
     return evaluation
+
+
+def rows_of(split: str) -> str:
+    """The rows of a split, in words."""
+    return "these data, all of them" if split == WHOLE else f"the {split} part"
 
 
 def publish(folder: Path, split: str, evaluation, columns, what: str, **shown) -> None:
@@ -140,7 +146,7 @@ def measure_labels(
     pictures += attempt("the embeddings", draw_embeddings, trained, out, net, data) or []
     subtitle = (
         f"A language model of {data.sequences.plural} predicts {words_of(data)}. Measured on "
-        f"{len(evaluation.ids):,} {data.sequences.plural} of the {split} part."
+        f"{len(evaluation.ids):,} {data.sequences.plural} of {rows_of(split)}."
     )
     note = (
         "Every method answers the same rows, and was fitted on the train part alone. ± is the standard error over rows "
@@ -231,7 +237,7 @@ def measure_fragments(
     ]
     subtitle = (
         f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Measured on "
-        f"{len(evaluation.ids):,} spectra of the {split} part."
+        f"{len(evaluation.ids):,} spectra of {rows_of(split)}."
     )
     note = (
         "Fragments that a peptide cannot give are left out; one that was not found counts as 0. Every metric is of one "
@@ -252,7 +258,7 @@ def draw_embeddings(trained: Path, out: Path, net, data) -> list[Path]:
     from trimer.reporting.label_figures import embedding_map
 
     path = trained / NAME
-    if not path.is_file() or data.target not in ("single", "regression"):
+    if not path.is_file() or data.target not in ("single", "regression") or "train" not in data.split.names:
         return []
     kept = np.load(path)
     if kept["store"] != data.folder.name:

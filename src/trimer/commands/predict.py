@@ -59,7 +59,10 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.build import build, check
     from trimer.checkpoint import changed
     from trimer.data.cleaning import clean_rows, warn_of_adducts
+    from trimer.data.denoising import molecules_of_spectra
     from trimer.data.readers import read_spectra, spectrum_files
+    from trimer.data.training_keys import text_keys, token_keys
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.predictions import MoleculePredictions, spectrum_heads
@@ -89,6 +92,10 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     heads = spectrum_heads(table)
     asked = asked_of(cfg, loaded.path, values, offsets, *measured.values(), heads, reasons)
 
+    keys = {"molecule": text_keys([of_smiles or given for _, of_smiles, given in molecules_of_spectra(cleaned)])}
+    overlap = training_overlap(loaded.training_keys, keys | {"spectrum": token_keys(sources)})
+    overlap.add_to_heads(heads, kept.tolist())
+
     def answers(part: slice) -> list:
         own = {name: column[part] for name, column in measured.items()}
         written = generator.write(net, loaded.tokenizer, sources[part], **own)
@@ -97,7 +104,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     with Partial(cfg.output, asked) as partial, target.writing(heads, reasons), computing(cfg.trainer):
         for start in range(0, len(cleaned), CHUNK):
             target.add(partial.once(f"spectra {start}", answers, slice(start, start + CHUNK)))
-    print(target.summary())
+    print("\n".join([target.summary(), *overlap.lines(target.what)]))
 
 
 def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
@@ -108,6 +115,8 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.commands.predict_library import read_as, unseen_of
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
+    from trimer.data.training_keys import sequence_keys
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.predictions import LabelPredictions
@@ -146,6 +155,9 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     for row, sites in (unseen_of(loaded.contract, found.texts, usable) if of_peptides else {}).items():
         heads[row]["unseen"] = sites
     asked = asked_of(cfg, loaded.path, heads, reasons, tokens)
+    known = found.texts if data["entity"] == "proteins" else found.keys[kind.keys[0]]
+    overlap = training_overlap(loaded.training_keys, sequence_keys(data["entity"], [known[row] for row in usable]))
+    overlap.add_to_heads(heads, usable)
 
     def answers(rows: list[int]) -> list:
         batch = flat(kind, found, rows, tokens).to(device)
@@ -161,7 +173,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     ):
         for start in range(0, len(usable), CHUNK):
             target.add(partial.once(f"sequences {start}", answers, usable[start : start + CHUNK]))
-    print(target.summary())
+    print("\n".join([target.summary(), *overlap.lines(target.what)]))
     if labels["target"] != "regression":
         print(thresholds_text(loaded))
 

@@ -32,6 +32,8 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.data.readers.psm_quality import GENES, PROTEINS, first_column
     from trimer.data.sequence_kinds import Peptides, flat
     from trimer.data.sources.sequence_files import read_peptides
+    from trimer.data.training_keys import sequence_keys
+    from trimer.evaluation.training_overlap import training_overlap
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.peptides.channels import channels_of, possible
@@ -69,6 +71,8 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
     inputs = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items()), beside]
     asked = asked_of(cfg, loaded.path, found.texts, *inputs, *([find(cfg.retention)] if cfg.retention else []))
+    letters = [found.keys["sequence"][row] for row in usable]
+    overlap = training_overlap(loaded.training_keys, sequence_keys("peptides", letters))
     library = LibraryFile(cfg.output, channels)
     with Partial(cfg.output, asked) as partial:
         retention = _retention_times(cfg, found, kind, usable, partial) if cfg.retention else {}
@@ -82,13 +86,14 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
                 predicted = partial.once_array(f"fragments {start}", intensities, rows, np.concatenate(masks))
                 parts = np.split(predicted, np.cumsum([len(mask) for mask in masks])[:-1])
                 for row, peptide, part in zip(rows, peptides, parts, strict=True):
-                    named = {
-                        what: (beside[what][row] or "") if what in beside else "" for what in ("proteins", "genes")
-                    }
+                    named = {what: beside[what][row] or "" for what in ("proteins", "genes") if what in beside}
                     measured = {"energy": float(energy[row]), "instrument": instrument[row] or ""}
                     known = {"retention": retention.get(row), "unseen": marked[row], **named, **measured}
                     target.add(Entry(peptide, int(charges[row]), part, **known))
-    print(library.summary())
+    precursors = {"peptide": [found.texts[row] for row in usable], "charge": charges[usable].tolist()}
+    listed = library.path.with_name(f"{library.path.stem}.in_training.csv")
+    overlap.save_rows(listed, [table.ids[row] for row in usable], **precursors)
+    print("\n".join([library.summary(), *overlap.lines("peptides"), f"  each peptide: {listed}"]))
 
 
 def unseen_of(contract: dict, texts: list[str | None], rows: Iterable[int]) -> dict[int, str]:

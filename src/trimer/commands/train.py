@@ -41,6 +41,7 @@ def train(cfg: DictConfig) -> float | None:
 
     from trimer.build import build, build_all
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
+    from trimer.data.training_keys import stages_of
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
     from trimer.precision import keep_data_whole
@@ -85,6 +86,7 @@ def train(cfg: DictConfig) -> float | None:
         run.keep_data(data, "restore them, or start a new run with ckpt=")
         if cfg.resume:
             run.start(cfg)
+        task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
         data.save_reports(run.path)
         started, memory = time.perf_counter(), peak_memory()
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)

@@ -30,6 +30,12 @@ class Clusters:
         known = self.ids[places] == wanted
         return np.where(known, self.clusters[places], 0), known
 
+    def names_of(self, names: list[str], path: str) -> list[str]:
+        """The cluster of each name as text; InputError for names that have none. path: of the file, for the message."""
+        numbers, known = self.of(names)
+        check_known(names, known, path)
+        return [f"{number:x}" for number in numbers.tolist()]
+
 
 def read_clusters(path: str | Path) -> Clusters:
     """Read such a file, compressed or not; a first line `id<TAB>cluster` is a header.
@@ -60,3 +66,13 @@ def read_clusters(path: str | Path) -> Clusters:
             "one cluster (MMseqs2 writes the cluster before the member: swap its columns)"
         )
     return Clusters(named, group)
+
+
+def check_known(names: list[str], known: np.ndarray, path: str) -> None:
+    """InputError where some names are in no cluster of a file."""
+    homeless = [name for name, found in zip(names, known, strict=True) if not found]
+    if homeless:
+        raise InputError(
+            f"{path}: {len(homeless):,} of {len(names):,} proteins are in no cluster, such as "
+            f"{', '.join(homeless[:3])}: add them, or leave data.clusters empty (a line is an id, a tab, a cluster)"
+        )

@@ -19,11 +19,12 @@ from trimer.data.prepared import PreparedData
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.data.training_keys import text_keys, token_keys
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 4
+LAYOUT = 4  # raise it when the columns of the store change, so that old caches are not read
 CHUNK = 50_000
 VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
 
@@ -122,18 +123,24 @@ class DenoisingCorpus(PreparedData):
             ("molecules", self._molecules(excluded, report)),
             ("spectra", self._spectra(excluded, report)),
         ):
-            for ids, tokens in sequences:
+            for ids, tokens, keys in sequences:
                 lengths = np.array([len(t) for t in tokens], dtype=np.int64)
                 too_long = np.flatnonzero(lengths > self.max_length)
                 report.add(f"{corpus}: longer than {self.max_length} tokens", [ids[i] for i in too_long])
-                kept = [tokens[i] for i in np.flatnonzero(lengths <= self.max_length)]
-                writer.append({"tokens": Ragged.pack(kept, np.uint16), "corpus": [corpus] * len(kept)})
+                rows = np.flatnonzero(lengths <= self.max_length)
+                writer.append(
+                    {
+                        "tokens": Ragged.pack([tokens[i] for i in rows], np.uint16),
+                        "corpus": [corpus] * len(rows),
+                        "molecule": text_keys([keys[i] for i in rows]),
+                    }
+                )
         if not writer.rows:
             raise InputError(f"data: no molecule and no spectrum is left to train on\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
-    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
+    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
         if self.molecules is None:
             return
         table = molecule_table(self.molecules, self.cache, workers=self.prepare_workers)
@@ -143,26 +150,29 @@ class DenoisingCorpus(PreparedData):
             part = list(zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True))
             hit = [held_out(s, [key], excluded) for s, key in part]
             report.add("molecules: held out elsewhere", [s for (s, _), out in zip(part, hit, strict=True) if out])
-            kept = [s for (s, _), out in zip(part, hit, strict=True) if not out]
-            tokens = [self.tokenizer.encode_molecule(s) for s in kept]
-            report.add("molecules: cannot be written", [s for s, t in zip(kept, tokens, strict=True) if t is None])
-            pairs = [(s, t) for s, t in zip(kept, tokens, strict=True) if t is not None]
-            yield [s for s, _ in pairs], [t for _, t in pairs]
+            kept = [pair for pair, out in zip(part, hit, strict=True) if not out]
+            written = [(s, self.tokenizer.encode_molecule(s), key) for s, key in kept]
+            report.add("molecules: cannot be written", [s for s, tokens, _ in written if tokens is None])
+            written = [row for row in written if row[1] is not None]
+            yield tuple([row[column] for row in written] for column in range(3))
 
-    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list]]:
+    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
         if self.spectra:
             warn_of_adducts(self.cleaning.values(), self.tokenizer)
         for source in self.spectra.values():
             for table in source.chunks():
                 table, drops = clean(table, self.cleaning)
                 report.merge(drops)
+                molecules = molecules_of_spectra(table)
                 if excluded:
-                    unknown, hit = _held_out_spectra(table, excluded)
+                    unknown, hit = _held_out_spectra(molecules, excluded)
                     report.add("spectra: no structure that says whether it is held out", list(table["id"][unknown]))
                     report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
-                    table = table.take(~unknown & ~hit)
+                    kept = np.flatnonzero(~unknown & ~hit)
+                    table, molecules = table.take(kept), [molecules[row] for row in kept]
                 values, offsets = self.tokenizer.encode_spectra(table)
-                yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)]
+                keys = [of_smiles or given for _, of_smiles, given in molecules]
+                yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)], keys
 
     # ---------------------------------------------------------------- loaders
 
@@ -177,6 +187,16 @@ class DenoisingCorpus(PreparedData):
             repeats[corpus == name] = times
         return np.repeat(np.flatnonzero(~held_back), repeats[~held_back])
 
+    def split_rows(self, split: str) -> np.ndarray:
+        return np.unique(self.rows(split))
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        tokens, corpus = self.store.ragged("tokens"), np.array(self.store.strings("corpus", rows))
+        spectra = np.zeros(len(rows), np.int64)
+        is_spectrum = corpus == "spectra"
+        spectra[is_spectrum] = token_keys([tokens[row] for row in rows[is_spectrum]])
+        return {"molecule": self.store.array("molecule")[rows], "spectrum": spectra}
+
     def train_dataloader(self) -> DataLoader:
         return self._training(*self._corrupted("train", self.seed))
 
@@ -188,15 +208,19 @@ class DenoisingCorpus(PreparedData):
         return Corrupted(self.store, self.noise, seed, fixed), 2 * self.store.ragged("tokens").lengths[rows], rows
 
 
-def _held_out_spectra(table: SpectrumTable, excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
+def molecules_of_spectra(table: SpectrumTable) -> list[tuple[str | None, str | None, str | None]]:
+    """Of each spectrum the SMILES, the InChIKey block 1 of it, and that of the InChIKey which was given."""
     table = fill_smiles(table)
     written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
     of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
-    named = [
+    return [
         (smiles, of_smiles.get(smiles), str(key)[:14] if key else None)
         for smiles, key in zip(table["smiles"], table["inchikey"], strict=True)
     ]
-    unknown = [not (of_smiles_key or given) for _, of_smiles_key, given in named]
-    hits = {triple: held_out(triple[0], triple[1:], excluded) for triple in set(named)}
-    return np.array(unknown, bool), np.array([hits[triple] for triple in named], bool)
+
+
+def _held_out_spectra(molecules: list[tuple], excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
+    unknown = [not (of_smiles or given) for _, of_smiles, given in molecules]
+    hits = {triple: held_out(triple[0], triple[1:], excluded) for triple in set(molecules)}
+    return np.array(unknown, bool), np.array([hits[triple] for triple in molecules], bool)

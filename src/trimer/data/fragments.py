@@ -21,6 +21,7 @@ from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import Peptides, key_column
 from trimer.data.sources.fragment_files import FragmentSource, FragmentTable
 from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.data.training_keys import text_keys
 from trimer.errors import ConfigError, InputError
 from trimer.peptides.channels import channels_of, possible
 from trimer.peptides.conditions import CHARGES, condition_vectors
@@ -194,6 +195,9 @@ class PeptideFragments(SplitData):
         return self.held_out(np.array(self.store.strings("sequence"), dtype=object))
 
     # ---------------------------------------------------------------- what others read
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"peptide": text_keys(self.store.strings("sequence", rows))}
 
     def facts(self) -> dict:
         return {"target": self.target, "classes": self.classes}

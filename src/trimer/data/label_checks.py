@@ -1,4 +1,4 @@
-"""What is wrong with the labels of a split, before anything is learnt from them.
+"""What is wrong with a split or its labels, before anything is learnt from them.
 
 Shapes: n rows, K labels.
 """
@@ -12,6 +12,7 @@ import numpy as np
 
 from trimer.data.label_lists import holds_lists
 from trimer.data.label_values import number
+from trimer.data.sequence_kinds import SequenceKind
 from trimer.data.splits import Split
 from trimer.errors import InputError
 
@@ -117,3 +118,22 @@ def contradictions(keys: np.ndarray, labels: np.ndarray) -> int:
     np.fmin.at(least, numbers, labels)
     np.fmax.at(most, numbers, labels)
     return int((most > least).any(1).sum())
+
+
+def warn_of_leaks(overlap: Sequence[Mapping], related: Sequence[Mapping], sequences: SequenceKind) -> None:
+    """Warn of rows in train and in another part: the same ones, and relatives.
+
+    overlap: of `Split.overlap`. related: of `Relatives.to_train`. sequences: what the rows are.
+    """
+    key, told = sequences.keys[0], {}
+    same = "%.0f %% of the %s rows are of %s that are in train too: the result says how well they are remembered; "
+    for row in overlap:
+        if row["key"] == key and row["shared_rows"]:
+            told[row["part"]] = row["shared_rows"]
+            share = 100 * row["shared_rows"] / row["rows"]
+            log.warning(same + "split by data.split.keys=[%s]", share, row["part"], sequences.plural, key)
+    near = "%.0f %% of the %s proteins share %s with one in train: the result says how well relatives are recognised; "
+    for row in related:
+        if row["shared_rows"] > told.get(row["part"], 0):
+            share = 100 * row["shared_rows"] / row["rows"]
+            log.warning(near + "split by data.split.keys=[sequence,kmers]", share, row["part"], row["key"])

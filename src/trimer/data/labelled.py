@@ -16,9 +16,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from trimer.data.batches import LabelledBatch
+from trimer.data.clusters import read_clusters
 from trimer.data.draws import digests
 from trimer.data.drops import DropReport
-from trimer.data.label_checks import check_classes, check_columns, contradictions, warn_of_one_class
+from trimer.data.label_checks import check_classes, check_columns, contradictions, warn_of_leaks, warn_of_one_class
 from trimer.data.label_counts import counts_of_splits, label_table
 from trimer.data.label_duplicates import Duplicates, check_way
 from trimer.data.label_lists import ListedLabels
@@ -28,11 +29,13 @@ from trimer.data.labelled_columns import LabelledColumns
 from trimer.data.labelled_rows import LabelledRows
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.random_smiles import RandomSmiles
+from trimer.data.relatives import KMERS, encode_proteins
 from trimer.data.sampler import BatchKey, EpochPlan
 from trimer.data.sequence_kinds import KINDS, SequenceKind, key_column
 from trimer.data.sources.label_table import LabelSource
 from trimer.data.splits import Split, column_split, grouped_split, ordered_split
-from trimer.data.store import Ragged, StoreWriter
+from trimer.data.store import Ragged, StoreWriter, content_digest
+from trimer.data.training_keys import sequence_keys
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
@@ -41,6 +44,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
+CLUSTER = "cluster"
 TOO_LONG = ("drop", "ends", "start")
 
 
@@ -52,13 +56,15 @@ class LabelledSequences(SplitData):
     each residue (`trimer.data.residue_labels`).
     classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
     split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence; peptides: sequence, sequence_il where I and L are the same, or proforma with the
-    modifications) with fractions; or `ordered_by: scaffold`, the largest scaffolds first (DeepChem's); `keys: [row]`
-    splits rows, and says how much of the test part is in train. max_length: tokens, the frame included. too_long:
-    "drop" leaves longer ones out and counts them; "ends" and "start" keep that part of them.
+    scaffold; proteins: sequence, or kmers, groups of relatives by `data.kmers`; peptides: sequence, sequence_il where I
+    and L are the same, or proforma with the modifications; all: cluster) with fractions; or `ordered_by: scaffold`, the
+    largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train.
+    clusters: a text file with an id, a tab and its cluster a line; cluster_column: a column of the source instead.
+    max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start"
+    keep that part of them.
     exclude: sequences that must not be in here, since a later study is judged on them.
     validation: the share of the train part that is put aside where the split has no part for validation.
-    random_smiles: the share of the molecules that are written from another atom in each epoch of the training.
+    random_smiles: the share of the molecules written from another atom in each epoch of the training.
     missing, positive, negative, decimal: how the texts of labels are read (`trimer.data.label_values.LabelReader`).
     separator: of several labels in one cell (`trimer.data.label_lists.ListedLabels`). duplicates: what becomes of a
     sequence that occurs more than once with different labels: "keep", "mean" of its numbers, its "majority", or "drop";
@@ -83,6 +89,8 @@ class LabelledSequences(SplitData):
         validation: float = 0.1,
         random_smiles: float = 0.0,
         exclude=None,
+        clusters: str | None = None,
+        cluster_column: str | None = None,
         tokens_per_batch: int = 4096,
         shuffle: bool = True,
         num_workers: int = 0,
@@ -125,13 +133,19 @@ class LabelledSequences(SplitData):
             raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
         check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, ROW))
+        own = (KMERS,) if entity == "proteins" else ()
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *own, CLUSTER, ROW))
+        if clusters and cluster_column:
+            raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} are two of one kind: give one")
+        if CLUSTER in (split.get("keys") or ()) and not (clusters or cluster_column):
+            raise ValueError("split.keys names cluster: say where it is known from, clusters=<file> or cluster_column")
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
         self.learnt = False  # whether the classes are those of a model, and not of these data
         self.exclude = exclude
+        self.clusters, self.cluster_column = clusters, cluster_column
         self.max_length = max_length
         self.too_long = too_long
         self.validation = validation
@@ -162,20 +176,27 @@ class LabelledSequences(SplitData):
             "too_long": self.too_long,
             "split_column": self.split_by.get("column"),
             **({"exclude": self.exclude.fingerprint()} if self.exclude else {}),
+            **({"clusters": content_digest([Path(self.clusters).expanduser()])} if self.clusters else {}),
+            **({"cluster_column": self.cluster_column} if self.cluster_column else {}),
         }
 
     def _write(self, writer: StoreWriter) -> None:
         report = DropReport()
-        column = self.split_by.get("column")
+        wanted = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
+        columns = {name: column for name, column in wanted.items() if column}
+        clusters = read_clusters(self.clusters) if self.clusters else None
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        rules = LabelledColumns(self.sequences, self.reader, self.max_length, self.too_long, excluded)
+        rules = LabelledColumns(self.sequences, self.reader, self.max_length, self.too_long, excluded, columns)
         source = self.source
         if self.target == "multi":
             source = ListedLabels(source, self.separator, self.reader.missing)
-        for table in source.chunks([column] if column else []):
+        for table in source.chunks(list(dict.fromkeys(columns.values()))):
             names = list(table.labels)
-            writer.append(rules.columns(table, report))
+            kept = rules.columns(table, report)
+            if clusters is not None:
+                kept[CLUSTER] = clusters.names_of(kept["id"], self.clusters)
+            writer.append(kept)
         unread = self.reader.unread()
         if not writer.rows:
             why = "\n".join([str(report), *self.reader.explained(unread)])
@@ -231,10 +252,15 @@ class LabelledSequences(SplitData):
             split = split.with_validation(groups, self.validation, by.get("seed", 0))
         return split.spread(rows, len(self.used))
 
+    def _usable(self) -> np.ndarray:
+        return self.used
+
     def _column(self, name: str) -> np.ndarray:
         if name == ROW:
             return np.arange(len(self.store))
-        known = (*self.sequences.keys, *self.sequences.derived)
+        if name == KMERS:
+            return self._relatives.groups()
+        known = (*self.sequences.keys, *self.sequences.derived, CLUSTER)
         if name not in known:
             raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(known)}")
         return key_column(self.store, name)
@@ -242,7 +268,8 @@ class LabelledSequences(SplitData):
     def _keys(self) -> dict[str, np.ndarray]:
         """What may be in two parts only where the split is told so: identity first."""
         names = [name for name in self.split_by.get("keys") or () if name != ROW]
-        return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *names])}
+        clusters = [CLUSTER] if CLUSTER in self.store.columns else []
+        return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *clusters, *names])}
 
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
@@ -251,19 +278,18 @@ class LabelledSequences(SplitData):
             )
         return {name: self._column(name) for name in self.split_by["keys"]}
 
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
+        return encode_proteins(self.texts(rows)) if self.sequences.plural == "proteins" else None
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        if self.sequences.plural == "proteins":
+            return sequence_keys("proteins", self.texts(rows))
+        return sequence_keys(self.sequences.plural, self.store.strings(self.sequences.keys[0], rows))
+
     def _check_split(self) -> None:
-        """Warn where the same sequence is in train and in another part; refuse labels that train has not."""
-        for row in self.split.overlap(self._keys()):
-            if row["key"] == self.sequences.keys[0] and row["shared_rows"]:
-                log.warning(
-                    "%.0f %% of the %s rows are of %s that are in train too: the result says how well they are "
-                    "remembered; split by data.split.keys=[%s]",
-                    100 * row["shared_rows"] / row["rows"],
-                    row["part"],
-                    self.sequences.plural,
-                    self.sequences.keys[0],
-                )
-        if self.learnt:
+        """Warn where the same sequence, or a relative, is in train and in another part; refuse labels train has not."""
+        warn_of_leaks(self.split.overlap(self._keys()), self._related(), self.sequences)
+        if self.learnt or self.whole:
             return
         if self.target == "single":
             check_classes(self.labels, self.split, self.classes, lambda row: self.ids([row])[0])

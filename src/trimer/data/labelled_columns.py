@@ -5,7 +5,7 @@ Shapes: n records of a table.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 import numpy as np
 
@@ -24,13 +24,16 @@ class LabelledColumns:
     """The rules that a labelled record has to pass; `shortened` counts those of which a part was kept.
 
     sequences: what reads the texts, and labels: what reads those of the labels. max_length, too_long: as those of the
-    data. excluded: keys of sequences that must not be in here (`held_out_keys` of other data).
+    data. excluded: keys of sequences that must not be in here (`held_out_keys` of other data). kept: column of the
+    store -> column of the source.
     """
 
-    def __init__(self, sequences: SequenceKind, labels: LabelReader, max_length: int, too_long: str, excluded: Set):
+    def __init__(
+        self, sequences: SequenceKind, labels: LabelReader, max_length: int, too_long: str, excluded: Set, kept: Mapping
+    ):
         self.sequences, self.labels = sequences, labels
         self.max_length, self.too_long = max_length, too_long
-        self.excluded = excluded
+        self.excluded, self.kept = excluded, dict(kept)
         self.shortened = 0
 
     def columns(self, table: LabelTable, report: DropReport) -> dict:
@@ -75,8 +78,8 @@ class LabelledColumns:
         }
         if found.modifications is not None:
             columns["modifications"] = Ragged.pack([found.modifications[row] for row in rows], np.uint16)
-        for column in table.columns.values():
-            columns["split"] = [column[row] for row in rows]
+        for name, column in self.kept.items():
+            columns[name] = [table.columns[column][row] for row in rows]
         return columns
 
     def _key(self, found: Sequences, row: int):

@@ -19,6 +19,7 @@ from trimer.data.sampler import EpochPlan
 from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.spelling import Spelling
 from trimer.data.store import Ragged, StoreWriter
+from trimer.data.training_keys import text_keys
 from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -125,6 +126,9 @@ class MoleculeSequences(SplitData):
         dataset, lengths, rows = self._part(split, self.validation_masking, fixed=True)
         plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"molecule": text_keys(self.store.strings("inchikey1", rows))}
 
     # ---------------------------------------------------------------- loaders
 

@@ -17,6 +17,7 @@ from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
+from trimer.data.training_keys import text_keys, token_keys
 from trimer.errors import ConfigError, InputError
 from trimer.training_record import adduct_name
 
@@ -171,6 +172,13 @@ class SpectraToMolecules(SplitData):
         adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
         counts = Counter(map(adduct_name, adducts))
         return {"simulated": getattr(self.source, "simulated", False), "adducts": dict(counts)}
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        sources = self.store.ragged("source")
+        return {
+            "molecule": text_keys(self.store.strings("inchikey1", rows)),
+            "spectrum": token_keys([sources[row] for row in rows]),
+        }
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
         """The cleaned spectra of some rows, with their labels."""

@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.relatives import Relatives
 from trimer.data.spelling import warn_of_spelling
 from trimer.data.splits import Split, column_split, grouped_split, whole_split
-from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
+from trimer.data.store import Ragged, Store, StoreWriter, cache_folder, cached_store
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,14 @@ class PreparedData(L.LightningDataModule):
     @property
     def drops(self) -> DropReport:
         return DropReport.from_dict(self.store.manifest["drops"])
+
+    def split_rows(self, split: str) -> np.ndarray:
+        """The rows of a split, each once; none where there is no such split."""
+        raise NotImplementedError
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Kind of key -> (n,) keys of some rows, by which training data are known later (`data.training_keys`)."""
+        raise NotImplementedError
 
     def save_reports(self, folder: Path) -> None:
         """Leave the drop report in a run folder."""
@@ -115,6 +124,9 @@ class SplitData(PreparedData):
         """Make one split, `all`, of all rows; to be called before setup."""
         self.whole = True
 
+    def split_rows(self, split: str) -> np.ndarray:
+        return self.split.rows(split) if split in self.split.names else np.zeros(0, np.int64)
+
     def setup(self, stage: str | None = None) -> None:
         """Open the store and assign its rows."""
         if self.split is None:
@@ -122,13 +134,14 @@ class SplitData(PreparedData):
             self.split = whole_split(self._usable()) if self.whole else self._assign()
             if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
-            log.info("%s", self.split.overlap_report(self._keys()))
+            log.info("%s", self.split.overlap_report(self._keys(), self._related()))
 
     def save_reports(self, folder: Path) -> None:
         """Leave the split, its overlap and the drop report in a run folder."""
         super().save_reports(folder)
         self.split.save(folder / "split.npz")
-        overlap = {"manifest": self.split.manifest, "overlap": self.split.overlap(self._keys())}
+        found = [*self.split.overlap(self._keys()), *self._related()]
+        overlap = {"manifest": self.split.manifest, "overlap": found}
         (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
 
     def held_out(self, column: np.ndarray) -> frozenset:
@@ -139,6 +152,19 @@ class SplitData(PreparedData):
     def _usable(self) -> np.ndarray:
         """(n,) bool: the rows that can be measured."""
         return np.ones(len(self.store), bool)
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
+        """Whole sequences of some rows in the protein alphabet; None where the rows are no proteins."""
+        return None
+
+    @property
+    def _relatives(self) -> Relatives:
+        return Relatives(self.store, self._protein_tokens, self.cache, **self.split_by.get("kmers") or {})
+
+    def _related(self) -> list[dict]:
+        """How similar the proteins of each split are to train, as `Relatives.to_train`."""
+        proteins = self._protein_tokens(np.zeros(0, np.int64)) is not None
+        return self._relatives.to_train(self.split) if proteins else []
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""

@@ -18,6 +18,7 @@ from trimer.data.drops import DropReport
 from trimer.data.masked import MaskedSequences, window_lengths
 from trimer.data.masking import Masking
 from trimer.data.prepared import SplitData, check_split_keys
+from trimer.data.relatives import KMERS
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.protein_table import ProteinSource, ProteinTable
 from trimer.data.spelling import Spelling
@@ -30,7 +31,7 @@ from trimer.tokenizers.protein import UNK
 log = logging.getLogger(__name__)
 
 LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
-KEYS = ("cluster", "sequence")
+KEYS = ("cluster", "sequence")  # of the store; the groups of `kmers` are computed when a split asks for them
 SAMPLING = ("sequences", "clusters")
 
 
@@ -39,8 +40,9 @@ class ProteinSequences(SplitData):
 
     source: where the proteins come from. clusters: a text file with an id, a tab and its cluster a line; null: the
     families that the source knows, if any. split: a column of the source that names the part (`column`, `names`), or
-    what must not cross parts (`keys`: cluster and identical sequence, joined by union-find; null for all there are),
-    with fractions. sampling: an epoch is all "sequences", or one member of each of the "clusters". crop: residues of a
+    what must not cross parts (`keys`: cluster and identical sequence, joined by union-find; null for all there are; and
+    kmers, groups of relatives by `data.kmers`), with fractions. sampling: an epoch is all "sequences", or one member of
+    each of the "clusters". crop: residues of a
     window, `<cls>` and `<eos>` not counted; null reads whole sequences. min_length: residues. max_unknown: share of X
     and unknown letters that a sequence may have. exclude: sequences that must not be in here (their number is in the
     drop report). masking: in training; validation_masking: of validation and test, the published one by default, and
@@ -86,7 +88,7 @@ class ProteinSequences(SplitData):
             raise ValueError(f"min_length={min_length} must be 1 residue or more")
         if not 0 <= max_unknown <= 1:
             raise ValueError(f"max_unknown={max_unknown} must be a share from 0 to 1")
-        check_split_keys(split, KEYS)
+        check_split_keys(split, (*KEYS, KMERS))
         self.source = source
         self.tokenizer = tokenizer
         self.clusters = clusters
@@ -219,7 +221,14 @@ class ProteinSequences(SplitData):
         }
 
     def _keys(self) -> dict[str, np.ndarray]:
-        return {name: self.store.array(name) for name in KEYS if name in self.store.columns}
+        groups = {KMERS: self._relatives.groups()} if KMERS in (self.split_by.get("keys") or ()) else {}
+        return {name: self.store.array(name) for name in KEYS if name in self.store.columns} | groups
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged:
+        return self.store.ragged("tokens").take(rows)
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"protein": self.store.array("sequence")[rows]}
 
     def held_out_keys(self) -> frozenset[int]:
         """Digests of the validation and test sequences."""

@@ -130,17 +130,25 @@ class Split:
                 )
         return found
 
-    def overlap_report(self, keys: Mapping[str, Sequence]) -> str:
-        """The same as text, a line for each key and part, under a line with the sizes."""
+    def overlap_report(self, keys: Mapping[str, Sequence], related: Sequence[Mapping] = ()) -> str:
+        """The same as text, a line for each key and part, under a line with the sizes.
+
+        related: what `Relatives.to_train` found. Where relatives were looked for, a line that no sequence is identical
+        is left out: it reassures, and says nothing of them.
+        """
+        if self.names == (WHOLE,):
+            return f"not split: all {len(self.rows(WHOLE)):,} rows are measured"
         sizes = ", ".join(f"{name} {len(self.rows(name)):,}" for name in self.names)
         lines = [f"split by {self.manifest.get('method')}: {sizes} rows"]
         for row in self.overlap(keys):
+            if related and row["key"] == "sequence" and not row["shared_rows"]:
+                continue
             share = 100 * row["shared_rows"] / max(row["rows"], 1)
             lines.append(
                 f"  {row['part']:<5} {row['key']}: {row['shared_values']:,} of {row['values']:,} values, "
                 f"{row['shared_rows']:,} of {row['rows']:,} rows ({share:.1f} %) also in {self.names[0]}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {row['part']:<5} {row['text']}" for row in related)])
 
     def assert_disjoint(self, keys: Mapping[str, Sequence]) -> None:
         """InputError if any value of any key lies in two parts."""
@@ -239,7 +247,7 @@ def whole_split(usable: np.ndarray) -> Split:
     """All rows that can be used as the one split `all`, for data that are measured and not trained on."""
     if not usable.any():
         raise InputError("there are no rows to measure: every record was dropped, see the drop report")
-    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing: all rows are measured")
+    return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing, since all rows are measured")
 
 
 def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trimer.data.drops import DropReport
+from trimer.data.splits import WHOLE
 from trimer.errors import InputError
 from trimer.reporting.curves import read_curves
 from trimer.reporting.page import MOLECULES, write_page
@@ -28,25 +29,26 @@ def write_run_page(
 ) -> Path:
     """Write `<folder>/<split>/page.html` and return its path.
 
-    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json` and
-    `split_overlap.json`, `drops.json`, `run.json` (command, code, device, versions). table, predictions, distributions
-    and what else is shown: as for `write_page`.
+    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json`,
+    `split_overlap.json`, `<split>/training_overlap.json`, `drops.json`, `run.json` (command, code, device, versions).
+    table, predictions, distributions and what else is shown: as for `write_page`.
     """
     folder = Path(folder)
     record = _json(folder / "run.json")
     drops = _json(folder / "drops.json")
     metrics = Path(metrics or folder / "metrics.csv")
     manifest = _json(folder / "split.json")
+    seen = _json(folder / split / "training_overlap.json")
     return write_page(
         folder / split / "page.html",
         title=title,
-        subtitle=subtitle or _subtitle(split, manifest, len(predictions)),
+        subtitle=subtitle or _subtitle(split, manifest, len(predictions), seen.get("counts", {})),
         table=table,
         predictions=predictions,
         curves=read_curves(metrics) if metrics.is_file() else None,
         distributions=distributions,
         split=manifest,
-        overlap=_json(folder / "split_overlap.json").get("overlap", []),
+        overlap=[*_json(folder / "split_overlap.json").get("overlap", []), *_seen(split, seen)],
         drops=DropReport.from_dict(drops) if drops else None,
         commands=_commands(record),
         about=_about(record),
@@ -55,10 +57,24 @@ def write_run_page(
     )
 
 
-def _subtitle(split: str, manifest: Mapping, spectra: int) -> str:
-    method = f" (split by {manifest['method']})" if manifest.get("method") else ""
-    unseen = "" if split == "train" else ", which it was not trained on"
-    measured = f"{spectra:,} spectra of the {split} part{method}{unseen}"
+def _seen(split: str, found: Mapping) -> list[dict]:
+    """What of a split the checkpoint was trained on, as rows of the overlap."""
+    return [
+        {
+            "part": split,
+            "key": f"{row['key']}, in {row['split']} of {row['stage']}",
+            "values": row["records"],
+            "shared_values": row["shared"],
+        }
+        for row in found.get("found", [])
+    ]
+
+
+def _subtitle(split: str, manifest: Mapping, spectra: int, seen: Mapping) -> str:
+    method = f" (split by {manifest['method']})" if manifest.get("method") and split != WHOLE else ""
+    unseen = ", which it was not trained on" if seen and seen["new"] == seen["records"] else ""
+    part = "all spectra of these data" if split == WHOLE else f"spectra of the {split} part"
+    measured = f"{spectra:,} {part}{method}{unseen}"
     return f"A language model reads tandem mass spectra and writes molecules. Measured on {measured}."
 
 

@@ -47,6 +47,7 @@ class Task(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.contract: dict | None = None
+        self.training_keys: list[dict] | None = None  # what it was trained on: `trimer.data.training_keys`
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
         self._epoch: Tensor | None = None  # sum of the loss of this epoch, and its count, on this device
@@ -274,6 +275,7 @@ class Task(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
         checkpoint["trimer"] = self.contract
+        checkpoint["training_keys"] = self.training_keys
         checkpoint["work"] = dict(self.share_work())
         checkpoint["logged"] = None if self._logged is None else self._over_devices(self._logged).tolist()
         checkpoint["epoch_sums"] = None if self._epoch is None else self._over_devices(self._epoch).tolist()

@@ -1,0 +1,142 @@
+"""Which records a checkpoint was trained on: one answer a record, and counts for each stage of its training.
+
+Shapes: n records.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trimer.data.training_keys import IDENTITY, SPLITS, contains
+
+log = logging.getLogger(__name__)
+
+COLUMN = "in_training"  # of predictions
+NO, UNKNOWN = "no", "unknown"
+BY = {
+    "molecule": "InChIKey block 1",
+    "spectrum": "identical peaks",
+    "protein": "identical sequence (relatives are not looked for)",
+    "peptide": "identical letters",
+}
+FILE = "training_overlap"
+
+
+@dataclass
+class TrainingOverlap:
+    """Records that were in the training data of a checkpoint.
+
+    rows: n texts: "train: molecule" (the split and the kinds of key it is known by), "validation: molecule", "no", or
+    "unknown" where the record, or the checkpoint, does not say it. Stages of which nothing is known do not count here.
+    found: of each other stage, split and kind of key, how many records have a key and how many of these are in it.
+    unknown: names of stages of which nothing is known.
+    """
+
+    rows: list[str]
+    found: list[dict] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """Records in all, in train, in validation alone, in neither, and of which it is not known."""
+        first = [row.partition(":")[0] for row in self.rows]
+        named = {"in_train": "train", "in_validation": "validation", "new": NO, "unknown": UNKNOWN}
+        return {"records": len(first)} | {name: first.count(text) for name, text in named.items()}
+
+    def lines(self, what: str = "records") -> list[str]:
+        """The same in words. what: the records, as "spectra"."""
+        counts = self.counts()
+        lines = [
+            f"training data of the checkpoint: {counts['in_train']:,} of {counts['records']:,} {what} were in train, "
+            f"{counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
+            f"{counts['unknown']:,} unknown"
+        ]
+        for row in self.found:
+            if row["shared"]:
+                line = f"  {row['stage']}, {row['split']}: {row['shared']:,} of {row['records']:,} by {BY[row['key']]}"
+                rate = row.get("false_positives")
+                lines.append(line + (f", up to {row['records'] * rate:,.0f} of them by chance" if rate else ""))
+        if self.unknown:
+            lines.append(f"  not known what {', '.join(self.unknown)} was trained on")
+        return lines
+
+    def save(self, out: Path, ids: Sequence[str]) -> None:
+        """Write `training_overlap.json` with the counts, and `training_overlap.csv` with a row for each record."""
+        out.mkdir(parents=True, exist_ok=True)
+        facts = {"counts": self.counts(), "found": self.found, "not_known": self.unknown}
+        (out / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        self.save_rows(out / f"{FILE}.csv", ids)
+
+    def save_rows(self, path: Path, ids: Sequence[str], **columns: Sequence) -> Path:
+        """Write a CSV file with a row for each record: its id, other columns, and whether it was trained on."""
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerows([("id", *columns, COLUMN), *zip(ids, *columns.values(), self.rows, strict=True)])
+        return path
+
+    def add_to_heads(self, heads: list[dict], rows: Sequence[int]) -> None:
+        """Write the column `in_training` of predictions. rows: of the input, that the records of the overlap are."""
+        for row, text in zip(rows, self.rows, strict=True):
+            heads[row][COLUMN] = text
+
+    def add_to(self, path: Path) -> None:
+        """Add the column `in_training` to a table of predictions in Parquet: one row a record, or several by `rank`."""
+        table = pq.read_table(path)
+        owner = np.arange(len(table))
+        if "rank" in table.column_names:
+            owner = np.cumsum(np.asarray(table["rank"]) == 1) - 1
+        if len(owner) and owner[-1] + 1 == len(self.rows):
+            pq.write_table(table.append_column(COLUMN, pa.array([self.rows[row] for row in owner])), path)
+
+
+def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.ndarray]) -> TrainingOverlap:
+    """Look records up in the training stages of a checkpoint.
+
+    stages: None for a checkpoint that carries no keys. keys: kind of key -> (n,) keys, 0 for a missing one.
+    """
+    count = len(next(iter(keys.values())))
+    if not stages:
+        return TrainingOverlap([UNKNOWN] * count, [], ["this checkpoint, which carries no keys,"])
+    known: dict[str, dict[str, np.ndarray]] = {split: {} for split in SPLITS}
+    compared: set[str] = set()
+    found = []
+    for stage in stages:
+        for split, sets in stage["keys"].items():
+            for kind in [kind for kind in sets if kind in keys]:
+                hit = contains(sets[kind], keys[kind])
+                compared.add(kind)
+                known[split][kind] = known[split].get(kind, False) | hit
+                facts = {"stage": stage["name"], "split": SPLITS[split], "key": kind, "keys": sets[kind]["count"]}
+                rate = {name: sets[kind][name] for name in ("false_positives",) if name in sets[kind]}
+                records = int((keys[kind] != 0).sum())
+                found.append({**facts, "records": records, "shared": int(hit.sum()), **rate})
+    must = [kind for kind in keys if kind in IDENTITY and kind in compared]
+    answers = np.full(count, NO if must else UNKNOWN, dtype=object)
+    for kind in must:
+        answers[keys[kind] == 0] = UNKNOWN
+    for split in reversed(SPLITS):  # train overwrites validation
+        by = np.full(count, "", dtype=object)
+        for kind, hit in known[split].items():
+            by[hit] = [f"{text}, {kind}" if text else kind for text in by[hit]]
+        hit = by != ""
+        answers[hit] = [f"{SPLITS[split]}: {text}" for text in by[hit]]
+    return TrainingOverlap(answers.tolist(), found, [stage["name"] for stage in stages if not stage["known"]])
+
+
+def report_split(out: Path, stages: Sequence[Mapping] | None, data, split: str) -> TrainingOverlap:
+    """Look up the records of a split, log what was found, and write it to a folder."""
+    rows = data.split.rows(split)
+    overlap = training_overlap(stages, data.row_keys(rows))
+    overlap.save(out, data.store.strings("id", rows))
+    counts = overlap.counts()
+    level = logging.WARNING if counts["in_train"] or counts["in_validation"] else logging.INFO
+    log.log(level, "%s", "\n".join(overlap.lines()))
+    return overlap
