@@ -67,7 +67,8 @@ def adduct_name(adduct: str | None) -> str:
 
 def _record_of(path: str | Path | None) -> dict | None:
     """The record of a checkpoint of ours; None for public weights and for what is no longer there."""
-    from trimer.checkpoint import is_public, read
+    from trimer.checkpoint import read
+    from trimer.public import is_public
 
     if path is None or is_public(path):
         return None

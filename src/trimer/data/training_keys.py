@@ -121,7 +121,8 @@ def unknown_stage(name: str) -> dict:
 
 def stages_of(data, name: str, ckpt: str | Path | None, resumed: str | Path | None = None) -> list[dict]:
     """The stages of a run: those of the checkpoint that it begins with, then its own; of a resumed run those it had."""
-    from trimer.checkpoint import is_public, read
+    from trimer.checkpoint import read
+    from trimer.public import is_public
 
     if resumed is not None and (had := read(resumed).get("training_keys")):
         return had
