@@ -10,7 +10,8 @@ import math
 import numpy as np
 from rich.console import Console
 
-from trimer.metrics.labels import SPREAD, multi_label, regression, single_label
+from trimer.metrics.labels import multi_label, regression, single_label
+from trimer.metrics.measured import SPREAD
 from trimer.reporting.table import _OF_LABELS, ResultTable, column
 
 
