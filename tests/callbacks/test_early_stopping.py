@@ -128,7 +128,7 @@ def test_the_test_part_is_measured_by_the_best_weights(words, tmp_path, monkeypa
     heard = " ".join(capsys.readouterr().err.split())
     assert late["stopped_early"] == RISING and "stopped early, rising: val/loss is 5, the best is 0.25, and 2" in heard
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
-    assert (best["epoch"], last["epoch"]) == (3, 6)  # the last counts the epochs that are done
+    assert (best["epoch"], last["epoch"]) == (3, 5)  # the last step of the sixth epoch, from which it is ended again
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")
     assert short["stopped_early"] is None
     tested = {name: value for name, value in late["metrics"].items() if name.startswith("test/")}
@@ -151,9 +151,9 @@ def test_a_stopped_run_stays_stopped_unless_its_patience_is_longer(words, tmp_pa
 @pytest.mark.parametrize(
     ("settings", "stop"),
     [
-        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 7),  # the first, and six bad ones
-        (["callbacks.early_stopping.patience_multiple=4", "scheduler.patience=0"], 2),  # never 0
-        (["trainer.check_val_every_n_epoch=2", "callbacks.early_stopping.patience=3"], 8),
+        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 6),  # the first, and six bad ones
+        (["callbacks.early_stopping.patience_multiple=4", "scheduler.patience=0"], 1),  # never 0
+        (["trainer.check_val_every_n_epoch=2", "callbacks.early_stopping.patience=3"], 7),
     ],
 )
 def test_the_patience_is_in_validations(words, tmp_path, monkeypatch, settings, stop):

@@ -69,7 +69,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tm
     assert len(computed) == len(set(computed)) + 1, "only the chunk that was stopped is computed twice"
     assert output.read_bytes() == whole.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} <= {
-        whole.name, output.name, "whole.reasons.csv", "out.reasons.csv",
+        whole.name, output.name, "whole.reasons.csv", "out.reasons.csv", "whole.in_training.csv", "out.in_training.csv",
     }  # fmt: skip
     if kind == "fragments":
         assert (tmp_path / "out.reasons.csv").read_bytes() == (tmp_path / "whole.reasons.csv").read_bytes()

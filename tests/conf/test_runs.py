@@ -141,6 +141,8 @@ def labelled_proteins(folder: Path, texts: list[str]) -> None:
     header = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
     flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
     write(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
+    states = "".join(f">P{n}\n{text}\n{'HE.' [n % 3] * (len(text) - 2)}HE\n" for n, text in known)
+    (folder / "residues.fasta").write_text(states)
     (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
 
 
@@ -361,6 +363,11 @@ RUNS = {
             "data.target=single",
             "data.source.paths={library}/families.fasta",
             "data.source.pattern='family=(?P<family>\\w+)'",
+        ],
+        "labelled_residues": [
+            *OF_PROTEINS,
+            "data.source.paths={library}/residues.fasta",
+            "task.head.pooling=residue",
         ],
         "labelled_molecules": [
             *OF_MOLECULES,

@@ -226,7 +226,7 @@ def residues(tmp_path, count: int = 30, extra: list = ()) -> Path:
 
 def test_a_class_for_each_residue(tmp_path):
     path = residues(tmp_path, extra=[("LAG", "HH", "short"), ("LAG*", "HHE", "stop"), ("LA*G", "HHHE", "inside")])
-    data = ready(path, "residue", entity="proteins")
+    data = ready(path, "residue", entity="proteins", missing=["."])
     assert data.classes == ["E", "H"]
     assert dropped(data) == {
         "stop (*) inside the sequence": ["my.csv, line 34 (LA*G)"],

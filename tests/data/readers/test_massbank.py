@@ -103,7 +103,7 @@ def test_unusable_records_stay_with_their_problem(tmp_path, old, new, says):
 
 
 def test_nothing_that_is_a_record(tmp_path):
-    with pytest.raises(InputError, match="among its 0"):
+    with pytest.raises(InputError, match="holds no file of spectra"):
         read_spectra(tmp_path)
     (tmp_path / "t.txt").write_text("hello\n")
     with pytest.raises(InputError, match="no line begins with 'ACCESSION:'"):

@@ -92,6 +92,7 @@ def test_parquet(tmp_path):
         "value": [0.5, float("nan"), 1e-7],
         "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
         "vector": [[1.0], [2.0], []],
+        "pair": [{"a": 1}, {"a": 2}, {"a": 3}],
     }
     pq.write_table(pa.table(table), path)
     assert rows_of(path, "X", "count", "value", "kind") == [
@@ -100,8 +101,9 @@ def test_parquet(tmp_path):
         ("N", None, "1e-7", "a", 3),
     ]
     assert TableFile(path).place_of(3) == "a.parquet, row 3"
-    with pytest.raises(InputError, match=r"column 'vector' holds list<.*>, which is no text or number"):
-        rows_of(path, "vector")
+    assert [cells for cells, _ in rows_of(path, "vector")] == ["[1.0]", "[2.0]", "[]"]
+    with pytest.raises(InputError, match=r"column 'pair' holds struct<.*>, which is no text or number"):
+        rows_of(path, "pair")
     with pytest.raises(InputError, match=r"a\.parquet: no column 'y', there are x, count"):
         rows_of(path, "y")
     (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-20])
