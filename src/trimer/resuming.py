@@ -134,7 +134,11 @@ def nothing_left(run: RunFolder, cfg: Any) -> bool:
         return False
     changes = differences(run.config, OmegaConf.to_container(cfg, resolve=True))
     asked = [key for key in changes if key.startswith((*MAY_CHANGE["length"], "test"))]
-    reached = 0 < (cfg.trainer.max_steps or 0) <= result.get("steps", 0)
+    in_steps = (cfg.trainer.max_steps or 0) > 0
+    reached = in_steps and cfg.trainer.max_steps <= result.get("steps", 0)
+    stopped = result.get("stopped_early") or cfg.trainer.get("max_time") is not None
+    if not asked and in_steps and not reached and not stopped:
+        return cfg.trainer.get("max_epochs") not in (None, -1)  # else a callback of the user's has stopped it
     return not asked or (reached and "test" not in asked)
 
 

@@ -141,7 +141,7 @@ def labelled_proteins(folder: Path, texts: list[str]) -> None:
     header = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
     flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
     write(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
-    states = "".join(f">P{n}\n{text}\n{'HE.' [n % 3] * (len(text) - 2)}HE\n" for n, text in known)
+    states = "".join(f">P{n}\n{text}\n{'HE.'[n % 3] * (len(text) - 2)}HE\n" for n, text in known)
     (folder / "residues.fasta").write_text(states)
     (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
 

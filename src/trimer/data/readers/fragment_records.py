@@ -23,7 +23,6 @@ from trimer.data.readers.annotated_spectra import (
     spread,
 )
 from trimer.data.readers.peptide_tables import (
-    ListTable,
     deepphospho_records,
     fragment_columns,
     open_table,
@@ -117,7 +116,7 @@ def read_prosit(path: Path, fixed: str | None = None, fdr: float | None = FDR) -
 
     -1 stands for a fragment that cannot be, 0 for one that was not seen.
     """
-    table = ListTable(path)
+    table = TableFile(path)
     fixed = fixed_modifications(path.name, cells_of(table, ["modified_sequence"]), PLAIN["prosit"], fixed)
     energies = next((name for name in ("aligned_collision_energy", "collision_energy") if name in table), None)
     optional = [energies, *optional_columns(table, ("fragmentation", "mass_analyzer"))]

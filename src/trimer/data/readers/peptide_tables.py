@@ -14,7 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from trimer.data.text.opening import read_chunks, read_text
 from trimer.data.text.tables import Row, TableFile
@@ -44,16 +43,6 @@ class ColumnTable(TableFile):
             yield list(cells), number, None
 
 
-class ListTable(TableFile):
-    """A table whose columns may be lists in Parquet; such a cell is JSON."""
-
-    def _texts(self, batch: pa.RecordBatch, name: str) -> list[str | None]:
-        column = batch.column(name)
-        if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-            return super()._texts(batch, name)
-        return [None if cell is None else json.dumps(cell) for cell in column.to_pylist()]
-
-
 def open_table(path: Path, layout: str | None = None) -> TableFile:
     """What a file of peptides holds, as a table; what kind of file it is, its content says.
 
@@ -67,7 +56,7 @@ def open_table(path: Path, layout: str | None = None) -> TableFile:
         return _hdf_table(path)
     if start.lstrip()[:1] == b"{":
         return _deepphospho_table(path)
-    return ListTable(path)
+    return TableFile(path)
 
 
 def optional(name: str, path: Path) -> ModuleType:
