@@ -1,0 +1,49 @@
+"""Rare classes from the training to the table: probabilities near the share, intervals that hold the class."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from trimer.cli import main
+
+CASES = Path(__file__).parents[1] / "cases" / "molecules"
+
+
+def trained(folder: Path, case: str, label: str, *words: str) -> tuple[dict, list[dict]]:
+    """The metrics of a short training on a case, and the rows of its predictions for the whole file."""
+    common = [
+        "data=labelled_molecules", f"data.source.paths={CASES / case}", f"data.source.labels={label}",
+        "data.target=single", "task=classification", "model=smiles_nano", "trainer.enable_progress_bar=false",
+        "trainer.precision=32-true", f"hydra.run.dir={folder / 'run'}", f"paths.cache={folder / 'cache'}",
+    ]  # fmt: skip
+    assert main(["train", *common, *words]) == 0
+    predict = [f"ckpt={folder / 'run'}", f"input={CASES / case}", f"output={folder / 'out.csv'}"]
+    assert main(["predict", *predict]) == 0
+    with open(folder / "out.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row["reason"]]
+    return json.loads((folder / "run" / "result.json").read_text())["metrics"], rows
+
+
+@pytest.mark.parametrize("weights", ["null", "balanced"])
+def test_mean_probability_is_near_the_share_with_and_without_class_weights(tmp_path, weights):
+    """tox.csv: 5 % of the labels are yes; without the correction balanced weights give a mean near a half."""
+    words = [f"task.class_weights={weights}", "trainer.max_steps=30", "trainer.val_check_interval=30", "test=false"]
+    _, rows = trained(tmp_path, "tox.csv", "toxic", *words, "optimizer.lr=0.003")
+    mean = sum(float(row["probability of yes"]) for row in rows) / len(rows)
+    with open(CASES / "tox.csv", newline="") as file:
+        labels = [row["toxic"] for row in csv.DictReader(file)]
+    share = labels.count("yes") / len(labels)
+    assert 0.2 * share < mean < 2.5 * share
+
+
+def test_a_constant_classifier_has_no_wide_interval(tmp_path):
+    """imbalanced.csv: a balanced accuracy of 50 % has no spread, or a dash with the reason."""
+    words = ["trainer.max_steps=2", "trainer.val_check_interval=2", "baselines=false", "optimizer.lr=1e-9"]
+    metrics, _ = trained(tmp_path, "imbalanced.csv", "y", *words)
+    assert metrics["test/balanced_accuracy"] == pytest.approx(0.5)
+    page = (tmp_path / "run" / "test" / "page.html").read_text()
+    assert metrics.get("test/balanced_accuracy_std_error", 0.0) == 0.0 or "no interval" in page
