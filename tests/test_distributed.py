@@ -38,6 +38,12 @@ TWO = ["trainer.devices=2", "trainer.val_check_interval=4"]
 
 def train(folder, *overrides: str) -> dict[str, float]:
     """The metrics that a run in `folder` ended with."""
+    last = {name: value for row in rows_of(folder, *overrides) for name, value in row.items() if value}
+    return {name: float(value) for name, value in last.items()}
+
+
+def rows_of(folder, *overrides: str) -> list[dict[str, str]]:
+    """The rows of metrics.csv of a run in `folder`."""
     folder.mkdir()
     paths = [f"paths.run={folder}/run", f"paths.cache={folder}/cache"]
     done = subprocess.run(
@@ -46,9 +52,7 @@ def train(folder, *overrides: str) -> dict[str, float]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with open(folder / "run" / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    last = {name: value for row in rows for name, value in row.items() if value}
-    return {name: float(value) for name, value in last.items()}
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +121,28 @@ def test_two_processes_write_the_protocol_of_one(tmp_path):
             tables.append({tuple(row.values())[:4]: float(row["value"]) for row in csv.DictReader(file)})
     assert len(tables[0]) == 11 + 3 * (11 + 2) + 11
     assert tables[1] == pytest.approx(tables[0], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batches", [1, 2], ids=["without accumulation", "with accumulation"])
+def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
+    """At every step, while a checkpoint is written in the middle of the epoch."""
+    words = [*PROTEINS, "trainer.log_every_n_steps=1", "trainer.max_steps=5", "callbacks.last.every_n_train_steps=1"]
+    words += ["test=false", "trainer.limit_val_batches=0"]
+    one = [*words, "trainer=cpu", f"trainer.accumulate_grad_batches={2 * batches}"]
+    two = [*words, "trainer=ddp", "trainer.devices=2", f"trainer.accumulate_grad_batches={batches}"]
+    tables = []
+    for name, some in (("one", one), ("two", two)):
+        rows = rows_of(tmp_path / name, *some)
+        tables.append(
+            {
+                (row["epoch"], metric, number): float(row[metric])
+                for number, row in enumerate(rows)
+                for metric in ("train/loss", "train/loss_epoch", "real_tokens")
+                if row.get(metric)
+            }
+        )
+    names = {name for _, name, _ in tables[0]}
+    assert names == {"train/loss", "train/loss_epoch", "real_tokens"}
+    assert len([key for key in tables[0] if key[1] == "train/loss"]) == 5
+    assert tables[1] == pytest.approx(tables[0], rel=1e-5)
