@@ -15,6 +15,7 @@ from trimer.partial import Partial
 
 STEPS = ["trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.tokens_per_batch=1000", "test=false",
          "trainer.max_steps=4", "trainer.val_check_interval=2", "optimizer.lr=0.01", "model=peptides_nano"]  # fmt: skip
+LIBRARIES = ("tsv", "csv", "parquet", "msp", "hdf")
 PEPTIDES = ["LAGVSEK", "TIDPKQNFYR", "MHWCLLLK", "PEPTIDEK", "AAAAGGGK", "VVSTEPLR", "NQFYAAK"]
 
 
@@ -43,8 +44,13 @@ def run(folder):
     return trained
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("retention", "csv"), ("retention", "parquet"), ("fragments", "tsv")])
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [*(("retention", suffix) for suffix in ("csv", "parquet")), *(("fragments", suffix) for suffix in LIBRARIES)],
+)
 def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tmp_path, monkeypatch, kind, suffix):
+    if suffix == "hdf":
+        pytest.importorskip("h5py")
     monkeypatch.setattr("trimer.commands.predict.CHUNK", 3)
     monkeypatch.setattr("trimer.commands.predict_library.CHUNK", 3)
     whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
@@ -73,6 +79,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tm
     }  # fmt: skip
     if kind == "fragments":
         assert (tmp_path / "out.reasons.csv").read_bytes() == (tmp_path / "whole.reasons.csv").read_bytes()
+    if suffix == "tsv":
         assert len({row["ModifiedPeptide"] for row in csv.DictReader(output.open(), delimiter="\t")}) == len(PEPTIDES)
 
 
