@@ -184,7 +184,7 @@ def killed_run(folder: Path, words: list[str], whole: Whole, kills: int, draw: r
             killed, left = killed + 1, left * (1 - share)
         else:
             count.anew += 1
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # it may be killed before it has one
     finish(start(folder, words), folder)
     return killed
 
