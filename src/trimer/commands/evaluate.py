@@ -261,10 +261,12 @@ def thresholds_text(loaded, most: int = 12) -> str:
     """The thresholds of a checkpoint in words: of class 1 where there are two classes, else of each class or label."""
     classes, values = loaded.contract["labels"]["classes"], loaded.net.threshold.tolist()
     named = list(zip(classes, values, strict=True))
+    if loaded.net.target != "multi" and len(set(values)) == 1 and len(named) > 2:
+        return "each record gets its most probable class: no thresholds were chosen"
     if loaded.net.target != "multi" and len(named) == 2:
         named = named[1:]
-    told = ", ".join(f"{name} {value:.3f}" for name, value in named[:most]) + (", ..." if len(named) > most else "")
-    return f"{'threshold' if len(named) == 1 else 'thresholds'} of the probability: {told}"
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in named[:most]) + (", ..." if len(named) > most else "")
+    return f"{'threshold' if len(named) == 1 else 'thresholds'} of the probability: {listed}"
 
 
 def model_name(run: Path, checkpoint: Path) -> str:

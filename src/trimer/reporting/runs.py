@@ -124,20 +124,21 @@ class Summary:
         table = Table(title="Mean ± standard deviation over seeds", title_justify="left", show_lines=True)
         wide = len(self.varied) > SETTINGS_SHOWN  # runs of different kinds: one column for all that was set
         for name in ["settings"] if wide else self.varied:
-            table.add_column(name, no_wrap=wide, overflow="ellipsis" if wide else "fold", min_width=36 if wide else 8)
+            table.add_column(name, overflow="fold", min_width=30 if wide else 8)
         table.add_column("runs", no_wrap=True)
-        for name in self.metrics[:METRICS_SHOWN]:
-            table.add_column(column(name).label, justify="right")
+        metrics = self.metrics[: METRICS_SHOWN // 2 if wide else METRICS_SHOWN]
+        for name in metrics:
+            table.add_column(column(name).label, justify="right", min_width=9)
         for group in self.groups:
             cells = [group.settings.get(key, "") for key in self.varied]
             if wide:
                 said = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
                 cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in said)]
             cells.append(group.seeds)
-            cells += [_mean(group, name) for name in self.metrics[:METRICS_SHOWN]]
+            cells += [_mean(group, name) for name in metrics]
             table.add_row(*map(escape, cells), style="bold" if group is self.best else "")
-        if len(self.metrics) > METRICS_SHOWN:
-            table.caption = f"{len(self.metrics) - METRICS_SHOWN} more metrics in the files; choose by metrics=[...]"
+        if more := len(self.metrics) - len(metrics):
+            table.caption = f"{more} more metrics in the files; choose by metrics=[...]"
         return table
 
 
