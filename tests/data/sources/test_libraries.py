@@ -193,6 +193,18 @@ def test_msp_libraries(tmp_path):
     assert table.places[4] == "library.msp, line 22"
 
 
+def test_the_keys_of_msp_libraries_come_in_any_order(tmp_path):
+    records = []
+    for record in MSP.split("Name: ")[1:]:
+        name, comment, *others = record.strip().splitlines()
+        records.append("\n".join([comment, f"Name: {name}", *others]))
+    path = write(tmp_path / "library.msp", "\n\n".join(records) + "\n")
+    assert find_layout(path) == "msp"
+    table, usual = whole(path), whole(write(tmp_path / "usual.msp", MSP))
+    assert table.texts == usual.texts and table.problems == usual.problems
+    assert table.intensity.tolist() == usual.intensity.tolist()
+
+
 # ---------------------------------------------------------------- mzSpecLib
 
 MZSPECLIB = """<mzSpecLib>

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from trimer.data.readers.annotated_spectra import Fragment, Spectrum, Unreadable, make_spectrum, read_intensity
 from trimer.data.readers.annotations import read_annotation
+from trimer.data.readers.msp import msp_records
 from trimer.data.readers.psm_quality import FDR
-from trimer.data.text.opening import broken_end, read_lines
+from trimer.data.text.opening import broken_end, lines_until_break
 from trimer.errors import BrokenOff, InputError
 from trimer.peptides.modifications import COMMON, PeptideError, modification
 from trimer.peptides.proforma import assemble
@@ -43,25 +44,14 @@ class Entry(NamedTuple):
     problem: str | None = None
 
 
-def _lines(path: Path, broken: list[str]) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers; a file that breaks off leaves its problem in `broken`."""
-    try:
-        for number, line in enumerate(read_lines(path), 1):
-            yield number, line.strip()
-    except BrokenOff as error:
-        broken.append(broken_end(error))
-
-
 # ---------------------------------------------------------------- MSP
 
 
 def is_msp(start: str) -> bool:
-    """Whether a text begins as a peptide MSP: the name of its first record is a peptide with a charge."""
-    for line in start.splitlines():
-        if line.strip() and not line.startswith(("#", "###")):
-            name, _, value = line.partition(":")
-            return name.strip().lower() in ("name", "fullname") and bool(NAME.fullmatch(value.strip()))
-    return False
+    """Whether a text begins as a peptide MSP: its first record is named after a peptide with a charge."""
+    lines = enumerate((line.strip() for line in start.splitlines()), 1)
+    fields = next((record.fields for record in msp_records(lines)), {})
+    return bool(NAME.fullmatch(fields.get("name", fields.get("fullname", ""))))
 
 
 def read_msp_library(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
@@ -114,28 +104,23 @@ def _msp_peptide(text: str, said: dict[str, str]) -> tuple[str, str]:
 
 
 def _msp_entries(path: Path) -> Iterator[Entry]:
-    said: dict[str, str] = {}
-    peaks: Peaks = []
-    first = 0
-    broken: list[str] = []
-    for number, line in _lines(path, broken):
-        key, colon, value = line.partition(":")
-        begins = colon and key.strip().lower() == "name"
-        if (begins and said) or (not line and peaks):
-            yield Entry(said, peaks, first)
-            said, peaks = {}, []
-        if not line or line.startswith("#"):
-            continue
-        if line[0].isdigit() and said:
-            _, *rest = re.split(r"[\t ]+", line, maxsplit=2)
-            peaks.append((rest[1] if len(rest) > 1 else "?", rest[0] if rest else "", number))
-            continue
-        first = first if said else number
-        said.setdefault(key.strip().lower(), value.strip())
-        if key.strip().lower() in ("comment", "comments"):
-            said |= {name.lower(): text.strip('"') for name, text in COMMENT.findall(value)} | said
-    if said or broken:
-        yield Entry(said, peaks, first, *broken)
+    broken: list[BrokenOff] = []
+    entry: Entry | None = None
+    for record in msp_records(lines_until_break(path, broken)):
+        if entry is not None:
+            yield entry
+        comment = " ".join(record.comments)
+        named = {name.lower(): text.strip('"') for name, text in COMMENT.findall(comment)}
+        peaks = [_msp_peak(text, number) for number, text in record.lines]
+        entry = Entry({"comment": comment, **named, **record.fields}, peaks, record.line)
+    if entry is not None or broken:
+        yield (entry or Entry({}, [], 0))._replace(problem=next(map(broken_end, broken), None))
+
+
+def _msp_peak(text: str, line: int) -> tuple[str, str, int]:
+    """Annotation, intensity and line of a peak: `175.119 0.5 "y1/0.01"`."""
+    _, intensity, annotation, *_ = [*re.split(r"[\t ]+", text, maxsplit=2), "", ""]
+    return annotation or "?", intensity, line
 
 
 # ---------------------------------------------------------------- mzSpecLib
@@ -173,8 +158,8 @@ def _mzspeclib_entries(path: Path) -> Iterator[Entry]:
     said: dict[str, str] = shared
     peaks: Peaks = []
     section, first = "", 0
-    broken: list[str] = []
-    for number, line in _lines(path, broken):
+    broken: list[BrokenOff] = []
+    for number, line in lines_until_break(path, broken):
         if line.startswith("<"):
             before, section = section, line.strip("<>").partition("=")[0].split()[0].lower()
             if section == "spectrum":
@@ -193,7 +178,7 @@ def _mzspeclib_entries(path: Path) -> Iterator[Entry]:
             known = said is not shared and name in said and name not in shared
             said[name] = said[name] if known else value  # the first analyte counts
     if first or broken:
-        yield Entry(said, peaks, first, *broken)
+        yield Entry(said, peaks, first, *map(broken_end, broken))
 
 
 # ---------------------------------------------------------------- common

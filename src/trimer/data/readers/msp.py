@@ -2,18 +2,20 @@
 
 A record is lines 'Key: value', then 'Num Peaks: N' and N pairs of m/z and intensity, one or many to a line, separated
 by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes, or after a pair, is an annotation.
-The keys come in any order and 'Num Peaks' may be missing; see `_Record.ends_before`. Described in the NIST MS Search
+The keys come in any order and 'Num Peaks' may be missing; see `MspRecord.ends_before`. Described in the NIST MS Search
 user guide, "NIST Text Format of Individual Spectra".
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trimer.data.readers.records import Records
 from trimer.data.spectra import SpectrumTable
-from trimer.data.text.opening import broken_end, read_text_so_far
+from trimer.data.text.opening import broken_end, lines_until_break
+from trimer.errors import BrokenOff
 
 _PEAK = re.compile(r"[-+.\d]")
 _ANNOTATION = re.compile(r'"[^"]*"')
@@ -24,13 +26,24 @@ _PEAK_COUNT = ("num peaks", "num_peaks", "numpeaks", "num peak")
 
 
 def read_msp(path: Path) -> SpectrumTable:
-    """All records of an MSP file (.msp or .msp.gz), unusable ones with their problem."""
+    """All records of an MSP file, unusable ones with their problem."""
     records = Records()
-    record: _Record | None = None
-    content, broken = read_text_so_far(path)
-    lines = re.split(r"\r\n|\n|\r", content)
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
+    broken: list[BrokenOff] = []
+    line = 0
+    for record in msp_records(lines_until_break(path, broken)):
+        record.add_to(records, path)
+        line = record.line
+    if broken and not records:
+        raise broken[0]
+    if broken:
+        records.add(path, (), (), {}, line, broken_end(broken[0]))
+    return records.table()
+
+
+def msp_records(lines: Iterable[tuple[int, str]]) -> Iterator[MspRecord]:
+    """The records of the lines of a file, each with its number and without white space around it."""
+    record: MspRecord | None = None
+    for number, text in lines:
         if not text:
             if record is not None:
                 record.gap = True
@@ -38,32 +51,31 @@ def read_msp(path: Path) -> SpectrumTable:
         key, colon, value = text.partition(":")
         key = key.strip().lower() if colon and not _PEAK.match(text) else ""
         if record is not None and record.ends_before(key):
-            record.add_to(records, path)
+            yield record
             record = None
         if record is None:
             if text[0] in "#!":
                 continue
-            record = _Record(number, key)
+            record = MspRecord(number, key)
         if key:
             record.field(key, value.strip())
         else:
             record.lines.append((number, text))
     if record is not None:
-        record.add_to(records, path)
-    if broken and not records:
-        raise broken
-    if broken:
-        records.add(path, (), (), {}, len(lines), broken_end(broken))
-    return records.table()
+        yield record
 
 
-class _Record:
-    """The lines of one record as they come."""
+class MspRecord:
+    """The lines of one record as they come.
+
+    fields: lower-case key -> text. comments: those of the record. lines: number and text of each line of peaks.
+    """
 
     def __init__(self, line: int, first: str) -> None:
         self.line = line
         self.first = first  # the key that it begins with
         self.fields: dict[str, str] = {}
+        self.comments: list[str] = []
         self.lines: list[tuple[int, str]] = []
         self.counted: str | None = None  # what 'Num Peaks' says
         self.gap = False  # an empty line came last
@@ -84,7 +96,7 @@ class _Record:
         if key in _PEAK_COUNT:
             self.counted = value
         elif key in ("comment", "comments"):
-            self._comment(value)
+            self.comments.append(value)
         elif key in self.fields:
             self.fields[key] += f"; {value}"  # 'Synon' may be repeated
         elif key == "retentiontime":  # MS-DIAL writes minutes
@@ -98,6 +110,8 @@ class _Record:
                 self.fields.setdefault(name.strip().lower(), text.strip())
 
     def add_to(self, records: Records, path: Path) -> None:
+        for comment in self.comments:
+            self._comment(comment)
         mz: list[float] = []
         intensity: list[float] = []
         problem: str | None = None

@@ -144,6 +144,18 @@ def read_lines(path: Path, size: int = CHUNK) -> Iterator[str]:
         _check_length(path, "line", rest, number + 1)
 
 
+def lines_until_break(path: Path, broken: list[BrokenOff]) -> Iterator[tuple[int, str]]:
+    """Number and text of each line, without white space around it.
+
+    Where the file breaks off, the lines end, and the reason goes into `broken`.
+    """
+    try:
+        for number, line in enumerate(read_lines(path), 1):
+            yield number, line.strip()
+    except BrokenOff as error:
+        broken.append(error)
+
+
 def _warned_of(path: Path, data: bytes, lines: int) -> bool:
     """Whether some bytes are not UTF-8; warns of the first line of these. lines: how many came before."""
     try:

@@ -20,7 +20,7 @@ class TextSettings:
     """encoding: of all text files; null: UTF-8, UTF-16 where the file shows it, Windows-1252 for other bytes.
 
     max_record_mib: the longest line or record in MiB. max_file_mib: the largest text, in MiB, of a format that is read
-    as a whole (MSP, JSON, MassBank). max_ratio: how many times its compressed size a file may unpack to, once that is
+    as a whole (JSON, MassBank). max_ratio: how many times its compressed size a file may unpack to, once that is
     more than `FREE` bytes.
     """
 
