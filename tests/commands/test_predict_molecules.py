@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecules import MoleculeGenerator, Written
 from trimer.predictions import MOLECULE_COLUMNS, MoleculePredictions
+from trimer.training_facts import warn_of_unseen_spectra
 
 SPECTRUM = "BEGIN IONS\nTITLE={}\nPEPMASS={}\n{}85.028 20\n97.028 30\n127.039 100\n145.049 60\nEND IONS\n\n"
 PROTON, HYDROGEN, CARBON, OXYGEN = 1.00727646688, 1.00782503207, 12.0, 15.99491461956
@@ -136,8 +138,8 @@ def test_formula_mass_and_error_of_every_molecule_agree_with_each_other(run, sou
 
 
 def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, capsys, molecules):
-    contract = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["trimer"]
-    seen = contract["trained_on"]
+    (stage,) = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["training_keys"]
+    seen = stage["facts"]
     assert (
         seen["simulated"] is True and set(seen["adducts"]) <= {"[M+H]+", "[M+Na]+"} and seen["adducts"]["[M+H]+"] > 50
     )
@@ -152,38 +154,31 @@ def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, caps
 
 
 def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(caplog):
-    from trimer.training_record import warn_of_unseen
-
     data = {"_target_": "trimer.data.pairs.SpectraToMolecules"}
-    measured = {"trained_on": {"simulated": False, "adducts": {"[M+H]+": 9, "no adduct": 1}}, "data": data}
-    warn_of_unseen(measured, ["[M+H]+", None])
+    measured = {"facts": {"simulated": False, "adducts": {"[M+H]+": 9, "no adduct": 1}}}
+    warn_of_unseen_spectra(SimpleNamespace(contract={"data": data}, training_keys=[measured]), ["[M+H]+", None])
     source = {"_target_": "trimer.data.sources.spectral_sources.SpectralFiles"}
-    old = {"data": data | {"source": source, "cleaning": {"adducts": {"allowed": ["[M+H]+"]}}}}
-    warn_of_unseen(old, ["[M+H]+"])
+    data |= {"source": source, "cleaning": {"adducts": {"allowed": ["[M+H]+"]}}}
+    old = SimpleNamespace(contract={"data": data}, training_keys=None)
+    warn_of_unseen_spectra(old, ["[M+H]+"])
     assert not caplog.records
-    warn_of_unseen(old, ["[M-H]-", "[M+H]+"])
+    warn_of_unseen_spectra(old, ["[M-H]-", "[M+H]+"])
     assert "1 of 2 spectra have an adduct that this checkpoint never saw in training: [M-H]- (1)" in caplog.text
-    old["data"]["source"] = {"_target_": "trimer.simulate.spectra.SpectraOfMolecules"}
-    warn_of_unseen(old, [])
+    data["source"] = {"_target_": "trimer.simulate.spectra.SpectraOfMolecules"}
+    warn_of_unseen_spectra(old, [])
     assert "trained on simulated spectra only" in caplog.text
 
 
-def test_stages_before_count_for_what_was_seen(tmp_path):
-    from types import SimpleNamespace
+def test_stages_before_count_for_what_was_seen(caplog):
+    def stage(simulated, *adducts):
+        return {"facts": {"simulated": simulated, "adducts": dict.fromkeys(adducts, 1)}}
 
-    from trimer.training_record import training_record
-
-    def data(simulated, **adducts):
-        return SimpleNamespace(training_record=lambda: {"simulated": simulated, "adducts": adducts})
-
-    path = tmp_path / "first.ckpt"
-    keys = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
-    contract = dict.fromkeys(keys, 1) | {"trained_on": training_record(data(False, a=2), None)}
-    torch.save({"state_dict": {}, "trimer": contract}, path)
-    assert training_record(data(True, a=1, b=3), path) == {"simulated": False, "adducts": {"a": 3, "b": 3}}
-    assert training_record(SimpleNamespace(), path) == {"simulated": False, "adducts": {"a": 2}}
-    assert training_record(data(True, b=1), tmp_path / "gone.ckpt") == {"simulated": True, "adducts": {"b": 1}}
-    assert training_record(data(True, b=1), path, resumed=contract) == {"simulated": False, "adducts": {"a": 2}}
+    stages = [{"facts": {}}, stage(True, "[M+H]+"), stage(False, "[M+Na]+")]
+    loaded = SimpleNamespace(contract={"data": {}}, training_keys=stages)
+    warn_of_unseen_spectra(loaded, ["[M+H]+", "[M+Na]+"])
+    assert not caplog.records, "some were measured, and both adducts were seen"
+    warn_of_unseen_spectra(loaded, ["[M+K]+"])
+    assert "[M+K]+ (1); it was trained on [M+H]+, [M+Na]+" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])

@@ -258,3 +258,22 @@ def test_peptides_are_known_by_their_letters(tmp_path, monkeypatch):
     assert main(["predict", f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'in.csv'}", f"output={out}"]) == 0
     answers = {0: "train: peptide", 1: "validation: peptide", 2: "no"}
     assert [row["in_training"] for row in read(out)] == [answers[code] for code in codes]
+
+
+def test_a_resumed_fine_tuning_remembers_the_modifications_of_its_first_stage(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    texts = ["".join(random.choice(list("ADEFGHILNPQSTVWY"), 9)) for _ in range(60)]
+    write(tmp_path / "a.csv", ["sequence", "rt"], [[f"{text}M[Oxidation]K", n] for n, text in enumerate(texts[:30])])
+    write(tmp_path / "b.csv", ["sequence", "rt"], [[f"{text}K", n] for n, text in enumerate(texts[30:])])
+    words = ["data=labelled_peptides", "data.source.labels=rt", "data.target=regression", "task=regression"]
+    words += ["model=peptides_nano", *SHORT]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["train", *words, f"data.source.paths={tmp_path / 'a.csv'}", f"hydra.run.dir={first}"]) == 0
+    words += [f"data.source.paths={tmp_path / 'b.csv'}", f"ckpt={first}", f"hydra.run.dir={second}"]
+    assert main(["train", *words]) == 0
+    assert main(["train", f"resume={second}", "trainer.max_steps=3"]) == 0
+    write(tmp_path / "in.csv", ["sequence"], [["PEPTIDEM[Oxidation]K"], ["PEPTIDEC[Oxidation]K"]])
+    out = tmp_path / "out.csv"
+    assert main(["predict", f"ckpt={second}", f"input={tmp_path / 'in.csv'}", f"output={out}"]) == 0
+    assert [row["unseen"] for row in read(out)] == ["", "C[UNIMOD:35]"]

@@ -71,7 +71,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.predictions import MoleculePredictions, spectrum_heads
-    from trimer.training_record import warn_of_unseen
+    from trimer.training_facts import warn_of_unseen_spectra
 
     target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates, cfg.tolerance_ppm, cfg.only_agreeing)
     if target.path.resolve() in [file.resolve() for file in spectrum_files(source)]:
@@ -93,7 +93,7 @@ def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     measured = {"precursor_mz": cleaned["precursor_mz"], "adducts": cleaned["adduct"]}
     net = place(loaded.net, cfg.trainer)
     log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
-    warn_of_unseen(loaded.contract, cleaned["adduct"])
+    warn_of_unseen_spectra(loaded, cleaned["adduct"])
     heads = spectrum_heads(table)
     asked = asked_of(cfg, loaded.path, values, offsets, *measured.values(), heads, reasons)
 
@@ -117,7 +117,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     import torch
 
     from trimer.commands.evaluate import thresholds_text
-    from trimer.commands.predict_library import read_as, unseen_of
+    from trimer.commands.predict_library import read_as
     from trimer.data.sequence_kinds import KINDS, flat, shortened
     from trimer.data.sources.sequence_files import read_sequences
     from trimer.data.training_keys import sequence_keys
@@ -125,6 +125,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.hardware import computing, place
     from trimer.partial import Partial, asked_of
     from trimer.predictions import LabelPredictions
+    from trimer.training_facts import unseen_of_peptides
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
     thresholds, of_peptides = loaded.net.thresholds, data["entity"] == "peptides"
@@ -157,7 +158,7 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
         )
 
     heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
-    for row, sites in (unseen_of(loaded.contract, found.texts, usable) if of_peptides else {}).items():
+    for row, sites in (unseen_of_peptides(loaded, found.texts, usable) if of_peptides else {}).items():
         heads[row]["unseen"] = sites
     asked = asked_of(cfg, loaded.path, heads, reasons, tokens)
     known = found.texts if data["entity"] == "proteins" else found.keys[kind.keys[0]]

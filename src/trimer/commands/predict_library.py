@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -40,6 +39,7 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     from trimer.peptides.conditions import condition_vectors
     from trimer.peptides.proforma import read_proforma
     from trimer.spectral_library import Entry, LibraryFile
+    from trimer.training_facts import unseen_of_peptides
 
     data, channels = loaded.contract["data"], channels_of(loaded.contract["labels"]["classes"])
     table_file = open_table(source, None)
@@ -67,7 +67,7 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
 
     if not cfg.retention:
         log.warning("the library has no retention times: name retention=<run that predicts them> to have them in it")
-    marked = unseen_of(loaded.contract, found.texts, usable)
+    marked = unseen_of_peptides(loaded, found.texts, usable)
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
     inputs = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items()), beside]
     asked = asked_of(cfg, loaded.path, found.texts, *inputs, *([find(cfg.retention)] if cfg.retention else []))
@@ -94,20 +94,6 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     listed = library.path.with_name(f"{library.path.stem}.in_training.csv")
     overlap.save_rows(listed, [table.ids[row] for row in usable], **precursors)
     print("\n".join([library.summary(), *overlap.lines("peptides"), f"  each peptide: {listed}"]))
-
-
-def unseen_of(contract: dict, texts: list[str | None], rows: Iterable[int]) -> dict[int, str]:
-    """Row -> its residues and modifications that the model never saw in training, as `C; K[UNIMOD:121]`."""
-    from trimer.peptides.seen import unseen_sites
-
-    if "seen" not in contract:
-        log.warning("this checkpoint does not say which modifications it was trained on, so none can be marked as new")
-        return dict.fromkeys(rows, "")
-    seen = frozenset(contract["seen"])
-    marked = {row: unseen_sites(texts[row], seen) for row in rows}
-    if count := sum(map(bool, marked.values())):
-        log.warning("%s peptides hold residues or modifications that the model never saw: see `unseen` of each", count)
-    return marked
 
 
 def read_as(cfg: DictConfig, data: dict) -> dict[str, str | None]:

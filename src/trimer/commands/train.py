@@ -45,7 +45,6 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
     from trimer.precision import keep_data_whole
-    from trimer.training_record import training_record
 
     check_settings(cfg)
     failed_reports()  # of an earlier job of this process
@@ -74,10 +73,8 @@ def train(cfg: DictConfig) -> float | None:
         keep_data_whole(trainer)
         data.setup()
         task.meet(data)
-        saved = None if checkpoint is None else read(checkpoint)
-        record = training_record(data, cfg.ckpt, resumed=saved and saved["trimer"])
-        task.contract |= {"trained_on": record} if record else {}
-        if saved is not None:
+        if checkpoint is not None:
+            saved = read(checkpoint)
             check_unseen(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)

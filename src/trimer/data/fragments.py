@@ -27,6 +27,7 @@ from trimer.peptides.channels import channels_of, possible
 from trimer.peptides.conditions import CHARGES, condition_vectors
 from trimer.peptides.modifications import ELEMENTS
 from trimer.peptides.proforma import read_proforma
+from trimer.peptides.seen import seen_sites
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +211,9 @@ class PeptideFragments(SplitData):
     def texts(self, rows: np.ndarray) -> list[str]:
         """ProForma of some rows."""
         return self.store.strings("text", rows)
+
+    def training_facts(self) -> dict:
+        return {"sites": seen_sites(self.texts(self.split.rows("train")))}
 
     def ids(self, rows: np.ndarray) -> list[str]:
         return self.store.strings("id", rows)

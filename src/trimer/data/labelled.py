@@ -39,6 +39,7 @@ from trimer.data.training_keys import sequence_keys
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
+from trimer.peptides.seen import seen_sites
 
 log = logging.getLogger(__name__)
 
@@ -335,6 +336,10 @@ class LabelledSequences(SplitData):
     def texts(self, rows: np.ndarray) -> list[str]:
         """SMILES or residues of some rows."""
         return self.store.strings("text", rows)
+
+    def training_facts(self) -> dict:
+        peptides = self.sequences.plural == "peptides"
+        return {"sites": seen_sites(self.texts(self.split.rows("train")))} if peptides else {}
 
     def ids(self, rows: np.ndarray) -> list[str]:
         return self.store.strings("id", rows)

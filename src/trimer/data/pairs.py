@@ -19,7 +19,7 @@ from trimer.data.spectra import SpectrumTable
 from trimer.data.store import Ragged, Store, StoreWriter
 from trimer.data.training_keys import text_keys, token_keys
 from trimer.errors import ConfigError, InputError
-from trimer.training_record import adduct_name
+from trimer.training_facts import adduct_name
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class SpectraToMolecules(SplitData):
         self.setup()
         return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
 
-    def training_record(self) -> dict:
+    def training_facts(self) -> dict:
         """Whether the spectra are simulated, and the number of training spectra by adduct."""
         adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
         counts = Counter(map(adduct_name, adducts))

@@ -74,6 +74,10 @@ class PreparedData(L.LightningDataModule):
         """Kind of key -> (n,) keys of some rows, by which training data are known later (`data.training_keys`)."""
         raise NotImplementedError
 
+    def training_facts(self) -> dict:
+        """What else a checkpoint keeps of the train split, as plain values (`trimer.training_facts`)."""
+        return {}
+
     def save_reports(self, folder: Path) -> None:
         """Leave the drop report in a run folder."""
         self.drops.save(folder / "drops.json")

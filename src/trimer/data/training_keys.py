@@ -6,9 +6,10 @@ their names mean something else in other files. Up to LIMIT keys are kept as the
 filter (Bloom 1970), which knows every key it was given, and takes another one for known at the rate FALSE_POSITIVES:
 14.4 bits a key instead of 64.
 
-A training stage is a dict of plain values and tensors: `name`, `data`, `known`, `rows` (split -> count) and `keys`
-(split -> kind of key -> set). A checkpoint has one for its own training and one for each that it began with, the
-earliest first. Keys are those of the whole train split, also where a training ended before its first epoch did.
+A training stage is a dict of plain values and tensors: `name`, `data`, `known`, `rows` (split -> count), `keys`
+(split -> kind of key -> set) and `facts` (`trimer.training_facts`). A checkpoint has one for its own training and one
+for each that it began with, the earliest first. Keys are those of the whole train split, also where a training ended
+before its first epoch did.
 
 Shapes: n records; a key of 0 is a missing one.
 """
@@ -111,18 +112,20 @@ def stage(data, name: str) -> dict:
         if len(some)
     }
     counts = {split: len(some) for split, some in rows.items()}
-    return {"name": name, "data": type(data).__name__, "known": True, "rows": counts, "keys": keys}
+    facts = data.training_facts()
+    return {"name": name, "data": type(data).__name__, "known": True, "rows": counts, "keys": keys, "facts": facts}
 
 
-def unknown_stage(name: str) -> dict:
-    """A training of which nothing is known, as that of public weights."""
-    return {"name": name, "data": "", "known": False, "rows": {}, "keys": {}}
+def unknown_stage(name: str, facts: Mapping | None = None) -> dict:
+    """A training of which no keys are known, as that of public weights."""
+    return {"name": name, "data": "", "known": False, "rows": {}, "keys": {}, "facts": dict(facts or {})}
 
 
 def stages_of(data, name: str, ckpt: str | Path | None, resumed: str | Path | None = None) -> list[dict]:
     """The stages of a run: those of the checkpoint that it begins with, then its own; of a resumed run those it had."""
     from trimer.checkpoint import read
     from trimer.public import is_public
+    from trimer.training_facts import facts_of_config
 
     if resumed is not None and (had := read(resumed).get("training_keys")):
         return had
@@ -131,5 +134,7 @@ def stages_of(data, name: str, ckpt: str | Path | None, resumed: str | Path | No
     elif is_public(ckpt):
         earlier = [unknown_stage(f"public weights {Path(ckpt).name}")]
     else:
-        earlier = read(ckpt).get("training_keys") or [unknown_stage(f"checkpoint {Path(ckpt).name}")]
+        checkpoint = read(ckpt)
+        facts = facts_of_config(checkpoint["trimer"]["data"])
+        earlier = checkpoint.get("training_keys") or [unknown_stage(f"checkpoint {Path(ckpt).name}", facts)]
     return [*earlier, stage(data, name)]

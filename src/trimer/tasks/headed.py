@@ -9,7 +9,6 @@ from torch import nn
 
 from trimer.checkpoint import Loaded, copy_weights
 from trimer.errors import ConfigError
-from trimer.peptides.seen import seen_sites
 from trimer.tasks.task import Task
 from trimer.tasks.unread import warn_of_unread
 
@@ -48,8 +47,6 @@ class HeadedTask(Task):
         warn_of_unread(self.net, data)
         self.net = headed
         self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
-        if (seen := peptide_sites(data, self.learnt)) is not None:
-            self.contract["seen"] = seen
         if self.learnt is not None:
             self._take_head(self.learnt)
             self.learnt = None
@@ -64,15 +61,3 @@ class HeadedTask(Task):
         else:
             self.net.head.load_state_dict(head.state_dict())
             log.info("the encoder of %s goes on, with its head: the %s are the same", path, self.called)
-
-
-def peptide_sites(data, learnt: Loaded | None) -> list[str] | None:
-    """The residues and modifications that a network learns from (`peptides.seen`), those of earlier stages included.
-
-    None where the data are no peptides with texts, or the network began with one that does not say what it learnt from.
-    """
-    of_peptides = data.sequences.plural == "peptides" if hasattr(data, "sequences") else data.target == "fragments"
-    if not (of_peptides and hasattr(data, "texts")):
-        return None
-    earlier = [] if learnt is None else learnt.contract.get("seen")
-    return None if earlier is None else sorted({*earlier, *seen_sites(data.texts(data.split.rows("train")))})
