@@ -275,5 +275,6 @@ def test_a_resumed_fine_tuning_remembers_the_modifications_of_its_first_stage(tm
     assert main(["train", f"resume={second}", "trainer.max_steps=3"]) == 0
     write(tmp_path / "in.csv", ["sequence"], [["PEPTIDEM[Oxidation]K"], ["PEPTIDEC[Oxidation]K"]])
     out = tmp_path / "out.csv"
-    assert main(["predict", f"ckpt={second}", f"input={tmp_path / 'in.csv'}", f"output={out}"]) == 0
+    words = [f"ckpt={second / 'checkpoints' / 'last.ckpt'}", f"input={tmp_path / 'in.csv'}", f"output={out}"]
+    assert main(["predict", *words]) == 0
     assert [row["unseen"] for row in read(out)] == ["", "C[UNIMOD:35]"]
