@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -53,6 +53,22 @@ HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every t
 Answers = tuple[int, list[dict], str | None]  # a row of the input, its answers best first, or why there is none
 
 
+def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> Path:
+    """The path of a file that can be written there.
+
+    Raises InputError for a folder or where the folder of the file is missing, ConfigError, which says what is wanted,
+    where the suffix is none of `suffixes`.
+    """
+    path = Path(output).expanduser()
+    if path.is_dir():
+        raise InputError(f"output={output} is a folder; name a file in it, as output={path / 'predictions.csv'}")
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"output={output}: {wanted}")
+    if not path.parent.is_dir():
+        raise InputError(f"output={output}: the folder {path.parent} does not exist; make it first")
+    return path
+
+
 class PredictionFile:
     """Writes one or several rows for every record of the input, in its order.
 
@@ -61,16 +77,8 @@ class PredictionFile:
     """
 
     def __init__(self, output: str | Path, columns: Sequence[str], what: str):
-        self.path = Path(output).expanduser()
+        self.path = output_path(output, SUFFIXES, f"the suffix must be one of {', '.join(SUFFIXES)}")
         self.columns, self.what = list(columns), what
-        if self.path.is_dir():
-            raise InputError(
-                f"output={output} is a folder; name a file in it, as output={self.path / 'predictions.csv'}"
-            )
-        if self.path.suffix.lower() not in SUFFIXES:
-            raise ConfigError(f"output={output}: the suffix must be one of {', '.join(SUFFIXES)}")
-        if not self.path.parent.is_dir():
-            raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
         self.answered = self.unanswered = 0
 
     @contextmanager

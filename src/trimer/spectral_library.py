@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.errors import ConfigError, InputError
 from trimer.library_formats import FORMATS
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragments import fragment_mz
 from trimer.peptides.proforma import Peptide
+from trimer.predictions import output_path
 
 REASONS = ("row", "id", "sequence", "reason")
 
@@ -120,10 +120,5 @@ class LibraryFile:
 
 
 def library_path(output: str | Path) -> Path:
-    """Where a library goes; ConfigError for a suffix that is none of FORMATS, InputError for a missing folder."""
-    path = Path(output).expanduser()
-    if path.suffix.lower() not in FORMATS:
-        raise ConfigError(f"output={output}: a spectral library has the suffix {', '.join(FORMATS)}")
-    if not path.parent.is_dir():
-        raise InputError(f"output={output}: the folder {path.parent} does not exist; make it first")
-    return path
+    """Where a library goes; errors as in `output_path`, the suffixes are FORMATS."""
+    return output_path(output, FORMATS, f"a spectral library has the suffix {', '.join(FORMATS)}")

@@ -24,16 +24,11 @@ def main(cfg: DictConfig) -> None:
     from trimer.checkpoint import load
     from trimer.hardware import computing
     from trimer.library_formats import FORMATS
-    from trimer.predictions import SUFFIXES, PredictionFile
+    from trimer.predictions import SUFFIXES, PredictionFile, output_path
     from trimer.spectral_library import library_path
 
-    if (suffix := Path(cfg.output).suffix.lower()) not in {*SUFFIXES, *FORMATS}:
-        raise ConfigError(
-            f"output={cfg.output}: the suffix must be one of {', '.join(SUFFIXES)}, or of a spectral library one of "
-            f"{', '.join(FORMATS)}"
-        )
-    if suffix not in FORMATS:
-        PredictionFile(cfg.output, (), "")  # what cannot be written is reported before the work
+    words = f"the suffix must be one of {', '.join(SUFFIXES)}, or of a spectral library one of {', '.join(FORMATS)}"
+    output_path(cfg.output, {*SUFFIXES, *FORMATS}, words)  # what cannot be written is reported before the work
     if cfg.candidates < 1:
         raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
     source = Path(cfg.input).expanduser()
