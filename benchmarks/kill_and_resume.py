@@ -64,8 +64,8 @@ TASKS = {
         "trainer.limit_train_batches=6", "callbacks=protocol_early_stopping",
     ],
     "fragments": [
-        "task=fragments", "data=simulated_fragments", "data.source.count=120", "data.tokens_per_batch=200",
-        "model=peptides_nano", "model.dropout=0.2",
+        "task=fragments", "data=simulated_fragments", "data.source.count=120", "data.tokens_per_batch=800",
+        "model=peptides_nano", "model.dropout=0.2", "trainer.max_steps=60",
     ],
 }  # fmt: skip
 TIMED = ("trainer.val_check_interval=5", "callbacks.last.every_n_train_steps=2")  # of those with a length in steps

@@ -41,13 +41,42 @@ def test_per_sequence_equals_padded_forward_and_backward(lengths_q, lengths_k, c
 
 
 @pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
-def test_long_sequences_are_never_laid_out_whole_where_nothing_is_learnt(monkeypatch, lengths_q, lengths_k, causal):
+@pytest.mark.parametrize(("dtype", "learning"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_long_sequences_are_never_laid_out_whole(monkeypatch, lengths_q, lengths_k, causal, dtype, learning):
     """The weights of a protein of 35,000 residues would fill 100 GB."""
-    inputs = [x.detach() for x in packed(lengths_q, lengths_k)]
+    inputs = packed(lengths_q, lengths_k, dtype=dtype)
+    if not learning:
+        inputs = [x.detach() for x in inputs]
     expected = attention(*inputs, lengths_q, lengths_k, causal)
-    monkeypatch.setattr(module, "LONG", 0)
+    monkeypatch.setattr(module, "SHORT", 0)
     monkeypatch.setattr(torch, "bmm", None)
-    torch.testing.assert_close(attention(*inputs, lengths_q, lengths_k, causal), expected, atol=1e-6, rtol=1e-5)
+    out = attention(*inputs, lengths_q, lengths_k, causal)
+    torch.testing.assert_close(out, expected, atol=1e-6 if learning else 0, rtol=1e-5)
+    if learning:
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("constant", ["STACKED", "SHORT", "LONG", "IN_CACHE"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_kernels_and_stacks_agree_forward_and_backward(monkeypatch, constant, dtype, tolerance, dropout):
+    lengths = (5, 1, 9, 5, 5, 9)
+    inputs = packed(lengths, lengths, dtype=dtype)
+    weights = torch.randn(inputs[0].shape).to(dtype)
+    if dropout:  # what is dropped depends on the order of the draws: only that nothing but a share is lost
+        monkeypatch.setattr(F, "dropout", lambda x, share: x * (1 - share))
+
+    def result():
+        module._stacks.cache_clear()
+        out = attention(*inputs, lengths, lengths, True, dropout)
+        return [out, *torch.autograd.grad((out * weights).sum(), inputs)]
+
+    before = result()
+    monkeypatch.setattr(module, constant, 0)
+    after = result()
+    module._stacks.cache_clear()
+    for ours, theirs in zip(before, after, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
 
 
 def test_gradients_are_those_of_finite_differences():
@@ -57,9 +86,11 @@ def test_gradients_are_those_of_finite_differences():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("causal", [True, False])
-def test_alone_equals_packed_bit_for_bit(dtype, causal):
-    lengths = (7, 30, 2)
+@pytest.mark.parametrize("learning", [True, False])
+def test_alone_equals_packed_bit_for_bit(dtype, causal, learning):
+    lengths = (7, 30, 2, 7, 200, 30)  # of one length and of several, for either kernel
     q, k, v = packed(lengths, lengths, dtype=dtype)
+    q, k, v = (x.requires_grad_(learning) for x in (q.detach(), k.detach(), v.detach()))
     together = attention(q, k, v, lengths, lengths, causal).split(lengths)
     for i, (qi, ki, vi) in enumerate(zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)):
         assert torch.equal(attention(qi, ki, vi, lengths[i : i + 1], lengths[i : i + 1], causal), together[i])

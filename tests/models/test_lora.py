@@ -40,10 +40,12 @@ def stepped(net: Labelled, steps: int = 3) -> None:
 def test_only_adapters_and_head_are_trained(kind, targets):
     net = network(kind)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    answers = net(Flat.pack(SEQUENCES))
+    with torch.no_grad():
+        answers = net(Flat.pack(SEQUENCES))
     names = [targets] if isinstance(targets, str) else targets
     assert add_lora(net.encoder, rank=2, alpha=8, targets=targets) == 3 * len(names)
-    assert torch.equal(net(Flat.pack(SEQUENCES)), answers)  # the second matrix begins at zero
+    with torch.no_grad():  # layers that learn may use another kernel
+        assert torch.equal(net(Flat.pack(SEQUENCES)), answers)  # the second matrix begins at zero
     stepped(net)
     for name, weight in net.named_parameters():
         ours = ".lora_" in name or name.startswith("head.")

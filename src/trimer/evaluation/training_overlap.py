@@ -54,6 +54,8 @@ class TrainingOverlap:
     def lines(self, what: str = "records") -> list[str]:
         """The same in words. what: the records, as "spectra"."""
         counts = self.counts()
+        if not counts["records"]:
+            return []
         lines = [
             f"training data of the checkpoint: {counts['in_train']:,} of {counts['records']:,} {what} were in train, "
             f"{counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
