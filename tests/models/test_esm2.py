@@ -141,7 +141,7 @@ def counter_misses_attention() -> int:
     """Whether the counter sees the products inside our autograd function: 0 if it does, 1 if not."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    q = torch.randn(4, 2, 8)
+    q = torch.randn(4, 2, 8, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         attention(q, q, q, (4,), (4,))
     return int(counter.get_total_flops() == 0)
