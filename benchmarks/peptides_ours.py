@@ -26,6 +26,7 @@ from peptides_contract import Clock, Columns, read_columns, side_arguments, writ
 from peptides_metrics import CHANNELS, fragment_cells, possible_cells, site_table
 from torch.utils.data import DataLoader, IterableDataset
 
+from trimer.cpu_speed import cpu_precision
 from trimer.data.batches import FragmentBatch, LabelledBatch
 from trimer.data.peptide_batches import flat_peptides
 from trimer.data.sampler import EpochPlan
@@ -34,7 +35,6 @@ from trimer.data.store import Ragged
 from trimer.models.peptides import PeptideEncoder
 from trimer.optim import adamw
 from trimer.peptides.conditions import condition_vectors
-from trimer.resolvers import cpu_precision
 from trimer.tasks.fragments import FragmentIntensities
 from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -127,7 +127,7 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
     settings |= yaml.safe_load((CONF / f"{MODEL[options.task]}.yaml").read_text())
     settings = {name: value for name, value in settings.items() if name not in ("_target_", "defaults")}
     kind = Peptides(ProteinTokenizer())
-    precision = cpu_precision()  # as it comes: bf16-mixed where the processor multiplies in bf16
+    precision = cpu_precision()  # as it comes: bf16-mixed where its products are faster
     factory = {
         "rt": partial(Regression, error="absolute", head={"pooling": "attention"}),
         "ms2": FragmentIntensities,

@@ -1,7 +1,8 @@
 """Values that a config cannot state, because they depend on the moment, the processor or the run folder.
 
 `${trimer.stamp:}` is date, time and six random characters, the same for a whole process, so that two runs started in
-the same second get two folders. `${trimer.cpu_precision:}` is bf16-mixed where the processor multiplies in bf16.
+the same second get two folders. `${trimer.cpu_precision:<accelerator>,<run to resume>}` is the precision that is the
+fastest on this processor, or that of the run (`trimer.cpu_speed`).
 `${trimer.run_id:<folder>}` is the identity of a run for trackers, kept when the run is resumed.
 """
 
@@ -21,22 +22,6 @@ def stamp() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
 
 
-@functools.cache
-def cpu_has_bf16(cpuinfo: str = "/proc/cpuinfo") -> bool:
-    """Whether the processor has bf16 products of its own; without them bf16 is slower than fp32, not faster."""
-    try:
-        text = Path(cpuinfo).read_text()
-    except OSError:  # not Linux: unknown, and fp32 is always right
-        return False
-    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, flags=re.MULTILINE)
-    return bool(flags and {"avx512_bf16", "amx_bf16", "bf16"} & set(flags.group(1).split()))
-
-
-def cpu_precision() -> str:
-    """Lightning's name of the fastest safe precision of this processor."""
-    return "bf16-mixed" if cpu_has_bf16() else "32-true"
-
-
 def run_id(folder: str) -> str:
     """The identity stored in `run.json` of the folder, or one made of the folder's own name."""
     path = Path(folder)
@@ -52,6 +37,8 @@ def run_id(folder: str) -> str:
 def register() -> None:
     """Make the three known to OmegaConf; may be called again."""
     from omegaconf import OmegaConf
+
+    from trimer.cpu_speed import cpu_precision
 
     for name, function in (("stamp", stamp), ("cpu_precision", cpu_precision), ("run_id", run_id)):
         OmegaConf.register_new_resolver(f"trimer.{name}", function, replace=True)

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,9 +27,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
+from trimer.cpu_speed import processor, speeds
 from trimer.errors import ConfigError, InputError
 from trimer.locks import FolderLock
-from trimer.resolvers import cpu_has_bf16, run_id
+from trimer.resolvers import run_id
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
 
@@ -266,23 +266,19 @@ def git(folder: Path, *words: str) -> str | None:
 
 
 def device() -> dict[str, Any]:
-    """Processor, its cores and bf16, and the accelerators, without the name of the machine."""
-    found: dict[str, Any] = {"cpu": processor(), "cores": len(os.sched_getaffinity(0)), "cpu_bf16": cpu_has_bf16()}
+    """Processor, its cores, how fast it multiplies where that was measured, and the accelerators.
+
+    The name of the machine is not among it.
+    """
+    found: dict[str, Any] = {"cpu": processor(), "cores": len(os.sched_getaffinity(0))}
+    if speeds.cache_info().currsize:
+        found["cpu_gflops"] = speeds()
     torch = sys.modules.get("torch")  # a run has imported it; a test of this file need not
     if torch is not None:
         found["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
             found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return found
-
-
-def processor() -> str:
-    """Model name of the processor."""
-    try:
-        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
-    except OSError:
-        named = None
-    return named.group(1) if named else platform.processor() or platform.machine()
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:

@@ -155,8 +155,16 @@ class Task(L.LightningModule):
         return loss_sum
 
     def on_fit_start(self) -> None:
-        """Forget that an earlier fit was stopped; ConfigError for a rise of the rate that has no end."""
+        """Forget that an earlier fit was stopped.
+
+        ConfigError for a rise of the rate that has no end, and for processes that compute in different precisions.
+        """
         self._stop = False
+        precision = str(self.trainer.precision)
+        if (first := self.trainer.strategy.broadcast(precision)) != precision:
+            raise ConfigError(
+                f"this process computes in {precision}, the first one in {first}: give all the same trainer.precision="
+            )
         schedule, epochs = self.lr_schedulers(), -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
         if getattr(schedule, "interval", "step") == "epoch" and epochs is not None and 0 < epochs < schedule.warmup:
             raise ConfigError(
