@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from trimer import orthogonal as orthogonal_module
 from trimer.build import build
 from trimer.configs import compose
 from trimer.errors import ConfigError
@@ -23,6 +24,7 @@ from trimer.optim import (
     warmup_linear,
     weight_decay,
 )
+from trimer.orthogonal import orthogonal
 
 
 class Net(nn.Module):
@@ -161,6 +163,40 @@ def test_optimizers_learn_and_resume_exactly(make, tmp_path):
     assert loss_of(net).item() < 0.5 * before
     for a, b in zip(net.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 2e-6), ("32-true", 2e-3)])
+@pytest.mark.parametrize("together", [1, 2**26], ids=["one by one", "together"])
+def test_muon_moves_matrices_as_torch_does(monkeypatch, precision, tolerance, together):
+    """torch orthogonalises one matrix at a time, in bf16; in fp32 the result differs by what bf16 rounds."""
+    monkeypatch.setattr(orthogonal_module, "TOGETHER", together)
+    torch.manual_seed(0)
+    shapes = [(8, 20), (20, 8), (8, 8), (8, 20), (24, 8), (1, 5)]
+    ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    group = {"name": "matrices", "params": ours, "weight_decay": 0.1}
+    ours_steps = Muon([group], lr=0.03, momentum=0.9, precision=precision)
+    theirs_steps = torch.optim.Muon(theirs, lr=0.03, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        ours_steps.step()
+        theirs_steps.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
+
+
+def test_singular_values_come_close_to_one():
+    torch.manual_seed(0)
+    matrices = [torch.randn(6, 30), torch.randn(30, 6) * 1e-3, torch.zeros(6, 30)]
+    first, second, zero = orthogonal(matrices, torch.float32)
+    for matrix, found in ((matrices[0], first), (matrices[1], second)):
+        values = torch.linalg.svdvals(found)
+        assert values.min() > 0.6 and values.max() < 1.3
+        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+        assert torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), dim=0) > 0.95
+    assert not zero.any()
 
 
 def test_muon_has_its_matrices_and_rates():

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from trimer.errors import ConfigError
+from trimer.orthogonal import orthogonal
 
 EPOCH_LOSS = "train/loss_epoch"
 INTERVALS = ("step", "epoch")
@@ -92,7 +93,9 @@ def adamw(
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan 2024) for the group `matrices` of `parameter_groups`, AdamW for all other parameters.
 
-    The update of a matrix is scaled to the size that AdamW's would have, so `lr` is of AdamW's order too.
+    The momentum of a matrix is made orthogonal, and scaled to the size that AdamW's update would have
+    (https://arxiv.org/abs/2502.16982), so `lr` is of AdamW's order too. precision: as trainer.precision; the products
+    are in bf16 where it says so, else in fp32.
     """
 
     def __init__(
@@ -104,38 +107,52 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        precision: str = "32-true",
     ) -> None:
         groups = [dict(group) if isinstance(group, dict) else {"params": [group]} for group in params]
-        flat = [group for group in groups if group.get("name") == "matrices"]
-        if any(parameter.ndim != 2 for group in flat for parameter in group["params"]):
+        matrices = [group for group in groups if group.get("name") == "matrices"]
+        if any(parameter.ndim != 2 for group in matrices for parameter in group["params"]):
             raise ConfigError("optimizer=muon updates matrices only; this model has weights of more dimensions")
         others = [group for group in groups if group.get("name") != "matrices"]
-        self.inner: list[torch.optim.Optimizer] = []
-        if flat:
-            self.inner.append(
-                torch.optim.Muon(
-                    flat, lr=lr, momentum=momentum, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
-        if others:
-            self.inner.append(
-                torch.optim.AdamW(others, lr=adamw_lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
-            )
-        super().__init__([group for optimizer in self.inner for group in optimizer.param_groups], {"lr": lr})
+        self.dtype = torch.bfloat16 if str(precision).startswith("bf16") else torch.float32
+        ours = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        self.adamw = (
+            torch.optim.AdamW(others, lr=adamw_lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+            if others
+            else None
+        )
+        of_adamw = self.adamw.param_groups if self.adamw else []
+        super().__init__([{**ours, **group} for group in matrices] + of_adamw, {"lr": lr})
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both; they work on this optimizer's own groups and state, which are what is saved."""
+        """One step of both; AdamW works on this optimizer's own groups and state, which are what is saved."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        start = 0
-        for optimizer in self.inner:
-            stop = start + len(optimizer.param_groups)
-            optimizer.param_groups, optimizer.state = self.param_groups[start:stop], self.state
-            optimizer.step()
-            start = stop
+        matrices = [group for group in self.param_groups if group.get("name") == "matrices"]
+        for group in matrices:
+            self._update(group)
+        if self.adamw is not None:
+            self.adamw.param_groups, self.adamw.state = self.param_groups[len(matrices) :], self.state
+            self.adamw.step()
         return loss
+
+    def _update(self, group: dict[str, Any]) -> None:
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        updates = [self._momentum(parameter, group["momentum"]) for parameter in parameters]
+        for parameter, update in zip(parameters, orthogonal(updates, self.dtype), strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+
+    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
+        """The running mean of the gradient, looked at one step ahead (Nesterov)."""
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter.grad)
+        mean = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(mean, momentum)
 
 
 def warmup_cosine(
