@@ -14,6 +14,7 @@ from trimer.nearest import did_you_mean
 
 # The names of Lightning's trainer.
 PRECISIONS = ("bf16-mixed", "bf16-true", "bf16", "16-mixed", "16-true", "16", "32-true", "32", "64-true", "64")
+INT8 = "int8"  # weights of an encoder, outside of training
 
 
 def device_of(trainer: DictConfig) -> torch.device:
@@ -39,15 +40,33 @@ def peak_memory() -> float:
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
-    """The network on that device, ready to predict."""
-    return net.to(device_of(trainer)).eval()
+    """The network on that device, ready to predict; with trainer.precision=int8 its blocks have int8 weights."""
+    net = net.to(device_of(trainer)).eval()
+    return with_int8_weights(net) if str(trainer.precision) == INT8 else net
+
+
+def with_int8_weights(net: nn.Module) -> nn.Module:
+    """The network with the linear layers of its blocks in int8, in place.
+
+    Their input is rounded to int8 too, so the vectors change by about a per cent.
+    """
+    if not hasattr(net, "layers"):
+        raise ConfigError(f"trainer.precision={INT8} is for encoders; molecules are written in fp32 or bf16")
+    from trimer.models.int8 import use_int8_weights
+
+    use_int8_weights(net.layers)
+    return net
 
 
 def computing(trainer: DictConfig) -> AbstractContextManager:
-    """bf16 products where trainer.precision says so, else full precision."""
+    """bf16 products where trainer.precision says so, else full precision (or int8 weights, which `place` makes)."""
+    if str(trainer.precision) == INT8:
+        if device_of(trainer).type != "cpu":
+            raise ConfigError(f"trainer.precision={INT8} is for the processor: use trainer=cpu, or another precision")
+        return nullcontext()
     if str(trainer.precision) not in PRECISIONS:
         raise ConfigError(
-            f"trainer.precision={trainer.precision} is not one of {', '.join(PRECISIONS)}"
+            f"trainer.precision={trainer.precision} is not one of {', '.join(PRECISIONS)}, nor {INT8}"
             f"{did_you_mean(str(trainer.precision), PRECISIONS)}"
         )
     if str(trainer.precision).startswith("bf16"):

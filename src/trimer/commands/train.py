@@ -135,6 +135,7 @@ def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
 def check_settings(cfg: DictConfig) -> None:
     """ConfigError for what is misspelt or cannot be, before the data are prepared."""
     from trimer.build import check, located
+    from trimer.hardware import INT8
 
     for part, given in PARTS.items():
         check(cfg[part], arguments=dict.fromkeys(given))
@@ -143,6 +144,8 @@ def check_settings(cfg: DictConfig) -> None:
             if not OmegaConf.is_dict(settings):
                 raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")
             check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
+    if str(cfg.trainer.precision) == INT8:
+        raise ConfigError(f"trainer.precision={INT8} cannot train: it is for predict, embed and evaluate")
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
 
