@@ -121,10 +121,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TRIMER_CACHE") or Path(os.environ.get("HOME", "."), ".cache", "trimer"))
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads() -> int:
     """How many torch computes with by default, without importing it."""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+    return int(given) if given.isdigit() and int(given) else cores()
 
 
 def processor() -> str:

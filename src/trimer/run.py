@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
-from trimer.cpu_speed import processor, speeds
+from trimer.cpu_speed import cores, processor, speeds
 from trimer.errors import ConfigError, InputError
 from trimer.locks import FolderLock
 from trimer.resolvers import run_id
@@ -270,7 +270,7 @@ def device() -> dict[str, Any]:
 
     The name of the machine is not among it.
     """
-    found: dict[str, Any] = {"cpu": processor(), "cores": len(os.sched_getaffinity(0))}
+    found: dict[str, Any] = {"cpu": processor(), "cores": cores()}
     if speeds.cache_info().currsize:
         found["cpu_gflops"] = speeds()
     torch = sys.modules.get("torch")  # a run has imported it; a test of this file need not

@@ -80,7 +80,7 @@ class DenoisingCorpus(PreparedData):
         max_length: int = 256,
         shuffle: bool = True,
         num_workers: int = 0,
-        prepare_workers: int = 1,
+        prepare_workers: int | None = None,
         seed: int = 0,
     ):
         super().__init__(

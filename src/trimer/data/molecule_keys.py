@@ -7,8 +7,7 @@ in a store under the content of the source.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from rdkit import Chem
 from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
 from trimer.data.drops import DropReport
 from trimer.data.molecule_rules import REPEATED, UNREADABLE
+from trimer.data.parallel import in_order
 from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.data.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.structures import read_structure, refusal
@@ -69,10 +69,12 @@ def held_out(smiles: str | None, keys: Sequence[str | None], excluded: Set[str])
     return len(parts) > 1 and any(inchikey_block1(parse(part)) in excluded for part in parts)
 
 
-def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool = False, workers: int = 0) -> Store:
+def molecule_table(
+    source: MoleculeSource, cache_root: str | Path, stereo: bool = False, workers: int | None = 0
+) -> Store:
     """The distinct molecules of a source as a store with the text columns id, smiles, inchikey1 and scaffold.
 
-    workers: processes; 0 and 1 compute here, and the result does not depend on it. The manifest holds the drop report
+    workers: processes, None for one a processor; the result does not depend on it. The manifest holds the drop report
     (`drops`): unreadable molecules, and those whose canonical SMILES came before.
     """
     recipe = {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
@@ -83,7 +85,7 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
         for rule in (UNREADABLE, REPEATED):
             report.add(rule, [])
         seen: set[int] = set()
-        for table, keys in _computed(source, stereo, workers):
+        for table, keys in in_order(_keys_of_part, source.chunks(PART), workers, stereo):
             report.records += len(table)
             kept: list[tuple[str, MoleculeKeys]] = []
             for row, (name, key) in enumerate(zip(table.ids, keys, strict=True)):
@@ -111,19 +113,5 @@ def molecule_table(source: MoleculeSource, cache_root: str | Path, stereo: bool 
     return cached_store(folder, build)
 
 
-def _computed(source: MoleculeSource, stereo: bool, workers: int) -> Iterator[tuple[MoleculeTable, list[MoleculeKeys]]]:
-    """Parts of the source with their keys, in order, never far ahead of the reader."""
-    parts = source.chunks(PART)
-    if workers <= 1:
-        for table in parts:
-            yield table, keys_of(table.smiles, stereo)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        waiting: list = []
-        for table in parts:
-            waiting.append((table, pool.submit(keys_of, table.smiles, stereo)))
-            if len(waiting) > 3 * workers:
-                first, keys = waiting.pop(0)
-                yield first, keys.result()
-        for first, keys in waiting:
-            yield first, keys.result()
+def _keys_of_part(table: MoleculeTable, stereo: bool) -> list[MoleculeKeys]:
+    return keys_of(table.smiles, stereo)

@@ -14,6 +14,7 @@ from trimer.data.drops import DropReport
 from trimer.data.masked import MaskedSequences
 from trimer.data.masking import Masking
 from trimer.data.molecule_keys import held_out, molecule_table
+from trimer.data.parallel import for_each
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import EpochPlan
 from trimer.data.sources.molecule_files import MoleculeSource
@@ -55,7 +56,7 @@ class MoleculeSequences(SplitData):
         tokens_per_batch: int = 8192,
         shuffle: bool = True,
         num_workers: int = 0,
-        prepare_workers: int = 1,
+        prepare_workers: int | None = None,
         seed: int = 0,
     ):
         super().__init__(
@@ -106,7 +107,9 @@ class MoleculeSequences(SplitData):
         ids = np.array(part["id"], dtype=object)
         left = ~np.array([held_out(s, [k], excluded) for s, k in zip(part["smiles"], part["inchikey1"], strict=True)])
         report.add("molecule held out elsewhere", list(ids[~left]))
-        tokens = [self.tokenizer.encode(s) if keep else None for s, keep in zip(part["smiles"], left, strict=True)]
+        kept = [text for text, keep in zip(part["smiles"], left, strict=True) if keep]
+        encoded = iter(for_each(self.tokenizer.encode, kept))
+        tokens = [next(encoded) if keep else None for keep in left]
         written = np.array([t is not None for t in tokens])
         report.add("molecule cannot be written", list(ids[left & ~written]))
         short = np.array([t is not None and len(t) <= self.max_length for t in tokens])

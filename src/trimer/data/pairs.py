@@ -13,6 +13,7 @@ from trimer.data.batches import PairBatch
 from trimer.data.cleaning import clean, warn_of_adducts
 from trimer.data.drops import DropReport
 from trimer.data.noise import Corruption
+from trimer.data.parallel import for_each
 from trimer.data.prepared import SplitData, check_split_keys
 from trimer.data.sampler import BatchKey
 from trimer.data.spectra import SpectrumTable
@@ -53,7 +54,8 @@ class SpectraToMolecules(SplitData):
     order. split: a column of the source that names the fold (`column`), or the keys that must not cross folds (`keys`,
     joined by union-find) with fractions. exclude: molecules that must not be in here (their number is in the drop
     report). noise: corruption of the spectrum during training, as augmentation. tokens_per_batch counts source and
-    target tokens. max_target: longest molecule in tokens.
+    target tokens. max_target: longest molecule in tokens. prepare_workers: processes that prepare, None for one a
+    processor; the store does not depend on it.
     """
 
     kind = "pairs"
@@ -73,6 +75,7 @@ class SpectraToMolecules(SplitData):
         noise: Corruption | None = None,
         shuffle: bool = True,
         num_workers: int = 0,
+        prepare_workers: int | None = None,
         seed: int = 0,
     ):
         super().__init__(
@@ -91,6 +94,7 @@ class SpectraToMolecules(SplitData):
         self.cleaning = {name: step for name, step in cleaning.items() if step is not None}
         self.max_target = max_target
         self.exclude = exclude
+        self.prepare_workers = prepare_workers
         self.noise = noise
 
     # ---------------------------------------------------------------- preparation
@@ -127,7 +131,7 @@ class SpectraToMolecules(SplitData):
             report.add("molecule held out elsewhere", list(table["id"][hit]))
             table = table.take(~hit)
         unique, inverse = np.unique(table["smiles"].astype(str), return_inverse=True)
-        encoded = [self.tokenizer.encode_molecule(smiles) for smiles in unique]
+        encoded = for_each(self.tokenizer.encode_molecule, unique.tolist())
         lengths = np.array([0 if ids is None else len(ids) for ids in encoded], dtype=np.int64)[inverse]
         for rule, hit in (
             ("molecule cannot be written", lengths == 0),

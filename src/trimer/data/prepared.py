@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.drops import DropReport
 from trimer.data.loaders import check_loading, evaluation_loader, training_loader
+from trimer.data.parallel import preparing
 from trimer.data.relatives import Relatives
 from trimer.data.spelling import warn_of_spelling
 from trimer.data.splits import Split, column_split, grouped_split, whole_split
@@ -36,6 +37,7 @@ class PreparedData(L.LightningDataModule):
     kind: ClassVar[str]
     batch: ClassVar[type]
     has_labels: ClassVar[bool]
+    prepare_workers: int | None = 1  # processes that prepare
 
     def __init__(self, cache: str, tokens_per_batch: int, shuffle: bool, num_workers: int, seed: int):
         super().__init__()
@@ -54,13 +56,17 @@ class PreparedData(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Write the store, unless that was done before."""
-        cached_store(self.folder, self._write)
+        self._prepared()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store."""
         if self.store is None:
-            self.store = cached_store(self.folder, self._write)
+            self.store = self._prepared()
             warn_of_spelling(self.store.manifest.get("unspelled"))
+
+    def _prepared(self) -> Store:
+        with preparing(self.prepare_workers):
+            return cached_store(self.folder, self._write)
 
     @property
     def drops(self) -> DropReport:

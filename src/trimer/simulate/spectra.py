@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +19,7 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from trimer.chemistry import ADDUCTS, parse
+from trimer.data.parallel import in_order
 from trimer.data.sources.molecule_files import MoleculeSource
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
@@ -231,8 +231,8 @@ class SimulatedSpectra:
 class SpectraOfMolecules:
     """Simulated spectra of the molecules of another source, for pre-training on pairs.
 
-    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes; 0 simulates here. The result does
-    not depend on it.
+    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes, None for one a processor. The
+    result does not depend on it.
     """
 
     simulated: ClassVar[bool] = True
@@ -241,7 +241,7 @@ class SpectraOfMolecules:
     spectra_per_molecule: int = 1
     seed: int = 0
     share: float = 1.0
-    workers: int = 0
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         _at_least_one(spectra_per_molecule=self.spectra_per_molecule)
@@ -254,18 +254,8 @@ class SpectraOfMolecules:
 
     def chunks(self, size: int = 2000) -> Iterator[SpectrumTable]:
         """Tables of `size` molecules each; unusable molecules keep their rows, with the reason in `problem`."""
-        if self.workers == 0:
-            for smiles in self._chosen(size):
-                yield simulate_table(smiles, self.seed, self.spectra_per_molecule)
-            return
-        with ProcessPoolExecutor(self.workers) as pool:
-            waiting = []
-            for smiles in self._chosen(size):
-                waiting.append(pool.submit(simulate_table, smiles, self.seed, self.spectra_per_molecule))
-                if len(waiting) > 2 * self.workers:  # flat memory: never far ahead of the reader
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
+        settings = (self.seed, self.spectra_per_molecule)
+        return (table for _, table in in_order(simulate_table, self._chosen(size), self.workers, *settings))
 
     def _chosen(self, size: int) -> Iterator[list[str]]:
         bound = self.share * 2**32

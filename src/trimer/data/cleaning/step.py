@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from trimer.data.parallel import for_each
 from trimer.data.spectra import SpectrumTable
 from trimer.errors import ConfigError
 
@@ -29,13 +30,16 @@ class Step:
         raise NotImplementedError
 
 
-def for_each_distinct(column: np.ndarray, function: Callable[[str], object]) -> np.ndarray:
-    """function(value) for every row, called once for each distinct text; None stays None."""
-    found: dict[str | None, object] = {None: None}
+def for_each_distinct(column: np.ndarray, function: Callable[..., object], slow: bool = False) -> np.ndarray:
+    """function(value) for every row, called once for each distinct value; None stays None.
+
+    slow: the function takes so long that many values are worth several processes; it stands at the top of a module.
+    """
+    distinct = [value for value in dict.fromkeys(column.tolist()) if value is not None]
+    answers = for_each(function, distinct) if slow else map(function, distinct)
+    found = {None: None, **dict(zip(distinct, answers, strict=True))}
     out = np.full(len(column), None, dtype=object)
-    for row, value in enumerate(column):
-        if value not in found:
-            found[value] = function(value)
+    for row, value in enumerate(column.tolist()):
         out[row] = found[value]
     return out
 

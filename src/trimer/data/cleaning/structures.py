@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class Structure(Step):
         structures = np.full(len(table), None, dtype=object)
         for row in np.flatnonzero(~np.equal(table["smiles"], None)):
             structures[row] = table["smiles"][row], charges[row]
-        identities = for_each_distinct(structures, lambda structure: _identity(*structure, self.stereo))
+        identities = for_each_distinct(structures, partial(_identity, stereo=self.stereo), slow=True)
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
         columns = {name: np.full(len(table), None, dtype=object) for name in ("smiles", "inchikey1", "scaffold")}
         for row in np.flatnonzero(keep):
@@ -85,7 +86,7 @@ class MassAgreement(Step):
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
         table = fill_smiles(table)
-        molecules = for_each_distinct(table["smiles"], _mass_and_charge)
+        molecules = for_each_distinct(table["smiles"], _mass_and_charge, slow=True)
         expected = np.array(
             [
                 np.nan if molecule is None else ion_mz(*molecule, adduct)
@@ -107,18 +108,22 @@ class MassAgreement(Step):
 
 def fill_smiles(table: SpectrumTable) -> SpectrumTable:
     """The table with a SMILES for each InChI that stands without a SMILES that can be read, or in its field."""
-    from trimer.chemistry import parse
-
     inchi, smiles = table["inchi"].copy(), table["smiles"].copy()
     for row, text in enumerate(smiles):
         if text and text.startswith("InChI="):
             inchi[row], smiles[row] = inchi[row] or text, None
-    read = for_each_distinct(np.where(np.equal(inchi, None), None, smiles), lambda text: parse(text) is not None)
+    read = for_each_distinct(np.where(np.equal(inchi, None), None, smiles), _readable, slow=True)
     wanted = np.where(np.equal(read, True), None, inchi)
     if np.equal(wanted, None).all():
         return table
-    found = for_each_distinct(wanted, _smiles_of_inchi)
+    found = for_each_distinct(wanted, _smiles_of_inchi, slow=True)
     return table.with_columns(smiles=np.where(np.equal(found, None), smiles, found), inchi=inchi)
+
+
+def _readable(text: str) -> bool:
+    from trimer.chemistry import parse
+
+    return parse(text) is not None
 
 
 def _smiles_of_inchi(text: str) -> str | None:
@@ -139,11 +144,12 @@ def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
     return None if molecule is None else (exact_mass(molecule), Chem.GetFormalCharge(molecule))
 
 
-def _identity(smiles: str, charges: tuple[int, ...], stereo: bool) -> tuple[str, str, str] | str:
+def _identity(structure: tuple[str, tuple[int, ...]], stereo: bool) -> tuple[str, str, str] | str:
     """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure.
 
-    charges: those that the molecule may have, by its adduct.
+    structure: a SMILES, and the charges that the molecule may have, by its adduct.
     """
+    smiles, charges = structure
     from rdkit import Chem
 
     from trimer.chemistry import inchikey_block1, murcko_scaffold, parse
@@ -155,9 +161,7 @@ def _identity(smiles: str, charges: tuple[int, ...], stereo: bool) -> tuple[str,
     if Chem.GetFormalCharge(molecule) not in charges:
         return CLAUSES[CHARGED].format(smiles)
     canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
-    molecule = parse(
-        canonical
-    )  # keys of the molecule as it is kept, so that they can be computed again from the column
+    molecule = parse(canonical)  # keys of the molecule as it is kept: they can be computed again from the column
     block1, scaffold = inchikey_block1(molecule), murcko_scaffold(molecule)
     if block1 is None or scaffold is None:
         return f"the structure '{smiles}' has no InChIKey or scaffold"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import rdkit
 from rdkit.Chem import Descriptors
 
 from trimer.chemistry import inchikey_block1
 from trimer.data.molecule_keys import held_out
+from trimer.data.parallel import in_order
 from trimer.data.sources.label_table import LabelTable, label_names, limited, settings_text
 from trimer.data.sources.molecule_files import MoleculeSource, MoleculeTable
 from trimer.errors import ConfigError
@@ -31,8 +31,8 @@ class DescribedMolecules:
 
     molecules: where they come from, as SMILES files or PubChem. names: of the descriptors, as RDKit calls them; null
     takes all but `Ipc` and `qed`. exclude: molecules that must not be in here, since a later study is judged on them.
-    limit: stop after so many. workers: processes that compute; the values do not depend on it. A descriptor that is
-    not defined for a molecule, as the partial charges of metals, is missing.
+    limit: stop after so many. workers: processes, None for one a processor; the values do not depend on it. A
+    descriptor that is not defined for a molecule, as the partial charges of metals, is missing.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class DescribedMolecules:
         names: Sequence[str] | None = None,
         exclude=None,
         limit: int | None = None,
-        workers: int = 1,
+        workers: int | None = None,
     ):
         self.names = label_names(names) or list(DEFAULT)
         if unknown := [name for name in self.names if name not in FUNCTIONS]:
@@ -64,30 +64,16 @@ class DescribedMolecules:
 
     def _tables(self) -> Iterator[LabelTable]:
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        for table, (rows, problems) in self._computed(excluded):
+        parts = self.molecules.chunks(PART)
+        for table, (rows, problems) in in_order(_described_part, parts, self.workers, self.names, excluded):
             labels = {name: list(values) for name, values in zip(self.names, zip(*rows, strict=True), strict=True)}
             yield LabelTable(table.ids, table.smiles, labels, {}, list(table.ids), problems | table.problems)
 
-    def _computed(self, excluded: frozenset[str]) -> Iterator[tuple[MoleculeTable, tuple[list, dict]]]:
-        """Molecules and descriptors of a part at a time, in order; processes are never far ahead of the reader."""
-        parts = self.molecules.chunks(PART)
-        if self.workers <= 1:
-            for table in parts:
-                yield table, described(table.smiles, self.names, excluded)
-            return
-        with ProcessPoolExecutor(self.workers) as pool:
-            waiting: list = []
-            try:
-                for table in parts:
-                    waiting.append((table, pool.submit(described, table.smiles, self.names, excluded)))
-                    if len(waiting) > 3 * self.workers:
-                        first, answer = waiting.pop(0)
-                        yield first, answer.result()
-                for first, answer in waiting:
-                    yield first, answer.result()
-            finally:
-                for *_, answer in waiting:
-                    answer.cancel()
+
+def _described_part(
+    table: MoleculeTable, names: Sequence[str], excluded: frozenset[str]
+) -> tuple[list[list[str | None]], dict[int, str]]:
+    return described(table.smiles, names, excluded)
 
 
 def described(
