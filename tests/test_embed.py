@@ -135,3 +135,20 @@ def test_a_mean_over_a_long_pack_loses_no_precision():
     tokens = Ragged.pack([ProteinTokenizer().encode("MKTAYIAKQRLV" * 3)] * 400)
     vectors = list(embed(net, tokens, tokens_per_batch=100_000))
     assert np.abs(vectors[-1] - vectors[0]).max() < 1e-6
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "residue"])
+def test_the_vectors_of_a_batch_leave_the_device_in_one_copy(monkeypatch, pooling):
+    copies, copy = [], torch.Tensor.cpu
+
+    def counted(tensor: torch.Tensor) -> torch.Tensor:
+        copies.append(tensor.shape)
+        return copy(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", counted)
+    tokens = Ragged.pack([ProteinTokenizer().encode("MKTAYIAKQRLV"[: 3 + number]) for number in range(9)])
+    net = Esm2(d_model=32, layers=1, heads=2).eval()
+    vectors = list(embed(net, tokens, pooling, tokens_per_batch=30))
+    assert len(copies) == len(list(batches(tokens.lengths, 30))) == 3
+    shapes = [(32,) if pooling != "residue" else (3 + number, 32) for number in range(9)]
+    assert [vector.shape for vector in vectors] == shapes

@@ -41,13 +41,18 @@ def embed(
     for rows in batches(tokens.lengths, tokens_per_batch):
         flat = (Flat.pack([tokens[row] for row in rows]) if lay is None else lay(rows)).to(device)
         hidden = net.hidden(flat, layer).float()
-        yield from (part.cpu().numpy() for part in pooled(hidden, flat, pooling))
+        yield from host_vectors(hidden, flat, pooling)
 
 
-def pooled(hidden: Tensor, flat: Flat, pooling: str) -> Sequence[Tensor]:
-    """What is kept of the hidden states (T, D) of each sequence."""
+def host_vectors(hidden: Tensor, flat: Flat, pooling: str) -> list[np.ndarray]:
+    """What is kept of the hidden states (T, D) of each sequence, in host memory by one copy of the batch."""
     if pooling == "residue":
-        return [part[1:-1] for part in hidden.split(flat.sizes)]
+        return [part[1:-1] for part in np.split(hidden.cpu().numpy(), np.cumsum(flat.sizes)[:-1])]
+    return list(pooled(hidden, flat, pooling).cpu().numpy())
+
+
+def pooled(hidden: Tensor, flat: Flat, pooling: str) -> Tensor:
+    """(B, D) one vector for each sequence of the hidden states (T, D): that of `<cls>`, or the mean of the others."""
     ends = flat.lengths.cumsum(0)
     starts = ends - flat.lengths
     if pooling == "cls":
