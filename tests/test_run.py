@@ -133,6 +133,14 @@ def test_the_strategy_of_several_devices_may_change(trimer, empty_folder, before
     assert RunFolder(path).record["resumed"][1]["changes"] == {}
 
 
+def test_another_gpu_may_need_checkpointing(trimer, empty_folder):
+    trimer("train", "model=esm2_8m")
+    path = interrupted(empty_folder)
+    assert trimer("train", f"resume={path}", "model.checkpointing=auto") == 0
+    changes = RunFolder(path).record["resumed"][0]["changes"]
+    assert changes == {"model.checkpointing": {"from": False, "to": "auto"}}
+
+
 def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_folder, monkeypatch):
     trimer("train")
     path = interrupted(empty_folder)

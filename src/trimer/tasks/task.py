@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 from collections import Counter
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from trimer.errors import ConfigError, TrimerError
+from trimer.models.memory import needs_checkpointing, training_bytes
 from trimer.optim import EPOCH_LOSS
+
+log = logging.getLogger(__name__)
 
 
 class Task(L.LightningModule):
@@ -113,6 +117,9 @@ class Task(L.LightningModule):
 
     def configure_model(self) -> None:
         """Compile what can be; shard the network layer by layer where the strategy has a mesh of devices (fsdp2)."""
+        for encoder in self.net.modules() if self.trainer.state.fn == "fit" else ():
+            if getattr(encoder, "checkpointing", None) == "auto":
+                encoder.checkpointing = self._needs_checkpointing(encoder)
         if self.compile_net:
             self.compile_net = False
             self.net.compile_parts()
@@ -130,6 +137,23 @@ class Task(L.LightningModule):
                     fully_shard(layer, **options)
         fully_shard(self.net, **options)
         self._sharded = True
+
+    def _needs_checkpointing(self, encoder: nn.Module) -> bool:
+        """Whether the hidden states of an encoder are computed again, by the memory of the GPU that it trains on."""
+        device = self.trainer.strategy.root_device
+        if device.type != "cuda":
+            return False
+        tokens = self.trainer.datamodule.tokens_per_batch
+        devices = self.trainer.world_size if getattr(self, "device_mesh", None) is not None else 1
+        memory = torch.cuda.get_device_properties(device).total_memory
+        wanted = training_bytes(encoder, tokens, self.trainer.precision, devices)
+        chosen = needs_checkpointing(encoder, tokens, self.trainer.precision, devices, memory=memory)
+        log.info(
+            "activation checkpointing is %s: training on %s tokens a batch needs about %.0f GB without it, the GPU has "
+            "%.0f GB",
+            "on" if chosen else "off", f"{tokens:,}", wanted / 1e9, memory / 1e9,
+        )  # fmt: skip
+        return chosen
 
     def configure_optimizers(self):
         from trimer.optim import parameter_groups, weight_decay
