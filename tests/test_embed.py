@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from trimer.cli import main
 from trimer.data.store import Ragged
-from trimer.embedding import batches, embed
+from trimer.embedding import EmbeddingFile, batches, embed, offsets_of
 from trimer.flat import Flat
 from trimer.models.convert.esm2 import save_esm2
 from trimer.models.esm2 import Esm2
@@ -135,3 +136,62 @@ def test_a_mean_over_a_long_pack_loses_no_precision():
     tokens = Ragged.pack([ProteinTokenizer().encode("MKTAYIAKQRLV" * 3)] * 400)
     vectors = list(embed(net, tokens, tokens_per_batch=100_000))
     assert np.abs(vectors[-1] - vectors[0]).max() < 1e-6
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "residue"])
+def test_the_vectors_of_a_batch_leave_the_device_in_one_copy(monkeypatch, pooling):
+    copies, copy = [], torch.Tensor.cpu
+
+    def counted(tensor: torch.Tensor) -> torch.Tensor:
+        copies.append(tensor.shape)
+        return copy(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", counted)
+    tokens = Ragged.pack([ProteinTokenizer().encode("MKTAYIAKQRLV"[: 3 + number]) for number in range(9)])
+    net = Esm2(d_model=32, layers=1, heads=2).eval()
+    vectors = list(embed(net, tokens, pooling, tokens_per_batch=30))
+    assert len(copies) == len(list(batches(tokens.lengths, 30))) == 3
+    shapes = [(32,) if pooling != "residue" else (3 + number, 32) for number in range(9)]
+    assert [vector.shape for vector in vectors] == shapes
+
+
+@pytest.mark.parametrize("pooling", ["mean", "residue"])
+def test_a_row_group_is_bounded_and_holds_no_more_vectors_than_it_needs(tmp_path, monkeypatch, pooling):
+    monkeypatch.setattr("trimer.embedding.VALUES", 40)
+    rng = np.random.default_rng(0)
+    lengths = [3, 1, 7, 2, 30, 5, 0]
+    vectors = [rng.random((n, 4) if pooling == "residue" else 4, np.float32) if n else None for n in lengths]
+    vectors[1] = None
+    made = []
+
+    def lazily():
+        for number, vector in enumerate(vectors):
+            made.append(number)
+            yield vector
+
+    with EmbeddingFile(tmp_path / "out.parquet", pooling) as target:
+        written = []
+        write = target._write
+        monkeypatch.setattr(
+            target, "_write", lambda records: (written.append((len(made), len(records))), write(records))
+        )
+        target.add(list("abcdefg"), lengths, lazily(), [None if v is not None else "lost" for v in vectors])
+    file = pq.ParquetFile(tmp_path / "out.parquet")
+    assert file.num_row_groups == len(written) == (4 if pooling == "residue" else 1)
+    if pooling == "residue":  # a group is written when the first vector beyond it is there
+        assert written == [(4, 3), (5, 1), (6, 1), (7, 2)]
+    rows = file.read().to_pylist()
+    assert [(row["id"], row["row"], row["length"]) for row in rows] == list(
+        zip("abcdefg", range(1, 8), lengths, strict=True)
+    )
+    for row, vector in zip(rows, vectors, strict=True):
+        assert (row["embedding"] is None) == (vector is None) == (row["reason"] == "lost")
+        if vector is not None:
+            assert np.array_equal(np.array(row["embedding"], np.float32), vector)
+    assert target.summary().startswith("5 of 7 proteins embedded, 2 without one")
+
+
+def test_offsets_beyond_32_bits_are_an_error_and_never_wrong():
+    assert offsets_of([2, 0, 3]).to_pylist() == [0, 2, 2, 5]
+    with pytest.raises(pa.ArrowInvalid):
+        offsets_of([2**30, 2**30])

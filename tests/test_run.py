@@ -54,7 +54,7 @@ def test_no_host_or_user_name_is_written(trimer, empty_folder):
 def interrupted(folder: Path) -> Path:
     """The only run, as one that was stopped after its first checkpoint."""
     path = only_run(folder)
-    (path / "checkpoints").mkdir()
+    (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "last.ckpt").touch()
     (path / "result.json").unlink()
     RunFolder._begun.clear()  # what follows is another process
@@ -115,6 +115,30 @@ def test_a_config_that_was_edited_since_is_refused_by_name(trimer, empty_folder,
     own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
     assert trimer("train", f"resume={path}") == 1
     assert "optimizer.lr (0.5, now 0.4)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("trainer=ddp", "trainer.strategy=ddp"), ("trainer=cpu", "trainer=ddp"), ("trainer=ddp", "trainer=fsdp2"),
+     ("trainer=fsdp2", "trainer=ddp"), ("trainer=ddp", "trainer=cpu")],
+)  # fmt: skip
+def test_the_strategy_of_several_devices_may_change(trimer, empty_folder, before, after):
+    trimer("train", before)
+    path = interrupted(empty_folder)
+    assert trimer("train", f"resume={path}", after) == 0
+    changes = RunFolder(path).record["resumed"][0]["changes"]
+    assert any(name.startswith("trainer.strategy") for name in changes), changes
+    path = interrupted(empty_folder)
+    assert trimer("train", f"resume={path}") == 0
+    assert RunFolder(path).record["resumed"][1]["changes"] == {}
+
+
+def test_another_gpu_may_need_checkpointing(trimer, empty_folder):
+    trimer("train", "model=esm2_8m")
+    path = interrupted(empty_folder)
+    assert trimer("train", f"resume={path}", "model.checkpointing=auto") == 0
+    changes = RunFolder(path).record["resumed"][0]["changes"]
+    assert changes == {"model.checkpointing": {"from": False, "to": "auto"}}
 
 
 def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_folder, monkeypatch):

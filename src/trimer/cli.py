@@ -159,6 +159,7 @@ def hush_lightning() -> None:
         "`isinstance.treespec, LeafSpec.` is deprecated",
         ".*your dataloader is not resumable",
         "Checkpoint directory .* exists and is not empty",
+        "You have overridden `transfer_batch_to_device`",
     ):
         warnings.filterwarnings("ignore", message=message)
     said = ("GPU available", "TPU available", "HPU available", "💡 Tip")

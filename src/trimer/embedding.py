@@ -5,7 +5,7 @@ Shapes: T tokens of a flat batch, B sequences, L residues of one, D model width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
 CHUNK = 512  # records between two writes of the output
+VALUES = 2**26  # numbers of a row group, unless one record has more: 256 MB
 
 
 @torch.inference_mode()
@@ -41,13 +42,18 @@ def embed(
     for rows in batches(tokens.lengths, tokens_per_batch):
         flat = (Flat.pack([tokens[row] for row in rows]) if lay is None else lay(rows)).to(device)
         hidden = net.hidden(flat, layer).float()
-        yield from (part.cpu().numpy() for part in pooled(hidden, flat, pooling))
+        yield from host_vectors(hidden, flat, pooling)
 
 
-def pooled(hidden: Tensor, flat: Flat, pooling: str) -> Sequence[Tensor]:
-    """What is kept of the hidden states (T, D) of each sequence."""
+def host_vectors(hidden: Tensor, flat: Flat, pooling: str) -> list[np.ndarray]:
+    """What is kept of the hidden states (T, D) of each sequence, in host memory by one copy of the batch."""
     if pooling == "residue":
-        return [part[1:-1] for part in hidden.split(flat.sizes)]
+        return [part[1:-1] for part in np.split(hidden.cpu().numpy(), np.cumsum(flat.sizes)[:-1])]
+    return list(pooled(hidden, flat, pooling).cpu().numpy())
+
+
+def pooled(hidden: Tensor, flat: Flat, pooling: str) -> Tensor:
+    """(B, D) one vector for each sequence of the hidden states (T, D): that of `<cls>`, or the mean of the others."""
     ends = flat.lengths.cumsum(0)
     starts = ends - flat.lengths
     if pooling == "cls":
@@ -67,6 +73,11 @@ def batches(lengths: np.ndarray, tokens_per_batch: int) -> Iterator[range]:
         filled += length
     if filled:
         yield range(start, len(lengths))
+
+
+def offsets_of(counts: Sequence[int]) -> pa.Array:
+    """(n + 1,) int32 offsets of n lists of so many values; pyarrow.ArrowInvalid beyond 2^31 values."""
+    return pa.array(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), pa.int32())
 
 
 class EmbeddingFile:
@@ -93,31 +104,49 @@ class EmbeddingFile:
     def __enter__(self) -> EmbeddingFile:
         return self
 
-    def add(self, ids: Sequence[str], lengths: Sequence[int], vectors: Sequence[np.ndarray | None], reasons) -> None:
-        """The next records of the input, each with a vector or with the reason why there is none."""
-        width = next((vector.shape[-1] for vector in vectors if vector is not None), 1)
+    def add(
+        self,
+        ids: Sequence[str],
+        lengths: Sequence[int],
+        vectors: Iterable[np.ndarray | None],
+        reasons: Sequence[str | None],
+    ) -> None:
+        """The next records of the input, each with a vector or with the reason why there is none.
+
+        vectors may be made while they are asked for: they are written as soon as there are `VALUES` numbers.
+        """
+        pending: list[tuple] = []
+        size = 0
+        for record in zip(ids, lengths, vectors, reasons, strict=True):
+            added = 0 if record[2] is None else record[2].size
+            if pending and size + added > VALUES:
+                self._write(pending)
+                pending, size = [], 0
+            pending.append(record)
+            size += added
+        if pending:
+            self._write(pending)
+
+    def _write(self, records: list[tuple]) -> None:
+        """A row group of (id, length, vector or None, reason)."""
+        ids, lengths, vectors, reasons = zip(*records, strict=True)
         if self._writer is None:
-            self._kind = pa.list_(pa.float32())
-            kind = pa.list_(self._kind) if self.by_residue else self._kind
+            kind = pa.list_(pa.list_(pa.float32())) if self.by_residue else pa.list_(pa.float32())
             columns = [("row", pa.int64()), ("id", pa.string()), ("length", pa.int64()), ("embedding", kind)]
             self._writer = pq.ParquetWriter(self.partial, pa.schema([*columns, ("reason", pa.string())]))
-        here = np.array([vector is not None for vector in vectors], bool)
+        without = np.array([vector is None for vector in vectors])
         found = [vector for vector in vectors if vector is not None]
-        values = np.concatenate([v.reshape(-1, width) for v in found]) if found else np.zeros((0, width), np.float32)
-        counts = [len(v) if self.by_residue else 1 for v in found]
-        column: pa.Array = pa.ListArray.from_arrays(
-            pa.array(np.arange(len(values) + 1, dtype=np.int32) * width), pa.array(values.ravel())
-        )
+        values: pa.Array = pa.array(np.concatenate([v.ravel() for v in found]) if found else [], pa.float32())
         if self.by_residue:
-            ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-            column = pa.ListArray.from_arrays(pa.array(ends), column)
-        places = np.where(here, np.cumsum(here) - 1, -1)
-        column = column.take(pa.array([int(place) if place >= 0 else None for place in places], pa.int64()))
-        rows = range(self.rows + 1, self.rows + len(ids) + 1)
-        table = pa.table([list(rows), list(ids), list(lengths), column, list(reasons)], schema=self._writer.schema)
+            width = found[0].shape[1] if found else 1
+            values = pa.ListArray.from_arrays(offsets_of([width] * sum(map(len, found))), values)
+        counts = [0 if vector is None else len(vector) for vector in vectors]  # residues, or numbers of one vector
+        column = pa.ListArray.from_arrays(offsets_of(counts), values, mask=pa.array(without))
+        rows = range(self.rows + 1, self.rows + len(records) + 1)
+        table = pa.table([list(rows), ids, lengths, column, reasons], schema=self._writer.schema)
         self._writer.write_table(table)
-        self.rows += len(ids)
-        self.without += int((~here).sum())
+        self.rows += len(records)
+        self.without += int(without.sum())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._writer is not None:

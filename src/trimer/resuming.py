@@ -22,7 +22,7 @@ MAY_CHANGE = {
     ),
     "devices": (
         "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.precision",
-        "trainer.plugins", "data.num_workers", "data.prepare_workers",
+        "trainer.plugins", "data.num_workers", "data.prepare_workers", "model.checkpointing",
     ),
     "logging": (
         "logger", "name", "tags", "trainer.log_every_n_steps", "trainer.enable_progress_bar",

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
 from trimer.build import build, check, plain
@@ -97,7 +98,6 @@ def test_trainers(empty_folder):
     for trainer, expected in {
         "cpu": ("cpu", "auto"),
         "gpu": ("gpu", "auto"),
-        "ddp": ("auto", "ddp"),
         "epochs": ("cpu", "auto"),
         "gpu_epochs": ("gpu", "auto"),
     }.items():
@@ -107,6 +107,24 @@ def test_trainers(empty_folder):
         assert cfg.use_distributed_sampler is False
     assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
     assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ModelParallelStrategy")
+
+
+@pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp2"])
+def test_a_strategy_can_be_named_whatever_the_trainer_has(trainer):
+    assert compose("train", [f"trainer={trainer}", "trainer.strategy=ddp"]).trainer.strategy == "ddp"
+
+
+def test_ddp_keeps_one_copy_of_the_gradients():
+    strategy = build(compose("train", ["trainer=ddp"]).trainer.strategy)
+    assert type(strategy) is DDPStrategy
+    assert strategy._ddp_kwargs["gradient_as_bucket_view"] is True
+
+
+def test_recipes_for_a_gpu_compile_the_model():
+    recipes = {name: compose("train", [f"experiment={name}"]) for name in choices("train")["experiment"]}
+    of_gpus = {name for name, cfg in recipes.items() if cfg.trainer.accelerator == "gpu"}
+    assert {"cramming/cramming", "cramming/esm2_paper", "cramming/gpu_day"} <= of_gpus
+    assert {name for name in of_gpus if not recipes[name].task.compile} == set()
 
 
 @pytest.mark.parametrize("trainer", ["epochs", "gpu_epochs"])

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -128,3 +130,29 @@ def test_clusters_make_the_same_number_of_batches_in_every_epoch(shuffle):
     assert (rows_of(plan, 1) == rows_of(plan, 2)) is not shuffle
     rest = [key.rows.tolist() for key in PlannedBatches(plan, lambda: (2, 5))]
     assert rest == rows_of(plan, 2)[5:]
+
+
+@pytest.mark.parametrize("world", [1, 8])
+def test_a_device_holds_only_its_own_rows_of_an_epoch(world):
+    count = 400_000
+    plan = EpochPlan(np.random.default_rng(0).integers(30, 900, count), 40_000, multiple=world)
+    tracemalloc.start()
+    try:
+        batches = plan.epoch(1, first=world - 1, step=world)
+        next(batches)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 1.2 * 8 * count / world
+    assert sum(len(batch.rows) for batch in batches) > 0.95 * count / world  # the others are still to come
+
+
+def test_a_batch_owns_the_rows_that_start_in_its_window():
+    lengths = np.array([5, 1, 9, 3, 3, 7, 2, 6, 4, 8])
+    plan = EpochPlan(lengths, 12, shuffle=False)
+    starts = np.cumsum(lengths) - lengths
+    for batch in plan.epoch(0):
+        low, high = (np.ceil(edge * lengths.sum() / len(plan)) for edge in (batch.index, batch.index + 1))
+        assert batch.rows.tolist() == np.flatnonzero((starts >= low) & (starts < high)).tolist()
+    assert len(plan) == 4
+    assert list(plan.epoch(0, first=len(plan))) == []

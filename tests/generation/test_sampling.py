@@ -5,7 +5,7 @@ import torch
 
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
-from trimer.generation.sampling import by_cumulated_sum, draw, sample, uniform_table
+from trimer.generation.sampling import CHECK_EVERY, by_cumulated_sum, draw, sample, uniform_table
 from trimer.models.bart import Bart
 
 SOURCES = [[0, 5, 9, 29, 2], [0, 2, 7, 7], list(range(5, 28)) * 4, [0, 11, 12, 13, 14, 15, 16, 17, 2]]
@@ -142,3 +142,23 @@ def test_weights_that_are_not_finite_are_one_sentence(width, settings, broken):
         net.final_logits_bias[7] = broken
     with pytest.raises(InputError, match="the training diverged"):
         sample(net, Flat.pack(SOURCES), KEYS, 2, max_length=10, **settings)
+
+
+@pytest.mark.parametrize("steps", [3, 8, 100])
+@pytest.mark.parametrize("max_length", [2, 17, 40])
+def test_looking_less_often_at_what_has_finished_changes_no_sample(monkeypatch, steps, max_length):
+    expected = sample(net_of(), Flat.pack(SOURCES), KEYS, 6, max_length=max_length)
+    monkeypatch.setitem(CHECK_EVERY, "cpu", steps)
+    drawn = sample(net_of(), Flat.pack(SOURCES), KEYS, 6, max_length=max_length)
+    assert [[h.tokens for h in found] for found in drawn] == [[h.tokens for h in found] for found in expected]
+    likelihoods = [[h.log_likelihood for found in way for h in found] for way in (drawn, expected)]
+    assert likelihoods[0] == pytest.approx(likelihoods[1], abs=1e-4)
+
+
+def test_weights_that_are_not_finite_are_noticed_at_the_last_step_too(monkeypatch):
+    monkeypatch.setitem(CHECK_EVERY, "cpu", 100)
+    net = net_of()
+    with torch.no_grad():
+        net.final_logits_bias[7] = float("nan")
+    with pytest.raises(InputError, match="the training diverged"):
+        sample(net, Flat.pack(SOURCES), KEYS, 2, max_length=10)

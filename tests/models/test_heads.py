@@ -7,7 +7,7 @@ import torch
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.models.heads import POOLING, Head, inner, mean_by_addition, mean_of_inner
+from trimer.models.heads import POOLING, Head, from_the_second, inner, mean_by_addition, mean_of_inner
 
 LENGTHS = [5, 2, 3, 41, 2, 300]  # two of them have nothing between the frame
 
@@ -113,3 +113,12 @@ def test_dropout_acts_in_training_alone():
 def test_settings_that_cannot_be(settings, said):
     with pytest.raises(ConfigError, match=said):
         Head(8, 3, **settings)
+
+
+@pytest.mark.parametrize("fewer", [2, 3])
+def test_places_from_the_second_on_are_those_of_a_loop_over_the_sequences(fewer):
+    lengths = [4, 1, 2, 3, 9, 1, 5]
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    expected = [s + 1 + k for s, n in zip(starts, lengths, strict=True) for k in range(max(n - fewer, 0))]
+    assert from_the_second(flat(lengths), fewer).tolist() == expected
+    assert from_the_second(flat([1, 2]), fewer).tolist() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,11 @@ from trimer.run import RunFolder
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there: what stands under the name is always whole."""
+    """Writes a checkpoint under another name and then renames it: the file with the final name is always whole.
+
+    The content is on the disk before the rename, and the rename before the training continues, so that this also holds
+    after a loss of power.
+    """
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
         path = Path(path)
@@ -30,7 +35,10 @@ class WholeFiles(TorchCheckpointIO):
         try:
             with partial.open("wb") as file:  # given a name, PyTorch forgets the reason of the system
                 torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(partial, path)
+            sync_folder(path.parent)
         except (OSError, RuntimeError) as error:
             if not disk_is_full(error):
                 raise
@@ -49,6 +57,20 @@ class WholeFiles(TorchCheckpointIO):
             return "No earlier checkpoint exists"
         written = datetime.fromtimestamp(whole[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
         return f"The last whole checkpoint is {whole[-1]}, of {written}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; Windows opens no folder, and needs none of it."""
+    if os.name != "posix":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:  # some network file systems cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import lightning as L
+import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -23,10 +24,16 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._number: int | None = None
+        self._hosts: torch.distributed.ProcessGroup | None = None
         self._before: dict[int, object] = {}
 
     def listen(self, trainer: L.Trainer) -> None:
-        """Take the signals over from Lightning, which stops between batches and saves in the middle of a step."""
+        """Take the signals over from Lightning, which stops between batches and saves in the middle of a step.
+
+        All processes of the run call this together.
+        """
+        if trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
+            self._hosts = torch.distributed.new_group(backend="gloo")  # asks the processes, and no GPU
         if threading.current_thread() is not threading.main_thread():
             return
         self._number = None
@@ -43,6 +50,7 @@ class StopRequest:
 
     def forget(self) -> None:
         """Give the signals back."""
+        self._hosts = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -50,6 +58,10 @@ class StopRequest:
     def asked(self, trainer: L.Trainer) -> bool:
         """Whether any process of the run was asked to stop; all processes call this at the same place."""
         asked = self._number is not None
+        if self._hosts is not None:
+            number = torch.tensor(int(asked))
+            torch.distributed.all_reduce(number, group=self._hosts)
+            return bool(number)
         return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
 
     @property

@@ -71,7 +71,7 @@ def encoder(path: str, atoms: bool = False):
     return loaded.net, loaded.tokenizer, loaded.contract["data"].get("entity", known)
 
 
-def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, list, list]]:
+def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, Iterator, list]]:
     """Ids, lengths (tokens without the frame), vectors and reasons of the molecules or peptides of a file, in parts."""
     from trimer.data.sequence_kinds import flat
     from trimer.data.sources.sequence_files import read_sequences
@@ -98,10 +98,10 @@ def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[li
             return flat(kind, found, [usable[row] for row in rows], found.tokens)
 
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch, lay))
-        yield some.ids, lengths, [None if reason else next(vectors) for reason in told], told
+        yield some.ids, lengths, (None if reason else next(vectors) for reason in told), told
 
 
-def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple[list, list, list, list]]:
+def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple[list, list, Iterator, list]]:
     """Ids, lengths, vectors and reasons of the proteins of a table, in parts; their letters are counted in spelling."""
     from trimer.data.store import Ragged
     from trimer.embedding import CHUNK, embed
@@ -118,4 +118,4 @@ def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple
         spelling.count(letters[row].tobytes().decode("latin-1") for row in usable)
         tokens = tokenizer.encode_many(letters.values, letters.offsets).take(usable) if usable else Ragged.pack([])
         vectors = iter(embed(net, tokens, cfg.pooling, cfg.layer, cfg.tokens_per_batch))
-        yield table.ids[start:stop], lengths, [None if reason else next(vectors) for reason in reasons], reasons
+        yield table.ids[start:stop], lengths, (None if reason else next(vectors) for reason in reasons), reasons

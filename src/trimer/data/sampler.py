@@ -82,15 +82,25 @@ class EpochPlan:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
 
     def epoch(self, epoch: int, first: int = 0, step: int = 1) -> Iterator[BatchKey]:
-        """Batches first, first + step, ... of an epoch."""
-        order = self.order(epoch)
-        ends = np.cumsum(self.lengths[order])
-        bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
-        cuts = np.searchsorted(ends - self.lengths[order], bounds)
-        cuts[-1] = len(order)
-        for index in range(first, self.batches, step):
+        """Batches first, first + step, ... of an epoch; while they are taken, no other rows are held in memory."""
+        indices = range(first, self.batches, step)
+        rows, sizes = self._part(epoch, indices)
+        stop = 0
+        for index, size in zip(indices, sizes, strict=True):
+            start, stop = stop, stop + size
             update = (epoch * self.taken + index) // self.multiple
-            yield BatchKey(epoch, index, self.rows[order[cuts[index] : cuts[index + 1]]], update)
+            yield BatchKey(epoch, index, rows[start:stop], update)
+
+    def _part(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
+        """The rows of some batches of an epoch, one batch after the other, and how many rows each batch has."""
+        order = self.order(epoch)
+        ends = self.lengths[order]
+        np.cumsum(ends, out=ends)
+        bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
+        cuts = np.searchsorted(ends[:-1], bounds) + 1  # a batch begins with the first row that starts in its window
+        cuts[0], cuts[-1] = 0, len(order)
+        places = [order[cuts[index] : cuts[index + 1]] for index in indices]
+        return self.rows[np.concatenate(places or [order[:0]])], [len(part) for part in places]
 
 
 class ClusterPlan(EpochPlan):

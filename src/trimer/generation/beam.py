@@ -66,13 +66,6 @@ def beam_search(
         scores = torch.cat([ended_scores, torch.where(joins, best / length**length_penalty, NEVER)], 1)
         ended_scores, kept = scores.topk(beams)
         ended_lengths = torch.cat([ended_lengths, joins * length], 1).gather(1, kept)
-        any_joins, broken = torch.stack([joins.any(), best[:, 0].isnan().any()]).tolist()  # topk puts NaN first
-        if broken:
-            raise not_finite()
-        if any_joins:
-            padded = torch.nn.functional.pad(candidates, (0, max_length - 1 - length))
-            ended = torch.cat([ended, padded], 1)
-            ended = ended.gather(1, _like(kept, ended))
 
         # The best K of the others run on.
         running, chosen = torch.where(stops, best + NEVER, best).topk(beams)
@@ -85,7 +78,16 @@ def beam_search(
         done = full & hopeless
         if length == max_length - 1:
             done = torch.ones_like(done)
-        if bool(done.any()):
+
+        broken = best[:, 0].isnan().any()  # topk puts NaN first
+        any_joins, broken, any_done = torch.stack([joins.any(), broken, done.any()]).tolist()  # the host waits here
+        if broken:
+            raise not_finite()
+        if any_joins:
+            padded = torch.nn.functional.pad(candidates, (0, max_length - 1 - length))
+            ended = torch.cat([ended, padded], 1)
+            ended = ended.gather(1, _like(kept, ended))
+        if any_done:
             for b in done.nonzero().squeeze(1).tolist():
                 found[int(inputs[b])] = _hypotheses(
                     ended[b], ended_scores[b], ended_lengths[b], allowed, length_penalty
@@ -95,8 +97,9 @@ def beam_search(
                 break
         else:
             stay = torch.arange(len(inputs), device=device)
-        decoder.select((stay[:, None] * beams + parents[stay]).flatten())
-        if len(stay) < len(inputs):
+        same_inputs = len(stay) == len(inputs)
+        decoder.select((stay[:, None] * beams + parents[stay]).flatten(), same_inputs)
+        if not same_inputs:
             inputs, running, written, tokens = inputs[stay], running[stay], written[stay], tokens[stay]
             ended, ended_scores, ended_lengths = ended[stay], ended_scores[stay], ended_lengths[stay]
         tokens = tokens.flatten()

@@ -103,13 +103,16 @@ class CachedDecoder:
                 x = self._normed(x, y, layer.norms[2])
             return F.linear(x, *self.output).float()[:wanted]
 
-    def select(self, rows: Tensor) -> None:
-        """Go on with these rows, in this order; a row may be named several times."""
+    def select(self, rows: Tensor, same_inputs: bool = False) -> None:
+        """Continue with these rows, in this order; a row may be named several times.
+
+        same_inputs: every row takes the place of one of its own input, so that the host need not look at them.
+        """
         rows = filled_up(rows)
-        before, self.input_of_row = self.input_of_row, self.input_of_row[rows]
+        self.input_of_row = self.input_of_row[rows]
         self.keys = [x.index_select(0, rows) for x in self.keys]
         self.values = [x.index_select(0, rows) for x in self.values]
-        if not torch.equal(before, self.input_of_row):
+        if not same_inputs:
             self._regroup()
 
     # The parts of a layer.

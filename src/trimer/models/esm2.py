@@ -23,6 +23,7 @@ from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.attention import attention, attention_maps
 from trimer.models.flops import encoder_training_flops
+from trimer.models.memory import check_checkpointing
 from trimer.models.rotary import rotary_tables, rotate
 
 MASK = 32  # `<mask>`
@@ -82,7 +83,8 @@ class Esm2(nn.Module):
     (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
     head: the head that finds masked tokens; without it there are hidden states only. contacts: also a head that
     predicts which residues touch; masking does not train it, so it has no gradient, and several devices do not wait for
-    one. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept.
+    one. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept;
+    "auto" where the training would not fit into the memory of the GPU (`trimer.models.memory`).
     Weights start normal with init_std, biases at zero.
     """
 
@@ -98,7 +100,7 @@ class Esm2(nn.Module):
         masked_share: float = 0.12,
         head: bool = True,
         contacts: bool = False,
-        checkpointing: bool = False,
+        checkpointing: bool | str = False,
         init_std: float = 0.02,
     ):
         super().__init__()
@@ -108,6 +110,7 @@ class Esm2(nn.Module):
             )
         if not 0 <= masked_share < 1:
             raise ConfigError(f"model.masked_share={masked_share} must be at least 0 and below 1")
+        check_checkpointing(checkpointing)
         self.vocab_size, self.d_model, self.heads = vocab_size, d_model, heads
         self.token_dropout, self.masked_share = token_dropout, masked_share
         self.checkpointing, self.init_std = checkpointing, init_std
@@ -145,7 +148,7 @@ class Esm2(nn.Module):
         x = self.embed(sequence)
         cos, sin = rotary_tables(sequence.positions(), self.d_model // self.heads)
         for block in self.layers[:layer]:
-            if self.checkpointing and self.training:
+            if self.checkpointing is True and self.training:
                 x = checkpoint(block, x, cos, sin, sequence.sizes, use_reentrant=False)
             else:
                 x = block(x, cos, sin, sequence.sizes)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
+from trimer.models.heads import from_the_second
 
 ACTIVATIONS = ("softplus", "linear")
 
@@ -83,11 +84,7 @@ class Fragments(nn.Module):
 
 def sites(sequence: Flat) -> Tensor:
     """(S,) places in T of the residue before each bond: all tokens but the first and the last two of a peptide."""
-    ends = sequence.lengths.cumsum(0)
-    keep = torch.ones(len(sequence.tokens), dtype=torch.bool, device=sequence.tokens.device)
-    for place in (ends - sequence.lengths, ends - 1, ends - 2):
-        keep[place] = False
-    return keep.nonzero().squeeze(1)
+    return from_the_second(sequence, 3)
 
 
 def owners(sequence: Flat) -> Tensor:

@@ -61,11 +61,19 @@ class Head(nn.Module):
 
 def inner(sequence: Flat) -> Tensor:
     """(R,) places in T of what is neither the first nor the last token of its sequence."""
-    ends = sequence.lengths.cumsum(0)
-    keep = torch.ones(len(sequence.tokens), dtype=torch.bool, device=sequence.tokens.device)
-    keep[ends - 1] = False
-    keep[ends - sequence.lengths] = False
-    return keep.nonzero().squeeze(1)
+    return from_the_second(sequence, 2)
+
+
+def from_the_second(sequence: Flat, fewer: int) -> Tensor:
+    """(N,) places in T of length - fewer tokens of each sequence, the second one first; none of a shorter sequence.
+
+    The number of places is known on the host, so nothing waits for the device.
+    """
+    counts = (sequence.lengths - fewer).clamp(min=0)
+    total = sum(max(size - fewer, 0) for size in sequence.sizes)
+    starts = sequence.lengths.cumsum(0) - sequence.lengths + 1
+    shift = starts - (counts.cumsum(0) - counts)  # from a place among the N to one in T
+    return torch.arange(total, device=shift.device) + torch.repeat_interleave(shift, counts, output_size=total)
 
 
 def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:

@@ -26,6 +26,7 @@ from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 from trimer.models.esm2 import MaskedHead
 from trimer.models.flops import encoder_training_flops
+from trimer.models.memory import check_checkpointing
 
 
 class Layer(nn.Module):
@@ -69,7 +70,8 @@ class Roberta(nn.Module):
     which max_positions - pad - 1 can be used (`longest`). pad: id of the padding token, which only says where the
     positions begin. eps: of all layer norms. dropout acts on the embeddings and after each sub-layer,
     attention_dropout on attention weights. head: the head that finds masked tokens; without it there are hidden states
-    only. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept.
+    only. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept;
+    "auto" where the training would not fit into the memory of the GPU (`trimer.models.memory`).
     Weights start normal with init_std, biases at zero.
     """
 
@@ -86,7 +88,7 @@ class Roberta(nn.Module):
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         head: bool = True,
-        checkpointing: bool = False,
+        checkpointing: bool | str = False,
         init_std: float = 0.02,
     ):
         super().__init__()
@@ -100,6 +102,7 @@ class Roberta(nn.Module):
         for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= share < 1:
                 raise ConfigError(f"model.{name}={share} must be at least 0 and below 1")
+        check_checkpointing(checkpointing)
         self.vocab_size, self.d_model, self.heads = vocab_size, d_model, heads
         self.max_positions, self.pad, self.eps = max_positions, pad, eps
         self.dropout, self.attention_dropout = dropout, attention_dropout
@@ -142,7 +145,7 @@ class Roberta(nn.Module):
         """Hidden states after the last layer, or after `layer` layers (0: the embeddings): (T, D)."""
         x = self.embed(sequence)
         for block in self.layers[:layer]:
-            if self.checkpointing and self.training:
+            if self.checkpointing is True and self.training:
                 x = checkpoint(block, x, sequence.sizes, use_reentrant=False)
             else:
                 x = block(x, sequence.sizes)

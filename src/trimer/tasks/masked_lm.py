@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,7 +31,7 @@ class MaskedLM(Task):
             "residues": batch.residues,
             "flops": self.net.training_flops(batch.sequence.sizes, len(batch.places)),
         }
-        return self.scaled(loss, torch.tensor(len(batch.labels), device=loss.device), **work)
+        return self.scaled(loss, len(batch.labels), **work)
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         logits = self.net(batch.sequence, batch.places).float()

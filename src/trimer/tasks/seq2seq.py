@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -44,7 +43,7 @@ class Seq2Seq(Task):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return self.scaled(loss, torch.tensor(batch.labels.numel(), device=loss.device), tokens=batch.real_tokens)
+        return self.scaled(loss, batch.labels.numel(), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         logits = self._logits(batch).float()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import numbers
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -13,7 +15,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from trimer.errors import ConfigError, TrimerError
+from trimer.models.memory import needs_checkpointing, training_bytes
 from trimer.optim import EPOCH_LOSS
+
+log = logging.getLogger(__name__)
 
 
 class Task(L.LightningModule):
@@ -100,8 +105,21 @@ class Task(L.LightningModule):
     def meet(self, data: L.LightningDataModule) -> None:
         """What can only be made when the data are known; called once, after their setup and before training."""
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch on the device, without waiting for the copy of its pinned memory; Lightning would wait."""
+        return batch.to(device, non_blocking=device.type not in ("cpu", "mps"))
+
+    def log(self, name: str, value: Any, *args: Any, **settings: Any) -> None:
+        """Log a value; a plain number stays in host memory, so that a progress bar does not wait for the device."""
+        if isinstance(value, numbers.Number):
+            value = torch.tensor(value, dtype=torch.get_default_dtype())
+        super().log(name, value, *args, **settings)
+
     def configure_model(self) -> None:
         """Compile what can be; shard the network layer by layer where the strategy has a mesh of devices (fsdp2)."""
+        for encoder in self.net.modules() if self.trainer.state.fn == "fit" else ():
+            if getattr(encoder, "checkpointing", None) == "auto":
+                encoder.checkpointing = self._needs_checkpointing(encoder)
         if self.compile_net:
             self.compile_net = False
             self.net.compile_parts()
@@ -119,6 +137,23 @@ class Task(L.LightningModule):
                     fully_shard(layer, **options)
         fully_shard(self.net, **options)
         self._sharded = True
+
+    def _needs_checkpointing(self, encoder: nn.Module) -> bool:
+        """Whether the hidden states of an encoder are computed again, by the memory of the GPU that it trains on."""
+        device = self.trainer.strategy.root_device
+        if device.type != "cuda":
+            return False
+        tokens = self.trainer.datamodule.tokens_per_batch
+        devices = self.trainer.world_size if getattr(self, "device_mesh", None) is not None else 1
+        memory = torch.cuda.get_device_properties(device).total_memory
+        wanted = training_bytes(encoder, tokens, self.trainer.precision, devices)
+        chosen = needs_checkpointing(encoder, tokens, self.trainer.precision, devices, memory=memory)
+        log.info(
+            "activation checkpointing is %s: training on %s tokens a batch needs about %.0f GB without it, the GPU has "
+            "%.0f GB",
+            "on" if chosen else "off", f"{tokens:,}", wanted / 1e9, memory / 1e9,
+        )  # fmt: skip
+        return chosen
 
     def configure_optimizers(self):
         from trimer.optim import parameter_groups, weight_decay
@@ -142,12 +177,13 @@ class Task(L.LightningModule):
         if getattr(scheduler, "monitor", None) == EPOCH_LOSS:
             scheduler.observe(self.epoch_loss())
 
-    def scaled(self, loss_sum: Tensor, count: Tensor, **work: float) -> Tensor:
+    def scaled(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
         """Book the count and the work of a batch, and hand the summed loss to backward.
 
         The loss per token is logged on the interval. work: `tokens`, and what else is to be known per second.
         """
-        values = torch.stack([loss_sum.detach().float(), count.detach().float()])
+        loss = loss_sum.detach().float()
+        values = torch.stack([loss, count.float() if isinstance(count, Tensor) else torch.full_like(loss, count)])
         self._step_count = values[1] if self._step_count is None else self._step_count + values[1]
         self._logged = values if self._logged is None else self._logged + values
         self._epoch = values.double() if self._epoch is None else self._epoch + values
@@ -184,8 +220,13 @@ class Task(L.LightningModule):
 
     def _over_devices(self, sums: Tensor) -> Tensor:
         """The sums of all devices. The collective works in place, so it gets a copy: each device keeps its own sums."""
-        many = self.trainer.world_size > 1
-        return self.trainer.strategy.reduce(sums.clone(), reduce_op="sum") if many else sums
+        if self.trainer.world_size == 1:
+            return sums
+        sums = sums.clone()
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self.trainer.strategy.reduce(sums, reduce_op="sum")
+        torch.distributed.all_reduce(sums)  # the reduction of Lightning lets the host wait at a barrier first
+        return sums
 
     def on_train_epoch_end(self) -> None:
         if self._epoch is not None:
@@ -218,11 +259,11 @@ class Task(L.LightningModule):
         if accumulating or self._logged is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            total, count = self._over_devices(self._logged)
-            loss = total / torch.where(count > 0, count, 1.0)
-            if not torch.isfinite(loss):
+            total, count = self._over_devices(self._logged).tolist()  # the only time that a step waits for the device
+            loss = total / count if count > 0 else total
+            if not math.isfinite(loss):
                 raise TrimerError(
-                    f"the training loss is {loss.item()} at step {trainer.global_step}: lower optimizer.lr, lengthen "
+                    f"the training loss is {loss} at step {trainer.global_step}: lower optimizer.lr, lengthen "
                     "the warm-up or set trainer.gradient_clip_val; checkpoints/ holds the last weights that were saved"
                 )
             rate = self.optimizers().param_groups[0]["lr"]
@@ -255,7 +296,7 @@ class Task(L.LightningModule):
                 metric.reset()
                 metric.distributed_available_fn = None
             for number, batch in enumerate(batches):
-                self.validation_step(batch.to(device), number)
+                self.validation_step(self.transfer_batch_to_device(batch, device, 0), number)
             found = self.validation_metrics()
         finally:
             self.net.train(training)

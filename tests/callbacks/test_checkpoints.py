@@ -1,0 +1,70 @@
+"""A checkpoint is on the disk before it gets its name, and a failure to write one leaves the last one as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from trimer.callbacks.checkpoints import WholeFiles, sync_folder
+from trimer.errors import CheckpointError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints" / "last.ckpt"
+
+
+def save(path: Path, value: int) -> None:
+    WholeFiles().save_checkpoint({"value": torch.tensor(value)}, path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are opened on POSIX systems only")
+def test_content_then_name_then_folder_reach_the_disk(path, monkeypatch):
+    events, sync, replace = [], os.fsync, os.replace
+
+    def synced(number: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{number}")) if Path("/proc/self/fd").exists() else None
+        events.append(("sync", place and place.name, place and place.is_file() and place.stat().st_size > 0))
+        sync(number)
+
+    def replaced(old, new) -> None:
+        events.append(("rename", Path(new).name, torch.load(old)["value"].item()))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    save(path, 3)
+    if events[0][1] is None:
+        pytest.skip("no /proc: which file was synchronised is not known")
+    assert events == [("sync", ".last.ckpt.partial", True), ("rename", "last.ckpt", 3), ("sync", "checkpoints", False)]
+    assert torch.load(path)["value"] == 3 and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_disk_that_is_full_when_the_content_is_synchronised_keeps_the_last_checkpoint(path, monkeypatch):
+    save(path, 1)
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"the disk is full: .*last\.ckpt could not be written"):
+        save(path, 2)
+    assert torch.load(path)["value"] == 1 and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are opened on POSIX systems only")
+@pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synchronised_is_no_failure_but_a_broken_disk_is(tmp_path, monkeypatch, number, raises):
+    def fails(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    if raises:
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
+    else:
+        sync_folder(tmp_path)
