@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--micro", type=int, default=4, help="pairs of a micro-batch of transformers")
+    parser.add_argument("--micro", type=int, nargs="+", default=[4, 2], help="pairs of a micro-batch of transformers")
     options = parser.parse_args()
     quiet()
     peaks = print_machine("transformers", "lightning")
@@ -115,16 +115,15 @@ def main() -> None:
         def trainer(bf16: bool = bf16, **settings) -> Pass:
             return transformers_trainer(huggingface_model(net()), pairs, padded, options.batch, bf16, **settings)
 
-        ways |= {
-            f"transformers Trainer, {kind}": trainer(),
-            f"transformers Trainer, grouped by length, {kind}": trainer(length=source_length),
-            f"transformers Trainer, grouped, {options.micro} at a time, {kind}": trainer(
-                length=source_length, micro=options.micro
-            ),
-            f"transformers loop, sorted, cut in {options.micro}, {kind}": sorted_micro_batches(
-                huggingface_model(net()), pairs, padded, options.batch, options.micro, bf16, source_length
-            ),
-        }
+        ways[f"transformers Trainer, {kind}"] = trainer()
+        ways[f"transformers Trainer, grouped by length, {kind}"] = trainer(length=source_length)
+        for micro in options.micro:
+            ways |= {
+                f"transformers Trainer, grouped, {micro} at a time, {kind}": trainer(length=source_length, micro=micro),
+                f"transformers loop, sorted, cut in {micro}, {kind}": sorted_micro_batches(
+                    huggingface_model(net()), pairs, padded, options.batch, micro, bf16, source_length
+                ),
+            }
     ways |= {
         "trimer, fp32": ours(net(), pairs, options.batch, precision="32-true"),
         "trimer, bf16": ours(net(), pairs, options.batch, precision="bf16-mixed"),

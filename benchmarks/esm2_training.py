@@ -141,7 +141,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--fasta", help="real proteins instead of random ones")
     parser.add_argument("--fast", action="store_true", help="only the two sides as they come")
-    parser.add_argument("--micro", type=int, default=4, help="proteins of a micro-batch of transformers")
+    parser.add_argument(
+        "--micro", type=int, nargs="+", default=[4, 2], help="proteins of a micro-batch of transformers"
+    )
     options = parser.parse_args()
     quiet()
     peaks = print_machine("transformers", "lightning", "fair-esm")
@@ -155,18 +157,19 @@ def main() -> None:
     shared = (items, options.batch)
     ways = {}
     for kind, bf16 in (("fp32", False), ("bf16", True)):
-        cut = f"sorted, cut in {options.micro}"
-        grouped = {"length": length_of, "micro": options.micro}
         ways |= {
             f"transformers Trainer, {kind}": huggingface(net(), *shared, bf16),
             f"transformers Trainer, grouped by length, {kind}": huggingface(net(), *shared, bf16, length=length_of),
-            f"transformers Trainer, grouped, {options.micro} at a time, {kind}": huggingface(
-                net(), *shared, bf16, **grouped
-            ),
-            f"transformers loop, {cut}, {kind}": sorted_micro_batches(
-                huggingface_model(net()), items, padded, options.batch, options.micro, bf16, length_of
-            ),
         }
+        for micro in options.micro:
+            ways |= {
+                f"transformers Trainer, grouped, {micro} at a time, {kind}": huggingface(
+                    net(), *shared, bf16, length=length_of, micro=micro
+                ),
+                f"transformers loop, sorted, cut in {micro}, {kind}": sorted_micro_batches(
+                    huggingface_model(net()), items, padded, options.batch, micro, bf16, length_of
+                ),
+            }
     if not options.fast:
         ways["transformers eager, padded to 512, fp32"] = huggingface(net(), *shared, False, "eager", 512)
         if importlib.util.find_spec("esm"):

@@ -20,8 +20,14 @@ from trimer.resolvers import cpu_precision
 # Rows, width in and width out of a product. The first is a layer of ESM2 8M, the second is square.
 SHAPES = ((2048, 320, 1280), (1024, 1024, 1024))
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Variables that hide instructions of the CPU from the libraries of torch.
-MASKS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")
+# Variables that hide instructions of the CPU from the libraries of torch, from ctranslate2 and from esm-cpp.
+MASKS = (
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ATEN_CPU_CAPABILITY",
+    "CT2_FORCE_CPU_ISA",
+    "ESM_FORCE_ISA",
+)
 
 
 def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
