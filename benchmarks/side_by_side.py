@@ -170,13 +170,13 @@ def best_peer(seconds: Mapping[str, list[float]], precision: str) -> str | None:
 
 
 def best_peer_lines(seconds: Mapping[str, list[float]]) -> list[str]:
-    """One line for each of our rows: its ratio to the best peer of the same precision."""
+    """For each of our rows its ratio to the best peer of the same precision; and to the best fp32 peer."""
     lines = []
     for name in seconds:
-        peer = best_peer(seconds, precision_of(name)) if name.startswith(OURS) else None
-        if peer:
-            median, low, high = paired_ratio(seconds, name, peer)
-            lines.append(f"{name}: {median:.2f} times the best peer of its precision, {peer} ({low:.2f} to {high:.2f})")
+        for precision in dict.fromkeys((precision_of(name), "fp32")) if name.startswith(OURS) else ():
+            if peer := best_peer(seconds, precision):
+                median, low, high = paired_ratio(seconds, name, peer)
+                lines.append(f"{name}: {median:.2f} times ({low:.2f} to {high:.2f}) the best {precision} peer, {peer}")
     return lines
 
 

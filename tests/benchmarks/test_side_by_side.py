@@ -39,8 +39,10 @@ def test_the_best_peer_is_the_fastest_of_the_same_precision(side_by_side):
     assert side_by_side.best_peer(seconds, "fp32") == "transformers sorted, fp32"
     assert side_by_side.best_peer(seconds, "int8") is None
     assert side_by_side.paired_ratio(seconds, "trimer, fp32", "transformers sorted, fp32") == (1.75, 1.5, 2.0)
-    (line,) = side_by_side.best_peer_lines(seconds)
-    assert line == "trimer, fp32: 1.75 times the best peer of its precision, transformers sorted, fp32 (1.50 to 2.00)"
+    assert side_by_side.best_peer_lines(seconds) == [
+        "trimer, fp32: 1.75 times (1.50 to 2.00) the best fp32 peer, transformers sorted, fp32",
+        "trimer, int8: 2.50 times (2.00 to 3.00) the best fp32 peer, transformers sorted, fp32",
+    ]
 
 
 def test_sorted_micro_batches_have_the_gradient_of_the_batch(side_by_side, load, monkeypatch):
