@@ -4,10 +4,15 @@
 
 The same 256 wide, 4 + 4 layer model, the same pairs (sources of about 285 tokens, targets of about 63), the same batch
 of 16, AdamW, dropout 0.1 and clipping on both sides. `transformers` trains as it comes: padded to the longest of the
-batch, scaled dot product attention, fp32 or with bf16=True. Ours trains as it comes: the task and the Lightning trainer
-that `trimer train` runs. Each round runs every trainer over all pairs once; the first round is not counted.
+batch, scaled dot product attention, fp32 or with bf16=True. Its best configurations stand beside: batches grouped by
+the length of the source (other batches than those of a shuffle), and each batch sorted by it and cut in micro-batches
+whose gradients are accumulated (the same gradient), by a plain loop and by the Trainer (of which the micro-batches are
+grouped by length). Ours trains as it comes: the task and the Lightning trainer that `trimer train` runs. Each round
+runs every trainer over all pairs once; the first round is not counted.
 
-Printed are real tokens (no padding) per CPU-second of one thread, and the median ratio of the paired rounds.
+Printed are real tokens (no padding) per CPU-second of one thread, the median ratio of the paired rounds with the
+smallest and the largest one, and the share of the product peak: of the products that one training pass needs, without
+those for padding and for masked halves of causal attention.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ from functools import partial
 import numpy as np
 import torch
 import transformers
-from side_by_side import Pass, compare, lightning_trainer, quiet, transformers_trainer
+from machine import print_machine
+from side_by_side import Pass, compare, lightning_trainer, quiet, sorted_micro_batches, transformers_trainer
 
 from trimer.data.batches import PairBatch
 from trimer.models.bart import Bart
@@ -38,22 +44,41 @@ def pairs_of(count: int, vocab_size: int, seed: int) -> list[Pair]:
     return list(zip(*sequences, strict=True))
 
 
-def theirs(net: Bart, pairs: list[Pair], batch: int, bf16: bool) -> Pass:
-    """One pass by the Trainer of transformers."""
+def training_flops(net: Bart, pairs: list[Pair]) -> float:
+    """Floating-point operations of the products of one training pass over the pairs, forward and backward."""
+    width = net.d_model
+    feed_forward = [2 * width * layers[0].feed_forward.up.out_features for layers in (net.encoder, net.decoder)]
+    total = 0.0
+    for source, target in pairs:
+        read, written = len(source), len(target) - 1
+        encoder = 2 * (4 * width**2 + feed_forward[0]) * read + 4 * width * read**2
+        decoder = 2 * (6 * width**2 + feed_forward[1]) * written + 2 * (2 * width**2) * read
+        decoder += 4 * width * (written * (written + 1) // 2 + written * read)
+        total += len(net.encoder) * encoder + len(net.decoder) * decoder + 2 * width * net.vocab_size * written
+    return 3 * total
+
+
+def source_length(pair: Pair) -> int:
+    return len(pair[0])
+
+
+def huggingface_model(net: Bart) -> transformers.BartForConditionalGeneration:
+    """The same weights in transformers."""
     state, config = bart_to_huggingface(net)
-    model = transformers.BartForConditionalGeneration(transformers.BartConfig(**config))
+    model = transformers.BartForConditionalGeneration(transformers.BartConfig(**config, attn_implementation="sdpa"))
     model.load_state_dict(state)
+    return model
 
-    def collate(items: list[Pair]) -> dict[str, torch.Tensor]:
-        pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
-        sources = [torch.from_numpy(source) for source, _ in items]
-        return {
-            "input_ids": pad(sources, padding_value=1),
-            "attention_mask": pad([torch.ones_like(source) for source in sources]),
-            "labels": pad([torch.from_numpy(target[1:]) for _, target in items], padding_value=-100),
-        }
 
-    return transformers_trainer(model, pairs, collate, batch, bf16)
+def padded(items: list[Pair]) -> dict[str, torch.Tensor]:
+    """Both sides padded to their longest."""
+    pad = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+    sources = [torch.from_numpy(source) for source, _ in items]
+    return {
+        "input_ids": pad(sources, padding_value=1),
+        "attention_mask": pad([torch.ones_like(source) for source in sources]),
+        "labels": pad([torch.from_numpy(target[1:]) for _, target in items], padding_value=-100),
+    }
 
 
 def ours(net: Bart, pairs: list[Pair], batch: int, precision: str) -> Pass:
@@ -73,8 +98,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--micro", type=int, nargs="+", default=[4, 2], help="pairs of a micro-batch of transformers")
     options = parser.parse_args()
     quiet()
+    peaks = print_machine("transformers", "lightning")
     pairs = pairs_of(options.steps * options.batch, options.vocabulary, seed=0)
     tokens = sum(len(source) + len(target) - 1 for source, target in pairs)
 
@@ -82,15 +109,28 @@ def main() -> None:
         torch.manual_seed(0)
         return Bart(options.vocabulary, encoder_heads=options.heads, decoder_heads=options.heads)
 
-    shared = (pairs, options.batch)
-    ways = {
-        "transformers Trainer, fp32": theirs(net(), *shared, bf16=False),
-        "transformers Trainer, bf16": theirs(net(), *shared, bf16=True),
-        "trimer, fp32": ours(net(), *shared, precision="32-true"),
-        "trimer, bf16": ours(net(), *shared, precision="bf16-mixed"),
+    ways = {}
+    for kind, bf16 in (("fp32", False), ("bf16", True)):
+
+        def trainer(bf16: bool = bf16, **settings) -> Pass:
+            return transformers_trainer(huggingface_model(net()), pairs, padded, options.batch, bf16, **settings)
+
+        ways[f"transformers Trainer, {kind}"] = trainer()
+        ways[f"transformers Trainer, grouped by length, {kind}"] = trainer(length=source_length)
+        for micro in options.micro:
+            ways |= {
+                f"transformers Trainer, grouped, {micro} at a time, {kind}": trainer(length=source_length, micro=micro),
+                f"transformers loop, sorted, cut in {micro}, {kind}": sorted_micro_batches(
+                    huggingface_model(net()), pairs, padded, options.batch, micro, bf16, source_length
+                ),
+            }
+    ways |= {
+        "trimer, fp32": ours(net(), pairs, options.batch, precision="32-true"),
+        "trimer, bf16": ours(net(), pairs, options.batch, precision="bf16-mixed"),
     }
     against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in ("fp32", "bf16")}
-    compare(ways, options.rounds, tokens, against, "Training BART")
+    flops = training_flops(net(), pairs)
+    compare(ways, options.rounds, tokens, against, "Training BART", flops=flops, peaks=peaks)
 
 
 if __name__ == "__main__":

@@ -5,25 +5,30 @@
 
 The same weights (8M shape), the same proteins (cut to 510 residues, by default in the lengths of UniRef90), 15 %
 masked, the same batch of 16, AdamW on all sides. `transformers` trains as it comes: padded to the longest of the batch,
-scaled dot product attention, fp32 or with bf16=True; and padded to 512 with eager attention. fair-esm comes without a
-trainer, so it gets a plain loop with the same optimizer. Ours trains as it comes: the task and the Lightning trainer of
-`trimer train`.
+scaled dot product attention, fp32 or with bf16=True; and padded to 512 with eager attention. Its best configurations
+stand beside: batches grouped by length (other batches than those of a shuffle), and each batch sorted by length and cut
+in micro-batches whose gradients are accumulated (the same gradient), by a plain loop and by the Trainer (of which the
+micro-batches are grouped by length). fair-esm comes without a trainer, so it gets a plain loop. Ours trains as it
+comes: the task and the Lightning trainer of `trimer train`.
 Each round runs every side over all proteins once; the first round is not counted.
 
-Printed are real tokens (no padding) per CPU-second of one thread, and the median ratio of the paired rounds.
+Printed are real tokens (no padding) per CPU-second of one thread, the median ratio of the paired rounds with the
+smallest and the largest one, and the share of the product peak: of the products that one training pass needs, without
+those for padding.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 from functools import partial
 
-import esm
 import numpy as np
 import torch
 import transformers
-from side_by_side import Pass, compare, lightning_trainer, quiet, transformers_trainer
+from machine import print_machine
+from side_by_side import Pass, compare, lightning_trainer, missing, quiet, sorted_micro_batches, transformers_trainer
 
 from trimer.data.batches import MaskedBatch
 from trimer.flat import Flat
@@ -68,16 +73,36 @@ def padded(items: list[Masked], longest: int | None = None) -> dict[str, torch.T
     return {"input_ids": rows, "attention_mask": (rows != 1).long(), "labels": labels}
 
 
-def huggingface(net: Esm2, items: list[Masked], batch: int, bf16: bool, attention: str, longest: int | None) -> Pass:
-    """One pass by the Trainer of transformers."""
+def length_of(item: Masked) -> int:
+    return len(item[0])
+
+
+def huggingface_model(net: Esm2, attention: str = "sdpa") -> transformers.EsmForMaskedLM:
+    """The same weights in transformers."""
     state, config = esm2_to_huggingface(net)
     model = transformers.EsmForMaskedLM(transformers.EsmConfig(**config, attn_implementation=attention))
     model.load_state_dict(state, strict=False)
-    return transformers_trainer(model, items, partial(padded, longest=longest), batch, bf16)
+    return model
+
+
+def huggingface(
+    net: Esm2,
+    items: list[Masked],
+    batch: int,
+    bf16: bool,
+    attention: str = "sdpa",
+    longest: int | None = None,
+    **settings,
+) -> Pass:
+    """One pass by the Trainer of transformers."""
+    collate = partial(padded, longest=longest)
+    return transformers_trainer(huggingface_model(net, attention), items, collate, batch, bf16, **settings)
 
 
 def fair(net: Esm2, items: list[Masked], batch: int) -> Pass:
     """One pass by a plain loop over fair-esm's model, fp32."""
+    import esm
+
     model = esm.model.esm2.ESM2(len(net.layers), net.d_model, net.heads)
     model.load_state_dict(esm2_to_fair(net), strict=False)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
@@ -116,8 +141,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--fasta", help="real proteins instead of random ones")
     parser.add_argument("--fast", action="store_true", help="only the two sides as they come")
+    parser.add_argument(
+        "--micro", type=int, nargs="+", default=[4, 2], help="proteins of a micro-batch of transformers"
+    )
     options = parser.parse_args()
     quiet()
+    peaks = print_machine("transformers", "lightning", "fair-esm")
     items = proteins(options.batches * options.batch, options.fasta)
     tokens = sum(len(sequence) for sequence, _ in items)
 
@@ -126,22 +155,35 @@ def main() -> None:
         return Esm2()
 
     shared = (items, options.batch)
-    ways = {
-        "transformers Trainer, fp32": huggingface(net(), *shared, False, "sdpa", None),
-        "transformers Trainer, bf16": huggingface(net(), *shared, True, "sdpa", None),
-        "transformers eager, padded to 512": huggingface(net(), *shared, False, "eager", 512),
-        "fair-esm, fp32": fair(net(), *shared),
+    ways = {}
+    for kind, bf16 in (("fp32", False), ("bf16", True)):
+        ways |= {
+            f"transformers Trainer, {kind}": huggingface(net(), *shared, bf16),
+            f"transformers Trainer, grouped by length, {kind}": huggingface(net(), *shared, bf16, length=length_of),
+        }
+        for micro in options.micro:
+            ways |= {
+                f"transformers Trainer, grouped, {micro} at a time, {kind}": huggingface(
+                    net(), *shared, bf16, length=length_of, micro=micro
+                ),
+                f"transformers loop, sorted, cut in {micro}, {kind}": sorted_micro_batches(
+                    huggingface_model(net()), items, padded, options.batch, micro, bf16, length_of
+                ),
+            }
+    if not options.fast:
+        ways["transformers eager, padded to 512, fp32"] = huggingface(net(), *shared, False, "eager", 512)
+        if importlib.util.find_spec("esm"):
+            ways["fair-esm, fp32"] = fair(net(), *shared)
+        else:
+            print(missing("fair-esm", "pip install fair-esm"))
+    ways |= {
         "trimer, fp32": ours(net(), *shared, "32-true"),
         "trimer, bf16": ours(net(), *shared, "bf16-mixed"),
     }
-    if options.fast:
-        ways = {name: way for name, way in ways.items() if "Trainer" in name or "trimer" in name}
-    against = {
-        "to their fp32": "transformers Trainer, fp32",
-        "to their bf16": "transformers Trainer, bf16",
-        "to padded eager": "transformers eager, padded to 512",
-    }
-    compare(ways, options.rounds, tokens, {k: v for k, v in against.items() if v in ways}, "Training ESM2 8M")
+    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in ("fp32", "bf16")}
+    places = sum(int((labels != -100).sum()) for _, labels in items)
+    flops = net().training_flops([len(sequence) for sequence, _ in items], places)
+    compare(ways, options.rounds, tokens, against, "Training ESM2 8M", flops=flops, peaks=peaks)
 
 
 if __name__ == "__main__":
