@@ -7,7 +7,7 @@ import torch
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.models.heads import POOLING, Head, inner, mean_by_addition, mean_of_inner
+from trimer.models.heads import POOLING, Head, mean_by_addition, mean_of_inner
 
 LENGTHS = [5, 2, 3, 41, 2, 300]  # two of them have nothing between the frame
 
@@ -57,7 +57,7 @@ def test_what_is_pooled_by_hand():
     weights = [torch.softmax(module.score(part).squeeze(-1), 0) for part in (first, second, third)]
     expected = [(w[:, None] * part).sum(0) for w, part in zip(weights, (first, second, third), strict=True)]
     assert torch.allclose(module.pool(hidden, flat(lengths)), torch.stack(expected), atol=1e-6)
-    assert inner(flat(lengths)).tolist() == [1, 2, 7]
+    assert flat(lengths).inner().tolist() == [1, 2, 7]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -35,7 +35,7 @@ class StaticTrainer(L.Trainer):
         **settings: Any,
     ):
         if accelerator not in STATIC:
-            raise ConfigError(f"trainer.accelerator={accelerator} must be {' or '.join(STATIC)} with trainer.row_length")
+            raise ConfigError(f"trainer.accelerator={accelerator} must be {' or '.join(STATIC)} with trainer=tpu")
         if precision not in PRECISIONS:
             raise ConfigError(f"trainer.precision={precision} must be {' or '.join(PRECISIONS)} on a TPU")
         if devices != 1 or num_nodes != 1 or strategy != "auto":
