@@ -22,7 +22,7 @@ from trimer.errors import ConfigError
 log = logging.getLogger(__name__)
 
 STEP = 128  # row lengths that are tried are multiples of it, the width of a TPU's registers
-FILLED = 0.95  # share of real tokens at which a row length is good enough
+FILLED = 0.97  # share of real tokens at which a row length is good enough
 SAMPLE = 2000  # sequences on which row lengths are compared
 SPREAD = 2  # sequences that a row may hold, in multiples of the average
 
@@ -75,7 +75,7 @@ class StaticPlan:
         self.bounds = np.concatenate([[0], np.cumsum(np.bincount(row_of))])
         packed = len(self.bounds) - 1
         batch_rows = max(1, tokens_per_batch // int(capacity.sum()))
-        self.batches = -(-packed // (batch_rows * multiple)) * multiple
+        self.batches = batch_count(packed, batch_rows, multiple)
         if packed < self.batches:
             raise ConfigError(
                 f"{len(sizes)} sequences fill {packed} rows of {capacity[0]:,} tokens, fewer than {multiple} batches "
@@ -109,6 +109,13 @@ class StaticPlan:
             places = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
             update = (epoch * self.taken + index) // self.multiple
             yield BatchKey(epoch, index, self.rows[np.concatenate(groups)], update, places)
+
+
+def batch_count(packed: int, batch_rows: int, multiple: int) -> int:
+    """K for N packed rows: a multiple with at most `batch_rows` rows a batch, and few empty rows in the last ones."""
+    least = -(-packed // (batch_rows * multiple))
+    counts = [count * multiple for count in range(least, least + least // 10 + 2)]
+    return min(counts, key=lambda count: -(-packed // count) * count - packed if count <= packed else packed)
 
 
 def most_in_row(sizes: np.ndarray, capacity: np.ndarray) -> int:
