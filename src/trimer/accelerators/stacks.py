@@ -69,6 +69,9 @@ def check_device(accelerator: str) -> str:
     """The stack, after a check that its device can be used. ConfigError without one."""
     stack = stack_for(accelerator)
     if accelerator == "xla_cpu":
+        # Else Lightning lets torch-xla ask a server of the cloud for the kind of TPU, and waits minutes for it.
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+        os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")
         if os.environ.setdefault("PJRT_DEVICE", "CPU") != "CPU":
             raise ConfigError(
                 f"trainer=xla_cpu: the environment has PJRT_DEVICE={os.environ['PJRT_DEVICE']}; "
