@@ -86,7 +86,23 @@ class XLAMixed(XLAPrecision):
 
 
 class XLAStrategy(SingleDeviceXLAStrategy):
-    """Runs each batch of a validation when it is read, instead of one program for the whole split."""
+    """Runs what is waiting before each training step, and after each batch of a validation.
+
+    XLA makes one program of all that was asked for since it last ran one: what a validation or a logger left would
+    make another program of the step that follows, and a whole validation would be one program.
+    """
+
+    def setup(self, trainer: Any) -> None:
+        import torch_xla.core.xla_model as xm
+
+        super().setup(trainer)
+        xm.set_rng_state(torch.initial_seed())  # XLA has random numbers of its own, which the seed does not reach
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        import torch_xla
+
+        torch_xla.sync()
+        return super().training_step(*args, **kwargs)
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         import torch_xla
@@ -94,3 +110,9 @@ class XLAStrategy(SingleDeviceXLAStrategy):
         output = super().validation_step(*args, **kwargs)
         torch_xla.sync()
         return output
+
+    def on_validation_end(self) -> None:
+        import torch_xla
+
+        super().on_validation_end()
+        torch_xla.sync()

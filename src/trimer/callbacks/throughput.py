@@ -62,10 +62,11 @@ class Throughput(L.Callback):
         rates = {name: (total - self._work[name]) / seconds for name, total in work.items()}
         operations = rates.pop("flops", None)
         for name, rate in rates.items():
-            module.log(f"{name}_per_second", rate, prog_bar=name == "tokens", batch_size=1)
+            module.log_numbers({f"{name}_per_second": rate}, prog_bar=name == "tokens", batch_size=1)
         if operations is not None and self.peak:
-            module.log("mfu", operations / (self.peak * 1e12 * trainer.world_size), prog_bar=True, batch_size=1)
-        module.log("real_tokens", float(module.real_tokens), batch_size=1)
+            share = operations / (self.peak * 1e12 * trainer.world_size)
+            module.log_numbers({"mfu": share}, prog_bar=True, batch_size=1)
+        module.log_numbers({"real_tokens": float(module.real_tokens)}, batch_size=1)
         self._restart(module)
 
     def _restart(self, module: L.LightningModule) -> None:

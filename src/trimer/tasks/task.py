@@ -16,6 +16,10 @@ from trimer.errors import ConfigError, TrimerError
 from trimer.optim import EPOCH_LOSS
 
 
+# What a step adds to: attribute, shape and type.
+SUMS = (("_step_count", (), torch.float32), ("_logged", (2,), torch.float32), ("_epoch", (2,), torch.float64))
+
+
 class Task(L.LightningModule):
     """A network with its tokenizer and how to train it.
 
@@ -166,6 +170,10 @@ class Task(L.LightningModule):
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if batch_idx == 0:
             self._epoch = None
+        if self.device.type in ("xla", "tpu"):  # a sum that does not exist yet would make another program
+            for name, shape, dtype in SUMS:
+                if getattr(self, name) is None:
+                    setattr(self, name, torch.zeros(shape, dtype=dtype).to(self.device))
 
     def epoch_loss(self) -> float:
         """The mean training loss of this epoch so far: the sum over its count, of all devices; NaN where none began."""
@@ -181,7 +189,7 @@ class Task(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         if self._epoch is not None:
-            self.log(EPOCH_LOSS, self.epoch_loss(), batch_size=1)
+            self.log_numbers({EPOCH_LOSS: self.epoch_loss()}, batch_size=1)
 
     def on_train_end(self) -> None:
         self.share_work()
@@ -210,7 +218,7 @@ class Task(L.LightningModule):
         if accumulating or self._logged is None:
             return
         if trainer.global_step % trainer.log_every_n_steps == 0:
-            total, count = self._over_devices(self._logged)
+            total, count = self._over_devices(self._logged).cpu()  # the only time that the device is waited for
             loss = total / torch.where(count > 0, count, 1.0)
             if not torch.isfinite(loss):
                 raise TrimerError(
@@ -218,8 +226,12 @@ class Task(L.LightningModule):
                     "the warm-up or set trainer.gradient_clip_val; checkpoints/ holds the last weights that were saved"
                 )
             rate = self.optimizers().param_groups[0]["lr"]
-            self.log_dict({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
+            self.log_numbers({"train/loss": loss, "lr": rate}, prog_bar=True, batch_size=1)
             self._logged = None
+
+    def log_numbers(self, values: Mapping[str, float | Tensor], **options) -> None:
+        """Log numbers that are known on the CPU; Lightning would send them to the device, and XLA compile each sum."""
+        self.log_dict({name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}, **options)
 
     def validation_metrics(self) -> dict[str, float]:
         """The metrics of the batches that `validation_step` has seen since they were last asked for.
@@ -262,8 +274,8 @@ class Task(L.LightningModule):
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
         """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
         self.validated = {name: float(value) for name, value in values.items()}
-        named = {f"val/{name}": value for name, value in values.items()}
-        self.log_dict(named, prog_bar=True)
+        named = {f"val/{name}": value for name, value in self.validated.items()}
+        self.log_numbers(named, prog_bar=True)
         fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         schedule = self.lr_schedulers() if fitting else None
         if hasattr(schedule, "observe") and schedule.monitor != EPOCH_LOSS:
