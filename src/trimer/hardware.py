@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from trimer.accelerators.stacks import refuse_prediction
 from trimer.errors import ConfigError
 from trimer.nearest import did_you_mean
 
@@ -20,6 +21,7 @@ INT8 = "int8"  # weights of an encoder, outside of training
 def device_of(trainer: DictConfig) -> torch.device:
     """The first device that trainer.accelerator and a list trainer.devices name; `auto` takes a GPU if there is one."""
     wanted = trainer.accelerator
+    refuse_prediction(wanted)
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():

@@ -82,7 +82,10 @@ def adamw(
     weight_decay: float = 0.01,
     fused: bool = True,
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel."""
+    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel, which XLA does not have."""
+    params = list(params)
+    first = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
+    fused = fused and first.device.type not in ("xla", "tpu")
     optimizer = torch.optim.AdamW(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused)
     # Lightning refuses to clip gradients of optimizers that could undo the scaling of fp16 themselves, as fused ones
     # can. Without the mark the gradients are unscaled before, and clipped, as with any other optimizer.

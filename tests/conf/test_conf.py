@@ -100,6 +100,8 @@ def test_trainers(empty_folder):
         "gpu": ("gpu", "auto"),
         "epochs": ("cpu", "auto"),
         "gpu_epochs": ("gpu", "auto"),
+        "tpu": ("tpu", "auto"),
+        "xla_cpu": ("xla_cpu", "auto"),
     }.items():
         cfg = compose("train", [f"trainer={trainer}"]).trainer
         assert (cfg.accelerator, cfg.strategy) == expected

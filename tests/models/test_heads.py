@@ -7,7 +7,7 @@ import torch
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.models.heads import POOLING, Head, from_the_second, inner, mean_by_addition, mean_of_inner
+from trimer.models.heads import POOLING, Head, mean_by_addition, mean_of_inner
 
 LENGTHS = [5, 2, 3, 41, 2, 300]  # two of them have nothing between the frame
 
@@ -57,7 +57,7 @@ def test_what_is_pooled_by_hand():
     weights = [torch.softmax(module.score(part).squeeze(-1), 0) for part in (first, second, third)]
     expected = [(w[:, None] * part).sum(0) for w, part in zip(weights, (first, second, third), strict=True)]
     assert torch.allclose(module.pool(hidden, flat(lengths)), torch.stack(expected), atol=1e-6)
-    assert inner(flat(lengths)).tolist() == [1, 2, 7]
+    assert flat(lengths).inner().tolist() == [1, 2, 7]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -120,5 +120,5 @@ def test_places_from_the_second_on_are_those_of_a_loop_over_the_sequences(fewer)
     lengths = [4, 1, 2, 3, 9, 1, 5]
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     expected = [s + 1 + k for s, n in zip(starts, lengths, strict=True) for k in range(max(n - fewer, 0))]
-    assert from_the_second(flat(lengths), fewer).tolist() == expected
-    assert from_the_second(flat([1, 2]), fewer).tolist() == []
+    assert flat(lengths)._from_the_second(fewer).tolist() == expected
+    assert flat([1, 2])._from_the_second(fewer).tolist() == []

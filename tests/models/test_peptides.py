@@ -8,7 +8,7 @@ import torch
 
 from trimer.data.sequence_kinds import Peptides, flat
 from trimer.errors import ConfigError
-from trimer.models.fragments import Fragments, owners, sites
+from trimer.models.fragments import Fragments
 from trimer.models.labelled import Labelled
 from trimer.models.peptides import BODIES, PeptideEncoder
 from trimer.peptides.conditions import CONDITIONS, condition_vectors
@@ -100,8 +100,8 @@ def test_conditions_change_the_answer_and_are_asked_for():
 
 def test_sites_of_a_batch():
     batch = read(["PEPTIDEK", "GG"])
-    assert [int(place) for place in sites(batch)] == [1, 2, 3, 4, 5, 6, 7, 11]
-    assert owners(batch).tolist() == [0] * 7 + [1]
+    assert [int(place) for place in batch.bonds()] == [1, 2, 3, 4, 5, 6, 7, 11]
+    assert batch.bond_owners().tolist() == [0] * 7 + [1]
 
 
 def test_intensities_are_relative_to_the_highest_possible_one():

@@ -15,6 +15,10 @@ class RandomState(L.Callback):
     def __init__(self) -> None:
         self._restored: dict | None = None
         self._before_validation: dict | None = None
+        self._xla = False
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        self._xla = trainer.strategy.root_device.type == "xla"
 
     def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._before_validation = self.state_dict()
@@ -28,6 +32,10 @@ class RandomState(L.Callback):
         state = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             state["cuda"] = torch.cuda.get_rng_state()
+        if self._xla:
+            import torch_xla.core.xla_model as xm
+
+            state["xla"] = xm.get_rng_state()
         return state
 
     def load_state_dict(self, state: dict) -> None:
@@ -40,4 +48,8 @@ class RandomState(L.Callback):
         torch.set_rng_state(self._restored["cpu"])
         if "cuda" in self._restored and torch.cuda.is_available():
             torch.cuda.set_rng_state(self._restored["cuda"])
+        if "xla" in self._restored and self._xla:
+            import torch_xla.core.xla_model as xm
+
+            xm.set_rng_state(self._restored["xla"])
         self._restored = None

@@ -64,7 +64,8 @@ class Throughput(L.Callback):
         for name, rate in rates.items():
             module.log(f"{name}_per_second", rate, prog_bar=name == "tokens", batch_size=1)
         if operations is not None and self.peak:
-            module.log("mfu", operations / (self.peak * 1e12 * trainer.world_size), prog_bar=True, batch_size=1)
+            share = operations / (self.peak * 1e12 * trainer.world_size)
+            module.log("mfu", share, prog_bar=True, batch_size=1)
         module.log("real_tokens", float(module.real_tokens), batch_size=1)
         self._restart(module)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from trimer.accelerators.stacks import STATIC, check_device
 from trimer.errors import ConfigError, InputError
 from trimer.reporting.attempts import failed_reports
 from trimer.resuming import nothing_left
@@ -99,7 +100,7 @@ def train(cfg: DictConfig) -> float | None:
             from trimer.commands.evaluate import measure_run
 
             if "test" in data.split.names:
-                result["metrics"] |= measure_run(run, task, data, trainer, cfg)
+                result["metrics"] |= measure_run(run, task, data, trainer, measured_on(cfg))
             else:
                 log.warning("the split has no part test, so nothing is measured at the end")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
@@ -146,8 +147,20 @@ def check_settings(cfg: DictConfig) -> None:
             check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
     if str(cfg.trainer.precision) == INT8:
         raise ConfigError(f"trainer.precision={INT8} cannot train: it is for predict, embed and evaluate")
+    if cfg.trainer.accelerator in STATIC:
+        check_device(cfg.trainer.accelerator)
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
+
+
+def measured_on(cfg: DictConfig) -> DictConfig:
+    """The config by which the test split is measured: on the CPU where the training ran on a TPU."""
+    if cfg.trainer.accelerator not in STATIC:
+        return cfg
+    cpu = cfg.copy()
+    OmegaConf.update(cpu, "trainer.accelerator", "cpu")
+    OmegaConf.update(cpu, "trainer.precision", "32-true")
+    return cpu
 
 
 def stopped_early(trainer) -> str | None:

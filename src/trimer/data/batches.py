@@ -12,10 +12,20 @@ from torch import Tensor
 
 from trimer.flat import Flat, FlatPeptides
 
+MISSING = -100  # label of a token that is not predicted: the default of torch's cross-entropy
+
+
+def label_count(labels: Tensor) -> Tensor:
+    """How many labels are not missing, on their device."""
+    return (labels != MISSING).sum()
+
 
 @dataclass
 class PairBatch:
-    """B pairs. labels: (T,) int64, what follows each decoder input. rows: (B,) row of each pair in its store."""
+    """B pairs.
+
+    labels: (T,) int64, what follows each decoder input, -100 at padding. rows: (B,) row of each pair in its store.
+    """
 
     source: Flat
     target: Flat
@@ -60,13 +70,19 @@ class MaskedBatch:
     """B sequences of which some tokens are hidden.
 
     sequence: the damaged tokens. places: (M,) int64, the positions in T of the tokens to be found. labels: (M,) int64,
-    what stood there. M may be 0. rows: (B,) row of each sequence in its store.
+    what stood there, -100 where M is filled up to a fixed number. M may be 0. rows: (B,) row of each sequence in its
+    store. asked: how many are to be found, M if None.
     """
 
     sequence: Flat
     places: Tensor
     labels: Tensor
     rows: Tensor
+    asked: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.asked is None:
+            self.asked = len(self.places)
 
     @classmethod
     def pack(
@@ -98,12 +114,12 @@ class MaskedBatch:
             self.places.to(device, non_blocking=non_blocking),
             self.labels.to(device, non_blocking=non_blocking),
             self.rows.to(device, non_blocking=non_blocking),
+            self.asked,
         )
 
     def pin_memory(self) -> MaskedBatch:
-        return MaskedBatch(
-            self.sequence.pin_memory(), self.places.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory()
-        )
+        parts = (self.sequence, self.places, self.labels, self.rows)
+        return MaskedBatch(*(part.pin_memory() for part in parts), self.asked)
 
 
 @dataclass

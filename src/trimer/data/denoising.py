@@ -205,7 +205,8 @@ class DenoisingCorpus(PreparedData):
 
     def _corrupted(self, split: str, seed: int, fixed: bool = False) -> tuple[Corrupted, np.ndarray, np.ndarray]:
         rows = self.rows(split)
-        return Corrupted(self.store, self.noise, seed, fixed), 2 * self.store.ragged("tokens").lengths[rows], rows
+        lengths = np.repeat(self.store.ragged("tokens").lengths[rows, None], 2, axis=1)  # source and target
+        return Corrupted(self.store, self.noise, seed, fixed), lengths, rows
 
 
 def molecules_of_spectra(table: SpectrumTable) -> list[tuple[str | None, str | None, str | None]]:

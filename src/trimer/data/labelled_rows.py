@@ -34,12 +34,19 @@ class LabelledRows(Dataset):
         self.rewrite = rewrite
         self.compositions = compositions
 
+    @property
+    def by_residue(self) -> bool:
+        """Whether the labels are those of residues."""
+        return isinstance(self.labels, Ragged)
+
+    @property
+    def growth(self) -> float:
+        """How much longer a rewritten molecule can be on average over a few of them."""
+        return 1.0 if self.rewrite is None else 1.25
+
     def __getitem__(self, key: BatchKey) -> LabelledBatch:
         tokens = self.store.ragged("tokens")
-        if isinstance(self.labels, Ragged):
-            labels = np.concatenate([self.labels[row] for row in key.rows])
-        else:
-            labels = self.labels[key.rows]
+        labels = np.concatenate([self.labels[row] for row in key.rows]) if self.by_residue else self.labels[key.rows]
         if self.rewrite is not None:
             texts = self.store.strings("text", key.rows)
             written = zip(texts, key.rows, strict=True)

@@ -10,6 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.sampler import ClusterPlan, EpochPlan, PlannedBatches, batches_of_epoch, training_position
+from trimer.data.static import StaticBatches
+from trimer.data.static_plan import StaticPlan
+from trimer.errors import ConfigError
 
 
 def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
@@ -34,16 +37,24 @@ def training_loader(
     shuffle: bool = True,
     clusters: np.ndarray | None = None,
 ) -> DataLoader:
-    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows.
+    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows, or (n, 2) of sides.
 
-    clusters: (n,) numbers; where they are given, an epoch takes one row of each cluster.
+    clusters: (n,) numbers; where they are given, an epoch takes one row of each cluster. A trainer with a row_length
+    gets batches of one shape.
     """
     multiple = trainer.world_size * trainer.accumulate_grad_batches
     settings = {"rows": rows, "seed": seed, "multiple": multiple, "shuffle": shuffle}
-    if clusters is None:
-        plan = EpochPlan(lengths, tokens_per_batch, **settings)
+    if _needs_one_shape(trainer):
+        if clusters is not None:
+            raise ConfigError(
+                "trainer=tpu packs the rows of an epoch once, and data with clusters draw others in each: train on "
+                "data without clusters, or with trainer=cpu or trainer=gpu"
+            )
+        plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
+    elif clusters is None:
+        plan = EpochPlan(_whole(lengths), tokens_per_batch, **settings)
     else:
-        plan = ClusterPlan(lengths, tokens_per_batch, clusters=clusters, **settings)
+        plan = ClusterPlan(_whole(lengths), tokens_per_batch, clusters=clusters, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     sampler.position = lambda: training_position(trainer, len(sampler))
     plan.taken = batches_of_epoch(trainer, len(sampler)) * trainer.world_size
@@ -60,9 +71,31 @@ def evaluation_loader(
     num_workers: int,
 ) -> DataLoader:
     """Every row once, in order, shared out over the devices in equal numbers of batches."""
-    plan = EpochPlan(lengths, tokens_per_batch, rows=rows, multiple=trainer.world_size, shuffle=False)
+    settings = {"rows": rows, "multiple": trainer.world_size, "shuffle": False}
+    if _needs_one_shape(trainer):
+        plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
+    else:
+        plan = EpochPlan(_whole(lengths), tokens_per_batch, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     return _loader(dataset, sampler, trainer, num_workers)
+
+
+def _needs_one_shape(trainer: L.Trainer) -> bool:
+    return hasattr(trainer, "row_length")
+
+
+def _static(dataset: Dataset, lengths: np.ndarray, tokens_per_batch: int, trainer: L.Trainer, **settings):
+    """The plan and the dataset of batches of one shape."""
+    growth = getattr(dataset, "growth", 1.0)
+    if lengths.ndim == 2:
+        lengths = lengths - np.array([0, 1])  # the decoder reads all but the last token of a target
+    plan = StaticPlan(lengths, tokens_per_batch, row_length=trainer.row_length, growth=growth, **settings)
+    return plan, StaticBatches(dataset, plan.shape)
+
+
+def _whole(lengths: np.ndarray) -> np.ndarray:
+    """(n,) tokens of each row, of all sides."""
+    return lengths if lengths.ndim == 1 else lengths.sum(1)
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

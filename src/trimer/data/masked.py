@@ -42,6 +42,11 @@ class MaskedSequences(Dataset):
         self.alphabet = alphabet
         self.names = store.array("name") if fixed else None
 
+    @property
+    def masked_share(self) -> float:
+        """The largest share of the tokens that is masked at any step."""
+        return max(self.masking.ratio, self.masking.end_ratio or 0.0)
+
     def __getitem__(self, key: BatchKey) -> MaskedBatch:
         if self.names is None:
             drawn, step = keys(self.seed, key.epoch, key.rows), key.step

@@ -194,7 +194,8 @@ class SpectraToMolecules(SplitData):
     # ---------------------------------------------------------------- loaders
 
     def _lengths(self) -> np.ndarray:
-        return self.store.ragged("source").lengths + self.store.ragged("target").lengths
+        """(n, 2) tokens of spectrum and molecule."""
+        return np.stack([self.store.ragged("source").lengths, self.store.ragged("target").lengths], 1)
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")

@@ -20,13 +20,15 @@ from trimer.errors import ConfigError
 class BatchKey:
     """Everything that determines a batch: the noise of its rows is seeded by the epoch and the row.
 
-    step: the optimiser step that the batch is a part of, for noise that changes during training.
+    step: the optimiser step that the batch is a part of, for noise that changes during training. places: of a static
+    batch, the row of the batch that each sequence belongs to.
     """
 
     epoch: int
     index: int
     rows: np.ndarray  # (B,) int64
     step: int = 0
+    places: np.ndarray | None = None  # (B,) int64
 
 
 class EpochPlan:

@@ -1,10 +1,11 @@
-"""Attention over flat batches: one function, three ways to compute it, the same answer.
+"""Attention over flat batches: one function, four ways to compute it, the same answer.
 
 A flat batch lays B sequences end to end, and a query may only see the keys of its own sequence.
 - on the CPU, sequence by sequence: torch's flash kernel, which never holds all weights, or two batched matrix products
   while learning in half precision, where its gradient is slow, and where weights are dropped, which it cannot do;
 - on CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel;
 - everywhere else: rows padded to the longest sequence, with a mask.
+A static batch has rows already, each of several sequences: there a mask keeps the sequences of a row apart.
 
 Shapes: T tokens in all, B sequences, H heads, D width of one head, L length of one sequence.
 """
@@ -20,6 +21,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from trimer.flat import Rows
 
 try:  # torch 2.9, which the TPU stack needs, does not have it
     from torch.nn.attention.varlen import varlen_attn
@@ -41,17 +44,20 @@ def attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    lengths_q: Sequence[int],
-    lengths_k: Sequence[int],
+    lengths_q: Sequence[int] | Rows,
+    lengths_k: Sequence[int] | Rows,
     causal: bool = False,
     dropout: float = 0.0,
 ) -> Tensor:
     """Let every token attend to the tokens of its own sequence: softmax(q k^T / sqrt(D)) v.
 
-    q: (Tq, H, D); k, v: (Tk, H, D); lengths_q sums to Tq, lengths_k to Tk, both of B integers. causal: position i sees
+    q: (Tq, H, D); k, v: (Tk, H, D); lengths_q sums to Tq, lengths_k to Tk, both of B integers; of a static batch both
+    are its rows (`Flat.layout`), and a sequence has the same row on both sides. causal: position i sees
     the keys 0..i, so lengths_q equals lengths_k. dropout: share of attention weights set to zero, 0 outside training.
     Returns (Tq, H, D). What one sequence gets does not depend on the others in the batch.
     """
+    if isinstance(lengths_q, Rows):
+        return _in_rows(q, k, v, lengths_q.segments, lengths_k.segments, causal, dropout)
     if q.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
             return _BySequence.apply(q, k, v, _stacks(tuple(lengths_q), tuple(lengths_k)), causal, dropout)
@@ -65,6 +71,23 @@ def attention_maps(q: Tensor, k: Tensor, lengths: Sequence[int]) -> list[Tensor]
     parts = zip(q.split(tuple(lengths)), k.split(tuple(lengths)), strict=True)
     scale = q.shape[-1] ** -0.5
     return [torch.softmax((qi.transpose(0, 1) * scale) @ ki.permute(1, 2, 0), -1) for qi, ki in parts]
+
+
+def _in_rows(
+    q: Tensor, k: Tensor, v: Tensor, segments_q: Tensor, segments_k: Tensor, causal: bool, dropout: float
+) -> Tensor:
+    """segments_q: (R, Lq), segments_k: (R, Lk), number of the sequence of each token."""
+    allowed = segments_q[:, :, None] == segments_k[:, None, :]  # (R, Lq, Lk)
+    if causal:
+        allowed = allowed & torch.ones_like(allowed[0]).tril()
+    # Finite: a row without padding leaves the padding of the other side no key, and 0 / 0 would reach the gradients.
+    mask = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(
+        ~allowed, torch.finfo(q.dtype).min / 2
+    )
+    rows = len(segments_q)
+    heads_first = (x.view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))  # (R, H, L, D)
+    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask[:, None], dropout_p=dropout)
+    return out.transpose(1, 2).flatten(0, 1)
 
 
 def _flash_can_run(q: Tensor, dropout: float) -> bool:

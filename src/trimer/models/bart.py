@@ -208,7 +208,7 @@ class Bart(nn.Module):
         self._check_length(source, "source")
         x = self.encoder_embedding(source.tokens, source.positions(), self.tokens.weight)
         for layer in self.encoder:
-            x = layer(x, source.sizes)
+            x = layer(x, source.layout)
         return x
 
     def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
@@ -216,12 +216,12 @@ class Bart(nn.Module):
         self._check_length(target, "target")
         x = self.decoder_embedding(target.tokens, target.positions(), self.tokens.weight)
         for layer in self.decoder:
-            x = layer(x, target.sizes, memory, memory_sizes)
+            x = layer(x, target.layout, memory, memory_sizes)
         return x
 
     def hidden(self, source: Flat, target: Flat) -> Tensor:
         """Last hidden state at each decoder input: (T, D)."""
-        return self.decode(target, self.encode(source), source.sizes)
+        return self.decode(target, self.encode(source), source.layout)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token: (..., D) -> (..., V)."""
@@ -265,7 +265,7 @@ class BartEncoder(nn.Module):
             raise InputError(f"a sequence of {longest} tokens is longer than the model's {self.longest} positions")
         x = self.embedding(sequence.tokens, sequence.positions(), self.tokens.weight)
         for block in self.layers[:layer]:
-            x = block(x, sequence.sizes)
+            x = block(x, sequence.layout)
         return x
 
     def alone(self) -> BartEncoder:

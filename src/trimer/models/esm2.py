@@ -136,9 +136,9 @@ class Esm2(nn.Module):
         if not self.token_dropout:
             return x
         hidden = sequence.tokens == MASK
-        owner = torch.repeat_interleave(sequence.lengths, output_size=hidden.numel())  # (T,) number of the sequence
+        owner = sequence.owners()
         # fp32 whatever the weights: bf16 cannot count beyond 256.
-        masked = torch.zeros(len(sequence), device=x.device).index_add_(0, owner, hidden.float())
+        masked = torch.zeros(sequence.slots, device=x.device).index_add_(0, owner, hidden.float())
         seen = 1 - masked / sequence.lengths  # (B,); a sequence of masks only has no vector to scale
         scale = (1 - self.masked_share) / torch.where(seen > 0, seen, 1.0)
         return x * (scale[owner] * ~hidden)[:, None].to(x.dtype)
@@ -149,9 +149,9 @@ class Esm2(nn.Module):
         cos, sin = rotary_tables(sequence.positions(), self.d_model // self.heads)
         for block in self.layers[:layer]:
             if self.checkpointing is True and self.training:
-                x = checkpoint(block, x, cos, sin, sequence.sizes, use_reentrant=False)
+                x = checkpoint(block, x, cos, sin, sequence.layout, use_reentrant=False)
             else:
-                x = block(x, cos, sin, sequence.sizes)
+                x = block(x, cos, sin, sequence.layout)
         return x if layer is not None and layer < len(self.layers) else self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.models.heads import from_the_second
 
 ACTIVATIONS = ("softplus", "linear")
 
@@ -59,7 +58,7 @@ class Fragments(nn.Module):
     def forward(self, sequence: Flat) -> Tensor:
         """(S, K), the sites of a peptide from its N terminus on."""
         hidden = self.encoder.hidden(sequence)
-        left = sites(sequence)
+        left = sequence.bonds()
         bonds = torch.cat([hidden[left], hidden[left + 1]], 1)
         return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
 
@@ -73,21 +72,10 @@ class Fragments(nn.Module):
         possible: (S, K) bool.
         """
         intensity = torch.where(possible, self.activated(raw).clamp(min=0), 0.0)
-        owner = owners(sequence)
-        highest = intensity.new_zeros(len(sequence)).scatter_reduce(0, owner, intensity.amax(1), "amax")
+        owner = sequence.bond_owners()
+        highest = intensity.new_zeros(sequence.slots).scatter_reduce(0, owner, intensity.amax(1), "amax")
         return intensity / highest.clamp(min=1e-12)[owner, None]
 
     def compile_parts(self) -> None:
         """Compile what the encoder does with whole batches, in place."""
         self.encoder.compile_parts()
-
-
-def sites(sequence: Flat) -> Tensor:
-    """(S,) places in T of the residue before each bond: all tokens but the first and the last two of a peptide."""
-    return from_the_second(sequence, 3)
-
-
-def owners(sequence: Flat) -> Tensor:
-    """(S,) number of the peptide that each site belongs to."""
-    numbers = torch.arange(len(sequence), device=sequence.tokens.device)
-    return torch.repeat_interleave(numbers, sequence.lengths - 3, output_size=sum(sequence.sizes) - 3 * len(sequence))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trimer.errors import ConfigError
-from trimer.flat import Flat
+from trimer.flat import Flat, Static
 
 SHORT = 64  # tokens of a sequence, on average, below which a loop over the sequences costs more on a processor
 POOLING = ("mean", "cls", "attention", "residue")
@@ -50,35 +50,18 @@ class Head(nn.Module):
     def pool(self, hidden: Tensor, sequence: Flat) -> Tensor:
         """(T, D) -> (B, D), or (R, D) by residue; a sequence's does not depend on the others of the batch."""
         if self.pooling == "residue":
-            return hidden[inner(sequence)]
+            return hidden[sequence.inner()]
         if self.pooling == "mean":
             return mean_of_inner(hidden, sequence)
         if self.pooling == "cls":
-            return hidden[sequence.lengths.cumsum(0) - sequence.lengths]
+            return hidden[sequence.starts()]
         scores = self.score(hidden).float().squeeze(-1)  # (T,)
         return attended(hidden, scores, sequence)
 
 
-def inner(sequence: Flat) -> Tensor:
-    """(R,) places in T of what is neither the first nor the last token of its sequence."""
-    return from_the_second(sequence, 2)
-
-
-def from_the_second(sequence: Flat, fewer: int) -> Tensor:
-    """(N,) places in T of length - fewer tokens of each sequence, the second one first; none of a shorter sequence.
-
-    The number of places is known on the host, so nothing waits for the device.
-    """
-    counts = (sequence.lengths - fewer).clamp(min=0)
-    total = sum(max(size - fewer, 0) for size in sequence.sizes)
-    starts = sequence.lengths.cumsum(0) - sequence.lengths + 1
-    shift = starts - (counts.cumsum(0) - counts)  # from a place among the N to one in T
-    return torch.arange(total, device=shift.device) + torch.repeat_interleave(shift, counts, output_size=total)
-
-
 def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
     """(B, D) mean over the tokens between the first and the last one; of both where there is nothing between."""
-    if hidden.device.type != "cpu" or len(sequence) > len(hidden) // SHORT:
+    if isinstance(sequence, Static) or hidden.device.type != "cpu" or len(sequence) > len(hidden) // SHORT:
         return mean_by_addition(hidden, sequence)
     rows = [part[1:-1] if len(part) > 2 else part for part in hidden.split(sequence.sizes)]
     return torch.stack([row.mean(0) for row in rows])  # one short sum a sequence
@@ -86,27 +69,21 @@ def mean_of_inner(hidden: Tensor, sequence: Flat) -> Tensor:
 
 def attended(hidden: Tensor, scores: Tensor, sequence: Flat) -> Tensor:
     """(B, D) means of (T, D) with weights that are the softmax of (T,) scores within each sequence, in fp32."""
-    count, owner = len(sequence), owners(sequence, len(hidden))
+    count, owner = sequence.slots, sequence.owners()
     highest = torch.full((count,), -torch.inf, device=scores.device).scatter_reduce(0, owner, scores.detach(), "amax")
     weights = torch.exp(scores - highest[owner])
     total = torch.zeros(count, device=scores.device).index_add(0, owner, weights)
     sums = torch.zeros(count, hidden.shape[1], device=scores.device)
+    total = total.clamp(min=1e-9)  # at least 1 of a sequence; 0 where a static batch has none
     return (sums.index_add(0, owner, hidden.float() * weights[:, None]) / total[:, None]).to(hidden.dtype)
-
-
-def owners(sequence: Flat, tokens: int) -> Tensor:
-    """(T,) number of the sequence that each token belongs to."""
-    return torch.repeat_interleave(sequence.lengths, output_size=tokens)
 
 
 def mean_by_addition(hidden: Tensor, sequence: Flat) -> Tensor:
     """The same in few kernels, whatever the number of sequences: one addition in fp32, less the frame."""
-    ends = sequence.lengths.cumsum(0)
-    starts = ends - sequence.lengths
     short = sequence.lengths <= 2
-    owner = owners(sequence, len(hidden))
-    sums = torch.zeros(len(sequence), hidden.shape[1], dtype=torch.float32, device=hidden.device)
+    owner = sequence.owners()
+    sums = torch.zeros(sequence.slots, hidden.shape[1], dtype=torch.float32, device=hidden.device)
     sums = sums.index_add(0, owner, hidden.float())
-    edges = hidden[starts].float() + hidden[ends - 1].float()
+    edges = hidden[sequence.starts()].float() + hidden[sequence.ends()].float()
     count = torch.where(short, sequence.lengths, sequence.lengths - 2)
     return ((sums - torch.where(short[:, None], 0.0, edges)) / count[:, None]).to(hidden.dtype)

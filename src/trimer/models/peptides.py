@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trimer.errors import ConfigError
-from trimer.flat import Flat, FlatPeptides
+from trimer.flat import Flat, FlatPeptides, Rows, Static
 from trimer.models.attention import attention
 from trimer.models.rotary import rotary_tables, rotate
 from trimer.peptides.conditions import CONDITIONS
@@ -35,7 +35,7 @@ class Layout:
     the rotary positions.
     """
 
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...] | Rows
     rows: Tensor | None = None
     mask: Tensor | None = None
     turns: tuple[Tensor, Tensor] | None = None
@@ -162,7 +162,8 @@ class PeptideEncoder(nn.Module):
     def embed(self, sequence: Flat) -> Tensor:
         """(T, D) of the letters, their distance from the ends, their modifications, and the measurement."""
         start = sequence.positions()
-        lengths = torch.repeat_interleave(sequence.lengths, sequence.lengths, output_size=len(start))
+        owners = sequence.owners()
+        lengths = sequence.lengths[owners]
         x = self.tokens(sequence.tokens)
         x = x + self.from_start(start.clamp(max=ENDS - 1)) + self.from_end((lengths - 1 - start).clamp(max=ENDS - 1))
         if isinstance(sequence, FlatPeptides):
@@ -173,7 +174,7 @@ class PeptideEncoder(nn.Module):
                     "model.conditions=true, and these data have no charge, energy and instrument: set it to false"
                 )
             told = projected(self.conditions, sequence.conditions)  # (B, D)
-            x = x + torch.repeat_interleave(told, sequence.lengths, dim=0, output_size=len(start))
+            x = x + told.index_select(0, owners)
         return x
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
@@ -191,13 +192,15 @@ class PeptideEncoder(nn.Module):
     def _layout(self, sequence: Flat, dtype: torch.dtype) -> Layout:
         """Of convolutions: `kernel // 2` rows of zeros after each peptide."""
         if self.body == "transformer":
-            return Layout(sequence.sizes, turns=rotary_tables(sequence.positions(), self.d_model // self.heads))
+            return Layout(sequence.layout, turns=rotary_tables(sequence.positions(), self.d_model // self.heads))
         if self.body == "recurrent":
+            if isinstance(sequence, Static):
+                raise ConfigError(
+                    "model.body=recurrent cannot read the rows of a TPU: choose convolution or transformer"
+                )
             return Layout(sequence.sizes)
-        owner = torch.arange(len(sequence), device=sequence.tokens.device)
-        owner = torch.repeat_interleave(owner, sequence.lengths, output_size=len(sequence.tokens))
-        rows = torch.arange(len(sequence.tokens), device=sequence.tokens.device) + owner * (self.kernel // 2)
-        mask = torch.zeros(len(rows) + len(sequence) * (self.kernel // 2), 1, device=rows.device, dtype=dtype)
+        rows, count = sequence.spread(self.kernel // 2)
+        mask = torch.zeros(count, 1, device=rows.device, dtype=dtype)
         return Layout(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
 
     def alone(self) -> PeptideEncoder:

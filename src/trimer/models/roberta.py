@@ -146,9 +146,9 @@ class Roberta(nn.Module):
         x = self.embed(sequence)
         for block in self.layers[:layer]:
             if self.checkpointing is True and self.training:
-                x = checkpoint(block, x, sequence.sizes, use_reentrant=False)
+                x = checkpoint(block, x, sequence.layout, use_reentrant=False)
             else:
-                x = block(x, sequence.sizes)
+                x = block(x, sequence.layout)
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:

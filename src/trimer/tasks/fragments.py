@@ -18,7 +18,7 @@ from torchmetrics.utilities import dim_zero_cat
 from trimer.data.batches import FragmentBatch
 from trimer.errors import ConfigError
 from trimer.metrics.fragments import PER_SPECTRUM, per_spectrum, summary
-from trimer.models.fragments import Fragments, owners
+from trimer.models.fragments import Fragments
 from trimer.tasks.headed import HeadedTask
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,10 @@ class FragmentIntensities(HeadedTask):
         said = torch.where(possible, self.net.activated(raw), 0.0)
         if self.loss_name == "absolute":  # not of answers, whose highest is 1 wherever it is
             return torch.where(possible, (said - measured).abs(), 0.0).sum(), possible.sum()
-        owner = owners(batch.sequence)
+        owner = batch.sequence.bond_owners()
 
         def by_spectrum(values: Tensor) -> Tensor:
-            return values.new_zeros(len(batch)).index_add(0, owner, values.sum(1))
+            return values.new_zeros(batch.sequence.slots).index_add(0, owner, values.sum(1))
 
         lengths = by_spectrum(said**2), by_spectrum(measured**2)
         known = (lengths[0] > 0) & (lengths[1] > 0)
@@ -104,7 +104,9 @@ class FragmentIntensities(HeadedTask):
         raw = self.net(batch.sequence)
         said = self.net.answers(raw, batch.sequence, batch.labels >= 0)
         sizes = [size - 3 for size in batch.sequence.sizes]
-        self.spectra.update(per_spectrum(said.cpu().numpy(), batch.labels.cpu().numpy(), sizes), *self.loss(raw, batch))
+        real = batch.sequence.real_bonds()
+        answers = said.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
+        self.spectra.update(per_spectrum(*answers, sizes), *self.loss(raw, batch))
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and medians and means over all spectra."""

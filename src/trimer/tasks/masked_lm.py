@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from trimer.data.batches import MaskedBatch
+from trimer.data.batches import MaskedBatch, label_count
 from trimer.metrics.language import TokenLoss
 from trimer.tasks.task import Task
 
@@ -29,14 +29,14 @@ class MaskedLM(Task):
         work = {
             "tokens": batch.real_tokens,
             "residues": batch.residues,
-            "flops": self.net.training_flops(batch.sequence.sizes, len(batch.places)),
+            "flops": self.net.training_flops(batch.sequence.sizes, batch.asked),
         }
-        return self.scaled(loss, len(batch.labels), **work)
+        return self.scaled(loss, label_count(batch.labels), **work)
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         logits = self.net(batch.sequence, batch.places).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
-        self.loss.update(loss, len(batch.labels), (logits.argmax(-1) == batch.labels).sum())
+        self.loss.update(loss, label_count(batch.labels), (logits.argmax(-1) == batch.labels).sum())
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per masked token of the whole split."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from trimer.data.batches import PairBatch
+from trimer.data.batches import PairBatch, label_count
 from trimer.metrics.language import TokenLoss
 from trimer.tasks.task import Task
 
@@ -43,13 +43,13 @@ class Seq2Seq(Task):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return self.scaled(loss, batch.labels.numel(), tokens=batch.real_tokens)
+        return self.scaled(loss, label_count(batch.labels), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         logits = self._logits(batch).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         correct = (logits.argmax(-1) == batch.labels).sum()
-        self.loss.update(loss, batch.labels.numel(), correct)
+        self.loss.update(loss, label_count(batch.labels), correct)
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per token of the whole split."""

@@ -21,6 +21,10 @@ from trimer.optim import EPOCH_LOSS
 log = logging.getLogger(__name__)
 
 
+# What a step adds to: attribute, shape and type.
+SUMS = (("_step_count", (), torch.float32), ("_logged", (2,), torch.float32), ("_epoch", (2,), torch.float64))
+
+
 class Task(L.LightningModule):
     """A network with its tokenizer and how to train it.
 
@@ -210,6 +214,10 @@ class Task(L.LightningModule):
     def on_train_batch_start(self, batch, batch_idx: int) -> None:
         if batch_idx == 0:
             self._epoch = None
+        if self.device.type in ("xla", "tpu"):  # a sum that does not exist yet would make another program
+            for name, shape, dtype in SUMS:
+                if getattr(self, name) is None:
+                    setattr(self, name, torch.zeros(shape, dtype=dtype).to(self.device))
 
     def epoch_loss(self) -> float:
         """The mean training loss of this epoch so far: the sum over its count, of all devices; NaN where none began."""
@@ -311,7 +319,7 @@ class Task(L.LightningModule):
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
         """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
         self.validated = {name: float(value) for name, value in values.items()}
-        named = {f"val/{name}": value for name, value in values.items()}
+        named = {f"val/{name}": value for name, value in self.validated.items()}
         self.log_dict(named, prog_bar=True)
         fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
         schedule = self.lr_schedulers() if fitting else None

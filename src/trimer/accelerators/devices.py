@@ -1,0 +1,118 @@
+"""What Lightning needs to know of a TPU: accelerators, strategies, precision and checkpoints of the two stacks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.accelerators import Accelerator, XLAAccelerator
+from lightning.pytorch.plugins.io import XLACheckpointIO
+from lightning.pytorch.plugins.precision import XLAPrecision
+from lightning.pytorch.strategies import SingleDeviceXLAStrategy
+
+from trimer.callbacks.checkpoints import WholeFiles
+
+
+class TorchTPU(Accelerator):
+    """A TPU chip by torch_tpu, which Lightning does not know."""
+
+    def setup_device(self, device: torch.device) -> None:
+        import torch_tpu  # noqa: F401 - registers the device type
+
+    def teardown(self) -> None:
+        pass
+
+    @staticmethod
+    def parse_devices(devices: Any) -> int:
+        return int(devices)
+
+    @staticmethod
+    def get_parallel_devices(devices: int) -> list[torch.device]:
+        return [torch.device("tpu", index) for index in range(devices)]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True  # `trimer.accelerators.stacks.check_device` has asked
+
+    @staticmethod
+    def name() -> str:
+        return "torch_tpu"
+
+
+class XLADevice(XLAAccelerator):
+    """One XLA device, be it a TPU chip or the CPU; Lightning's own only counts TPU chips."""
+
+    @staticmethod
+    def parse_devices(devices: Any) -> int:
+        return int(devices)
+
+    @staticmethod
+    def get_parallel_devices(devices: int) -> list[torch.device]:
+        return [torch.device("xla", index) for index in range(devices)]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True  # `trimer.accelerators.stacks.check_device` has asked
+
+
+class XLAFiles(WholeFiles, XLACheckpointIO):
+    """Checkpoints that are whole or not there, with all tensors on the CPU."""
+
+    def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
+        import torch_xla.core.xla_model as xm
+
+        super().save_checkpoint(xm._maybe_convert_to_cpu(checkpoint, convert=True), path, storage_options)
+
+
+class XLAMixed(XLAPrecision):
+    """`bf16-mixed`: weights and sums in fp32, matrix products in bf16. Lightning only has `bf16-true` for XLA."""
+
+    def __init__(self) -> None:
+        super().__init__("32-true")
+        self.precision = "bf16-mixed"
+
+    def forward_context(self) -> AbstractContextManager:
+        return torch.autocast("xla", dtype=torch.bfloat16)
+
+
+class XLAStrategy(SingleDeviceXLAStrategy):
+    """Runs what is waiting before each training step, and after each batch of a validation.
+
+    XLA makes one program of all that was asked for since it last ran one: what a validation or a logger left would
+    make another program of the step that follows, and a whole validation would be one program.
+    """
+
+    def setup(self, trainer: Any) -> None:
+        import torch_xla.core.xla_model as xm
+
+        super().setup(trainer)
+        xm.set_rng_state(torch.initial_seed())  # XLA has random numbers of its own, which the seed does not reach
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        import torch_xla
+
+        torch_xla.sync()
+        return super().training_step(*args, **kwargs)
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        import torch_xla
+
+        output = super().validation_step(*args, **kwargs)
+        torch_xla.sync()
+        return output
+
+    def on_validation_end(self) -> None:
+        import torch_xla
+
+        super().on_validation_end()
+        torch_xla.sync()

@@ -1,0 +1,105 @@
+"""Which software runs a TPU here, and the one sentence for what is missing.
+
+Two stacks exist: torch_tpu (torch 2.11 to 2.15, device `tpu`) and torch-xla (the torch of its own version, device
+`xla`). torch-xla can also compile for the CPU, which is how its code path is tested without a TPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib import metadata
+
+from trimer.errors import ConfigError
+
+TORCH_TPU, TORCH_XLA = "torch_tpu", "torch_xla"
+STATIC = ("tpu", "xla_cpu")  # values of trainer.accelerator that need batches of one shape
+OLDEST, NEWEST = (2, 11), (2, 15)  # torch for torch_tpu 0.2
+INSTALL_TPU = "pip install 'torch_tpu==0.2.0' 'torch>=2.11,<2.14'"
+INSTALL_XLA = "pip install 'torch==2.9.1' 'torch-xla==2.9.0'"
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed package, None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def minor(version: str) -> tuple[int, int]:
+    """(2, 9) of 2.9.1+cpu."""
+    numbers = re.findall(r"\d+", version)
+    return int(numbers[0]), int(numbers[1])
+
+
+def stack_for(accelerator: str) -> str:
+    """`torch_tpu` or `torch_xla`, the installed stack that runs this accelerator (`tpu` or `xla_cpu`).
+
+    ConfigError with the command to install if a package is missing or does not fit the installed torch.
+    """
+    torch, tpu, xla = installed("torch") or "0.0", installed("torch_tpu"), installed("torch_xla")
+    if accelerator == "tpu" and tpu is not None:
+        if not OLDEST <= minor(torch) <= NEWEST:
+            raise ConfigError(
+                f"trainer=tpu: torch_tpu {tpu} works with torch 2.11 to 2.15, and torch {torch} is installed: "
+                f"{INSTALL_TPU}"
+            )
+        return TORCH_TPU
+    if xla is not None:
+        if minor(xla) != minor(torch):
+            wanted = ".".join(map(str, minor(xla)))
+            raise ConfigError(
+                f"trainer={accelerator}: torch-xla {xla} works with torch {wanted}, and torch {torch} is installed; in "
+                f"an environment of its own: {INSTALL_XLA}"
+            )
+        return TORCH_XLA
+    if accelerator == "tpu":
+        raise ConfigError(
+            f"trainer=tpu needs torch_tpu or torch-xla, and neither is installed: {INSTALL_TPU}; or, in an environment "
+            f"of its own: {INSTALL_XLA}"
+        )
+    raise ConfigError(
+        f"trainer=xla_cpu needs torch-xla, which is not installed; in an environment of its own: {INSTALL_XLA}"
+    )
+
+
+def check_device(accelerator: str) -> str:
+    """The stack, after a check that its device can be used. ConfigError without one."""
+    stack = stack_for(accelerator)
+    if accelerator == "xla_cpu":
+        # Else Lightning lets torch-xla ask a server of the cloud for the kind of TPU, and waits minutes for it.
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+        os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")
+        if os.environ.setdefault("PJRT_DEVICE", "CPU") != "CPU":
+            raise ConfigError(
+                f"trainer=xla_cpu: the environment has PJRT_DEVICE={os.environ['PJRT_DEVICE']}; "
+                "use export PJRT_DEVICE=CPU"
+            )
+    elif not {TORCH_TPU: _torch_tpu_device, TORCH_XLA: _torch_xla_device}[stack]():
+        raise ConfigError(f"trainer=tpu: {stack} is installed and finds no TPU here; use trainer=cpu or trainer=gpu")
+    return stack
+
+
+def refuse_prediction(accelerator: str) -> None:
+    """ConfigError for what only runs on the CPU or a GPU: predict, evaluate, embed and generation."""
+    if accelerator in STATIC:
+        raise ConfigError(f"trainer={accelerator} can only train; use trainer=cpu or trainer=gpu for this command")
+
+
+def _torch_tpu_device() -> bool:
+    return _works(lambda: __import__("torch_tpu") and __import__("torch").empty(1, device="tpu:0"))
+
+
+def _torch_xla_device() -> bool:
+    from lightning.pytorch.accelerators import XLAAccelerator
+
+    return _works(XLAAccelerator.is_available)
+
+
+def _works(ask: Callable[[], object]) -> bool:
+    try:
+        return ask() is not False
+    except (RuntimeError, ImportError, OSError, ValueError, AssertionError):
+        return False

@@ -1,0 +1,70 @@
+"""Lightning's trainer on one TPU chip, or on XLA's CPU, with batches of one shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from trimer.accelerators.stacks import STATIC, TORCH_TPU, check_device
+from trimer.callbacks.checkpoints import WholeFiles
+from trimer.errors import ConfigError
+
+PRECISIONS = ("bf16-mixed", "32-true")
+
+
+class StaticTrainer(L.Trainer):
+    """A Trainer whose data loaders give batches of one shape, which an XLA device compiles once.
+
+    accelerator: "tpu" or "xla_cpu". precision: "bf16-mixed" or "32-true". row_length: tokens of a row, null for the
+    shortest that can be filled well; a batch has data.tokens_per_batch / row_length rows. settings: of Lightning's
+    Trainer; strategy and plugins are chosen here. ConfigError if the device or its software is missing.
+    """
+
+    def __init__(
+        self,
+        accelerator: str = "tpu",
+        precision: str = "bf16-mixed",
+        devices: int = 1,
+        num_nodes: int = 1,
+        strategy: str = "auto",
+        plugins: list | None = None,
+        row_length: int | None = None,
+        **settings: Any,
+    ):
+        if accelerator not in STATIC:
+            raise ConfigError(f"trainer.accelerator={accelerator} must be {' or '.join(STATIC)} with trainer=tpu")
+        if precision not in PRECISIONS:
+            raise ConfigError(f"trainer.precision={precision} must be {' or '.join(PRECISIONS)} on a TPU")
+        if devices != 1 or num_nodes != 1 or strategy != "auto":
+            raise ConfigError(
+                f"trainer.devices={devices}, trainer.num_nodes={num_nodes}, trainer.strategy={strategy}: "
+                f"trainer={accelerator} runs on one device, with strategy=auto"
+            )
+        if row_length is not None and row_length < 1:
+            raise ConfigError(f"trainer.row_length={row_length} must be 1 or more, or null")
+        self.row_length = row_length
+        # A strategy has its own way to write checkpoints, which takes the place of `WholeFiles`.
+        plugins = [plugin for plugin in plugins or [] if not isinstance(plugin, WholeFiles)]
+        parts = _torch_tpu(precision) if check_device(accelerator) == TORCH_TPU else _torch_xla(precision)
+        super().__init__(**parts, devices=1, plugins=plugins, **settings)
+
+
+def _torch_tpu(precision: str) -> dict[str, Any]:
+    """Accelerator and strategy of torch_tpu."""
+    from trimer.accelerators.devices import TorchTPU
+
+    mixed = MixedPrecision("bf16-mixed", "tpu") if precision == "bf16-mixed" else None
+    strategy = SingleDeviceStrategy("tpu:0", checkpoint_io=WholeFiles(), precision_plugin=mixed)
+    return {"accelerator": TorchTPU(), "strategy": strategy}
+
+
+def _torch_xla(precision: str) -> dict[str, Any]:
+    """Accelerator and strategy of torch-xla."""
+    from trimer.accelerators.devices import XLADevice, XLAFiles, XLAMixed, XLAPrecision, XLAStrategy
+
+    plugin = XLAMixed() if precision == "bf16-mixed" else XLAPrecision("32-true")
+    strategy = XLAStrategy(0, checkpoint_io=XLAFiles(), precision_plugin=plugin)
+    return {"accelerator": XLADevice(), "strategy": strategy}

@@ -1,0 +1,104 @@
+"""Which TPU software is chosen, and the sentence for what is missing."""
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from trimer.accelerators import stacks
+from trimer.accelerators.stacks import TORCH_TPU, TORCH_XLA, check_device, stack_for
+from trimer.build import build
+from trimer.configs import choices, compose
+from trimer.errors import ConfigError
+from trimer.hardware import computing, device_of
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Pretend that these versions are installed, and nothing else."""
+
+    def install(**versions):
+        monkeypatch.setattr(stacks, "installed", versions.get)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "versions", "stack"),
+    [
+        ("tpu", {"torch": "2.13.0+cpu", "torch_tpu": "0.2.0"}, TORCH_TPU),
+        ("tpu", {"torch": "2.9.1+cu128", "torch_xla": "2.9.0"}, TORCH_XLA),
+        ("xla_cpu", {"torch": "2.9.1", "torch_xla": "2.9.0"}, TORCH_XLA),
+    ],
+)
+def test_the_installed_stack_is_chosen(packages, accelerator, versions, stack):
+    packages(**versions)
+    assert stack_for(accelerator) == stack
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "versions", "message"),
+    [
+        ("tpu", {"torch": "2.13.0"}, r"neither is installed: pip install 'torch_tpu==0\.2\.0'"),
+        ("xla_cpu", {"torch": "2.13.0"}, r"torch-xla, which is not installed.*pip install 'torch==2\.9\.1'"),
+        ("tpu", {"torch": "2.9.1", "torch_tpu": "0.2.0"}, r"torch 2\.11 to 2\.15, and torch 2\.9\.1 .*pip install"),
+        ("tpu", {"torch": "2.13.0", "torch_xla": "2.9.0"}, r"torch-xla 2\.9\.0 works with torch 2\.9, and .*2\.13"),
+        ("xla_cpu", {"torch": "2.13.0", "torch_tpu": "0.2.0"}, r"trainer=xla_cpu needs torch-xla"),
+    ],
+)
+def test_missing_and_clashing_packages_are_reported_with_the_command(packages, accelerator, versions, message):
+    packages(**versions)
+    with pytest.raises(ConfigError, match=message) as caught:
+        build(compose("train", [f"trainer={accelerator}"]).trainer)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stack_without_a_device(packages, monkeypatch):
+    packages(torch="2.13.0", torch_tpu="0.2.0")
+    monkeypatch.setattr(stacks, "_torch_tpu_device", lambda: False)
+    with pytest.raises(ConfigError, match="torch_tpu is installed and finds no TPU here; use trainer=cpu"):
+        check_device("tpu")
+
+
+def test_a_device_of_another_kind_in_the_environment(packages, monkeypatch):
+    packages(torch="2.9.1", torch_xla="2.9.0")
+    monkeypatch.setenv("PJRT_DEVICE", "TPU")
+    with pytest.raises(ConfigError, match="PJRT_DEVICE=TPU; use export PJRT_DEVICE=CPU"):
+        check_device("xla_cpu")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.precision=bf16-true", "must be bf16-mixed or 32-true"),
+        ("trainer.devices=4", "runs on one device"),
+        ("trainer.strategy=ddp", "runs on one device"),
+        ("trainer.row_length=0", r"trainer\.row_length=0 must be 1 or more"),
+        ("trainer.accelerator=gpu", "must be tpu or xla_cpu"),
+    ],
+)
+def test_settings_that_a_tpu_cannot_have(override, message):
+    with pytest.raises(ConfigError, match=message):
+        build(compose("train", ["trainer=tpu", override]).trainer)
+
+
+@pytest.mark.parametrize("accelerator", ["tpu", "xla_cpu"])
+def test_only_training_runs_there(accelerator):
+    cfg = OmegaConf.create({"accelerator": accelerator, "devices": 1, "precision": "bf16-mixed"})
+    for ask in (device_of, computing):
+        with pytest.raises(ConfigError, match=f"trainer={accelerator} can only train; use trainer=cpu or trainer=gpu"):
+            ask(cfg)
+
+
+@pytest.mark.parametrize("choice", choices("train")["trainer"])
+def test_every_trainer_is_built_or_refused_with_a_sentence(choice, empty_folder):
+    """On this machine, whatever it has; a missing device is the user's to read about, not a traceback."""
+    cfg = compose("train", [f"trainer={choice}"]).trainer
+    try:
+        trainer = build(cfg)
+    except ConfigError as error:
+        assert choice not in ("cpu", "epochs"), error
+        assert "\n" not in str(error)
+    else:
+        assert trainer.max_steps == cfg.max_steps
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

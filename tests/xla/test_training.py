@@ -1,0 +1,105 @@
+"""Training by torch-xla, compiled for the CPU: `make test-xla`. Skipped where torch-xla is not installed.
+
+Each model trains, validates and saves, nothing is compiled after the second step and its validation, and a resumed run
+ends with the weights of the run that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+
+import pytest
+import torch
+
+from trimer.cli import main
+from trimer.tasks.task import Task
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("torch_xla") is None, reason="needs torch-xla: make test-xla"),
+    pytest.mark.slow,
+]
+
+FRACTIONS = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
+COMMON = [
+    "trainer=xla_cpu", "trainer.enable_progress_bar=false", "trainer.val_check_interval=2", "test=false",
+    "scheduler.total_steps=7", "callbacks.last.every_n_train_steps=1", "data.tokens_per_batch=512",
+    "trainer.log_every_n_steps=2",
+]  # fmt: skip
+STUDIES = {
+    "ESM2": [
+        "data=simulated_proteins", "data.source.proteins=200", "data.crop=62", FRACTIONS, "model=esm2_nano",
+        "model.layers=1", "task=masked_lm",
+    ],
+    "BART": [
+        "data=simulated_spectra", "data.source.molecules=100", "model=bart_nano", "model.encoder_layers=1",
+        "model.decoder_layers=1", "model.dropout=0.2", "+data.noise={_target_: trimer.data.noise.Corruption}",
+    ],
+    "classifier": [
+        "data=simulated_peptides", "data.source.count=200", "data.source.what=charge", "data.target=single",
+        "model=esm2_nano", "model.layers=1", "task=classification", "task.head.dropout=0.3",
+    ],
+    "peptide encoder": [
+        "data=simulated_fragments", "data.source.count=200", "model=peptides_fragments", "model.layers=1",
+        "task=fragments", "task.head.dropout=0.2",
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path_factory.getbasetemp() / "xla-cache"))
+
+
+@pytest.fixture
+def compilations(monkeypatch) -> list[int]:
+    """Programs compiled since the process began, as each training step finds it when it begins."""
+    counts: list[int] = []
+    started = Task.on_train_batch_start
+
+    def counted(self, batch, batch_idx):
+        from torch_xla.debug import metrics
+
+        counts.append((metrics.metric_data("CompileTime") or (0,))[0])
+        started(self, batch, batch_idx)
+
+    monkeypatch.setattr(Task, "on_train_batch_start", counted)
+    return counts
+
+
+def train(folder, *overrides: str) -> None:
+    assert main(["train", f"hydra.run.dir={folder}", *overrides]) == 0
+
+
+def state(folder) -> dict:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_training_compiles_twice_and_resumes_exactly(name, tmp_path, compilations):
+    study = [*COMMON, *STUDIES[name]]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole, *study, "trainer.max_steps=7")
+    assert len(compilations) == 7
+    # Step 3 begins after the validation of step 2.
+    assert compilations[0] < compilations[1] < compilations[2], "the first steps are compiled"
+    assert compilations[2:] == [compilations[2]] * 5, "a later step was compiled again"
+    metrics = json.loads((whole / "result.json").read_text())["metrics"]
+    assert metrics and all(math.isfinite(value) for key, value in metrics.items() if key.endswith("loss"))
+    assert (whole / "checkpoints/best.ckpt").is_file()
+
+    train(parts, *study, "trainer.max_steps=3")
+    stopped = state(parts)
+    assert stopped["global_step"] == 3
+    train(parts, f"resume={parts}", "trainer.max_steps=7")
+    expected, resumed = state(whole), state(parts)
+    assert resumed["global_step"] == expected["global_step"] == 7
+    assert resumed["work"] == expected["work"]
+    for weight, tensor in expected["state_dict"].items():
+        assert tensor.device.type == "cpu"
+        assert torch.equal(resumed["state_dict"][weight], tensor), weight
+    learnt = [
+        name for name, tensor in expected["state_dict"].items() if not torch.equal(stopped["state_dict"][name], tensor)
+    ]
+    assert len(learnt) > 10
