@@ -81,7 +81,7 @@ def adamw(
     weight_decay: float = 0.01,
     fused: bool = True,
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel; XLA fuses by itself and has no such kernel."""
+    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel, which XLA does not have."""
     params = list(params)
     first = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
     fused = fused and first.device.type not in ("xla", "tpu")

@@ -15,7 +15,6 @@ from torchmetrics import Metric
 from trimer.errors import ConfigError, TrimerError
 from trimer.optim import EPOCH_LOSS
 
-
 # What a step adds to: attribute, shape and type.
 SUMS = (("_step_count", (), torch.float32), ("_logged", (2,), torch.float32), ("_epoch", (2,), torch.float64))
 
