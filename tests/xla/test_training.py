@@ -110,7 +110,7 @@ def test_mixed_precision_and_accumulation(settings, tmp_path, compilations):
     """Weights stay fp32, and no step is compiled again once the shape of an optimizer step is known."""
     study = [*COMMON, *STUDIES["ESM2"], "trainer.max_steps=5", *settings]
     train(tmp_path / "xla", *study)
-    assert len(set(compilations[-4:])) == 1, "a later step was compiled again"
+    assert len(set(compilations[-3:])) == 1, "a later step was compiled again"
     metrics = json.loads((tmp_path / "xla/result.json").read_text())["metrics"]
     assert 2.5 < metrics["val/loss"] < 3.6  # 33 tokens: 3.5 where nothing is known
     assert {t.dtype for t in state(tmp_path / "xla")["state_dict"].values() if t.is_floating_point()} == {torch.float32}
