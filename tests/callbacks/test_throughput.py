@@ -33,7 +33,7 @@ def parts(world: int = 1):
         total_work=Counter(),
         device=torch.device("cpu"),
         real_tokens=0,
-        log=lambda name, value, **_: logged.update({name: value}),
+        log_numbers=lambda values, **_: logged.update(values),
     )
 
     def share_work() -> Counter:
