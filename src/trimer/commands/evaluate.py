@@ -20,6 +20,7 @@ GENERATOR = {"_target_": "trimer.generation.molecules.MoleculeGenerator"}  # of 
 
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
+    from trimer.accelerators.stacks import refuse_prediction
     from trimer.build import build, located
     from trimer.checkpoint import changed, check_labels
     from trimer.data.splits import WHOLE
@@ -28,6 +29,7 @@ def main(cfg: DictConfig) -> float | None:
     from trimer.hardware import place
     from trimer.run import RunFolder
 
+    refuse_prediction(cfg.trainer.accelerator)
     failed_reports()  # of an earlier job of this process
     (loaded, trained), split = to_measure(cfg), split_to_measure(cfg)
     if split == WHOLE and cfg.baselines:
