@@ -63,17 +63,22 @@ def has_accelerator() -> bool:
 
 @functools.cache
 def choice() -> str:
-    """bf16-mixed where its products are faster by enough, else 32-true; logged once."""
+    """bf16-mixed where its products are faster by enough, else 32-true."""
     speed = speeds()
-    chosen = BF16 if speed["bf16"] >= WORTH_IT * speed["fp32"] else FP32
-    log.info(
-        "precision %s: this processor multiplies at %.0f GFLOP/s in fp32 and %.0f in bf16 (measured; another one with "
-        "trainer.precision=)",
-        chosen,
-        speed["fp32"],
-        speed["bf16"],
-    )
-    return chosen
+    return BF16 if speed["bf16"] >= WORTH_IT * speed["fp32"] else FP32
+
+
+def log_choice(precision: str) -> None:
+    """Say why a training computes in this precision, where that was chosen here."""
+    if choice.cache_info().currsize and precision == choice():
+        speed = speeds()
+        log.info(
+            "precision %s: this processor multiplies at %.0f GFLOP/s in fp32 and %.0f in bf16 (measured; another one "
+            "with trainer.precision=)",
+            precision,
+            speed["fp32"],
+            speed["bf16"],
+        )
 
 
 @functools.cache

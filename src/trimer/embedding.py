@@ -19,6 +19,7 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
+BUDGET, MOST = {"cpu": 2048}, 32768  # tokens of a batch: few on a processor, whose caches then hold what a layer reads
 CHUNK = 512  # records between two writes of the output
 VALUES = 2**26  # numbers of a row group, unless one record has more: 256 MB
 
@@ -29,17 +30,17 @@ def embed(
     tokens: Ragged,
     pooling: str = "mean",
     layer: int | None = None,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     lay: Callable[[range], Flat] | None = None,
 ) -> Iterator[np.ndarray]:
     """A float32 array for each sequence: (D,) for "mean" (over residues) and "cls", (L, D) for "residue".
 
     tokens: sequences `<cls>` ... `<eos>`. layer: how many layers to go through, by default all, with the final norm.
-    A batch has about tokens_per_batch tokens, or one longer sequence; the result does not depend on it. lay: makes the
-    batch of some rows, where there is more to a sequence than its tokens.
+    A batch has about tokens_per_batch tokens, by default BUDGET of the device, or one longer sequence; the result does
+    not depend on it. lay: makes the batch of some rows, where there is more to a sequence than its tokens.
     """
     device = next(net.parameters()).device
-    for rows in batches(tokens.lengths, tokens_per_batch):
+    for rows in batches(tokens.lengths, tokens_per_batch or BUDGET.get(device.type, MOST)):
         flat = (Flat.pack([tokens[row] for row in rows]) if lay is None else lay(rows)).to(device)
         hidden = net.hidden(flat, layer).float()
         yield from host_vectors(hidden, flat, pooling)

@@ -96,7 +96,7 @@ class Embed(Command):
     column: str | None = None
     id_column: str | None = None
     atoms: bool = False
-    tokens_per_batch: int = 16384
+    tokens_per_batch: int | None = None
     trainer: Any = None
 
 

@@ -67,7 +67,7 @@ def vectors_of(net, data, rows: np.ndarray) -> np.ndarray:
     net.eval()
     try:
         tokens = data.store.ragged("tokens").take(rows)
-        found = embed(net, tokens, "mean", None, data.tokens_per_batch, lambda some: data.sequences_of(rows[some]))
+        found = embed(net, tokens, "mean", None, None, lambda some: data.sequences_of(rows[some]))
         return np.stack(list(found))
     finally:
         net.train(training)

@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
 
     if Path(cfg.input).expanduser().resolve() == target.path.resolve():
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
-    if cfg.tokens_per_batch < 1:
+    if cfg.tokens_per_batch is not None and cfg.tokens_per_batch < 1:
         raise ConfigError(f"tokens_per_batch={cfg.tokens_per_batch} must be 1 or more")
     precision = computing(cfg.trainer)
     if not Path(cfg.input).expanduser().exists():

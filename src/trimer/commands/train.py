@@ -42,6 +42,7 @@ def train(cfg: DictConfig) -> float | None:
 
     from trimer.build import build, build_all
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
+    from trimer.cpu_speed import log_choice
     from trimer.data.training_keys import stages_of
     from trimer.hardware import peak_memory
     from trimer.loggers import finished
@@ -67,6 +68,7 @@ def train(cfg: DictConfig) -> float | None:
     task.contract = contract(config, data.tokenizer)
     task.fits(data)
     task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
+    log_choice(str(cfg.trainer.precision))
     log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
 
     with finished(build_all(cfg.logger), config) as loggers:
