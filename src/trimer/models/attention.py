@@ -52,9 +52,9 @@ def attention(
     """Let every token attend to the tokens of its own sequence: softmax(q k^T / sqrt(D)) v.
 
     q: (Tq, H, D); k, v: (Tk, H, D); lengths_q sums to Tq, lengths_k to Tk, both of B integers; of a static batch both
-    are its rows (`Flat.layout`), and a sequence has the same row on both sides. causal: position i sees
-    the keys 0..i, so lengths_q equals lengths_k. dropout: share of attention weights set to zero, 0 outside training.
-    Returns (Tq, H, D). What one sequence gets does not depend on the others in the batch.
+    are its rows (`Flat.layout`), and a sequence has the same row on both sides. causal: position i sees the keys 0..i,
+    so lengths_q equals lengths_k. dropout: share of attention weights set to zero, 0 outside training. Returns
+    (Tq, H, D). What one sequence gets does not depend on the others in the batch.
     """
     if isinstance(lengths_q, Rows):
         return _in_rows(q, k, v, lengths_q.segments, lengths_k.segments, causal, dropout)
