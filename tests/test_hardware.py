@@ -12,6 +12,7 @@ from trimer.errors import ConfigError
 from trimer.hardware import computing, device_of, place
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
+from trimer.models.int8 import Int8Linear, largest_weight
 from trimer.models.roberta import Roberta
 
 
@@ -38,7 +39,7 @@ def test_the_names_of_a_precision():
 
 
 @pytest.mark.parametrize("make", [Esm2, Roberta])
-def test_int8_weights_change_vectors_by_a_per_cent(make):
+def test_int8_weights_change_vectors_by_some_per_cent(make):
     torch.manual_seed(0)
     net = make(vocab_size=33, d_model=64, layers=2, heads=4)
     generator = np.random.default_rng(0)
@@ -52,9 +53,20 @@ def test_int8_weights_change_vectors_by_a_per_cent(make):
     assert sum(parameter.numel() for parameter in small.parameters()) < 0.3 * size
     for one, other in zip(expected, found, strict=True):
         difference = np.linalg.norm(one - other) / np.linalg.norm(one)
-        assert 1e-5 < difference < 0.02
+        assert 1e-5 < difference < 0.05
     alone = next(embed(small, tokens.take([1])))  # what is rounded does not depend on the rest of the batch
     np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_int8_products_are_exact_up_to_the_largest_weight():
+    """Some processors add two products in 16 bits; what they cannot add is never asked of them."""
+    weight = torch.full((16, 64), float(largest_weight()))
+    weight[::2] *= -1
+    linear = torch.nn.Linear(64, 16, bias=False)
+    linear.weight.data = weight
+    x = torch.full((32, 64), 127.0)
+    x[::3] *= -1
+    torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.T, rtol=1e-6, atol=0)
 
 
 def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):

@@ -165,7 +165,7 @@ def test_optimizers_learn_and_resume_exactly(make, tmp_path):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 2e-6), ("32-true", 2e-3)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 2e-4), ("32-true", 2e-3)])
 @pytest.mark.parametrize("together", [1, 2**26], ids=["one by one", "together"])
 def test_muon_moves_matrices_as_torch_does(monkeypatch, precision, tolerance, together):
     """torch orthogonalises one matrix at a time, in bf16; in fp32 the result differs by what bf16 rounds."""

@@ -50,7 +50,7 @@ def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
 def with_int8_weights(net: nn.Module) -> nn.Module:
     """The network with the linear layers of its blocks in int8, in place.
 
-    Their input is rounded to int8 too, so the vectors change by about a per cent.
+    Their input is rounded to int8 too, so the vectors change by 2 to 5 per cent.
     """
     if not hasattr(net, "layers"):
         raise ConfigError(f"trainer.precision={INT8} is for encoders; molecules are written in fp32 or bf16")

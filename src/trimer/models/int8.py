@@ -1,21 +1,33 @@
 """Linear layers with int8 weights, for predictions on the processor.
 
 Each row of the weights, and each token that comes in, has a scale of its own, so what a token gets does not depend on
-the others in the batch. Sums are int32.
+the others in the batch. Sums are int32. Processors without VNNI add two products in 16 bits, which overflows for large
+values: there the weights are rounded to 7 bits.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
-LARGEST = 127
+LARGEST, LARGEST_OF_7_BITS = 127, 63
 SMALLEST_SCALE = 1e-12
 
 
-def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=1)
+@torch.inference_mode()
+def largest_weight() -> int:
+    """The largest int8 weight whose products this processor adds exactly."""
+    values = torch.full((64, 64), LARGEST, dtype=torch.int8)
+    exact = all(bool((torch._int_mm(values, sign * values) == sign * 64 * LARGEST**2).all()) for sign in (1, -1))
+    return LARGEST if exact else LARGEST_OF_7_BITS
+
+
+def rounded(x: Tensor, largest: int = LARGEST) -> tuple[Tensor, Tensor]:
     """int8 values and the scale of each row: (T, D) -> (T, D) and (T, 1)."""
-    scale = x.abs().amax(-1, keepdim=True).float().div_(LARGEST).clamp_(min=SMALLEST_SCALE)
+    scale = x.abs().amax(-1, keepdim=True).float().div_(largest).clamp_(min=SMALLEST_SCALE)
     return (x / scale).round_().to(torch.int8), scale
 
 
@@ -24,7 +36,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        values, scale = rounded(linear.weight.detach())
+        values, scale = rounded(linear.weight.detach(), largest_weight())
         self.register_buffer("values", values.T.contiguous())  # (D, E)
         self.register_buffer("scale", scale.T.contiguous())  # (1, E)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
