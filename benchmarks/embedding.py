@@ -19,6 +19,7 @@ largest one, and how far the vectors are from those of `transformers` in fp32. O
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import logging
 import os
@@ -37,6 +38,7 @@ from side_by_side import Pass, compare, missing, quiet
 
 from trimer.data.store import Ragged
 from trimer.embedding import embed
+from trimer.hardware import with_int8_weights
 from trimer.models.esm2 import Esm2
 
 Embed = Callable[[], np.ndarray]  # (proteins, width)
@@ -169,6 +171,7 @@ def main() -> None:
             for kind in ("fp32", "int8"):
                 ways[f"{peer}, one by one, {kind}"] = build(net, tokens, kind == "int8", Path(folder))
     ways |= {"trimer, fp32": ours(net, tokens, bf16=False), "trimer, bf16": ours(net, tokens, bf16=True)}
+    ways["trimer, int8"] = ours(with_int8_weights(copy.deepcopy(net)), tokens, bf16=False)
     vectors: dict[str, np.ndarray] = {}
 
     def clocked(name: str) -> Pass:

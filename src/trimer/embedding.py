@@ -19,7 +19,6 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
-BUDGET, MOST = {"cpu": 2048}, 32768  # tokens of a batch: few on a processor, whose caches then hold what a layer reads
 CHUNK = 512  # records between two writes of the output
 VALUES = 2**26  # numbers of a row group, unless one record has more: 256 MB
 
@@ -36,14 +35,21 @@ def embed(
     """A float32 array for each sequence: (D,) for "mean" (over residues) and "cls", (L, D) for "residue".
 
     tokens: sequences `<cls>` ... `<eos>`. layer: how many layers to go through, by default all, with the final norm.
-    A batch has about tokens_per_batch tokens, by default BUDGET of the device, or one longer sequence; the result does
-    not depend on it. lay: makes the batch of some rows, where there is more to a sequence than its tokens.
+    A batch has about tokens_per_batch tokens, by default `budget` of the device, or one longer sequence; the result
+    does not depend on it. lay: makes the batch of some rows, where there is more to a sequence than its tokens.
     """
     device = next(net.parameters()).device
-    for rows in batches(tokens.lengths, tokens_per_batch or BUDGET.get(device.type, MOST)):
+    for rows in batches(tokens.lengths, tokens_per_batch or budget(device)):
         flat = (Flat.pack([tokens[row] for row in rows]) if lay is None else lay(rows)).to(device)
         hidden = net.hidden(flat, layer).float()
         yield from host_vectors(hidden, flat, pooling)
+
+
+def budget(device: torch.device) -> int:
+    """Tokens of a batch: many on a GPU, and on a processor so few that its caches hold what a layer writes."""
+    if device.type != "cpu":
+        return 32768
+    return 2048 if torch.is_autocast_enabled("cpu") else 1024
 
 
 def host_vectors(hidden: Tensor, flat: Flat, pooling: str) -> list[np.ndarray]:
