@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.accelerators import Accelerator, XLAAccelerator
@@ -15,8 +15,32 @@ from lightning.pytorch.strategies import SingleDeviceXLAStrategy
 from trimer.callbacks.checkpoints import WholeFiles
 
 
-class TorchTPU(Accelerator):
+class OneDevice:
+    """What Lightning asks of an accelerator that is one device of the type `kind`."""
+
+    kind: ClassVar[str]
+
+    @staticmethod
+    def parse_devices(devices: Any) -> int:
+        return int(devices)
+
+    @classmethod
+    def get_parallel_devices(cls, devices: int) -> list[torch.device]:
+        return [torch.device(cls.kind, index) for index in range(devices)]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True  # `trimer.accelerators.stacks.check_device` has asked
+
+
+class TorchTPU(OneDevice, Accelerator):
     """A TPU chip by torch_tpu, which Lightning does not know."""
+
+    kind = "tpu"
 
     def setup_device(self, device: torch.device) -> None:
         import torch_tpu  # noqa: F401 - registers the device type
@@ -25,44 +49,14 @@ class TorchTPU(Accelerator):
         pass
 
     @staticmethod
-    def parse_devices(devices: Any) -> int:
-        return int(devices)
-
-    @staticmethod
-    def get_parallel_devices(devices: int) -> list[torch.device]:
-        return [torch.device("tpu", index) for index in range(devices)]
-
-    @staticmethod
-    def auto_device_count() -> int:
-        return 1
-
-    @staticmethod
-    def is_available() -> bool:
-        return True  # `trimer.accelerators.stacks.check_device` has asked
-
-    @staticmethod
     def name() -> str:
         return "torch_tpu"
 
 
-class XLADevice(XLAAccelerator):
+class XLADevice(OneDevice, XLAAccelerator):
     """One XLA device, be it a TPU chip or the CPU; Lightning's own only counts TPU chips."""
 
-    @staticmethod
-    def parse_devices(devices: Any) -> int:
-        return int(devices)
-
-    @staticmethod
-    def get_parallel_devices(devices: int) -> list[torch.device]:
-        return [torch.device("xla", index) for index in range(devices)]
-
-    @staticmethod
-    def auto_device_count() -> int:
-        return 1
-
-    @staticmethod
-    def is_available() -> bool:
-        return True  # `trimer.accelerators.stacks.check_device` has asked
+    kind = "xla"
 
 
 class XLAFiles(WholeFiles, XLACheckpointIO):
