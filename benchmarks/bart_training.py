@@ -26,9 +26,9 @@ import transformers
 from machine import print_machine
 from side_by_side import Pass, compare, lightning_trainer, quiet, sorted_micro_batches, transformers_trainer
 
-from trimer.data.batches import PairBatch
+from trimer.data.core.batches import PairBatch
 from trimer.models.bart import Bart
-from trimer.models.convert.bart import bart_to_huggingface
+from trimer.models.convert.bart_weights import bart_to_huggingface
 from trimer.optim import adamw
 from trimer.tasks.seq2seq import Seq2Seq
 

@@ -36,10 +36,10 @@ from esm2_training import huggingface_model, proteins
 from machine import print_machine
 from side_by_side import Pass, compare, missing, quiet
 
-from trimer.data.store import Ragged
-from trimer.embedding import embed
-from trimer.hardware import with_int8_weights
+from trimer.accelerators.hardware import with_int8_weights
+from trimer.data.core.store import Ragged
 from trimer.models.esm2 import Esm2
+from trimer.prediction.embedding import embed
 
 Embed = Callable[[], np.ndarray]  # (proteins, width)
 

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from trimer.callbacks.throughput import peak_of
 from trimer.flat import Flat
-from trimer.models.convert.esm2 import esm2_to_huggingface
+from trimer.models.convert.esm2_weights import esm2_to_huggingface
 from trimer.models.esm2 import Esm2
 from trimer.optim import adamw
 

@@ -30,9 +30,9 @@ import transformers
 from machine import print_machine
 from side_by_side import Pass, compare, lightning_trainer, missing, quiet, sorted_micro_batches, transformers_trainer
 
-from trimer.data.batches import MaskedBatch
+from trimer.data.core.batches import MaskedBatch
 from trimer.flat import Flat
-from trimer.models.convert.esm2 import esm2_to_fair, esm2_to_huggingface
+from trimer.models.convert.esm2_weights import esm2_to_fair, esm2_to_huggingface
 from trimer.models.esm2 import MASK, Esm2
 from trimer.optim import adamw
 from trimer.tasks.masked_lm import MaskedLM
@@ -44,7 +44,7 @@ def proteins(count: int, fasta: str | None, longest: int = 512) -> list[Masked]:
     """Proteins of at most `longest` tokens `<cls> ... <eos>`, 15 % of their residues masked."""
     rng = np.random.default_rng(0)
     if fasta:
-        from trimer.data.sources.protein_files import ProteinFiles
+        from trimer.data.proteins.protein_files import ProteinFiles
         from trimer.tokenizers.protein import ProteinTokenizer
 
         tokenizer, found = ProteinTokenizer(), []

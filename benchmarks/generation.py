@@ -38,7 +38,7 @@ from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.generation.sampling import sample
 from trimer.models.bart import POSITION_OFFSET, Bart
-from trimer.models.convert.bart import bart_to_huggingface
+from trimer.models.convert.bart_weights import bart_to_huggingface
 
 EOS = 2
 Write = Callable[[], list[list[int]]]  # ids of the texts of all inputs, `</s>` with them

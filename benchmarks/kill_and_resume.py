@@ -32,7 +32,7 @@ from pathlib import Path
 
 from run_differences import differences
 
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 SHORT = [
     "trainer.enable_progress_bar=false", "trainer.precision=32-true", "trainer.log_every_n_steps=2", "test=false",

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from trimer.cpu_speed import cpu_precision
+from trimer.accelerators.cpu_speed import cpu_precision
 
 # Rows, width in and width out of a product. The first is a layer of ESM2 8M, the second is square.
 SHAPES = ((2048, 320, 1280), (1024, 1024, 1024))

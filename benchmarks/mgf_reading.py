@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from trimer.data.readers import read_spectra
+from trimer.data.spectra.readers import read_spectra
 
 
 def write_fabricated(path: Path, spectra: int, seed: int = 0) -> None:

@@ -26,13 +26,13 @@ from peptides_contract import Clock, Columns, read_columns, side_arguments, writ
 from peptides_metrics import CHANNELS, fragment_cells, possible_cells, site_table
 from torch.utils.data import DataLoader, IterableDataset
 
-from trimer.cpu_speed import cpu_precision
-from trimer.data.batches import FragmentBatch, LabelledBatch
-from trimer.data.peptide_batches import flat_peptides
-from trimer.data.sampler import EpochPlan
-from trimer.data.sequence_kinds import Peptides
-from trimer.data.store import Ragged
-from trimer.models.peptides import PeptideEncoder
+from trimer.accelerators.cpu_speed import cpu_precision
+from trimer.data.core.batches import FragmentBatch, LabelledBatch
+from trimer.data.core.sampler import EpochPlan
+from trimer.data.core.store import Ragged
+from trimer.data.labelled.sequence_kinds import Peptides
+from trimer.data.peptides.peptide_batches import flat_peptides
+from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.optim import adamw
 from trimer.peptides.conditions import condition_vectors
 from trimer.tasks.fragments import FragmentIntensities

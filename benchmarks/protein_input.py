@@ -27,13 +27,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from trimer.data.masked import MaskedSequences
-from trimer.data.proteins import ProteinSequences
-from trimer.data.sampler import EpochPlan
-from trimer.data.sources.protein_files import ProteinFiles
-from trimer.data.sources.protein_table import ProteinTable
+from trimer.data.core.masked_windows import MaskedSequences
+from trimer.data.core.sampler import EpochPlan
+from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.proteins.protein_files import ProteinFiles
+from trimer.data.proteins.protein_table import ProteinTable
 from trimer.data.text.fasta import read_fasta
-from trimer.simulate.proteins import SimulatedProteins
+from trimer.simulate.simulated_proteins import SimulatedProteins
 from trimer.tokenizers.protein import ProteinTokenizer
 
 CROP, BUDGET = 1022, 32_768

@@ -15,13 +15,13 @@ import time
 
 import numpy as np
 
-from trimer.chemistry import harmonise_adduct, parse
-from trimer.data.readers import read_spectra
-from trimer.data.spectra import SpectrumTable
+from trimer.chemistry.identifiers import harmonise_adduct, parse
+from trimer.data.spectra.readers import read_spectra
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.simulate.fragmentation import skeleton
 from trimer.simulate.ions import energy_setting, log_energy, predict_ions
-from trimer.simulate.molecules import simulated_molecules
-from trimer.simulate.spectra import Measurement, measure, simulate_table
+from trimer.simulate.simulated_molecules import simulated_molecules
+from trimer.simulate.simulated_spectra import Measurement, measure, simulate_table
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def export(folder: Path, names: list[str]) -> None:
     import torch_xla.core.xla_model as xm
 
     from trimer.build import build
-    from trimer.configs import compose
+    from trimer.cli.configs import compose
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

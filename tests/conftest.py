@@ -51,7 +51,7 @@ def main(cfg):
 sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
 
 if __name__ == "__main__":
-    from trimer.cli import main as trimer
+    from trimer.cli.main import main as trimer
     sys.exit(trimer())
 """
 
@@ -74,7 +74,8 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def trimer(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The command line in this process and in an empty folder, with the toy as its `train`; returns the exit code."""
-    from trimer import cli, resolvers
+    from trimer.cli import main as cli
+    from trimer.cli import resolvers
 
     module = types.ModuleType("toy")
     monkeypatch.setitem(sys.modules, "trimer.commands.train", module)  # undone after the test

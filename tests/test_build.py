@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from trimer import build as module
 from trimer.build import allow, build, build_all, check
-from trimer.configs import compose
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 
 ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
@@ -76,13 +76,13 @@ def double(x: int):
         "lightning.seed_everything",
         "trimer.build.allow",
         "trimer.build.importlib.import_module",
-        "trimer.cli.main",
+        "trimer.cli.main.main",
         "trimer.run.git",
         "trimer.commands.train.main",
         "trimer.optim.torch.load",
         "trimer.optim.LambdaLR.__init__",
         "trimer.optim._schedule",
-        "trimer.data.store.os.system",
+        "trimer.data.core.store.os.system",
         "trimer.models.bart.torch.load",
         "numpy.load",
         "pickle.loads",
@@ -287,5 +287,7 @@ def test_a_missing_library_is_told_from_a_wrong_path(own, monkeypatch):
 @pytest.mark.parametrize("key", ["data.source", "data.cleaning", "data.split", "data.tokenizer"])
 def test_null_where_a_value_is_needed_is_said(key):
     cfg = compose("train", [f"{key}=null"])
-    with pytest.raises(ConfigError, match=rf"^{key}=null: trimer.data.pairs.SpectraToMolecules needs a value here"):
+    with pytest.raises(
+        ConfigError, match=rf"^{key}=null: trimer.data.modules.spectrum_pairs.SpectraToMolecules needs a value here"
+    ):
         check(cfg.data)

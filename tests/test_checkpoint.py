@@ -71,8 +71,8 @@ def test_weights_that_do_not_fit_are_named():
 
 def test_training_starts_from_public_weights(tmp_path):
     from trimer.models.bart import Bart
-    from trimer.models.convert.bart import save_bart
-    from trimer.models.convert.esm2 import save_esm2
+    from trimer.models.convert.bart_weights import save_bart
+    from trimer.models.convert.esm2_weights import save_esm2
     from trimer.models.esm2 import Esm2
 
     shape = {"d_model": 16, "layers": 1, "heads": 1}
@@ -106,7 +106,7 @@ def test_weights_mean_nothing_with_another_number_of_heads(tmp_path):
 
 
 def test_training_starts_from_a_public_roberta(tmp_path):
-    from trimer.models.convert.roberta import save_roberta
+    from trimer.models.convert.roberta_weights import save_roberta
     from trimer.models.roberta import Roberta
 
     shape = {"vocab_size": 20, "d_model": 16, "layers": 1, "heads": 2, "eps": 1e-5}

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 SMALL = [
     "data.tokens_per_batch=600",

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trimer.cli import main
-from trimer.data.store import Ragged
-from trimer.embedding import EmbeddingFile, batches, embed, offsets_of
+from trimer.cli.main import main
+from trimer.data.core.store import Ragged
 from trimer.flat import Flat
-from trimer.models.convert.esm2 import save_esm2
+from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
+from trimer.prediction.embedding import EmbeddingFile, batches, embed, offsets_of
 from trimer.tokenizers.protein import ProteinTokenizer
 
 PROTEINS = {"long": "MKTAYIAKQR" * 9, "short": "M", "bad": "MK*LV", "empty": "", "middle": "GAVLIWXJ", "short2": "M"}
@@ -42,7 +42,7 @@ def run(weights, fasta, *words: str) -> list[dict]:
 
 
 def expected(weights, sequence: str, pooling: str, layer: int | None = None) -> np.ndarray:
-    from trimer.models.convert.esm2 import load_esm2
+    from trimer.models.convert.esm2_weights import load_esm2
 
     with torch.no_grad():
         hidden = load_esm2(weights).eval().hidden(Flat.pack([ProteinTokenizer().encode(sequence)]), layer)
@@ -157,7 +157,7 @@ def test_the_vectors_of_a_batch_leave_the_device_in_one_copy(monkeypatch, poolin
 
 @pytest.mark.parametrize("pooling", ["mean", "residue"])
 def test_a_row_group_is_bounded_and_holds_no_more_vectors_than_it_needs(tmp_path, monkeypatch, pooling):
-    monkeypatch.setattr("trimer.embedding.VALUES", 40)
+    monkeypatch.setattr("trimer.prediction.embedding.VALUES", 40)
     rng = np.random.default_rng(0)
     lengths = [3, 1, 7, 2, 30, 5, 0]
     vectors = [rng.random((n, 4) if pooling == "residue" else 4, np.float32) if n else None for n in lengths]

@@ -9,11 +9,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from trimer.build import build
-from trimer.cli import main
+from trimer.cli.configs import compose
+from trimer.cli.main import main
 from trimer.commands.evaluate import data_to_measure, log_pictures
-from trimer.configs import compose
 from trimer.errors import ConfigError
-from trimer.evaluation.molecules import evaluate_pairs, slice_table
+from trimer.evaluation.molecule_evaluation import evaluate_pairs, slice_table
 from trimer.loggers import finished
 
 
@@ -35,7 +35,10 @@ def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
 def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", f"paths.cache={tmp_path}/here"])
     found = contract(tmp_path)
-    found["data"]["exclude"] = {"_target_": "trimer.data.exclusion.HeldOutMolecules", "data": dict(found["data"])}
+    found["data"]["exclude"] = {
+        "_target_": "trimer.data.modules.held_out.HeldOutMolecules",
+        "data": dict(found["data"]),
+    }
     data = data_to_measure(cfg, found)
     assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
     assert found["data"]["cache"] == f"{tmp_path}/elsewhere"

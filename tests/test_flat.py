@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from trimer.data.batches import PairBatch
+from trimer.data.core.batches import PairBatch
 from trimer.flat import Flat
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from trimer import orthogonal as orthogonal_module
 from trimer.build import build
-from trimer.configs import compose
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.optim import (
     Muon,

@@ -54,7 +54,9 @@ def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
             [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
 
-    where = run("-c", "import trimer.configs as c, hydra_plugins.trimer as p; print(c.shipped_folder(), p.__file__)")
+    where = run(
+        "-c", "import trimer.cli.configs as c, hydra_plugins.trimer as p; print(c.shipped_folder(), p.__file__)"
+    )
     assert where.stdout.split() == [str(target / "trimer" / "conf"), str(target / "hydra_plugins/trimer/__init__.py")]
     shown = run("-m", "trimer", "train", "--cfg", "job", "model=bart_small")
     assert shown.returncode == 0, shown.stderr
@@ -76,7 +78,7 @@ def test_pins_that_matter():
     assert "hydra-core>=1.3.8,<1.4" in dependencies
     assert "lightning>=2.6.6" in dependencies  # 2.6.2 and 2.6.3 were malicious releases
     assert "omegaconf>=2.3,<2.4" in dependencies
-    assert project["scripts"] == {"trimer": "trimer.cli:main"}
+    assert project["scripts"] == {"trimer": "trimer.cli.main:main"}
 
 
 def test_the_license_is_whole():

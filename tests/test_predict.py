@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trimer.cli import main
+from trimer.cli.main import main
 
 CASES = Path(__file__).parent / "cases" / "spectra"
 
@@ -176,7 +176,7 @@ def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
 
 def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_path):
     output = tmp_path / "out.csv"
-    window = "+cleaning.late={_target_:trimer.data.cleaning.PrecursorWindow,min:200,max:1000}"
+    window = "+cleaning.late={_target_:trimer.data.spectra.cleaning.PrecursorWindow,min:200,max:1000}"
     changes = ["+cleaning.peak_count.min=5", "+cleaning.intensity=null", window]
     assert predict(run, tmp_path, f"output={output}", *changes) == 0
     reasons = {row["id"]: row["reason"] for row in csv.DictReader(output.open())}
@@ -219,7 +219,7 @@ def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, s
     (tmp_path / "text.ckpt").write_text("this is no checkpoint")
     (tmp_path / "my.csv").write_text("id\n")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    checkpoint["trimer"]["data"] = {"_target_": "trimer.data.denoising.DenoisingCorpus"}
+    checkpoint["trimer"]["data"] = {"_target_": "trimer.data.modules.denoising.DenoisingCorpus"}
     torch.save(checkpoint, tmp_path / "denoising.ckpt")
     places = {"run": run, "mgf": tmp_path / "my.mgf", "csv": tmp_path / "my.csv", "folder": tmp_path}
     places |= {name: tmp_path / f"{name}.ckpt" for name in ("text", "denoising")} | {"out": tmp_path / "out"}

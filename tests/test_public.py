@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 
 from trimer.build import build
 from trimer.checkpoint import copy_weights, find, warm_start
-from trimer.cli import main
-from trimer.configs import compose
+from trimer.cli.configs import compose
+from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError
 from trimer.flat import Flat
 from trimer.models.bart import Bart
-from trimer.models.convert.bart import load_bart, save_bart
-from trimer.models.convert.esm2 import esm2_to_fair, esm2_to_huggingface, load_esm2, save_esm2
+from trimer.models.convert.bart_weights import load_bart, save_bart
+from trimer.models.convert.esm2_weights import esm2_to_fair, esm2_to_huggingface, load_esm2, save_esm2
 from trimer.models.convert.folders import read_folder
-from trimer.models.convert.roberta import load_roberta, save_roberta
+from trimer.models.convert.roberta_weights import load_roberta, save_roberta
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta
 from trimer.public import load_public, public_weights

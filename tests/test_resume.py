@@ -17,9 +17,9 @@ import lightning as L
 import pytest
 import torch
 
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.run import RunFolder
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 SMALL = [
     "data.source.molecules=60",
@@ -29,7 +29,7 @@ SMALL = [
     "model.encoder_ffn=64",
     "model.decoder_ffn=64",
     "model.dropout=0.2",
-    "data.noise={_target_: trimer.data.noise.Corruption}",
+    "data.noise={_target_: trimer.data.core.noise.Corruption}",
     "trainer.enable_progress_bar=false",
     "test=false",
     "trainer.limit_val_batches=1",
@@ -261,7 +261,7 @@ def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings)
     script = """
         import resource, sys
         from trimer.callbacks import checkpoints
-        from trimer.cli import main
+        from trimer.cli.main import main
         write = checkpoints.WholeFiles.save_checkpoint
         def limited(self, checkpoint, path, storage_options=None):
             if not checkpoints.Path(path).exists() and "every" in sys.argv[-1]:

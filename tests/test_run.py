@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from trimer import configs, resolvers
+from trimer.cli import configs, resolvers
 from trimer.errors import ConfigError, InputError
 from trimer.resuming import key_of, resume
 from trimer.run import RunFolder, code_version, finite

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.loggers import CSV
 
 PROTEINS = [
@@ -143,7 +143,7 @@ def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
         "    if batch_idx == 4 and trainer.global_rank == RANK:\n"
         "        signal.raise_signal(signal.SIGTERM)\n"
         "HostMemory.on_train_batch_end = ask\n"
-        "from trimer.cli import main\n"
+        "from trimer.cli.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
 

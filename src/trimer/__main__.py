@@ -2,6 +2,6 @@
 
 import sys
 
-from trimer.cli import main
+from trimer.cli.main import main
 
 sys.exit(main())

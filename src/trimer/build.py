@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from trimer.errors import ConfigError
-from trimer.nearest import did_you_mean
+from trimer.suggestions import did_you_mean
 
 # Exact names, and packages whose public classes may be built. `trimer.commands`, `trimer.run` and the like act on files
 # and processes and are not among them.

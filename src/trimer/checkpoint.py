@@ -1,8 +1,8 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
 A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, the configs of model, task,
-data and tokenizer, and the vocabulary. `training_keys`: what it was trained on (`trimer.data.training_keys`), which
-older ones lack. It is read with `weights_only=True` and rebuilt behind the allow-list of
+data and tokenizer, and the vocabulary. `training_keys`: what it was trained on (`trimer.data.core.training_keys`),
+which older ones lack. It is read with `weights_only=True` and rebuilt behind the allow-list of
 `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
@@ -21,9 +21,10 @@ from torch import nn
 from trimer.build import build
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
-from trimer.models.fragments import Fragments
-from trimer.models.labelled import Labelled
+from trimer.models.fragment_model import Fragments
+from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora, merge_lora
+from trimer.renames import current_config, current_target
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ def read(path: str | Path) -> dict:
         raise CheckpointError(f"{path} is no whole checkpoint of Trimer: it lacks {', '.join(missing)}")
     if found["format"] > FORMAT:
         raise CheckpointError(f"{path} has format {found['format']}, this version reads up to {FORMAT}: update Trimer")
+    checkpoint["trimer"] = current_config(found) | {"kind": current_target(found["kind"])}
     return checkpoint
 
 

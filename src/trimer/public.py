@@ -16,10 +16,10 @@ from torch import nn
 from trimer.checkpoint import FORMAT, Loaded, check_unseen
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.bart import Bart
-from trimer.models.convert.bart import load_bart
-from trimer.models.convert.esm2 import load_esm2
+from trimer.models.convert.bart_weights import load_bart
+from trimer.models.convert.esm2_weights import load_esm2
 from trimer.models.convert.folders import read_config
-from trimer.models.convert.roberta import load_roberta
+from trimer.models.convert.roberta_weights import load_roberta
 from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
-from trimer.cpu_speed import cores, processor, speeds
+from trimer.accelerators.cpu_speed import cores, processor, speeds
+from trimer.cli.resolvers import run_id
 from trimer.errors import ConfigError, InputError
 from trimer.locks import FolderLock
-from trimer.resolvers import run_id
+from trimer.renames import current_config
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
 
@@ -331,7 +332,7 @@ def first_config(folder: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     path = folder / "config.yaml"
-    return OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    return current_config(OmegaConf.to_container(OmegaConf.load(path))) if path.is_file() else {}
 
 
 def run_config(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the training data of a checkpoint hold beside the keys of their records, and warnings that follow.
 
-Each stage of a training (`trimer.data.training_keys`) has the facts that its data module states, as plain values:
+Each stage of a training (`trimer.data.core.training_keys`) has the facts that its data module states, as plain values:
 - of spectra with molecules `simulated`, whether a source simulated them, and `adducts`, name -> training spectra;
 - of peptides `sites`, the residues and modifications in train (`trimer.peptides.seen`).
 Spectra without molecules, as in denoising, state none. A checkpoint of an older version is judged by its configuration.
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from trimer.adducts import harmonise_adduct
+from trimer.chemistry.adducts import harmonise_adduct
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded

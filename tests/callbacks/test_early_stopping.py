@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from trimer.callbacks.early_stopping import FLAT, NOT_FINITE, RISING, EarlyStopping
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.errors import ConfigError
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 DIVERGING = [0.9, 0.6, 0.4, 0.3, 0.36, 0.45, 0.6, 0.8, 1.1, 1.5]
 CONVERGING = [0.9 * 0.7**n for n in range(12)]

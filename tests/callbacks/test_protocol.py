@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trimer.cli import main
-from trimer.simulate.molecules import simulated_molecules
+from trimer.cli.main import main
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 MEASURED = {  # the metrics of a validation
     "regression": {

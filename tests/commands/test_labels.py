@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from trimer.checkpoint import load
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.flat import Flat
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 NAMES = ["a, b", 'say "yes"', "naïve ☃ $x_$"]
 SHORT = [
@@ -140,7 +140,7 @@ def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
 @pytest.mark.parametrize("kind", ["single", "multi", "lora", "residue"])
 def test_the_temperature_comes_from_validation_alone(run, kind):
     from trimer.build import build
-    from trimer.evaluation.labels import calibration
+    from trimer.evaluation.label_evaluation import calibration
 
     loaded = load(run(kind))
     found = loaded.net.temperature.numpy()
@@ -274,7 +274,7 @@ def test_what_was_fine_tuned_does_not_go_on_with_hidden_tokens(run, folder, tmp_
 
 
 def test_the_columns_of_a_table_keep_their_names():
-    from trimer.predictions import LabelPredictions
+    from trimer.prediction.prediction_tables import LabelPredictions
 
     table = LabelPredictions("out.csv", "regression", ["id", "logS"])
     assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "in_training", "reason"]
@@ -480,8 +480,8 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     words = ["data=molecules", "model=smiles_nano", "model.d_model=32", "task=masked_lm", *SHORT]
     words += [f"data.source.paths={tmp_path / 'my.smi'}", "test=false", f"hydra.run.dir={tmp_path / 'run'}"]
     exclude = (
-        "{_target_: trimer.data.exclusion.MoleculesOf, cache: '${paths.cache}', sources: [{_target_: "
-        "trimer.data.sources.molecule_files.SmilesFiles, paths: '%s'}]}" % (tmp_path / "out.smi")
+        "{_target_: trimer.data.modules.held_out.MoleculesOf, cache: '${paths.cache}', sources: [{_target_: "
+        "trimer.data.molecules.molecule_files.SmilesFiles, paths: '%s'}]}" % (tmp_path / "out.smi")
     )
     (tmp_path / "out.smi").write_text("CCO\n")
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0

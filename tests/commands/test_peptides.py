@@ -12,9 +12,9 @@ import pytest
 
 from trimer.build import build
 from trimer.checkpoint import load
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.peptides.proforma import read_proforma
-from trimer.simulate.peptides import SimulatedPeptides
+from trimer.simulate.simulated_peptides import SimulatedPeptides
 
 SHORT = ["trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.tokens_per_batch=1000"]
 STEPS = [*SHORT, "trainer.max_steps=20", "trainer.val_check_interval=10", "optimizer.lr=0.01"]

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
-from trimer.generation.molecules import MoleculeGenerator, Written
-from trimer.predictions import MOLECULE_COLUMNS, MoleculePredictions
+from trimer.generation.molecule_generator import MoleculeGenerator, Written
+from trimer.prediction.prediction_tables import MOLECULE_COLUMNS, MoleculePredictions
 from trimer.training_facts import warn_of_unseen_spectra
 
 SPECTRUM = "BEGIN IONS\nTITLE={}\nPEPMASS={}\n{}85.028 20\n97.028 30\n127.039 100\n145.049 60\nEND IONS\n\n"
@@ -154,17 +154,17 @@ def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, caps
 
 
 def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(caplog):
-    data = {"_target_": "trimer.data.pairs.SpectraToMolecules"}
+    data = {"_target_": "trimer.data.modules.spectrum_pairs.SpectraToMolecules"}
     measured = {"facts": {"simulated": False, "adducts": {"[M+H]+": 9, "no adduct": 1}}}
     warn_of_unseen_spectra(SimpleNamespace(contract={"data": data}, training_keys=[measured]), ["[M+H]+", None])
-    source = {"_target_": "trimer.data.sources.spectral_sources.SpectralFiles"}
+    source = {"_target_": "trimer.data.spectra.spectrum_sources.SpectralFiles"}
     data |= {"source": source, "cleaning": {"adducts": {"allowed": ["[M+H]+"]}}}
     old = SimpleNamespace(contract={"data": data}, training_keys=None)
     warn_of_unseen_spectra(old, ["[M+H]+"])
     assert not caplog.records
     warn_of_unseen_spectra(old, ["[M-H]-", "[M+H]+"])
     assert "1 of 2 spectra have an adduct that this checkpoint never saw in training: [M-H]- (1)" in caplog.text
-    data["source"] = {"_target_": "trimer.simulate.spectra.SpectraOfMolecules"}
+    data["source"] = {"_target_": "trimer.simulate.simulated_spectra.SpectraOfMolecules"}
     warn_of_unseen_spectra(old, [])
     assert "trained on simulated spectra only" in caplog.text
 

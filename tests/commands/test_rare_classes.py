@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trimer.cli import main
+from trimer.cli.main import main
 
 CASES = Path(__file__).parents[1] / "cases" / "molecules"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from trimer.cli import main
-from trimer.partial import Partial
+from trimer.cli.main import main
+from trimer.prediction.partial import Partial
 
 STEPS = ["trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.tokens_per_batch=1000", "test=false",
          "trainer.max_steps=4", "trainer.val_check_interval=2", "optimizer.lr=0.01", "model=peptides_nano"]  # fmt: skip
@@ -86,8 +86,8 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tm
 KILLED = """
 import os, signal, sys
 import trimer.commands.predict as predict
-from trimer.cli import main
-from trimer.partial import Partial
+from trimer.cli.main import main
+from trimer.prediction.partial import Partial
 predict.CHUNK = 3
 once, keys = Partial.once, []
 def killing(self, key, compute, *arguments):

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trimer.cli import main
-from trimer.data.training_keys import contains, text_keys
-from trimer.simulate.molecules import simulated_molecules
-from trimer.simulate.spectra import simulate_table
+from trimer.cli.main import main
+from trimer.data.core.training_keys import contains, text_keys
+from trimer.simulate.simulated_molecules import simulated_molecules
+from trimer.simulate.simulated_spectra import simulate_table
 
 SHORT = [
     "trainer.max_steps=2",
@@ -105,7 +105,7 @@ def test_a_checkpoint_carries_the_keys_of_all_stages_and_of_train_alone(runs):
     (alone,) = stages(runs / "pre")
     assert alone["keys"]["train"]["molecule"]["sorted"].equal(pre["keys"]["train"]["molecule"]["sorted"])
     assert stages(runs / "fine", "last")[1]["rows"] == fine["rows"]
-    from trimer.data.molecule_keys import keys_of
+    from trimer.data.molecules.molecule_keys import keys_of
 
     rows = read(runs / "labelled.csv")
     known = dict(zip([row["id"] for row in rows], keys_of([row["smiles"] for row in rows]), strict=True))

@@ -11,9 +11,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
 from trimer.build import build, check, plain
-from trimer.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
+from trimer.cli.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
+from trimer.cli.schema import SCHEMAS
 from trimer.errors import ConfigError
-from trimer.schema import SCHEMAS
 
 PLUGINS = {"launcher=slurm": "hydra_submitit_launcher", "hparams_search=optuna": "hydra_optuna_sweeper"}
 PARTS = ["data", "model", "task", "optimizer", "scheduler", "trainer", "callbacks", "logger"]

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trimer.cli import main
-from trimer.configs import choices, shipped_folder
-from trimer.data.sources.deeploc import LOCATIONS
-from trimer.data.spectra import SpectrumTable
+from trimer.cli.configs import choices, shipped_folder
+from trimer.cli.main import main
+from trimer.data.labelled.deeploc import LOCATIONS
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.peptides.proforma import read_proforma
-from trimer.simulate.molecules import simulated_molecules
-from trimer.simulate.peptides import SimulatedFragments, SimulatedPeptides
-from trimer.simulate.spectra import simulate_table
+from trimer.simulate.simulated_molecules import simulated_molecules
+from trimer.simulate.simulated_peptides import SimulatedFragments, SimulatedPeptides
+from trimer.simulate.simulated_spectra import simulate_table
 
 SHORT = [
     "trainer.max_steps=2",

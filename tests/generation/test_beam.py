@@ -7,7 +7,7 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.models.bart import Bart
-from trimer.models.convert.bart import bart_to_huggingface
+from trimer.models.convert.bart_weights import bart_to_huggingface
 
 V = 30
 SOURCES = [[0, 5, 9, 29, 2], [0, 2, 7, 7], list(range(5, 28)) * 4, [0, 11, 12, 13, 14, 15, 16, 17, 2]]

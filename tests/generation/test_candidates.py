@@ -3,7 +3,7 @@ import pytest
 from trimer.errors import ConfigError
 from trimer.generation.cache import Hypothesis
 from trimer.generation.candidates import rank_candidates
-from trimer.metrics.facts import molecule_facts, tanimoto
+from trimer.metrics.molecule_properties import molecule_facts, tanimoto
 
 TEXTS = {
     10: "CCO",

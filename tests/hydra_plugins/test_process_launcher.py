@@ -94,7 +94,7 @@ def main(cfg):
 sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
 
 if __name__ == "__main__":
-    from trimer.cli import main as trimer
+    from trimer.cli.main import main as trimer
     sys.exit(trimer())
 """
 

@@ -9,7 +9,7 @@ import torch
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.esm2 import Esm2
-from trimer.models.labelled import Labelled
+from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora, merge_lora
 from trimer.models.roberta import Roberta
 

@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from trimer.build import build
-from trimer.configs import compose, shipped_folder
+from trimer.cli.configs import compose, shipped_folder
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models import esm2

@@ -7,12 +7,12 @@ import logging
 
 import pytest
 
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.errors import InputError
 from trimer.reporting.attempts import FAILED, attempt, failed_reports
 from trimer.reporting.page import Detail, write_page
 from trimer.reporting.table import ResultTable
-from trimer.simulate.molecules import simulated_molecules
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ DRAWN = {
     "trimer.reporting.fragment_figures": ["mirror_spectra", "similarity_histograms"],
     "trimer.reporting.embedding_page": ["embedding_page"],
     "trimer.reporting.run_page": ["write_run_page"],
-    "trimer.evaluation.mistakes": ["mistakes"],
+    "trimer.evaluation.largest_errors": ["mistakes"],
 }
 SMALL = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false", "baselines=false",
          "data.tokens_per_batch=1500", "model.d_model=32"]  # fmt: skip

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from trimer.data.drops import DropReport
+from trimer.data.core.drops import DropReport
 from trimer.reporting.curves import Curve
 from trimer.reporting.page import Detail, write_page
 from trimer.reporting.run_page import write_run_page

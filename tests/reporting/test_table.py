@@ -10,8 +10,8 @@ import math
 import numpy as np
 from rich.console import Console
 
-from trimer.metrics.labels import multi_label, regression, single_label
-from trimer.metrics.measured import SPREAD
+from trimer.metrics.intervals import SPREAD
+from trimer.metrics.label_metrics import multi_label, regression, single_label
 from trimer.reporting.table import _OF_LABELS, ResultTable, column
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from trimer.callbacks.early_stopping import EarlyStopping
-from trimer.data.batches import LabelledBatch
+from trimer.data.core.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.esm2 import Esm2

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.data.batches import FragmentBatch
-from trimer.data.sequence_kinds import Peptides, flat
+from trimer.data.core.batches import FragmentBatch
+from trimer.data.labelled.sequence_kinds import Peptides, flat
 from trimer.errors import ConfigError
-from trimer.models.peptides import PeptideEncoder
+from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.peptides.conditions import condition_vectors
 from trimer.tasks.fragments import FragmentIntensities
 from trimer.tokenizers.protein import ProteinTokenizer

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from trimer.data.batches import LabelledBatch
+from trimer.data.core.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.flat import Flat
-from trimer.metrics.labels import regression
+from trimer.metrics.label_metrics import regression
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from trimer.data.batches import MaskedBatch
+from trimer.data.core.batches import MaskedBatch
 from trimer.models.esm2 import MASK, Esm2
 from trimer.optim import adamw
 from trimer.tasks.masked_lm import MaskedLM

@@ -19,13 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from trimer.callbacks.throughput import Throughput
-from trimer.data.batches import FragmentBatch, LabelledBatch, MaskedBatch, PairBatch
-from trimer.data.sequence_kinds import Peptides, flat
+from trimer.data.core.batches import FragmentBatch, LabelledBatch, MaskedBatch, PairBatch
+from trimer.data.labelled.sequence_kinds import Peptides, flat
 from trimer.flat import Flat
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
 from trimer.models.heads import POOLING
-from trimer.models.peptides import PeptideEncoder
+from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.optim import adamw
 from trimer.peptides.conditions import condition_vectors
 from trimer.tasks.classification import Classification

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from trimer.data.batches import PairBatch
+from trimer.data.core.batches import PairBatch
 from trimer.models.bart import Bart
 from trimer.optim import adamw
 from trimer.tasks.seq2seq import Seq2Seq

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from trimer.data.fragments import PeptideFragments
-from trimer.data.labelled import LabelledSequences
+from trimer.data.modules.fragment_data import PeptideFragments
+from trimer.data.modules.labelled_data import LabelledSequences
 from trimer.models.esm2 import Esm2
-from trimer.models.peptides import PeptideEncoder
-from trimer.simulate.peptides import SimulatedFragments, SimulatedPeptides
+from trimer.models.peptide_encoder import PeptideEncoder
+from trimer.simulate.simulated_peptides import SimulatedFragments, SimulatedPeptides
 from trimer.tasks.fragments import FragmentIntensities
 from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from trimer.data.spectra import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.tokenizers.joint import SpectrumMoleculeTokenizer
 from trimer.tokenizers.molecule import MoleculeTokenizer
 from trimer.tokenizers.spectrum import SpectrumTokenizer

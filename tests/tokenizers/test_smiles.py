@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from trimer.build import build
-from trimer.chemistry import parse
-from trimer.data.draws import keys
-from trimer.data.masking import Masking
-from trimer.simulate.molecules import simulated_molecules
+from trimer.chemistry.identifiers import parse
+from trimer.data.core.draws import keys
+from trimer.data.core.masking import Masking
+from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.tokenizers.smiles import SmilesTokenizer
 from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK
 

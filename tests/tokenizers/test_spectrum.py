@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from trimer.adducts import COMMON
-from trimer.data.spectra import SpectrumTable
+from trimer.chemistry.adducts import COMMON
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.tokenizers.spectrum import ADDUCT_FORMS, SpectrumTokenizer
 

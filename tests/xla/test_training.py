@@ -13,7 +13,7 @@ import math
 import pytest
 import torch
 
-from trimer.cli import main
+from trimer.cli.main import main
 from trimer.tasks.task import Task
 
 pytestmark = [
@@ -34,7 +34,7 @@ STUDIES = {
     ],
     "BART": [
         "data=simulated_spectra", "data.source.molecules=100", "model=bart_nano", "model.encoder_layers=1",
-        "model.decoder_layers=1", "model.dropout=0.2", "+data.noise={_target_: trimer.data.noise.Corruption}",
+        "model.decoder_layers=1", "model.dropout=0.2", "+data.noise={_target_: trimer.data.core.noise.Corruption}",
     ],
     "classifier": [
         "data=simulated_peptides", "data.source.count=200", "data.source.what=charge", "data.target=single",

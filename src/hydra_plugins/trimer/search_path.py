@@ -10,7 +10,7 @@ class UserConfigs(SearchPathPlugin):
     """Hydra asks every installed plugin, also those of other programs: theirs must not see our folders."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        from trimer.configs import shipped_folder, user_folders
+        from trimer.cli.configs import shipped_folder, user_folders
 
         known = {part.path for part in search_path.get_path()}
         if f"file://{shipped_folder()}" in known:

@@ -14,8 +14,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from trimer.callbacks.stopping import StopRequest
 from trimer.callbacks.whole_steps import ValidationInterrupted, WholeStepEpochLoop, use_whole_steps
+from trimer.cli.failures import disk_is_full
 from trimer.errors import CheckpointError
-from trimer.failures import disk_is_full
 from trimer.loggers import CSV
 from trimer.run import RunFolder
 

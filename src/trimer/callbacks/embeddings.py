@@ -9,8 +9,8 @@ from pathlib import Path
 import lightning as L
 import numpy as np
 
-from trimer.embedding import embed
 from trimer.errors import ConfigError
+from trimer.prediction.embedding import embed
 from trimer.reporting.attempts import attempt
 from trimer.reporting.label_figures import NO_UMAP, PROJECTIONS
 

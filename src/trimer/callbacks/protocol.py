@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trimer.baselines.before import begun_with
+from trimer.baselines.model_before import begun_with
 from trimer.errors import ConfigError
 from trimer.reporting.attempts import attempt
 from trimer.run import write_text
@@ -129,7 +129,7 @@ class Protocol(L.Callback):
             module.net = learning
 
     def _keep_answers(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
-        from trimer.evaluation.labels import answered
+        from trimer.evaluation.label_evaluation import answered
 
         training = module.net.training
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import lightning as L
 
 from trimer.errors import ConfigError
-from trimer.evaluation.molecules import evaluate_pairs
+from trimer.evaluation.molecule_evaluation import evaluate_pairs
 from trimer.reporting.attempts import attempt
 
 

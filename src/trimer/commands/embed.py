@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 def main(cfg: DictConfig) -> None:
     """Read, embed and write in chunks; memory does not grow with the file."""
-    from trimer.embedding import EmbeddingFile
+    from trimer.prediction.embedding import EmbeddingFile
 
     target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is said before the work
-    from trimer.data.sequence_kinds import KINDS
-    from trimer.data.sources.protein_files import ProteinFiles
-    from trimer.data.spelling import Spelling
-    from trimer.hardware import computing, place
+    from trimer.accelerators.hardware import computing, place
+    from trimer.data.labelled.sequence_kinds import KINDS
+    from trimer.data.proteins.protein_files import ProteinFiles
+    from trimer.data.text.spelling import Spelling
 
     if Path(cfg.input).expanduser().resolve() == target.path.resolve():
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
@@ -73,10 +73,10 @@ def encoder(path: str, atoms: bool = False):
 
 def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[list, list, Iterator, list]]:
     """Ids, lengths (tokens without the frame), vectors and reasons of the molecules or peptides of a file, in parts."""
-    from trimer.data.sequence_kinds import flat
-    from trimer.data.sources.sequence_files import read_sequences
-    from trimer.data.store import Ragged
-    from trimer.embedding import CHUNK, embed
+    from trimer.data.core.store import Ragged
+    from trimer.data.labelled.sequence_files import read_sequences
+    from trimer.data.labelled.sequence_kinds import flat
+    from trimer.prediction.embedding import CHUNK, embed
 
     table = read_sequences(Path(cfg.input).expanduser(), entity, cfg.column, cfg.id_column)
     most = getattr(getattr(net, "encoder", net), "longest", None) or math.inf
@@ -103,8 +103,8 @@ def embedded_texts(net, kind, entity: str, cfg: DictConfig) -> Iterator[tuple[li
 
 def embedded(net, tokenizer, table, cfg: DictConfig, spelling) -> Iterator[tuple[list, list, Iterator, list]]:
     """Ids, lengths, vectors and reasons of the proteins of a table, in parts; their letters are counted in spelling."""
-    from trimer.data.store import Ragged
-    from trimer.embedding import CHUNK, embed
+    from trimer.data.core.store import Ragged
+    from trimer.prediction.embedding import CHUNK, embed
 
     for start in range(0, len(table), CHUNK):
         stop = min(start + CHUNK, len(table))

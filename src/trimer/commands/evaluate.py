@@ -15,18 +15,18 @@ log = logging.getLogger(__name__)
 PICTURES = 32  # spectra in a tracker's table of predictions
 WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
 MASKED_LM = "trimer.tasks.masked_lm.MaskedLM"
-GENERATOR = {"_target_": "trimer.generation.molecules.MoleculeGenerator"}  # of public weights, which name none
+GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # of public weights, which name none
 
 
 def main(cfg: DictConfig) -> float | None:
     """Measure ckpt on cfg.data, or on the data it was trained with."""
+    from trimer.accelerators.hardware import place
     from trimer.accelerators.stacks import refuse_prediction
     from trimer.build import build, located
     from trimer.checkpoint import changed, check_labels
-    from trimer.data.splits import WHOLE
+    from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
-    from trimer.hardware import place
     from trimer.run import RunFolder
 
     refuse_prediction(cfg.trainer.accelerator)
@@ -94,7 +94,7 @@ def split_to_measure(cfg: DictConfig) -> str:
 
     Who says how other data are split (data.split...) asks for their test split.
     """
-    from trimer.data.splits import WHOLE
+    from trimer.data.core.splits import WHOLE
     from trimer.resuming import key_of
     from trimer.run import spoken
 
@@ -144,10 +144,10 @@ def refuse_molecule_settings(cfg: DictConfig) -> None:
 
 def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     """The test split of a run that has just been trained, by its best checkpoint, also in the run's trackers."""
+    from trimer.accelerators.hardware import place
     from trimer.callbacks.rank_molecules import log_prediction_table
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import report_split
-    from trimer.hardware import place
 
     if not trainer.is_global_zero:
         return {}
@@ -173,9 +173,9 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
     """The test part in the table of callbacks=protocol, by the metrics of the validations, and the pictures of it."""
+    from trimer.accelerators.hardware import computing, device_of
     from trimer.callbacks.protocol import ANSWERS, Protocol
     from trimer.checkpoint import read
-    from trimer.hardware import computing, device_of
     from trimer.reporting.protocol_figures import metric_curves
 
     protocol = next((callback for callback in trainer.callbacks if isinstance(callback, Protocol)), None)
@@ -228,11 +228,11 @@ def measure_of(contract: dict):
 
 def calibrate(loaded, data, cfg: DictConfig) -> None:
     """Fit temperature and thresholds on the validation part, and keep them in the network and in its checkpoint."""
+    from trimer.accelerators.hardware import computing
     from trimer.callbacks.checkpoints import WholeFiles
     from trimer.checkpoint import read
-    from trimer.evaluation.labels import calibration
-    from trimer.hardware import computing
-    from trimer.metrics.calibration import HOTTEST
+    from trimer.evaluation.label_evaluation import calibration
+    from trimer.metrics.temperature import HOTTEST
 
     with computing(cfg.trainer):
         found = calibration(loaded.net, data)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from trimer.data.splits import WHOLE
+from trimer.data.core.splits import WHOLE
 from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
-    from trimer.evaluation.fragments import FragmentEvaluation
-    from trimer.evaluation.labels import LabelEvaluation
-    from trimer.evaluation.language import LanguageEvaluation
-    from trimer.evaluation.molecules import Evaluation
+    from trimer.evaluation.fragment_evaluation import FragmentEvaluation
+    from trimer.evaluation.label_evaluation import LabelEvaluation
+    from trimer.evaluation.masked_token_evaluation import LanguageEvaluation
+    from trimer.evaluation.molecule_evaluation import Evaluation
     from trimer.reporting.page import Detail
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ def measure_molecules(
 
     trained: the run folder whose `metrics.csv`, if there is one, holds the training curves. options: of evaluate_pairs.
     """
-    from trimer.evaluation.molecules import evaluate_pairs
-    from trimer.hardware import computing
+    from trimer.accelerators.hardware import computing
+    from trimer.evaluation.molecule_evaluation import evaluate_pairs
     from trimer.reporting.figures import spectra_grid, tanimoto_histogram
     from trimer.reporting.run_page import write_run_page
     from trimer.reporting.spectrum_cards import evenly
@@ -67,8 +67,8 @@ def measure_language(
     folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
 ) -> LanguageEvaluation:
     """Evaluate how well masked residues of a split are found; table, figures and page go to `folder/split`."""
-    from trimer.evaluation.language import METRICS, evaluate_language
-    from trimer.hardware import computing
+    from trimer.accelerators.hardware import computing
+    from trimer.evaluation.masked_token_evaluation import METRICS, evaluate_language
     from trimer.reporting.figures import residue_bars
 
     with computing(cfg.trainer):
@@ -130,9 +130,9 @@ def measure_labels(
     folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
 ) -> LabelEvaluation:
     """Evaluate the labels of a split; table, predictions, figures and page go to `folder/split`."""
-    from trimer.baselines.before import begun_with
-    from trimer.evaluation.labels import METRICS, evaluate_labels
-    from trimer.hardware import computing, place
+    from trimer.accelerators.hardware import computing, place
+    from trimer.baselines.model_before import begun_with
+    from trimer.evaluation.label_evaluation import METRICS, evaluate_labels
 
     labels = {"target": data.target, "classes": list(data.classes)}
     begun = begun_with(trained, labels) if cfg.baselines and data.target != "residue" else None
@@ -163,7 +163,7 @@ def measure_labels(
 
 def label_pictures(evaluation: LabelEvaluation, data, name: str, out: Path) -> list[Path | None]:
     """The figures of predicted labels: None for one that could not be made."""
-    from trimer.metrics.labels import confusion
+    from trimer.metrics.label_metrics import confusion
     from trimer.reporting.label_figures import confusion_matrix, reliability
     from trimer.reporting.number_figures import predicted_against_observed
 
@@ -184,8 +184,8 @@ def label_pictures(evaluation: LabelEvaluation, data, name: str, out: Path) -> l
 
 def label_details(evaluation: LabelEvaluation, data) -> list[Detail]:
     """What a page says beside the table: each class, the largest mistakes, and why a metric has no value."""
-    from trimer.evaluation.mistakes import mistakes
-    from trimer.metrics.labels import per_class
+    from trimer.evaluation.largest_errors import mistakes
+    from trimer.metrics.label_metrics import per_class
     from trimer.reporting.page import Detail
 
     of_classes = data.target in ("single", "residue")
@@ -217,9 +217,9 @@ def measure_fragments(
     folder: Path, net, tokenizer, data, cfg: DictConfig, split: str, name: str, trained: Path
 ) -> FragmentEvaluation:
     """Evaluate the fragment intensities of a split; table, predictions, figures and page go to `folder/split`."""
-    from trimer.baselines.before import begun_with
-    from trimer.evaluation.fragments import METRICS, evaluate_fragments
-    from trimer.hardware import computing, place
+    from trimer.accelerators.hardware import computing, place
+    from trimer.baselines.model_before import begun_with
+    from trimer.evaluation.fragment_evaluation import METRICS, evaluate_fragments
     from trimer.reporting.fragment_figures import mirror_spectra, similarity_histograms
 
     begun = begun_with(trained, {"target": data.target, "classes": list(data.classes)}) if cfg.baselines else None

@@ -21,11 +21,11 @@ CHUNK = 128  # records of a line of the partial result, which a kill may cost
 
 def main(cfg: DictConfig) -> None:
     """Read the checkpoint, and let it answer for every record of the input."""
+    from trimer.accelerators.hardware import computing
     from trimer.checkpoint import load
-    from trimer.hardware import computing
-    from trimer.library_formats import FORMATS
-    from trimer.predictions import SUFFIXES, PredictionFile, output_path
-    from trimer.spectral_library import library_path
+    from trimer.prediction.library_formats import FORMATS
+    from trimer.prediction.prediction_tables import SUFFIXES, PredictionFile, output_path
+    from trimer.prediction.spectral_library import library_path
 
     words = f"the suffix must be one of {', '.join(SUFFIXES)}, or of a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*SUFFIXES, *FORMATS}, words)  # what cannot be written is reported before the work
@@ -56,16 +56,16 @@ def main(cfg: DictConfig) -> None:
 
 def predict_molecules(cfg: DictConfig, loaded, source: Path) -> None:
     """Ranked molecules for the spectra of a file; each is cleaned as in training."""
+    from trimer.accelerators.hardware import computing, place
     from trimer.build import build, check
     from trimer.checkpoint import changed
-    from trimer.data.cleaning import clean_rows, warn_of_adducts
-    from trimer.data.denoising import molecules_of_spectra
-    from trimer.data.readers import read_spectra, spectrum_files
-    from trimer.data.training_keys import text_keys, token_keys
+    from trimer.data.core.training_keys import text_keys, token_keys
+    from trimer.data.modules.denoising import molecules_of_spectra
+    from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
+    from trimer.data.spectra.readers import read_spectra, spectrum_files
     from trimer.evaluation.training_overlap import training_overlap
-    from trimer.hardware import computing, place
-    from trimer.partial import Partial, asked_of
-    from trimer.predictions import MoleculePredictions, spectrum_heads
+    from trimer.prediction.partial import Partial, asked_of
+    from trimer.prediction.prediction_tables import MoleculePredictions, spectrum_heads
     from trimer.training_facts import warn_of_unseen_spectra
 
     target = MoleculePredictions(cfg.output, cfg.ranked, cfg.candidates, cfg.tolerance_ppm, cfg.only_agreeing)
@@ -111,15 +111,15 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
     """Labels for the molecules or proteins of a table, a SMILES file or a FASTA file."""
     import torch
 
+    from trimer.accelerators.hardware import computing, place
     from trimer.commands.evaluate import thresholds_text
     from trimer.commands.predict_library import read_as
-    from trimer.data.sequence_kinds import KINDS, flat, shortened
-    from trimer.data.sources.sequence_files import read_sequences
-    from trimer.data.training_keys import sequence_keys
+    from trimer.data.core.training_keys import sequence_keys
+    from trimer.data.labelled.sequence_files import read_sequences
+    from trimer.data.labelled.sequence_kinds import KINDS, flat, shortened
     from trimer.evaluation.training_overlap import training_overlap
-    from trimer.hardware import computing, place
-    from trimer.partial import Partial, asked_of
-    from trimer.predictions import LabelPredictions
+    from trimer.prediction.partial import Partial, asked_of
+    from trimer.prediction.prediction_tables import LabelPredictions
     from trimer.training_facts import unseen_of_peptides
 
     labels, data = loaded.contract["labels"], loaded.contract["data"]
@@ -191,7 +191,7 @@ def changed_cleaning(trained: dict, changes: DictConfig) -> DictConfig:
     """The steps of the checkpoint with the changes; a step that it does not have needs a target."""
     from omegaconf import OmegaConf
 
-    from trimer.nearest import did_you_mean
+    from trimer.suggestions import did_you_mean
 
     for name, change in changes.items():
         settings = OmegaConf.is_dict(change)

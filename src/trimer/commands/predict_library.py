@@ -25,20 +25,20 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     import numpy as np
     import torch
 
+    from trimer.accelerators.hardware import computing, place
     from trimer.checkpoint import find
-    from trimer.data.fragments import predictable
-    from trimer.data.readers.peptide_tables import open_table
-    from trimer.data.readers.psm_quality import GENES, PROTEINS, first_column
-    from trimer.data.sequence_kinds import Peptides, flat
-    from trimer.data.sources.sequence_files import read_peptides
-    from trimer.data.training_keys import sequence_keys
+    from trimer.data.core.training_keys import sequence_keys
+    from trimer.data.labelled.sequence_files import read_peptides
+    from trimer.data.labelled.sequence_kinds import Peptides, flat
+    from trimer.data.modules.fragment_data import predictable
+    from trimer.data.peptides.peptide_tables import open_table
+    from trimer.data.peptides.psm_quality import GENES, PROTEINS, first_column
     from trimer.evaluation.training_overlap import training_overlap
-    from trimer.hardware import computing, place
-    from trimer.partial import Partial, asked_of
     from trimer.peptides.channels import channels_of, possible
     from trimer.peptides.conditions import condition_vectors
     from trimer.peptides.proforma import read_proforma
-    from trimer.spectral_library import Entry, LibraryFile
+    from trimer.prediction.partial import Partial, asked_of
+    from trimer.prediction.spectral_library import Entry, LibraryFile
     from trimer.training_facts import unseen_of_peptides
 
     data, channels = loaded.contract["data"], channels_of(loaded.contract["labels"]["classes"])
@@ -138,9 +138,9 @@ def _retention_times(cfg: DictConfig, found, kind, rows: list[int], partial) -> 
     """Row -> what the model of cfg.retention says of it."""
     import torch
 
+    from trimer.accelerators.hardware import place
     from trimer.checkpoint import load
-    from trimer.data.sequence_kinds import flat
-    from trimer.hardware import place
+    from trimer.data.labelled.sequence_kinds import flat
 
     loaded = load(cfg.retention)
     labels = loaded.contract.get("labels", {})

@@ -40,13 +40,13 @@ def train(cfg: DictConfig) -> float | None:
     """Fit, measure the test split, and finish the run folder."""
     import lightning as L
 
+    from trimer.accelerators.cpu_speed import log_choice
+    from trimer.accelerators.hardware import peak_memory
+    from trimer.accelerators.precision import keep_data_whole
     from trimer.build import build, build_all
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
-    from trimer.cpu_speed import log_choice
-    from trimer.data.training_keys import stages_of
-    from trimer.hardware import peak_memory
+    from trimer.data.core.training_keys import stages_of
     from trimer.loggers import finished
-    from trimer.precision import keep_data_whole
 
     check_settings(cfg)
     failed_reports()  # of an earlier job of this process
@@ -137,8 +137,8 @@ def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
 
 def check_settings(cfg: DictConfig) -> None:
     """ConfigError for what is misspelt or cannot be, before the data are prepared."""
+    from trimer.accelerators.hardware import INT8
     from trimer.build import check, located
-    from trimer.hardware import INT8
 
     for part, given in PARTS.items():
         check(cfg[part], arguments=dict.fromkeys(given))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimer.metrics.calibration import fit_temperature, fit_temperatures
 from trimer.metrics.decisions import choose_for_classes, choose_for_labels
-from trimer.models.labelled import Labelled
+from trimer.metrics.temperature import fit_temperature, fit_temperatures
+from trimer.models.labelled_model import Labelled
 
 
 def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trimer.data.training_keys import IDENTITY, SPLITS, contains
+from trimer.data.core.training_keys import IDENTITY, SPLITS, contains
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """From generated texts to ranked molecules: decoded, what is no molecule dropped and counted, one candidate a molecule.
 
-What is a molecule says `trimer.molecule_definition`. Three rankings:
+What is a molecule says `trimer.chemistry.molecule_definition`. Three rankings:
 - frequency: how often a molecule was generated, then how likely its best text is;
 - likelihood: the log-likelihood of its best text (for beams: their score);
 - consensus: first the molecule with the highest mean Tanimoto similarity to all that were generated, then the one that
@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from rdkit.DataStructs import BulkTanimotoSimilarity
 
+from trimer.chemistry.molecule_definition import UNREADABLE
 from trimer.errors import ConfigError
 from trimer.generation.cache import Hypothesis
-from trimer.metrics.facts import MoleculeFacts, flaw, molecule_facts, precursor_ppm
-from trimer.molecule_definition import UNREADABLE
+from trimer.metrics.molecule_properties import MoleculeFacts, flaw, molecule_facts, precursor_ppm
 
 RANKS = ("frequency", "likelihood", "consensus")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trimer.metrics import weighted
+from trimer.metrics import weighted_rows as weighted
 
 CRITERIA = ("mcc", "f1")
 HALF = 0.5

@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdFingerprintGenerator
 from rdkit.Chem.Draw import rdMolDraw2D
 
-from trimer import chemistry
+from trimer.chemistry import identifiers as chemistry
 
 INK = "#1f2a35"
 # Heteroatoms as chemists expect them, in shades that stay apart for the colour-blind and on white paper.

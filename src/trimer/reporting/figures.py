@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 
-from trimer.metrics.facts import candidate_facts, flaw, molecule_facts, same_molecule, tanimoto
+from trimer.metrics.molecule_properties import candidate_facts, flaw, molecule_facts, same_molecule, tanimoto
 from trimer.reporting.charts import BLUE, COLOURS, GREEN, GREY, PRECURSOR_WINDOW, SERIES, VERMILION
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import INK, molecule_png

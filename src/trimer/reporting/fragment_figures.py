@@ -14,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trimer.peptides.channels import channels_of
-from trimer.peptides.fragments import fragment_mz
+from trimer.peptides.fragment_ions import fragment_mz
 from trimer.peptides.proforma import read_proforma
 from trimer.reporting.charts import BLUE, GREY, VERMILION
 from trimer.reporting.figures import STYLE, save_figure
 
 if TYPE_CHECKING:
-    from trimer.evaluation.fragments import FragmentEvaluation
+    from trimer.evaluation.fragment_evaluation import FragmentEvaluation
 
 SHOWN = {"cos": "Cosine", "sa": "Spectral angle", "pcc": "Pearson", "spc": "Spearman"}
 LABELLED = 0.2  # of the highest; lower peaks have no name in a picture

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from trimer.errors import ConfigError
-from trimer.metrics.calibration import BINS, bin_of, confidences, error_of_bins
+from trimer.metrics.temperature import BINS, bin_of, confidences, error_of_bins
 from trimer.reporting.charts import BLUE, GREY, SERIES, VERMILION
 from trimer.reporting.drawing import INK
 from trimer.reporting.figures import STYLE, save_figure
@@ -83,7 +83,7 @@ def reliability(
     Of two classes that of class 1, of more that of the likeliest class.
 
     probabilities (n, C) with labels (n,), or both (n, K) with NaN for missing labels (see
-    `trimer.metrics.calibration.confidences`); or several under their names, as before and after a temperature. A dot
+    `trimer.metrics.temperature.confidences`); or several under their names, as before and after a temperature. A dot
     is the larger the more lies in its bin; its bar is Wilson's interval of one standard error.
     """
     named = probabilities if isinstance(probabilities, Mapping) else {"": probabilities}

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from trimer.metrics.labels import regression
+from trimer.metrics.label_metrics import regression
 from trimer.reporting.charts import BLUE, GREEN, GREY, ORANGE
 from trimer.reporting.figures import STYLE, save_figure
 

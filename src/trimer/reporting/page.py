@@ -15,7 +15,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from trimer.data.drops import DropReport
+from trimer.data.core.drops import DropReport
 from trimer.reporting.attempts import attempt
 from trimer.reporting.charts import curves_svg, histogram_svg
 from trimer.reporting.curves import Curve, panels

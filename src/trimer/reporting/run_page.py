@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trimer.data.drops import DropReport
-from trimer.data.splits import WHOLE
+from trimer.data.core.drops import DropReport
+from trimer.data.core.splits import WHOLE
 from trimer.errors import InputError
 from trimer.reporting.curves import read_curves
 from trimer.reporting.page import MOLECULES, write_page

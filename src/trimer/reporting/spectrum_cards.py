@@ -7,7 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from trimer.metrics.facts import candidate_facts, flaw, molecule_facts, precursor_ppm, same_molecule, tanimoto
+from trimer.metrics.molecule_properties import (
+    candidate_facts,
+    flaw,
+    molecule_facts,
+    precursor_ppm,
+    same_molecule,
+    tanimoto,
+)
 from trimer.reporting.attempts import attempt
 from trimer.reporting.charts import spectrum_svg
 from trimer.reporting.drawing import molecule_svg

@@ -48,7 +48,7 @@ _SHARES = {  # name up to its rank -> label
     "token_accuracy": "Token accuracy (%)",
 }
 
-_OF_LABELS = {  # what `trimer.metrics.labels` measures
+_OF_LABELS = {  # what `trimer.metrics.label_metrics` measures
     "accuracy": Column("Accuracy (%)", 100, 1),
     "balanced_accuracy": Column("Balanced accuracy (%)", 100, 1),
     "macro_f1": Column("Macro F1"),
@@ -74,7 +74,7 @@ _OF_LABELS = {  # what `trimer.metrics.labels` measures
     "labels_seen": Column("Labels", decimals=0),
 }
 
-_OF_FRAGMENTS = {  # what `trimer.metrics.fragments` measures of each spectrum
+_OF_FRAGMENTS = {  # what `trimer.metrics.fragment_metrics` measures of each spectrum
     "pcc": "Pearson",
     "cos": "Cosine",
     "sa": "Spectral angle",

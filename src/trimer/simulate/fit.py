@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from trimer.chemistry import harmonise_adduct, parse
-from trimer.data.spectra import SpectrumTable
+from trimer.chemistry.identifiers import harmonise_adduct, parse
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import InputError
 from trimer.simulate.fragmentation import ATOM_KINDS, BOND_KINDS, Skeleton, skeleton
 from trimer.simulate.ions import (
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("ions.json"))
     arguments = parser.parse_args()
-    from trimer.data.readers import read_spectra
+    from trimer.data.spectra.readers import read_spectra
 
     table = read_spectra(arguments.library)
     table = table.take(table["fold"] == arguments.fold)

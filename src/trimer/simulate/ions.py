@@ -25,7 +25,7 @@ from importlib import resources
 
 import numpy as np
 
-from trimer.chemistry import ELECTRON
+from trimer.chemistry.identifiers import ELECTRON
 from trimer.simulate.fragmentation import ATOM_KINDS, BOND_KINDS, HYDROGEN, Skeleton, fragments, unpack
 from trimer.tokenizers.collision_energy import parse_collision_energy
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError
 from trimer.metrics.decisions import CRITERIA
-from trimer.metrics.labels import multi_label, single_label
+from trimer.metrics.label_metrics import multi_label, single_label
 from trimer.tasks.labelled import LabelTask
 
 MISSING = -100

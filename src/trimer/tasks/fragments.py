@@ -15,10 +15,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from trimer.data.batches import FragmentBatch
+from trimer.data.core.batches import FragmentBatch
 from trimer.errors import ConfigError
-from trimer.metrics.fragments import PER_SPECTRUM, per_spectrum, summary
-from trimer.models.fragments import Fragments
+from trimer.metrics.fragment_metrics import PER_SPECTRUM, per_spectrum, summary
+from trimer.models.fragment_model import Fragments
 from trimer.tasks.headed import HeadedTask
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class FragmentIntensities(HeadedTask):
 
     batch = FragmentBatch
     called = "channels"
-    makes: ClassVar = {"head": ("trimer.models.fragments.Fragments", ("encoder", "channels"))}
+    makes: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 
     def __init__(
         self,

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from trimer.data.batches import LabelledBatch
+from trimer.data.core.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
-from trimer.models.labelled import Labelled, check_pooling
+from trimer.models.labelled_model import Labelled, check_pooling
 from trimer.models.lora import add_lora, check_installed
 from trimer.optim import depth_scales, parameter_groups, weight_decay
 from trimer.tasks.headed import HeadedTask

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from trimer.data.batches import MaskedBatch, label_count
-from trimer.metrics.language import TokenLoss
+from trimer.data.core.batches import MaskedBatch, label_count
+from trimer.metrics.perplexity import TokenLoss
 from trimer.tasks.task import Task
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.errors import ConfigError
-from trimer.metrics.labels import regression
+from trimer.metrics.label_metrics import regression
 from trimer.tasks.labelled import LabelTask
 
 ERRORS = ("squared", "absolute", "huber")

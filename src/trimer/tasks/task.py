@@ -56,7 +56,7 @@ class Task(L.LightningModule):
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
         self.contract: dict | None = None
-        self.training_keys: list[dict] | None = None  # what it was trained on: `trimer.data.training_keys`
+        self.training_keys: list[dict] | None = None  # what it was trained on: `trimer.data.core.training_keys`
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
         self._epoch: Tensor | None = None  # sum of the loss of this epoch, and its count, on this device
@@ -132,7 +132,7 @@ class Task(L.LightningModule):
             return
         from torch.distributed.fsdp import fully_shard
 
-        from trimer.precision import sharded_policy
+        from trimer.accelerators.precision import sharded_policy
 
         options = {"mesh": mesh["data_parallel"], "mp_policy": sharded_policy(self.trainer.precision)}
         for block in self.net.modules():

@@ -55,7 +55,7 @@ class MoleculeCodec:
 
     def canonical(self, smiles: str) -> str | None:
         """Canonical SMILES, or None for text that is no molecule."""
-        from trimer.chemistry import canonical_smiles
+        from trimer.chemistry.identifiers import canonical_smiles
 
         if not isinstance(smiles, str) or len(smiles) > MAX_CHARACTERS or not _WRITABLE.fullmatch(smiles):
             return None

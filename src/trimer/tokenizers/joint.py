@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimer.data.spectra import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.tokenizers.molecule import MoleculeTokenizer
 from trimer.tokenizers.spectrum import DecodedSpectrum, SpectrumTokenizer
 from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK, Vocabulary

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trimer.data.spectra import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.tokenizers.collision_energy import parse_collision_energy
 
@@ -213,7 +213,7 @@ class SpectrumTokenizer:
 
     def _adduct_index(self, text: str | None) -> int:
         """0 when not known, else the place of the adduct from 1."""
-        from trimer.adducts import harmonise_adduct
+        from trimer.chemistry.adducts import harmonise_adduct
 
         name = harmonise_adduct(text)
         return 1 + self.adducts.index(name) if name in self.adducts else 0
@@ -312,7 +312,7 @@ def _further(adducts: Sequence[str]) -> list[str]:
     """The names of adducts that are not among the ADDUCT_FORMS."""
     if not adducts:
         return []
-    from trimer.adducts import harmonise_adduct
+    from trimer.chemistry.adducts import harmonise_adduct
 
     names = {text: harmonise_adduct(text) for text in adducts}
     for text, name in names.items():

@@ -2,7 +2,7 @@
 
 White space and the stop at the end are no part of a sequence. Letters, `-` and `.` (gaps of an alignment) are; digits
 and other signs are not, and neither is DNA. A letter that no vocabulary has (J) is one all the same: it is counted
-where a vocabulary is known (`trimer.data.spelling`).
+where a vocabulary is known (`trimer.data.text.spelling`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimer.data.store import Ragged
+from trimer.data.core.store import Ragged
 
 WHITE = bytes(range(33))  # no part of a sequence: line ends, blanks and other control characters
 STOP = ord("*")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from trimer.data.text.opening import broken_end, read_chunks, read_lines
 from trimer.data.text.settings import settings
 from trimer.errors import BrokenOff, InputError
-from trimer.nearest import did_you_mean
+from trimer.suggestions import did_you_mean
 
 FEWER = "fewer cells than the header"
 MORE = "more cells than the header"

@@ -1,0 +1,94 @@
+"""Molecules as keys and masses: canonical SMILES, InChIKey block 1, Murcko scaffold, formula.
+
+Every function returns None for text that is no molecule; none of them raises or prints.
+Masses are monoisotopic, in Da; m/z in Th.
+"""
+
+from __future__ import annotations
+
+from rdkit import Chem, RDLogger
+from rdkit.Chem.Descriptors import ExactMolWt
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
+
+from trimer.chemistry.adducts import COMMON, ELECTRON, Adduct, harmonise_adduct, parse_adduct
+
+__all__ = [
+    "ADDUCTS",
+    "ELECTRON",
+    "Adduct",
+    "canonical_smiles",
+    "exact_mass",
+    "formula",
+    "harmonise_adduct",
+    "inchikey_block1",
+    "murcko_scaffold",
+    "parse",
+    "parse_inchi",
+]
+
+RDLogger.DisableLog("rdApp.*")
+
+ADDUCTS: dict[str, Adduct] = {
+    name: parse_adduct(name) for name in COMMON
+}  # any other: `trimer.chemistry.adducts.parse_adduct`
+
+
+def parse(smiles: str) -> Chem.Mol | None:
+    """The molecule of a SMILES, or None when RDKit cannot read it or it holds no atom."""
+    if not isinstance(smiles, str) or not smiles:
+        return None
+    try:
+        molecule = Chem.MolFromSmiles(smiles)
+    except Exception:  # RDKit raises its own C++ types on some malformed text
+        return None
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def parse_inchi(text: str) -> Chem.Mol | None:
+    """The molecule of an InChI, with or without its 'InChI=', or None when it cannot be read."""
+    text = text.strip().strip('"')
+    try:
+        molecule = Chem.MolFromInchi(text if text.startswith("InChI=") else f"InChI={text}")
+    except Exception:  # RDKit raises its own C++ types on some malformed text
+        return None
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def canonical_smiles(smiles: str, stereo: bool = False) -> str | None:
+    """RDKit-canonical SMILES; stereochemistry is dropped unless asked for."""
+    molecule = parse(smiles)
+    if molecule is None:
+        return None
+    text = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    # Deuterium without its isotope is a written-out [H], and odd bonds change when read: the second writing stays.
+    again = Chem.MolFromSmiles(text) if "[H]" in text or "~" in text else None
+    return text if again is None else Chem.MolToSmiles(again, isomericSmiles=stereo)
+
+
+def inchikey_block1(molecule: Chem.Mol | None) -> str | None:
+    """First block of the InChIKey: the skeleton without stereo, isotopes and mobile hydrogens; identity in Trimer."""
+    if molecule is None:
+        return None
+    key = Chem.MolToInchiKey(molecule)
+    return key[:14] if key else None
+
+
+def murcko_scaffold(molecule: Chem.Mol | None) -> str | None:
+    """Bemis-Murcko scaffold as SMILES; the empty string for a molecule without rings."""
+    if molecule is None:
+        return None
+    try:
+        return Chem.MolToSmiles(GetScaffoldForMol(molecule), isomericSmiles=False)
+    except Exception:  # valence errors of exotic atoms after the side chains are cut
+        return None
+
+
+def formula(molecule: Chem.Mol | None) -> str | None:
+    """Molecular formula in Hill order, charge included."""
+    return None if molecule is None else CalcMolFormula(molecule)
+
+
+def exact_mass(molecule: Chem.Mol | None) -> float | None:
+    """Monoisotopic mass in Da."""
+    return None if molecule is None else ExactMolWt(molecule)

@@ -1,0 +1,76 @@
+"""Molecules as users write them, SMILES or InChI, and why RDKit refuses one.
+
+For text that a model has written, `trimer.chemistry.identifiers.parse` is stricter: it reads SMILES alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rdkit import Chem, RDLogger, rdBase
+
+from trimer.chemistry.identifiers import parse
+
+INCHI = "InChI="
+NO_REASON = "no reason given"
+_TIME = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
+_AROUND = re.compile(r"check for mistakes around position (\d+)")
+
+
+def read_structure(text: str) -> Chem.Mol | None:
+    """The molecule of a SMILES or an InChI, or None where RDKit cannot read it."""
+    if not text.startswith(INCHI):
+        return parse(text)
+    molecule = Chem.MolFromInchi(text)
+    return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def refusal(text: str) -> str:
+    """Why RDKit cannot read a SMILES or an InChI, in its own words."""
+    if not text:
+        return "empty text"
+    if text.startswith(INCHI):
+        return reason_of(lambda: Chem.MolFromInchi(text), "not a valid InChI")
+    return reason_of(lambda: Chem.MolFromSmiles(text))
+
+
+def reason_of(read: Callable[[], object], unknown: str = NO_REASON) -> str:
+    """What RDKit reports while it reads something that it refuses."""
+    with _reports() as lines:
+        try:
+            read()
+        except Exception as error:  # RDKit raises its own C++ types on some malformed text
+            lines.append(str(error))
+    told = [_TIME.sub("", line).strip() for line in "\n".join(lines).splitlines()]
+    told = [line.removeprefix("SMILES Parse Error: ").removeprefix("ERROR:").strip() for line in told]
+    first = next((line for line in told if line and not line.startswith(("WARNING", "*", "Post-condition"))), None)
+    if first is None:
+        return unknown
+    around = next((found[1] for found in map(_AROUND.search, told) if found), None)
+    return f"{first}, around position {around}" if around else first
+
+
+@contextmanager
+def _reports() -> Iterator[list[str]]:
+    """The lines that RDKit logs as errors; nothing of them is printed."""
+    lines: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger = logging.getLogger("rdkit")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [Kept()], False
+    rdBase.LogToPythonLogger()
+    RDLogger.EnableLog("rdApp.error")
+    try:
+        yield lines
+    finally:
+        RDLogger.DisableLog("rdApp.*")
+        rdBase.LogToCppStreams()
+        RDLogger.DisableLog("rdApp.*")
+        logger.handlers, logger.propagate = handlers, propagate

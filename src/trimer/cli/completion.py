@@ -1,0 +1,99 @@
+"""Tab completion: the lines a shell evaluates, and the words that fit so far.
+
+A shell calls `trimer --complete "<line up to the cursor>"` and shows what is printed, one word a line.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from itertools import pairwise
+
+from trimer.cli import configs
+from trimer.cli.screens import COMMANDS
+from trimer.errors import UsageError
+
+# bash splits words at "=", so that "model=ba" would be completed as "ba": take it out of its list.
+BASH = r"""
+_trimer() {
+    local IFS=$'\n'
+    COMPREPLY=($(trimer --complete "${COMP_LINE:0:$COMP_POINT}" 2>/dev/null))
+    case "${COMPREPLY[*]}" in *=|*.|*/) compopt -o nospace ;; esac
+}
+COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
+complete -o default -o nosort -F _trimer trimer
+"""
+
+ZSH = r"""
+_trimer() {
+    local -a words_open words_done
+    local word
+    for word in ${(f)"$(trimer --complete "$BUFFER[1,CURSOR]" 2>/dev/null)"}; do
+        case $word in *=|*.|*/) words_open+=("$word") ;; *) words_done+=("$word") ;; esac
+    done
+    compadd -Q -S '' -- $words_open
+    compadd -Q -- $words_done
+    (( $#words_open + $#words_done )) || _files
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _trimer trimer
+"""
+
+FISH = r"""
+complete -c trimer -f -a '(trimer --complete (commandline -cp) 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+FLAGS = ("--help", "--cfg", "--multirun", "--config-dir", "--resolve", "--package", "--info")
+
+
+def script(shell: str) -> str:
+    """The text to evaluate in the shell's start-up file."""
+    if shell not in SCRIPTS:
+        raise UsageError(f"--completion needs one of {', '.join(SCRIPTS)}, not {shell!r}")
+    return SCRIPTS[shell].strip()
+
+
+def answers(line: str) -> list[str]:
+    """Words that could stand where the cursor is, given the line up to there."""
+    words = line.split()[1:]
+    word = "" if not words or line[-1].isspace() else words.pop()
+    if not words:
+        return [name for name in (*COMMANDS, "--help", "--version", "--completion") if name.startswith(word)]
+    command, *before = words
+    if command == "--completion":
+        return [shell for shell in SCRIPTS if shell.startswith(word)]
+    if command not in COMMANDS:
+        return []
+    if word.startswith("-"):
+        return [flag for flag in FLAGS if flag.startswith(word)]
+    return overrides(command, before, word)
+
+
+def overrides(command: str, before: list[str], word: str) -> list[str]:
+    """Groups, choices, keys, values and paths that begin with `word`, with the choices made before it."""
+    folders = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
+    groups = configs.choices(command, folders)
+    key, equals, start = word.partition("=")
+    if equals and key in groups:
+        return [f"{key}={option}" for option in groups[key] if option.startswith(start)]
+    found = [] if equals else [f"{group}=" for group in groups if group.startswith(word)]
+    made = [text for text in before if "=" in text]
+    found += [text for text in keys(command, made, folders, word) if "hydra" in word or not text.startswith("hydra")]
+    if not found and equals:  # a value that is nothing we know may be a path
+        paths = [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
+        found = [f"{key}={path}" for path in paths]
+    return sorted(set(found))
+
+
+def keys(command: str, made: list[str], folders: list[str], word: str) -> list[str]:
+    """Keys that begin with `word`, a dot behind those that hold others; after `=` the value the key has."""
+    from hydra.errors import HydraException
+    from hydra.plugins.completion_plugin import CompletionPlugin
+    from hydra.types import RunMode
+
+    try:
+        cfg = configs.config_loader(folders).load_configuration(command, made, RunMode.RUN)
+    except (HydraException, OSError):  # the line is not finished
+        return []
+    return [text for text in CompletionPlugin._get_matches(cfg, word) if "._" not in text and not text.startswith("_")]

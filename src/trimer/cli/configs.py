@@ -1,0 +1,172 @@
+"""Where configs are found, and how a command's config is composed from them.
+
+The shipped folder is `conf/` at the top of a checkout and `trimer/conf` in an installed package. A user's own folders
+come after it, so they add choices and never replace shipped ones: `--config-dir`, then `TRIMER_CONF`, then `./conf`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer.cli import resolvers, schema
+from trimer.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import DictConfig
+
+OPTIONAL = ("logger", "scheduler")  # groups that a training can do without: no tracker, a constant learning rate
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_folder() -> Path:
+    """The folder of the configs that come with Trimer."""
+    installed = PACKAGE / "conf"
+    return installed if installed.is_dir() else PACKAGE.parents[1] / "conf"
+
+
+def user_folders() -> list[Path]:
+    """The user's own config folders, without the shipped one: those of `TRIMER_CONF`, then `./conf`."""
+    named = [Path(part) for part in os.environ.get("TRIMER_CONF", "").split(os.pathsep) if part]
+    for folder in named:
+        if not folder.is_dir():
+            raise ConfigError(f"TRIMER_CONF names {folder}, which is not a folder; correct or unset it")
+    folders: list[Path] = []
+    for folder in (*named, Path("conf")):
+        folder = folder.resolve()
+        if folder.is_dir() and folder != shipped_folder() and folder not in folders:
+            folders.append(folder)
+    return folders
+
+
+def shadowed(config_dirs: Iterable[str | Path] = ()) -> list[Path]:
+    """Files of the user that are not used, because a shipped config has the same name."""
+    shipped = shipped_folder()
+    return [
+        path
+        for folder in (*map(Path, config_dirs), *user_folders())
+        for path in sorted(folder.rglob("*.yaml"))
+        if (shipped / path.relative_to(folder)).is_file()
+    ]
+
+
+def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, list[str]]:
+    """The groups of a command with their options, read from the folders without Hydra.
+
+    Studies may lie in folders of their own, as `spectrums/finetune`; in other groups a folder holds parts of options.
+    """
+    groups = dict.fromkeys(sorted(defaults(command)), "*.yaml")
+    if "experiment" in groups:
+        groups["experiment"] = "**/*.yaml"
+    folders = [shipped_folder(), *map(Path, config_dirs), *user_folders()]
+    return {
+        group: sorted(
+            {
+                path.relative_to(folder / group).with_suffix("").as_posix()
+                for folder in folders
+                for path in (folder / group).glob(pattern)
+            }
+        )
+        for group, pattern in groups.items()
+    }
+
+
+def defaults(command: str) -> dict[str, str]:
+    """The groups that a command composes, with the choice it makes itself."""
+    named = dict(re.findall(r"^  - (\w+): (\w+)$", command_text(command), flags=re.MULTILINE))
+    named.pop("hydra", None)
+    return named
+
+
+def command_text(command: str) -> str:
+    """The file of a command, with that of the command it takes its config from, as prepare does from train."""
+    text = (shipped_folder() / f"{command}.yaml").read_text()
+    taken = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
+    return "\n".join([text, *map(command_text, taken)])
+
+
+def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with `group=null` in the words that Hydra has for it; ConfigError where a run needs the group.
+
+    A launcher of Hydra's own (`hydra/launcher=...`) takes the place of `launcher`, whose settings it does not have.
+    """
+    groups = defaults(command)
+    words = []
+    for word in overrides:
+        group, _, value = word.partition("=")
+        group = group.lstrip("+")
+        if group in groups and value != "null" and re.search(r"\bnull\b", value):
+            raise UsageError(f"{word}: null cannot be one of several choices; run a sweep with {group}=null apart")
+        if value != "null" or not (group in groups or "/" in group or group == "hydra"):
+            words.append(word)
+        elif group in OPTIONAL:
+            words.append(f"~{group}")
+        elif groups.get(group) != "null":  # that one is null already
+            known = choices(command).get(group, [])
+            hint = f"choose one of {', '.join(known)}" if known else "leave it out"
+            raise UsageError(f"{group}=null is not possible, since trimer {command} needs this group: {hint}")
+    launcher = [word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")]
+    if launcher and launcher[-1] != "process" and not any(word.startswith("launcher=") for word in words):
+        words.append("~launcher")
+    return words
+
+
+def register() -> None:
+    """Make our schemas and resolvers known to Hydra in this process; may be called again."""
+    from hydra import version
+
+    version.setbase("1.3")
+    resolvers.register()
+    schema.register()
+
+
+def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
+    """Hydra's loader over the shipped folder and the user's; the latter come through the search path plugin."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.utils import setup_globals
+
+    setup_globals()
+    register()
+    path = create_config_search_path(f"file://{shipped_folder()}")
+    for folder in config_dirs:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"--config-dir {folder} is not a folder")
+        others = any(part.provider == "trimer-user" for part in path.get_path())
+        anchor = SearchPathQuery(provider="trimer-user" if others else "schema")
+        path.prepend("command-line", f"file://{Path(folder).resolve()}", anchor)
+    return ConfigLoaderImpl(config_search_path=path)
+
+
+def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> DictConfig:
+    """The config that `trimer <command> <overrides>` would run with, for tests and notebooks.
+
+    `paths.run` is the folder the run would have; nothing is created.
+    """
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf, open_dict, read_write
+
+    cfg = config_loader(config_dirs).load_configuration(command, list(overrides), RunMode.RUN)
+    folder = Path(str(OmegaConf.select(cfg, "hydra.run.dir"))).absolute()
+    with read_write(cfg), open_dict(cfg):
+        if cfg.get("paths") and not any(override.startswith("paths.run=") for override in overrides):
+            cfg.paths.run = str(folder)
+        del cfg["hydra"]
+    return cfg
+
+
+def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every key of a config, `trainer` and `trainer.max_steps` alike, without resolving anything."""
+    from omegaconf import DictConfig
+
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    for key in node:
+        if not str(key).startswith("_"):
+            yield f"{prefix}{key}"
+            yield from dotted_keys(node._get_node(key), f"{prefix}{key}.")

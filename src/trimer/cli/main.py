@@ -1,0 +1,196 @@
+"""`trimer <command> [overrides] [flags]`: reads the command line, composes the config, calls the command.
+
+Nothing heavy is imported here. A mistake on the command line is one sentence and exit code 2; an error the user can act
+on is one sentence and 1; any other error keeps its traceback; Ctrl-C is 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer import signals
+from trimer.cli import configs, failures, screens
+from trimer.errors import ConfigError, UsageError
+from trimer.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with our way to fail."""
+
+    def error(self, message: str) -> Any:
+        raise UsageError(f"{message}; see trimer --help")
+
+
+def flags() -> Parser:
+    """What may stand beside the overrides; the names are Hydra's."""
+    parser = Parser(prog="trimer", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    parser.add_argument("-p", "--package")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-i", "--info", choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
+    parser.add_argument("-cd", "--config-dir", action="append", default=[])
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script; the return value is the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return dispatch(words)
+    except UsageError as error:
+        return failures.say(str(error), 2)
+    except (KeyboardInterrupt, SystemExit, Exception) as error:
+        return failures.report(error)
+
+
+def dispatch(words: list[str]) -> int:
+    """Answer what needs no config, else run the command."""
+    first, rest = (words[0], words[1:]) if words else ("--help", [])
+    if first in ("-h", "--help", "help"):
+        print(screens.overview())
+    elif first in ("-V", "--version", "version"):
+        print(screens.version())
+    elif first == "--completion":
+        from trimer.cli import completion
+
+        print(completion.script(rest[0] if rest else ""))
+    elif first == "--complete":  # what the scripts of --completion call
+        from trimer.cli import completion
+
+        print("\n".join(completion.answers(rest[0] if rest else "")))
+    elif first not in screens.COMMANDS:
+        raise UsageError(f"unknown command {first!r}{did_you_mean(first, screens.COMMANDS) or '; see trimer --help'}")
+    else:
+        return command_line(first, rest)
+    return 0
+
+
+def command_line(command: str, words: list[str]) -> int:
+    """Compose the command's config and show it or run it."""
+    args = flags().parse_intermixed_args(words)
+    if args.help:
+        print(screens.command(command))
+        return 0
+    args.overrides = configs.without_nulls(command, args.overrides)
+    args.overrides, args.config_dir = resumed(command, args)
+    with opened(args.config_dir) as hydra:
+        try:
+            if args.cfg:
+                hydra.show_cfg(command, args.overrides, args.cfg, args.package, args.resolve)
+                return 0
+            if args.info:
+                hydra.show_info(args.info, command, args.overrides)
+                return 0
+            return run(hydra, command, args)
+        except Exception as error:
+            if not failures.of_composition(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            raise UsageError(failures.explain(error, hydra.config_loader, command, args.overrides)) from error
+
+
+def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """With `resume=<run folder>`: the folder's own overrides and config folders, and the new ones after them."""
+    named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
+    if command != "train" or not named:
+        return args.overrides, args.config_dir
+    if args.multirun:
+        raise UsageError("resume=<run folder> goes on with one run, so it cannot be part of a sweep (-m)")
+    from trimer.resuming import resume
+
+    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir)
+
+
+@contextmanager
+def opened(config_dirs: Sequence[str]) -> Iterator[Any]:
+    """Hydra over our config folders, its global state cleared afterwards."""
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    hydra = Hydra(task_name="trimer", config_loader=configs.config_loader(config_dirs))
+    GlobalHydra.instance().initialize(hydra)
+    try:
+        yield hydra
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
+    """One run in this process, or a sweep through the launcher of the config."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.utils import JobStatus, run_job
+    from hydra.types import HydraContext, RunMode
+
+    for path in configs.shadowed(args.config_dir)[:3]:
+        print(f"note: {path} is not used, Trimer has a config of that name; give yours another", file=sys.stderr)
+    mode = RunMode.MULTIRUN if args.multirun else hydra.get_mode(command, args.overrides)
+    if mode == RunMode.MULTIRUN:
+        # One sweep folder, whatever process asks for its name.
+        cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
+        pinned = [f"hydra.mode={mode.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
+        hydra.multirun(command, run_command, [*args.overrides, *pinned])
+        print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
+        return 0
+    cfg = hydra.compose_config(command, args.overrides, RunMode.RUN, with_log_configuration=False)
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
+    job = run_job(run_command, cfg, "hydra.run.dir", None, context)
+    if job.status is JobStatus.FAILED:
+        raise job._return_value  # the property of that name prints, and we have our own words
+    return 0
+
+
+def hush_lightning() -> None:
+    """Leave out what Lightning says at every start and no user can act on, or what is not so for our resumable plan."""
+    for message in (
+        "`isinstance.treespec, LeafSpec.` is deprecated",
+        ".*your dataloader is not resumable",
+        "Checkpoint directory .* exists and is not empty",
+        "You have overridden `transfer_batch_to_device`",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    said = ("GPU available", "TPU available", "HPU available", "💡 Tip")
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addFilter(lambda record: not record.getMessage().startswith(said))
+
+
+def run_command(cfg: DictConfig) -> Any:
+    """Call `trimer.commands.<command>.main(cfg)`; what a launcher sends to another process or machine."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from trimer.data.text.settings import configure
+    from trimer.run import RunFolder
+
+    configs.register()
+    command = HydraConfig.get().job.config_name
+    missing = [str(key) for key in cfg if OmegaConf.is_missing(cfg, key)]
+    if missing:
+        raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
+    if cfg.get("seed", 0) < 0:
+        raise ConfigError(f"seed={cfg.seed} must be 0 or more")
+    configure(cfg.get("text"))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    hush_lightning()
+    try:
+        with signals.of_a_run():
+            return importlib.import_module(f"trimer.commands.{command}").main(cfg)
+    except BaseException as error:
+        failures.record(folder, error)
+        raise
+    finally:
+        RunFolder.unlock_all()

@@ -1,0 +1,355 @@
+"""Columns on disk, prepared once and read as if they lay in memory.
+
+A store is a folder: `columns.arrow` (Arrow IPC, record batches of 100,000 rows, memory-mapped on reading, so that
+opening costs milliseconds and a row is a view of the file) and `manifest.json`. The manifest is written last and the
+folder is moved into place whole, so a store is either complete or not there.
+
+Shapes: n rows, P values of a ragged column in all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from trimer.data.core.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
+from trimer.data.text.settings import settings
+from trimer.errors import InputError
+from trimer.locks import FolderLock
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS = 100_000
+
+_intact: set[tuple[Path, int]] = set()  # files that this process has checked
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """n rows of different lengths laid end to end.
+
+    values: (P,). offsets: (n + 1,) int64, row i is values[offsets[i]:offsets[i + 1]].
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def pack(cls, rows: Sequence[np.ndarray], dtype: np.dtype | type | None = None) -> Ragged:
+        """Lay arrays end to end."""
+        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        arrays = [np.asarray(row, dtype) for row in rows] or [np.zeros(0, dtype or np.int64)]
+        return cls(np.concatenate(arrays), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) int64."""
+        return np.diff(self.offsets)
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        """Rows start to stop; the values are a view."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, rows: np.ndarray) -> Ragged:
+        """The given rows, copied end to end in that order."""
+        rows = np.asarray(rows, np.int64)
+        counts = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
+        return Ragged(self.values[index], offsets)
+
+
+Column = Ragged | np.ndarray | Sequence[str | None]
+
+
+class StoreWriter:
+    """Writes a store chunk by chunk in flat memory; nothing appears under `folder` unless the whole block succeeds.
+
+        with StoreWriter(folder) as writer:
+            for tokens, smiles in chunks:
+                writer.append({"tokens": Ragged(...), "smiles": smiles})
+            writer.manifest["source"] = "..."
+
+    Every chunk has the same columns. Ragged columns keep the dtype of their values, arrays theirs, anything else is
+    text (None allowed). A full disk is an InputError, and the half-written folder is removed.
+    """
+
+    def __init__(self, folder: str | Path, manifest: Mapping | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest: dict = dict(manifest or {})
+        self.rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._sink: pa.NativeFile | None = None
+        self._kinds: dict[str, str] = {}
+        self._lock: FolderLock | None = None
+
+    def __enter__(self) -> StoreWriter:
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(self.folder.parent)
+            self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
+            self._lock = claim(self._temporary)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        return self
+
+    def append(self, columns: Mapping[str, Column]) -> None:
+        """Add the rows of a chunk."""
+        batch, kinds = _record_batch(columns)
+        if self._kinds and kinds != self._kinds:
+            raise ValueError(f"chunk has columns {kinds}, the store has {self._kinds}")
+        self._kinds = kinds
+        self._waiting.append(batch)
+        self._waiting_rows += batch.num_rows
+        self.rows += batch.num_rows
+        if self._waiting_rows >= BATCH_ROWS:
+            self._write(self._waiting_rows - self._waiting_rows % BATCH_ROWS)
+
+    def _write(self, rows: int) -> None:
+        """Write the first `rows` waiting rows in batches of BATCH_ROWS; only the last one of a store may be shorter."""
+        table = pa.Table.from_batches(self._waiting)
+        try:
+            if self._writer is None:
+                self._sink = pa.OSFile(str(self._temporary / "columns.arrow"), "wb")
+                self._writer = pa.ipc.new_file(self._sink, table.schema)
+            for start in range(0, rows, BATCH_ROWS):
+                part = table.slice(start, min(BATCH_ROWS, rows - start)).combine_chunks()
+                self._writer.write_table(part, max_chunksize=BATCH_ROWS)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        rest = table.slice(rows).combine_chunks()
+        self._waiting, self._waiting_rows = rest.to_batches(), rest.num_rows
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            if self._sink is not None and not self._sink.closed:
+                with contextlib.suppress(OSError):  # a full disk: the sentence about it is already on its way
+                    self._sink.close()
+            self._lock.release()
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if not self._kinds:
+            raise InputError(f"{self.folder}: nothing was written, the source gave no rows")
+        if self._waiting_rows or self._writer is None:
+            self._write(self._waiting_rows)
+        try:
+            self._writer.close()
+            self._sink.close()
+            path = self._temporary / "columns.arrow"
+            size = path.stat().st_size
+            head = {"format": FORMAT, "rows": self.rows, "bytes": size, "columns": self._kinds}
+            head["crc32"] = checksums(path)
+            text = json.dumps({"store": head, "manifest": self.manifest}, indent=1, ensure_ascii=False)
+            (self._temporary / "manifest.json").write_text(text + "\n", encoding="utf-8")
+            self._temporary.chmod(0o755)  # mkdtemp makes it private
+            _move_into_place(self._temporary, self.folder)
+            self._lock.moved(self.folder)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+
+
+def write_store(folder: str | Path, columns: Mapping[str, Column], manifest: Mapping) -> Store:
+    """Write columns of n rows at once, and open what was written."""
+    with StoreWriter(folder, manifest) as writer:
+        writer.append(columns)
+    return Store(folder)
+
+
+class Store:
+    """A folder of columns, opened by memory-mapping. Pickles as its path, so that a worker process re-opens it."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        head = read_head(self.folder)
+        if head is None:
+            raise InputError(f"{self.folder} holds no complete store: prepare the data again (trimer prepare)")
+        self.manifest: dict = head["manifest"]
+        self._kinds: dict[str, str] = head["store"]["columns"]
+        self._rows: int = head["store"]["rows"]
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(self.folder / "columns.arrow"), "r"))
+            self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
+        self._ragged: dict[str, StoredRagged] = {}
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __reduce__(self) -> tuple:
+        return Store, (self.folder,)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._kinds)
+
+    def ragged(self, name: str) -> StoredRagged:
+        """A column of sequences; row i is a read-only view of the file."""
+        if name not in self._ragged:
+            self._ragged[name] = StoredRagged(self._arrays(name, "ragged"))
+        return self._ragged[name]
+
+    def array(self, name: str) -> np.ndarray:
+        """(n,) a column of numbers; a view of the file when it is one batch."""
+        parts = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
+        """A column of texts, or the given rows of it; None where missing."""
+        column = pa.chunked_array(self._arrays(name, "text"), pa.large_string())
+        try:
+            return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
+
+    def _arrays(self, name: str, kind: str) -> list[pa.Array]:
+        if self._kinds.get(name) != kind:
+            known = ", ".join(f"{n} ({k})" for n, k in self._kinds.items())
+            raise KeyError(f"{self.folder} has no {kind} column '{name}', it has {known}")
+        return [batch.column(name) for batch in self._batches]
+
+
+class StoredRagged:
+    """A ragged column of a store: like `Ragged`, but row i is found in its own record batch."""
+
+    def __init__(self, arrays: list[pa.LargeListArray]) -> None:
+        self._parts = [
+            Ragged(array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy(zero_copy_only=True))
+            for array in arrays
+        ]
+        self._lengths: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        part = self._parts[row // BATCH_ROWS]
+        row %= BATCH_ROWS
+        return part.values[part.offsets[row] : part.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) int64 length of every row."""
+        if self._lengths is None:
+            self._lengths = np.concatenate([part.lengths for part in self._parts]).astype(np.int64)
+        return self._lengths
+
+    def take(self, rows: Iterable[int]) -> Ragged:
+        """The given rows, copied end to end in that order."""
+        rows = np.asarray(rows, np.int64)
+        if len(self._parts) == 1:
+            return self._parts[0].take(rows)
+        return Ragged.pack([self[int(row)] for row in rows], self._parts[0].values.dtype)
+
+
+def is_store(folder: str | Path) -> bool:
+    """Whether a complete store lies there."""
+    return read_head(Path(folder)) is not None
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether the columns of a store are what was written, by the checksums in its manifest; once in a process.
+
+    A store of before the checksums is checked as an Arrow file.
+    """
+    path = folder / "columns.arrow"
+    mark = (path, path.stat().st_mtime_ns)
+    if mark in _intact:
+        return True
+    known = read_head(folder)["store"].get("crc32")
+    if known is None:
+        try:
+            for batch in Store(folder)._batches:
+                batch.validate(full=True)
+        except (InputError, pa.ArrowInvalid):
+            return False
+    elif not unchanged(path, known):
+        return False
+    _intact.add(mark)
+    return True
+
+
+def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> Store:
+    """Open the store under `folder`; build it first where it is missing, was left half-written, or is damaged."""
+    folder = Path(folder)
+    if is_store(folder) and not is_intact(folder):
+        log.warning("%s is damaged, and is prepared again", folder)
+        shutil.rmtree(folder)
+    if not is_store(folder):
+        with StoreWriter(folder) as writer:
+            build(writer)
+    return Store(folder)
+
+
+def cache_folder(root: str | Path, name: str, key: Mapping) -> Path:
+    """Where the cache keeps the result of `key` (plain values, settings and digests): root/name-<16 hex digits>."""
+    text = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return Path(root) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def content_digest(paths: Iterable[str | Path]) -> str:
+    """sha256 over the contents of files, in the order given, and `text.encoding`; names and dates do not count."""
+    digest = hashlib.sha256((settings.encoding or "").encode())
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    return digest.hexdigest()
+
+
+def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[str, str]]:
+    arrays: dict[str, pa.Array] = {}
+    kinds: dict[str, str] = {}
+    for name, column in columns.items():
+        if isinstance(column, Ragged):
+            arrays[name] = pa.LargeListArray.from_arrays(
+                pa.array(np.ascontiguousarray(column.offsets, np.int64)), pa.array(np.ascontiguousarray(column.values))
+            )
+            kinds[name] = "ragged"
+        elif isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
+            arrays[name] = pa.array(column)
+            kinds[name] = "array"
+        else:
+            arrays[name] = pa.array(list(column), pa.large_string())
+            kinds[name] = "text"
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f"columns of one store have different numbers of rows: {sizes}")
+    return pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays)), kinds
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Rename; a complete store that another process put there meanwhile stays, remains of a broken one make way."""
+    if folder.exists() and not is_store(folder):
+        shutil.rmtree(folder)
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not is_store(folder):
+            raise

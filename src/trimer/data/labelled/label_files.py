@@ -1,0 +1,204 @@
+"""Where labelled molecules and proteins come from: tables with a column for each label, FASTA with labels in headers.
+
+Every source has `fingerprint()`, which changes when its records may have changed, and `chunks()`, which yields
+`LabelTable`s. A column named `file`, where a table has none of its own, is the name of the file that a record is in, so
+that `train.csv` and `test.csv` can be told apart by a split.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from trimer.data.core.label_table import (
+    NO_SEQUENCE,
+    LabelTable,
+    check_limit,
+    empty_table,
+    label_names,
+    limited,
+    settings_text,
+)
+from trimer.data.core.store import content_digest
+from trimer.data.molecules.structure_tables import open_table
+from trimer.data.text.column_names import column_called
+from trimer.data.text.fasta import FastaRecords, read_fasta
+from trimer.data.text.missing import known
+from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.tables import ROWS, Row, TableFile
+from trimer.errors import InputError
+
+FILE = "file"
+NO_MATCH = "the header does not fit the pattern"
+
+
+class LabelledFiles:
+    """Records of CSV, TSV, Parquet and SDF files, the text files compressed or not.
+
+    paths: files or globs. column: holds the SMILES, InChI or residues; `smiles` and `sequence` are also found under
+    their other usual names, and are in an SDF the atoms and bonds. labels: the columns that hold the labels, one name
+    or several; null: every column that has a name, but the sequence, the id and those asked for beside. id_column:
+    names the record; without it, or where it is empty, a record is called by file and line, as `mine.csv:12`. An id
+    that is given twice stays twice. limit: stop after so many records. A row with fewer or more cells than the header,
+    or without a sequence, is given with its problem.
+    """
+
+    wanted = "a CSV, TSV, Parquet or SDF file"
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        column: str,
+        labels: str | Sequence[str] | None,
+        id_column: str | None = None,
+        limit: int | None = None,
+    ):
+        check_limit(limit)
+        self.paths = named_paths(paths, self.wanted)
+        self.column = column
+        self.labels = label_names(labels)
+        self.id_column = id_column
+        self.limit = limit
+        if self.labels and column in self.labels:
+            raise ValueError(f"'{column}' is the sequence and a label: name other columns in labels")
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        return find_files(self.paths, self.wanted)
+
+    def fingerprint(self) -> str:
+        settings = {name: getattr(self, name) for name in ("column", "labels", "id_column", "limit")}
+        return fingerprint_of(self.files(), settings)
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
+        """Tables of some thousand records, with the columns asked for."""
+        return limited(self._tables(columns), self.limit, " and ".join(self.paths))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
+        labels = self.labels
+        for path in self.files():
+            file = open_table(path)
+            column = column_called(file, self.column)
+            labels = self._other_columns(file, columns) if labels is None else labels
+            by_name = FILE in columns and FILE not in file
+            read = [name for name in columns if not (by_name and name == FILE)]
+            names = [column, *filter(None, [self.id_column]), *labels, *read]
+            rows = file.rows(names)
+            while some := list(islice(rows, ROWS)):
+                table = self._table(file, some, labels, read)
+                if by_name:
+                    table.columns[FILE] = [path.name] * len(table)
+                yield table
+
+    def _table(self, file: TableFile, rows: Sequence[Row], labels: Sequence[str], columns: Sequence[str]) -> LabelTable:
+        table = empty_table(labels, columns)
+        lists = [*table.labels.values(), *table.columns.values()]
+        first = 1 + (self.id_column is not None)
+        for row, (cells, number, problem) in enumerate(rows):
+            values = [known(cell) for cell in cells]
+            table.texts.append(values[0] or "")
+            table.ids.append((values[1] if first == 2 else None) or f"{file.path.name}:{number}")
+            table.places.append(file.place_of(number))
+            for texts, value in zip(lists, values[first:], strict=True):
+                texts.append(value)
+            problem = problem or (None if values[0] else NO_SEQUENCE)
+            if problem:
+                table.problems[row] = problem
+        return table
+
+    def _other_columns(self, file: TableFile, columns: Sequence[str]) -> list[str]:
+        column = column_called(file, self.column)
+        used = {file.position(name) for name in (column, self.id_column, *columns) if name and name in file}
+        file.position(column)  # tells that it is not there
+        names = [name for place, name in enumerate(file.header) if name and place not in used]
+        if not names:
+            raise InputError(f"{file.path}: there is no column for a label beside {', '.join(file.header)}")
+        return names
+
+
+class UnlabelledFiles(LabelledFiles):
+    """The same without labels: records to predict for."""
+
+    def __init__(self, paths: str | Sequence[str], column: str, id_column: str | None = None):
+        super().__init__(paths, column, None, id_column)
+        self.labels = []
+
+
+class LabelledFasta:
+    """Proteins of FASTA files whose headers hold the labels, as `>P05067 Cell.membrane-M`.
+
+    paths: files or globs. pattern: a regular expression that is searched for in each header (without `>`); its named
+    groups are the labels, but `id` is the id (else the first word is) and those asked for as columns are columns. A
+    group that took no part, or whose text is NA, is missing. Other columns are the `key=value`s of the header, as
+    `SET=train`. limit: stop after so many proteins. A protein whose header does not fit is given with its problem.
+    """
+
+    wanted = "a FASTA file"
+
+    def __init__(self, paths: str | Sequence[str], pattern: str, limit: int | None = None):
+        check_limit(limit)
+        self.paths = named_paths(paths, self.wanted)
+        try:
+            self.pattern = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from error
+        self.limit = limit
+        if not self.pattern.groupindex.keys() - {"id"}:
+            raise ValueError(f"pattern {pattern!r} has no named group for a label: write one as (?P<location>\\S+)")
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        return find_files(self.paths, self.wanted)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.files(), {"pattern": self.pattern.pattern, "limit": self.limit})
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
+        """Tables of some hundred proteins, with the columns asked for."""
+        return limited(self._tables(columns), self.limit, " and ".join(self.paths))
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
+        values = [name for name in columns if name != FILE and name not in self.pattern.groupindex]
+        for path in self.files():
+            first = True
+            for records in read_fasta(path):
+                table = self._table(path, records, columns)
+                if first and all(problem == NO_MATCH for problem in map(table.problems.get, range(len(table)))):
+                    raise InputError(
+                        f"{path}: no header fits the pattern {self.pattern.pattern!r}, the first is "
+                        f"'{records.headers[0][:80]}': correct the pattern"
+                    )
+                if first and (lost := [name for name in values if not any(table.columns[name])]):
+                    raise InputError(f"{path}: no header says '{lost[0]}=...': name another column, or none")
+                first = False
+                yield table
+
+    def _table(self, path: Path, records: FastaRecords, columns: Sequence[str]) -> LabelTable:
+        found = [self.pattern.search(header) for header in records.headers]
+        groups = {name: [known(match[name]) if match else None for match in found] for name in self.pattern.groupindex}
+        lines = records.lines.tolist()
+        named = zip(groups.pop("id", [None] * len(lines)), records.ids, lines, strict=True)
+        problems = {row: NO_MATCH for row, match in enumerate(found) if match is None}
+        return LabelTable(
+            [name or first or f"{path.name}:{line}" for name, first, line in named],
+            [records.sequences[row].tobytes().decode("latin-1") for row in range(len(found))],
+            {name: values for name, values in groups.items() if name not in columns},
+            {name: self._column(name, path, records, groups) for name in columns},
+            [f"{path.name}, line {line}" for line in lines],
+            problems | records.problems,
+        )
+
+    def _column(self, name: str, path: Path, records: FastaRecords, groups: dict[str, list]) -> list[str | None]:
+        if name in groups:
+            return groups[name]
+        if name == FILE:
+            return [path.name] * len(records)
+        return [known(value) for value in records.values(name)]
+
+
+def fingerprint_of(files: Sequence[Path], settings: dict[str, object]) -> str:
+    """Names of files count too: ids, places and the column `file` tell them."""
+    names = ",".join(path.name for path in files)
+    return f"{content_digest(files)}/{names}/{settings_text(settings)}"

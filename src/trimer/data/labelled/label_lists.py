@@ -1,0 +1,85 @@
+"""Several labels in one cell, as `['sweet', 'woody']` or `sweet;woody`: a yes-or-no label for each that occurs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from trimer.data.core.label_table import LabelSource, LabelTable
+from trimer.data.labelled.class_names import class_of_text, spelling
+from trimer.errors import InputError
+
+SEPARATORS = (";", "|")
+
+
+class ListedLabels:
+    """A source whose one column of lists is given as a yes-or-no label for each name in the lists.
+
+    The names are collected in a first pass, sorted. In each record the names of its list are "1" and all others "0"; a
+    record without a list has no label at all. Columns without lists are handed on as they are (`lists` is then False).
+    separator: what stands between the names; null: `;` or `|`, or a list in brackets, whichever the cells hold.
+    missing: spellings of texts that stand for a missing value.
+    """
+
+    def __init__(self, source: LabelSource, separator: str | None = None, missing: Collection[str] = ()):
+        self.source, self.separator, self.missing = source, separator, missing
+        self.lists = False
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
+        first = next(iter(self.source.chunks(columns)))
+        self.lists = len(first.labels) == 1 and holds_lists(*first.labels.values(), self.separator)
+        if not self.lists:
+            yield from self.source.chunks(columns)
+            return
+        names = class_of_text(name for table in self.source.chunks(columns) for name in self._names(table))
+        labels = sorted(set(names.values()))
+        if not labels:
+            raise InputError(
+                f"label {next(iter(first.labels))!r}: its lists are all empty, so there is nothing to learn"
+            )
+        for table in self.source.chunks(columns):
+            yield self._spread(table, names, labels)
+
+    def _cells(self, table: LabelTable) -> list[list[str] | None]:
+        (texts,) = table.labels.values()
+        known = [None if text is None or spelling(text) in self.missing else text for text in texts]
+        return [None if text is None else listed(text, self.separator) for text in known]
+
+    def _names(self, table: LabelTable) -> Iterator[str]:
+        return (name for cell in self._cells(table) if cell is not None for name in cell)
+
+    def _spread(self, table: LabelTable, names: dict[str, str], labels: Sequence[str]) -> LabelTable:
+        cells = [None if cell is None else {names[text] for text in cell} for cell in self._cells(table)]
+        spread = {
+            label: [None if cell is None else "1" if label in cell else "0" for cell in cells] for label in labels
+        }
+        return replace(table, labels=spread)
+
+
+def holds_lists(texts: Iterable[str | None], separator: str | None = None) -> bool:
+    """Whether a column holds lists: cells in brackets, or some with a separator."""
+    texts = [text for text in texts if text is not None]
+    return any(_bracketed(text) or any(mark in text for mark in _marks(separator)) for text in texts)
+
+
+def listed(text: str, separator: str | None = None) -> list[str]:
+    """The names in one cell, without white space around them, each once."""
+    if _bracketed(text):
+        try:
+            parts = [str(part) for part in ast.literal_eval(text.strip())]
+        except (ValueError, SyntaxError, TypeError):
+            parts = text.strip()[1:-1].split(",")  # [sweet, woody], without quotes
+    else:
+        mark = next((mark for mark in _marks(separator) if mark in text), None)
+        parts = text.split(mark) if mark else [text]
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+
+def _bracketed(text: str) -> bool:
+    text = text.strip()
+    return text[:1] + text[-1:] in ("[]", "()", "{}")
+
+
+def _marks(separator: str | None) -> tuple[str, ...]:
+    return SEPARATORS if separator is None else (separator,)

@@ -1,0 +1,85 @@
+"""Labels of residues: from the text of a cell to a class for each residue, and from the classes to a text.
+
+A cell holds one letter for each residue (`HHEE..`), a list (`["helix", null, "coil"]`, `[0, 1, 1]`), or names divided
+by blanks or commas. `.`, `-` and `?` are classes unless `data.missing` names them; `null` in a list never is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from trimer.data.core.store import Ragged, Store
+from trimer.data.labelled.class_names import chosen_classes
+
+log = logging.getLogger(__name__)
+
+NONE = -100  # the number of a residue without a label
+SHOWN = 5  # texts that a message names
+
+
+def split_labels(text: str, residues: int) -> list[str | None]:
+    """The label of each residue, None where a list has null; of another length where the text does not fit."""
+    listed = _listed(text) if text[:1] == "[" and text[-1:] == "]" else None
+    if listed is not None:
+        return [None if value is None else _named(value) for value in listed]
+    if len(text) == residues:
+        return list(text)
+    parts: list[str | None] = list(filter(None, re.split(r"[\s,;]+", text)))
+    return parts if len(parts) == residues else list(text)
+
+
+def _listed(text: str) -> list | None:
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return found if isinstance(found, list) else None
+    parts = list(filter(None, re.split(r"[\s,;]+", text[1:-1])))  # as numpy prints an array
+    return parts if len(parts) > 1 else None
+
+
+def _named(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def joined_labels(labels: Sequence[str | None]) -> str:
+    """One text that `split_labels` reads back: the letters, or JSON where labels are longer or missing."""
+    plain = all(label is not None and len(label) == 1 for label in labels)
+    return "".join(labels) if plain and labels[:1] != ["["] else json.dumps(labels, ensure_ascii=False)
+
+
+def numbered_residues(
+    store: Store, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
+) -> tuple[list[str], Ragged, np.ndarray]:
+    """Classes, the number of the class of each residue with -100 for none, and (n,) bool: the rows that have any.
+
+    wanted: as `data.classes`. learnt: whether they are the classes of a model. missing: texts that are no class.
+    """
+    lengths = (store.ragged("tokens").lengths - 2).tolist()
+    rows = [split_labels(text, count) for text, count in zip(store.strings("label"), lengths, strict=True)]
+    absent = {None, *missing}
+    counts = Counter(label for row in rows for label in row)
+    known = {label: count for label, count in counts.items() if label not in absent}
+    classes = list(wanted) if learnt else chosen_classes(known, wanted)
+    number = {name: i for i, name in enumerate(classes)}
+    labels = Ragged.pack([[number.get(label, NONE) for label in row] for row in rows], np.int64)
+    _report_missing({label: count for label, count in counts.items() if label not in number}, sum(counts.values()))
+    has = np.array([(labels.values[a:b] >= 0).any() for a, b in pairwise(labels.offsets.tolist())], bool)
+    return classes, labels, has
+
+
+def _report_missing(counts: dict[str | None, int], residues: int) -> None:
+    total = sum(counts.values())
+    texts = sorted(counts.items(), key=lambda item: -item[1])[:SHOWN]
+    shown = ", ".join(f"{'null' if label is None else repr(label)} {count:,}" for label, count in texts)
+    level = logging.WARNING if 2 * total > residues else logging.INFO
+    log.log(level, "%s of %s residues have no label%s", f"{total:,}", f"{residues:,}", f" ({shown})" if total else "")

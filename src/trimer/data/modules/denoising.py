@@ -1,0 +1,227 @@
+"""Unlabelled spectra and molecules to restore from a corrupted copy: BART's pre-training as a LightningDataModule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.core.batches import PairBatch
+from trimer.data.core.drops import DropReport
+from trimer.data.core.noise import Corruption
+from trimer.data.core.sampler import BatchKey
+from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.training_keys import text_keys, token_keys
+from trimer.data.modules.base import PreparedData
+from trimer.data.molecules.molecule_keys import held_out, keys_of, molecule_table
+from trimer.data.spectra.cleaning import clean, warn_of_adducts
+from trimer.data.spectra.cleaning.structures import fill_smiles
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import ConfigError, InputError
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 4  # raise it when the columns of the store change, so that old caches are not read
+CHUNK = 50_000
+VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
+
+
+class Corrupted(Dataset):
+    """Batches of (corrupted sequence, whole sequence) by BatchKey.
+
+    The noise is new in every epoch and every batch; where it is fixed, it depends on the row alone.
+    """
+
+    def __init__(self, store: Store, noise: Corruption, seed: int, fixed: bool = False):
+        self.store = store
+        self.noise = noise
+        self.seed = seed
+        self.fixed = fixed
+
+    def __getitem__(self, key: BatchKey) -> PairBatch:
+        tokens = self.store.ragged("tokens")
+        whole = [tokens[row] for row in key.rows]
+        when = [] if self.fixed else [key.epoch, key.index]
+        damaged = [
+            self.noise(sequence, np.random.default_rng([self.seed, *when, row]))
+            for sequence, row in zip(whole, key.rows, strict=True)
+        ]
+        return PairBatch.pack(damaged, whole, key.rows)
+
+
+class DenoisingCorpus(PreparedData):
+    """Molecules, spectra, or both, as sequences of the joint vocabulary.
+
+    molecules: a source of SMILES. spectra: a mapping of named spectral sources. cleaning: the steps for spectra; those
+    that need a structure are left out, and spectra without one are welcome. exclude: molecules whose structures and
+    spectra must not be in here. repeats: how often a corpus is seen in an epoch (`molecules`, `spectra`).
+    validation: the part of the rows that is held back to measure the loss.
+    """
+
+    kind = "denoising"
+    batch = PairBatch
+    has_labels = False
+
+    def __init__(
+        self,
+        tokenizer,
+        cache: str,
+        molecules=None,
+        spectra: Mapping | None = None,
+        cleaning: Mapping | None = None,
+        noise: Corruption | None = None,
+        exclude=None,
+        repeats: Mapping[str, int] | None = None,
+        validation: float = 0.01,
+        tokens_per_batch: int = 8192,
+        max_length: int = 256,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        prepare_workers: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(
+            cache=cache, tokens_per_batch=tokens_per_batch, shuffle=shuffle, num_workers=num_workers, seed=seed
+        )
+        if not 0 < validation < 1:
+            raise ValueError(f"validation={validation} must be a part between 0 and 1")
+        if molecules is None and not spectra:
+            raise ConfigError("data.molecules and data.spectra are both empty: there is nothing to pre-train on")
+        self.tokenizer = tokenizer
+        self.molecules = molecules
+        self.spectra = dict(spectra or {})
+        steps = {name: step for name, step in (cleaning or {}).items() if step is not None}
+        self.cleaning = {name: step for name, step in steps.items() if not step.needs_label}
+        self.noise = noise or Corruption()
+        self.exclude = exclude
+        self.repeats = dict(repeats or {})
+        self.validation = validation
+        self.max_length = max_length
+        self.prepare_workers = prepare_workers
+
+    # ---------------------------------------------------------------- preparation
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "molecules": self.molecules.fingerprint() if self.molecules else None,
+            "spectra": {name: source.fingerprint() for name, source in self.spectra.items()},
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            "cleaning": {name: repr(step) for name, step in self.cleaning.items()},
+            "max_length": self.max_length,
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+        }
+
+    def _write(self, writer: StoreWriter) -> None:
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        report = DropReport()
+        for corpus, sequences in (
+            ("molecules", self._molecules(excluded, report)),
+            ("spectra", self._spectra(excluded, report)),
+        ):
+            for ids, tokens, keys in sequences:
+                lengths = np.array([len(t) for t in tokens], dtype=np.int64)
+                too_long = np.flatnonzero(lengths > self.max_length)
+                report.add(f"{corpus}: longer than {self.max_length} tokens", [ids[i] for i in too_long])
+                rows = np.flatnonzero(lengths <= self.max_length)
+                writer.append(
+                    {
+                        "tokens": Ragged.pack([tokens[i] for i in rows], np.uint16),
+                        "corpus": [corpus] * len(rows),
+                        "molecule": text_keys([keys[i] for i in rows]),
+                    }
+                )
+        if not writer.rows:
+            raise InputError(f"data: no molecule and no spectrum is left to train on\n{report}")
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
+
+    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
+        if self.molecules is None:
+            return
+        table = molecule_table(self.molecules, self.cache, workers=self.prepare_workers)
+        report.merge(DropReport.from_dict(table.manifest["drops"]))
+        smiles, keys = table.strings("smiles"), table.strings("inchikey1")
+        for start in range(0, len(table), CHUNK):
+            part = list(zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True))
+            hit = [held_out(s, [key], excluded) for s, key in part]
+            report.add("molecules: held out elsewhere", [s for (s, _), out in zip(part, hit, strict=True) if out])
+            kept = [pair for pair, out in zip(part, hit, strict=True) if not out]
+            written = [(s, self.tokenizer.encode_molecule(s), key) for s, key in kept]
+            report.add("molecules: cannot be written", [s for s, tokens, _ in written if tokens is None])
+            written = [row for row in written if row[1] is not None]
+            yield tuple([row[column] for row in written] for column in range(3))
+
+    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
+        if self.spectra:
+            warn_of_adducts(self.cleaning.values(), self.tokenizer)
+        for source in self.spectra.values():
+            for table in source.chunks():
+                table, drops = clean(table, self.cleaning)
+                report.merge(drops)
+                molecules = molecules_of_spectra(table)
+                if excluded:
+                    unknown, hit = _held_out_spectra(molecules, excluded)
+                    report.add("spectra: no structure that says whether it is held out", list(table["id"][unknown]))
+                    report.add("spectra: molecule held out elsewhere", list(table["id"][hit]))
+                    kept = np.flatnonzero(~unknown & ~hit)
+                    table, molecules = table.take(kept), [molecules[row] for row in kept]
+                values, offsets = self.tokenizer.encode_spectra(table)
+                keys = [of_smiles or given for _, of_smiles, given in molecules]
+                yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)], keys
+
+    # ---------------------------------------------------------------- loaders
+
+    def rows(self, split: str) -> np.ndarray:
+        """Rows of train (each as often as its corpus is repeated) or val."""
+        held_back = np.random.default_rng(self.seed).random(len(self.store)) < self.validation
+        if split == "val":
+            return np.flatnonzero(held_back)
+        corpus = np.array(self.store.strings("corpus"))
+        repeats = np.ones(len(corpus), dtype=np.int64)
+        for name, times in self.repeats.items():
+            repeats[corpus == name] = times
+        return np.repeat(np.flatnonzero(~held_back), repeats[~held_back])
+
+    def split_rows(self, split: str) -> np.ndarray:
+        return np.unique(self.rows(split))
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        tokens, corpus = self.store.ragged("tokens"), np.array(self.store.strings("corpus", rows))
+        spectra = np.zeros(len(rows), np.int64)
+        is_spectrum = corpus == "spectra"
+        spectra[is_spectrum] = token_keys([tokens[row] for row in rows[is_spectrum]])
+        return {"molecule": self.store.array("molecule")[rows], "spectrum": spectra}
+
+    def train_dataloader(self) -> DataLoader:
+        return self._training(*self._corrupted("train", self.seed))
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation(*self._corrupted("val", VALIDATION_SEED, fixed=True))
+
+    def _corrupted(self, split: str, seed: int, fixed: bool = False) -> tuple[Corrupted, np.ndarray, np.ndarray]:
+        rows = self.rows(split)
+        lengths = np.repeat(self.store.ragged("tokens").lengths[rows, None], 2, axis=1)  # source and target
+        return Corrupted(self.store, self.noise, seed, fixed), lengths, rows
+
+
+def molecules_of_spectra(table: SpectrumTable) -> list[tuple[str | None, str | None, str | None]]:
+    """Of each spectrum the SMILES, the InChIKey block 1 of it, and that of the InChIKey which was given."""
+    table = fill_smiles(table)
+    written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
+    of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
+    return [
+        (smiles, of_smiles.get(smiles), str(key)[:14] if key else None)
+        for smiles, key in zip(table["smiles"], table["inchikey"], strict=True)
+    ]
+
+
+def _held_out_spectra(molecules: list[tuple], excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
+    unknown = [not (of_smiles or given) for _, of_smiles, given in molecules]
+    hits = {triple: held_out(triple[0], triple[1:], excluded) for triple in set(molecules)}
+    return np.array(unknown, bool), np.array([hits[triple] for triple in molecules], bool)

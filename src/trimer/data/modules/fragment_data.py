@@ -1,0 +1,271 @@
+"""Fragment intensities of peptides as a LightningDataModule: prepared and split once, memory-mapped.
+
+Shapes: n spectra, B of a batch, L residues of a peptide, S cleavage sites of a batch (the sum of L - 1), K channels.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.core.batches import FragmentBatch
+from trimer.data.core.drops import DropReport
+from trimer.data.core.sampler import BatchKey, EpochPlan
+from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.training_keys import text_keys
+from trimer.data.labelled.sequence_kinds import Peptides, key_column
+from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.peptides.fragment_files import FragmentSource, FragmentTable
+from trimer.data.peptides.peptide_batches import flat_peptides
+from trimer.errors import ConfigError, InputError
+from trimer.peptides.channels import channels_of, possible
+from trimer.peptides.conditions import CHARGES, condition_vectors
+from trimer.peptides.modifications import ELEMENTS
+from trimer.peptides.proforma import read_proforma
+from trimer.peptides.seen import seen_sites
+
+log = logging.getLogger(__name__)
+
+LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
+IMPOSSIBLE = -1.0  # intensity of a fragment that the peptide cannot give
+MODLOSS = "modloss"  # what a library calls the loss of a modification; of a phosphate here
+KEPT = ("all", "modified", "unmodified")
+
+
+class PeptideFragments(SplitData):
+    """Spectra of peptides as intensities of the fragments that a model tells.
+
+    source: annotated spectra. channels: `b1`, `y2`, `y1-H3PO4`: series, charge, loss. Intensities are relative to the
+    highest of these fragments; one that was not found is 0; one that the peptide cannot give (its charge is above the
+    precursor's, or it does not hold what it loses) counts nowhere. modifications: keep "all" peptides, or those
+    "modified" or "unmodified" by `modification`, a name in ProForma as UNIMOD:21; null means any. exclude: peptides by
+    letters that must not be in here, since a later study is judged on them. shortest, longest: residues;
+    highest_charge: of precursors.
+    """
+
+    kind = "fragments"
+    batch = FragmentBatch
+    has_labels = True
+    target = "fragments"
+
+    def __init__(
+        self,
+        source: FragmentSource,
+        tokenizer,
+        channels: Sequence[str],
+        split: Mapping,
+        cache: str,
+        modifications: str = "all",
+        modification: str | None = None,
+        exclude=None,
+        shortest: int = 7,
+        longest: int = 30,
+        highest_charge: int = 6,
+        tokens_per_batch: int = 4096,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__(
+            split=split,
+            cache=cache,
+            tokens_per_batch=tokens_per_batch,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        check_split_keys(split, (*Peptides.keys, *Peptides.derived))
+        if modifications not in KEPT:
+            raise ValueError(f"modifications={modifications} must be one of {', '.join(KEPT)}")
+        if not 2 <= shortest <= longest:
+            raise ValueError(f"shortest={shortest} and longest={longest}: give 2 or more residues, shortest first")
+        if not 1 <= highest_charge <= CHARGES:
+            raise ValueError(f"highest_charge={highest_charge} must be 1 to {CHARGES}")
+        self.source = source
+        self.tokenizer = tokenizer
+        self.channels = channels_of(channels)
+        self.classes = [channel.name for channel in self.channels]
+        self.kept, self.modification = modifications, modification
+        self.exclude = exclude
+        self.shortest, self.longest, self.highest_charge = shortest, longest, highest_charge
+        self.max_length = longest + 2
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "source": self.source.fingerprint(),
+            "tokenizer": self.tokenizer.to_config(),
+            "channels": self.classes,
+            "kept": [self.kept, self.modification],
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+            "sizes": [self.shortest, self.longest, self.highest_charge],
+        }
+
+    # ---------------------------------------------------------------- preparation
+
+    def _write(self, writer: StoreWriter) -> None:
+        report = DropReport()
+        peptides = Peptides(self.tokenizer)
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        for table in self.source.chunks():
+            writer.append(self._columns(table, peptides, excluded, report))
+        if not writer.rows:
+            raise InputError(f"data: no spectrum is left\n{report}")
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        writer.manifest["compositions"] = peptides.compositions.tolist()
+        log.info("prepared %s: %s of %s spectra left", self.folder, f"{report.left:,}", f"{report.records:,}")
+
+    def _columns(self, table: FragmentTable, peptides: Peptides, excluded: frozenset, report: DropReport) -> dict:
+        report.records += len(table)
+        found = peptides.read(["" if row in table.problems else text for row, text in enumerate(table.texts)])
+        wrong = {row: rule for rule, rows in found.dropped.items() for row in rows} | table.problems
+        bounds = np.searchsorted(table.row, np.arange(len(table) + 1))
+        spectra: dict[int, np.ndarray] = {}
+        for row in range(len(table)):
+            rule = wrong.get(row) or self._unwanted(found.keys["sequence"][row], found.texts[row], excluded, table, row)
+            if rule is None:
+                spectra[row] = self._intensities(found.texts[row], table, row, slice(bounds[row], bounds[row + 1]))
+                rule = None if spectra[row].max() > 0 else "no fragment of the channels"
+            if rule is not None:
+                spectra.pop(row, None)
+                report.add(rule, [table.places[row]])
+        rows = np.array(sorted(spectra), np.int64)
+        return {
+            "id": [table.ids[row] for row in rows],
+            "text": [found.texts[row] for row in rows],
+            "tokens": Ragged.pack([found.tokens[row] for row in rows], np.uint8),
+            "modifications": Ragged.pack([found.modifications[row] for row in rows], np.uint16),
+            "sequence": [found.keys["sequence"][row] for row in rows],
+            "proforma": [found.keys["proforma"][row] for row in rows],
+            "charge": np.asarray(table.charge)[rows].astype(np.int64),
+            "energy": np.asarray(table.energy, float)[rows],
+            "instrument": [table.instrument[row] for row in rows],
+            "intensities": Ragged.pack([spectra[row].ravel() for row in rows], np.float32),
+        }
+
+    def _unwanted(self, letters: str, text: str, excluded: frozenset, table: FragmentTable, row: int) -> str | None:
+        """Why a readable record is left out, or None."""
+        if not self.shortest <= len(letters) <= self.longest:
+            return f"peptide shorter than {self.shortest} or longer than {self.longest} residues"
+        if not 1 <= table.charge[row] <= self.highest_charge:
+            return f"charge not from 1 to {self.highest_charge}"
+        if self.kept != "all":
+            has = "[" in text if self.modification is None else f"[{self.modification}]" in text
+            if has != (self.kept == "modified"):
+                return f"peptide that is not {self.kept}"
+        return "peptide held out elsewhere" if letters in excluded else None
+
+    def _intensities(self, text: str, table: FragmentTable, row: int, own: slice) -> np.ndarray:
+        """(L - 1, K) relative to the highest; IMPOSSIBLE where the peptide cannot give the fragment."""
+        peptide = read_proforma(text)
+        sites = len(peptide.letters) - 1
+        out = np.zeros((sites, len(self.channels)), np.float32)
+        series, number, loss = table.series[own], table.number[own], table.loss[own]
+        for column, channel in enumerate(self.channels):
+            here = (series == "by".index(channel.series)) & (table.ion_charge[own] == channel.charge)
+            lost = (loss == channel.loss) | ((loss == MODLOSS) & (channel.loss == "H3PO4"))
+            here &= lost & (number >= 1) & (number <= sites)
+            site = number[here] - 1 if channel.series == "b" else sites - number[here]
+            np.maximum.at(out[:, column], site, table.intensity[own][here])
+        can = possible(peptide, int(table.charge[row]), self.channels)
+        out[~can] = 0
+        highest = out.max(initial=0)
+        out = out / highest if highest > 0 else out
+        out[~can] = IMPOSSIBLE
+        return out
+
+    # ---------------------------------------------------------------- split
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        names = dict.fromkeys(["sequence", *(self.split_by.get("keys") or ())])
+        return {name: key_column(self.store, name) for name in names}
+
+    def _grouping(self) -> dict[str, np.ndarray]:
+        if not self.split_by.get("keys"):
+            raise ConfigError("data.split needs `keys`, what must not cross parts: sequence, sequence_il or proforma")
+        return {name: key_column(self.store, name) for name in self.split_by["keys"]}
+
+    def held_out_keys(self) -> frozenset:
+        """The letters of the validation and test peptides."""
+        self.setup()
+        return self.held_out(np.array(self.store.strings("sequence"), dtype=object))
+
+    # ---------------------------------------------------------------- what others read
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {"peptide": text_keys(self.store.strings("sequence", rows))}
+
+    def facts(self) -> dict:
+        return {"target": self.target, "classes": self.classes}
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap, the drop report and the channels in a run folder."""
+        super().save_reports(folder)
+        (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """ProForma of some rows."""
+        return self.store.strings("text", rows)
+
+    def training_facts(self) -> dict:
+        return {"sites": seen_sites(self.texts(self.split.rows("train")))}
+
+    def ids(self, rows: np.ndarray) -> list[str]:
+        return self.store.strings("id", rows)
+
+    def evaluation_batches(self, split: str):
+        """The rows of a split in order, by batch."""
+        rows = self.split.rows(split)
+        dataset = SpectraOfPeptides(self.store, len(self.channels))
+        plan = EpochPlan(self._lengths(rows), self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray:
+        return self.store.ragged("tokens").lengths[rows]
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.split.rows("train")
+        return self._training(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
+
+    def val_dataloader(self) -> DataLoader:
+        rows = self.split.rows("val")
+        return self._evaluation(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
+
+
+def predictable(found, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:
+    """Row -> why a model of these data (settings) cannot answer for it. found: what `Peptides.read` gave."""
+    reasons = {row: rule for rule, rows in found.dropped.items() for row in rows} | dict(problems)
+    shortest, longest, highest = (settings[name] for name in ("shortest", "longest", "highest_charge"))
+    for row, letters in enumerate(found.keys["sequence"]):
+        if row in reasons:
+            continue
+        if not shortest <= len(letters) <= longest:
+            reasons[row] = f"{len(letters)} residues, and the model has learnt from {shortest} to {longest}"
+        elif not 1 <= charges[row] <= highest:
+            told = f"charge {charges[row]}" if charges[row] else "no charge"
+            reasons[row] = f"{told}, and the model has learnt charges from 1 to {highest}"
+    return reasons
+
+
+class SpectraOfPeptides(Dataset):
+    """Batches of peptides with their conditions and intensities by BatchKey."""
+
+    def __init__(self, store: Store, channels: int):
+        self.store = store
+        self.channels = channels
+        compositions = store.manifest["compositions"]
+        self.compositions = np.array(compositions, np.float32).reshape(len(compositions), len(ELEMENTS))
+        instruments = store.strings("instrument")
+        self.conditions = condition_vectors(store.array("charge"), store.array("energy"), instruments)
+
+    def __getitem__(self, key: BatchKey) -> FragmentBatch:
+        tokens, modifications, intensities = (
+            self.store.ragged(name).take(key.rows) for name in ("tokens", "modifications", "intensities")
+        )
+        peptides = flat_peptides(tokens, modifications, self.compositions, self.conditions[key.rows])
+        return FragmentBatch.of(peptides, intensities.values.reshape(-1, self.channels), key.rows)

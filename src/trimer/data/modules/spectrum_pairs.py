@@ -1,0 +1,206 @@
+"""Spectra with their molecules as a LightningDataModule: cleaned, split and tokenised once, then memory-mapped."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.core.batches import PairBatch
+from trimer.data.core.drops import DropReport
+from trimer.data.core.noise import Corruption
+from trimer.data.core.parallel import for_each
+from trimer.data.core.sampler import BatchKey
+from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.training_keys import text_keys, token_keys
+from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.spectra.cleaning import clean, warn_of_adducts
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import ConfigError, InputError
+from trimer.training_facts import adduct_name
+
+log = logging.getLogger(__name__)
+
+LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
+LAYOUT = 2  # raise it when the columns, the reading or what the cleaning keeps change, so that old caches are not read
+
+
+class Pairs(Dataset):
+    """Batches of (spectrum, molecule) by BatchKey; source noise is seeded by (seed, epoch, row)."""
+
+    def __init__(self, store: Store, seed: int = 0, noise: Corruption | None = None):
+        self.store = store
+        self.seed = seed
+        self.noise = noise
+
+    def __getitem__(self, key: BatchKey) -> PairBatch:
+        sources, targets = self.store.ragged("source"), self.store.ragged("target")
+        read = [sources[row] for row in key.rows]
+        if self.noise is not None:
+            read = [
+                self.noise(tokens, np.random.default_rng([self.seed, key.epoch, row]))
+                for tokens, row in zip(read, key.rows, strict=True)
+            ]
+        return PairBatch.pack(read, [targets[row] for row in key.rows], key.rows)
+
+
+class SpectraToMolecules(SplitData):
+    """Tandem mass spectra to read, molecules to write.
+
+    source: where the spectra come from. tokenizer: how spectra and molecules become ids. cleaning: the named steps, in
+    order. split: a column of the source that names the fold (`column`), or the keys that must not cross folds (`keys`,
+    joined by union-find) with fractions. exclude: molecules that must not be in here (their number is in the drop
+    report). noise: corruption of the spectrum during training, as augmentation. tokens_per_batch counts source and
+    target tokens. max_target: longest molecule in tokens. prepare_workers: processes that prepare, None for one a
+    processor; the store does not depend on it.
+    """
+
+    kind = "pairs"
+    batch = PairBatch
+    has_labels = True  # there are molecules to compare with, so the test split can be measured
+
+    def __init__(
+        self,
+        source,
+        tokenizer,
+        cleaning: Mapping,
+        split: Mapping,
+        cache: str,
+        tokens_per_batch: int = 8192,
+        max_target: int = 128,
+        exclude=None,
+        noise: Corruption | None = None,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        prepare_workers: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(
+            split=split,
+            cache=cache,
+            tokens_per_batch=tokens_per_batch,
+            shuffle=shuffle,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        if max_target < 1:
+            raise ValueError(f"max_target={max_target} must be 1 or more")
+        check_split_keys(split, LABELS)
+        self.source = source
+        self.tokenizer = tokenizer
+        self.cleaning = {name: step for name, step in cleaning.items() if step is not None}
+        self.max_target = max_target
+        self.exclude = exclude
+        self.prepare_workers = prepare_workers
+        self.noise = noise
+
+    # ---------------------------------------------------------------- preparation
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": LAYOUT,
+            "source": self.source.fingerprint(),
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            "cleaning": {name: repr(step) for name, step in self.cleaning.items()},
+            "max_target": self.max_target,
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+            "split_column": self.split_by.get("column"),
+        }
+
+    def _write(self, writer: StoreWriter) -> None:
+        warn_of_adducts(self.cleaning.values(), self.tokenizer)
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        report = DropReport()
+        for table in self.source.chunks():
+            writer.append(self._columns(table, excluded, report))
+        if not writer.rows:
+            raise InputError(f"data: no spectrum with a molecule is left to train on\n{report}")
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
+        log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
+
+    def _columns(self, table: SpectrumTable, excluded: frozenset[str], report: DropReport) -> dict:
+        """The columns of the records that pass every rule; what does not is counted in the report."""
+        table, drops = clean(table, self.cleaning)
+        report.merge(drops)
+        if excluded:
+            hit = np.isin(table["inchikey1"].astype(str), list(excluded))
+            report.add("molecule held out elsewhere", list(table["id"][hit]))
+            table = table.take(~hit)
+        unique, inverse = np.unique(table["smiles"].astype(str), return_inverse=True)
+        encoded = for_each(self.tokenizer.encode_molecule, unique.tolist())
+        lengths = np.array([0 if ids is None else len(ids) for ids in encoded], dtype=np.int64)[inverse]
+        for rule, hit in (
+            ("molecule cannot be written", lengths == 0),
+            (f"molecule longer than {self.max_target} tokens", lengths > self.max_target),
+        ):
+            report.add(rule, list(table["id"][hit]))
+        fits = np.flatnonzero((lengths > 0) & (lengths <= self.max_target))
+        table = table.take(fits)
+        column = self.split_by.get("column")
+        if column and column not in table.columns:
+            known = ", ".join(sorted(table.columns))
+            raise InputError(f"data.split.column={column}: the source has no such column; it has {known}")
+        sources = self.tokenizer.encode_spectra(table)
+        return {
+            "source": Ragged(sources[0].astype(np.uint16), sources[1]),
+            "target": Ragged.pack([encoded[inverse[row]] for row in fits], np.uint16),
+            "mz": Ragged(table.mz, table.offsets),
+            "intensity": Ragged(table.intensity, table.offsets),
+            "precursor_mz": table["precursor_mz"],
+            **{name: list(table[name]) for name in LABELS},
+            **({"split": list(table[column])} if column else {}),
+        }
+
+    # ---------------------------------------------------------------- what others read
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        names = self.split_by.get("keys") or ["inchikey1"]
+        return {name: np.array(self.store.strings(name), dtype=object) for name in names}
+
+    def _grouping(self) -> dict[str, np.ndarray]:
+        if not self.split_by.get("keys"):
+            raise ConfigError("data.split needs `column` (it names the fold) or `keys` (what must not cross folds)")
+        return self._keys()
+
+    def held_out_keys(self) -> frozenset[str]:
+        """InChIKey block 1 of the validation and test molecules."""
+        self.setup()
+        return self.held_out(np.array(self.store.strings("inchikey1"), dtype=object))
+
+    def training_facts(self) -> dict:
+        """Whether the spectra are simulated, and the number of training spectra by adduct."""
+        adducts = np.array(self.store.strings("adduct"), dtype=object)[self.split.rows("train")]
+        counts = Counter(map(adduct_name, adducts))
+        return {"simulated": getattr(self.source, "simulated", False), "adducts": dict(counts)}
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        sources = self.store.ragged("source")
+        return {
+            "molecule": text_keys(self.store.strings("inchikey1", rows)),
+            "spectrum": token_keys([sources[row] for row in rows]),
+        }
+
+    def table(self, rows: np.ndarray) -> SpectrumTable:
+        """The cleaned spectra of some rows, with their labels."""
+        mz, intensity = self.store.ragged("mz").take(rows), self.store.ragged("intensity").take(rows)
+        columns = {name: np.array(self.store.strings(name), dtype=object)[rows] for name in (*LABELS,)}
+        columns["precursor_mz"] = self.store.array("precursor_mz")[rows]
+        return SpectrumTable.build(mz.values, intensity.values, mz.offsets, columns)
+
+    # ---------------------------------------------------------------- loaders
+
+    def _lengths(self) -> np.ndarray:
+        """(n, 2) tokens of spectrum and molecule."""
+        return np.stack([self.store.ragged("source").lengths, self.store.ragged("target").lengths], 1)
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.split.rows("train")
+        return self._training(Pairs(self.store, self.seed, self.noise), self._lengths()[rows], rows)
+
+    def val_dataloader(self) -> DataLoader:
+        rows = self.split.rows("val")
+        return self._evaluation(Pairs(self.store), self._lengths()[rows], rows)

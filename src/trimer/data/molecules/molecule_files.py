@@ -1,0 +1,176 @@
+"""Where molecules come from: SMILES, CSV and SDF files of the user, and PubChem's list of all compounds.
+
+Every source has `fingerprint()`, which changes when and only when its molecules change, and `chunks()`, which yields
+`MoleculeTable`s in flat memory. `trimer.data.molecules.molecule_keys` makes a table of keys of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from trimer.data.core.store import content_digest
+from trimer.data.molecules.structure_tables import SDF, open_table
+from trimer.data.text.column_names import column_called
+from trimer.data.text.compression import plain_name
+from trimer.data.text.letters import EMPTY
+from trimer.data.text.missing import known
+from trimer.data.text.opening import broken_end, read_lines
+from trimer.data.text.paths import find_files, named_paths
+from trimer.errors import BrokenOff, InputError
+
+CHUNK = 100_000
+TABLES = (".csv", ".tsv", ".parquet", *SDF)
+WANTED = "a SMILES, CSV or SDF file"
+PUBCHEM = "https://ftp.ncbi.nlm.nih.gov/pubchem/Compound/Extras/CID-SMILES.gz"
+
+
+MoleculeRow = tuple[str, str, str | None]  # id, SMILES, problem
+
+
+@dataclass
+class MoleculeTable:
+    """n molecules of a source in its order: ids, SMILES as they stand. problems: row -> why it cannot be used."""
+
+    ids: list[str]
+    smiles: list[str]
+    problems: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class MoleculeSource(Protocol):
+    """What gives molecules in chunks: SMILES files, PubChem."""
+
+    def fingerprint(self) -> str: ...
+
+    def chunks(self, size: int = ...) -> Iterator[MoleculeTable]: ...
+
+
+class SmilesFiles:
+    """Molecules of text files, compressed or not.
+
+    paths: files or globs. A `.csv`, `.tsv` or `.parquet` has SMILES or InChI in `column`, an `.sdf` in its atoms and
+    bonds; any other file has one molecule a line, the SMILES or InChI first, then perhaps white space and an id. Lines
+    that are empty are passed over. A table without a column `smiles` may have it under another usual name.
+    id_column: the column of a table that names the molecule; else ids are file name and line, as `corpus.smi:12`.
+    limit: stop after so many molecules.
+    """
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        column: str = "smiles",
+        id_column: str | None = None,
+        limit: int | None = None,
+    ):
+        _check_limit(limit)
+        self.paths = named_paths(paths, WANTED)
+        self.column = column
+        self.id_column = id_column
+        self.limit = limit
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        return find_files(self.paths, WANTED)
+
+    def fingerprint(self) -> str:
+        return f"{content_digest(self.files())}/{self.column}/{self.id_column}/{self.limit}"
+
+    def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
+        """Tables of at most `size` molecules."""
+        return _in_chunks(self._rows(), size, self.limit, " and ".join(self.paths))
+
+    def _rows(self) -> Iterator[MoleculeRow]:
+        for path in self.files():
+            table = Path(plain_name(path)).suffix.lower() in TABLES
+            yield from self._table(path) if table else _until_break(path, self._lines(path))
+
+    def _lines(self, path: Path) -> Iterator[MoleculeRow]:
+        for number, line in enumerate(read_lines(path), 1):
+            words = line.split(None, 1)
+            if words:
+                yield (words[1].strip() if len(words) > 1 else "") or f"{path.name}:{number}", words[0], None
+
+    def _table(self, path: Path) -> Iterator[MoleculeRow]:
+        file = open_table(path)
+        names = [column_called(file, self.column), *filter(None, [self.id_column])]
+        for cells, number, problem in file.rows(names):
+            smiles, name = known(cells[0]) or "", known(cells[1]) if self.id_column else None
+            yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else EMPTY)
+
+
+class PubChemSmiles:
+    """All compounds of PubChem (about 120 million): CID-SMILES.gz, a CID, a tab and a SMILES a line.
+
+    path: a copy that is already there; else the file is downloaded once to `folder` from the publisher, who states no
+    checksum. limit: stop after so many molecules.
+    """
+
+    def __init__(
+        self, path: str | None = None, folder: str = "data/pubchem", limit: int | None = None, url: str = PUBCHEM
+    ):
+        _check_limit(limit)
+        self.path = path
+        self.folder = folder
+        self.limit = limit
+        self.url = url
+
+    def file(self) -> Path:
+        """The local copy, downloaded if it is not there yet."""
+        if self.path is not None:
+            path = Path(self.path).expanduser()
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; leave `path` empty to download {self.url}")
+            return path
+        from trimer.data.text.download import download
+
+        return download(self.url, self.folder)
+
+    def fingerprint(self) -> str:
+        return f"{content_digest([self.file()])}/{self.limit}"
+
+    def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
+        """Tables of at most `size` molecules, whose ids are CIDs."""
+        return _in_chunks(self._rows(), size, self.limit, str(self.file()))
+
+    def _rows(self) -> Iterator[MoleculeRow]:
+        return _until_break(self.file(), self._lines())
+
+    def _lines(self) -> Iterator[MoleculeRow]:
+        for line in read_lines(self.file()):
+            cid, tab, smiles = line.rstrip("\r\n").partition("\t")
+            yield cid, smiles, None if tab else "not a CID, a tab and a SMILES"
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} must be 1 or more, or null")
+
+
+def _until_break(path: Path, rows: Iterator[MoleculeRow]) -> Iterator[MoleculeRow]:
+    """The rows of a file, and one more for its end where it breaks off after some of them."""
+    count = 0
+    try:
+        for row in rows:
+            yield row
+            count += 1
+    except BrokenOff as error:
+        if not count:
+            raise
+        yield f"{path.name}:end", "", broken_end(error)
+
+
+def _in_chunks(rows: Iterator[MoleculeRow], size: int, limit: int | None, source: str) -> Iterator[MoleculeTable]:
+    rows = islice(rows, limit)
+    count = 0
+    while some := list(islice(rows, size)):
+        count += len(some)
+        ids, smiles, problems = zip(*some, strict=True)
+        yield MoleculeTable(list(ids), list(smiles), {row: why for row, why in enumerate(problems) if why})
+    if not count:
+        raise InputError(f"{source}: there is no molecule in it")

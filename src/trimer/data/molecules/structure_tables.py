@@ -1,0 +1,108 @@
+"""Tables of molecules: CSV, TSV and Parquet as they are, SDF with a column for each property."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rdkit import Chem
+
+from trimer.chemistry.structures import reason_of
+from trimer.data.molecules.molecule_rules import UNREADABLE
+from trimer.data.text.compression import plain_name
+from trimer.data.text.opening import broken_end, read_lines
+from trimer.data.text.tables import Row, TableFile
+from trimer.errors import BrokenOff, InputError
+
+SDF = (".sdf", ".sd", ".mol")
+END = "$$$$"
+SMILES, NAME = "smiles", "name"
+_PROPERTY = re.compile(r">.*?<(.+)>")
+
+
+def open_table(path: Path) -> TableFile:
+    """The table in a file, an SDF by its suffix."""
+    return SdfTable(path) if Path(plain_name(path)).suffix.lower() in SDF else TableFile(path)
+
+
+class SdfTable(TableFile):
+    """An SDF as a table: `smiles` from the atoms and bonds, `name` from the first line, and each property by its name.
+
+    A property that is called `smiles` or `name` has no column of its own. A record that RDKit cannot read is handed on
+    with its problem, and so is the end of a file that breaks off.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.parquet = True  # columns are not named on the first line
+        self.unit = "record"
+        found: dict[str, None] = {}
+        records = 0
+        for record, _ in self._blocks():
+            records += 1
+            found |= dict.fromkeys(_properties(record))
+        if not records:
+            raise InputError(f"{path} is empty; write or download it again")
+        self.header = [SMILES, NAME, *(name for name in found if name.lower() not in (SMILES, NAME))]
+
+    def rows_at(self, positions: Sequence[int]) -> Iterator[Row]:
+        for number, (record, problem) in enumerate(self._blocks(), 1):
+            cells = {name: value or None for name, value in _properties(record).items()}
+            cells[NAME] = (record[0].strip() if record else "") or None
+            cells[SMILES] = None
+            if problem is None:
+                cells[SMILES], problem = _smiles(record)
+            yield [cells.get(self.header[place]) for place in positions], number, problem
+
+    def _blocks(self) -> Iterator[tuple[list[str], str | None]]:
+        """The lines of each record, and what is wrong with it."""
+        lines: list[str] = []
+        count = 0
+        try:
+            for line in read_lines(self.path):
+                if line.rstrip() == END:
+                    yield lines, None
+                    count += 1
+                    lines = []
+                else:
+                    lines.append(line.rstrip("\r\n"))
+        except BrokenOff as error:
+            if not count:
+                raise
+            yield [], broken_end(error)
+            return
+        if any(line.strip() for line in lines):
+            yield lines, None
+
+
+def _smiles(record: Sequence[str]) -> tuple[str | None, str | None]:
+    """The SMILES of a record, or why there is none."""
+    block = "\n".join(record) + "\n"
+
+    def read() -> Chem.Mol | None:
+        return Chem.MolFromMolBlock(block)
+
+    try:
+        molecule = read()
+    except Exception:  # RDKit raises its own C++ types on some malformed text
+        molecule = None
+    if molecule is None:
+        return None, f"{UNREADABLE}: {reason_of(read)}"
+    return Chem.MolToSmiles(molecule) or None, None
+
+
+def _properties(record: Sequence[str]) -> dict[str, str]:
+    """Name -> value; the lines of a longer value are joined by spaces."""
+    found: dict[str, str] = {}
+    name: str | None = None
+    for line in record:
+        match = _PROPERTY.match(line)
+        if match:
+            name = match[1].strip()
+            found[name] = ""
+        elif name is not None and not line.strip():
+            name = None
+        elif name is not None:
+            found[name] = f"{found[name]} {line.strip()}".strip()
+    return found

@@ -1,0 +1,193 @@
+"""Annotated spectra of search engines, Prosit and alphabase, one at a time: b and y fragments with intensities.
+
+fixed: modifications that the file leaves out, null for what its layout leaves out as a rule. fdr: as in `psm_quality`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from trimer.data.peptides.annotated_spectra import (
+    Fragment,
+    Spectrum,
+    Unreadable,
+    make_spectrum,
+    modification_loss,
+    optional_columns,
+    read_intensity,
+    spread,
+)
+from trimer.data.peptides.peptide_tables import (
+    deepphospho_records,
+    fragment_columns,
+    open_table,
+    precursor_columns,
+    split_precursor,
+)
+from trimer.data.peptides.plain_residues import cells_of, fixed_modifications
+from trimer.data.peptides.psm_quality import FDR, Quality
+from trimer.data.text.tables import TableFile
+from trimer.errors import InputError
+from trimer.peptides.notations import PLAIN
+from trimer.peptides.proforma import Peptide
+
+PROSIT = [(1, 1), (1, 2), (1, 3), (0, 1), (0, 2), (0, 3)]  # (series, charge) within a position
+PROSIT_VALUES = 29 * len(PROSIT)
+DEEPPHOSPHO = re.compile(r"([a-z])(\d+)\+(\d+)-(\S+)")
+MAXQUANT = re.compile(r"([a-z])(\d+)((?:-[A-Z]\w*)*)(\*?)(?:\((\d+)\+\))?")
+ALPHABASE = re.compile(r"([a-z])_(?:(\w+)_)?z(\d+)")
+
+
+def read_deepphospho(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
+    """JSON of DeepPhospho: `{"*AES2K.2": {"y1+1-Noloss": 100.0, "y3+1-1,H3PO4": 7.5}}`."""
+    fixed = fixed_modifications(path.name, (), PLAIN["deepphospho"], fixed)
+    for number, (key, pairs) in enumerate(deepphospho_records(path), 1):
+        peptide, charge = split_precursor(key)
+        place = f"{path.name}, record {number}"
+        yield make_spectrum(
+            key, ("deepphospho", fixed, peptide), charge, place, lambda _, pairs=pairs: _deepphospho(pairs)
+        )
+
+
+def _deepphospho(pairs: Any) -> Iterator[Fragment]:
+    if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+        raise Unreadable("there is no object of fragments")
+    for name, intensity in pairs:
+        yield *deepphospho_fragment(name), read_intensity(name, intensity)
+
+
+@lru_cache(maxsize=1 << 16)
+def deepphospho_fragment(name: str) -> tuple[str, int, int, str]:
+    """`y3+1-1,H2O;2,H3PO4` as series, number, charge and loss (`H2O+2H3PO4`)."""
+    match = DEEPPHOSPHO.fullmatch(name)
+    if not match:
+        raise Unreadable(f"fragment '{name}' cannot be read")
+    series, number, charge, lost = match.groups()
+    losses = [] if lost == "Noloss" else [one.split(",") for one in lost.split(";")]
+    if any(len(one) != 2 for one in losses):
+        raise Unreadable(f"fragment '{name}' cannot be read")
+    loss = "+".join(what if count == "1" else count + what for count, what in sorted(losses, key=lambda one: one[1]))
+    return series, int(number), int(charge), loss
+
+
+def read_maxquant(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
+    """msms.txt: `y1;y3-H2O;b5*;y7(2+)` under Matches, as many numbers under Intensities."""
+    table = TableFile(path)
+    fixed = fixed_modifications(path.name, cells_of(table, ["Modified sequence"]), PLAIN["maxquant"], fixed)
+    optional = optional_columns(table, ("Fragmentation", "Mass analyzer", "Collision energy"))
+    quality = Quality(table, fdr)
+    names = ["Modified sequence", "Charge", "Matches", "Intensities", *filter(None, optional)]
+    width = len(names)
+    names += quality.columns
+    for cells, number, problem in table.rows(names):
+        sequence, charge, matches, intensities = cells[:4]
+        way, analyzer, energy = spread(optional, cells[4:width])
+        problem = problem or quality.reason(cells[width:])
+        where = f"{path.name}:{number}", ("maxquant", fixed, sequence or ""), charge, table.place_of(number)
+        instrument = " ".join(filter(None, (way, analyzer)))
+        listed = (matches or "", intensities or "")
+        yield make_spectrum(
+            *where, lambda peptide, listed=listed: _maxquant(peptide, *listed), energy, instrument, problem
+        )
+
+
+def _maxquant(peptide: Peptide, matches: str, intensities: str) -> Iterator[Fragment]:
+    names, values = matches.split(";"), intensities.split(";")
+    if len(names) != len(values):
+        raise Unreadable(f"{len(names)} matches with {len(values)} intensities")
+    for name, value in zip(names, values, strict=True):
+        match = MAXQUANT.fullmatch(name.strip())
+        if match is None:
+            if name.strip():
+                yield name, 0, 1, "", read_intensity(name, value)  # an immonium ion, as pY
+            continue
+        series, number, losses, star, charge = match.groups()
+        lost = losses.split("-")[1:] + ([modification_loss(peptide)] if star else [])
+        yield series, int(number), int(charge or 1), "+".join(sorted(lost)), read_intensity(name, value)
+
+
+def read_prosit(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
+    """Parquet of Prosit and DLOmix: 174 values, 29 positions times y1+ y2+ y3+ b1+ b2+ b3+.
+
+    -1 stands for a fragment that cannot be, 0 for one that was not seen.
+    """
+    table = TableFile(path)
+    fixed = fixed_modifications(path.name, cells_of(table, ["modified_sequence"]), PLAIN["prosit"], fixed)
+    energies = next((name for name in ("aligned_collision_energy", "collision_energy") if name in table), None)
+    optional = [energies, *optional_columns(table, ("fragmentation", "mass_analyzer"))]
+    names = ["modified_sequence", "precursor_charge", "intensities_raw", *filter(None, optional)]
+    for cells, number, problem in table.rows(names):
+        sequence, charge, values = cells[:3]
+        energy, way, analyzer = spread(optional, cells[3:])
+        where = f"{path.name}:{number}", ("prosit", fixed, sequence or ""), charge, table.place_of(number)
+        instrument = " ".join(filter(None, (way, analyzer)))
+        yield make_spectrum(*where, lambda peptide, own=values: _prosit(peptide, own), energy, instrument, problem)
+
+
+def _prosit(peptide: Peptide, cell: str | None) -> Iterator[Fragment]:
+    try:
+        values = json.loads(cell or "")
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, list) or len(values) != PROSIT_VALUES:
+        found = f"{len(values)} values" if isinstance(values, list) else "no list"
+        raise Unreadable(f"{found} under intensities_raw in place of {PROSIT_VALUES}")
+    for place, value in enumerate(values):
+        if value is None or value > 0:
+            series, charge = PROSIT[place % len(PROSIT)]
+            number = place // len(PROSIT) + 1
+            yield "by"[series], number, charge, "", read_intensity(f"{'by'[series]}{number}", value)
+
+
+def read_alphabase(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
+    """HDF5 of alphabase: precursor_df, and fragment_intensity_df with a row a cleavage and a column a charged type."""
+    columns, fragments = precursor_columns(path), fragment_columns(path)
+    lost = [name for name in ("sequence", "charge", "frag_start_idx", "frag_stop_idx") if name not in columns]
+    if lost:
+        raise InputError(f"{path}: there is no column {lost[0]} in precursor_df")
+    types = [match.groups() for name in fragments if (match := ALPHABASE.fullmatch(name))]
+    if len(types) < len(fragments):
+        raise InputError(f"{path}: fragment_intensity_df has columns that are no fragments: {', '.join(fragments)}")
+    cells = {name: values.tolist() for name, values in columns.items()}
+    table = open_table(path)
+    quality = Quality(table, fdr)
+    against = [quality.reason(own) for own, _, _ in table.rows(quality.columns)] if quality.columns else []
+    for row, sequence in enumerate(cells["sequence"]):
+        beside = {name: cells[name][row] if name in cells else None for name in ("nce", "instrument")}
+        texts = (
+            "alphabase",
+            fixed,
+            sequence,
+            *(cells[name][row] if name in cells else "" for name in ("mods", "mod_sites")),
+        )
+        span = (cells["frag_start_idx"][row], cells["frag_stop_idx"][row])
+        yield make_spectrum(
+            f"{path.name}:{row + 1}",
+            texts,
+            str(cells["charge"][row]),
+            f"{path.name}, row {row + 1}",
+            lambda peptide, span=span: _alphabase(peptide, span, types, fragments),
+            None if beside["nce"] is None else str(beside["nce"]),
+            beside["instrument"] or "",
+            against[row] if against else None,
+        )
+
+
+def _alphabase(peptide: Peptide, span: tuple[int, int], types: list[tuple], columns: dict) -> Iterator[Fragment]:
+    start, stop = span
+    sites = len(peptide.letters) - 1
+    if stop - start != sites:
+        raise Unreadable(f"fragment rows {start} to {stop} for {sites} cleavages")
+    for (series, loss, charge), values in zip(types, columns.values(), strict=True):
+        if not 0 <= start <= stop <= len(values):
+            raise Unreadable(f"fragment rows {start} to {stop} of {len(values)}")
+        lost = modification_loss(peptide) if loss == "modloss" else loss or ""
+        for site, value in enumerate(values[start:stop].tolist()):
+            if not value <= 0:
+                number = site + 1 if series in "abc" else sites - site
+                yield series, number, int(charge), lost, read_intensity(f"{series}{number}", value)

@@ -1,0 +1,178 @@
+"""Where proteins come from: FASTA files and tables of the user, UniRef and Swiss-Prot.
+
+Every source has `fingerprint()`, which changes when and only when its proteins change, and `chunks()`, which yields
+`ProteinTable`s in flat memory. The simulated source in `trimer.simulate.simulated_proteins` has the same two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from trimer.data.core.store import content_digest
+from trimer.data.proteins.protein_table import ProteinTable
+from trimer.data.text.compression import plain_name
+from trimer.data.text.fasta import read_fasta
+from trimer.data.text.letters import WHITE, checked, letters_of
+from trimer.data.text.missing import known
+from trimer.data.text.opening import read_chunks
+from trimer.data.text.paths import find_files, named_paths
+from trimer.data.text.tables import ROWS, TableFile
+from trimer.errors import InputError
+
+TABLES = (".csv", ".tsv", ".tab", ".txt")
+WANTED = "a FASTA, Parquet, CSV or TSV file"
+UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
+
+
+class ProteinFiles:
+    """Proteins of FASTA, Parquet, CSV and TSV files, compressed or not.
+
+    paths: files or globs; what a file is, its content says. column, id_column: of a table. In FASTA the id is the first
+    word of the header, and other columns are its `key=value`s, as `OX` of UniProt's. cluster_column: names the family
+    of each protein. limit: stop after so many proteins. Without an id a protein is called by file and line, as
+    `mine.csv:12`.
+    An id that is given twice stays twice: isoforms and merged files have that; the data module counts them, and keeps
+    identical sequences in one part of the split.
+    """
+
+    def __init__(
+        self,
+        paths: str | Sequence[str],
+        column: str = "sequence",
+        id_column: str | None = None,
+        cluster_column: str | None = None,
+        limit: int | None = None,
+    ):
+        self.paths = named_paths(paths, WANTED)
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit={limit} must be 1 or more, or null")
+        self.column = column
+        self.id_column = id_column
+        self.cluster_column = cluster_column
+        self.limit = limit
+
+    def files(self) -> list[Path]:
+        """The files that the paths name, sorted within each glob."""
+        return find_files(self.paths, WANTED)
+
+    def fingerprint(self) -> str:
+        settings = f"{self.column}/{self.id_column}/{self.cluster_column}/{self.limit}"
+        return f"{content_digest(self.files())}/{settings}"
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[ProteinTable]:
+        """Tables of some thousand proteins, with the columns asked for."""
+        left = self.limit
+        for path in self.files():
+            for table in self._tables(path, columns):
+                if left is not None:
+                    table = table.head(left)
+                    left -= len(table)
+                yield table
+                if left == 0:
+                    return
+
+    def _tables(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        start = next(read_chunks(path, 1 << 16), b"")
+        if not start:
+            raise InputError(f"{path} is empty; write or download it again")
+        return self._columns(path, columns) if self._is_table(path, start) else self._fasta(path, columns)
+
+    def _is_table(self, path: Path, start: bytes) -> bool:
+        """Whether a file is a table and no FASTA, from its first bytes; its name decides where they leave it open."""
+        if start[:4] == b"PAR1":
+            return True
+        if start.lstrip(WHITE)[:1] == b">":
+            return False
+        head = start.split(b"\n", 1)[0].lower()
+        return Path(plain_name(path)).suffix.lower() in TABLES or self.column.lower().encode() in head
+
+    def _fasta(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        wanted = dict.fromkeys(filter(None, (*columns, self.cluster_column, self.id_column)))
+        first = True
+        for records in read_fasta(path):
+            values = {name: records.values(name) for name in wanted}
+            for name, found in values.items():
+                if first and not any(found):
+                    raise InputError(f"{path}: no header says '{name}=...': name another column, or none")
+            first = False
+            ids = values[self.id_column] if self.id_column else records.ids
+            lines, problems = records.lines.tolist(), records.without_labels
+            yield self._table(path, ids, lines, records.sequences, values, columns, problems)
+
+    def _columns(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        wanted = list(dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column))))
+        rows = TableFile(path).rows(wanted)
+        while some := list(islice(rows, ROWS)):
+            texts = zip(*([known(cell) for cell in cells] for cells, _, _ in some), strict=True)
+            values = dict(zip(wanted, map(list, texts), strict=True))
+            ids = values[self.id_column] if self.id_column else [None] * len(some)
+            sequences, problems = checked(letters_of(values[self.column]))
+            problems |= {row: problem for row, (_, _, problem) in enumerate(some) if problem}
+            yield self._table(path, ids, [line for _, line, _ in some], sequences, values, columns, problems)
+
+    def _table(self, path, ids, lines, sequences, values, columns, problems) -> ProteinTable:
+        named = [name or f"{path.name}:{line}" for name, line in zip(ids, lines, strict=True)]
+        clusters = values[self.cluster_column] if self.cluster_column else None
+        return ProteinTable(named, sequences, clusters, {name: values[name] for name in columns}, problems)
+
+
+class PublishedProteins(ProteinFiles):
+    """A file at its publisher's address: downloaded once with a progress bar into `folder`, then read like any file.
+
+    path: a copy that is already there, instead of the download. sha256: of the file; UniProt states md5 sums only, in
+    the RELEASE.metalink of each release, so nothing is checked unless a sha256 is given.
+    """
+
+    def __init__(
+        self, url: str, folder: str, path: str | None = None, sha256: str | None = None, limit: int | None = None
+    ):
+        super().__init__(path or str(Path(folder) / Path(url).name), limit=limit)
+        self.url = url
+        self.folder = folder
+        self.path = path
+        self.sha256 = sha256
+
+    def files(self) -> list[Path]:
+        if self.path is None:
+            from trimer.data.text.download import download
+
+            self.paths = [str(download(self.url, self.folder, sha256=self.sha256))]
+        return super().files()
+
+
+class UniRef(PublishedProteins):
+    """UniRef of the current release: representatives of all UniProt's sequences at 50, 90 or 100 % identity.
+
+    About 60 million sequences at 50 %, 200 million at 90 %. Other arguments: see PublishedProteins.
+    """
+
+    def __init__(
+        self,
+        identity: int = 50,
+        folder: str = "data/uniref",
+        path: str | None = None,
+        sha256: str | None = None,
+        limit: int | None = None,
+        url: str = UNIPROT,
+    ):
+        if identity not in (50, 90, 100):
+            raise ValueError(f"identity={identity} must be 50, 90 or 100")
+        name = f"uniref{identity}"
+        super().__init__(f"{url}/uniref/{name}/{name}.fasta.gz", folder, path, sha256, limit)
+        self.identity = identity
+
+
+class SwissProt(PublishedProteins):
+    """The reviewed part of UniProt's current release, about 570,000 proteins. Arguments: see PublishedProteins."""
+
+    def __init__(
+        self,
+        folder: str = "data/swissprot",
+        path: str | None = None,
+        sha256: str | None = None,
+        limit: int | None = None,
+        url: str = UNIPROT,
+    ):
+        super().__init__(f"{url}/knowledgebase/complete/uniprot_sprot.fasta.gz", folder, path, sha256, limit)

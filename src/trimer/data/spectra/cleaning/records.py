@@ -1,0 +1,215 @@
+"""Steps that judge a record by what is written about it: readability, MS level, adduct, instrument, duplicates."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from trimer.data.spectra.cleaning.step import Cleaned, Step, check_window, explain, for_each_distinct
+from trimer.data.spectra.polarity import SIGNS, possible
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.spectra.splash import splash
+from trimer.data.text.charges import charge_choices
+from trimer.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Unit-resolution analysers and ion sources other than electrospray: their peaks would poison two-decimal m/z tokens.
+# MassBank writes source and analyser joined by hyphens ('LC-ESI-QQ'), GNPS often in words ('ESI-Ion Trap').
+LOW_RESOLUTION = (
+    r"(?:^|[-_ ;/])(?:Q|QQ|QQQ|TQ|IT|LIT|QIT|ITIT|QTRAP|Q-TRAP|LTQ)$",
+    r"triple[- ]?quad",
+    r"^(?!.*(?:orbitrap|FT|TOF)).*(?:ion[- ]?trap|quadrupole)",
+    r"MALDI|FAB|APCI|APPI|(?:^|[-_ ])(?:EI|CI|FD|FI|SIMS|GC)(?:[-_ ]|$)",
+)
+
+
+@dataclass(frozen=True)
+class Readable(Step):
+    """Drop the records that the reader could not use; the report quotes its sentence with file and line."""
+
+    example_field: ClassVar[str] = "problem"
+
+    def reason(self) -> str:
+        return "the record cannot be read"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        return table, np.equal(table["problem"], None)
+
+
+@dataclass(frozen=True)
+class MsLevel(Step):
+    """Keep spectra of these MS levels; a spectrum that does not state its level passes."""
+
+    levels: list[int] = field(default_factory=lambda: [2])
+
+    def reason(self) -> str:
+        return f"the MS level is none of {list(self.levels)}"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        return table, np.isin(table["ms_level"], [0, *self.levels])
+
+
+@dataclass(frozen=True)
+class Adducts(Step):
+    """Write the adduct as '[M+H]+' and keep the allowed ones.
+
+    allowed: any adducts, in any notation (`trimer.chemistry.adducts`). A spectrum without an adduct passes, unless
+    its charge or its ion mode is one that no allowed adduct has: a file of a user's own seldom states adducts. Training
+    loses such rows to `MassAgreement`, which cannot check them.
+    """
+
+    allowed: list[str] = field(default_factory=lambda: ["[M+H]+", "[M+Na]+"])
+
+    def __post_init__(self) -> None:
+        from trimer.chemistry.adducts import AdductError, read_adduct
+
+        for name in self.allowed:
+            try:
+                read_adduct(name)
+            except AdductError as error:
+                raise ConfigError(
+                    f"cleaning.adducts.allowed: '{name}' is no adduct: {error}; write it as [M+H]+, [M+Na-2H]- or "
+                    "[2M+FA-H]-"
+                ) from None
+
+    def reason(self) -> str:
+        return f"the adduct is none of {', '.join(self.allowed)}"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        from trimer.chemistry.adducts import harmonise_adduct, parse_adduct
+
+        written = table["adduct"]
+        known = for_each_distinct(written, harmonise_adduct)
+        allowed = {harmonise_adduct(name) for name in self.allowed}
+        charges = {parse_adduct(name).charge for name in self.allowed}
+        clauses: dict[int, str] = {}
+        for row, (text, name) in enumerate(zip(written, known, strict=True)):
+            if text is None:
+                clause = self._foreign(table, row, charges)
+            else:
+                clause = None if name in allowed else self._not_allowed(text)
+            if clause:
+                clauses[row] = clause
+        keep = np.ones(len(table), bool)
+        keep[list(clauses)] = False
+        return explain(table.with_columns(adduct=known), keep, clauses.values()), keep
+
+    def _not_allowed(self, text: str) -> str:
+        from trimer.chemistry.adducts import AdductError, read_adduct
+
+        clause = f"the adduct '{text}' is none of {', '.join(self.allowed)}"
+        try:
+            read_adduct(text)
+        except AdductError as error:
+            return f"{clause}: {error}"
+        return clause
+
+    def _foreign(self, table: SpectrumTable, row: int, charges: set[int]) -> str | None:
+        """Why a spectrum without an adduct cannot have an allowed one; None where it may."""
+        mode, allowed = table["ion_mode"][row], ", ".join(self.allowed)
+        own = [(abs(charge), charge) for charge in charges if charge * SIGNS.get(mode, 0) >= 0]
+        if not own:
+            return f"the ion mode is {mode}, and the allowed adducts are {allowed}"
+        texts, charge = table.columns.get("charge_text"), table["charge"][row]
+        text = texts[row] if texts is not None and texts[row] else f"{charge:+d}" if charge else ""
+        choices = charge_choices(text)
+        return (
+            None
+            if not choices or possible(own, choices)
+            else f"the charge is {text}, and the allowed adducts are {allowed}"
+        )
+
+
+def warn_of_adducts(steps: Iterable[Step], tokenizer) -> None:
+    """Warn of allowed adducts that the tokenizer of spectra has no token for: the model cannot tell them apart."""
+    allowed = [name for step in steps if isinstance(step, Adducts) for name in step.allowed]
+    if missing := tokenizer.spectrum.without_token(allowed):
+        log.warning(
+            "%s: no token of their own, so that they read as <adduct?>; give them one before training with "
+            "data.tokenizer.spectrum.more_adducts=[...]",
+            ", ".join(missing),
+        )
+
+
+@dataclass(frozen=True)
+class PrecursorWindow(Step):
+    """Keep spectra whose precursor m/z lies within the window, both ends included."""
+
+    min: float = 10.0
+    max: float = 1000.0
+
+    def __post_init__(self) -> None:
+        check_window(self, "precursor_window")
+
+    def reason(self) -> str:
+        return f"the precursor m/z is outside {self.min:g} to {self.max:g}"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        precursor = table["precursor_mz"]
+        return table, (precursor >= self.min) & (precursor <= self.max)
+
+
+@dataclass(frozen=True)
+class ExcludeInstruments(Step):
+    """Drop spectra whose instrument type, or instrument, matches one of these regular expressions, in any case.
+
+    An instrument that is not stated passes. The default leaves out low resolution and other sources than electrospray.
+    """
+
+    pattern: list[str] = field(default_factory=lambda: list(LOW_RESOLUTION))
+
+    def __post_init__(self) -> None:
+        for pattern in self.pattern:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ConfigError(
+                    f"cleaning.instruments.pattern: '{pattern}' is no regular expression ({error})"
+                ) from None
+
+    def reason(self) -> str:
+        return "the instrument is excluded"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        patterns = [re.compile(pattern, re.IGNORECASE) for pattern in self.pattern]
+
+        def excluded(text: str) -> bool:
+            return any(pattern.search(text) for pattern in patterns)
+
+        # the type is the harmonised field, so the free text counts only where it is missing
+        instrument = np.where(np.equal(table["instrument_type"], None), table["instrument"], table["instrument_type"])
+        out = np.equal(for_each_distinct(instrument, excluded), True)
+        clauses = [f"the instrument '{instrument[row]}' is excluded" for row in np.flatnonzero(out)]
+        return explain(table, ~out, clauses), ~out
+
+
+@dataclass(frozen=True)
+class Duplicates(Step):
+    """Keep the first of the spectra that share SPLASH and molecule (InChIKey block 1).
+
+    A missing SPLASH is computed from the peaks as they are at this point of the chain, so place this step before the
+    ones that remove peaks. Without a structure the SPLASH alone decides.
+    """
+
+    training_only: ClassVar[bool] = True
+
+    def reason(self) -> str:
+        return "the same spectrum of the same molecule came before"
+
+    def __call__(self, table: SpectrumTable) -> Cleaned:
+        given = table["splash"]
+        molecules = table.columns.get("inchikey1", table["inchikey"])
+        keep = np.ones(len(table), bool)
+        seen: set[tuple[str | None, str | None]] = set()
+        for row in range(len(table)):
+            identifier = given[row] or splash(*table.peaks(row))
+            key = (molecules[row][:14] if molecules[row] else None, identifier)
+            keep[row] = identifier is None or key not in seen
+            seen.add(key)
+        return table, keep

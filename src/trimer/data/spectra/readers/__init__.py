@@ -1,0 +1,110 @@
+"""Spectra from files of any common format, into one table.
+
+Each reader keeps every record of its file, in order. One that cannot be used has its reason in the column `problem`.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from trimer.data.spectra.readers.gnps_json import read_gnps_json
+from trimer.data.spectra.readers.massbank import read_massbank
+from trimer.data.spectra.readers.massspecgym import read_massspecgym
+from trimer.data.spectra.readers.mgf import read_mgf
+from trimer.data.spectra.readers.msp import read_msp
+from trimer.data.spectra.readers.mzml import read_mzml
+from trimer.data.spectra.readers.mzxml import read_mzxml
+from trimer.data.spectra.readers.records import stem
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.text.compression import plain_name
+from trimer.errors import InputError
+
+SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
+    ".mgf": read_mgf,
+    ".msp": read_msp,
+    ".mzml": read_mzml,
+    ".mzxml": read_mzxml,
+    ".json": read_gnps_json,
+    ".tsv": read_massspecgym,
+    ".txt": read_massbank,
+}
+
+__all__ = ["SUFFIXES", "read_spectra", "spectrum_files"]
+
+log = logging.getLogger(__name__)
+
+
+def read_spectra(path: str | Path) -> SpectrumTable:
+    """All spectra of a file, of a folder and the folders below it, or of the files and folders that a glob names.
+
+    The suffix tells the format; that of a compression may follow it. One of several files that cannot be read is a row
+    with its problem.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return _read_file(path)
+    files = spectrum_files(path)
+    if path.is_dir() and all(_suffix(file) == ".txt" for file in files):
+        return read_massbank(path)
+    return _read_files(files)
+
+
+def spectrum_files(path: str | Path) -> list[Path]:
+    """The files of spectra that a path, a folder or a glob names, sorted; InputError where there is none.
+
+    In folders these are the files with a known suffix.
+    """
+    path = Path(path).expanduser()
+    found = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    if not found:
+        raise InputError(f"{path} does not exist; check the path")
+    files: list[Path] = []
+    for match in found:
+        inside = sorted(match.rglob("*")) if match.is_dir() else []
+        files += (
+            [file for file in inside if file.is_file() and _suffix(file) in SUFFIXES] if match.is_dir() else [match]
+        )
+    if not files:
+        raise InputError(f"{path} holds no file of spectra; known formats are {', '.join(SUFFIXES)}")
+    return list(dict.fromkeys(files))
+
+
+def _suffix(path: Path) -> str:
+    """The suffix of the format, in lower case, without that of a compression."""
+    return Path(plain_name(path).lower()).suffix
+
+
+def _read_file(path: Path) -> SpectrumTable:
+    suffix = _suffix(path)
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: '{suffix or path.name}' is no known format; known are {', '.join(SUFFIXES)} (also with .gz, "
+            ".bz2, .xz or .zip), and folders of them"
+        )
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; write or download it again")
+    table = SUFFIXES[suffix](path)
+    if not len(table):
+        raise InputError(f"{path} holds no spectrum; is it really a {suffix} file?")
+    return table
+
+
+def _read_files(files: Sequence[Path]) -> SpectrumTable:
+    tables: list[SpectrumTable] = []
+    errors: list[InputError] = []
+    for file in files:
+        try:
+            tables.append(_read_file(file))
+        except InputError as error:
+            if _suffix(file) == ".txt" and len(files) > 1:  # a note that lies beside the spectra
+                log.warning("%s", error)
+                continue
+            errors.append(error)
+            row = {"id": [stem(file)], "file": [str(file)], "problem": [str(error)]}
+            tables.append(SpectrumTable.build((), (), (0, 0), row))
+    if len(errors) == len(tables):
+        raise errors[0] if errors else InputError(f"{files[0].parent} holds no spectrum among {len(files)} files")
+    return SpectrumTable.concatenate(tables)

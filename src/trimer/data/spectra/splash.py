@@ -1,0 +1,63 @@
+"""SPLASH: the identifier of a mass spectrum by its peaks alone (Wohlgemuth et al., Nat. Biotechnol. 34, 1099, 2016).
+
+Two spectra with the same SPLASH are the same spectrum, whoever deposited it. It is a version block, two histograms, and
+a hash of the whole peak list; the specification is at https://github.com/berlinguyinca/spectra-hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from trimer.data.spectra.spectrum_table import SpectrumTable
+
+_NUDGE = 1e-7  # the specification adds it before cutting to integers, against 99.999999
+_BASE3, _BASE36 = "012", "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def splash(mz: np.ndarray, intensity: np.ndarray) -> str | None:
+    """The SPLASH of one spectrum (version 10, mass spectra); None for a spectrum without a positive intensity.
+
+    mz: (p,) Th. intensity: (p,) in any unit; only the ratio to the base peak counts.
+    """
+    mz, intensity = np.asarray(mz, np.float64), np.asarray(intensity, np.float64)
+    if not len(mz) or not intensity.max() > 0:
+        return None
+    relative = intensity / intensity.max() * 100.0
+    return f"splash10-{_prefilter(mz, relative)}-{_histogram(mz, relative)}-{_hash(mz, relative)}"
+
+
+def peak_hashes(table: SpectrumTable) -> list[str | None]:
+    """The SPLASH of each of the n spectra of a table."""
+    return [splash(*table.peaks(row)) for row in range(len(table))]
+
+
+def _hash(mz: np.ndarray, relative: np.ndarray) -> str:
+    masses = ((mz + _NUDGE) * 1_000_000).astype(np.int64)
+    heights = (relative + _NUDGE).astype(np.int64)
+    order = np.lexsort((-heights, masses))
+    text = " ".join(f"{m}:{h}" for m, h in zip(masses[order].tolist(), heights[order].tolist(), strict=True))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _bins(mz: np.ndarray, relative: np.ndarray, base: int, length: int, width: int) -> np.ndarray:
+    """A histogram of intensity over m/z that wraps around after `length` bins, in `base` steps of the largest bin."""
+    sums = np.bincount((mz / width).astype(np.int64) % length, weights=relative, minlength=length)
+    return (_NUDGE + (base - 1) * sums / sums.max()).astype(np.int64)
+
+
+def _histogram(mz: np.ndarray, relative: np.ndarray) -> str:
+    return "".join(_BASE36[d] for d in _bins(mz, relative, base=10, length=10, width=100))
+
+
+def _prefilter(mz: np.ndarray, relative: np.ndarray) -> str:
+    """The ten most intense of the peaks above 10 % as a histogram in base 3, written in base 36."""
+    top = np.lexsort((mz, -relative))
+    top = top[relative[top] + _NUDGE >= 10.0][:10]
+    digits = "".join(_BASE3[d] for d in _bins(mz[top], relative[top], base=3, length=10, width=5))
+    number, text = int(digits, 3), ""
+    for _ in range(4):
+        number, digit = divmod(number, 36)
+        text = _BASE36[digit] + text
+    return text

@@ -1,0 +1,170 @@
+"""A model on a split, beside what it has to beat: the same spectra, the same metrics, one table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from trimer.baselines.spectrum_baselines import BASELINES
+from trimer.data.modules.spectrum_pairs import SpectraToMolecules
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import ConfigError
+from trimer.generation.candidates import Candidate
+from trimer.generation.molecule_generator import MoleculeGenerator, Written
+from trimer.metrics.candidate_metrics import MoleculeRanking
+from trimer.reporting.table import ResultTable
+
+log = logging.getLogger(__name__)
+
+GROUPS = ("adduct", "instrument_type")
+
+
+@dataclass
+class Evaluation:
+    """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first.
+
+    similarities: per method, Tanimoto similarity of the first candidate to the true molecule, for every spectrum.
+    slices: the model's metrics by the labels of a group, as by adduct, for the groups that were asked for.
+    """
+
+    table: ResultTable
+    predictions: list[dict]
+    metrics: dict[str, float]
+    similarities: dict[str, list[float]]
+    slices: dict[str, ResultTable] = field(default_factory=dict)
+
+    def named(self, split: str) -> dict[str, float]:
+        """The metrics under the name of the split, as `test/tanimoto@1`."""
+        return {f"{split}/{name}": value for name, value in self.metrics.items()}
+
+    def save(self, out: Path) -> None:
+        """Write `table.*`, a `by_<group>.*` for each slice, and `predictions.parquet`."""
+        self.table.save(out)
+        for group, table in self.slices.items():
+            table.save(out, f"by_{group}")
+        write_predictions(out / "predictions.parquet", self.predictions)
+
+
+def evaluate_pairs(
+    net: nn.Module,
+    tokenizer,
+    generator: MoleculeGenerator,
+    data: SpectraToMolecules,
+    split: str = "test",
+    *,
+    name: str = "model",
+    baselines: bool = True,
+    k: Sequence[int] = (1, 5, 10),
+    by: Sequence[str] = (),
+    formula_known: bool = False,
+    mces: bool = False,
+    bootstrap: int = 200,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
+
+    by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
+    formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
+    for standard errors.
+    The baselines see the train split only, and answer the same spectra with at most as many candidates.
+    """
+    if unknown := set(by) - set(GROUPS):
+        raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
+    rows = sample_rows(data.split.rows(split), limit, seed)
+    table = data.table(rows)
+    sources = [data.store.ragged("source")[row] for row in rows]
+    written = generator.write(net, tokenizer, sources, table["precursor_mz"], table["adduct"])
+    result = ResultTable(k=list(k))
+    options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
+    ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
+    metrics, scores = ranking.compute(), ranking.rows()
+    similarities = {name: scores["tanimoto@1"].tolist()}
+    if baselines:
+        train = data.table(data.split.rows("train"))
+        for baseline, answer in BASELINES.items():
+            log.info("baseline: %s", baseline)
+            candidates = answer(train, table, k=max(k), seed=seed)
+            measured = measure(table, candidates, **options)
+            result.add(baseline, measured.compute(), baseline=True)
+            similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
+    result.add(name, metrics)
+    slices = {group: slice_table(group, metrics, k) for group in by}
+    return Evaluation(result, predictions(table, written, scores), metrics, similarities, slices)
+
+
+def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:
+    """The metrics of each label of a group, as each adduct, a row each."""
+    labels = [name.partition("=")[2] for name in metrics if name.startswith(f"spectra/{group}=")]
+    table = ResultTable(k=list(k))
+    for label in labels:
+        end = f"/{group}={label}"
+        values = {name.removesuffix(end): value for name, value in metrics.items() if name.endswith(end)}
+        table.add(f"{group} {label} ({values['spectra']:,.0f} spectra)", values)
+    return table
+
+
+def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """All rows, or a seeded sample of them in ascending order."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+
+
+def measure(
+    table: SpectrumTable,
+    candidates: list[list[str]],
+    written: Sequence[Written] | None = None,
+    **options,
+) -> MoleculeRanking:
+    """The ranking metrics of candidates for labelled spectra; a process of a distributed run measures by itself."""
+    ranking = MoleculeRanking(**options, sync_on_compute=False)
+    details = {"adducts": list(table["adduct"]), "precursor_mz": list(table["precursor_mz"])}
+    if written is not None:
+        details |= {
+            "generated": [w.written for w in written],
+            "valid": [w.valid for w in written],
+            "distinct": [len(w.candidates) for w in written],
+        }
+    ranking.update(candidates, list(table["smiles"]), groups={name: list(table[name]) for name in GROUPS}, **details)
+    return ranking
+
+
+def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[str, np.ndarray]) -> list[dict]:
+    """One plain record per spectrum: what was measured, what is true, what was written, how it scored."""
+    records = []
+    for row, result in enumerate(written):
+        mz, intensity = table.peaks(row)
+        records.append(
+            {
+                "id": table["id"][row],
+                "smiles": table["smiles"][row],
+                "adduct": table["adduct"][row],
+                "precursor_mz": float(table["precursor_mz"][row]),
+                "collision_energy": table["collision_energy"][row],
+                "instrument_type": table["instrument_type"][row],
+                "mz": mz.tolist(),
+                "intensity": intensity.tolist(),
+                "candidates": [asdict(candidate) for candidate in result.candidates],
+                "scores": {name: float(values[row]) for name, values in scores.items()},
+            }
+        )
+    return records
+
+
+def write_predictions(path: Path, records: list[dict]) -> None:
+    """One row per spectrum and candidate, best first; a spectrum without a molecule keeps one row without a SMILES."""
+    rows = []
+    for record in records:
+        head = {name: record[name] for name in ("id", "precursor_mz", "adduct")} | {"true_smiles": record["smiles"]}
+        nothing = {column.name: None for column in fields(Candidate)} | {"count": 0}
+        for rank, candidate in enumerate(record["candidates"] or [nothing], start=1):
+            rows.append({**head, "rank": rank, **candidate})
+    pq.write_table(pa.Table.from_pylist(rows), path)

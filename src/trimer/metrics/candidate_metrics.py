@@ -1,0 +1,164 @@
+"""The measure of spectra to structures: every metric of ranked molecules at once, under one set of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from trimer.metrics.mces import MCES
+from trimer.metrics.molecule_metrics import (
+    FormulaMatch,
+    MoleculeMetric,
+    PrecursorPpmError,
+    TanimotoAtK,
+    TopKAccuracy,
+    Uniqueness,
+    Validity,
+    answers,
+)
+
+KEY, LABEL = 14, 48  # bytes kept of a molecule's key and of a slice's label
+FORMULA_KNOWN = "_formula_known"
+
+
+class MoleculeRanking(MoleculeMetric):
+    """Top-k accuracy, Tanimoto@k, formula match@k, validity, uniqueness and precursor error of ranked candidates.
+
+    k: the ranks to report. by: names of `groups` to slice by, for example ["adduct"]; slices are named
+    `tanimoto@1/adduct=[M+H]+` and come with `spectra/adduct=[M+H]+`, how many they hold.
+    bootstrap: resamples for `<name>_std_error`, drawn over molecules: spectra of one molecule are not independent.
+    formula_known: adds `<name>_formula_known`, where candidates with the *true* formula are ranked first. Never compare
+    these with numbers that did not see the formula. mces: adds the MCES distance (slow).
+    """
+
+    medians = frozenset({"precursor_ppm@1", f"precursor_ppm@1{FORMULA_KNOWN}"})
+
+    def __init__(
+        self,
+        k: Sequence[int] = (1, 5, 10),
+        by: Sequence[str] = (),
+        bootstrap: int = 0,
+        formula_known: bool = False,
+        mces: bool = False,
+        **kwargs,
+    ):
+        k = list(k)
+        ranked = [TopKAccuracy(k), TanimotoAtK(k), FormulaMatch(k), PrecursorPpmError()]
+        ranked += [TopKAccuracy(k, "smiles"), TopKAccuracy(k, "fingerprint")] + ([MCES(k)] if mces else [])
+        counted = [Validity(), Uniqueness()]
+        names = [name for part in ranked + counted for name in part.names]
+        if formula_known:
+            names += [name + FORMULA_KNOWN for part in ranked for name in part.names]
+        super().__init__(names, **kwargs)
+        # Kept out of the submodules: the parts only score, the rows are here.
+        self.__dict__["_ranked"], self.__dict__["_counted"] = ranked, counted
+        self.ranks = None if formula_known else max(k)  # a known formula may lift a candidate from any rank
+        self.by = list(by)
+        self.bootstrap = bootstrap
+        self.formula_known = formula_known
+
+    def score(self, answer) -> list[float]:
+        scores = [score for part in self._ranked + self._counted for score in part.score(answer)]
+        if self.formula_known:
+            answer = answer.with_formula_first()
+            scores += [score for part in self._ranked for score in part.score(answer)]
+        return scores
+
+    def update(
+        self,
+        candidates: Sequence[Sequence[str]],
+        targets: Sequence[str],
+        groups: Mapping[str, Sequence[str | None]] | None = None,
+        **details,
+    ) -> None:
+        """candidates: ranked SMILES per spectrum; targets: the true SMILES; groups: labels to slice `by`.
+
+        details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`; see `answers`.
+        """
+        missing = [name for name in self.by if name not in (groups or {})]
+        if missing:
+            raise ValueError(f"slices by {missing} need groups={{'{missing[0]}': [one label per spectrum]}}")
+        rows = []
+        for row, answer in enumerate(answers(candidates, targets, ranks=self.ranks, **details)):
+            text = _bytes(answer.target.inchikey1 or "", KEY)
+            for name in self.by:
+                text += _bytes(groups[name][row] or "not stated", LABEL)
+            rows.append(self.score(answer) + text)
+        self.add_rows(rows)
+
+    def compute(self) -> dict[str, float]:
+        """{name: value} over all spectra, then the slices and standard errors asked for."""
+        scores, molecules, labels = self._table()
+        values = {**self.reduce(scores), "spectra": float(len(scores))}
+        if self.bootstrap and len(scores):
+            errors = bootstrap_errors(scores.numpy(), molecules, self.bootstrap, medians=self._median_columns())
+            values |= {f"{name}_std_error": float(e) for name, e in zip(self.names, errors, strict=True)}
+        for name, column in labels.items():
+            for label in np.unique(column):
+                chosen = torch.from_numpy(column == label)
+                slice_values = {**self.reduce(scores[chosen]), "spectra": float(chosen.sum())}
+                values |= {f"{key}/{name}={label}": value for key, value in slice_values.items()}
+        return values
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """{name: (n,) one number per spectrum}, in the order of the updates."""
+        scores = self._table()[0].numpy()
+        return dict(zip(self.names, scores.T, strict=True))
+
+    def _table(self) -> tuple[torch.Tensor, np.ndarray, dict[str, np.ndarray]]:
+        matrix = self.matrix(len(self.names) + KEY + LABEL * len(self.by))
+        scores, text = matrix[:, : len(self.names)], matrix[:, len(self.names) :].numpy().astype(np.uint8)
+        starts = [KEY + LABEL * i for i in range(len(self.by))]
+        labels = {name: _texts(text[:, start : start + LABEL]) for name, start in zip(self.by, starts, strict=True)}
+        return scores, _texts(text[:, :KEY]), labels
+
+    def _median_columns(self) -> list[int]:
+        return [i for i, name in enumerate(self.names) if name in self.medians]
+
+
+def bootstrap_errors(
+    rows: np.ndarray,
+    groups: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    medians: Sequence[int] = (),
+) -> np.ndarray:
+    """(M,) standard errors of the column means of (n, M) rows, NaN left out, by resampling whole groups.
+
+    groups: (n,) label of each row, for example the molecule; None resamples single rows. medians: columns whose median
+    is taken instead of the mean.
+    """
+    n = len(rows)
+    _, group = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
+    count = group.max() + 1
+    random = np.random.default_rng(seed)
+    known = ~np.isnan(rows)
+    sums = np.zeros((count, rows.shape[1]))
+    sizes = np.zeros((count, rows.shape[1]))
+    np.add.at(sums, group, np.where(known, rows, 0.0))
+    np.add.at(sizes, group, known)
+    weights = random.multinomial(count, np.full(count, 1 / count), size=resamples)  # (resamples, groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (weights @ sums) / (weights @ sizes)
+    for column in medians:
+        order = np.argsort(rows[:, column], kind="stable")[: known[:, column].sum()]
+        if len(order):
+            cumulative = np.cumsum(weights[:, group[order]], axis=1)
+            middle = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
+            means[:, column] = rows[order, column][middle]
+    errors = np.full(rows.shape[1], np.nan)
+    measured = np.flatnonzero((~np.isnan(means)).sum(axis=0) > 1)
+    errors[measured] = np.nanstd(means[:, measured], axis=0, ddof=1)
+    return errors
+
+
+def _bytes(text: str, width: int) -> list[int]:
+    """The UTF-8 bytes of a label in a fixed width, so that it can be gathered over ranks beside the numbers."""
+    raw = text.encode()[:width]
+    return list(raw) + [0] * (width - len(raw))
+
+
+def _texts(raw: np.ndarray) -> np.ndarray:
+    return np.array([bytes(row).rstrip(b"\0").decode(errors="ignore") for row in raw], dtype=object)

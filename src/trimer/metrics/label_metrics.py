@@ -1,0 +1,328 @@
+"""How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
+
+Plain arrays in, plain floats out, under the field's names. Beside each value stand its standard error,
+`<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. Rows are
+resampled within their classes (of several labels within the rarest that a row has), so that no resample loses a rare
+class; resamples of groups that do are left out. What the split cannot tell is NaN, and a spread that it cannot tell is
+not there; both with their reason, never a guess.
+
+Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted_rows`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from trimer.metrics import weighted_rows as weighted
+from trimer.metrics.decisions import decide_classes, decide_labels, relative
+from trimer.metrics.intervals import LOSES, Measured, nothing, remove_spread, undefine, with_errors, without_lost
+from trimer.metrics.temperature import bin_of
+
+LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
+OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
+MACRO = ("macro_precision", "macro_recall")  # of one class of several
+MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
+TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
+OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
+RESAMPLES = 1000
+
+
+def single_label(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    top: Sequence[int] = (1, 3),
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+    classes: Sequence[str] | None = None,
+    thresholds: np.ndarray | None = None,
+) -> Measured:
+    """One class of several: (n, C) probabilities against (n,) classes.
+
+    accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
+    balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
+    are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece, of class
+    1 where there are two, else the mean of each class against the others. The macro ones are means over the classes
+    that occur or are predicted, in which one that never is has a precision of 0. groups: (n,) what is resampled
+    together. classes: C names for the reasons, else numbers. thresholds: (C,) by which answers are taken from
+    probabilities (`trimer.metrics.decisions`).
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    _check_classes(probabilities, labels, classes)
+    rows, count = probabilities.shape
+    called = list(range(count)) if classes is None else list(classes)
+    order = np.argsort(-relative(probabilities, thresholds), axis=1, kind="stable")  # (n, C)
+    rank = (order == labels[:, None]).argmax(1)
+    shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < count}
+    loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
+    seen = np.bincount(labels, minlength=count)
+    asked = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
+    calibrated = [1] if count == 2 else range(count)
+    bins = {c: bin_of(probabilities[:, c]) for c in calibrated}
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        confusion = weighted.confusions(labels, order[:, 0], count, weights)
+        found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
+        found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
+        none = [np.full(len(weights), np.nan)]
+        by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
+        for name in ("auroc", "average_precision"):
+            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or none, -1))
+        found["cross_entropy"] = weighted.mean(loss, weights)
+        gaps = [(labels == c) - probabilities[:, c] for c in calibrated]
+        errors = [weighted.calibration_error(gap, bins[c], weights) for gap, c in zip(gaps, calibrated, strict=True)]
+        found["ece"] = np.mean(errors, axis=0)
+        found[LOSES] = (confusion.sum(2)[:, seen > 0] == 0).any(1)
+        return found
+
+    names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
+    if rows == 0:
+        return nothing(names, "there are no rows")
+    draws = weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed, labels))
+    lost = without_lost(draws, (*TELLING_APART, *MACRO))
+    measured = with_errors(draws)
+    lone = [called[c] for c in np.flatnonzero(seen == 1)]
+    if bootstrap:
+        remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, np.count_nonzero(seen))
+    absent = np.flatnonzero(seen == 0)
+    if len(absent) >= count - 1:
+        undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
+    elif len(absent):
+        missing = _classes([called[place] for place in absent])
+        without = f"{missing} not occur; the mean is over the other {count - len(absent)}"
+        measured.undefined |= dict.fromkeys(("auroc", "average_precision"), without)
+    return measured
+
+
+def multi_label(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    tasks: Sequence[str] | None = None,
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+    thresholds: np.ndarray | None = None,
+) -> Measured:
+    """Several yes-or-no labels: (n, K) probabilities of "yes" against (n, K) labels 0, 1 or NaN for missing.
+
+    auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
+    labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
+    (labels_seen: the sum). micro_precision and micro_recall of "yes", over the labels of all tasks as if they were of
+    one; exact_match, the share of the rows with all their labels right. thresholds: (K,) probability above which the
+    answer is "yes", a half by default. tasks: K names, else "task 0" and so on.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
+    tasks = _check_tasks(probabilities, labels, tasks)
+    wrong = np.argwhere(~np.isnan(labels) & (labels != 0) & (labels != 1))
+    if len(wrong):
+        raise ValueError(f"label {labels[tuple(wrong[0])]:g} of row {wrong[0][0]}: labels are 0, 1 or NaN for missing")
+    if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
+        raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
+
+    answers = decide_labels(probabilities, thresholds)
+
+    def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        said, true = probabilities[known, task], labels[known, task] == 1
+        confusion = weighted.confusions(true.astype(int), answers[known, task].astype(int), 2, weights)
+        loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
+        return {
+            **_of_scores(said, true, weights),
+            **_of_confusion(confusion, OF_CONFUSION),
+            "accuracy": weighted.accuracy(confusion),
+            "cross_entropy": weighted.mean(loss, weights),
+            "ece": weighted.calibration_error(true - said, bin_of(said), weights),
+            LOSES: (confusion.sum(2) == 0).any(1),
+        }
+
+    def reason(task: int) -> tuple[tuple[str, ...], str]:
+        seen = np.unique(labels[~np.isnan(labels[:, task]), task])
+        return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
+
+    names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
+    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
+    together = _micro(answers, labels, bootstrap, groups, seed)
+    return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
+
+
+def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
+    """Of all labels together: what is said to be "yes" and is, what is "yes" and is found, rows without a mistake."""
+    known = ~np.isnan(labels)
+    rows = known.any(1)  # a row without a label is none
+    if not rows.any():
+        return nothing(MICRO, "there are no labels")
+    said, true = answers & known, labels == 1
+    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
+    exact = (said == true).all(1)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "micro_precision": weighted.ratio(weights @ right, weights @ given),
+            "micro_recall": weighted.ratio(weights @ right, weights @ wanted),
+            "exact_match": weighted.mean(exact[rows], weights[:, rows]),
+        }
+
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, weighted.rarest_label(labels))
+    measured = with_errors(weighted.in_blocks(measure, weights))
+    undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
+    undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
+    return measured
+
+
+def regression(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    tasks: Sequence[str] | None = None,
+    bootstrap: int = RESAMPLES,
+    groups: Sequence | np.ndarray | None = None,
+    seed: int = 0,
+) -> Measured:
+    """Numbers: (n, K) or (n,) predicted against labels of the same shape, NaN for missing, in the unit of the labels.
+
+    rmse, mae, p95_error (the 95th percentile of the absolute error), r2 (of the labels about their own mean, not a
+    squared correlation), spearman; slope, intercept, pearson and r_squared of the line of labels on predictions; and
+    labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
+    (labels_seen: the sum).
+    """
+    predicted, labels = (np.asarray(array, float) for array in (predicted, labels))
+    predicted, labels = (array[:, None] if array.ndim == 1 else array for array in (predicted, labels))
+    tasks = _check_tasks(predicted, labels, tasks)
+
+    def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+        said, true = predicted[known, task], labels[known, task]
+        return {
+            "rmse": np.sqrt(weighted.mean((said - true) ** 2, weights)),
+            "mae": weighted.mean(np.abs(said - true), weights),
+            "p95_error": weighted.percentile(np.abs(said - true), 0.95, weights),
+            "r2": weighted.r2(said, true, weights),
+            "spearman": weighted.spearman(said, true, weights),
+            **weighted.line(said, true, weights),
+        }
+
+    def reason(task: int) -> tuple[tuple[str, ...], str]:
+        known = ~np.isnan(labels[:, task])
+        if known.sum() == 1:
+            return OF_SEVERAL, "there is one label only"
+        if len(np.unique(labels[known, task])) == 1:
+            return ("r2", "spearman", "pearson", "r_squared"), "all labels are the same"
+        constant = known.any() and len(np.unique(predicted[known, task])) == 1
+        return OF_SEVERAL[1:], "all predictions are the same" if constant else ""
+
+    names = ("rmse", "mae", "p95_error", *OF_SEVERAL)
+    return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
+
+
+def per_class(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: np.ndarray | None = None
+) -> list[dict]:
+    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (rows of it) and `predicted` (as it).
+
+    The precision of a class that is never predicted and the recall of one that does not occur are NaN.
+    """
+    probabilities = np.asarray(probabilities, float)
+    _check_classes(probabilities, np.asarray(labels), classes)
+    said = decide_classes(probabilities, thresholds)
+    scores = precision_recall_fscore_support(labels, said, labels=np.arange(len(classes)), zero_division=np.nan)
+    predicted = np.bincount(said, minlength=len(classes))
+    return [
+        {
+            "class": str(name), "precision": float(precision), "recall": float(recall), "f1": float(f1),
+            "support": int(support), "predicted": int(count),
+        }
+        for name, precision, recall, f1, support, count in zip(classes, *scores, predicted, strict=True)
+    ]  # fmt: skip
+
+
+def confusion(probabilities: np.ndarray, labels: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+    """(C, C) counts: rows of each true class (down) by the class they were taken for (across)."""
+    probabilities = np.asarray(probabilities, float)
+    _check_classes(probabilities, np.asarray(labels))
+    return confusion_matrix(labels, decide_classes(probabilities, thresholds), labels=np.arange(probabilities.shape[1]))
+
+
+def _of_scores(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    right, wrong = weighted.by_score(scores, positive, weights)
+    return {name: getattr(weighted, name)(right, wrong) for name in ("auroc", "average_precision")}
+
+
+def _of_confusion(confusion: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: getattr(weighted, name)(confusion) for name in names}
+
+
+def _over_tasks(
+    measure: Callable[[int, np.ndarray, np.ndarray], dict[str, np.ndarray]],
+    reason: Callable[[int], tuple[tuple[str, ...], str]],
+    names: Sequence[str],
+    labels: np.ndarray,
+    tasks: Sequence[str],
+    bootstrap: int,
+    groups: Sequence | np.ndarray | None,
+    seed: int,
+    yes_or_no: bool = False,
+) -> Measured:
+    """Each task for itself where there are several, and the means over those in which a metric is defined."""
+    strata = weighted.rarest_label(labels) if yes_or_no else None
+    weights = weighted.weightings(len(labels), bootstrap, groups, seed, strata)
+    out, by_task = Measured(), {name: [] for name in names}
+    for task, called in enumerate(tasks):
+        known = ~np.isnan(labels[:, task])
+        if known.any():
+            own = weighted.in_blocks(lambda w, t=task, k=known: measure(t, k, w), weights[:, known])
+            lost = without_lost(own, TELLING_APART)
+            measured = with_errors(own)
+            undefine(measured, *reason(task))
+            if yes_or_no and bootstrap:
+                yes, no = (labels[known, task] == 1).sum(), (labels[known, task] == 0).sum()
+                lone = ["yes"] * int(yes == 1) + ["no"] * int(no == 1)
+                remove_spread(measured, TELLING_APART, lost, lone, 2)
+        else:
+            own, measured = {}, nothing(names, "there are no labels")
+        for name in names:
+            if name in own and math.isfinite(measured.values[name]):
+                by_task[name].append(own[name])
+        measured.values["labels_seen"] = float(known.sum())
+        if len(tasks) > 1:
+            out.values |= {f"{called}/{name}": value for name, value in measured.values.items()}
+            out.undefined |= {f"{called}/{name}": why for name, why in measured.undefined.items()}
+    if len(tasks) == 1:
+        return measured
+    means = {name: weighted.nanmean(np.stack(found, -1)) for name, found in by_task.items() if found}
+    seen = float((~np.isnan(labels)).sum())
+    out.values = {**dict.fromkeys(names, float("nan")), **with_errors(means).values, "labels_seen": seen, **out.values}
+    for name in names:
+        left = len(tasks) - len(by_task[name])
+        if left:
+            rest = f"the mean is over the other {len(by_task[name])}" if by_task[name] else "there is no mean"
+            out.undefined[name] = f"not defined for {left} of {len(tasks)} tasks; {rest}"
+    return out
+
+
+def _classes(absent: Sequence) -> str:
+    """'class 3 does' or 'classes 3 and 5 do', to go on with 'not occur'."""
+    *first, last = map(str, absent)
+    return f"classes {', '.join(first)} and {last} do" if first else f"class {last} does"
+
+
+def _check_classes(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str] | None = None) -> None:
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
+        raise ValueError(f"probabilities are (n, C) and labels (n,), not {probabilities.shape} and {labels.shape}")
+    if classes is not None and len(classes) != probabilities.shape[1]:
+        raise ValueError(f"{len(classes)} names for {probabilities.shape[1]} classes")
+    if len(labels) and (labels.min() < 0 or labels.max() >= probabilities.shape[1]):
+        raise ValueError(f"labels from {labels.min()} to {labels.max()} for {probabilities.shape[1]} classes")
+    if not np.allclose(probabilities.sum(1), 1, atol=1e-2) or (len(labels) and probabilities.min() < 0):
+        raise ValueError("the probabilities of a row sum to 1; these do not, or hold NaN: were logits given?")
+
+
+def _check_tasks(predicted: np.ndarray, labels: np.ndarray, tasks: Sequence[str] | None) -> Sequence[str]:
+    """The names of the tasks."""
+    if predicted.ndim != 2 or predicted.shape != labels.shape:
+        raise ValueError(f"predictions and labels are both (n, K), not {predicted.shape} and {labels.shape}")
+    if not np.isfinite(predicted).all():
+        raise ValueError(f"row {np.argwhere(~np.isfinite(predicted))[0][0]} of the predictions is NaN or infinite")
+    if tasks is not None and len(tasks) != labels.shape[1]:
+        raise ValueError(f"{len(tasks)} names for {labels.shape[1]} tasks")
+    return [f"task {number}" for number in range(labels.shape[1])] if tasks is None else list(tasks)

@@ -1,0 +1,236 @@
+"""How good ranked candidate molecules are: one small metric per question, one row of scores per spectrum.
+
+Rows are kept (a few numbers per spectrum), so the same metrics give means, medians, slices and standard errors.
+Two molecules are the same when block 1 of their InChIKeys is the same, as in MassSpecGym.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from trimer.errors import InputError
+from trimer.metrics import molecule_properties as facts
+from trimer.metrics.molecule_properties import MoleculeFacts, candidate_facts, molecule_facts
+
+NAN = math.nan
+
+
+@dataclass
+class Answer:
+    """The candidates for one spectrum, best first, and the molecule they are held against.
+
+    A candidate that is no molecule (`trimer.chemistry.molecule_definition`) is None: it holds its rank and scores 0.
+    `generated`, `valid` and `distinct` count what was sampled before it was ranked: all, those that are molecules, and
+    the different molecules among them.
+    """
+
+    candidates: list[MoleculeFacts | None]
+    target: MoleculeFacts
+    generated: int
+    valid: int
+    distinct: int
+    adduct: str | None = None
+    precursor_mz: float | None = None
+
+    @functools.cached_property
+    def similarities(self) -> list[float]:
+        """Tanimoto similarity of each candidate to the target."""
+        return [facts.tanimoto(candidate, self.target) for candidate in self.candidates]
+
+    @functools.cached_property
+    def hits(self) -> list[bool]:
+        """Whether each candidate is the target."""
+        return [facts.same_molecule(candidate, self.target) for candidate in self.candidates]
+
+    def with_formula_first(self) -> Answer:
+        """The same candidates, those with the true formula first: the ranking if the formula were known."""
+        order = sorted(self.candidates, key=lambda candidate: not facts.same_formula(candidate, self.target))
+        return Answer(order, self.target, self.generated, self.valid, self.distinct, self.adduct, self.precursor_mz)
+
+
+def answers(
+    candidates: Sequence[Sequence[str]],
+    targets: Sequence[str],
+    generated: Sequence[int] | None = None,
+    valid: Sequence[int] | None = None,
+    distinct: Sequence[int] | None = None,
+    adducts: Sequence[str | None] | None = None,
+    precursor_mz: Sequence[float] | None = None,
+    ranks: int | None = None,
+) -> Iterator[Answer]:
+    """One Answer per spectrum. Where the counts are not given, the candidates themselves are counted.
+
+    ranks: candidates after these are not looked at, unless they have to be counted.
+    """
+    columns = {
+        "targets": targets, "generated": generated, "valid": valid, "distinct": distinct,
+        "adducts": adducts, "precursor_mz": precursor_mz,
+    }  # fmt: skip
+    for name, column in columns.items():
+        if column is not None and len(column) != len(candidates):
+            raise ValueError(f"{len(column)} {name} for the candidates of {len(candidates)} spectra")
+    for row, (ranked, smiles) in enumerate(zip(candidates, targets, strict=True)):
+        target = molecule_facts(smiles)
+        if target is None:
+            raise InputError(
+                f"the true molecule of spectrum {row} of this batch, '{smiles}', cannot be read as SMILES; "
+                "correct the SMILES or let the cleaning step Structure drop the record"
+            )
+        counted = generated is not None and valid is not None and distinct is not None
+        adduct = None if adducts is None else adducts[row]
+        molecules = [candidate_facts(candidate, adduct) for candidate in (ranked[:ranks] if counted else ranked)]
+        readable = [molecule for molecule in molecules if molecule is not None]
+        yield Answer(
+            candidates=molecules,
+            target=target,
+            generated=len(molecules) if generated is None else int(generated[row]),
+            valid=len(readable) if valid is None else int(valid[row]),
+            distinct=len({m.canonical for m in readable}) if distinct is None else int(distinct[row]),
+            adduct=adduct,
+            precursor_mz=None if precursor_mz is None else float(precursor_mz[row]),
+        )
+
+
+class MoleculeMetric(Metric):
+    """Base: a subclass names its M numbers and scores one Answer; NaN stands for "has no answer" and is left out.
+
+    update(candidates, targets, ...): see `answers`. compute() -> {name: mean over spectra}, or median for `medians`.
+    """
+
+    full_state_update = False
+    medians: frozenset[str] = frozenset()
+
+    def __init__(self, names: Sequence[str], **kwargs):
+        super().__init__(**kwargs)
+        self.names = list(names)
+        # One flat float32 state: a rank without spectra gathers an empty float32 vector; any other shape would hang.
+        self.add_state("values", default=[], dist_reduce_fx="cat")
+
+    def score(self, answer: Answer) -> list[float]:
+        """The M numbers of one spectrum."""
+        raise NotImplementedError
+
+    def update(self, candidates: Sequence[Sequence[str]], targets: Sequence[str], **details) -> None:
+        self.add_rows([self.score(answer) for answer in answers(candidates, targets, **details)])
+
+    def compute(self) -> dict[str, float]:
+        return self.reduce(self.matrix(len(self.names)))
+
+    def add_rows(self, rows: list[list[float]]) -> None:
+        if rows:
+            self.values.append(torch.tensor(rows, dtype=torch.float32, device=self.device).flatten())
+
+    def matrix(self, width: int) -> Tensor:
+        """(n, width) float64: what has been added so far, on all ranks once synchronised."""
+        empty = isinstance(self.values, list) and not self.values
+        values = torch.zeros(0) if empty else dim_zero_cat(self.values)
+        return values.reshape(-1, width).cpu().double()
+
+    def reduce(self, rows: Tensor) -> dict[str, float]:
+        """{name: mean or median of the column, NaN left out} of (n, M) rows."""
+        return {
+            name: (column.nanmedian() if name in self.medians else column.nanmean()).item() if len(column) else NAN
+            for name, column in zip(self.names, rows.T, strict=True)
+        }
+
+
+_SAME: dict[str, tuple[str, Callable[[Answer, int], bool]]] = {
+    "inchikey": ("top{}_accuracy", lambda answer, rank: answer.hits[rank]),
+    "smiles": ("top{}_same_smiles", lambda answer, rank: facts.same_smiles(answer.candidates[rank], answer.target)),
+    "fingerprint": ("top{}_same_fingerprint", lambda answer, rank: answer.similarities[rank] == 1.0),
+}
+
+
+class TopKAccuracy(MoleculeMetric):
+    """Share of spectra whose true molecule is among the first k candidates.
+
+    definition: what makes two molecules the same. "inchikey" (block 1, the measure); "smiles" (canonical, no stereo:
+    tautomers differ, so it is stricter); "fingerprint" (Tanimoto 1: homologues agree, so it is laxer).
+    """
+
+    def __init__(self, k: Sequence[int] = (1, 5, 10), definition: str = "inchikey", **kwargs):
+        name, self.same = _SAME[definition]
+        self.k = list(k)
+        super().__init__([name.format(k) for k in self.k], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        ranks = range(min(max(self.k), len(answer.candidates)))
+        first = next((rank for rank in ranks if self.same(answer, rank)), max(self.k))
+        return [float(first < k) for k in self.k]
+
+
+class TanimotoAtK(MoleculeMetric):
+    """Highest Tanimoto similarity (Morgan radius 2, 2048 bits) to the true molecule among the first k candidates.
+
+    A spectrum without a valid candidate counts 0.
+    """
+
+    def __init__(self, k: Sequence[int] = (1, 10), **kwargs):
+        self.k = list(k)
+        super().__init__([f"tanimoto@{k}" for k in self.k], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        return [max(answer.similarities[:k], default=0.0) for k in self.k]
+
+
+class Validity(MoleculeMetric):
+    """Share of the generated texts that are molecules, averaged over spectra."""
+
+    def __init__(self, **kwargs):
+        super().__init__(["validity"], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        return [answer.valid / answer.generated if answer.generated else NAN]
+
+
+class Uniqueness(MoleculeMetric):
+    """Share of different molecules among the valid ones of a spectrum, averaged over the spectra that have any."""
+
+    def __init__(self, **kwargs):
+        super().__init__(["uniqueness"], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        return [answer.distinct / answer.valid if answer.valid else NAN]
+
+
+class FormulaMatch(MoleculeMetric):
+    """Share of spectra with the true molecular formula among the first k candidates."""
+
+    def __init__(self, k: Sequence[int] = (1, 10), **kwargs):
+        self.k = list(k)
+        super().__init__([f"formula_match@{k}" for k in self.k], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        ranked = answer.candidates[: max(self.k)]
+        first = next((i for i, c in enumerate(ranked) if facts.same_formula(c, answer.target)), max(self.k))
+        return [float(first < k) for k in self.k]
+
+
+class PrecursorPpmError(MoleculeMetric):
+    """How far the first candidate's ion lies from the measured precursor, by its adduct.
+
+    `precursor_ppm@1`: median absolute error in ppm, over spectra that have a candidate. `precursor_within_{w}ppm@1`:
+    share of spectra whose first candidate fits within w ppm; no candidate is no fit. Spectra without precursor m/z or
+    with an unknown adduct are left out of both.
+    """
+
+    medians = frozenset({"precursor_ppm@1"})
+
+    def __init__(self, within: float = 10.0, **kwargs):
+        self.within = within
+        super().__init__(["precursor_ppm@1", f"precursor_within_{within:g}ppm@1"], **kwargs)
+
+    def score(self, answer: Answer) -> list[float]:
+        if facts.precursor_ppm(answer.target, answer.precursor_mz, answer.adduct) is None:
+            return [NAN, NAN]
+        first = answer.candidates[0] if answer.candidates else None
+        error = facts.precursor_ppm(first, answer.precursor_mz, answer.adduct)
+        return [NAN, 0.0] if error is None else [abs(error), float(abs(error) <= self.within)]

@@ -1,0 +1,118 @@
+"""Whether probabilities mean what they say, and the one number that makes them do so: a temperature.
+
+Expected calibration error of the probability of "yes" (Naeini et al., AAAI 2015), of several classes class by class
+(Kull et al., NeurIPS 2019): the error of the likeliest class alone hides probabilities of a rare class that are far too
+high. Temperature scaling as Guo et al. (ICML 2017). Shapes: n rows, C classes, K tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
+
+from trimer.metrics.weighted_rows import calibration_error
+
+BINS = 15
+FEW = 3  # of either kind of a label; with fewer the temperature of all labels together is taken
+HOTTEST = 100.0  # the temperature lies between this and its inverse
+
+
+def confidences(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A probability for each answer, and whether it came true: (m,) floats and (m,) 0 or 1.
+
+    probabilities (n, 2) with labels (n,): that of class 1, and whether it is the true one. (n, C): that of the
+    likeliest class. probabilities of the same shape as labels, (n,) or (n, K) with NaN for missing: the probability of
+    "yes", and whether it is so; missing labels are left out.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    if probabilities.shape == labels.shape:
+        known = ~np.isnan(labels.astype(float))
+        return probabilities[known], labels[known].astype(float)
+    if probabilities.shape[1] == 2:
+        return probabilities[:, 1], (labels == 1).astype(float)
+    return probabilities.max(1, initial=0), (probabilities.argmax(1) == labels).astype(float)
+
+
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(m,) which of the bins of equal width a confidence lies in; a bin holds its upper end, not its lower."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
+    """Mean distance of frequency from probability, over bins of equal width and weighted by what lies in them.
+
+    ECE = sum_b (n_b / n) |frequency_b - probability_b|, of class 1 where there are two, else the mean of that of each
+    class against the others; for yes-or-no labels of "yes", over all labels. NaN where there is no label.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    if probabilities.shape == labels.shape:
+        return error_of_bins(*confidences(probabilities, labels), bins)
+    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    return float(np.mean([error_of_bins(probabilities[:, c], labels == c, bins) for c in classes]))
+
+
+def error_of_bins(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """The calibration error of (m,) probabilities of what came true, (m,) 0 or 1, or not; NaN of none."""
+    if len(right) == 0:
+        return float("nan")
+    return float(calibration_error(right - confidence, bin_of(confidence, bins), np.ones((1, len(right))))[0])
+
+
+def fit_temperatures(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
+    """(K,) temperature of each yes-or-no label; that of all together for one with fewer than `FEW` yes or no.
+
+    logits, labels: (n, K), NaN for missing. offset: (K,) as in `fit_temperature`.
+    """
+    shared = fit_temperature(logits, labels, offset)
+    offset = np.broadcast_to(offset, logits.shape[1:])
+    found = []
+    for k in range(logits.shape[1]):
+        enough = min((labels[:, k] == 1).sum(), (labels[:, k] == 0).sum()) >= FEW
+        found.append(fit_temperature(logits[:, [k]], labels[:, [k]], offset[[k]]) if enough else shared)
+    return np.array(found)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> float:
+    """The temperature T at which softmax(logits / T + offset), or a sigmoid, gives the labels the highest likelihood.
+
+    offset: (C,) or (K,), as the logarithm of how frequent the classes are; what is left when T is high. Fit it on the
+    validation split. logits (n, C) with labels (n,) int, or (n, K) with labels (n, K), NaN for missing.
+    The likelihood is convex in 1 / T, so its slope has one root, looked for between 0.01 and 100. Where every answer is
+    right there is none: the likelihood only says "colder", and the temperature stays 1, as it does without labels.
+    """
+    logits, labels = np.asarray(logits, float), np.asarray(labels)
+    if not np.isfinite(logits).all():
+        raise ValueError("a temperature needs finite logits; these hold NaN or infinity")
+    if logits.shape == labels.shape:
+        known = ~np.isnan(labels.astype(float))
+        added = np.broadcast_to(offset, logits.shape)[known]
+        logits, truth = logits[known], labels[known].astype(float)
+        all_right = bool(((logits > 0) == (truth > 0.5)).all())
+
+        def slope(inverse: float) -> float:
+            return float((logits * (expit(inverse * logits + added) - truth)).sum())
+
+    else:
+        own = logits[np.arange(len(labels)), labels]
+        all_right = bool((logits.argmax(1) == labels).all())
+
+        def slope(inverse: float) -> float:
+            return float(((softmax(inverse * logits + offset, axis=1) * logits).sum(1) - own).sum())
+
+    if all_right or len(logits) == 0:
+        return 1.0
+    low, high = 1 / HOTTEST, HOTTEST
+    if slope(low) >= 0:  # no better than chance: the less it says, the better; or nothing is said at all
+        return 1.0 if slope(high) <= 0 else HOTTEST
+    if slope(high) <= 0:
+        return 1 / HOTTEST
+    return float(1 / np.exp(brentq(lambda power: slope(np.exp(power)), np.log(low), np.log(high), xtol=1e-10)))
+
+
+def apply(logits: np.ndarray, temperature: float = 1.0, kind: str = "single") -> np.ndarray:
+    """Probabilities of the same shape as the logits: softmax over classes ("single") or a sigmoid each ("multi")."""
+    if kind not in ("single", "multi"):
+        raise ValueError(f"kind '{kind}' has no probabilities; use 'single' or 'multi'")
+    scaled = np.asarray(logits, float) / temperature
+    return softmax(scaled, axis=-1) if kind == "single" else expit(scaled)

@@ -1,0 +1,131 @@
+"""The precision of a processor is measured once, kept, and recorded with the run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from trimer.accelerators import cpu_speed
+from trimer.cli import configs
+from trimer.cli.main import main
+from trimer.run import RunFolder
+
+SHORT = [
+    "data.source.molecules=40", "data.tokens_per_batch=700", "model.d_model=32", "model.encoder_ffn=64",
+    "model.decoder_ffn=64", "trainer.val_check_interval=100", "trainer.limit_val_batches=0", "test=false",
+    "trainer.enable_progress_bar=false", "callbacks.last.every_n_train_steps=1", "scheduler=null",
+]  # fmt: skip
+
+
+@pytest.fixture
+def _speeds(monkeypatch, tmp_path):
+    """Other speeds than those of this processor, in a cache of the test's own."""
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(cpu_speed.CHOICE, raising=False)
+    forget()
+    yield
+    forget()
+
+
+def forget():
+    cpu_speed.speeds.cache_clear()
+    cpu_speed.choice.cache_clear()
+
+
+def processor_with(monkeypatch, fp32, bf16):
+    """As if this processor had been measured to be that fast."""
+    (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
+    stored.write_text(json.dumps({"fp32": fp32, "bf16": bf16}))
+    forget()
+
+
+def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
+    found = cpu_speed.speeds()
+    assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
+    (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
+    assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.processor())
+    forget()
+    monkeypatch.setattr(cpu_speed, "measured", None)
+    assert cpu_speed.speeds() == found
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
+def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
+    cpu_speed.speeds()
+    (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
+    stored.write_text(content)
+    forget()
+    assert set(cpu_speed.speeds()) == {"fp32", "bf16"}
+    assert json.loads(stored.read_text())["fp32"] > 1
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(_speeds, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "file"))
+    assert cpu_speed.speeds()["fp32"] > 1
+
+
+@pytest.mark.parametrize(
+    ("fp32", "bf16", "expected"), [(152, 91, "32-true"), (107, 450, "bf16-mixed"), (100, 120, "32-true")]
+)
+def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16, expected):
+    cpu_speed.speeds()
+    processor_with(monkeypatch, fp32, bf16)
+    caplog.set_level("INFO")
+    for command in ("train", "predict", "embed", "evaluate"):
+        given = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
+        assert configs.compose(command, given).trainer.precision == expected
+    assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=cpu"]).trainer.precision == expected
+    assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=gpu"]).trainer.precision == "bf16-mixed"
+    assert configs.compose("train", ["trainer.precision=64-true"]).trainer.precision == "64-true"
+    assert not caplog.text
+    cpu_speed.log_choice(expected)
+    assert f"precision {expected}: this processor multiplies at {fp32} GFLOP/s in fp32 and {bf16}" in caplog.text
+    caplog.clear()
+    cpu_speed.log_choice("64-true")  # was not chosen here
+    assert not caplog.text
+
+
+def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monkeypatch, tmp_path):
+    """Bit for bit: the other precision would change every weight."""
+    cpu_speed.speeds()
+    processor_with(monkeypatch, 100, 400)
+    weights = {}
+    for name, steps in (("whole", [4]), ("resumed", [2, 4])):
+        processor_with(monkeypatch, 100, 400)
+        for part, length in enumerate(steps):
+            words = [f"resume={tmp_path / name}"] if part else [*SHORT, f"hydra.run.dir={tmp_path / name}"]
+            if part:
+                processor_with(monkeypatch, 400, 100)
+            assert main(["train", *words, f"trainer.max_steps={length}"]) == 0
+        run = RunFolder(tmp_path / name)
+        assert run.config["trainer"]["precision"] == "bf16-mixed"
+        saved = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
+        assert saved["global_step"] == 4
+        weights[name] = saved["state_dict"]
+    assert run.record["device"]["cpu_gflops"] == {"fp32": 100, "bf16": 400}
+    for key, value in weights["whole"].items():
+        assert torch.equal(value, weights["resumed"][key]), key
+
+
+def test_later_processes_take_the_choice_of_the_first(_speeds):
+    code = "from trimer.accelerators.cpu_speed import cpu_precision; print(cpu_precision())"
+    found = []
+    for chosen in ("32-true", "bf16-mixed"):
+        environment = {**os.environ, cpu_speed.CHOICE: chosen, "LOCAL_RANK": "1"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found.append(done.stdout.strip())
+    assert found == ["32-true", "bf16-mixed"]
+
+
+def test_names_that_virtual_machines_share_are_told_apart(monkeypatch):
+    text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
+    found = set()
+    for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):
+        monkeypatch.setattr(cpu_speed, "cpuinfo", lambda flags=flags: text.format(flags))
+        assert cpu_speed.processor() == "Intel(R) Xeon(R) Processor"
+        found.add(cpu_speed.instructions())
+    assert len(found) == 2

@@ -1,0 +1,80 @@
+"""Device and precision outside of training, by the names of Lightning's trainer."""
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from trimer.accelerators.hardware import computing, device_of, place
+from trimer.cli.main import main
+from trimer.data.core.store import Ragged
+from trimer.errors import ConfigError
+from trimer.models.bart import Bart
+from trimer.models.esm2 import Esm2
+from trimer.models.int8 import Int8Linear, largest_weight
+from trimer.models.roberta import Roberta
+from trimer.prediction.embedding import embed
+
+
+def trainer(**settings):
+    return OmegaConf.create({"accelerator": "cpu", "devices": 1, "precision": "32-true", **settings})
+
+
+def test_the_first_device_of_a_list(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of(trainer(devices=[1])) == torch.device("cpu")
+    assert device_of(trainer(accelerator="gpu", devices=2)) == torch.device("cuda", 0)
+    assert device_of(trainer(accelerator="gpu", devices=[1, 0])) == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=\[3\]: the GPUs of this machine are \[0, 1\]"):
+        device_of(trainer(accelerator="gpu", devices=[3]))
+
+
+def test_the_names_of_a_precision():
+    for name in ("bf16-mixed", "bf16-true", "16-mixed", "32-true", 32, "64-true"):
+        with computing(trainer(precision=name)):
+            assert torch.is_autocast_enabled("cpu") == str(name).startswith("bf16")
+    with pytest.raises(ConfigError, match=r"trainer\.precision=bf16-mixd .*did you mean bf16-mixed"):
+        computing(trainer(precision="bf16-mixd"))
+
+
+@pytest.mark.parametrize("make", [Esm2, Roberta])
+def test_int8_weights_change_vectors_by_some_per_cent(make):
+    torch.manual_seed(0)
+    net = make(vocab_size=33, d_model=64, layers=2, heads=4)
+    generator = np.random.default_rng(0)
+    tokens = Ragged.pack([np.r_[0, generator.integers(4, 24, n), 2] for n in (5, 40, 12)])
+    expected = list(embed(net.eval(), tokens))
+    size = sum(parameter.numel() for parameter in net.parameters())
+    asked = trainer(precision="int8")
+    with computing(asked):
+        small = place(net, asked)
+        found = list(embed(small, tokens))
+    assert sum(parameter.numel() for parameter in small.parameters()) < 0.3 * size
+    for one, other in zip(expected, found, strict=True):
+        difference = np.linalg.norm(one - other) / np.linalg.norm(one)
+        assert 1e-5 < difference < 0.05
+    alone = next(embed(small, tokens.take([1])))  # what is rounded does not depend on the rest of the batch
+    np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_int8_products_are_exact_up_to_the_largest_weight():
+    """Some processors add two products in 16 bits; what they cannot add is never asked of them."""
+    weight = torch.full((16, 64), float(largest_weight()))
+    weight[::2] *= -1
+    linear = torch.nn.Linear(64, 16, bias=False)
+    linear.weight.data = weight
+    x = torch.full((32, 64), 127.0)
+    x[::3] *= -1
+    torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.T, rtol=1e-6, atol=0)
+
+
+def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):
+    with pytest.raises(ConfigError, match="is for encoders; molecules are written in fp32 or bf16"):
+        place(Bart(vocab_size=40, d_model=32), trainer(precision="int8"))
+    assert main(["train", "trainer.precision=int8", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
+    assert "trainer.precision=int8 cannot train" in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="is for the processor"):
+        computing(trainer(precision="int8", accelerator="gpu"))

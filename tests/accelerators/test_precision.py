@@ -1,0 +1,81 @@
+"""All tasks train with low precision: weights spread over two processes, and weights that are rounded themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from trimer.cli.main import main
+from trimer.simulate.simulated_molecules import simulated_molecules
+
+SMALL = [
+    "trainer.max_steps=3", "trainer.val_check_interval=3", "trainer.accelerator=cpu", "baselines=false",
+    "trainer.log_every_n_steps=1", "trainer.enable_progress_bar=false",
+]  # fmt: skip
+FRACTIONS = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
+LABELLED = [
+    "data=labelled_molecules", "data.source.paths=my.csv", FRACTIONS, "data.tokens_per_batch=200", "model=roberta_nano",
+]  # fmt: skip
+TASKS = {
+    "seq2seq": [
+        "model=bart_nano", "data.source.molecules=60", "data.tokens_per_batch=600", "task.generator.num_samples=2",
+        "task.generator.max_length=8",
+    ],
+    "masked_lm": [
+        "data=simulated_proteins", "data.source.proteins=120", FRACTIONS, "model=esm2_nano", "task=masked_lm",
+        "data.tokens_per_batch=900",
+    ],
+    "classification": [
+        *LABELLED, "data.source.labels=kind", "data.target=single", "task=classification",
+        "task.class_weights=balanced",
+    ],
+    "regression": [*LABELLED, "data.source.labels=length", "data.target=regression", "task=regression"],
+    "fragments": [
+        "data=simulated_fragments", "data.source.count=60", "model=peptides_fragments", "task=fragments",
+        "data.tokens_per_batch=300", "model.d_model=32", "model.layers=2",
+    ],
+}  # fmt: skip
+
+
+def words_of(task: str, folder: Path) -> list[str]:
+    """A short training of a task in a folder."""
+    rows = [f"{text},{'ab'[text.count('O') > 1]},{len(text)}" for text in simulated_molecules(80, seed=3)]
+    (folder / "my.csv").write_text("\n".join(["smiles,kind,length", *rows]) + "\n")
+    return ["train", *TASKS[task], *SMALL, f"paths.run={folder}/run", f"paths.cache={folder}/cache"]
+
+
+def check_result(folder: Path) -> None:
+    result = json.loads((folder / "run" / "result.json").read_text())
+    assert result["status"] == "ok" and result["steps"] == 3
+    losses = {name: value for name, value in result["metrics"].items() if "loss" in name}
+    assert "val/loss" in losses and all(math.isfinite(value) for value in losses.values())
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_trains_spread_over_two_processes_with_fp32_weights(tmp_path, task):
+    words = [*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "trimer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    check_result(tmp_path)
+    assert {tensor.dtype for tensor in weights_of(tmp_path).values() if tensor.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_trains_with_bf16_weights(tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words_of(task, tmp_path), "trainer=cpu", "trainer.precision=bf16-true"]) == 0
+    check_result(tmp_path)
+    assert torch.bfloat16 in {tensor.dtype for tensor in weights_of(tmp_path).values()}

@@ -1,0 +1,32 @@
+"""Structures as users write them, and RDKit's own words where it refuses one."""
+
+from __future__ import annotations
+
+import pytest
+from rdkit import Chem
+
+from trimer.chemistry.structures import read_structure, refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("CN(C)(C)(C)C", "Explicit valence for atom # 1 N, 5, is greater than permitted"),
+        ("c1ccccc", "unclosed ring"),
+        ("CCO;", "syntax error while parsing: CCO;, around position 4"),
+        ("c1cccc1", "Can't kekulize mol"),
+        ("InChI=1S/nonsense", "not a valid InChI"),
+        ("", "empty text"),
+    ],
+)
+def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
+    assert read_structure(text) is None
+    assert says in refusal(text)
+    assert Chem.MolFromSmiles("c1ccccc") is None
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", ""), "RDKit is silent again afterwards"
+
+
+def test_inchi_and_smiles_are_one_molecule():
+    one = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
+    assert Chem.MolToSmiles(one) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"

@@ -1,0 +1,284 @@
+"""The command line: what it answers, how fast, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from trimer.cli import completion, screens
+from trimer.cli import main as cli
+from trimer.cli.configs import shipped_folder
+from trimer.cli.schema import SCHEMAS
+from trimer.suggestions import nearest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEAVY = {"torch", "lightning", "rdkit", "numpy", "wandb", "torchmetrics", "matplotlib", "pyarrow", "matchms", "pandas"}
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("runs/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--help"], "trimer train experiment=demo"),
+        ([], "Usage"),
+        (["--version"], "trimer 0.1.0"),
+        (["train", "--help"], "bart_nano*"),
+        (["predict", "--help"], "file of spectra"),
+        (["train", "--cfg", "job"], "_target_: lightning.Trainer"),
+        (["train", "--cfg", "job", "-p", "optimizer", "optimizer.lr=0.25"], "lr: 0.25"),
+        (["train", "--info", "searchpath"], "hydra"),
+    ],
+)
+def test_answers_without_a_run(trimer, empty_folder, capsys, words, shown):
+    assert trimer(*words) == 0
+    assert shown in capsys.readouterr().out
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"]])
+def test_help_fits_a_screen(trimer, capsys, words):
+    assert trimer(*words, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 110
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train", "data.numworkers=2"], "did you mean data.num_workers?"),
+        (["train", "trainer.maxsteps=2"], "did you mean trainer.max_steps?"),
+        (["train", "lr=0.1"], "did you mean optimizer.lr?"),
+        (
+            ["train", "task=classification", "task.lora.rank=4"],
+            "task.lora is null, so it has no 'rank': write 'task.lora={rank: 4}'",
+        ),
+        (["train", "modle=bart_nano"], "did you mean model?"),
+        (["train", "model=bart_nan"], "there is no model=bart_nan; did you mean bart_nano?"),
+        (["train", "trainer=abacus"], "there are cpu, ddp"),
+        (["train", "experiment=nothing_like_it"], "there is no experiment=nothing_like_it"),
+        (["train", "trainer/kind=cpu"], "unknown group 'trainer/kind'"),
+        (["train", "seed=abc"], "seed=abc: Value 'abc' of type 'str' could not be converted to Integer"),
+        (["train", "seed"], "write key=value"),
+        (["train", "seed=1,2"], "seed=1,2"),
+        (["train", "--fast"], "--fast"),
+        (["predict"], "trimer predict needs ckpt=... and input=..."),
+        (["train", "-m", "seed=1", "resume=runs/x"], "cannot be part of a sweep"),
+        (["--completion", "tcsh"], "bash, zsh, fish"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(trimer, capsys, words, sentence):
+    assert trimer(*words) == 2
+    said = capsys.readouterr().err.strip()
+    assert sentence in said
+    assert said.startswith("trimer: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_errors_of_the_user_are_one_sentence_and_exit_code_1(trimer, empty_folder, capsys):
+    assert trimer("train", "name=bad_input") == 1
+    assert capsys.readouterr().err.strip() == "trimer: spectra.mgf line 3: no precursor m/z; add PEPMASS"
+    result = json.loads((runs(empty_folder)[0] / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "line 3" in result["error"]
+
+
+def test_full_error_on_request(trimer, capsys, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert trimer("train", "name=bad_input") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback(trimer, empty_folder, capsys):
+    assert trimer("train", "name=bug") == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "ValueError: a bug" in said
+    assert json.loads((runs(empty_folder)[0] / "result.json").read_text())["error"] == "ValueError: a bug"
+
+
+def test_a_full_disk_names_the_folder(trimer, capsys):
+    assert trimer("train", "name=full") == 1
+    said = capsys.readouterr().err
+    assert "the disk is full in" in said
+    assert "checkpoints" in said
+    assert "Traceback" not in said
+
+
+def test_interruption_is_130(trimer, capsys):
+    assert trimer("train", "name=stopped") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_lightnings_exit_after_an_interruption_is_130_too():
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+    except SystemExit as error:
+        assert cli.failures.report(error) == 130
+
+
+def test_two_runs_of_one_second_have_two_folders(trimer, empty_folder):
+    assert [trimer("train"), trimer("train")] == [0, 0]
+    assert len(runs(empty_folder)) == 2
+
+
+def test_python_m_trimer_is_the_command(shell):
+    done = shell("trimer", "--version")
+    assert (done.returncode, done.stdout.strip()) == (0, "trimer 0.1.0")
+    assert shell("trimer", "trian").returncode == 2
+    assert shell("toy", "train", "name=stopped").returncode == 130
+
+
+def test_nothing_heavy_is_imported_before_a_run(shell, empty_folder):
+    code = f"""
+import sys
+from trimer.cli.main import main
+main(["train", "--cfg", "job"]); main(["--complete", "trimer train model="]); main(["train", "lr=1"])
+print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
+"""
+    (empty_folder / "probe.py").write_text(code)
+    done = shell("probe")
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        (["--help"], 0.5),
+        (["train", "--help"], 0.5),
+        (["--complete", "trimer tr"], 0.5),
+        (["--complete", "trimer train model=ba"], 0.6),
+        (["--complete", "trimer train optimizer.l"], 0.8),
+        (["train", "--cfg", "job"], 1.0),
+    ],
+)
+def test_answers_are_quick(shell, words, seconds):
+    """Processor seconds, in one of three attempts: the wall clock of a busy machine says nothing."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert shell("trimer", *words).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert any(once() < seconds for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("trimer ", {"train", "predict", "--help"}),
+        ("trimer ev", {"evaluate"}),
+        ("trimer train mod", {"model=", "model."}),
+        ("trimer train model=bart_n", {"model=bart_nano"}),
+        ("trimer train trainer=cpu optimizer.l", {"optimizer.lr="}),
+        ("trimer train hparams_search=", {"hparams_search=grid"}),
+        ("trimer train --c", {"--cfg", "--config-dir"}),
+        ("trimer --completion z", {"zsh"}),
+        ("trimer nothing x", set()),
+    ],
+)
+def test_completion(trimer, line, expected):
+    found = set(completion.answers(line))
+    assert expected <= found
+    assert bool(expected) == bool(found)
+
+
+def test_completion_of_paths(trimer, empty_folder):
+    (empty_folder / "spectra.mgf").touch()
+    assert completion.answers("trimer predict input=spec") == ["input=spectra.mgf"]
+    assert not [word for word in completion.answers("trimer train ") if word.startswith(("hydra", "_"))]
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_script_is_valid(shell_name, capsys):
+    assert cli.main(["--completion", shell_name]) == 0
+    script = capsys.readouterr().out
+    assert "trimer --complete" in script
+    program = shutil.which(shell_name)
+    if program:
+        assert subprocess.run([program, "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_bash_completes(empty_folder):
+    """The function that bash calls fills its list of replies."""
+    program = empty_folder / "trimer"
+    program.write_text(f'#!/bin/bash\nPYTHONPATH={ROOT / "src"} exec {sys.executable} -m trimer "$@"\n')
+    program.chmod(0o755)
+    line = "trimer train scheduler=warmup_c"
+    script = f"""{completion.script("bash")}
+compopt() {{ :; }}
+PATH={empty_folder}:$PATH; COMP_LINE={line!r}; COMP_POINT={len(line)}
+_trimer; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    done = subprocess.run(["bash", "--norc"], input=script, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["scheduler=warmup_constant", "scheduler=warmup_cosine"]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("data.numworkers", "data.num_workers"),
+        ("lr", "optimizer.lr"),
+        ("maxsteps", "trainer.max_steps"),
+        ("seed", "seed"),
+        ("xyzzy", None),
+    ],
+)
+def test_nearest_key(word, expected):
+    assert nearest(word, ["data.num_workers", "optimizer.lr", "trainer.max_steps", "seed", "data.seed"]) == expected
+
+
+def test_every_command_has_a_schema_a_config_and_a_screen():
+    assert set(screens.COMMANDS) == set(SCHEMAS) == {path.stem for path in shipped_folder().glob("*.yaml")}
+
+
+@pytest.mark.parametrize("word", ["logger=null", "scheduler=null", "experiment=null", "+debug=null"])
+def test_a_group_that_can_be_left_out_may_be_null(trimer, empty_folder, word):
+    assert trimer("train", word) == 0
+    (config,) = empty_folder.glob("runs/*/*/config.yaml")
+    assert OmegaConf.load(config).get(word.lstrip("+").partition("=")[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("trainer=null", "choose one of cpu, ddp,"),
+        ("launcher=null", "choose one of process, slurm"),
+        ("callbacks=null", "choose one of default, early_stopping,"),
+        ("data=null", "choose one of bace,"),
+        ("optimizer=null", "choose one of adamw, muon"),
+        ("hydra/launcher=null", "leave it out"),
+    ],
+)
+def test_a_group_that_is_needed_and_null_is_said(trimer, capsys, word, hint):
+    assert trimer("train", word) == 2
+    assert f"{word} is not possible, since trimer train needs this group: {hint}" in capsys.readouterr().err
+
+
+def test_a_launcher_of_hydra_needs_no_launcher_of_ours(trimer, empty_folder):
+    assert trimer("train", "-m", "seed=1,2", "hydra/launcher=basic", "hydra.sweep.dir=sweep") == 0
+    assert [json.loads(path.read_text())["objective"] for path in sorted(empty_folder.glob("sweep/*/result.json"))] == [
+        2,
+        4,
+    ]
+
+
+def test_null_among_the_choices_of_a_sweep_is_said(trimer, capsys):
+    assert trimer("train", "-m", "logger=csv,null") == 2
+    assert "logger=csv,null: null cannot be one of several choices" in capsys.readouterr().err

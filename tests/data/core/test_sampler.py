@@ -1,0 +1,158 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from trimer.data.core.sampler import ClusterPlan, EpochPlan, PlannedBatches
+from trimer.errors import ConfigError
+
+LENGTHS = np.random.default_rng(0).integers(5, 60, 500)
+
+
+def rows_of(plan, epoch=0, **window):
+    return [key.rows.tolist() for key in plan.epoch(epoch, **window)]
+
+
+def test_each_row_is_seen_once_an_epoch():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    assert sorted(row for rows in rows_of(plan) for row in rows) == list(range(500))
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    assert rows_of(plan, 3) == rows_of(EpochPlan(LENGTHS, 400, seed=1), 3)
+    assert rows_of(plan, 3) != rows_of(plan, 4)
+    assert rows_of(plan, 3) != rows_of(EpochPlan(LENGTHS, 400, seed=2), 3)
+
+
+def test_batches_hold_the_budget_to_within_the_longest_row():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    tokens = [LENGTHS[rows].sum() for rows in rows_of(plan)]
+    assert max(tokens) < 400 + 2 * LENGTHS.max()
+    assert abs(np.mean(tokens) - 400) < LENGTHS.max()
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 3, 8])
+def test_number_of_batches_is_a_multiple_and_none_is_empty(multiple):
+    plan = EpochPlan(LENGTHS, 70, seed=1, multiple=multiple)
+    batches = rows_of(plan)
+    assert len(batches) == len(plan) and len(plan) % multiple == 0
+    assert all(batches)
+
+
+def test_a_long_row_does_not_make_an_empty_batch():
+    lengths = np.array([1, 1, 1000, 1, 1, 1])
+    for epoch in range(20):
+        assert all(rows_of(EpochPlan(lengths, 10, seed=0), epoch))
+
+
+def test_ranks_share_the_batches_of_one_process():
+    plan = EpochPlan(LENGTHS, 400, seed=1, multiple=2)
+    single = rows_of(plan)
+    ranks = [[k.rows.tolist() for k in PlannedBatches(plan, None, rank, 2)] for rank in (0, 1)]
+    assert [rows for pair in zip(*ranks, strict=True) for rows in pair] == single
+
+
+def test_a_later_position_continues_the_same_epoch():
+    plan = EpochPlan(LENGTHS, 400, seed=1)
+    whole = [k.rows.tolist() for k in PlannedBatches(plan, lambda: (2, 0))]
+    rest = [k.rows.tolist() for k in PlannedBatches(plan, lambda: (2, 7))]
+    assert rest == whole[7:]
+    assert len(PlannedBatches(plan, lambda: (2, 7))) == len(whole)
+
+
+def test_rows_keep_their_names():
+    rows = np.arange(500) * 3
+    plan = EpochPlan(LENGTHS, 400, rows=rows, seed=1)
+    assert sorted(row for batch in rows_of(plan) for row in batch) == rows.tolist()
+
+
+def test_too_little_data_is_said():
+    with pytest.raises(ConfigError, match="drop report"):
+        EpochPlan(np.zeros(0, int), 100)
+    with pytest.raises(ConfigError, match="do not fill 64 batches"):
+        EpochPlan(np.array([5, 5]), 100, multiple=64)
+
+
+def test_a_batch_knows_the_optimiser_step_it_is_a_part_of():
+    plan = EpochPlan(LENGTHS, 400, seed=1, multiple=4)
+    steps = [key.step for epoch in range(2) for key in plan.epoch(epoch)]
+    assert steps == [i // 4 for i in range(2 * len(plan))]
+    plan.taken = 8  # the trainer stops each epoch there
+    assert [key.step for key in plan.epoch(3)][:8] == [6, 6, 6, 6, 7, 7, 7, 7]
+
+
+CLUSTERS = np.repeat([-7, 4, 9, 1000, 2**60], [300, 100, 97, 2, 1])
+
+
+def cluster_plan(**settings) -> ClusterPlan:
+    order = np.random.default_rng(1).permutation(500)
+    return ClusterPlan(LENGTHS, 50, clusters=CLUSTERS[order], rows=order, **settings)
+
+
+def test_each_cluster_is_seen_once_an_epoch():
+    for epoch in range(20):
+        rows = [row for batch in rows_of(cluster_plan(), epoch) for row in batch]
+        assert sorted(CLUSTERS[rows]) == [-7, 4, 9, 1000, 2**60]
+
+
+def test_members_of_a_cluster_are_alike_likely():
+    plan, epochs = cluster_plan(), 2000
+    rows = np.array([row for epoch in range(epochs) for batch in rows_of(plan, epoch) for row in batch])
+    counts = np.bincount(rows, minlength=500)
+    assert counts[499] == epochs
+    for first, last in ((497, 499), (400, 497), (0, 300)):
+        share = 1 / (last - first)
+        assert np.abs(counts[first:last] - epochs * share).max() < 5.5 * np.sqrt(epochs * share)
+
+
+def test_the_member_depends_on_seed_epoch_and_cluster_alone():
+    def member(plan: ClusterPlan, epoch: int) -> int:
+        return next(row for batch in rows_of(plan, epoch) for row in batch if CLUSTERS[row] == -7)
+
+    few = np.flatnonzero(CLUSTERS < 9)
+    fewer = ClusterPlan(LENGTHS[few], 50, clusters=CLUSTERS[few], rows=few)
+    whole = ClusterPlan(LENGTHS, 50, clusters=CLUSTERS, rows=np.arange(500))
+    drawn = [member(whole, epoch) for epoch in range(30)]
+    assert drawn == [member(fewer, epoch) for epoch in range(30)]
+    assert len(set(drawn)) > 20
+    assert drawn != [member(ClusterPlan(LENGTHS, 50, clusters=CLUSTERS, seed=1), epoch) for epoch in range(30)]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_clusters_make_the_same_number_of_batches_in_every_epoch(shuffle):
+    clusters = np.random.default_rng(3).integers(0, 150, 500)
+    plan = ClusterPlan(LENGTHS, 200, clusters=clusters, multiple=3, shuffle=shuffle)
+    for epoch in range(50):
+        batches = rows_of(plan, epoch)
+        assert len(batches) == len(plan) and all(batches)
+    assert len(plan) % 3 == 0
+    assert (rows_of(plan, 1) == rows_of(plan, 2)) is not shuffle
+    rest = [key.rows.tolist() for key in PlannedBatches(plan, lambda: (2, 5))]
+    assert rest == rows_of(plan, 2)[5:]
+
+
+@pytest.mark.parametrize("world", [1, 8])
+def test_a_device_holds_only_its_own_rows_of_an_epoch(world):
+    count = 400_000
+    plan = EpochPlan(np.random.default_rng(0).integers(30, 900, count), 40_000, multiple=world)
+    tracemalloc.start()
+    try:
+        batches = plan.epoch(1, first=world - 1, step=world)
+        next(batches)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 1.2 * 8 * count / world
+    assert sum(len(batch.rows) for batch in batches) > 0.95 * count / world  # the others are still to come
+
+
+def test_a_batch_owns_the_rows_that_start_in_its_window():
+    lengths = np.array([5, 1, 9, 3, 3, 7, 2, 6, 4, 8])
+    plan = EpochPlan(lengths, 12, shuffle=False)
+    starts = np.cumsum(lengths) - lengths
+    for batch in plan.epoch(0):
+        low, high = (np.ceil(edge * lengths.sum() / len(plan)) for edge in (batch.index, batch.index + 1))
+        assert batch.rows.tolist() == np.flatnonzero((starts >= low) & (starts < high)).tolist()
+    assert len(plan) == 4
+    assert list(plan.epoch(0, first=len(plan))) == []

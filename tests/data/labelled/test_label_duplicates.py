@@ -1,0 +1,50 @@
+"""Sequences that occur more than once: what is counted, and what each way makes of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from trimer.data.labelled.label_duplicates import resolved
+
+KEYS = np.array(["a", "b", "a", "c", "b", "a"], dtype=object)
+ALL = np.ones(6, bool)
+
+
+def test_numbers_are_averaged_and_their_spread_is_the_noise():
+    labels = np.array([[1.0], [5.0], [2.0], [9.0], [5.0], [3.0]], np.float32)
+    out, used, found = resolved(KEYS, labels, ALL, "mean", ["y"])
+    assert used.tolist() == [True, True, False, True, False, False]
+    assert out[used, 0].tolist() == [2, 5, 9] and labels[0, 0] == 1, "the labels given stay as they were"
+    assert (found.sequences, found.rows, found.differing, found.differing_rows, found.removed) == (2, 5, 1, 3, 3)
+    # (1 + 0 + 1 + 0 + 0) over 2 + 1 degrees of freedom
+    assert found.noise == {"y": pytest.approx(math.sqrt(2 / 3))}
+    assert "standard deviation of 0.8165" in " ".join(found.sentences("molecules", "mean"))
+
+
+def test_missing_numbers_do_not_count():
+    labels = np.array([[1.0, np.nan], [5.0, 1], [np.nan, 4.0], [9.0, 1], [7.0, np.nan], [np.nan, np.nan]])
+    out, _, found = resolved(KEYS, labels, ALL, "mean", ["y", "z"])
+    assert out[0].tolist() == [1, 4] and out[1].tolist() == [6, 1]
+    assert found.differing == 1 and found.noise == {"y": pytest.approx(math.sqrt(2))}
+
+
+def test_the_majority_of_classes_and_no_majority():
+    labels = np.array([1, 0, 1, 2, 1, 0])
+    out, used, found = resolved(KEYS, labels, ALL, "majority", [])
+    assert used.tolist() == [True, False, False, True, False, False] and out[0] == 1
+    assert found.differing == 2 and found.removed == 4
+
+
+def test_dropping_takes_all_rows_of_those_that_differ_and_no_others():
+    labels = np.array([[1.0], [0.0], [1.0], [1.0], [0.0], [0.0]])
+    _, used, found = resolved(KEYS, labels, ALL, "drop", [])
+    assert used.tolist() == [False, True, False, True, True, False] and found.removed == 3
+
+
+def test_rows_that_are_not_in_use_are_not_looked_at():
+    labels = np.array([1, 0, -1, 2, 0, -1])
+    _, used, found = resolved(KEYS, labels, labels >= 0, "drop", [])
+    assert used.tolist() == (labels >= 0).tolist() and found.differing == 0 and found.sequences == 1

@@ -1,0 +1,56 @@
+"""Texts as a model reads them: what is canonical, what is dropped, and how keys group them."""
+
+import numpy as np
+import pytest
+
+from trimer.data.labelled.sequence_kinds import Molecules, Proteins, shortened
+from trimer.data.molecules.molecule_rules import UNREADABLE
+from trimer.tokenizers.protein import ProteinTokenizer
+from trimer.tokenizers.smiles import SmilesTokenizer
+
+
+def test_molecules_are_canonical_and_keep_their_stereochemistry():
+    texts = [" OCC ", "CCO", "C(", "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "c1ccccc1C"]
+    found = Molecules(SmilesTokenizer()).read(texts)
+    assert found.dropped == {UNREADABLE: [2]}
+    assert found.texts[:2] == ["CCO", "CCO"] and found.texts[2] is None
+    assert found.texts[3] != found.texts[4]
+    keys = found.keys["inchikey1"]
+    assert keys[0] == keys[1] != keys[3] == keys[4]
+    assert found.keys["scaffold"] == ["", "", None, "", "", "c1ccccc1"]
+    assert [tokens is None for tokens in found.tokens] == [row == 2 for row in range(6)]
+    assert found.dtype is np.uint16
+
+
+def test_proteins_are_read_letter_by_letter():
+    found = Proteins(ProteinTokenizer()).read(["mk l\n", "MKL*", "", " * ", "M*K", "MJ"])
+    assert found.texts[:2] == ["MKL", "MKL"]
+    assert found.dropped == {"no sequence": [2, 3], "stop (*) inside the sequence": [4]}
+    assert found.keys["sequence"][0] == found.keys["sequence"][1] != found.keys["sequence"][5]
+    assert [None if ids is None else len(ids) for ids in found.tokens] == [5, 5, None, None, None, 4]
+    assert found.dtype is np.uint8
+
+
+@pytest.mark.parametrize(("kind", "size", "dtype"), [(Proteins, 300, np.uint16), (Molecules, 70_000, np.uint32)])
+def test_a_larger_vocabulary_has_larger_numbers(kind, size, dtype):
+    class Large(ProteinTokenizer):
+        def __len__(self) -> int:
+            return size
+
+    assert kind(Large()).read([]).dtype is dtype
+
+
+@pytest.mark.parametrize(
+    ("way", "most", "expected"),
+    [
+        ("drop", 5, None),
+        ("drop", 8, list(range(8))),
+        ("start", 5, [0, 1, 2, 3, 7]),
+        ("ends", 5, [0, 1, 2, 6, 7]),
+        ("ends", 4, [0, 1, 6, 7]),
+        ("ends", 3, [0, 1, 7]),
+    ],
+)
+def test_long_sequences(way, most, expected):
+    found = shortened(np.arange(8), most, way)
+    assert (None if found is None else found.tolist()) == expected

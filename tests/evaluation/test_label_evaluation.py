@@ -1,0 +1,161 @@
+"""A model of labels in a table beside its baselines: the same rows, and nothing learnt from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trimer.data.labelled.label_files import LabelledFiles
+from trimer.data.modules.labelled_data import LabelledSequences
+from trimer.evaluation.label_evaluation import answered, calibration, evaluate_labels
+from trimer.metrics.temperature import fit_temperature, fit_temperatures
+from trimer.models.esm2 import Esm2
+from trimer.models.labelled_model import Labelled
+from trimer.tokenizers.protein import ProteinTokenizer
+
+TARGETS = {"single": "kind", "multi": ["one", "two"], "regression": "number", "residue": "states"}
+
+
+def table(path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    lines = ["sequence,kind,one,two,number,states,id"]
+    for number in range(90):
+        text = "".join(rng.choice(list("LAGVSE"), rng.integers(3, 30)))
+        states = "".join("HE."[rng.integers(3)] for _ in text)
+        lines.append(
+            f"{text},{'abc'[number % 3]},{number % 2},{'' if number % 4 else 1},{len(text)},{states},p{number}"
+        )
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = table(tmp_path_factory.mktemp("data") / "my.csv")
+
+    def of(target: str, tokens: int = 300) -> LabelledSequences:
+        found = LabelledSequences(
+            LabelledFiles(str(path), "sequence", TARGETS[target], "id"), ProteinTokenizer(), "proteins", target,
+            {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}, str(path.parent / "cache"),
+            tokens_per_batch=tokens, missing=["."],
+        )  # fmt: skip
+        found.setup()
+        return found
+
+    return of
+
+
+def network(data: LabelledSequences) -> Labelled:
+    torch.manual_seed(0)
+    pooling = "residue" if data.target == "residue" else "mean"
+    net = Labelled(Esm2(33, 32, layers=1, heads=2), len(data.classes), data.target, {"pooling": pooling}).eval()
+    net.head.output.weight.data *= 20
+    return net
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, target):
+    small, large = data(target, 100), data(target, 100_000)
+    net = network(small)
+    for part in ("val", "test"):
+        raw, labels, owners = answered(net, small, part)
+        again, same, owned = answered(net, large, part)
+        assert torch.allclose(raw, again, atol=1e-5) and (owners == owned).all()
+        assert torch.equal(labels.nan_to_num(-1.0), same.nan_to_num(-1.0))
+        rows = small.split.rows(part)
+        if target == "residue":
+            texts = small.texts(rows)
+            assert owners.tolist() == [row for row, text in zip(rows, texts, strict=True) for _ in text]
+        else:
+            assert owners.tolist() == rows.tolist()
+            assert np.array_equal(labels.numpy(), small.labels[rows], equal_nan=target == "multi")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_table(data, target, tmp_path):
+    found = data(target)
+    net = network(found)
+    evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
+    rows = evaluation.table.ordered()
+    assert [row["kind"] for row in rows] == ["baseline"] * (1 if target == "residue" else 2) + ["method"]
+    raw, labels, _ = answered(net, found, "test")
+    answers = net.answers(raw).detach()
+    if target == "regression":
+        expected = {
+            "rmse": float((answers - labels).square().mean().sqrt()),
+            "mae": float((answers - labels).abs().mean()),
+        }
+    elif target == "multi":
+        said = (answers > 0.5) == (labels == 1)
+        expected = {"one/accuracy": float(said[:, 0].float().mean())}
+        known = ~labels[:, 1].isnan()
+        assert evaluation.metrics["two/labels_seen"] == known.sum() and known.sum() < len(known)
+        assert "two" in " ".join(evaluation.undefined["mine"]) and "all labels are 1" in str(
+            evaluation.undefined["mine"]
+        )
+    else:
+        keep = labels != -100
+        expected = {"accuracy": float((answers.argmax(-1) == labels)[keep].float().mean())}
+        assert len(evaluation.labels) == keep.sum() and (keep.sum() < len(keep)) == (target == "residue")
+    for name, value in expected.items():
+        assert evaluation.metrics[name] == pytest.approx(value, rel=1e-5)
+        assert evaluation.named("test")[f"test/{name}"] == evaluation.metrics[name]
+    evaluation.save(tmp_path)
+    assert (tmp_path / "table.md").is_file()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_baselines_know_the_train_part_alone(data, target):
+    """Their answers stay when every label of the other parts is another."""
+    found = data(target)
+    net = network(found)
+
+    def majority() -> float:
+        rows = evaluate_labels(net, found, "test", bootstrap=0).table.ordered()
+        return rows[0]["values"]
+
+    before = majority()
+    train = found.training_labels()
+    if target == "regression":
+        expected = float(train.mean())
+        test = found.labels[found.split.rows("test")]
+        assert before["mae"] == pytest.approx(np.abs(test - expected).mean(), rel=1e-4)
+    elif target == "multi":
+        assert before["auroc"] == 0.5
+    else:
+        counts = np.bincount(train[train >= 0])
+        labels = answered(net, found, "test")[1].numpy()
+        labels = labels[labels >= 0]
+        assert before["accuracy"] == pytest.approx((labels == counts.argmax()).mean())
+        assert before["cross_entropy"] == pytest.approx(-np.log(counts / counts.sum())[labels].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_temperature_is_that_of_validation(data, target):
+    found = data(target)
+    net = network(found)
+    raw, labels, _ = answered(net, found, "val")
+    keep = labels != -100 if target == "residue" else slice(None)
+    fit = fit_temperatures if target == "multi" else fit_temperature
+    expected = 1.0 if target == "regression" else fit(raw[keep].numpy(), labels[keep].numpy())
+    assert calibration(net, found)["temperature"].numpy() == pytest.approx(expected)
+    assert np.all(expected == 1.0) == (target == "regression")
+    net.temperature.fill_(7.0)
+    again = calibration(net, found)["temperature"].numpy()
+    assert again == pytest.approx(expected), "raw answers are not divided before"
+
+
+def test_a_temperature_leaves_the_order_of_the_classes():
+    net = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "single")
+    raw = torch.randn(20, 3)
+    cold = net.answers(raw)
+    net.temperature.fill_(3.0)
+    warm = net.answers(raw)
+    assert torch.equal(cold.argsort(-1), warm.argsort(-1)) and (warm.max(-1).values < cold.max(-1).values).all()
+    assert torch.allclose(warm, torch.softmax(raw / 3, -1))
+    many = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "multi")
+    many.temperature.copy_(torch.tensor([2.0, 1.0, 4.0]))
+    assert torch.allclose(many.answers(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))

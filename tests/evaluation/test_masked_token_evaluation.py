@@ -1,0 +1,68 @@
+"""A masked language model in a table beside its floors: sums over places, whatever the batches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trimer.build import build
+from trimer.cli.configs import compose
+from trimer.data.core.masking import Masking
+from trimer.errors import InputError
+from trimer.evaluation.masked_token_evaluation import Answers, evaluate_language
+from trimer.models.esm2 import Esm2
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    overrides = ["data=simulated_proteins", "data.source.proteins=300", f"paths.cache={tmp_path_factory.mktemp('c')}"]
+    data = build(compose("train", overrides).data)
+    data.setup()
+    return data
+
+
+def test_perplexity_is_of_the_sum_and_not_a_mean_of_means():
+    loss, sequence = np.array([1.0, 1.0, 1.0, 4.0]), np.array([0, 0, 0, 1])
+    answers = Answers(loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool))
+    found = answers.metrics()
+    assert found["loss"] == pytest.approx(7 / 4)
+    assert found["perplexity"] == pytest.approx(math.exp(7 / 4))
+    assert found["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
+    assert found["token_accuracy"] == pytest.approx(0.75)
+    assert found["masked_tokens"] == 4
+    assert 0.3 < found["loss_std_error"] < 1.5
+
+
+def test_the_table_and_what_lies_behind_it(data, tmp_path):
+    torch.manual_seed(0)
+    net = Esm2(d_model=32, layers=1, heads=2).eval()
+    evaluation = evaluate_language(net, data.tokenizer, data, "val", name="untrained")
+    rows = {row["method"]: row["values"] for row in evaluation.table.ordered()}
+    assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
+    assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all answer for the same places"
+    assert rows["untrained"]["perplexity"] > rows["floor: residue frequencies"]["perplexity"]
+    assert rows["floor: residue frequencies"]["perplexity"] < 21
+    total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)
+    assert total / evaluation.metrics["masked_tokens"] == pytest.approx(evaluation.metrics["loss"], abs=1e-3)
+    evaluation.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"table.md", "table.csv", "table.json", "residues.csv"}
+    assert evaluation.named("val")["val/loss"] == evaluation.metrics["loss"]
+
+
+def test_the_batch_size_does_not_matter(data):
+    torch.manual_seed(0)
+    net = Esm2(d_model=32, layers=1, heads=2).eval()
+    losses = []
+    for tokens in (1000, 20000):
+        data.tokens_per_batch = tokens
+        losses.append(evaluate_language(net, data.tokenizer, data, "test", baselines=False).metrics["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
+    monkeypatch.setattr(data, "validation_masking", Masking(ratio=1e-9))
+    with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the part val"):
+        evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")

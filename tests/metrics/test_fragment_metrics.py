@@ -1,0 +1,67 @@
+"""Likeness of spectra, against numpy and scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
+
+
+def spectra(seed: int = 0):
+    random = np.random.default_rng(seed)
+    sizes = [5, 9, 3]
+    measured = np.where(random.random((17, 4)) < 0.4, 0, random.random((17, 4)))
+    measured[random.random((17, 4)) < 0.3] = -1
+    return random.random((17, 4)), measured, sizes
+
+
+def test_each_metric_is_of_one_spectrum_and_of_its_possible_fragments():
+    predicted, measured, sizes = spectra()
+    values = per_spectrum(predicted, measured, sizes)
+    for row, (a, b) in enumerate([(0, 5), (5, 14), (14, 17)]):
+        can = measured[a:b] >= 0
+        p, t = predicted[a:b][can], measured[a:b][can]
+        cosine = p @ t / np.linalg.norm(p) / np.linalg.norm(t)
+        assert values["cos"][row] == pytest.approx(cosine)
+        assert values["sa"][row] == pytest.approx(1 - 2 * np.arccos(cosine) / np.pi)
+        assert values["pcc"][row] == pytest.approx(pearsonr(p, t).statistic)
+        assert values["spc"][row] == pytest.approx(spearmanr(p, t).statistic)
+        assert values["l1"][row] == pytest.approx(np.abs(p - t).mean())
+
+
+def test_what_stands_in_impossible_cells_changes_nothing():
+    predicted, measured, sizes = spectra()
+    other = np.where(measured < 0, 99.0, predicted)
+    one, two = per_spectrum(predicted, measured, sizes), per_spectrum(other, measured, sizes)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_the_same_orthogonal_flat_and_empty_spectra():
+    same = np.array([[0.2, 1.0], [0.0, 0.5]])
+    found = per_spectrum(same * 3, same, [2])
+    assert found["cos"][0] == pytest.approx(1) and found["sa"][0] == pytest.approx(1, abs=1e-6)
+    apart = per_spectrum(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), [1])
+    assert apart["cos"][0] == 0 and apart["sa"][0] == pytest.approx(0)
+    flat = per_spectrum(np.array([[0.5, 0.5]]), np.array([[0.5, 0.5]]), [1])
+    assert flat["cos"][0] == pytest.approx(1) and np.isnan(flat["pcc"][0]) and np.isnan(flat["spc"][0])
+    dark = per_spectrum(np.zeros((1, 2)), np.array([[0.1, 1.0]]), [1])
+    assert dark["cos"][0] == 0 and dark["l1"][0] == pytest.approx(0.55)
+    none = per_spectrum(np.zeros((1, 2)), np.full((1, 2), -1.0), [1])
+    assert np.isnan(none["cos"][0])
+
+
+def test_medians_and_means_bear_their_names_and_leave_out_what_is_not_defined():
+    values = {"cos": np.array([0.1, 0.2, 0.9, np.nan]), "pcc": np.full(4, np.nan)}
+    assert summary(values) == pytest.approx({"cos_median": 0.2, "cos_mean": 0.4})
+    errors = resampled_errors({"cos": np.random.default_rng(0).random(400)}, 300)
+    assert errors["cos_mean_std_error"] == pytest.approx(0.289 / 20, rel=0.15)
+
+
+def test_random_spectra_with_common_zeros_look_alike_by_rank():
+    """Why the rank correlation is never read alone."""
+    random = np.random.default_rng(0)
+    zero = random.random((60, 4)) < 0.5
+    one, two = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))
+    assert per_spectrum(one, two, [60])["spc"][0] > 0.7

@@ -1,0 +1,416 @@
+"""Metrics of labelled sequences: scikit-learn's values, with ties, absent classes and missing labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, linregress, spearmanr
+from sklearn import metrics as sk
+
+from trimer.metrics import weighted_rows as weighted
+from trimer.metrics.label_metrics import OF_SEVERAL, confusion, multi_label, per_class, regression, single_label
+
+FEW = 20  # resamples, where their number does not matter
+
+
+def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities that know something of the labels, in steps of a tenth where there are to be ties."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(count, size=rows)
+    logits = random.normal(size=(rows, count)) + 1.2 * np.eye(count)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    if ties:
+        probabilities = np.floor(probabilities * 10) / 10
+        probabilities[:, -1] += 1 - probabilities.sum(1)
+    return probabilities, labels
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_several_classes_are_as_in_scikit_learn(ties):
+    probabilities, labels = classes(300, 5, ties=ties)
+    found = single_label(probabilities, labels, bootstrap=FEW)
+    said, yes = probabilities.argmax(1), np.eye(5)[labels]
+    expected = {
+        "accuracy": sk.accuracy_score(labels, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
+        "macro_f1": sk.f1_score(labels, said, average="macro"),
+        "macro_precision": sk.precision_score(labels, said, average="macro"),
+        "macro_recall": sk.recall_score(labels, said, average="macro"),
+        "mcc": sk.matthews_corrcoef(labels, said),
+        "auroc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
+        "average_precision": sk.average_precision_score(yes, probabilities, average="macro"),
+        "cross_entropy": sk.log_loss(labels, probabilities),
+    }
+    assert {name: found.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    if not ties:
+        assert found.values["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, probabilities, k=3))
+    assert found.undefined == {}
+
+
+def test_two_classes_are_measured_on_the_second():
+    probabilities, labels = classes(200, 2)
+    values = single_label(probabilities, labels, bootstrap=FEW).values
+    assert values["auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities[:, 1]))
+    assert values["average_precision"] == pytest.approx(sk.average_precision_score(labels, probabilities[:, 1]))
+    assert "top3_accuracy" not in values
+
+
+def test_by_hand():
+    """Three of four right; class 0 found twice of twice, class 1 once of two."""
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
+    labels = np.array([0, 0, 1, 1])
+    values = single_label(probabilities, labels, bootstrap=0).values
+    assert values["accuracy"] == 0.75
+    assert values["balanced_accuracy"] == 0.75
+    assert values["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert values["mcc"] == pytest.approx(1 / math.sqrt(3))
+    assert values["auroc"] == 0.75  # of the pairs (.7, .1) (.7, .4) (.2, .1) (.2, .4) three are in order
+    assert values["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert values["cross_entropy"] == pytest.approx(
+        -(math.log(0.9) + math.log(0.6) + math.log(0.7) + math.log(0.2)) / 4
+    )
+    assert not any(name.endswith("std_error") for name in values)
+
+
+def test_equal_scores_are_worth_a_half():
+    half = np.full((6, 2), 0.5)
+    values = single_label(half, np.array([0, 1, 0, 1, 1, 1]), bootstrap=0).values
+    assert values["auroc"] == 0.5
+    assert values["average_precision"] == pytest.approx(4 / 6)
+    assert values["accuracy"] == pytest.approx(2 / 6)  # the first of equal classes is the answer
+    assert values["mcc"] == 0.0
+
+
+def test_an_absent_class_is_left_out_and_said():
+    probabilities, labels = classes(200, 4)
+    kept = labels != 2
+    found = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
+    one_by_one = [sk.roc_auc_score(labels[kept] == c, probabilities[kept, c]) for c in (0, 1, 3)]
+    assert found.values["auroc"] == pytest.approx(np.mean(one_by_one))
+    assert found.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
+    assert math.isfinite(found.values["auroc_std_error"])
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_lowers_the_mean():
+    """And so does one that is predicted and does not occur; one that does neither counts nowhere."""
+    probabilities, labels = classes(200, 6)
+    labels[labels >= 4] = 0
+    probabilities[:, 2] = 0  # never predicted
+    probabilities[:, 5] = 0  # neither predicted nor there; 4 is predicted, and is not there
+    probabilities /= probabilities.sum(1, keepdims=True)
+    said = probabilities.argmax(1)
+    assert set(said) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
+    found = single_label(probabilities, labels, bootstrap=FEW)
+    for name, score in (("macro_precision", sk.precision_score), ("macro_recall", sk.recall_score)):
+        assert found.values[name] == pytest.approx(score(labels, said, average="macro", zero_division=0))
+        assert found.values[f"{name}_std_error"] > 0
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_one_class_alone_tells_nothing_apart(count):
+    probabilities, _ = classes(30, count)
+    found = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
+    for name in ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"):
+        assert math.isnan(found.values[name])
+        assert found.undefined[name] == "only class 1 occurs"
+        assert f"{name}_std_error" not in found.values
+    assert found.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
+
+
+def test_no_rows_at_all():
+    found = single_label(np.zeros((0, 3)), np.zeros(0, int))
+    assert math.isnan(found.values["accuracy"])
+    assert found.undefined["accuracy"] == "there are no rows"
+
+
+def test_a_certain_error_costs_no_infinity():
+    values = single_label(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), bootstrap=0).values
+    assert values["cross_entropy"] == pytest.approx(sk.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))
+
+
+def test_logits_are_no_probabilities():
+    with pytest.raises(ValueError, match="were logits given"):
+        single_label(np.array([[2.0, -1.0]]), np.array([0]))
+    with pytest.raises(ValueError, match="were logits given"):
+        multi_label(np.array([[2.0]]), np.array([[1.0]]))
+    with pytest.raises(ValueError, match="labels from 0 to 3 for 2 classes"):
+        single_label(np.full((2, 2), 0.5), np.array([0, 3]))
+    with pytest.raises(ValueError, match="0, 1 or NaN"):
+        multi_label(np.array([[0.5]]), np.array([[2.0]]))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        regression(np.array([math.nan]), np.array([1.0]))
+
+
+def test_resamples_are_rows_drawn_again():
+    """Every metric of a weighting equals scikit-learn's on the rows repeated as often as they were drawn."""
+    probabilities, labels = classes(60, 3, ties=True)
+    scores, numbers = probabilities[:, 1], labels + np.random.default_rng(1).integers(3, size=60) / 2
+    said, yes = probabilities.argmax(1), labels == 1
+    weights = weighted.weightings(60, 10, seed=3)
+    confusions = weighted.confusions(labels, said, 3, weights.astype(float))
+    found = weighted.by_score(scores, yes, weights.astype(float))
+    ours = {
+        "auroc": weighted.auroc(*found), "ap": weighted.average_precision(*found),
+        "balanced": weighted.balanced_accuracy(confusions), "f1": weighted.macro_f1(confusions),
+        "mcc": weighted.mcc(confusions), "r2": weighted.r2(scores, numbers, weights.astype(float)),
+        "spearman": weighted.spearman(scores, numbers, weights.astype(float)),
+    }  # fmt: skip
+    for draw, counts in enumerate(weights):
+        rows = np.repeat(np.arange(60), counts)
+        theirs = {
+            "auroc": sk.roc_auc_score(yes[rows], scores[rows]),
+            "ap": sk.average_precision_score(yes[rows], scores[rows]),
+            "balanced": sk.balanced_accuracy_score(labels[rows], said[rows]),
+            "f1": sk.f1_score(labels[rows], said[rows], average="macro"),
+            "mcc": sk.matthews_corrcoef(labels[rows], said[rows]),
+            "r2": sk.r2_score(numbers[rows], scores[rows]),
+            "spearman": spearmanr(scores[rows], numbers[rows]).statistic,
+        }
+        assert {name: values[draw] for name, values in ours.items()} == pytest.approx(theirs, abs=1e-12)
+
+
+def test_the_standard_error_of_a_share_is_binomial():
+    probabilities, labels = classes(400, 3)
+    values = single_label(probabilities, labels, bootstrap=2000).values
+    share = values["accuracy"]
+    assert values["accuracy_std_error"] == pytest.approx(math.sqrt(share * (1 - share) / 400), rel=0.1)
+
+
+def test_the_interval_of_a_share_is_binomial():
+    probabilities, labels = classes(400, 3)
+    values = single_label(probabilities, labels, bootstrap=4000).values
+    hits = round(values["accuracy"] * 400)
+    low, high = binom.ppf([0.025, 0.975], 400, hits / 400) / 400
+    assert [values["accuracy_ci95_low"], values["accuracy_ci95_high"]] == pytest.approx([low, high], abs=0.005)
+    assert not any(name.endswith(("_low", "_high")) for name in single_label(probabilities, labels, bootstrap=0).values)
+    only = single_label(probabilities, np.ones(400, int), bootstrap=FEW, classes=["x", "y", "z"])
+    assert only.undefined["mcc"] == "only class y occurs" and "mcc_ci95_low" not in only.values
+
+
+def test_rows_of_a_group_are_drawn_together():
+    """Each row four times over is no more knowledge: by groups the error stays, by rows it would halve."""
+    probabilities, labels = classes(200, 3)
+    often = np.tile(probabilities, (4, 1)), np.tile(labels, 4)
+    alone = single_label(probabilities, labels, bootstrap=1000).values["accuracy_std_error"]
+    names = [f"molecule {row}" for row in range(200)] * 4
+    grouped = single_label(*often, bootstrap=1000, groups=names).values["accuracy_std_error"]
+    assert grouped == pytest.approx(alone, rel=0.15)
+    assert single_label(*often, bootstrap=1000).values["accuracy_std_error"] == pytest.approx(alone / 2, rel=0.15)
+
+
+def test_resamples_taken_in_blocks_are_the_same(monkeypatch):
+    probabilities, labels = classes(50, 3)
+    whole = single_label(probabilities, labels, bootstrap=FEW).values
+    monkeypatch.setattr(weighted, "CELLS", 150)
+    assert single_label(probabilities, labels, bootstrap=FEW).values == pytest.approx(whole)
+
+
+def yes_or_no() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    labels = (random.random((150, 3)) < 0.3).astype(float)
+    probabilities = np.clip(0.3 * labels + 0.7 * random.random((150, 3)), 0, 1).round(2)
+    labels[random.random((150, 3)) < 0.2] = np.nan
+    return probabilities, labels
+
+
+def test_missing_labels_are_left_out():
+    probabilities, labels = yes_or_no()
+    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    aurocs = []
+    for task, name in enumerate("abc"):
+        known = ~np.isnan(labels[:, task])
+        own = labels[known, task].astype(int), probabilities[known, task]
+        aurocs.append(sk.roc_auc_score(*own))
+        said = (own[1] > 0.5).astype(int)
+        expected = {
+            "auroc": aurocs[-1],
+            "average_precision": sk.average_precision_score(*own),
+            "balanced_accuracy": sk.balanced_accuracy_score(own[0], said),
+            "macro_f1": sk.f1_score(own[0], said, average="macro"),
+            "mcc": sk.matthews_corrcoef(own[0], said),
+            "accuracy": sk.accuracy_score(own[0], said),
+            "cross_entropy": sk.log_loss(*own),
+            "labels_seen": known.sum(),
+        }
+        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert found.values["auroc"] == pytest.approx(np.mean(aurocs))
+    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+    changed = np.where(np.isnan(labels), 1 - probabilities, probabilities)
+    assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == found.values
+
+
+def test_a_task_with_one_label_only_is_left_out_of_the_mean_and_said():
+    probabilities, labels = yes_or_no()
+    labels[:, 1] = np.where(labels[:, 1] == 1, np.nan, labels[:, 1])
+    labels[:, 2] = np.nan
+    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    assert found.values["auroc"] == found.values["a/auroc"]
+    assert found.values["auroc_std_error"] == found.values["a/auroc_std_error"]
+    assert math.isnan(found.values["b/auroc"]) and found.undefined["b/auroc"] == "all labels are 0"
+    assert math.isnan(found.values["c/accuracy"]) and found.undefined["c/accuracy"] == "there are no labels"
+    assert found.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
+    assert found.values["accuracy"] == pytest.approx((found.values["a/accuracy"] + found.values["b/accuracy"]) / 2)
+    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+
+
+def test_labels_of_all_tasks_together_are_as_in_scikit_learn():
+    probabilities, labels = yes_or_no()
+    whole = np.where(np.isnan(labels), 0, labels)
+    probabilities[:, 1] *= 0.4  # a label that is never predicted
+    said = (probabilities > 0.5).astype(int)
+    assert not said[:, 1].any() and whole[:, 1].any()
+    found = multi_label(probabilities, whole, bootstrap=FEW).values
+    expected = {
+        "micro_precision": sk.precision_score(whole, said, average="micro"),
+        "micro_recall": sk.recall_score(whole, said, average="micro"),
+        "exact_match": sk.accuracy_score(whole, said),
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert all(found[f"{name}_std_error"] > 0 for name in expected)
+    known = ~np.isnan(labels)
+    found = multi_label(probabilities, labels, bootstrap=FEW).values
+    assert found["micro_precision"] == pytest.approx(sk.precision_score(labels[known], said[known]))
+    assert found["micro_recall"] == pytest.approx(sk.recall_score(labels[known], said[known]))
+
+
+def test_a_row_matches_by_the_labels_that_it_has():
+    labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
+    found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
+    assert found["exact_match"] == pytest.approx(1 / 3)  # a half is "no"
+    assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
+
+
+def test_nothing_said_or_nothing_true_has_its_reason():
+    found = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
+    assert found.undefined["micro_precision"] == "no label is predicted" and math.isnan(found.values["micro_precision"])
+    assert found.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in found.values
+    assert found.values["exact_match"] == 1.0
+    none = multi_label(np.full((4, 2), 0.1), np.full((4, 2), np.nan), bootstrap=FEW)
+    assert none.undefined["exact_match"] == "there are no labels"
+
+
+def test_one_task_has_no_mean_beside_it():
+    probabilities, labels = yes_or_no()
+    found = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
+    assert found.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
+    assert not any("/" in name for name in found.values)
+
+
+def test_numbers_are_as_in_scikit_learn_and_scipy():
+    random = np.random.default_rng(0)
+    labels = random.normal(5, 2, size=(80, 2))
+    predicted = (labels + random.normal(size=(80, 2))).round(1)
+    labels[random.random((80, 2)) < 0.25] = np.nan
+    found = regression(predicted, labels, tasks=["logS", "logD"], bootstrap=FEW)
+    for task, name in enumerate(("logS", "logD")):
+        known = ~np.isnan(labels[:, task])
+        own = labels[known, task], predicted[known, task]
+        expected = {
+            "rmse": sk.root_mean_squared_error(*own),
+            "mae": sk.mean_absolute_error(*own),
+            "r2": sk.r2_score(*own),
+            "spearman": spearmanr(*own).statistic,
+            "p95_error": np.percentile(np.abs(own[0] - own[1]), 95),
+            **dict(zip(("slope", "intercept", "pearson"), linregress(*own[::-1])[:3], strict=True)),
+            "r_squared": linregress(*own).rvalue ** 2,
+        }
+        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
+    assert found.values["rmse"] == pytest.approx((found.values["logS/rmse"] + found.values["logD/rmse"]) / 2)
+    flat = regression(predicted[:, 0], labels[:, 0], bootstrap=FEW)
+    assert flat.values["r2"] == found.values["logS/r2"]
+
+
+def test_numbers_that_tell_nothing():
+    one = regression(np.array([1.0, 2.0]), np.array([math.nan, 4.0]), bootstrap=FEW)
+    assert one.values["rmse"] == 2.0 and math.isnan(one.values["r2"])
+    assert one.undefined == dict.fromkeys(OF_SEVERAL, "there is one label only")
+    same = regression(np.array([1.0, 2.0]), np.array([0.1, 0.1]), bootstrap=FEW)
+    assert same.undefined == dict.fromkeys(("r2", "spearman", "pearson", "r_squared"), "all labels are the same")
+    mean = regression(np.array([2.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), bootstrap=FEW)
+    assert mean.values["r2"] == 0 and math.isnan(mean.values["spearman"])
+    assert mean.undefined == dict.fromkeys(OF_SEVERAL[1:], "all predictions are the same")
+    none = regression(np.array([2.0]), np.array([math.nan]))
+    assert none.undefined["rmse"] == "there are no labels"
+
+
+def test_every_value_that_is_not_defined_has_its_reason():
+    probabilities, labels = yes_or_no()
+    labels[:, 0] = 1
+    for found in (
+        multi_label(probabilities, labels, bootstrap=FEW),
+        single_label(np.full((3, 3), 1 / 3), np.zeros(3, int), bootstrap=FEW),
+        regression(np.zeros((3, 2)), np.array([[1, np.nan], [2, np.nan], [3, 1.0]]), bootstrap=FEW),
+    ):
+        unknown = {name for name, value in found.values.items() if math.isnan(value)}
+        assert unknown and unknown <= set(found.undefined)
+
+
+def test_per_class_and_confusion_by_hand():
+    probabilities = np.eye(4)[[0, 0, 1, 0, 1]]
+    labels = np.array([0, 0, 1, 1, 2])
+    rows = {row["class"]: row for row in per_class(probabilities, labels, ["a", "b", "c", "d"])}
+    assert rows["a"] == {
+        "class": "a", "precision": pytest.approx(2 / 3), "recall": 1.0, "f1": 0.8, "support": 2, "predicted": 3,
+    }  # fmt: skip
+    assert math.isnan(rows["c"]["precision"]) and rows["c"]["recall"] == 0 and rows["c"]["f1"] == 0
+    assert math.isnan(rows["d"]["recall"]) and math.isnan(rows["d"]["f1"])
+    expected = [[2, 0, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert confusion(probabilities, labels).tolist() == expected
+
+
+# ---------------------------------------------------------------- intervals of rare classes
+
+
+def test_a_constant_classifier_has_a_balanced_accuracy_of_a_half_without_spread():
+    """As resamples that lose the rare class would give 100 % each, which is no spread of the classifier."""
+    labels = np.array([1] * 2 + [0] * 18)
+    values = single_label(np.tile([0.9, 0.1], (20, 1)), labels, bootstrap=500).values
+    assert values["balanced_accuracy"] == 0.5
+    assert values["balanced_accuracy_std_error"] == 0 and values["balanced_accuracy_ci95_high"] == 0.5
+
+
+def test_a_class_with_one_row_has_no_interval_and_the_reason_names_it():
+    measured = single_label(
+        np.tile([0.9, 0.1], (20, 1)), np.array([1] + [0] * 19), bootstrap=100, classes=["inactive", "active"]
+    )
+    assert measured.values["balanced_accuracy"] == 0.5 and "balanced_accuracy_ci95_low" not in measured.values
+    assert measured.undefined["balanced_accuracy"] == "no interval: there is one row only of active"
+    assert "accuracy_ci95_low" in measured.values
+
+
+def test_one_rare_class_of_many_leaves_the_interval():
+    labels = np.array([0] + [1 + n % 19 for n in range(190)])
+    random = np.random.default_rng(0)
+    values = single_label(random.dirichlet(np.ones(20), 191), labels, bootstrap=100).values
+    assert values["macro_f1_std_error"] > 0
+
+
+def test_rows_are_resampled_within_their_classes():
+    labels = np.array([0] * 30 + [1] * 3)
+    weights = weighted.weightings(33, 200, seed=1, strata=labels)
+    assert (weights[:, :30].sum(1) == 30).all() and (weights[:, 30:].sum(1) == 3).all()
+    assert (weights[0] == 1).all() and len(np.unique(weights[1:], axis=0)) > 190
+    labels = np.array([[1, 0], [1, 1], [0, 0], [0, 0], [0, 0], [0, np.nan], [np.nan, np.nan]])
+    assert weighted.rarest_label(labels).tolist() == [2, 3, 0, 0, 0, 0, -1]
+
+
+def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
+    random = np.random.default_rng(0)
+    labels = np.stack([np.arange(60) < 2, np.arange(60) % 2 == 0], 1).astype(float)
+    values = multi_label(random.random((60, 2)), labels, ["rare", "even"], bootstrap=300).values
+    weights = weighted.weightings(60, 300, strata=weighted.rarest_label(labels))
+    assert (weights @ labels > 0).all()
+    assert values["rare/auroc_std_error"] > 0 and values["rare/auroc_ci95_high"] <= 1
+
+
+def test_resamples_of_groups_that_lose_a_class_are_left_out_and_too_many_of_them_are_said():
+    labels = np.array([1] * 5 + [0] * 45)
+    groups = np.repeat(np.arange(10), 5)  # all of class 1 in one group: a third of the resamples have none
+    measured = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups)
+    assert "balanced_accuracy_std_error" not in measured.values
+    assert measured.undefined["balanced_accuracy"].startswith("no interval: 3")
+    groups = np.arange(50) % 25
+    values = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups).values
+    assert values["balanced_accuracy_std_error"] == 0

@@ -1,0 +1,142 @@
+"""Calibration: the error by hand, and a temperature that undoes what made the logits too sure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+from trimer.metrics import temperature as calibration
+from trimer.metrics.label_metrics import single_label
+from trimer.metrics.temperature import (
+    confidences,
+    error_of_bins,
+    expected_calibration_error,
+    fit_temperature,
+    fit_temperatures,
+)
+
+
+def honest(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from the probabilities that they give."""
+    random = np.random.default_rng(seed)
+    logits = 2 * random.normal(size=(rows, classes))
+    probabilities = calibration.apply(logits)
+    return logits, (probabilities.cumsum(1) < random.random((rows, 1))).sum(1)
+
+
+def test_the_error_by_hand():
+    """Of class 1: two at .1, one true, one at .35, not true, one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.65, 0.35], [0.35, 0.65]])
+    labels = np.array([0, 1, 0, 1])
+    assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(0.375)
+    assert single_label(probabilities, labels, bootstrap=0).values["ece"] == pytest.approx(0.375)
+    assert math.isnan(expected_calibration_error(np.zeros((0, 2)), np.zeros(0, int)))
+
+
+def test_the_error_is_that_of_torchmetrics():
+    logits, labels = honest(500, 4)
+    probabilities = calibration.apply(3 * logits)
+    theirs = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), 4, n_bins=15)
+    assert error_of_bins(*confidences(probabilities, labels)) == pytest.approx(theirs.item(), abs=1e-6)
+    one = [
+        binary_calibration_error(torch.tensor(probabilities[:, c]), torch.tensor(labels == c).long(), n_bins=15).item()
+        for c in range(4)
+    ]
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(np.mean(one), abs=1e-6)
+    assert single_label(probabilities, labels, bootstrap=5).values["ece"] == pytest.approx(np.mean(one), abs=1e-6)
+    yes = (labels == 1).astype(float)
+    theirs = binary_calibration_error(torch.tensor(probabilities[:, 1]), torch.tensor(yes).long(), n_bins=15)
+    assert expected_calibration_error(probabilities[:, 1], yes) == pytest.approx(theirs.item(), abs=1e-6)
+
+
+def test_missing_labels_do_not_count():
+    said, labels = np.array([[0.2, 0.9], [0.7, 0.4]]), np.array([[0.0, np.nan], [np.nan, 1.0]])
+    assert expected_calibration_error(said, labels) == pytest.approx((0.2 + 0.6) / 2)
+
+
+def test_an_end_of_a_bin_belongs_to_it():
+    assert calibration.bin_of(np.array([0.0, 0.1, 0.2, 0.21, 1.0]), 10).tolist() == [0, 0, 1, 2, 9]
+
+
+def test_a_temperature_undoes_what_made_the_logits_too_sure():
+    logits, labels = honest(4000, 5)
+    assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.05)
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3 * fit_temperature(logits, labels), rel=1e-6)
+    before, after = (calibration.apply(3 * logits, t) for t in (1.0, fit_temperature(3 * logits, labels)))
+    assert expected_calibration_error(before, labels) > 0.08
+    assert expected_calibration_error(after, labels) < 0.015
+
+
+def test_a_rare_class_with_far_too_high_probabilities_has_a_large_error():
+    """The error of the likeliest class hides them: of 1,000 rows 51 are of class 1, and all have .472."""
+    labels = (np.arange(1000) < 51).astype(int)
+    probabilities = np.tile([0.528, 0.472], (1000, 1))
+    assert expected_calibration_error(probabilities, labels) == pytest.approx(0.421)
+    assert single_label(probabilities, labels, bootstrap=0).values["ece"] == pytest.approx(0.421)
+
+
+def test_no_other_temperature_is_likelier():
+    logits, labels = honest(300, 3)
+    best = fit_temperature(logits, labels)
+
+    def loss(temperature: float) -> float:
+        return single_label(calibration.apply(logits, temperature), labels, bootstrap=0).values["cross_entropy"]
+
+    assert loss(best) < min(loss(best * 1.01), loss(best / 1.01))
+
+
+def test_yes_or_no_with_missing_labels():
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(3000, 2))
+    labels = (random.random((3000, 2)) < calibration.apply(logits, kind="multi")).astype(float)
+    full = fit_temperature(2 * logits[:, :1], labels[:, :1])
+    assert full == pytest.approx(2, rel=0.1)
+    labels[:, 1] = np.nan
+    assert fit_temperature(2 * logits, labels) == full
+
+
+def test_each_label_has_a_temperature_of_its_own_if_it_has_enough_of_either():
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(3000, 3))
+    labels = (random.random((3000, 3)) < calibration.apply(logits, kind="multi")).astype(float)
+    labels[2:, 2] = 0.0
+    labels[:2, 2] = 1.0
+    scaled = logits * [2, 0.5, 1]
+    found = fit_temperatures(scaled, labels)
+    assert found[:2] == pytest.approx([2, 0.5], rel=0.1)
+    assert found[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
+
+
+def test_a_high_temperature_leaves_the_frequencies():
+    random = np.random.default_rng(0)
+    labels = (random.random(2000) < 0.05).astype(int)
+    logits = random.normal(size=(2000, 2))
+    offset = np.log([0.95, 0.05])
+    heat = fit_temperature(logits, labels, offset)
+    assert heat > 10
+    assert calibration.apply(logits / heat + offset)[:, 1].mean() == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_where_every_answer_is_right_nothing_is_changed(kind):
+    sure = np.array([[4.0, -4.0], [-3.0, 3.0]])
+    labels = np.array([0, 1]) if kind == "single" else np.array([[1.0, 0.0], [0.0, np.nan]])
+    assert fit_temperature(sure, labels) == 1.0
+
+
+def test_odd_logits():
+    labels = np.array([0, 1, 1])
+    assert fit_temperature(np.zeros((3, 2)), labels) == 1.0  # no temperature makes a difference
+    assert fit_temperature(np.zeros((0, 2)), labels[:0]) == 1.0
+    wrong = np.array([[-5.0, 5.0], [5.0, -5.0], [5.0, -5.0]])
+    assert fit_temperature(wrong, labels) == calibration.HOTTEST
+    huge = 1e6 * np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert math.isfinite(fit_temperature(huge, labels))
+    with pytest.raises(ValueError, match="finite logits"):
+        fit_temperature(np.array([[math.nan, 0.0]]), labels[:1])
+    with pytest.raises(ValueError, match="kind"):
+        calibration.apply(wrong, kind="regression")
