@@ -197,7 +197,7 @@ def start(folder: Path, words: list[str]) -> int:
     log = os.open(folder.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    from trimer.cli import main as trimer
+    from trimer.cli.main import main as trimer
 
     resume = [f"resume={folder}"] if (folder / "run.json").exists() else []
     try:
