@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.core.drops import DropReport
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split, column_split, grouped_split, whole_split
-from trimer.data.core.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.relatives import Relatives
 from trimer.data.text.spelling import warn_of_spelling
 

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.core.batches import PairBatch
 from trimer.data.core.drops import DropReport
 from trimer.data.core.noise import Corruption
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys, token_keys
 from trimer.data.modules.base import PreparedData
 from trimer.data.molecules.molecule_keys import held_out, keys_of, molecule_table

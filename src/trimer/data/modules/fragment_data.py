@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.core.batches import FragmentBatch
 from trimer.data.core.drops import DropReport
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys
 from trimer.data.labelled.sequence_kinds import Peptides, key_column
 from trimer.data.modules.base import SplitData, check_split_keys

@@ -19,9 +19,10 @@ from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.label_table import LabelSource
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.splits import Split, column_split, grouped_split, ordered_split
-from trimer.data.core.store import Ragged, StoreWriter, content_digest
+from trimer.data.core.store import StoreWriter
 from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled.label_checks import (
     check_classes,
@@ -42,6 +43,7 @@ from trimer.data.modules.base import SplitData, check_split_keys
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.proteins.clusters import read_clusters
 from trimer.data.proteins.relatives import KMERS, encode_proteins
+from trimer.data.text.content import content_digest
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS

@@ -14,8 +14,9 @@ from trimer.data.core.drops import DropReport
 from trimer.data.core.masked_windows import MaskedSequences
 from trimer.data.core.masking import Masking
 from trimer.data.core.parallel import for_each
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import EpochPlan
-from trimer.data.core.store import Ragged, StoreWriter
+from trimer.data.core.store import StoreWriter
 from trimer.data.core.training_keys import text_keys
 from trimer.data.modules.base import SplitData, check_split_keys
 from trimer.data.molecules.molecule_files import MoleculeSource

@@ -16,14 +16,16 @@ from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.masked_windows import MaskedSequences, window_lengths
 from trimer.data.core.masking import Masking
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import EpochPlan
 from trimer.data.core.splits import Split
-from trimer.data.core.store import Ragged, StoreWriter, content_digest
+from trimer.data.core.store import StoreWriter
 from trimer.data.modules.base import SplitData, check_split_keys
 from trimer.data.proteins.clusters import read_clusters
 from trimer.data.proteins.protein_table import ProteinSource, ProteinTable
 from trimer.data.proteins.relatives import KMERS
-from trimer.data.text.letters import EMPTY, INNER_STOP
+from trimer.data.text.content import content_digest
+from trimer.data.text.letters import INNER_STOP, NO_SEQUENCE
 from trimer.data.text.spelling import Spelling
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import UNK
@@ -119,7 +121,7 @@ class ProteinSequences(SplitData):
         clusters = read_clusters(self.clusters) if self.clusters else None
         excluded = np.array(sorted(self.exclude.keys()) if self.exclude else [], np.int64)
         report, spelling = DropReport(), Spelling(self.tokenizer, "proteins")
-        for rule in (EMPTY, INNER_STOP):
+        for rule in (NO_SEQUENCE, INNER_STOP):
             report.add(rule, [])
         homeless: list[str] = []
         column = self.split_by.get("column")

@@ -13,8 +13,9 @@ from trimer.data.core.batches import PairBatch
 from trimer.data.core.drops import DropReport
 from trimer.data.core.noise import Corruption
 from trimer.data.core.parallel import for_each
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys, token_keys
 from trimer.data.modules.base import SplitData, check_split_keys
 from trimer.data.spectra.cleaning import clean, warn_of_adducts

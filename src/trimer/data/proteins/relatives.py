@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split
-from trimer.data.core.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.kmers import LONGEST_K, SHARE, K, kmer_groups, kmers_of, largest_similarity
 from trimer.errors import ConfigError
 from trimer.tokenizers.protein import ProteinTokenizer
