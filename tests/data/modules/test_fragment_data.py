@@ -34,7 +34,12 @@ def made(tmp_path, source=None, **settings) -> PeptideFragments:
         with gzip.open(path, "wt") as stream:
             json.dump(SPECTRA, stream)
         source = FragmentFiles(str(path))
-    settings = {"split": SPLIT, "channels": CHANNELS, "cache": str(tmp_path / "cache")} | settings
+    settings = {
+        "split": SPLIT,
+        "channels": CHANNELS,
+        "cache": str(tmp_path / "cache"),
+        "tokens_per_batch": 4096,
+    } | settings
     data = PeptideFragments(source, ProteinTokenizer(), **settings)
     data.setup()
     return data

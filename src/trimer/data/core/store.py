@@ -183,6 +183,12 @@ class Store:
         except UnicodeDecodeError as error:
             raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
 
+    def values(self, name: str) -> np.ndarray:
+        """(n,) a column of numbers, or of texts as objects."""
+        if self._kinds.get(name) == "array":
+            return self.array(name)
+        return np.array(self.strings(name), dtype=object)
+
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:
         if self._kinds.get(name) != kind:
             known = ", ".join(f"{n} ({k})" for n, k in self._kinds.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -16,7 +17,7 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
 from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys, token_keys
-from trimer.data.modules.base import PreparedData
+from trimer.data.modules.base import Loading, PreparedData
 from trimer.data.molecules.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.spectra.cleaning import clean, warn_of_adducts
 from trimer.data.spectra.cleaning.structures import fill_smiles
@@ -69,7 +70,6 @@ class DenoisingCorpus(PreparedData):
     def __init__(
         self,
         tokenizer,
-        cache: str,
         molecules=None,
         spectra: Mapping | None = None,
         cleaning: Mapping | None = None,
@@ -77,16 +77,10 @@ class DenoisingCorpus(PreparedData):
         exclude=None,
         repeats: Mapping[str, int] | None = None,
         validation: float = 0.01,
-        tokens_per_batch: int = 8192,
         max_length: int = 256,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        prepare_workers: int | None = None,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            cache=cache, tokens_per_batch=tokens_per_batch, shuffle=shuffle, num_workers=num_workers, seed=seed
-        )
+        super().__init__(**loading)
         if not 0 < validation < 1:
             raise ValueError(f"validation={validation} must be a part between 0 and 1")
         if molecules is None and not spectra:
@@ -101,7 +95,6 @@ class DenoisingCorpus(PreparedData):
         self.repeats = dict(repeats or {})
         self.validation = validation
         self.max_length = max_length
-        self.prepare_workers = prepare_workers
 
     # ---------------------------------------------------------------- preparation
 

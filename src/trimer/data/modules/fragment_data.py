@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -20,7 +21,7 @@ from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys
 from trimer.data.labelled.sequence_kinds import Peptides, key_column
-from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.peptides.fragment_files import FragmentSource, FragmentTable
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.errors import ConfigError, InputError
@@ -60,26 +61,15 @@ class PeptideFragments(SplitData):
         tokenizer,
         channels: Sequence[str],
         split: Mapping,
-        cache: str,
         modifications: str = "all",
         modification: str | None = None,
         exclude=None,
         shortest: int = 7,
         longest: int = 30,
         highest_charge: int = 6,
-        tokens_per_batch: int = 4096,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            split=split,
-            cache=cache,
-            tokens_per_batch=tokens_per_batch,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(split, **loading)
         check_split_keys(split, (*Peptides.keys, *Peptides.derived))
         if modifications not in KEPT:
             raise ValueError(f"modifications={modifications} must be one of {', '.join(KEPT)}")

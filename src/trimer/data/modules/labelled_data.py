@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ from trimer.data.labelled.label_values import TARGETS, LabelReader
 from trimer.data.labelled.labelled_columns import LabelledColumns
 from trimer.data.labelled.labelled_rows import LabelledRows
 from trimer.data.labelled.sequence_kinds import KINDS, SequenceKind, key_column
-from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.proteins.clusters import read_clusters
 from trimer.data.proteins.relatives import KMERS, encode_proteins
@@ -91,7 +92,6 @@ class LabelledSequences(SplitData):
         entity: str,
         target: str,
         split: Mapping,
-        cache: str,
         classes: int | Sequence[str] | None = None,
         max_length: int = 512,
         too_long: str = "drop",
@@ -100,25 +100,15 @@ class LabelledSequences(SplitData):
         exclude=None,
         clusters: str | None = None,
         cluster_column: str | None = None,
-        tokens_per_batch: int = 4096,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        seed: int = 0,
         missing: Sequence[object] = (),
         positive: Sequence[object] = (),
         negative: Sequence[object] = (),
         decimal: str = ".",
         separator: str | None = None,
         duplicates: str = "keep",
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            split=split,
-            cache=cache,
-            tokens_per_batch=tokens_per_batch,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(split, **loading)
         for name, value, known in (
             ("entity", entity, tuple(KINDS)),
             ("target", target, TARGETS),
@@ -162,7 +152,7 @@ class LabelledSequences(SplitData):
         self.reader = LabelReader(target, missing, positive, negative, decimal)
         self.separator, self.duplicates = separator, duplicates
         self.repeated = Duplicates()
-        self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, seed)
+        self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, self.seed)
         if random_smiles and entity != "molecules":
             raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
         if random_smiles:
