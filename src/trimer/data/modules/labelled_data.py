@@ -36,7 +36,8 @@ from trimer.data.labelled.label_counts import counts_of_splits, label_table
 from trimer.data.labelled.label_duplicates import Duplicates, check_way
 from trimer.data.labelled.label_lists import ListedLabels
 from trimer.data.labelled.label_numbers import numbered_labels, without_duplicates
-from trimer.data.labelled.label_values import TARGETS, LabelReader
+from trimer.data.labelled.label_settings import CLUSTER, check_clusters, check_settings
+from trimer.data.labelled.label_values import LabelReader
 from trimer.data.labelled.labelled_columns import LabelledColumns
 from trimer.data.labelled.labelled_rows import LabelledRows
 from trimer.data.labelled.sequence_kinds import KINDS, SequenceKind, key_column
@@ -54,8 +55,6 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
-CLUSTER = "cluster"
-TOO_LONG = ("drop", "ends", "start")
 
 
 class LabelledSequences(SplitData):
@@ -109,35 +108,12 @@ class LabelledSequences(SplitData):
         **loading: Unpack[Loading],
     ):
         super().__init__(split, **loading)
-        for name, value, known in (
-            ("entity", entity, tuple(KINDS)),
-            ("target", target, TARGETS),
-            ("too_long", too_long, TOO_LONG),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
-        if max_length < 3:
-            raise ValueError(f"max_length={max_length} must be 3 tokens or more: two frame the sequence")
-        if not 0 < validation < 1:
-            raise ValueError(f"validation={validation} must be a share between 0 and 1")
-        if entity == "peptides" and too_long != "drop":
-            raise ValueError(f"too_long={too_long}: a part of a peptide is another peptide; choose drop")
-        if target == "residue" and too_long != "drop":
-            raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
-        if target == "residue" and entity != "proteins":
-            raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
-        if classes is not None and target not in ("single", "residue"):
-            raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
-        if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
-            raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
+        check_settings(entity, target, classes, max_length, too_long, validation, random_smiles)
         check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        own = (KMERS,) if entity == "proteins" else ()
-        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *own, CLUSTER, ROW))
-        if clusters and cluster_column:
-            raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} are two of one kind: give one")
-        if CLUSTER in (split.get("keys") or ()) and not (clusters or cluster_column):
-            raise ValueError("split.keys names cluster: say where it is known from, clusters=<file> or cluster_column")
+        of_proteins = (KMERS,) if entity == "proteins" else ()
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *of_proteins, CLUSTER, ROW))
+        check_clusters(split, clusters, cluster_column)
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
@@ -153,8 +129,6 @@ class LabelledSequences(SplitData):
         self.separator, self.duplicates = separator, duplicates
         self.repeated = Duplicates()
         self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, self.seed)
-        if random_smiles and entity != "molecules":
-            raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
         if random_smiles:
             tokenizer.encode_as_written("C")  # says it where the representation has no such order
         self.classes: list[str] = []  # of a single label or of residues; else the names of the labels

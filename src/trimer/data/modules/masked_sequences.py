@@ -208,7 +208,7 @@ class MaskedSequences(SplitData):
 
         They are the same at any batch size, in every epoch and every run, since each depends on the id alone.
         """
-        dataset, lengths, rows = self._evaluated(split)
+        dataset, lengths, rows = self._evaluation_part(split)
         plan = EpochPlan(lengths, tokens_per_batch or self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
@@ -219,15 +219,15 @@ class MaskedSequences(SplitData):
         return self._training(dataset, self._lengths(rows), rows, clusters)
 
     def val_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._evaluated("val"))
+        return self._evaluation(*self._evaluation_part("val"))
 
     def test_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._evaluated("test"))
+        return self._evaluation(*self._evaluation_part("test"))
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
 
-    def _evaluated(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
+    def _evaluation_part(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         dataset = MaskedWindows(self.store, self.tokenizer.alphabet, self.validation_masking, self.crop, fixed=True)
         return dataset, self._lengths(rows), rows
