@@ -17,9 +17,7 @@ from trimer.objects.frames import NAME, columns_of, package_of, text_of
 MZ = ("mz", "m/z", "mzs", "m/z array", "mz_array", "peaks_mz")
 INTENSITY = ("intensity", "intensities", "intensity array", "intensity_array", "peaks_intensity")
 PEAKS = ("peaks", "peaks_json")
-EXPECTED = (
-    "give a matchms Spectrum, a dictionary with mz and intensity, or (m/z, intensity, precursor m/z, adduct)"
-)
+EXPECTED = "give a matchms Spectrum, a dictionary with mz and intensity, or (m/z, intensity, precursor m/z, adduct)"
 _BETWEEN = re.compile(r"[,;\s]+")
 
 

@@ -23,7 +23,9 @@ class Predictions:
     """
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, what: str = "records"):
-        self.columns = list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+        self.columns = (
+            list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+        )
         self.rows: list[dict[str, Any]] = [{name: row.get(name) for name in self.columns} for row in rows]
         self.what = what
 
