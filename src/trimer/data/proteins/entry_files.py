@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element, SubElement
 
 from trimer.data.text.compression import plain_name
 from trimer.data.text.opening import broken_end, decode, open_bytes, read_blocks
@@ -255,36 +253,53 @@ def _values(record: SeqRecord) -> dict[str, str | None]:
 
 
 def _xml_entries(path: Path) -> Iterator[Entry]:
-    parser = ElementTree.XMLPullParser(("start", "end"))
-    number, root = 0, None
+    from lxml import etree
+
+    parser = etree.XMLPullParser(("end",), tag="{*}entry", resolve_entities=False, no_network=True)
+    number = 0
     try:
         with open_bytes(path) as file:
             while chunk := file.read1(BLOCK):  # what precedes the end of a broken file, which `read` would lose
-                parser.feed(chunk)
-                for event, element in parser.read_events():
-                    root = element if root is None else root
-                    if event == "end" and element.tag.rpartition("}")[2] == "entry":
-                        number += 1
-                        yield _xml_entry(element, number)
-                        root.clear()  # entries that have been read
+                for element in _fed(parser, chunk):
+                    number += 1
+                    yield _xml_entry(element, number)
         parser.close()
-    except (ElementTree.ParseError, BrokenOff) as error:
+    except (etree.XMLSyntaxError, BrokenOff) as error:
         after = f"after entry {number:,}" if number else "and holds no whole entry"
         yield Entry(None, "", number + 1, problem=f"the file is no whole XML {after} ({error}); fetch it again")
 
 
-def _xml_entry(element: Element, number: int) -> Entry:
+def _fed(parser: Any, chunk: bytes) -> Iterator[Any]:
+    """The entries that a chunk completes; those that precede an error come before it."""
+    broken: SyntaxError | None = None
+    try:
+        parser.feed(chunk)
+    except SyntaxError as error:
+        broken = error
+    for _, element in parser.read_events():
+        yield element
+        element.clear(keep_tail=False)
+        while element.getprevious() is not None:  # entries that have been read
+            del element.getparent()[0]
+    if broken is not None:
+        raise broken
+
+
+def _xml_entry(element: Any, number: int) -> Entry:
     """One `<entry>`, in a document of its own, without what says nothing of the sequence."""
     from Bio import SeqIO
     from Bio.SeqIO.UniprotIO import NS
+    from lxml import etree
 
-    small = Element(f"{NS}uniprot")
-    entry = SubElement(small, f"{NS}entry", element.attrib)
-    entry.extend(child for child in element if child.tag.rpartition("}")[2] in XML_PARTS)
-    for node in entry.iter():
-        node.tag = NS + node.tag.rpartition("}")[2]  # whatever the version of the namespace
+    small = etree.Element(f"{NS}uniprot", nsmap={None: NS[1:-1]})
+    entry = etree.SubElement(small, f"{NS}entry", element.attrib)
+    parts = [child for child in element.iterchildren(etree.Element) if etree.QName(child).localname in XML_PARTS]
+    entry.extend(parts)
+    for node in entry.iter(etree.Element):
+        node.tag = NS + etree.QName(node).localname  # whatever the version of the namespace
+    etree.cleanup_namespaces(small)
     try:
-        protein = _entry(SeqIO.read(io.BytesIO(ElementTree.tostring(small)), "uniprot-xml"), number)
+        protein = _entry(SeqIO.read(io.BytesIO(etree.tostring(small)), "uniprot-xml"), number)
     except Exception as error:  # the parser of Biopython raises any type on a damaged entry
         problem = f"the UniProt entry cannot be parsed: {_words(error)}"
         return Entry(entry.findtext(f"{NS}accession"), "", number, problem=problem)
