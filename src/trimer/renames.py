@@ -127,6 +127,22 @@ MODULES = {
     "simulate.spectra": "simulate.simulated_spectra",
 }
 
+# The study of a task, which earlier checkpoints do not name.
+STUDIES = {
+    "trimer.tasks.seq2seq.Seq2Seq": "trimer.studies.molecule_study.MoleculeStudy",
+    "trimer.tasks.masked_lm.MaskedLM": "trimer.studies.masked_token_study.MaskedTokenStudy",
+    "trimer.tasks.classification.Classification": "trimer.studies.label_study.LabelStudy",
+    "trimer.tasks.regression.Regression": "trimer.studies.label_study.LabelStudy",
+    "trimer.tasks.fragments.FragmentIntensities": "trimer.studies.fragment_study.FragmentStudy",
+}
+
+
+def current_contract(contract: dict[str, Any]) -> dict[str, Any]:
+    """The contract of a checkpoint of an earlier version with present names."""
+    kind = current_target(contract["kind"])
+    study = contract.get("study") or STUDIES.get(kind, "trimer.studies.study.Study")
+    return current_config(contract) | {"kind": kind, "study": current_target(study)}
+
 
 BERT = {"_target_": "trimer.data.core.masking.Masking", "ratio": 0.15, "mask": 0.8, "replace": 0.1}
 # Former class in its present module: present class, and what it takes where a config of the former one says nothing.
