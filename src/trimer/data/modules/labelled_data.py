@@ -294,8 +294,8 @@ class LabelledSequences(SplitData):
     def training_labels(self) -> torch.Tensor:
         """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
         rows = self.split.rows("train")
-        found = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
-        return torch.from_numpy(np.ascontiguousarray(found))
+        labels = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
+        return torch.from_numpy(np.ascontiguousarray(labels))
 
     def held_out_keys(self) -> frozenset:
         """What a corpus knows the validation and test rows by: InChIKey block 1, letters, or digests of all tokens."""

@@ -73,8 +73,8 @@ class Relatives:
             similarity = largest_similarity(asked, (kmers_of(self.tokens(part), self.k) for part in parts))
             writer.append({"row": np.concatenate(rows), "similarity": similarity})
 
-        found = self._cached("kmer_similarity", {"split": split.manifest["sha256"], "names": split.names}, build)
-        rows, similarity = found.array("row"), found.array("similarity")
+        measured = self._cached("kmer_similarity", {"split": split.manifest["sha256"], "names": split.names}, build)
+        rows, similarity = measured.array("row"), measured.array("similarity")
         return [self._summary(split, name, similarity[np.isin(rows, split.rows(name))]) for name in split.names[1:]]
 
     def _summary(self, split: Split, name: str, similarity: np.ndarray) -> dict:
