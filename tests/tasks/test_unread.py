@@ -25,9 +25,8 @@ def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
 
 
 def fragments(tmp_path) -> PeptideFragments:
-    return PeptideFragments(
-        SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, cache=str(tmp_path), tokens_per_batch=4096
-    )
+    settings = {"shortest": 7, "longest": 30, "highest_charge": 6, "cache": str(tmp_path), "tokens_per_batch": 4096}
+    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, **settings)
 
 
 def heard(net, data, caplog) -> str:

@@ -27,6 +27,8 @@ SPECTRA = {
 }
 SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.4, "val": 0.3, "test": 0.3}, "seed": 0}
 
+SIZES = {"shortest": 7, "longest": 30, "highest_charge": 6}
+
 
 def made(tmp_path, source=None, **settings) -> PeptideFragments:
     if source is None:
@@ -35,6 +37,7 @@ def made(tmp_path, source=None, **settings) -> PeptideFragments:
             json.dump(SPECTRA, stream)
         source = FragmentFiles(str(path))
     settings = {
+        **SIZES,
         "split": SPLIT,
         "channels": CHANNELS,
         "cache": str(tmp_path / "cache"),

@@ -70,14 +70,14 @@ class DenoisingCorpus(PreparedData):
     def __init__(
         self,
         tokenizer,
+        noise: Corruption,
+        validation: float,
+        max_length: int,
         molecules=None,
         spectra: Mapping | None = None,
         cleaning: Mapping | None = None,
-        noise: Corruption | None = None,
         exclude=None,
         repeats: Mapping[str, int] | None = None,
-        validation: float = 0.01,
-        max_length: int = 256,
         **loading: Unpack[Loading],
     ):
         super().__init__(**loading)
@@ -90,7 +90,7 @@ class DenoisingCorpus(PreparedData):
         self.spectra = dict(spectra or {})
         steps = {name: step for name, step in (cleaning or {}).items() if step is not None}
         self.cleaning = {name: step for name, step in steps.items() if not step.needs_label}
-        self.noise = noise or Corruption()
+        self.noise = noise
         self.exclude = exclude
         self.repeats = dict(repeats or {})
         self.validation = validation

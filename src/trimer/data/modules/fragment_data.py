@@ -61,12 +61,12 @@ class PeptideFragments(SplitData):
         tokenizer,
         channels: Sequence[str],
         split: Mapping,
+        shortest: int,
+        longest: int,
+        highest_charge: int,
         modifications: str = "all",
         modification: str | None = None,
         exclude=None,
-        shortest: int = 7,
-        longest: int = 30,
-        highest_charge: int = 6,
         **loading: Unpack[Loading],
     ):
         super().__init__(split, **loading)

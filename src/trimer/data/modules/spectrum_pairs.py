@@ -70,7 +70,7 @@ class SpectraToMolecules(SplitData):
         tokenizer,
         cleaning: Mapping,
         split: Mapping,
-        max_target: int = 128,
+        max_target: int,
         exclude=None,
         noise: Corruption | None = None,
         **loading: Unpack[Loading],
