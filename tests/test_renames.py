@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from omegaconf import OmegaConf
 
 from trimer.build import build, check
-from trimer.renames import CLASSES, MODULES, current_config, current_target
+from trimer.checkpoint import contract
+from trimer.cli.configs import compose
+from trimer.renames import CLASSES, MODULES, current_config, current_contract, current_target
 from trimer.simulate.simulated_molecules import simulated_molecules
+from trimer.tokenizers.protein import ProteinTokenizer
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES.values())))
@@ -81,12 +85,7 @@ def test_masked_molecules_of_an_earlier_version_are_built_as_what_they_were(modu
             }
         )
     )
-    assert (data.kind, data.records.max_length, data.tokens_per_batch, data.crop) == (
-        "molecules_masked",
-        64,
-        8192,
-        None,
-    )
+    assert (data.kind, data.records.max_length, data.tokens_per_batch) == ("molecules_masked", 64, 8192)
     assert data.masking.ratio == data.validation_masking.ratio == 0.3
     data.setup()
     assert len(data.store) == 20
@@ -100,3 +99,34 @@ def test_masked_proteins_of_an_earlier_version_keep_what_they_say_and_have_the_f
     assert (config["entity"], config["crop"], config["max_unknown"]) == ("proteins", crop, 0.5)
     assert config["masking"]["ratio"] == config["validation_masking"]["ratio"] == 0.15
     assert current_config({"data": config})["data"] == config, "a present config stays"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["data=denoising"],
+        ["data=labelled_molecules", "data.source.labels=a", "data.target=single", "task=classification",
+         "data.source.paths=a.csv", "model=smiles_nano"],
+        ["data=simulated_fragments", "task=fragments", "model=peptides_nano"],
+    ],
+)  # fmt: skip
+def test_the_contract_of_an_earlier_checkpoint_is_that_of_a_present_one(words):
+    """Every `_target_` of a real config is written under its former name, and the study is left out."""
+    config = OmegaConf.to_container(compose("train", words), resolve=True)
+    present = contract(config, ProteinTokenizer())
+    former = {current: old for old, current in MODULES.items()}
+
+    def aged(node):
+        if isinstance(node, dict):
+            return {key: old_target(value) if key == "_target_" else aged(value) for key, value in node.items()}
+        return [aged(value) for value in node] if isinstance(node, list) else node
+
+    def old_target(target):
+        module, _, name = target.removeprefix("trimer.").rpartition(".")
+        return f"trimer.{former.get(module, module)}.{name}" if target.startswith("trimer.") else target
+
+    earlier = aged(present)
+    assert earlier != present
+    del earlier["study"]
+    assert current_contract(earlier) == present
