@@ -24,6 +24,7 @@ import numpy as np
 from trimer.chemistry.molecule_definition import in_words
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError, InputError
+from trimer.files import written
 from trimer.metrics.decisions import decide_classes, decide_labels
 
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -112,21 +113,20 @@ class PredictionFile:
 
     def _save(self, records: list[dict]) -> None:
         """Write the whole table under a temporary name, then give it its own."""
-        temporary = self.path.with_name(self.path.name + ".writing")
         suffix = self.path.suffix.lower()
-        if suffix == ".csv":
-            with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, self.columns)
-                writer.writeheader()
-                writer.writerows(records)
-        elif suffix == ".json":
-            temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-        else:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+        with written(self.path, self.path.name + ".writing") as temporary:
+            if suffix == ".csv":
+                with temporary.open("w", newline="", encoding="utf-8") as stream:
+                    writer = csv.DictWriter(stream, self.columns)
+                    writer.writeheader()
+                    writer.writerows(records)
+            elif suffix == ".json":
+                temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+            else:
+                import pyarrow as pa
+                import pyarrow.parquet as pq
 
-            pq.write_table(pa.table({name: [r[name] for r in records] for name in self.columns}), temporary)
-        temporary.replace(self.path)
+                pq.write_table(pa.table({name: [r[name] for r in records] for name in self.columns}), temporary)
 
 
 class MoleculePredictions(PredictionFile):
