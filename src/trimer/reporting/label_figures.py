@@ -210,12 +210,12 @@ class Classes:
         names = [str(label) if classes is None else str(classes[label]) for label in values]
         room = len(COLOURS_OF_CLASSES)
         order = np.argsort(-counts, kind="stable")
-        place = np.empty(len(values), np.int64)
-        place[order] = np.minimum(np.arange(len(values)), room)
-        shown = [names[index] for index in order[:room]]
+        index = np.empty(len(values), np.int64)
+        index[order] = np.minimum(np.arange(len(values)), room)
+        shown = [names[position] for position in order[:room]]
         rest = len(values) > room
         colours = [*COLOURS_OF_CLASSES[: len(shown)], *[GREY] * rest]
-        return cls([*shown, *[REST] * rest], colours, place[which])
+        return cls([*shown, *[REST] * rest], colours, index[which])
 
 
 @dataclass

@@ -42,8 +42,8 @@ def evenly(predictions: Sequence[Mapping], examples: int) -> list[tuple[int, Map
     """(rank, prediction) of spectra spaced evenly from the best to the worst; unlabelled ones in their order."""
     ranked = sorted(predictions, key=lambda record: -_first_and_best(record)[0])
     count = min(examples, len(ranked))
-    places = [round(i * (len(ranked) - 1) / max(1, count - 1)) for i in range(count)]
-    return [(place + 1, ranked[place]) for place in dict.fromkeys(places)]
+    indices = [round(i * (len(ranked) - 1) / max(1, count - 1)) for i in range(count)]
+    return [(index + 1, ranked[index]) for index in dict.fromkeys(indices)]
 
 
 def similarities(predictions: Sequence[Mapping]) -> dict[str, list[float]]:
@@ -79,12 +79,12 @@ def _card(record: Mapping, rank: int, total: int) -> Markup:
         total=total,
         spectrum=spectrum_svg(record["mz"], record["intensity"], mz),
         true_molecule=true and {"drawing": molecule_svg(record["smiles"], *DRAWING), "formula": _formula(true.formula)},
-        candidates=[_candidate(candidate, place, record, true) for place, candidate in enumerate(shown, 1)],
+        candidates=[_candidate(candidate, number, record, true) for number, candidate in enumerate(shown, 1)],
         problem=record.get("problem") or "no candidate is a valid molecule",
     )
 
 
-def _candidate(candidate: Mapping | str, place: int, record: Mapping, true: Any) -> dict[str, Any]:
+def _candidate(candidate: Mapping | str, number: int, record: Mapping, true: Any) -> dict[str, Any]:
     """What a card shows of a candidate; true: facts of the true molecule, None where it is unknown."""
     smiles, adduct = _smiles(candidate), record.get("adduct")
     facts = candidate_facts(smiles, adduct)
@@ -94,7 +94,7 @@ def _candidate(candidate: Mapping | str, place: int, record: Mapping, true: Any)
     count = candidate.get("count") if isinstance(candidate, Mapping) else None
     return {
         "hit": hit,
-        "heading": f"#{place}" + (", the true molecule" if hit else f", generated {count}×" if count else ""),
+        "heading": f"#{number}" + (", the true molecule" if hit else f", generated {count}×" if count else ""),
         "drawing": molecule_svg(smiles, *DRAWING, shared_with=record.get("smiles") if true else None),
         "tanimoto": tanimoto(facts, true) if true is not None else None,
         "formula": _formula(readable.formula) if readable else "",

@@ -12,7 +12,7 @@ from markupsafe import Markup
 @cache
 def environment() -> Environment:
     """The templates; a name that a template uses and nobody gives is an error."""
-    found = Environment(
+    templates = Environment(
         loader=PackageLoader("trimer.reporting"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -20,8 +20,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters["row"] = markdown_row
-    return found
+    templates.filters["row"] = markdown_row
+    return templates
 
 
 def render(template: str, **values: object) -> Markup:
