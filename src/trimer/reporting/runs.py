@@ -108,7 +108,7 @@ class Summary:
         best = None
         if self.best is not None:
             best = " ".join(f"{key}={value}" for key, value in self.best.settings.items() if key != "command")
-        return render(
+        text = render(
             "sweep.md",
             runs=self.runs,
             constant=self.constant,
@@ -121,6 +121,7 @@ class Summary:
             rows=rows,
             failures=[run for run in self.runs if run.status != "ok"],
         )
+        return str(text)
 
     def to_rich(self) -> Table:
         """The groups for the terminal, the best in bold; columns that do not fit there are in the files."""
