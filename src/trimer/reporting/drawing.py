@@ -12,7 +12,7 @@ from rdkit.Chem import rdDepictor, rdFingerprintGenerator
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from trimer.chemistry import identifiers as chemistry
-from trimer.reporting.style import INK
+from trimer.reporting.colours import INK
 
 # Heteroatoms as chemists expect them, in shades that stay apart for the colour-blind and on white paper.
 _PALETTE = {

@@ -18,10 +18,11 @@ from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 
 from trimer.metrics.molecule_properties import candidate_facts, flaw, molecule_facts, same_molecule, tanimoto
+from trimer.reporting.colours import BLUE, COLOURS, GREEN, INK, SERIES, VERMILION
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_png
 from trimer.reporting.peaks import RelativeSpectrum, place_labels
-from trimer.reporting.style import BLUE, COLOURS, GREEN, INK, SERIES, VERMILION, panel_grid, save_figure, styled
+from trimer.reporting.style import panel_grid, save_figure, styled
 from trimer.reporting.table import column
 
 # The background of a legend covers what lies behind its text.

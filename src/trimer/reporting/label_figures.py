@@ -20,7 +20,8 @@ from sklearn.decomposition import PCA
 
 from trimer.errors import ConfigError
 from trimer.metrics.temperature import BINS, bin_of, confidences, error_of_bins
-from trimer.reporting.style import BLUE, GREY, INK, NO_AXES, SERIES, SOFT, VERMILION, save_figure, styled
+from trimer.reporting.colours import BLUE, GREY, INK, SERIES, SOFT, VERMILION
+from trimer.reporting.style import NO_AXES, save_figure, styled
 
 # First the colours of Okabe and Ito, then those of Tol; further classes share a grey.
 COLOURS_OF_CLASSES = (*SERIES, "#CC79A7", "#332288", "#7a6a00", "#882255", "#44AA99")

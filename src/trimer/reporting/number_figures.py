@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trimer.metrics.label_metrics import regression
-from trimer.reporting.style import BLUE, GREEN, GREY, ORANGE, save_figure, styled
+from trimer.reporting.colours import BLUE, GREEN, GREY, ORANGE
+from trimer.reporting.style import save_figure, styled
 
 
 def predicted_against_observed(

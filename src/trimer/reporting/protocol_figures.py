@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from trimer.reporting.style import COLOURS, ORANGE, panel_grid, save_figure, styled
+from trimer.reporting.colours import COLOURS, ORANGE
+from trimer.reporting.style import panel_grid, save_figure, styled
 from trimer.reporting.table import column
 
 SHOWN = {  # split -> name, colour and mark

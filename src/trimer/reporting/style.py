@@ -1,7 +1,6 @@
-"""How figures look: colours, the style of matplotlib, grids of panels, files and pages.
+"""How figures look: the style of matplotlib, grids of panels, files and charts on pages.
 
-Colours are those of Okabe and Ito, which the colour-blind can tell apart. Nothing here opens a display or changes the
-global state of matplotlib.
+Nothing here opens a display or changes the global state of matplotlib.
 """
 
 from __future__ import annotations
@@ -21,10 +20,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, VERMILION, GREEN, GREY, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#8b95a1", "#56B4E9", "#E69F00"
-INK, SOFT = "#1f2a35", "#5d6b79"  # text, and text of less weight
-COLOURS = {"train": GREY, "val": BLUE, "test": VERMILION}  # of the splits
-SERIES = (BLUE, ORANGE, GREEN, SKY, VERMILION)
+from trimer.reporting.colours import GREY, INK, SOFT
+
 COLUMNS = 3  # panels in a row
 PANEL = (3.6, 2.1)  # inches of a panel on a page
 STYLE = {
