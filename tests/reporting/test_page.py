@@ -180,6 +180,7 @@ def test_the_page_of_a_run_reads_its_folder(tmp_path):
     for expected in (
         "trimer train &#39;data=my library&#39;",
         "resume=x",
+        "Evaluated on 4 spectra of the test split (split by inchikey1 + scaffold)",
         "with changes",
         "2 cores of Xeon",
         "torch 2.13",
