@@ -134,9 +134,9 @@ def check(cfg: Any, key: str | None = None, arguments: dict[str, Any] | None = N
     tree, key = plain(cfg) if key is None else (cfg, key)
     nodes = list(targets(tree, key))
     for where, node in nodes:  # names first: nothing is imported for a tree that names something foreign
-        named(node["_target_"], where)
+        check_allowed(node["_target_"], where)
     for number, (where, node) in enumerate(nodes):
-        fits(node, where, arguments or {} if number == 0 and node is tree else {})
+        check_arguments(node, where, arguments or {} if number == 0 and node is tree else {})
 
 
 def plain(cfg: Any) -> tuple[Any, str]:
@@ -170,7 +170,7 @@ def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{key}[{number}]")
 
 
-def named(target: Any, key: str) -> None:
+def check_allowed(target: Any, key: str) -> None:
     """Raise ConfigError unless the name alone is on the allow-list."""
     good = isinstance(target, str) and re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target)
     if not good or not (target in NAMES or inside(target, PACKAGES | own_packages())):
@@ -180,7 +180,7 @@ def named(target: Any, key: str) -> None:
         )
 
 
-def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
+def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
     """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:

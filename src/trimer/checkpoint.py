@@ -57,7 +57,7 @@ def contract(config: dict, tokenizer) -> dict:
     }
 
 
-def find(path: str | Path) -> Path:
+def checkpoint_path(path: str | Path) -> Path:
     """The checkpoint file that a path means: the file itself, or the best (else the last) one of a run folder."""
     path = Path(path).expanduser()
     if path.is_file():
@@ -78,7 +78,7 @@ def find(path: str | Path) -> Path:
 
 def read(path: str | Path) -> dict:
     """The raw checkpoint of Trimer, with its contract checked."""
-    path = find(path)
+    path = checkpoint_path(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -108,7 +108,7 @@ def unreadable(path: Path, error: Exception) -> str:
 
 def load(path: str | Path, kind: str | None = None) -> Loaded:
     """Rebuild net and tokenizer. kind: the task that the command needs, as `trimer.tasks.seq2seq.Seq2Seq`."""
-    path = find(path)
+    path = checkpoint_path(path)
     checkpoint = read(path)
     found = checkpoint["trimer"]
     if kind is not None and found["kind"] != kind:

@@ -48,7 +48,7 @@ def make(lr: float = PEAK, **schedule) -> Regression:
     labels = torch.from_numpy(np.concatenate([label for _, label in rows()]))
     data = SimpleNamespace(target="regression", classes=["y"], training_labels=lambda: labels)
     task.contract = {}
-    task.meet(data)
+    task.configure_for(data)
     return task
 
 

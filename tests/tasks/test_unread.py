@@ -31,7 +31,7 @@ def heard(net, data, caplog) -> str:
     task = (Regression if data.target == "regression" else FragmentIntensities)(net, data.tokenizer)
     task.contract = {}
     caplog.clear()
-    task.meet(data)
+    task.configure_for(data)
     return caplog.text
 
 

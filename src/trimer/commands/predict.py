@@ -181,9 +181,9 @@ def predict_labels(cfg: DictConfig, loaded, source: Path) -> None:
 
 def writes_molecules(data: dict) -> bool:
     """Whether a model of these data has learnt to write molecules: the data had some as labels."""
-    from trimer.build import located, named
+    from trimer.build import check_allowed, located
 
-    named(data["_target_"], "data")
+    check_allowed(data["_target_"], "data")
     return getattr(located(data["_target_"], "data"), "has_labels", True)
 
 

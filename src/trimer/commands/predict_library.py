@@ -26,7 +26,7 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     import torch
 
     from trimer.accelerators.hardware import computing, place
-    from trimer.checkpoint import find
+    from trimer.checkpoint import checkpoint_path
     from trimer.data.core.training_keys import sequence_keys
     from trimer.data.labelled.sequence_files import read_peptides
     from trimer.data.labelled.sequence_kinds import Peptides, flat
@@ -70,7 +70,9 @@ def predict_library(cfg: DictConfig, loaded, source: Path) -> None:
     marked = unseen_of_peptides(loaded, found.texts, usable)
     log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
     inputs = [charges, energy, instrument, table.ids, table.places, sorted(reasons.items()), beside]
-    asked = asked_of(cfg, loaded.path, found.texts, *inputs, *([find(cfg.retention)] if cfg.retention else []))
+    asked = asked_of(
+        cfg, loaded.path, found.texts, *inputs, *([checkpoint_path(cfg.retention)] if cfg.retention else [])
+    )
     letters = [found.keys["sequence"][row] for row in usable]
     overlap = training_overlap(loaded.training_keys, sequence_keys("peptides", letters))
     library = LibraryFile(cfg.output, channels)

@@ -57,7 +57,7 @@ class Classification(LabelTask):
         self.class_weights, self.label_smoothing, self.focal = class_weights, label_smoothing, focal
         self.register_buffer("weights", None, persistent=False)
 
-    def learn(self, data) -> None:
+    def configure_loss(self, data) -> None:
         """Take the weights from the training part; the network keeps what its probabilities need of them."""
         self.target = data.target
         labels = data.training_labels()

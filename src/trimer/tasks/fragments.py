@@ -54,7 +54,7 @@ class FragmentIntensities(HeadedTask):
 
     batch = FragmentBatch
     called = "channels"
-    makes: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
+    nested_settings: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class FragmentIntensities(HeadedTask):
             raise ConfigError("task.loss=absolute ends in spectra of zeros unless task.head.activation=linear: set it")
         self.spectra = Spectra()
 
-    def meet(self, data) -> None:
+    def configure_for(self, data) -> None:
         """Put the head on."""
-        self.put_on(Fragments(self.net, len(data.classes), **self.head), data)
+        self.attach_head(Fragments(self.net, len(data.classes), **self.head), data)
 
     def training_step(self, batch: FragmentBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence), batch)
-        return self.scaled(loss, count, tokens=batch.real_tokens)
+        return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def loss(self, raw: Tensor, batch: FragmentBatch) -> tuple[Tensor, Tensor]:
         """Sum of the loss, and what it is divided by: spectra with a fragment, or possible cells."""

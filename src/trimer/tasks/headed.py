@@ -28,21 +28,21 @@ class HeadedTask(Task):
         super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
         self.learnt: Loaded | None = None
 
-    def begin_with(self, learnt: Loaded) -> None:
+    def start_from(self, learnt: Loaded) -> None:
         """Take the encoder of a fine-tuned network; its head too, where it has learnt the same of its own kind."""
         copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
         self.learnt = learnt
 
-    def fits(self, data) -> None:
+    def check_parts(self, data) -> None:
         """Also: no sequence is longer than the network reads."""
-        super().fits(data)
+        super().check_parts(data)
         longest = getattr(self.net, "longest", None)
         if longest is not None and data.max_length > longest:
             raise ConfigError(
                 f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
             )
 
-    def put_on(self, headed: nn.Module, data) -> None:
+    def attach_head(self, headed: nn.Module, data) -> None:
         """Go on with the encoder in a network that has a head, and say in the contract what it answers."""
         warn_of_unread(self.net, data)
         self.net = headed

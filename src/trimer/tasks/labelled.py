@@ -50,7 +50,7 @@ class LabelTask(HeadedTask):
     """
 
     batch = LabelledBatch
-    makes: ClassVar = {
+    nested_settings: ClassVar = {
         "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
         "lora": ("trimer.models.lora.add_lora", ("encoder",)),
     }
@@ -78,9 +78,9 @@ class LabelTask(HeadedTask):
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
         self.answered = Collected()
 
-    def fits(self, data) -> None:
+    def check_parts(self, data) -> None:
         """Also: the labels are of a kind that this task learns, and there are as many blocks as are to stay."""
-        super().fits(data)
+        super().check_parts(data)
         blocks = len(self.net.layers)
         if not -1 <= self.freeze_blocks <= blocks:
             raise ConfigError(
@@ -94,10 +94,10 @@ class LabelTask(HeadedTask):
         with torch.device("meta"):
             Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
 
-    def meet(self, data) -> None:
+    def configure_for(self, data) -> None:
         """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
         encoder = self.net
-        self.put_on(Labelled(encoder, len(data.classes), data.target, self.head), data)
+        self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
         if self.freeze_blocks:
@@ -108,9 +108,9 @@ class LabelTask(HeadedTask):
             for parameter in encoder.parameters():
                 parameter.requires_grad = id(parameter) in kept
         self.classes = list(data.classes)
-        self.learn(data)
+        self.configure_loss(data)
 
-    def learn(self, data) -> None:
+    def configure_loss(self, data) -> None:
         """What the loss takes from the training part."""
 
     def configure_optimizers(self):
@@ -126,7 +126,7 @@ class LabelTask(HeadedTask):
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence).float(), batch.labels)
-        return self.scaled(loss, count, tokens=batch.real_tokens)
+        return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         self.answered.update(self.net(batch.sequence), batch.labels)

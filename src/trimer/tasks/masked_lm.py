@@ -31,7 +31,7 @@ class MaskedLM(Task):
             "residues": batch.residues,
             "flops": self.net.training_flops(batch.sequence.sizes, batch.asked),
         }
-        return self.scaled(loss, label_count(batch.labels), **work)
+        return self.record_loss(loss, label_count(batch.labels), **work)
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         logits = self.net(batch.sequence, batch.places).float()

@@ -39,7 +39,7 @@ class Regression(LabelTask):
             raise ConfigError(f"task.error={error} must be one of {', '.join(ERRORS)}")
         self.error = error
 
-    def learn(self, data) -> None:
+    def configure_loss(self, data) -> None:
         labels = data.training_labels().double()
         known = ~torch.isnan(labels)
         count = known.sum(0).clamp(min=1)

@@ -43,7 +43,7 @@ class Seq2Seq(Task):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return self.scaled(loss, label_count(batch.labels), tokens=batch.real_tokens)
+        return self.record_loss(loss, label_count(batch.labels), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         logits = self._logits(batch).float()

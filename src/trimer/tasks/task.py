@@ -32,14 +32,15 @@ class Task(L.LightningModule):
     plain attributes: a checkpoint holds plain values only. compile: the parts of the network that work token by token
     are compiled in place, so the names of the weights stay.
 
-    A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
-    over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
+    A subclass's training_step returns the *sum* of the loss through `record_loss`; the gradients are divided by the
+    count over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut
+    up.
     It names the class of its `batch`, which the data module names too, what it `uses` of the network, and what it
-    `makes` of settings of its own: setting -> (what is called, which of its arguments are no settings).
+    `nested_settings`: setting -> (what is called, which of its arguments are no settings).
     """
 
     batch: ClassVar[type]
-    makes: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
+    nested_settings: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
     uses: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -80,7 +81,7 @@ class Task(L.LightningModule):
             self.total_work = Counter(dict(zip(names, self._over_devices(sums).tolist(), strict=True)))
         return self.total_work
 
-    def fits(self, data: L.LightningDataModule) -> None:
+    def check_parts(self, data: L.LightningDataModule) -> None:
         """ConfigError unless the data module gives the batches, and the network has the methods, that the task uses."""
         if data.batch is not self.batch:
             raise ConfigError(
@@ -99,14 +100,14 @@ class Task(L.LightningModule):
                 f"that is token {data.tokenizer.mask}: set model.token_dropout=false"
             )
 
-    def begin_with(self, learnt) -> None:
+    def start_from(self, learnt) -> None:
         """Take what can be used of a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
         raise ConfigError(
             f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs what that one began "
             "with: name it, or go on with it by resume=<run folder>"
         )
 
-    def meet(self, data: L.LightningDataModule) -> None:
+    def configure_for(self, data: L.LightningDataModule) -> None:
         """What can only be made when the data are known; called once, after their setup and before training."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -181,7 +182,7 @@ class Task(L.LightningModule):
         if getattr(scheduler, "monitor", None) == EPOCH_LOSS:
             scheduler.observe(self.epoch_loss())
 
-    def scaled(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
+    def record_loss(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
         """Book the count and the work of a batch, and hand the summed loss to backward.
 
         The loss per token is logged on the interval. work: `tokens`, and what else is to be known per second.
