@@ -4,7 +4,7 @@ A `_target_` names what is called, and a config may come out of a checkpoint fro
 before anything is built: each target must be a class of the packages below (a few packages may lend functions too),
 reached by its own path and not through a module that happens to import it; and each argument must be one that the
 target has. A package of your own is added from Python, by `allow("mypackage")`, or by an entry point of the group
-`trimer` in its pyproject.toml, and never from YAML.
+`trimer` in its pyproject.toml; a file of your own by `--plugin` (`trimer.plugins`). Nothing is added from YAML.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ PACKAGES = {
     "lightning.pytorch.strategies",
     "torch.nn",
     "torch.optim",
+    "torchmetrics.classification",
+    "torchmetrics.regression",
 }
 # Where functions may be called too: they compute, and touch neither files nor processes.
 FUNCTIONS = {"trimer.baselines", "trimer.metrics", "trimer.models", "trimer.optim"}
@@ -175,8 +177,9 @@ def check_allowed(target: Any, key: str) -> None:
     good = isinstance(target, str) and re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target)
     if not good or not (target in NAMES or inside(target, PACKAGES | own_packages())):
         raise ConfigError(
-            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a package of your own is added from "
-            "Python by trimer.build.allow('mypackage'), or by an entry point of the group 'trimer'"
+            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a file of your own is added by "
+            f"--plugin {str(target).partition('.')[0]}.py, a package by an entry point of the group 'trimer', or from "
+            "Python by trimer.build.allow('mypackage')"
         )
 
 

@@ -1,9 +1,9 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
 A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, the configs of model, task,
-data and tokenizer, and the vocabulary. `training_keys`: what it was trained on (`trimer.data.core.training_keys`),
-which older ones lack. It is read with `weights_only=True` and rebuilt behind the allow-list of
-`trimer.build`, so that a file from elsewhere cannot run code.
+data and tokenizer, the vocabulary, and which plug-ins of the user these name. `training_keys`: what it was trained on
+(`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt behind the
+allow-list of `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from trimer.models.convert.folders import check_finite
 from trimer.models.fragment_model import Fragments
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora, merge_lora
+from trimer.plugins import check_plugins, plugins_of
 from trimer.renames import current_config, current_target
 
 log = logging.getLogger(__name__)
@@ -46,14 +47,19 @@ class Loaded:
 
 def contract(config: dict, tokenizer) -> dict:
     """What a checkpoint carries beside its tensors. config: the resolved run config, plain values."""
-    return {
-        "format": FORMAT,
-        "kind": config["task"]["_target_"],
+    parts = {
         "model": config["model"],
         "task": config["task"],
         "data": config["data"],
         "tokenizer": tokenizer.to_config(),
+    }
+    plugins = plugins_of(parts)
+    return {
+        "format": FORMAT,
+        "kind": config["task"]["_target_"],
+        **parts,
         "vocabulary": list(tokenizer.vocabulary.tokens),
+        **({"plugins": plugins} if plugins else {}),
     }
 
 
@@ -115,6 +121,8 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
         raise CheckpointError(
             f"{path} holds a model of {_name(found['kind'])}, this command needs one of {_name(kind)}"
         )
+    rebuilt = [found["model"], found["tokenizer"], {"_target_": found["kind"]}]
+    check_plugins(found.get("plugins", ()), rebuilt, path)
     tokenizer = build(found["tokenizer"])
     if list(tokenizer.vocabulary.tokens) != found["vocabulary"]:
         raise CheckpointError(

@@ -405,7 +405,7 @@ def test_parts_that_do_not_fit():
     some = rows("single")
     with pytest.raises(ConfigError, match=r"learns regression labels, and data.target=single"):
         Regression(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data_of("single", some))
-    with pytest.raises(ConfigError, match="cannot train model=Linear, which has no hidden and no layers"):
+    with pytest.raises(ConfigError, match="cannot train model=Linear, which has no d_model and no hidden"):
         Classification(torch.nn.Linear(2, 2), None).check_parts(data_of("single", some))
     with pytest.raises(ConfigError, match="max_length=100: this model reads at most 48 tokens"):
         net = Roberta(33, d_model=32, layers=1, heads=2, max_positions=50)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
+from trimer.protocols import compile_parts, encoder_of
 
 ACTIVATIONS = ("softplus", "linear")
 
@@ -31,7 +32,7 @@ class Fragments(nn.Module):
         if activation not in ACTIVATIONS:
             raise ConfigError(f"task.head.activation={activation} must be one of {', '.join(ACTIVATIONS)}")
         self.activation = activation
-        self.encoder = encoder.alone()
+        self.encoder = encoder_of(encoder)
         width = self.encoder.d_model
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(2 * width, width)
@@ -78,4 +79,4 @@ class Fragments(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile what the encoder does with whole batches, in place."""
-        self.encoder.compile_parts()
+        compile_parts(self.encoder)

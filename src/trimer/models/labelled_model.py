@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.heads import Head
+from trimer.protocols import compile_parts, encoder_of
 
 
 def check_pooling(head: Mapping[str, Any], target: str) -> None:
@@ -42,7 +43,7 @@ class Labelled(nn.Module):
         super().__init__()
         settings = dict(head or {})
         check_pooling(settings, target)
-        self.encoder = encoder.alone()
+        self.encoder = encoder_of(encoder)
         self.target = target
         self.head = Head(self.encoder.d_model, outputs, **settings)
         self.register_buffer("temperature", torch.ones(outputs if target == "multi" else ()))
@@ -110,7 +111,7 @@ class Labelled(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile what the encoder does token by token, in place."""
-        self.encoder.compile_parts()
+        compile_parts(self.encoder)
 
 
 def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trimer.checkpoint import Loaded
 from trimer.errors import ConfigError
 from trimer.metrics.decisions import CRITERIA
 from trimer.metrics.label_metrics import multi_label, single_label
@@ -44,8 +45,9 @@ class Classification(LabelTask):
         label_smoothing: float = 0.0,
         focal: float = 0.0,
         threshold: str | None = "mcc",
+        metrics=None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay, metrics)
         if class_weights is not None and class_weights not in WEIGHTS:
             raise ConfigError(f"task.class_weights={class_weights} must be balanced or null")
         if not 0 <= label_smoothing < 1:
@@ -69,6 +71,13 @@ class Classification(LabelTask):
         self.net.prior.copy_(weighted_prior(labels, data.target, weights))
         inverse = 1 / weights
         self.net.threshold.copy_(inverse / (1 + inverse) if data.target == "multi" else inverse / inverse.sum())
+
+    def restore(self, loaded: Loaded) -> None:
+        """Also: the weights of the classes in the loss."""
+        super().restore(loaded)
+        self.target = self.net.target
+        if self.class_weights is not None:
+            self.weights = self.net.weight.clone()
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.target == "multi":

@@ -50,6 +50,7 @@ class FragmentIntensities(HeadedTask):
 
     loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
     to the highest, by cell. head: arguments of `Fragments` (dropout, activation).
+    metrics get (S, K) predicted and measured intensities; -1 is measured where a fragment is impossible.
     """
 
     batch = FragmentBatch
@@ -65,8 +66,9 @@ class FragmentIntensities(HeadedTask):
         compile: bool = False,
         loss: str = "spectral_angle",
         head: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         if loss not in LOSSES:
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
@@ -107,6 +109,13 @@ class FragmentIntensities(HeadedTask):
         real = batch.sequence.real_bonds()
         answers = said.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
         self.spectra.update(per_spectrum(*answers, sizes), *self.loss(raw, batch))
+        self.update_metrics(said[real], batch.labels[real])
+
+    def predict_step(self, batch: FragmentBatch, batch_idx: int) -> dict[str, Any]:
+        """`rows`, and for each the intensities: (L - 1, K), the highest of a spectrum is 1, impossible ones are 0."""
+        said = self.net.answers(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
+        sites = [size - 3 for size in batch.sequence.sizes]
+        return {"rows": batch.rows, "intensities": list(said[batch.sequence.real_bonds()].split(sites))}
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and medians and means over all spectra."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from trimer.checkpoint import Loaded, copy_weights
 from trimer.errors import ConfigError
+from trimer.protocols import encoder_of
 from trimer.tasks.task import Task
 from trimer.tasks.unread import warn_of_unread
 
@@ -21,11 +22,10 @@ class HeadedTask(Task):
     called: what the head answers about, in words.
     """
 
-    uses = ("hidden", "layers")
     called: ClassVar[str] = "labels"
 
-    def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
-        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
+    def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
+        super().__init__(encoder_of(net), tokenizer, optimizer, scheduler, compile, metrics)
         self.learnt: Loaded | None = None
 
     def start_from(self, learnt: Loaded) -> None:
@@ -42,10 +42,18 @@ class HeadedTask(Task):
                 f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
             )
 
+    def check_without_data(self) -> None:
+        if "labels" not in (self.contract or {}):
+            raise ConfigError(
+                f"task={type(self).__name__} makes its head when it knows the data: give the trainer a datamodule, or "
+                "call task.configure_for(data) before"
+            )
+
     def attach_head(self, headed: nn.Module, data) -> None:
         """Go on with the encoder in a network that has a head, and say in the contract what it answers."""
         warn_of_unread(self.net, data)
         self.net = headed
+        self.contract = self.contract or {}
         self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
         if self.learnt is not None:
             self._take_head(self.learnt)

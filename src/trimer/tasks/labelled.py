@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from trimer.checkpoint import Loaded
 from trimer.data.core.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
@@ -47,6 +48,7 @@ class LabelTask(HeadedTask):
     head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
     freeze: how many of the first blocks stay as they are, the embeddings with them; -1 freezes the encoder whole.
     layer_decay: learning rate of a block as a share of that of the block above it.
+    metrics get predictions and labels as `known` has them.
     """
 
     batch = LabelledBatch
@@ -67,8 +69,9 @@ class LabelTask(HeadedTask):
         lora: Mapping[str, Any] | None = None,
         freeze: int = 0,
         layer_decay: float = 1.0,
+        metrics: Mapping[str, Metric] | None = None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
         if lora:
@@ -81,7 +84,12 @@ class LabelTask(HeadedTask):
     def check_parts(self, data) -> None:
         """Also: the labels are of a kind that this task learns, and there are as many blocks as are to stay."""
         super().check_parts(data)
-        blocks = len(self.net.layers)
+        if not hasattr(self.net, "layers") and (self.freeze_blocks not in (0, -1) or self.layer_decay != 1.0):
+            raise ConfigError(
+                f"task.freeze and task.layer_decay count blocks, and model={type(self.net).__name__} has no `layers`: "
+                "set task.freeze to 0 or -1 and task.layer_decay to 1"
+            )
+        blocks = len(getattr(self.net, "layers", ()))
         if not -1 <= self.freeze_blocks <= blocks:
             raise ConfigError(
                 f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the blocks there are"
@@ -100,15 +108,20 @@ class LabelTask(HeadedTask):
         self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
-        if self.freeze_blocks:
-            moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
-            kept = {id(parameter) for block in moving for parameter in block.parameters()}
-            norm = getattr(encoder, "norm", None)
-            kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
-            for parameter in encoder.parameters():
-                parameter.requires_grad = id(parameter) in kept
+        self.freeze(encoder)
         self.classes = list(data.classes)
         self.configure_loss(data)
+
+    def freeze(self, encoder: nn.Module) -> None:
+        """Keep the weights of the first blocks, or of all, as they are."""
+        if not self.freeze_blocks:
+            return
+        moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
+        kept = {id(parameter) for block in moving for parameter in block.parameters()}
+        norm = getattr(encoder, "norm", None)
+        kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
+        for parameter in encoder.parameters():
+            parameter.requires_grad = id(parameter) in kept
 
     def configure_loss(self, data) -> None:
         """What the loss takes from the training part."""
@@ -129,7 +142,37 @@ class LabelTask(HeadedTask):
         return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
-        self.answered.update(self.net(batch.sequence), batch.labels)
+        raw = self.net(batch.sequence)
+        self.answered.update(raw, batch.labels)
+        if self.metrics:
+            self.update_metrics(*self.known(self.net.answers(raw), batch.labels))
+
+    def known(self, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What a metric of the user gets: no missing class; missing numbers are NaN, missing yes-or-no labels -100.
+
+        Classes: (n, C) probabilities and (n,) class numbers. Else (n, K) of both, or (n,) where there is one label.
+        """
+        if labels.ndim == 1:
+            return predictions[labels >= 0], labels[labels >= 0]
+        if labels.shape[1] == 1:
+            has_label = ~torch.isnan(labels[:, 0])
+            predictions, labels = predictions[has_label, 0], labels[has_label, 0]
+        if self.net.target == "multi":
+            labels = torch.where(torch.isnan(labels), -100.0, labels).long()
+        return predictions, labels
+
+    def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
+        """`rows`, and `predictions`: probabilities or numbers, (B, K), or a list of (L, C) by residue."""
+        predictions = self.net.answers(self.net(batch.sequence))
+        if self.net.target != "residue":
+            return {"rows": batch.rows, "predictions": predictions}
+        return {"rows": batch.rows, "predictions": list(predictions.split([n - 2 for n in batch.sequence.sizes]))}
+
+    def restore(self, loaded: Loaded) -> None:
+        """Also: the labels, and what of the network is trained."""
+        super().restore(loaded)
+        self.classes = list(loaded.contract["labels"]["classes"])
+        self.freeze(self.net.encoder)
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and the metrics of the whole split."""

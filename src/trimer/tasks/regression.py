@@ -33,8 +33,9 @@ class Regression(LabelTask):
         freeze: int = 0,
         layer_decay: float = 1.0,
         error: str = "squared",
+        metrics=None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay, metrics)
         if error not in ERRORS:
             raise ConfigError(f"task.error={error} must be one of {', '.join(ERRORS)}")
         self.error = error

@@ -17,6 +17,8 @@ from torchmetrics import Metric
 from trimer.errors import ConfigError, TrimerError
 from trimer.models.memory import needs_checkpointing, training_bytes
 from trimer.optim import EPOCH_LOSS
+from trimer.protocols import Encoder, compile_parts, missing_members
+from trimer.tasks.plain_lightning import PlainLightning
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 SUMS = (("_step_count", (), torch.float32), ("_logged", (2,), torch.float32), ("_epoch", (2,), torch.float64))
 
 
-class Task(L.LightningModule):
+class Task(PlainLightning):
     """A network with its tokenizer and how to train it.
 
     optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as
@@ -33,15 +35,15 @@ class Task(L.LightningModule):
     are compiled in place, so the names of the weights stay.
 
     A subclass's training_step returns the *sum* of the loss through `record_loss`; the gradients are divided by the
-    count over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut
-    up.
-    It names the class of its `batch`, which the data module names too, what it `uses` of the network, and what it
-    `nested_settings`: setting -> (what is called, which of its arguments are no settings).
+    count over the whole optimiser step: all accumulated batches, all devices. So the step does not depend on batches.
+    It names the class of its `batch`, which the data module names too; the protocol of its `model`; and its
+    `nested_settings`: setting -> (what is called, which of its arguments are objects).
+    metrics: torchmetrics by name, logged as `val/<name>`; a subclass gives them each batch by `update_metrics`.
     """
 
     batch: ClassVar[type]
     nested_settings: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
-    uses: ClassVar[tuple[str, ...]] = ()
+    model: ClassVar[type] = Encoder
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Task(L.LightningModule):
         optimizer: Callable[[Iterable], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
         compile: bool = False,
+        metrics: Mapping[str, Metric] | None = None,
     ):
         super().__init__()
         self.net = net
@@ -64,6 +67,7 @@ class Task(L.LightningModule):
         self._stop = False
         self.validated: dict[str, float] = {}  # the metrics of the last validation
         self.compile_net = compile
+        self.keep_metrics(metrics)
         self.work: Counter[str] = Counter()  # what this process has trained on: tokens, residues, flops
         self.total_work: Counter[str] = Counter()  # of all devices, when they last came together
 
@@ -88,7 +92,7 @@ class Task(L.LightningModule):
                 f"task={type(self).__name__} reads batches of {self.batch.__name__}, and data={type(data).__name__} "
                 f"gives {data.batch.__name__}: choose a task and data that fit"
             )
-        if missing := [name for name in self.uses if not hasattr(self.net, name)]:
+        if missing := missing_members(self.net, self.model):
             raise ConfigError(
                 f"task={type(self).__name__} cannot train model={type(self.net).__name__}, which has no "
                 f"{' and no '.join(missing)}: choose a task and a model that fit"
@@ -127,7 +131,7 @@ class Task(L.LightningModule):
                 encoder.checkpointing = self._needs_checkpointing(encoder)
         if self.compile_net:
             self.compile_net = False
-            self.net.compile_parts()
+            compile_parts(self.net)
         mesh = getattr(self, "device_mesh", None)
         if mesh is None or getattr(self, "_sharded", False):
             return
@@ -146,7 +150,7 @@ class Task(L.LightningModule):
     def _needs_checkpointing(self, encoder: nn.Module) -> bool:
         """Whether the hidden states of an encoder are computed again, by the memory of the GPU that it trains on."""
         device = self.trainer.strategy.root_device
-        if device.type != "cuda":
+        if device.type != "cuda" or self.trainer.datamodule is None:
             return False
         tokens = self.trainer.datamodule.tokens_per_batch
         devices = self.trainer.world_size if getattr(self, "device_mesh", None) is not None else 1
@@ -291,7 +295,7 @@ class Task(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole split."""
-        self.log_validation(self.validation_metrics())
+        self.log_validation(self.split_metrics())
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable) -> dict[str, float]:
@@ -306,7 +310,7 @@ class Task(L.LightningModule):
                 metric.distributed_available_fn = None
             for number, batch in enumerate(batches):
                 self.validation_step(self.transfer_batch_to_device(batch, device, 0), number)
-            found = self.validation_metrics()
+            found = self.split_metrics()
         finally:
             self.net.train(training)
             for metric, available in zip(metrics, shared, strict=True):
@@ -332,7 +336,8 @@ class Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
-        checkpoint["trimer"] = self.contract
+        if "format" in (self.contract or {}):
+            checkpoint["trimer"] = self.contract
         checkpoint["training_keys"] = self.training_keys
         checkpoint["work"] = dict(self.share_work())
         checkpoint["logged"] = None if self._logged is None else self._over_devices(self._logged).tolist()

@@ -146,8 +146,8 @@ class MoleculeSequences(SplitData):
     def train_dataloader(self) -> DataLoader:
         return self._training(*self._part("train", self.masking, self.seed))
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._part("val", self.validation_masking, fixed=True))
+    def _evaluation_part(self, split: str) -> tuple[MaskedSequences, np.ndarray, np.ndarray]:
+        return self._part(split, self.validation_masking, fixed=True)
 
     def _part(self, split: str, masking: Masking, seed: int = 0, fixed: bool = False):
         rows = self.split.rows(split)

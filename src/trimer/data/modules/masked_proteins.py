@@ -275,12 +275,6 @@ class ProteinSequences(SplitData):
         clusters = self.store.array("cluster")[rows] if self.sampling == "clusters" else None
         return self._training(dataset, self._lengths(rows), rows, clusters)
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._part("val"))
-
-    def test_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._part("test"))
-
-    def _part(self, split: str) -> tuple[MaskedSequences, np.ndarray, np.ndarray]:
+    def _evaluation_part(self, split: str) -> tuple[MaskedSequences, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         return self._evaluated(), self._lengths(rows), rows
