@@ -29,6 +29,7 @@ class Classification(LabelTask):
     """
 
     targets = ("single", "multi", "residue")
+    weights: Tensor | None  # of the classes in the loss
 
     def __init__(
         self,
@@ -106,11 +107,11 @@ class Classification(LabelTask):
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
-        answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        options = {"bootstrap": 0, "thresholds": self.net.thresholds}
+        answers, true = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        thresholds = self.net.thresholds
         if self.target == "multi":
-            return multi_label(answers, labels, self.classes, **options).defined
-        return single_label(answers, labels, **options).defined
+            return multi_label(answers, true, self.classes, bootstrap=0, thresholds=thresholds).defined
+        return single_label(answers, true, bootstrap=0, thresholds=thresholds).defined
 
 
 def unsure(sure: Tensor) -> Tensor:

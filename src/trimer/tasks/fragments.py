@@ -29,6 +29,9 @@ LOSSES = ("spectral_angle", "absolute")
 class Spectra(Metric):
     """The likeness of all spectra of a split, from all devices, and the loss."""
 
+    values: list[Tensor]
+    loss: Tensor
+
     def __init__(self):
         super().__init__()
         self.add_state("values", default=[], dist_reduce_fx="cat")

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 class Collected(Metric):
     """All raw answers and labels of a split, from all devices."""
 
+    raw: list[Tensor]
+    labels: list[Tensor]
+
     def __init__(self):
         super().__init__()
         self.add_state("raw", default=[], dist_reduce_fx="cat")
@@ -108,11 +111,11 @@ class LabelTask(HeadedTask):
         self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
-        self.freeze(encoder)
+        self.freeze_encoder(encoder)
         self.classes = list(data.classes)
         self.configure_loss(data)
 
-    def freeze(self, encoder: nn.Module) -> None:
+    def freeze_encoder(self, encoder: nn.Module) -> None:
         """Keep the weights of the first blocks, or of all, as they are."""
         if not self.freeze_blocks:
             return
@@ -172,7 +175,7 @@ class LabelTask(HeadedTask):
         """Also: the labels, and what of the network is trained."""
         super().restore(loaded)
         self.classes = list(loaded.contract["labels"]["classes"])
-        self.freeze(self.net.encoder)
+        self.freeze_encoder(self.net.encoder)
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and the metrics of the whole split."""

@@ -55,7 +55,7 @@ class Task(PlainLightning):
         metrics: Mapping[str, Metric] | None = None,
     ):
         super().__init__()
-        self.net = net
+        self.net: Any = net
         self.tokenizer = tokenizer
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
@@ -210,7 +210,8 @@ class Task(PlainLightning):
             raise ConfigError(
                 f"this process computes in {precision}, the first one in {first}: give all the same trainer.precision="
             )
-        schedule, epochs = self.lr_schedulers(), -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
+        schedule: Any = self.lr_schedulers()
+        epochs = -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
         if getattr(schedule, "interval", "step") == "epoch" and epochs is not None and 0 < epochs < schedule.warmup:
             raise ConfigError(
                 f"scheduler.warmup={schedule.warmup} epochs are more than trainer.max_epochs={epochs}: set fewer"
@@ -327,7 +328,7 @@ class Task(PlainLightning):
         named = {f"val/{name}": value for name, value in self.validated.items()}
         self.log_dict(named, prog_bar=True)
         fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        schedule = self.lr_schedulers() if fitting else None
+        schedule: Any = self.lr_schedulers() if fitting else None
         if hasattr(schedule, "observe") and schedule.monitor != EPOCH_LOSS:
             if schedule.monitor not in named:
                 known = ", ".join([*sorted(named), EPOCH_LOSS])
