@@ -27,6 +27,11 @@ class Net(KeepsArguments, nn.Module):
         self.layer = nn.Linear(width, width)
 
 
+class PassesOn(Net):
+    def __init__(self, *args, extra: int = 5, **more):
+        super().__init__(*args, **more)
+
+
 class Narrow(Net):
     def __init__(self, name: str):
         super().__init__(2)
@@ -43,6 +48,7 @@ def test_arguments_are_kept_by_name():
         "_target_": f"{__name__}.Net", "width": 3, "z": 2,
         "part": [{"_target_": f"{__name__}.Point", "x": 1, "where": "a"}],
     }  # fmt: skip
+    assert PassesOn(3, z=2).made_with == {"_target_": f"{__name__}.PassesOn", "width": 3, "extra": 5, "z": 2}
     assert Narrow("mine").made_with == {"_target_": f"{__name__}.Narrow", "name": "mine"}
 
 

@@ -93,15 +93,29 @@ def _config(target: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(cls: type, args: tuple, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by name. A call that __init__ will refuse, and a copy, which is made without arguments, have none."""
+    """Arguments by name, with the defaults of the class; what it passes on as *args, by the names of its base.
+
+    A call that __init__ will refuse, and a copy, which is made without arguments, have none.
+    """
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     try:
-        bound = inspect.signature(cls.__init__).bind(None, *args, **keywords)  # type: ignore[misc]
-    except TypeError:
+        bound = inspect.signature(owner.__init__).bind(None, *args, **keywords)  # type: ignore[misc]
+    except (TypeError, ValueError):
         return {}
+    bound.apply_defaults()
     named: dict[str, Any] = {}
+    rest: tuple = ()
     for name, value in list(bound.arguments.items())[1:]:
         kind = bound.signature.parameters[name].kind
-        named |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            rest = value
+        else:
+            named |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    if rest:
+        base = cls.__mro__[cls.__mro__.index(owner) + 1]
+        parent = next(other for other in base.__mro__ if "__init__" in vars(other))
+        names = list(inspect.signature(parent.__init__).parameters)[1:]  # type: ignore[misc]
+        named |= dict(zip(names, rest, strict=False))
     return named
 
 

@@ -57,6 +57,7 @@ class FragmentIntensities(HeadedTask):
     """
 
     batch = FragmentBatch
+    study = "trimer.studies.fragment_study.FragmentStudy"
     called = "channels"
     nested_settings: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 

@@ -55,6 +55,7 @@ class LabelTask(HeadedTask):
     """
 
     batch = LabelledBatch
+    study = "trimer.studies.label_study.LabelStudy"
     nested_settings: ClassVar = {
         "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
         "lora": ("trimer.models.lora.add_lora", ("encoder",)),

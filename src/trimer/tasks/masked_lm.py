@@ -19,6 +19,7 @@ class MaskedLM(Task):
     """
 
     batch = MaskedBatch
+    study = "trimer.studies.masked_token_study.MaskedTokenStudy"
     model = MaskedModel
 
     def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):

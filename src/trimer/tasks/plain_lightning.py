@@ -75,24 +75,25 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         """The contract of a checkpoint, by the arguments of the objects; empty, with a warning, if some are unknown."""
         from trimer.checkpoint import contract
 
-        model, task = self.made_with["net"], {k: v for k, v in self.made_with.items() if k not in PARTS}
+        model = self.made_with.get("net")
+        task = {name: value for name, value in self.made_with.items() if name not in PARTS}
         task["metrics"] = without_undescribed(task.get("metrics"))
         lost = [*undescribed(model, "net"), *undescribed(task, "task")]
         if not lost and (not isinstance(model, dict) or "_target_" not in model):
             lost = ["net"]
-        if lost:
-            log.warning(
-                "checkpoints of this training cannot be read by trimer.load, since no config describes %s: let its "
-                "class inherit from trimer.arguments.KeepsArguments",
-                ", ".join(lost),
-            )
-            return {}
-        config = {
-            "task": task,
-            "model": {name: value for name, value in model.items() if name != "vocab_size"},
-            "data": without_undescribed(getattr(data, "made_with", {"_target_": _path(type(data))})),
-        }
-        return contract(config, self.tokenizer)
+        why = f"no config describes {', '.join(lost)}: let its class inherit from trimer.arguments.KeepsArguments"
+        if not lost:
+            config = {
+                "task": task,
+                "model": {name: value for name, value in model.items() if name != "vocab_size"},
+                "data": without_undescribed(getattr(data, "made_with", {"_target_": _path(type(data))})),
+            }
+            try:
+                return contract(config, self.tokenizer)
+            except ConfigError as error:  # the class of the task is in no package that a checkpoint may name
+                why = str(error)
+        log.warning("checkpoints of this training cannot be read by trimer.load: %s", why)
+        return {}
 
     # ---------------------------------------------------------------- test and predict
 

@@ -23,6 +23,7 @@ class Seq2Seq(Task):
     """
 
     batch = PairBatch
+    study = "trimer.studies.molecule_study.MoleculeStudy"
     model = Seq2SeqModel
 
     def __init__(

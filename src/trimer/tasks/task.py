@@ -35,13 +35,14 @@ class Task(PlainLightning):
     are compiled in place, so the names of the weights stay.
 
     A subclass's training_step returns the *sum* of the loss through `record_loss`; the gradients are divided by the
-    count over the whole optimiser step: all accumulated batches, all devices. So the step does not depend on batches.
-    It names the class of its `batch`, which the data module names too; the protocol of its `model`; and its
-    `nested_settings`: setting -> (what is called, which of its arguments are objects).
+    count over the whole optimizer step: all accumulated batches, all devices. So the step does not depend on batches.
+    It names the class of its `batch`, which the data module names too; its `study`; the protocol of its `model`; and
+    its `nested_settings`: setting -> (what is called, which of its arguments are objects).
     metrics: torchmetrics by name, logged as `val/<name>`; a subclass gives them each batch by `update_metrics`.
     """
 
     batch: ClassVar[type]
+    study: ClassVar[str] = "trimer.studies.study.Study"  # what can be done with a checkpoint
     nested_settings: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
     model: ClassVar[type] = Encoder
 
