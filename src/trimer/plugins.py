@@ -103,6 +103,11 @@ def load_plugin(path: str | Path) -> Plugin:
     return plugin
 
 
+def loaded_files() -> list[str]:
+    """The files that are loaded, for a process that does the same work."""
+    return [str(plugin.path) for plugin in _loaded.values()]
+
+
 def plugins_of(config: Any) -> list[dict[str, str]]:
     """The loaded plug-ins whose classes a config names, for a checkpoint: file and sha256."""
     modules = {target.partition(".")[0] for target in _targets(config)}
@@ -123,7 +128,7 @@ def check_plugins(wanted: Iterable[Mapping[str, str]], config: Any, path: str | 
         if name not in _loaded:
             raise CheckpointError(
                 f"{path} needs the plug-in {plugin['file']}: pass it by --plugin {plugin['file']} if you trust it (the "
-                f"folder of the run has a copy in {FOLDER}/), or in Python by trimer.plugins.load_plugin"
+                f"folder of the run has a copy in {FOLDER}/), or in Python by trimer.load_plugin"
             )
         if _loaded[name].sha256 != plugin["sha256"]:
             log.warning("%s has changed since it trained %s", _loaded[name].path, path)

@@ -24,6 +24,7 @@ from trimer.accelerators.cpu_speed import cores
 from trimer.accelerators.hardware import computing, device_of, place
 from trimer.data.text.paths import find_files
 from trimer.errors import ConfigError
+from trimer.plugins import load_plugin, loaded_files
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -170,7 +171,7 @@ def _pool(predictor: Predictor, processes: int) -> Iterator[ProcessPoolExecutor]
     for number in range(processes):
         numbers.put(number)
     settings = OmegaConf.to_container(predictor.cfg, resolve=True)
-    arguments = (str(predictor.loaded.path), settings, numbers, max(1, cores() // processes))
+    arguments = (str(predictor.loaded.path), settings, numbers, max(1, cores() // processes), loaded_files())
     pool = ProcessPoolExecutor(processes, context, _start_worker, arguments)
     try:
         yield pool
@@ -181,10 +182,12 @@ def _pool(predictor: Predictor, processes: int) -> Iterator[ProcessPoolExecutor]
 _worker: Predictor | None = None  # of a process that predicts for another
 
 
-def _start_worker(checkpoint: str, settings: dict, numbers: Any, threads: int) -> None:
+def _start_worker(checkpoint: str, settings: dict, numbers: Any, threads: int, plugins: list[str]) -> None:
     global _worker
     from trimer.checkpoint import load
 
+    for file in plugins:
+        load_plugin(file)
     cfg = OmegaConf.create(settings)
     cfg.trainer.devices = [numbers.get()] if device_of(cfg.trainer).type == "cuda" else 1
     torch.set_num_threads(threads)
