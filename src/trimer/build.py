@@ -61,7 +61,7 @@ _own: set[str] = set()
 
 
 class Factory(functools.partial):
-    """What `_partial_: true` builds; a call that is refused names the key of the config."""
+    """The result of `_partial_: true`; an error of a call names the key of the config."""
 
     where = ""
 
@@ -80,7 +80,7 @@ def allow(package: str) -> None:
 
 
 def build(cfg: Any, **arguments: Any) -> Any:
-    """What the config describes: an object, a factory (`_partial_: true`), a list, or a dict of them; None for None.
+    """The object that a config describes, or a factory (`_partial_: true`), a list, or a dict of them; None for None.
 
     cfg: a node of the run's config, or plain values as a checkpoint has them.
     arguments: objects for the top node's constructor that no config can hold, such as a tokenizer or a network; they
@@ -101,7 +101,7 @@ def build(cfg: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         inner = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
         where = ".".join(part for part in (key, inner and inner.group(1)) if part)
-        cause = error.__cause__ or error  # what the constructor itself said, not what Hydra made of it
+        cause = error.__cause__ or error  # the message of the constructor itself, not that of Hydra
     else:
         if not arguments and not partial:
             return built
@@ -185,7 +185,7 @@ def check_allowed(target: Any, key: str) -> None:
 
 
 def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
-    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
+    """Raise ConfigError unless the target exists, is allowed, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:
         parameters = inspect.signature(target).parameters
@@ -205,7 +205,7 @@ def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> No
                 raise ConfigError(
                     f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
                 )
-    hints = annotations(target)
+    hints = annotated_types(target)
     types_of = {name: members for name, members in hints.items() if members <= SIMPLE.keys()}
     for name in arguments:
         if name in names and name not in given and not suits(node[name], types_of.get(name), parameters[name].default):
@@ -220,10 +220,10 @@ def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> No
                 )
 
 
-def annotations(target: Any) -> dict[str, set[type]]:
+def annotated_types(target: Any) -> dict[str, set[type]]:
     """The types that each annotated argument takes."""
     try:
-        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        hints = typing.get_type_hints(getattr(target, "__init__") if isinstance(target, type) else target)  # noqa: B009
     except (AttributeError, NameError, TypeError):  # written for type checkers only
         return {}
     unions = (typing.Union, types.UnionType)

@@ -412,7 +412,7 @@ def test_parts_that_do_not_fit():
         Classification(net, None, head={}).check_parts(data_of("single", some))
     data = data_of("single", some)
     data.tokenizer = SmilesTokenizer()
-    with pytest.raises(ConfigError, match=r"token_dropout=true takes token 32 for a hidden one.*token_dropout=false"):
+    with pytest.raises(ConfigError, match=r"token_dropout=true takes token 32 for a masked one.*token_dropout=false"):
         Classification(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data)
     Classification(Esm2(d_model=32, layers=1, heads=2, token_dropout=False), None, head={}).check_parts(data)
 

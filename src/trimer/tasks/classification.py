@@ -1,4 +1,4 @@
-"""Say which class a sequence or a residue is of, or which of several labels a sequence has."""
+"""Predict the class of a sequence or of a residue, or several yes-or-no labels of a sequence."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WEIGHTS = ("balanced",)
 class Classification(LabelTask):
     """Cross-entropy over classes, or a yes or no for each label where the data have several.
 
-    class_weights: "balanced" weighs a class by n / (C n_c), from the training part alone, and the yes of a label by
+    class_weights: "balanced" weighs a class by n / (C n_c), from the training split alone, and the yes of a label by
     n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that is spread evenly over all
-    classes. focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is
-    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
-    Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which the
-    thresholds of yes-or-no labels, and of classes that were weighted, are chosen on the validation part after training;
-    null keeps those of the loss. During training the thresholds are those of the loss.
+    classes. focal: the exponent of the focal loss (Lin et al. 2017), 0 for none. The loss of a step is
+    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels do not enter
+    it. Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which
+    the thresholds of yes-or-no labels, and of weighted classes, are chosen on the validation split after training; null
+    keeps those of the loss. During training the thresholds are those of the loss.
     """
 
     targets = ("single", "multi", "residue")
@@ -61,7 +61,7 @@ class Classification(LabelTask):
         self.register_buffer("weights", None, persistent=False)
 
     def configure_loss(self, data) -> None:
-        """Take the weights from the training part; the network keeps what its probabilities need of them."""
+        """Compute class weights from the training split; the network keeps what its probabilities need of them."""
         self.target = data.target
         labels = data.training_labels()
         weights = torch.ones(len(data.classes))
@@ -107,11 +107,11 @@ class Classification(LabelTask):
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
-        answers, true = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        predictions, true = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
         thresholds = self.net.thresholds
         if self.target == "multi":
-            return multi_label(answers, true, self.classes, bootstrap=0, thresholds=thresholds).defined
-        return single_label(answers, true, bootstrap=0, thresholds=thresholds).defined
+            return multi_label(predictions, true, self.classes, bootstrap=0, thresholds=thresholds).defined
+        return single_label(predictions, true, bootstrap=0, thresholds=thresholds).defined
 
 
 def unsure(sure: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def unsure(sure: Tensor) -> Tensor:
 
 
 def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
-    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training part does not have."""
+    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training split lacks."""
     if target == "multi":
         yes, no = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
         return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
@@ -129,9 +129,9 @@ def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
 
 
 def weighted_prior(labels: Tensor, target: str, weights: Tensor) -> Tensor:
-    """(outputs,) log frequency of the classes, or log odds of yes, in the training part as the weighted loss sees it.
+    """(outputs,) log frequency of the classes, or log odds of yes, in the training split as the weighted loss sees it.
 
-    Half a label is added to each count, so that what the training part does not have is rare and not impossible.
+    Half a label is added to each count, so that what the training split lacks is rare and not impossible.
     """
     if target == "multi":
         yes, no = (labels == 1).sum(0) + 0.5, (labels == 0).sum(0) + 0.5

@@ -27,7 +27,7 @@ LOSSES = ("spectral_angle", "absolute")
 
 
 class Spectra(Metric):
-    """The likeness of all spectra of a split, from all devices, and the loss."""
+    """The similarity of all spectra of a split, from all devices, and the loss."""
 
     values: list[Tensor]
     loss: Tensor
@@ -49,7 +49,7 @@ class Spectra(Metric):
 
 
 class FragmentIntensities(HeadedTask):
-    """Intensities by their spectral angle, or by their absolute error; what a peptide cannot give counts nowhere.
+    """Intensities by their spectral angle, or by their absolute error; impossible fragments do not enter the loss.
 
     loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
     to the highest, by cell. head: arguments of `Fragments` (dropout, activation).
@@ -58,7 +58,7 @@ class FragmentIntensities(HeadedTask):
 
     batch = FragmentBatch
     study = "trimer.studies.fragment_study.FragmentStudy"
-    called = "channels"
+    outputs = "channels"
     nested_settings: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 
     def __init__(
@@ -81,7 +81,7 @@ class FragmentIntensities(HeadedTask):
         self.spectra = Spectra()
 
     def configure_for(self, data) -> None:
-        """Put the head on."""
+        """Add the head."""
         self.attach_head(Fragments(self.net, len(data.classes), **self.head), data)
 
     def training_step(self, batch: FragmentBatch, batch_idx: int) -> Tensor:
@@ -92,34 +92,34 @@ class FragmentIntensities(HeadedTask):
         """Sum of the loss, and what it is divided by: spectra with a fragment, or possible cells."""
         possible = batch.labels >= 0
         measured = torch.where(possible, batch.labels, 0.0)
-        said = torch.where(possible, self.net.activated(raw), 0.0)
-        if self.loss_name == "absolute":  # not of answers, whose highest is 1 wherever it is
-            return torch.where(possible, (said - measured).abs(), 0.0).sum(), possible.sum()
+        predicted = torch.where(possible, self.net.activated(raw), 0.0)
+        if self.loss_name == "absolute":  # not of normalised intensities, whose highest is always 1
+            return torch.where(possible, (predicted - measured).abs(), 0.0).sum(), possible.sum()
         owner = batch.sequence.bond_owners()
 
         def by_spectrum(values: Tensor) -> Tensor:
             return values.new_zeros(batch.sequence.slots).index_add(0, owner, values.sum(1))
 
-        lengths = by_spectrum(said**2), by_spectrum(measured**2)
+        lengths = by_spectrum(predicted**2), by_spectrum(measured**2)
         known = (lengths[0] > 0) & (lengths[1] > 0)
         scale = torch.where(known, lengths[0] * lengths[1], 1.0).sqrt()
-        cosine = (by_spectrum(said * measured) / scale).clamp(-1 + 1e-6, 1 - 1e-6)
+        cosine = (by_spectrum(predicted * measured) / scale).clamp(-1 + 1e-6, 1 - 1e-6)
         return torch.where(known, 2 * torch.arccos(cosine) / torch.pi, 0.0).sum(), known.sum()
 
     def validation_step(self, batch: FragmentBatch, batch_idx: int) -> None:
         raw = self.net(batch.sequence)
-        said = self.net.answers(raw, batch.sequence, batch.labels >= 0)
+        predicted = self.net.answers(raw, batch.sequence, batch.labels >= 0)
         sizes = [size - 3 for size in batch.sequence.sizes]
         real = batch.sequence.real_bonds()
-        answers = said.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
-        self.spectra.update(per_spectrum(*answers, sizes), *self.loss(raw, batch))
-        self.update_metrics(said[real], batch.labels[real])
+        pairs = predicted.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
+        self.spectra.update(per_spectrum(*pairs, sizes), *self.loss(raw, batch))
+        self.update_metrics(predicted[real], batch.labels[real])
 
     def predict_step(self, batch: FragmentBatch, batch_idx: int) -> dict[str, Any]:
         """`rows`, and for each the intensities: (L - 1, K), the highest of a spectrum is 1, impossible ones are 0."""
-        said = self.net.answers(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
+        predicted = self.net.answers(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
         sites = [size - 3 for size in batch.sequence.sizes]
-        return {"rows": batch.rows, "intensities": list(said[batch.sequence.real_bonds()].split(sites))}
+        return {"rows": batch.rows, "intensities": list(predicted[batch.sequence.real_bonds()].split(sites))}
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and medians and means over all spectra."""

@@ -1,4 +1,4 @@
-"""Tasks that put a head on an encoder, and may begin with a network that has one already."""
+"""Tasks that add a head to an encoder, and may start from a network that has one already."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from trimer.checkpoint import Loaded, copy_weights
 from trimer.errors import ConfigError
 from trimer.protocols import encoder_of
+from trimer.tasks.ignored_inputs import warn_of_ignored_inputs
 from trimer.tasks.task import Task
-from trimer.tasks.unread import warn_of_unread
 
 log = logging.getLogger(__name__)
 
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 class HeadedTask(Task):
     """An encoder that gets its head when the data are known.
 
-    called: what the head answers about, in words.
+    outputs: what the head predicts, in words.
     """
 
-    called: ClassVar[str] = "labels"
+    outputs: ClassVar[str] = "labels"
 
     def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
         super().__init__(encoder_of(net), tokenizer, optimizer, scheduler, compile, metrics)
         self.learnt: Loaded | None = None
 
     def start_from(self, learnt: Loaded) -> None:
-        """Take the encoder of a fine-tuned network; its head too, where it has learnt the same of its own kind."""
+        """Take the encoder of a fine-tuned network, and its head if it has the same labels and layers."""
         copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
         self.learnt = learnt
 
@@ -50,8 +50,8 @@ class HeadedTask(Task):
             )
 
     def attach_head(self, headed: nn.Module, data) -> None:
-        """Go on with the encoder in a network that has a head, and say in the contract what it answers."""
-        warn_of_unread(self.net, data)
+        """Replace the network by one with a head, and write its labels into the contract."""
+        warn_of_ignored_inputs(self.net, data)
         self.net = headed
         self.contract = self.contract or {}
         self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
@@ -63,9 +63,9 @@ class HeadedTask(Task):
         path, head = learnt.path, learnt.net.head
         layers = [[name for name, _ in one.named_parameters()] for one in (head, self.net.head)]
         if learnt.contract["labels"] != self.contract["labels"]:
-            log.info("the encoder of %s goes on, with a new head: it has learnt other %s", path, self.called)
+            log.info("starting from the encoder of %s with a new head: it was trained on other %s", path, self.outputs)
         elif learnt.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
-            log.info("the encoder of %s goes on, with a new head: task.head is another", path)
+            log.info("starting from the encoder of %s with a new head: task.head differs", path)
         else:
             self.net.head.load_state_dict(head.state_dict())
-            log.info("the encoder of %s goes on, with its head: the %s are the same", path, self.called)
+            log.info("starting from the encoder of %s with its head: the %s are the same", path, self.outputs)

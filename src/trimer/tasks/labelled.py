@@ -1,4 +1,4 @@
-"""Fine-tuning an encoder on labels: a head, what of the encoder moves, and how fast.
+"""Fine-tuning an encoder on labels: a head, which weights are trained, and at which rate.
 
 Shapes: B sequences, K outputs, C classes, R residues.
 """
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Collected(Metric):
-    """All raw answers and labels of a split, from all devices."""
+    """All raw outputs and labels of a split, from all devices."""
 
     raw: list[Tensor]
     labels: list[Tensor]
@@ -46,7 +46,7 @@ class Collected(Metric):
 
 
 class LabelTask(HeadedTask):
-    """A network with a head that is made to fit the labels of the data.
+    """An encoder with a head for the labels of the data.
 
     head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
     freeze: how many of the first blocks stay as they are, the embeddings with them; -1 freezes the encoder whole.
@@ -83,10 +83,10 @@ class LabelTask(HeadedTask):
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
-        self.answered = Collected()
+        self.collected = Collected()
 
     def check_parts(self, data) -> None:
-        """Also: the labels are of a kind that this task learns, and there are as many blocks as are to stay."""
+        """Also: the task can learn labels of this kind, and the encoder has as many blocks as are frozen."""
         super().check_parts(data)
         if not hasattr(self.net, "layers") and (self.freeze_blocks not in (0, -1) or self.layer_decay != 1.0):
             raise ConfigError(
@@ -104,10 +104,10 @@ class LabelTask(HeadedTask):
             )
         check_pooling(self.head or {}, data.target)
         with torch.device("meta"):
-            Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
+            Head(self.net.d_model, 1, **(self.head or {}))  # for its errors
 
     def configure_for(self, data) -> None:
-        """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
+        """Add the head, freeze blocks, and compute what the loss needs of the training labels."""
         encoder = self.net
         self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
@@ -128,7 +128,7 @@ class LabelTask(HeadedTask):
             parameter.requires_grad = id(parameter) in kept
 
     def configure_loss(self, data) -> None:
-        """What the loss takes from the training part."""
+        """Compute what the loss needs of the training split."""
 
     def configure_optimizers(self):
         if not isinstance(self.net, Labelled) or self.layer_decay == 1.0:
@@ -137,7 +137,7 @@ class LabelTask(HeadedTask):
             self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
         )
         optimizer = self.optimizer_factory(groups)
-        for group in optimizer.param_groups:  # of Muon, some have a rate of their own
+        for group in optimizer.param_groups:  # some groups of Muon have another rate
             group["lr"] *= group["scale"]
         return self.with_schedule(optimizer)
 
@@ -147,7 +147,7 @@ class LabelTask(HeadedTask):
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         raw = self.net(batch.sequence)
-        self.answered.update(raw, batch.labels)
+        self.collected.update(raw, batch.labels)
         if self.metrics:
             self.update_metrics(*self.known(self.net.answers(raw), batch.labels))
 
@@ -180,8 +180,8 @@ class LabelTask(HeadedTask):
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and the metrics of the whole split."""
-        raw, labels = self.answered.compute()
-        self.answered.reset()
+        raw, labels = self.collected.compute()
+        self.collected.reset()
         raw = raw.reshape(-1, len(self.classes))  # torchmetrics makes a scalar of a single number
         labels = labels.reshape(raw.shape if labels.is_floating_point() else -1)
         loss, count = self.loss(raw, labels)

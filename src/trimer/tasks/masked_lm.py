@@ -1,4 +1,4 @@
-"""Find the masked tokens of a sequence: pre-training of encoders."""
+"""Predict the masked tokens of a sequence: pre-training of encoders."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trimer.tasks.task import Task
 
 
 class MaskedLM(Task):
-    """An encoder trained by cross-entropy on the tokens that were taken from it; the head is asked nowhere else.
+    """An encoder trained by cross-entropy on masked tokens; logits are computed at these positions only.
 
-    A batch without a masked token has a loss of zero and adds nothing to the step it belongs to.
+    A batch without a masked token has a loss of zero and does not change its optimizer step.
     metrics get (M, V) logits at the masked positions and (M,) labels, -100 where none is asked for.
     """
 

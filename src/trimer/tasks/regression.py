@@ -1,4 +1,4 @@
-"""Predict numbers for sequences, in units of the training part's standard deviation."""
+"""Predict numbers for sequences, scaled by the standard deviation of the training split."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ERRORS = ("squared", "absolute", "huber")
 
 
 class Regression(LabelTask):
-    """Numbers by their squared, absolute or Huber error, scaled by mean and deviation of the training part alone.
+    """Squared, absolute or Huber error of numbers that are scaled by mean and deviation of the training split.
 
-    Missing numbers count nowhere.
+    Missing numbers do not enter the loss.
     """
 
     targets = ("regression",)
@@ -56,5 +56,5 @@ class Regression(LabelTask):
         return of_error(raw, aim, reduction="sum"), known.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        answers = self.net.answers(raw).cpu().numpy()
-        return regression(answers, labels.cpu().numpy(), self.classes, bootstrap=0).defined
+        predictions = self.net.answers(raw).cpu().numpy()
+        return regression(predictions, labels.cpu().numpy(), self.classes, bootstrap=0).defined

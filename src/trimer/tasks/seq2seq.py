@@ -1,4 +1,4 @@
-"""Read one sequence, write another: denoising pre-training and spectra to molecules are the same task on other data."""
+"""Read one sequence, write another: denoising, and spectra to molecules. They differ in their data only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every training task shares: the loss as a sum over a count, optimizer, schedule, the count of real tokens."""
+"""The base of all tasks: the loss as a sum over a count, optimizer, schedule, the count of real tokens."""
 
 from __future__ import annotations
 
@@ -101,19 +101,19 @@ class Task(PlainLightning):
         mask = getattr(self.net, "mask", None)
         if mask is not None and mask != getattr(data.tokenizer, "mask", mask):
             raise ConfigError(
-                f"model.token_dropout=true takes token {mask} for a hidden one, and in the vocabulary of these data "
+                f"model.token_dropout=true takes token {mask} for a masked one, and in the vocabulary of these data "
                 f"that is token {data.tokenizer.mask}: set model.token_dropout=false"
             )
 
     def start_from(self, learnt) -> None:
-        """Take what can be used of a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
+        """Start from a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
         raise ConfigError(
-            f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs what that one began "
-            "with: name it, or go on with it by resume=<run folder>"
+            f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs the model before "
+            "fine-tuning: name that one, or continue the run with resume=<run folder>"
         )
 
     def configure_for(self, data: L.LightningDataModule) -> None:
-        """What can only be made when the data are known; called once, after their setup and before training."""
+        """Make what depends on the data, as a head; called once, after their setup and before training."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """The batch on the device, without waiting for the copy of its pinned memory; Lightning would wait."""
@@ -174,7 +174,7 @@ class Task(PlainLightning):
         return self.with_schedule(self.optimizer_factory(groups))
 
     def with_schedule(self, optimizer: torch.optim.Optimizer):
-        """What Lightning wants to know of an optimizer and its schedule, which counts steps unless it says epochs."""
+        """The optimizer with its schedule, as Lightning expects it; a schedule counts steps unless it says epochs."""
         if self.scheduler_factory is None:
             return optimizer
         schedule = self.scheduler_factory(optimizer)
@@ -182,15 +182,15 @@ class Task(PlainLightning):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def lr_scheduler_step(self, scheduler, metric) -> None:
-        """Also tells a schedule that follows it of the epoch's training loss, before any checkpoint is written."""
+        """Also gives a schedule that monitors it the epoch's training loss, before any checkpoint is written."""
         super().lr_scheduler_step(scheduler, metric)
         if getattr(scheduler, "monitor", None) == EPOCH_LOSS:
             scheduler.observe(self.epoch_loss())
 
     def record_loss(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
-        """Book the count and the work of a batch, and hand the summed loss to backward.
+        """Record count and work of a batch; return the summed loss.
 
-        The loss per token is logged on the interval. work: `tokens`, and what else is to be known per second.
+        The mean loss is logged every `log_every_n_steps`. work: `tokens`, and other quantities logged per second.
         """
         loss = loss_sum.detach().float()
         values = torch.stack([loss, count.float() if isinstance(count, Tensor) else torch.full_like(loss, count)])
@@ -201,9 +201,9 @@ class Task(PlainLightning):
         return loss_sum
 
     def on_fit_start(self) -> None:
-        """Forget that an earlier fit was stopped.
+        """Reset what an earlier fit has left.
 
-        ConfigError for a rise of the rate that has no end, and for processes that compute in different precisions.
+        ConfigError for a warm-up longer than the training, and for processes of different precisions.
         """
         self._stop = False
         precision = str(self.trainer.precision)
@@ -265,7 +265,7 @@ class Task(PlainLightning):
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         """Log the mean loss of all devices since the last logging step: one log call an interval.
 
-        A run that is told to stop finishes the step it is in, since the gradients of half a step are in no checkpoint.
+        A run that is asked to stop finishes its step, since no checkpoint holds the gradients of half a step.
         """
         trainer = self.trainer
         accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
@@ -291,8 +291,8 @@ class Task(PlainLightning):
         A subclass keeps what they need in torchmetrics of its own, and resets them here.
         """
         raise ConfigError(
-            f"task={type(self).__name__} cannot be measured outside of a validation, which callbacks=protocol does: "
-            "take callbacks=default"
+            f"task={type(self).__name__} cannot be evaluated outside of a validation, as callbacks=protocol does: "
+            "use callbacks=default"
         )
 
     def on_validation_epoch_end(self) -> None:
@@ -320,11 +320,11 @@ class Task(PlainLightning):
         return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
     def property_of(self, data: L.LightningDataModule) -> str:
-        """What is learnt of these data, as tables call it."""
+        """The name of the predicted property, for tables."""
         return data.kind
 
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
-        """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
+        """Log the metrics of a validation as `val/<name>`, and give them to a schedule that monitors one."""
         self.validated = {name: float(value) for name, value in values.items()}
         named = {f"val/{name}": value for name, value in self.validated.items()}
         self.log_dict(named, prog_bar=True)
