@@ -110,13 +110,13 @@ def read(path: str | Path) -> dict:
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in our words: PyTorch's advise to load it unsafely."""
+    """Why a file cannot be read, without PyTorch's advice to load it unsafely."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     with path.open("rb") as stream:
         start = stream.read(2)
     if start[:1] == b"\x80" or (start == b"PK" and isinstance(error, pickle.UnpicklingError)):
-        return "holds more than tensors and plain values, which could run code when it is read, and is refused"
+        return "holds more than tensors and plain values, which could run code when it is read, and is rejected"
     return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is no checkpoint"
 
 

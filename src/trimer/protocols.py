@@ -32,7 +32,7 @@ class Encoder(Protocol):
 
     Optional members, with what happens without them:
     layers (nn.ModuleList): the blocks from the input on. Without it task.freeze is 0 or -1, and task.layer_decay is 1.
-    alone() -> nn.Module: the part that encodes, without heads of its own. Without it: the network itself.
+    alone() -> nn.Module: the part that encodes, without other heads. Without it: the network itself.
     compile_parts(): compile, in place, what does not depend on the sequence lengths. Without it `task.compile=true`
     raises an error.
     longest (int): the most tokens that a sequence may have. Without it there is no limit.

@@ -165,7 +165,7 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         self.contract, self.training_keys = loaded.contract, loaded.training_keys
 
     def configure_callbacks(self) -> list:
-        """None of its own. ConfigError for a callback of Lightning that cannot work here."""
+        """No callbacks. ConfigError for a callback of Lightning that cannot work here."""
         from lightning.pytorch.callbacks import BatchSizeFinder
 
         if any(isinstance(callback, BatchSizeFinder) for callback in self.trainer.callbacks):

@@ -288,7 +288,7 @@ class Task(PlainLightning):
     def validation_metrics(self) -> dict[str, float]:
         """The metrics of the batches that `validation_step` has seen since they were last asked for.
 
-        A subclass keeps what they need in torchmetrics of its own, and resets them here.
+        A subclass accumulates them in torchmetrics, and resets these here.
         """
         raise ConfigError(
             f"task={type(self).__name__} cannot be evaluated outside of a validation, as callbacks=protocol does: "
