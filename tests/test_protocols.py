@@ -20,11 +20,15 @@ from trimer.models.labelled_model import Labelled
 from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.models.roberta import Roberta
 from trimer.optim import adamw
+from trimer.prediction.fragment_predictor import FragmentPredictor
+from trimer.prediction.label_predictor import LabelPredictor
+from trimer.prediction.molecule_predictor import MoleculePredictor
 from trimer.protocols import (
     DataModule,
     Encoder,
     MaskedModel,
     Metric,
+    Predictor,
     Seq2SeqModel,
     Source,
     Tokenizer,
@@ -112,6 +116,12 @@ def bart() -> Bart:
 )
 def test_classes_have_the_members_of_their_protocol(value, protocol):
     assert missing_members(value, protocol) == [] and isinstance(value, protocol)
+
+
+@pytest.mark.parametrize("kind", [LabelPredictor, MoleculePredictor, FragmentPredictor])
+def test_predictors_have_the_members_of_their_protocol(kind):
+    """The columns of labels are known when a checkpoint is."""
+    assert set(missing_members(kind, Predictor)) <= {"columns"}
 
 
 def test_members_of_a_protocol_include_those_of_its_bases():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
@@ -235,6 +236,16 @@ def test_a_network_that_no_config_describes_trains_with_a_warning(tmp_path, capl
     plain.save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match="lacks the key 'trimer'"):
         load(tmp_path / "a.ckpt")
+
+
+def test_lightning_may_not_share_out_the_batches_again(tmp_path):
+    task, data = study("masked", tmp_path)
+    task.trainer = SimpleNamespace(
+        world_size=2, datamodule=data, precision_plugin=None,
+        _accelerator_connector=SimpleNamespace(use_distributed_sampler=True),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="pass use_distributed_sampler=False"):
+        task.setup("fit")
 
 
 # ---------------------------------------------------------------- metrics of the user

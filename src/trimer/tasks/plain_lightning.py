@@ -41,8 +41,15 @@ class PlainLightning(KeepsArguments, L.LightningModule):
 
         ConfigError where the data do not fit the task, or a checkpoint that it was loaded from.
         """
+        from trimer.accelerators.precision import keep_data_whole
         from trimer.checkpoint import check_labels
 
+        keep_data_whole(self.trainer)
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise ConfigError(
+                "the batches of several devices are planned by the data module: pass use_distributed_sampler=False to "
+                "lightning.Trainer"
+            )
         data = getattr(self.trainer, "datamodule", None)
         if data is None:
             self.check_without_data()
