@@ -29,21 +29,21 @@ def main() -> None:
         rows = [row for row in csv.DictReader(stream) if row["superclass"]]
     random = np.random.default_rng(arguments.seed)
     chosen = [rows[i] for i in random.permutation(len(rows))[: arguments.molecules]]
-    compounds, flavour_links = [], []
+    compounds, links = [], []
     for number, row in enumerate(chosen, 1):
         compounds.append([number, f"FDB{number:06d}", row["name"], row["smiles"], row["superclass"]])
         count = min(1 + random.poisson(3.6), len(FLAVOURS))
-        flavour_links += [[number, 1 + flavour] for flavour in random.permutation(len(FLAVOURS))[:count]]
+        links += [[number, 1 + flavour] for flavour in random.permutation(len(FLAVOURS))[:count]]
     tables = {
         "Compound.csv": (["id", "public_id", "name", "moldb_smiles", "superklass"], compounds),
-        "CompoundsFlavor.csv": (["id", "compound_id", "flavor_id"], [[i, *link] for i, link in enumerate(flavour_links, 1)]),
+        "CompoundsFlavor.csv": (["id", "compound_id", "flavor_id"], [[i, *link] for i, link in enumerate(links, 1)]),
         "Flavor.csv": (["id", "name"], list(enumerate(FLAVOURS, 1))),
     }
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name, (header, body) in tables.items():
         with (arguments.folder / name).open("w", newline="") as stream:
             csv.writer(stream).writerows([header, *body])
-    print(f"{arguments.folder}: {len(compounds):,} compounds, {len(flavour_links):,} links to flavours")
+    print(f"{arguments.folder}: {len(compounds):,} compounds, {len(links):,} links to flavours")
 
 
 if __name__ == "__main__":
