@@ -29,7 +29,8 @@ def main() -> None:
         rows = [row for row in csv.DictReader(stream) if row["superclass"]]
     random = np.random.default_rng(arguments.seed)
     chosen = [rows[i] for i in random.permutation(len(rows))[: arguments.molecules]]
-    compounds, links = [], []
+    compounds: list[list] = []
+    links: list[list[int]] = []
     for number, row in enumerate(chosen, 1):
         compounds.append([number, f"FDB{number:06d}", row["name"], row["smiles"], row["superclass"]])
         count = min(1 + random.poisson(3.6), len(FLAVOURS))

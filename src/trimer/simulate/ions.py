@@ -8,10 +8,10 @@ proton or a sodium ion:
     log sqrt(intensity) = breaks + holds + size + shift * t / bonds + table[k, parity, t]
                     + e * (the same with other weights) + e^2 * (holds and size once more)
 
-`breaks` sums, over the bonds that F lost, a weight for the atom inside F, the atom outside, the bond, and the pair of
-atoms (so amides, esters and C-N bonds break before aromatic ones, and the charge stays where it is held well);
-`holds` depends on which atom kinds F keeps; `size` on its share of the molecule. e is log(normalised energy / 40),
-where eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by
+`breaks` sums, over the broken bonds of F, weights for the atom inside F, the atom outside, the bond, and the pair of
+atoms. So amides, esters and C-N bonds break before aromatic ones, and the charge stays on atoms that stabilise it.
+`holds` depends on the atom kinds in F, `size` on the share of the molecule in F. e is log(normalised energy / 40);
+energies in eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by
 `experiments/spectrums/fit_ion_weights.py`.
 
 Shapes: F fragments, N ions, A atoms, B bonds.
