@@ -35,7 +35,7 @@ def main() -> None:
         compounds.append([number, f"FDB{number:06d}", row["name"], row["smiles"], row["superclass"]])
         count = min(1 + random.poisson(3.6), len(FLAVOURS))
         links += [[number, 1 + flavour] for flavour in random.permutation(len(FLAVOURS))[:count]]
-    tables = {
+    tables: dict[str, tuple[list[str], list]] = {
         "Compound.csv": (["id", "public_id", "name", "moldb_smiles", "superklass"], compounds),
         "CompoundsFlavor.csv": (["id", "compound_id", "flavor_id"], [[i, *link] for i, link in enumerate(links, 1)]),
         "Flavor.csv": (["id", "name"], list(enumerate(FLAVOURS, 1))),
