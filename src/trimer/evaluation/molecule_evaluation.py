@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def evaluate_pairs(
     *,
     name: str = "model",
     baselines: bool = True,
+    lookups: Mapping[str, Callable[..., list[list[str]]]] | None = None,
     k: Sequence[int] = (1, 5, 10),
     by: Sequence[str] = (),
     formula_known: bool = False,
@@ -74,7 +75,8 @@ def evaluate_pairs(
     by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
     formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
     for standard errors.
-    The baselines see the train split only, and answer the same spectra with at most as many candidates.
+    The baselines use the train split only, and predict at most as many candidates for the same spectra. lookups: more
+    baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`.
     """
     if unknown := set(by) - set(GROUPS):
         raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
@@ -89,9 +91,9 @@ def evaluate_pairs(
     similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
         train = data.table(data.split.rows("train"))
-        for baseline, answer in BASELINES.items():
+        for baseline, rank in {**BASELINES, **(lookups or {})}.items():
             log.info("baseline: %s", baseline)
-            candidates = answer(train, table, k=max(k), seed=seed)
+            candidates = rank(train, table, k=max(k), seed=seed)
             measured = measure(table, candidates, **options)
             result.add(baseline, measured.compute(), baseline=True)
             similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
