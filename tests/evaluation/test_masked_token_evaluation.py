@@ -1,4 +1,4 @@
-"""A masked language model in a table beside its floors: sums over places, whatever the batches."""
+"""A masked language model compared with trivial baselines: means over positions, whatever the batches."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_table_and_what_lies_behind_it(data, tmp_path):
     rows = {row["method"]: row["values"] for row in evaluation.table.ordered()}
     assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
     assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all answer for the same places"
-    assert rows["untrained"]["perplexity"] > rows["floor: residue frequencies"]["perplexity"]
-    assert rows["floor: residue frequencies"]["perplexity"] < 21
+    assert rows["untrained"]["perplexity"] > rows["trivial baseline: residue frequencies"]["perplexity"]
+    assert rows["trivial baseline: residue frequencies"]["perplexity"] < 21
     total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)
     assert total / evaluation.metrics["masked_tokens"] == pytest.approx(evaluation.metrics["loss"], abs=1e-3)
     evaluation.save(tmp_path)

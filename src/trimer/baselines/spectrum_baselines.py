@@ -115,8 +115,7 @@ def distinct_molecules(train: SpectrumTable) -> DistinctMolecules:
     """The molecules of the training spectra; InputError for a spectrum without one."""
     if len(train) == 0:
         raise InputError("the baselines found no training spectra; check the split")
-    keys = train.columns.get("inchikey1")
-    keys = [None] * len(train) if keys is None else keys
+    keys = train.columns.get("inchikey1", np.full(len(train), None, object))
     known: dict[str, str | None] = {}
     index: dict[str, int] = {}
     smiles: list[str] = []

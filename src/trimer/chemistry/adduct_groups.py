@@ -99,6 +99,14 @@ def _hill(atoms: Atoms) -> str:
     return "".join(e + (str(atoms[e]) if atoms[e] > 1 else "") for e in order)
 
 
+def _known_formula(text: str) -> Atoms:
+    """Atoms of a formula of our own tables."""
+    atoms = _formula(text)
+    if atoms is None:
+        raise ValueError(f"{text} is no formula")
+    return atoms
+
+
 def _key(atoms: Atoms) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(atoms.items()))
 
@@ -115,25 +123,25 @@ def elements() -> dict[str, tuple[int, float]]:
 
 @functools.cache
 def _charges() -> dict[tuple, tuple[int, ...]]:
-    cations = {_key(_formula(name)): charges for name, charges in CATIONS.items()}
-    return cations | {_key(_formula(name)): (-1,) for name in ANIONS}
+    cations = {_key(_known_formula(name)): charges for name, charges in CATIONS.items()}
+    return cations | {_key(_known_formula(name)): (-1,) for name in ANIONS}
 
 
 @functools.cache
 def _abbreviations() -> dict[str, Atoms]:
-    return {name.lower(): _formula(text) for name, text in ABBREVIATIONS.items()}
+    return {name.lower(): _known_formula(text) for name, text in ABBREVIATIONS.items()}
 
 
 @functools.cache
 def _carriers() -> dict[str, Atoms]:
-    return {name.lower(): _formula(name) for name in (*CATIONS, *ANIONS)}
+    return {name.lower(): _known_formula(name) for name in (*CATIONS, *ANIONS)}
 
 
 @functools.cache
 def _spellings() -> dict[tuple, str]:
-    return {_key(_formula(name)): name for name in _SPELLINGS}
+    return {_key(_known_formula(name)): name for name in _SPELLINGS}
 
 
 @functools.cache
 def _solvents() -> dict[tuple, str]:
-    return {_key(_formula(ABBREVIATIONS[name])): name for name in _SOLVENTS}
+    return {_key(_known_formula(ABBREVIATIONS[name])): name for name in _SOLVENTS}

@@ -179,10 +179,10 @@ def _molecule_charges(
     Raises AdductError where they do not.
     """
     if cation:
-        own = sorted({charge - q for q in carried if charge - q > 0})
-        if multiplicity != 1 or not own:
+        molecule_charges = sorted({charge - q for q in carried if charge - q > 0})
+        if multiplicity != 1 or not molecule_charges:
             raise AdductError("the charge does not fit a molecule that is a cation")
-        return tuple(own), False
+        return tuple(molecule_charges), False
     if charge in carried:
         return (0,), False
     if not groups:  # an electron lost or gained, or a molecule that carries this charge itself
@@ -191,16 +191,16 @@ def _molecule_charges(
         return (0,), False
     if radical and any(abs(charge - q) == 1 for q in carried):
         return (0,), True
-    stated, own = _signed(charge), " or ".join(_signed(q) if q else "none" for q in sorted(carried))
-    raise AdductError(f"it states the charge {stated}, and its groups carry {own}")
+    group_charges = " or ".join(_signed(q) if q else "none" for q in sorted(carried))
+    raise AdductError(f"it states the charge {_signed(charge)}, and its groups carry {group_charges}")
 
 
 def _carried(groups: list[tuple[int, Atoms]]) -> set[int]:
     """The charges that the groups can carry together."""
     totals = {0}
     for count, group in groups:
-        own = charges_of(group, added=count > 0)
-        totals = {total + count * charge for total in totals for charge in own}
+        charges = charges_of(group, added=count > 0)
+        totals = {total + count * charge for total in totals for charge in charges}
     return totals
 
 

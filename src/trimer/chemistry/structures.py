@@ -66,11 +66,11 @@ def _reports() -> Iterator[list[str]]:
     handlers, propagate = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [Kept()], False
     rdBase.LogToPythonLogger()
-    RDLogger.EnableLog("rdApp.error")
+    RDLogger.EnableLog("rdApp.error")  # type: ignore[attr-defined]
     try:
         yield lines
     finally:
-        RDLogger.DisableLog("rdApp.*")
+        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
         rdBase.LogToCppStreams()
-        RDLogger.DisableLog("rdApp.*")
+        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
         logger.handlers, logger.propagate = handlers, propagate

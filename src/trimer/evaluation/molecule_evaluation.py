@@ -1,4 +1,4 @@
-"""A model on a split, beside what it has to beat: the same spectra, the same metrics, one table."""
+"""Evaluate generated molecules on a split, and compare the model with baselines: same spectra, same metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from trimer.baselines.spectrum_baselines import BASELINES
-from trimer.data.modules.spectrum_pairs import SpectraToMolecules
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
@@ -56,7 +56,7 @@ def evaluate_pairs(
     net: nn.Module,
     tokenizer,
     generator: MoleculeGenerator,
-    data: SpectraToMolecules,
+    data: Any,
     split: str = "test",
     *,
     name: str = "model",
@@ -70,8 +70,9 @@ def evaluate_pairs(
     limit: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
+    """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
+    data: a `SpectraToMolecules` that has been prepared.
     by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
     formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
     for standard errors.
@@ -83,9 +84,14 @@ def evaluate_pairs(
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, table["precursor_mz"], table["adduct"])
+    written = generator.write(net, tokenizer, sources, table["precursor_mz"].tolist(), table["adduct"].tolist())
     result = ResultTable(k=list(k))
-    options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
+    options: dict[str, Any] = {
+        "k": sorted({1, *k}),
+        "bootstrap": bootstrap,
+        "formula_known": formula_known,
+        "mces": mces,
+    }
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
     metrics, scores = ranking.compute(), ranking.rows()
     similarities = {name: scores["tanimoto@1"].tolist()}
@@ -140,7 +146,7 @@ def measure(
 
 
 def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[str, np.ndarray]) -> list[dict]:
-    """One plain record per spectrum: what was measured, what is true, what was written, how it scored."""
+    """One record of plain values per spectrum: measurement, true molecule, candidates and scores."""
     records = []
     for row, result in enumerate(written):
         mz, intensity = table.peaks(row)

@@ -61,11 +61,11 @@ class BytePairTokenizer:
         where = ""
         if folder is not None:
             where = f"{folder}: "
-            found = read_files(folder, atoms)
-            tokens, merges = found["tokens"], found["merges"]
-            specials, prefix_space = found["specials"], found["prefix_space"]
+            files = read_files(folder, atoms)
+            tokens, merges = files["tokens"], files["merges"]
+            specials, prefix_space = files["specials"], files["prefix_space"]
         self.merges: list[str] = json.loads(merges) if isinstance(merges, str) else list(merges)
-        self.vocabulary = Vocabulary(json.loads(tokens) if isinstance(tokens, str) else tokens, specials=())
+        self.vocabulary = Vocabulary(json.loads(tokens) if isinstance(tokens, str) else tokens or (), specials=())
         self.specials = {**SPECIALS, **(specials or {})}
         self.prefix_space, self.atoms = prefix_space, atoms
         for role, token in self.specials.items():
@@ -132,10 +132,12 @@ class BytePairTokenizer:
     def _build(self, where: str):
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-        pairs = [tuple(merge.split(" ")) for merge in self.merges]
-        for pair in pairs:
-            if len(pair) != 2 or any(part not in self.vocabulary.ids for part in (*pair, "".join(pair))):
-                raise InputError(f"{where}the merge {' '.join(pair)!r} is not of two tokens that make a third one")
+        pairs: list[tuple[str, str]] = []
+        for merge in self.merges:
+            left, space, right = merge.partition(" ")
+            if not space or any(token not in self.vocabulary.ids for token in (left, right, left + right)):
+                raise InputError(f"{where}the merge {merge!r} is not of two tokens that make a third one")
+            pairs.append((left, right))
         backend = Tokenizer(models.BPE(vocab=self.vocabulary.ids, merges=pairs))
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.prefix_space)
         backend.decoder = decoders.ByteLevel()
@@ -153,8 +155,8 @@ class BytePairTokenizer:
         """The same with `<s>` and `</s>` around a text, and the special tokens read as such."""
         from tokenizers import AddedToken, processors
 
-        ends = [(token, self.vocabulary.ids[token]) for token in (self.specials["eos"], self.specials["cls"])]
-        backend.post_processor = processors.RobertaProcessing(*ends, True, self.prefix_space)
+        last, first = ((self.specials[role], self.vocabulary.ids[self.specials[role]]) for role in ("eos", "cls"))
+        backend.post_processor = processors.RobertaProcessing(last, first, True, self.prefix_space)
         backend.add_special_tokens([AddedToken(token, normalized=False) for token in self.specials.values()])
         return backend
 
@@ -174,8 +176,9 @@ def read_files(folder: str | Path, atoms: bool = False) -> dict[str, Any]:
     """
     folder = Path(folder).expanduser()
     whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    pairs: list = []
     if atoms:
-        ids, pairs = published_ids(folder), []
+        ids = published_ids(folder)
     elif whole.is_file():
         ids, pairs = _of_one_file(whole)
     elif vocabulary.is_file() and merges.is_file():

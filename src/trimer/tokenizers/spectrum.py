@@ -145,12 +145,12 @@ class SpectrumTokenizer:
         collision_energy: str | float | None = None,
     ) -> np.ndarray:
         """(L,) int32 local ids of one spectrum."""
-        columns = {
+        columns: dict[str, Sequence] = {
             "precursor_mz": [np.nan if precursor_mz is None else precursor_mz],
             "adduct": [adduct],
             "collision_energy": [collision_energy],
         }
-        return self.encode_table(SpectrumTable.build(mz, intensity, [0, len(mz)], columns))[0]
+        return self.encode_table(SpectrumTable.build(mz, intensity, (0, len(mz)), columns))[0]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> DecodedSpectrum:
         """The spectrum of local ids. Tokens out of place are passed over, an m/z without its fraction too."""
@@ -314,14 +314,16 @@ def _further(adducts: Sequence[str]) -> list[str]:
         return []
     from trimer.chemistry.adducts import harmonise_adduct
 
-    names = {text: harmonise_adduct(text) for text in adducts}
-    for text, name in names.items():
+    names: dict[str, None] = {}
+    for text in adducts:
+        name = harmonise_adduct(text)
         _check("more_adducts", text, name is not None, "an adduct such as [M+H]+")
-    return [name for name in dict.fromkeys(names.values()) if name not in ADDUCT_FORMS]
+        names |= {name: None} if name else {}
+    return [name for name in names if name not in ADDUCT_FORMS]
 
 
 def _energy_index(text: str | None) -> int:
-    """0 when not known, else the place of the level and unit from 1."""
+    """0 when not known, else the number of the level and unit from 1."""
     value, unit = parse_collision_energy(text)
     if value is None:
         return 0
