@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimer.baselines.protein_baselines import FLOORS, Composition, Neighbours, Unigram
+from trimer.baselines.protein_baselines import TRIVIAL_BASELINES, Composition, Neighbours, Unigram
 from trimer.data.core.batches import MaskedBatch
 from trimer.tokenizers.protein import MASK
 
@@ -50,7 +50,7 @@ def test_composition_is_that_of_the_own_sequence():
     assert baseline.log_probabilities(train).mean() > Unigram().fit([train]).log_probabilities(train).mean() + 0.1
 
 
-@pytest.mark.parametrize("kind", FLOORS.values(), ids=FLOORS)
+@pytest.mark.parametrize("kind", TRIVIAL_BASELINES.values(), ids=TRIVIAL_BASELINES)
 def test_what_is_hidden_is_not_seen(kind):
     """The probabilities of all residues sum to one, so none of them was given away by its own place."""
     baseline = kind().fit([random(50), random(50, shown=5)])

@@ -13,7 +13,7 @@ ABBREVIATIONS = {
     "DMSO": "C2H6OS", "DMF": "C3H7NO", "TEA": "C6H15N", "OAc": "CH3COO", "Acetate": "CH3COO", "Formate": "HCOO",
     "Hex": "C6H10O5", "Pent": "C5H8O4", "dHex": "C6H10O4", "HexA": "C6H8O6",
 }  # fmt: skip
-# Charges that a group brings when it is added; what is in neither list is neutral.
+# Charges of a group when it is added; groups in neither list are neutral.
 CATIONS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("H", "D", "Li", "Na", "K", "Rb", "Cs", "Ag", "Tl", "NH4", "H3O"), (1,)),
     **dict.fromkeys(("Mg", "Ca", "Sr", "Ba", "Zn", "Mn", "Ni", "Cd", "Pb"), (2,)),
@@ -100,7 +100,7 @@ def _hill(atoms: Atoms) -> str:
 
 
 def _known_formula(text: str) -> Atoms:
-    """Atoms of a formula of our own tables."""
+    """Atoms of a formula in the tables of this module."""
     atoms = _formula(text)
     if atoms is None:
         raise ValueError(f"{text} is no formula")
@@ -117,8 +117,8 @@ def elements() -> dict[str, tuple[int, float]]:
     from rdkit import Chem
 
     table = Chem.GetPeriodicTable()
-    found = {table.GetElementSymbol(z): (z, table.GetMostCommonIsotopeMass(z)) for z in range(1, 93)}
-    return {**found, "D": (1, table.GetMassForIsotope(1, 2))}
+    natural = {table.GetElementSymbol(z): (z, table.GetMostCommonIsotopeMass(z)) for z in range(1, 93)}
+    return {**natural, "D": (1, table.GetMassForIsotope(1, 2))}
 
 
 @functools.cache

@@ -220,7 +220,7 @@ def regression(
 def per_class(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: np.ndarray | None = None
 ) -> list[dict]:
-    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (its rows), `predicted` (rows predicted so).
+    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (its rows), `predicted` (count).
 
     The precision of a class that is never predicted and the recall of one that does not occur are NaN.
     """

@@ -30,7 +30,7 @@ class SmilesTokenizer:
 
     @cached_property
     def alphabet(self) -> Alphabet:
-        """Every token of a molecule may be hidden, and any of them put in its place."""
+        """Every token of a molecule may be masked, and replaced by any other."""
         ids = np.arange(len(self))
         return Alphabet(BOS, EOS, MASK, ids >= len(SPECIALS), ids[len(SPECIALS) :])
 
