@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from trimer.errors import InputError
-
-if TYPE_CHECKING:
-    from trimer.checkpoint import Loaded
 
 
 def main(cfg: DictConfig) -> None:
@@ -27,21 +23,10 @@ def main(cfg: DictConfig) -> None:
     computing(cfg.trainer)
     if not source.exists():
         raise InputError(f"input={cfg.input}: no such file; check the path")
-    embedder = Embedder(encoder(cfg.ckpt, cfg.atoms), cfg)
+    embedder = Embedder.of_checkpoint(cfg.ckpt, cfg)
     target.what = embedder.entity
     with target:
         for part in embedder.embed(embedder.read(source)):
             target.add(part.ids, part.lengths, part.vectors, part.reasons)
     embedder.kind.spelling.warn()
     print(target.summary())
-
-
-def encoder(path: str, atoms: bool = False) -> Loaded:
-    """A checkpoint of ours, a Hugging Face folder, or a `.pt` file of fair-esm.
-
-    atoms: a public RoBERTa reads SMILES cut by atoms.
-    """
-    from trimer.checkpoint import load
-    from trimer.public import is_public, load_public
-
-    return load_public(path, atoms=atoms) if is_public(path) else load(path)

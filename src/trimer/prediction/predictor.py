@@ -7,23 +7,18 @@ Python objects, and yields one prediction, or one reason, for each record, in th
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from trimer.accelerators.cpu_speed import cores
-from trimer.accelerators.hardware import computing, device_of, place
+from trimer.accelerators.hardware import place
 from trimer.data.text.paths import find_files
-from trimer.errors import ConfigError
+from trimer.prediction.workers import computing_with, in_order
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from trimer.prediction.spectral_library import LibraryFile
 
 CHUNK = 128  # records that are predicted together
-AHEAD = 2  # chunks for each process that are predicted before they are asked for
 
 # The rows of the table for one record, best first; a record without a prediction has one row with its reason.
 Prediction = list[dict]
@@ -69,6 +63,13 @@ class Predictor(ABC):
         self.loaded, self.cfg = loaded, cfg
         self._net: torch.nn.Module | None = None
         self.checkpoints = [loaded.path]  # files that the predictions depend on
+
+    @classmethod
+    def of_checkpoint(cls, path: str, cfg: DictConfig) -> Predictor:
+        """The predictor of a checkpoint; `load` and `study.predictor` in one."""
+        from trimer.checkpoint import load
+
+        return load(path).study.predictor(cfg)
 
     @property
     def net(self) -> torch.nn.Module:
@@ -110,46 +111,27 @@ class Predictor(ABC):
 
         partial: keeps what was computed, so that a prediction which was stopped continues.
         """
-        processes = self._processes()
-        waiting: deque[tuple[Records, range, list[int], Callable[[], list]]] = deque()
-        with ExitStack() as stack:
-            if processes > 1:
-                pool = stack.enter_context(_pool(self, processes))
-            else:
-                stack.enter_context(computing(self.cfg.trainer))
-                stack.enter_context(torch.inference_mode())
-            for part, covered, usable, key in self._chunks(parts):
-                inputs = [part.inputs[row] for row in usable]
-                if not inputs:
-                    compute: Callable[[], list] = list
-                elif processes > 1 and (partial is None or key not in partial):
-                    compute = pool.submit(_predict_in_worker, inputs).result
-                else:
-                    compute = functools.partial(self.predict_chunk, inputs)
-                if inputs and partial is not None:
-                    compute = functools.partial(partial.once, key, compute)
-                waiting.append((part, covered, usable, compute))
-                while waiting and len(waiting) > AHEAD * processes * (processes > 1):
-                    yield from self._finished(*waiting.popleft())
-            while waiting:
-                yield from self._finished(*waiting.popleft())
+        with computing_with(self) as compute:
 
-    def _finished(
-        self, part: Records, covered: range, usable: list[int], compute: Callable[[], list]
-    ) -> Iterator[Prediction]:
-        predicted = dict(zip(usable, compute(), strict=True))
+            def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
+                for part, covered, usable, key in self._chunks(parts):
+                    inputs = [part.inputs[row] for row in usable]
+                    results: Callable[[], list] = list
+                    if inputs and partial is None:
+                        results = compute(inputs)
+                    elif inputs:
+                        known = partial is not None and key in partial
+                        results = functools.partial(partial.once, key, list if known else compute(inputs))
+                    yield (part, covered, usable), results
+
+            for (part, covered, usable), predicted in in_order(jobs(), self.cfg):
+                yield from self._finished(part, covered, dict(zip(usable, predicted, strict=True)))
+
+    def _finished(self, part: Records, covered: range, predicted: dict[int, list[dict]]) -> Iterator[Prediction]:
         for row in covered:
             record = {**dict.fromkeys(self.columns), "row": part.first + row + 1, **part.heads[row]}
             record["reason"] = part.reasons[row]
             yield [{**record, **values} for values in predicted.get(row) or [{}]]
-
-    def _processes(self) -> int:
-        devices = self.cfg.trainer.get("devices", 1)
-        if not isinstance(devices, int) or isinstance(devices, bool):
-            return 1  # a list names one GPU
-        if devices < 1:
-            raise ConfigError(f"trainer.devices={devices} must be 1 or more")
-        return devices
 
     def _chunks(self, parts: Iterable[Records]) -> Iterator[tuple[Records, range, list[int], str]]:
         """Usable records that are predicted together, with the range of records that they complete, and their key."""
@@ -160,38 +142,3 @@ class Predictor(ABC):
                 end = usable[-1] + 1 if start + CHUNK < len(part.usable) else len(part)
                 yield part, range(begin, end), usable, f"{self.plural} {part.first}+{start}"
                 begin = end
-
-
-@contextmanager
-def _pool(predictor: Predictor, processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that each load the checkpoint and share the CPUs, or have one GPU each."""
-    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
-    numbers = context.Queue()
-    for number in range(processes):
-        numbers.put(number)
-    settings = OmegaConf.to_container(predictor.cfg, resolve=True)
-    arguments = (str(predictor.loaded.path), settings, numbers, max(1, cores() // processes))
-    pool = ProcessPoolExecutor(processes, context, _start_worker, arguments)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_worker: Predictor | None = None  # of a process that predicts for another
-
-
-def _start_worker(checkpoint: str, settings: dict, numbers: Any, threads: int) -> None:
-    global _worker
-    from trimer.checkpoint import load
-
-    cfg = OmegaConf.create(settings)
-    cfg.trainer.devices = [numbers.get()] if device_of(cfg.trainer).type == "cuda" else 1
-    torch.set_num_threads(threads)
-    _worker = load(checkpoint).study.predictor(cfg)
-
-
-def _predict_in_worker(inputs: list) -> list[list[dict]]:
-    assert _worker is not None
-    with computing(_worker.cfg.trainer), torch.inference_mode():
-        return _worker.predict_chunk(inputs)
