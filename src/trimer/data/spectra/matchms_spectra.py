@@ -1,4 +1,4 @@
-"""Spectra from and to matchms, which is imported where it is used: importing it takes 3 s."""
+"""Spectra from and to matchms, which is imported where it is used: importing it takes about 3 s."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def peaks_to_matchms(table: SpectrumTable, row: int) -> Spectrum:
 
 @contextmanager
 def quiet_matchms() -> Iterator[None]:
-    """Silence warnings of matchms that no user can act on: it warns of each field that it renames."""
+    """Silence messages that no user can act on: matchms warns of each field that it renames, and RDKit of molecules."""
+    import matchms  # noqa: F401
+    from rdkit import RDLogger
+
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # the import of matchms turns it on
     logger = logging.getLogger("matchms")
     level = logger.level
     logger.setLevel(logging.ERROR)
