@@ -65,6 +65,6 @@ def test_the_batch_size_does_not_matter(data):
 
 
 def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
-    monkeypatch.setattr(data, "validation_masking", Masking(ratio=1e-9))
+    monkeypatch.setattr(data, "validation_masking", Masking(1e-9, 0.8, 0.1))
     with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the split val"):
         evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")
