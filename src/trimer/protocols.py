@@ -105,8 +105,8 @@ class Source(Protocol):
     """Where records come from. The type of its tables depends on the data module that reads it:
 
     LabelledSequences: `trimer.data.core.label_table.LabelTable`; `chunks(columns)` also gives the columns that are
-    named. SpectraToMolecules: `trimer.data.spectra.spectrum_table.SpectrumTable`. MoleculeSequences: `MoleculeTable`.
-    ProteinSequences: `ProteinTable`. PeptideFragments: `FragmentTable`.
+    named. SpectraToMolecules: `trimer.data.spectra.spectrum_table.SpectrumTable`. MaskedSequences: `ProteinTable` or
+    `MoleculeTable`. PeptideFragments: `FragmentTable`.
     """
 
     def fingerprint(self) -> str:

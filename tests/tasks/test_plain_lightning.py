@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.regression import MeanAbsoluteError
-from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.modules.masked_sequences import MaskedSequences
 
 from trimer.checkpoint import load
 from trimer.data.core.masking import Masking
@@ -80,14 +80,16 @@ def study(kind: str, folder: Path) -> tuple[Task, L.LightningDataModule]:
         return task(net, data.tokenizer, OPTIMIZER, head={"dropout": 0.0}, **settings), data
     if kind == "masked":
         split = {"fractions": FRACTIONS}
-        data = ProteinSequences(
+        data = MaskedSequences(
+            "proteins",
             SimulatedProteins(60),
             ProteinTokenizer(),
             split,
-            cache,
+            cache=cache,
             crop=40,
             tokens_per_batch=1000,
-            masking=Masking(0.2),
+            masking=Masking(0.2, 0.8, 0.1),
+            validation_masking=Masking(0.2, 0.8, 0.1),
         )
         return MaskedLM(Esm2(d_model=16, layers=1, heads=2), data.tokenizer, OPTIMIZER), data
     if kind == "fragments":
