@@ -95,13 +95,27 @@ def study(kind: str, folder: Path) -> tuple[Task, L.LightningDataModule]:
     if kind == "fragments":
         split = {"keys": ["sequence"], "fractions": FRACTIONS}
         data = PeptideFragments(
-            SimulatedFragments(40), ProteinTokenizer(), ["b1", "y1", "y2"], split, cache, tokens_per_batch=300
+            SimulatedFragments(40),
+            ProteinTokenizer(),
+            ["b1", "y1", "y2"],
+            split,
+            shortest=3,
+            longest=30,
+            highest_charge=6,
+            cache=cache,
+            tokens_per_batch=300,
         )
         net = PeptideEncoder(d_model=16, layers=1, conditions=True)
         return FragmentIntensities(net, data.tokenizer, OPTIMIZER), data
     split = {"keys": ["inchikey1"], "fractions": FRACTIONS}
     data = SpectraToMolecules(
-        SimulatedSpectra(60), joint(), {"structure": Structure()}, split, cache, tokens_per_batch=1500
+        SimulatedSpectra(60),
+        joint(),
+        {"structure": Structure()},
+        split,
+        max_target=128,
+        cache=cache,
+        tokens_per_batch=1500,
     )
     net = Bart(
         len(data.tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2,
@@ -210,6 +224,7 @@ def test_data_without_a_test_split_say_so(tmp_path):
         str(tmp_path / "cache"),
         spectra={"simulated": SimulatedSpectra(60)},
         validation=0.3,
+        max_length=128,
         tokens_per_batch=1500,
     )
     net = Bart(len(data.tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2)
