@@ -97,7 +97,7 @@ class ProcessLauncher(Launcher):
             print("\ntrimer: stopping the jobs of this sweep", file=sys.stderr)
         self.stopped = number
         for process in list(self.running):
-            process.send_signal(number)
+            send_signal(process, number)
 
     def prepare(self, number: int, overrides: list[str], shared: set[str]) -> "Answer":
         """The job's config, folder and name: its number and what it does not share with the others."""
@@ -170,11 +170,19 @@ class ProcessLauncher(Launcher):
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
             self.running.add(process)
             if self.stopped is not None:  # while it was started
-                process.send_signal(self.stopped)
+                send_signal(process, self.stopped)
             try:
                 return process.wait()
             finally:
                 self.running.discard(process)
+
+
+def send_signal(process: subprocess.Popen, number: int) -> None:
+    """Forward a signal to a job; Windows can only end it."""
+    if os.name == "nt":
+        process.terminate()
+    else:
+        process.send_signal(number)
 
 
 def can_resume(folder: Path) -> bool:
