@@ -98,7 +98,7 @@ class FolderLock:
             return False
 
     def _create(self) -> bool:
-        """Create the file; False if it exists. It is closed again, since Windows renames no folder with an open file."""
+        """Create the file; False if it exists. Closed again: Windows renames no folder with an open file."""
         try:
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:

@@ -126,7 +126,10 @@ def test_the_test_part_is_measured_by_the_best_weights(words, tmp_path, monkeypa
     validations_are(monkeypatch, epochs)
     late = run(tmp_path / "late", *words)
     heard = " ".join(capsys.readouterr().err.split())
-    assert late["stopped_early"] == RISING and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
+    assert (
+        late["stopped_early"] == RISING
+        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
+    )
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
     assert (best["epoch"], last["epoch"]) == (3, 5)  # the last step of the sixth epoch, from which it is ended again
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")

@@ -74,7 +74,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: everything that an exact resume needs, every N optimizer steps, at the end and when a run is stopped.
+    """`last.ckpt`: everything that an exact resume needs, every N steps, at the end and when a run is stopped.
 
     It is only written between optimizer steps, after the metrics of the step are logged and the validation that is due
     has run (see `trimer.callbacks.whole_steps`). Ctrl-C, SIGTERM and SIGHUP stop a run there. A signal during a

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("property", "split", "epoch", "metric", "value")
 SPLITS = ("all", "train", "validation", "test")  # order of the rows within an epoch
 BEFORE = -1  # epoch number of the metrics before training
-PREDICTIONS = "protocol_before.npz"
+ANSWERS = "protocol_before.npz"
 
 
 class Protocol(L.Callback):
@@ -111,7 +111,7 @@ class Protocol(L.Callback):
             batches = [data.evaluation_batches(split) for split in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
-                attempt(PREDICTIONS, self._save_predictions, trainer, module, data)  # only a figure needs them
+                attempt(ANSWERS, self._save_predictions, trainer, module, data)  # only a figure needs them
         self._save(trainer)
 
     @contextlib.contextmanager
@@ -139,7 +139,7 @@ class Protocol(L.Callback):
         predictions = module.net.answers(raw.to(module.device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(self.folder / PREDICTIONS, answers=predictions, labels=labels.numpy())
+            np.savez(self.folder / ANSWERS, answers=predictions, labels=labels.numpy())
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch, batch_idx: int) -> None:
         self._rate = module.optimizers().param_groups[0]["lr"]  # before the schedule changes it

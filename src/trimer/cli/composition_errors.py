@@ -1,4 +1,4 @@
-"""One sentence for a config that does not compose: which file, line, key or choice is wrong, and the nearest valid one."""
+"""One sentence for a config that does not compose: the file, line, key or choice, and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -160,21 +160,22 @@ def key_mistake(
 def config_mistake(error: BaseException, loader: Any) -> str:
     """The sentence for a mistake inside a config file, which Hydra names without its suffix, else the first lines."""
     text = str(error)
-    place = re.match(r"In '([\w/.-]+)': ", text)
+    match = re.match(r"In '([\w/.-]+)': ", text)
+    place = match.group(1) if match else ""
     folders = config_folders(loader)
-    where = f"{file_of(place.group(1), folders)}: " if place else ""
+    where = f"{file_of(place, folders)}: " if place else ""
     if missing := re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text):
         group, option = missing.groups()
         if option in EXTRAS and group.startswith("hydra/"):
             return f"{option} is not installed: pip install 'trimer[{EXTRAS[option]}]'"
         options = re.findall(r"^\t([\w/.-]+)$", text, flags=re.MULTILINE)
-        if place and place.group(1) in SCHEMAS:  # Hydra names the command, but a file of the user overrides its choice
+        if place in SCHEMAS:  # Hydra names the command, but a file of the user overrides its choice
             where = next((f"{path}: " for path in user_files(folders) if option in path.read_text("utf-8")), "")
         return f"{where}{no_option(group, option, options)}"
     for cause in causes(error) if place else ():
         key, reason = getattr(cause, "full_key", None), first_line(cause)
         if key and re.match(r"Key '.*' (not in|is not in)", reason):
-            if key == place.group(1).partition("/")[0]:  # the file is merged below its group, not at the top
+            if key == place.partition("/")[0]:  # the file is merged below its group, not at the top
                 return f"{where}the first line must be '# @package _global_'"
             return f"{where}unknown key {key!r}{did_you_mean(key, top_keys()) or '; correct or remove it'}"
         if key:

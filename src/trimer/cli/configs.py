@@ -166,7 +166,7 @@ def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:
 
     if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
         return
-    for key in node:
-        if not str(key).startswith("_"):
+    for key in map(str, node):
+        if not key.startswith("_"):
             yield f"{prefix}{key}"
             yield from dotted_keys(node._get_node(key), f"{prefix}{key}.")

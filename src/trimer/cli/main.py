@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer import signals, verbosity
-from trimer.cli import composition_errors, configs, failures, screens
+from trimer.cli import composition_errors, configs, failures, screens, sweeps
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
 
@@ -147,6 +147,7 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
         print(f"note: {path} is not used, since Trimer has a config of that name: rename yours", file=sys.stderr)
     mode = RunMode.MULTIRUN if args.multirun else hydra.get_mode(command, args.overrides)
     if mode == RunMode.MULTIRUN:
+        sweeps.check_sweep(hydra.config_loader, args.overrides)
         # The name of the sweep folder has a time stamp: all processes get this one.
         cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
         pinned = [f"hydra.mode={mode.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']

@@ -57,7 +57,8 @@ def measure_molecules(
         metrics=metrics,
     )
     short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
-    show(evaluation.table.rows, short, f"{split} split, {len(evaluation.predictions):,} spectra")
+    title = f"{split} split, {len(evaluation.predictions):,} spectra"
+    show(evaluation.table.rows, short, title, folder / split / "table.md")
     if page is not None:
         log.info("page: %s", page)
     return evaluation
@@ -102,7 +103,7 @@ def publish(folder: Path, split: str, evaluation, columns, what: str, **shown) -
     from trimer.reporting.run_page import write_run_page
 
     page = attempt("page.html", write_run_page, folder, split, evaluation.table, [], **shown)
-    show(evaluation.table.rows, columns, what)
+    show(evaluation.table.rows, columns, what, folder / split / "table.md")
     if page is not None:
         log.info("page: %s", page)
 
@@ -116,14 +117,12 @@ def write_curves(metrics: Path, out: Path) -> None:
         attempt("curves.png", lambda: training_curves(read_curves(metrics), out / "curves.png"))
 
 
-def show(rows: list[dict], metrics, title: str) -> None:
-    """The table on the terminal, with the columns that fit there."""
-    from rich.console import Console
-
+def show(rows: list[dict], metrics, title: str, file: Path | None = None) -> None:
+    """Print the table, with the columns that fit the terminal. file: where the whole table is."""
     from trimer.reporting.table import ResultTable
+    from trimer.terminal_tables import print_table
 
-    console = Console(width=max(Console().width, 104))
-    console.print(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False))
+    print_table(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False), file)
 
 
 def measure_labels(
