@@ -15,9 +15,7 @@ WINDOWS = """
 import os, signal, sys
 for name in ("resource", "fcntl", "termios", "pwd", "grp"):
     sys.modules[name] = None
-for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT"):
-    if hasattr(signal, name):
-        delattr(signal, name)
+del signal.SIGHUP
 del os.sched_getaffinity
 from trimer.cli.main import main
 code = main(sys.argv[1:])
