@@ -44,7 +44,10 @@ complete -c trimer -f -a '(trimer --complete (commandline -cp) 2>/dev/null)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-FLAGS = ("--help", "--quiet", "--verbose", "--cfg", "--multirun", "--config-dir", "--resolve", "--package", "--info")
+FLAGS = (
+    "--help", "--quiet", "--verbose", "--cfg", "--multirun", "--config-dir", "--plugin", "--resolve", "--package",
+    "--info",
+)  # fmt: skip
 
 
 def script(shell: str) -> str:

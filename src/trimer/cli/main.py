@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer import signals, verbosity
+from trimer import plugins, signals, verbosity
 from trimer.cli import composition_errors, configs, failures, screens, sweeps
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
@@ -47,6 +47,7 @@ def flags() -> Parser:
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-i", "--info", choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
     parser.add_argument("-cd", "--config-dir", action="append", default=[])
+    parser.add_argument("--plugin", action="append", default=[])
     return parser
 
 
@@ -91,7 +92,7 @@ def command_line(command: str, words: list[str]) -> int:
         return 0
     args.overrides = configs.without_nulls(command, args.overrides)
     args.overrides, args.config_dir = resumed(command, args)
-    with verbosity.chosen(args.verbosity), open_hydra(args.config_dir) as hydra:
+    with verbosity.chosen(args.verbosity), plugins.exported(args.plugin), open_hydra(args.config_dir) as hydra:
         try:
             if args.cfg:
                 hydra.show_cfg(command, args.overrides, args.cfg, args.package, args.resolve)
@@ -119,7 +120,7 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
         raise UsageError("resume=<run folder> continues one run, so it cannot be part of a sweep (-m)")
     from trimer.resuming import resume
 
-    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir)
+    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir, args.plugin)
 
 
 @contextmanager
@@ -192,6 +193,7 @@ def run_command(cfg: DictConfig) -> Any:
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")
     configure(cfg.get("text"))
+    plugins.load_plugins()
     folder = Path(HydraConfig.get().runtime.output_dir)
     silence_lightning()
     verbosity.configure_logging()

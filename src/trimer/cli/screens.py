@@ -35,6 +35,7 @@ FLAGS = (
     ("-q, --quiet", "print only warnings, errors and the result"),
     ("-v, --verbose", "print debug messages too"),
     ("--config-dir <folder>", "your own configs; ./conf and $TRIMER_CONF are searched too"),
+    ("--plugin <file.py>", "your own classes, named in configs as file.Class; repeatable; or $TRIMER_PLUGINS"),
     ("--version", "print the version"),
     ("--completion <shell>", 'tab completion: eval "$(trimer --completion bash)"; also zsh, fish'),
 )
