@@ -16,14 +16,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.regression import MeanAbsoluteError
-from trimer.data.modules.masked_sequences import MaskedSequences
 
 from trimer.checkpoint import load
 from trimer.data.core.masking import Masking
+from trimer.data.core.noise import Corruption
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.denoising import DenoisingCorpus
 from trimer.data.modules.fragment_data import PeptideFragments
 from trimer.data.modules.labelled_data import LabelledSequences
+from trimer.data.modules.masked_sequences import MaskedSequences
 from trimer.data.modules.spectrum_pairs import SpectraToMolecules
 from trimer.data.spectra.cleaning import Structure
 from trimer.errors import CheckpointError, ConfigError
@@ -221,7 +222,8 @@ def test_a_head_needs_the_data(tmp_path):
 def test_data_without_a_test_split_say_so(tmp_path):
     data = DenoisingCorpus(
         joint(),
-        str(tmp_path / "cache"),
+        Corruption(masking=0.5, deletion=0.5, infilling=0.0, ratio=0.2),
+        cache=str(tmp_path / "cache"),
         spectra={"simulated": SimulatedSpectra(60)},
         validation=0.3,
         max_length=128,
