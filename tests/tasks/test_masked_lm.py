@@ -88,13 +88,13 @@ def test_a_batch_without_a_masked_place_changes_nothing():
 def test_it_learns_and_counts_its_work():
     module, data = task(3e-3), batches(sequences(64), 16)
     fit(module, data * 40, 120)
-    logits = module.net(data[0].sequence, data[0].places)
+    logits = module.net(data[0].sequence, data[0].positions)
     assert (logits.argmax(-1) == data[0].labels).float().mean() > 0.9
     tokens = 30 * sum(batch.real_tokens for batch in data)
     assert module.work["tokens"] == tokens == module.real_tokens
     assert module.work["residues"] == tokens - 30 * 2 * 64
     assert module.work["flops"] == 30 * sum(
-        module.net.training_flops(batch.sequence.sizes, len(batch.places)) for batch in data
+        module.net.training_flops(batch.sequence.sizes, len(batch.positions)) for batch in data
     )
 
 
@@ -106,7 +106,7 @@ def test_validation_is_the_loss_per_masked_token_of_all_batches():
         trainer = L.Trainer(accelerator="cpu", devices=1, use_distributed_sampler=False, **quiet)
         results.append(trainer.validate(module, DataLoader(batches(some, size), batch_size=None), verbose=False)[0])
     batch = packed(some)
-    expected = torch.nn.functional.cross_entropy(module.net(batch.sequence, batch.places), batch.labels)
+    expected = torch.nn.functional.cross_entropy(module.net(batch.sequence, batch.positions), batch.labels)
     for result in results:
         assert result["val/loss"] == pytest.approx(float(expected), abs=1e-5)
         assert result["val/perplexity"] == pytest.approx(float(expected.exp()), rel=1e-5)

@@ -58,7 +58,7 @@ class TrivialBaseline:
 
     def _mixed(self, batch: MaskedBatch, belief: float) -> np.ndarray:
         guess = self.guess(batch)
-        shown = batch.sequence.tokens.numpy()[batch.places.numpy()]
+        shown = batch.sequence.tokens.numpy()[batch.positions.numpy()]
         mixed = np.log(belief * (shown == batch.labels.numpy()) + (1 - belief) * np.exp(guess))
         return np.where(shown == self.mask, guess, mixed)
 
@@ -90,7 +90,7 @@ class Neighbours(TrivialBaseline):
         return self._log(batch, self.strength)
 
     def _log(self, batch: MaskedBatch, strength: float, left_out: int = 0) -> np.ndarray:
-        tokens, places, labels = batch.sequence.tokens.numpy(), batch.places.numpy(), batch.labels.numpy()
+        tokens, places, labels = batch.sequence.tokens.numpy(), batch.positions.numpy(), batch.labels.numpy()
         counts = self.counts[tokens[places - 1], tokens[places + 1]]  # (M, V)
         of_label = np.maximum(counts[np.arange(len(labels)), labels] - left_out, 0)
         total = np.maximum(counts.sum(1) - left_out, 0)
@@ -109,10 +109,10 @@ class Composition(TrivialBaseline):
     def _log(self, batch: MaskedBatch, strength: float) -> np.ndarray:
         tokens, labels, owner = batch.sequence.tokens.numpy(), batch.labels.numpy(), owners(batch)
         seen = np.flatnonzero(~self.special[tokens])
-        seen = np.setdiff1d(seen, batch.places.numpy(), assume_unique=True)
+        seen = np.setdiff1d(seen, batch.positions.numpy(), assume_unique=True)
         counts = np.zeros((len(batch), self.size))
         np.add.at(counts, (owner[seen], tokens[seen]), 1)
-        visible = counts[owner[batch.places.numpy()]]  # (M, V)
+        visible = counts[owner[batch.positions.numpy()]]  # (M, V)
         of_label = visible[np.arange(len(labels)), labels]
         return np.log((of_label + strength * self.frequencies[labels]) / (visible.sum(1) + strength))
 
@@ -138,7 +138,7 @@ def owners(batch: MaskedBatch) -> np.ndarray:
 def true_tokens(batch: MaskedBatch) -> np.ndarray:
     """(T,) the tokens before masking."""
     tokens = batch.sequence.tokens.numpy().copy()
-    tokens[batch.places.numpy()] = batch.labels.numpy()
+    tokens[batch.positions.numpy()] = batch.labels.numpy()
     return tokens
 
 

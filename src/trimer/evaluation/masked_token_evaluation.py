@@ -98,7 +98,7 @@ def evaluate_language(
     train split; data without a train split are measured without them. InputError if no token of the split is masked.
     """
     batches = list(data.evaluation_batches(split))
-    if not any(len(batch.places) for batch in batches):
+    if not any(len(batch.positions) for batch in batches):
         raise InputError(
             f"no token is masked in the {sum(map(len, batches)):,} sequences of the split {split}: there is nothing to "
             "measure; give more or longer sequences, a higher data.validation_masking.ratio, or train with test=false"
@@ -128,12 +128,12 @@ def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> MaskedP
     first = 0
     for batch in batches:
         here = batch.to(device)
-        logits = net(here.sequence, here.places).float()
+        logits = net(here.sequence, here.positions).float()
         losses.append(torch.nn.functional.cross_entropy(logits, here.labels, reduction="none").double().cpu())
         correct.append((logits.argmax(-1) == here.labels).cpu())
-        sequence.append(first + owners(batch)[batch.places.numpy()])
+        sequence.append(first + owners(batch)[batch.positions.numpy()])
         labels.append(batch.labels.numpy())
-        hidden.append(batch.sequence.tokens.numpy()[batch.places.numpy()] == mask)
+        hidden.append(batch.sequence.tokens.numpy()[batch.positions.numpy()] == mask)
         first += len(batch)
     return MaskedPredictions(
         torch.cat(losses).numpy(),

@@ -27,23 +27,23 @@ class MaskedLM(Task):
         self.loss = TokenLoss()
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
-        logits = self.net(batch.sequence, batch.places)
+        logits = self.net(batch.sequence, batch.positions)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
         work = {"tokens": batch.real_tokens, "residues": batch.residues}
         if (count_flops := getattr(self.net, "training_flops", None)) is not None:
-            work["flops"] = count_flops(batch.sequence.sizes, batch.asked)
+            work["flops"] = count_flops(batch.sequence.sizes, batch.masked)
         return self.record_loss(loss, label_count(batch.labels), **work)
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
-        logits = self.net(batch.sequence, batch.places).float()
+        logits = self.net(batch.sequence, batch.positions).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         self.loss.update(loss, label_count(batch.labels), (logits.argmax(-1) == batch.labels).sum())
         self.update_metrics(logits, batch.labels)
 
     def predict_step(self, batch: MaskedBatch, batch_idx: int) -> dict[str, Tensor]:
         """`rows`; (M,) `positions` in the concatenated batch, most probable `tokens` and their `probabilities`."""
-        probabilities, tokens = self.net(batch.sequence, batch.places).float().softmax(-1).max(-1)
-        return {"rows": batch.rows, "positions": batch.places, "tokens": tokens, "probabilities": probabilities}
+        probabilities, tokens = self.net(batch.sequence, batch.positions).float().softmax(-1).max(-1)
+        return {"rows": batch.rows, "positions": batch.positions, "tokens": tokens, "probabilities": probabilities}
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per masked token of the whole split."""

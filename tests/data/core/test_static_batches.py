@@ -247,7 +247,7 @@ def test_an_epoch_has_every_sequence_once_and_in_its_row():
         assert len(keys) == len(plan)
         assert sorted(np.concatenate([key.rows for key in keys]).tolist()) == rows.tolist()
         for key in keys:
-            used = np.bincount(key.places, weights=lengths[key.rows - 1000], minlength=plan.shape.rows)
+            used = np.bincount(key.row_of, weights=lengths[key.rows - 1000], minlength=plan.shape.rows)
             assert len(used) == plan.shape.rows and used.max() <= plan.shape.lengths[0]
             assert len(key.rows) < plan.shape.slots
         orders.append(np.concatenate([key.rows for key in keys]).tolist())
@@ -256,8 +256,8 @@ def test_an_epoch_has_every_sequence_once_and_in_its_row():
 
 def test_a_plan_can_begin_anywhere():
     plan = StaticPlan(protein_lengths(500), 8192, seed=1)
-    whole = [(key.index, key.step, key.rows.tolist(), key.places.tolist()) for key in plan.epoch(2)]
-    later = [(k.index, k.step, k.rows.tolist(), k.places.tolist()) for k in StaticPlan(
+    whole = [(key.index, key.step, key.rows.tolist(), key.row_of.tolist()) for key in plan.epoch(2)]
+    later = [(k.index, k.step, k.rows.tolist(), k.row_of.tolist()) for k in StaticPlan(
         protein_lengths(500), 8192, seed=1).epoch(2, first=3)]  # fmt: skip
     assert whole[3:] == later
 

@@ -64,7 +64,7 @@ def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
         one, two = (dataset[BatchKey(epoch, 0, rows)] for epoch in (0, 1))
         assert alphabet.hideable[one.labels.numpy()].all() and len(one.labels)
         assert (one.sequence.tokens.tolist() == two.sequence.tokens.tolist()) == fixed
-        assert set(one.sequence.tokens[one.places].tolist()) <= {alphabet.mask, *alphabet.replacements.tolist()}
+        assert set(one.sequence.tokens[one.positions].tolist()) <= {alphabet.mask, *alphabet.replacements.tolist()}
 
 
 def test_a_labelled_study_holds_out_its_own_rows(tmp_path):

@@ -322,7 +322,7 @@ def windows(data: MaskedSequences, masking: Masking = BERT, crop: int | None = -
 def restored(batch) -> list[np.ndarray]:
     """The windows of a batch as they were before masking."""
     tokens = batch.sequence.tokens.numpy().copy()
-    tokens[batch.places.numpy()] = batch.labels.numpy()
+    tokens[batch.positions.numpy()] = batch.labels.numpy()
     return np.split(tokens, np.cumsum(batch.sequence.sizes)[:-1])
 
 
@@ -338,17 +338,17 @@ def test_a_batch_holds_damaged_windows_and_what_stood_there(data):
         assert len(window) == min(len(whole), data.crop + 2)
         assert window[1:-1].astype("<u2").tobytes() in whole[1:-1].astype("<u2").tobytes()
         assert alphabet.hideable[batch.labels.numpy()].all()
-    assert (batch.sequence.tokens == alphabet.mask).sum() > 0.7 * len(batch.places) > 0
+    assert (batch.sequence.tokens == alphabet.mask).sum() > 0.7 * len(batch.positions) > 0
     moved = batch.to("cpu", non_blocking=True)
-    assert torch.equal(moved.places, batch.places) and moved.sequence.sizes == batch.sequence.sizes
-    for values in (batch.sequence.tokens, batch.places, batch.labels, batch.rows):
+    assert torch.equal(moved.positions, batch.positions) and moved.sequence.sizes == batch.sequence.sizes
+    for values in (batch.sequence.tokens, batch.positions, batch.labels, batch.rows):
         assert values.dtype == torch.int64
 
 
 def test_a_batch_without_a_masked_place_is_whole(data):
     batch = windows(data, Masking(1e-9, 0.8, 0.1))[BatchKey(0, 0, np.array([3]))]
-    assert batch.places.shape == batch.labels.shape == (0,)
-    assert batch.places.dtype == torch.int64 and batch.real_tokens > 2
+    assert batch.positions.shape == batch.labels.shape == (0,)
+    assert batch.positions.dtype == torch.int64 and batch.real_tokens > 2
 
 
 def test_every_window_is_alike_likely_and_new_in_every_epoch(tmp_path):
@@ -377,9 +377,9 @@ def by_row(*batches) -> dict[int, tuple[list, list, list]]:
     for batch in batches:
         ends = np.cumsum(batch.sequence.sizes)
         for row, start, stop in zip(batch.rows.tolist(), ends - batch.sequence.sizes, ends, strict=True):
-            inside = (batch.places >= start) & (batch.places < stop)
+            inside = (batch.positions >= start) & (batch.positions < stop)
             tokens = batch.sequence.tokens[start:stop].tolist()
-            found[row] = (tokens, (batch.places[inside] - start).tolist(), batch.labels[inside].tolist())
+            found[row] = (tokens, (batch.positions[inside] - start).tolist(), batch.labels[inside].tolist())
     return found
 
 
@@ -435,7 +435,7 @@ def test_the_ratio_follows_the_optimiser_steps(data):
 
     def share(step: int) -> float:
         batch = dataset[BatchKey(0, 0, rows, step)]
-        return len(batch.places) / data.tokenizer.alphabet.hideable[np.concatenate(restored(batch))].sum()
+        return len(batch.positions) / data.tokenizer.alphabet.hideable[np.concatenate(restored(batch))].sum()
 
     assert share(0) == pytest.approx(0.6, abs=0.04) and share(50) == pytest.approx(0.35, abs=0.04)
     assert share(100) == share(10_000) == pytest.approx(0.1, abs=0.03)
@@ -463,7 +463,7 @@ class Recorder(L.LightningModule):
         self.validated: list = []
 
     def training_step(self, batch, batch_idx):
-        self.seen.append((batch.rows.tolist(), batch.sequence.tokens.tolist(), batch.places.tolist()))
+        self.seen.append((batch.rows.tolist(), batch.sequence.tokens.tolist(), batch.positions.tolist()))
         return self.weight * 1.0
 
     def validation_step(self, batch, batch_idx):

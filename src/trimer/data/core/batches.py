@@ -1,4 +1,4 @@
-"""What the models are fed: flat sequences, and a label for each position that is to be found or written."""
+"""Batches that the models read: flat (unpadded) sequences with their labels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ MISSING = -100  # label of a token that is not predicted: the default of torch's
 
 
 def label_count(labels: Tensor) -> Tensor:
-    """How many labels are not missing, on their device."""
+    """Number of labels that are not missing, as a tensor on their device."""
     return (labels != MISSING).sum()
 
 
 @dataclass
 class PairBatch:
-    """B pairs.
+    """B pairs of an encoder input and a decoder target.
 
-    labels: (T,) int64, what follows each decoder input, -100 at padding. rows: (B,) row of each pair in its store.
+    labels: (T,) int64, the token after each decoder input, -100 at padding. rows: (B,) row of each pair in its store.
     """
 
     source: Flat
@@ -34,7 +34,7 @@ class PairBatch:
 
     @classmethod
     def pack(cls, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], rows: np.ndarray) -> PairBatch:
-        """Sources and targets are `<s> ... </s>`; the decoder reads all but the last, and writes all but the first."""
+        """Sources and targets are `<s> ... </s>`; the decoder reads all tokens but the last, and predicts all but the first."""
         labels = np.concatenate([np.asarray(t[1:], dtype=np.int64) for t in targets])
         return cls(
             Flat.pack(sources),
@@ -48,7 +48,7 @@ class PairBatch:
 
     @property
     def real_tokens(self) -> int:
-        """Tokens read and written; there is no padding to leave out."""
+        """Number of tokens of sources and decoder inputs, without padding."""
         return sum(self.source.sizes) + sum(self.target.sizes)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
@@ -67,64 +67,69 @@ class PairBatch:
 
 @dataclass
 class MaskedBatch:
-    """B sequences of which some tokens are hidden.
+    """B sequences with masked tokens.
 
-    sequence: the damaged tokens. places: (M,) int64, the positions in T of the tokens to be found. labels: (M,) int64,
-    what stood there, -100 where M is filled up to a fixed number. M may be 0. rows: (B,) row of each sequence in its
-    store. asked: how many are to be found, M if None.
+    sequence: the corrupted tokens. positions: (M,) int64, positions in T of the tokens to predict. labels: (M,) int64,
+    their true ids, -100 where M is padded to a fixed number. M may be 0. rows: (B,) row of each sequence in its
+    store. masked: number of tokens to predict, M if None.
     """
 
     sequence: Flat
-    places: Tensor
+    positions: Tensor
     labels: Tensor
     rows: Tensor
-    asked: int | None = None
+    masked: int | None = None
 
     def __post_init__(self) -> None:
-        if self.asked is None:
-            self.asked = len(self.places)
+        if self.masked is None:
+            self.masked = len(self.positions)
 
     @classmethod
     def pack(
-        cls, tokens: np.ndarray, lengths: np.ndarray, places: np.ndarray, labels: np.ndarray, rows: np.ndarray
+        cls, tokens: np.ndarray, lengths: np.ndarray, positions: np.ndarray, labels: np.ndarray, rows: np.ndarray
     ) -> MaskedBatch:
-        """From arrays of any integers: (T,) tokens end to end, (B,) lengths, places, labels and rows as above."""
-        tokens, lengths, places, labels, rows = (
+        """From integer arrays: (T,) concatenated tokens, (B,) lengths, and positions, labels and rows as above."""
+        tensors = [
             torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
-            for values in (tokens, lengths, places, labels, rows)
-        )
-        return cls(Flat(tokens, lengths, tuple(lengths.tolist())), places, labels, rows)
+            for values in (tokens, lengths, positions, labels, rows)
+        ]
+        return cls(Flat(tensors[0], tensors[1], tuple(lengths.tolist())), *tensors[2:])
 
     def __len__(self) -> int:
         return len(self.sequence)
 
     @property
     def real_tokens(self) -> int:
-        """Tokens read, `<cls>` and `<eos>` among them; there is no padding to leave out."""
+        """Number of tokens, including `<cls>` and `<eos>`, without padding."""
         return sum(self.sequence.sizes)
 
     @property
     def residues(self) -> int:
-        """Residues read, hidden ones among them."""
+        """Number of residues, including masked ones."""
         return self.real_tokens - 2 * len(self)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> MaskedBatch:
         return MaskedBatch(
             self.sequence.to(device, non_blocking),
-            self.places.to(device, non_blocking=non_blocking),
+            self.positions.to(device, non_blocking=non_blocking),
             self.labels.to(device, non_blocking=non_blocking),
             self.rows.to(device, non_blocking=non_blocking),
-            self.asked,
+            self.masked,
         )
 
     def pin_memory(self) -> MaskedBatch:
-        parts = (self.sequence, self.places, self.labels, self.rows)
-        return MaskedBatch(*(part.pin_memory() for part in parts), self.asked)
+        return MaskedBatch(
+            self.sequence.pin_memory(),
+            self.positions.pin_memory(),
+            self.labels.pin_memory(),
+            self.rows.pin_memory(),
+            self.masked,
+        )
 
 
 @dataclass
 class LabelledBatch:
-    """B sequences of which something is known.
+    """B sequences with labels.
 
     labels: (B,) int64 classes; (B, K) float32, NaN where a label is missing; or (R,) int64 classes of all residues,
     -100 where one is missing. rows: (B,) row of each sequence in its store.
@@ -136,16 +141,16 @@ class LabelledBatch:
 
     @classmethod
     def of(cls, sequence: Flat, labels: np.ndarray, rows: np.ndarray) -> Self:
-        """Sequences with their frame, labels and rows as above."""
-        rows = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        return cls(sequence, torch.from_numpy(np.ascontiguousarray(labels)), rows)
+        """From arrays of labels and rows as above; the sequences include their start and end tokens."""
+        row_numbers = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        return cls(sequence, torch.from_numpy(np.ascontiguousarray(labels)), row_numbers)
 
     def __len__(self) -> int:
         return len(self.sequence)
 
     @property
     def real_tokens(self) -> int:
-        """Tokens read; there is no padding to leave out."""
+        """Number of tokens, without padding."""
         return sum(self.sequence.sizes)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
@@ -161,8 +166,10 @@ class LabelledBatch:
 
 @dataclass
 class FragmentBatch(LabelledBatch):
-    """B spectra of peptides. labels: (S, K) float32, relative intensities of the K channels at all cleavage sites, -1
-    where a fragment cannot be. rows: (B,) row of each spectrum in its store.
+    """B fragment spectra of peptides.
+
+    labels: (S, K) float32, relative intensities of the K fragment channels at all cleavage sites, -1 where a fragment
+    is impossible. rows: (B,) row of each spectrum in its store.
     """
 
     sequence: FlatPeptides

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of what they are for, such as (seed, epoch, row, position): many at a time.
+"""Stateless random numbers: each is a function of a key such as (seed, epoch, row, position).
 
 The function is the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
 generators"), which turns counters into 64 independent-looking bits.
@@ -17,14 +17,14 @@ STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(words: np.ndarray) -> np.ndarray:
-    """uint64 words to as many bits that look random; the same word gives the same bits."""
+    """Random-looking bits of uint64 words, same shape; the same word always gives the same bits."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
 
 
 def keys(*words: int | np.ndarray) -> np.ndarray:
-    """(B,) uint64, a key for each row from plain numbers and (B,) integers, as keys(seed, epoch, rows)."""
+    """(B,) uint64 keys, one for each row, from numbers and (B,) integers, for example keys(seed, epoch, rows)."""
     key = np.zeros(1, np.uint64)
     for word in words:
         key = mix((key + STEP) ^ np.asarray(word).astype(np.uint64))
@@ -32,18 +32,18 @@ def keys(*words: int | np.ndarray) -> np.ndarray:
 
 
 def positions(keys: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(T,) uint64 bits for the positions of B sequences laid end to end; a sequence's depend on its key alone."""
+    """(T,) uint64 random bits for the positions of B concatenated sequences; those of a sequence depend only on its key."""
     starts = (np.cumsum(lengths) - lengths).astype(np.uint64)
     return mix(np.repeat(keys - starts * STEP, lengths) + np.arange(1, lengths.sum() + 1, dtype=np.uint64) * STEP)
 
 
 def uniform(bits: np.ndarray) -> np.ndarray:
-    """float64 from 0 to below 1."""
+    """Uniform float64 in [0, 1) from uint64 bits."""
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
 def digest(text: bytes) -> bytes:
-    """The first 64 bits of its BLAKE2b hash: equal texts have equal ones, others hardly ever."""
+    """The first 64 bits of the BLAKE2b hash of a text."""
     return hashlib.blake2b(text, digest_size=8).digest()
 
 

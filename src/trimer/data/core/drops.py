@@ -1,4 +1,4 @@
-"""What was dropped, under which rule, with examples: nothing leaves the data uncounted."""
+"""Report of dropped records: how many each rule dropped, with examples."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-EXAMPLES = 5
-NO_SEQUENCE = "no sequence"  # the rule for a record without one
+EXAMPLES = 5  # ids kept for each rule
+NO_SEQUENCE = "no sequence"  # the rule that drops a record without a sequence
 
 
 @dataclass
 class DropReport:
-    """Counts of records in, dropped by rule and left. Rules stay in the order in which they ran."""
+    """Numbers of records read, dropped by each rule, and left. Rules stay in the order in which they ran."""
 
     records: int = 0
     rules: list[dict] = field(default_factory=list)
 
     def add(self, rule: str, dropped_ids: Sequence[str], count: int | None = None) -> None:
-        """Count the records that a rule dropped; keeps the first few ids as examples. A rule named twice is summed."""
+        """Count the records that a rule dropped and keep the first ids as examples. Counts of the same rule are added."""
         count = len(dropped_ids) if count is None else count
         examples = [str(i) for i in dropped_ids[:EXAMPLES]]
         for row in self.rules:
@@ -30,7 +30,7 @@ class DropReport:
         self.rules.append({"rule": rule, "dropped": count, "examples": examples})
 
     def merge(self, other: DropReport) -> None:
-        """Add the counts of another part of the same data."""
+        """Add the counts of another report, on other records of the same data."""
         self.records += other.records
         for row in other.rules:
             self.add(row["rule"], row["examples"], row["dropped"])
@@ -48,7 +48,7 @@ class DropReport:
         return cls(data["records"], [dict(row) for row in data["rules"]])
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the report as JSON."""
         path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""Labelled records as every source gives them: ids, sequences, the texts of their labels, and why some cannot be used.
+"""Tables of labelled records: ids, sequences, label texts, and why some records cannot be used.
 
-What a label text means (a class, a number) is not decided here. Shapes: n records.
+Label texts are not interpreted here as classes or numbers. Shapes: n records.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Protocol
 
 from trimer.errors import InputError
 
-FILE = "file"  # the column that names the file of a record, where the table has no such column
+FILE = "file"  # name of the added column with the file of each record, where the table has no such column
 
 
 @dataclass
 class LabelTable:
-    """n records as they stand in a file: an id, a sequence (SMILES or residues) and the text of each label.
+    """n records of a file: an id, a sequence (SMILES or residues) and the text of each label.
 
-    labels: label -> n texts, None where missing. columns: what else was asked for, as the column of a split. places:
-    where each record stands, as 'superclass.csv, line 12'. problems: row -> why the record cannot be used; its texts
-    may be anything.
+    labels: label -> n texts, None where missing. columns: other requested columns, for example that of a split. places:
+    file and line of each record, for example 'superclass.csv, line 12'. problems: row -> why the record cannot be used;
+    the texts of such a record are undefined.
     """
 
     ids: list[str]
@@ -34,7 +34,7 @@ class LabelTable:
         return len(self.ids)
 
     def take(self, rows: Iterable[int]) -> LabelTable:
-        """The given rows (not negative), in the order given."""
+        """The table of these rows (not negative), in this order."""
         rows = [int(row) for row in rows]
         return LabelTable(
             [self.ids[row] for row in rows],
@@ -47,7 +47,7 @@ class LabelTable:
 
     @classmethod
     def concatenate(cls, tables: Sequence[LabelTable]) -> LabelTable:
-        """One or more tables end to end; ValueError where they have different labels or columns."""
+        """One or more tables concatenated; ValueError if their labels or columns differ."""
         whole = empty_table(tables[0].labels, tables[0].columns)
         for table in tables:
             if table.labels.keys() != whole.labels.keys() or table.columns.keys() != whole.columns.keys():
@@ -64,9 +64,9 @@ class LabelTable:
 
 
 class LabelSource(Protocol):
-    """What gives labelled records in chunks: tables, FASTA files, FooDB, DeepLoc.
+    """A source of labelled records, read in chunks: tables, FASTA files, FooDB, DeepLoc.
 
-    `fingerprint()` changes when the records may have changed. Chunks have the same labels, and the columns asked for.
+    `fingerprint()` changes when the records may have changed. All chunks have the same labels and the requested columns.
     """
 
     def fingerprint(self) -> str: ...
@@ -80,26 +80,26 @@ def empty_table(labels: Iterable[str], columns: Iterable[str] = ()) -> LabelTabl
 
 
 def label_names(labels: str | Sequence[str] | None) -> list[str] | None:
-    """One name or several as a list; ValueError for none and for a name given twice."""
+    """One or several label names as a list; ValueError for an empty list and for a repeated name."""
     if labels is None:
         return None
     names = [labels] if isinstance(labels, str) else [str(name) for name in labels]
     if not names or not all(names):
         raise ValueError("labels is empty: name a column, or several")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ValueError(f"labels names '{twice}' twice")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise ValueError(f"labels names '{repeated}' twice")
     return names
 
 
 def check_limit(limit: int | None) -> None:
-    """ValueError for a limit that leaves no record."""
+    """Raise ValueError for a limit below 1."""
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be 1 or more, or null")
 
 
 def limited(tables: Iterable[LabelTable], limit: int | None, source: str) -> Iterator[LabelTable]:
-    """The tables that are not empty, up to `limit` records in all; InputError where there is none at all."""
+    """Tables that are not empty, at most `limit` records in total; InputError if there is no record at all."""
     count = 0
     for table in tables:
         if limit is not None and count + len(table) > limit:
@@ -110,9 +110,9 @@ def limited(tables: Iterable[LabelTable], limit: int | None, source: str) -> Ite
         if count == limit:
             return
     if not count:
-        raise InputError(f"{source}: there is no record in it")
+        raise InputError(f"{source} holds no record: check that it is the right file")
 
 
 def settings_text(settings: Mapping[str, object]) -> str:
-    """Settings as one line, for a fingerprint."""
+    """Settings as one line of text, for a fingerprint."""
     return "/".join(f"{name}={value}" for name, value in settings.items())

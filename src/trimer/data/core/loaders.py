@@ -1,8 +1,9 @@
-"""A DataLoader over planned batches: the loader yields whole flat batches, and knows where a resumed run stands."""
+"""DataLoaders over planned batches: they yield whole batches and continue a resumed run at the right batch."""
 
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -17,7 +18,7 @@ from trimer.signals import HANGUP
 
 
 def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
-    """ValueError for settings that no loader can use; a data module calls it when it is built."""
+    """Raise ValueError for invalid loader settings; data modules call this when they are created."""
     if tokens_per_batch < 1:
         raise ValueError(f"tokens_per_batch={tokens_per_batch} must be 1 or more")
     if num_workers < 0:
@@ -38,24 +39,25 @@ def training_loader(
     shuffle: bool = True,
     clusters: np.ndarray | None = None,
 ) -> DataLoader:
-    """Batches of some rows, in a new order every epoch; lengths: (n,) tokens of each of these rows, or (n, 2) of sides.
+    """DataLoader of training batches, in a new order every epoch.
 
-    clusters: (n,) numbers; where they are given, an epoch takes one row of each cluster. A trainer with a row_length
-    gets batches of one shape.
+    rows: (n,) rows of the dataset. lengths: (n,) tokens of each row, or (n, 2) of source and target. clusters: (n,)
+    numbers, or None; with clusters, an epoch takes one row of each cluster. A trainer with a row_length gets static
+    batches, all of one shape.
     """
     multiple = trainer.world_size * trainer.accumulate_grad_batches
-    settings = {"rows": rows, "seed": seed, "multiple": multiple, "shuffle": shuffle}
+    settings: dict[str, Any] = {"rows": rows, "seed": seed, "multiple": multiple, "shuffle": shuffle}
     if _needs_one_shape(trainer):
         if clusters is not None:
             raise ConfigError(
-                "trainer=tpu packs the rows of an epoch once, and data with clusters draw others in each: train on "
-                "data without clusters, or with trainer=cpu or trainer=gpu"
+                "trainer=tpu packs the rows once for all epochs, but data with clusters draw new rows in each epoch: "
+                "use data without clusters, or trainer=cpu or trainer=gpu"
             )
         plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
     elif clusters is None:
-        plan = EpochPlan(_whole(lengths), tokens_per_batch, **settings)
+        plan = EpochPlan(_total_lengths(lengths), tokens_per_batch, **settings)
     else:
-        plan = ClusterPlan(_whole(lengths), tokens_per_batch, clusters=clusters, **settings)
+        plan = ClusterPlan(_total_lengths(lengths), tokens_per_batch, clusters=clusters, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     sampler.position = lambda: training_position(trainer, len(sampler))
     plan.taken = batches_of_epoch(trainer, len(sampler)) * trainer.world_size
@@ -71,12 +73,12 @@ def evaluation_loader(
     trainer: L.Trainer,
     num_workers: int,
 ) -> DataLoader:
-    """Every row once, in order, shared out over the devices in equal numbers of batches."""
-    settings = {"rows": rows, "multiple": trainer.world_size, "shuffle": False}
+    """DataLoader of every row once, in order; each device gets the same number of batches."""
+    settings: dict[str, Any] = {"rows": rows, "multiple": trainer.world_size, "shuffle": False}
     if _needs_one_shape(trainer):
         plan, dataset = _static(dataset, lengths, tokens_per_batch, trainer, **settings)
     else:
-        plan = EpochPlan(_whole(lengths), tokens_per_batch, **settings)
+        plan = EpochPlan(_total_lengths(lengths), tokens_per_batch, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
     return _loader(dataset, sampler, trainer, num_workers)
 
@@ -86,23 +88,25 @@ def _needs_one_shape(trainer: L.Trainer) -> bool:
 
 
 def _static(dataset: Dataset, lengths: np.ndarray, tokens_per_batch: int, trainer: L.Trainer, **settings):
-    """The plan and the dataset of batches of one shape."""
+    """The plan and the dataset of static batches (all of one shape)."""
     growth = getattr(dataset, "growth", 1.0)
     if lengths.ndim == 2:
         lengths = lengths - np.array([0, 1])  # the decoder reads all but the last token of a target
-    plan = StaticPlan(lengths, tokens_per_batch, row_length=trainer.row_length, growth=growth, **settings)
+    row_length = getattr(trainer, "row_length", None)
+    plan = StaticPlan(lengths, tokens_per_batch, row_length=row_length, growth=growth, **settings)
     return plan, StaticBatches(dataset, plan.shape)
 
 
-def _whole(lengths: np.ndarray) -> np.ndarray:
-    """(n,) tokens of each row, of all sides."""
+def _total_lengths(lengths: np.ndarray) -> np.ndarray:
+    """(n,) tokens of each row, summed over source and target."""
     return lengths if lengths.ndim == 1 else lengths.sum(1)
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:
-    """A queue signals all processes of a job, and a worker that dies ends the run before its checkpoint is written.
+    """Make a worker process ignore the signals that end a run.
 
-    The second SIGTERM ends the worker: it is how the main process ends one that hangs.
+    A job queue signals all processes of a job; a worker that dies at once would end the run before the checkpoint is
+    written. The second SIGTERM ends the worker: this is how the main process ends a worker that hangs.
     """
     for number in (signal.SIGINT, *HANGUP):
         signal.signal(number, signal.SIG_IGN)
@@ -118,6 +122,6 @@ def _loader(dataset: Dataset, sampler: PlannedBatches, trainer: L.Trainer, num_w
         persistent_workers=num_workers > 0,
         pin_memory=trainer.strategy.root_device.type == "cuda",
         worker_init_fn=_leave_signals_to_the_main_process,
-        # The seeds of the workers would otherwise be drawn from the random numbers that dropout uses.
+        # Without its own generator, the worker seeds would be drawn from the random state that dropout uses.
         generator=torch.Generator().manual_seed(0),
     )

@@ -1,6 +1,6 @@
-"""Masked language modelling: some tokens of a sequence are hidden, and are to be found from the others.
+"""Masking for masked language modelling: some tokens of a sequence are masked and predicted from the others.
 
-Source: Devlin et al. 2019, "BERT", section 3.1; Lin et al. 2023 (ESM-2) use the same shares.
+Source: Devlin et al. 2019, "BERT", section 3.1; Lin et al. 2023 (ESM-2) use the same proportions.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from trimer.tokenizers.alphabet import Alphabet
 
 
 class Masking:
-    """Which tokens are to be found, and what stands in their place.
+    """Chooses the tokens to predict and corrupts them.
 
-    ratio: chance of each token to be chosen, drawn for each alone, so that a short sequence may have none; specials
-    and unknown letters never are. mask, replace: shares of the chosen that become `<mask>`, and one of the alphabet's
-    replacements, as the 20 amino acids (any, also the true one); the rest stays as it is. end_ratio: the ratio moves
-    there, evenly over total_steps optimiser steps, and stays.
+    ratio: probability of each token to be chosen, independently, so a short sequence may have no chosen token; special
+    tokens and unknown letters are never chosen. mask, replace: fractions of the chosen tokens that become `<mask>`, and
+    a random one of the alphabet's replacements (the 20 amino acids, including the true one); the rest stay unchanged.
+    end_ratio: the ratio changes linearly to this value over total_steps optimiser steps, then stays.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Masking:
         self.total_steps = total_steps
 
     def ratio_at(self, step: int) -> float:
-        """The ratio at an optimiser step, counted from 0."""
-        if self.end_ratio is None:
+        """The masking ratio at an optimiser step, counted from 0."""
+        if self.end_ratio is None or self.total_steps is None:
             return self.ratio
         return self.ratio + (self.end_ratio - self.ratio) * min(step / self.total_steps, 1.0)
 
@@ -55,21 +55,19 @@ class Masking:
         alphabet: Alphabet,
         step: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The damaged tokens, and the (M,) int64 places of the chosen ones; M may be 0.
+        """The corrupted tokens, and the (M,) int64 positions of the chosen ones; M may be 0.
 
-        tokens: (T,) ids, B sequences end to end. lengths: (B,). keys: (B,) uint64 of `draws.keys`; what happens to a
-        sequence depends on its own tokens, its key and the step alone.
+        tokens: (T,) ids of B concatenated sequences. lengths: (B,). keys: (B,) uint64 from `draws.keys`. The result for
+        a sequence depends only on its tokens, its key and the step.
         """
         bits = positions(keys, lengths)
         bound = np.uint64(min(int(self.ratio_at(step) * 2.0**64), 2**64 - 1))
-        places = np.flatnonzero((bits < bound) & alphabet.hideable[tokens])
-        kind = mix(bits[places] + STEP)
-        share = uniform(kind)
-        other = mix(kind + STEP) >> np.uint64(32)
-        others = alphabet.replacements
-        other = others[(other * np.uint64(len(others)) >> np.uint64(32)).astype(np.int64)]
-        damaged = tokens.copy()
-        damaged[places] = np.where(
-            share < self.mask, alphabet.mask, np.where(share < self.mask + self.replace, other, tokens[places])
-        )
-        return damaged, places
+        chosen = np.flatnonzero((bits < bound) & alphabet.hideable[tokens])
+        chosen_bits = mix(bits[chosen] + STEP)
+        drawn = uniform(chosen_bits)
+        replacements = alphabet.replacements
+        index = (mix(chosen_bits + STEP) >> np.uint64(32)) * np.uint64(len(replacements)) >> np.uint64(32)
+        replaced = np.where(drawn < self.mask + self.replace, replacements[index.astype(np.int64)], tokens[chosen])
+        corrupted = tokens.copy()
+        corrupted[chosen] = np.where(drawn < self.mask, alphabet.mask, replaced)
+        return corrupted, chosen

@@ -1,4 +1,4 @@
-"""BART's corruptions: the model reads a damaged sequence and writes the whole one.
+"""BART's corruptions: the model reads a corrupted sequence and reconstructs the original.
 
 Source: Lewis et al. 2020, "BART: Denoising Sequence-to-Sequence Pre-training", section 2.2.
 """
@@ -13,12 +13,12 @@ MASK = 4  # `<mask>`
 
 
 class Corruption:
-    """One of three corruptions for each sequence, chosen by its share.
+    """Applies one of three corruptions to a sequence, drawn at random.
 
-    masking: single tokens become `<mask>`. deletion: single tokens vanish. infilling: spans of Poisson length become
-    one `<mask>` each; a span of length 0 inserts one. ratio: the part of the tokens that is hit. The first and the last
-    token (`<s>`, `</s>`) are never touched. Shares need not sum to one; what is left over stays uncorrupted when they
-    sum to less.
+    masking, deletion, infilling: probability of each corruption; if they sum to less than 1, the other sequences stay
+    unchanged. Masking replaces single tokens by `<mask>`; deletion removes single tokens; infilling replaces spans of
+    Poisson length by one `<mask>` each (a span of length 0 inserts one). ratio: fraction of the tokens that is
+    corrupted. poisson: mean span length. The first and the last token (`<s>`, `</s>`) are never changed.
     """
 
     def __init__(
@@ -55,25 +55,27 @@ class Corruption:
         return tokens.copy()
 
 
-def _hits(tokens: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    """Positions to hit: the ratio of the inner tokens, at least one, rounded at random so that the mean is exact."""
+def _positions(tokens: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """Positions to corrupt: this fraction of the inner tokens, at least one, rounded at random so the mean is exact."""
     inner = len(tokens) - 2
     count = min(inner, max(1, int(ratio * inner + rng.random())))
     return 1 + rng.permutation(inner)[:count]
 
 
 def mask_tokens(tokens: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """A copy with some tokens replaced by `<mask>`."""
     out = tokens.copy()
-    out[_hits(tokens, ratio, rng)] = MASK
+    out[_positions(tokens, ratio, rng)] = MASK
     return out
 
 
 def delete_tokens(tokens: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
-    return np.delete(tokens, _hits(tokens, ratio, rng))
+    """A copy without some of the tokens."""
+    return np.delete(tokens, _positions(tokens, ratio, rng))
 
 
 def infill_spans(tokens: np.ndarray, ratio: float, poisson: float, rng: np.random.Generator) -> np.ndarray:
-    """Spans of Poisson length are each replaced by one `<mask>`, until the ratio of the tokens is covered."""
+    """A copy with spans of Poisson length replaced by one `<mask>` each, until the ratio of the tokens is covered."""
     inner = len(tokens) - 2
     budget = max(1, int(ratio * inner + rng.random()))
     lengths: list[int] = []
@@ -81,15 +83,15 @@ def infill_spans(tokens: np.ndarray, ratio: float, poisson: float, rng: np.rando
         length = min(int(rng.poisson(poisson)), budget)
         lengths.append(length)
         budget -= max(length, 1)
-    # Spread the spans: the tokens that stay are cut at sorted random places, and a span stands at each cut.
+    # Spread the spans: the kept tokens are cut at sorted random positions, and each cut gets one span.
     kept = inner - sum(lengths)
     cuts = np.sort(rng.integers(0, kept + 1, size=len(lengths)))
     pieces = [tokens[:1]]
-    place, mask = 1, np.full(1, MASK, dtype=tokens.dtype)
+    start, mask = 1, np.full(1, MASK, dtype=tokens.dtype)
     previous = 0
     for cut, length in zip(cuts, lengths, strict=True):
-        pieces += [tokens[place : place + cut - previous], mask]
-        place += cut - previous + length
+        pieces += [tokens[start : start + cut - previous], mask]
+        start += cut - previous + length
         previous = cut
-    pieces.append(tokens[place:])
+    pieces.append(tokens[start:])
     return np.concatenate(pieces)

@@ -1,21 +1,22 @@
-"""Which sequences share a row of a static batch, so that the rows are nearly full.
+"""Packing of sequences into the rows of a static batch, so that the rows are nearly full.
 
-Shapes: n sequences, D sizes of each: its tokens, or those of source and target.
+Shapes: n sequences, D sizes of each: its token count, or those of source and target.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-BY_CHOICE = 5  # sequences of average size that still fit, from which on the next one is chosen by its size
+BY_CHOICE = 5  # once no more than this many average sequences fit into a row, the next one is chosen by its size
 
 
 def pack(sizes: np.ndarray, capacity: np.ndarray, longest: int) -> np.ndarray:
-    """(n,) number of the row of each sequence, from 0; in no row a sum of sizes is above the capacity.
+    """(n,) row of each sequence, from 0; the sizes in a row never sum to more than the capacity.
 
-    sizes: (n, D) integers, none above the capacity, (D,). longest: sequences of a row at most. A row takes sequences in
-    their order until room for about five is left. Then, with room for k > 1, comes the one nearest to 1 / k of what is
-    free on every side, and at last the one that leaves least. So short and long ones are used up at the same pace.
+    sizes: (n, D) integers, none above the capacity, (D,). longest: most sequences in a row. A row takes sequences in
+    their order until about five more would fit. Then, with room for k > 1 sequences, it takes the one closest to 1 / k
+    of the free space on every side, and finally the one that leaves the least space. So short and long sequences are
+    used up at the same rate.
     """
     kinds, kind_of, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
     kind_of = kind_of.reshape(-1)  # numpy 2.0 gave (n, 1)
@@ -46,16 +47,16 @@ def pack(sizes: np.ndarray, capacity: np.ndarray, longest: int) -> np.ndarray:
     return rows
 
 
-def placed(sizes: np.ndarray, capacity: np.ndarray, rows: int, planned: np.ndarray) -> np.ndarray | None:
-    """(n,) row of each sequence, the planned one unless noise has made the row too long; None if there is no room.
+def assign_rows(sizes: np.ndarray, capacity: np.ndarray, rows: int, planned: np.ndarray) -> np.ndarray | None:
+    """(n,) row of each sequence: the planned one, unless noise made that row too long; None if there is no room.
 
-    sizes: (n, D) as they are now. planned: (n,) row of each, below `rows`.
+    sizes: (n, D) current sizes. planned: (n,) planned row of each sequence, below `rows`.
     """
     used = np.zeros((rows, sizes.shape[1]), np.int64)
     np.add.at(used, planned, sizes)
     if (used <= capacity).all():
         return planned
-    found, used = planned.copy(), np.zeros_like(used)
+    assigned, used = planned.copy(), np.zeros_like(used)
     waiting = []
     for number, row in enumerate(planned.tolist()):
         if (used[row] + sizes[number] <= capacity).all():
@@ -66,7 +67,7 @@ def placed(sizes: np.ndarray, capacity: np.ndarray, rows: int, planned: np.ndarr
         fits = np.flatnonzero((used + sizes[number] <= capacity).all(1))
         if not len(fits):
             return None
-        row = fits[np.argmax(used[fits].sum(1))]  # the fullest that has room
-        found[number] = row
+        row = fits[np.argmax(used[fits].sum(1))]  # the fullest row with room
+        assigned[number] = row
         used[row] += sizes[number]
-    return found
+    return assigned

@@ -1,4 +1,4 @@
-"""Work on many records by several processes, with the result of one: in order, and never far ahead of the reader."""
+"""Parallel processing of records: several processes, with the same ordered results as one, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import TypeVar
 from trimer.accelerators.cpu_speed import cores
 
 Part = TypeVar("Part")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-AHEAD = 3  # parts for each process that are computed before they are asked for
-FEW = 1_000  # values that one process handles at a time; fewer in all are not worth a second process
+AHEAD = 3  # parts for each process that are computed before the caller needs them
+FEW = 1_000  # values that a process handles at a time; for fewer values in total no second process is started
 _WORKERS: ContextVar[int] = ContextVar("workers", default=1)
 
 
 def in_order(
-    function: Callable[..., Answer], parts: Iterable[Part], workers: int | None = None, *arguments: object
-) -> Iterator[tuple[Part, Answer]]:
-    """Each part with function(part, *arguments), in order.
+    function: Callable[..., Result], parts: Iterable[Part], workers: int | None = None, *arguments: object
+) -> Iterator[tuple[Part, Result]]:
+    """Pairs of each part and function(part, *arguments), in order.
 
-    workers: processes; None is one for each processor, 0 and 1 compute here. A process that may not have children of
-    its own computes here too.
+    workers: number of processes; None starts one for each CPU core, 0 and 1 compute in this process. A daemon process
+    may not start others and computes itself.
     """
     workers = cores() if workers is None else workers
     if workers <= 1 or multiprocessing.current_process().daemon:
@@ -38,19 +38,19 @@ def in_order(
             for part in parts:
                 waiting.append((part, pool.submit(function, part, *arguments)))
                 if len(waiting) > AHEAD * workers:
-                    first, answer = waiting.popleft()
-                    yield first, answer.result()
+                    first, future = waiting.popleft()
+                    yield first, future.result()
             while waiting:
-                first, answer = waiting.popleft()
-                yield first, answer.result()
+                first, future = waiting.popleft()
+                yield first, future.result()
         finally:
-            for _, answer in waiting:
-                answer.cancel()
+            for _, future in waiting:
+                future.cancel()
 
 
 @contextmanager
 def preparing(workers: int | None) -> Iterator[None]:
-    """Let `for_each` use so many processes inside."""
+    """Allow `for_each` to use this many processes within the block; None: one for each CPU core."""
     token = _WORKERS.set(cores() if workers is None else workers)
     try:
         yield
@@ -58,13 +58,13 @@ def preparing(workers: int | None) -> Iterator[None]:
         _WORKERS.reset(token)
 
 
-def for_each(function: Callable[[Part], Answer], values: Sequence[Part]) -> list[Answer]:
-    """function(value) for each value; many values by the processes that `preparing` allows."""
+def for_each(function: Callable[[Part], Result], values: Sequence[Part]) -> list[Result]:
+    """function(value) for each value; many values are shared among the processes that `preparing` allows."""
     if len(values) <= FEW or _WORKERS.get() <= 1:
         return [function(value) for value in values]
     parts = (values[start : start + FEW] for start in range(0, len(values), FEW))
-    return [answer for _, answers in in_order(_each, parts, _WORKERS.get(), function) for answer in answers]
+    return [result for _, results in in_order(_each, parts, _WORKERS.get(), function) for result in results]
 
 
-def _each(values: Sequence[Part], function: Callable[[Part], Answer]) -> list[Answer]:
+def _each(values: Sequence[Part], function: Callable[[Part], Result]) -> list[Result]:
     return [function(value) for value in values]

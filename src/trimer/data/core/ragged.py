@@ -1,6 +1,6 @@
-"""Rows of different lengths as one array of values and one of offsets.
+"""Rows of different lengths, as one array of values and one of offsets.
 
-Shapes: n rows, P values in all.
+Shapes: n rows, P values in total.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ragged:
 
     @classmethod
     def pack(cls, rows: Sequence[np.ndarray], dtype: np.dtype | type | None = None) -> Ragged:
-        """Concatenate arrays."""
+        """Concatenate n arrays."""
         lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
         arrays = [np.asarray(row, dtype) for row in rows] or [np.zeros(0, dtype or np.int64)]
         return cls(np.concatenate(arrays), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
@@ -36,7 +36,7 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) int64."""
+        """(n,) int64 length of every row."""
         return np.diff(self.offsets)
 
     def slice(self, start: int, stop: int) -> Ragged:
@@ -45,7 +45,7 @@ class Ragged:
         return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def take(self, rows: np.ndarray) -> Ragged:
-        """The given rows, copied and concatenated in that order."""
+        """These rows, copied, in this order."""
         rows = np.asarray(rows, np.int64)
         counts = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -1,8 +1,8 @@
-"""Which rows make which batch: a pure function of (seed, epoch, batch), so that a run can stop and go on anywhere.
+"""Plans of batches: a pure function of (seed, epoch, batch), so that a run can stop and resume at any batch.
 
-The rows of an epoch are shuffled and laid end to end; batch k owns the rows that start in the k-th of K equal windows
-of tokens. K is the same in every epoch and a multiple of devices x accumulation, so every optimiser step sees the same
-number of batches, and no state but a count of batches is needed to resume.
+The rows of an epoch are shuffled and concatenated; batch k takes the rows that start in the k-th of K equal windows of
+tokens. K is the same in every epoch and a multiple of devices x accumulation, so every optimiser step has the same
+number of batches, and a count of batches is enough to resume.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from trimer.errors import ConfigError
 
 @dataclass(frozen=True)
 class BatchKey:
-    """Everything that determines a batch: the noise of its rows is seeded by the epoch and the row.
+    """Everything that determines a batch; the noise of its rows is seeded by the epoch and the row.
 
-    step: the optimiser step that the batch is a part of, for noise that changes during training. places: of a static
-    batch, the row of the batch that each sequence belongs to.
+    step: the optimiser step that uses the batch, for noise that changes during training. row_of: for a static batch,
+    the row of the batch that each sequence belongs to.
     """
 
     epoch: int
     index: int
     rows: np.ndarray  # (B,) int64
     step: int = 0
-    places: np.ndarray | None = None  # (B,) int64
+    row_of: np.ndarray | None = None  # (B,) int64
 
 
 class EpochPlan:
-    """The batches of every epoch.
+    """The batches of every epoch, each with about the same number of tokens.
 
-    lengths: (n,) tokens of each row. rows: (n,) what to call the rows, by default 0 to n - 1. tokens_per_batch: real
-    tokens of a batch on average; a single batch differs from it by at most the longest row. multiple: the number of
-    batches is a multiple of it.
+    lengths: (n,) tokens of each row. rows: (n,) row numbers in the dataset, by default 0 to n - 1. tokens_per_batch:
+    mean number of real tokens in a batch; a single batch differs from it by at most the longest row. multiple: the
+    number of batches is a multiple of this.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class EpochPlan:
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.rows = np.arange(len(self.lengths)) if rows is None else np.asarray(rows)
         if not len(self.lengths):
-            raise ConfigError("there is no row to train or evaluate on: every record was dropped, see the drop report")
+            raise ConfigError("no row is left to train or evaluate on: every record was dropped, see the drop report")
         self.seed = seed
         self.shuffle = shuffle
         self.multiple = multiple
         expected, least = self._totals()
         longest = int(self.lengths.max())
         self.batches = max(1, round(expected / (tokens_per_batch * multiple))) * multiple
-        # A window that is at least as long as the longest row always holds the start of a row: no batch is empty.
+        # A window at least as long as the longest row always contains the start of a row, so no batch is empty.
         if self.batches > 1 and least / self.batches < longest:
             self.batches = least // longest // multiple * multiple
         if self.batches < 1:
@@ -67,53 +67,53 @@ class EpochPlan:
                 f"{len(self.lengths)} rows of {expected:,} tokens do not fill {multiple} batches (devices x "
                 "trainer.accumulate_grad_batches) once: accumulate fewer batches or use more data"
             )
-        self.taken = self.batches  # of each epoch; fewer where the trainer limits them
+        self.taken = self.batches  # batches of an epoch that the trainer uses; fewer if it limits them
 
     def __len__(self) -> int:
         return self.batches
 
     def _totals(self) -> tuple[int, int]:
-        """Tokens of an epoch: the number to be expected, and the least there can be."""
+        """Expected and smallest possible number of tokens in an epoch."""
         total = int(self.lengths.sum())
         return total, total
 
     def order(self, epoch: int) -> np.ndarray:
-        """(n,) the places 0 to n - 1 of the rows, in the order of an epoch."""
+        """(n,) indices of the rows, 0 to n - 1, in the order of an epoch."""
         if not self.shuffle:
             return np.arange(len(self.lengths))
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.lengths))
 
     def epoch(self, epoch: int, first: int = 0, step: int = 1) -> Iterator[BatchKey]:
-        """Batches first, first + step, ... of an epoch; while they are taken, no other rows are held in memory."""
+        """Batches first, first + step, ... of an epoch; rows of other batches are not kept in memory."""
         indices = range(first, self.batches, step)
-        rows, sizes = self._part(epoch, indices)
+        rows, sizes = self._rows_of_batches(epoch, indices)
         stop = 0
         for index, size in zip(indices, sizes, strict=True):
             start, stop = stop, stop + size
             update = (epoch * self.taken + index) // self.multiple
             yield BatchKey(epoch, index, rows[start:stop], update)
 
-    def _part(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
-        """The rows of some batches of an epoch, one batch after the other, and how many rows each batch has."""
+    def _rows_of_batches(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
+        """The concatenated rows of some batches of an epoch, and the number of rows of each batch."""
         order = self.order(epoch)
         ends = self.lengths[order]
         np.cumsum(ends, out=ends)
         bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
         cuts = np.searchsorted(ends[:-1], bounds) + 1  # a batch begins with the first row that starts in its window
         cuts[0], cuts[-1] = 0, len(order)
-        places = [order[cuts[index] : cuts[index + 1]] for index in indices]
-        return self.rows[np.concatenate(places or [order[:0]])], [len(part) for part in places]
+        batches = [order[cuts[index] : cuts[index + 1]] for index in indices]
+        return self.rows[np.concatenate(batches or [order[:0]])], [len(batch) for batch in batches]
 
 
 class ClusterPlan(EpochPlan):
-    """An epoch is every cluster once, by one of its rows, drawn by (seed, epoch, cluster): all clusters weigh the same.
+    """Batches with one row of each cluster in every epoch, so that all clusters have the same weight.
 
-    clusters: (n,) int64, equal where rows belong together. The number of batches is the same in every epoch, that of
-    the tokens to be expected; the other arguments are those of EpochPlan.
+    The row is drawn by (seed, epoch, cluster). clusters: (n,) int64, equal for rows of one cluster. The number of
+    batches is the same in every epoch and follows from the expected number of tokens. Other arguments: see EpochPlan.
     """
 
     def __init__(self, lengths: np.ndarray, tokens_per_batch: int, *, clusters: np.ndarray, **settings):
-        self.members = np.argsort(clusters, kind="stable")  # places, cluster by cluster
+        self.members = np.argsort(clusters, kind="stable")  # row indices, cluster by cluster
         self.clusters, self.first, self.sizes = np.unique(
             np.asarray(clusters)[self.members], return_index=True, return_counts=True
         )
@@ -125,18 +125,18 @@ class ClusterPlan(EpochPlan):
         return round(mean.sum()), int(np.minimum.reduceat(lengths, self.first).sum())
 
     def order(self, epoch: int) -> np.ndarray:
-        """(C,) the place of the row that stands for each of C clusters, in the order of an epoch."""
+        """(C,) index of the row drawn from each of C clusters, in the order of an epoch."""
         drawn = uniform(keys(self.seed, epoch if self.shuffle else 0, self.clusters))
-        places = self.members[self.first + (drawn * self.sizes).astype(np.int64)]
+        chosen = self.members[self.first + (drawn * self.sizes).astype(np.int64)]
         if not self.shuffle:
-            return places
-        return places[np.random.default_rng([self.seed, epoch]).permutation(len(places))]
+            return chosen
+        return chosen[np.random.default_rng([self.seed, epoch]).permutation(len(chosen))]
 
 
 class PlannedBatches:
-    """The sampler of a DataLoader: yields the BatchKeys of one epoch for one device, from wherever the run stands.
+    """Sampler of a DataLoader: yields the BatchKeys of one epoch for one device, starting where the run is.
 
-    position() says how many batches this device has taken since the run began; it is asked at the start of each epoch.
+    position() returns the epoch and the number of its batches that this device has used; called at each epoch start.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class PlannedBatches:
 
 
 def training_position(trainer, batches: int) -> tuple[int, int]:
-    """(epoch, batches of it already taken) of a Lightning trainer: at the start, after a resume and between epochs.
+    """(epoch, number of its batches already used) of a Lightning trainer: at the start, after a resume, between epochs.
 
-    `total.processed` counts every batch that has been trained on, wherever in the loop the checkpoint was written.
+    `total.processed` counts every batch used for training, wherever in the loop the checkpoint was written.
     """
-    taken = trainer.fit_loop.epoch_loop.batch_progress.total.processed
-    return divmod(taken, batches_of_epoch(trainer, batches))
+    processed = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+    return divmod(processed, batches_of_epoch(trainer, batches))
 
 
 def batches_of_epoch(trainer, batches: int) -> int:
-    """How many of the batches of this device the trainer takes in an epoch, at least 1."""
+    """Number of batches of this device that the trainer uses in an epoch, at least 1."""
     limit = trainer.limit_train_batches
     return max(min(batches, limit) if isinstance(limit, int) else int(batches * limit), 1)

@@ -1,8 +1,8 @@
-"""Train, validation and test rows: by groups that must not cross, by a column of the data, or, by name only, by rows.
+"""Splits into train, validation and test: by groups that must stay together, or by a column of the data.
 
-Groups are connected components: two rows that share any key (InChIKey block 1, scaffold, cluster) belong together, and
-so do the rows that either shares another key with. A split is an array with a manifest, saved with the run and reused
-by every baseline.
+Groups are connected components: two rows that share any key (InChIKey block 1, scaffold, cluster) are in one group, and
+so are all rows that share another key with either of them. A split is an array with a manifest, saved with the run and
+reused by every baseline.
 
 Shapes: n rows, k key columns.
 """
@@ -25,16 +25,16 @@ from trimer.errors import ConfigError, InputError
 log = logging.getLogger(__name__)
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
-WHOLE = "all"  # the split of data that are not split
-UNUSED = 255  # code of a row that belongs to no part
+WHOLE = "all"  # the only split of data that are not divided
+UNUSED = 255  # code of a row that is in no split
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which part each of n rows belongs to.
+    """The split of each of n rows: train, val, test.
 
-    codes: (n,) uint8 index into names, 255 where a row belongs to none. manifest: method, seed, sizes, sha256 of codes.
+    codes: (n,) uint8 index into names, 255 where a row is in no split. manifest: method, seed, sizes, sha256 of codes.
     """
 
     codes: np.ndarray
@@ -43,14 +43,14 @@ class Split:
 
     @classmethod
     def build(cls, codes: np.ndarray, names: Sequence[str], **manifest: object) -> Split:
-        """Count the parts and fill in the manifest; a part without rows is an InputError."""
+        """Create a split and its manifest; InputError if a split has no rows."""
         codes = np.asarray(codes, np.uint8)
         sizes = {name: int((codes == code).sum()) for code, name in enumerate(names)}
         empty = [name for name, size in sizes.items() if not size]
         if empty:
             raise InputError(
                 f"the split by {manifest.get('method')} leaves {', '.join(empty)} empty ({len(codes):,} rows): "
-                "give more data, other fractions, or fewer keys"
+                "use more data, other fractions, or fewer keys"
             )
         facts = {"rows": len(codes), "sizes": sizes, "unused": int((codes == UNUSED).sum()), "sha256": _digest(codes)}
         return cls(codes, tuple(names), {**manifest, **facts})
@@ -59,9 +59,9 @@ class Split:
         return len(self.codes)
 
     def rows(self, name: str) -> np.ndarray:
-        """Indices of a part, ascending."""
+        """Row indices of a split, ascending."""
         if name not in self.names:
-            raise InputError(f"the split has no part '{name}', it has {', '.join(self.names)}")
+            raise InputError(f"there is no split '{name}': the data have {', '.join(self.names)}")
         return np.flatnonzero(self.codes == self.names.index(name))
 
     def save(self, path: str | Path) -> None:
@@ -72,7 +72,7 @@ class Split:
         path.with_suffix(".json").write_text(json.dumps(self.manifest, indent=1) + "\n", encoding="utf-8")
 
     def with_validation(self, keys: Mapping[str, Sequence], share: float, seed: int = 0) -> Split:
-        """The same split with a part `val`, drawn from train by groups of the keys."""
+        """The same split with a validation split `val`, drawn from train by groups of the keys."""
         train = self.rows(self.names[0])
         inside = grouped_split(
             {name: np.asarray(values, dtype=object)[train] for name, values in keys.items()},
@@ -88,7 +88,7 @@ class Split:
         return Split.build(codes, names, **facts, validation={"share": share, "seed": seed})
 
     def limited(self, count: int, seed: int = 0) -> Split:
-        """The same split with at most `count` rows of train, drawn by the seed; the others belong to no part."""
+        """The same split with at most `count` rows of train, drawn by the seed; the other train rows are unused."""
         if count < 1:
             raise ConfigError(f"data.split.train_limit={count} must be 1 or more, or null")
         codes = self.codes.copy()
@@ -97,7 +97,7 @@ class Split:
         return Split.build(codes, self.names, **facts, train_limit=count)
 
     def spread(self, rows: np.ndarray, count: int) -> Split:
-        """The split of `rows` as one of `count` rows; the others belong to no part."""
+        """This split of `rows` as a split of all `count` rows; the other rows are unused."""
         if len(rows) == count:
             return self
         codes = np.full(count, UNUSED, np.uint8)
@@ -106,35 +106,35 @@ class Split:
         return Split.build(codes, self.names, **facts)
 
     def overlap(self, keys: Mapping[str, Sequence]) -> list[dict]:
-        """For every key and every part but the first (train): how many of its values and rows also occur in the first.
+        """For every key and every split except the first (train): how many values and rows also occur in the first.
 
-        Missing keys (None, empty text, NaN) are left out.
+        Missing keys (None, empty text, NaN) are not counted.
         """
-        found = []
+        overlaps = []
         for key, values in keys.items():
             numbers = _numbered(values, len(self))
             first = np.unique(numbers[self.rows(self.names[0])])
             for name in self.names[1:]:
-                own = numbers[self.rows(name)]
-                own = own[own >= 0]
-                distinct = np.unique(own)
-                found.append(
+                present = numbers[self.rows(name)]
+                present = present[present >= 0]
+                distinct = np.unique(present)
+                overlaps.append(
                     {
                         "key": key,
                         "part": name,
                         "values": len(distinct),
                         "shared_values": int(np.isin(distinct, first).sum()),
-                        "rows": len(own),
-                        "shared_rows": int(np.isin(own, first).sum()),
+                        "rows": len(present),
+                        "shared_rows": int(np.isin(present, first).sum()),
                     }
                 )
-        return found
+        return overlaps
 
     def overlap_report(self, keys: Mapping[str, Sequence], related: Sequence[Mapping] = ()) -> str:
-        """The same as text, a line for each key and part, under a line with the sizes.
+        """The overlap as text: a line with the sizes, then a line for each key and split.
 
-        related: what `Relatives.to_train` found. Where relatives were looked for, a line that no sequence is identical
-        is left out: it reassures, and says nothing of them.
+        related: result of `Relatives.to_train`. With it, a line that no sequence is identical is left out: it would
+        reassure without saying anything about similar sequences.
         """
         if self.names == (WHOLE,):
             return f"not split: all {len(self.rows(WHOLE)):,} rows are measured"
@@ -151,7 +151,7 @@ class Split:
         return "\n".join([*lines, *(f"  {row['part']:<5} {row['text']}" for row in related)])
 
     def assert_disjoint(self, keys: Mapping[str, Sequence]) -> None:
-        """InputError if any value of any key lies in two parts."""
+        """Raise InputError if a value of any key is in two splits."""
         for key, values in keys.items():
             numbers = _numbered(values, len(self))
             used = (numbers >= 0) & (self.codes != UNUSED)
@@ -161,18 +161,18 @@ class Split:
                 row = int(np.flatnonzero(numbers == pairs[again[0], 0])[0])
                 first, second = (self.names[pairs[again[0] + i, 1]] for i in (0, 1))
                 raise InputError(
-                    f"{len(again):,} values of {key} lie in two parts of the split, such as {values[row]!r} in {first} "
+                    f"{len(again):,} values of {key} are in two splits, for example {values[row]!r} in {first} "
                     f"and {second}: split by this key (data.split.keys=[{key}])"
                 )
 
 
 def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
-    """Split so that no value of any key crosses: connected components over all keys, drawn whole.
+    """Split so that all rows with the same value of any key are in the same split.
 
-    keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) do not
-    all belong together. fractions: of the rows, by part. Groups of more than a tenth of the smallest part after train
-    go to train, unless the smaller ones could not fill the other parts twice; the rest is drawn in an order given by
-    the seed, each group to the part that lacks most.
+    keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) are
+    not one group. fractions: split -> fraction of the rows. Groups are connected components over all keys. Groups of
+    more than a tenth of the smallest split after train go to train, unless the smaller ones could not fill the other
+    splits twice; the rest are assigned in random order, each to the split that lacks most.
     """
     names, shares = _fractions(fractions)
     count = _common_length(keys)
@@ -182,14 +182,14 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
     ascending = np.sort(sizes)
     enough = int(np.searchsorted(np.cumsum(ascending), min(2 * target[1:].sum(), count)))
     large = sizes > max(0.1 * target[1:].min(initial=np.inf), ascending[enough])
-    part = np.zeros(len(sizes), np.uint8)
+    split_of = np.zeros(len(sizes), np.uint8)
     have = np.zeros(len(names))
     have[0] = sizes[large].sum()
     for group in np.random.default_rng(seed).permutation(np.flatnonzero(~large)):
-        part[group] = np.argmax((target - have) / target)
-        have[part[group]] += sizes[group]
+        split_of[group] = np.argmax((target - have) / target)
+        have[split_of[group]] += sizes[group]
     split = Split.build(
-        part[groups],
+        split_of[groups],
         names,
         method="groups over " + " and ".join(keys),
         keys=list(keys),
@@ -203,10 +203,10 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
 
 
 def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None, name: str = "scaffold") -> Split:
-    """The largest groups first: to train until it would be too full, then to val, then to test (DeepChem's scaffolds).
+    """Assign the largest groups first: to train until it is full, then to val, then to test (DeepChem's scaffold split).
 
-    values: (n,) the group of each row; missing ones (acyclic molecules have no scaffold) are one group. Of groups
-    of one size the one that begins last comes first, as there. No seed: there is one such split.
+    values: (n,) group of each row; missing values (acyclic molecules have no scaffold) are one group. Among groups of
+    equal size the one that begins last comes first, as in DeepChem. Deterministic, so there is no seed.
     """
     names, shares = _fractions(fractions)
     numbers = _numbered(values, len(values))
@@ -218,17 +218,17 @@ def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None
     codes = np.full(len(values), len(names) - 1, np.uint8)
     filled = np.zeros(len(names), np.int64)
     for rows in groups:
-        for part in range(len(names)):
-            last = part == len(names) - 1
-            if last or filled[: part + 1].sum() + len(rows) <= bounds[part]:
-                codes[rows] = part
-                filled[part] += len(rows)
+        for code in range(len(names)):
+            last = code == len(names) - 1
+            if last or filled[: code + 1].sum() + len(rows) <= bounds[code]:
+                codes[rows] = code
+                filled[code] += len(rows)
                 break
     return Split.build(codes, names, method=f"{name}, largest first", keys=[name], groups=len(groups))
 
 
 def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
-    """(n,) number of the connected component of each row; a row without any key is a group of its own."""
+    """(n,) number of the connected component of each row; a row without any key is a separate group."""
     count = _common_length(keys)
     rows, values, nodes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], count
     for column in keys.values():
@@ -244,20 +244,20 @@ def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
 
 
 def whole_split(usable: np.ndarray) -> Split:
-    """All rows that can be used as the one split `all`, for data that are measured and not trained on."""
+    """All usable rows as the single split `all`, for data that are only evaluated."""
     if not usable.any():
-        raise InputError("there are no rows to measure: every record was dropped, see the drop report")
+        raise InputError("no row is left to evaluate: every record was dropped, see the drop report")
     return Split.build(np.where(usable, 0, UNUSED), (WHOLE,), method="nothing, since all rows are measured")
 
 
 def column_split(values: Sequence[str | None], names: Mapping[str, str | None] | None = None) -> Split:
-    """Split by a column that names the part of each row, such as FOLD.
+    """Split by a column that names the split of each row, such as FOLD.
 
-    names: value of the column -> train, val or test; null leaves its rows out. By default the values themselves, with
-    `valid`, `validation`, `dev`, `training` and `testing` understood, whatever their case.
+    names: value of the column -> train, val or test; null leaves these rows out. By default the values are the names,
+    in any case, with the synonyms `valid`, `validation`, `dev`, `training` and `testing`.
     """
-    names = None if names is None else {str(value): part for value, part in names.items()}  # YAML makes 1 a number
-    wanted: dict[str, str | None] = {}
+    names = None if names is None else {str(value): split for value, split in names.items()}  # YAML makes 1 a number
+    wanted: dict[str | None, str | None] = {}
     for value in dict.fromkeys(values):
         text = "" if value is None else str(value).strip()
         if names is not None and text in names:
@@ -269,22 +269,22 @@ def column_split(values: Sequence[str | None], names: Mapping[str, str | None] |
             known = "train, val and test" if names is None else ", ".join(names)
             raise InputError(f"row {row + 1}: the split column holds {value!r}, expected {known}: set data.split.names")
     usual = [name for name in ("train", "val", "test") if name in wanted.values()]
-    parts = usual + sorted({name for name in wanted.values() if name is not None} - set(usual))
-    codes = {value: UNUSED if name is None else parts.index(name) for value, name in wanted.items()}
-    return Split.build(np.array([codes[value] for value in values], np.uint8), parts, method="column")
+    splits = usual + sorted({name for name in wanted.values() if name is not None} - set(usual))
+    codes = {value: UNUSED if name is None else splits.index(name) for value, name in wanted.items()}
+    return Split.build(np.array([codes[value] for value in values], np.uint8), splits, method="column")
 
 
 def _fractions(fractions: Mapping[str, float] | None) -> tuple[list[str], np.ndarray]:
     fractions = FRACTIONS if fractions is None else fractions
     if not fractions or min(fractions.values()) <= 0:
-        raise ConfigError(f"data.split.fractions: every part needs a share above 0, found {dict(fractions)}")
+        raise ConfigError(f"data.split.fractions: every split needs a fraction above 0, found {dict(fractions)}")
     if "train" not in fractions:
-        raise ConfigError(f"data.split.fractions={dict(fractions)} has no part train: give it a share")
+        raise ConfigError(f"data.split.fractions={dict(fractions)} has no train: give it a fraction")
     total = sum(map(float, fractions.values()))
     if abs(total - 1) > 1e-6:
-        told = ", ".join(f"{name}: {share:g}" for name, share in fractions.items())
-        raise ConfigError(f"data.split.fractions={{{told}}} add up to {total:g}, and must add up to 1")
-    names = sorted(fractions, key=lambda name: name != "train")  # train first, the others as given
+        shown = ", ".join(f"{name}: {share:g}" for name, share in fractions.items())
+        raise ConfigError(f"data.split.fractions={{{shown}}} sum to {total:g}: they must sum to 1")
+    names = sorted(fractions, key=lambda name: name != "train")  # train first, the others in their order
     shares = np.array([float(fractions[name]) for name in names])
     return names, shares / shares.sum()
 
@@ -297,12 +297,12 @@ def _common_length(keys: Mapping[str, Sequence]) -> int:
         raise ValueError(f"key columns of different lengths: {lengths}")
     count = next(iter(lengths.values()))
     if not count:
-        raise InputError("there are no rows to split: every record was dropped, see the drop report")
+        raise InputError("no row is left to split: every record was dropped, see the drop report")
     return count
 
 
 def _numbered(values: Sequence, count: int) -> np.ndarray:
-    """(n,) int64: equal values share a number from 0, missing ones are -1. Of an array of integers none is missing."""
+    """(n,) int64: the same number from 0 for equal values, -1 for missing ones; integer arrays have no missing values."""
     if len(values) != count:
         raise ValueError(f"{len(values)} keys for {count} rows")
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":

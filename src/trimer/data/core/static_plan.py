@@ -1,7 +1,7 @@
-"""The batches of every epoch on a device that needs one shape: rows of a fixed length, packed once.
+"""Plan of static batches, for devices that need one shape: rows of a fixed length, packed once.
 
-Sequences share a row for the whole training; which rows make a batch is drawn anew in every epoch. So the number of
-batches and their shape never change, every sequence is seen once in an epoch, and, as with `EpochPlan`, a count of
+Sequences share a row during the whole training; the rows of a batch are drawn again in every epoch. So the number of
+batches and their shape never change, every sequence occurs once in an epoch, and, as with `EpochPlan`, a count of
 batches is enough to resume.
 
 Shapes: n sequences, D sides: 1, or 2 for source and target. N packed rows, K batches of R rows.
@@ -21,15 +21,15 @@ from trimer.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-STEP = 128  # row lengths that are tried are multiples of it, the width of a TPU's registers
-FILLED = 0.97  # share of real tokens at which a row length is good enough
+STEP = 128  # candidate row lengths are multiples of the width of a TPU's registers
+FILLED = 0.97  # fraction of real tokens at which a row length is good enough
 SAMPLE = 2000  # sequences on which row lengths are compared
-SPREAD = 2  # sequences that a row may hold, in multiples of the average
+SPREAD = 2  # a row may hold this many times the average number of sequences
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of every batch. rows: R. lengths: (D,) tokens of a row. slots: sequences of a batch, one of them the padding."""
+    """Shape of every batch. rows: R. lengths: (D,) tokens of a row. slots: sequences of a batch plus one for padding."""
 
     rows: int
     lengths: tuple[int, ...]
@@ -37,17 +37,17 @@ class Shape:
 
     @property
     def tokens(self) -> int:
-        """Of all sides, padding among them."""
+        """Number of tokens of source and target, including padding."""
         return self.rows * sum(self.lengths)
 
 
 class StaticPlan:
-    """The batches of every epoch, all of one shape; it stands in for `EpochPlan`.
+    """The batches of every epoch, all of one shape; replaces `EpochPlan`.
 
-    lengths: (n,) tokens of each sequence, or (n, 2) of source and target. tokens_per_batch: at most, padding among
-    them, unless one row is longer. row_length: tokens of a row, of the source where there are two sides; null for the
-    shortest that can be filled well. growth: how much longer a sequence can become when it is loaded. The other
-    arguments are those of `EpochPlan`. ConfigError if a sequence is longer than row_length, or if there are too few.
+    lengths: (n,) tokens of each sequence, or (n, 2) of source and target. tokens_per_batch: maximum, including padding,
+    unless one row is longer. row_length: tokens of a row (of the source, if there is a target); null for the shortest
+    that can be filled well. growth: factor by which a sequence can grow when it is loaded. Other arguments: see
+    `EpochPlan`. ConfigError if a sequence is longer than row_length, or if there are too few sequences.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class StaticPlan:
         shuffle: bool = True,
     ):
         if not len(lengths):
-            raise ConfigError("there is no row to train or evaluate on: every record was dropped, see the drop report")
+            raise ConfigError("no row is left to train or evaluate on: every record was dropped, see the drop report")
         sizes = np.ceil(np.asarray(lengths).reshape(len(lengths), -1) * growth).astype(np.int64)
         self.rows = np.arange(len(sizes)) if rows is None else np.asarray(rows)
         self.seed, self.multiple, self.shuffle = seed, multiple, shuffle
-        order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))  # what is packed is mixed
+        order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))  # short and long sequences in random order
         capacity = row_capacity(sizes[order], row_length, tokens_per_batch)
         row_of = np.empty(len(sizes), np.int64)
         row_of[order] = pack(sizes[order], capacity, most_in_row(sizes, capacity))
@@ -106,27 +106,27 @@ class StaticPlan:
         for index in range(first, self.batches, step):
             chosen = packed[cuts[index] : cuts[index + 1]]
             groups = [self.members[self.bounds[row] : self.bounds[row + 1]] for row in chosen]
-            places = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+            row_of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
             update = (epoch * self.taken + index) // self.multiple
-            yield BatchKey(epoch, index, self.rows[np.concatenate(groups)], update, places)
+            yield BatchKey(epoch, index, self.rows[np.concatenate(groups)], update, row_of)
 
 
 def batch_count(packed: int, batch_rows: int, multiple: int) -> int:
-    """K for N packed rows: a multiple with at most `batch_rows` rows a batch, and few empty rows in the last ones."""
+    """K for N packed rows: a multiple of `multiple`, with at most `batch_rows` rows a batch and few empty rows."""
     least = -(-packed // (batch_rows * multiple))
     counts = [count * multiple for count in range(least, least + least // 10 + 2)]
     return min(counts, key=lambda count: -(-packed // count) * count - packed if count <= packed else packed)
 
 
 def most_in_row(sizes: np.ndarray, capacity: np.ndarray) -> int:
-    """Sequences of a row at most: rows of very short ones would make every batch wide."""
+    """Largest number of sequences in a row; rows of many short ones would increase the slots of every batch."""
     return int(np.ceil(SPREAD * (capacity / np.maximum(sizes.mean(0), 1e-9)).min()))
 
 
 def row_capacity(sizes: np.ndarray, row_length: int | None, tokens_per_batch: int) -> np.ndarray:
-    """(D,) tokens of a row on each side: as asked, or the shortest that can be filled well.
+    """(D,) tokens of a row in source and target: `row_length`, or the shortest length that can be filled well.
 
-    sizes: (n, D), in the order in which they are packed. The sides are as long as their sequences are on average.
+    sizes: (n, D), in packing order. The target has a length in proportion to the mean sizes.
     """
     mean, longest = np.maximum(sizes.mean(0), 1e-9), sizes.max(0)
     if row_length is not None:
@@ -155,5 +155,5 @@ def row_capacity(sizes: np.ndarray, row_length: int | None, tokens_per_batch: in
 
 
 def _capacity(length: int, mean: np.ndarray) -> np.ndarray:
-    """The first side has this length, the others in proportion, in multiples of 8."""
+    """(D,) row lengths: this one for the source, that of the target in proportion, in multiples of 8."""
     return np.array([length, *(np.ceil(length * mean[1:] / mean[0] / 8).astype(np.int64) * 8)], np.int64)

@@ -1,10 +1,10 @@
-"""Columns on disk, prepared once and read as if they lay in memory.
+"""Stores: columns on disk, prepared once and read by memory-mapping.
 
 A store is a folder: `columns.arrow` (Arrow IPC, record batches of 100,000 rows, memory-mapped on reading, so that
-opening costs milliseconds and a row is a view of the file) and `manifest.json`. The manifest is written last and the
-folder is moved into place whole, so a store is either complete or not there.
+opening takes milliseconds and a row is a view of the file) and `manifest.json`. The manifest is written last and the
+folder is renamed at the end, so a store is either complete or absent.
 
-Shapes: n rows, P values of a ragged column in all.
+Shapes: n rows, P values of a ragged column in total.
 """
 
 from __future__ import annotations
@@ -34,20 +34,19 @@ BATCH_ROWS = 100_000
 
 _intact: set[tuple[Path, int]] = set()  # files that this process has checked
 
-
 Column = Ragged | np.ndarray | Sequence[str | None]
 
 
 class StoreWriter:
-    """Writes a store chunk by chunk in flat memory; nothing appears under `folder` unless the whole block succeeds.
+    """Writes a store chunk by chunk in constant memory; `folder` appears only if the whole block succeeds.
 
         with StoreWriter(folder) as writer:
             for tokens, smiles in chunks:
                 writer.append({"tokens": Ragged(...), "smiles": smiles})
             writer.manifest["source"] = "..."
 
-    Every chunk has the same columns. Ragged columns keep the dtype of their values, arrays theirs, anything else is
-    text (None allowed). A full disk is an InputError, and the half-written folder is removed.
+    Every chunk has the same columns. Ragged columns and arrays keep their dtype; anything else is text (None allowed).
+    A full disk raises an InputError, and the half-written folder is removed.
     """
 
     def __init__(self, folder: str | Path, manifest: Mapping | None = None) -> None:
@@ -59,7 +58,8 @@ class StoreWriter:
         self._writer: pa.RecordBatchFileWriter | None = None
         self._sink: pa.NativeFile | None = None
         self._kinds: dict[str, str] = {}
-        self._lock: FolderLock | None = None
+        self._temporary: Path  # set on entering, like the lock
+        self._lock: FolderLock
         self._display = Display("prepare", unit="rows")
 
     def __enter__(self) -> StoreWriter:
@@ -94,8 +94,8 @@ class StoreWriter:
                 self._sink = pa.OSFile(str(self._temporary / "columns.arrow"), "wb")
                 self._writer = pa.ipc.new_file(self._sink, table.schema)
             for start in range(0, rows, BATCH_ROWS):
-                part = table.slice(start, min(BATCH_ROWS, rows - start)).combine_chunks()
-                self._writer.write_table(part, max_chunksize=BATCH_ROWS)
+                batch = table.slice(start, min(BATCH_ROWS, rows - start)).combine_chunks()
+                self._writer.write_table(batch, max_chunksize=BATCH_ROWS)
         except OSError as error:
             raise unwritable(self.folder, error) from error
         rest = table.slice(rows).combine_chunks()
@@ -108,26 +108,27 @@ class StoreWriter:
         finally:
             self._display.__exit__()
             if self._sink is not None and not self._sink.closed:
-                with contextlib.suppress(OSError):  # a full disk: the sentence about it is already on its way
+                with contextlib.suppress(OSError):  # a full disk: its error has been raised already
                     self._sink.close()
             self._lock.release()
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _finish(self) -> None:
         if not self._kinds:
-            raise InputError(f"{self.folder}: nothing was written, the source gave no rows")
+            raise InputError(f"{self.folder}: nothing was written, because the source has no rows")
         if self._waiting_rows or self._writer is None:
             self._write(self._waiting_rows)
         try:
-            self._writer.close()
-            self._sink.close()
+            for output in (self._writer, self._sink):
+                if output is not None:
+                    output.close()
             path = self._temporary / "columns.arrow"
             size = path.stat().st_size
             head = {"format": FORMAT, "rows": self.rows, "bytes": size, "columns": self._kinds}
             head["crc32"] = checksums(path)
             text = json.dumps({"store": head, "manifest": self.manifest}, indent=1, ensure_ascii=False)
             (self._temporary / "manifest.json").write_text(text + "\n", encoding="utf-8")
-            self._temporary.chmod(0o755)  # mkdtemp makes it private
+            self._temporary.chmod(0o755)  # mkdtemp creates private folders
             _move_into_place(self._temporary, self.folder)
             self._lock.moved(self.folder)
         except OSError as error:
@@ -135,14 +136,14 @@ class StoreWriter:
 
 
 def write_store(folder: str | Path, columns: Mapping[str, Column], manifest: Mapping) -> Store:
-    """Write columns of n rows at once, and open what was written."""
+    """Write a store of n rows at once and open it."""
     with StoreWriter(folder, manifest) as writer:
         writer.append(columns)
     return Store(folder)
 
 
 class Store:
-    """A folder of columns, opened by memory-mapping. Pickles as its path, so that a worker process re-opens it."""
+    """A prepared store, opened by memory-mapping. Pickled as its path, so a worker process opens it again."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -156,7 +157,7 @@ class Store:
             reader = pa.ipc.open_file(pa.memory_map(str(self.folder / "columns.arrow"), "r"))
             self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
+            raise InputError(f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)") from error
         self._ragged: dict[str, StoredRagged] = {}
 
     def __len__(self) -> int:
@@ -170,26 +171,26 @@ class Store:
         return list(self._kinds)
 
     def ragged(self, name: str) -> StoredRagged:
-        """A column of sequences; row i is a read-only view of the file."""
+        """A ragged column; row i is a read-only view of the file."""
         if name not in self._ragged:
             self._ragged[name] = StoredRagged(self._arrays(name, "ragged"))
         return self._ragged[name]
 
     def array(self, name: str) -> np.ndarray:
-        """(n,) a column of numbers; a view of the file when it is one batch."""
-        parts = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        """(n,) column of numbers; a view of the file if it has one record batch."""
+        batches = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
+        return batches[0] if len(batches) == 1 else np.concatenate(batches)
 
     def strings(self, name: str, rows: np.ndarray | None = None) -> list[str | None]:
-        """A column of texts, or the given rows of it; None where missing."""
+        """Column of texts, or only some rows of it; None where missing."""
         column = pa.chunked_array(self._arrays(name, "text"), pa.large_string())
         try:
             return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
         except UnicodeDecodeError as error:
-            raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
+            raise InputError(f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)") from error
 
     def values(self, name: str) -> np.ndarray:
-        """(n,) a column of numbers, or of texts as objects."""
+        """(n,) column of numbers, or of texts as objects."""
         if self._kinds.get(name) == "array":
             return self.array(name)
         return np.array(self.strings(name), dtype=object)
@@ -202,20 +203,20 @@ class Store:
 
 
 class StoredRagged:
-    """A ragged column of a store: like `Ragged`, but row i is found in its own record batch."""
+    """A ragged column of a store: like `Ragged`, but divided into record batches."""
 
     def __init__(self, arrays: list[pa.LargeListArray]) -> None:
-        self._parts = [
+        self._record_batches = [
             Ragged(array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy(zero_copy_only=True))
             for array in arrays
         ]
         self._lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return sum(len(part) for part in self._record_batches)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        part = self._parts[row // BATCH_ROWS]
+        part = self._record_batches[row // BATCH_ROWS]
         row %= BATCH_ROWS
         return part.values[part.offsets[row] : part.offsets[row + 1]]
 
@@ -223,49 +224,52 @@ class StoredRagged:
     def lengths(self) -> np.ndarray:
         """(n,) int64 length of every row."""
         if self._lengths is None:
-            self._lengths = np.concatenate([part.lengths for part in self._parts]).astype(np.int64)
+            self._lengths = np.concatenate([part.lengths for part in self._record_batches]).astype(np.int64)
         return self._lengths
 
     def take(self, rows: Iterable[int]) -> Ragged:
-        """The given rows, copied end to end in that order."""
-        rows = np.asarray(rows, np.int64)
-        if len(self._parts) == 1:
-            return self._parts[0].take(rows)
-        return Ragged.pack([self[int(row)] for row in rows], self._parts[0].values.dtype)
+        """These rows, copied and concatenated, in this order."""
+        indices = np.asarray(rows, np.int64)
+        if len(self._record_batches) == 1:
+            return self._record_batches[0].take(indices)
+        return Ragged.pack([self[int(row)] for row in indices], self._record_batches[0].values.dtype)
 
 
 def is_store(folder: str | Path) -> bool:
-    """Whether a complete store lies there."""
+    """Whether the folder is a complete store."""
     return read_head(Path(folder)) is not None
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether the columns of a store are what was written, by the checksums in its manifest; once in a process.
+    """Whether the columns of a store match the checksums in its manifest; checked once in a process.
 
-    A store of before the checksums is checked as an Arrow file.
+    A store without checksums, from an older version, is checked as an Arrow file.
     """
     path = folder / "columns.arrow"
     mark = (path, path.stat().st_mtime_ns)
     if mark in _intact:
         return True
-    known = read_head(folder)["store"].get("crc32")
-    if known is None:
+    head = read_head(folder)
+    if head is None:
+        return False
+    expected = head["store"].get("crc32")
+    if expected is None:
         try:
             for batch in Store(folder)._batches:
                 batch.validate(full=True)
         except (InputError, pa.ArrowInvalid):
             return False
-    elif not unchanged(path, known):
+    elif not unchanged(path, expected):
         return False
     _intact.add(mark)
     return True
 
 
 def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> Store:
-    """Open the store under `folder`; build it first where it is missing, was left half-written, or is damaged."""
+    """Open the store under `folder`; build it first if it is missing, incomplete or damaged."""
     folder = Path(folder)
     if is_store(folder) and not is_intact(folder):
-        log.warning("%s is damaged, and is prepared again", folder)
+        log.warning("%s is damaged and is prepared again", folder)
         shutil.rmtree(folder)
     if not is_store(folder):
         with StoreWriter(folder) as writer:
@@ -274,7 +278,7 @@ def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> St
 
 
 def cache_folder(root: str | Path, name: str, key: Mapping) -> Path:
-    """Where the cache keeps the result of `key` (plain values, settings and digests): root/name-<16 hex digits>."""
+    """Cache folder for the result of `key` (plain values: settings and digests): root/name-<16 hex digits>."""
     text = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return Path(root) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -301,7 +305,7 @@ def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[s
 
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Rename; a complete store that another process put there meanwhile stays, remains of a broken one make way."""
+    """Rename the folder; keep a complete store that another process has written meanwhile, replace a broken one."""
     if folder.exists() and not is_store(folder):
         shutil.rmtree(folder)
     try:

@@ -1,4 +1,4 @@
-"""The files of a cache: checksums that find damage, and what a process that was killed has left half-written."""
+"""Files of a cache: checksums that detect damage, and removal of half-written folders of killed processes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from trimer.locks import FolderLock
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # of a store
-BLOCK = 1 << 24  # bytes that have one checksum
-CHECKED_WHOLE = 64  # blocks: of a larger file, so many spread over it are read
-DAY = 86400  # seconds, after which a half-written folder without a lock has no writer
+FORMAT = 1  # version of the store format
+BLOCK = 1 << 24  # bytes for each checksum
+CHECKED_BLOCKS = 64  # at most, spread over the file
+DAY = 86400  # seconds; an older half-written folder without a lock is abandoned
 TEMPORARY = re.compile(r"\..+-[0-9a-f]{16}-\w{8}")
 
-_claimed: set[Path] = set()  # by this process, which its own locks do not keep out
+_claimed: set[Path] = set()  # by this process, which can acquire its own locks again
 
 
 def checksums(path: Path, blocks: Iterable[int] | None = None) -> list[int]:
-    """CRC-32 of the blocks of a file, or of those that are given."""
+    """CRC-32 checksums of all blocks of a file, or of these blocks."""
     sums = []
     with path.open("rb") as file:
         for block in range(-(-path.stat().st_size // BLOCK)) if blocks is None else blocks:
@@ -35,15 +35,15 @@ def checksums(path: Path, blocks: Iterable[int] | None = None) -> list[int]:
     return sums
 
 
-def unchanged(path: Path, known: list[int]) -> bool:
-    """Whether a file has the checksums that it was written with; of more than 1 GiB, 64 blocks are read."""
-    count = min(len(known), CHECKED_WHOLE)
-    blocks = [number * (len(known) - 1) // max(count - 1, 1) for number in range(count)]  # the first and last too
-    return checksums(path, blocks) == [known[block] for block in blocks]
+def unchanged(path: Path, expected: list[int]) -> bool:
+    """Whether a file still has these checksums; of files above 1 GiB, only 64 blocks are read."""
+    count = min(len(expected), CHECKED_BLOCKS)
+    blocks = [number * (len(expected) - 1) // max(count - 1, 1) for number in range(count)]  # includes first and last
+    return checksums(path, blocks) == [expected[block] for block in blocks]
 
 
 def claim(folder: Path) -> FolderLock:
-    """The lock of a temporary folder, which shows others that its writer lives."""
+    """The lock of a temporary folder, which shows other processes that its writer is alive."""
     _claimed.add(folder)
     lock = FolderLock(folder)
     lock.acquire()
@@ -51,7 +51,7 @@ def claim(folder: Path) -> FolderLock:
 
 
 def remove_abandoned(cache: Path) -> None:
-    """Remove from a cache the half-written folders whose writer is dead, as that of a `prepare` that was killed."""
+    """Remove half-written folders from a cache if their writer is dead, for example a killed `trimer prepare`."""
     for folder in cache.glob(".*-????????"):
         if folder in _claimed or not TEMPORARY.fullmatch(folder.name):
             continue
@@ -62,24 +62,24 @@ def remove_abandoned(cache: Path) -> None:
         except OSError:  # another process has removed or finished it
             continue
         if abandoned:
-            log.info("%s was left half-written by a process that was killed, and is removed", folder)
+            log.info("removing %s, left half-written by a killed process", folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_head(folder: Path) -> dict | None:
-    """The manifest file, or None unless the store beside it is whole."""
+    """Content of the manifest file; None unless the store is complete."""
     try:
         head = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        whole = head["store"]["format"] == FORMAT and isinstance(head["manifest"], dict)
-        whole = whole and isinstance(head["store"]["rows"], int) and isinstance(head["store"]["columns"], dict)
-        whole = whole and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
+        complete = head["store"]["format"] == FORMAT and isinstance(head["manifest"], dict)
+        complete = complete and isinstance(head["store"]["rows"], int) and isinstance(head["store"]["columns"], dict)
+        complete = complete and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return head if whole else None
+    return head if complete else None
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:
-    """The error for a store that the disk does not take."""
+    """The error for a store that cannot be written."""
     reason = error.strerror or str(error)
     return InputError(
         f"{folder} cannot be written ({reason}): free disk space or name another folder (paths.cache=...); "

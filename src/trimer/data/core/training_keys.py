@@ -1,17 +1,17 @@
-"""What a model was trained on, as keys that a checkpoint carries: enough to say whether a record was among it.
+"""Keys of training records, stored in checkpoints to tell whether a model was trained on a record.
 
 A key is the first 64 bits of a BLAKE2b hash: of the InChIKey block 1 of a molecule, of the tokens of a spectrum, of the
-residues of a protein, of the letters of a peptide (whatever its modifications). Clusters of proteins are no keys, since
-their names mean something else in other files. Up to LIMIT keys are kept as they are, sorted; more become a Bloom
-filter (Bloom 1970), which knows every key it was given, and takes another one for known at the rate FALSE_POSITIVES:
-14.4 bits a key instead of 64.
+residues of a protein, of the letters of a peptide (without modifications). Clusters of proteins are not keys, because
+their names differ between files. Up to LIMIT keys are stored sorted; larger sets become a Bloom filter (Bloom 1970),
+which contains every stored key and reports another key as contained at the rate FALSE_POSITIVES: 14.4 bits a key
+instead of 64.
 
 A training stage is a dict of plain values and tensors: `name`, `data`, `known`, `rows` (split -> count), `keys`
-(split -> kind of key -> set) and `facts` (`trimer.training_facts`). A checkpoint has one for its own training and one
-for each that it began with, the earliest first. Keys are those of the whole train split, also where a training ended
-before its first epoch did.
+(split -> kind of key -> set) and `facts` (`trimer.training_facts`). A checkpoint has one stage for its training and one
+for each earlier training that it started from, the earliest first. Keys cover the whole train split, even if training
+ended within the first epoch.
 
-Shapes: n records; a key of 0 is a missing one.
+Shapes: n records; a key of 0 means missing.
 """
 
 from __future__ import annotations
@@ -23,31 +23,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trimer.data.core.draws import digests, mix
+from trimer.data.core.draws import digest, digests, mix
 
-LIMIT = 2_000_000  # keys of one set that are kept as they are: 16 MB
-FALSE_POSITIVES = 0.001  # share of other keys that a filter takes for known
-SPLITS = {"train": "train", "val": "validation"}  # whose keys are kept -> as users know it
-IDENTITY = ("molecule", "protein", "peptide")  # keys without which nobody can say whether a record is new
+LIMIT = 2_000_000  # keys of one set that are stored exactly: 16 MB
+FALSE_POSITIVES = 0.001  # fraction of other keys that a filter reports as contained
+SPLITS = {"train": "train", "val": "validation"}  # splits with stored keys -> their names in reports
+NO_KEY = bytes(8)  # of a missing text
+IDENTITY = ("molecule", "protein", "peptide")  # kinds of key that identify a record
 
 
 def text_keys(texts: Sequence[str | None]) -> np.ndarray:
-    """(n,) int64 keys of texts, 0 for a missing one."""
-    keys = np.zeros(len(texts), np.int64)
-    known = [row for row, text in enumerate(texts) if text]
-    keys[known] = digests(texts[row].encode() for row in known)
-    return keys
+    """(n,) int64 keys of texts, 0 for missing ones."""
+    keys = b"".join(digest(text.encode()) if text else NO_KEY for text in texts)
+    return np.frombuffer(keys, np.int64).copy()
 
 
 def protein_keys(texts: Sequence[str | None]) -> np.ndarray:
-    """(n,) int64 keys of sequences, those of `MaskedSequences`: letters that are no residue are one."""
+    """(n,) int64 keys of protein sequences, as in `MaskedSequences`: all letters that are no residue are equal."""
     from trimer.tokenizers.protein import ProteinTokenizer
 
     tokenizer = ProteinTokenizer()
-    keys = np.zeros(len(texts), np.int64)
-    known = [row for row, text in enumerate(texts) if text]
-    keys[known] = digests(tokenizer.encode(texts[row]).tobytes() for row in known)
-    return keys
+    keys = b"".join(digest(tokenizer.encode(text).tobytes()) if text else NO_KEY for text in texts)
+    return np.frombuffer(keys, np.int64).copy()
 
 
 def sequence_keys(entity: str, texts: Sequence[str | None]) -> dict[str, np.ndarray]:
@@ -56,7 +53,7 @@ def sequence_keys(entity: str, texts: Sequence[str | None]) -> dict[str, np.ndar
 
 
 def token_keys(sequences: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) int64 keys of what a model reads."""
+    """(n,) int64 keys of token sequences."""
     return digests(np.asarray(tokens, np.int64).tobytes() for tokens in sequences)
 
 
@@ -64,7 +61,7 @@ def token_keys(sequences: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def key_set(keys: np.ndarray) -> dict:
-    """A set of keys as plain values and tensors; missing ones are left out."""
+    """A set of keys as plain values and tensors, without missing keys."""
     keys = np.unique(keys[keys != 0])
     if len(keys) <= LIMIT:
         return {"count": len(keys), "sorted": torch.from_numpy(keys)}
@@ -77,24 +74,24 @@ def key_set(keys: np.ndarray) -> dict:
     return {"count": len(keys), **filter_, "false_positives": FALSE_POSITIVES}
 
 
-def contains(known: Mapping, keys: np.ndarray) -> np.ndarray:
-    """(n,) bool whether each key is in a set; a missing one is not."""
-    if "sorted" in known:
-        have = known["sorted"].numpy()
-        if not len(have):
+def contains(stored: Mapping, keys: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether each key is in a set of `key_set`; False for missing keys."""
+    if "sorted" in stored:
+        values = stored["sorted"].numpy()
+        if not len(values):
             return np.zeros(len(keys), bool)
-        found = have[np.searchsorted(have, keys).clip(max=len(have) - 1)] == keys
+        contained = values[np.searchsorted(values, keys).clip(max=len(values) - 1)] == keys
     else:
-        bytes_ = known["filter"].numpy()
-        found = np.ones(len(keys), bool)
-        for probe in range(known["probes"]):
-            place = _probe(keys, probe, 8 * len(bytes_))
-            found &= (bytes_[place >> np.uint64(3)] >> (place & np.uint64(7)).astype(np.uint8) & 1).astype(bool)
-    return found & (keys != 0)
+        bytes_ = stored["filter"].numpy()
+        contained = np.ones(len(keys), bool)
+        for probe in range(stored["probes"]):
+            bit = _probe(keys, probe, 8 * len(bytes_))
+            contained &= (bytes_[bit >> np.uint64(3)] >> (bit & np.uint64(7)).astype(np.uint8) & 1).astype(bool)
+    return contained & (keys != 0)
 
 
 def _probe(keys: np.ndarray, number: int, size: int) -> np.ndarray:
-    """(n,) uint64 bit that a probe looks at, by double hashing (Kirsch and Mitzenmacher 2008)."""
+    """(n,) uint64 number of the bit that a probe reads, by double hashing (Kirsch and Mitzenmacher 2008)."""
     words = keys.view(np.uint64)
     first, step = mix(words), mix(words ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
     return (first + np.uint64(number) * step) % np.uint64(size)
@@ -104,7 +101,7 @@ def _probe(keys: np.ndarray, number: int, size: int) -> np.ndarray:
 
 
 def stage(data, name: str) -> dict:
-    """The keys of the train and the validation split of a data module that has been set up."""
+    """The training stage of a data module after setup: keys of its train and validation splits."""
     rows = {split: data.split_rows(split) for split in SPLITS}
     keys = {
         split: {kind: key_set(values) for kind, values in data.row_keys(some).items()}
@@ -117,18 +114,18 @@ def stage(data, name: str) -> dict:
 
 
 def unknown_stage(name: str, facts: Mapping | None = None) -> dict:
-    """A training of which no keys are known, as that of public weights."""
+    """A training stage without keys, for example that of public weights."""
     return {"name": name, "data": "", "known": False, "rows": {}, "keys": {}, "facts": dict(facts or {})}
 
 
 def stages_of(data, name: str, ckpt: str | Path | None, resumed: str | Path | None = None) -> list[dict]:
-    """The stages of a run: those of the checkpoint that it begins with, then its own; of a resumed run those it had."""
+    """The stages of a run: those of its initial checkpoint and its own; a resumed run keeps its stages."""
     from trimer.checkpoint import read
     from trimer.public import is_public
     from trimer.training_facts import facts_of_config
 
-    if resumed is not None and (had := read(resumed).get("training_keys")):
-        return had
+    if resumed is not None and (stages := read(resumed).get("training_keys")):
+        return stages
     if not ckpt:
         earlier = []
     elif is_public(ckpt):
