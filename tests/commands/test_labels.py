@@ -446,11 +446,11 @@ def test_what_is_too_long_says_so(run, tmp_path):
         ("my.csv", "molecule,id\nCC,1\n", [], "no column 'smiles', there are molecule, id"),
         ("my.csv", "smiles,id\nCC,1\n", ["id_column=name"], "no column 'name', there are smiles, id"),
         ("my.csv", "", [], "my.csv is empty"),
-        ("my.csv", "smiles,id\n", [], "there is no record in it"),
+        ("my.csv", "smiles,id\n", [], "holds no record"),
         ("my.smi", "", [], "there is no molecule in it"),
         ("none.csv", None, [], "none.csv"),
         (".", None, [], ""),
-        ("my.parquet", "PAR1 but no more", [], "is no Parquet file that can be read"),
+        ("my.parquet", "PAR1 but no more", [], "is not a readable Parquet file"),
     ],
 )
 def test_input_that_cannot_be_read_is_one_sentence(run, tmp_path, capsys, name, text, words, sentence):

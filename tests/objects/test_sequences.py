@@ -35,7 +35,7 @@ def test_molecules():
     assert table.problems == {
         3: NO_SEQUENCE,
         4: NO_SEQUENCE,
-        5: "a value of type int is no molecule: give a SMILES, an InChI or an RDKit Mol",
+        5: "a value of type int is not a molecule: give a SMILES, an InChI or an RDKit Mol",
     }
 
 
@@ -96,7 +96,7 @@ def test_columns_of_molecules_are_read():
 
 
 def test_columns_of_different_lengths_are_an_error():
-    with pytest.raises(ValueError, match="lists of one length; there are smiles: 2, id: 1"):
+    with pytest.raises(ValueError, match="lists of equal length; the lengths are smiles: 2, id: 1"):
         sequences_of({"smiles": ["C", "CC"], "id": ["a"]}, "molecules")
 
 
@@ -113,7 +113,7 @@ def test_peptides_of_a_table():
     table = sequences_of(frame.assign(instrument=["Lumos", None, None]), "peptides")
     assert table.labels == {"charge": ["2", None, None]}
     assert table.columns == {"energy": ["30.0", None, "25.0"], "instrument": ["Lumos", None, None]}
-    assert table.problems == {2: "the charge '-1.0' is no whole number above 0"}
+    assert table.problems == {2: "the charge '-1.0' is not a whole number above 0"}
     assert table.places[0] == "input, record 1"
     behind = sequences_of([{"sequence": "PEPK/2"}, {"sequence": "PEM[Oxidation]K/3"}], "peptides")
     assert (behind.texts, behind.labels) == (["PEPK", "PEM[UNIMOD:35]K"], {"charge": ["2", "3"]})

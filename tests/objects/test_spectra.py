@@ -79,14 +79,14 @@ def test_one_spectrum_alone_and_in_a_list(value):
 def test_a_bad_spectrum_does_not_stop_the_rest():
     values = [5, {"mz": [1.0]}, ([1.0, 2.0], [1.0], 9.0), ([-1.0], [1.0], 9.0), (MZ, INTENSITY, 300.1), ("ab", "cd")]
     problems = spectra_of(values)["problem"].tolist()
-    assert problems[0].startswith("input, spectrum 1: a value of type int is no spectrum: give a matchms Spectrum")
+    assert problems[0].startswith("input, spectrum 1: a value of type int is not a spectrum: give a matchms Spectrum")
     assert problems[1] == (
-        "input, spectrum 2: no mz and intensity in it: name them so, or give `peaks` as pairs of both"
+        "input, spectrum 2: it has no mz and intensity: use these names, or `peaks` with pairs of both"
     )
     assert problems[2] == "input, spectrum 3: m/z has the shape (2,) and intensity (1,): both must be (n,)"
     assert "the peak (-1, 1) is not a positive m/z" in problems[3]
     assert problems[4] is None
-    assert problems[5].startswith("input, spectrum 6: a value of type tuple is no spectrum")
+    assert problems[5].startswith("input, spectrum 6: a value of type tuple is not a spectrum")
 
 
 def test_peaks_alone_have_no_precursor():
@@ -98,7 +98,7 @@ def test_tables_and_rows_of_tables_are_taken():
     table = spectra_of(ROWS)
     assert spectra_of(table) is table
     check(spectra_of(list(table)))
-    with pytest.raises(TypeError, match="a value of type int is no spectrum"):
+    with pytest.raises(TypeError, match="a value of type int is not a spectrum"):
         spectra_of(5)
 
 

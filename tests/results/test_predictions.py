@@ -72,7 +72,7 @@ def test_pandas_arrow_and_csv(tmp_path):
     with path.open(newline="") as stream:
         assert next(iter(csv.DictReader(stream))) == {"id": EVIL, "rank": "1", "smiles": "CCO"}
     assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
-    with pytest.raises(InputError, match=r"the folder .*none does not exist; make it first"):
+    with pytest.raises(InputError, match=r"the folder .*none does not exist; create it first"):
         predictions.to_csv(tmp_path / "none" / "a.csv")
 
 
@@ -132,5 +132,5 @@ def test_numbers_are_histograms():
 def test_what_cannot_be_plotted_is_told():
     with pytest.raises(InputError, match="no record has a prediction"):
         Predictions(MOLECULES[2:]).plot()
-    with pytest.raises(InputError, match="no column of id holds molecules, probabilities or numbers"):
+    with pytest.raises(InputError, match="none of the columns id has molecules, probabilities or numbers"):
         Predictions([{"id": "a"}]).plot()

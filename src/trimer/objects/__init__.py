@@ -1,7 +1,7 @@
-"""Python values as the tables that the commands read: lists, DataFrames, and the objects of other packages.
+"""Conversion of Python values to tables: lists, DataFrames, and objects of other packages.
 
-A value that cannot be used keeps its row, with its problem; it never stops the rest. No package is imported that the
-values do not come from.
+A value that cannot be used keeps its row, with its problem, and does not stop the others. Only packages that the values
+come from are imported.
 """
 
 from trimer.objects.sequences import sequences_of

@@ -1,4 +1,4 @@
-"""Molecules, proteins and peptides from Python values: texts, DataFrames, RDKit, Biopython and psm_utils objects."""
+"""Tables of molecules, proteins and peptides from texts, DataFrames, RDKit, Biopython and psm_utils objects."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ CONDITIONS = {
     "charge": ("charge", "precursor_charge", "precursorcharge", "precursor_charges", "z"),
     "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
     "instrument": ("instrument", "instrument_types"),
-}  # how a peptide is measured -> names of columns and of psm_utils metadata, in lower case
+}  # measurement condition of a peptide -> lower-case names of columns and psm_utils metadata
 
-Record = dict[str, str | None]  # text; perhaps id, problem, charge, energy, instrument
+Record = dict[str, str | None]  # text; optionally id, problem, charge, energy, instrument
 
 
 def sequences_of(values: Any, entity: str, column: str | None = None, id_column: str | None = None) -> LabelTable:
-    """The records of Python values, in their order; one that cannot be used has its problem.
+    """The records of Python values, in order; an unusable one has the reason in `problems`.
 
-    values: one value or many. Molecules: SMILES, InChI, RDKit `Mol`. Proteins: text, Biopython `Seq` and `SeqRecord`.
-    Peptides: ProForma, perhaps with a charge behind it, psm_utils `PSM`, `PSMList` and `Peptidoform`; the texts become
-    canonical ProForma. A table (DataFrame of pandas or polars, pyarrow Table, dictionary of lists, list of
-    dictionaries) is read as a file of its columns would be. A `Path` is the file that it names; a text never is.
-    entity: "molecules", "proteins" or "peptides". column, id_column: of a table; without id_column a column `id`
-    names the records, else they are numbered from 1.
+    values: one value or several. Molecules: SMILES, InChI, RDKit `Mol`. Proteins: text, Biopython `Seq` and
+    `SeqRecord`. Peptides: ProForma, optionally followed by a charge, psm_utils `PSM`, `PSMList` and `Peptidoform`; the
+    texts become canonical ProForma. A table (DataFrame of pandas or polars, pyarrow Table, dictionary of lists, list of
+    dictionaries) is read like a file with these columns. A `Path` is read as a file; a text never is.
+    entity: "molecules", "proteins" or "peptides". column, id_column: columns of a table; without id_column the ids come
+    from a column `id`, else they are numbers from 1.
 
-    Of peptides `labels["charge"]` and the columns `energy` and `instrument` hold what is known of the measurement,
-    each where any record has it.
+    For peptides, `labels["charge"]` and the columns `energy` and `instrument` contain the measurement conditions, if
+    any record has them.
     """
     if entity not in ENTITIES:
         raise ConfigError(f"entity={entity} must be one of {', '.join(ENTITIES)}")
@@ -51,7 +51,7 @@ def sequences_of(values: Any, entity: str, column: str | None = None, id_column:
 
 
 def _listed(values: Any) -> Iterable:
-    """Many values, or the one value in a list."""
+    """The values, or a single value as a list."""
     if package_of(values) == "pyarrow" and hasattr(values, "to_pylist"):
         return values.to_pylist()
     single = isinstance(values, str) or not isinstance(values, Iterable)
@@ -59,14 +59,14 @@ def _listed(values: Any) -> Iterable:
 
 
 def _is_one_record(value: Any) -> bool:
-    """Whether an object that can be iterated over is one record: a sequence of Biopython, or a Peptidoform."""
+    """Whether an iterable object is a single record: a Biopython sequence or a Peptidoform."""
     return package_of(value) in ("Bio", "psm_utils") and type(value).__name__ != "PSMList"
 
 
 def _record(value: Any, read: Callable[[Any], Record]) -> Record:
     try:
         record = read(value)
-    except Exception as error:  # objects of other packages raise their own types
+    except Exception as error:  # objects of other packages raise any type
         return {"text": "", "problem": " ".join(str(error).split()) or type(error).__name__}
     if not record["text"]:
         record.setdefault("problem", NO_SEQUENCE)
@@ -88,7 +88,7 @@ def _assembled(records: list[Record], entity: str) -> LabelTable:
 
 
 def _add_conditions(table: LabelTable, conditions: dict[str, list[str | None]]) -> None:
-    """Conditions that any record has; a charge that is none is a problem of its record."""
+    """Add the conditions that any record has to the table; an invalid charge is a problem of its record."""
     for row, text in enumerate(conditions.get("charge", ())):
         if text is not None:
             charge = text.removesuffix("+").removesuffix(".0")
@@ -96,7 +96,7 @@ def _add_conditions(table: LabelTable, conditions: dict[str, list[str | None]]) 
                 conditions["charge"][row] = charge
             else:
                 conditions["charge"][row] = None
-                table.problems.setdefault(row, f"the charge '{text}' is no whole number above 0")
+                table.problems.setdefault(row, f"the charge '{text}' is not a whole number above 0")
     for name, values in conditions.items():
         if any(values):
             (table.labels if name == "charge" else table.columns)[name] = values
@@ -138,21 +138,21 @@ def _peptide(value: Any) -> Record:
 
 
 def _canonical(text: str | None, charge: str | None = None) -> Record:
-    """Canonical ProForma and the charge, which may stand behind the peptide; the problem of a text that is none."""
+    """Canonical ProForma and the charge, which may follow the peptide in the text; a problem if it cannot be read."""
     from trimer.peptides.modifications import PeptideError
     from trimer.peptides.proforma import read_proforma_charged
 
     if not text:
         return {"text": "", "problem": NO_SEQUENCE, "charge": charge}
     try:
-        peptide, behind = read_proforma_charged(text)
+        peptide, charge_in_text = read_proforma_charged(text)
     except PeptideError as error:
         return {"text": text, "problem": str(error), "charge": charge}
-    return {"text": peptide.proforma, "charge": charge or (None if behind is None else str(behind))}
+    return {"text": peptide.proforma, "charge": charge or (None if charge_in_text is None else str(charge_in_text))}
 
 
 def _conditions_of_psm(value: Any) -> Record:
-    """The id of a PSM, and what its metadata tell of the energy and the instrument."""
+    """The id of a PSM, and the energy and instrument in its metadata."""
     metadata = {str(key).lower(): entry for key, entry in (getattr(value, "metadata", None) or {}).items()}
     record = {"id": text_of(getattr(value, "spectrum_id", None))}
     for name in ("energy", "instrument"):
@@ -166,7 +166,7 @@ def _text(value: Any, expected: str) -> str:
         return value.strip()
     if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value):
         return ""
-    raise TypeError(f"a value of type {type(value).__name__} is no {expected}")
+    raise TypeError(f"a value of type {type(value).__name__} is not a {expected}")
 
 
 _READERS: dict[str, Callable[[Any], Record]] = {"molecules": _molecule, "proteins": _protein, "peptides": _peptide}
@@ -184,20 +184,20 @@ def _table(columns: Mapping[str, list], entity: str, column: str | None, id_colu
     if entity == "peptides":
         table = _peptide_table(file, column) if any(columns.values()) else LabelTable([], [], {})
     else:
-        named = file.header[file.position(column_called(file, column or COLUMNS[entity][0]))]
-        table = _assembled([_record(value, _READERS[entity]) for value in columns[named]], entity)
+        name = file.header[file.position(column_called(file, column or COLUMNS[entity][0]))]
+        table = _assembled([_record(value, _READERS[entity]) for value in columns[name]], entity)
     if id_column is not None:
-        table.ids = [name or own for name, own in zip(_texts(file, id_column), table.ids, strict=True)]
+        table.ids = [name or number for name, number in zip(_texts(file, id_column), table.ids, strict=True)]
     return table
 
 
 def _texts(file: ColumnTable, name: str) -> list[str | None]:
-    """A column by its name, whatever its case; InputError where there is none."""
+    """A column by its name, in any case; InputError if there is none."""
     return file.read(file.header[file.position(name)])
 
 
 def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
-    """Peptides in the notation and columns of any layout that is known of files."""
+    """Peptides in the notation and columns of any known file layout."""
     from trimer.data.peptides.peptide_files import NOTHING, PeptideFiles
     from trimer.peptides.proforma import CHARGE
 
@@ -211,11 +211,11 @@ def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
     source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column)
     table = LabelTable.concatenate(list(source.chunks()))
     table.ids = [str(number) for number in range(1, len(table) + 1)]
-    named = {what: next((name for name in names if name in file), None) for what, names in CONDITIONS.items()}
-    conditions = {what: _texts(file, name) for what, name in named.items() if name}
+    column_of = {key: next((name for name in names if name in file), None) for key, names in CONDITIONS.items()}
+    conditions = {key: _texts(file, name) for key, name in column_of.items() if name}
     if "charge" not in conditions:
-        written = next(name for name in source.sequence_columns(file) if name in file)
-        behind = [CHARGE.search(text or "") for text in _texts(file, written)]
-        conditions["charge"] = [match and match[1] for match in behind]
+        peptides = next(name for name in source.sequence_columns(file) if name in file)
+        matches = [CHARGE.search(text or "") for text in _texts(file, peptides)]
+        conditions["charge"] = [match and match[1] for match in matches]
     _add_conditions(table, conditions)
     return table

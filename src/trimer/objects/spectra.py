@@ -1,4 +1,4 @@
-"""Spectra from Python values: matchms `Spectrum`, arrays, dictionaries and DataFrames."""
+"""Tables of spectra from matchms `Spectrum` objects, arrays, dictionaries and DataFrames."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BETWEEN = re.compile(r"[,;\s]+")
 
 
 def spectra_of(values: Any) -> SpectrumTable:
-    """The spectra of Python values, in their order; one that cannot be used has its reason in the column `problem`.
+    """The spectra of Python values, in order; an unusable one has the reason in the column `problem`.
 
-    values: one spectrum or many. A spectrum is a matchms `Spectrum`; a dictionary with `mz` and `intensity` (or
-    `peaks`, pairs of both) and any fields that files have, as `precursor_mz`, `adduct`, `collision_energy`; a
-    dictionary of pyteomics; a tuple (m/z, intensity, precursor m/z, adduct), the last two may be left out; an array
-    (n, 2) of peaks. A DataFrame of pandas or polars or a pyarrow Table has such a dictionary in each row. A text or
-    `Path` is a file, a folder or a glob.
+    values: one spectrum or several. A spectrum is a matchms `Spectrum`; a dictionary with `mz` and `intensity` (or
+    `peaks`, pairs of both) and any fields of files, such as `precursor_mz`, `adduct`, `collision_energy`; a dictionary
+    of pyteomics; a tuple (m/z, intensity, precursor m/z, adduct), the last two optional; an array (n, 2) of peaks. A
+    DataFrame of pandas or polars or a pyarrow Table has a spectrum in each row. A text or `Path` is a file, a folder
+    or a glob.
     """
     if isinstance(values, SpectrumTable):
         return values
@@ -59,7 +59,7 @@ def _listed(values: Any) -> Iterable:
     columns = None if isinstance(values, list | tuple) else columns_of(values)
     if columns is None:
         if not isinstance(values, Iterable):
-            raise TypeError(f"a value of type {type(values).__name__} is no spectrum: {EXPECTED}")
+            raise TypeError(f"a value of type {type(values).__name__} is not a spectrum: {EXPECTED}")
         return values
     names = list(columns)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -77,9 +77,9 @@ def _is_one_spectrum(values: Any) -> bool:
 
 
 def _nested(peaks: Any, values: Mapping) -> bool:
-    """Whether a column holds the peaks of several spectra."""
+    """Whether a column contains the peaks of several spectra."""
     first = peaks[0]
-    if _field(values, MZ) is None:  # pairs of a spectrum, or lists of pairs
+    if _field(values, MZ) is None:  # pairs of one spectrum, or lists of pairs
         return len(first) > 0 and np.ndim(first[0]) > 0
     return np.ndim(first) > 0 or isinstance(first, str)
 
@@ -96,7 +96,7 @@ def _spectrum(value: Any) -> tuple[Any, Any, dict[str, str | None]]:
     """m/z, intensity and fields of one spectrum."""
     if package_of(value) == "matchms":
         fields = dict(value.metadata)
-        if fields.get("charge") == 0:  # how matchms writes an unknown charge
+        if fields.get("charge") == 0:  # matchms writes 0 for an unknown charge
             del fields["charge"]
         return value.peaks.mz, value.peaks.intensities, _texts(fields)
     if isinstance(value, Spectrum):
@@ -108,7 +108,7 @@ def _spectrum(value: Any) -> tuple[Any, Any, dict[str, str | None]]:
     if isinstance(value, list | tuple) and 2 <= len(value) <= 4 and _numeric(value[0]):
         fields = dict(zip(("precursor_mz", "adduct"), value[2:], strict=False))
         return value[0], value[1], _texts(fields)
-    raise TypeError(f"a value of type {type(value).__name__} is no spectrum: {EXPECTED}")
+    raise TypeError(f"a value of type {type(value).__name__} is not a spectrum: {EXPECTED}")
 
 
 def _from_dictionary(value: Mapping) -> tuple[Any, Any, dict[str, str | None]]:
@@ -121,25 +121,25 @@ def _from_dictionary(value: Mapping) -> tuple[Any, Any, dict[str, str | None]]:
         pairs = np.asarray(list(peaks), np.float64).reshape(-1, 2)
         mz, intensity = pairs[:, 0], pairs[:, 1]
     if mz is None or intensity is None:
-        raise ValueError("no mz and intensity in it: name them so, or give `peaks` as pairs of both")
+        raise ValueError("it has no mz and intensity: use these names, or `peaks` with pairs of both")
     return _numbers(mz), _numbers(intensity), _texts(fields)
 
 
 def _field(value: Mapping, names: Iterable[str]) -> Any:
-    """The first of some keys that a dictionary has, whatever their case; None where it has none of them."""
+    """The value of the first of these keys in a dictionary, in any case; None if it has none of them."""
     lower = {str(key).lower(): entry for key, entry in value.items()}
     return next((lower[name] for name in names if lower.get(name) is not None), None)
 
 
 def _numbers(values: Any) -> np.ndarray:
-    """Numbers from a list, an array or a text such as `100.1,250.2`."""
+    """(n,) numbers from a list, an array or a text such as `100.1,250.2`."""
     if isinstance(values, str):
         values = [text for text in _BETWEEN.split(values.strip(" []()")) if text]
     return np.asarray(values, np.float64)
 
 
 def _problem(mz: Any, intensity: Any) -> str | None:
-    """What is wrong with the arrays, before their values are looked at."""
+    """Why the shapes of the arrays are invalid, or None."""
     mz, intensity = np.asarray(mz, np.float64), np.asarray(intensity, np.float64)
     if mz.ndim != 1 or mz.shape != intensity.shape:
         return f"m/z has the shape {mz.shape} and intensity {intensity.shape}: both must be (n,)"
@@ -147,7 +147,7 @@ def _problem(mz: Any, intensity: Any) -> str | None:
 
 
 def _texts(fields: Mapping) -> dict[str, str | None]:
-    """Fields as the readers of files give them: lower-case keys, texts; lists and dictionaries are left out."""
+    """Fields as lower-case keys and texts, like those from files; lists and dictionaries are left out."""
     texts: dict[str, str | None] = {}
     for key, value in fields.items():
         if str(key).lower() == "pepmass" and isinstance(value, list | tuple):

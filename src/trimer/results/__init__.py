@@ -1,4 +1,4 @@
-"""What predictions and embeddings are returned as: tables that can be converted, drawn and shown in a notebook."""
+"""Result types of predictions and embeddings: tables to convert, plot and show in a notebook."""
 
 from trimer.results.embeddings import Embeddings
 from trimer.results.predictions import Predictions

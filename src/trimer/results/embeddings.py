@@ -1,4 +1,4 @@
-"""Embeddings of records: one vector for each, or one for each position."""
+"""Embeddings of records: a vector for each record, or for each of its positions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Embeddings:
-    """Vectors of n records, in their order.
+    """Vectors of n records, in order.
 
-    ids: n names. vectors: (n, D), or n arrays of which each is (D,) or (L, D), or None where a record has none.
-    reasons: n texts why a record has no vector, None where it has one.
+    ids: n names. vectors: (n, D), or n arrays (D,) or (L, D), or None for records without a vector.
+    reasons: n texts, why a record has no vector, or None.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """D, the length of a vector; 0 where no record has one."""
+        """D, the length of a vector; 0 if no record has one."""
         return next((row.shape[-1] for row in self.vectors if row is not None), 0)
 
     @property
@@ -66,7 +66,7 @@ class Embeddings:
         return {"id": self.ids[row], "positions": positions, "vector": shown, "reason": self.reasons[row]}
 
     def to_numpy(self) -> np.ndarray:
-        """(n, D), NaN where a record has no vector; with a vector for each position n objects, (L, D) or None."""
+        """(n, D), NaN for records without a vector; with vectors for each position, n objects: (L, D) or None."""
         if self.per_position:
             out = np.full(len(self), None, object)
             for row, vector in enumerate(self.vectors):
@@ -80,12 +80,12 @@ class Embeddings:
         return matrix
 
     def to_pandas(self) -> pandas.DataFrame:
-        """`id`, `reason` and a column for each value (`0`, `1`, ...); where positions have vectors, a row for each."""
+        """Columns `id`, `reason` and one for each value (`0`, `1`, ...); a row for each record or position."""
         import pandas
 
         if not self.per_position:
             head = pandas.DataFrame({"id": self.ids, "reason": pandas.Series(self.reasons, dtype=object)})
-            return head.join(pandas.DataFrame(self.to_numpy(), columns=[str(place) for place in range(self.width)]))
+            return head.join(pandas.DataFrame(self.to_numpy(), columns=[str(index) for index in range(self.width)]))
         empty = np.full((1, self.width), np.nan, np.float32)
         blocks = [empty if vector is None else vector for vector in self.vectors]
         heads = [
@@ -95,10 +95,10 @@ class Embeddings:
         ]
         head = pandas.DataFrame(heads, columns=["id", "reason", "position"])
         values = np.concatenate(blocks) if blocks else np.zeros((0, self.width))
-        return head.join(pandas.DataFrame(values, columns=[str(place) for place in range(self.width)]))
+        return head.join(pandas.DataFrame(values, columns=[str(index) for index in range(self.width)]))
 
     def to_arrow(self) -> pyarrow.Table:
-        """`id`, `vector` (a list, or a list of lists with one for each position) and `reason`."""
+        """Columns `id`, `vector` (a list, or a list of lists, one for each position) and `reason`."""
         import pyarrow
 
         kind = pyarrow.list_(pyarrow.float32())
@@ -111,9 +111,9 @@ class Embeddings:
         return pyarrow.table(columns)
 
     def plot(self, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
-        """Draw the first two principal components of the vectors, the mean over positions where there are several.
+        """Plot the first two principal components of the vectors, averaged over positions if there are several.
 
-        labels: n values that colour the points: numbers, or names of groups. Returns the matplotlib axes.
+        labels: n values for the colours of the points: numbers or group names. Returns the matplotlib axes.
         """
         from trimer.results.plots import plot_components
 

@@ -1,4 +1,4 @@
-"""Compact HTML tables for notebooks: at most a few rows, every text escaped, molecules drawn."""
+"""Compact HTML tables for notebooks: the first rows, with escaped texts and drawn molecules."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-ROWS = 20  # shown at most
-COLUMNS = 16
-LETTERS = 60  # of a cell; its whole text is its title
+ROWS, COLUMNS = 20, 16  # shown at most
+LETTERS = 60  # of a cell; the full text is its title
 DRAWN = ("smiles",)
 DRAWING = (160, 110)  # pixels
 
@@ -21,9 +20,9 @@ def html_table(
     what: str,
     drawn: Sequence[str] = DRAWN,
 ) -> str:
-    """The first rows as an HTML table with a caption that tells how many there are.
+    """The first rows as an HTML table with their total number in the caption.
 
-    columns: names, of which the first 16 are shown. total: rows in all. drawn: columns of SMILES that are drawn.
+    columns: names; the first 16 are shown. total: number of all rows. drawn: columns of SMILES to draw.
     """
     shown, names = rows[:ROWS], list(columns)[:COLUMNS]
     head = "".join(f"<th>{escape(str(name))}</th>" for name in names)
@@ -51,7 +50,7 @@ def _cell(value: Any, drawn: bool) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A value as short text: four digits of a number, nothing for a missing one."""
+    """A value as short text: numbers with four digits, missing values empty."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):

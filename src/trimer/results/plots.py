@@ -1,6 +1,6 @@
-"""Plots of predictions and embeddings with matplotlib; each function returns the axes that it draws on.
+"""Plots of predictions and embeddings with matplotlib; each function returns the axes.
 
-What is drawn depends on the columns: `smiles` (molecules), `probability of <class>` (probabilities), else numbers.
+The plot depends on the columns: `smiles` (molecules), `probability of <class>` (probabilities), else numbers.
 """
 
 from __future__ import annotations
@@ -20,19 +20,28 @@ if TYPE_CHECKING:
 PROBABILITY = "probability of "
 MOLECULES = 12  # drawn at most
 RECORDS, CLASSES = 30, 20  # of probabilities
-GROUPS = 10  # with a colour of their own
-ABOUT = ("row", "rank", "candidates", "agreeing", "count", "precursor_mz", "probability")  # numbers about a record
+GROUPS = 10  # with a separate colour
+ABOUT = (
+    "row",
+    "rank",
+    "candidates",
+    "agreeing",
+    "count",
+    "precursor_mz",
+    "probability",
+)  # columns that are not predictions
 
 
 def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
-    """Molecules, class probabilities or numbers, by what the predictions hold. ax: axes, for one plot alone.
+    """Plot molecules, class probabilities or numbers. ax: axes, for a single plot.
 
-    Probabilities of one record are bars, of several a heat map; of each position they are curves for the first record.
+    Probabilities of one record are bars, of several records a heat map; those of positions are curves for the first
+    record.
     """
     rows = [row for row in predictions.rows if not row.get("reason")]
     names = [name for name in predictions.columns if name.startswith(PROBABILITY)]
     if not rows:
-        raise InputError("no record has a prediction, so there is nothing to plot; the column 'reason' says why")
+        raise InputError("no record has a prediction, so there is nothing to plot; see the column 'reason'")
     if any(row.get("smiles") for row in rows) and not names:
         return _molecules([row for row in rows if row.get("smiles")][:MOLECULES])
     if names and isinstance(rows[0][names[0]], list):
@@ -41,12 +50,14 @@ def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
         return _probabilities(rows, names, ax)
     numbers = [name for name in predictions.columns if name not in ABOUT and _is_numeric(rows, name)]
     if not numbers:
-        raise InputError(f"no column of {', '.join(predictions.columns)} holds molecules, probabilities or numbers")
+        raise InputError(
+            f"none of the columns {', '.join(predictions.columns)} has molecules, probabilities or numbers to plot"
+        )
     return _numbers(rows, numbers, ax)
 
 
 def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
-    """The first two principal components of (n, D) vectors, with the share of variance that each explains."""
+    """Plot the first two principal components of (n, D) vectors, with their fractions of the variance."""
     centred = np.asarray(matrix, np.float64) - np.mean(matrix, axis=0, dtype=np.float64)
     left, scale, _ = np.linalg.svd(centred, full_matrices=False)
     share = scale**2 / max(float((scale**2).sum()), np.finfo(float).tiny)
@@ -84,7 +95,7 @@ def _axes(size: tuple[float, float]) -> Any:
 
 
 def _grid(panels: int, columns: int, size: tuple[float, float]) -> tuple[Any, list]:
-    """Axes for several panels, as an array and as a list; the panels that are not needed are removed."""
+    """Axes of several panels, as an array and as a list, without unused panels."""
     from matplotlib import pyplot
 
     lines = math.ceil(panels / columns)
@@ -112,7 +123,7 @@ def _molecules(rows: Sequence[dict]) -> Any:
 def _probabilities(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
     values = np.array([[row[name] for name in names] for row in rows[:RECORDS]], np.float64)
     chosen = np.sort(np.argsort(-values.mean(axis=0), kind="stable")[:CLASSES])
-    classes = [_short(names[place].removeprefix(PROBABILITY)) for place in chosen]
+    classes = [_short(names[index].removeprefix(PROBABILITY)) for index in chosen]
     values = values[:, chosen]
     height = 1.2 + 0.22 * (len(classes) if len(values) == 1 else len(values))
     ax = ax if ax is not None else _axes((1.6 + 0.3 * max(12, len(classes)), height))

@@ -1,4 +1,4 @@
-"""Predictions for records: rows with named columns, and the reason for each record without a prediction."""
+"""Predictions: rows with named columns, with a reason for each record without a prediction."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Predictions:
-    """Rows of predictions in the order of the records, one or several for each.
+    """Rows of predictions in the order of the records, one or several for each record.
 
-    rows: dictionaries; a key that a row lacks is missing there. columns: names in order; by default those of the rows.
-    what: the records in words, as "spectra". Without a prediction the column `reason` says why.
+    rows: dictionaries; missing keys become None. columns: names in order; by default those of the rows. what: name of
+    the records, for example "spectra". The column `reason` says why a record has no prediction.
     """
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, what: str = "records"):
@@ -56,7 +56,7 @@ class Predictions:
 
     @property
     def reasons(self) -> list[str]:
-        """Why records have no prediction, one sentence for each."""
+        """Reasons of the records without a prediction, one sentence for each."""
         return [row["reason"] for row in self.rows if row.get("reason")]
 
     def __repr__(self) -> str:
@@ -88,10 +88,10 @@ class Predictions:
         return pyarrow.table({name: column(name) for name in self.columns})
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write a CSV file, whole or not at all; returns its path."""
+        """Write a CSV file atomically; returns its path."""
         target = Path(path).expanduser()
         if not target.parent.is_dir():
-            raise InputError(f"{target}: the folder {target.parent} does not exist; make it first")
+            raise InputError(f"{target}: the folder {target.parent} does not exist; create it first")
         with (
             written(target, target.name + ".writing") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as stream,
@@ -102,7 +102,7 @@ class Predictions:
         return target
 
     def plot(self, **options: Any) -> Any:
-        """Draw what the rows hold: molecules, class probabilities or numbers (`trimer.results.plots`)."""
+        """Plot the molecules, class probabilities or numbers in the rows (`trimer.results.plots`)."""
         from trimer.results.plots import plot_predictions
 
         return plot_predictions(self, **options)

@@ -50,7 +50,7 @@ def test_limits():
     reader = iter(tables)
     assert [len(part) for part in limited(reader, 3, "x")] == [3]
     assert list(reader) == tables[1:], "no more is read than is wanted"
-    with pytest.raises(InputError, match=r"mine\.csv: there is no record in it"):
+    with pytest.raises(InputError, match=r"mine\.csv holds no record"):
         list(limited([table(0, 0)], None, "mine.csv"))
 
 

@@ -36,7 +36,7 @@ def test_numbers_are_keys_like_texts():
         grouped_split(numbers, {"train": 0.5, "test": 0.5}).codes
         == grouped_split(texts, {"train": 0.5, "test": 0.5}).codes
     ).all()
-    with pytest.raises(InputError, match="1 values of a lie in two parts of the split, such as"):
+    with pytest.raises(InputError, match="1 values of a are in two splits, for example"):
         column_split(["train", "train", "test", "test"]).assert_disjoint({"a": numbers["a"]})
 
 
@@ -78,12 +78,12 @@ def test_train_stands_first_whatever_the_order_of_the_fractions():
 @pytest.mark.parametrize(
     ("fractions", "said"),
     [
-        ({"train": 0.7, "val": 0.2, "test": 0.3}, "val: 0.2, test: 0.3} add up to 1.2, and must add up to 1"),
+        ({"train": 0.7, "val": 0.2, "test": 0.3}, "val: 0.2, test: 0.3} sum to 1.2: they must sum to 1"),
         ({"train": 0.5, "test": 0.2}, "add up to 0.7"),
-        ({"train": 1.0, "val": 0.0, "test": 0.0}, "every part needs a share above 0"),
-        ({"train": 1.5, "val": -0.5}, "every part needs a share above 0"),
-        ({"val": 0.5, "test": 0.5}, "has no part train"),
-        ({}, "every part needs a share"),
+        ({"train": 1.0, "val": 0.0, "test": 0.0}, "every split needs a fraction above 0"),
+        ({"train": 1.5, "val": -0.5}, "every split needs a fraction above 0"),
+        ({"val": 0.5, "test": 0.5}, "has no train"),
+        ({}, "every split needs a fraction"),
     ],
 )
 def test_fractions_that_cannot_be(fractions, said):

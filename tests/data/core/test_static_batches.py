@@ -80,7 +80,7 @@ def loss_and_gradients(task, batch) -> tuple[float, float, torch.Tensor]:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_loss_and_gradients_are_those_of_the_flat_batch(name, tmp_path):
-    """With the noise of the data; dropout is off, since it draws other places in another layout."""
+    """With the noise of the data; dropout is off, since it draws other positions in another layout."""
     task, data = made(TASKS[name], tmp_path)
     task.net.eval()
     loader = data.train_dataloader()
@@ -292,11 +292,11 @@ def test_more_masks_than_there_is_room_for_are_reported():
         masked_share = 0.01
 
         def __getitem__(self, key):
-            places = np.arange(1, 60)
-            return MaskedBatch.pack(np.full(64, 5), np.array([64]), places, places, np.array([0]))
+            positions = np.arange(1, 60)
+            return MaskedBatch.pack(np.full(64, 5), np.array([64]), positions, positions, np.array([0]))
 
     assert masked_positions(32768, 0.15) < 1.11 * 0.15 * 32768
-    with pytest.raises(InputError, match="59 tokens of a batch are masked, and there is room for 8"):
+    with pytest.raises(InputError, match="59 masked tokens, more than the 8 that fit"):
         StaticBatches(Masked(), Shape(1, (64,), 2))[BatchKey(0, 0, np.array([0]), 0, np.array([0]))]
 
 

@@ -190,7 +190,7 @@ def test_a_garbled_store_is_prepared_again_with_a_warning(tmp_path, caplog, monk
     garble(folder / "columns.arrow", old, new)
     assert is_store(folder)
     built = cached_store(folder, lambda writer: writer.append(columns(50)))
-    assert f"{folder} is damaged, and is prepared again" in caplog.text
+    assert f"{folder} is damaged and is prepared again" in caplog.text
     assert built.strings("smiles")[49] == "C49"
 
 
@@ -204,10 +204,10 @@ def test_a_flipped_bit_in_a_number_is_found(tmp_path):
 def test_a_garbled_store_that_is_opened_directly_is_one_sentence(tmp_path):
     write_store(tmp_path / "a", columns(50), {})
     garble(tmp_path / "a" / "columns.arrow", b"C49", b"C\xff9")
-    with pytest.raises(InputError, match="is damaged: delete it, and it is prepared again"):
+    with pytest.raises(InputError, match="is damaged: delete it and prepare the data again"):
         Store(tmp_path / "a").strings("smiles")
     garble(tmp_path / "a" / "columns.arrow", b"ARROW1", b"AROOW1")
-    with pytest.raises(InputError, match="is damaged: delete it, and it is prepared again"):
+    with pytest.raises(InputError, match="is damaged: delete it and prepare the data again"):
         Store(tmp_path / "a")
 
 

@@ -106,7 +106,7 @@ def test_chunks_and_limits(tmp_path):
     assert LabelTable.concatenate(tables).labels["y"] == [str(i) for i in range(10_000)]
     assert whole(LabelledFiles(str(path), "smiles", "y", limit=5000)).ids[-1] == "a.csv:5001"
     (tmp_path / "none.csv").write_text("smiles,y\n")
-    with pytest.raises(InputError, match=r"none\.csv: there is no record in it"):
+    with pytest.raises(InputError, match=r"none\.csv holds no record"):
         whole(LabelledFiles(str(tmp_path / "none.csv"), "smiles", "y"))
 
 

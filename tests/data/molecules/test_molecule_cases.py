@@ -184,7 +184,7 @@ def test_other_encodings_are_read(tmp_path, encoding):
 def test_the_column_is_found_under_its_other_names(tmp_path, name, caplog):
     with caplog.at_level(logging.INFO):
         data = ready(tmp_path, name, "single")
-    assert len(data.store) == 60 and "is read as smiles; another one is named by `column`" in heard(caplog)
+    assert len(data.store) == 60 and "as smiles; set `column` to read another one" in heard(caplog)
     assert data.store.strings("text")[5] == "O=C(O)c1ccccc1O"
 
 

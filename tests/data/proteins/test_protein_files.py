@@ -106,11 +106,11 @@ def test_bad_files_are_told(tmp_path):
     (tmp_path / "short.csv").write_text("id,sequence\na,MK\nb\n")
     assert all_of(ProteinFiles(str(tmp_path / "short.csv"), id_column="id"))[1] == ("b", "", FEWER)
     (tmp_path / "words.dat").write_text("MKL\n")
-    with pytest.raises(InputError, match=r"words\.dat, line 1: 'MKL' stands before the first '>'"):
+    with pytest.raises(InputError, match=r"words\.dat, line 1: text before the first '>': 'MKL'"):
         all_of(ProteinFiles(str(tmp_path / "words.dat")))
     pq.write_table(pa.table({"sequence": ["MG"] * 1000}), tmp_path / "whole.parquet")
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "whole.parquet").read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"cut\.parquet is no Parquet file that can be read"):
+    with pytest.raises(InputError, match=r"cut\.parquet is not a readable Parquet file"):
         all_of(ProteinFiles(str(tmp_path / "cut.parquet")))
     with pytest.raises(ValueError, match="paths is empty"):
         ProteinFiles([])

@@ -72,7 +72,7 @@ def test_adducts_are_harmonised_and_unknown_ones_named():
     assert table["adduct"][:4].tolist() == ["[M+H]+", "[M+Na]+", "[M+K]+", None]
     assert "the adduct '[M+Foo]+' is none of [M+H]+, [M+Na]+" in table["problem"][3]
     assert "the ion mode is negative" in table["problem"][5]
-    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is no adduct: 'Foo' is neither"):
+    with pytest.raises(ConfigError, match=r"'\[M\+Foo\]\+' is not an adduct: 'Foo' is neither"):
         Adducts(["[M+Foo]+"])
 
 

@@ -20,7 +20,7 @@ from trimer.errors import ConfigError
         (PeakCount, {"min": 5, "max": 3}, r"cleaning\.peak_count: min 5 is above max 3; swap them"),
         (MzWindow, {"min": 20, "max": 10}, r"cleaning\.mz_window: min 20"),
         (PrecursorWindow, {"min": 20, "max": 10}, r"cleaning\.precursor_window: min 20"),
-        (IntensityThreshold, {"relative": 1.0}, r"cleaning\.intensity\.relative=1\.0 is no share"),
+        (IntensityThreshold, {"relative": 1.0}, r"cleaning\.intensity\.relative=1\.0 must be a fraction"),
         (MassAgreement, {"unit": "mDa"}, r"cleaning\.mass_agreement\.unit=mDa must be"),
         (Adducts, {"allowed": ["[M+Foo]+"]}, r"cleaning\.adducts\.allowed: "),
         (ExcludeInstruments, {"pattern": ["("]}, r"cleaning\.instruments\.pattern: "),

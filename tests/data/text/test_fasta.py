@@ -100,7 +100,7 @@ def test_one_stop_at_the_end_is_no_part_of_a_protein(tmp_path):
 
 
 def test_what_is_no_fasta_is_told_with_its_line(tmp_path):
-    with pytest.raises(InputError, match=r"a\.fasta, line 3: 'MKLV' stands before the first '>'"):
+    with pytest.raises(InputError, match=r"a\.fasta, line 3: text before the first '>': 'MKLV'"):
         rows(write(tmp_path, b"\n\nMKLV\n>a\nMK\n"))
     for content in (b"", b"\n \n"):
         with pytest.raises(InputError, match="holds no sequence: no line begins with '>'"):

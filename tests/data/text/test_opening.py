@@ -184,7 +184,7 @@ def test_a_stream_can_be_rewound(tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigError, match=r"text\.encoding=klingon is no encoding that Python knows"):
+    with pytest.raises(ConfigError, match=r"text\.encoding=klingon is not an encoding of Python"):
         configure({"encoding": "klingon"})
     with pytest.raises(ConfigError, match=r"text\.max_ratio=0 must be 1 or more"):
         configure({"max_ratio": 0})

@@ -107,7 +107,7 @@ def test_parquet(tmp_path):
     with pytest.raises(InputError, match=r"a\.parquet: no column 'y', there are x, count"):
         rows_of(path, "y")
     (tmp_path / "cut.parquet").write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"cut\.parquet is no Parquet file that can be read"):
+    with pytest.raises(InputError, match=r"cut\.parquet is not a readable Parquet file"):
         TableFile(tmp_path / "cut.parquet")
 
 
@@ -115,7 +115,7 @@ def test_files_that_cannot_be_read(tmp_path):
     for data in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
         with pytest.raises(InputError, match=r"a\.csv is empty"):
             TableFile(written(tmp_path, data))
-    with pytest.raises(InputError, match="is FASTA and no table: read it with data=labelled_fasta"):
+    with pytest.raises(InputError, match="is a FASTA file, not a table: read it with data=labelled_fasta"):
         TableFile(written(tmp_path, b">P1 x\nMK\n"))
     whole = gzip.compress(b"x,y\n" + b"".join(b"C%d,%d\n" % (i, i * i) for i in range(5000)))
     path = written(tmp_path, whole[: len(whole) // 2], "cut.csv.gz")

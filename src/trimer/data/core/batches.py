@@ -34,7 +34,7 @@ class PairBatch:
 
     @classmethod
     def pack(cls, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray], rows: np.ndarray) -> PairBatch:
-        """Sources and targets are `<s> ... </s>`; the decoder reads all tokens but the last, and predicts all but the first."""
+        """The decoder reads all but the last token of a target `<s> ... </s>`, and predicts all but the first."""
         labels = np.concatenate([np.asarray(t[1:], dtype=np.int64) for t in targets])
         return cls(
             Flat.pack(sources),
@@ -89,11 +89,12 @@ class MaskedBatch:
         cls, tokens: np.ndarray, lengths: np.ndarray, positions: np.ndarray, labels: np.ndarray, rows: np.ndarray
     ) -> MaskedBatch:
         """From integer arrays: (T,) concatenated tokens, (B,) lengths, and positions, labels and rows as above."""
-        tensors = [
-            torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
-            for values in (tokens, lengths, positions, labels, rows)
-        ]
-        return cls(Flat(tensors[0], tensors[1], tuple(lengths.tolist())), *tensors[2:])
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+
+        sequence = Flat(tensor(tokens), tensor(lengths), tuple(lengths.tolist()))
+        return cls(sequence, tensor(positions), tensor(labels), tensor(rows))
 
     def __len__(self) -> int:
         return len(self.sequence)

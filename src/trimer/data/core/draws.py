@@ -32,7 +32,7 @@ def keys(*words: int | np.ndarray) -> np.ndarray:
 
 
 def positions(keys: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(T,) uint64 random bits for the positions of B concatenated sequences; those of a sequence depend only on its key."""
+    """(T,) uint64 random bits for the positions of B concatenated sequences; they depend only on the sequence's key."""
     starts = (np.cumsum(lengths) - lengths).astype(np.uint64)
     return mix(np.repeat(keys - starts * STEP, lengths) + np.arange(1, lengths.sum() + 1, dtype=np.uint64) * STEP)
 

@@ -19,7 +19,7 @@ class DropReport:
     rules: list[dict] = field(default_factory=list)
 
     def add(self, rule: str, dropped_ids: Sequence[str], count: int | None = None) -> None:
-        """Count the records that a rule dropped and keep the first ids as examples. Counts of the same rule are added."""
+        """Count records dropped by a rule and keep the first ids as examples; counts of the same rule are added."""
         count = len(dropped_ids) if count is None else count
         examples = [str(i) for i in dropped_ids[:EXAMPLES]]
         for row in self.rules:

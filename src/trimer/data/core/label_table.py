@@ -66,7 +66,7 @@ class LabelTable:
 class LabelSource(Protocol):
     """A source of labelled records, read in chunks: tables, FASTA files, FooDB, DeepLoc.
 
-    `fingerprint()` changes when the records may have changed. All chunks have the same labels and the requested columns.
+    `fingerprint()` changes when the records may have changed. All chunks have the same labels and requested columns.
     """
 
     def fingerprint(self) -> str: ...

@@ -203,7 +203,7 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
 
 
 def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None, name: str = "scaffold") -> Split:
-    """Assign the largest groups first: to train until it is full, then to val, then to test (DeepChem's scaffold split).
+    """Assign the largest groups first: to train until it is full, then val, then test (DeepChem's scaffold split).
 
     values: (n,) group of each row; missing values (acyclic molecules have no scaffold) are one group. Among groups of
     equal size the one that begins last comes first, as in DeepChem. Deterministic, so there is no seed.
@@ -302,7 +302,7 @@ def _common_length(keys: Mapping[str, Sequence]) -> int:
 
 
 def _numbered(values: Sequence, count: int) -> np.ndarray:
-    """(n,) int64: the same number from 0 for equal values, -1 for missing ones; integer arrays have no missing values."""
+    """(n,) int64: a number from 0 for each distinct value, -1 for missing ones; integers are never missing."""
     if len(values) != count:
         raise ValueError(f"{len(values)} keys for {count} rows")
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":

@@ -29,7 +29,7 @@ SPREAD = 2  # a row may hold this many times the average number of sequences
 
 @dataclass(frozen=True)
 class Shape:
-    """Shape of every batch. rows: R. lengths: (D,) tokens of a row. slots: sequences of a batch plus one for padding."""
+    """Batch shape. rows: R. lengths: (D,) tokens of a row. slots: sequences of a batch, plus one for padding."""
 
     rows: int
     lengths: tuple[int, ...]
@@ -67,7 +67,9 @@ class StaticPlan:
         sizes = np.ceil(np.asarray(lengths).reshape(len(lengths), -1) * growth).astype(np.int64)
         self.rows = np.arange(len(sizes)) if rows is None else np.asarray(rows)
         self.seed, self.multiple, self.shuffle = seed, multiple, shuffle
-        order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))  # short and long sequences in random order
+        order = np.random.default_rng([seed, len(sizes)]).permutation(
+            len(sizes)
+        )  # short and long sequences in random order
         capacity = row_capacity(sizes[order], row_length, tokens_per_batch)
         row_of = np.empty(len(sizes), np.int64)
         row_of[order] = pack(sizes[order], capacity, most_in_row(sizes, capacity))

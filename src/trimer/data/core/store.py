@@ -157,7 +157,9 @@ class Store:
             reader = pa.ipc.open_file(pa.memory_map(str(self.folder / "columns.arrow"), "r"))
             self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)") from error
+            raise InputError(
+                f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)"
+            ) from error
         self._ragged: dict[str, StoredRagged] = {}
 
     def __len__(self) -> int:
@@ -187,7 +189,9 @@ class Store:
         try:
             return (column if rows is None else column.take(pa.array(rows, pa.int64()))).to_pylist()
         except UnicodeDecodeError as error:
-            raise InputError(f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)") from error
+            raise InputError(
+                f"{self.folder} is damaged: delete it and prepare the data again (trimer prepare)"
+            ) from error
 
     def values(self, name: str) -> np.ndarray:
         """(n,) column of numbers, or of texts as objects."""

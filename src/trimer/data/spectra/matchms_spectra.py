@@ -1,4 +1,4 @@
-"""Spectra as those of matchms, which is imported where it is used: importing it takes about 3 s."""
+"""Conversion to matchms spectra. matchms is imported only when needed: the import takes about 3 s."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def to_matchms(table: SpectrumTable) -> list[Spectrum]:
-    """A matchms spectrum for each row, in order, with all fields that are not missing under matchms' names.
+    """A matchms spectrum for each row, in order, with all non-missing fields under matchms' names.
 
-    A row that cannot be used is a spectrum too; its metadata have the reason as `problem`. Intensities stay as they
-    are: matchms has `matchms.filtering.normalize_intensities`.
+    Unusable rows are included, with the reason as `problem` in their metadata. Intensities are not scaled: use
+    `matchms.filtering.normalize_intensities`.
     """
     with quiet_matchms():
         return [_spectrum(table, row, table.fields(row)) for row in range(len(table))]
 
 
 def peaks_to_matchms(table: SpectrumTable, row: int) -> Spectrum:
-    """The peaks and the precursor m/z of one row, without any other field: ten times faster."""
+    """A matchms spectrum with only the peaks and precursor m/z of one row: ten times faster."""
     precursor = float(table["precursor_mz"][row])
     fields = {"precursor_mz": precursor} if np.isfinite(precursor) else {}
     return _spectrum(table, row, fields, metadata_harmonization=False)
@@ -34,7 +34,7 @@ def peaks_to_matchms(table: SpectrumTable, row: int) -> Spectrum:
 
 @contextmanager
 def quiet_matchms() -> Iterator[None]:
-    """Silence messages that no user can act on: matchms warns of each field that it renames, and RDKit of molecules."""
+    """Silence irrelevant messages: matchms warns of each renamed field, and RDKit of molecules."""
     import matchms  # noqa: F401
     from rdkit import RDLogger
 

@@ -1,4 +1,4 @@
-"""One spectrum of a table, to look at."""
+"""A single spectrum of a table, for display and plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(repr=False)
 class Spectrum:
-    """m/z (P,) in Th and intensity (P,) of one spectrum, and its other fields that are not missing."""
+    """One spectrum: m/z (P,) in Th, intensity (P,), and its non-missing fields."""
 
     mz: np.ndarray
     intensity: np.ndarray
@@ -33,9 +33,9 @@ class Spectrum:
         return f"<table>{''.join(cells)}<tr><th>peaks</th><td>{len(self):,}</td></tr></table>"
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the peaks, relative to the highest, with the precursor m/z as a dashed line; returns the axes.
+        """Plot the peaks, relative to the base peak, and the precursor m/z as a dashed line; returns the axes.
 
-        ax: matplotlib axes to draw on; None makes a figure.
+        ax: matplotlib axes to draw on; None creates a figure.
         """
         if ax is None:
             from matplotlib import pyplot

@@ -1,7 +1,7 @@
-"""Where labelled spectra come from: files of the user, and the public libraries by name.
+"""Sources of labelled spectra: files of the user, and public libraries.
 
-Every source has `fingerprint()`, which changes when and only when its records change, and `chunks()`, which yields
-SpectrumTables. The simulated sources in `trimer.simulate.simulated_spectra` have the same two.
+Every source has `fingerprint()`, which changes if and only if its records change, and `chunks()`, which yields
+SpectrumTables. The simulated sources in `trimer.simulate.simulated_spectra` have the same methods.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ WANTED = "a file of spectra, a folder of them"
 
 
 class SpectralFiles:
-    """Any spectral library: MGF, MSP, mzML, mzXML, GNPS JSON, MassSpecGym TSV or MassBank records.
+    """Spectra in files: MGF, MSP, mzML, mzXML, GNPS JSON, MassSpecGym TSV or MassBank records.
 
-    paths: files, folders, or globs; all are read as one library.
+    paths: files, folders, or globs, read as one library.
     """
 
     def __init__(self, paths: str | Sequence[str]):
@@ -34,7 +34,7 @@ class SpectralFiles:
         return content_digest(self._contents())
 
     def chunks(self) -> Iterator[SpectrumTable]:
-        """One table with all spectra, so that duplicates are found across files."""
+        """One table with all spectra, so that duplicates across files are recognised."""
         yield SpectrumTable.concatenate([read_spectra(file) for file in self.files()])
 
     def _contents(self) -> list[Path]:
@@ -42,10 +42,10 @@ class SpectralFiles:
 
 
 class PublishedLibrary(SpectralFiles):
-    """A library at its publisher's address: downloaded once with a progress bar into `folder`, then read like any file.
+    """A public library, downloaded once into `folder`.
 
-    path: a copy that is already there, instead of the download. url: the publisher's address.
-    sha256: the checksum, where the publisher states one; null downloads without a check and says so.
+    url: address of the file. path: an existing copy to read instead of the download. sha256: checksum of the file; null
+    skips the verification and logs the checksum.
     """
 
     def __init__(self, url: str, folder: str, path: str | None = None, sha256: str | None = None):

@@ -1,4 +1,4 @@
-"""Tandem mass spectra in columns: peaks laid end to end, one value per spectrum for everything else."""
+"""Table of tandem mass spectra: concatenated peaks, and columns with one value for each spectrum."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NUMBERS = {
 
 @dataclass(repr=False)
 class SpectrumTable:
-    """n spectra with P peaks in all.
+    """n spectra with P peaks in total.
 
     mz: (P,) float64, Th, ascending within each spectrum. intensity: (P,) float32, as in the file until cleaned.
-    offsets: (n + 1,) int64, spectrum i owns peaks offsets[i]:offsets[i + 1].
-    columns: one array of n per field. Always there: the TEXT fields (objects, None where missing) and the NUMBERS
-    (NaN or 0 where missing; ms_level 0 = not stated; retention_time in seconds; line or scan number in `file`).
-    Any other key of the file is kept as a text column under its lower-case name.
-    `problem` is None for a usable record, else one sentence that says why it cannot be used.
+    offsets: (n + 1,) int64, spectrum i has the peaks offsets[i]:offsets[i + 1].
+    columns: an array of n values for each field. Always present: the TEXT fields (objects, None where missing) and the
+    NUMBERS (NaN or 0 where missing; ms_level 0 = not stated; retention_time in seconds; line: line or scan number).
+    Other keys of the file are text columns under their lower-case names.
+    `problem` is None for a usable record, else the reason why it cannot be used.
     """
 
     mz: np.ndarray
@@ -52,17 +52,17 @@ class SpectrumTable:
         offsets: Sequence[int] | np.ndarray,
         columns: Mapping[str, Sequence | np.ndarray],
     ) -> SpectrumTable:
-        """Check the shapes, convert the types, and fill the fields that were not given."""
+        """Create a table: checks the shapes, converts the types, and fills missing fields."""
         n = len(offsets) - 1
         full: dict[str, np.ndarray] = {}
         for key in TEXT:
             full[key] = _text(columns.get(key), n)
         for key, (dtype, missing) in NUMBERS.items():
-            given = columns.get(key)
-            full[key] = np.full(n, missing, dtype) if given is None else np.asarray(given, dtype=dtype)
-        for key, given in columns.items():
+            values = columns.get(key)
+            full[key] = np.full(n, missing, dtype) if values is None else np.asarray(values, dtype=dtype)
+        for key, values in columns.items():
             if key not in full:
-                full[key] = _text(given, n)
+                full[key] = _text(values, n)
         for key, column in full.items():
             if len(column) != n:
                 raise ValueError(f"column '{key}' has {len(column)} values for {n} spectra")
@@ -109,17 +109,17 @@ class SpectrumTable:
         return html_table(rows, ["peaks", *names], len(self), "spectra", drawn=())
 
     def _filled_columns(self) -> list[str]:
-        """The columns that hold a value in any row."""
+        """Names of the columns with a value in any row."""
         return [name for name, values in self.columns.items() if not all(_is_missing(name, value) for value in values)]
 
     def fields(self, row: int) -> dict[str, Any]:
-        """The values of one spectrum that are not missing, as plain Python values."""
+        """The non-missing fields of one spectrum, as plain Python values."""
         values = {name: column[row] for name, column in self.columns.items()}
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         return {name: value for name, value in plain.items() if not _is_missing(name, value)}
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with a row for each spectrum: its columns, and `mz` and `intensity` as arrays."""
+        """A DataFrame with a row for each spectrum: its fields, and `mz` and `intensity` as arrays."""
         import pandas
 
         peaks = [self.peaks(row) for row in range(len(self))]
@@ -136,12 +136,12 @@ class SpectrumTable:
 
     @property
     def peak_counts(self) -> np.ndarray:
-        """(n,) number of peaks."""
+        """(n,) number of peaks of each spectrum."""
         return np.diff(self.offsets)
 
     @property
     def owners(self) -> np.ndarray:
-        """(P,) row of the spectrum that each peak belongs to."""
+        """(P,) row of the spectrum of each peak."""
         return np.repeat(np.arange(len(self)), self.peak_counts)
 
     def peaks(self, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ class SpectrumTable:
         return self.mz[window], self.intensity[window]
 
     def take(self, rows: np.ndarray) -> SpectrumTable:
-        """The given rows (indices or a mask), in that order."""
+        """The table of these rows (indices or a mask), in this order."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         counts = self.peak_counts[rows]
@@ -160,18 +160,18 @@ class SpectrumTable:
         return SpectrumTable(self.mz[index], self.intensity[index], offsets, columns)
 
     def keep_peaks(self, mask: np.ndarray) -> SpectrumTable:
-        """The same spectra with only the peaks under the (P,) mask."""
+        """The same spectra with only the peaks in the (P,) mask."""
         counts = np.bincount(self.owners[mask], minlength=len(self))
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         return SpectrumTable(self.mz[mask], self.intensity[mask], offsets, self.columns)
 
     def with_columns(self, **columns: np.ndarray) -> SpectrumTable:
-        """The same peaks, some columns replaced or added."""
+        """The table with some columns replaced or added."""
         return SpectrumTable(self.mz, self.intensity, self.offsets, {**self.columns, **columns})
 
     @staticmethod
     def concatenate(tables: Sequence[SpectrumTable]) -> SpectrumTable:
-        """All spectra of several tables; a column that a table lacks is None there."""
+        """All spectra of several tables; None where a table lacks a column."""
         if len(tables) == 1:
             return tables[0]
         keys = list(dict.fromkeys(key for table in tables for key in table.columns))
@@ -188,8 +188,13 @@ class SpectrumTable:
         )
 
 
+def filled(column: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether each value of a column of objects is not None."""
+    return np.not_equal(column, np.array(None, dtype=object))
+
+
 def _is_missing(name: str, value: Any) -> bool:
-    """Whether a value is None, NaN, or the number that stands for a missing one."""
+    """Whether a value is None, NaN, or the number that marks a missing value."""
     return value is None or value != value or (name in NUMBERS and value == NUMBERS[name][1])
 
 

@@ -1,7 +1,7 @@
-"""SPLASH: the identifier of a mass spectrum by its peaks alone (Wohlgemuth et al., Nat. Biotechnol. 34, 1099, 2016).
+"""SPLASH: an identifier of a spectrum, computed from its peaks (Wohlgemuth et al., Nat. Biotechnol. 34, 1099, 2016).
 
-Two spectra with the same SPLASH are the same spectrum, whoever deposited it. It is a version block, two histograms, and
-a hash of the whole peak list; the specification is at https://github.com/berlinguyinca/spectra-hash.
+Spectra with the same SPLASH are identical, whatever library they come from. It consists of a version block, two
+histograms, and a hash of the peak list; specification: https://github.com/berlinguyinca/spectra-hash.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from trimer.data.spectra.spectrum_table import SpectrumTable
 
-_NUDGE = 1e-7  # the specification adds it before cutting to integers, against 99.999999
+_NUDGE = 1e-7  # added before truncation to integers, as the specification states, so that 99.999999 becomes 100
 _BASE3, _BASE36 = "012", "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -42,7 +42,7 @@ def _hash(mz: np.ndarray, relative: np.ndarray) -> str:
 
 
 def _bins(mz: np.ndarray, relative: np.ndarray, base: int, length: int, width: int) -> np.ndarray:
-    """A histogram of intensity over m/z that wraps around after `length` bins, in `base` steps of the largest bin."""
+    """Histogram of intensity over m/z, modulo `length` bins, scaled to integers from 0 to base - 1."""
     sums = np.bincount((mz / width).astype(np.int64) % length, weights=relative, minlength=length)
     return (_NUDGE + (base - 1) * sums / sums.max()).astype(np.int64)
 
@@ -52,7 +52,7 @@ def _histogram(mz: np.ndarray, relative: np.ndarray) -> str:
 
 
 def _prefilter(mz: np.ndarray, relative: np.ndarray) -> str:
-    """The ten most intense of the peaks above 10 % as a histogram in base 3, written in base 36."""
+    """Histogram in base 3 of the ten most intense peaks above 10 %, written in base 36."""
     top = np.lexsort((mz, -relative))
     top = top[relative[top] + _NUDGE >= 10.0][:10]
     digits = "".join(_BASE3[d] for d in _bins(mz[top], relative[top], base=3, length=10, width=5))

@@ -1,1 +1,1 @@
-"""Text files read in one place: opening, tables, FASTA, numbers, missing values, charges."""
+"""Reading of text files: opening, tables, FASTA, numbers, missing values, charges."""

@@ -1,4 +1,4 @@
-"""Charges from text."""
+"""Charges read from text."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ _CHARGE = re.compile(r"([+-]?)(\d+)(?:\.0+)?([+-]?)(?!\d)")
 
 @functools.lru_cache(maxsize=1024)
 def charge_choices(text: str) -> tuple[tuple[int, int], ...]:
-    """What a text says about the charge: (1, +1) of '1+', (2, 0) of '2' without a sign, two choices of '2+ and 3+'.
+    """Possible charges in a text, as (number, sign): (1, +1) for '1+', (2, 0) for '2', two choices for '2+ and 3+'.
 
-    Each choice is a number and its sign, 0 where none is stated. Empty where there is no charge, or the charge is 0.
+    The sign is 0 if none is stated. Empty if there is no charge, or the charge is 0.
     """
     text = text.strip().replace("−", "-")
     if text in ("+", "-"):
         return ((1, int(text + "1")),)
-    found = []
+    choices = []
     for before, number, after in _CHARGE.findall(text):
         sign = before or after
-        found.append((int(number), int(f"{sign}1") if sign else 0))
-    return tuple(choice for choice in found if 0 < choice[0] < 1000)
+        choices.append((int(number), int(f"{sign}1") if sign else 0))
+    return tuple(choice for choice in choices if 0 < choice[0] < 1000)
 
 
 @functools.lru_cache(maxsize=1024)
 def parse_charge(text: str) -> int | None:
-    """Signed charge of '2+', '+2', '2' or '1-'; 0 where the file leaves a choice ('2+ and 3+')."""
+    """Signed charge of '2+', '+2', '2' or '1-'; 0 if the text leaves a choice ('2+ and 3+'), None if it has none."""
     choices = charge_choices(text)
     if len(choices) == 1:
         number, sign = choices[0]

@@ -1,4 +1,4 @@
-"""Other names under which tables hold their SMILES or residues, found where the usual name is not there."""
+"""Alternative names of the SMILES and sequence columns of tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from trimer.data.text.tables import TableFile
 
 log = logging.getLogger(__name__)
 
-# The usual name -> others, the likeliest first, as `_plain` writes them.
-OTHERS = {
+# Usual name -> alternatives, the most likely first, written as by `_plain`.
+ALTERNATIVES = {
     "smiles": (
         "canonicalsmiles", "isomericsmiles", "standardizedsmiles", "stdsmiles", "rdkitsmiles", "smilesstring", "smi",
         "molsmiles", "ligandsmiles", "drugsmiles", "compoundsmiles", "moldbsmiles", "mol", "structure",
@@ -23,15 +23,15 @@ OTHERS = {
 
 
 def column_called(file: TableFile, name: str) -> str:
-    """The column of a table that is called `name`, or else the likeliest of its other names, which is logged."""
-    if name in file or name not in OTHERS:
+    """The column `name` of a table, or the most likely alternative; the choice of an alternative is logged."""
+    if name in file or name not in ALTERNATIVES:
         return name
     columns = {_plain(column): column for column in reversed(file.header) if column}
-    found = next((columns[other] for other in OTHERS[name] if other in columns), None)
-    if found is None:
+    alternative = next((columns[plain] for plain in ALTERNATIVES[name] if plain in columns), None)
+    if alternative is None:
         return name
-    log.info("%s: column %r is read as %s; another one is named by `column`", file.path, found, name)
-    return found
+    log.info("%s: reading column %r as %s; set `column` to read another one", file.path, alternative, name)
+    return alternative
 
 
 def _plain(name: str) -> str:

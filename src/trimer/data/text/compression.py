@@ -1,6 +1,7 @@
-"""Compressed files by their content: gzip, bzip2, xz and zip, read up to the byte at which they break off.
+"""Reading of compressed files, recognised by their content: gzip, bzip2, xz and zip.
 
-A stream is one compressed piece; gzip, bzip2 and xz files may hold several, one after another.
+A truncated file is read up to its last readable byte. A stream is one compressed block of data; gzip, bzip2 and xz
+files may contain several, one after another.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ READ = 1 << 20
 
 
 class BombError(Exception):
-    """A file unpacks to more than its size allows."""
+    """A file unpacks to more than text.max_ratio times its size."""
 
 
 class _Gzip:
-    """zlib with the interface of the decompressors of bz2 and lzma."""
+    """zlib decompressor with the interface of those of bz2 and lzma."""
 
     def __init__(self) -> None:
         self.stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
@@ -47,7 +48,7 @@ class _Gzip:
         return chunk
 
 
-# first bytes -> name, maker of a decompressor of one stream
+# first bytes -> name, function that makes a decompressor of one stream
 FORMATS: dict[bytes, tuple[str, Callable[[], Any]]] = {
     b"\x1f\x8b": ("gzip", _Gzip),
     b"BZh": ("bzip2", bz2.BZ2Decompressor),
@@ -58,14 +59,14 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, BombError)
 
 
 def format_of(start: bytes) -> str | None:
-    """gzip, bzip2, xz or zip, from the first six bytes of a file; None for anything else."""
+    """gzip, bzip2, xz or zip, by the first six bytes of a file; None for other files."""
     if start.startswith(ZIP):
         return "zip"
     return next((name for magic, (name, _) in FORMATS.items() if start.startswith(magic)), None)
 
 
 def unpack(path: Path, file: BinaryIO, kind: str, size: int) -> Iterator[bytes]:
-    """The bytes of a compressed file, at most `size` at a time; one of DAMAGE after the last that can be read."""
+    """The content of a compressed file, at most `size` bytes at a time; raises one of DAMAGE at a damaged end."""
     if kind == "zip":
         pieces = _unzip(path, file, size)
     else:
@@ -81,7 +82,7 @@ def unpack(path: Path, file: BinaryIO, kind: str, size: int) -> Iterator[bytes]:
 
 
 def _streams(file: BinaryIO, make: Callable[[], Any], size: int) -> Iterator[bytes]:
-    """All streams of a file; unlike the modules of Python, everything that can be read before it breaks off."""
+    """All streams of a file; unlike Python's modules, this yields everything readable before a truncated end."""
     stream = make()
     while data := file.read(min(size, READ)):
         while data:
@@ -97,11 +98,11 @@ def _streams(file: BinaryIO, make: Callable[[], Any], size: int) -> Iterator[byt
 
 
 def _decompressed(stream: Any, data: bytes, size: int) -> Iterator[bytes]:
-    """What a stream makes of some more bytes, at most `size` at a time."""
+    """The decompressed form of more bytes of a stream, at most `size` bytes at a time."""
     while True:
         try:
             chunk = stream.decompress(data, size)
-        except OSError as error:  # how bz2 says that a stream is damaged
+        except OSError as error:  # raised by bz2 for a damaged stream
             raise EOFError(str(error).lower()) from None
         if chunk:
             yield chunk
@@ -120,7 +121,7 @@ def _unzip(path: Path, file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def zip_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one file in a zip archive; InputError for none, several, or one with a password."""
+    """The only file in a zip archive; InputError for none, several, or one with a password."""
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
     if len(members) != 1:
         names = ", ".join(info.filename for info in members[:5]) or "none"
@@ -131,7 +132,7 @@ def zip_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def plain_name(path: Path) -> str:
-    """The name of a file without its compression suffix, or of the one file in a zip archive."""
+    """File name without its compression suffix, or the name of the only file in a zip archive."""
     suffix = path.suffix.lower()
     if suffix == ".zip" and path.is_file() and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,4 @@
-"""The digest of what files hold, by which the cache knows whether they have changed."""
+"""Digest of the contents of files, by which the cache detects changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trimer.errors import InputError
 
 
 def content_digest(paths: Iterable[str | Path]) -> str:
-    """sha256 over the contents of files, in the order given, and `text.encoding`; names and dates do not count."""
+    """sha256 of the contents of files, in this order, and `text.encoding`; names and dates do not matter."""
     digest = hashlib.sha256((settings.encoding or "").encode())
     for path in paths:
         try:

@@ -1,7 +1,7 @@
-"""FASTA, read in bulk: numpy finds the records of a block of bytes, and the letters are never looked at one by one.
+"""Fast FASTA reader: numpy finds the records in a block of bytes, without a loop over letters.
 
 A record is a line that begins with `>` and all lines up to the next such line. Its id is the first word of the header.
-3-line files and PIR, which look like it, are read as what they are (`trimer.data.text.fasta_layouts`).
+The similar 3-line and PIR formats are recognised (`trimer.data.text.fasta_layouts`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from trimer.data.text.letters import WHITE, checked
 from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
 
-BLOCK = 1 << 18  # bytes parsed at once: few enough to stay in the cache of the processor
+BLOCK = 1 << 18  # bytes parsed at once, small enough for the CPU cache
 NEWLINE, MARK = b"\n>"
 FLAT_FILES = {b"LOCUS ": "a GenBank file", b"ID   ": "an EMBL or UniProt text file", b"HEADER ": "a PDB file"}
 
 
 @dataclass
 class FastaRecords:
-    """n records of a file.
+    """n FASTA records of a file.
 
-    headers: whole header lines without `>`. sequences: n rows of uint8 letters as they stand, white space and one stop
-    at the end (`*`) taken away. lines: (n,) int64 line of each header. problems: row -> why it cannot be used. labels:
-    of a 3-line file the text with a label for each residue, None where a record has none.
+    headers: whole header lines without `>`. sequences: n rows of uint8 letters, without white space and one final stop
+    (`*`). lines: (n,) int64 line of each header. problems: row -> why it cannot be used. labels: for a 3-line file, the
+    text with a label for each residue, None where a record has no labels.
     """
 
     headers: list[str]
@@ -44,7 +44,7 @@ class FastaRecords:
 
     @property
     def without_labels(self) -> dict[int, str]:
-        """`problems` for readers of sequences alone: a record with labels of residues is one."""
+        """`problems` for readers that need only sequences: records with labels of residues are problems too."""
         return {row: THREE_LINES for row, text in enumerate(self.labels or ()) if text is not None} | self.problems
 
     @property
@@ -53,16 +53,16 @@ class FastaRecords:
         return [(header.split(None, 1) or ("",))[0] for header in self.headers]
 
     def values(self, key: str) -> list[str | None]:
-        """What each header says as `key=value`, as UniProt writes `OS=Homo sapiens OX=9606`; None where it does not."""
+        """The value of `key=value` in each header, for example OX in `OS=Homo sapiens OX=9606`; None if missing."""
         pattern = re.compile(rf"(?:^|\s){re.escape(key)}=(.*?)(?=\s+\w+=|$)")
-        return [found and found.group(1) for found in map(pattern.search, self.headers)]
+        return [match and match.group(1) for match in map(pattern.search, self.headers)]
 
 
 def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
-    """All records of a FASTA file, compressed or not, in flat memory: about `block` bytes of them at a time.
+    """All records of a FASTA file, compressed or not, in constant memory: about `block` bytes at a time.
 
-    Where a file breaks off, the last record says so in its problem. InputError naming the line for text before the
-    first `>`. Headers are UTF-8, or Windows-1252 where they are not.
+    The last record of a truncated file has a problem. InputError with the line for text before the first `>`. Headers
+    are UTF-8; other bytes are read as Windows-1252.
     """
     line, count = 1, 0
     parse = _parse
@@ -95,7 +95,7 @@ def read_fasta(path: Path, block: int = BLOCK) -> Iterator[FastaRecords]:
 
 
 def _broken_end(data: bytes, line: int, error: BrokenOff) -> FastaRecords:
-    """The record in which a file breaks off, without the letters that are left of it."""
+    """The last, incomplete record of a truncated file, without its letters."""
     header = data[: data.find(b"\n")] if b"\n" in data else b">"
     records = _parse(header + b"\n", line)[0]
     records.problems = {0: broken_end(error)}
@@ -103,20 +103,20 @@ def _broken_end(data: bytes, line: int, error: BrokenOff) -> FastaRecords:
 
 
 def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
-    """The data without the blank lines before the first record, and how many these are."""
+    """The data without the blank lines before the first record, and the number of these lines."""
     begin = len(data) - len(data.lstrip(WHITE))
     blank = data.count(b"\n", 0, begin)
     text = data[begin:]
     if text and text[:1] != b">":
-        found = decode(text[:200]).split("\n")[0].strip()[:60]
+        shown = decode(text[:200]).split("\n")[0].strip()[:60]
         kind = next((name for start, name in FLAT_FILES.items() if text.startswith(start)), None)
         hint = f"it seems to be {kind}: export it as FASTA" if kind else "is it a FASTA file?"
-        raise InputError(f"{path}, line {blank + 1}: '{found}' stands before the first '>'; {hint}")
+        raise InputError(f"{path}, line {blank + 1}: text before the first '>': '{shown}'; {hint}")
     return text, blank
 
 
 def _parse(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
-    """Whole records, which begin with `>`, and how many lines they take."""
+    """The records of a block that begins with `>`, and its number of lines."""
     text = without_titles(text)
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -145,13 +145,14 @@ def _parse(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
 
 
 def _parse_three_lines(text: bytes, first_line: int) -> tuple[FastaRecords, int]:
-    """The same for a 3-line file."""
+    """Like `_parse`, for a 3-line file."""
     text += b"" if text.endswith(b"\n") else b"\n"
-    whole = [b">" + record for record in text[1:].split(b"\n>")]
-    lines = first_line + np.cumsum([0, *(record.count(b"\n") + 1 for record in whole[:-1])])
-    found = [three_lines(record) for record in whole]
-    sequences, problems = checked(Ragged.pack([np.frombuffer(record.sequence, np.uint8) for record in found], np.uint8))
-    problems |= {row: record.problem for row, record in enumerate(found) if record.problem}
-    headers = [decode(record.split(b"\n", 1)[0][1:]).rstrip("\r") for record in whole]
-    labels = [None if record.labels is None else decode(record.labels) for record in found]
+    texts = [b">" + record for record in text[1:].split(b"\n>")]
+    lines = first_line + np.cumsum([0, *(record.count(b"\n") + 1 for record in texts[:-1])])
+    records = [three_lines(record) for record in texts]
+    letters = Ragged.pack([np.frombuffer(record.sequence, np.uint8) for record in records], np.uint8)
+    sequences, problems = checked(letters)
+    problems |= {row: record.problem for row, record in enumerate(records) if record.problem}
+    headers = [decode(record.split(b"\n", 1)[0][1:]).rstrip("\r") for record in texts]
+    labels = [None if record.labels is None else decode(record.labels) for record in records]
     return FastaRecords(headers, sequences, lines.astype(np.int64), problems, labels), text.count(b"\n")

@@ -1,4 +1,4 @@
-"""Files that look like FASTA and have other lines below the header: labels of residues, or a title.
+"""Formats similar to FASTA with other lines below the header: labels of residues, or a title.
 
 3-line files (SignalP, TMbed, DeepTMHMM) have the sequence on one line and a label for each residue on the next. PIR
 files have a title below a header such as `>P1;CRAB_ANAPL`, and end each sequence with `*`.
@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-SAMPLE = 200  # records that tell the layout of a file
-SHARE = 0.8  # of them must have two lines of one length
-FEW = 12  # letters of a set of labels
+SAMPLE = 200  # records by which the layout of a file is recognised
+SHARE = 0.8  # fraction of them that must have two lines of equal length
+FEW = 12  # distinct letters in a line of labels, at most
 THREE_LINES = (
-    "labels of residues below the sequence (a 3-line file): train on them with data=labelled_residues, or take the "
-    "lines of labels out"
+    "labels of residues below the sequence (a 3-line file): train on them with data=labelled_residues, or remove "
+    "the lines of labels"
 )
 _PIR = re.compile(rb"^>(?:P1|F1|DL|DC|RL|RC|N1|N3|XX);", re.MULTILINE)
 _PIR_RECORD = re.compile(rb"\A>(?:P1|F1|DL|DC|RL|RC|N1|N3|XX);([^\n]*)\n([^\n]*)\n")
@@ -23,7 +23,7 @@ _PIR_RECORD = re.compile(rb"\A>(?:P1|F1|DL|DC|RL|RC|N1|N3|XX);([^\n]*)\n([^\n]*)
 
 @dataclass
 class ThreeLines:
-    """A record of a 3-line file: the sequence, its labels (None where there are none), and what is wrong with it."""
+    """A record of a 3-line file: its sequence, its labels (None if missing), and why it cannot be used."""
 
     sequence: bytes
     labels: bytes | None = None
@@ -31,15 +31,15 @@ class ThreeLines:
 
 
 def body_of(record: bytes) -> list[bytes]:
-    """The lines below a header that hold something, without white space around them."""
+    """The lines below a header that are not blank, stripped."""
     return [line for line in (line.strip() for line in record.split(b"\n")[1:]) if line]
 
 
 def has_three_lines(data: bytes) -> bool:
-    """Whether records, which begin with `>`, have a sequence and its labels on two lines.
+    """Whether the records (each begins with `>`) have a sequence and its labels on two lines.
 
-    Of a wrapped FASTA file hardly any record has two lines of the same length. Where all lines have one length, as
-    those of an alignment may, the lower ones must look like labels: digits, or few letters in long runs.
+    In a wrapped FASTA file hardly any record has two lines of equal length. If all lines have the same length, as in an
+    alignment, the second lines must look like labels: digits, or few letters in long runs.
     """
     bodies = [body_of(record) for record in data.split(b"\n>", SAMPLE)[:SAMPLE]]
     pairs = [body for body in bodies if len(body) == 2 and len(body[0]) == len(body[1])]
@@ -54,7 +54,7 @@ def _like_labels(line: bytes) -> bool:
 
 
 def three_lines(record: bytes) -> ThreeLines:
-    """The record of a 3-line file."""
+    """Parse a record of a 3-line file."""
     body = body_of(record)
     if len(body) < 2:
         return ThreeLines(body[0] if body else b"")
@@ -70,9 +70,9 @@ def three_lines(record: bytes) -> ThreeLines:
 
 
 def without_titles(data: bytes) -> bytes:
-    """The same number of lines, the titles of PIR records moved into their headers, as `>CRAB_ANAPL ALPHA CRYSTALLIN`.
+    """Move the titles of PIR records into their headers (`>CRAB_ANAPL ALPHA CRYSTALLIN`), keeping the number of lines.
 
-    A header of that kind whose sequence does not end with `*` is an ordinary one.
+    A record with a PIR header whose sequence does not end with `*` stays unchanged.
     """
     if _PIR.search(data) is None:
         return data
@@ -81,8 +81,8 @@ def without_titles(data: bytes) -> bytes:
 
 
 def _without_title(record: bytes) -> bytes:
-    found = _PIR_RECORD.match(record)
-    if found is None or not record.rstrip().endswith(b"*"):
+    match = _PIR_RECORD.match(record)
+    if match is None or not record.rstrip().endswith(b"*"):
         return record
-    header = b" ".join(part.strip() for part in found.groups())
-    return b">" + header + b"\n\n" + record[found.end() :]
+    header = b" ".join(part.strip() for part in match.groups())
+    return b">" + header + b"\n\n" + record[match.end() :]

@@ -1,8 +1,8 @@
-"""The letters of sequences of residues, taken from text, and what shows that a text is no protein.
+"""Letters of protein sequences in text, and checks that a text is a protein.
 
-White space and the stop at the end are no part of a sequence. Letters, `-` and `.` (gaps of an alignment) are; digits
-and other signs are not, and neither is DNA. A letter that no vocabulary has (J) is one all the same: it is counted
-where a vocabulary is known (`trimer.data.text.spelling`).
+White space and a final stop are removed. Letters, `-` and `.` (gaps of an alignment) are allowed; digits, other
+characters and DNA are not. A letter that no vocabulary has (J) is allowed here and counted by
+`trimer.data.text.spelling`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.ragged import Ragged
 
-WHITE = bytes(range(33))  # no part of a sequence: line ends, blanks and other control characters
+WHITE = bytes(range(33))  # ignored in sequences: line ends, blanks and other control characters
 STOP = ord("*")
 INNER_STOP = "stop (*) inside the sequence"
 DIGITS = "digits inside the sequence (numbered lines?)"
@@ -22,39 +22,39 @@ DNA = "DNA or RNA and no protein (A, C, G, T, U, N alone)"
 SIGN = "{!r} inside the sequence, which is no residue"
 
 BASES = frozenset(b"ACGTUN")
-SHORT = 10  # letters, below which a peptide may consist of those of DNA
-_ODD = np.ones(256, bool)  # bytes that no sequence has
+SHORT = 10  # letters; shorter peptides may consist of A, C, G and T
+_ODD = np.ones(256, bool)  # bytes that are not allowed in sequences
 _ODD[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-.*")] = False
 _BASE = np.zeros(256, bool)
 _BASE[[*BASES, *bytes(BASES).lower()]] = True
 
 
 def letters_of(texts: Sequence[str | None]) -> Ragged:
-    """The letters of n texts end to end, as UTF-8 without white space."""
+    """The letters of n texts as UTF-8 bytes, without white space."""
     rows = [(text or "").encode("utf-8", "replace").translate(None, WHITE) for text in texts]
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     return Ragged(np.frombuffer(b"".join(rows), np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def checked(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
-    """The sequences without the one stop (`*`) that may end them, and row -> why it is no protein."""
+    """The sequences without a final stop (`*`), and row -> why it is no protein."""
     sequences, problems = _without_stops(sequences)
     return sequences, _dna(sequences) | _odd_signs(sequences) | problems
 
 
 def _odd_signs(sequences: Ragged) -> dict[int, str]:
-    places = np.flatnonzero(_ODD[sequences.values])
-    owners = np.searchsorted(sequences.offsets, places, side="right") - 1
+    positions = np.flatnonzero(_ODD[sequences.values])
+    owners = np.searchsorted(sequences.offsets, positions, side="right") - 1
     rows, first = np.unique(owners, return_index=True)
     problems = {}
-    for row, place in zip(rows.tolist(), places[first].tolist(), strict=True):
-        text = sequences.values[place : int(sequences.offsets[row + 1])].tobytes().decode("utf-8", "replace")
+    for row, position in zip(rows.tolist(), positions[first].tolist(), strict=True):
+        text = sequences.values[position : int(sequences.offsets[row + 1])].tobytes().decode("utf-8", "replace")
         problems[row] = DIGITS if text[0] in "0123456789" else SIGN.format(text[0])
     return problems
 
 
 def _dna(sequences: Ragged) -> dict[int, str]:
-    """Rows of A, C, G, T, U and N alone, with at least A, C, G and T or U; no protein of that length is so poor."""
+    """Rows of at least SHORT letters that are all A, C, G, T, U or N, and include A, C, G and T or U."""
     long = np.flatnonzero(sequences.lengths >= SHORT)
     begins = sequences.values[sequences.offsets[long][:, None] + np.arange(SHORT)] if len(long) else long[:, None]
     problems = {}
@@ -68,7 +68,9 @@ def _dna(sequences: Ragged) -> dict[int, str]:
 def _without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
     values, offsets = sequences.values, sequences.offsets
     problems: dict[int, str] = {}
-    if values.min(initial=255) <= STOP and (values == STOP).any():  # letters lie above: one look tells
+    if (
+        values.min(initial=255) <= STOP and (values == STOP).any()
+    ):  # letters have larger codes, so the minimum is a fast test
         last = offsets[1:][sequences.lengths > 0] - 1
         keep = np.ones(len(values), bool)
         keep[last] = values[last] != STOP

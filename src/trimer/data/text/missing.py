@@ -1,4 +1,4 @@
-"""The texts that stand for a missing value."""
+"""Texts that mean a missing value."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _LONGEST = max(map(len, MISSING_FIELD))
 
 
 def known(text: str | None) -> str | None:
-    """A text without white space around it; None where it says that there is no value (empty, NA, nan, null).
+    """The stripped text of a label; None if it means a missing value (empty, NA, nan, null).
 
-    `None` is a text like any other: it may well be the name of a class.
+    The text `None` is a value: it may be the name of a class.
     """
     text = text.strip() if text is not None else ""
     return None if text in MISSING_LABEL else text
 
 
 def present(value: object) -> str | None:
-    """The text of a value, or None for the many ways in which files write 'nothing here'."""
+    """The stripped text of a field of a spectrum; None if it means a missing value."""
     if value is None:
         return None
     text = str(value).strip()

@@ -1,7 +1,7 @@
-"""Text files opened for reading: compressed or not, in any encoding, with a sentence for each way in which that fails.
+"""Reading of text files, compressed or not, in any encoding, with a clear error for each failure.
 
-Everything that reads text goes through `read_chunks` (bytes), `read_lines`, `read_blocks` (records) or `read_text`.
-They give UTF-8 without a byte-order mark, keep what precedes the place where a file breaks off, and are bounded by
+All text is read by `read_chunks` (bytes), `read_lines`, `read_blocks` (records) or `read_text`. They return UTF-8
+without a byte-order mark, keep everything before the end of a truncated file, and obey the limits in
 `trimer.data.text.settings`.
 """
 
@@ -27,7 +27,7 @@ FALLBACK = "trimer-cp1252"
 
 
 def _fallback(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that are not UTF-8 are Windows-1252, or Latin-1 where that has no letter."""
+    """Decode bytes that are not UTF-8 as Windows-1252, or as Latin-1 where that has no character."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     data = error.object[error.start : error.end]
@@ -41,16 +41,16 @@ codecs.register_error(FALLBACK, _fallback)
 
 
 def nowhere() -> str:
-    """The place that is named where no reader knows how far it has come."""
+    """Default for `where`: no position to report in a message."""
     return ""
 
 
 def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = nowhere) -> Iterator[bytes]:
-    """The content of a file, at most about `size` bytes at a time: decompressed, UTF-16 and `text.encoding` as UTF-8.
+    """The content of a file as UTF-8, decompressed, at most about `size` bytes at a time.
 
-    The content says how a file is compressed and whether it is UTF-16. where: how far the reader has come, as
-    ' at record 12', for the message. BrokenOff after the last chunk of a compressed file that breaks off or unpacks to
-    too much; InputError where there is nothing to read.
+    Compression and UTF-16 are recognised by the content. where: function that returns the current position for error
+    messages, for example ' at record 12'. BrokenOff after the last chunk of a compressed file that is truncated or
+    unpacks to too much; InputError if the file cannot be read.
     """
     chunks = _unpacked(path, size, where)
     start = next(chunks, b"")
@@ -75,7 +75,7 @@ def _unpacked(path: Path, size: int, where: Callable[[], str]) -> Iterator[bytes
         raise BrokenOff(f"{path} is not a whole {kind} file ({error}){where()}; fetch or compress it again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (RuntimeError, NotImplementedError) as error:  # of zipfile, about methods that it does not know
+    except (RuntimeError, NotImplementedError) as error:  # raised by zipfile for unknown methods
         raise InputError(f"{path} cannot be unpacked ({error}): unpack it first") from None
 
 
@@ -85,7 +85,7 @@ def _plain(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _encoding_of(start: bytes) -> str | None:
-    """The encoding to convert from: `text.encoding`, or UTF-16 where a mark or zero bytes show it; else None."""
+    """The source encoding: `text.encoding`, or UTF-16 if a byte-order mark or zero bytes show it; else None."""
     if start.startswith(BINARY):
         return None
     if settings.encoding is not None:
@@ -111,7 +111,7 @@ def _transcoded(path: Path, start: bytes, rest: Iterator[bytes], encoding: str) 
             line = lines + 1 + _before(chunk, error, encoding).count("\n")
             raise InputError(
                 f"{path}, line {line}: it is not {encoding} text ({getattr(error, 'reason', error)}): set "
-                "text.encoding to the encoding of the file, as text.encoding=latin-1"
+                "text.encoding to the encoding of the file, for example text.encoding=latin-1"
             ) from None
         lines += text.count("\n")
         text = text.removeprefix("\ufeff") if first else text
@@ -128,7 +128,7 @@ def _before(chunk: bytes, error: UnicodeError, encoding: str) -> str:
 def read_lines(path: Path, size: int = CHUNK) -> Iterator[str]:
     """The lines of a text file with their line ends (LF, CRLF or CR); bytes that are not UTF-8 are Windows-1252.
 
-    BrokenOff naming the last whole line, for a file that breaks off and for a line above the bound.
+    BrokenOff with the last complete line for a truncated file and for a line that is too long.
     """
     number, warned, rest = 0, False, b""
     chunks = read_chunks(path, size, lambda: f" after line {number}" if number else "")
@@ -136,19 +136,16 @@ def read_lines(path: Path, size: int = CHUNK) -> Iterator[str]:
         data = rest + (chunk or b"")
         # the last line may continue in the next chunk, and a CR at its end may be half of a CRLF
         end = len(data) if chunk is None else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
-        rest, whole = data[end:], data[:end]
-        warned = warned or _warned_of(path, whole, number)
-        for line in io.StringIO(decode(whole), newline=""):
+        rest, complete = data[end:], data[:end]
+        warned = warned or _warn_of_encoding(path, complete, number)
+        for line in io.StringIO(decode(complete), newline=""):
             number += 1
             yield line
         _check_length(path, "line", rest, number + 1)
 
 
 def lines_until_break(path: Path, broken: list[BrokenOff]) -> Iterator[tuple[int, str]]:
-    """Number and text of each line, without white space around it.
-
-    Where the file breaks off, the lines end, and the reason goes into `broken`.
-    """
+    """Number and stripped text of each line; at the end of a truncated file, the error is added to `broken`."""
     try:
         for number, line in enumerate(read_lines(path), 1):
             yield number, line.strip()
@@ -156,8 +153,8 @@ def lines_until_break(path: Path, broken: list[BrokenOff]) -> Iterator[tuple[int
         broken.append(error)
 
 
-def _warned_of(path: Path, data: bytes, lines: int) -> bool:
-    """Whether some bytes are not UTF-8; warns of the first line of these. lines: how many came before."""
+def _warn_of_encoding(path: Path, data: bytes, lines: int) -> bool:
+    """Warn of the first line that is not UTF-8; returns whether there is one. lines: number of lines before."""
     try:
         data.decode()
         return False
@@ -176,36 +173,36 @@ def _warned_of(path: Path, data: bytes, lines: int) -> bool:
 def _check_length(path: Path, what: str, rest: bytes | bytearray, line: int) -> None:
     if len(rest) > settings.record_bytes:
         raise BrokenOff(
-            f"{path}: the {what} that begins on line {line} is longer than {settings.max_record_mib} MiB; is it the "
-            "right kind of file? text.max_record_mib allows more"
+            f"{path}: the {what} that begins on line {line} is longer than {settings.max_record_mib} MiB: check "
+            "that the file has the right format, or raise text.max_record_mib"
         )
 
 
 def read_blocks(
     path: Path, mark: bytes, size: int, where: Callable[[], str] = nowhere, any_case: bool = False
 ) -> Iterator[bytes]:
-    """The content of a text file in blocks of whole records, which begin with `mark` at the beginning of a line.
+    """The content of a text file in blocks of complete records, which begin with `mark` at the start of a line.
 
-    mark: in lower case where it may be written in any. Each block is about `size` bytes, or one record, with LF as
-    line end; the last ends where the file does. BrokenOff for a file that breaks off, with the record that it breaks
-    off in as `unfinished`, and for a record above the bound. Time is linear in the size of the file.
+    any_case: the mark may have any case; pass it in lower case. Each block has about `size` bytes, or one record, with
+    LF line ends; the last block ends with the file. BrokenOff for a truncated file, with its incomplete record as
+    `unfinished`, and for a record that is too long. Time is linear in the size of the file.
     """
     begin = b"\n" + mark
     rest, line = bytearray(), 1
     carriage = False
     try:
         for number, chunk in enumerate(read_chunks(path, size, where)):
-            if number == 0:  # a lone CR ends the lines of the classic Mac OS
+            if number == 0:  # classic Mac OS ends lines with CR
                 carriage = b"\r" in chunk[:-1] and b"\n" not in chunk
             if carriage:
                 chunk = chunk.replace(b"\r", b"\n")
             seen = max(len(rest) - len(begin) + 1, 0)
             rest += chunk
             fresh = rest[seen:]
-            place = (fresh.lower() if any_case else fresh).rfind(begin)
-            if place >= 0:
-                block = bytes(rest[: seen + place + 1])
-                del rest[: seen + place + 1]
+            start = (fresh.lower() if any_case else fresh).rfind(begin)
+            if start >= 0:
+                block = bytes(rest[: seen + start + 1])
+                del rest[: seen + start + 1]
                 line += block.count(b"\n")
                 yield block
             _check_length(path, "record", rest, line)
@@ -218,12 +215,12 @@ def read_blocks(
 
 
 def read_text(path: Path) -> str:
-    """The text of a whole file: UTF-8, Windows-1252 for bytes that are not; at most text.max_file_mib."""
+    """The text of a whole file: UTF-8, other bytes as Windows-1252; at most text.max_file_mib."""
     return _text(path, read_chunks(path))
 
 
 def read_text_so_far(path: Path) -> tuple[str, BrokenOff | None]:
-    """The text of a file, and the complaint about a compressed file that breaks off after this text."""
+    """The text of a file up to its truncated end, and the error if it is truncated."""
     chunks: list[bytes] = []
     try:
         chunks.extend(read_chunks(path))
@@ -244,22 +241,22 @@ def _text(path: Path, chunks: Iterable[bytes]) -> str:
                 "split it, or raise text.max_file_mib"
             )
     data = b"".join(kept)
-    _warned_of(path, data, 0)
+    _warn_of_encoding(path, data, 0)
     return decode(data)
 
 
 def decode(data: bytes) -> str:
-    """UTF-8, and Windows-1252 for the bytes that are not (older libraries mix both in one file)."""
+    """Decode UTF-8, and other bytes as Windows-1252 (older libraries mix both in one file)."""
     return data.decode("utf-8", FALLBACK)
 
 
 def broken_end(error: BrokenOff) -> str:
-    """The problem of the row that stands for whatever came after the place where a file breaks off."""
+    """The problem text of the row that represents the lost end of a truncated file."""
     return f"the file breaks off here, and what followed is lost: {error}"
 
 
 class _ChunkStream(io.RawIOBase):
-    """A raw stream over chunks of bytes; going back begins anew."""
+    """A raw stream over chunks of bytes; seeking backwards starts again from the beginning."""
 
     def __init__(self, chunks: Callable[[], Iterator[bytes]]) -> None:
         self.make = chunks
@@ -297,5 +294,5 @@ class _ChunkStream(io.RawIOBase):
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
-    """A file for parsers of their own (XML), decompressed by its content and otherwise as it is; BrokenOff as above."""
+    """A decompressed but not decoded file, for XML parsers; BrokenOff as in `read_chunks`."""
     return io.BufferedReader(_ChunkStream(lambda: _unpacked(path, CHUNK, nowhere)))

@@ -1,4 +1,4 @@
-"""The files that a setting names: paths and globs, one or several."""
+"""Files named by a setting: one or several paths and globs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from trimer.errors import InputError
 
 
 def named_paths(paths: str | Sequence[str], wanted: str) -> list[str]:
-    """One or several paths as a list; ValueError for none. wanted: what to name, as `a SMILES or CSV file`."""
-    named = [paths] if isinstance(paths, str) else list(paths)
-    if not named:
+    """One or several paths as a list; ValueError for an empty one. wanted: for the message, `a SMILES or CSV file`."""
+    names = [paths] if isinstance(paths, str) else list(paths)
+    if not names:
         raise ValueError(f"paths is empty: name {wanted}, or a glob")
-    return named
+    return names
 
 
 def find_files(paths: Sequence[str], wanted: str, folders: bool = False) -> list[Path]:
-    """The files (and folders, where these are read too) that paths and globs name, sorted within each glob.
+    """The files that paths and globs name, sorted within each glob; with `folders`, also the folders.
 
-    A path that is there is itself, whatever signs it holds. InputError for one that names nothing.
+    An existing path is not read as a glob, even if it contains `*` or `[`. InputError for a pattern without a match.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for pattern in paths:
         expanded = Path(pattern).expanduser()
-        matches = [expanded] if expanded.exists() else map(Path, sorted(glob.glob(str(expanded), recursive=True)))
-        matches = [path for path in matches if path.is_file() or (folders and path.is_dir())]
+        names = [str(expanded)] if expanded.exists() else sorted(glob.glob(str(expanded), recursive=True))
+        matches = [path for path in map(Path, names) if path.is_file() or (folders and path.is_dir())]
         if not matches:
             raise InputError(f"{pattern}: no such file; name {wanted}, or a glob")
-        found += matches
-    return found
+        files += matches
+    return files

@@ -1,7 +1,7 @@
-"""How text input is read, and its bounds: one object for the process, filled from the config group `text`.
+"""Settings and limits for reading text: one object for the process, filled from the config group `text`.
 
-Bounds keep memory and time proportional to honest input: a gzip bomb or an endless line ends the reading with a
-sentence, and everything before it is kept.
+The limits bound memory and time: a gzip bomb or an endless line ends the reading with an error, and everything before
+it is kept.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MIB = 1 << 20
 
 @dataclass
 class TextSettings:
-    """encoding: of all text files; null: UTF-8, UTF-16 where the file shows it, Windows-1252 for other bytes.
+    """Encoding of text files and limits on their size.
 
-    max_record_mib: the longest line or record in MiB. max_file_mib: the largest text, in MiB, of a format that is read
-    as a whole (JSON, MassBank). max_ratio: how many times its compressed size a file may unpack to, once that is
-    more than `FREE` bytes.
+    encoding: of all text files; None: UTF-8, UTF-16 if the file shows it, Windows-1252 for other bytes. max_record_mib:
+    longest line or record, in MiB. max_file_mib: largest text, in MiB, of a format that is read as a whole (JSON,
+    MassBank). max_ratio: largest ratio of unpacked to compressed size, for files that unpack to more than `FREE` bytes.
     """
 
     encoding: str | None = None
@@ -31,28 +31,28 @@ class TextSettings:
 
     @property
     def record_bytes(self) -> int:
-        """The longest line or record."""
+        """Longest line or record, in bytes."""
         return self.max_record_mib * MIB
 
     @property
     def file_bytes(self) -> int:
-        """The largest text that is read as a whole."""
+        """Largest text that is read as a whole, in bytes."""
         return self.max_file_mib * MIB
 
 
-FREE = 64 * MIB  # bytes that any compressed file may unpack to
+FREE = 64 * MIB  # bytes that every compressed file may unpack to
 settings = TextSettings()
 
 
 def configure(values: Mapping[str, object] | None) -> None:
-    """Take the values of the config group `text`; ConfigError for an unknown encoding or a bound below 1."""
+    """Apply the values of the config group `text`; ConfigError for an unknown encoding or a limit below 1."""
     new = TextSettings(**{str(name): value for name, value in (values or {}).items()})  # type: ignore[arg-type]
     if new.encoding is not None:
         try:
             codecs.lookup(new.encoding)
         except LookupError:
             raise ConfigError(
-                f"text.encoding={new.encoding} is no encoding that Python knows: use utf-8, utf-16, latin-1, cp1252, "
+                f"text.encoding={new.encoding} is not an encoding of Python: use utf-8, utf-16, latin-1, cp1252, "
                 "shift-jis, ..., or null"
             ) from None
     for name in ("max_record_mib", "max_file_mib", "max_ratio"):

@@ -1,4 +1,4 @@
-"""What a vocabulary cannot spell: how many texts a model reads without some of their atoms or letters, and which."""
+"""Counts texts with atoms or letters that a vocabulary lacks, which the model therefore does not see."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 log = logging.getLogger(__name__)
 
 HINT = "; data.tokenizer.atoms=true (of trimer embed: atoms=true) cuts by atoms"
-SHOWN = 5  # signs that a message names
+SHOWN = 5  # most frequent ones in the message
 
 
 class Spelling:
-    """Counts the texts of which a tokenizer loses something. A tokenizer without `unspelled` loses nothing.
+    """Counts texts that a tokenizer cannot represent completely.
 
-    what: the texts, in words.
+    A tokenizer without the method `unspelled` represents all texts. what: name of the texts in the message.
     """
 
     def __init__(self, tokenizer, what: str):
@@ -26,17 +26,17 @@ class Spelling:
         self.signs: Counter[str] = Counter()
 
     def count(self, texts: Iterable[str | None]) -> None:
-        """Add these texts; None stands for one that is not read."""
+        """Count these texts; None is skipped."""
         for text in texts:
             if text is None or self.unspelled is None:
                 continue
             self.texts += 1
-            if lost := self.unspelled(text):
+            if missing := self.unspelled(text):
                 self.incomplete += 1
-                self.signs.update(lost)
+                self.signs.update(missing)
 
     def to_dict(self) -> dict:
-        """Plain values, for the manifest of a store; empty where nothing is lost."""
+        """Plain values, for the manifest of a store; empty if all texts are complete."""
         if not self.incomplete:
             return {}
         signs = dict(self.signs.most_common(20))
@@ -44,21 +44,21 @@ class Spelling:
         return {"what": self.what, "hint": self.hint, **facts}
 
     def warn(self) -> None:
-        """A warning with the share, where something is lost."""
+        """Warn if some texts are incomplete."""
         warn_of_spelling(self.to_dict())
 
 
-def warn_of_spelling(found: Mapping | None) -> None:
-    """The warning for what `Spelling.to_dict` counted, perhaps in an earlier run; nothing where nothing is lost."""
-    if not found:
+def warn_of_spelling(counts: Mapping | None) -> None:
+    """Warn of incomplete texts; counts: result of `Spelling.to_dict`, which may come from an earlier run."""
+    if not counts:
         return
-    signs = ", ".join(f"{sign!r} {count:,} times" for sign, count in list(found["signs"].items())[:SHOWN])
+    signs = ", ".join(f"{sign!r} {count:,} times" for sign, count in list(counts["signs"].items())[:SHOWN])
     log.warning(
         "%s of %s %s (%.1f %%) hold what the vocabulary cannot spell, and are read without it: %s%s",
-        f"{found['incomplete']:,}",
-        f"{found['texts']:,}",
-        found["what"],
-        100 * found["incomplete"] / found["texts"],
+        f"{counts['incomplete']:,}",
+        f"{counts['texts']:,}",
+        counts["what"],
+        100 * counts["incomplete"] / counts["texts"],
         signs,
-        found["hint"],
+        counts["hint"],
     )

@@ -1,7 +1,7 @@
-"""CSV, TSV and Parquet as rows of text, with the place of each row and what is wrong with it.
+"""CSV, TSV and Parquet tables as rows of text, with the line of each row and why it cannot be used.
 
-A row of a text file that does not fit its header is handed on with its problem, and so is the row at which a file
-breaks off; a quote that is not closed stops the reading, because nobody can say which line the next row begins on.
+A row that does not fit the header is returned with its problem, and so is the incomplete last row of a truncated file.
+An unclosed quote raises an error, because the next row cannot be found.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ DELIMITERS = ",;|"  # of a table without tabs
 _QUOTED = re.compile(r'"[^"]*"')
 SHOWN = 20  # columns that an error message lists
 
-Row = tuple[list[str | None], int, str | None]  # the cells asked for, line or row number, problem
+Row = tuple[list[str | None], int, str | None]  # requested cells, line or row number, problem
 
 
 class TableFile:
-    """A table with a header line, compressed or not (Parquet: not); what it is, its content says.
+    """A table with a header: CSV or TSV, compressed or not, or Parquet; the format is recognised by the content.
 
-    The delimiter is a tab where the header line holds one, else the commonest of comma, semicolon and bar.
-    Names are found whatever their case, those written exactly first. unit: what places are counted in, "line" (the
-    header is line 1; of a row over several lines the first) or "row". InputError for a file that cannot be read, with
-    file and line.
+    The delimiter is a tab if the header has one, else the most frequent of comma, semicolon and bar. Column names match
+    in any case, exact matches first. unit: what row numbers count, "line" (the header is line 1; a row over several
+    lines has the number of its first) or "row" (Parquet). InputError with file and line if the file cannot be read.
     """
 
     def __init__(self, path: Path):
@@ -47,25 +46,26 @@ class TableFile:
             raise InputError(f"{path} is empty; write or download it again")
         if start.lstrip()[:1] == b">":
             raise InputError(
-                f"{path} is FASTA and no table: read it with data=labelled_fasta, or data=labelled_residues"
+                f"{path} is a FASTA file, not a table: read it with data=labelled_fasta, or data=labelled_residues"
             )
         self.parquet = start[:4] == b"PAR1"
         self.unit = "row" if self.parquet else "line"
         self.header = self._parquet_header() if self.parquet else self._text_header()
 
     def place_of(self, number: int) -> str:
-        """Where a row stands, as `superclass.csv, line 12`."""
+        """Position of a row for messages, for example `superclass.csv, line 12`."""
         return f"{self.path.name}, {self.unit} {number}"
 
     def position(self, name: str) -> int:
-        """The number of a column from 0; InputError where there is none of that name, or two."""
-        found = [place for place, column in enumerate(self.header) if column == name.strip()]
-        found = found or [place for place, column in enumerate(self.header) if column.lower() == name.strip().lower()]
-        if len(found) == 1:
-            return found[0]
+        """Index of a column, from 0; InputError if no column or several have this name."""
+        name = name.strip()
+        matches = [index for index, column in enumerate(self.header) if column == name]
+        matches = matches or [index for index, column in enumerate(self.header) if column.lower() == name.lower()]
+        if len(matches) == 1:
+            return matches[0]
         where = self.path if self.parquet else f"{self.path}, line 1"
-        if found:
-            raise InputError(f"{where}: {len(found)} columns are called '{name}': give them names of their own")
+        if matches:
+            raise InputError(f"{where}: {len(matches)} columns are called '{name}': give them different names")
         shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
         meant = did_you_mean(name, self.header)
         raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}")
@@ -74,14 +74,14 @@ class TableFile:
         return any(column.lower() == name.strip().lower() for column in self.header)
 
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
-        """The named cells of every row, its line or row number, and its problem if it has one.
+        """The cells of these columns in every row, its line or row number, and its problem or None.
 
-        Lines without anything on them are passed over, but one of delimiters is a row. Cells that a row lacks are None.
+        Blank lines are skipped, but a line of delimiters is a row. Missing cells are None.
         """
         yield from self.rows_at([self.position(name) for name in names])
 
     def rows_at(self, positions: Sequence[int]) -> Iterator[Row]:
-        """The same for columns given by their numbers."""
+        """Like `rows`, for columns by their indices."""
         return self._parquet_rows(positions) if self.parquet else self._text_rows(positions)
 
     # ---------------------------------------------------------------- text
@@ -102,7 +102,7 @@ class TableFile:
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                hint = "is there a quote that is not closed, or not doubled?"
+                hint = "check for a quote that is not closed, or not doubled"
                 raise InputError(f"{self.path}, the row from line {begin} on: {error}: {hint}") from error
             if row is None:
                 return
@@ -123,9 +123,9 @@ class TableFile:
                 problem = None
                 if len(cells) < width:
                     problem = FEWER
-                elif any(cell.strip() for cell in cells[width:]):  # empty ones are delimiters that end the line
+                elif any(cell.strip() for cell in cells[width:]):  # empty cells are delimiters at the line end
                     problem = MORE
-                yield [cells[place] if place < len(cells) else None for place in positions], line, problem
+                yield [cells[i] if i < len(cells) else None for i in positions], line, problem
         except BrokenOff as error:
             if not line:
                 raise
@@ -138,7 +138,7 @@ class TableFile:
             return list(file.schema_arrow.names)
 
     def _parquet_rows(self, positions: Sequence[int]) -> Iterator[Row]:
-        names = [self.header[place] for place in positions]
+        names = [self.header[index] for index in positions]
         number = 1
         with self._parquet_file() as file:
             for batch in self._batches(file, names):
@@ -170,7 +170,7 @@ class TableFile:
 
 
 def delimiter_of(header: str) -> str:
-    """What divides the cells of a header line: tabs where there are any, else the commonest of `,`, `;` and `|`."""
+    """The delimiter of a header line: a tab if it has one, else the most frequent of `,`, `;` and `|`."""
     if "\t" in header:
         return "\t"
     bare = _QUOTED.sub("", header)
@@ -178,4 +178,4 @@ def delimiter_of(header: str) -> str:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}): write or fetch it again"
+    return f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}): write or download it again"

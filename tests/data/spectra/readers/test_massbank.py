@@ -86,7 +86,7 @@ def test_unstated_and_ms3_values(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("//\n", "", "cut off"),
+        ("//\n", "", "truncated"),
         ("NUM_PEAK: 3", "NUM_PEAK: 4", "says 4, but 3 peaks follow"),
         ("80.0494 1000.5", "80.0494 much", "line 25 '80.0494 much 10'"),
         ("80.0494 1000.5", "80.0494 nan", "(80.0494, nan)"),

@@ -75,7 +75,7 @@ def test_gzip_that_breaks_off(tmp_path):
     path.write_bytes(gzip.compress(TWO.encode())[:-20])  # inside the second record
     table = read_spectra(path)
     assert table["id"].tolist() == ["first", "second", "b:3"]
-    assert table["problem"][0] is None and "cut off" in table["problem"][1]
+    assert table["problem"][0] is None and "truncated" in table["problem"][1]
     assert re.search(r"b\.mgf\.gz, line \d+: the file breaks off here, .* not a whole gzip file", table["problem"][2])
 
 
@@ -173,10 +173,10 @@ def record(body, precursor="PEPMASS=100"):
         (record("50 1\n", "ADDUCT=[M+H]+"), "no precursor m/z", 1),
         (record("50 1\n", "PEPMASS=0.0"), "no precursor m/z", 1),
         (record("50 1\n", "PEPMASS=nan"), "no precursor m/z", 1),
-        (record("50 1\n", "PEPMASS=460,98"), "the value '460,98' of PEPMASS is no number", 1),
-        (record("50 1\n", "PEPMASS=abc"), "the value 'abc' of PEPMASS is no number", 1),
+        (record("50 1\n", "PEPMASS=460,98"), "the value '460,98' of PEPMASS is not a number", 1),
+        (record("50 1\n", "PEPMASS=abc"), "the value 'abc' of PEPMASS is not a number", 1),
         (record(""), "no peaks", 0),
-        (record("50 1\n60 2\n").removesuffix("END IONS\n"), "cut off", 2),
+        (record("50 1\n60 2\n").removesuffix("END IONS\n"), "truncated", 2),
         (record("50 1\n").replace("END IONS\n", "") + record("50 1\n"), "END IONS is missing", 1),
         ("TITLE=x\nPEPMASS=100\nEND IONS\n", "without BEGIN IONS", 0),
     ],
@@ -231,7 +231,7 @@ def test_a_file_that_breaks_off(tmp_path):
     for cut in range(whole.index(b"second"), len(whole) - len("END IONS\n"), 7):
         table = read_spectra(write(tmp_path, whole[:cut]))
         assert table["problem"][0] is None and table.peak_counts[0] == 3
-        assert "cut off" in table["problem"][1] and ", line 13: " in table["problem"][1]
+        assert "truncated" in table["problem"][1] and ", line 13: " in table["problem"][1]
 
 
 def random_mgf(tmp_path, n=50, seed=0):

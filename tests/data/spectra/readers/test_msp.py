@@ -102,7 +102,7 @@ def test_separators(tmp_path, peaks):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("Name: x\nPrecursorMZ: 100\nNum Peaks: 3\n50 1\n60 2\n", "'Num Peaks' says 3, but 2 peaks follow"),
+        ("Name: x\nPrecursorMZ: 100\nNum Peaks: 3\n50 1\n60 2\n", "'Num Peaks' is 3, but 2 peaks follow"),
         ("Name: x\nPrecursorMZ: 100\nNum Peaks: two\n50 1\n60 2\n", "not a number"),
         ("Name: x\nPrecursorMZ: 100\nNum Peaks: 2\n50 1\nnan 2\n", "(nan, 2) is not a positive m/z"),
         ("Name: x\nPrecursorMZ: 100\nNum Peaks: 2\n50 1\n60 x2\n", "line 5 '60 x2'"),

@@ -12,10 +12,10 @@ def test_wrong_paths(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_spectra(tmp_path / "missing.mgf")
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(InputError, match=r"'.docx' is no known format; known are .mgf, .msp"):
+    with pytest.raises(InputError, match=r"'.docx' is not a known format; known are .mgf, .msp"):
         read_spectra(tmp_path / "a.docx")
     (tmp_path / "noending").write_text("x")
-    with pytest.raises(InputError, match="'noending' is no known format"):
+    with pytest.raises(InputError, match="'noending' is not a known format"):
         read_spectra(str(tmp_path / "noending"))
 
 

@@ -171,7 +171,7 @@ def test_nested_scans_of_mzxml(tmp_path):
 
 
 def test_files_without_fragment_scans(tmp_path):
-    with pytest.raises(InputError, match="1 scans, none of MS level 2"):
+    with pytest.raises(InputError, match="none of its 1 scans has MS level 2"):
         read_spectra(write(tmp_path, mzml(mzml_scan(1, level=1)), "a.mzML"))
     with pytest.raises(InputError, match="no whole XML file"):
         read_spectra(write(tmp_path, b"hello", "a.mzML"))

@@ -1,7 +1,7 @@
-"""The cleaning of spectra as a chain of named steps, every drop counted under the step that made it.
+"""Cleaning of spectra as a chain of named steps; dropped spectra are counted for each step.
 
-A step is a small frozen dataclass, called with a table of n spectra. It returns the table (same rows, perhaps with
-fewer peaks or other columns) and a mask (n,) of the rows to keep. All steps work on all peaks at once.
+A step is a small frozen dataclass, called with a table of n spectra. It returns the table (same rows, possibly fewer
+peaks or changed columns) and a mask (n,) of the rows to keep. Steps are vectorised over all peaks.
 Masses are in Da, m/z in Th.
 """
 

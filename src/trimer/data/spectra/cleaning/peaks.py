@@ -1,25 +1,24 @@
-"""Steps that remove peaks, of all spectra at once. A spectrum left without a peak is dropped."""
+"""Steps that remove peaks. A spectrum without any peak left is dropped."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from trimer.data.spectra.cleaning.step import Cleaned, Step, check_window
+from trimer.data.spectra.cleaning.step import Cleaned, Step, WindowStep
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class MzWindow(Step):
-    """Remove the peaks outside the m/z window; a spectrum without a peak left is dropped."""
+class MzWindow(WindowStep):
+    """Remove the peaks outside an m/z window; drop spectra without a peak left."""
 
+    key: ClassVar[str] = "mz_window"
     min: float = 10.0
     max: float = 1000.0
-
-    def __post_init__(self) -> None:
-        check_window(self, "mz_window")
 
     def reason(self) -> str:
         return f"no peak between m/z {self.min:g} and {self.max:g}"
@@ -31,13 +30,15 @@ class MzWindow(Step):
 
 @dataclass(frozen=True)
 class IntensityThreshold(Step):
-    """Scale each spectrum to base peak 1.0, then remove the peaks below this share of it."""
+    """Scale each spectrum to a base peak of 1.0, then remove peaks below a fraction of it."""
 
     relative: float = 0.01
 
     def __post_init__(self) -> None:
         if not 0 <= self.relative < 1:
-            raise ConfigError(f"cleaning.intensity.relative={self.relative} is no share of the base peak, 0 to below 1")
+            raise ConfigError(
+                f"cleaning.intensity.relative={self.relative} must be a fraction of the base peak, 0 to below 1"
+            )
 
     def reason(self) -> str:
         return "no peak has an intensity"
@@ -48,17 +49,17 @@ class IntensityThreshold(Step):
         np.maximum.at(base, owners, table.intensity)
         scaled = np.divide(table.intensity, base[owners], out=np.zeros(len(owners)), where=base[owners] > 0)
         table = SpectrumTable(table.mz, scaled.astype(np.float32), table.offsets, table.columns)
-        # compared in float64, before rounding: a peak of exactly one per cent stays
+        # compared in float64 before rounding, so that a peak of exactly the threshold stays
         table = table.keep_peaks((scaled > 0) & (scaled >= self.relative * (1 - 1e-6)))
         return table, table.peak_counts > 0
 
 
 @dataclass(frozen=True)
 class RemovePrecursorPeak(Step):
-    """Remove the peaks within this distance (Th) of the precursor m/z; with `above`, also every peak above it.
+    """Remove the peaks within `tolerance` (Th) of the precursor m/z; with `above`, also every peak above it.
 
-    What is left of the precursor says how much energy was used, not what the molecule is. Leave `above` off where
-    ions carry more than one charge: their fragments may lie above the precursor.
+    The remaining precursor depends on the collision energy, not on the structure. Do not set `above` for multiply
+    charged ions: their fragments may be above the precursor.
     """
 
     tolerance: float = 0.5
@@ -77,14 +78,12 @@ class RemovePrecursorPeak(Step):
 
 
 @dataclass(frozen=True)
-class PeakCount(Step):
+class PeakCount(WindowStep):
     """Keep the `max` most intense peaks of a spectrum, and drop spectra with fewer than `min`."""
 
+    key: ClassVar[str] = "peak_count"
     min: int = 3
     max: int = 60
-
-    def __post_init__(self) -> None:
-        check_window(self, "peak_count")
 
     def reason(self) -> str:
         return f"fewer than {self.min} peaks"

@@ -1,4 +1,4 @@
-"""Steps that judge a record by what is written about it: readability, MS level, adduct, instrument, duplicates."""
+"""Steps that filter records by their metadata: readability, MS level, adduct, instrument, duplicates."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from trimer.data.spectra.cleaning.step import Cleaned, Step, check_window, explain, for_each_distinct
-from trimer.data.spectra.polarity import SIGNS, possible
-from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.spectra.cleaning.step import Cleaned, Step, WindowStep, explain, for_each_distinct
+from trimer.data.spectra.polarity import SIGNS, share_charge
+from trimer.data.spectra.spectrum_table import SpectrumTable, filled
 from trimer.data.spectra.splash import splash
 from trimer.data.text.charges import charge_choices
 from trimer.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# Unit-resolution analysers and ion sources other than electrospray: their peaks would poison two-decimal m/z tokens.
-# MassBank writes source and analyser joined by hyphens ('LC-ESI-QQ'), GNPS often in words ('ESI-Ion Trap').
+# Unit-resolution analysers and ion sources other than electrospray: their m/z is not accurate to two decimals.
+# MassBank joins source and analyser by hyphens ('LC-ESI-QQ'), GNPS often writes words ('ESI-Ion Trap').
 LOW_RESOLUTION = (
     r"(?:^|[-_ ;/])(?:Q|QQ|QQQ|TQ|IT|LIT|QIT|ITIT|QTRAP|Q-TRAP|LTQ)$",
     r"triple[- ]?quad",
@@ -31,7 +31,7 @@ LOW_RESOLUTION = (
 
 @dataclass(frozen=True)
 class Readable(Step):
-    """Drop the records that the reader could not use; the report quotes its sentence with file and line."""
+    """Drop records that the reader could not use; the report quotes its reason with file and line."""
 
     example_field: ClassVar[str] = "problem"
 
@@ -39,12 +39,12 @@ class Readable(Step):
         return "the record cannot be read"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        return table, np.equal(table["problem"], None)
+        return table, ~filled(table["problem"])
 
 
 @dataclass(frozen=True)
 class MsLevel(Step):
-    """Keep spectra of these MS levels; a spectrum that does not state its level passes."""
+    """Keep spectra of these MS levels, and those that do not state their level."""
 
     levels: list[int] = field(default_factory=lambda: [2])
 
@@ -57,11 +57,11 @@ class MsLevel(Step):
 
 @dataclass(frozen=True)
 class Adducts(Step):
-    """Write the adduct as '[M+H]+' and keep the allowed ones.
+    """Harmonise the notation of adducts ('[M+H]+') and keep spectra with the allowed ones.
 
-    allowed: any adducts, in any notation (`trimer.chemistry.adducts`). A spectrum without an adduct passes, unless
-    its charge or its ion mode is one that no allowed adduct has: a file of a user's own seldom states adducts. Training
-    loses such rows to `MassAgreement`, which cannot check them.
+    allowed: any adducts, in any notation (`trimer.chemistry.adducts`). A spectrum without an adduct is kept if an
+    allowed adduct fits its charge and ion mode, because many files do not state adducts. In training, `MassAgreement`
+    drops such spectra, since it cannot check them.
     """
 
     allowed: list[str] = field(default_factory=lambda: ["[M+H]+", "[M+Na]+"])
@@ -74,7 +74,7 @@ class Adducts(Step):
                 read_adduct(name)
             except AdductError as error:
                 raise ConfigError(
-                    f"cleaning.adducts.allowed: '{name}' is no adduct: {error}; write it as [M+H]+, [M+Na-2H]- or "
+                    f"cleaning.adducts.allowed: '{name}' is not an adduct: {error}; write it as [M+H]+, [M+Na-2H]- or "
                     "[2M+FA-H]-"
                 ) from None
 
@@ -82,23 +82,23 @@ class Adducts(Step):
         return f"the adduct is none of {', '.join(self.allowed)}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        from trimer.chemistry.adducts import harmonise_adduct, parse_adduct
+        from trimer.chemistry.adducts import harmonise_adduct, read_adduct
 
-        written = table["adduct"]
-        known = for_each_distinct(written, harmonise_adduct)
+        adducts = table["adduct"]
+        harmonised = for_each_distinct(adducts, harmonise_adduct)
         allowed = {harmonise_adduct(name) for name in self.allowed}
-        charges = {parse_adduct(name).charge for name in self.allowed}
+        charges = {read_adduct(name).charge for name in self.allowed}
         clauses: dict[int, str] = {}
-        for row, (text, name) in enumerate(zip(written, known, strict=True)):
+        for row, (text, name) in enumerate(zip(adducts, harmonised, strict=True)):
             if text is None:
-                clause = self._foreign(table, row, charges)
+                clause = self._contradiction(table, row, charges)
             else:
                 clause = None if name in allowed else self._not_allowed(text)
             if clause:
                 clauses[row] = clause
         keep = np.ones(len(table), bool)
         keep[list(clauses)] = False
-        return explain(table.with_columns(adduct=known), keep, clauses.values()), keep
+        return explain(table.with_columns(adduct=harmonised), keep, clauses.values()), keep
 
     def _not_allowed(self, text: str) -> str:
         from trimer.chemistry.adducts import AdductError, read_adduct
@@ -110,42 +110,40 @@ class Adducts(Step):
             return f"{clause}: {error}"
         return clause
 
-    def _foreign(self, table: SpectrumTable, row: int, charges: set[int]) -> str | None:
-        """Why a spectrum without an adduct cannot have an allowed one; None where it may."""
+    def _contradiction(self, table: SpectrumTable, row: int, charges: set[int]) -> str | None:
+        """Why a spectrum without an adduct cannot have an allowed one; None if it can."""
         mode, allowed = table["ion_mode"][row], ", ".join(self.allowed)
-        own = [(abs(charge), charge) for charge in charges if charge * SIGNS.get(mode, 0) >= 0]
-        if not own:
+        allowed_charges = [(abs(charge), charge) for charge in charges if charge * SIGNS.get(mode, 0) >= 0]
+        if not allowed_charges:
             return f"the ion mode is {mode}, and the allowed adducts are {allowed}"
         texts, charge = table.columns.get("charge_text"), table["charge"][row]
         text = texts[row] if texts is not None and texts[row] else f"{charge:+d}" if charge else ""
         choices = charge_choices(text)
         return (
             None
-            if not choices or possible(own, choices)
+            if not choices or share_charge(allowed_charges, choices)
             else f"the charge is {text}, and the allowed adducts are {allowed}"
         )
 
 
 def warn_of_adducts(steps: Iterable[Step], tokenizer) -> None:
-    """Warn of allowed adducts that the tokenizer of spectra has no token for: the model cannot tell them apart."""
+    """Warn of allowed adducts without a token in the spectrum tokenizer: the model cannot distinguish them."""
     allowed = [name for step in steps if isinstance(step, Adducts) for name in step.allowed]
     if missing := tokenizer.spectrum.without_token(allowed):
         log.warning(
-            "%s: no token of their own, so that they read as <adduct?>; give them one before training with "
+            "no token for the adducts %s: the model reads them all as <adduct?>; add tokens before training with "
             "data.tokenizer.spectrum.more_adducts=[...]",
             ", ".join(missing),
         )
 
 
 @dataclass(frozen=True)
-class PrecursorWindow(Step):
-    """Keep spectra whose precursor m/z lies within the window, both ends included."""
+class PrecursorWindow(WindowStep):
+    """Keep spectra whose precursor m/z is within a window, including both ends."""
 
+    key: ClassVar[str] = "precursor_window"
     min: float = 10.0
     max: float = 1000.0
-
-    def __post_init__(self) -> None:
-        check_window(self, "precursor_window")
 
     def reason(self) -> str:
         return f"the precursor m/z is outside {self.min:g} to {self.max:g}"
@@ -157,9 +155,10 @@ class PrecursorWindow(Step):
 
 @dataclass(frozen=True)
 class ExcludeInstruments(Step):
-    """Drop spectra whose instrument type, or instrument, matches one of these regular expressions, in any case.
+    """Drop spectra whose instrument type (or instrument) matches one of these regular expressions, ignoring case.
 
-    An instrument that is not stated passes. The default leaves out low resolution and other sources than electrospray.
+    Spectra without an instrument are kept. By default, spectra of low resolution and of ion sources other than
+    electrospray are dropped.
     """
 
     pattern: list[str] = field(default_factory=lambda: list(LOW_RESOLUTION))
@@ -170,7 +169,7 @@ class ExcludeInstruments(Step):
                 re.compile(pattern)
             except re.error as error:
                 raise ConfigError(
-                    f"cleaning.instruments.pattern: '{pattern}' is no regular expression ({error})"
+                    f"cleaning.instruments.pattern: '{pattern}' is not a regular expression ({error})"
                 ) from None
 
     def reason(self) -> str:
@@ -182,8 +181,8 @@ class ExcludeInstruments(Step):
         def excluded(text: str) -> bool:
             return any(pattern.search(text) for pattern in patterns)
 
-        # the type is the harmonised field, so the free text counts only where it is missing
-        instrument = np.where(np.equal(table["instrument_type"], None), table["instrument"], table["instrument_type"])
+        # the type is harmonised, so the free text is used only where the type is missing
+        instrument = np.where(filled(table["instrument_type"]), table["instrument_type"], table["instrument"])
         out = np.equal(for_each_distinct(instrument, excluded), True)
         clauses = [f"the instrument '{instrument[row]}' is excluded" for row in np.flatnonzero(out)]
         return explain(table, ~out, clauses), ~out
@@ -191,10 +190,10 @@ class ExcludeInstruments(Step):
 
 @dataclass(frozen=True)
 class Duplicates(Step):
-    """Keep the first of the spectra that share SPLASH and molecule (InChIKey block 1).
+    """Keep the first of several spectra with the same SPLASH and molecule (InChIKey block 1).
 
-    A missing SPLASH is computed from the peaks as they are at this point of the chain, so place this step before the
-    ones that remove peaks. Without a structure the SPLASH alone decides.
+    A missing SPLASH is computed from the current peaks, so put this step before those that remove peaks. Without a
+    structure only the SPLASH is compared.
     """
 
     training_only: ClassVar[bool] = True
@@ -203,12 +202,12 @@ class Duplicates(Step):
         return "the same spectrum of the same molecule came before"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
-        given = table["splash"]
+        splashes = table["splash"]
         molecules = table.columns.get("inchikey1", table["inchikey"])
         keep = np.ones(len(table), bool)
         seen: set[tuple[str | None, str | None]] = set()
         for row in range(len(table)):
-            identifier = given[row] or splash(*table.peaks(row))
+            identifier = splashes[row] or splash(*table.peaks(row))
             key = (molecules[row][:14] if molecules[row] else None, identifier)
             keep[row] = identifier is None or key not in seen
             seen.add(key)

@@ -1,4 +1,4 @@
-"""What a cleaning step is, and the helpers that several steps share."""
+"""Base classes of cleaning steps, and helpers that several steps share."""
 
 from __future__ import annotations
 
@@ -16,46 +16,58 @@ Cleaned = tuple[SpectrumTable, np.ndarray]
 
 
 class Step:
-    """What every cleaning step states about itself."""
+    """Base class of cleaning steps."""
 
-    needs_label: ClassVar[bool] = False  # reads the structure, so prediction on unlabelled spectra leaves it out
-    training_only: ClassVar[bool] = False  # would take rows from a user's file that could be predicted
+    needs_label: ClassVar[bool] = False  # needs the structure, so prediction on unlabelled spectra skips it
+    training_only: ClassVar[bool] = False  # would drop spectra that can be predicted, so prediction skips it
     example_field: ClassVar[str] = "id"  # the column that the drop report quotes
 
     def reason(self) -> str:
-        """Why a spectrum is dropped here, unless the step wrote a sentence of its own into `problem`."""
+        """Why this step drops a spectrum, if it writes no specific reason into `problem`."""
         raise NotImplementedError
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
         raise NotImplementedError
 
 
-def for_each_distinct(column: np.ndarray, function: Callable[..., object], slow: bool = False) -> np.ndarray:
-    """function(value) for every row, called once for each distinct value; None stays None.
+class WindowStep(Step):
+    """Base class of steps with a minimum and a maximum; key: name of the step in conf/data/cleaning."""
 
-    slow: the function takes so long that many values are worth several processes; it stands at the top of a module.
+    key: ClassVar[str]
+    min: float
+    max: float
+
+    def __post_init__(self) -> None:
+        if self.min > self.max:
+            raise ConfigError(f"cleaning.{self.key}: min {self.min:g} is above max {self.max:g}; swap them")
+
+
+def for_each_distinct(column: np.ndarray, function: Callable[..., object], slow: bool = False) -> np.ndarray:
+    """(n,) function(value) for every row, called once for each distinct value; None stays None.
+
+    slow: use several processes for many values; the function must then be defined at the top level of a module.
     """
     distinct = [value for value in dict.fromkeys(column.tolist()) if value is not None]
-    answers = for_each(function, distinct) if slow else map(function, distinct)
-    found = {None: None, **dict(zip(distinct, answers, strict=True))}
+    results = for_each(function, distinct) if slow else map(function, distinct)
+    result_of = {None: None, **dict(zip(distinct, results, strict=True))}
     out = np.full(len(column), None, dtype=object)
     for row, value in enumerate(column.tolist()):
-        out[row] = found[value]
+        out[row] = result_of[value]
     return out
 
 
 def explain(table: SpectrumTable, keep: np.ndarray, clauses: Iterable[str]) -> SpectrumTable:
-    """Write into `problem` why the rows outside the mask are dropped."""
+    """The table with the reasons in `problem` for the rows outside the mask."""
     if keep.all():
         return table
     problem = table["problem"].copy()
-    for row, clause in zip(np.flatnonzero(~keep), clauses, strict=True):
-        problem[row] = place(table, row) + clause
+    for row, clause in zip(np.flatnonzero(~keep).tolist(), clauses, strict=True):
+        problem[row] = location(table, row) + clause
     return table.with_columns(problem=problem)
 
 
-def place(table: SpectrumTable, row: int) -> str:
-    """Where a spectrum stands, to begin a sentence with: 'run.mgf, line 12 (feature 7): '."""
+def location(table: SpectrumTable, row: int) -> str:
+    """File and line of a spectrum as the start of a message: 'run.mgf, line 12 (feature 7): '."""
     file = table["file"][row]
     if not file:
         return ""
@@ -63,9 +75,3 @@ def place(table: SpectrumTable, row: int) -> str:
         Path(file.removesuffix(".gz")).suffix.lower(), "line"
     )
     return f"{file}, {unit} {table['line'][row]} ({table['id'][row]}): "
-
-
-def check_window(step: Step, key: str) -> None:
-    """key: the name of the step in conf/data/cleaning."""
-    if step.min > step.max:
-        raise ConfigError(f"cleaning.{key}: min {step.min:g} is above max {step.max:g}; swap them")

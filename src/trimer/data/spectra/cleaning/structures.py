@@ -1,4 +1,4 @@
-"""Steps that need the structure behind a spectrum: its identity, and whether its mass fits the precursor."""
+"""Steps that need the structure: identity of the molecule, and agreement of its mass with the precursor m/z."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trimer.chemistry.molecule_definition import (
     structure_flaw,
 )
 from trimer.data.spectra.cleaning.step import Cleaned, Step, explain, for_each_distinct
-from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable, filled
 from trimer.errors import ConfigError
 
 CLAUSES = {
@@ -31,12 +31,12 @@ CLAUSES = {
 
 @dataclass(frozen=True)
 class Structure(Step):
-    """Keep spectra of one molecule of the charge that the adduct names, and write its identity.
+    """Keep spectra of a single molecule whose charge fits the adduct, and add its identity.
 
-    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`), from the InChI where there is no SMILES
-    that can be read; `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and
-    charges that the adduct does not name are dropped (`trimer.chemistry.molecule_definition`); measured radicals, such
-    as nitroxides, stay, so that the folds of published benchmarks stay whole.
+    `smiles` becomes RDKit-canonical (without stereochemistry unless `stereo`); it is derived from the InChI if there is
+    no readable SMILES. `inchikey1` (InChIKey block 1) and `scaffold` (Bemis-Murcko) are added. Salts, wildcards, and
+    charges that do not fit the adduct are dropped (`trimer.chemistry.molecule_definition`); radicals, such as
+    nitroxides, are kept, so that the folds of published benchmarks stay complete.
     """
 
     needs_label: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class Structure(Step):
         table = fill_smiles(table)
         charges = [charges_of(adduct) for adduct in table["adduct"]]
         structures = np.full(len(table), None, dtype=object)
-        for row in np.flatnonzero(~np.equal(table["smiles"], None)):
+        for row in np.flatnonzero(filled(table["smiles"])):
             structures[row] = table["smiles"][row], charges[row]
         identities = for_each_distinct(structures, partial(_identity, stereo=self.stereo), slow=True)
         keep = np.array([isinstance(identity, tuple) for identity in identities], bool)
@@ -68,9 +68,9 @@ class Structure(Step):
 
 @dataclass(frozen=True)
 class MassAgreement(Step):
-    """Keep spectra whose precursor m/z is that of the structure with its adduct, within a tolerance.
+    """Keep spectra whose precursor m/z agrees with the structure and adduct within a tolerance.
 
-    unit: 'Da' (on the m/z scale) or 'ppm'. A spectrum that lacks structure, known adduct or precursor is dropped here.
+    unit: 'Da' (on the m/z scale) or 'ppm'. Spectra without a structure, known adduct or precursor m/z are dropped.
     """
 
     needs_label: ClassVar[bool] = True
@@ -89,7 +89,7 @@ class MassAgreement(Step):
         molecules = for_each_distinct(table["smiles"], _mass_and_charge, slow=True)
         expected = np.array(
             [
-                np.nan if molecule is None else ion_mz(*molecule, adduct)
+                np.nan if molecule is None else ion_mz(molecule[0], molecule[1], adduct)
                 for molecule, adduct in zip(molecules, table["adduct"], strict=True)
             ],
             dtype=np.float64,  # None becomes NaN
@@ -107,17 +107,18 @@ class MassAgreement(Step):
 
 
 def fill_smiles(table: SpectrumTable) -> SpectrumTable:
-    """The table with a SMILES for each InChI that stands without a SMILES that can be read, or in its field."""
+    """The table with SMILES derived from InChI (also one in the SMILES field) where no SMILES can be read."""
     inchi, smiles = table["inchi"].copy(), table["smiles"].copy()
     for row, text in enumerate(smiles):
         if text and text.startswith("InChI="):
             inchi[row], smiles[row] = inchi[row] or text, None
-    read = for_each_distinct(np.where(np.equal(inchi, None), None, smiles), _readable, slow=True)
-    wanted = np.where(np.equal(read, True), None, inchi)
-    if np.equal(wanted, None).all():
+    nothing = np.full(len(table), None, dtype=object)
+    readable = for_each_distinct(np.where(filled(inchi), smiles, nothing), _readable, slow=True)
+    used_inchi = np.where(np.equal(readable, True), nothing, inchi)
+    if not filled(used_inchi).any():
         return table
-    found = for_each_distinct(wanted, _smiles_of_inchi, slow=True)
-    return table.with_columns(smiles=np.where(np.equal(found, None), smiles, found), inchi=inchi)
+    derived = for_each_distinct(used_inchi, _smiles_of_inchi, slow=True)
+    return table.with_columns(smiles=np.where(filled(derived), derived, smiles), inchi=inchi)
 
 
 def _readable(text: str) -> bool:
@@ -141,13 +142,14 @@ def _mass_and_charge(smiles: str) -> tuple[float, int] | None:
     from trimer.chemistry.identifiers import exact_mass, parse
 
     molecule = parse(smiles)
-    return None if molecule is None else (exact_mass(molecule), Chem.GetFormalCharge(molecule))
+    mass = exact_mass(molecule)
+    return None if mass is None else (mass, Chem.GetFormalCharge(molecule))
 
 
 def _identity(structure: tuple[str, tuple[int, ...]], stereo: bool) -> tuple[str, str, str] | str:
-    """Canonical SMILES, InChIKey block 1 and scaffold; or a clause that says what is wrong with the structure.
+    """Canonical SMILES, InChIKey block 1 and scaffold; or the reason why the structure cannot be used.
 
-    structure: a SMILES, and the charges that the molecule may have, by its adduct.
+    structure: a SMILES, and the charges that the adduct allows for the molecule.
     """
     smiles, charges = structure
     from rdkit import Chem
@@ -161,7 +163,7 @@ def _identity(structure: tuple[str, tuple[int, ...]], stereo: bool) -> tuple[str
     if Chem.GetFormalCharge(molecule) not in charges:
         return CLAUSES[CHARGED].format(smiles)
     canonical = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
-    molecule = parse(canonical)  # keys of the molecule as it is kept: they can be computed again from the column
+    molecule = parse(canonical)  # identity of the stored SMILES, so that it can be computed again
     block1, scaffold = inchikey_block1(molecule), murcko_scaffold(molecule)
     if block1 is None or scaffold is None:
         return f"the structure '{smiles}' has no InChIKey or scaffold"

@@ -1,6 +1,6 @@
-"""Spectra from files of any common format, into one table.
+"""Readers of spectra in any common file format.
 
-Each reader keeps every record of its file, in order. One that cannot be used has its reason in the column `problem`.
+Each reader returns every record of its file, in order. Unusable records have the reason in the column `problem`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
     ".txt": read_massbank,
 }
 
-PICKLES = (".pickle", ".pkl")  # as matchms writes them
+PICKLES = (".pickle", ".pkl")  # written by matchms
 
 __all__ = ["SUFFIXES", "read_spectra", "spectrum_files"]
 
@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 
 def read_spectra(path: str | Path) -> SpectrumTable:
-    """All spectra of a file, of a folder and the folders below it, or of the files and folders that a glob names.
+    """All spectra of a file, of a folder and its subfolders, or of the files and folders that match a glob.
 
-    The suffix tells the format; that of a compression may follow it. One of several files that cannot be read is a row
-    with its problem.
+    The suffix determines the format; a compression suffix may follow it. If one of several files cannot be read, the
+    table has a row with the reason.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -55,27 +55,27 @@ def read_spectra(path: str | Path) -> SpectrumTable:
 
 
 def spectrum_files(path: str | Path) -> list[Path]:
-    """The files of spectra that a path, a folder or a glob names, sorted; InputError where there is none.
+    """The files of spectra that a path, a folder or a glob names, sorted; InputError if there is none.
 
-    In folders these are the files with a known suffix.
+    In folders, only files with a known suffix count.
     """
     path = Path(path).expanduser()
-    found = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    if not found:
+    matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    if not matches:
         raise InputError(f"{path} does not exist; check the path")
     files: list[Path] = []
-    for match in found:
-        inside = sorted(match.rglob("*")) if match.is_dir() else []
-        files += (
-            [file for file in inside if file.is_file() and _suffix(file) in SUFFIXES] if match.is_dir() else [match]
-        )
+    for match in matches:
+        if match.is_dir():
+            files += [file for file in sorted(match.rglob("*")) if file.is_file() and _suffix(file) in SUFFIXES]
+        else:
+            files.append(match)
     if not files:
         raise InputError(f"{path} holds no file of spectra; known formats are {', '.join(SUFFIXES)}")
     return list(dict.fromkeys(files))
 
 
 def _suffix(path: Path) -> str:
-    """The suffix of the format, in lower case, without that of a compression."""
+    """The suffix of the file format in lower case, without a compression suffix."""
     return Path(plain_name(path).lower()).suffix
 
 
@@ -83,19 +83,19 @@ def _read_file(path: Path) -> SpectrumTable:
     suffix = _suffix(path)
     if suffix in PICKLES:
         raise InputError(
-            f"{path}: a pickle can run any code when it is loaded, so it is not read; load it with matchms where you "
-            "trust it, and save it as MGF, MSP or JSON"
+            f"{path}: pickles are not read, because loading one can run any code; if you trust the file, load it with "
+            "matchms and save it as MGF, MSP or JSON"
         )
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: '{suffix or path.name}' is no known format; known are {', '.join(SUFFIXES)} (also with .gz, "
+            f"{path}: '{suffix or path.name}' is not a known format; known are {', '.join(SUFFIXES)} (also with .gz, "
             ".bz2, .xz or .zip), and folders of them"
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; write or download it again")
     table = SUFFIXES[suffix](path)
     if not len(table):
-        raise InputError(f"{path} holds no spectrum; is it really a {suffix} file?")
+        raise InputError(f"{path} holds no spectrum; check that it is a {suffix} file")
     return table
 
 
@@ -106,7 +106,7 @@ def _read_files(files: Sequence[Path]) -> SpectrumTable:
         try:
             tables.append(_read_file(file))
         except InputError as error:
-            if _suffix(file) == ".txt" and len(files) > 1:  # a note that lies beside the spectra
+            if _suffix(file) == ".txt" and len(files) > 1:  # a text file that is not a spectrum
                 log.warning("%s", error)
                 continue
             errors.append(error)

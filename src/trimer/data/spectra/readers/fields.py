@@ -1,20 +1,21 @@
-"""One name and one type for each fact about a spectrum, whatever the file format calls it."""
+"""Harmonised field names and types of spectra, for all file formats."""
 
 from __future__ import annotations
 
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from trimer.chemistry.adducts import parse_adduct
 from trimer.data.spectra.polarity import reconcile
+from trimer.data.spectra.spectrum_table import filled
 from trimer.data.text.charges import parse_charge
 from trimer.data.text.missing import present
 
-# Ranked: where a record has several of the names, the first with a usable value gives the field.
+# In order of priority: if a record has several of the names, the first with a usable value is taken.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "id": (
         "spectrum_id",
@@ -60,37 +61,37 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 def first_number(text: str) -> float | None:
-    """The number that a value begins with ('460.98 1200' gives 460.98), or None when it begins with none."""
+    """The number at the start of a text ('460.98 1200' gives 460.98), or None."""
     words = text.split(None, 1)
     try:
         number = float(words[0]) if words else None
     except ValueError:
-        found = _NUMBER.match(words[0])
-        # '16.5min' and '300-310' begin with a number; '460,98' would lose its decimals and '12abc' is no number
-        rest = words[0][found.end() :] if found else ""
-        return float(found.group()) if found and (rest[:1] == "-" or rest in ("s", "min", "m", "sec")) else None
+        match = _NUMBER.match(words[0])
+        # '16.5min' and '300-310' begin with a number; '460,98' would lose its decimals and '12abc' is not a number
+        rest = words[0][match.end() :] if match else ""
+        return float(match.group()) if match and (rest[:1] == "-" or rest in ("s", "min", "m", "sec")) else None
     return number if number is not None and math.isfinite(number) else None
 
 
 @functools.lru_cache(maxsize=1024)
 def parse_ms_level(text: str) -> int | None:
-    """2 of '2', 'MS2' or 'MS/MS'."""
+    """MS level of a text: 2 for '2', 'MS2' or 'MS/MS'; None if it has none."""
     if text.upper() in ("MS/MS", "MSMS"):
         return 2
-    found = re.fullmatch(r"(?:MS)?\s*([1-9])(?:\.0)?", text.upper())
-    return 1 if text.upper() == "MS" else int(found.group(1)) if found else None
+    match = re.fullmatch(r"(?:MS)?\s*([1-9])(?:\.0)?", text.upper())
+    return 1 if text.upper() == "MS" else int(match.group(1)) if match else None
 
 
 @functools.lru_cache(maxsize=1024)
 def parse_ion_mode(text: str) -> str:
-    """'positive' or 'negative' from any case, letter or sign; other text stays as it is."""
+    """'positive' or 'negative' from a word, letter or sign in any case; other text stays unchanged."""
     return {"p": "positive", "+": "positive", "n": "negative", "-": "negative"}.get(text.strip().lower()[:1], text)
 
 
 def parse_retention_time(text: str, key: str = "retention_time") -> float | None:
-    """Seconds. A unit in the text counts first, then the name of the key; a bare number is in seconds.
+    """Retention time in seconds. The unit is taken from the text, else from the key; a bare number is in seconds.
 
-    A negative time, as -1, stands for a missing one.
+    A negative time, such as -1, means missing.
     """
     number = first_number(text)
     if number is None or number < 0:
@@ -100,13 +101,13 @@ def parse_retention_time(text: str, key: str = "retention_time") -> float | None
     return number * 60.0 if minutes else number
 
 
-def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], dict[int, str]]:
-    """Columns under the names of SpectrumTable from the columns of a file.
+def harmonise(raw: Mapping[str, Sequence | np.ndarray], n: int) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """Columns under the names of SpectrumTable, from the columns of a file.
 
-    raw: lower-case key of the file -> n values (text, or None where the record lacks it).
-    Returns the columns, and a clause for each row with an unreadable precursor m/z, or whose charge, ion mode and
-    adduct contradict each other. Where another field cannot be read it is missing, and the text of the file stays under
-    the file's own key. The text of the charge is kept as `charge_text`.
+    raw: lower-case key of the file -> n values (text, or None where missing).
+    Returns the columns, and row -> reason for rows with an unreadable precursor m/z, or whose charge, ion mode and
+    adduct contradict each other. Other unreadable values are missing, and their text stays under the key of the file.
+    The text of the charge is kept as `charge_text`.
     """
     text = {key: _present_column(values) for key, values in raw.items()}
     _split_pepmass(text, n)
@@ -119,21 +120,21 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
             if key not in text:
                 continue
             values = text[key]
-            open_rows = np.flatnonzero(_filled(values) & ~_filled(column))
-            if not len(open_rows) and _filled(values).any():
-                continue  # another key has said it already: this one stays a column of its own
-            convert, whole = _converter(field, key), True
+            open_rows = np.flatnonzero(filled(values) & ~filled(column))
+            if not len(open_rows) and filled(values).any():
+                continue  # a key of higher priority has all values: this one stays a separate column
+            convert, readable = _converter(field, key), True
             if convert is None:
                 column[open_rows] = values[open_rows]
                 used.add(key)
                 continue
-            for row in open_rows:
+            for row in open_rows.tolist():
                 column[row] = convert(values[row])
                 if column[row] is None:
-                    whole = False
+                    readable = False
                     if field == "precursor_mz":
-                        complaints.setdefault(int(row), f"the value '{values[row]}' of {key.upper()} is no number")
-            if whole:  # else the file's own text stays too, so that nothing unread is lost
+                        complaints.setdefault(row, f"the value '{values[row]}' of {key.upper()} is not a number")
+            if readable:  # else the column of the file stays too, so that its text is not lost
                 used.add(key)
         columns[field] = column
     _adduct_from_name(columns)
@@ -145,9 +146,9 @@ def harmonise(raw: dict[str, Sequence], n: int) -> tuple[dict[str, np.ndarray], 
     columns["charge"] = columns["charge"].astype(np.int16)
     columns["ms_level"] = columns["ms_level"].astype(np.int16)
     for key, values in text.items():
-        if key not in used and key not in columns and _filled(values).any():
+        if key not in used and key not in columns and filled(values).any():
             columns[key] = values
-    if not _filled(columns["charge_text"]).any():
+    if not filled(columns["charge_text"]).any():
         del columns["charge_text"]
     return columns, complaints
 
@@ -157,7 +158,7 @@ def _converter(field: str, key: str) -> Callable[[str], object] | None:
         return functools.partial(parse_retention_time, key=key)
     if (field, key) == ("id", "scans"):
         return _scan_id
-    parsers = {
+    parsers: dict[str, Callable[[str], object]] = {
         "precursor_mz": first_number,
         "charge": parse_charge,
         "ms_level": parse_ms_level,
@@ -167,50 +168,46 @@ def _converter(field: str, key: str) -> Callable[[str], object] | None:
 
 
 def _scan_id(text: str) -> str | None:
-    """SCANS as an id; 0 and -1 stand for none."""
+    """SCANS as an id; 0 and -1 mean missing."""
     return None if text in ("0", "-1") else text
 
 
 def _split_pepmass(text: dict[str, np.ndarray], n: int) -> None:
-    """PEPMASS may carry the intensity of the precursor and its charge ('460.98 1200 2+'): columns of their own.
+    """Split PEPMASS with precursor intensity and charge ('460.98 1200 2+') into separate columns.
 
-    The charge is that of the record where it states no other.
+    The charge is used if the record states no other.
     """
     words = [value.split()[1:] if value else [] for value in text.get("pepmass", ())]
     if not any(words):
         return
     charge, intensity = np.full(n, None, dtype=object), np.full(n, None, dtype=object)
     charge[:] = [next((w for w in rest if w[-1] in "+-" or w[0] in "+-"), None) for rest in words]
-    intensity[:] = [rest[0] if rest and rest[0] != own else None for rest, own in zip(words, charge, strict=True)]
-    if _filled(intensity).any():
+    intensity[:] = [rest[0] if rest and rest[0] != sign else None for rest, sign in zip(words, charge, strict=True)]
+    if filled(intensity).any():
         text.setdefault("precursor_intensity", intensity)
-    if _filled(charge).any():
+    if filled(charge).any():
         text["pepmass charge"] = charge
         stated = text.setdefault("charge", np.full(n, None, dtype=object))
-        missing = ~_filled(_first_filled(text, SYNONYMS["charge"], n))
+        missing = ~filled(_first_filled(text, SYNONYMS["charge"], n))
         stated[missing] = charge[missing]
 
 
 def _first_filled(text: dict[str, np.ndarray], keys: Sequence[str], n: int) -> np.ndarray:
     column = np.full(n, None, dtype=object)
     for values in (text[key] for key in keys if key in text):
-        column = np.where(_filled(column), column, values)
+        column = np.where(filled(column), column, values)
     return column
 
 
 def _adduct_from_name(columns: dict[str, np.ndarray]) -> None:
-    """GNPS writes the adduct as the last word of the name in its MGF libraries: 'Malyngamide C M+H'."""
-    for row in np.flatnonzero(~_filled(columns["adduct"]) & _filled(columns["name"])):
+    """Fill missing adducts from names: GNPS libraries write it as the last word, 'Malyngamide C M+H'."""
+    for row in np.flatnonzero(~filled(columns["adduct"]) & filled(columns["name"])):
         words = columns["name"][row].rsplit(None, 1)
         if len(words) == 2 and _LIKE_ADDUCT.match(words[1]) and parse_adduct(words[1]) is not None:
             columns["adduct"][row] = words[1]
 
 
-def _present_column(values: Sequence) -> np.ndarray:
+def _present_column(values: Sequence | np.ndarray) -> np.ndarray:
     column = np.full(len(values), None, dtype=object)
     column[:] = [present(value) for value in values]
     return column
-
-
-def _filled(column: np.ndarray) -> np.ndarray:
-    return np.not_equal(column, None)

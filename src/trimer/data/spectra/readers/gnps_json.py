@@ -1,6 +1,6 @@
-"""The JSON of the GNPS spectral libraries: a list of records with the peaks in `peaks_json`.
+"""GNPS JSON: a list of records with the peaks in `peaks_json`.
 
-The fields: https://ccms-ucsd.github.io/GNPSDocumentation/api/. Lists written by matchms read the same way.
+Fields: https://ccms-ucsd.github.io/GNPSDocumentation/api/. JSON lists written by matchms are read too.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, read_text_so_far
 from trimer.errors import BrokenOff, InputError
 
-_NEXT = re.compile(r"\s*")
+_BLANKS = re.compile(r"\s*")
 
 
 def read_gnps_json(path: Path) -> SpectrumTable:
     """All records of the file, compressed or not; `line` counts records from 1.
 
-    Of a list that breaks off, the whole records are kept, and a row more stands for the rest.
+    A truncated list gives its complete records and one row for the lost rest.
     """
     text, broken = read_text_so_far(path)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         broken = broken or BrokenOff(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); a download that broke off? Fetch it again"
+            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); it may be incomplete: download it again"
         )
-        data = _whole_entries(text)
+        data = _complete_entries(text)
         if not data:
             raise broken from None
     if isinstance(data, dict):
@@ -50,25 +50,32 @@ def read_gnps_json(path: Path) -> SpectrumTable:
     return records.table()
 
 
-def _whole_entries(text: str) -> list:
-    """The entries of a list of JSON up to the first that is not whole."""
-    decoder, entries = json.JSONDecoder(), []
-    place = _NEXT.match(text).end()
-    if text[place : place + 1] != "[":
+def _complete_entries(text: str) -> list:
+    """The entries of a JSON list up to the first incomplete one."""
+    decoder = json.JSONDecoder()
+    entries: list = []
+    position = _next(text, 0)
+    if text[position : position + 1] != "[":
         return entries
     try:
         while True:
-            entry, place = decoder.raw_decode(text, _NEXT.match(text, place + 1).end())
+            entry, position = decoder.raw_decode(text, _next(text, position + 1))
             entries.append(entry)
-            place = _NEXT.match(text, place).end()
-            if text[place : place + 1] != ",":
+            position = _next(text, position)
+            if text[position : position + 1] != ",":
                 return entries
     except json.JSONDecodeError:
         return entries
 
 
+def _next(text: str, position: int) -> int:
+    """Position of the next character that is not white space."""
+    match = _BLANKS.match(text, position)
+    return position if match is None else match.end()
+
+
 def _peaks(entry: dict) -> tuple[list[float], list[float], str | None]:
-    """m/z, intensity, and what is wrong with them; `peaks_json` is a list, or the text of one."""
+    """m/z, intensity, and why they cannot be read; `peaks_json` is a list, or its JSON text."""
     peaks = entry.get("peaks_json", entry.get("peaks"))
     try:
         if isinstance(peaks, str):
@@ -80,13 +87,13 @@ def _peaks(entry: dict) -> tuple[list[float], list[float], str | None]:
 
 
 def _fields(entry: dict) -> dict[str, str | None]:
-    fields = {
+    fields: dict[str, str | None] = {
         key.lower(): str(value)
         for key, value in entry.items()
         if key not in ("peaks_json", "peaks") and value is not None and not isinstance(value, list | dict)
     }
-    # GNPS states ion source and analyser apart; together they are what other libraries call the instrument type
-    parts = [fields.get("ion_source"), fields.get("instrument")]
-    if all(parts) and "instrument_type" not in fields:
-        fields["instrument_type"] = "-".join(parts)
+    # GNPS has separate fields for ion source and analyser; other libraries join them as the instrument type
+    source, analyser = fields.get("ion_source"), fields.get("instrument")
+    if source and analyser and "instrument_type" not in fields:
+        fields["instrument_type"] = f"{source}-{analyser}"
     return fields

@@ -1,7 +1,7 @@
-"""MassBank records: one spectrum a text file, or a folder of them.
+"""MassBank records: text files with one or several spectra, or folders of them.
 
-The format: https://github.com/MassBank/MassBank-web/blob/main/Documentation/MassBankRecordFormat.md. Intensities are
-the absolute ones (second column of PK$PEAK).
+Format: https://github.com/MassBank/MassBank-web/blob/main/Documentation/MassBankRecordFormat.md. Intensities are
+absolute (second column of PK$PEAK).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, read_text_so_far
 from trimer.errors import InputError
 
-# Keys whose value begins with a key of its own: 'AC$MASS_SPECTROMETRY: COLLISION_ENERGY 35'
+# Keys whose value begins with another key: 'AC$MASS_SPECTROMETRY: COLLISION_ENERGY 35'
 _NESTED = ("AC$MASS_SPECTROMETRY", "AC$CHROMATOGRAPHY", "MS$FOCUSED_ION", "CH$LINK")
 _NAMES = {"ch$iupac": "inchi", "pk$splash": "splash", "precursor_m/z": "precursor_mz"}
 
 
 def read_massbank(path: Path) -> SpectrumTable:
-    """The records of one MassBank file, or of all .txt files in a folder and the folders below it."""
+    """The records of one MassBank file, or of all .txt files in a folder and its subfolders."""
     records = Records()
     if not path.is_dir():
         _read_file(path, records)
@@ -31,12 +31,12 @@ def read_massbank(path: Path) -> SpectrumTable:
     for file in files:
         _read_file(file, records)
     if not len(records):
-        raise InputError(f"{path} holds no MassBank record among its {len(files)} .txt files; give a folder of records")
+        raise InputError(f"{path} holds no MassBank record in its {len(files)} .txt files; name a folder of records")
     return records.table()
 
 
 def _read_file(path: Path, records: Records) -> None:
-    """Adds every record of the file; text outside a record is no spectrum and is passed over."""
+    """Add every record of a file to `records`; text outside records is ignored."""
     text, broken = read_text_so_far(path)
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("ACCESSION:")]
@@ -58,7 +58,7 @@ def _read_record(path: Path, lines: list[str], first: int, records: Records) -> 
         if line.startswith("//"):
             ended = True
             break
-        if line.startswith(" "):  # a row of the table that the last key opened
+        if line.startswith(" "):  # a row of the table of the last key
             if section == "PK$PEAK":
                 words = line.split()
                 try:
@@ -74,18 +74,19 @@ def _read_record(path: Path, lines: list[str], first: int, records: Records) -> 
             problem = f"the record is deprecated by MassBank ({value})"
         if not colon or section in ("PK$PEAK", "PK$ANNOTATION", "DEPRECATED"):
             continue
-        _field(fields, section, value)
+        _add_field(fields, section, value)
     count = fields.pop("pk$num_peak", "")
     if not ended:
-        problem = problem or "the record is cut off: its last line is not '//'"
+        problem = problem or "the record is truncated: its last line is not '//'"
     elif count.isdigit() and int(count) != len(mz):
-        problem = problem or f"PK$NUM_PEAK says {count}, but {len(mz)} peaks follow"
+        problem = problem or f"PK$NUM_PEAK is {count}, but {len(mz)} peaks follow"
     if "/" in fields.get("precursor_mz", ""):  # MS3: '300.12/150.03', the last is the precursor of this spectrum
         fields["precursor_mz"] = fields["precursor_mz"].rsplit("/", 1)[1]
     records.add(path, mz, intensity, fields, first, problem)
 
 
-def _field(fields: dict[str, str], section: str, value: str) -> None:
+def _add_field(fields: dict[str, str], section: str, value: str) -> None:
+    """Add a field under its harmonised key; repeated keys are joined."""
     if section in _NESTED:
         key, _, value = value.partition(" ")
     else:

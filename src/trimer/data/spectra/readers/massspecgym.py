@@ -1,4 +1,4 @@
-"""The MassSpecGym table (Bushuiev et al., NeurIPS 2024): one spectrum a row, peaks as comma-separated lists."""
+"""MassSpecGym tables (Bushuiev et al., NeurIPS 2024): a spectrum in each row, peaks as comma-separated lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEEDED = ("mzs", "intensities", "precursor_mz")
 
 
 def read_massspecgym(path: Path) -> SpectrumTable:
-    """All rows of the table (.tsv, compressed or not); `line` is the line of the file, `fold` the benchmark's own."""
+    """All rows of the table (.tsv, compressed or not); `line` is the line of the file, `fold` the benchmark's split."""
     file = TableFile(path)
     missing = [name for name in _NEEDED if name not in file]
     if missing:
@@ -27,7 +27,7 @@ def read_massspecgym(path: Path) -> SpectrumTable:
         )
     rows = list(file.rows_at(range(len(file.header))))
     if not rows:
-        raise InputError(f"{path} holds no spectrum: only the header is there")
+        raise InputError(f"{path} holds no spectrum: it has only a header")
     problems = {row: problem for row, (_, _, problem) in enumerate(rows) if problem}
     lines = [line for _, line, _ in rows]
     names = [name.lower() for name in file.header]
@@ -52,7 +52,7 @@ def read_massspecgym(path: Path) -> SpectrumTable:
 
 
 def _lists(cells: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """All numbers of a column of comma-separated lists, NaN where the text is none, and the count in each cell."""
+    """All numbers of a column of comma-separated lists, NaN for other text, and their count in each cell."""
     words = [cell.strip("[] ").split(",") if cell.strip("[] ") else [] for cell in cells]
     counts = np.array([len(w) for w in words], dtype=np.int64)
     flat = [word.strip().encode() for word in chain.from_iterable(words)]

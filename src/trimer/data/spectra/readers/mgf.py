@@ -1,6 +1,6 @@
-"""Mascot generic format, read in bulk: lines are sorted into headers and peaks by numpy, numbers are parsed by Arrow.
+"""Fast reader of the Mascot generic format (MGF): numpy separates headers and peaks, Arrow parses the numbers.
 
-The format: https://www.matrixscience.com/help/data_file_help.html. A record is BEGIN IONS, lines KEY=value, lines
+Format: https://www.matrixscience.com/help/data_file_help.html. A record is BEGIN IONS, lines KEY=value, lines
 'm/z intensity [charge]', END IONS. KEY=value lines before the first record are defaults for all of them.
 """
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from trimer.data.spectra.readers.records import Records, assemble, stem
-from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable, filled
 from trimer.data.text.numbers import to_float
 from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
 
-_BLOCK = 1 << 22  # bytes parsed at once: few enough for the arrays to stay in memory that is already at hand
+_BLOCK = 1 << 22  # bytes parsed at once, so that arrays reuse allocated memory
 
 BLANK, PEAK, COMMENT, WORDS = range(4)
 _KIND = np.full(256, WORDS, np.uint8)
@@ -26,7 +26,7 @@ _KIND[np.frombuffer(b"#;!/", np.uint8)] = COMMENT
 
 
 def read_mgf(path: Path) -> SpectrumTable:
-    """All records of an MGF file (compressed or not), unusable ones with their problem."""
+    """All records of an MGF file, compressed or not; unusable ones have the reason in `problem`."""
     tables: list[SpectrumTable] = []
     defaults: dict[str, str] = {}
     line, first = 1, 1
@@ -48,7 +48,7 @@ def read_mgf(path: Path) -> SpectrumTable:
         if error.unfinished:
             parse(error.unfinished)
     if not tables:
-        raise broken or InputError(f"{path} holds no spectrum: no line says BEGIN IONS; is it an MGF file?")
+        raise broken or InputError(f"{path} holds no spectrum: it has no line BEGIN IONS; check that it is an MGF file")
     if broken:
         end = Records()
         end.add(path, (), (), {"id": f"{stem(path)}:{first}"}, line, broken_end(broken))
@@ -57,7 +57,7 @@ def read_mgf(path: Path) -> SpectrumTable:
 
 
 def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults: dict[str, str]) -> SpectrumTable:
-    """Whole records, of which only the last of a file may be cut off; lines before the first one fill `defaults`."""
+    """The records of a block (only the last of a file may be truncated); lines before the first one fill `defaults`."""
     if not block.endswith(b"\n"):
         block += b"\n"
     data = np.frombuffer(block, np.uint8)
@@ -76,7 +76,7 @@ def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults
     begins, finals, problems = records.close(len(starts))
     n = len(begins)
 
-    # a line of letters inside a record that is no KEY=value ('nan 12') is judged as a peak line, and found wanting
+    # other lines inside a record ('nan 12') are parsed as peaks, which reports them as unreadable
     kind[records.odd] = PEAK
     peak_lines = np.flatnonzero(kind == PEAK)
     mz, intensity, good = _numbers(data[np.repeat(kind == PEAK, lengths)])
@@ -106,7 +106,7 @@ def _parse_block(path: Path, block: bytes, first_line: int, first: int, defaults
 
 
 class _Headers:
-    """Walks the lines that are not peaks: where records begin and end, and their KEY=value pairs by key."""
+    """Parser of the lines that are not peaks: begin and end of records, and their KEY=value pairs by key."""
 
     def __init__(self, first_line: int, open_at_start: bool) -> None:
         self.first_line = first_line
@@ -120,7 +120,7 @@ class _Headers:
         self.row = -1
 
     def walk(self, numbers: list[int], words: list[str], defaults: dict[str, str]) -> None:
-        """All lines of a block: their numbers in it, and their texts (one more, empty, after the last line end)."""
+        """Parse the lines of a block, by number and text; `words` has one more, empty text after the last line end."""
         pairs = self.pairs
         for number, text in zip(numbers, words, strict=False):
             key, equals, value = text.partition("=")
@@ -151,9 +151,9 @@ class _Headers:
             self.odd.append(number)
 
     def close(self, lines: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-        """First and last line of each record, counted from 0 in the block, and what is wrong with some."""
+        """First and last line of each record, from 0 in the block, and row -> why it cannot be used."""
         if self.inside:
-            self._end(lines, "the record is cut off: END IONS is missing")
+            self._end(lines, "the record is truncated: END IONS is missing")
         return np.array(self.begins, np.int64), np.array(self.finals, np.int64), self.problems
 
     def columns(self, n: int, defaults: dict[str, str]) -> dict[str, np.ndarray]:
@@ -165,7 +165,7 @@ class _Headers:
             columns[name][rows] = values
         for key, value in defaults.items():
             column = columns.setdefault(key, np.full(n, None, dtype=object))
-            column[np.equal(column, None)] = value
+            column[~filled(column)] = value
         return columns
 
     def _begin(self, number: int, problem: str | None = None) -> None:
@@ -185,11 +185,11 @@ class _Headers:
 def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """m/z and intensity of L peak lines, and which lines begin with two numbers.
 
-    data: the bytes of these lines alone, each with its line end. Further words are the charge or an annotation; a line
-    of four or more numbers may hold several peaks, and is not read.
+    data: the bytes of these lines, each with its line end. Other words are the charge or an annotation; a line of four
+    or more numbers may contain several peaks and is not read.
     """
     ink = data > 32
-    edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first needs care
+    edges = np.flatnonzero(ink[1:] != ink[:-1]) + 1  # the last byte is a line end, so only the first is special
     edges = np.concatenate([[0], edges]) if len(ink) and ink[0] else edges
     starts, stops = edges[::2], edges[1::2]
     line_of = np.searchsorted(np.flatnonzero(data == 10), starts)
@@ -201,16 +201,16 @@ def _numbers(data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for line in np.flatnonzero(words > 3):
             more = range(first[line] + 2, first[line] + words[line])
             good[line] = not all(_is_number(data[starts[word] : stops[word]].tobytes()) for word in more)
-        place = np.arange(len(starts)) - first[line_of]
-        use = good[line_of] & (place < 2)
+        word_of_line = np.arange(len(starts)) - first[line_of]
+        use = good[line_of] & (word_of_line < 2)
         drop = ~use
         for start, stop in zip(starts[drop], stops[drop], strict=True):
             ink[start:stop] = False
         starts, stops = starts[use], stops[use]
-    values, read = to_float(data[ink].tobytes(), stops - starts)
+    values, parsed = to_float(data[ink].tobytes(), stops - starts)
     mz, intensity = np.full(lines, np.nan), np.full(lines, np.nan)
     mz[good], intensity[good] = values[::2], values[1::2]
-    good[good] = read[::2] & read[1::2]
+    good[good] = parsed[::2] & parsed[1::2]
     return mz, intensity, good
 
 

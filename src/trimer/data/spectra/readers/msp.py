@@ -1,9 +1,9 @@
 """MSP libraries in the dialects of NIST, MoNA, MassBank and MS-DIAL.
 
-A record is lines 'Key: value', then 'Num Peaks: N' and N pairs of m/z and intensity, one or many to a line, separated
-by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes, or after a pair, is an annotation.
-The keys come in any order and 'Num Peaks' may be missing; see `MspRecord.ends_before`. Described in the NIST MS Search
-user guide, "NIST Text Format of Individual Spectra".
+A record has lines 'Key: value', then 'Num Peaks: N' and N pairs of m/z and intensity, one or several on a line,
+separated by blanks, commas, colons or brackets, and by ';' between pairs; text in quotes, or after a pair, is an
+annotation. The keys may have any order and 'Num Peaks' may be missing; see `MspRecord.ends_before`. Format: NIST MS
+Search user guide, "NIST Text Format of Individual Spectra".
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PEAK_COUNT = ("num peaks", "num_peaks", "numpeaks", "num peak")
 
 
 def read_msp(path: Path) -> SpectrumTable:
-    """All records of an MSP file, unusable ones with their problem."""
+    """All records of an MSP file; unusable ones have the reason in `problem`."""
     records = Records()
     broken: list[BrokenOff] = []
     line = 0
@@ -41,7 +41,7 @@ def read_msp(path: Path) -> SpectrumTable:
 
 
 def msp_records(lines: Iterable[tuple[int, str]]) -> Iterator[MspRecord]:
-    """The records of the lines of a file, each with its number and without white space around it."""
+    """The records in numbered, stripped lines of a file."""
     record: MspRecord | None = None
     for number, text in lines:
         if not text:
@@ -58,7 +58,7 @@ def msp_records(lines: Iterable[tuple[int, str]]) -> Iterator[MspRecord]:
                 continue
             record = MspRecord(number, key)
         if key:
-            record.field(key, value.strip())
+            record.add_field(key, value.strip())
         else:
             record.lines.append((number, text))
     if record is not None:
@@ -66,25 +66,25 @@ def msp_records(lines: Iterable[tuple[int, str]]) -> Iterator[MspRecord]:
 
 
 class MspRecord:
-    """The lines of one record as they come.
+    """One record while its lines are read.
 
-    fields: lower-case key -> text. comments: those of the record. lines: number and text of each line of peaks.
+    fields: lower-case key -> text. comments: texts of its comments. lines: number and text of each line of peaks.
     """
 
     def __init__(self, line: int, first: str) -> None:
         self.line = line
-        self.first = first  # the key that it begins with
+        self.first = first  # first key of the record
         self.fields: dict[str, str] = {}
         self.comments: list[str] = []
         self.lines: list[tuple[int, str]] = []
-        self.counted: str | None = None  # what 'Num Peaks' says
-        self.gap = False  # an empty line came last
+        self.counted: str | None = None  # value of 'Num Peaks'
+        self.gap = False  # whether the last line was empty
 
     def ends_before(self, key: str) -> bool:
         """Whether a line with this key ('' for a peak) belongs to the next record.
 
-        It does after the peaks; after an empty line where the record has its peaks or a name; and where it repeats the
-        name, or the first key of the record, as in files without empty lines.
+        It does after the peaks; after an empty line if the record has peaks or a name; and if it repeats the name or
+        the first key of the record, as in files without empty lines.
         """
         gap, self.gap = self.gap, False
         if not key:
@@ -92,7 +92,8 @@ class MspRecord:
         named = "name" in self.fields
         return bool(self.lines) or self.counted is not None or key == self.first or (named and (gap or key == "name"))
 
-    def field(self, key: str, value: str) -> None:
+    def add_field(self, key: str, value: str) -> None:
+        """Add a field of the record."""
         if key in _PEAK_COUNT:
             self.counted = value
         elif key in ("comment", "comments"):
@@ -110,8 +111,9 @@ class MspRecord:
                 self.fields.setdefault(name.strip().lower(), text.strip())
 
     def add_to(self, records: Records, path: Path) -> None:
+        """Parse the peaks and comments, and add the record to `records`."""
         for comment in self.comments:
-            self._comment(comment)
+            self._add_comment(comment)
         mz: list[float] = []
         intensity: list[float] = []
         problem: str | None = None
@@ -123,15 +125,17 @@ class MspRecord:
                 continue
             mz += [peak[0] for peak in peaks]
             intensity += [peak[1] for peak in peaks]
-        counted = self.counted or str(len(mz))  # without a number, the peaks that stand there are all that is known
+        counted = self.counted or str(len(mz))  # if not stated, the number of peaks that follow
         if not counted.isdigit():
             problem = problem or f"'Num Peaks' is '{self.counted}', not a number"
         elif int(counted) != len(mz):
-            problem = problem or f"'Num Peaks' says {self.counted}, but {len(mz)} peaks follow; is the record cut off?"
+            problem = (
+                problem or f"'Num Peaks' is {self.counted}, but {len(mz)} peaks follow; the record may be truncated"
+            )
         records.add(path, mz, intensity, self.fields, self.line, problem)
 
-    def _comment(self, text: str) -> None:
-        """MoNA and NIST keep fields in the comment: '"SMILES=CCO" "author=..."' or 'Parent=195.1 Nrep=3'."""
+    def _add_comment(self, text: str) -> None:
+        """Read the fields in comments of MoNA and NIST: '"SMILES=CCO" "author=..."' or 'Parent=195.1 Nrep=3'."""
         pairs = _QUOTED_PAIR.findall(text)
         if not pairs:
             pairs = [(key, value.strip('"')) for key, value in _PLAIN_PAIR.findall(text)]
@@ -143,16 +147,16 @@ class MspRecord:
 
 
 def _pairs(text: str) -> list[list[str]]:
-    """The peaks of one line as [m/z, intensity]; raises ValueError where there is no such pair."""
+    """The peaks of one line as [m/z, intensity] texts; ValueError if it has no such pairs."""
     if '"' in text:
         text = _ANNOTATION.sub(" ", text)
-    found: list[list[str]] = []
-    for part in text.split(";"):
-        words = [word for word in _SEPARATORS.split(part) if word]
-        if len(words) > 3 and len(words) % 2 == 0 and _PEAK.match(words[2]):  # pairs alone: '41 8 42 53'
-            found += [words[i : i + 2] for i in range(0, len(words), 2)]
+    pairs: list[list[str]] = []
+    for pair_text in text.split(";"):
+        words = [word for word in _SEPARATORS.split(pair_text) if word]
+        if len(words) > 3 and len(words) % 2 == 0 and _PEAK.match(words[2]):  # only pairs: '41 8 42 53'
+            pairs += [words[i : i + 2] for i in range(0, len(words), 2)]
         elif len(words) in (2, 3) or (len(words) > 3 and not _PEAK.match(words[2])):  # the rest is an annotation
-            found.append(words[:2])
+            pairs.append(words[:2])
         elif words:
             raise ValueError(text)
-    return found
+    return pairs

@@ -1,4 +1,4 @@
-"""mzML, read by pyteomics: the fragment spectra of a run, with the precursor that each was taken from."""
+"""mzML files, read by pyteomics: the fragment spectra of a run with their precursors."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def read_mzml(path: Path) -> SpectrumTable:
                 if scan.get("ms level", 2) < 2:
                     survey_scans += 1
                     continue
-                found = _SCAN.search(scan.get("id", ""))
-                number = int(found.group(1)) if found else index
+                match = _SCAN.search(scan.get("id", ""))
+                number = int(match.group(1)) if match else index
                 mz, intensity, problem = peaks_of(scan)
                 profile = PROFILE if "profile spectrum" in scan else None
                 records.add(path, mz, intensity, _fields(scan), number, profile or problem)
-        except broken() as error:
+        except parser_errors() as error:
             add_broken_end(records, path, error)
-    return checked(records, path, survey_scans)
+    return table_of(records, path, survey_scans)
 
 
 def _fields(scan: dict) -> dict[str, str | None]:
     first_scan = (scan.get("scanList", {}).get("scan") or [{}])[0]
     precursor = (scan.get("precursorList", {}).get("precursor") or [{}])[0]
     ion = (precursor.get("selectedIonList", {}).get("selectedIon") or [{}])[0]
-    # some converters leave out the selected ion; the middle of the isolation window is then the best statement
+    # some converters omit the selected ion; then the centre of the isolation window is used
     mz = ion.get("selected ion m/z") or precursor.get("isolationWindow", {}).get("isolation window target m/z")
     activation = precursor.get("activation", {})
     energy = activation.get("collision energy")
@@ -63,7 +63,7 @@ def _fields(scan: dict) -> dict[str, str | None]:
 
 
 def _charge(ion: dict) -> str | None:
-    """The charge of the selected ion, or the choice of charges that a converter leaves ('2 and 3')."""
+    """The charge of the selected ion, or its possible charges ('2 and 3')."""
     possible = ion.get("charge state", ion.get("possible charge state"))
     return " and ".join(map(str, possible)) if isinstance(possible, list) else text_of(possible)
 
@@ -71,23 +71,23 @@ def _charge(ion: dict) -> str | None:
 PROFILE = "the scan is in profile mode; centroid the run first (msconvert --filter 'peakPicking true 2-')"
 
 
-def broken() -> tuple[type[Exception], ...]:
-    """What lxml and pyteomics raise on a file that is cut off or damaged."""
+def parser_errors() -> tuple[type[Exception], ...]:
+    """Exceptions of lxml and pyteomics for a truncated or damaged file."""
     from pyteomics.auxiliary import PyteomicsError
 
     return (SyntaxError, PyteomicsError, ValueError, KeyError, TypeError, OSError, BrokenOff)
 
 
 def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """m/z and intensity of a scan read without decoding, and what is wrong with them: damage stays with its scan.
+    """Decoded m/z and intensity of a scan, and why they cannot be used; an error concerns only this scan.
 
-    pyteomics leaves the name of a compression that it cannot undo in the scan, and would take the bytes for numbers.
+    pyteomics leaves the name of an unknown compression in the scan, and would read the compressed bytes as numbers.
     """
     nothing = np.zeros(0), np.zeros(0)
     packed = next((key for key in scan if key.endswith(" compression")), None)
     if packed:
         remedy = "install the package pynumpress" if "Numpress" in packed else "convert the run with zlib compression"
-        return *nothing, f"the peaks are packed by {packed}, which cannot be undone here: {remedy}"
+        return *nothing, f"the peaks are compressed by {packed}, which cannot be decoded: {remedy}"
     try:
         arrays = [scan[key].decode() for key in ("m/z array", "intensity array") if key in scan]
     except (ValueError, KeyError, zlib.error) as error:
@@ -98,30 +98,30 @@ def peaks_of(scan: dict) -> tuple[np.ndarray, np.ndarray, str | None]:
         return *nothing, "m/z and intensity are not arrays of the same length"
     stated = scan.get("defaultArrayLength", len(arrays[0]))
     if stated != len(arrays[0]):
-        return *nothing, f"the scan states {stated} peaks, and {len(arrays[0])} are decoded"
+        return *nothing, f"the scan states {stated} peaks, but has {len(arrays[0])}"
     return arrays[0], arrays[1], None
 
 
 def add_broken_end(records: Records, path: Path, error: Exception) -> None:
-    """One row for the end that is missing, so that what came before it is kept and the loss is seen."""
+    """Add one row for the missing end of a file, so that the scans before it are kept."""
     last = records.lines[-1] if len(records) else 0
     if not last:
-        raise InputError(f"{path} is no whole XML file ({error}); convert or copy it again") from None
+        raise InputError(f"{path} is not a complete XML file ({error}); convert or copy it again") from None
     records.add(path, (), (), {}, last, f"the file is broken after this scan ({error}); convert or copy it again")
 
 
-def checked(records: Records, path: Path, survey_scans: int) -> SpectrumTable:
-    """The table, or the reason why it would be empty."""
+def table_of(records: Records, path: Path, survey_scans: int) -> SpectrumTable:
+    """The table of the records; InputError if there is none."""
     if not len(records):
-        raise InputError(f"{path} holds no fragment spectrum: {survey_scans} scans, none of MS level 2 or above")
+        raise InputError(f"{path} holds no fragment spectrum: none of its {survey_scans} scans has MS level 2 or above")
     return records.table()
 
 
 def unit_of(value: object, missing: str) -> str:
-    """The unit that pyteomics attaches to a number."""
+    """The unit that pyteomics attaches to a number, or `missing`."""
     return getattr(value, "unit_info", None) or missing
 
 
 def text_of(value: object) -> str | None:
-    """A number as text that loses none of its digits."""
+    """A number as text, with all its digits."""
     return None if value is None else repr(float(value)) if isinstance(value, float | np.floating) else str(value)

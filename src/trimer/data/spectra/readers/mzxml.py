@@ -1,4 +1,4 @@
-"""mzXML, the format before mzML, read by pyteomics."""
+"""mzXML files (the predecessor of mzML), read by pyteomics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.spectra.readers.mzml import PROFILE, add_broken_end, broken, checked, peaks_of, text_of, unit_of
+from trimer.data.spectra.readers.mzml import (
+    PROFILE,
+    add_broken_end,
+    parser_errors,
+    peaks_of,
+    table_of,
+    text_of,
+    unit_of,
+)
 from trimer.data.spectra.readers.records import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import open_bytes
@@ -21,7 +29,7 @@ def read_mzxml(path: Path) -> SpectrumTable:
     with open_bytes(path) as file:
         try:
             reader = mzxml.MzXML(file, use_index=False, iterative=True, decode_binary=False)
-            # the iterators of MzXML hold scans back to put nested ones in order, and lose them where a file breaks off
+            # the iterators of MzXML buffer scans to sort nested ones, and would lose them in a truncated file
             for scan in XML.iterfind(reader, "scan"):
                 if scan.get("msLevel", 2) < 2:
                     survey_scans += 1
@@ -30,10 +38,10 @@ def read_mzxml(path: Path) -> SpectrumTable:
                 profile = PROFILE if scan.get("centroided") is False else None
                 number = int(scan.get("num", len(records) + survey_scans + 1))
                 records.add(path, mz, intensity, _fields(scan), number, profile or problem)
-        except broken() as error:
+        except parser_errors() as error:
             add_broken_end(records, path, error)
-    table = checked(records, path, survey_scans)
-    return table.take(np.argsort(table["line"], kind="stable"))  # scans nested in another end before it
+    table = table_of(records, path, survey_scans)
+    return table.take(np.argsort(table["line"], kind="stable"))  # nested scans end before their parent
 
 
 def _fields(scan: dict) -> dict[str, str | None]:

@@ -1,15 +1,15 @@
-"""From what a parser found in a file to a table: harmonised fields, sorted peaks, a problem for each unusable row."""
+"""Conversion of parsed records to a table: harmonised fields, sorted peaks, a problem for each unusable row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from trimer.data.spectra.readers.fields import harmonise
-from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.spectra.spectrum_table import SpectrumTable, filled
 from trimer.data.text.compression import SUFFIXES as COMPRESSED
 
 
@@ -18,18 +18,18 @@ def assemble(
     mz: np.ndarray,
     intensity: np.ndarray,
     offsets: np.ndarray,
-    raw: dict[str, Sequence],
+    raw: Mapping[str, Sequence | np.ndarray],
     lines: np.ndarray,
     problems: dict[int, str],
     first: int = 1,
     peak_lines: np.ndarray | None = None,
     unit: str = "line",
 ) -> SpectrumTable:
-    """A table of n spectra with P peaks from the columns of a file.
+    """A table of n spectra with P peaks, from the columns of a file.
 
-    files: n paths. mz, intensity: (P,) as parsed, NaN where the text was no number. offsets: (n + 1,).
-    raw: lower-case key -> n texts. lines: (n,) line, row or scan on which each record begins (`unit` says which).
-    problems: row -> clause found by the parser; it goes before anything found here.
+    files: n paths. mz, intensity: (P,) as parsed, NaN for text that is not a number. offsets: (n + 1,).
+    raw: lower-case key -> n texts. lines: (n,) line, row or scan number of each record; `unit` says which.
+    problems: row -> reason from the parser; it has priority over the checks here.
     first: number of the first record, for the ids of records without one. peak_lines: (P,) line of each peak.
     """
     n = len(offsets) - 1
@@ -64,39 +64,39 @@ def assemble(
         columns["problem"][row] = f"{files[row]}, {unit} {lines[row]}: {clause}"
     columns["file"] = np.array([str(path) for path in files], dtype=object)
     columns["line"] = lines
-    missing = np.flatnonzero(np.equal(columns["id"], None))
+    missing = np.flatnonzero(~filled(columns["id"])).tolist()
     columns["id"][missing] = [f"{stem(files[row])}:{first + row}" for row in missing]
     return SpectrumTable.build(mz, intensity, offsets, columns)
 
 
 def stem(path: Path) -> str:
-    """File name without its format and compression suffixes: 'run1' of 'run1.mgf.gz'."""
+    """File name without format and compression suffixes: 'run1' for 'run1.mgf.gz'."""
     name = path.name[: -len(path.suffix)] if path.suffix.lower() in COMPRESSED else path.name
     return Path(name).stem
 
 
 @dataclass
 class Records:
-    """Collects one record after another, for the formats that are read record by record."""
+    """Collects records, for formats that are read record by record."""
 
     unit: str = "line"
     files: list[Path] = field(default_factory=list)
     mz: list[np.ndarray] = field(default_factory=list)
     intensity: list[np.ndarray] = field(default_factory=list)
-    fields: list[dict[str, str | None]] = field(default_factory=list)
+    fields: list[Mapping[str, str | None]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
 
     def add(
         self,
         path: Path,
-        mz: Sequence[float],
-        intensity: Sequence[float],
-        fields: dict[str, str | None],
+        mz: Sequence[float] | np.ndarray,
+        intensity: Sequence[float] | np.ndarray,
+        fields: Mapping[str, str | None],
         line: int,
         problem: str | None = None,
     ) -> None:
-        """One record; `problem` is a clause that says why it cannot be used."""
+        """Add a record; problem: why it cannot be used."""
         if problem:
             self.problems[len(self.lines)] = problem
         self.files.append(path)
@@ -109,6 +109,7 @@ class Records:
         return len(self.lines)
 
     def table(self) -> SpectrumTable:
+        """The table of all records."""
         keys = dict.fromkeys(key for fields in self.fields for key in fields)
         raw = {key: [fields.get(key) for fields in self.fields] for key in keys}
         counts = [len(mz) for mz in self.mz]
