@@ -10,23 +10,23 @@ def test_mix_is_splitmix64():
     assert [hex(word) for word in mix(words)] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4", "0x6c45d188009454f"]
 
 
-def test_a_row_has_its_own_numbers_whatever_stands_beside_it():
+def test_numbers_of_a_row_do_not_depend_on_other_rows():
     rows = np.array([7, 3, 900, -5])
     lengths = np.array([4, 0, 6, 2])
     together = np.split(positions(keys(1, 2, rows), lengths), np.cumsum(lengths)[:-1])
-    for row, length, found in zip(rows, lengths, together, strict=True):
+    for row, length, in_batch in zip(rows, lengths, together, strict=True):
         alone = positions(keys(1, 2, np.array([row])), np.array([length]))
-        assert alone.tolist() == found.tolist()
+        assert alone.tolist() == in_batch.tolist()
     assert len(positions(keys(1, 2, rows[:0]), lengths[:0])) == 0
 
 
-def test_every_word_of_a_key_counts():
+def test_every_word_changes_the_key():
     rows = np.arange(1000)
-    found = [keys(*words) for words in ((0, 0, rows), (0, 1, rows), (1, 0, rows), (0, rows, 0), (0, 0, 0, rows))]
-    assert len(np.unique(np.concatenate(found))) >= 5000 - 2, "rows 0 of (0, 0, rows) and (0, rows, 0) are the same"
+    drawn = [keys(*words) for words in ((0, 0, rows), (0, 1, rows), (1, 0, rows), (0, rows, 0), (0, 0, 0, rows))]
+    assert len(np.unique(np.concatenate(drawn))) >= 5000 - 2, "rows 0 of (0, 0, rows) and (0, rows, 0) are the same"
 
 
-def test_numbers_are_even_and_independent():
+def test_numbers_are_uniform_and_independent():
     numbers = uniform(positions(keys(0, 0, np.arange(200)), np.full(200, 500)))
     assert numbers.min() >= 0 and numbers.max() < 1
     counts = np.bincount((numbers * 20).astype(int), minlength=20)
@@ -36,8 +36,8 @@ def test_numbers_are_even_and_independent():
     assert abs(np.corrcoef(table[:-1].ravel(), table[1:].ravel())[0, 1]) < 0.016
 
 
-def test_digests_tell_texts_apart():
-    found = digests(str(i).encode() for i in range(10_000))
-    assert found.dtype == np.int64 and len(np.unique(found)) == 10_000
-    assert digests([b"17"])[0] == found[17]
+def test_digests_differ_between_texts():
+    hashes = digests(str(i).encode() for i in range(10_000))
+    assert hashes.dtype == np.int64 and len(np.unique(hashes)) == 10_000
+    assert digests([b"17"])[0] == hashes[17]
     assert len(digests([])) == 0

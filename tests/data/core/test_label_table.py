@@ -1,4 +1,4 @@
-"""Tables of labelled records: taken apart, put together, cut off."""
+"""Tables of labelled records: selection of rows, concatenation, limits."""
 
 import pytest
 
@@ -33,41 +33,41 @@ def test_take_keeps_every_column_and_the_problems_with_their_rows():
 
 def test_concatenate_is_the_inverse_of_take():
     whole = table(0, 5, {0: "bad", 4: "worse"})
-    parts = [whole.take(range(0, 2)), whole.take([]), whole.take(range(2, 5))]
-    assert LabelTable.concatenate(parts) == whole
-    assert parts[0].ids == ["id0", "id1"], "the parts are left as they were"
+    chunks = [whole.take(range(0, 2)), whole.take([]), whole.take(range(2, 5))]
+    assert LabelTable.concatenate(chunks) == whole
+    assert chunks[0].ids == ["id0", "id1"], "the chunks are not changed"
     other = table(0, 1)
     other.labels["x"] = other.labels.pop("z")
     with pytest.raises(ValueError, match=r"\['y', 'z', 'fold'\] and \['y', 'x', 'fold'\]"):
         LabelTable.concatenate([whole, other])
 
 
-def test_limits():
+def test_limited_returns_at_most_the_limit_and_reads_no_further():
     tables = [table(0, 3, {2: "bad"}), table(3, 0), table(3, 3)]
-    assert [part.ids for part in limited(tables, None, "x")] == [["id0", "id1", "id2"], ["id3", "id4", "id5"]]
-    assert [part.ids for part in limited(tables, 4, "x")] == [["id0", "id1", "id2"], ["id3"]]
-    assert [(part.ids, part.problems) for part in limited(tables, 2, "x")] == [(["id0", "id1"], {})]
+    assert [chunk.ids for chunk in limited(tables, None, "x")] == [["id0", "id1", "id2"], ["id3", "id4", "id5"]]
+    assert [chunk.ids for chunk in limited(tables, 4, "x")] == [["id0", "id1", "id2"], ["id3"]]
+    assert [(chunk.ids, chunk.problems) for chunk in limited(tables, 2, "x")] == [(["id0", "id1"], {})]
     reader = iter(tables)
-    assert [len(part) for part in limited(reader, 3, "x")] == [3]
-    assert list(reader) == tables[1:], "no more is read than is wanted"
+    assert [len(chunk) for chunk in limited(reader, 3, "x")] == [3]
+    assert list(reader) == tables[1:], "nothing is read after the limit"
     with pytest.raises(InputError, match=r"mine\.csv holds no record"):
         list(limited([table(0, 0)], None, "mine.csv"))
 
 
 @pytest.mark.parametrize("text", ["", "  ", "NA", " nan\n", "NaN", "N/A", "null", "NULL", "<NA>", None])
-def test_missing(text):
+def test_texts_that_mean_missing_become_none(text):
     assert known(text) is None
 
 
 @pytest.mark.parametrize("text", ["0", "None", "Na", "nano", " 1.5 ", "no", "-"])
-def test_not_missing(text):
+def test_other_texts_are_stripped_values(text):
     assert known(text) == text.strip()
 
 
-def test_label_names():
+def test_label_names_are_a_list_without_repeats():
     assert label_names("y") == ["y"]
     assert label_names(("y", "z")) == ["y", "z"]
     assert label_names(None) is None
-    for wrong, says in ((["y", "y"], "names 'y' twice"), ([], "labels is empty"), ("", "labels is empty")):
-        with pytest.raises(ValueError, match=says):
+    for wrong, message in ((["y", "y"], "names 'y' twice"), ([], "labels is empty"), ("", "labels is empty")):
+        with pytest.raises(ValueError, match=message):
             label_names(wrong)

@@ -11,7 +11,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_masking_hides_the_ratio_and_keeps_the_length():
+def test_masking_replaces_the_ratio_and_keeps_the_length():
     out = mask_tokens(TOKENS, 0.3, rng())
     assert len(out) == len(TOKENS) and (out == MASK).sum() == 30
     kept = out != MASK
@@ -45,7 +45,7 @@ def test_short_sequences_keep_their_ends(noise, length):
         assert out[0] == 0 and out[-1] == 2 and out.dtype == tokens.dtype
 
 
-def test_shares_choose_the_kind():
+def test_probabilities_choose_the_corruption():
     noise = Corruption(masking=0.5, deletion=0.25, infilling=0.0, ratio=0.2)
     kinds = {"masked": 0, "deleted": 0, "whole": 0}
     for seed in range(2000):
@@ -56,12 +56,12 @@ def test_shares_choose_the_kind():
     assert kinds["whole"] == pytest.approx(500, abs=80)
 
 
-def test_noise_is_a_function_of_its_random_numbers():
+def test_the_same_seed_gives_the_same_noise():
     noise = Corruption(0.3, 0.3, 0.4, 0.3)
     assert (noise(TOKENS, rng(5)) == noise(TOKENS, rng(5))).all()
 
 
-def test_impossible_shares_are_refused():
+def test_invalid_probabilities_raise():
     with pytest.raises(ConfigError, match="sum to at most 1"):
         Corruption(masking=0.8, deletion=0.5, infilling=0.0, ratio=0.3)
     with pytest.raises(ConfigError, match="ratio"):

@@ -1,4 +1,4 @@
-"""Several processes prepare what one does, bit for bit."""
+"""Several processes give exactly the results of one."""
 
 from functools import partial
 from pathlib import Path
@@ -20,29 +20,35 @@ def square(number, times=1):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, None])
-def test_parts_come_in_their_order(workers):
+def test_results_keep_the_order_of_parts(workers):
     parts = list(range(20))
     assert list(in_order(square, iter(parts), workers, 3)) == [(part, 3 * part * part) for part in parts]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_of_a_part_is_the_callers(workers):
-    found = in_order(square, [1, -1, 2], workers)
-    assert next(found) == (1, 1)
+def test_an_error_in_a_worker_is_raised_to_the_caller(workers):
+    results = in_order(square, [1, -1, 2], workers)
+    assert next(results) == (1, 1)
     with pytest.raises(ValueError, match="negative"):
-        next(found)
+        next(results)
 
 
-def test_the_reader_is_never_far_ahead(monkeypatch):
+def test_few_parts_are_read_ahead(monkeypatch):
     read = []
+
+    def parts():
+        for part in range(1000):
+            read.append(part)
+            yield part
+
     monkeypatch.setattr(parallel, "AHEAD", 2)
-    found = in_order(square, (read.append(part) or part for part in range(1000)), 2)
-    next(found)
+    results = in_order(square, parts(), 2)
+    next(results)
     assert len(read) == 5
-    found.close()
+    results.close()
 
 
-def test_few_values_need_no_process_and_many_use_those_that_are_allowed(monkeypatch):
+def test_only_many_values_use_the_allowed_processes(monkeypatch):
     monkeypatch.setattr(parallel, "FEW", 4)
     values = list(range(11))
     assert for_each(square, values) == [n * n for n in values]
@@ -88,8 +94,8 @@ def test_a_store_does_not_depend_on_the_number_of_processes(monkeypatch, corpus,
     written = []
     for workers in (1, 2):
         cache = corpus / f"cache{workers}"
-        given = [word.format(corpus=corpus) for word in words]
-        cfg = compose("train", [*given, f"data.prepare_workers={workers}", f"paths.cache={cache}"])
+        overrides = [word.format(corpus=corpus) for word in words]
+        cfg = compose("train", [*overrides, f"data.prepare_workers={workers}", f"paths.cache={cache}"])
         build(cfg.data).prepare_data()
         written.append(stored(cache))
     assert written[0] and written[0] == written[1]

@@ -18,14 +18,14 @@ def test_each_row_is_seen_once_an_epoch():
     assert sorted(row for rows in rows_of(plan) for row in rows) == list(range(500))
 
 
-def test_order_depends_on_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     plan = EpochPlan(LENGTHS, 400, seed=1)
     assert rows_of(plan, 3) == rows_of(EpochPlan(LENGTHS, 400, seed=1), 3)
     assert rows_of(plan, 3) != rows_of(plan, 4)
     assert rows_of(plan, 3) != rows_of(EpochPlan(LENGTHS, 400, seed=2), 3)
 
 
-def test_batches_hold_the_budget_to_within_the_longest_row():
+def test_tokens_of_a_batch_differ_from_the_budget_by_at_most_the_longest_row():
     plan = EpochPlan(LENGTHS, 400, seed=1)
     tokens = [LENGTHS[rows].sum() for rows in rows_of(plan)]
     assert max(tokens) < 400 + 2 * LENGTHS.max()
@@ -61,20 +61,20 @@ def test_a_later_position_continues_the_same_epoch():
     assert len(PlannedBatches(plan, lambda: (2, 7))) == len(whole)
 
 
-def test_rows_keep_their_names():
+def test_batches_contain_the_row_numbers():
     rows = np.arange(500) * 3
     plan = EpochPlan(LENGTHS, 400, rows=rows, seed=1)
     assert sorted(row for batch in rows_of(plan) for row in batch) == rows.tolist()
 
 
-def test_too_little_data_is_said():
+def test_too_little_data_raises():
     with pytest.raises(ConfigError, match="drop report"):
         EpochPlan(np.zeros(0, int), 100)
     with pytest.raises(ConfigError, match="do not fill 64 batches"):
         EpochPlan(np.array([5, 5]), 100, multiple=64)
 
 
-def test_a_batch_knows_the_optimiser_step_it_is_a_part_of():
+def test_batches_carry_their_optimiser_step():
     plan = EpochPlan(LENGTHS, 400, seed=1, multiple=4)
     steps = [key.step for epoch in range(2) for key in plan.epoch(epoch)]
     assert steps == [i // 4 for i in range(2 * len(plan))]
@@ -96,7 +96,7 @@ def test_each_cluster_is_seen_once_an_epoch():
         assert sorted(CLUSTERS[rows]) == [-7, 4, 9, 1000, 2**60]
 
 
-def test_members_of_a_cluster_are_alike_likely():
+def test_members_of_a_cluster_are_equally_likely():
     plan, epochs = cluster_plan(), 2000
     rows = np.array([row for epoch in range(epochs) for batch in rows_of(plan, epoch) for row in batch])
     counts = np.bincount(rows, minlength=500)
@@ -106,7 +106,7 @@ def test_members_of_a_cluster_are_alike_likely():
         assert np.abs(counts[first:last] - epochs * share).max() < 5.5 * np.sqrt(epochs * share)
 
 
-def test_the_member_depends_on_seed_epoch_and_cluster_alone():
+def test_the_drawn_member_depends_only_on_seed_epoch_and_cluster():
     def member(plan: ClusterPlan, epoch: int) -> int:
         return next(row for batch in rows_of(plan, epoch) for row in batch if CLUSTERS[row] == -7)
 
@@ -133,7 +133,7 @@ def test_clusters_make_the_same_number_of_batches_in_every_epoch(shuffle):
 
 
 @pytest.mark.parametrize("world", [1, 8])
-def test_a_device_holds_only_its_own_rows_of_an_epoch(world):
+def test_a_device_keeps_only_the_rows_of_its_batches(world):
     count = 400_000
     plan = EpochPlan(np.random.default_rng(0).integers(30, 900, count), 40_000, multiple=world)
     tracemalloc.start()
@@ -147,7 +147,7 @@ def test_a_device_holds_only_its_own_rows_of_an_epoch(world):
     assert sum(len(batch.rows) for batch in batches) > 0.95 * count / world  # the others are still to come
 
 
-def test_a_batch_owns_the_rows_that_start_in_its_window():
+def test_a_batch_has_the_rows_that_start_in_its_window():
     lengths = np.array([5, 1, 9, 3, 3, 7, 2, 6, 4, 8])
     plan = EpochPlan(lengths, 12, shuffle=False)
     starts = np.cumsum(lengths) - lengths

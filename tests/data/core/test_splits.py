@@ -14,9 +14,10 @@ LIBRARY = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank_
 def library(molecules: int = 300, seed: int = 0) -> dict[str, list]:
     """Rows of molecules that share scaffolds: several spectra each, some acyclic, some without key."""
     random = np.random.default_rng(seed)
+    choices = ["", None, *(f"ring {i}" for i in range(90))]
     keys, scaffolds = [], []
     for molecule in range(molecules):
-        scaffold = random.choice(["", None, *(f"ring {i}" for i in range(90))])
+        scaffold = choices[random.integers(len(choices))]
         for _ in range(random.integers(1, 6)):
             keys.append(f"molecule {molecule}")
             scaffolds.append(scaffold)
@@ -24,11 +25,11 @@ def library(molecules: int = 300, seed: int = 0) -> dict[str, list]:
 
 
 def test_groups_are_connected_components():
-    keys = {"a": ["x", "x", "y", "z", None, ""], "b": ["1", "2", "2", "3", None, float("nan")]}
+    keys: dict[str, list] = {"a": ["x", "x", "y", "z", None, ""], "b": ["1", "2", "2", "3", None, float("nan")]}
     assert row_groups(keys).tolist() == [0, 0, 0, 1, 2, 3]
 
 
-def test_numbers_are_keys_like_texts():
+def test_numbers_can_be_keys():
     texts = {"a": ["x", "y", "x", "z"], "b": ["1", "1", "2", "3"]}
     numbers = {"a": np.array([-9, 4, -9, 7]), "b": np.array([0, 0, 2**60, 3])}
     assert row_groups(numbers).tolist() == row_groups(texts).tolist()
@@ -40,7 +41,7 @@ def test_numbers_are_keys_like_texts():
         column_split(["train", "train", "test", "test"]).assert_disjoint({"a": numbers["a"]})
 
 
-def test_no_key_crosses_and_the_parts_have_their_sizes():
+def test_no_key_is_in_two_splits_and_sizes_match_the_fractions():
     keys = library()
     split = grouped_split(keys, {"train": 0.8, "val": 0.1, "test": 0.1}, seed=1)
     split.assert_disjoint(keys)
@@ -64,45 +65,45 @@ def test_a_group_too_large_for_a_test_set_goes_to_train():
         assert set(grouped_split(keys, seed=seed).codes[:60]) == {0}
 
 
-def test_acyclic_molecules_do_not_all_belong_together():
+def test_acyclic_molecules_are_separate_groups():
     split = grouped_split({"scaffold": [""] * 50 + [None] * 50})
     assert split.manifest["groups"] == 100
 
 
-def test_train_stands_first_whatever_the_order_of_the_fractions():
+def test_train_is_first_for_any_order_of_the_fractions():
     split = grouped_split({"key": [str(i) for i in range(100)]}, {"test": 0.2, "train": 0.8})
     assert split.names == ("train", "test")
     assert len(split.rows("test")) == 20
 
 
 @pytest.mark.parametrize(
-    ("fractions", "said"),
+    ("fractions", "message"),
     [
         ({"train": 0.7, "val": 0.2, "test": 0.3}, "val: 0.2, test: 0.3} sum to 1.2: they must sum to 1"),
-        ({"train": 0.5, "test": 0.2}, "add up to 0.7"),
+        ({"train": 0.5, "test": 0.2}, "sum to 0.7"),
         ({"train": 1.0, "val": 0.0, "test": 0.0}, "every split needs a fraction above 0"),
         ({"train": 1.5, "val": -0.5}, "every split needs a fraction above 0"),
         ({"val": 0.5, "test": 0.5}, "has no train"),
         ({}, "every split needs a fraction"),
     ],
 )
-def test_fractions_that_cannot_be(fractions, said):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_invalid_fractions_raise(fractions, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         grouped_split({"key": list("abcdefghij")}, fractions)
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         ordered_split(list("abcdefghij"), fractions)
 
 
-def test_all_in_train_is_a_split_without_other_parts():
+def test_all_rows_can_be_in_train():
     split = grouped_split({"a": list("abcdefghij")}, {"train": 1})
     assert split.names == ("train",) and len(split.rows("train")) == 10
-    with pytest.raises(InputError, match="the split has no part 'test', it has train"):
+    with pytest.raises(InputError, match="there is no split 'test': the data have train"):
         split.rows("test")
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_groups_of_some_rows_give_parts_within_one_percent(seed):
-    """As peptides with their charges and modifications do."""
+def test_small_groups_give_sizes_within_one_percent(seed):
+    """Like peptides with several charges and modifications."""
     random = np.random.default_rng(seed)
     keys = [f"peptide {i}" for i in range(1000) for _ in range(random.integers(1, 4))]
     split = grouped_split({"sequence": keys}, {"train": 0.7, "val": 0.2, "test": 0.1}, seed)
@@ -110,16 +111,16 @@ def test_groups_of_some_rows_give_parts_within_one_percent(seed):
         assert abs(len(split.rows(name)) / len(keys) - share) < 0.01
 
 
-def test_too_few_groups_is_an_error():
+def test_too_few_groups_raise():
     with pytest.raises(InputError, match="empty"):
         grouped_split({"key": ["one"] * 10})
     with pytest.raises(InputError, match="every record was dropped"):
         grouped_split({"key": []})
-    with pytest.raises(ConfigError, match="share above 0"):
+    with pytest.raises(ConfigError, match="fraction above 0"):
         grouped_split({"key": ["a", "b"]}, {"train": 1.0, "test": 0})
 
 
-def test_column_split():
+def test_a_column_names_the_split_of_each_row():
     split = column_split(["train", "Validation", "test", "train"])
     assert split.names == ("train", "val", "test")
     assert split.codes.tolist() == [0, 1, 2, 0]
@@ -128,11 +129,11 @@ def test_column_split():
     assert split.manifest["unused"] == 1
     with pytest.raises(InputError, match=r"row 2: the split column holds None"):
         column_split(["train", None])
-    with pytest.raises(InputError, match="no part 'val'"):
+    with pytest.raises(InputError, match="no split 'val'"):
         column_split(["train", "test"]).rows("val")
 
 
-def test_saved(tmp_path):
+def test_save_writes_codes_and_manifest(tmp_path):
     split = grouped_split(library())
     split.save(tmp_path / "run" / "split")
     with np.load(tmp_path / "run" / "split.npz") as saved:
@@ -157,16 +158,16 @@ def test_the_folds_of_the_massbank_sample_are_disjoint():
 
 
 def deepchem(groups: list[list[int]], rows: int, train: float, val: float) -> list[list[int]]:
-    """What DeepChem's scaffold splitter does with groups of rows: the cutoffs of its `split` method, group by group."""
-    parts: list[list[int]] = [[], [], []]
+    """Reference: DeepChem's scaffold splitter with the cutoffs of its `split` method, group by group."""
+    splits: list[list[int]] = [[], [], []]
     for group in sorted(groups, key=lambda group: (len(group), group[0]), reverse=True):
-        full = len(parts[0]) + len(group) > train * rows
-        fuller = len(parts[0]) + len(parts[1]) + len(group) > (train + val) * rows
-        parts[2 if full and fuller else 1 if full else 0] += group
-    return [sorted(part) for part in parts]
+        full = len(splits[0]) + len(group) > train * rows
+        fuller = len(splits[0]) + len(splits[1]) + len(group) > (train + val) * rows
+        splits[2 if full and fuller else 1 if full else 0] += group
+    return [sorted(rows_of_split) for rows_of_split in splits]
 
 
-def test_the_largest_scaffolds_first():
+def test_the_largest_scaffolds_go_to_train():
     scaffolds = ["a", "a", "b", "c", "c", "b", None, "", "d", "e"]
     split = ordered_split(scaffolds, {"train": 0.6, "val": 0.2, "test": 0.2})
     # Groups of two in the order in which they begin, the last first: none (6), c (3), b (2), a (0); then e and d.
@@ -177,7 +178,7 @@ def test_the_largest_scaffolds_first():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_is_that_of_deepchem(seed):
+def test_scaffold_splits_agree_with_deepchem(seed):
     random = np.random.default_rng(seed)
     scaffolds = [f"ring {int(number)}" if number else "" for number in random.geometric(0.04, 500) - 1]
     groups: dict[str, list[int]] = {}
@@ -187,24 +188,24 @@ def test_the_order_is_that_of_deepchem(seed):
     assert [split.rows(name).tolist() for name in split.names] == deepchem(list(groups.values()), 500, 0.8, 0.1)
 
 
-def test_validation_out_of_train():
+def test_validation_is_drawn_from_train():
     keys = {"a": [f"group {row // 3}" for row in range(90)]}
     codes = np.array([0] * 60 + [UNUSED] * 6 + [1] * 24, np.uint8)
     split = Split.build(codes, ["train", "test"], method="column")
-    found = split.with_validation(keys, 0.25, seed=1)
-    assert found.names == ("train", "val", "test")
-    assert found.rows("test").tolist() == split.rows("test").tolist()
-    assert (found.codes == UNUSED).tolist() == (codes == UNUSED).tolist()
-    assert sorted([*found.rows("train"), *found.rows("val")]) == list(range(60))
-    assert 12 <= len(found.rows("val")) <= 18
-    found.assert_disjoint(keys)
-    assert found.manifest["method"] == "column" and found.manifest["sizes"]["val"] == len(found.rows("val"))
-    assert found.manifest["sha256"] != split.manifest["sha256"]
-    assert (split.with_validation(keys, 0.25, seed=1).codes == found.codes).all()
-    assert (split.with_validation(keys, 0.25, seed=2).codes != found.codes).any()
+    extended = split.with_validation(keys, 0.25, seed=1)
+    assert extended.names == ("train", "val", "test")
+    assert extended.rows("test").tolist() == split.rows("test").tolist()
+    assert (extended.codes == UNUSED).tolist() == (codes == UNUSED).tolist()
+    assert sorted([*extended.rows("train"), *extended.rows("val")]) == list(range(60))
+    assert 12 <= len(extended.rows("val")) <= 18
+    extended.assert_disjoint(keys)
+    assert extended.manifest["method"] == "column" and extended.manifest["sizes"]["val"] == len(extended.rows("val"))
+    assert extended.manifest["sha256"] != split.manifest["sha256"]
+    assert (split.with_validation(keys, 0.25, seed=1).codes == extended.codes).all()
+    assert (split.with_validation(keys, 0.25, seed=2).codes != extended.codes).any()
 
 
-def test_a_split_of_some_rows_as_one_of_all():
+def test_spread_marks_other_rows_as_unused():
     split = column_split(["train", "test", "train"])
     assert split.spread(np.arange(3), 3) is split
     wide = split.spread(np.array([1, 3, 4]), 6)

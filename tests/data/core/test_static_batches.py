@@ -1,4 +1,4 @@
-"""Batches of one shape: nearly full, and with the loss of the flat batch, whatever the task."""
+"""Static batches: nearly full, with the loss and gradients of the flat batch in every task."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from trimer.build import build
 from trimer.cli.configs import compose
 from trimer.data.core.batches import LabelledBatch, MaskedBatch
-from trimer.data.core.packing import pack, placed
+from trimer.data.core.packing import assign_rows, pack
 from trimer.data.core.sampler import BatchKey
 from trimer.data.core.static_batches import StaticBatches, in_rows, masked_positions
 from trimer.data.core.static_plan import Shape, StaticPlan
@@ -45,7 +46,7 @@ TASKS = {
 
 
 def static_trainer(row_length: int | None = None) -> SimpleNamespace:
-    """What the data modules ask of a `StaticTrainer`, which needs a device."""
+    """The attributes of a `StaticTrainer` that data modules use; the real one needs a device."""
     device = SimpleNamespace(root_device=torch.device("cpu"))
     return SimpleNamespace(
         row_length=row_length, world_size=1, global_rank=0, accumulate_grad_batches=1, limit_train_batches=1.0,
@@ -68,14 +69,14 @@ def made(overrides: list[str], cache) -> tuple:
 
 
 def loss_and_gradients(task, batch) -> tuple[float, float, torch.Tensor]:
-    """Mean loss, what it is divided by, and all gradients."""
+    """Mean loss, its denominator, and all gradients."""
     task.zero_grad()
     task._step_count = None
     total = task.training_step(batch, 0)
     total.backward()
     count = task._step_count
-    found = torch.cat([p.grad.flatten() for p in task.net.parameters() if p.grad is not None])
-    return float(total.detach() / count), float(count), found / count
+    gradients = torch.cat([p.grad.flatten() for p in task.net.parameters() if p.grad is not None])
+    return float(total.detach() / count), float(count), gradients / count
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -99,13 +100,13 @@ def test_loss_and_gradients_are_those_of_the_flat_batch(name, tmp_path):
 
 
 def _tensors(batch) -> dict[str, torch.Tensor]:
-    found = {}
+    tensors = {}
     for name, value in vars(batch).items():
         if isinstance(value, torch.Tensor):
-            found[name] = value
+            tensors[name] = value
         elif isinstance(value, Flat):
-            found |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value).items()}
-    return found
+            tensors |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value).items()}
+    return tensors
 
 
 @pytest.mark.parametrize("name", ["seq2seq", "regression by attention", "masked_lm of a RoBERTa"])
@@ -133,17 +134,17 @@ def test_validation_metrics_are_those_of_flat_batches(name, tmp_path):
     task.net.eval()
     loader = data.val_dataloader()
     keys = list(loader.sampler.plan.epoch(0))
-    found = []
+    metrics = []
     for dataset in (loader.dataset, loader.dataset.dataset):
         with torch.no_grad():
             for key in keys:
                 task.validation_step(dataset[key], 0)
-        found.append(task.validation_metrics())
-    assert found[0].keys() == found[1].keys()
-    assert found[0] == pytest.approx(found[1], rel=1e-4, nan_ok=True)
+        metrics.append(task.validation_metrics())
+    assert metrics[0].keys() == metrics[1].keys()
+    assert metrics[0] == pytest.approx(metrics[1], rel=1e-4, nan_ok=True)
 
 
-def test_labels_of_residues():
+def test_residue_labels_give_the_loss_of_the_flat_batch():
     random = np.random.default_rng(0)
     sizes = [12, 3, 30, 7]
     flat = Flat.pack([np.r_[0, random.integers(4, 24, size - 2), 2] for size in sizes])
@@ -152,7 +153,7 @@ def test_labels_of_residues():
     batch = LabelledBatch.of(flat, labels, np.arange(4))
     key = BatchKey(0, 0, np.arange(4), 0, np.array([1, 0, 0, 1]))
 
-    class Residues:
+    class Residues(Dataset):
         by_residue = True
 
         def __getitem__(self, key):
@@ -176,7 +177,7 @@ def test_labels_of_residues():
 
 
 @pytest.mark.parametrize("pooling", [kind for kind in POOLING if kind != "residue"])
-def test_pooled_states_of_a_static_batch(pooling):
+def test_pooled_states_are_those_of_the_flat_batch(pooling):
     flat = Flat.pack([np.arange(size) for size in (5, 2, 9, 3)])
     static = in_rows(flat, 2, 12, 7, np.array([0, 1, 1, 0]))
     torch.manual_seed(0)
@@ -192,7 +193,7 @@ def test_pooled_states_of_a_static_batch(pooling):
 # ---------------------------------------------------------------- layout
 
 
-def test_a_batch_in_rows():
+def test_in_rows_puts_sequences_into_their_rows():
     flat = Flat.pack([[5, 6], [7, 8, 9], [10]])
     static = in_rows(flat, 2, 4, 5, np.array([1, 0, 1]))
     assert static.tokens.tolist() == [7, 8, 9, 0, 5, 6, 10, 0]
@@ -254,7 +255,7 @@ def test_an_epoch_has_every_sequence_once_and_in_its_row():
     assert orders[0] != orders[1]
 
 
-def test_a_plan_can_begin_anywhere():
+def test_a_plan_can_start_at_any_batch():
     plan = StaticPlan(protein_lengths(500), 8192, seed=1)
     whole = [(key.index, key.step, key.rows.tolist(), key.row_of.tolist()) for key in plan.epoch(2)]
     later = [(k.index, k.step, k.rows.tolist(), k.row_of.tolist()) for k in StaticPlan(
@@ -262,7 +263,7 @@ def test_a_plan_can_begin_anywhere():
     assert whole[3:] == later
 
 
-def test_settings_that_cannot_be_packed():
+def test_invalid_plans_raise():
     with pytest.raises(ConfigError, match=r"trainer\.row_length=100: .* set 120 or more"):
         StaticPlan(np.array([50, 120]), 1000, row_length=100)
     with pytest.raises(ConfigError, match="fewer than 8 batches"):
@@ -271,7 +272,7 @@ def test_settings_that_cannot_be_packed():
         StaticPlan(np.zeros(0, np.int64), 1000)
 
 
-def test_no_row_is_overfull():
+def test_no_row_exceeds_its_capacity():
     sizes = np.random.default_rng(0).integers(1, 100, (300, 2))
     capacity = np.array([150, 120])
     rows = pack(sizes, capacity, 6)
@@ -280,15 +281,15 @@ def test_no_row_is_overfull():
     assert set(rows.tolist()) == set(range(rows.max() + 1))
 
 
-def test_a_sequence_that_has_grown_moves_to_a_row_with_room():
+def test_a_longer_sequence_moves_to_a_row_with_room():
     sizes, planned = np.array([[6], [5], [3]]), np.array([0, 0, 1])
-    assert placed(sizes, np.array([10]), 2, planned).tolist() == [0, 1, 1]
-    assert placed(sizes, np.array([11]), 2, planned).tolist() == [0, 0, 1]
-    assert placed(sizes, np.array([7]), 2, planned) is None
+    assert assign_rows(sizes, np.array([10]), 2, planned).tolist() == [0, 1, 1]
+    assert assign_rows(sizes, np.array([11]), 2, planned).tolist() == [0, 0, 1]
+    assert assign_rows(sizes, np.array([7]), 2, planned) is None
 
 
-def test_more_masks_than_there_is_room_for_are_reported():
-    class Masked:
+def test_too_many_masked_tokens_raise():
+    class Masked(Dataset):
         masked_share = 0.01
 
         def __getitem__(self, key):
@@ -300,18 +301,18 @@ def test_more_masks_than_there_is_room_for_are_reported():
         StaticBatches(Masked(), Shape(1, (64,), 2))[BatchKey(0, 0, np.array([0]), 0, np.array([0]))]
 
 
-def test_clusters_are_refused(tmp_path):
+def test_clusters_raise(tmp_path):
     _, data = made(TASKS["masked_lm"], tmp_path)
     from trimer.data.core.loaders import training_loader
 
     with pytest.raises(ConfigError, match="data with clusters"):
         training_loader(
-            None, np.array([5, 6]), np.arange(2), 100, trainer=data.trainer, seed=0, num_workers=0,
+            Dataset(), np.array([5, 6]), np.arange(2), 100, trainer=data.trainer, seed=0, num_workers=0,
             clusters=np.array([0, 1]),
         )  # fmt: skip
 
 
-def test_the_recurrent_body_is_refused(tmp_path):
+def test_the_recurrent_body_raises(tmp_path):
     task, data = made([*TASKS["regression"], "model.body=recurrent"], tmp_path)
     loader = data.train_dataloader()
     with pytest.raises(ConfigError, match=r"model\.body=recurrent cannot read the rows of a TPU"):

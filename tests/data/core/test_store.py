@@ -26,39 +26,45 @@ def columns(n: int, seed: int = 0) -> dict:
     }
 
 
-def test_what_is_written_is_read(tmp_path):
-    given = columns(50)
-    opened = write_store(tmp_path / "a", given, {"source": "test"})
+def test_columns_are_read_as_written(tmp_path):
+    data = columns(50)
+    opened = write_store(tmp_path / "a", data, {"source": "test"})
     assert len(opened) == 50
     assert opened.columns == ["tokens", "mass", "smiles"]
     assert opened.manifest == {"source": "test"}
     tokens = opened.ragged("tokens")
-    assert all((tokens[i] == given["tokens"][i]).all() for i in range(50))
+    assert all((tokens[i] == data["tokens"][i]).all() for i in range(50))
     assert tokens[3].dtype == np.uint16
-    assert (tokens.lengths == given["tokens"].lengths).all()
-    assert (opened.array("mass") == given["mass"]).all()
-    assert opened.strings("smiles") == given["smiles"]
+    assert (tokens.lengths == data["tokens"].lengths).all()
+    assert (opened.array("mass") == data["mass"]).all()
+    assert opened.strings("smiles") == data["smiles"]
 
 
-def test_rows_are_found_across_record_batches(tmp_path, monkeypatch):
+def test_rows_are_read_across_record_batches(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "BATCH_ROWS", 7)
-    given = columns(40)
+    data = columns(40)
     with StoreWriter(tmp_path / "a") as writer:
         for start in range(0, 40, 11):  # chunks that do not fit the batches
             stop = min(start + 11, 40)
-            part = given["tokens"].slice(start, stop)
-            writer.append({"tokens": part, "mass": given["mass"][start:stop], "smiles": given["smiles"][start:stop]})
+            part = data["tokens"].slice(start, stop)
+            writer.append(
+                {
+                    "tokens": part,
+                    "mass": data["mass"][start:stop],
+                    "smiles": data["smiles"][start:stop],
+                }
+            )
     opened = Store(tmp_path / "a")
     tokens = opened.ragged("tokens")
     assert len(tokens) == 40
-    assert all((tokens[i] == given["tokens"][i]).all() for i in range(40))
+    assert all((tokens[i] == data["tokens"][i]).all() for i in range(40))
     rows = [39, 0, 7, 6, 7]
-    assert opened.strings("smiles", np.array(rows)) == [given["smiles"][row] for row in rows]
-    taken, expected = tokens.take(rows), given["tokens"].take(rows)
+    assert opened.strings("smiles", np.array(rows)) == [data["smiles"][row] for row in rows]
+    taken, expected = tokens.take(rows), data["tokens"].take(rows)
     assert (taken.values == expected.values).all()
     assert (taken.offsets == expected.offsets).all()
-    assert (opened.array("mass") == given["mass"]).all()
-    assert opened.strings("smiles") == given["smiles"]
+    assert (opened.array("mass") == data["mass"]).all()
+    assert opened.strings("smiles") == data["smiles"]
 
 
 def test_a_row_is_a_view_of_the_file(tmp_path):
@@ -68,14 +74,14 @@ def test_a_row_is_a_view_of_the_file(tmp_path):
     assert not row.flags.writeable
 
 
-def test_pickles_as_its_path(tmp_path):
+def test_a_store_is_pickled_as_its_path(tmp_path):
     opened = write_store(tmp_path / "a", columns(2000), {})
     text = pickle.dumps(opened)
     assert len(text) < 500
     assert (pickle.loads(text).ragged("tokens")[1999] == opened.ragged("tokens")[1999]).all()
 
 
-def test_a_failure_leaves_nothing(tmp_path):
+def test_a_failure_leaves_no_files(tmp_path):
     with pytest.raises(RuntimeError), StoreWriter(tmp_path / "a") as writer:
         writer.append(columns(10))
         raise RuntimeError("stopped")
@@ -83,7 +89,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of file sizes are POSIX")
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+def test_a_full_disk_raises_and_leaves_no_files(tmp_path):
     script = """
         import resource, sys
         import numpy as np
@@ -133,12 +139,12 @@ def test_a_complete_store_is_not_built_again(tmp_path):
     assert calls == [1]
 
 
-def test_nothing_to_write_is_an_error(tmp_path):
+def test_a_store_without_columns_raises(tmp_path):
     with pytest.raises(InputError, match="no rows"):
         cached_store(tmp_path / "a", lambda writer: None)
 
 
-def test_columns_must_agree(tmp_path):
+def test_columns_must_match(tmp_path):
     with pytest.raises(ValueError, match="different numbers of rows"):
         write_store(tmp_path / "a", {"x": np.arange(3), "y": ["a"]}, {})
     with pytest.raises(ValueError, match="chunk has columns"), StoreWriter(tmp_path / "b") as writer:
@@ -156,7 +162,7 @@ def test_cache_folder_depends_on_content_not_on_order(tmp_path):
     assert len(first.name) == len("pairs-") + 16
 
 
-def test_content_digest(tmp_path):
+def test_content_digest_depends_on_contents_and_order(tmp_path):
     a, b, c = (tmp_path / name for name in "abc")
     a.write_text("one"), b.write_text("one"), c.write_text("two")
     assert content_digest([a]) == content_digest([b]) != content_digest([c])
@@ -165,12 +171,12 @@ def test_content_digest(tmp_path):
         content_digest([tmp_path / "none"])
 
 
-def test_a_store_without_rows_has_columns_of_no_text(tmp_path):
+def test_a_store_may_have_no_rows(tmp_path):
     empty = write_store(tmp_path / "none", {"smiles": []}, {})
     assert len(empty) == 0 and empty.strings("smiles") == []
 
 
-def garble(path, old: bytes, new: bytes) -> None:
+def damage_file(path, old: bytes, new: bytes) -> None:
     content = path.read_bytes()
     assert content.count(old) and len(old) == len(new)
     path.write_bytes(content.replace(old, new))
@@ -180,49 +186,49 @@ def garble(path, old: bytes, new: bytes) -> None:
 @pytest.mark.parametrize(
     ("old", "new"), [(b"C49", b"C\xff9"), (b"ARROW1", b"AROOW1")], ids=["in a text", "in the file format"]
 )
-def test_a_garbled_store_is_prepared_again_with_a_warning(tmp_path, caplog, monkeypatch, old, new, checksums):
+def test_a_damaged_store_is_prepared_again_with_a_warning(tmp_path, caplog, monkeypatch, old, new, checksums):
     folder = tmp_path / "a"
     write_store(folder, columns(50), {})
     if not checksums:
         head = json.loads((folder / "manifest.json").read_text())
         del head["store"]["crc32"]
         (folder / "manifest.json").write_text(json.dumps(head))
-    garble(folder / "columns.arrow", old, new)
+    damage_file(folder / "columns.arrow", old, new)
     assert is_store(folder)
     built = cached_store(folder, lambda writer: writer.append(columns(50)))
     assert f"{folder} is damaged and is prepared again" in caplog.text
     assert built.strings("smiles")[49] == "C49"
 
 
-def test_a_flipped_bit_in_a_number_is_found(tmp_path):
+def test_swapped_bytes_are_detected(tmp_path):
     folder = tmp_path / "a"
     write_store(folder, {"x": np.arange(5000)}, {})
-    garble(folder / "columns.arrow", np.arange(3000, 3002).tobytes(), np.arange(3000, 3002).tobytes()[::-1])
+    damage_file(folder / "columns.arrow", np.arange(3000, 3002).tobytes(), np.arange(3000, 3002).tobytes()[::-1])
     assert (cached_store(folder, lambda writer: writer.append({"x": np.arange(7)})).array("x") == np.arange(7)).all()
 
 
-def test_a_garbled_store_that_is_opened_directly_is_one_sentence(tmp_path):
+def test_opening_a_damaged_store_raises(tmp_path):
     write_store(tmp_path / "a", columns(50), {})
-    garble(tmp_path / "a" / "columns.arrow", b"C49", b"C\xff9")
+    damage_file(tmp_path / "a" / "columns.arrow", b"C49", b"C\xff9")
     with pytest.raises(InputError, match="is damaged: delete it and prepare the data again"):
         Store(tmp_path / "a").strings("smiles")
-    garble(tmp_path / "a" / "columns.arrow", b"ARROW1", b"AROOW1")
+    damage_file(tmp_path / "a" / "columns.arrow", b"ARROW1", b"AROOW1")
     with pytest.raises(InputError, match="is damaged: delete it and prepare the data again"):
         Store(tmp_path / "a")
 
 
 def test_large_files_are_checked_in_blocks_spread_over_them(tmp_path, monkeypatch):
     monkeypatch.setattr("trimer.data.core.store_files.BLOCK", 10)
-    monkeypatch.setattr("trimer.data.core.store_files.CHECKED_WHOLE", 3)
+    monkeypatch.setattr("trimer.data.core.store_files.CHECKED_BLOCKS", 3)
     path = tmp_path / "file"
     path.write_bytes(bytes(range(95)))
-    known = checksums(path)
-    assert len(known) == 10 and unchanged(path, known)
+    sums = checksums(path)
+    assert len(sums) == 10 and unchanged(path, sums)
     for position, seen in ((0, True), (94, True), (45, True), (25, False)):
         content = bytearray(range(95))
         content[position] += 1
         path.write_bytes(bytes(content))
-        assert unchanged(path, known) is not seen
+        assert unchanged(path, sums) is not seen
 
 
 KILLED = """
@@ -238,16 +244,16 @@ with StoreWriter(sys.argv[1]) as writer:
 """
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+def test_half_written_folders_of_killed_processes_are_removed(tmp_path):
     words = [sys.executable, "-c", KILLED, str(tmp_path / "pairs-0123456789abcdef")]
     subprocess.run([*words, "dies"], check=False, capture_output=True)
     (left,) = tmp_path.iterdir()
-    old = tmp_path / ".pairs-0123456789abcdef-abcdefgh"  # of a version without locks
+    old = tmp_path / ".pairs-0123456789abcdef-abcdefgh"  # from a version without locks
     old.mkdir()
     os.utime(old, (0, 0))
     alive = subprocess.Popen([*words, "lives"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert alive.stdout.readline() == "writing\n"
-    with StoreWriter(tmp_path / "other-0123456789abcdef") as writer:  # one within another stays too
+    assert alive.stdout is not None and alive.stdout.readline() == "writing\n"
+    with StoreWriter(tmp_path / "other-0123456789abcdef") as writer:  # a store written within another block stays
         write_store(tmp_path / "third-0123456789abcdef", columns(5), {})
         assert not left.exists() and not old.exists()
         writer.append(columns(5))

@@ -1,4 +1,4 @@
-"""Keys of training data: sets that know what they were given, and one answer for each record."""
+"""Keys of training data: sets of keys, and the overlap of each record with training."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def numbers(count: int, seed: int) -> np.ndarray:
     return keys(seed, np.arange(count)).view(np.int64)
 
 
-def test_keys_up_to_the_limit_are_kept_sorted_and_once():
+def test_small_sets_are_sorted_and_unique():
     mine = numbers(1000, 0)
-    found = key_set(np.concatenate([mine, mine, [0]]))
-    assert found["count"] == 1000 and found["sorted"].dtype == torch.int64
-    assert found["sorted"].tolist() == sorted(mine.tolist())
-    assert contains(found, mine).all() and not contains(found, numbers(1000, 1)).any()
-    assert not contains(found, np.zeros(3, np.int64)).any(), "a missing key is in no set"
+    stored = key_set(np.concatenate([mine, mine, [0]]))
+    assert stored["count"] == 1000 and stored["sorted"].dtype == torch.int64
+    assert stored["sorted"].tolist() == sorted(mine.tolist())
+    assert contains(stored, mine).all() and not contains(stored, numbers(1000, 1)).any()
+    assert not contains(stored, np.zeros(3, np.int64)).any(), "a missing key is in no set"
     assert not contains(key_set(np.zeros(0, np.int64)), mine).any()
 
 
-def test_more_keys_become_a_filter_of_the_stated_rate_and_size(monkeypatch):
+def test_large_sets_become_a_filter_of_the_stated_rate_and_size(monkeypatch):
     monkeypatch.setattr(training_keys, "LIMIT", 10_000)
     mine = numbers(20_000, 0)
-    found = key_set(mine)
-    assert "sorted" not in found and found["false_positives"] == FALSE_POSITIVES == 0.001
-    assert 8 * found["filter"].numel() == pytest.approx(14.38 * len(mine), rel=0.01)
-    assert contains(found, mine).all()
-    assert contains(found, numbers(200_000, 1)).mean() == pytest.approx(FALSE_POSITIVES, rel=0.25)
+    stored = key_set(mine)
+    assert "sorted" not in stored and stored["false_positives"] == FALSE_POSITIVES == 0.001
+    assert 8 * stored["filter"].numel() == pytest.approx(14.38 * len(mine), rel=0.01)
+    assert contains(stored, mine).all()
+    assert contains(stored, numbers(200_000, 1)).mean() == pytest.approx(FALSE_POSITIVES, rel=0.25)
 
 
-def test_a_protein_has_one_key_however_it_is_written_in_the_alphabet():
+def test_protein_keys_do_not_depend_on_spelling():
     one, same, other = protein_keys(["MKLJ", "mkl1", "MKLA"])
     assert one == same != other
     assert text_keys(["a", None, "", "a"]).tolist() == [text_keys(["a"])[0], 0, 0, text_keys(["a"])[0]]
@@ -62,10 +62,10 @@ def stages() -> list[dict]:
     return [unknown_stage("public weights x"), first, {**first, "name": "fine", "keys": second}]
 
 
-def test_every_record_has_an_answer_and_every_stage_a_count():
+def test_every_record_gets_an_overlap_and_every_stage_a_count():
     molecules, spectra = ["a", "c", "d", "e", None, None, "c"], ["x", "s", "x", "x", "s", "x", "x"]
-    found = training_overlap(stages(), {"molecule": text_keys(molecules), "spectrum": text_keys(spectra)})
-    assert found.rows == [
+    overlap = training_overlap(stages(), {"molecule": text_keys(molecules), "spectrum": text_keys(spectra)})
+    assert overlap.rows == [
         "train: molecule",
         "train: molecule, spectrum",
         "validation: molecule",
@@ -74,8 +74,8 @@ def test_every_record_has_an_answer_and_every_stage_a_count():
         "unknown",
         "train: molecule",
     ]
-    assert found.counts() == {"records": 7, "in_train": 4, "in_validation": 1, "new": 1, "unknown": 1}
-    shared = {(row["stage"], row["split"], row["key"]): row["shared"] for row in found.found}
+    assert overlap.counts() == {"records": 7, "in_train": 4, "in_validation": 1, "new": 1, "unknown": 1}
+    shared = {(row["stage"], row["split"], row["key"]): row["shared"] for row in overlap.found}
     assert shared == {
         ("pre", "train", "molecule"): 1,
         ("fine", "train", "molecule"): 2,
@@ -83,26 +83,26 @@ def test_every_record_has_an_answer_and_every_stage_a_count():
         ("fine", "validation", "molecule"): 2,
         ("fine", "validation", "spectrum"): 0,
     }
-    text = "\n".join(found.lines("spectra"))
+    text = "\n".join(overlap.lines("spectra"))
     assert "4 of 7 spectra were in train, 1 in validation only, 1 in neither, 1 unknown" in text
     assert "pre, train: 1 of 5 by InChIKey block 1" in text and "not known what public weights x was trained on" in text
 
 
-def test_a_checkpoint_without_keys_says_that_it_does_not_know():
-    found = training_overlap(None, {"protein": text_keys(["a", "b"])})
-    assert found.rows == ["unknown", "unknown"]
-    assert "not known what this checkpoint, which carries no keys, was trained on" in found.lines()[-1]
+def test_without_keys_the_overlap_is_unknown():
+    overlap = training_overlap(None, {"protein": text_keys(["a", "b"])})
+    assert overlap.rows == ["unknown", "unknown"]
+    assert "not known what this checkpoint, which carries no keys, was trained on" in overlap.lines()[-1]
     other = training_overlap(stages(), {"protein": text_keys(["a"])})
-    assert other.rows == ["unknown"], "a model of molecules knows nothing of proteins"
+    assert other.rows == ["unknown"], "stages of molecules have no keys of proteins"
 
 
-def test_the_column_is_added_to_rows_and_to_ranks(tmp_path):
-    found = training_overlap(stages(), {"molecule": text_keys(["a", "e"])})
+def test_the_overlap_column_is_added_to_rows_and_ranks(tmp_path):
+    overlap = training_overlap(stages(), {"molecule": text_keys(["a", "e"])})
     pq.write_table(pa.table({"id": ["1", "2"]}), tmp_path / "rows.parquet")
     pq.write_table(pa.table({"rank": [1, 2, 1], "id": ["1", "1", "2"]}), tmp_path / "ranks.parquet")
     pq.write_table(pa.table({"id": ["1", "1", "1"]}), tmp_path / "residues.parquet")
     for name in ("rows", "ranks", "residues"):
-        found.add_to(tmp_path / f"{name}.parquet")
+        overlap.add_to(tmp_path / f"{name}.parquet")
     assert pq.read_table(tmp_path / "rows.parquet")["in_training"].to_pylist() == ["train: molecule", "no"]
     ranks = pq.read_table(tmp_path / "ranks.parquet")["in_training"].to_pylist()
     assert ranks == ["train: molecule", "train: molecule", "no"]

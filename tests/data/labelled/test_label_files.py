@@ -211,5 +211,5 @@ def test_wrong_patterns_and_columns(tmp_path):
     (tmp_path / "cut.fasta.gz").write_bytes(whole_file[: len(whole_file) // 2])
     table = whole(LabelledFasta(str(tmp_path / "cut.fasta.gz"), PATTERN))
     assert len(table) > 1000 and list(table.problems) == [len(table) - 1]
-    assert "the file breaks off here" in table.problems[len(table) - 1]
+    assert "the file is truncated here" in table.problems[len(table) - 1]
     assert table.labels["family"][:3] == ["f0", "f1", "f4"]

@@ -180,7 +180,7 @@ def test_a_table_that_is_all_test_gives_no_row_away(tmp_path):
     data.take_classes(["a", "b", "c"])
     data.setup()
     assert data.split.names == ("test",) and len(data.split.rows("test")) == 30
-    with pytest.raises(InputError, match="the split has no part 'train'"):
+    with pytest.raises(InputError, match="there is no split 'train'"):
         ready(path, split={"column": "file", "names": {"my.csv": "test"}})
 
 

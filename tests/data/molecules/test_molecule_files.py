@@ -68,7 +68,7 @@ def test_bad_files_are_told(tmp_path):
     *kept, (name, smiles, problem) = all_of(SmilesFiles(str(tmp_path / "cut.smi.gz")))
     assert len(kept) > 100 and [smiles for _, smiles in kept] == ["C" * i for i in range(1, len(kept) + 1)]
     assert (name, smiles) == ("cut.smi.gz:end", "")
-    assert problem.startswith("the file breaks off here") and f"after line {len(kept):}" in problem
+    assert problem.startswith("the file is truncated here") and f"after line {len(kept):}" in problem
     (tmp_path / "latin.smi").write_bytes(b"C methane\nCC \xe9thane\n")
     assert all_of(SmilesFiles(str(tmp_path / "latin.smi")))[1] == ("éthane", "CC")
 

@@ -282,7 +282,7 @@ def test_a_compressed_file_that_breaks_off(tmp_path, name):
     path.write_bytes(gzip.compress(TRUNCATED[name].encode(), 0)[:-60])
     found = proteins(path)
     assert len(found) >= 3
-    assert len(found[-1]) == 3 and "not a whole gzip file" in found[-1][2]
+    assert len(found[-1]) == 3 and "not a complete gzip file" in found[-1][2]
 
 
 def test_a_release_has_a_title(tmp_path):

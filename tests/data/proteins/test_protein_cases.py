@@ -22,7 +22,7 @@ from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 
 CASES = Path(__file__).parents[2] / "cases" / "proteins"
-NO_RESIDUE = "inside the sequence, which is no residue"
+NO_RESIDUE = "inside the sequence, which is not a residue"
 REASONS = {
     "3line.fasta": [THREE_LINES] * 3,
     "digits.fasta": [DIGITS],
@@ -56,7 +56,7 @@ def test_proteins_are_read_or_have_a_reason(case):
 def test_what_precedes_the_break_of_a_cut_file_is_kept_with_a_row_for_the_loss():
     found = reasons_of_proteins(CASES / "cut.fasta.gz")
     assert len(found) > 2000 and found[:-1] == [None] * (len(found) - 1)
-    assert "the file breaks off here" in found[-1]
+    assert "the file is truncated here" in found[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A setting of a cleaning step that cannot be used is named by its key."""
+"""Invalid settings of cleaning steps are reported with their key."""
 
 import pytest
 
@@ -26,6 +26,6 @@ from trimer.errors import ConfigError
         (ExcludeInstruments, {"pattern": ["("]}, r"cleaning\.instruments\.pattern: "),
     ],
 )
-def test_the_sentence_names_the_key(step, settings, sentence):
+def test_the_error_names_the_key(step, settings, sentence):
     with pytest.raises(ConfigError, match=f"^{sentence}"):
         step(**settings)

@@ -35,7 +35,7 @@ def write(path: Path, text: str) -> Path:
 # ---------------------------------------------------------------- rows in any order, notations
 
 
-def test_rows_of_a_precursor_may_stand_apart():
+def test_rows_of_a_precursor_need_not_be_adjacent():
     """The case is sorted by product m/z; the whole file holds 400 precursors."""
     table = whole(CASES / "openswath_sorted_by_mz.tsv")
     assert len(table) == 12 and not table.problems
@@ -58,7 +58,7 @@ def test_one_precursor_at_two_energies_is_two_spectra(tmp_path):
         ("diann18_library.tsv", ["AAC[UNIMOD:4]DEFGHK", "LGGNEQVTR", "[UNIMOD:1]-AM[UNIMOD:35]EDEFGHK"]),
     ],
 )
-def test_the_notation_is_told_by_the_text(name, texts):
+def test_the_notation_is_recognised_by_the_text(name, texts):
     table = whole(CASES / name)
     assert not table.problems and table.texts[:3] == texts
     peptides = next(iter(PeptideFiles(str(CASES / name), "charge").chunks()))
@@ -70,7 +70,7 @@ def test_retention_times_of_a_library_are_read_from_tr_recalibrated():
     assert table.labels["retention"] == ["33.1"] * 3 and not table.problems
 
 
-def test_q_values_and_negative_energies_of_a_library_are_looked_at(tmp_path):
+def test_q_values_and_negative_energies_are_checked(tmp_path):
     header = "ModifiedPeptide\tPrecursorCharge\tFragmentType\tFragmentNumber\tFragmentCharge\tRelativeIntensity"
     rows = [f"{header}\tCollisionEnergy\tQValue", "AAK\t2\ty\t1\t1\t1\t25\t0.5", "AAR\t2\ty\t1\t1\t1\t-5\t0"]
     table = whole(write(tmp_path / "library.tsv", "\n".join(rows) + "\n"))
@@ -100,17 +100,17 @@ def test_q_values_and_negative_energies_of_a_library_are_looked_at(tmp_path):
         ("", None),
     ],
 )
-def test_annotations(text, fragment):
+def test_annotations_name_fragments(text, fragment):
     assert read_annotation(text) == fragment
 
 
-def test_losses_have_one_name():
+def test_losses_have_unique_names():
     assert [loss_name(text) for text in ("noloss", None, "-18", "H2O", "H3O4P", "98", "CH4OS")] == [
         "", "", "H2O", "H2O", "H3PO4", "H3PO4", "CH4OS",
     ]  # fmt: skip
 
 
-def test_a_library_with_annotations_alone(tmp_path):
+def test_a_library_with_only_annotations(tmp_path):
     header = "PrecursorMz\tProductMz\tAnnotation\tModifiedPeptideSequence\tPrecursorCharge\tLibraryIntensity"
     rows = [
         header,
@@ -250,14 +250,14 @@ def test_mzspeclib_libraries(tmp_path):
     assert table.ids[0] == "library.mzlb.txt:7"
 
 
-def test_mzspeclib_in_json_is_one_sentence(tmp_path):
+def test_mzspeclib_in_json_raises(tmp_path):
     path = write(tmp_path / "library.mzlb.json", '{"format_version": "1.0", "spectra": []}')
     with pytest.raises(InputError, match="is mzSpecLib in JSON: convert it to its text form"):
         whole(path)
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.msp.gz", MSP), ("a.mzlb.txt.gz", MZSPECLIB)])
-def test_what_precedes_a_break_is_kept_with_a_row_for_the_loss(tmp_path, name, text):
+def test_a_truncated_library_keeps_its_complete_records(tmp_path, name, text):
     packed = gzip.compress((text * 50).encode() if name == "a.msp.gz" else text.encode(), 0)
     (tmp_path / name).write_bytes(packed[: int(len(packed) * 0.7)])
     table = whole(tmp_path / name)

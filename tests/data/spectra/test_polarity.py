@@ -1,4 +1,4 @@
-"""Charge, ion mode and adduct of a spectrum are one statement."""
+"""Consistency of charge, ion mode and adduct of a spectrum."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spectrum(tmp_path, *lines):
         (["CHARGE=1+", "ADDUCT=unknown"], 1),
     ],
 )
-def test_statements_that_agree_give_the_charge(tmp_path, lines, charge):
+def test_consistent_values_give_the_charge(tmp_path, lines, charge):
     table = spectrum(tmp_path, *lines)
     assert table["charge"][0] == charge and table["problem"][0] is None
 
@@ -65,12 +65,12 @@ def test_contradictions_are_a_reason(tmp_path, lines, clause):
         (["[M+H]+"], [], True),
     ],
 )
-def test_a_spectrum_without_an_adduct_may_have_one_of_its_charge_only(tmp_path, allowed, lines, kept):
+def test_a_spectrum_without_an_adduct_needs_the_charge_of_an_allowed_one(tmp_path, allowed, lines, kept):
     table, keep = Adducts(allowed)(spectrum(tmp_path, *lines))
     assert keep.tolist() == [kept] and (table["problem"][0] is None) == kept
 
 
-def test_a_charge_without_its_text_counts_too():
+def test_a_charge_without_its_text_is_compared_too():
     table = SpectrumTable.build([50.0], [1.0], [0, 1], {"id": ["a"], "charge": [-1]})
     table, keep = Adducts()(table)
     assert not keep[0]
@@ -102,11 +102,11 @@ def test_any_adduct_can_be_allowed(tmp_path):
         ("none", [], None),
     ],
 )
-def test_charges_of_a_text(text, choices, charge):
+def test_charges_are_read_from_text(text, choices, charge):
     assert list(charge_choices(text)) == choices and parse_charge(text) == charge
 
 
-def test_structures_agree_with_their_own_adduct():
+def test_structures_agree_with_their_adduct():
     """The formate of caffeine weighs 239.0786: 194.0804 + 44.9982."""
     from trimer.data.spectra.cleaning import MassAgreement
 

@@ -1,4 +1,4 @@
-"""A table of spectra as it is shown, indexed, and given to pandas and matchms."""
+"""Display, indexing and conversion of tables of spectra."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def table(tmp_path) -> SpectrumTable:
     return read_spectra(tmp_path / "a.mgf")
 
 
-def test_repr_tells_what_is_in_it(table):
+def test_repr_describes_the_table(table):
     text = repr(table)
     assert text.startswith("SpectrumTable of 2 spectra with 2 peaks, precursor m/z 200.2000 to 300.1000, 1 unusable")
     assert "smiles" in text and "inchikey" not in text, "empty columns are left out"
@@ -56,7 +56,7 @@ def test_html_is_escaped(table):
     assert "<b>" not in table[0]._repr_html_() and "&lt;b&gt;" in table[0]._repr_html_()
 
 
-def test_indexing(table):
+def test_indexing_by_column_row_and_rows(table):
     assert table["adduct"].tolist() == ["[M+H]+", None]
     spectrum = table[0]
     assert (len(spectrum), spectrum.mz.tolist(), spectrum.intensity.tolist()) == (2, [50.25, 100.5], [1.0, 4.0])
@@ -72,7 +72,7 @@ def test_indexing(table):
         table[2]
 
 
-def test_pandas(table):
+def test_conversion_to_pandas(table):
     frame = table.to_pandas()
     assert frame["id"].tolist() == ["<b>a</b>", "b"]
     assert frame["mz"][0].tolist() == [50.25, 100.5]
@@ -99,7 +99,7 @@ def test_matchms_and_back(table):
     assert [one.peaks.mz.tolist() for one in table.to_matchms()] == [[50.25, 100.5], []]
 
 
-def test_rdkit_stays_silent_with_matchms(table):
+def test_rdkit_is_silent_with_matchms(table):
     code = (
         "import numpy as np; from rdkit import Chem; from trimer.data.spectra.spectrum_table import SpectrumTable;"
         "from trimer.chemistry.identifiers import parse;"

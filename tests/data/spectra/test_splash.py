@@ -10,7 +10,7 @@ ISOPROTURON = (
 )
 
 
-def test_the_splash_that_massbank_states():
+def test_splash_agrees_with_massbank():
     assert splash(*map(np.array, ISOPROTURON)) == "splash10-0a4i-4190000000-c5234be3dba8b16e7ef5"
 
 
@@ -21,12 +21,12 @@ def test_scale_and_order_do_not_matter():
     assert splash(mz + 0.001, intensity) != expected
 
 
-def test_nothing_to_identify():
+def test_spectra_without_intensity_have_no_splash():
     assert splash(np.zeros(0), np.zeros(0)) is None
     assert splash(np.array([50.0]), np.array([0.0])) is None
 
 
-def test_of_a_table():
+def test_peak_hashes_of_a_table():
     mz, intensity = map(np.array, ISOPROTURON)
     table = SpectrumTable.build(np.tile(mz, 2), np.tile(intensity, 2), np.array([0, 6, 12, 12]), {})
     first, second, third = peak_hashes(table)

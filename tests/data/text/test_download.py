@@ -45,7 +45,7 @@ def address(server, name: str = "molecules.smi") -> str:
     return f"http://127.0.0.1:{server.server_address[1]}/{name}"
 
 
-def test_fetched_once_and_checked(server, tmp_path):
+def test_a_file_is_downloaded_once_and_verified(server, tmp_path):
     digest = hashlib.sha256(CONTENT).hexdigest()
     path = download(address(server), tmp_path / "data", sha256=digest)
     assert path == tmp_path / "data" / "molecules.smi"
@@ -55,19 +55,19 @@ def test_fetched_once_and_checked(server, tmp_path):
     assert server.requests == requests
 
 
-def test_without_a_checksum_the_digest_is_told(server, tmp_path, caplog):
+def test_without_a_checksum_the_digest_is_logged(server, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         download(address(server), tmp_path / "data")
     assert hashlib.sha256(CONTENT).hexdigest() in caplog.text
 
 
-def test_another_checksum_is_refused(server, tmp_path):
+def test_a_different_checksum_raises(server, tmp_path):
     with pytest.raises(InputError, match="sha256 of the download is not"):
         download(address(server), tmp_path / "data", sha256="0" * 64)
     assert not (tmp_path / "data" / "molecules.smi").exists()
 
 
-def test_what_goes_wrong_on_the_way(server, tmp_path):
+def test_http_errors_and_short_files_raise(server, tmp_path):
     with pytest.raises(InputError, match="HTTP status 404"):
         download(address(server, "none.smi"), tmp_path / "data")
     with pytest.raises(InputError, match="could not be downloaded"):
@@ -75,7 +75,7 @@ def test_what_goes_wrong_on_the_way(server, tmp_path):
     assert not any(path.is_file() and path.stat().st_size for path in (tmp_path / "data").iterdir())
 
 
-def test_offline(server, tmp_path):
+def test_no_connection_raises(server, tmp_path):
     url = address(server)
     server.shutdown()
     server.server_close()
@@ -83,7 +83,7 @@ def test_offline(server, tmp_path):
         download(url, tmp_path / "data")
 
 
-def test_pubchem_comes_from_its_address(server, tmp_path):
+def test_pubchem_is_downloaded_from_its_url(server, tmp_path):
     source = PubChemSmiles(folder=str(tmp_path / "data"), url=address(server), limit=3)
     (table,) = source.chunks()
     assert table.ids == ["1", "2", "1"]

@@ -1,4 +1,4 @@
-"""3-line files and PIR are read as what they are; signs, digits and DNA in a sequence have a reason each."""
+"""3-line and PIR files are recognised; symbols, digits and DNA in a sequence have a reason."""
 
 from __future__ import annotations
 
@@ -61,33 +61,33 @@ def write(tmp_path, text: str, name: str = "a.fasta") -> Path:
 @pytest.mark.parametrize("text", [SIGNALP, TMBED, DEEPTMHMM], ids=["SignalP", "TMbed", "DeepTMHMM"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_three_line_files_are_sequences_and_labels(text, ends, tmp_path):
-    found = records(write(tmp_path, text.replace("\n", ends)))
+    read = records(write(tmp_path, text.replace("\n", ends)))
     lines = [line for line in text.split("\n") if line]
-    assert [(seq, labels) for _, seq, labels, _, _ in found] == [(lines[1], lines[2]), (lines[4], lines[5])]
-    assert [name for name, *_ in found] == [lines[0][1:].split()[0], lines[3][1:].split()[0]]
-    assert all(problem is None for _, _, _, problem, _ in found)
-    assert [line for *_, line in found] == [1, 5 if text is DEEPTMHMM else 4]
+    assert [(seq, labels) for _, seq, labels, _, _ in read] == [(lines[1], lines[2]), (lines[4], lines[5])]
+    assert [name for name, *_ in read] == [lines[0][1:].split()[0], lines[3][1:].split()[0]]
+    assert all(problem is None for _, _, _, problem, _ in read)
+    assert [line for *_, line in read] == [1, 5 if text is DEEPTMHMM else 4]
 
 
-def test_the_case_keeps_its_residues_and_is_a_counted_rule_for_readers_of_sequences():
-    found = records(CASES / "3line.fasta")
+def test_labels_are_a_problem_for_readers_of_sequences():
+    read = records(CASES / "3line.fasta")
     text = (CASES / "3line.fasta").read_text().split("\n")
-    assert [len(seq) for _, seq, *_ in found] == [len(line) for line in text[1::3]]
-    assert [labels for _, _, labels, _, _ in found] == text[2::3]
+    assert [len(seq) for _, seq, *_ in read] == [len(line) for line in text[1::3]]
+    assert [labels for _, _, labels, _, _ in read] == text[2::3]
     rows = [problem for part in read_fasta(CASES / "3line.fasta") for problem in part.without_labels.values()]
     assert rows == [THREE_LINES] * 3 and "data=labelled_residues" in THREE_LINES
 
 
-def test_a_record_of_a_three_line_file_that_does_not_fit_has_a_reason(tmp_path):
+def test_invalid_records_of_three_line_files_have_a_reason(tmp_path):
     wrong = SIGNALP * 8 + ">short\nMKTAY\nIII\n>bare\nMKV\n>four\nMKT\nIII\nOOO\n"
     path = write(tmp_path, wrong)
-    found = {name: (seq, labels, problem) for name, seq, labels, problem, _ in records(path)}
-    assert found["short"] == ("MKTAY", None, "5 residues and 3 labels in a 3-line file")
-    assert found["bare"] == ("MKV", None, None)
-    assert found["four"][2] == "3 lines below the header of a 3-line file"
+    read = {name: (seq, labels, problem) for name, seq, labels, problem, _ in records(path)}
+    assert read["short"] == ("MKTAY", None, "5 residues and 3 labels in a 3-line file")
+    assert read["bare"] == ("MKV", None, None)
+    assert read["four"][2] == "3 lines below the header of a 3-line file"
 
 
-def test_wrapped_sequences_and_alignments_are_not_taken_for_labels(tmp_path):
+def test_wrapped_sequences_and_alignments_are_not_labels(tmp_path):
     random = np.random.default_rng(0)
     letters = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
     same = "".join(
@@ -102,12 +102,12 @@ def test_wrapped_sequences_and_alignments_are_not_taken_for_labels(tmp_path):
     assert has_three_lines(b">one\nMKTAYIAKQR\n0001110000\n")
 
 
-def test_titles_of_pir_are_no_residues(tmp_path):
+def test_pir_titles_are_not_residues(tmp_path):
     ((name, sequence, _, problem, _),) = records(CASES / "pir.fasta")
     assert (name, sequence, problem) == ("CRAB_ANAPL", "MDITIHNPLI", None)
     both = ">P1;ONE\nA TITLE\nMKTA\nYIA*\n>DL;TWO\nSOME DNA\nACGTACGTACGT*\n>P1;three not PIR\nMKT\n"
-    found = {name: (seq, problem, line) for name, seq, _, problem, line in records(write(tmp_path, both))}
-    assert found == {"ONE": ("MKTAYIA", None, 1), "TWO": ("ACGTACGTACGT", DNA, 5), "P1;three": ("MKT", None, 8)}
+    read = {name: (seq, problem, line) for name, seq, _, problem, line in records(write(tmp_path, both))}
+    assert read == {"ONE": ("MKTAYIA", None, 1), "TWO": ("ACGTACGTACGT", DNA, 5), "P1;three": ("MKT", None, 8)}
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_titles_of_pir_are_no_residues(tmp_path):
         ("dna.fasta", [DNA]),
         (
             "nonascii_seq.fasta",
-            ["'α' inside the sequence, which is no residue", "'–' inside the sequence, which is no residue"],
+            ["'α' inside the sequence, which is not a residue", "'–' inside the sequence, which is not a residue"],
         ),
     ],
 )
-def test_what_is_no_protein_has_a_reason(case, problems):
+def test_other_sequences_have_a_reason(case, problems):
     assert [problem for *_, problem, _ in records(CASES / case)] == problems
 
 
@@ -137,17 +137,17 @@ def test_what_is_no_protein_has_a_reason(case, problems):
         ("ACGTACGTACGTK", None),
         ("MK-T.A", None),
         ("MKJXBZUO", None),
-        ("MK?T", "'?' inside the sequence, which is no residue"),
+        ("MK?T", "'?' inside the sequence, which is not a residue"),
         ("MK1", DIGITS),
         ("MK*T*", INNER_STOP),
-        ("MÉT", "'É' inside the sequence, which is no residue"),
+        ("MÉT", "'É' inside the sequence, which is not a residue"),
     ],
 )
-def test_letters_and_what_is_none(text, problem):
+def test_only_letters_and_gaps_are_allowed(text, problem):
     assert checked(letters_of(["MK", text]))[1] == ({} if problem is None else {1: problem})
 
 
-def test_a_genbank_file_is_named():
+def test_a_genbank_file_is_recognised():
     with pytest.raises(InputError, match=r"genbank\.gb, line 1: 'LOCUS +X' .* a GenBank file: export it as FASTA"):
         records(CASES / "genbank.gb")
 

@@ -1,4 +1,4 @@
-"""Compressed files, however they were made and wherever they break off; encodings; bounds."""
+"""Compressed and truncated files, encodings and limits."""
 
 import bz2
 import gzip
@@ -27,7 +27,7 @@ def usual_settings():
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.parametrize("size", [1, 1000, 1 << 22])
 def test_all_streams_of_a_file_are_read_in_chunks(tmp_path, kind, size):
-    path = tmp_path / "text"  # the content tells how it is compressed
+    path = tmp_path / "text"  # compression is recognised by the content
     text = TEXT[:3000] if size == 1 else TEXT
     pack = PACK[kind]
     path.write_bytes(pack(text[:1000]) + pack(b"") + pack(text[1000:]) + b"\0" * 512)
@@ -37,13 +37,13 @@ def test_all_streams_of_a_file_are_read_in_chunks(tmp_path, kind, size):
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_everything_before_the_break_is_given(tmp_path, kind):
+def test_everything_before_a_truncated_end_is_read(tmp_path, kind):
     path = tmp_path / "text"
-    text = TEXT if kind == "gzip" else TEXT * 40  # bzip2 and xz give nothing of a block that is not whole
+    text = TEXT if kind == "gzip" else TEXT * 40  # bzip2 and xz give nothing of an incomplete block
     whole = PACK[kind](text)
     path.write_bytes(whole[: len(whole) * 2 // 3])
     chunks: list[bytes] = []
-    with pytest.raises(InputError, match=rf"not a whole {kind} file \(it ends early\) at chunk \d+; fetch"):
+    with pytest.raises(InputError, match=rf"not a complete {kind} file \(it ends early\) at chunk \d+; download"):
         chunks.extend(read_chunks(path, 1 << 12, lambda: f" at chunk {len(chunks)}"))
     kept = b"".join(chunks)
     assert text.startswith(kept) and (len(kept) > len(text) // 3 or kind == "xz")
@@ -55,10 +55,10 @@ def test_damage_is_reported(tmp_path, kind):
     whole = bytearray(PACK[kind](TEXT))
     whole[-6] ^= 1  # of the checksum or the footer
     path.write_bytes(whole)
-    with pytest.raises(BrokenOff, match=f"not a whole {kind} file"):
+    with pytest.raises(BrokenOff, match=f"not a complete {kind} file"):
         list(read_chunks(path))
     path.write_bytes(PACK[kind](TEXT) + b"something else")
-    with pytest.raises(BrokenOff, match=f"not a whole {kind} file"):
+    with pytest.raises(BrokenOff, match=f"not a complete {kind} file"):
         list(read_chunks(path))
 
 
@@ -69,7 +69,7 @@ def zipped(path, **members):
     return path
 
 
-def test_a_zip_archive_of_one_file_is_that_file(tmp_path):
+def test_a_zip_archive_of_one_file_is_read(tmp_path):
     path = zipped(tmp_path / "in.zip", x__fasta=TEXT)
     assert b"".join(read_chunks(path, 999)) == TEXT
     assert plain_name(path) == "x.fasta"
@@ -77,11 +77,11 @@ def test_a_zip_archive_of_one_file_is_that_file(tmp_path):
     with pytest.raises(InputError, match=r"two\.zip is a zip archive of 2 files \(a\.fa, b\.fa\): unpack it"):
         list(read_chunks(zipped(tmp_path / "two.zip", a__fa=b"x", b__fa=b"y")))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match=r"in\.zip is not a whole zip file"):
+    with pytest.raises(InputError, match=r"in\.zip is not a complete zip file"):
         list(read_chunks(path))
 
 
-def test_a_bomb_ends_the_reading_and_what_came_before_is_kept(tmp_path):
+def test_a_gzip_bomb_raises_after_the_allowed_content(tmp_path):
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress((b"A" * 999 + b"\n") * 200_000))  # 200 MB in 200 kB
     assert path.stat().st_size < 500_000
@@ -96,7 +96,7 @@ def test_a_bomb_ends_the_reading_and_what_came_before_is_kept(tmp_path):
     assert sum(1 for _ in read_lines(path)) == 200_000
 
 
-def test_an_endless_line_ends_the_reading_in_bounded_memory(tmp_path):
+def test_an_endless_line_raises_in_bounded_memory(tmp_path):
     path = tmp_path / "long.txt"
     path.write_bytes(b"first\nsecond\n" + b"A" * 9_000_000)
     configure({"max_record_mib": 2})
@@ -113,7 +113,7 @@ def test_an_endless_line_ends_the_reading_in_bounded_memory(tmp_path):
     assert [len(line) for line in read_lines(path)] == [6, 7, 9_000_000]
 
 
-def test_blocks_hold_whole_records(tmp_path):
+def test_blocks_contain_complete_records(tmp_path):
     path = tmp_path / "records"
     text = b"\n# note\n" + b"".join(b">r%d\nAA>A\n" % i for i in range(500))
     for data, sizes in ((text, (1, 7, 100, 1 << 20)), (text.replace(b"\n", b"\r"), (100, 1 << 20))):
@@ -136,7 +136,7 @@ def test_lines_end_with_lf_crlf_or_cr(tmp_path, size):
     assert list(read_lines(path, size)) == ["a\r\n", "b\r", "c\n", "\n", "\u2028é\x0bd\r"]
 
 
-def test_a_cut_file_gives_no_half_line(tmp_path):
+def test_a_truncated_file_gives_no_partial_line(tmp_path):
     path = tmp_path / "cut.gz"
     path.write_bytes(gzip.compress(TEXT)[:-300])
     lines = []
@@ -148,7 +148,7 @@ def test_a_cut_file_gives_no_half_line(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_unicode_is_recognised(tmp_path, encoding, pack):
+def test_utf8_and_utf16_are_recognised(tmp_path, encoding, pack):
     path = tmp_path / "text"
     text = "BEGIN IONS\nNAME=é\nEND IONS\n" * 50
     path.write_bytes(pack(text.encode(encoding)))
@@ -163,7 +163,7 @@ def test_other_bytes_are_windows_1252_with_a_warning(tmp_path, caplog):
     assert caplog.text.count("line 2 is not UTF-8 and is read as Windows-1252: 'é both é – ") == 2
 
 
-def test_whole_text_is_bounded(tmp_path):
+def test_whole_text_is_limited(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(b"x" * 1_100_000)
     configure({"max_file_mib": 1})
@@ -172,7 +172,7 @@ def test_whole_text_is_bounded(tmp_path):
             read(path)
 
 
-def test_a_stream_can_be_rewound(tmp_path):
+def test_a_stream_can_seek_backwards(tmp_path):
     path = tmp_path / "text.bz2"
     path.write_bytes(bz2.compress(TEXT))
     with open_bytes(path) as file:
@@ -183,7 +183,7 @@ def test_a_stream_can_be_rewound(tmp_path):
         assert file.read(20) == TEXT[50_000:50_020]
 
 
-def test_settings_are_checked():
+def test_invalid_settings_raise():
     with pytest.raises(ConfigError, match=r"text\.encoding=klingon is not an encoding of Python"):
         configure({"encoding": "klingon"})
     with pytest.raises(ConfigError, match=r"text\.max_ratio=0 must be 1 or more"):

@@ -1,4 +1,4 @@
-"""A vocabulary that cannot spell the chemistry is reported with the share; `atoms` cuts as its own tokenizer does."""
+"""Texts that a vocabulary cannot represent are reported; `atoms` splits like the original tokenizer."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_bytes_lose_atoms_and_the_share_is_counted(folder):
+def test_texts_with_missing_atoms_are_counted(folder):
     tokenizer = BytePairTokenizer(folder)
     kind = Molecules(tokenizer)
     kind.read(MOLECULES)
-    found = kind.spelling.to_dict()
-    assert (found["texts"], found["incomplete"]) == (8, len(LOST))
-    assert found["signs"]["["] == 3 and found["signs"]["l"] == 1 and found["signs"]["r"] == 2
+    counts = kind.spelling.to_dict()
+    assert (counts["texts"], counts["incomplete"]) == (8, len(LOST))
+    assert counts["signs"]["["] == 3 and counts["signs"]["l"] == 1 and counts["signs"]["r"] == 2
     assert {text for text in MOLECULES if tokenizer.unspelled(text)} == LOST
 
 
-def test_atoms_are_cut_as_the_models_own_tokenizer_does(folder):
+def test_atoms_are_split_as_by_the_original_tokenizer(folder):
     ids = json.loads(C77.read_text())
     tokenizer = BytePairTokenizer(folder, atoms=True)
     assert tokenizer.unk == 11 and tokenizer.cls == 12 and tokenizer.eos == 13 and tokenizer.mask == 14
@@ -64,7 +64,7 @@ def test_atoms_are_cut_as_the_models_own_tokenizer_does(folder):
     assert "Cl" in names and "[N+]" in names and "[UNK]" not in names and "[PAD]" not in names
 
 
-def test_a_checkpoint_keeps_the_switch(folder):
+def test_a_checkpoint_keeps_the_setting(folder):
     for atoms in (False, True):
         again = build(BytePairTokenizer(folder, atoms=atoms).to_config())
         assert again.atoms is atoms
@@ -91,7 +91,7 @@ def prepared(folder, tmp_path, *words: str):
     return build(compose("train", [*data, *split, *cut, *words]).data)
 
 
-def test_training_warns_in_every_run_and_the_switch_is_named(folder, tmp_path, caplog):
+def test_training_warns_in_every_run_and_names_the_setting(folder, tmp_path, caplog):
     for _ in range(2):  # the second one reads the cache
         caplog.clear()
         with caplog.at_level(logging.WARNING):
@@ -115,13 +115,13 @@ def test_pretraining_warns_too(folder, tmp_path, caplog):
     assert "5 of 8 molecules (62.5 %)" in caplog.text
 
 
-def test_our_own_vocabularies_lose_nothing_of_molecules():
+def test_our_vocabularies_represent_all_molecules():
     spelling = Spelling(SmilesTokenizer(), "molecules")
     spelling.count(MOLECULES)
     assert spelling.to_dict() == {}
 
 
-def test_letters_without_a_token_are_counted_in_proteins():
+def test_protein_letters_without_a_token_are_counted():
     assert np.array_equal(ProteinTokenizer().encode("MJK")[2:3], [3])
     spelling = Spelling(ProteinTokenizer(), "proteins")
     spelling.count(["MKJJ", "MKXBZUO", "MK", None])

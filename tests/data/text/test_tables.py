@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV and Parquet files, clean and dirty, with their places."""
+"""Rows of valid and invalid CSV, TSV and Parquet files, with their line numbers."""
 
 import gzip
 
@@ -24,7 +24,7 @@ def written(tmp_path, data: bytes, name: str = "a.csv"):
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "BOM"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_line_ends_marks_and_blank_lines(tmp_path, end, mark, pack):
+def test_line_ends_byte_order_marks_and_blank_lines(tmp_path, end, mark, pack):
     lines = ["", " x , y", "a,1", "", ",", "   ", 'b,"2"', ""]
     path = written(tmp_path, pack((mark + end.join(lines)).encode()))
     assert TableFile(path).header == ["x", "y"]
@@ -32,17 +32,17 @@ def test_line_ends_marks_and_blank_lines(tmp_path, end, mark, pack):
     assert TableFile(path).place_of(7) == "a.csv, line 7"
 
 
-def test_quoted_cells_may_hold_anything(tmp_path):
+def test_quoted_cells_may_contain_delimiters_and_line_ends(tmp_path):
     path = written(tmp_path, b'x,note,y\na,"two\r\nlines, and a ""word""\n",1\nb,plain,2\n')
     assert rows_of(path, "note", "y") == [('two\r\nlines, and a "word"\n', "1", 2), ("plain", "2", 5)]
 
 
-def test_tabs(tmp_path):
+def test_tab_separated_tables(tmp_path):
     path = written(tmp_path, b"x\ty\na,b\t1\n")
     assert rows_of(path, "x", "y") == [("a,b", "1", 2)]
 
 
-def test_rows_that_do_not_fit_the_header(tmp_path):
+def test_rows_that_do_not_fit_the_header_have_a_problem(tmp_path):
     path = written(tmp_path, b"x,name,y\na\nb,2-chloro,ethane,1\nc,n,2,,\nd,n,3\n")
     assert rows_of(path, "x", "y") == [
         ("a", None, 2, FEWER),
@@ -52,7 +52,7 @@ def test_rows_that_do_not_fit_the_header(tmp_path):
     ]
 
 
-def test_a_quote_that_is_not_closed_stops_the_reading(tmp_path):
+def test_an_unclosed_quote_raises(tmp_path):
     """Else it would swallow all records up to the end of the file, and nobody would know."""
     path = written(tmp_path, b'x,y\na,1\n"b,2\n' + b"c,3\n" * 9)
     rows = TableFile(path).rows(["x", "y"])
@@ -63,7 +63,7 @@ def test_a_quote_that_is_not_closed_stops_the_reading(tmp_path):
         rows_of(written(tmp_path, b'x,y\n"5"-methyl,1\n'), "x")
 
 
-def test_columns_by_name(tmp_path):
+def test_columns_are_selected_by_name(tmp_path):
     path = written(tmp_path, b"smiles,Class,class,ID,ID\nC,1,2,3,4\n")
     assert rows_of(path, "class", "Class", "SMILES") == [("2", "1", "C", 2)]
     file = TableFile(path)
@@ -84,7 +84,7 @@ def test_columns_by_name(tmp_path):
     assert len(str(caught.value)) < 300
 
 
-def test_parquet(tmp_path):
+def test_parquet_tables(tmp_path):
     path = tmp_path / "a.parquet"
     table = {
         "x": ["C", None, "N"],
@@ -102,7 +102,7 @@ def test_parquet(tmp_path):
     ]
     assert TableFile(path).place_of(3) == "a.parquet, row 3"
     assert [cells for cells, _ in rows_of(path, "vector")] == ["[1.0]", "[2.0]", "[]"]
-    with pytest.raises(InputError, match=r"column 'pair' holds struct<.*>, which is no text or number"):
+    with pytest.raises(InputError, match=r"column 'pair' has the type struct<.*>, which is not text or a number"):
         rows_of(path, "pair")
     with pytest.raises(InputError, match=r"a\.parquet: no column 'y', there are x, count"):
         rows_of(path, "y")
@@ -111,7 +111,7 @@ def test_parquet(tmp_path):
         TableFile(tmp_path / "cut.parquet")
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_unreadable_files_raise(tmp_path):
     for data in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
         with pytest.raises(InputError, match=r"a\.csv is empty"):
             TableFile(written(tmp_path, data))
@@ -124,12 +124,12 @@ def test_files_that_cannot_be_read(tmp_path):
     *kept, (cells, line, problem) = rows
     assert len(kept) > 1000 and [cells for cells, _, _ in kept] == [[f"C{i}"] for i in range(1, len(kept) + 1)]
     assert (cells, line) == ([None], len(kept) + 3)
-    assert problem.startswith("the file breaks off here") and f"after line {len(kept) + 2};" in problem
+    assert problem.startswith("the file is truncated here") and f"after line {len(kept) + 2};" in problem
     assert rows_of(written(tmp_path, b"x,y\nC," + b"1" * 200_000), "y") == [("1" * 200_000, 2)]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252", "latin-1"])
-def test_every_usual_encoding_gives_the_same_table(tmp_path, encoding, caplog):
+def test_common_encodings_give_the_same_table(tmp_path, encoding, caplog):
     path = written(tmp_path, "smiles,name\r\nCC,éthane\r\nC,µ-méthane\r\n".encode(encoding))
     assert rows_of(path, "smiles", "name") == [("CC", "éthane", 2), ("C", "µ-méthane", 3)]
     assert TableFile(path).header == ["smiles", "name"]
@@ -137,7 +137,7 @@ def test_every_usual_encoding_gives_the_same_table(tmp_path, encoding, caplog):
     assert (warned in caplog.text) == (encoding in ("cp1252", "latin-1"))
 
 
-def test_the_encoding_can_be_given(tmp_path, monkeypatch):
+def test_the_encoding_can_be_set(tmp_path, monkeypatch):
     path = written(tmp_path, "smiles,name\nC,メタン\n".encode("shift-jis"))
     monkeypatch.setattr(settings, "encoding", "shift-jis")
     assert rows_of(path, "name") == [("メタン", 2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,7 +22,7 @@ _WORKERS: ContextVar[int] = ContextVar("workers", default=1)
 
 def in_order(
     function: Callable[..., Result], parts: Iterable[Part], workers: int | None = None, *arguments: object
-) -> Iterator[tuple[Part, Result]]:
+) -> Generator[tuple[Part, Result], None, None]:
     """Pairs of each part and function(part, *arguments), in order.
 
     workers: number of processes; None starts one for each CPU core, 0 and 1 compute in this process. A daemon process

@@ -24,6 +24,8 @@ from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
+Keys = Mapping[str, Sequence | np.ndarray]  # name of a key -> its value in each row
+
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
 WHOLE = "all"  # the only split of data that are not divided
 UNUSED = 255  # code of a row that is in no split
@@ -71,7 +73,7 @@ class Split:
         np.savez_compressed(path, codes=self.codes, names=np.array(self.names))
         path.with_suffix(".json").write_text(json.dumps(self.manifest, indent=1) + "\n", encoding="utf-8")
 
-    def with_validation(self, keys: Mapping[str, Sequence], share: float, seed: int = 0) -> Split:
+    def with_validation(self, keys: Keys, share: float, seed: int = 0) -> Split:
         """The same split with a validation split `val`, drawn from train by groups of the keys."""
         train = self.rows(self.names[0])
         inside = grouped_split(
@@ -105,7 +107,7 @@ class Split:
         facts = {key: value for key, value in self.manifest.items() if key not in ("rows", "sizes", "unused", "sha256")}
         return Split.build(codes, self.names, **facts)
 
-    def overlap(self, keys: Mapping[str, Sequence]) -> list[dict]:
+    def overlap(self, keys: Keys) -> list[dict]:
         """For every key and every split except the first (train): how many values and rows also occur in the first.
 
         Missing keys (None, empty text, NaN) are not counted.
@@ -130,7 +132,7 @@ class Split:
                 )
         return overlaps
 
-    def overlap_report(self, keys: Mapping[str, Sequence], related: Sequence[Mapping] = ()) -> str:
+    def overlap_report(self, keys: Keys, related: Sequence[Mapping] = ()) -> str:
         """The overlap as text: a line with the sizes, then a line for each key and split.
 
         related: result of `Relatives.to_train`. With it, a line that no sequence is identical is left out: it would
@@ -150,7 +152,7 @@ class Split:
             )
         return "\n".join([*lines, *(f"  {row['part']:<5} {row['text']}" for row in related)])
 
-    def assert_disjoint(self, keys: Mapping[str, Sequence]) -> None:
+    def assert_disjoint(self, keys: Keys) -> None:
         """Raise InputError if a value of any key is in two splits."""
         for key, values in keys.items():
             numbers = _numbered(values, len(self))
@@ -166,7 +168,7 @@ class Split:
                 )
 
 
-def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
+def grouped_split(keys: Keys, fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
     """Split so that all rows with the same value of any key are in the same split.
 
     keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) are
@@ -202,7 +204,9 @@ def grouped_split(keys: Mapping[str, Sequence], fractions: Mapping[str, float] |
     return split
 
 
-def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None, name: str = "scaffold") -> Split:
+def ordered_split(
+    values: Sequence | np.ndarray, fractions: Mapping[str, float] | None = None, name: str = "scaffold"
+) -> Split:
     """Assign the largest groups first: to train until it is full, then val, then test (DeepChem's scaffold split).
 
     values: (n,) group of each row; missing values (acyclic molecules have no scaffold) are one group. Among groups of
@@ -227,7 +231,7 @@ def ordered_split(values: Sequence, fractions: Mapping[str, float] | None = None
     return Split.build(codes, names, method=f"{name}, largest first", keys=[name], groups=len(groups))
 
 
-def row_groups(keys: Mapping[str, Sequence]) -> np.ndarray:
+def row_groups(keys: Keys) -> np.ndarray:
     """(n,) number of the connected component of each row; a row without any key is a separate group."""
     count = _common_length(keys)
     rows, values, nodes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], count
@@ -289,7 +293,7 @@ def _fractions(fractions: Mapping[str, float] | None) -> tuple[list[str], np.nda
     return names, shares / shares.sum()
 
 
-def _common_length(keys: Mapping[str, Sequence]) -> int:
+def _common_length(keys: Keys) -> int:
     lengths = {name: len(values) for name, values in keys.items()}
     if not lengths:
         raise ConfigError("a split needs at least one key column (data.split.keys)")
@@ -301,7 +305,7 @@ def _common_length(keys: Mapping[str, Sequence]) -> int:
     return count
 
 
-def _numbered(values: Sequence, count: int) -> np.ndarray:
+def _numbered(values: Sequence | np.ndarray, count: int) -> np.ndarray:
     """(n,) int64: a number from 0 for each distinct value, -1 for missing ones; integers are never missing."""
     if len(values) != count:
         raise ValueError(f"{len(values)} keys for {count} rows")

@@ -18,8 +18,8 @@ WHITE = bytes(range(33))  # ignored in sequences: line ends, blanks and other co
 STOP = ord("*")
 INNER_STOP = "stop (*) inside the sequence"
 DIGITS = "digits inside the sequence (numbered lines?)"
-DNA = "DNA or RNA and no protein (A, C, G, T, U, N alone)"
-SIGN = "{!r} inside the sequence, which is no residue"
+DNA = "DNA or RNA, not a protein (only A, C, G, T, U, N)"
+SIGN = "{!r} inside the sequence, which is not a residue"
 
 BASES = frozenset(b"ACGTUN")
 SHORT = 10  # letters; shorter peptides may consist of A, C, G and T
@@ -37,7 +37,7 @@ def letters_of(texts: Sequence[str | None]) -> Ragged:
 
 
 def checked(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
-    """The sequences without a final stop (`*`), and row -> why it is no protein."""
+    """The sequences without a final stop (`*`), and row -> why it is not a protein."""
     sequences, problems = _without_stops(sequences)
     return sequences, _dna(sequences) | _odd_signs(sequences) | problems
 

@@ -72,7 +72,9 @@ def _unpacked(path: Path, size: int, where: Callable[[], str]) -> Iterator[bytes
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except DAMAGE as error:
-        raise BrokenOff(f"{path} is not a whole {kind} file ({error}){where()}; fetch or compress it again") from None
+        raise BrokenOff(
+            f"{path} is not a complete {kind} file ({error}){where()}; download or compress it again"
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except (RuntimeError, NotImplementedError) as error:  # raised by zipfile for unknown methods
@@ -252,7 +254,7 @@ def decode(data: bytes) -> str:
 
 def broken_end(error: BrokenOff) -> str:
     """The problem text of the row that represents the lost end of a truncated file."""
-    return f"the file breaks off here, and what followed is lost: {error}"
+    return f"the file is truncated here, so the rest is lost: {error}"
 
 
 class _ChunkStream(io.RawIOBase):

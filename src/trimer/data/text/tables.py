@@ -166,7 +166,9 @@ class TableFile:
         try:
             return column.cast(pa.string()).to_pylist()
         except pa.ArrowException as error:
-            raise InputError(f"{self.path}: column '{name}' holds {column.type}, which is no text or number") from error
+            raise InputError(
+                f"{self.path}: column '{name}' has the type {column.type}, which is not text or a number"
+            ) from error
 
 
 def delimiter_of(header: str) -> str:

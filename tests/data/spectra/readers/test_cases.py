@@ -37,7 +37,7 @@ def test_msp_records_whose_name_is_not_the_first_key():
 
 
 @pytest.mark.parametrize("gap", ["\n", ""])
-def test_msp_records_without_peaks_do_not_take_those_of_the_next(tmp_path, gap):
+def test_msp_records_without_peaks_do_not_take_those_of_the_next_record(tmp_path, gap):
     """Each record begins with the same key; the second has no peaks and no 'Num Peaks'."""
     record = "INCHIKEY: A\nNAME: {}\nPRECURSORMZ: 100\n{}" + gap
     path = tmp_path / "a.msp"
@@ -47,7 +47,7 @@ def test_msp_records_without_peaks_do_not_take_those_of_the_next(tmp_path, gap):
     assert "no peaks" in table["problem"][1]
 
 
-def test_msp_record_of_another_first_key_begins_after_an_empty_line(tmp_path):
+def test_an_msp_record_with_another_first_key_begins_after_an_empty_line(tmp_path):
     path = tmp_path / "a.msp"
     path.write_text("NAME: a\nPRECURSORMZ: 100\n\nINCHIKEY: B\nNAME: b\nPRECURSORMZ: 100\nNum Peaks: 1\n50 1\n")
     table = read_spectra(path)
@@ -65,7 +65,7 @@ def test_msp_without_an_adduct_keeps_the_name_as_id():
     assert reasons("noadduct.msp") == [None]
 
 
-def test_structures_come_from_inchi():
+def test_structures_are_derived_from_inchi():
     table, _, why = clean_rows(read("inchi_only.mgf"), {"structure": Structure()})
     assert len(table) == 8 and list(why) == [None] * 8
     # hexaflumuron, by its InChIKey in PubChem
@@ -82,9 +82,9 @@ def test_charge_inside_pepmass_is_used():
     ]
 
 
-def test_charges_that_no_allowed_adduct_has_are_a_reason():
-    found = reasons("b16_neg_noionmode.mgf")
-    assert [reason.split(",")[0] for reason in found] == [
+def test_charges_without_an_allowed_adduct_are_a_reason():
+    problems = reasons("b16_neg_noionmode.mgf")
+    assert [reason.split(",")[0] for reason in problems] == [
         "the charge is 1-",
         "the charge is 2+",
         "the charge is 2+ and 3+",
@@ -92,11 +92,11 @@ def test_charges_that_no_allowed_adduct_has_are_a_reason():
     ]
 
 
-def test_scans_are_an_id():
+def test_scans_can_be_the_id():
     assert read("b04_scansonly.mgf")["id"].tolist() == ["1745", "22"]
 
 
-def test_ion_is_the_adduct():
+def test_ion_can_be_the_adduct():
     table = read("b09_mzmine_sirius.mgf")
     assert table["adduct"].tolist() == [None, "[M+H]+", "[M+Na]+", "[M-H]-"]
     assert table["charge"].tolist() == [1, 1, 1, -1] and table["ms_level"].tolist() == [1, 2, 2, 2]
@@ -123,7 +123,7 @@ def test_msp_annotations_with_blanks(tmp_path):
     assert table["problem"][0] is None and table.peaks(0)[1].tolist() == [10.0, 20.0, 30.0]
 
 
-def test_several_numbers_on_a_line_are_not_taken_for_one_peak(tmp_path):
+def test_several_numbers_on_a_line_are_not_one_peak(tmp_path):
     path = tmp_path / "a.mgf"
     path.write_text("BEGIN IONS\nPEPMASS=100\n50 1 60 2\nEND IONS\n")
     assert "'50 1 60 2' is not 'm/z intensity'" in read_spectra(path)["problem"][0]
@@ -177,8 +177,8 @@ def test_a_scan_that_decodes_to_another_number_of_peaks_is_not_used(tmp_path):
         ("INCHI=InChI=1S/CH4/h1H4", "inchi", "InChI=1S/CH4/h1H4"),
     ],
 )
-def test_values_that_stand_for_nothing_or_for_something(tmp_path, key, field, value):
+def test_texts_that_mean_missing_values(tmp_path, key, field, value):
     path = tmp_path / "a.mgf"
     path.write_text(f"BEGIN IONS\nPEPMASS=300.5\n{key}\n50 1\nEND IONS\n")
-    found = read_spectra(path)[field][0]
-    assert found == value or (isinstance(value, float) and np.isnan(value) and np.isnan(found))
+    parsed = read_spectra(path)[field][0]
+    assert parsed == value or (isinstance(value, float) and np.isnan(value) and np.isnan(parsed))

@@ -34,7 +34,7 @@ PK$PEAK: m/z int. rel.int.
 """
 
 
-def test_one_record(tmp_path):
+def test_a_record_is_read(tmp_path):
     path = tmp_path / "t.txt"
     path.write_text(RECORD.format(n=1))
     table = read_spectra(path)
@@ -64,7 +64,7 @@ def test_one_record(tmp_path):
     assert table.peaks(0)[1].tolist() == [1000.5, 500.0, 99900.0]
 
 
-def test_folder_with_records_several_to_a_file(tmp_path):
+def test_a_folder_with_several_records_in_a_file(tmp_path):
     (tmp_path / "Lab").mkdir()
     (tmp_path / "Lab" / "a.txt").write_text(RECORD.format(n=1) + RECORD.format(n=2))
     (tmp_path / "Lab" / "b.txt").write_bytes(RECORD.format(n=3).replace("Nicotine", "Nicotiné").encode("latin-1"))
@@ -76,7 +76,7 @@ def test_folder_with_records_several_to_a_file(tmp_path):
     assert table["line"].tolist() == [1, 29, 1]
 
 
-def test_unstated_and_ms3_values(tmp_path):
+def test_missing_and_ms3_values(tmp_path):
     text = RECORD.format(n=1).replace("0.9 min", "N/A min").replace("163.123\n", "163.123/132.0808\n")
     (tmp_path / "t.txt").write_text(text.replace("MS_TYPE MS2", "MS_TYPE MS3"))
     table = read_spectra(tmp_path / "t.txt")
@@ -94,7 +94,7 @@ def test_unstated_and_ms3_values(tmp_path):
         ("LICENSE: CC BY", "DEPRECATED: 2020-01-01 wrong structure", "deprecated"),
     ],
 )
-def test_unusable_records_stay_with_their_problem(tmp_path, old, new, says):
+def test_unusable_records_are_kept_with_their_problem(tmp_path, old, new, says):
     path = tmp_path / "t.txt"
     path.write_text(RECORD.format(n=1).replace(old, new, 1) + RECORD.format(n=2))
     table = read_spectra(path)
@@ -102,7 +102,7 @@ def test_unusable_records_stay_with_their_problem(tmp_path, old, new, says):
     assert table["problem"][0].startswith(f"{path}, line 1: ") and says in table["problem"][0]
 
 
-def test_nothing_that_is_a_record(tmp_path):
+def test_files_without_a_record_raise(tmp_path):
     with pytest.raises(InputError, match="holds no file of spectra"):
         read_spectra(tmp_path)
     (tmp_path / "t.txt").write_text("hello\n")

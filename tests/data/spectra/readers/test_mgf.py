@@ -70,25 +70,27 @@ def test_gzip_and_byte_order_mark(tmp_path):
     assert read_spectra(path)["id"].tolist() == ["first", "second"]
 
 
-def test_gzip_that_breaks_off(tmp_path):
+def test_truncated_gzip(tmp_path):
     path = tmp_path / "b.mgf.gz"
     path.write_bytes(gzip.compress(TWO.encode())[:-20])  # inside the second record
     table = read_spectra(path)
     assert table["id"].tolist() == ["first", "second", "b:3"]
     assert table["problem"][0] is None and "truncated" in table["problem"][1]
-    assert re.search(r"b\.mgf\.gz, line \d+: the file breaks off here, .* not a whole gzip file", table["problem"][2])
+    assert re.search(
+        r"b\.mgf\.gz, line \d+: the file is truncated here.* not a complete gzip file", table["problem"][2]
+    )
 
 
-def test_gzip_that_breaks_off_between_records_or_blocks(tmp_path, monkeypatch):
+def test_gzip_truncated_between_records_or_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(mgf, "_BLOCK", 64)
     first = gzip.compress((TWO[: TWO.index("END IONS") + 9]).encode())
     path = tmp_path / "b.mgf.gz"
     path.write_bytes(first[:-8])  # all of the record, without the check sum
     table = read_spectra(path)
     assert table["id"].tolist() == ["first", "b:2"]
-    assert table["problem"][0] is None and "breaks off" in table["problem"][1]
+    assert table["problem"][0] is None and "truncated" in table["problem"][1]
     path.write_bytes(gzip.compress(b"# nothing but words " * 50)[:-9])
-    with pytest.raises(InputError, match="not a whole gzip file"):
+    with pytest.raises(InputError, match="not a complete gzip file"):
         read_spectra(path)
 
 
@@ -181,7 +183,7 @@ def record(body, precursor="PEPMASS=100"):
         ("TITLE=x\nPEPMASS=100\nEND IONS\n", "without BEGIN IONS", 0),
     ],
 )
-def test_unusable_records_stay_with_their_problem(tmp_path, text, says, peaks):
+def test_unusable_records_are_kept_with_their_problem(tmp_path, text, says, peaks):
     path = write(tmp_path, text + record("70 1\n80 2\n"))
     table = read_spectra(path)
     problem = table["problem"][0]
@@ -191,7 +193,7 @@ def test_unusable_records_stay_with_their_problem(tmp_path, text, says, peaks):
     assert table["problem"][-1] is None and table.peak_counts[-1] == 2  # the record after it is not harmed
 
 
-def test_record_without_begin_after_others(tmp_path):
+def test_a_record_without_begin_ions_after_others(tmp_path):
     text = record("50 1\n") + "TITLE=stray\nPEPMASS=100\n60 1\nEND IONS\n" + record("70 1\n")
     table = read_spectra(write(tmp_path, text))
     assert len(table) == 3 and table["id"][1] == "stray"
@@ -199,7 +201,7 @@ def test_record_without_begin_after_others(tmp_path):
     assert table["problem"][[0, 2]].tolist() == [None, None]
 
 
-def test_the_chunks_of_a_large_file_join(tmp_path, monkeypatch):
+def test_chunks_of_a_large_file_are_joined(tmp_path, monkeypatch):
     text = "".join(
         f"BEGIN IONS\nTITLE=s{i}\nPEPMASS={100 + i}\n"
         + "".join(f"{50 + j}.5 {j + 1}\n" for j in range(i % 7 + 1))
@@ -221,12 +223,12 @@ def test_the_chunks_of_a_large_file_join(tmp_path, monkeypatch):
     assert np.array_equal(parts.mz, whole.mz) and np.array_equal(parts.offsets, whole.offsets)
 
 
-def test_not_an_mgf(tmp_path):
+def test_other_files_raise(tmp_path):
     with pytest.raises(InputError, match="holds no spectrum"):
         read_spectra(write(tmp_path, "name,mz\na,100\n"))
 
 
-def test_a_file_that_breaks_off(tmp_path):
+def test_a_truncated_file_keeps_its_complete_records(tmp_path):
     whole = TWO.encode()
     for cut in range(whole.index(b"second"), len(whole) - len("END IONS\n"), 7):
         table = read_spectra(write(tmp_path, whole[:cut]))

@@ -71,14 +71,14 @@ def test_crlf_gzip_and_no_empty_line_between_records(tmp_path):
     assert table.peak_counts.tolist() == [4, 2]
 
 
-def test_gzip_that_breaks_off(tmp_path):
+def test_truncated_gzip(tmp_path):
     path = tmp_path / "b.msp.gz"
     path.write_bytes(gzip.compress((NIST.rstrip() + "\n\n" + MONA).encode())[:-20])
     table = read_spectra(path)
-    assert table["problem"][0] is None and "breaks off" in table["problem"][-1]
-    assert "not a whole gzip file" in table["problem"][-1] and table["id"][-1] == f"b:{len(table)}"
+    assert table["problem"][0] is None and "truncated" in table["problem"][-1]
+    assert "not a complete gzip file" in table["problem"][-1] and table["id"][-1] == f"b:{len(table)}"
     path.write_bytes(gzip.compress(b"")[:-2])
-    with pytest.raises(InputError, match="not a whole gzip file"):
+    with pytest.raises(InputError, match="not a complete gzip file"):
         read_spectra(path)
 
 
@@ -111,7 +111,7 @@ def test_separators(tmp_path, peaks):
         ("Name: x\nPrecursorMZ: 100\nNum Peaks: 0\n", "no peaks"),
     ],
 )
-def test_unusable_records_stay_with_their_problem(tmp_path, text, says):
+def test_unusable_records_are_kept_with_their_problem(tmp_path, text, says):
     path = write(tmp_path, text + "\n" + MONA)
     table = read_spectra(path)
     assert len(table) == 2 and table["problem"][1] is None

@@ -8,7 +8,7 @@ from trimer.data.spectra.spectrum_sources import SpectralFiles
 from trimer.errors import InputError
 
 
-def test_wrong_paths(tmp_path):
+def test_wrong_paths_raise(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_spectra(tmp_path / "missing.mgf")
     (tmp_path / "a.docx").write_text("x")
@@ -20,7 +20,7 @@ def test_wrong_paths(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_empty_files(tmp_path, suffix):
+def test_empty_files_raise(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.touch()
     with pytest.raises(InputError, match="is empty"):
@@ -29,7 +29,7 @@ def test_empty_files(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("content", [b"\n\n", b"hello\n", b"\x00\xff\xfe binary \x80\n", b"[]", b"{}", b"3"])
-def test_files_of_something_else(tmp_path, suffix, content):
+def test_files_of_other_formats_raise(tmp_path, suffix, content):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
     try:
@@ -52,7 +52,7 @@ def folder(tmp_path):
     (tmp_path / "predictions.csv").write_text("row,id\n")
 
 
-def test_a_folder_is_read_with_the_folders_below_it(tmp_path):
+def test_a_folder_is_read_with_its_subfolders(tmp_path):
     folder(tmp_path)
     table = read_spectra(tmp_path)
     assert table["id"].tolist() == ["b", "a", "c"] and table["problem"].tolist() == [None] * 3
@@ -67,7 +67,7 @@ def test_a_glob_is_read(tmp_path):
         read_spectra(tmp_path / "*.mzML")
 
 
-def test_one_of_several_files_that_cannot_be_read_is_a_row(tmp_path):
+def test_an_unreadable_file_among_several_is_a_row(tmp_path):
     folder(tmp_path)
     (tmp_path / "d.mgf").touch()
     table = read_spectra(tmp_path)
@@ -80,7 +80,7 @@ def test_one_of_several_files_that_cannot_be_read_is_a_row(tmp_path):
         read_spectra(tmp_path / "none")
 
 
-def test_the_fingerprint_of_a_folder_holds_all_its_spectra(tmp_path):
+def test_the_fingerprint_of_a_folder_depends_on_all_its_files(tmp_path):
     folder(tmp_path)
     source = SpectralFiles(str(tmp_path))
     before = source.fingerprint()

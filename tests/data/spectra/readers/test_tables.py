@@ -63,7 +63,7 @@ def test_gnps_record(tmp_path):
     assert table.peaks(1)[0].tolist() == [50.5]
 
 
-def test_gnps_hard_input(tmp_path):
+def test_gnps_irregular_input(tmp_path):
     entries = [
         {**GNPS, "peaks_json": "[[50"},
         {**GNPS, "peaks_json": [[50.0, float("nan")], [60.0, 1.0]]},
@@ -83,7 +83,7 @@ def test_gnps_hard_input(tmp_path):
     assert table["problem"][-1] is None
 
 
-def test_gnps_broken_download(tmp_path):
+def test_gnps_truncated_download(tmp_path):
     path = tmp_path / "g.json.gz"
     text = json.dumps([GNPS, GNPS, GNPS], indent=1).encode()
     for data in (gzip.compress(text[:-90]), gzip.compress(text)[:-20]):
@@ -91,7 +91,7 @@ def test_gnps_broken_download(tmp_path):
         table = read_spectra(path)
         *kept, end = table["problem"].tolist()
         assert kept in ([None], [None, None])
-        assert re.search(r"the file breaks off here.*(line \d+: not valid JSON|not a whole gzip)", end)
+        assert re.search(r"the file is truncated here.*(line \d+: not valid JSON|not a complete gzip)", end)
     path.write_bytes(gzip.compress(text[:90]))
     with pytest.raises(InputError, match=r"line \d+: not valid JSON"):
         read_spectra(path)
@@ -170,7 +170,7 @@ def test_massspecgym_agrees_with_pandas(tmp_path):
         )
 
 
-def test_massspecgym_hard_input(tmp_path):
+def test_massspecgym_irregular_input(tmp_path):
     rows = [
         change(intensities="1.0,0.5"),
         change(mzs="91.0,x,155.0"),
@@ -195,14 +195,14 @@ def test_massspecgym_hard_input(tmp_path):
     assert table["problem"][-1] is None and table.peak_counts[-1] == 3
 
 
-def test_massspecgym_other_tables(tmp_path):
+def test_other_tables_are_not_massspecgym(tmp_path):
     with pytest.raises(InputError, match="columns mzs, intensities are missing"):
         read_spectra(tsv(tmp_path, ["a", "1"], header=["name", "precursor_mz"]))
     with pytest.raises(InputError, match="only the header"):
         read_spectra(tsv(tmp_path))
 
 
-def test_json_of_something_else(tmp_path):
+def test_other_json_raises(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"a": 1}')
     with pytest.raises(InputError, match=r"settings\.json holds no spectrum: an object with neither 'spectra' nor"):

@@ -111,7 +111,7 @@ def test_mzml_without_selected_ion_uses_the_isolation_window(tmp_path):
     assert table["precursor_mz"][0] == 195.1 and table["problem"][0] is None
 
 
-def test_mzml_charges_that_are_possible_are_a_choice(tmp_path):
+def test_possible_charges_of_mzml_are_a_choice(tmp_path):
     one = cv("MS:1000041", "charge state", 1)
     two, three = (cv("MS:1000633", "possible charge state", charge) for charge in (2, 3))
     scans = [mzml_scan(1).replace(one, two + three), mzml_scan(2).replace(one, two)]
@@ -130,7 +130,7 @@ def test_mzml_charges_that_are_possible_are_a_choice(tmp_path):
         (mzxml(mzxml_scan(3, extra='centroided="0"'), mzxml_scan(4)), "a.mzXML", "profile mode"),
     ],
 )
-def test_unusable_scans_stay_with_their_problem(tmp_path, data, name, says):
+def test_unusable_scans_are_kept_with_their_problem(tmp_path, data, name, says):
     path = write(tmp_path, data, name)
     table = read_spectra(path)
     assert len(table) == 2 and table["problem"][1] is None
@@ -141,7 +141,7 @@ def test_unusable_scans_stay_with_their_problem(tmp_path, data, name, says):
     ("data", "name"),
     [(mzml(*map(mzml_scan, range(1, 6))), "a.mzML"), (mzxml(*map(mzxml_scan, range(1, 6))), "a.mzXML")],
 )
-def test_a_run_that_breaks_off_keeps_its_scans(tmp_path, data, name):
+def test_a_truncated_run_keeps_its_scans(tmp_path, data, name):
     path = write(tmp_path, data[: data.index(b'scan=4"' if name == "a.mzML" else b'num="4"') + 300], name)
     table = read_spectra(path)
     assert table["problem"][:3].tolist() == [None] * 3
@@ -152,10 +152,10 @@ def test_a_run_that_breaks_off_keeps_its_scans(tmp_path, data, name):
     ("data", "name"),
     [(mzml(*map(mzml_scan, range(3, 6))), "a.mzML"), (mzxml(*map(mzxml_scan, range(3, 6))), "a.mzXML")],
 )
-def test_damaged_peaks_stay_with_their_scan(tmp_path, data, name):
+def test_damaged_peaks_concern_only_their_scan(tmp_path, data, name):
     tag = b"<binary>" if name == "a.mzML" else b'compressionType="none">'
-    place = data.index(tag) + len(tag)
-    path = write(tmp_path, data[:place] + b"abcde" + data[place:], name)
+    start = data.index(tag) + len(tag)
+    path = write(tmp_path, data[:start] + b"abcde" + data[start:], name)
     table = read_spectra(path)
     assert len(table) == 3 and table["problem"][1:].tolist() == [None, None]
     assert table["problem"][0].startswith(f"{path}, scan 3: the peaks cannot be decoded")
@@ -170,7 +170,7 @@ def test_nested_scans_of_mzxml(tmp_path):
     assert table.peak_counts.tolist() == [3, 3, 3]
 
 
-def test_files_without_fragment_scans(tmp_path):
+def test_files_without_fragment_scans_raise(tmp_path):
     with pytest.raises(InputError, match="none of its 1 scans has MS level 2"):
         read_spectra(write(tmp_path, mzml(mzml_scan(1, level=1)), "a.mzML"))
     with pytest.raises(InputError, match="no whole XML file"):
