@@ -1,4 +1,4 @@
-"""Spectral libraries of peptides: rows in any order, notations told by their text, annotations, MSP, mzSpecLib."""
+"""Spectral libraries of peptides: rows in any order, notations, annotations, MSP, mzSpecLib."""
 
 import gzip
 from pathlib import Path
@@ -36,7 +36,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_rows_of_a_precursor_need_not_be_adjacent():
-    """The case is sorted by product m/z; the whole file holds 400 precursors."""
+    """This file is sorted by product m/z; the original has 400 precursors."""
     table = whole(CASES / "openswath_sorted_by_mz.tsv")
     assert len(table) == 12 and not table.problems
     lines = (CASES / "openswath_sorted_by_mz.tsv").read_text().splitlines()

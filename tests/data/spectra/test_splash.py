@@ -1,7 +1,6 @@
 import numpy as np
 
-from trimer.data.spectra.spectrum_table import SpectrumTable
-from trimer.data.spectra.splash import peak_hashes, splash
+from trimer.data.spectra.splash import splash
 
 # Peaks and SPLASH of the MassBank record MSBNK-LCSB-LU003301 (CC BY)
 ISOPROTURON = (
@@ -24,10 +23,3 @@ def test_scale_and_order_do_not_matter():
 def test_spectra_without_intensity_have_no_splash():
     assert splash(np.zeros(0), np.zeros(0)) is None
     assert splash(np.array([50.0]), np.array([0.0])) is None
-
-
-def test_peak_hashes_of_a_table():
-    mz, intensity = map(np.array, ISOPROTURON)
-    table = SpectrumTable.build(np.tile(mz, 2), np.tile(intensity, 2), np.array([0, 6, 12, 12]), {})
-    first, second, third = peak_hashes(table)
-    assert first == second == splash(mz, intensity) and third is None

@@ -53,7 +53,7 @@ def test_rows_that_do_not_fit_the_header_have_a_problem(tmp_path):
 
 
 def test_an_unclosed_quote_raises(tmp_path):
-    """Else it would swallow all records up to the end of the file, and nobody would know."""
+    """Otherwise it would silently swallow all rows up to the end of the file."""
     path = written(tmp_path, b'x,y\na,1\n"b,2\n' + b"c,3\n" * 9)
     rows = TableFile(path).rows(["x", "y"])
     assert next(rows) == (["a", "1"], 2, None)

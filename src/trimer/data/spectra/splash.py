@@ -10,8 +10,6 @@ import hashlib
 
 import numpy as np
 
-from trimer.data.spectra.spectrum_table import SpectrumTable
-
 _NUDGE = 1e-7  # added before truncation to integers, as the specification states, so that 99.999999 becomes 100
 _BASE3, _BASE36 = "012", "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -26,11 +24,6 @@ def splash(mz: np.ndarray, intensity: np.ndarray) -> str | None:
         return None
     relative = intensity / intensity.max() * 100.0
     return f"splash10-{_prefilter(mz, relative)}-{_histogram(mz, relative)}-{_hash(mz, relative)}"
-
-
-def peak_hashes(table: SpectrumTable) -> list[str | None]:
-    """The SPLASH of each of the n spectra of a table."""
-    return [splash(*table.peaks(row)) for row in range(len(table))]
 
 
 def _hash(mz: np.ndarray, relative: np.ndarray) -> str:

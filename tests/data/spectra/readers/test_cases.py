@@ -1,4 +1,4 @@
-"""Layouts of real files that lost spectra, ids or metadata; the files are in tests/cases/spectra."""
+"""Unusual layouts of real files, from tests/cases/spectra."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(name):
 
 
 def reasons(name):
-    """Why each spectrum of a file cannot be answered by a model of [M+H]+ and [M+Na]+; None where it can."""
+    """Why a model of [M+H]+ and [M+Na]+ cannot predict each spectrum of a file, or None."""
     return [reason and reason.split("): ", 1)[1] for reason in clean_rows(read(name), STEPS)[2]]
 
 

@@ -1,4 +1,4 @@
-"""The two formats that are tables of records: GNPS JSON and the MassSpecGym TSV."""
+"""Readers of GNPS JSON and MassSpecGym TSV."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""mzML and mzXML: tiny runs written here, read by us and by pyteomics."""
+"""Readers of mzML and mzXML, compared with pyteomics on tiny runs."""
 
 import base64
 import gzip
