@@ -38,6 +38,14 @@ class Labelled(nn.Module):
     """
 
     criterion: str | None = None
+    encoder: Any
+    temperature: Tensor
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+    focal: Tensor
+    prior: Tensor
+    threshold: Tensor
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
