@@ -86,7 +86,7 @@ def study(kind: str, folder: Path) -> tuple[Task, L.LightningDataModule]:
             SimulatedProteins(60),
             ProteinTokenizer(),
             split,
-            cache,
+            cache=cache,
             crop=40,
             tokens_per_batch=1000,
             masking=Masking(0.2, 0.8, 0.1),
@@ -216,8 +216,8 @@ def test_a_head_needs_the_data(tmp_path):
 
 def test_data_without_a_test_split_say_so(tmp_path):
     data = DenoisingCorpus(
-        joint(), spectra={"simulated": SimulatedSpectra(60)}, noise=Corruption(), validation=0.3, max_length=256,
-        cache=str(tmp_path / "cache"), tokens_per_batch=1500,
+        joint(), spectra={"simulated": SimulatedSpectra(60)}, noise=Corruption(0.1, 0.1, 0.1, 0.5), validation=0.3,
+        max_length=256, cache=str(tmp_path / "cache"), tokens_per_batch=1500,
     )  # fmt: skip
     net = Bart(len(data.tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2)
     task = Seq2Seq(net, data.tokenizer, OPTIMIZER)
