@@ -38,7 +38,10 @@ class Labelled(nn.Module):
     """
 
     criterion: str | None = None
+<<<<<<< HEAD
     encoder: Any
+=======
+>>>>>>> main
     temperature: Tensor
     mean: Tensor
     deviation: Tensor
