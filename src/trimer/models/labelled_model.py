@@ -38,10 +38,7 @@ class Labelled(nn.Module):
     """
 
     criterion: str | None = None
-<<<<<<< HEAD
     encoder: Any
-=======
->>>>>>> main
     temperature: Tensor
     mean: Tensor
     deviation: Tensor
