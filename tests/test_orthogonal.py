@@ -75,8 +75,8 @@ def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
             found = [one.full_tensor() for one in found]
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other)
-        # Of three matrices with three parts two and one, of two matrices one each, and one matrix is alone.
-        assert sum(computed) == (2 * 3 + 1 + 1 if rank == 0 else 3 + 1)
+        # Two matrices of three parts, and two of (8, 20): one each. One of (8, 8) and one of (24, 8): both here.
+        assert sum(computed) == (3 + 1 + 1 + 1 if rank == 0 else 3 + 1)
     finally:
         dist.destroy_process_group()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -16,11 +17,13 @@ def is_sharded(path: Path) -> bool:
 
 def read_sharded(path: Path) -> dict:
     """The content but for the state of the optimizer, with whole weights."""
-    from torch.distributed.checkpoint import FileSystemReader
-    from torch.distributed.checkpoint.default_planner import _EmptyStateDictPlanner
-    from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
+    from torch.distributed.checkpoint import FileSystemReader, load
 
-    weights: dict = {}
-    planner = _EmptyStateDictPlanner(keys={"state_dict"})  # as torch.distributed.checkpoint.format_utils reads all
-    _load_state_dict(weights, FileSystemReader(path), planner=planner, no_dist=True)
-    return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | weights
+    prefix, weights = "state_dict.", {}
+    for name, saved in FileSystemReader(path).read_metadata().state_dict_metadata.items():
+        if name.startswith(prefix):
+            weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is wanted
+        load({"state_dict": weights}, checkpoint_id=path, no_dist=True)
+    return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | {"state_dict": weights}
