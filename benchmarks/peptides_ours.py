@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from trimer.accelerators.cpu_speed import cpu_precision
 from trimer.data.core.batches import FragmentBatch, LabelledBatch
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import EpochPlan
-from trimer.data.core.store import Ragged
 from trimer.data.labelled.sequence_kinds import Peptides
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.models.peptide_encoder import PeptideEncoder
@@ -141,7 +141,9 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
         task.contract = {}
         names = ["retention"] if options.task == "rt" else [f"{s}{c}{'-' if x else ''}{x}" for s, c, x in CHANNELS]
         target = "regression" if options.task == "rt" else "fragments"
-        task.meet(SimpleNamespace(classes=names, target=target, training_labels=lambda: torch.tensor(labels)[:, None]))
+        task.configure_for(
+            SimpleNamespace(classes=names, target=target, training_labels=lambda: torch.tensor(labels)[:, None])
+        )
         trainer = lightning.Trainer(
             accelerator="cpu",
             precision=precision,

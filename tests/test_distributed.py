@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from trimer.checkpoint import find, read
+from trimer.checkpoint import checkpoint_path, read
 from trimer.checkpoint_shards import is_sharded
 from trimer.simulate.simulated_molecules import simulated_molecules
 
@@ -165,7 +165,9 @@ def test_shards_are_written_aside_and_resumed_exactly(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    first, second = (find(tmp_path / name / "run" / "checkpoints" / "last.ckpt") for name in ("whole", "stopped"))
+    first, second = (
+        checkpoint_path(tmp_path / name / "run" / "checkpoints" / "last.ckpt") for name in ("whole", "stopped")
+    )
     weights, others = (read(path)["state_dict"] for path in (first, second))
     assert weights.keys() == others.keys()
     assert all(torch.equal(weights[name], others[name]) for name in weights)

@@ -4,7 +4,7 @@ A `_target_` names what is called, and a config may come out of a checkpoint fro
 before anything is built: each target must be a class of the packages below (a few packages may lend functions too),
 reached by its own path and not through a module that happens to import it; and each argument must be one that the
 target has. A package of your own is added from Python, by `allow("mypackage")`, or by an entry point of the group
-`trimer` in its pyproject.toml, and never from YAML.
+`trimer` in its pyproject.toml; a file of your own by `--plugin` (`trimer.plugins`). Nothing is added from YAML.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ PACKAGES = {
     "lightning.pytorch.strategies",
     "torch.nn",
     "torch.optim",
+    "torchmetrics.classification",
+    "torchmetrics.regression",
 }
 # Where functions may be called too: they compute, and touch neither files nor processes.
 FUNCTIONS = {"trimer.baselines", "trimer.metrics", "trimer.models", "trimer.optim"}
@@ -55,11 +57,14 @@ WORDS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 # Annotations whose values are checked, in words.
 SIMPLE = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
 
+# The default of a keyword argument that a constructor passes on to its base class, which knows it.
+PASSED_ON = object()
+
 _own: set[str] = set()
 
 
 class Factory(functools.partial):
-    """What `_partial_: true` builds; a call that is refused names the key of the config."""
+    """The result of `_partial_: true`; an error of a call names the key of the config."""
 
     where = ""
 
@@ -78,7 +83,7 @@ def allow(package: str) -> None:
 
 
 def build(cfg: Any, **arguments: Any) -> Any:
-    """What the config describes: an object, a factory (`_partial_: true`), a list, or a dict of them; None for None.
+    """The object that a config describes, or a factory (`_partial_: true`), a list, or a dict of them; None for None.
 
     cfg: a node of the run's config, or plain values as a checkpoint has them.
     arguments: objects for the top node's constructor that no config can hold, such as a tokenizer or a network; they
@@ -99,7 +104,7 @@ def build(cfg: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         inner = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
         where = ".".join(part for part in (key, inner and inner.group(1)) if part)
-        cause = error.__cause__ or error  # what the constructor itself said, not what Hydra made of it
+        cause = error.__cause__ or error  # the message of the constructor itself, not that of Hydra
     else:
         if not arguments and not partial:
             return built
@@ -135,9 +140,9 @@ def check(cfg: Any, key: str | None = None, arguments: dict[str, Any] | None = N
     tree, key = plain(cfg) if key is None else (cfg, key)
     nodes = list(targets(tree, key))
     for where, node in nodes:  # names first: nothing is imported for a tree that names something foreign
-        named(node["_target_"], where)
+        check_allowed(node["_target_"], where)
     for number, (where, node) in enumerate(nodes):
-        fits(node, where, arguments or {} if number == 0 and node is tree else {})
+        check_arguments(node, where, arguments or {} if number == 0 and node is tree else {})
 
 
 def plain(cfg: Any) -> tuple[Any, str]:
@@ -171,21 +176,22 @@ def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{key}[{number}]")
 
 
-def named(target: Any, key: str) -> None:
+def check_allowed(target: Any, key: str) -> None:
     """Raise ConfigError unless the name alone is on the allow-list."""
     good = isinstance(target, str) and re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target)
     if not good or not (target in NAMES or inside(target, PACKAGES | own_packages())):
         raise ConfigError(
-            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a package of your own is added from "
-            "Python by trimer.build.allow('mypackage'), or by an entry point of the group 'trimer'"
+            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a file of your own is added by "
+            f"--plugin {str(target).partition('.')[0]}.py, a package by an entry point of the group 'trimer', or from "
+            "Python by trimer.build.allow('mypackage')"
         )
 
 
-def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
-    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
+def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
+    """Raise ConfigError unless the target exists, is allowed, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:
-        parameters = inspect.signature(target).parameters
+        parameters = parameters_of(target)
     except ValueError:  # written in C, without a signature
         return
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -202,7 +208,7 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
                 )
-    hints = annotations(target)
+    hints = annotated_types(target)
     types_of = {name: members for name, members in hints.items() if members <= SIMPLE.keys()}
     for name in arguments:
         if name in names and name not in given and not suits(node[name], types_of.get(name), parameters[name].default):
@@ -217,12 +223,39 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 )
 
 
-def annotations(target: Any) -> dict[str, set[type]]:
-    """The types that each annotated argument takes."""
+def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a target; `**settings: Unpack[Settings]` as the keyword arguments that the TypedDict names."""
+    parameters = dict(inspect.signature(target).parameters)
+    for name, described in described_keywords(target).items():
+        del parameters[name]
+        for keyword in described.__annotations__:
+            default = inspect.Parameter.empty if keyword in described.__required_keys__ else PASSED_ON
+            parameters[keyword] = inspect.Parameter(keyword, inspect.Parameter.KEYWORD_ONLY, default=default)
+    return parameters
+
+
+def described_keywords(target: Any) -> dict[str, Any]:
+    """`settings` -> the TypedDict of `**settings: Unpack[Settings]`, at most one."""
+    return {
+        name: typing.get_args(hint)[0]
+        for name, hint in type_hints(target).items()
+        if typing.get_origin(hint) is typing.Unpack
+    }
+
+
+def type_hints(target: Any) -> dict[str, Any]:
+    """The annotations of the arguments; none where they are written for type checkers only."""
     try:
-        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
-    except (AttributeError, NameError, TypeError):  # written for type checkers only
+        return typing.get_type_hints(getattr(target, "__init__") if isinstance(target, type) else target)  # noqa: B009
+    except (AttributeError, NameError, TypeError):
         return {}
+
+
+def annotated_types(target: Any) -> dict[str, set[type]]:
+    """The types that each annotated argument takes."""
+    hints = type_hints(target)
+    for described in described_keywords(target).values():
+        hints |= typing.get_type_hints(described)
     unions = (typing.Union, types.UnionType)
     return {
         name: set(typing.get_args(hint) if typing.get_origin(hint) in unions else [hint])

@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
 
-from trimer.callbacks.checkpoints import sync_folder
 from trimer.checkpoint_shards import PLAIN
+from trimer.files import sync_folder
 from trimer.run import RunFolder
 
 PREVIOUS = "previous.ckpt"  # what `last.ckpt` was, for the moment between two renames; resume= finds it too

@@ -1,4 +1,4 @@
-"""An encoder that is not told what is known of a peptide trains, and says so."""
+"""An encoder that ignores what is known of a peptide trains, with a warning."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
 
 SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
-UNSEEN, UNTOLD = "cannot see modifications", "not told the charge"
+UNSEEN, UNTOLD = "ignores modifications", "ignores the charge"
 
 
 def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
     source = SimulatedPeptides(60, "retention", modified=modified)
-    return LabelledSequences(source, ProteinTokenizer(), "peptides", "regression", SPLIT, str(tmp_path))
+    return LabelledSequences(
+        source, ProteinTokenizer(), "peptides", "regression", SPLIT, cache=str(tmp_path), tokens_per_batch=4096
+    )
 
 
 def fragments(tmp_path) -> PeptideFragments:
-    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, str(tmp_path))
+    settings = {"shortest": 7, "longest": 30, "highest_charge": 6, "cache": str(tmp_path), "tokens_per_batch": 4096}
+    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, **settings)
 
 
 def heard(net, data, caplog) -> str:
@@ -31,7 +34,7 @@ def heard(net, data, caplog) -> str:
     task = (Regression if data.target == "regression" else FragmentIntensities)(net, data.tokenizer)
     task.contract = {}
     caplog.clear()
-    task.meet(data)
+    task.configure_for(data)
     return caplog.text
 
 
