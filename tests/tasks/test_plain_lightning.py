@@ -85,7 +85,7 @@ def study(kind: str, folder: Path) -> tuple[Task, L.LightningDataModule]:
             SimulatedProteins(60),
             ProteinTokenizer(),
             split,
-            cache,
+            cache=cache,
             crop=40,
             tokens_per_batch=1000,
             masking=Masking(0.2, 0.8, 0.1),
