@@ -16,7 +16,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.regression import MeanAbsoluteError
-from trimer.data.modules.masked_sequences import MaskedSequences
 
 from trimer.checkpoint import load
 from trimer.data.core.masking import Masking
@@ -24,6 +23,7 @@ from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.denoising import DenoisingCorpus
 from trimer.data.modules.fragment_data import PeptideFragments
 from trimer.data.modules.labelled_data import LabelledSequences
+from trimer.data.modules.masked_sequences import MaskedSequences
 from trimer.data.modules.spectrum_pairs import SpectraToMolecules
 from trimer.data.spectra.cleaning import Structure
 from trimer.errors import CheckpointError, ConfigError
