@@ -125,7 +125,7 @@ def callbacks_of(cfg: DictConfig) -> list:
     """The callbacks of the config and, unless trainer.enable_progress_bar=false, a progress display."""
     from lightning.pytorch.callbacks import ProgressBar
 
-    from trimer.build import build_all
+    from trimer.building import build_all
     from trimer.callbacks.progress import TrainingProgress
 
     callbacks = build_all(cfg.callbacks)

@@ -84,7 +84,7 @@ class MoleculeStudy(Study):
 
 def generates_molecules(data: Mapping[str, Any]) -> bool:
     """Whether a model of these data has learnt to generate molecules: the data had some as labels."""
-    from trimer.building import located, named
+    from trimer.building import check_allowed, located
 
-    named(data["_target_"], "data")
+    check_allowed(data["_target_"], "data")
     return getattr(located(data["_target_"], "data"), "has_labels", True)
