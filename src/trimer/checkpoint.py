@@ -3,7 +3,7 @@
 A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, its study, the configs of
 model, task, data and tokenizer, the vocabulary, and which plug-ins of the user these name. `training_keys`: what it was
 trained on (`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt
-behind the allow-list of `trimer.build`, so that a file from elsewhere cannot run code.
+behind the allow-list of `trimer.building`, so that a file from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trimer.build import build, check_allowed, located
+from trimer.building import build, check_allowed, located
 from trimer.checkpoint_shards import is_sharded, read_sharded
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite

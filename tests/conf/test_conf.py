@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
 from trimer.accelerators.sharded_checkpoints import AsyncShardsStrategy
-from trimer.build import build, check, plain
+from trimer.building import build, check, plain
 from trimer.cli.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
 from trimer.cli.schema import SCHEMAS
 from trimer.errors import ConfigError

@@ -23,7 +23,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate cfg.ckpt on cfg.data, or on the data it was trained with; the results are in cfg.paths.run."""
     from trimer.accelerators.hardware import place
     from trimer.accelerators.stacks import refuse_prediction
-    from trimer.build import build, located
+    from trimer.building import build, located
     from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError

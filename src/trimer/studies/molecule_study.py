@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.studies.study import Evaluation, Measurement, Study
 
@@ -32,7 +32,7 @@ class MoleculeStudy(Study):
 
     def generator(self, cfg: DictConfig) -> MoleculeGenerator:
         """The generator of the checkpoint with the changes of a command."""
-        from trimer.build import check
+        from trimer.building import check
         from trimer.checkpoint import changed
 
         settings = changed(self.loaded.contract["task"].get("generator") or DEFAULT_GENERATOR, cfg.get("generator"))
@@ -84,7 +84,7 @@ class MoleculeStudy(Study):
 
 def generates_molecules(data: Mapping[str, Any]) -> bool:
     """Whether a model of these data has learnt to generate molecules: the data had some as labels."""
-    from trimer.build import located, named
+    from trimer.building import check_allowed, located
 
-    named(data["_target_"], "data")
+    check_allowed(data["_target_"], "data")
     return getattr(located(data["_target_"], "data"), "has_labels", True)

@@ -156,9 +156,9 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         """The task of a checkpoint with its network and tokenizer, rebuilt from the file alone.
 
         settings: arguments of the task to change, as `optimizer`, which a checkpoint does not hold. The file is read
-        with `weights_only=True`, and only allowed classes are built (`trimer.build`).
+        with `weights_only=True`, and only allowed classes are built (`trimer.building`).
         """
-        from trimer.build import build, located
+        from trimer.building import build, located
         from trimer.checkpoint import load
 
         settings.pop("hparams_file", None), settings.pop("strict", None), settings.pop("weights_only", None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.batches import LabelledBatch, MaskedBatch
 from trimer.data.core.packing import pack, placed
