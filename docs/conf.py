@@ -16,7 +16,14 @@ author = "The Trimer authors"
 copyright = author
 release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton", "copied_files", "config_reference", "plain_docstrings"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "copied_files",
+    "config_reference",
+    "plain_docstrings",
+]
 exclude_patterns = ["_build", "_ext", "Thumbs.db"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 

@@ -1,4 +1,4 @@
-"""Words that may not come back in user-facing text: private, archaic or ambiguous terms, with the usual one beside each.
+"""Private, archaic or ambiguous words that may not come back in user-facing text, with the usual term for each.
 
 Checked are the README and other pages, docs/, notebooks/, the comments of conf/, and the docstrings, comments and
 strings of src/. NOT_YET lists what is still being rewritten; entries are only ever removed.

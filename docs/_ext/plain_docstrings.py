@@ -21,10 +21,10 @@ def as_rst(lines: list[str]) -> list[str]:
 
 def escaped(line: str) -> str:
     """One line of text with `code` as a literal and everything else without markup."""
-    parts = re.split(r"(`[^`]+`)", line)
+    parts = re.split(r"(?<!`)(`[^`\s](?:[^`]*[^`\s])?`)(?!`)", line)
     return "".join(
-        f"``{part[1:-1]}``" if part.startswith("`") and len(part) > 2 else re.sub(r"([*|_\\])", r"\\\1", part)
-        for part in parts
+        f"``{part[1:-1]}``\\ " if place % 2 else re.sub(r"([*|_`\\])", r"\\\1", part)
+        for place, part in enumerate(parts)
     )
 
 

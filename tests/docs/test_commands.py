@@ -21,14 +21,26 @@ PAGES = sorted(
     [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
-        *(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts and "_build" not in path.parts),
+        *(
+            path
+            for path in (ROOT / "docs").rglob("*.md")
+            if "generated" not in path.parts and "_build" not in path.parts
+        ),
         *(ROOT / "experiments").glob("*/RESULTS.md"),
     ]
 )
 FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>console|python)\n(?P<text>.*?)```", re.DOTALL)
 PAGE_MARK = re.compile(r"<!-- commands of this page are not run: .+ -->")
 PLUGINS = {"launcher=slurm": "hydra_submitit_launcher", "hparams_search=optuna": "hydra_optuna_sweeper"}
-SHELL = ("python3 -m venv", ".venv/bin/", "pip install", "eval ", "make ", "python ")
+SHELL = (
+    "python3 -m venv",
+    ".venv/bin/",
+    "pip install",
+    "eval ",
+    "make ",
+    "python ",
+    "... ",
+)  # "...": the line above with these overrides
 
 # What makes a training of the documentation small enough for a test.
 SMALL = {
@@ -75,9 +87,8 @@ RUN = [command for command in OF_TRIMER if command.runs]
 
 
 def words_of(command: Command) -> list[str]:
-    """The words after `trimer`, without the comment and with names in place of <run> and <data>."""
-    words = shlex.split(command.line, comments=True)[1:]
-    return [re.sub(r"<(\w+)>", r"\1", word) for word in words]
+    """The words after `trimer`, without the comment and with a 1 in place of <run> and other names."""
+    return shlex.split(re.sub(r"<[^>]+>", "1", command.line), comments=True)[1:]
 
 
 def first_values(overrides: list[str]) -> list[str]:
