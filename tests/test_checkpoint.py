@@ -11,7 +11,7 @@ from torch import nn
 from trimer.checkpoint import KEYS, check_labels, contract, copy_weights, load, network_state, read, warm_start
 from trimer.errors import CheckpointError
 
-CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}}
+CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}, "kind": "trimer.tasks.masked_lm.MaskedLM"}
 
 
 class Foreign:
@@ -131,7 +131,7 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
     shape = {"d_model": 16, "layers": 1, "heads": 2, "eps": 1e-5}
     net = Roberta(len(tokenizer), **shape)
     config = {
-        "task": {"_target_": "a.Task"},
+        "task": {"_target_": "trimer.tasks.masked_lm.MaskedLM"},
         "data": {},
         "model": {"_target_": "trimer.models.roberta.Roberta", **shape},
     }

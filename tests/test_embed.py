@@ -56,7 +56,8 @@ def test_every_protein_has_a_row_with_its_vector_or_a_reason(weights, fasta, poo
     rows = run(weights, fasta, *words, "tokens_per_batch=50")
     assert [row["id"] for row in rows] == list(PROTEINS)
     assert [row["row"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[2]["reason"] == "stop (*) inside the sequence" and rows[3]["reason"] == "no sequence"
+    assert rows[2]["reason"] == "proteins.fasta, record 3: stop (*) inside the sequence"
+    assert rows[3]["reason"] == "proteins.fasta, record 4: no sequence"
     for row in rows:
         if row["reason"]:
             assert row["embedding"] is None
@@ -72,7 +73,7 @@ def test_the_batch_does_not_matter_and_long_ones_can_be_left_out(weights, fasta)
         if a["embedding"]:
             np.testing.assert_allclose(a["embedding"], b["embedding"], atol=2e-6)
     short = run(weights, fasta, "longest=50")
-    assert short[0]["reason"] == "90 residues, longer than longest=50"
+    assert short[0]["reason"] == "proteins.fasta, record 1: 90 tokens, longer than longest=50"
     assert sum(row["embedding"] is not None for row in short) == 3
 
 

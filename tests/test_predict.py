@@ -211,7 +211,10 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_count.min=abc"],
             "cleaning.peak_count.min=abc must be a whole number",
         ),
-        (["ckpt={denoising}", "input={mgf}", "output={out}.csv"], "was trained to restore noisy or masked sequences"),
+        (
+            ["ckpt={denoising}", "input={mgf}", "output={out}.csv"],
+            "was trained to restore corrupted or masked sequences",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):

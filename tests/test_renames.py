@@ -5,8 +5,12 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from omegaconf import OmegaConf
 
-from trimer.renames import MODULES, current_config, current_target
+from trimer.checkpoint import contract
+from trimer.cli.configs import compose
+from trimer.renames import MODULES, current_config, current_contract, current_target
+from trimer.tokenizers.protein import ProteinTokenizer
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES.values())))
@@ -41,3 +45,34 @@ def test_targets_are_renamed_at_any_depth_and_nothing_else_is():
 
 def test_present_names_stay():
     assert current_target("trimer.tasks.seq2seq.Seq2Seq") == "trimer.tasks.seq2seq.Seq2Seq"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["data=denoising"],
+        ["data=labelled_molecules", "data.source.labels=a", "data.target=single", "task=classification",
+         "data.source.paths=a.csv", "model=smiles_nano"],
+        ["data=simulated_fragments", "task=fragments", "model=peptides_nano"],
+    ],
+)  # fmt: skip
+def test_the_contract_of_an_earlier_checkpoint_is_that_of_a_present_one(words):
+    """Every `_target_` of a real config is written under its former name, and the study is left out."""
+    config = OmegaConf.to_container(compose("train", words), resolve=True)
+    present = contract(config, ProteinTokenizer())
+    former = {current: old for old, current in MODULES.items()}
+
+    def aged(node):
+        if isinstance(node, dict):
+            return {key: old_target(value) if key == "_target_" else aged(value) for key, value in node.items()}
+        return [aged(value) for value in node] if isinstance(node, list) else node
+
+    def old_target(target):
+        module, _, name = target.removeprefix("trimer.").rpartition(".")
+        return f"trimer.{former.get(module, module)}.{name}" if target.startswith("trimer.") else target
+
+    earlier = aged(present)
+    assert earlier != present
+    del earlier["study"]
+    assert current_contract(earlier) == present

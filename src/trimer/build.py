@@ -37,6 +37,7 @@ PACKAGES = {
     "trimer.models",
     "trimer.optim",
     "trimer.simulate",
+    "trimer.studies",
     "trimer.tasks",
     "trimer.tokenizers",
     "lightning.pytorch.callbacks",

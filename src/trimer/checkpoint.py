@@ -1,9 +1,9 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
-A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, the configs of model, task,
-data and tokenizer, and the vocabulary. `training_keys`: what it was trained on (`trimer.data.core.training_keys`),
-which older ones lack. It is read with `weights_only=True` and rebuilt behind the allow-list of
-`trimer.build`, so that a file from elsewhere cannot run code.
+A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, its study, the configs of
+model, task, data and tokenizer, and the vocabulary. `training_keys`: what it was trained on
+(`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt behind the
+allow-list of `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from trimer.build import build
+from trimer.build import build, located
+from trimer.build import named as check_target
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
-from trimer.models.fragment_model import Fragments
 from trimer.models.labelled_model import Labelled
-from trimer.models.lora import add_lora, merge_lora
-from trimer.renames import current_config, current_target
+from trimer.models.lora import merge_lora
+from trimer.renames import current_contract
+
+if TYPE_CHECKING:
+    from trimer.studies.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +46,18 @@ class Loaded:
     path: Path
     training_keys: list[dict] | None = None
 
+    @property
+    def study(self) -> Study:
+        """What can be done with this checkpoint."""
+        return study_class(self.contract)(self)
+
 
 def contract(config: dict, tokenizer) -> dict:
     """What a checkpoint carries beside its tensors. config: the resolved run config, plain values."""
     return {
         "format": FORMAT,
         "kind": config["task"]["_target_"],
+        "study": located(config["task"]["_target_"], "task").study,
         "model": config["model"],
         "task": config["task"],
         "data": config["data"],
@@ -91,7 +100,7 @@ def read(path: str | Path) -> dict:
         raise CheckpointError(f"{path} is no whole checkpoint of Trimer: it lacks {', '.join(missing)}")
     if found["format"] > FORMAT:
         raise CheckpointError(f"{path} has format {found['format']}, this version reads up to {FORMAT}: update Trimer")
-    checkpoint["trimer"] = current_config(found) | {"kind": current_target(found["kind"])}
+    checkpoint["trimer"] = current_contract(found)
     return checkpoint
 
 
@@ -121,7 +130,7 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
             f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of "
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
         )
-    net = network(found, len(tokenizer))
+    net = study_class(found).network(found, len(tokenizer))
     state = network_state(checkpoint)
     copy_weights(net, state, path)
     if (
@@ -139,19 +148,10 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
     return Loaded(net.eval(), tokenizer, found, path, checkpoint.get("training_keys"))
 
 
-def network(contract: dict, vocab_size: int) -> nn.Module:
-    """The network that a contract describes, with the head and the adapters of a fine-tuned one."""
-    net = build(contract["model"], vocab_size=vocab_size)
-    labels = contract.get("labels")
-    if labels is None:
-        return net
-    if labels["target"] == Fragments.target:
-        return Fragments(net, len(labels["classes"]), **(contract["task"].get("head") or {}))
-    net = Labelled(net, len(labels["classes"]), labels["target"], contract["task"].get("head"))
-    net.criterion = contract["task"].get("threshold")
-    if contract["task"].get("lora"):
-        add_lora(net.encoder, **contract["task"]["lora"])
-    return net
+def study_class(contract: Mapping[str, Any]) -> type[Study]:
+    """The class of the study that a contract names, behind the allow-list."""
+    check_target(contract["study"], "study")
+    return located(contract["study"], "study")
 
 
 def check_labels(contract: dict, found: dict | None, path: str | Path) -> None:

@@ -23,6 +23,7 @@ from trimer.models.convert.roberta_weights import load_roberta
 from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta
+from trimer.renames import STUDIES
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: 
     contract = {
         "format": FORMAT,
         "kind": task,
+        "study": STUDIES[task],
         "model": {},
         "task": {"_target_": task},
         "data": {"entity": entity},

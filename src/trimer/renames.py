@@ -123,6 +123,22 @@ MODULES = {
     "simulate.spectra": "simulate.simulated_spectra",
 }
 
+# The study of a task, which earlier checkpoints do not name.
+STUDIES = {
+    "trimer.tasks.seq2seq.Seq2Seq": "trimer.studies.molecule_study.MoleculeStudy",
+    "trimer.tasks.masked_lm.MaskedLM": "trimer.studies.masked_token_study.MaskedTokenStudy",
+    "trimer.tasks.classification.Classification": "trimer.studies.label_study.LabelStudy",
+    "trimer.tasks.regression.Regression": "trimer.studies.label_study.LabelStudy",
+    "trimer.tasks.fragments.FragmentIntensities": "trimer.studies.fragment_study.FragmentStudy",
+}
+
+
+def current_contract(contract: dict[str, Any]) -> dict[str, Any]:
+    """The contract of a checkpoint of an earlier version with present names."""
+    kind = current_target(contract["kind"])
+    study = contract.get("study") or STUDIES.get(kind, "trimer.studies.study.Study")
+    return current_config(contract) | {"kind": kind, "study": current_target(study)}
+
 
 def current_target(target: str) -> str:
     """The present dotted name of a class or function that a config of an earlier version names."""

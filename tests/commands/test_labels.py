@@ -274,10 +274,9 @@ def test_what_was_fine_tuned_does_not_go_on_with_hidden_tokens(run, folder, tmp_
 
 
 def test_the_columns_of_a_table_keep_their_names():
-    from trimer.prediction.prediction_tables import LabelPredictions
+    from trimer.prediction.label_predictor import label_columns
 
-    table = LabelPredictions("out.csv", "regression", ["id", "logS"])
-    assert table.columns == ["row", "id", "sequence", "predicted id", "logS", "in_training", "reason"]
+    assert label_columns("regression", ["id", "logS"]) == ["predicted id", "logS"]
 
 
 # ---------------------------------------------------------------- other data
@@ -487,7 +486,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0
     capsys.readouterr()
     assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
-    assert "was trained to restore noisy or masked sequences, not to predict" in said(capsys)
+    assert "was trained to restore corrupted or masked sequences, not to predict" in said(capsys)
     words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
     assert main(["embed", *words]) == 0
     assert "60 of 60 molecules embedded" in capsys.readouterr().out

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from trimer.cli.main import main
-from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import MoleculeGenerator, Written
-from trimer.prediction.prediction_tables import MOLECULE_COLUMNS, MoleculePredictions
+from trimer.prediction.molecule_predictor import MoleculePredictor, candidate_rows
+from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.training_facts import warn_of_unseen_spectra
 
 SPECTRUM = "BEGIN IONS\nTITLE={}\nPEPMASS={}\n{}85.028 20\n97.028 30\n127.039 100\n145.049 60\nEND IONS\n\n"
@@ -27,12 +27,15 @@ def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
     return Candidate(smiles, "C2H6O", ETHANOL, ppm, count, -1.5, 0.5)
 
 
-def written(tmp_path, results: list[Written], **settings) -> tuple[list[dict], str]:
-    """The rows of a file of answers, and the summary of it."""
-    target = MoleculePredictions(tmp_path / "out.json", **settings)
-    heads = [{"id": f"s{row}", "precursor_mz": MZ, "adduct": "[M+H]+"} for row in range(len(results))]
-    with target.writing(heads, [None] * len(results)):
-        target.add([target.answers(row, result) for row, result in enumerate(results)])
+def written(
+    tmp_path, results: list[Written], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
+) -> tuple[list[dict], str]:
+    """The rows of a file of predictions, and its summary."""
+    columns = MoleculePredictor.columns
+    with MoleculeFile(tmp_path / "out.json", columns, tolerance_ppm) as target:
+        for row, result in enumerate(results):
+            head = {**dict.fromkeys(columns), "row": row + 1, "id": f"s{row}", "precursor_mz": MZ, "adduct": "[M+H]+"}
+            target.add([head | values for values in candidate_rows(result, kept, tolerance_ppm, only_agreeing)])
     return json.loads((tmp_path / "out.json").read_text()), target.summary()
 
 
@@ -50,11 +53,11 @@ def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them
     assert [tuple(row[name] for name in ("rank", "candidates", "agreeing", "agrees")) for row in rows] == [
         (1, 3, 2, True), (1, 2, 1, False), (1, 1, 0, False), (1, 1, None, None), (None, None, None, None),
     ]  # fmt: skip
-    assert list(rows[0]) == list(MOLECULE_COLUMNS)
+    assert list(rows[0]) == list(MoleculePredictor.columns)
     assert rows[4]["reason"] == "none of the 20 texts generated is a molecule (15 unreadable, 5 radical)"
-    assert "4 spectra answered, 1 without an answer" in summary
-    assert "within 10 ppm of the precursor m/z: the first candidate for 1 of 3 answered spectra (33.3%)" in summary
-    assert "any candidate for 2" in summary and "1 answers cannot be checked" in summary
+    assert "4 spectra predicted, 1 without a prediction" in summary
+    assert "within 10 ppm of the precursor m/z: the first candidate for 1 of 3 predicted spectra (33.3%)" in summary
+    assert "any candidate for 2" in summary and "1 predictions cannot be checked" in summary
 
 
 def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_path):
@@ -63,17 +66,11 @@ def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_pa
     assert "none of the 1 molecules generated is within 10 ppm" in rows[2]["reason"]
     assert "+10.1 ppm" in rows[2]["reason"]
     assert "agreement cannot be checked" in rows[3]["reason"]
-    assert "the first candidate for 1 of 2 answered spectra" in summary
-    ranked, _ = written(tmp_path, RESULTS, only_agreeing=True, ranked=True, candidates=2)
+    assert "the first candidate for 1 of 2 predicted spectra" in summary
+    ranked, _ = written(tmp_path, RESULTS, only_agreeing=True, kept=2)
     assert [(row["id"], row["rank"]) for row in ranked[:3]] == [("s0", 1), ("s0", 3), ("s1", 2)]
     wider, _ = written(tmp_path, RESULTS, only_agreeing=True, tolerance_ppm=12)
     assert [row["rank"] for row in wider[:3]] == [1, 1, 1]
-
-
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
-def test_a_tolerance_is_above_zero(tmp_path, value):
-    with pytest.raises(ConfigError, match=r"tolerance_ppm=\S+ must be a number above 0"):
-        MoleculePredictions(tmp_path / "out.csv", tolerance_ppm=value)
 
 
 # ---------------------------------------------------------------- the command
@@ -185,16 +182,16 @@ def test_stages_before_count_for_what_was_seen(caplog):
 def test_a_stopped_prediction_continues_and_gives_the_same_bytes(
     run, source, tmp_path, monkeypatch, suffix, capsys, molecules
 ):
-    monkeypatch.setattr("trimer.commands.predict.CHUNK", 2)
+    monkeypatch.setattr("trimer.prediction.predictor.CHUNK", 2)
     whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     assert predict(run, source, whole, "ranked=true") == 0
     write, sizes = MoleculeGenerator.write, []
 
-    def stopping(self, net, tokenizer, sources, **measured):
+    def stopping(self, net, tokenizer, sources, *measured):
         sizes.append(len(sources))
         if len(sizes) == 3:
             raise KeyboardInterrupt
-        return write(self, net, tokenizer, sources, **measured)
+        return write(self, net, tokenizer, sources, *measured)
 
     monkeypatch.setattr(MoleculeGenerator, "write", stopping)
     assert predict(run, source, output, "ranked=true") == 130

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.data.labelled.sequence_kinds import Peptides, flat
+from trimer.data.labelled.sequence_kinds import Peptides, flat, model_inputs
 from trimer.errors import ConfigError
 from trimer.models.fragment_model import Fragments
 from trimer.models.labelled_model import Labelled
@@ -27,7 +27,7 @@ def read(texts, conditions=None):
     kind = Peptides(ProteinTokenizer())
     found = kind.read(texts)
     assert not found.dropped
-    return flat(kind, found, range(len(texts)), found.tokens, conditions)
+    return flat([*model_inputs(kind, found, dict(enumerate(found.tokens))).values()], conditions)
 
 
 def encoder(body: str, **settings) -> PeptideEncoder:

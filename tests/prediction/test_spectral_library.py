@@ -40,7 +40,7 @@ def entries() -> list[Entry]:
 def written(path):
     with LibraryFile(path, CHANNELS, least=0.0, most=1000) as target:
         for entry in entries():
-            target.add(entry)
+            target.add_entry(entry)
     return path
 
 

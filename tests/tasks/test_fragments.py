@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trimer.data.core.batches import FragmentBatch
-from trimer.data.labelled.sequence_kinds import Peptides, flat
+from trimer.data.labelled.sequence_kinds import Peptides, flat, model_inputs
 from trimer.errors import ConfigError
 from trimer.models.peptide_encoder import PeptideEncoder
 from trimer.peptides.conditions import condition_vectors
@@ -26,7 +26,7 @@ def batch(labels: np.ndarray, texts=TEXTS) -> FragmentBatch:
     kind = Peptides(ProteinTokenizer())
     found = kind.read(texts)
     told = condition_vectors(np.full(len(texts), 2), np.full(len(texts), 28.0), ["QE"] * len(texts))
-    peptides = flat(kind, found, range(len(texts)), found.tokens, told)
+    peptides = flat([*model_inputs(kind, found, dict(enumerate(found.tokens))).values()], told)
     return FragmentBatch.of(peptides, labels.astype(np.float32), np.arange(len(texts)))
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from trimer.callbacks.throughput import Throughput
 from trimer.data.core.batches import FragmentBatch, LabelledBatch, MaskedBatch, PairBatch
-from trimer.data.labelled.sequence_kinds import Peptides, flat
+from trimer.data.labelled.sequence_kinds import Peptides, flat, model_inputs
 from trimer.flat import Flat
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
@@ -78,7 +78,7 @@ def fragments(body: str):
     kind = Peptides(ProteinTokenizer())
     found = kind.read(["PEPTIDEK", "AC[UNIMOD:4]DEM[UNIMOD:35]K", "GGK"])
     told = condition_vectors(np.full(3, 2), np.full(3, 28.0), ["QE"] * 3)
-    peptides = flat(kind, found, range(3), found.tokens, told)
+    peptides = flat([*model_inputs(kind, found, dict(enumerate(found.tokens))).values()], told)
     batch = FragmentBatch.of(peptides, np.random.default_rng(0).random((14, 3), np.float32), np.arange(3))
     net = PeptideEncoder(d_model=16, layers=2, body=body, conditions=True)
     task = FragmentIntensities(net, ProteinTokenizer(), OPTIMIZER)

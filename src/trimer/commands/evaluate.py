@@ -1,29 +1,30 @@
-"""`trimer evaluate`: a checkpoint on a split, beside the baselines, as a table, a page and what lies behind them."""
+"""`trimer evaluate`: a checkpoint on a split, compared with the baselines: table, page, figures and predictions."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from trimer.commands.measures import measure_fragments, measure_labels, measure_language, measure_molecules
 from trimer.reporting.attempts import attempt, failed_reports
+from trimer.studies.study import Evaluation, Measurement
 
 log = logging.getLogger(__name__)
 
-PICTURES = 32  # spectra in a tracker's table of predictions
-WRITES_MOLECULES = "trimer.tasks.seq2seq.Seq2Seq"
-MASKED_LM = "trimer.tasks.masked_lm.MaskedLM"
-GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # of public weights, which name none
+
+def main(cfg: DictConfig) -> None:
+    """Evaluate a checkpoint; nothing is returned that a sweep could compare."""
+    evaluate(cfg)
 
 
-def main(cfg: DictConfig) -> float | None:
-    """Measure ckpt on cfg.data, or on the data it was trained with."""
+def evaluate(cfg: DictConfig) -> Evaluation:
+    """Evaluate cfg.ckpt on cfg.data, or on the data it was trained with; the results are in cfg.paths.run."""
     from trimer.accelerators.hardware import place
     from trimer.accelerators.stacks import refuse_prediction
     from trimer.build import build, located
-    from trimer.checkpoint import changed, check_labels
+    from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
@@ -32,41 +33,35 @@ def main(cfg: DictConfig) -> float | None:
     refuse_prediction(cfg.trainer.accelerator)
     failed_reports()  # of an earlier job of this process
     (loaded, trained), split = to_measure(cfg), split_to_measure(cfg)
+    study = loaded.study
+    check_settings_of_others(cfg, study.own_settings)
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False
-        log.info("all rows are measured, without baselines, which a train split is needed for: ask for split=test")
+        log.info("all rows are evaluated, without baselines, which need a train split: ask for split=test")
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
     data = build(data_to_measure(cfg, loaded.contract))
     if split == WHOLE and hasattr(data, "measure_whole"):
         data.measure_whole()
     if cfg.data:
-        answer_as_learnt(data, cfg, loaded.contract)
+        take_trained_classes(data, cfg, loaded.contract)
     kind = loaded.contract["kind"]
     if data.batch is not located(kind, "ckpt").batch:
-        raise ConfigError(f"data={type(data).__name__} gives nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
-    masked = kind == MASKED_LM
+        raise ConfigError(f"data={type(data).__name__} has nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
     data.setup()
-    if not (data.has_labels or masked):
-        raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+    study.check_data(data)
     if "labels" in loaded.contract:
         check_labels(loaded.contract, {"target": data.target, "classes": list(data.classes)}, loaded.path)
     if not cfg.data:
-        RunFolder(trained).check_split(data, "restore them, or name the data to measure, data=<choice>")
+        RunFolder(trained).check_split(data, "restore them, or name the data to evaluate, data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
     overlap = report_split(run.path / split, loaded.training_keys, data, split)
-    options = {"split": split, "name": model_name(trained, loaded.path), "trained": trained}
-    if kind != WRITES_MOLECULES:
-        refuse_molecule_settings(cfg)
-        evaluation = measure_of(loaded.contract)(run.path, net, loaded.tokenizer, data, cfg, **options)
-    else:
-        generator = build(changed(loaded.contract["task"].get("generator", GENERATOR), cfg.generator), seed=cfg.seed)
-        asked = {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
-        evaluation = measure_molecules(run.path, net, loaded.tokenizer, generator, data, cfg, **options, **asked)
+    name = model_name(trained, loaded.path)
+    evaluation = study.evaluate(Measurement(net, data, split, run.path, name, trained, cfg))
     add_overlap(overlap, run.path / split)
     facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts(), **failed_reports()}
     run.finish({"metrics": evaluation.named(split), **facts})
-    return None
+    return evaluation
 
 
 def to_measure(cfg: DictConfig):
@@ -74,7 +69,7 @@ def to_measure(cfg: DictConfig):
     from omegaconf import OmegaConf
 
     from trimer.checkpoint import load
-    from trimer.errors import CheckpointError, ConfigError
+    from trimer.errors import ConfigError
     from trimer.public import is_public, load_public
 
     if not is_public(cfg.ckpt):
@@ -84,8 +79,6 @@ def to_measure(cfg: DictConfig):
         raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which name no data: name data=<choice>")
     data = OmegaConf.to_container(cfg.data, resolve=True)
     loaded = load_public(cfg.ckpt, data, atoms=bool((data.get("tokenizer") or {}).get("atoms")))
-    if getattr(loaded.net, "head", True) is None:
-        raise CheckpointError(f"ckpt={cfg.ckpt} has no head for masked tokens: there is nothing that it predicts")
     return loaded, loaded.path
 
 
@@ -116,8 +109,8 @@ def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
     return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
 
 
-def answer_as_learnt(data, cfg: DictConfig, contract: dict) -> None:
-    """Number the classes of other data as the checkpoint has learnt them, unless data.classes names them."""
+def take_trained_classes(data, cfg: DictConfig, contract: dict) -> None:
+    """Number the classes of other data as in the training of the checkpoint, unless data.classes names them."""
     labels = contract.get("labels") or {}
     if labels.get("target", "none") == cfg.data.get("target") and cfg.data.classes is None:
         data.take_classes(labels["classes"])
@@ -132,20 +125,20 @@ def with_cache(settings, cache: str):
     return {key: cache if key == "cache" else with_cache(value, cache) for key, value in settings.items()}
 
 
-def refuse_molecule_settings(cfg: DictConfig) -> None:
-    """ConfigError for settings that only a model which writes molecules has."""
+def check_settings_of_others(cfg: DictConfig, own: tuple[str, ...]) -> None:
+    """ConfigError for settings that only studies of another kind have. own: those of this study."""
     from trimer.errors import ConfigError
 
-    given = [key for key in ("by", "formula_known", "mces") if cfg[key]]
-    given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
+    given = [key for key in ("by", "formula_known", "mces") if cfg[key] and key not in own]
+    if "generator" not in own:
+        given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
     if given:
-        raise ConfigError(f"{given[0]}: this checkpoint writes no molecules; leave it out")
+        raise ConfigError(f"{given[0]}: this checkpoint does not generate molecules; leave it out")
 
 
-def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
-    """The test split of a run that has just been trained, by its best checkpoint, also in the run's trackers."""
+def measure_run(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
+    """Evaluate the test split of a run that has just been trained, by its best checkpoint, also in its trackers."""
     from trimer.accelerators.hardware import place
-    from trimer.callbacks.rank_molecules import log_prediction_table
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import report_split
 
@@ -154,15 +147,10 @@ def measure_run(run, task, data, trainer, cfg: DictConfig) -> dict[str, float]:
     loaded = load(run.path)
     net = place(loaded.net, cfg.trainer)
     overlap = report_split(run.path / "test", loaded.training_keys, data, "test")
-    options = {"split": "test", "name": cfg.name, "trained": run.path}
-    if loaded.contract["kind"] != WRITES_MOLECULES:
-        if hasattr(loaded.net, "temperature"):
-            calibrate(loaded, data, cfg)
-        evaluation = measure_of(loaded.contract)(run.path, net, data.tokenizer, data, cfg, **options)
-    else:
-        evaluation = measure_molecules(run.path, net, data.tokenizer, task.generator, data, cfg, **options)
-        shown = evaluation.predictions[:PICTURES]
-        attempt("test/predictions of the tracker", log_prediction_table, trainer, "test/predictions", shown)
+    study = loaded.study
+    study.calibrate(data, cfg)
+    evaluation = study.evaluate(Measurement(net, data, "test", run.path, cfg.name, run.path, cfg))
+    study.log_predictions(trainer, evaluation)
     add_overlap(overlap, run.path / "test")
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
@@ -217,58 +205,6 @@ def log_pictures(trainer, folder: Path) -> None:
                 import wandb
 
                 logger.experiment.log({"test/embeddings page": wandb.Html(page.read_text(encoding="utf-8"))})
-
-
-def measure_of(contract: dict):
-    """The function that measures a checkpoint which does not write molecules."""
-    if "labels" not in contract:
-        return measure_language
-    return measure_fragments if contract["labels"]["target"] == "fragments" else measure_labels
-
-
-def calibrate(loaded, data, cfg: DictConfig) -> None:
-    """Fit temperature and thresholds on the validation part, and keep them in the network and in its checkpoint."""
-    from trimer.accelerators.hardware import computing
-    from trimer.callbacks.checkpoints import WholeFiles
-    from trimer.checkpoint import read
-    from trimer.evaluation.label_evaluation import calibration
-    from trimer.metrics.temperature import HOTTEST
-
-    with computing(cfg.trainer):
-        found = calibration(loaded.net, data)
-    checkpoint = read(loaded.path)
-    checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
-    before = loaded.net.thresholds
-    for name, value in found.items():
-        getattr(loaded.net, name).copy_(value)
-        checkpoint["state_dict"][f"net.{name}"] = value.clone()
-    WholeFiles().save_checkpoint(checkpoint, loaded.path)
-    if data.target == "regression":
-        return
-    heat = found["temperature"].reshape(-1)
-    log.info("temperature from the validation part: %s", ", ".join(f"{value:.3f}" for value in heat[:8].tolist()))
-    if "threshold" in found:
-        how = f"chosen by {loaded.net.criterion.upper()} on the validation part"
-        if (loaded.net.thresholds == before).all():
-            how = f"those of the loss: on the validation part nothing better could be {how.split(' on ')[0]}"
-        log.info("%s; %s", thresholds_text(loaded), how)
-    if (heat == HOTTEST).any():
-        log.warning(
-            "the answers for the validation part are no better than chance: the probabilities are hardly more than the "
-            "frequencies in train"
-        )
-
-
-def thresholds_text(loaded, most: int = 12) -> str:
-    """The thresholds of a checkpoint in words: of class 1 where there are two classes, else of each class or label."""
-    classes, values = loaded.contract["labels"]["classes"], loaded.net.threshold.tolist()
-    named = list(zip(classes, values, strict=True))
-    if loaded.net.target != "multi" and len(set(values)) == 1 and len(named) > 2:
-        return "each record gets its most probable class: no thresholds were chosen"
-    if loaded.net.target != "multi" and len(named) == 2:
-        named = named[1:]
-    listed = ", ".join(f"{name} {value:.3f}" for name, value in named[:most]) + (", ..." if len(named) > most else "")
-    return f"{'threshold' if len(named) == 1 else 'thresholds'} of the probability: {listed}"
 
 
 def model_name(run: Path, checkpoint: Path) -> str:

@@ -65,6 +65,11 @@ class LabelEvaluation:
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether each row, or each residue, is of one class."""
+        return self.target in ("single", "residue")
+
     def named(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/accuracy`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}

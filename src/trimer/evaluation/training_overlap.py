@@ -133,6 +133,20 @@ def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.nda
     return TrainingOverlap(answers.tolist(), found, [stage["name"] for stage in stages if not stage["known"]])
 
 
+def merged(overlaps: Sequence[TrainingOverlap]) -> TrainingOverlap:
+    """The overlap of records that were looked up in parts, by the same checkpoint."""
+    whole = TrainingOverlap([], [], overlaps[0].unknown if overlaps else [])
+    for overlap in overlaps:
+        whole.rows += overlap.rows
+        if not whole.found:
+            whole.found = [dict(row) for row in overlap.found]
+            continue
+        for total, row in zip(whole.found, overlap.found, strict=True):
+            total["records"] += row["records"]
+            total["shared"] += row["shared"]
+    return whole
+
+
 def report_split(out: Path, stages: Sequence[Mapping] | None, data, split: str) -> TrainingOverlap:
     """Look up the records of a split, log what was found, and write it to a folder."""
     rows = data.split.rows(split)

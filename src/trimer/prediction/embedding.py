@@ -19,7 +19,6 @@ from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
-CHUNK = 512  # records between two writes of the output
 VALUES = 2**26  # numbers of a row group, unless one record has more: 256 MB
 
 

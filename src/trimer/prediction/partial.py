@@ -12,17 +12,14 @@ The rule, for molecules, labels and libraries alike:
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
-import io
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from trimer import __version__
@@ -67,15 +64,8 @@ class Partial:
         self._stream.seek(start)
         return json.loads(self._stream.read(length))
 
-    def once_array(self, key: str, compute: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
-        """The same of an array, bit for bit."""
-
-        def written() -> str:
-            buffer = io.BytesIO()
-            np.save(buffer, compute(*arguments), allow_pickle=False)
-            return base64.b64encode(buffer.getvalue()).decode()
-
-        return np.load(io.BytesIO(base64.b64decode(self.once(key, written))), allow_pickle=False)
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
 
     def _open(self) -> None:
         """Take what is there; a last line that was cut off goes."""
@@ -118,35 +108,23 @@ _REMEDY = "delete the file to start anew, or name another output"
 _CONTENTS = ("checkpoint", "input")
 
 
-def asked_of(cfg: DictConfig, checkpoint: Path, *contents: Any) -> dict[str, str]:
-    """What a prediction depends on: version, settings, checkpoint file, and contents.
-
-    contents: arrays, plain values, and files (as paths) that were read.
-    """
+def asked_of(cfg: DictConfig, checkpoints: Sequence[Path], inputs: Sequence[Path]) -> dict[str, str]:
+    """What a prediction depends on: version, settings, and the contents of checkpoint and input files."""
     settings = OmegaConf.to_container(cfg, resolve=True)
-    digest = hashlib.sha256()
-    for part in contents:
-        if isinstance(part, Path):
-            digest.update(_digest(part).encode())
-        elif isinstance(part, np.ndarray) and part.dtype != object:
-            digest.update(part.tobytes())
-        else:
-            digest.update(json.dumps(part, default=_plain).encode())
     return {
         "version": __version__,
-        "checkpoint": _digest(checkpoint),
-        "input": digest.hexdigest(),
+        "checkpoint": _digest(checkpoints),
+        "input": _digest(inputs),
         **_dotted({name: value for name, value in settings.items() if name not in NO_SETTINGS}),
     }
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+def _digest(files: Sequence[Path]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()
 
 
 def _dotted(settings: Mapping, above: str = "") -> dict[str, str]:

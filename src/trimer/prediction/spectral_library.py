@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import numpy as np
 
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragment_ions import fragment_mz
-from trimer.peptides.proforma import Peptide
+from trimer.peptides.proforma import Peptide, read_proforma
 from trimer.prediction.library_formats import FORMATS
 from trimer.prediction.prediction_tables import output_path
 
 REASONS = ("row", "id", "sequence", "reason")
+IN_TRAINING = ("id", "peptide", "charge", "in_training")
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Entry:
 
 
 class LibraryFile:
-    """Writes the fragments of peptides to a file, and what has none to `<name>.reasons.csv` beside it.
+    """Writes the fragments of peptides to a file.
 
+    Beside it stand `<name>.reasons.csv` with the records that have no prediction, where there are any, and
+    `<name>.in_training.csv`: whether each peptide was in the training data of the model.
     least: relative intensity below which a fragment is left out. most: the brightest so many of a peptide are kept.
     While it is being written the file is called `<output>.writing`.
     """
@@ -64,13 +68,26 @@ class LibraryFile:
         self.channels, self.least, self.most = channels, least, most
         self.peptides = self.fragments = self.unseen = 0
         self.refused: list[tuple[int, str, str, str]] = []
+        self._in_training: list[tuple[str, str, int, str]] = []
         self._temporary = self.path.with_name(self.path.name + ".writing")
 
     def __enter__(self) -> LibraryFile:
         self._format = FORMATS[self.path.suffix.lower()](self._temporary, self.channels)
         return self
 
-    def add(self, entry: Entry) -> None:
+    def add(self, rows: Sequence[dict]) -> None:
+        """The row of one record, as `FragmentPredictor` predicts it."""
+        (row,) = rows
+        if row["reason"] is not None:
+            self.refused.append((row["row"], row["id"], row["sequence"], row["reason"]))
+            return
+        self._in_training.append((row["id"], row["peptide"], row["charge"], row["in_training"]))
+        beside = {name: row[name] or "" for name in ("proteins", "genes", "instrument", "unseen")}
+        intensities = np.array(row["intensities"], np.float32)
+        peptide = read_proforma(row["peptide"])
+        self.add_entry(Entry(peptide, row["charge"], intensities, row["retention"], energy=row["energy"], **beside))
+
+    def add_entry(self, entry: Entry) -> None:
         """One precursor."""
         ions = self._ions(entry)
         self._format.write(entry, ions)
@@ -93,10 +110,6 @@ class LibraryFile:
             found.append(Ion(kind.series, number, kind.charge, kind.loss, mz, intensity))
         return found
 
-    def refuse(self, row: int, name: str, text: str, reason: str) -> None:
-        """A record of the input (counted from 1) without an answer, and why."""
-        self.refused.append((row, name, text, reason))
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._format.close()
         if kind is not None:
@@ -107,16 +120,24 @@ class LibraryFile:
         if self.refused:
             with self.reasons.open("w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream, lineterminator="\n").writerows([REASONS, *sorted(self.refused)])
+        if self._in_training:
+            with self.in_training.open("w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream, lineterminator="\n").writerows([IN_TRAINING, *self._in_training])
+
+    @property
+    def in_training(self) -> Path:
+        """Where it is listed whether each peptide was in the training data."""
+        return self.path.with_name(f"{self.path.stem}.in_training.csv")
 
     @property
     def reasons(self) -> Path:
-        """Where the records without an answer are listed."""
+        """Where the records without a prediction are listed."""
         return self.path.with_name(f"{self.path.stem}.reasons.csv")
 
     def summary(self) -> str:
         text = f"{self.path}: {self.fragments:,} fragments of {self.peptides:,} peptides"
         text += f", {self.unseen:,} of them with residues or modifications the model never saw" if self.unseen else ""
-        return text + (f", {len(self.refused):,} without an answer ({self.reasons})" if self.refused else "")
+        return text + (f", {len(self.refused):,} without a prediction ({self.reasons})" if self.refused else "")
 
 
 def library_path(output: str | Path) -> Path:

@@ -53,6 +53,7 @@ class FragmentIntensities(HeadedTask):
     """
 
     batch = FragmentBatch
+    study = "trimer.studies.fragment_study.FragmentStudy"
     called = "channels"
     makes: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 

@@ -50,6 +50,7 @@ class LabelTask(HeadedTask):
     """
 
     batch = LabelledBatch
+    study = "trimer.studies.label_study.LabelStudy"
     makes: ClassVar = {
         "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
         "lora": ("trimer.models.lora.add_lora", ("encoder",)),

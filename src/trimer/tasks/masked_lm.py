@@ -17,6 +17,7 @@ class MaskedLM(Task):
     """
 
     batch = MaskedBatch
+    study = "trimer.studies.masked_token_study.MaskedTokenStudy"
     uses = ("hidden", "logits", "training_flops")
 
     def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False):

@@ -18,6 +18,7 @@ class Seq2Seq(Task):
     """
 
     batch = PairBatch
+    study = "trimer.studies.molecule_study.MoleculeStudy"
     uses = ("encode", "decode")
 
     def __init__(

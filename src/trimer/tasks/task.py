@@ -34,11 +34,13 @@ class Task(L.LightningModule):
 
     A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
     over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
-    It names the class of its `batch`, which the data module names too, what it `uses` of the network, and what it
+    It names the class of its `batch`, which the data module names too, its `study`, what it `uses` of the network, and
+    what it
     `makes` of settings of its own: setting -> (what is called, which of its arguments are no settings).
     """
 
     batch: ClassVar[type]
+    study: ClassVar[str] = "trimer.studies.study.Study"  # what can be done with a checkpoint
     makes: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
     uses: ClassVar[tuple[str, ...]] = ()
 

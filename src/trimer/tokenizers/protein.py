@@ -37,6 +37,7 @@ class ProteinTokenizer:
 
     cls, pad, eos, unk, mask = CLS, PAD, EOS, UNK, MASK
     alphabet = ALPHABET
+    entity = "proteins"
 
     def __init__(self, lower: str = "upper"):
         if lower not in LOWER:

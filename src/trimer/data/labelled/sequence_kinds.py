@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,15 +47,21 @@ class Sequences:
 class SequenceKind(Protocol):
     """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept.
 
-    spelling: counts what the vocabulary cannot spell of the texts that were read.
+    has_modifications: whether residues carry modifications. spelling: counts what the vocabulary cannot spell of the
+    texts that were read.
     """
 
     keys: ClassVar[tuple[str, ...]]
     derived: ClassVar[tuple[str, ...]]
     plural: ClassVar[str]
+    has_modifications: ClassVar[bool]
     spelling: Spelling
 
     def read(self, texts: Sequence[str]) -> Sequences: ...
+
+    def identities(self, sequences: Sequences) -> list[str | None]:
+        """Of each text that by which it is recognised in training data (`training_keys.sequence_keys`)."""
+        ...
 
     def fingerprint(self) -> str: ...
 
@@ -66,6 +72,7 @@ class Molecules:
     keys = ("inchikey1", "scaffold")
     derived = ()
     plural = "molecules"
+    has_modifications = False
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -73,6 +80,9 @@ class Molecules:
 
     def fingerprint(self) -> str:
         return "molecules/2"
+
+    def identities(self, sequences: Sequences) -> list[str | None]:
+        return sequences.keys["inchikey1"]
 
     def read(self, texts: Sequence[str]) -> Sequences:
         found = [molecule_keys(text.strip(), stereo=True) for text in texts]
@@ -96,6 +106,7 @@ class Proteins:
     keys = ("sequence",)
     derived = ()
     plural = "proteins"
+    has_modifications = False
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -104,13 +115,17 @@ class Proteins:
     def fingerprint(self) -> str:
         return "proteins/2"
 
+    def identities(self, sequences: Sequences) -> list[str | None]:
+        return sequences.texts
+
     def read(self, texts: Sequence[str]) -> Sequences:
         sequences, problems = checked(letters_of(texts))
         letters = [sequences[row].tobytes().decode().upper() for row in range(len(texts))]
         dropped: dict[str, list[int]] = {}
         for row in sorted(problems):
             dropped.setdefault(problems[row], []).append(row)
-        tokens = [None if row in problems else self.tokenizer.encode(text) for row, text in enumerate(letters)]
+        encoded = self.tokenizer.encode_many(sequences.values, sequences.offsets)
+        tokens = [None if row in problems else encoded[row] for row in range(len(texts))]
         self.spelling.count(text for row, text in enumerate(letters) if row not in problems)
         names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
         return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
@@ -125,6 +140,7 @@ class Peptides:
     keys = ("sequence", "proforma")
     derived = (SEQUENCE_IL,)
     plural = "peptides"
+    has_modifications = True
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -138,6 +154,9 @@ class Peptides:
 
     def fingerprint(self) -> str:
         return "peptides/1"
+
+    def identities(self, sequences: Sequences) -> list[str | None]:
+        return sequences.keys["sequence"]
 
     def read(self, texts: Sequence[str]) -> Sequences:
         found = Sequences([], [], {name: [] for name in self.keys}, id_type(self.tokenizer, np.uint8), {}, [])
@@ -188,19 +207,33 @@ def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:
     return np.concatenate([tokens[: most - last], tokens[-last:]])
 
 
-def flat(
-    kind: SequenceKind,
-    found: Sequences,
-    rows: Sequence[int],
-    tokens: Sequence[np.ndarray],
-    conditions: np.ndarray | None = None,
-) -> Flat:
-    """Some of the texts that a kind has read, end to end; tokens: theirs, perhaps shortened."""
-    here = Ragged.pack([tokens[row] for row in rows])
-    if found.modifications is None:
-        return Flat.laid(here.values, here.lengths)
-    modifications = Ragged.pack([found.modifications[row] for row in rows], np.uint16)
-    return flat_peptides(here, modifications, kind.compositions, conditions)
+class ModelInput(NamedTuple):
+    """What a model reads of one sequence of L tokens.
+
+    modifications: (L,) of peptides: 0, or one more than the row in `compositions`, which sequences share.
+    """
+
+    tokens: np.ndarray
+    modifications: np.ndarray | None = None
+    compositions: np.ndarray | None = None
+
+
+def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, np.ndarray]) -> dict[int, ModelInput]:
+    """Row -> what a model reads of it. tokens: of the rows that are read, perhaps shortened."""
+    if sequences.modifications is None:
+        return {row: ModelInput(ids) for row, ids in tokens.items()}
+    compositions = kind.compositions
+    return {row: ModelInput(ids, sequences.modifications[row], compositions) for row, ids in tokens.items()}
+
+
+def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> Flat:
+    """Sequences as one batch. conditions: of peptides whose spectra are predicted."""
+    tokens = Ragged.pack([one.tokens for one in inputs])
+    compositions = inputs[0].compositions
+    if compositions is None:
+        return Flat.laid(tokens.values, tokens.lengths)
+    modifications = Ragged.pack([one.modifications for one in inputs], np.uint16)
+    return flat_peptides(tokens, modifications, compositions, conditions)
 
 
 KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins, "peptides": Peptides}

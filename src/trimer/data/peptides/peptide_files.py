@@ -113,6 +113,14 @@ class PeptideFiles:
         """The files that the paths name, sorted within each glob."""
         return find_files(self.paths, self.wanted)
 
+    def open(self, path: Path) -> TableFile:
+        """What a file holds, as a table."""
+        return open_table(path, self.layout)
+
+    def sequence_columns(self, table: TableFile) -> tuple[str, ...]:
+        """The names that the column of the peptides may have; the table has one of them."""
+        return self._layout(table).sequence
+
     def fingerprint(self) -> str:
         settings = {name: value for name, value in vars(self).items() if name != "paths"} | {"reading": READING}
         names = ",".join(path.name for path in self.files())
@@ -145,7 +153,7 @@ class PeptideFiles:
     # ---------------------------------------------------------------- rows
 
     def _records(self, path: Path, columns: Sequence[str]) -> Iterator[Record]:
-        table = open_table(path, self.layout)
+        table = self.open(path)
         layout = self._layout(table)
         notation = self.notation or layout.notation
         sequence = _required(table, "sequence", layout.sequence)

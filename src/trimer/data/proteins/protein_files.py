@@ -1,4 +1,4 @@
-"""Where proteins come from: FASTA files and tables of the user, UniRef and Swiss-Prot.
+"""Where proteins come from: FASTA, annotated entries and tables of the user, UniRef and Swiss-Prot.
 
 Every source has `fingerprint()`, which changes when and only when its proteins change, and `chunks()`, which yields
 `ProteinTable`s in flat memory. The simulated source in `trimer.simulate.simulated_proteins` has the same two.
@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from trimer.data.core.store import content_digest
+from trimer.data.proteins.entry_files import COLUMNS, EntryFormat, entry_format, read_entries
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.data.text.compression import plain_name
 from trimer.data.text.fasta import read_fasta
@@ -27,10 +28,12 @@ UNIPROT = "https://ftp.uniprot.org/pub/databases/uniprot/current_release"
 
 
 class ProteinFiles:
-    """Proteins of FASTA, Parquet, CSV and TSV files, compressed or not.
+    """Proteins of FASTA, PIR, Parquet, CSV and TSV files, and of annotated entries (GenBank, EMBL, Swiss-Prot, UniProt
+    XML, Stockholm: see `trimer.data.proteins.entry_files`), compressed or not.
 
-    paths: files or globs; what a file is, its content says. column, id_column: of a table. In FASTA the id is the first
-    word of the header, and other columns are its `key=value`s, as `OX` of UniProt's. cluster_column: names the family
+    paths: files or globs; the content tells the format. column, id_column: of a table. In FASTA the id is the first
+    word of the header, and other columns are its `key=value`s, as `OX` of UniProt's; entries have the columns
+    accession, name, description, OS, OX, GN and family. cluster_column: names the family
     of each protein. limit: stop after so many proteins. Without an id a protein is called by file and line, as
     `mine.csv:12`.
     An id that is given twice stays twice: isoforms and merged files have that; the data module counts them, and keeps
@@ -77,6 +80,9 @@ class ProteinFiles:
         start = next(read_chunks(path, 1 << 16), b"")
         if not start:
             raise InputError(f"{path} is empty; write or download it again")
+        kind = entry_format(start, path)
+        if kind is not None:
+            return self._entries(path, kind, columns)
         return self._columns(path, columns) if self._is_table(path, start) else self._fasta(path, columns)
 
     def _is_table(self, path: Path, start: bytes) -> bool:
@@ -100,6 +106,18 @@ class ProteinFiles:
             ids = values[self.id_column] if self.id_column else records.ids
             lines, problems = records.lines.tolist(), records.without_labels
             yield self._table(path, ids, lines, records.sequences, values, columns, problems)
+
+    def _entries(self, path: Path, kind: EntryFormat | str, columns: Sequence[str]) -> Iterator[ProteinTable]:
+        wanted = list(dict.fromkeys(filter(None, (*columns, self.cluster_column, self.id_column))))
+        if unknown := [name for name in wanted if name not in COLUMNS]:
+            raise InputError(f"{path}: no column '{unknown[0]}' in its entries, there are {', '.join(COLUMNS)}")
+        entries = read_entries(path, kind)
+        while some := list(islice(entries, ROWS)):
+            values = {name: [entry.values.get(name) for entry in some] for name in wanted}
+            ids = values[self.id_column] if self.id_column else [entry.id for entry in some]
+            sequences, problems = checked(letters_of([entry.sequence for entry in some]))
+            problems |= {row: entry.problem for row, entry in enumerate(some) if entry.problem}
+            yield self._table(path, ids, [entry.line for entry in some], sequences, values, columns, problems)
 
     def _columns(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
         wanted = list(dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column))))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+
+from trimer.data.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    import pandas
+    from matchms import Spectrum as MatchmsSpectrum
 
 TEXT = (
     "id", "adduct", "ion_mode", "name", "formula", "smiles", "inchi", "inchikey", "instrument",
@@ -20,7 +27,7 @@ NUMBERS = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class SpectrumTable:
     """n spectra with P peaks in all.
 
@@ -64,8 +71,68 @@ class SpectrumTable:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, field: str) -> np.ndarray:
-        return self.columns[field]
+    @overload
+    def __getitem__(self, key: str) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, key: int | np.integer) -> Spectrum: ...
+
+    @overload
+    def __getitem__(self, key: slice | list | np.ndarray) -> SpectrumTable: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name, a spectrum by its row, or a table of several rows (slice, indices or mask)."""
+        if isinstance(key, str):
+            return self.columns[key]
+        if isinstance(key, int | np.integer):
+            row = range(len(self))[key]
+            return Spectrum(*self.peaks(row), self.fields(row))
+        return self.take(np.arange(len(self))[key])
+
+    def __iter__(self) -> Iterator[Spectrum]:
+        return (self[row] for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        text = f"SpectrumTable of {len(self):,} spectra with {len(self.mz):,} peaks"
+        precursors = self.columns["precursor_mz"]
+        if np.isfinite(precursors).any():
+            text += f", precursor m/z {np.nanmin(precursors):.4f} to {np.nanmax(precursors):.4f}"
+        if unusable := sum(problem is not None for problem in self.columns["problem"]):
+            text += f", {unusable:,} unusable (column 'problem')"
+        return f"{text}; columns: {', '.join(self._filled_columns())}"
+
+    def _repr_html_(self) -> str:
+        from trimer.results.html_tables import html_table
+
+        names = self._filled_columns()
+        rows = [self.fields(row) | {"peaks": int(self.peak_counts[row])} for row in range(min(len(self), 10))]
+        return html_table(rows, ["peaks", *names], len(self), "spectra", drawn=())
+
+    def _filled_columns(self) -> list[str]:
+        """The columns that hold a value in any row."""
+        return [name for name, values in self.columns.items() if not all(_is_missing(name, value) for value in values)]
+
+    def fields(self, row: int) -> dict[str, Any]:
+        """The values of one spectrum that are not missing, as plain Python values."""
+        values = {name: column[row] for name, column in self.columns.items()}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return {name: value for name, value in plain.items() if not _is_missing(name, value)}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A DataFrame with a row for each spectrum: its columns, and `mz` and `intensity` as arrays."""
+        import pandas
+
+        peaks = [self.peaks(row) for row in range(len(self))]
+        frame = pandas.DataFrame({name: self.columns[name] for name in self.columns})
+        frame["mz"] = [mz for mz, _ in peaks]
+        frame["intensity"] = [intensity for _, intensity in peaks]
+        return frame
+
+    def to_matchms(self) -> list[MatchmsSpectrum]:
+        """A matchms `Spectrum` for each row (see `trimer.data.spectra.matchms_spectra`)."""
+        from trimer.data.spectra.matchms_spectra import to_matchms
+
+        return to_matchms(self)
 
     @property
     def peak_counts(self) -> np.ndarray:
@@ -119,6 +186,11 @@ class SpectrumTable:
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             columns,
         )
+
+
+def _is_missing(name: str, value: Any) -> bool:
+    """Whether a value is None, NaN, or the number that stands for a missing one."""
+    return value is None or value != value or (name in NUMBERS and value == NUMBERS[name][1])
 
 
 def _text(values: Sequence | None, n: int) -> np.ndarray:

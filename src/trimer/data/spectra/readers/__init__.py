@@ -32,6 +32,8 @@ SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
     ".txt": read_massbank,
 }
 
+PICKLES = (".pickle", ".pkl")  # as matchms writes them
+
 __all__ = ["SUFFIXES", "read_spectra", "spectrum_files"]
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,11 @@ def _suffix(path: Path) -> str:
 
 def _read_file(path: Path) -> SpectrumTable:
     suffix = _suffix(path)
+    if suffix in PICKLES:
+        raise InputError(
+            f"{path}: a pickle can run any code when it is loaded, so it is not read; load it with matchms where you "
+            "trust it, and save it as MGF, MSP or JSON"
+        )
     if suffix not in SUFFIXES:
         raise InputError(
             f"{path}: '{suffix or path.name}' is no known format; known are {', '.join(SUFFIXES)} (also with .gz, "

@@ -1,0 +1,56 @@
+"""One spectrum of a table, to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(repr=False)
+class Spectrum:
+    """m/z (P,) in Th and intensity (P,) of one spectrum, and its other fields that are not missing."""
+
+    mz: np.ndarray
+    intensity: np.ndarray
+    fields: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.mz)
+
+    def __repr__(self) -> str:
+        about = [self.fields.get("id"), self._precursor_text(), self.fields.get("adduct"), f"{len(self):,} peaks"]
+        problem = self.fields.get("problem")
+        return f"Spectrum({', '.join(str(text) for text in about if text)}{f'; problem: {problem}' if problem else ''})"
+
+    def _repr_html_(self) -> str:
+        cells = [
+            f"<tr><th style='text-align:left'>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>"
+            for name, value in self.fields.items()
+        ]
+        return f"<table>{''.join(cells)}<tr><th>peaks</th><td>{len(self):,}</td></tr></table>"
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the peaks, relative to the highest, with the precursor m/z as a dashed line; returns the axes.
+
+        ax: matplotlib axes to draw on; None makes a figure.
+        """
+        if ax is None:
+            from matplotlib import pyplot
+
+            ax = pyplot.subplots(figsize=(6.6, 3), layout="constrained")[1]
+        highest = float(self.intensity.max(initial=0.0)) or 1.0
+        ax.vlines(self.mz, 0, 100 * self.intensity / highest, linewidth=1)
+        precursor = self.fields.get("precursor_mz")
+        if precursor is not None:
+            ax.axvline(precursor, linestyle="--", linewidth=0.8, color="grey", label=f"precursor {precursor:.4f}")
+            ax.legend(frameon=False)
+        ax.set(xlabel="m/z", ylabel="relative intensity (%)", ylim=(0, 105))
+        ax.set_title(str(self.fields.get("id") or ""), parse_math=False)
+        return ax
+
+    def _precursor_text(self) -> str | None:
+        precursor = self.fields.get("precursor_mz")
+        return None if precursor is None else f"precursor m/z {precursor:.4f}"

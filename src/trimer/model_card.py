@@ -1,0 +1,93 @@
+"""The card of a trained model: what it does, what it was trained on, and how well it did on the test split."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer.reporting.table import ERROR, HIGH, LOW
+
+if TYPE_CHECKING:
+    from trimer.checkpoint import Loaded
+
+SHOWN = 8  # classes that are listed
+
+
+@dataclass
+class ModelCard:
+    """Facts about a trained model, from its checkpoint and, where the checkpoint lies in one, from its run folder.
+
+    name: of the run and its seed. does: one sentence. classes: names of labels or channels, in order. stages: the
+    trainings that led to the weights, each with its name and the records of its splits. metrics: of the test split.
+    """
+
+    name: str
+    does: str
+    model: str
+    parameters: int
+    classes: list[str]
+    stages: list[dict[str, Any]]
+    path: Path
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, str]:
+        """The card as names and texts, in the order in which they are read."""
+        listed = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")
+        stages = [
+            f"{stage['name']} ({stage['rows']['train']:,} records)" if stage["rows"].get("train") else stage["name"]
+            for stage in self.stages
+        ]
+        facts = {
+            "Does": self.does,
+            "Model": f"{self.model}, {self.parameters:,} parameters",
+            "Classes": f"{len(self.classes)}: {listed}" if self.classes else "",
+            "Trained on": "; then ".join(stages) or "not known",
+            "Test split": ", ".join(f"{name} {value:.3g}" for name, value in list(self.metrics.items())[:SHOWN]),
+            "File": str(self.path),
+        }
+        return {name: text for name, text in facts.items() if text}
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *(f"  {name}: {text}" for name, text in self.facts().items())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in self.facts().items()
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+def model_card(loaded: Loaded) -> ModelCard:
+    """The card of a checkpoint, or of public weights."""
+    from trimer.commands.evaluate import model_name
+
+    run = loaded.path.parent.parent
+    labels = loaded.contract.get("labels") or {}
+    stages = [{"name": stage["name"], "rows": stage.get("rows", {})} for stage in loaded.training_keys or ()]
+    encoder = getattr(loaded.net, "encoder", loaded.net)
+    return ModelCard(
+        name=model_name(run, loaded.path),
+        does=loaded.study.description,
+        model=type(encoder if hasattr(encoder, "layers") else loaded.net).__name__,
+        parameters=sum(parameter.numel() for parameter in loaded.net.parameters()),
+        classes=list(labels.get("classes") or ()),
+        stages=stages,
+        path=loaded.path,
+        metrics=test_metrics(run),
+    )
+
+
+def test_metrics(run: Path) -> dict[str, float]:
+    """The metrics of the test split in the `result.json` of a run; empty where there is none."""
+    path = run / "result.json"
+    if not path.is_file():
+        return {}
+    metrics = json.loads(path.read_text(encoding="utf-8")).get("metrics", {})
+    return {
+        name.removeprefix("test/"): value
+        for name, value in metrics.items()
+        if name.startswith("test/") and not name.endswith((ERROR, LOW, HIGH))
+    }

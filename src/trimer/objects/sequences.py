@@ -1,0 +1,220 @@
+"""Molecules, proteins and peptides from Python values: texts, DataFrames, RDKit, Biopython and psm_utils objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trimer.data.core.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.peptides.peptide_tables import ColumnTable
+from trimer.errors import ConfigError
+from trimer.objects.frames import as_table, columns_of, package_of, place_of, text_of
+
+ENTITIES = ("molecules", "proteins", "peptides")
+CONDITIONS = {
+    "charge": ("charge", "precursor_charge", "precursorcharge", "precursor_charges", "z"),
+    "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
+    "instrument": ("instrument", "instrument_types"),
+}  # how a peptide is measured -> names of columns and of psm_utils metadata, in lower case
+
+Record = dict[str, str | None]  # text; perhaps id, problem, charge, energy, instrument
+
+
+def sequences_of(values: Any, entity: str, column: str | None = None, id_column: str | None = None) -> LabelTable:
+    """The records of Python values, in their order; one that cannot be used has its problem.
+
+    values: one value or many. Molecules: SMILES, InChI, RDKit `Mol`. Proteins: text, Biopython `Seq` and `SeqRecord`.
+    Peptides: ProForma, perhaps with a charge behind it, psm_utils `PSM`, `PSMList` and `Peptidoform`; the texts become
+    canonical ProForma. A table (DataFrame of pandas or polars, pyarrow Table, dictionary of lists, list of
+    dictionaries) is read as a file of its columns would be. A `Path` is the file that it names; a text never is.
+    entity: "molecules", "proteins" or "peptides". column, id_column: of a table; without id_column a column `id`
+    names the records, else they are numbered from 1.
+
+    Of peptides `labels["charge"]` and the columns `energy` and `instrument` hold what is known of the measurement,
+    each where any record has it.
+    """
+    if entity not in ENTITIES:
+        raise ConfigError(f"entity={entity} must be one of {', '.join(ENTITIES)}")
+    if isinstance(values, LabelTable):
+        return values
+    if isinstance(values, Path):
+        from trimer.data.labelled.sequence_files import read_sequences
+
+        return read_sequences(values.expanduser(), entity, column, id_column)
+    columns = columns_of(values)
+    if columns is not None:
+        return _table(columns, entity, column, id_column)
+    read = _READERS[entity]
+    return _assembled([_record(value, read) for value in _listed(values)], entity)
+
+
+def _listed(values: Any) -> Iterable:
+    """Many values, or the one value in a list."""
+    if package_of(values) == "pyarrow" and hasattr(values, "to_pylist"):
+        return values.to_pylist()
+    single = isinstance(values, str) or not isinstance(values, Iterable)
+    return [values] if single or _is_one_record(values) else values
+
+
+def _is_one_record(value: Any) -> bool:
+    """Whether an object that can be iterated over is one record: a sequence of Biopython, or a Peptidoform."""
+    return package_of(value) in ("Bio", "psm_utils") and type(value).__name__ != "PSMList"
+
+
+def _record(value: Any, read: Callable[[Any], Record]) -> Record:
+    try:
+        record = read(value)
+    except Exception as error:  # objects of other packages raise their own types
+        return {"text": "", "problem": " ".join(str(error).split()) or type(error).__name__}
+    if not record["text"]:
+        record.setdefault("problem", NO_SEQUENCE)
+    return record
+
+
+def _assembled(records: list[Record], entity: str) -> LabelTable:
+    numbers = range(1, len(records) + 1)
+    table = LabelTable(
+        [record.get("id") or str(number) for number, record in zip(numbers, records, strict=True)],
+        [record["text"] or "" for record in records],
+        {},
+        places=[place_of(number) for number in numbers],
+        problems={row: problem for row, record in enumerate(records) if (problem := record.get("problem"))},
+    )
+    if entity == "peptides":
+        _add_conditions(table, {name: [record.get(name) for record in records] for name in CONDITIONS})
+    return table
+
+
+def _add_conditions(table: LabelTable, conditions: dict[str, list[str | None]]) -> None:
+    """Conditions that any record has; a charge that is none is a problem of its record."""
+    for row, text in enumerate(conditions.get("charge", ())):
+        if text is not None:
+            charge = text.removesuffix("+").removesuffix(".0")
+            if charge.isascii() and charge.isdigit() and int(charge) > 0:
+                conditions["charge"][row] = charge
+            else:
+                conditions["charge"][row] = None
+                table.problems.setdefault(row, f"the charge '{text}' is no whole number above 0")
+    for name, values in conditions.items():
+        if any(values):
+            (table.labels if name == "charge" else table.columns)[name] = values
+
+
+# ---------------------------------------------------------------- single values
+
+
+def _molecule(value: Any) -> Record:
+    """A SMILES, an InChI or an RDKit `Mol`."""
+    if package_of(value) != "rdkit":
+        return {"text": _text(value, "molecule: give a SMILES, an InChI or an RDKit Mol")}
+    from rdkit import Chem
+
+    name = value.GetProp("_Name").strip() if value.HasProp("_Name") else ""
+    return {"text": Chem.MolToSmiles(value), "id": name or None}
+
+
+def _protein(value: Any) -> Record:
+    """A text of residues, or a `Seq` or `SeqRecord` of Biopython."""
+    if package_of(value) != "Bio":
+        return {"text": _text(value, "protein: give its residues as text, a Biopython Seq or a SeqRecord")}
+    if not hasattr(value, "seq"):
+        return {"text": str(value)}
+    name = None if value.id in (None, "", "<unknown id>") else str(value.id)
+    return {"text": "" if value.seq is None else str(value.seq), "id": name}
+
+
+def _peptide(value: Any) -> Record:
+    """A ProForma text, or a `PSM` or `Peptidoform` of psm_utils."""
+    record: Record = {}
+    if package_of(value) == "psm_utils":
+        peptidoform = getattr(value, "peptidoform", value)
+        text = peptidoform if isinstance(peptidoform, str) else peptidoform.proforma
+        record = _conditions_of_psm(value)
+    else:
+        text = _text(value, "peptide: give ProForma, a psm_utils PSM or a Peptidoform")
+    return record | _canonical(text, record.get("charge"))
+
+
+def _canonical(text: str | None, charge: str | None = None) -> Record:
+    """Canonical ProForma and the charge, which may stand behind the peptide; the problem of a text that is none."""
+    from trimer.peptides.modifications import PeptideError
+    from trimer.peptides.proforma import read_proforma_charged
+
+    if not text:
+        return {"text": "", "problem": NO_SEQUENCE, "charge": charge}
+    try:
+        peptide, behind = read_proforma_charged(text)
+    except PeptideError as error:
+        return {"text": text, "problem": str(error), "charge": charge}
+    return {"text": peptide.proforma, "charge": charge or (None if behind is None else str(behind))}
+
+
+def _conditions_of_psm(value: Any) -> Record:
+    """The id of a PSM, and what its metadata tell of the energy and the instrument."""
+    metadata = {str(key).lower(): entry for key, entry in (getattr(value, "metadata", None) or {}).items()}
+    record = {"id": text_of(getattr(value, "spectrum_id", None))}
+    for name in ("energy", "instrument"):
+        record[name] = next((text_of(metadata[key]) for key in CONDITIONS[name] if key in metadata), None)
+    return record
+
+
+def _text(value: Any, expected: str) -> str:
+    """The text of a value, empty for a missing one; TypeError for another type."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and value != value):
+        return ""
+    raise TypeError(f"a value of type {type(value).__name__} is no {expected}")
+
+
+_READERS: dict[str, Callable[[Any], Record]] = {"molecules": _molecule, "proteins": _protein, "peptides": _peptide}
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _table(columns: Mapping[str, list], entity: str, column: str | None, id_column: str | None) -> LabelTable:
+    from trimer.data.labelled.sequence_files import COLUMNS
+    from trimer.data.text.column_names import column_called
+
+    file = as_table(columns)
+    id_column = id_column or ("id" if "id" in file else None)
+    if entity == "peptides":
+        table = _peptide_table(file, column) if any(columns.values()) else LabelTable([], [], {})
+    else:
+        named = file.header[file.position(column_called(file, column or COLUMNS[entity][0]))]
+        table = _assembled([_record(value, _READERS[entity]) for value in columns[named]], entity)
+    if id_column is not None:
+        table.ids = [name or own for name, own in zip(_texts(file, id_column), table.ids, strict=True)]
+    return table
+
+
+def _texts(file: ColumnTable, name: str) -> list[str | None]:
+    """A column by its name, whatever its case; InputError where there is none."""
+    return file.read(file.header[file.position(name)])
+
+
+def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
+    """Peptides in the notation and columns of any layout that is known of files."""
+    from trimer.data.peptides.peptide_files import NOTHING, PeptideFiles
+    from trimer.peptides.proforma import CHARGE
+
+    class TableOfPeptides(PeptideFiles):
+        def files(self) -> list[Path]:
+            return [file.path]
+
+        def open(self, path: Path) -> ColumnTable:
+            return file
+
+    source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column)
+    table = LabelTable.concatenate(list(source.chunks()))
+    table.ids = [str(number) for number in range(1, len(table) + 1)]
+    named = {what: next((name for name in names if name in file), None) for what, names in CONDITIONS.items()}
+    conditions = {what: _texts(file, name) for what, name in named.items() if name}
+    if "charge" not in conditions:
+        written = next(name for name in source.sequence_columns(file) if name in file)
+        behind = [CHARGE.search(text or "") for text in _texts(file, written)]
+        conditions["charge"] = [match and match[1] for match in behind]
+    _add_conditions(table, conditions)
+    return table

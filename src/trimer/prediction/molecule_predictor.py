@@ -1,0 +1,176 @@
+"""Ranked molecules for spectra.
+
+The columns of the table:
+- row, id, precursor_mz, adduct: of the spectrum, as in the input;
+- rank: the position of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: how many
+  different molecules were generated; agreeing: how many of them agree with the precursor (empty: cannot be checked);
+- smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
+  `trimer.generation.candidates`;
+- agrees: whether ppm_error lies within `tolerance_ppm`; empty where adduct or precursor m/z are not known;
+- in_training: whether the spectrum, or its molecule where the input names it, was in the training data;
+- reason: why a spectrum has no prediction.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trimer.build import build
+from trimer.chemistry.molecule_definition import in_words
+from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
+from trimer.data.spectra.readers import read_spectra, spectrum_files
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import ConfigError
+from trimer.generation.candidates import agrees
+from trimer.prediction.prediction_tables import MoleculeFile
+from trimer.prediction.predictor import Predictor, Records
+from trimer.suggestions import did_you_mean
+from trimer.training_facts import warn_of_unseen_spectra
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from trimer.checkpoint import Loaded
+    from trimer.generation.molecule_generator import MoleculeGenerator
+    from trimer.generation.molecule_generator import Written as Generated
+
+log = logging.getLogger(__name__)
+
+
+class MoleculePredictor(Predictor):
+    """Molecules for spectra, each cleaned as in training.
+
+    cfg.ranked: one row per candidate, at most `candidates`; else the best. cfg.tolerance_ppm: within which a molecule
+    agrees with the precursor. cfg.only_agreeing: leave the others out, also those whose agreement cannot be checked;
+    `rank` stays that among all candidates.
+    """
+
+    columns = (
+        "row",
+        "id",
+        "precursor_mz",
+        "adduct",
+        "rank",
+        "candidates",
+        "agreeing",
+        "smiles",
+        "formula",
+        "neutral_mass",
+        "ppm_error",
+        "agrees",
+        "count",
+        "log_likelihood",
+        "score",
+        "in_training",
+        "reason",
+    )
+    plural = "spectra"
+
+    def __init__(self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator):
+        super().__init__(loaded, cfg)
+        if cfg.candidates < 1:
+            raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
+        if not 0 < cfg.tolerance_ppm < float("inf"):
+            raise ConfigError(f"tolerance_ppm={cfg.tolerance_ppm} must be a number above 0")
+        self.generator = generator
+        steps = build(changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning))
+        self.steps = {
+            name: step
+            for name, step in steps.items()
+            if step is not None and not step.needs_label and not step.training_only
+        }
+
+    def writer(self, output: str | Path) -> MoleculeFile:
+        return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm)
+
+    def files(self, path: Path) -> list[Path]:
+        return spectrum_files(path)
+
+    def read(self, path: Path) -> Iterator[Records]:
+        yield self._cleaned(read_spectra(path))
+
+    def records(self, values: Any) -> Records:
+        from trimer.objects import spectra_of
+
+        return self._cleaned(spectra_of(values))
+
+    def _cleaned(self, table: SpectrumTable) -> Records:
+        """The usable spectra as tokens with their precursors, the others with a reason."""
+        from trimer.data.core.training_keys import text_keys, token_keys
+        from trimer.data.modules.denoising import molecules_of_spectra
+        from trimer.evaluation.training_overlap import training_overlap
+
+        warn_of_adducts(self.steps.values(), self.loaded.tokenizer)
+        cleaned, kept, reasons = clean_rows(table, self.steps)
+        rows = kept.tolist()
+        values, offsets = self.loaded.tokenizer.encode_spectra(cleaned)
+        tokens = [values[start:stop] for start, stop in pairwise(offsets)]
+        log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
+        warn_of_unseen_spectra(self.loaded, cleaned["adduct"])
+        heads = [
+            {"id": name, "precursor_mz": float(mz) if np.isfinite(mz) else None, "adduct": adduct}
+            for name, mz, adduct in zip(table["id"], table["precursor_mz"], table["adduct"], strict=True)
+        ]
+        molecules = {"molecule": text_keys([smiles or given for _, smiles, given in molecules_of_spectra(cleaned)])}
+        overlap = training_overlap(self.loaded.training_keys, molecules | {"spectrum": token_keys(tokens)})
+        overlap.add_to_heads(heads, rows)
+        measured = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
+        return Records(heads, reasons.tolist(), rows, dict(zip(rows, measured, strict=True)), overlap)
+
+    def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None]]) -> list[list[dict]]:
+        tokens, precursors, adducts = zip(*inputs, strict=True)
+        generated = self.generator.write(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
+        kept = self.cfg.candidates if self.cfg.ranked else 1
+        return [candidate_rows(result, kept, self.cfg.tolerance_ppm, self.cfg.only_agreeing) for result in generated]
+
+
+def candidate_rows(generated: Generated, kept: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:
+    """The columns of the first `kept` candidates of a spectrum, or the reason why there is none."""
+    candidates = generated.candidates
+    if not candidates:
+        flaws = in_words(generated.flaws)
+        return [{"reason": f"none of the {generated.written} texts generated is a molecule ({flaws})"}]
+    agreement = [agrees(candidate.ppm_error, tolerance_ppm) for candidate in candidates]
+    agreeing = None if None in agreement else sum(agreement)
+    if only_agreeing and not agreeing:
+        return [{"reason": no_agreement([candidate.ppm_error for candidate in candidates], tolerance_ppm)}]
+    counts = {"candidates": len(agreement), "agreeing": agreeing}
+    rows = [
+        {"rank": rank, **counts, **asdict(candidate), "agrees": fits}
+        for rank, (candidate, fits) in enumerate(zip(candidates, agreement, strict=True), 1)
+        if fits or not only_agreeing
+    ]
+    return rows[:kept]
+
+
+def no_agreement(ppm_errors: Sequence[float | None], tolerance_ppm: float) -> str:
+    """Why no candidate is left where only those that agree with the precursor are kept."""
+    errors = [error for error in ppm_errors if error is not None]
+    if not errors:
+        return "only_agreeing=true, and without precursor m/z and a known adduct the agreement cannot be checked"
+    return (
+        f"only_agreeing=true, and none of the {len(ppm_errors):,} molecules generated is within {tolerance_ppm:g} ppm "
+        f"of the precursor m/z; the nearest is {min(errors, key=abs):+,.1f} ppm away"
+    )
+
+
+def changed_cleaning(trained: dict, changes: DictConfig) -> DictConfig:
+    """The cleaning steps of the checkpoint with the changes; a step that it does not have needs a `_target_`."""
+    from omegaconf import OmegaConf
+
+    for name, change in changes.items():
+        settings = OmegaConf.is_dict(change)
+        if not (settings and "_target_" in change) and not (trained.get(name) and (settings or change is None)):
+            hint = "" if name in trained else did_you_mean(name, trained)
+            raise ConfigError(
+                f"cleaning.{name} is no step of this checkpoint that could be changed{hint}; its steps are "
+                f"{', '.join(key for key, step in trained.items() if step)}, and a new one needs a _target_"
+            )
+    return OmegaConf.merge({"cleaning": trained}, {"cleaning": changes}).cleaning

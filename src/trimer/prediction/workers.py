@@ -1,0 +1,100 @@
+"""Several processes that predict for one: each loads the checkpoint and has its share of the CPUs, or one GPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from trimer.accelerators.cpu_speed import cores
+from trimer.accelerators.hardware import computing, device_of
+from trimer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trimer.checkpoint import Loaded
+
+AHEAD = 2  # chunks for each process that are computed before they are asked for
+
+Job = TypeVar("Job")
+
+
+class Worker(Protocol):
+    """What computes in a process: a predictor, or an embedder."""
+
+    loaded: Loaded
+    cfg: DictConfig
+
+    def predict_chunk(self, inputs: Sequence[Any]) -> list[Any]:
+        """A result for each input."""
+        ...
+
+
+Compute = Callable[[list], Callable[[], list]]  # inputs -> a function that returns their results
+
+
+def processes_of(cfg: DictConfig) -> int:
+    """How many processes `trainer.devices` asks for; a list names one GPU."""
+    devices = cfg.trainer.get("devices", 1)
+    if not isinstance(devices, int) or isinstance(devices, bool):
+        return 1
+    if devices < 1:
+        raise ConfigError(f"trainer.devices={devices} must be 1 or more")
+    return devices
+
+
+@contextmanager
+def computing_with(worker: Worker) -> Iterator[Compute]:
+    """What computes chunks: in this process, or in as many as `trainer.devices` says."""
+    processes = processes_of(worker.cfg)
+    if processes == 1:
+        with computing(worker.cfg.trainer), torch.inference_mode():
+            yield lambda inputs: lambda: worker.predict_chunk(inputs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
+    numbers = context.Queue()
+    for number in range(processes):
+        numbers.put(number)
+    settings = OmegaConf.to_container(worker.cfg, resolve=True)
+    arguments = (type(worker), str(worker.loaded.path), settings, numbers, max(1, cores() // processes))
+    pool = ProcessPoolExecutor(processes, context, _start, arguments)
+    try:
+        yield lambda inputs: pool.submit(_compute, inputs).result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) -> Iterator[tuple[Job, list]]:
+    """Each job with its results, in order; several processes work on the jobs that follow."""
+    processes = processes_of(cfg)
+    ahead = AHEAD * processes if processes > 1 else 0
+    waiting: deque[tuple[Job, Callable[[], list]]] = deque()
+    for job in jobs:
+        waiting.append(job)
+        if len(waiting) > ahead:
+            first, results = waiting.popleft()
+            yield first, results()
+    for first, results in waiting:
+        yield first, results()
+
+
+_worker: Worker | None = None  # of a process that computes for another
+
+
+def _start(kind: type, checkpoint: str, settings: dict, numbers: Any, threads: int) -> None:
+    global _worker
+    cfg = OmegaConf.create(settings)
+    cfg.trainer.devices = [numbers.get()] if device_of(cfg.trainer).type == "cuda" else 1
+    torch.set_num_threads(threads)
+    _worker = kind.of_checkpoint(checkpoint, cfg)
+
+
+def _compute(inputs: list) -> list:
+    assert _worker is not None
+    with computing(_worker.cfg.trainer), torch.inference_mode():
+        return _worker.predict_chunk(inputs)

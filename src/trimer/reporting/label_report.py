@@ -1,0 +1,100 @@
+"""Figures and tables on the page of predicted labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from trimer.reporting.attempts import attempt
+
+if TYPE_CHECKING:
+    from trimer.evaluation.label_evaluation import LabelEvaluation
+    from trimer.reporting.page import Detail
+
+
+def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path) -> list[Path | None]:
+    """The figures of predicted labels: None for one that could not be made."""
+    from trimer.metrics.label_metrics import confusion
+    from trimer.reporting.label_figures import confusion_matrix, reliability
+    from trimer.reporting.number_figures import predicted_against_observed
+
+    answers, labels = evaluation.answers, evaluation.labels
+    if data.target == "regression":
+        path = out / "predicted.png"
+        return [attempt(path.name, predicted_against_observed, {name: answers}, labels, data.classes, path)]
+    pictures = [attempt("reliability.png", reliability, answers, labels, out / "reliability.png")]
+    if evaluation.has_classes:
+        path = out / "confusion.png"
+
+        def matrix() -> Path:
+            return confusion_matrix(confusion(answers, labels, evaluation.thresholds), evaluation.classes, path)
+
+        pictures.insert(0, attempt(path.name, matrix))
+    return pictures
+
+
+def label_details(evaluation: LabelEvaluation, data: Any) -> list[Detail]:
+    """Tables of the page beside the metrics: each class, probabilities, largest errors, undefined metrics."""
+    from trimer.evaluation.largest_errors import mistakes
+    from trimer.metrics.label_metrics import per_class
+    from trimer.reporting.page import Detail
+
+    predictions = evaluation.answers, evaluation.labels, evaluation.classes, evaluation.thresholds
+    record = data.sequences.plural.removesuffix("s")
+    drawn = record if record == "molecule" else None
+    return [
+        Detail("Classes", per_class(*predictions) if evaluation.has_classes else []),
+        Detail("Probabilities", evaluation.probabilities(), threshold_note(evaluation.target)),
+        Detail("Largest errors", mistakes(evaluation, record), "The largest error first.", drawn),
+        Detail("Undefined metrics", evaluation.reasons()),
+    ]
+
+
+def threshold_note(target: str) -> str:
+    """How to read the table of probabilities and thresholds."""
+    rule = (
+        "A label is predicted where its probability is above the threshold. "
+        if target == "multi"
+        else "The predicted class is the one whose probability is the largest multiple of its threshold. "
+    )
+    return f"A mean probability far from the frequency of the class is a sign of poor calibration. {rule}"
+
+
+def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any) -> list[Path]:
+    """The embeddings before and after fine-tuning, as a figure and a page, where those before were kept."""
+    import numpy as np
+
+    from trimer.callbacks.embeddings import NAME, vectors_of
+    from trimer.reporting.embedding_page import embedding_page
+    from trimer.reporting.label_figures import embedding_map
+
+    path = trained / NAME
+    if not path.is_file() or data.target not in ("single", "regression") or "train" not in data.split.names:
+        return []
+    kept = np.load(path)
+    if kept["store"] != data.folder.name:
+        return []  # of other data
+    rows, before = kept["rows"], kept["vectors"]
+    after = vectors_of(net, data, rows)
+    train = np.isin(rows, data.split.rows("train"))
+    labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)
+    classes = data.classes if data.target == "single" else None
+    shown = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
+    shown["projection"] = str(kept["projection"])
+    embedding_map(before, after, labels, out / "embeddings.png", **shown)
+    embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
+    return [out / "embeddings.png"]
+
+
+def target_in_words(target: str, classes: Sequence[str]) -> str:
+    """What is predicted, in words."""
+    count = len(classes)
+    return {
+        "single": f"one of {count} classes",
+        "residue": f"one of {count} classes for each residue",
+        "multi": f"{count} yes-or-no labels" if count > 1 else f"yes or no: {classes[0]}",
+        "regression": f"{count} numbers" if count > 1 else classes[0],
+    }[target]

@@ -1,0 +1,65 @@
+"""The report of a split that every study shares: training curves, the page, and the table on the terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trimer.data.core.splits import WHOLE
+from trimer.reporting.attempts import attempt
+
+if TYPE_CHECKING:
+    from trimer.studies.study import Evaluation, Measurement
+
+log = logging.getLogger(__name__)
+
+
+def rows_of(split: str) -> str:
+    """The rows of a split, in words."""
+    return "these data, all of them" if split == WHOLE else f"the {split} split"
+
+
+def save_results(measurement: Measurement, evaluation: Evaluation) -> None:
+    """Write table and predictions first; then the training curves, where they were recorded."""
+    from trimer.reporting.curves import read_curves
+    from trimer.reporting.figures import training_curves
+
+    evaluation.save(measurement.out)
+    metrics = measurement.trained / "metrics.csv"
+    if metrics.is_file():
+        attempt("curves.png", lambda: training_curves(read_curves(metrics), measurement.out / "curves.png"))
+
+
+def publish(
+    measurement: Measurement,
+    evaluation: Evaluation,
+    metrics: Sequence[str],
+    count: str | None = None,
+    predictions: Sequence[Any] = (),
+    **shown: Any,
+) -> None:
+    """Write the page of a split and print its table.
+
+    metrics: the columns on the terminal. count: how many records were evaluated, in words. predictions, shown: as in
+    `write_run_page`.
+    """
+    from trimer.reporting.run_page import write_run_page
+
+    shown["metrics"] = measurement.trained / "metrics.csv"
+    arguments = (measurement.folder, measurement.split, evaluation.table, predictions)
+    page = attempt("page.html", write_run_page, *arguments, **shown)
+    title = f"{measurement.split} split" + (f", {count}" if count else "")
+    print_table(evaluation.table.rows, metrics, title)
+    if page is not None:
+        log.info("page: %s", page)
+
+
+def print_table(rows: list[dict], metrics: Sequence[str], title: str) -> None:
+    """The table on the terminal, with the columns that fit there."""
+    from rich.console import Console
+
+    from trimer.reporting.table import ResultTable
+
+    console = Console(width=max(Console().width, 104))
+    console.print(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False))

@@ -1,0 +1,169 @@
+"""Plots of predictions and embeddings with matplotlib; each function returns the axes that it draws on.
+
+What is drawn depends on the columns: `smiles` (molecules), `probability of <class>` (probabilities), else numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trimer.errors import InputError
+
+if TYPE_CHECKING:
+    from trimer.results.predictions import Predictions
+
+PROBABILITY = "probability of "
+MOLECULES = 12  # drawn at most
+RECORDS, CLASSES = 30, 20  # of probabilities
+GROUPS = 10  # with a colour of their own
+ABOUT = ("row", "rank", "candidates", "agreeing", "count", "precursor_mz", "probability")  # numbers about a record
+
+
+def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
+    """Molecules, class probabilities or numbers, by what the predictions hold. ax: axes, for one plot alone.
+
+    Probabilities of one record are bars, of several a heat map; of each position they are curves for the first record.
+    """
+    rows = [row for row in predictions.rows if not row.get("reason")]
+    names = [name for name in predictions.columns if name.startswith(PROBABILITY)]
+    if not rows:
+        raise InputError("no record has a prediction, so there is nothing to plot; the column 'reason' says why")
+    if any(row.get("smiles") for row in rows) and not names:
+        return _molecules([row for row in rows if row.get("smiles")][:MOLECULES])
+    if names and isinstance(rows[0][names[0]], list):
+        return _positions(rows[0], names, ax)
+    if names:
+        return _probabilities(rows, names, ax)
+    numbers = [name for name in predictions.columns if name not in ABOUT and _is_numeric(rows, name)]
+    if not numbers:
+        raise InputError(f"no column of {', '.join(predictions.columns)} holds molecules, probabilities or numbers")
+    return _numbers(rows, numbers, ax)
+
+
+def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
+    """The first two principal components of (n, D) vectors, with the share of variance that each explains."""
+    centred = np.asarray(matrix, np.float64) - np.mean(matrix, axis=0, dtype=np.float64)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    share = scale**2 / max(float((scale**2).sum()), np.finfo(float).tiny)
+    points = np.zeros((len(matrix), 2))
+    points[:, : min(2, len(scale))] = (left * scale)[:, :2]
+    ax = ax if ax is not None else _axes((5, 4.2))
+    _scatter(ax, points, labels)
+    for setter, number in ((ax.set_xlabel, 0), (ax.set_ylabel, 1)):
+        setter(f"principal component {number + 1} ({share[number] if number < len(share) else 0:.0%} of variance)")
+    return ax
+
+
+def _scatter(ax: Any, points: np.ndarray, labels: Sequence[Any] | None) -> None:
+    if labels is None:
+        ax.scatter(*points.T, s=14)
+        return
+    if all(isinstance(label, int | float | np.number) for label in labels):
+        ax.figure.colorbar(ax.scatter(*points.T, s=14, c=np.asarray(labels, np.float64)), ax=ax)
+        return
+    texts = ["missing" if label is None else str(label) for label in labels]
+    frequent = sorted(dict.fromkeys(texts), key=lambda text: -texts.count(text))[: GROUPS - 1]
+    groups = [text if text in frequent else "other" for text in texts]
+    for group in dict.fromkeys([*frequent, *groups]):
+        chosen = np.array([text == group for text in groups])
+        ax.scatter(*points[chosen].T, s=14, label=group)
+    legend = ax.legend(frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _axes(size: tuple[float, float]) -> Any:
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def _grid(panels: int, columns: int, size: tuple[float, float]) -> tuple[Any, list]:
+    """Axes for several panels, as an array and as a list; the panels that are not needed are removed."""
+    from matplotlib import pyplot
+
+    lines = math.ceil(panels / columns)
+    shape = (size[0] * columns, size[1] * lines)
+    axes = pyplot.subplots(lines, columns, figsize=shape, squeeze=False, layout="constrained")[1]
+    for axis in axes.flat[panels:]:
+        axis.remove()
+    return axes, list(axes.flat[:panels])
+
+
+def _molecules(rows: Sequence[dict]) -> Any:
+    from matplotlib.image import imread
+
+    from trimer.reporting.drawing import molecule_png
+
+    axes, panels = _grid(len(rows), min(4, len(rows)), (2.6, 2.2))
+    for axis, row in zip(panels, rows, strict=True):
+        axis.imshow(imread(io.BytesIO(molecule_png(row["smiles"]))))
+        axis.set_axis_off()
+        rank = f", rank {row['rank']}" if row.get("rank") is not None else ""
+        axis.set_title(f"{_short(row.get('id'))}{rank}", fontsize=8, parse_math=False)
+    return axes
+
+
+def _probabilities(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
+    values = np.array([[row[name] for name in names] for row in rows[:RECORDS]], np.float64)
+    chosen = np.sort(np.argsort(-values.mean(axis=0), kind="stable")[:CLASSES])
+    classes = [_short(names[place].removeprefix(PROBABILITY)) for place in chosen]
+    values = values[:, chosen]
+    height = 1.2 + 0.22 * (len(classes) if len(values) == 1 else len(values))
+    ax = ax if ax is not None else _axes((1.6 + 0.3 * max(12, len(classes)), height))
+    if len(values) == 1:
+        ax.barh(range(len(classes)), values[0])
+        ax.set(xlim=(0, 1), xlabel="probability")
+        ax.set_yticks(range(len(classes)), classes, parse_math=False)
+        ax.invert_yaxis()
+        ax.set_title(_short(rows[0].get("id")), fontsize=9, parse_math=False)
+        return ax
+    image = ax.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8, parse_math=False)
+    names_of_rows = [_short(row.get("id")) for row in rows[:RECORDS]]
+    ax.set_yticks(range(len(values)), names_of_rows, fontsize=8, parse_math=False)
+    ax.figure.colorbar(image, ax=ax, label="probability")
+    return ax
+
+
+def _positions(row: dict, names: Sequence[str], ax: Any) -> Any:
+    ax = ax if ax is not None else _axes((7, 3))
+    for name in names[:GROUPS]:
+        ax.plot(range(1, len(row[name]) + 1), row[name], label=_short(name.removeprefix(PROBABILITY)), linewidth=1)
+    ax.set(xlabel="position", ylabel="probability", ylim=(0, 1))
+    ax.set_title(_short(row.get("id")), fontsize=9, parse_math=False)
+    for text in ax.legend(frameon=False, fontsize=8).get_texts():
+        text.set_parse_math(False)
+    return ax
+
+
+def _numbers(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
+    if ax is not None or len(names) == 1:
+        ax = ax if ax is not None else _axes((4, 3))
+        _histogram(ax, rows, names[0])
+        return ax
+    axes, panels = _grid(min(len(names), MOLECULES), min(3, len(names)), (3.2, 2.4))
+    for axis, name in zip(panels, names, strict=False):
+        _histogram(axis, rows, name)
+    return axes
+
+
+def _histogram(ax: Any, rows: Sequence[dict], name: str) -> None:
+    ax.hist([row[name] for row in rows if row[name] is not None], bins="auto")
+    ax.set_xlabel(name, parse_math=False)
+    ax.set_ylabel("records")
+
+
+def _is_numeric(rows: Sequence[dict], name: str) -> bool:
+    values = [row[name] for row in rows if row[name] is not None]
+    return bool(values) and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
+
+
+def _short(value: Any, letters: int = 30) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= letters else text[: letters - 3] + "..."

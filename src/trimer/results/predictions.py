@@ -1,0 +1,106 @@
+"""Predictions for records: rows with named columns, and the reason for each record without a prediction."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from trimer.errors import InputError
+from trimer.results.html_tables import html_table
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+
+class Predictions:
+    """Rows of predictions in the order of the records, one or several for each.
+
+    rows: dictionaries; a key that a row lacks is missing there. columns: names in order; by default those of the rows.
+    what: the records in words, as "spectra". Without a prediction the column `reason` says why.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, what: str = "records"):
+        self.columns = (
+            list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
+        )
+        self.rows: list[dict[str, Any]] = [{name: row.get(name) for name in self.columns} for row in rows]
+        self.what = what
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, key: str) -> list[Any]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> Predictions: ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name, a row by its number, or the predictions of a slice of rows."""
+        if isinstance(key, str):
+            if key not in self.columns:
+                raise KeyError(f"no column '{key}'; there are {', '.join(self.columns)}")
+            return [row[key] for row in self.rows]
+        return Predictions(self.rows[key], self.columns, self.what) if isinstance(key, slice) else self.rows[key]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why records have no prediction, one sentence for each."""
+        return [row["reason"] for row in self.rows if row.get("reason")]
+
+    def __repr__(self) -> str:
+        missing = f", {len(self.reasons):,} without a prediction (column 'reason')" if self.reasons else ""
+        return f"Predictions: {len(self):,} rows for {self.what}{missing}; columns: {', '.join(self.columns)}"
+
+    def _repr_html_(self) -> str:
+        empty = {name for name in self.columns if all(row[name] is None for row in self.rows)}
+        shown = [name for name in self.columns if name not in empty]
+        return html_table(self.rows, shown, len(self), f"rows for {self.what}")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas DataFrame with the same rows and columns."""
+        import pandas
+
+        return pandas.DataFrame(self.rows, columns=self.columns)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow Table; a column of mixed types becomes text."""
+        import pyarrow
+
+        def column(name: str) -> pyarrow.Array:
+            values = [row[name] for row in self.rows]
+            try:
+                return pyarrow.array(values)
+            except pyarrow.ArrowException:
+                return pyarrow.array([None if value is None else str(value) for value in values], pyarrow.string())
+
+        return pyarrow.table({name: column(name) for name in self.columns})
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write a CSV file, whole or not at all; returns its path."""
+        target = Path(path).expanduser()
+        if not target.parent.is_dir():
+            raise InputError(f"{target}: the folder {target.parent} does not exist; make it first")
+        temporary = target.with_name(target.name + ".writing")
+        with temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self.columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        temporary.replace(target)
+        return target
+
+    def plot(self, **options: Any) -> Any:
+        """Draw what the rows hold: molecules, class probabilities or numbers (`trimer.results.plots`)."""
+        from trimer.results.plots import plot_predictions
+
+        return plot_predictions(self, **options)

@@ -1,0 +1,77 @@
+"""Fragment intensities of peptides, and the spectral libraries made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from trimer.build import build
+from trimer.errors import CheckpointError
+from trimer.models.fragment_model import Fragments
+from trimer.studies.study import Evaluation, Measurement, Study
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from trimer.prediction.predictor import Predictor
+
+
+class FragmentStudy(Study):
+    """Predicted fragment spectra, beside the mean spectrum and the model before fine-tuning."""
+
+    @classmethod
+    def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
+        net = build(contract["model"], vocab_size=vocab_size)
+        labels = contract.get("labels")
+        return net if labels is None else Fragments(net, len(labels["classes"]), **(contract["task"].get("head") or {}))
+
+    @property
+    def description(self) -> str:
+        return "predicts fragment intensities of peptides"
+
+    def encoder(self) -> nn.Module:
+        raise CheckpointError(
+            f"{self.loaded.path} predicts spectra from a peptide, its charge and a collision energy: its hidden states "
+            "depend on all three, so they are no embeddings of peptides"
+        )
+
+    def predictor(self, cfg: DictConfig) -> Predictor:
+        from trimer.prediction.fragment_predictor import FragmentPredictor
+
+        return FragmentPredictor(self.loaded, cfg)
+
+    def evaluate(self, measurement: Measurement) -> Evaluation:
+        from trimer.accelerators.hardware import computing, place
+        from trimer.baselines.model_before import begun_with
+        from trimer.evaluation.fragment_evaluation import METRICS, evaluate_fragments
+        from trimer.reporting.attempts import attempt
+        from trimer.reporting.fragment_figures import mirror_spectra, similarity_histograms
+        from trimer.reporting.split_report import publish, rows_of, save_results
+
+        cfg, data, split, out = measurement.cfg, measurement.data, measurement.split, measurement.out
+        labels = {"target": data.target, "classes": list(data.classes)}
+        begun = begun_with(measurement.trained, labels) if cfg.baselines else None
+        before = None if begun is None else place(begun.net, cfg.trainer)
+        options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
+        with computing(cfg.trainer):
+            evaluation = evaluate_fragments(measurement.net, data, split, **options)
+        save_results(measurement, evaluation)
+        pictures = [
+            attempt("similarity.png", similarity_histograms, evaluation, out / "similarity.png"),
+            attempt("spectra.png", mirror_spectra, evaluation, out / "spectra.png"),
+        ]
+        count = f"{len(evaluation.ids):,} spectra"
+        subtitle = (
+            f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Evaluated on {count} "
+            f"of {rows_of(split)}."
+        )
+        note = (
+            "Fragments that a peptide cannot have are left out; a possible fragment that was not measured has "
+            "intensity 0. Each metric is computed for each spectrum; the table holds the median, or the mean, over "
+            "spectra. ± is the standard error over spectra."
+        )
+        shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "pictures": pictures}
+        publish(measurement, evaluation, METRICS, count, **shown)
+        return evaluation

@@ -1,0 +1,140 @@
+"""Labels of molecules, proteins, peptides and residues: classes, yes-or-no labels and numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from trimer.build import build
+from trimer.models.labelled_model import Labelled
+from trimer.models.lora import add_lora
+from trimer.studies.study import Evaluation, Measurement, Study
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from trimer.prediction.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+
+class LabelStudy(Study):
+    """Predicted labels, beside the baselines for the kind of sequence and the model before fine-tuning."""
+
+    @classmethod
+    def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
+        net = build(contract["model"], vocab_size=vocab_size)
+        labels, task = contract.get("labels"), contract["task"]
+        if labels is None:
+            return net
+        net = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"))
+        net.criterion = task.get("threshold")
+        if task.get("lora"):
+            add_lora(net.encoder, **task["lora"])
+        return net
+
+    @property
+    def description(self) -> str:
+        from trimer.reporting.label_report import target_in_words
+
+        labels = self.loaded.contract["labels"]
+        return f"predicts {target_in_words(labels['target'], labels['classes'])} of {self.entity}"
+
+    def encoder(self) -> nn.Module:
+        return self.loaded.net
+
+    def predictor(self, cfg: DictConfig) -> Predictor:
+        from trimer.prediction.label_predictor import LabelPredictor
+
+        return LabelPredictor(self.loaded, cfg)
+
+    def calibrate(self, data: Any, cfg: DictConfig) -> None:
+        """Fit temperature and thresholds on the validation split, in the network and in its checkpoint."""
+        from trimer.accelerators.hardware import computing
+        from trimer.callbacks.checkpoints import WholeFiles
+        from trimer.checkpoint import read
+        from trimer.evaluation.label_evaluation import calibration
+
+        net, path = self.loaded.net, self.loaded.path
+        with computing(cfg.trainer):
+            fitted = calibration(net, data)
+        checkpoint = read(path)
+        checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+        before = net.thresholds
+        for name, value in fitted.items():
+            getattr(net, name).copy_(value)
+            checkpoint["state_dict"][f"net.{name}"] = value.clone()
+        WholeFiles().save_checkpoint(checkpoint, path)
+        if data.target != "regression":
+            self._log_calibration(fitted, (net.thresholds == before).all())
+
+    def _log_calibration(self, fitted: Mapping[str, Any], unchanged: bool) -> None:
+        from trimer.metrics.temperature import HOTTEST
+
+        temperature = fitted["temperature"].reshape(-1)
+        listed = ", ".join(f"{value:.3f}" for value in temperature[:8].tolist())
+        log.info("temperature fitted on the validation split: %s", listed)
+        if "threshold" in fitted:
+            how = f"chosen by {self.loaded.net.criterion.upper()} on the validation split"
+            if unchanged:
+                how = f"kept from the loss: no better ones were {how}"
+            log.info("%s; %s", self.thresholds_text(), how)
+        if (temperature == HOTTEST).any():
+            log.warning(
+                "the predictions on the validation split are no better than chance: the probabilities are close to the "
+                "frequencies in train"
+            )
+
+    def thresholds_text(self, most: int = 12) -> str:
+        """The thresholds in words: of class 1 where there are two classes, else of each class or label."""
+        net, classes = self.loaded.net, self.loaded.contract["labels"]["classes"]
+        values = net.threshold.tolist()
+        thresholds = list(zip(classes, values, strict=True))
+        if net.target != "multi" and len(set(values)) == 1 and len(thresholds) > 2:
+            return "each record gets its most probable class: no thresholds were chosen"
+        if net.target != "multi" and len(thresholds) == 2:
+            thresholds = thresholds[1:]
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds[:most])
+        listed += ", ..." if len(thresholds) > most else ""
+        return f"{'threshold' if len(thresholds) == 1 else 'thresholds'} of the probability: {listed}"
+
+    def evaluate(self, measurement: Measurement) -> Evaluation:
+        from trimer.accelerators.hardware import computing, place
+        from trimer.baselines.model_before import begun_with
+        from trimer.evaluation.label_evaluation import METRICS, evaluate_labels
+        from trimer.reporting.attempts import attempt
+        from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
+        from trimer.reporting.split_report import publish, rows_of, save_results
+
+        cfg, net, data, split, out = (
+            measurement.cfg,
+            measurement.net,
+            measurement.data,
+            measurement.split,
+            measurement.out,
+        )
+        labels = {"target": data.target, "classes": list(data.classes)}
+        begun = begun_with(measurement.trained, labels) if cfg.baselines and data.target != "residue" else None
+        before = None if begun is None else place(begun.net, cfg.trainer)
+        options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
+        with computing(cfg.trainer):
+            evaluation = evaluate_labels(net, data, split, **options)
+        save_results(measurement, evaluation)
+        pictures = label_pictures(evaluation, data, measurement.name, out)
+        pictures += attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data) or []
+        records = data.sequences.plural
+        count = f"{len(evaluation.ids):,} {records}"
+        predicted = target_in_words(data.target, data.classes)
+        subtitle = f"A language model of {records} predicts {predicted}. Evaluated on {count} of {rows_of(split)}."
+        note = (
+            "Every method predicts the same rows and was fitted on the train split alone. ± is the standard error over "
+            "rows resampled within their classes, below it the 95 % interval of the resamples. A dash marks a metric "
+            "that is undefined on this split; the reasons are below."
+        )
+        shown = {"title": "Labels", "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
+        shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
+        publish(measurement, evaluation, METRICS[data.target], count, **shown)
+        return evaluation

@@ -1,0 +1,90 @@
+"""Sequence-to-sequence models: molecules generated for spectra, and the denoising that comes before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trimer.build import build
+from trimer.errors import ConfigError
+from trimer.studies.study import Evaluation, Measurement, Study
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from trimer.generation.molecule_generator import MoleculeGenerator
+    from trimer.prediction.predictor import Predictor
+
+TRACKED = 32  # spectra in a tracker's table of predictions
+DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # of public weights
+
+
+class MoleculeStudy(Study):
+    """Generated molecules, ranked, beside look-up baselines."""
+
+    own_settings = ("by", "formula_known", "mces", "generator")
+
+    @property
+    def description(self) -> str:
+        if not generates_molecules(self.loaded.contract["data"]):
+            return "restores corrupted spectra and molecules"
+        return "generates ranked molecules for tandem mass spectra"
+
+    def generator(self, cfg: DictConfig) -> MoleculeGenerator:
+        """The generator of the checkpoint with the changes of a command."""
+        from trimer.build import check
+        from trimer.checkpoint import changed
+
+        settings = changed(self.loaded.contract["task"].get("generator") or DEFAULT_GENERATOR, cfg.get("generator"))
+        check(settings, "generator")
+        return build(settings, seed=cfg.seed)
+
+    def predictor(self, cfg: DictConfig) -> Predictor:
+        from trimer.prediction.molecule_predictor import MoleculePredictor
+
+        if not generates_molecules(self.loaded.contract["data"]):
+            return super().predictor(cfg)
+        return MoleculePredictor(self.loaded, cfg, self.generator(cfg))
+
+    def check_data(self, data: Any) -> None:
+        if not data.has_labels:
+            raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+
+    def evaluate(self, measurement: Measurement) -> Evaluation:
+        from trimer.accelerators.hardware import computing
+        from trimer.evaluation.molecule_evaluation import evaluate_pairs
+        from trimer.reporting.attempts import attempt
+        from trimer.reporting.figures import spectra_grid, tanimoto_histogram
+        from trimer.reporting.spectrum_cards import evenly
+        from trimer.reporting.split_report import publish, save_results
+
+        cfg, out, net = measurement.cfg, measurement.out, measurement.net
+        options: dict[str, Any] = {"name": measurement.name, "baselines": cfg.baselines, "seed": cfg.seed}
+        if "by" in cfg:  # of `trimer evaluate`; a training evaluates without them
+            options |= {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
+        with computing(cfg.trainer):
+            generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
+            evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
+        save_results(measurement, evaluation)
+        shown = evaluation.predictions
+        attempt("tanimoto.png", tanimoto_histogram, evaluation.similarities, out / "tanimoto.png")
+        attempt("spectra.png", lambda: spectra_grid([record for _, record in evenly(shown, 8)], out / "spectra.png"))
+        short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
+        count = f"{len(shown):,} spectra"
+        publish(measurement, evaluation, short, count, shown, distributions=evaluation.similarities)
+        return evaluation
+
+    def log_predictions(self, trainer: Any, evaluation: Any) -> None:
+        from trimer.callbacks.rank_molecules import log_prediction_table
+        from trimer.reporting.attempts import attempt
+
+        shown = evaluation.predictions[:TRACKED]
+        attempt("test/predictions of the tracker", log_prediction_table, trainer, "test/predictions", shown)
+
+
+def generates_molecules(data: Mapping[str, Any]) -> bool:
+    """Whether a model of these data has learnt to generate molecules: the data had some as labels."""
+    from trimer.build import located, named
+
+    named(data["_target_"], "data")
+    return getattr(located(data["_target_"], "data"), "has_labels", True)

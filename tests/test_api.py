@@ -1,0 +1,185 @@
+"""`import trimer`: trained models in Python do what the commands do, for files and for objects."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from rdkit import Chem
+
+import trimer
+from trimer.cli.main import main
+from trimer.errors import CheckpointError, ConfigError
+from trimer.simulate.simulated_molecules import simulated_molecules
+
+SHORT = [
+    "trainer.max_steps=4", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false",
+    "trainer.precision=32-true", "data.tokens_per_batch=800",
+]  # fmt: skip
+STUDIES = {
+    "labels": [
+        "data=labelled_molecules", "data.source.labels=kind", "data.target=single", "task=classification",
+        "model=smiles_nano", "model.d_model=32", "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}",
+    ],
+    "spectra": ["data.source.molecules=60", "model.d_model=32", "task.generator.num_samples=2",
+                "task.generator.max_length=24", "test=false"],
+    "fragments": ["data=simulated_fragments", "data.source.count=200", "task=fragments", "model=peptides_nano",
+                  "test=false"],
+    "proteins": ["data=simulated_proteins", "data.source.proteins=300", "task=masked_lm", "model=esm2_nano",
+                 "model.d_model=32", "model.layers=2", "test=false"],
+}  # fmt: skip
+SPECTRUM = {"mz": [85.028, 97.028, 127.039, 145.049], "intensities": [20, 30, 100, 60], "precursor_mz": 180.0655,
+            "adduct": "[M+H]+"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    rows = [(smiles, "long" if len(smiles) > 20 else "short") for smiles in simulated_molecules(60, seed=3)]
+    with (folder / "molecules.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("smiles", "kind"), *rows])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    """kind -> its trained model, trained when it is first asked for."""
+
+    def trained(kind: str) -> trimer.api.TrainedModel:
+        path = folder / kind
+        if not path.exists():
+            source = [f"data.source.paths={folder / 'molecules.csv'}"] if kind == "labels" else []
+            words = [*STUDIES[kind], *SHORT, *source, f"hydra.run.dir={path}", f"paths.cache={folder / 'cache'}"]
+            assert main(["train", *words]) == 0
+        return trimer.load(path)
+
+    return trained
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = "print([name for name in ('torch', 'lightning', 'rdkit', 'hydra', 'matchms') if name in sys.modules])"
+    code = f"import sys, trimer; assert 'predict' in dir(trimer); {heavy}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists():
+    for name in trimer.__all__:
+        assert callable(getattr(trimer, name)), name
+    with pytest.raises(AttributeError, match="nothing"):
+        trimer.nothing  # noqa: B018
+
+
+def test_labels_are_those_of_the_command(model, folder, tmp_path):
+    labels, smiles = model("labels"), ["CCO", "c1ccccc1O", "not a molecule"]
+    table = tmp_path / "mine.csv"
+    table.write_text("smiles\n" + "\n".join(smiles) + "\n")
+    assert main(["predict", f"ckpt={folder / 'labels'}", f"input={table}", f"output={tmp_path / 'out.parquet'}"]) == 0
+    expected = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    found = labels.predict(smiles)
+    assert found.to_pandas()["label"].tolist()[:2] == expected["label"].tolist()[:2]
+    np.testing.assert_allclose(found.to_pandas()["probability"][:2], expected["probability"][:2], rtol=1e-5)
+    assert found[2]["label"] is None and "cannot read" in found[2]["reason"]
+    same = labels.predict(table)  # a file
+    assert [row["probability"] for row in same] == [row["probability"] for row in labels.predict(str(table))]
+
+
+def test_objects_of_the_field_are_records(model):
+    labels = model("labels")
+    expected = [row["probability"] for row in labels.predict(["CCO"])]
+    assert [row["probability"] for row in labels.predict(Chem.MolFromSmiles("OCC"))] == expected
+    assert [row["probability"] for row in labels.predict(pd.DataFrame({"smiles": ["CCO"]}))] == expected
+    (row,) = model("spectra").predict([SPECTRUM])
+    assert row["precursor_mz"] == SPECTRUM["precursor_mz"] and (row["smiles"] or "is a molecule" in row["reason"])
+
+
+def test_one_bad_record_does_not_cost_the_others(model):
+    rows = model("labels").predict(["CCO", None, "C(", "CCN"])
+    assert [bool(row["label"]) for row in rows] == [True, False, False, True]
+    assert all(row["reason"] for row in list(rows)[1:3])
+
+
+def test_settings_have_the_names_of_the_command(model):
+    spectra = model("spectra")
+    with pytest.raises(ConfigError, match="candidate is not a setting of trimer predict; did you mean candidates"):
+        spectra.predict([SPECTRUM], candidate=3)
+    with pytest.raises(ConfigError, match=r"generator\.num_sample is not a setting"):
+        spectra.predict([SPECTRUM], generator={"num_sample": 3})
+    assert spectra.predictor(generator={"num_samples": 3}).generator.num_samples == 3
+    assert spectra.predictor() is spectra.predictor(), "made once for the same settings"
+
+
+def test_fragments_of_a_peptide(model):
+    (row,) = model("fragments").predict(["PEPTIDEK/2"])
+    assert row["charge"] == 2 and len(row["intensities"]) == 7
+    assert max(max(site) for site in row["intensities"]) == pytest.approx(1)
+
+
+def test_vectors_are_those_of_the_command(model, folder, tmp_path):
+    proteins, fasta, output = model("proteins"), tmp_path / "two.fasta", tmp_path / "out.parquet"
+    fasta.write_text(">a\nMKTAYIAK\n>b\nMEEPQSDPSV\n")
+    assert main(["embed", f"ckpt={folder / 'proteins'}", f"input={fasta}", f"output={output}"]) == 0
+    vectors = proteins.embed(["MKTAYIAK", "MEEPQSDPSV", "1234"])
+    expected = np.array(pq.read_table(output)["embedding"].to_pylist())
+    np.testing.assert_allclose(np.stack(vectors.vectors[:2]), expected, atol=1e-5)
+    assert vectors.vectors[2] is None and vectors.reasons[2]
+    by_residue = proteins.embed(["MKTAYIAK"], pooling="residue")
+    assert by_residue.vectors[0].shape == (8, 32)
+
+
+def test_a_model_without_an_encoder_says_so(model):
+    with pytest.raises(CheckpointError, match="has no encoder"):
+        model("spectra").embed(["CCO"])
+    with pytest.raises(CheckpointError, match="not to predict"):
+        model("proteins").predict(["MKTAYIAK"])
+
+
+def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
+    evaluation = model("labels").evaluate(folder=tmp_path / "evaluation", split="val", baselines=False)
+    assert evaluation.metrics["accuracy"] >= 0
+    assert (tmp_path / "evaluation" / "val" / "table.csv").is_file()
+
+
+def test_the_card_says_what_a_model_does(model):
+    card = model("labels").card
+    assert card.does == "predicts one of 2 classes of molecules" and card.classes == ["long", "short"]
+    assert "accuracy" in card.metrics and card.stages[-1]["rows"]["train"]
+    assert "<table>" in card._repr_html_() and "predicts one of 2 classes" in str(model("labels"))
+
+
+def test_a_training_from_python_returns_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [*STUDIES["proteins"], *SHORT, f"paths.cache={tmp_path / 'cache'}", f"paths.run={tmp_path / 'run'}"]
+    model = trimer.train(trimer.compose("train", words))
+    assert model.path.is_relative_to(tmp_path / "run") and model.card.does.startswith("embeds proteins")
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_rows_of_one(model, folder, tmp_path):
+    table = tmp_path / "mine.csv"
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["smiles"], *([smiles] for smiles in simulated_molecules(300, seed=5))])
+    rows = []
+    for devices in (1, 2):
+        output = tmp_path / f"{devices}.csv"
+        words = [f"ckpt={folder / 'labels'}", f"input={table}", f"output={output}", f"trainer.devices={devices}"]
+        assert model("labels") and main(["predict", *words]) == 0
+        rows.append(list(csv.DictReader(output.open())))
+    assert [row["id"] for row in rows[0]] == [row["id"] for row in rows[1]]
+    assert [row["label"] for row in rows[0]] == [row["label"] for row in rows[1]]
+
+
+def test_a_text_that_names_no_file_is_a_record(tmp_path):
+    from trimer.api import as_file
+
+    (tmp_path / "a.mgf").write_text("")
+    assert as_file(str(tmp_path / "a.mgf")) == tmp_path / "a.mgf" and as_file(Path("none")) == Path("none")
+    assert as_file(str(tmp_path / "*.mgf")) is not None
+    for text in ("CCO", "[Na+].[Cl-]", "C*", "N[C@@H](C)C(=O)O", "MKT\nAYI", ["a.mgf"]):
+        assert as_file(text) is None, text
