@@ -83,6 +83,8 @@ NOT_YET = (
     "src/trimer/public.py",
     "src/trimer/reporting",
     "src/trimer/run.py",
+    "src/trimer/studies",
+    "src/trimer/results",
     "src/trimer/simulate",
     "src/trimer/tasks",
     "src/trimer/tokenizers",
