@@ -37,7 +37,7 @@ from machine import print_machine
 from side_by_side import Pass, compare, missing, quiet
 
 from trimer.accelerators.hardware import with_int8_weights
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.models.esm2 import Esm2
 from trimer.prediction.embedding import embed
 

@@ -28,8 +28,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from trimer.accelerators.cpu_speed import cpu_precision
 from trimer.data.core.batches import FragmentBatch, LabelledBatch
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import EpochPlan
-from trimer.data.core.store import Ragged
 from trimer.data.labelled.sequence_kinds import Peptides
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.models.peptide_encoder import PeptideEncoder

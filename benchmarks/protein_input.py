@@ -27,9 +27,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from trimer.data.core.masked_windows import MaskedSequences
+from trimer.data.core.masking import Masking
 from trimer.data.core.sampler import EpochPlan
-from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.modules.masked_sequences import MaskedSequences, MaskedWindows
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.data.text.fasta import read_fasta
@@ -161,17 +161,21 @@ def esm_tokenizer(tokenizer: ProteinTokenizer, text: str):
 # -------------------------------------------------------------------- the input side
 
 
+def proteins(source, split: dict, cache: Path) -> MaskedSequences:
+    masking = Masking(0.15, 0.8, 0.1)
+    loading = {"cache": str(cache), "tokens_per_batch": BUDGET}
+    return MaskedSequences("proteins", source, ProteinTokenizer(), split, masking, masking, crop=CROP, **loading)
+
+
 def measure_input(source, folder: Path, repeats: int) -> None:
-    data = ProteinSequences(
-        source, ProteinTokenizer(), {"fractions": {"train": 0.9, "val": 0.05, "test": 0.05}}, str(folder), crop=CROP
-    )
+    data = proteins(source, {"fractions": {"train": 0.9, "val": 0.05, "test": 0.05}}, folder)
     start = time.process_time()
     data.prepare_data()
     prepared = time.process_time() - start
     data.setup()
     rows = data.split.rows("train")
     lengths = np.minimum(data.store.ragged("tokens").lengths[rows], CROP + 2)
-    dataset = MaskedSequences(data.store, data.masking, CROP)
+    dataset = MaskedWindows(data.store, data.tokenizer.alphabet, data.masking, CROP)
     plan = EpochPlan(lengths, BUDGET, rows=rows)
     keys = list(plan.epoch(0))
     sizes = [dataset[key].real_tokens for key in keys]
@@ -190,9 +194,7 @@ def measure_preparation(count: int, folder: Path) -> None:
             file.write(
                 b"".join(b">%s\n%s\n" % (n.encode(), table.sequences[i].tobytes()) for i, n in enumerate(table.ids))
             )
-    data = ProteinSequences(
-        ProteinFiles(str(fasta)), ProteinTokenizer(), {"keys": ["sequence"]}, str(folder / "cache"), crop=CROP
-    )
+    data = proteins(ProteinFiles(str(fasta)), {"keys": ["sequence"]}, folder / "cache")
     before, start = peak_memory(), time.process_time()
     data.prepare_data()
     seconds, after = time.process_time() - start, peak_memory()

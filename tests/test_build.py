@@ -291,3 +291,27 @@ def test_null_where_a_value_is_needed_is_said(key):
         ConfigError, match=rf"^{key}=null: trimer.data.modules.spectrum_pairs.SpectraToMolecules needs a value here"
     ):
         check(cfg.data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"num_worker": 2},
+            r"data\.num_worker: .*MaskedSequences has no argument 'num_worker'; did you mean num_workers",
+        ),
+        ({"num_workers": "two"}, r"data\.num_workers=two must be a whole number"),
+        ({"tokens_per_batch": None}, r"data\.tokens_per_batch=None must be a whole number"),
+        ({"prepare_workers": "all"}, r"data\.prepare_workers=all must be a whole number or null"),
+    ],
+)
+def test_arguments_that_a_constructor_passes_on_are_checked_by_name_and_type(settings, sentence):
+    """Those that `**loading: Unpack[Loading]` describes."""
+    cfg = compose("train", ["data=simulated_proteins"])
+    node = OmegaConf.to_container(cfg.data, resolve=True)
+    check(node, "data")
+    with pytest.raises(ConfigError, match=sentence):
+        check({**node, **settings}, "data")
+    del node["tokens_per_batch"]
+    with pytest.raises(ConfigError, match=r"needs the argument 'tokens_per_batch': add data\.tokens_per_batch="):
+        check(node, "data")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trimer.cli.main import main
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.flat import Flat
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2

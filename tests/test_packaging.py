@@ -37,6 +37,7 @@ def test_the_wheel_carries_configs_and_plugins(wheel):
     assert "hydra_plugins/trimer/process_launcher.py" in names
     assert "hydra_plugins/__init__.py" not in names  # others put their plugins beside ours
     assert "trimer/py.typed" in names
+    assert {"trimer/reporting/templates/page.html", "trimer/reporting/templates/page.css"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"trimer", "hydra_plugins", f"trimer-{__version__}.dist-info"}
 

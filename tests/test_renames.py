@@ -7,9 +7,11 @@ import importlib
 import pytest
 from omegaconf import OmegaConf
 
+from trimer.build import build, check
 from trimer.checkpoint import contract
 from trimer.cli.configs import compose
-from trimer.renames import MODULES, current_config, current_contract, current_target
+from trimer.renames import CLASSES, MODULES, current_config, current_contract, current_target
+from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.tokenizers.protein import ProteinTokenizer
 
 
@@ -45,6 +47,58 @@ def test_targets_are_renamed_at_any_depth_and_nothing_else_is():
 
 def test_present_names_stay():
     assert current_target("trimer.tasks.seq2seq.Seq2Seq") == "trimer.tasks.seq2seq.Seq2Seq"
+
+
+@pytest.mark.parametrize("former", sorted(CLASSES))
+def test_a_former_class_is_gone_and_its_present_one_takes_the_arguments(former):
+    module, _, name = former.rpartition(".")
+    assert not hasattr(importlib.import_module(f"trimer.{module}"), name)
+    target, arguments = CLASSES[former]
+    assert current_target(f"trimer.{former}") == f"trimer.{target}"
+    needed = {"source": {}, "tokenizer": {}, "split": {}, "cache": "cache"}
+    check({"_target_": f"trimer.{target}", **needed, **arguments})
+
+
+@pytest.mark.parametrize("module", ["data.molecules", "data.modules.masked_molecules"])
+def test_masked_molecules_of_an_earlier_version_are_built_as_what_they_were(module, tmp_path):
+    """A data config as checkpoints and run folders of the two earlier versions hold it."""
+    (tmp_path / "a.smi").write_text("\n".join(simulated_molecules(20, seed=3)) + "\n")
+    masking = {"_target_": "trimer.data.masking.Masking", "ratio": 0.3, "mask": 0.8, "replace": 0.1}
+    data = build(
+        current_config(
+            {
+                "_target_": f"trimer.{module}.MoleculeSequences",
+                "source": {
+                    "_target_": "trimer.data.sources.molecule_files.SmilesFiles",
+                    "paths": str(tmp_path / "a.smi"),
+                },
+                "tokenizer": {"_target_": "trimer.tokenizers.smiles.SmilesTokenizer"},
+                "split": {"keys": ["inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}, "seed": 0},
+                "masking": masking | {"end_ratio": None, "total_steps": None},
+                "validation_masking": None,
+                "cache": str(tmp_path / "cache"),
+                "exclude": None,
+                "max_length": 64,
+                "num_workers": 0,
+                "prepare_workers": None,
+                "seed": 0,
+            }
+        )
+    )
+    assert (data.kind, data.records.max_length, data.tokens_per_batch) == ("molecules_masked", 64, 8192)
+    assert data.masking.ratio == data.validation_masking.ratio == 0.3
+    data.setup()
+    assert len(data.store) == 20
+
+
+@pytest.mark.parametrize(("written", "crop"), [({}, 1022), ({"crop": 60}, 60), ({"crop": None}, None)])
+def test_masked_proteins_of_an_earlier_version_keep_what_they_say_and_have_the_former_defaults(written, crop):
+    former = {"_target_": "trimer.data.proteins.ProteinSequences", "clusters": None, "max_unknown": 0.5, **written}
+    config = current_config({"data": former})["data"]
+    assert config["_target_"] == "trimer.data.modules.masked_sequences.MaskedSequences"
+    assert (config["entity"], config["crop"], config["max_unknown"]) == ("proteins", crop, 0.5)
+    assert config["masking"]["ratio"] == config["validation_masking"]["ratio"] == 0.15
+    assert current_config({"data": config})["data"] == config, "a present config stays"
 
 
 @pytest.mark.parametrize(

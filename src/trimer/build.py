@@ -55,6 +55,9 @@ WORDS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 # Annotations whose values are checked, in words.
 SIMPLE = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"}
 
+# The default of a keyword argument that a constructor passes on to its base class, which knows it.
+PASSED_ON = object()
+
 _own: set[str] = set()
 
 
@@ -185,7 +188,7 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
     """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:
-        parameters = inspect.signature(target).parameters
+        parameters = parameters_of(target)
     except ValueError:  # written in C, without a signature
         return
     kinds = {parameter.kind for parameter in parameters.values()}
@@ -217,12 +220,39 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 )
 
 
+def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of a target; `**settings: Unpack[Settings]` as the keyword arguments that the TypedDict names."""
+    parameters = dict(inspect.signature(target).parameters)
+    for name, described in described_keywords(target).items():
+        del parameters[name]
+        for keyword in described.__annotations__:
+            default = inspect.Parameter.empty if keyword in described.__required_keys__ else PASSED_ON
+            parameters[keyword] = inspect.Parameter(keyword, inspect.Parameter.KEYWORD_ONLY, default=default)
+    return parameters
+
+
+def described_keywords(target: Any) -> dict[str, Any]:
+    """`settings` -> the TypedDict of `**settings: Unpack[Settings]`, at most one."""
+    return {
+        name: typing.get_args(hint)[0]
+        for name, hint in type_hints(target).items()
+        if typing.get_origin(hint) is typing.Unpack
+    }
+
+
+def type_hints(target: Any) -> dict[str, Any]:
+    """The annotations of the arguments; none where they are written for type checkers only."""
+    try:
+        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+    except (AttributeError, NameError, TypeError):
+        return {}
+
+
 def annotations(target: Any) -> dict[str, set[type]]:
     """The types that each annotated argument takes."""
-    try:
-        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
-    except (AttributeError, NameError, TypeError):  # written for type checkers only
-        return {}
+    hints = type_hints(target)
+    for described in described_keywords(target).values():
+        hints |= typing.get_type_hints(described)
     unions = (typing.Union, types.UnionType)
     return {
         name: set(typing.get_args(hint) if typing.get_origin(hint) in unions else [hint])

@@ -104,7 +104,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float,
         momentum: float = 0.95,
         adamw_lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.98),

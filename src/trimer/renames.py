@@ -1,7 +1,8 @@
-"""Modules that have been renamed, so that checkpoints and run folders of earlier versions are still read."""
+"""Renamed modules and classes, so that checkpoints and run folders of earlier versions are still read."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 # Former module: present module, both inside the package `trimer`.
@@ -20,7 +21,8 @@ MODULES = {
     "data.parallel": "data.core.parallel",
     "data.training_keys": "data.core.training_keys",
     "data.masking": "data.core.masking",
-    "data.masked": "data.core.masked_windows",
+    "data.masked": "data.modules.masked_sequences",
+    "data.core.masked_windows": "data.modules.masked_sequences",
     "data.noise": "data.core.noise",
     "data.sources.label_table": "data.core.label_table",
     "data.prepared": "data.modules.base",
@@ -28,8 +30,10 @@ MODULES = {
     "data.fragments": "data.modules.fragment_data",
     "data.labelled": "data.modules.labelled_data",
     "data.pairs": "data.modules.spectrum_pairs",
-    "data.molecules": "data.modules.masked_molecules",
-    "data.proteins": "data.modules.masked_proteins",
+    "data.molecules": "data.modules.masked_sequences",
+    "data.proteins": "data.modules.masked_sequences",
+    "data.modules.masked_molecules": "data.modules.masked_sequences",
+    "data.modules.masked_proteins": "data.modules.masked_sequences",
     "data.exclusion": "data.modules.held_out",
     "data.class_names": "data.labelled.class_names",
     "data.label_checks": "data.labelled.label_checks",
@@ -140,21 +144,60 @@ def current_contract(contract: dict[str, Any]) -> dict[str, Any]:
     return current_config(contract) | {"kind": kind, "study": current_target(study)}
 
 
+BERT = {"_target_": "trimer.data.core.masking.Masking", "ratio": 0.15, "mask": 0.8, "replace": 0.1}
+# Former class in its present module: present class, and what it takes where a config of the former one says nothing.
+CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "data.modules.masked_sequences.ProteinSequences": (
+        "data.modules.masked_sequences.MaskedSequences",
+        {
+            "entity": "proteins",
+            "crop": 1022,
+            "masking": BERT,
+            "validation_masking": BERT,
+            "tokens_per_batch": 32768,
+        },
+    ),
+    "data.modules.masked_sequences.MoleculeSequences": (
+        "data.modules.masked_sequences.MaskedSequences",
+        {
+            "entity": "molecules",
+            "max_length": 256,
+            "masking": BERT | {"ratio": 0.3},
+            "validation_masking": BERT | {"ratio": 0.3},
+            "tokens_per_batch": 8192,
+        },
+    ),
+}
+
+
 def current_target(target: str) -> str:
     """The present dotted name of a class or function that a config of an earlier version names."""
-    package, _, path = target.partition(".")
-    if package == "trimer":
-        module, _, name = path.rpartition(".")
-        if module in MODULES:
-            return f"trimer.{MODULES[module]}.{name}"
-    return target
+    return _current(target)[0]
 
 
 def current_config(node: Any) -> Any:
-    """A config of plain values with each `_target_` under its present name."""
-    if isinstance(node, dict):
-        return {
-            key: current_target(value) if key == "_target_" and isinstance(value, str) else current_config(value)
-            for key, value in node.items()
-        }
-    return [current_config(value) for value in node] if isinstance(node, list) else node
+    """A config of plain values with each `_target_` under its present name, and the arguments that it needs now."""
+    if isinstance(node, list):
+        return [current_config(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: current_config(value) for key, value in node.items()}
+    if isinstance(node.get("_target_"), str):
+        target, arguments = _current(node["_target_"])
+        node = {**node, "_target_": target}
+        for name, value in arguments.items():
+            if name not in node or (node[name] is None and isinstance(value, dict)):
+                node[name] = deepcopy(value)
+    return node
+
+
+def _current(target: str) -> tuple[str, dict[str, Any]]:
+    """The present name of a target, and the arguments that stand for what its former name meant."""
+    package, _, path = target.partition(".")
+    module, _, name = path.rpartition(".")
+    if package != "trimer" or not module:
+        return target, {}
+    path, arguments = f"{MODULES.get(module, module)}.{name}", {}
+    if path in CLASSES:
+        path, arguments = CLASSES[path]
+    return f"trimer.{path}", arguments

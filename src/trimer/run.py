@@ -30,6 +30,7 @@ from trimer import __version__
 from trimer.accelerators.cpu_speed import cores, processor, speeds
 from trimer.cli.resolvers import run_id
 from trimer.errors import ConfigError, InputError
+from trimer.files import write_text
 from trimer.locks import FolderLock
 from trimer.renames import current_config
 
@@ -315,16 +316,6 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """The whole text or nothing: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def first_config(folder: Path) -> dict[str, Any]:

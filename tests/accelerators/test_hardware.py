@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from trimer.accelerators.hardware import computing, device_of, place
 from trimer.cli.main import main
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.errors import ConfigError
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2

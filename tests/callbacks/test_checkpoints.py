@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trimer.callbacks.checkpoints import WholeFiles, sync_folder
+from trimer.callbacks.checkpoints import WholeFiles
 from trimer.errors import CheckpointError
+from trimer.files import sync_folder
 
 
 @pytest.fixture

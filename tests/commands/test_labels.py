@@ -126,7 +126,7 @@ def test_a_run_leaves_its_labels_its_table_and_its_figures(run, kind):
 
 def test_the_baselines_stand_beside(run):
     table = (run("single") / "test" / "table.md").read_text()
-    assert "floor: majority or mean" in table and "random forest on Morgan fingerprints" in table
+    assert "trivial baseline: majority or mean" in table and "random forest on Morgan fingerprints" in table
 
 
 def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):

@@ -57,7 +57,7 @@ def methods(path: Path) -> list[str]:
 
 
 def test_retention_has_its_baselines_and_the_scale_of_the_train_part(run):
-    assert methods(run("retention")) == ["floor: majority or mean", "linear model on composition", "train"]
+    assert methods(run("retention")) == ["trivial baseline: majority or mean", "linear model on composition", "train"]
     result = json.loads((run("retention") / "result.json").read_text())["metrics"]
     assert result["test/mae"] < result["test/rmse"] < result["test/p95_error"]
     assert {"test/r2", "test/r_squared", "test/pearson", "test/slope", "test/intercept"} <= set(result)
@@ -105,7 +105,7 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
 
 
 def test_fragments_have_their_table_and_their_pictures(run):
-    assert methods(run("fragments")) == ["floor: mean spectrum", "train"]
+    assert methods(run("fragments")) == ["trivial baseline: mean spectrum", "train"]
     names = {path.name for path in (run("fragments") / "test").iterdir()}
     assert {"similarity.png", "spectra.png", "predictions.parquet", "page.html", "curves.png"} <= names
     rows = pq.read_table(run("fragments") / "test" / "predictions.parquet").to_pylist()
@@ -118,13 +118,13 @@ def test_fragments_go_on_with_their_head(run, folder, capsys):
     same = [*words, "data.channels=[b1,y1,y2,y1-H3PO4]", f"hydra.run.dir={folder / 'same'}"]
     assert main(["train", *same, f"paths.cache={folder / 'cache'}"]) == 0
     assert "with its head: the channels are the same" in heard(capsys)
-    assert methods(folder / "same") == ["floor: mean spectrum", "before fine-tuning", "train"]
+    assert methods(folder / "same") == ["trivial baseline: mean spectrum", "before fine-tuning", "train"]
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
     told = heard(capsys)
     assert "with a new head: it has learnt other channels" in told
     assert "no row 'before fine-tuning'" in told and "has not learnt these labels" in told
-    assert methods(folder / "other") == ["floor: mean spectrum", "train"]
+    assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
 
 
 def test_a_checkpoint_of_fragments_is_evaluated_again(run, folder):

@@ -236,7 +236,7 @@ def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
     result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *words, small=PROTEINS)
     assert result["metrics"]["val/perplexity"] < 40 and result["metrics"]["test/hidden_perplexity"] < 40
     folder = tmp_path / "run" / "test"
-    assert "floor: composition of the sequence" in (folder / "table.md").read_text()
+    assert "trivial baseline: composition of the sequence" in (folder / "table.md").read_text()
     assert {"page.html", "residues.csv", "residues.png"} <= {path.name for path in folder.iterdir()}
 
 

@@ -39,8 +39,8 @@ def data(tmp_path_factory):
     def of(target: str, tokens: int = 300) -> LabelledSequences:
         found = LabelledSequences(
             LabelledFiles(str(path), "sequence", TARGETS[target], "id"), ProteinTokenizer(), "proteins", target,
-            {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}, str(path.parent / "cache"),
-            tokens_per_batch=tokens, missing=["."],
+            {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}},
+            cache=str(path.parent / "cache"), tokens_per_batch=tokens, missing=["."],
         )  # fmt: skip
         found.setup()
         return found

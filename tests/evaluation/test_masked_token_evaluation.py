@@ -43,8 +43,8 @@ def test_the_table_and_what_lies_behind_it(data, tmp_path):
     rows = {row["method"]: row["values"] for row in evaluation.table.ordered()}
     assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
     assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all answer for the same places"
-    assert rows["untrained"]["perplexity"] > rows["floor: residue frequencies"]["perplexity"]
-    assert rows["floor: residue frequencies"]["perplexity"] < 21
+    assert rows["untrained"]["perplexity"] > rows["trivial baseline: residue frequencies"]["perplexity"]
+    assert rows["trivial baseline: residue frequencies"]["perplexity"] < 21
     total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)
     assert total / evaluation.metrics["masked_tokens"] == pytest.approx(evaluation.metrics["loss"], abs=1e-3)
     evaluation.save(tmp_path)
@@ -63,6 +63,6 @@ def test_the_batch_size_does_not_matter(data):
 
 
 def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
-    monkeypatch.setattr(data, "validation_masking", Masking(ratio=1e-9))
+    monkeypatch.setattr(data, "validation_masking", Masking(1e-9, 0.8, 0.1))
     with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the part val"):
         evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")

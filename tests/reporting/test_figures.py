@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import re
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
 from trimer.reporting.curves import Curve
-from trimer.reporting.figures import spectra_grid, tanimoto_histogram, training_curves
+from trimer.reporting.figures import (
+    draw_curves,
+    draw_similarities,
+    spectra_grid,
+    tanimoto_histogram,
+    training_curves,
+)
+from trimer.reporting.style import page_chart
 
 RECORD = {
     "id": "a", "name": "x" * 60, "smiles": "CCO", "adduct": "[M+H]+", "precursor_mz": 47.05, "mz": [29.0, 47.05],
@@ -46,3 +56,21 @@ def test_no_window_and_no_global_figure_is_left(tmp_path):
     tanimoto_histogram({"model": [0.1]}, tmp_path / "h.png")
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+def test_a_chart_on_a_page_is_a_small_svg_without_references_to_elsewhere():
+    series = {"train": Curve(list(range(5000)), [math.sin(i) for i in range(5000)]), "val": Curve([1, 20000], [2, 1.5])}
+    chart = page_chart("Loss < 1", draw_curves, "loss", series)
+    assert chart.startswith('<img class="chart" alt="Loss &lt; 1" src="data:image/svg+xml;base64,')
+    svg = base64.b64decode(re.search(r'base64,([^"]+)"', chart).group(1)).decode()
+    ElementTree.fromstring(svg)
+    assert "optimizer step" in svg and "validation" in svg and len(svg) < 100_000
+    assert not re.search(r"""(href|src)="(?!#)""", svg)
+    assert page_chart("Loss < 1", draw_curves, "loss", series) == chart, "the same content gives the same page"
+
+
+def test_page_and_file_show_the_same_similarities():
+    chart = page_chart("x", draw_similarities, {"model & co": [0.0, math.nan, 0.5, 1.0], "empty": []}, 20)
+    svg = base64.b64decode(re.search(r'base64,([^"]+)"', chart).group(1)).decode()
+    ElementTree.fromstring(svg)
+    assert "model &amp; co, mean 0.500" in svg

@@ -39,7 +39,7 @@ def test_the_same_seed_twice_is_one_seed_and_is_reported(tmp_path):
     summary = summarise(read_runs(tmp_path))
     (group,) = summary.groups
     assert group.seeds == "2/2" and group.metrics["val/loss"] == pytest.approx((3.0, 2**0.5, 2))
-    assert summary.notes == ["one, two: the same settings and seed 0, counted as one seed"]
+    assert summary.notes == ["one, two: same settings and seed 0, counted as one seed"]
 
 
 def test_runs_with_different_splits_have_no_mean(tmp_path):
@@ -49,7 +49,7 @@ def test_runs_with_different_splits_have_no_mean(tmp_path):
     (group,) = summary.groups
     assert group.metrics == {}
     assert summary.errors == [
-        "one and two have the same settings and have their data split differently, so they have no mean"
+        "one and two have the same settings but split their data differently, so they have no mean"
     ]
     assert summary.errors[0] in summary.to_markdown()
 

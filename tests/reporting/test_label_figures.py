@@ -33,7 +33,7 @@ def test_confusion_matrix(tmp_path, suffix, count):
     assert path.stat().st_size > 4000
     if suffix == "svg":
         text = path.read_text()
-        assert f"{counts.trace() / counts.sum():.1%} of {counts.sum():,} rows are right" in text
+        assert f"Accuracy {counts.trace() / counts.sum():.1%} (n = {counts.sum():,})" in text
         assert f">{counts[1, 1]}</" in text
 
 
@@ -58,7 +58,7 @@ def test_reliability_says_the_error_of_each(tmp_path):
     right = (sure.argmax(1) == labels).mean()
     assert f"sure, top-label ECE {abs(right - 0.92):.3f}" in text
     assert f"modest, top-label ECE {abs((labels == 0).mean() - 1 / 3):.3f}" in text
-    assert "confidence in the answer" in text
+    assert "probability of the predicted class" in text
 
 
 def test_reliability_of_two_classes_is_of_the_second(tmp_path):

@@ -118,5 +118,5 @@ def test_a_folder_without_runs_and_a_broken_result_are_named(tmp_path):
         read_runs(tmp_path)
     run(tmp_path / "a", [], {"val/loss": 1.0})
     (tmp_path / "a" / "result.json").write_text("{")
-    with pytest.raises(InputError, match=r"result\.json is not JSON"):
+    with pytest.raises(InputError, match=r"result\.json is not valid JSON"):
         read_runs(tmp_path)

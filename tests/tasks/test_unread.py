@@ -19,11 +19,14 @@ UNSEEN, UNTOLD = "cannot see modifications", "not told the charge"
 
 def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
     source = SimulatedPeptides(60, "retention", modified=modified)
-    return LabelledSequences(source, ProteinTokenizer(), "peptides", "regression", SPLIT, str(tmp_path))
+    return LabelledSequences(
+        source, ProteinTokenizer(), "peptides", "regression", SPLIT, cache=str(tmp_path), tokens_per_batch=4096
+    )
 
 
 def fragments(tmp_path) -> PeptideFragments:
-    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, str(tmp_path))
+    settings = {"shortest": 7, "longest": 30, "highest_charge": 6, "cache": str(tmp_path), "tokens_per_batch": 4096}
+    return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, **settings)
 
 
 def heard(net, data, caplog) -> str:

@@ -54,7 +54,7 @@ def test_specials_are_never_hidden_and_only_tokens_of_molecules_are_put_in():
     tokens, lengths = np.concatenate(found), np.array([len(ids) for ids in found])
     ends = np.cumsum(lengths)
     drawn = keys(0, 0, np.arange(len(found)))
-    damaged, places = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, 0, alphabet)
+    damaged, places = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, alphabet)
     frame = np.r_[ends - lengths, ends - 1]
     assert len(places) == len(tokens) - 2 * len(found) and not np.isin(frame, places).any()
     assert (damaged[frame] == tokens[frame]).all() and damaged.dtype == tokens.dtype

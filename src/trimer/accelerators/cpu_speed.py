@@ -94,7 +94,7 @@ def speeds() -> dict[str, float]:
         return {name: float(stored[name]) for name in ("fp32", "bf16")}
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or not readable: measured again
         found = measured()
-    from trimer.run import write_text
+    from trimer.files import write_text
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

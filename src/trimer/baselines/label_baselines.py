@@ -174,14 +174,14 @@ class PeptideComposition(LabelBaseline):
 
 # Under their names in tables, each built by (kind, seed).
 FOR_MOLECULES: Mapping[str, Callable[[str, int], LabelBaseline]] = {
-    "floor: majority or mean": Majority,
+    "trivial baseline: majority or mean": Majority,
     "random forest on Morgan fingerprints": MorganForest,
 }
 FOR_PEPTIDES: Mapping[str, Callable[[str, int], LabelBaseline]] = {
-    "floor: majority or mean": Majority,
+    "trivial baseline: majority or mean": Majority,
     "linear model on composition": PeptideComposition,
 }
 FOR_PROTEINS: Mapping[str, Callable[[str, int], LabelBaseline]] = {
-    "floor: majority or mean": Majority,
+    "trivial baseline: majority or mean": Majority,
     "linear model on composition": CompositionModel,
 }

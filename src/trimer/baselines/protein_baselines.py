@@ -117,9 +117,9 @@ class Composition(Floor):
 
 
 FLOORS = {
-    "floor: residue frequencies": Unigram,
-    "floor: both neighbours": Neighbours,
-    "floor: composition of the sequence": Composition,
+    "trivial baseline: residue frequencies": Unigram,
+    "trivial baseline: both neighbours": Neighbours,
+    "trivial baseline: composition of the sequence": Composition,
 }
 
 

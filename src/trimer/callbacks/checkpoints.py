@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from trimer.callbacks.stopping import StopRequest
 from trimer.callbacks.whole_steps import ValidationInterrupted, WholeStepEpochLoop, use_whole_steps
 from trimer.cli.failures import disk_is_full
 from trimer.errors import CheckpointError
+from trimer.files import written
 from trimer.loggers import CSV
 from trimer.run import RunFolder
 
@@ -31,14 +30,12 @@ class WholeFiles(TorchCheckpointIO):
         path = Path(path)
         RunFolder.check_present(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
         try:
-            with partial.open("wb") as file:  # given a name, PyTorch forgets the reason of the system
+            with (
+                written(path, f".{path.name}.partial", durable=True) as partial,
+                partial.open("wb") as file,  # given a name, PyTorch forgets the reason of the system
+            ):
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-            sync_folder(path.parent)
         except (OSError, RuntimeError) as error:
             if not disk_is_full(error):
                 raise
@@ -46,8 +43,6 @@ class WholeFiles(TorchCheckpointIO):
                 f"the disk is full: {path} could not be written. {self._kept(path)}. Free some space, then continue "
                 f"with resume={path.parent.parent}"
             ) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @staticmethod
     def _kept(path: Path) -> str:
@@ -57,20 +52,6 @@ class WholeFiles(TorchCheckpointIO):
             return "No earlier checkpoint exists"
         written = datetime.fromtimestamp(whole[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
         return f"The last whole checkpoint is {whole[-1]}, of {written}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows opens no folder, and needs none of it."""
-    if os.name != "posix":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:  # some network file systems cannot
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(number)
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from trimer.baselines.model_before import begun_with
 from trimer.errors import ConfigError
+from trimer.files import write_text, written
 from trimer.reporting.attempts import attempt
-from trimer.run import write_text
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +75,8 @@ class Protocol(L.Callback):
         writer.writerows(self.rows)
         write_text(self.folder / "protocol.csv", text.getvalue())
         types = pa.schema(zip(COLUMNS, (pa.string(), pa.string(), pa.int64(), pa.string(), pa.float64()), strict=True))
-        partial = self.folder / ".protocol.parquet.partial"
-        pq.write_table(pa.Table.from_pylist(self.rows, types), partial)
-        partial.replace(self.folder / "protocol.parquet")
+        with written(self.folder / "protocol.parquet") as partial:
+            pq.write_table(pa.Table.from_pylist(self.rows, types), partial)
 
     # ---------------------------------------------------------------- during the training
 

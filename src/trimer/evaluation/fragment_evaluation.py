@@ -76,7 +76,7 @@ def evaluate_fragments(
         return values, metrics
 
     if baselines:
-        add("floor: mean spectrum", mean_spectrum(data, split), True)
+        add("trivial baseline: mean spectrum", mean_spectrum(data, split), True)
         if before is not None:
             add("before fine-tuning", answered(before, data, split)[0], True)
     values, metrics = add(name, answers, False)

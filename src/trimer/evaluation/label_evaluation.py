@@ -257,7 +257,7 @@ def of_data(data) -> dict:
     Thresholds are chosen on the validation part where those of the network were, so that all methods have the same.
     """
     if data.target == "residue":
-        return {"floor: majority or mean": _frequencies}
+        return {"trivial baseline: majority or mean": _frequencies}
 
     def fit(factory):
         def answer(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -123,8 +123,8 @@ class PeptideEncoder(nn.Module):
     def __init__(
         self,
         vocab_size: int = 33,
-        d_model: int = 96,
-        layers: int = 4,
+        d_model: int = 64,
+        layers: int = 3,
         body: str = "convolution",
         kernel: int = 5,
         heads: int = 4,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trimer.data.core.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.label_table import LabelTable
 from trimer.data.peptides.peptide_tables import ColumnTable
 from trimer.errors import ConfigError
 from trimer.objects.frames import as_table, columns_of, package_of, place_of, text_of

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from trimer.data.core.store import Ragged
 from trimer.errors import ConfigError, InputError
+from trimer.files import written
 from trimer.flat import Flat
 
 POOLING = ("mean", "cls", "residue")
@@ -102,12 +103,13 @@ class EmbeddingFile:
         if not self.path.parent.is_dir():
             raise InputError(f"output={output}: the folder {self.path.parent} does not exist; make it first")
         self.by_residue = pooling == "residue"
-        self.partial = self.path.with_name(self.path.name + ".partial")
+        self._file = written(self.path, self.path.name + ".partial")
         self.what = what
         self.rows = self.without = 0
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> EmbeddingFile:
+        self.partial = self._file.__enter__()
         return self
 
     def add(
@@ -157,8 +159,7 @@ class EmbeddingFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._writer is not None:
             self._writer.close()
-        if kind is None:
-            self.partial.rename(self.path)
+        self._file.__exit__(kind, error, trace)
 
     def summary(self) -> str:
         """One line for the user."""

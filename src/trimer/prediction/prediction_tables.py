@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trimer.errors import ConfigError, InputError
+from trimer.files import written
 
 SUFFIXES = (".csv", ".parquet", ".json")
 
@@ -59,21 +60,21 @@ class PredictionFile:
 
     def _save(self) -> None:
         """Write the whole table under a temporary name, then give it its own."""
-        temporary = self.path.with_name(self.path.name + ".writing")
         suffix = self.path.suffix.lower()
-        if suffix == ".csv":
-            with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, self.columns)
-                writer.writeheader()
-                writer.writerows(self._rows)
-        elif suffix == ".json":
-            temporary.write_text(json.dumps(self._rows, indent=1) + "\n", encoding="utf-8")
-        else:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
+        with written(self.path, self.path.name + ".writing") as temporary:
+            if suffix == ".csv":
+                with temporary.open("w", newline="", encoding="utf-8") as stream:
+                    writer = csv.DictWriter(stream, self.columns)
+                    writer.writeheader()
+                    writer.writerows(self._rows)
+            elif suffix == ".json":
+                temporary.write_text(json.dumps(self._rows, indent=1) + "\n", encoding="utf-8")
+            else:
+                import pyarrow as pa
+                import pyarrow.parquet as pq
 
-            pq.write_table(pa.table({name: [row[name] for row in self._rows] for name in self.columns}), temporary)
-        temporary.replace(self.path)
+                columns = {name: [row[name] for row in self._rows] for name in self.columns}
+                pq.write_table(pa.table(columns), temporary)
 
 
 class MoleculeFile(PredictionFile):

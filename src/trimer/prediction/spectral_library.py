@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trimer.files import written
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragment_ions import fragment_mz
 from trimer.peptides.proforma import Peptide, read_proforma
@@ -69,10 +70,10 @@ class LibraryFile:
         self.peptides = self.fragments = self.unseen = 0
         self.refused: list[tuple[int, str, str, str]] = []
         self._in_training: list[tuple[str, str, int, str]] = []
-        self._temporary = self.path.with_name(self.path.name + ".writing")
+        self._file = written(self.path, self.path.name + ".writing")
 
     def __enter__(self) -> LibraryFile:
-        self._format = FORMATS[self.path.suffix.lower()](self._temporary, self.channels)
+        self._format = FORMATS[self.path.suffix.lower()](self._file.__enter__(), self.channels)
         return self
 
     def add(self, rows: Sequence[dict]) -> None:
@@ -112,10 +113,9 @@ class LibraryFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self._format.close()
+        self._file.__exit__(kind, error, trace)
         if kind is not None:
-            self._temporary.unlink()
             return
-        self._temporary.replace(self.path)
         self.reasons.unlink(missing_ok=True)
         if self.refused:
             with self.reasons.open("w", newline="", encoding="utf-8") as stream:

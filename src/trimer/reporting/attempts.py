@@ -1,4 +1,4 @@
-"""Pages and figures are made by `attempt`: one that fails is reported, and the run continues."""
+"""Pages and figures are made through `attempt`: a failure is reported, and the run continues."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Made = TypeVar("Made")
 def attempt(
     what: str, make: Callable[Arguments, Made], *arguments: Arguments.args, **named: Arguments.kwargs
 ) -> Made | None:
-    """What make(*arguments, **named) returns; None where it raises, with a warning that names `what` and the reason.
+    """The result of make(*arguments, **named), or None and a warning with `what` and the reason if it raises.
 
-    Ctrl-C and SIGTERM pass. HYDRA_FULL_ERROR=1 adds the traceback.
+    Ctrl-C and SIGTERM are not caught. HYDRA_FULL_ERROR=1 adds the traceback.
     """
     try:
         return make(*arguments, **named)
-    except Exception as error:  # whatever a library for drawing raises must not cost a training
+    except Exception as error:  # no error of a drawing library may end a training
         FAILED.append(f"{what}: {_reason(error)}")
-        whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
-        log.warning("could not make %s; the run continues without it", FAILED[-1], exc_info=whole)
+        traced = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        log.warning("could not make %s; the run continues without it", FAILED[-1], exc_info=traced)
         return None
 
 
 def failed_reports() -> dict[str, list[str]]:
-    """`{"not_made": [...]}` for result.json, empty where all pages and figures were made; the list begins anew."""
+    """`{"not_made": [...]}` for result.json, empty if all pages and figures were made; clears the list."""
     failed = list(FAILED)
     FAILED.clear()
     return {"not_made": failed} if failed else {}
 
 
 def _reason(error: Exception) -> str:
-    """The sentence of an error of ours; type, message and place of any other."""
+    """The sentence of a Trimer error; type, source line and message of any other."""
     if isinstance(error, TrimerError):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]

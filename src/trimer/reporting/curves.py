@@ -1,4 +1,4 @@
-"""What a run logged while it trained, read from its metrics.csv: one curve per metric, one panel per question."""
+"""Training curves: the metrics that a run logged, read from its metrics.csv."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trimer.errors import InputError
 
-SETS = ("train", "val", "test")
-# The panels that come first; a metric that is not logged is left out.
+SPLITS = ("train", "val", "test")
+# Metrics with a panel, in order.
 PANELS = ("loss", "token_accuracy", "tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity",
           "perplexity", "accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2")  # fmt: skip
 _NOT_CURVES = {"step", "epoch", "time"}
@@ -19,7 +19,7 @@ _NOT_CURVES = {"step", "epoch", "time"}
 
 @dataclass
 class Curve:
-    """Values of one metric at the steps at which it was logged, ascending."""
+    """Values of one metric at the optimizer steps at which it was logged, ascending."""
 
     steps: list[int]
     values: list[float]
@@ -42,7 +42,7 @@ class Curve:
 
 
 def read_curves(path: str | Path) -> dict[str, Curve]:
-    """{name: curve} of a metrics.csv with a `step` column; cells that are empty or no finite number are left out."""
+    """{name: curve} of a metrics.csv with a `step` column; empty cells and values that are not finite are left out."""
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -58,18 +58,18 @@ def read_curves(path: str | Path) -> dict[str, Curve]:
             value = _number(text)
             if name and name not in _NOT_CURVES and math.isfinite(value) and math.isfinite(step):
                 points.setdefault(name, {})[int(step)] = value
-    return {name: Curve(sorted(own), [own[step] for step in sorted(own)]) for name, own in points.items()}
+    return {name: Curve(sorted(values), [values[step] for step in sorted(values)]) for name, values in points.items()}
 
 
 def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Curve]]:
-    """{metric: {"train" | "val" | "test": curve}} for metrics with at least two points, the telling ones first."""
-    found: dict[str, dict[str, Curve]] = {}
+    """{metric: {"train" | "val" | "test": curve}} for the metrics in PANELS with at least two points."""
+    logged: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
-        part, _, metric = name.partition("/")
-        if part in SETS and "/" not in metric and len(curve.values) > 1:
-            found.setdefault(metric, {})[part] = curve
-    wanted = [metric for metric in PANELS if metric in found]
-    return {metric: found[metric] for metric in wanted[:most]}
+        split, _, metric = name.partition("/")
+        if split in SPLITS and "/" not in metric and len(curve.values) > 1:
+            logged.setdefault(metric, {})[split] = curve
+    shown = [metric for metric in PANELS if metric in logged]
+    return {metric: logged[metric] for metric in shown[:most]}
 
 
 def _number(text: str | None) -> float:

@@ -1,18 +1,19 @@
-"""One molecule as a drawing: SVG for pages, PNG for figures and trackers; what it shares with another one is tinted."""
+"""Drawings of molecules: SVG for pages, PNG for figures and trackers; bonds shared with another one are tinted."""
 
 from __future__ import annotations
 
 import functools
 import re
-from html import escape
+from typing import Any
 
+from markupsafe import Markup, escape
 from rdkit import Chem
 from rdkit.Chem import rdDepictor, rdFingerprintGenerator
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from trimer.chemistry import identifiers as chemistry
+from trimer.reporting.colours import INK
 
-INK = "#1f2a35"
 # Heteroatoms as chemists expect them, in shades that stay apart for the colour-blind and on white paper.
 _PALETTE = {
     -1: INK, 0: INK, 1: INK, 6: INK, 7: "#0b62b0", 8: "#c8431a", 9: "#00857a", 15: "#b36b00", 16: "#8a6d00",
@@ -23,14 +24,14 @@ _RADIUS = 2
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=1 << 20)
 
 
-def molecule_svg(smiles: str | None, width: int = 220, height: int = 160, shared_with: str | None = None) -> str:
+def molecule_svg(smiles: str | None, width: int = 220, height: int = 160, shared_with: str | None = None) -> Markup:
     """An inline SVG without background; lines follow the text colour of the page.
 
     shared_with: a second SMILES; bonds around which both molecules agree up to two bonds away are tinted.
-    Text that is no molecule gives a box that says so.
+    Text that cannot be read as a molecule gives a box with a note.
     """
     molecule = _laid_out(smiles)
-    if molecule is None:
+    if smiles is None or molecule is None:
         return _placeholder(smiles, width, height)
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     _draw(drawer, molecule, width, shared_with, clear=False)
@@ -38,11 +39,12 @@ def molecule_svg(smiles: str | None, width: int = 220, height: int = 160, shared
 
 
 def molecule_png(smiles: str | None, width: int = 300, height: int = 220, shared_with: str | None = None) -> bytes:
-    """A PNG on white; `shared_with` as in `molecule_svg`. Text that is no molecule gives a picture that says so."""
+    """A PNG on white; `shared_with` as in `molecule_svg`. Text that cannot be read as a molecule gives a note."""
     molecule = _laid_out(smiles)
     drawer = rdMolDraw2D.MolDraw2DCairo(width, height)
     if molecule is None:
-        drawer.drawOptions().legendFontSize = 16
+        options: Any = drawer.drawOptions()
+        options.legendFontSize = 16
         drawer.DrawMolecule(Chem.MolFromSmiles(""), legend="no molecule" if not smiles else "not readable")
         drawer.FinishDrawing()
         return drawer.GetDrawingText()
@@ -52,7 +54,7 @@ def molecule_png(smiles: str | None, width: int = 300, height: int = 220, shared
 
 @functools.lru_cache(maxsize=4096)
 def _laid_out(smiles: str | None) -> Chem.Mol | None:
-    molecule = chemistry.parse(smiles)
+    molecule = chemistry.parse(smiles) if smiles else None
     if molecule is None:
         return None
     rdDepictor.SetPreferCoordGen(True)
@@ -62,7 +64,7 @@ def _laid_out(smiles: str | None) -> Chem.Mol | None:
     return molecule
 
 
-def _draw(drawer, molecule: Chem.Mol, width: int, shared_with: str | None, clear: bool) -> None:
+def _draw(drawer: Any, molecule: Chem.Mol, width: int, shared_with: str | None, clear: bool) -> None:
     options = drawer.drawOptions()
     options.clearBackground = clear
     options.setAtomPalette({number: _rgb(colour) for number, colour in _PALETTE.items()})
@@ -88,9 +90,9 @@ def _draw(drawer, molecule: Chem.Mol, width: int, shared_with: str | None, clear
 
 
 def shared_parts(molecule: Chem.Mol, other: Chem.Mol | None) -> tuple[list[int], list[int]]:
-    """Atoms and bonds of a molecule that lie in a Morgan environment of radius 2 which the other molecule has too.
+    """Atoms and bonds of a molecule in Morgan environments of radius 2 that the other molecule has too.
 
-    These are the larger of the fragments that the Tanimoto similarity counts.
+    These are the largest fragments that the Tanimoto similarity counts.
     """
     if other is None:
         return [], []
@@ -114,15 +116,16 @@ def _environments(molecule: Chem.Mol) -> dict[int, tuple]:
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
 
 
-def _title(smiles: str) -> str:
+def _title(smiles: str) -> Markup:
     return escape(smiles if len(smiles) <= 200 else smiles[:197] + "...")
 
 
-def _compact(svg: str, width: int, height: int, title: str) -> str:
-    """The drawing with coordinates of one decimal, without what a page does not need: a third of the size."""
+def _compact(svg: str, width: int, height: int, title: Markup) -> Markup:
+    """The drawing with coordinates of one decimal and without redundant attributes: a third of the size."""
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<!--.*?-->|<rect[^>]*</rect>|\s*class='[^']*'", "", body, flags=re.DOTALL)
     body = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number.group()):.1f}".removesuffix(".0"), body)
@@ -130,24 +133,24 @@ def _compact(svg: str, width: int, height: int, title: str) -> str:
     body = re.sub(INK, "currentColor", body, flags=re.IGNORECASE)
     body = re.sub(r"\s*\n\s*", "", body)
     head = f'<svg class="molecule" viewBox="0 0 {width} {height}" role="img"'
-    return f"{head} xmlns='http://www.w3.org/2000/svg'><title>{title}</title>{body}</svg>"
+    return Markup(f"{head} xmlns='http://www.w3.org/2000/svg'><title>{title}</title>{body}</svg>")
 
 
 _DEFAULTS = {"fill-rule": "evenodd", "fill-opacity": "1", "stroke-opacity": "1", "stroke-linejoin": "miter"}
 
 
 def _attributes(style: re.Match) -> str:
-    """A style as attributes, those at their default left out."""
+    """A style as attributes, without those at their default."""
     pairs = [part.split(":", 1) for part in style.group(1).split(";") if ":" in part]
     kept = {k: v.removesuffix("px") for k, v in pairs if _DEFAULTS.get(k) != v}
     return " ".join(f'{key}="{value}"' for key, value in kept.items())
 
 
-def _placeholder(smiles: str | None, width: int, height: int) -> str:
+def _placeholder(smiles: str | None, width: int, height: int) -> Markup:
     text = "no molecule" if not smiles else "not readable"
     box = f'x="{width * 0.2:.0f}" y="{height * 0.32:.0f}" width="{width * 0.6:.0f}" height="{height * 0.36:.0f}" rx="6"'
     middle = f'x="{width / 2:.0f}" y="{height / 2 + 4:.0f}" text-anchor="middle" font-size="12"'
-    return (
+    return Markup(
         f'<svg class="molecule" viewBox="0 0 {width} {height}" role="img" xmlns=\'http://www.w3.org/2000/svg\'>'
         f"<title>{_title(smiles or text)}</title>"
         f'<rect {box} fill="none" stroke="currentColor" stroke-opacity="0.35" stroke-dasharray="4 4"/>'

@@ -1,6 +1,6 @@
-"""Embeddings before and after fine-tuning as one HTML file: each dot says what it is and where it went.
+"""Embeddings before and after fine-tuning as one interactive HTML file: pointing at a sequence shows it in both maps.
 
-Self-contained: the points, the style and a short script are in the file, nothing is loaded from elsewhere.
+Self-contained: points, style and a short script are in the file, and it loads nothing from elsewhere.
 Shapes: n rows, D width of an embedding.
 """
 
@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from trimer.files import write_text
 from trimer.reporting.label_figures import MISSING, Classes, explained_text, project
+from trimer.reporting.templates import render
 
-SHADES = 32  # of the scale of numbers
-GRID = 1000  # steps of a coordinate: finer than a dot
+SHADES = 32  # colours of the scale of numbers
+GRID = 1000  # steps of a coordinate, which is finer than a dot
 
 
 def embedding_page(
@@ -41,27 +42,26 @@ def embedding_page(
     if not len(before) == len(after) == len(labels) == len(ids) == len(train):
         raise ValueError(
             f"{len(before)} and {len(after)} embeddings, {len(labels)} labels, {len(ids)} ids and {len(train)} marks "
-            "of train rows are not of the same rows"
+            "of training rows are not of the same rows"
         )
+    data: dict[str, Any]
     data = _numbers(labels, name) if np.issubdtype(labels.dtype, np.floating) else _classes(labels, classes)
     data |= {"ids": [str(text) for text in ids], "train": train.astype(int).tolist()}
     explained = {}
-    for part, vectors in (("before", before), ("after", after)):
+    for moment, vectors in (("before", before), ("after", after)):
         points, share = project(vectors, train, projection)
         span = np.ptp(points, axis=0) if len(points) else np.ones(2)
         low = points.min(0, initial=np.inf)
-        data[part] = np.rint((points - low) / np.where(span > 0, span, 1) * GRID).astype(int).T.tolist()
-        explained[part] = explained_text(share)
-    place = "the first two principal components" if projection == "pca" else "a UMAP"
-    about = f"{len(labels):,} sequences, each on {place}"
-    about += "." if train.all() else f" of the {train.sum():,} train rows (pale); the others are outlined."
-    template = Template(files("trimer.reporting").joinpath("embedding_page.html").read_text(encoding="utf-8"))
+        data[moment] = np.rint((points - low) / np.where(span > 0, span, 1) * GRID).astype(int).T.tolist()
+        explained[moment] = explained_text(share)
+    method = "the first two principal components" if projection == "pca" else "a UMAP"
+    about = f"{len(labels):,} sequences on {method}"
+    about += "." if train.all() else f" of the {train.sum():,} training sequences (pale); the others are outlined."
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    hint = "" if "scale" in data else "; click a class to hide it"
-    page = template.substitute(explained, title=escape(title), about=about, hint=hint, data=text)
-    path.write_text(page, encoding="utf-8")
+    page = render("embeddings.html", **explained, title=title, about=about, scale="scale" in data, data=Markup(text))
+    write_text(path, page)
     return path
 
 
@@ -72,7 +72,7 @@ def _classes(labels: np.ndarray, classes: Sequence[str] | None) -> dict:
 
 
 def _numbers(labels: np.ndarray, name: str) -> dict:
-    """A shade for each label, and a last one for those that are missing."""
+    """A colour for each label, and a last one for missing labels."""
     known = labels[np.isfinite(labels)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     shade = np.nan_to_num((labels - low) / ((high - low) or 1.0) * (SHADES - 1), nan=SHADES)

@@ -1,4 +1,4 @@
-"""Which runs may be averaged: those whose resolved configs differ by nothing but the seed, on the same data."""
+"""Which runs may be averaged: those with the same data whose resolved configs differ in nothing but the seed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trimer.run import run_config
 if TYPE_CHECKING:
     from trimer.reporting.runs import Group, Run
 
-# Keys that do not alter what is measured; a key stands for all below it.
+# Keys that do not change a result; a key stands for all keys below it.
 KINDS = ("logging", "paths", "what is measured at the end", "the sweep")
 NO_SETTINGS = [key for kind in KINDS for key in MAY_CHANGE[kind]]
-# Keys that follow the seed, in a run whose run.json does not list them.
+# Keys that depend on the seed, for a run whose run.json does not list them.
 OF_THE_SEED = ("data.seed", "task.generator.seed")
 
 
 def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """The resolved config of a run by dotted keys, without the seed, the paths, and what alters no result."""
+    """The resolved config of a run by dotted keys, without the seed, paths, and keys that do not change a result."""
     config = run_config(folder)
     places = at(config, "paths")
     for key in (*NO_SETTINGS, "seed", *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
@@ -31,7 +31,7 @@ def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def facts_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """What runs of one group must have in common beside the config, where it is recorded: the data and their split."""
+    """Hashes of the data and of their split, if recorded, which all runs of a group must have in common."""
     followers = (record.get("seeds") or {}).get("keys") or ()
     if any(key.startswith("data.") and key != "data.seed" for key in followers):
         return {}  # each seed has its own data
@@ -43,7 +43,7 @@ def facts_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def grouped(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs with the same config together; one that died before it had a config joins those with its overrides."""
+    """Groups of runs with the same config; a run that failed before it had one joins the group with its overrides."""
     members: dict[tuple, list[Run]] = {}
     for run in runs:
         if run.config:
@@ -51,32 +51,34 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
     groups = list(members.values())
     alone: dict[tuple, list[Run]] = {}
     for run in (run for run in runs if not run.config):
-        alike = [own for own in groups if all(_words(one) == _words(run) for one in own if one.config)]
-        if len(alike) == 1:
-            alike[0].append(run)
+        matching = [
+            group for group in groups if all(_overrides(member) == _overrides(run) for member in group if member.config)
+        ]
+        if len(matching) == 1:
+            matching[0].append(run)
         else:
-            alone.setdefault(_words(run), []).append(run)
+            alone.setdefault(_overrides(run), []).append(run)
     return [*groups, *alone.values()]
 
 
 def varied_keys(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """The settings that tell the groups apart: overrides, and keys of the config where these do not suffice.
+    """The settings in which the groups differ: overrides, and keys of the config where overrides do not suffice.
 
-    The latter are added to the settings of the runs.
+    These keys of the config are added to the settings of the runs.
     """
-    runs = [run for own in groups for run in own]
+    runs = [run for group in groups for run in group]
     keys = [
         key
         for key in dict.fromkeys(key for run in runs for key in run.settings)
         if len({run.settings.get(key) for run in runs}) > 1
-        and all(len({run.settings.get(key) for run in own}) == 1 for own in groups)
+        and all(len({run.settings.get(key) for run in group}) == 1 for group in groups)
     ]
     alike: dict[tuple, list[Sequence[Run]]] = {}
-    for own in groups:
-        alike.setdefault(tuple(own[0].settings.get(key) for key in keys), []).append(own)
+    for group in groups:
+        alike.setdefault(tuple(group[0].settings.get(key) for key in keys), []).append(group)
     extra: dict[str, None] = {}
-    for some in (some for some in alike.values() if len(some) > 1):
-        configs = [next((run.config for run in own if run.config), {}) for own in some]
+    for same in (same for same in alike.values() if len(same) > 1):
+        configs = [next((run.config for run in group if run.config), {}) for group in same]
         names = dict.fromkeys(key for config in configs for key in config)
         extra |= dict.fromkeys(key for key in names if len({config.get(key) for config in configs}) > 1)
     for run in runs:
@@ -86,45 +88,45 @@ def varied_keys(groups: Sequence[Sequence[Run]]) -> list[str]:
 
 def conflict(runs: Sequence[Run]) -> str | None:
     """Why runs with the same config must not be averaged, or None."""
-    for name, words in (("data", "were trained on different data"), ("split", "have their data split differently")):
+    for name, words in (("data", "were trained on different data"), ("split", "split their data differently")):
         folders: dict[str, str] = {}
         for run in runs:
             if name in run.facts:
                 folders.setdefault(run.facts[name], run.folder)
         if len(folders) > 1:
             return (
-                f"{' and '.join(list(folders.values())[:3])} have the same settings and {words}, so they have no mean"
+                f"{' and '.join(list(folders.values())[:3])} have the same settings but {words}, so they have no mean"
             )
     return None
 
 
 def notes(groups: Sequence[Group]) -> list[str]:
-    """What a reader has to know of the means: seeds that were run twice, and groups of several versions of the code."""
-    said = []
+    """Notes on the means: seeds that were run twice, and groups with several versions of the code."""
+    sentences = []
     for group in groups:
         seeds: dict[str | None, list[str]] = {}
         for run in group.runs:
             if run.status == "ok":
                 seeds.setdefault(run.seed, []).append(run.folder)
-        said += [
-            f"{', '.join(folders)}: the same settings and seed {seed}, counted as one seed"
+        sentences += [
+            f"{', '.join(folders)}: same settings and seed {seed}, counted as one seed"
             for seed, folders in seeds.items()
             if len(folders) > 1
         ]
         versions = {run.code: run.folder for run in group.runs if run.code}
         if len(versions) > 1:
-            said.append(f"{', '.join(versions.values())}: the same settings and different versions of the code")
-    return said
+            sentences.append(f"{', '.join(versions.values())}: same settings, different versions of the code")
+    return sentences
 
 
-def _words(run: Run) -> tuple:
+def _overrides(run: Run) -> tuple:
     return tuple(sorted((key, value) for key, value in run.settings.items() if key != "command"))
 
 
 def _placed(value: Any, places: Mapping[str, str]) -> Any:
-    """A path below one of `paths` with the name of that in its place."""
+    """A path below one of `paths`, with the name of that folder in place of its path."""
     if isinstance(value, list):
-        return [_placed(part, places) for part in value]
+        return [_placed(entry, places) for entry in value]
     for name, place in sorted(places.items(), key=lambda item: -len(item[1])):
         if isinstance(value, str) and (value == place or value.startswith(f"{place}/")):
             return f"<{name}>{value[len(place) :]}"

@@ -82,7 +82,7 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any) -> list
     train = np.isin(rows, data.split.rows("train"))
     labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)
     classes = data.classes if data.target == "single" else None
-    shown = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
+    shown: dict[str, Any] = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
     shown["projection"] = str(kept["projection"])
     embedding_map(before, after, labels, out / "embeddings.png", **shown)
     embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)

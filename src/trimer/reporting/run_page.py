@@ -1,4 +1,4 @@
-"""The page of one run: what was measured, beside what its folder records of data, training, code and machine."""
+"""The page of one run: its results, and what its folder records of data, training, code and machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import WHOLE
@@ -25,30 +26,30 @@ def write_run_page(
     note: str = MOLECULES,
     distributions: Mapping[str, Sequence[float]] | None = None,
     metrics: str | Path | None = None,
-    **shown,
+    **shown: Any,
 ) -> Path:
     """Write `<folder>/<split>/page.html` and return its path.
 
-    Read from the run folder, each where it is there: `metrics.csv` (curves, or from `metrics`), `split.json`,
+    These files of the run folder are read if they exist: `metrics.csv` (curves, or from `metrics`), `split.json`,
     `split_overlap.json`, `<split>/training_overlap.json`, `drops.json`, `run.json` (command, code, device, versions).
-    table, predictions, distributions and what else is shown: as for `write_page`.
+    table, predictions, distributions and `shown`: as for `write_page`.
     """
     folder = Path(folder)
     record = _json(folder / "run.json")
     drops = _json(folder / "drops.json")
     metrics = Path(metrics or folder / "metrics.csv")
     manifest = _json(folder / "split.json")
-    seen = _json(folder / split / "training_overlap.json")
+    trained_on = _json(folder / split / "training_overlap.json")
     return write_page(
         folder / split / "page.html",
         title=title,
-        subtitle=subtitle or _subtitle(split, manifest, len(predictions), seen.get("counts", {})),
+        subtitle=subtitle or _subtitle(split, manifest, len(predictions), trained_on.get("counts", {})),
         table=table,
         predictions=predictions,
         curves=read_curves(metrics) if metrics.is_file() else None,
         distributions=distributions,
         split=manifest,
-        overlap=[*_json(folder / "split_overlap.json").get("overlap", []), *_seen(split, seen)],
+        overlap=[*_json(folder / "split_overlap.json").get("overlap", []), *_trained_on(split, trained_on)],
         drops=DropReport.from_dict(drops) if drops else None,
         commands=_commands(record),
         about=_about(record),
@@ -57,8 +58,8 @@ def write_run_page(
     )
 
 
-def _seen(split: str, found: Mapping) -> list[dict]:
-    """What of a split the checkpoint was trained on, as rows of the overlap."""
+def _trained_on(split: str, overlap: Mapping) -> list[dict]:
+    """Records of a split that the checkpoint was trained on, as rows of the overlap."""
     return [
         {
             "part": split,
@@ -66,26 +67,26 @@ def _seen(split: str, found: Mapping) -> list[dict]:
             "values": row["records"],
             "shared_values": row["shared"],
         }
-        for row in found.get("found", [])
+        for row in overlap.get("found", [])
     ]
 
 
-def _subtitle(split: str, manifest: Mapping, spectra: int, seen: Mapping) -> str:
+def _subtitle(split: str, manifest: Mapping, spectra: int, counts: Mapping) -> str:
     method = f" (split by {manifest['method']})" if manifest.get("method") and split != WHOLE else ""
-    unseen = ", which it was not trained on" if seen and seen["new"] == seen["records"] else ""
-    part = "all spectra of these data" if split == WHOLE else f"spectra of the {split} part"
-    measured = f"{spectra:,} {part}{method}{unseen}"
-    return f"A language model reads tandem mass spectra and writes molecules. Measured on {measured}."
+    unseen = ", none of which it was trained on" if counts and counts["new"] == counts["records"] else ""
+    where = "spectra, the whole data set" if split == WHOLE else f"spectra of the {split} split"
+    evaluated = f"{spectra:,} {where}{method}{unseen}"
+    return f"A language model generates molecules from tandem mass spectra. Evaluated on {evaluated}."
 
 
 def _commands(record: Mapping) -> list[str]:
-    """The command lines that made the run, first to last, without the path of the program."""
-    lines = [part["argv"] for part in (record, *record.get("resumed", [])) if part.get("argv")]
+    """The command lines of the run, first to last, without the path of the program."""
+    lines = [start["argv"] for start in (record, *record.get("resumed", [])) if start.get("argv")]
     return [shlex.join(["trimer", *words[1:]]) for words in lines]
 
 
 def _about(record: Mapping) -> dict[str, str]:
-    """Code, seed, device and packages in words."""
+    """Code, seed, device and packages as texts."""
     git, device = record.get("git") or {}, record.get("device") or {}
     about = {}
     if record.get("trimer"):
@@ -94,7 +95,7 @@ def _about(record: Mapping) -> dict[str, str]:
     if (seed := (record.get("seeds") or {}).get("seed")) is not None:
         about["Seed"] = str(seed)
     if device:
-        cpu = f"{device.get('cores', '?')} cores of {device.get('cpu', 'an unknown processor')}"
+        cpu = f"{device.get('cores', '?')} cores of {device.get('cpu', 'an unknown CPU')}"
         about["Device"] = ", ".join([*device.get("gpus", []), cpu])
     if record.get("packages"):
         about["Packages"] = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
@@ -109,4 +110,4 @@ def _json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); delete it or repeat the run") from error
+        raise InputError(f"{path} is not valid JSON ({error}); delete the file or repeat the run") from error

@@ -1,8 +1,8 @@
-"""The runs of a sweep, or of any folder, in one table: every job, mean and spread over seeds, the best settings.
+"""The runs of a sweep, or of any folder, in one table: every run, mean and spread over seeds, the best settings.
 
-Reads what a run folder holds: `config.yaml`, `overrides.yaml`, `run.json`, `split.json` and `result.json`. Runs are
-averaged if their resolved configs differ by nothing but the seed. A run that failed or has not ended is listed with its
-reason and stays out of the means.
+Reads `config.yaml`, `overrides.yaml`, `run.json`, `split.json` and `result.json` of each run folder. Runs are averaged
+if their resolved configs differ in nothing but the seed. A run that failed or has not finished is listed with its
+reason and does not enter the means.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from trimer.errors import InputError
+from trimer.files import write_text, written
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
 from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.templates import render
 from trimer.run import run_config
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
 _NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
-_SETS = ("test", "val")
+_SPLITS = ("test", "val")
 COSTS = ("seconds", "memory_mb")
 OF_LABELS = ("accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2", "spearman")
 SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
@@ -37,9 +39,9 @@ SETTINGS_SHOWN, METRICS_SHOWN = 3, 4  # columns of the table in the terminal
 
 @dataclass
 class Run:
-    """One run: its folder, how it ended, what was set on its command line, and what was measured.
+    """One run: its folder, its status, the overrides of its command line, and its metrics.
 
-    config: its resolved settings by dotted keys. facts: its data and their split. code: the version that ran it.
+    config: its resolved config by dotted keys. facts: hashes of its data and split. code: the version of the code.
     """
 
     folder: str
@@ -56,10 +58,10 @@ class Run:
 
 @dataclass
 class Group:
-    """Runs that differ by nothing but their seed.
+    """Runs that differ in nothing but their seed.
 
-    metrics: mean, standard deviation and count of each metric over the seeds whose runs ended. error: why there is no
-    mean.
+    metrics: mean, standard deviation and count of each metric over the seeds whose runs finished. error: why there is
+    no mean.
     """
 
     settings: dict[str, str]
@@ -69,13 +71,13 @@ class Group:
 
     @property
     def seeds(self) -> str:
-        """Seeds that ended, of all."""
+        """The number of seeds that finished, of all."""
         return f"{len({run.seed for run in self.runs if run.status == 'ok'})}/{len({run.seed for run in self.runs})}"
 
 
 @dataclass
 class Summary:
-    """All runs, their groups, the settings that differ, the metrics shown, and the best group by the objective."""
+    """All runs, their groups, the settings that differ, the shown metrics, and the best group by the objective."""
 
     runs: list[Run]
     groups: list[Group]
@@ -93,36 +95,41 @@ class Summary:
 
     def to_markdown(self) -> str:
         """Groups, the best of them, then every run."""
-        lines = [f"{len(self.runs)} runs, {sum(run.status == 'ok' for run in self.runs)} of them ended."]
-        if self.constant:
-            lines[0] += " All with " + ", ".join(f"`{key}={value}`" for key, value in self.constant.items()) + "."
-        labels = [column(name).label for name in self.metrics]
-        lines += ["", "## Mean ± standard deviation over seeds", "", *_markdown_head([*self.varied, "runs"], labels)]
+        groups = []
         for group in self.groups:
             cells = [*(group.settings.get(key, "") for key in self.varied), group.seeds]
             cells += [_mean(group, name) for name in self.metrics]
-            lines.append(_markdown_row([f"**{cell}**" if group is self.best and cell else cell for cell in cells]))
+            groups.append([f"**{cell}**" if group is self.best and cell else cell for cell in cells])
+        rows = [
+            [run.folder, *(run.settings.get(key, "") for key in self.varied), run.seed or "", run.status]
+            + [column(name).show(run.metrics.get(name)) for name in self.metrics]
+            for run in self.runs
+        ]
+        best = None
         if self.best is not None:
-            words = " ".join(f"{key}={value}" for key, value in self.best.settings.items() if key != "command")
-            lines += ["", f"Best by {column(self.objective).label}: `{words or 'the defaults'}`"]
-        lines += [f"\n{sentence}" for sentence in (*self.errors, *self.notes)]
-        lines += ["", "## Runs", "", *_markdown_head(["folder", *self.varied, "seed", "status"], labels)]
-        for run in self.runs:
-            cells = [run.folder, *(run.settings.get(key, "") for key in self.varied), run.seed or "", run.status]
-            lines.append(_markdown_row([*cells, *(column(m).show(run.metrics.get(m)) for m in self.metrics)]))
-        failures = [run for run in self.runs if run.status != "ok"]
-        if failures:
-            lines += ["", "## Without a result", ""]
-            lines += [f"- `{run.folder}`, {run.status}: {run.error or 'no reason was recorded'}" for run in failures]
-        return "\n".join(lines) + "\n"
+            best = " ".join(f"{key}={value}" for key, value in self.best.settings.items() if key != "command")
+        text = render(
+            "sweep.md",
+            runs=self.runs,
+            constant=self.constant,
+            varied=self.varied,
+            labels=[column(name).label for name in self.metrics],
+            groups=groups,
+            best=best,
+            objective=column(self.objective).label if self.objective else "",
+            notes=[*self.errors, *self.notes],
+            rows=rows,
+            failures=[run for run in self.runs if run.status != "ok"],
+        )
+        return str(text)
 
     def to_rich(self) -> Table:
-        """The groups for the terminal, the best in bold; what does not fit there is in the files."""
+        """The groups for the terminal, the best in bold; columns that do not fit there are in the files."""
         from rich.markup import escape
         from rich.table import Table
 
         table = Table(title="Mean ± standard deviation over seeds", title_justify="left", show_lines=True)
-        wide = len(self.varied) > SETTINGS_SHOWN  # runs of different kinds: one column for all that was set
+        wide = len(self.varied) > SETTINGS_SHOWN  # runs of different kinds: one column for all settings
         for name in ["settings"] if wide else self.varied:
             table.add_column(name, overflow="fold", min_width=30 if wide else 8)
         table.add_column("runs", no_wrap=True)
@@ -132,8 +139,8 @@ class Summary:
         for group in self.groups:
             cells = [group.settings.get(key, "") for key in self.varied]
             if wide:
-                said = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
-                cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in said)]
+                pairs = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
+                cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in pairs)]
             cells.append(group.seeds)
             cells += [_mean(group, name) for name in metrics]
             table.add_row(*map(escape, cells), style="bold" if group is self.best else "")
@@ -143,30 +150,30 @@ class Summary:
 
 
 def read_runs(folder: str | Path) -> list[Run]:
-    """The run in a folder, or all runs below it, in the order of their names; InputError where there is none."""
+    """The run in a folder, or all runs below it, in the order of their names; InputError if there is none."""
     folder = Path(folder)
-    found = {path.parent for mark in MARKS for path in folder.rglob(mark)}
-    if not found:
+    runs = {path.parent for mark in MARKS for path in folder.rglob(mark)}
+    if not runs:
         raise InputError(
             f"{folder} holds no run: no run.json or result.json in it or below; give the folder of a run or sweep"
         )
-    return [_read_run(path, folder) for path in sorted(found, key=_natural)]
+    return [_read_run(path, folder) for path in sorted(runs, key=_natural)]
 
 
 def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str | None = None) -> Summary:
     """Group the runs by their resolved configs without the seed.
 
-    metrics: the columns, by default those of the result table that were measured, and the objective. objective: the
-    metric that names the best group, by default the one in the runs' config; its direction follows from its name.
+    metrics: the columns, by default those of the result table that the runs have, and the objective. objective: the
+    metric that decides which group is best, by default the one in the runs' config; its name gives its direction.
     """
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     constant = {key: runs[0].settings[key] for key in keys if len({run.settings.get(key) for run in runs}) == 1}
     members = grouped(runs)
     varied = varied_keys(members)
     groups = []
-    for own in members:
-        error = conflict(own)
-        groups.append(Group(own[0].settings, own, {} if error else _spread(own), error))
+    for same in members:
+        error = conflict(same)
+        groups.append(Group(same[0].settings, same, {} if error else _spread(same), error))
     objective = objective or next((run.objective for run in runs if run.objective), None)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     shown = list(metrics) or _default_metrics(measured, objective)
@@ -179,25 +186,26 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = list(dict.fromkeys([*summary.constant, *summary.varied, *(k for r in summary.runs for k in r.settings)]))
     measured = list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
-    runs = [["folder", "status", "seed", *settings, *measured, "error"]]
+    runs: list[list[object]] = [["folder", "status", "seed", *settings, *measured, "error"]]
     for run in summary.runs:
         values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
         runs.append([run.folder, run.status, run.seed, *values, run.error])
-    groups = [["runs", *settings, *(f"{name}{part}" for name in measured for part in ("", "_std", "_count"))]]
+    statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count")]
+    groups: list[list[object]] = [["runs", *settings, *statistics_of]]
     for group in summary.groups:
         values = [value for name in measured for value in group.metrics.get(name, (None, None, 0))]
         groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
     for name, rows in (("runs.csv", runs), ("groups.csv", groups)):
-        with (folder / name).open("w", newline="", encoding="utf-8") as stream:
+        with written(folder / name) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows(rows)
-    (folder / "summary.md").write_text(summary.to_markdown(), encoding="utf-8")
+    write_text(folder / "summary.md", summary.to_markdown())
     return [folder / "runs.csv", folder / "groups.csv", folder / "summary.md"]
 
 
 def _read_run(path: Path, root: Path) -> Run:
     record, result, job = (_json(path / name) for name in MARKS)
     words = _yaml(path / "overrides.yaml") or job.get("overrides") or []
-    pairs = dict(str(word).split("=", 1) for word in words if "=" in str(word))
+    pairs: dict[str, str] = dict(str(word).split("=", 1) for word in words if "=" in str(word))
     settings = {key: value for key, value in pairs.items() if not _NOT_SETTINGS.match(key)}
     if record.get("command"):
         settings = {"command": record["command"], **settings}
@@ -217,30 +225,30 @@ def _read_run(path: Path, root: Path) -> Run:
 
 
 def _costs(result: Mapping) -> dict[str, float]:
-    """What a training took."""
+    """Time and memory of a training."""
     return {name: result[name] for name in COSTS if result.get(name) is not None}
 
 
 def _spread(runs: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
-    """Mean, sample standard deviation (NaN for one seed) and count of each metric over the seeds whose runs ended.
+    """Mean, sample standard deviation (NaN for one seed) and count of each metric over the seeds whose runs finished.
 
-    A seed that was run several times counts once, with its mean.
+    A seed that was run several times counts once, by its mean.
     """
     by_seed: dict[str, dict[str | None, list[float]]] = {}
     for run in (run for run in runs if run.status == "ok"):
         for name, value in run.metrics.items():
             if math.isfinite(value):
                 by_seed.setdefault(name, {}).setdefault(run.seed, []).append(value)
-    values = {name: [statistics.fmean(own) for own in seeds.values()] for name, seeds in by_seed.items()}
+    means = {name: [statistics.fmean(values) for values in seeds.values()] for name, seeds in by_seed.items()}
     return {
-        name: (statistics.fmean(own), statistics.stdev(own) if len(own) > 1 else math.nan, len(own))
-        for name, own in values.items()
+        name: (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
+        for name, values in means.items()
     }
 
 
 def _best(groups: Sequence[Group], objective: str | None) -> Group | None:
     known = [group for group in groups if objective in group.metrics]
-    if not known:
+    if objective is None or not known:
         return None
     choose = min if column(objective).lower_is_better else max
     return choose(known, key=lambda group: group.metrics[objective][0])
@@ -248,12 +256,14 @@ def _best(groups: Sequence[Group], objective: str | None) -> Group | None:
 
 def _default_metrics(measured: Sequence[str], objective: str | None) -> list[str]:
     standard = ResultTable(rows=[{"values": {name.rpartition("/")[2]: 0 for name in measured}}]).columns
-    wanted = [f"{part}/{name}" for part in _SETS for name in [*standard, *OF_LABELS, "loss"]]
+    wanted = [f"{split}/{name}" for split in _SPLITS for name in [*standard, *OF_LABELS, "loss"]]
     shown = [name for name in wanted if name in measured]
-    # One set is enough: the validation numbers stand in only where the test set was not measured.
+    # One split is enough: the validation split is shown if the test split was not evaluated.
     shown = [name for name in shown if name.startswith("test/")] or shown
     shown = shown or [name for name in measured if not name.endswith(ERROR) and "=" not in name][:8]
-    return [objective, *(name for name in shown if name != objective)] if objective in measured else shown
+    if objective is None or objective not in measured:
+        return shown
+    return [objective, *(name for name in shown if name != objective)]
 
 
 def _mean(group: Group, name: str) -> str:
@@ -262,7 +272,7 @@ def _mean(group: Group, name: str) -> str:
 
 
 def _flat(values: Mapping, prefix: str = "") -> dict[str, float]:
-    """Nested numbers under names joined by slashes; what is no number is left out."""
+    """Nested numbers under names joined by slashes; values that are not numbers are left out."""
     flat: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -283,21 +293,13 @@ def _json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); delete the file or repeat the run") from error
+        raise InputError(f"{path} is not valid JSON ({error}); delete the file or repeat the run") from error
 
 
-def _yaml(path: Path) -> object:
+def _yaml(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML ({error}); delete the file or repeat the run") from error
-
-
-def _markdown_head(settings: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    return [_markdown_row([*settings, *metrics]), "|" + " :-- |" * len(settings) + " --: |" * len(metrics)]
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+        raise InputError(f"{path} is not valid YAML ({error}); delete the file or repeat the run") from error

@@ -1,4 +1,4 @@
-"""Methods by metrics: one table for the model and what it has to beat, as Markdown, CSV, JSON or on the terminal."""
+"""The result table, methods by metrics: the model and its baselines, as Markdown, CSV, JSON or on the terminal."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trimer.files import write_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 ERROR = "_std_error"
 LOW, HIGH = "_ci95_low", "_ci95_high"  # the 2.5th and 97.5th percentile of resamples
-BOUND = "oracle"  # a method of this name is an upper bound, not a method
+BOUND = "oracle"  # a baseline whose name begins so is an upper bound, not a method
 KINDS = ("baseline", "bound", "method")  # in the order of the table
 
 
 @dataclass(frozen=True)
 class Column:
-    """How a metric is shown: `scale` 100 for shares in per cent; `decimals` after the point."""
+    """How a metric is shown: `scale` 100 for fractions in percent; `decimals` after the point."""
 
     label: str
     scale: float = 1.0
@@ -30,15 +32,16 @@ class Column:
     lower_is_better: bool = False
 
     def show(self, value: float | None, error: float | None = None) -> str:
-        """The value and its standard error as text; a dash where there is none."""
+        """The value and its standard error as text; a dash if it is undefined."""
         if value is None or not math.isfinite(value):
             return "–"
         text = f"{value * self.scale:,.{self.decimals}f}"
-        spread = error is not None and math.isfinite(error) and error > 0
-        return f"{text} ± {error * self.scale:.{self.decimals}f}" if spread else text
+        if error is None or not math.isfinite(error) or error <= 0:
+            return text
+        return f"{text} ± {error * self.scale:.{self.decimals}f}"
 
 
-_SHARES = {  # name up to its rank -> label
+_FRACTIONS = {  # name up to its rank -> label
     "accuracy": "Top-{} accuracy (%)",
     "same_smiles": "Top-{} same SMILES (%)",
     "same_fingerprint": "Top-{} Tanimoto 1 (%)",
@@ -56,7 +59,7 @@ _OF_LABELS = {  # what `trimer.metrics.label_metrics` measures
     "macro_recall": Column("Macro recall"),
     "micro_precision": Column("Micro precision"),
     "micro_recall": Column("Micro recall"),
-    "exact_match": Column("All labels right (%)", 100, 1),
+    "exact_match": Column("All labels correct (%)", 100, 1),
     "mcc": Column("MCC"),
     "auroc": Column("AUROC"),
     "average_precision": Column("AP"),
@@ -82,19 +85,19 @@ _OF_FRAGMENTS = {  # what `trimer.metrics.fragment_metrics` measures of each spe
     "l1": "L1",
 }
 _OF_SPECTRA = {
-    f"{name}_{part}": Column(f"{label}, {part}", lower_is_better=name == "l1")
+    f"{name}_{statistic}": Column(f"{label}, {statistic}", lower_is_better=name == "l1")
     for name, label in _OF_FRAGMENTS.items()
-    for part in ("median", "mean")
+    for statistic in ("median", "mean")
 }
 
-_COSTS = {  # what a training took
-    "seconds": Column("Seconds", 1, 0, True),
+_COSTS = {  # of a training
+    "seconds": Column("Time (s)", 1, 0, True),
     "memory_mb": Column("Memory (MB)", 1, 0, True),
 }
 
 
 def column(metric: str) -> Column:
-    """Label, unit and direction of a metric, from its name; prefixes such as `test/` stay in the label."""
+    """Label, unit and direction of a metric by its name; prefixes such as `test/` stay in the label."""
     prefix, _, name = metric.rpartition("/") if "=" not in metric else ("", "", metric)
     name, known, _ = name.partition("_formula_known")
     stem, _, rank = name.partition("@")
@@ -102,8 +105,8 @@ def column(metric: str) -> Column:
         rank, _, stem = name.removeprefix("top").partition("_")
     if stem in _OF_LABELS | _OF_SPECTRA | _COSTS and not rank:
         shown = (_OF_LABELS | _OF_SPECTRA | _COSTS)[stem]
-    elif stem in _SHARES:
-        shown = Column(_SHARES[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
+    elif stem in _FRACTIONS:
+        shown = Column(_FRACTIONS[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
     elif stem == "tanimoto":
         shown = Column(f"Tanimoto@{rank}")
     elif stem.startswith("precursor_within_"):
@@ -127,7 +130,7 @@ class ResultTable:
     """Rows are methods, columns are metrics.
 
     k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order.
-    Every value that was added is kept and written to CSV and JSON, shown or not.
+    CSV and JSON hold every value that was added, shown or not.
     """
 
     k: Sequence[int] = (1, 5, 10)
@@ -135,21 +138,21 @@ class ResultTable:
     rows: list[dict] = field(default_factory=list)
 
     def add(self, method: str, values: Mapping[str, float], baseline: bool = False) -> None:
-        """Put a method's metrics into the table; `<name>_std_error` is shown as the spread of `<name>`.
+        """Add the metrics of a method; `<name>_std_error` is shown as the standard error of `<name>`.
 
-        A baseline whose name begins with "oracle" is set apart as a bound: no look-up can exceed it, it is no method.
+        A baseline whose name begins with "oracle" is shown apart, as the upper bound of what a look-up can reach.
         """
         kind = ("bound" if method.lower().startswith(BOUND) else "baseline") if baseline else "method"
         self.rows = [row for row in self.rows if row["method"] != method]
         self.rows.append({"method": method, "kind": kind, "values": {k: float(v) for k, v in values.items()}})
 
     def ordered(self) -> list[dict]:
-        """The rows: baselines, their bound, then methods, each kind in the order in which it was added."""
+        """The rows: baselines, the oracle, then methods, each kind in the order in which it was added."""
         return sorted(self.rows, key=lambda row: KINDS.index(row["kind"]))
 
     @property
     def columns(self) -> list[str]:
-        """Names of the metrics that are shown: those of the standard set that any row has."""
+        """Names of the metrics that are shown: by default those of the standard set that any row has."""
         ends = sorted({min(self.k), max(self.k)})
         ranked = [f"top{k}_accuracy" for k in self.k] + [f"tanimoto@{k}" for k in ends]
         standard = [
@@ -164,15 +167,15 @@ class ResultTable:
         return [name for name in chosen if any(name in row["values"] for row in self.rows)]
 
     def best(self, metric: str) -> float | None:
-        """The best shown value of a metric, the bound left out; None where fewer than two methods have it."""
+        """The best value of a metric without the oracle; None if fewer than two methods have it or all are equal."""
         known = [row["values"].get(metric, math.nan) for row in self.rows if row["kind"] != "bound"]
         known = [value for value in known if math.isfinite(value)]
         if len(known) < 2 or min(known) == max(known):
             return None
         return min(known) if column(metric).lower_is_better else max(known)
 
-    def cells(self, row: dict, errors: bool = True) -> list[tuple[str, bool]]:
-        """The row's text per shown column, with its standard error or without, and whether it is the column's best."""
+    def cells(self, row: Mapping, errors: bool = True) -> list[tuple[str, bool]]:
+        """The text of each shown column, with or without its standard error, and whether it is the best value."""
         values = row["values"]
         return [
             (
@@ -183,7 +186,7 @@ class ResultTable:
         ]
 
     def to_markdown(self) -> str:
-        """A Markdown table, best value in bold, the bound in italics."""
+        """A Markdown table with the best values in bold and the oracle in italics."""
         lines = ["| Method | " + " | ".join(column(name).label for name in self.columns) + " |"]
         lines.append("| :-- |" + " --: |" * len(self.columns))
         for row in self.ordered():
@@ -193,7 +196,7 @@ class ResultTable:
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
-        """All values as they are (shares from 0 to 1), one line a method."""
+        """All values as they are (fractions from 0 to 1), one line per method."""
         names = list(dict.fromkeys(name for row in self.rows for name in row["values"]))
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -203,7 +206,7 @@ class ResultTable:
         return out.getvalue()
 
     def to_rich(self, title: str | None = None, errors: bool = True) -> Table:
-        """The table for the terminal, with standard errors or without; best value in bold, methods below a line."""
+        """The table for the terminal, with or without standard errors; best values in bold, methods below a line."""
         from rich.markup import escape
         from rich.table import Table
 
@@ -232,14 +235,14 @@ class ResultTable:
         return table
 
     def save(self, folder: str | Path, name: str = "table") -> list[Path]:
-        """Write `<name>.md`, `<name>.csv` and `<name>.json` into the folder, which is made."""
+        """Write `<name>.md`, `<name>.csv` and `<name>.json` into the folder, which is created."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = self.to_dict()
         data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
         texts = {".md": self.to_markdown(), ".csv": self.to_csv(), ".json": json.dumps(data, indent=1) + "\n"}
         for suffix, text in texts.items():
-            (folder / f"{name}{suffix}").write_text(text, encoding="utf-8")
+            write_text(folder / f"{name}{suffix}", text)
         return [folder / f"{name}{suffix}" for suffix in texts]
 
 

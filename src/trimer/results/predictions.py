@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from trimer.errors import InputError
+from trimer.files import written
 from trimer.results.html_tables import html_table
 
 if TYPE_CHECKING:
@@ -91,12 +92,13 @@ class Predictions:
         target = Path(path).expanduser()
         if not target.parent.is_dir():
             raise InputError(f"{target}: the folder {target.parent} does not exist; make it first")
-        temporary = target.with_name(target.name + ".writing")
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
+        with (
+            written(target, target.name + ".writing") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as stream,
+        ):
             writer = csv.DictWriter(stream, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(target)
         return target
 
     def plot(self, **options: Any) -> Any:

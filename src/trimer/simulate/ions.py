@@ -11,7 +11,8 @@ the charge, a proton or a sodium ion:
 `breaks` sums, over the bonds that F lost, a weight for the atom inside F, the atom outside, the bond, and the pair of
 atoms (so amides, esters and C-N bonds break before aromatic ones, and the charge stays where it is held well);
 `holds` depends on which atom kinds F keeps; `size` on its share of the molecule. e is log(normalised energy / 40),
-where eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by `trimer.simulate.fit`.
+where eV are normalised to a precursor of m/z 500. The weights are in `ions.json`, fitted by
+`experiments/spectrums/fit_ion_weights.py`.
 
 Shapes: F fragments, N ions, A atoms, B bonds.
 """

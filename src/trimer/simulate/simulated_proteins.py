@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.errors import ConfigError
 

@@ -208,7 +208,7 @@ class SimulatedSpectra:
     simulated: ClassVar[bool] = True
 
     molecules: int = 2000
-    spectra_per_molecule: int = 1
+    spectra_per_molecule: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.alphabet import Alphabet
 from trimer.tokenizers.published import added_tokens, published_ids, read_object, vocabulary_of

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.errors import ConfigError
 from trimer.tokenizers.alphabet import Alphabet
 from trimer.tokenizers.vocabulary import Vocabulary

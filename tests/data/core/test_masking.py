@@ -5,7 +5,17 @@ import pytest
 
 from trimer.data.core.draws import keys
 from trimer.data.core.masking import Masking
-from trimer.tokenizers.protein import CLS, EOS, MASK, PAD, RESIDUES, UNK, ProteinTokenizer
+from trimer.tokenizers.protein import ALPHABET, CLS, EOS, MASK, PAD, RESIDUES, UNK, ProteinTokenizer
+
+
+class ProteinMasking(Masking):
+    """Masks of proteins, by default in the shares of BERT."""
+
+    def __init__(self, ratio: float = 0.15, mask: float = 0.8, replace: float = 0.1, **schedule):
+        super().__init__(ratio, mask, replace, **schedule)
+
+    def __call__(self, tokens, lengths, drawn, step: int = 0):
+        return super().__call__(tokens, lengths, drawn, ALPHABET, step)
 
 
 def sequences(count: int = 400, seed: int = 0, letters: np.ndarray = RESIDUES) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +38,7 @@ def assert_share(hits: int, of: int, share: float) -> None:
 )
 def test_the_shares(ratio, mask, replace):
     tokens, lengths = sequences()
-    damaged, places = Masking(ratio, mask, replace)(tokens, lengths, keys(0, 0, np.arange(len(lengths))))
+    damaged, places = ProteinMasking(ratio, mask, replace)(tokens, lengths, keys(0, 0, np.arange(len(lengths))))
     residues = len(tokens) - 2 * len(lengths)
     assert_share(len(places), residues, ratio)
     assert_share((damaged[places] == MASK).sum(), len(places), mask)
@@ -42,7 +52,7 @@ def test_the_shares(ratio, mask, replace):
 
 def test_replacements_are_exactly_the_twenty_amino_acids_alike_often():
     tokens, lengths = sequences(letters=np.array([24]))  # X only, which is none of them
-    damaged, places = Masking(0.5, 0.0, 1.0)(tokens, lengths, keys(0, 0, np.arange(len(lengths))))
+    damaged, places = ProteinMasking(0.5, 0.0, 1.0)(tokens, lengths, keys(0, 0, np.arange(len(lengths))))
     found, counts = np.unique(damaged[places], return_counts=True)
     assert found.tolist() == RESIDUES.tolist()
     for count in counts:
@@ -51,7 +61,7 @@ def test_replacements_are_exactly_the_twenty_amino_acids_alike_often():
 
 def test_places_are_alike_likely_along_a_sequence():
     tokens = np.tile(ProteinTokenizer().encode("MKLVAGSTPE"), 4000)
-    _, places = Masking()(tokens, np.full(4000, 12), keys(0, 0, np.arange(4000)))
+    _, places = ProteinMasking()(tokens, np.full(4000, 12), keys(0, 0, np.arange(4000)))
     counts = np.bincount(places % 12, minlength=12)
     assert counts[0] == counts[11] == 0
     for count in counts[1:11]:
@@ -60,17 +70,17 @@ def test_places_are_alike_likely_along_a_sequence():
 
 def test_specials_and_unknown_letters_are_never_chosen():
     tokens = np.array([CLS, PAD, EOS, UNK, MASK, 31] * 500, np.uint8)
-    damaged, places = Masking(1.0)(tokens, np.array([3000]), keys(0, 0, np.array([0])))
+    damaged, places = ProteinMasking(1.0)(tokens, np.array([3000]), keys(0, 0, np.array([0])))
     assert len(places) == 0 and (damaged == tokens).all()
     letters = np.arange(4, 31, dtype=np.uint8)
-    assert len(Masking(1.0)(letters, np.array([27]), keys(0, 0, np.array([0])))[1]) == 27
+    assert len(ProteinMasking(1.0)(letters, np.array([27]), keys(0, 0, np.array([0])))[1]) == 27
 
 
 def test_a_sequence_is_masked_alike_alone_and_in_any_batch():
     tokens, lengths = sequences(40)
     starts = np.cumsum(lengths) - lengths
     rows = np.arange(100, 140)
-    masking = Masking()
+    masking = ProteinMasking()
     together, places = masking(tokens, lengths, keys(3, 5, rows))
     order = np.random.default_rng(1).permutation(40)
     shuffled = np.concatenate([tokens[starts[i] : starts[i] + lengths[i]] for i in order])
@@ -88,34 +98,35 @@ def test_a_sequence_is_masked_alike_alone_and_in_any_batch():
 def test_masks_are_new_in_every_epoch_and_for_every_seed_and_row():
     tokens, lengths = sequences(1, seed=4)
     masks = [
-        Masking()(tokens, lengths, keys(*words))[1].tolist() for words in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1))
+        ProteinMasking()(tokens, lengths, keys(*words))[1].tolist()
+        for words in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1))
     ]
     assert len({tuple(mask) for mask in masks}) == 4
     seen = set()
     for epoch in range(60):
-        seen |= set(Masking()(tokens, lengths, keys(0, epoch, 0))[1].tolist())
+        seen |= set(ProteinMasking()(tokens, lengths, keys(0, epoch, 0))[1].tolist())
     assert len(seen) > 0.99 * (lengths[0] - 2), "in the long run every residue is asked for"
 
 
 def test_short_sequences_may_have_none_and_an_empty_batch_is_no_fault():
     tokens = np.tile(np.array([CLS, 5, EOS], np.uint8), 2000)
-    _, places = Masking()(tokens, np.full(2000, 3), keys(0, 0, np.arange(2000)))
+    _, places = ProteinMasking()(tokens, np.full(2000, 3), keys(0, 0, np.arange(2000)))
     assert_share(len(places), 2000, 0.15)
     row = next(row for row in range(2000) if 3 * row + 1 not in places)
-    alone, none = Masking()(tokens[:3], np.array([3]), keys(0, 0, np.array([row])))
+    alone, none = ProteinMasking()(tokens[:3], np.array([3]), keys(0, 0, np.array([row])))
     assert len(none) == 0 and none.dtype == np.int64 and (alone == tokens[:3]).all()
     nothing = np.zeros(0, np.uint8), np.zeros(0, np.int64), keys(0, 0, np.zeros(0, int))
-    assert [len(part) for part in Masking()(*nothing)] == [0, 0]
+    assert [len(part) for part in ProteinMasking()(*nothing)] == [0, 0]
 
 
 def test_the_ratio_moves_evenly_and_stays():
-    masking = Masking(0.3, end_ratio=0.1, total_steps=100)
+    masking = ProteinMasking(0.3, end_ratio=0.1, total_steps=100)
     assert [masking.ratio_at(step) for step in (0, 50, 100, 1000)] == pytest.approx([0.3, 0.2, 0.1, 0.1])
     tokens, lengths = sequences()
     drawn = keys(0, 0, np.arange(len(lengths)))
     for step, ratio in ((0, 0.3), (100, 0.1)):
         assert_share(len(masking(tokens, lengths, drawn, step)[1]), len(tokens) - 2 * len(lengths), ratio)
-    assert Masking(0.3).ratio_at(10**9) == 0.3
+    assert ProteinMasking(0.3).ratio_at(10**9) == 0.3
 
 
 @pytest.mark.parametrize(
@@ -131,4 +142,4 @@ def test_the_ratio_moves_evenly_and_stays():
 )
 def test_settings_that_cannot_be_used(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        Masking(**settings)
+        ProteinMasking(**settings)

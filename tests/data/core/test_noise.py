@@ -36,7 +36,7 @@ def test_infilling_replaces_spans_by_single_masks():
     assert 8 < np.mean(masks) < 13
 
 
-@pytest.mark.parametrize("noise", [Corruption(1, 0, 0), Corruption(0, 1, 0), Corruption(0, 0, 1)])
+@pytest.mark.parametrize("noise", [Corruption(1, 0, 0, 0.3), Corruption(0, 1, 0, 0.3), Corruption(0, 0, 1, 0.3)])
 @pytest.mark.parametrize("length", [0, 1, 2, 5])
 def test_short_sequences_keep_their_ends(noise, length):
     tokens = np.concatenate([[0], np.arange(10, 10 + length), [2]]).astype(np.uint16)
@@ -57,12 +57,12 @@ def test_shares_choose_the_kind():
 
 
 def test_noise_is_a_function_of_its_random_numbers():
-    noise = Corruption()
+    noise = Corruption(0.3, 0.3, 0.4, 0.3)
     assert (noise(TOKENS, rng(5)) == noise(TOKENS, rng(5))).all()
 
 
 def test_impossible_shares_are_refused():
     with pytest.raises(ConfigError, match="sum to at most 1"):
-        Corruption(masking=0.8, deletion=0.5)
+        Corruption(masking=0.8, deletion=0.5, infilling=0.0, ratio=0.3)
     with pytest.raises(ConfigError, match="ratio"):
-        Corruption(ratio=1.0)
+        Corruption(masking=0.3, deletion=0.3, infilling=0.4, ratio=1.0)

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 
 from trimer.data.core import store as store_module
-from trimer.data.core.store import (
-    Ragged,
-    Store,
-    StoreWriter,
-    cache_folder,
-    cached_store,
-    content_digest,
-    is_store,
-    write_store,
-)
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store, is_store, write_store
 from trimer.data.core.store_files import checksums, unchanged
+from trimer.data.text.content import content_digest
 from trimer.errors import InputError
 
 

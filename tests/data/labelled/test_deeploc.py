@@ -2,7 +2,8 @@
 
 import pytest
 
-from trimer.data.core.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_PLACE, TWO_PLACES, DeepLoc1, DeepLoc2
 from trimer.data.labelled.label_files import NO_MATCH
 from trimer.errors import InputError

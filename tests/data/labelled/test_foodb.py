@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from trimer.data.core.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.foodb import FooDB
 from trimer.errors import InputError
 

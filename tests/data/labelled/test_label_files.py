@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trimer.data.core.label_table import NO_SEQUENCE, LabelTable
+from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.label_files import NO_MATCH, LabelledFasta, LabelledFiles
-from trimer.data.text.letters import EMPTY, INNER_STOP
+from trimer.data.text.letters import INNER_STOP
 from trimer.data.text.tables import FEWER, MORE
 from trimer.errors import InputError
 
@@ -163,7 +164,7 @@ def test_fasta(tmp_path):
         {"family": ["kinase", None, None, "globin", "globin"], "part": ["train", None, None, None, None]},
         {},
         [f"a.fasta.gz, line {line}" for line in (1, 4, 6, 8, 10)],
-        {1: NO_MATCH, 2: INNER_STOP, 4: EMPTY},
+        {1: NO_MATCH, 2: INNER_STOP, 4: NO_SEQUENCE},
     )
     table = whole(source, ["OX", "part", "file"])
     assert list(table.labels) == ["family"]

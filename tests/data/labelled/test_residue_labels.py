@@ -15,7 +15,7 @@ from trimer.data.labelled.residue_files import ResidueFiles
 from trimer.data.labelled.residue_labels import joined_labels, split_labels
 from trimer.errors import InputError
 
-CASES = Path(__file__).parents[1] / "cases" / "proteins"
+CASES = Path(__file__).parents[2] / "cases" / "proteins"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ SPECTRA = {
 }
 SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.4, "val": 0.3, "test": 0.3}, "seed": 0}
 
+SIZES = {"shortest": 7, "longest": 30, "highest_charge": 6}
+
 
 def made(tmp_path, source=None, **settings) -> PeptideFragments:
     if source is None:
@@ -34,7 +36,13 @@ def made(tmp_path, source=None, **settings) -> PeptideFragments:
         with gzip.open(path, "wt") as stream:
             json.dump(SPECTRA, stream)
         source = FragmentFiles(str(path))
-    settings = {"split": SPLIT, "channels": CHANNELS, "cache": str(tmp_path / "cache")} | settings
+    settings = {
+        **SIZES,
+        "split": SPLIT,
+        "channels": CHANNELS,
+        "cache": str(tmp_path / "cache"),
+        "tokens_per_batch": 4096,
+    } | settings
     data = PeptideFragments(source, ProteinTokenizer(), **settings)
     data.setup()
     return data

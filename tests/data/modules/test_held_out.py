@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trimer.data.core.masking import Masking
 from trimer.data.core.sampler import BatchKey
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.held_out import HeldOutMolecules, HeldOutPeptides, HeldOutProteins, MoleculesOf
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.data.modules.masked_molecules import MoleculeSequences
-from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.modules.masked_sequences import MaskedSequences, MaskedWindows
 from trimer.data.molecules.molecule_files import SmilesFiles
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.simulate.simulated_molecules import simulated_molecules
@@ -18,14 +18,14 @@ from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
 
 
-def corpus(folder: Path, smiles: list[str], exclude=None, **settings) -> MoleculeSequences:
+def corpus(folder: Path, smiles: list[str], exclude=None, **settings) -> MaskedSequences:
     (folder / "corpus.smi").write_text("\n".join(smiles) + "\n")
     split = {"keys": ["inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
-    data = MoleculeSequences(
-        SmilesFiles(str(folder / "corpus.smi")), SmilesTokenizer(), split, str(folder / "cache"), exclude=exclude,
-        **settings,
-    )  # fmt: skip
-    return data
+    settings = {"max_length": 256, "tokens_per_batch": 8192, "exclude": exclude, **settings}
+    source = SmilesFiles(str(folder / "corpus.smi"))
+    masking = Masking(0.3, 0.8, 0.1)
+    cache = str(folder / "cache")
+    return MaskedSequences("molecules", source, SmilesTokenizer(), split, masking, masking, cache=cache, **settings)
 
 
 def later(folder: Path, *smiles: str) -> MoleculesOf:
@@ -58,8 +58,9 @@ def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
     data = corpus(tmp_path, simulated_molecules(60, seed=3))
     data.setup()
     alphabet = data.tokenizer.alphabet
+    rows = data.split.rows("val")
     for masking, fixed in ((data.masking, False), (data.validation_masking, True)):
-        dataset, _, rows = data._part("val", masking, 0, fixed)
+        dataset = MaskedWindows(data.store, alphabet, masking, None, fixed=fixed)
         one, two = (dataset[BatchKey(epoch, 0, rows)] for epoch in (0, 1))
         assert alphabet.hideable[one.labels.numpy()].all() and len(one.labels)
         assert (one.sequence.tokens.tolist() == two.sequence.tokens.tolist()) == fixed
@@ -79,16 +80,16 @@ def test_a_labelled_study_holds_out_its_own_rows(tmp_path):
         tokenizer = ProteinTokenizer() if entity == "proteins" else SmilesTokenizer()
         source = LabelledFiles(str(tmp_path / f"{entity}.csv"), column, "y")
         options = {"max_length": 20, "too_long": "ends"} if entity == "proteins" else {}
-        study = LabelledSequences(
-            source, tokenizer, entity, "single", {**split, "keys": [key]}, str(tmp_path / "cache"), **options
-        )
+        loading = {"cache": str(tmp_path / "cache"), "tokens_per_batch": 4096}
+        study = LabelledSequences(source, tokenizer, entity, "single", {**split, "keys": [key]}, **loading, **options)
         if entity == "molecules":
             data = corpus(tmp_path, molecules, HeldOutMolecules(study))
         else:
             files = ProteinFiles(str(tmp_path / "proteins.csv"))
-            data = ProteinSequences(
-                files, tokenizer, {**split, "keys": ["sequence"]}, str(tmp_path / "cache"),
-                exclude=HeldOutProteins(study), min_length=1,
+            masking = Masking(0.15, 0.8, 0.1)
+            data = MaskedSequences(
+                "proteins", files, tokenizer, {**split, "keys": ["sequence"]}, masking, masking,
+                exclude=HeldOutProteins(study), **loading,
             )  # fmt: skip
         data.setup()
         train = study.ids(study.split.rows("train"))
@@ -103,7 +104,13 @@ def test_labelled_peptides_of_a_later_test_are_left_out_whatever_their_modificat
 
     def made(seed, exclude=None):
         source = SimulatedPeptides(120, "retention", seed=3, modified=seed)
-        settings = {"entity": "peptides", "target": "regression", "split": split, "cache": str(tmp_path)}
+        settings = {
+            "entity": "peptides",
+            "target": "regression",
+            "split": split,
+            "cache": str(tmp_path),
+            "tokens_per_batch": 4096,
+        }
         data = LabelledSequences(source, ProteinTokenizer(), **settings, exclude=exclude)
         data.setup()
         return data

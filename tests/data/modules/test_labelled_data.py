@@ -34,7 +34,7 @@ def data_of(path: Path, target: str = "single", labels="y", entity: str = "molec
     source = LabelledFiles(str(path), "sequence" if proteins else "smiles", labels, "id")
     tokenizer = ProteinTokenizer() if proteins else SmilesTokenizer()
     split = {"keys": ["sequence" if proteins else "inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
-    settings = {"split": split, "cache": str(path.parent / "cache"), **settings}
+    settings = {"split": split, "cache": str(path.parent / "cache"), "tokens_per_batch": 4096, **settings}
     return LabelledSequences(source, tokenizer, entity, target, **settings)
 
 

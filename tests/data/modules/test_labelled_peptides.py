@@ -45,7 +45,12 @@ def peptides(count: int = 60) -> list[tuple[str, str]]:
 def data_of(path: Path, rows: list[tuple], merge: str | None = None, **settings) -> LabelledSequences:
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([["sequence", "retention"], *rows])
-    settings = {"split": SPLIT, "cache": str(path.parent / "cache"), "max_length": 52} | settings
+    settings = {
+        "split": SPLIT,
+        "cache": str(path.parent / "cache"),
+        "tokens_per_batch": 4096,
+        "max_length": 52,
+    } | settings
     source = PeptideFiles(str(path), "retention", merge=merge)
     return LabelledSequences(source, ProteinTokenizer(), "peptides", "regression", **settings)
 

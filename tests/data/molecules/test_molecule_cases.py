@@ -15,13 +15,13 @@ from trimer.data.molecules.molecule_files import SmilesFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.smiles import SmilesTokenizer
 
-CASES = Path(__file__).parents[1] / "cases" / "molecules"
+CASES = Path(__file__).parents[2] / "cases" / "molecules"
 
 
 def ready(tmp_path, name: str, target: str, labels="y", classes=None, learnt=None, **settings) -> LabelledSequences:
     split = {"keys": ["inchikey1"], "fractions": {"train": 0.8, "val": 0.1, "test": 0.1}}
     source = LabelledFiles(str(CASES / name), "smiles", labels)
-    settings = {"split": split, "cache": str(tmp_path), **settings}
+    settings = {"split": split, "cache": str(tmp_path), "tokens_per_batch": 4096, **settings}
     data = LabelledSequences(source, SmilesTokenizer(), "molecules", target, classes=classes, **settings)
     if learnt:
         data.take_classes(learnt)

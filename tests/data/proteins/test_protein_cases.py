@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from trimer.cli.main import main
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.labelled.residue_labels import split_labels
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.data.text.fasta_layouts import THREE_LINES
-from trimer.data.text.letters import DIGITS, DNA, EMPTY
+from trimer.data.text.letters import DIGITS, DNA
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 
-CASES = Path(__file__).parents[1] / "cases" / "proteins"
+CASES = Path(__file__).parents[2] / "cases" / "proteins"
 NO_RESIDUE = "inside the sequence, which is no residue"
 REASONS = {
     "3line.fasta": [THREE_LINES] * 3,
@@ -28,7 +29,7 @@ REASONS = {
     "dna.fasta": [DNA],
     "nonascii_seq.fasta": [f"'α' {NO_RESIDUE}", f"'–' {NO_RESIDUE}"],
     "pir.fasta": [None],
-    "nan.csv": [None, EMPTY, EMPTY, EMPTY, DIGITS, DNA],
+    "nan.csv": [None, NO_SEQUENCE, NO_SEQUENCE, NO_SEQUENCE, DIGITS, DNA],
     "t_blank_first.csv": [None],
     "t_semi.csv": [None, None],
     "t_ragged.csv": [None, "fewer cells than the header", "more cells than the header"],

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.proteins.protein_files import UNIPROT, ProteinFiles, SwissProt, UniRef
-from trimer.data.text.letters import EMPTY, INNER_STOP
+from trimer.data.text.letters import INNER_STOP
 from trimer.data.text.tables import FEWER
 from trimer.errors import InputError
 
@@ -31,7 +32,7 @@ def all_of(source, columns=()) -> list[tuple]:
 def test_fasta(tmp_path):
     (tmp_path / "a.fa").write_text(">P1 first OX=9606 SET=train\nMK\nL*\n>\nM*K\n>P3 SET=test\n")
     source = ProteinFiles(str(tmp_path / "a.fa"))
-    assert all_of(source) == [("P1", "MKL"), ("a.fa:4", "M*K", INNER_STOP), ("P3", "", EMPTY)]
+    assert all_of(source) == [("P1", "MKL"), ("a.fa:4", "M*K", INNER_STOP), ("P3", "", NO_SEQUENCE)]
     assert [row[2] for row in all_of(source, ["SET"])] == ["train", None, "test"]
     families = ProteinFiles(str(tmp_path / "a.fa"), cluster_column="OX", id_column="SET")
     assert [row[:3] for row in all_of(families)] == [
@@ -67,7 +68,7 @@ def test_tables(tmp_path, kind):
         ("x,1", "MKL", "f1", "train"),
         ("x2", "mk", "f2", "val"),
         ("x3", "M*K", "f2", "val", INNER_STOP),
-        ("x4", "", "f3", "test", EMPTY),
+        ("x4", "", "f3", "test", NO_SEQUENCE),
     ]
     first = 1 if kind == "parquet" else 2
     assert all_of(ProteinFiles(str(path)))[1][0] == f"{path.name}:{first + 1}"

@@ -9,9 +9,10 @@ import logging
 import numpy as np
 import pytest
 
+from trimer.data.core.masking import Masking
 from trimer.data.labelled.label_files import LabelledFasta, LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.modules.masked_sequences import MaskedSequences
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -43,7 +44,7 @@ def table(tmp_path_factory):
 def labelled(folder, keys, kmers=None, source=None, **settings) -> LabelledSequences:
     source = source or LabelledFiles(str(folder / "proteins.csv"), "sequence", "kind", "id")
     split = {"keys": keys, "fractions": FRACTIONS, "kmers": kmers}
-    settings = {"cache": str(folder / "cache"), "split": split, **settings}
+    settings = {"cache": str(folder / "cache"), "tokens_per_batch": 4096, "split": split, **settings}
     return LabelledSequences(source, ProteinTokenizer(), "proteins", "single", **settings)
 
 
@@ -97,11 +98,18 @@ def test_clusters_of_a_fasta_header(table):
 def test_proteins_without_labels_are_split_by_shared_kmers(table):
     source = ProteinFiles(str(table / "proteins.csv"), id_column="id")
     split = {"keys": ["sequence", "kmers"], "fractions": FRACTIONS, "kmers": {"k": 5, "share": 0.1}}
-    data = ProteinSequences(source, ProteinTokenizer(), split, str(table / "cache"))
+    masking = Masking(0.15, 0.8, 0.1)
+    settings = {
+        "masking": masking,
+        "validation_masking": masking,
+        "cache": str(table / "cache"),
+        "tokens_per_batch": 4096,
+    }
+    data = MaskedSequences("proteins", source, ProteinTokenizer(), split, **settings)
     data.setup()
     assert data.split.manifest["groups"] == 40
     assert {row["key"] for row in data._related()} == {"more than 10 % of 5-mers"}
-    plain = ProteinSequences(source, ProteinTokenizer(), {"fractions": FRACTIONS}, str(table / "cache"))
+    plain = MaskedSequences("proteins", source, ProteinTokenizer(), {"fractions": FRACTIONS}, **settings)
     plain.setup()
     assert all(row["shared_rows"] > 5 for row in plain._related())
 

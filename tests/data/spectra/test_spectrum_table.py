@@ -6,10 +6,11 @@ import matplotlib
 import numpy as np
 import pytest
 
-from trimer.data.spectra.matchms_spectra import from_matchms, to_matchms
+from trimer.data.spectra.matchms_spectra import to_matchms
 from trimer.data.spectra.readers import read_spectra
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import InputError
+from trimer.objects.spectra import spectra_of
 
 matplotlib.use("Agg")
 
@@ -82,7 +83,7 @@ def test_matchms_and_back(table):
     assert spectra[0].get("retention_time") == 12.5
     assert spectra[0].get("collision_energy") == "20 eV"
     assert "no peaks" in spectra[1].get("problem")
-    back = from_matchms(spectra)
+    back = spectra_of(spectra)
     np.testing.assert_array_equal(back.mz, table.mz)
     np.testing.assert_array_equal(back.intensity, table.intensity)
     for name in ("id", "adduct", "charge", "precursor_mz", "collision_energy", "retention_time", "smiles", "origin"):

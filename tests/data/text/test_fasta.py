@@ -6,8 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.text.fasta import read_fasta
-from trimer.data.text.letters import EMPTY, INNER_STOP
+from trimer.data.text.letters import INNER_STOP
 from trimer.errors import InputError
 
 WILD = b""">sp|P1|ONE_HUMAN First of two OS=Homo sapiens OX=9606 GN=ONE PE=1
@@ -59,7 +60,7 @@ def test_wild_files(tmp_path, ends, block):
     for records in read_fasta(path, block):
         problems |= {count + row: rule for row, rule in records.problems.items()}
         count += len(records)
-    assert problems == {2: EMPTY, 3: INNER_STOP}
+    assert problems == {2: NO_SEQUENCE, 3: INNER_STOP}
 
 
 def test_line_ends_of_the_classic_mac(tmp_path):
@@ -95,7 +96,7 @@ def test_duplicates_stay(tmp_path):
 def test_one_stop_at_the_end_is_no_part_of_a_protein(tmp_path):
     records = next(read_fasta(write(tmp_path, b">a\nMK*\n>b\nMK**\n>c\n*\n>d\n*MK\n>e\nM\n")))
     assert [records.sequences[row].tobytes() for row in range(4)] == [b"MK", b"MK*", b"", b"*MK"]
-    assert records.problems == {1: INNER_STOP, 2: EMPTY, 3: INNER_STOP}
+    assert records.problems == {1: INNER_STOP, 2: NO_SEQUENCE, 3: INNER_STOP}
 
 
 def test_what_is_no_fasta_is_told_with_its_line(tmp_path):

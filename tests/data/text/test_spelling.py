@@ -19,7 +19,7 @@ from trimer.tokenizers.bpe import BytePairTokenizer
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
 
-C77 = Path(__file__).parents[1] / "cases" / "molecules" / "c77_vocab.json"
+C77 = Path(__file__).parents[2] / "cases" / "molecules" / "c77_vocab.json"
 MOLECULES = ["CCO", "CCCl", "C[N+](C)(C)C", "c1ccccc1", "N[C@@H](C)C(=O)O", "BrCCBr", "CC(=O)[O-]", "CCN"]
 LOST = {"CCCl", "C[N+](C)(C)C", "N[C@@H](C)C(=O)O", "BrCCBr", "CC(=O)[O-]"}
 

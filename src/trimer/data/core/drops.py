@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 EXAMPLES = 5
+NO_SEQUENCE = "no sequence"  # the rule for a record without one
 
 
 @dataclass

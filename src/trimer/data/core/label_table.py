@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trimer.data.text.letters import EMPTY
 from trimer.errors import InputError
 
-NO_SEQUENCE = EMPTY
+FILE = "file"  # the column that names the file of a record, where the table has no such column
 
 
 @dataclass

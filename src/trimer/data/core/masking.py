@@ -9,7 +9,6 @@ import numpy as np
 
 from trimer.data.core.draws import STEP, mix, positions, uniform
 from trimer.tokenizers.alphabet import Alphabet
-from trimer.tokenizers.protein import ALPHABET
 
 
 class Masking:
@@ -23,9 +22,9 @@ class Masking:
 
     def __init__(
         self,
-        ratio: float = 0.15,
-        mask: float = 0.8,
-        replace: float = 0.1,
+        ratio: float,
+        mask: float,
+        replace: float,
         end_ratio: float | None = None,
         total_steps: int | None = None,
     ):
@@ -53,8 +52,8 @@ class Masking:
         tokens: np.ndarray,
         lengths: np.ndarray,
         keys: np.ndarray,
+        alphabet: Alphabet,
         step: int = 0,
-        alphabet: Alphabet = ALPHABET,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The damaged tokens, and the (M,) int64 places of the chosen ones; M may be 0.
 

@@ -17,14 +17,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
-from trimer.data.text.settings import settings
 from trimer.errors import InputError
 from trimer.locks import FolderLock
 
@@ -33,48 +32,6 @@ log = logging.getLogger(__name__)
 BATCH_ROWS = 100_000
 
 _intact: set[tuple[Path, int]] = set()  # files that this process has checked
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """n rows of different lengths laid end to end.
-
-    values: (P,). offsets: (n + 1,) int64, row i is values[offsets[i]:offsets[i + 1]].
-    """
-
-    values: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def pack(cls, rows: Sequence[np.ndarray], dtype: np.dtype | type | None = None) -> Ragged:
-        """Lay arrays end to end."""
-        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
-        arrays = [np.asarray(row, dtype) for row in rows] or [np.zeros(0, dtype or np.int64)]
-        return cls(np.concatenate(arrays), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(n,) int64."""
-        return np.diff(self.offsets)
-
-    def slice(self, start: int, stop: int) -> Ragged:
-        """Rows start to stop; the values are a view."""
-        offsets = self.offsets[start : stop + 1]
-        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
-
-    def take(self, rows: np.ndarray) -> Ragged:
-        """The given rows, copied end to end in that order."""
-        rows = np.asarray(rows, np.int64)
-        counts = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], counts)
-        return Ragged(self.values[index], offsets)
 
 
 Column = Ragged | np.ndarray | Sequence[str | None]
@@ -226,6 +183,12 @@ class Store:
         except UnicodeDecodeError as error:
             raise InputError(f"{self.folder} is damaged: delete it, and it is prepared again") from error
 
+    def values(self, name: str) -> np.ndarray:
+        """(n,) a column of numbers, or of texts as objects."""
+        if self._kinds.get(name) == "array":
+            return self.array(name)
+        return np.array(self.strings(name), dtype=object)
+
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:
         if self._kinds.get(name) != kind:
             known = ", ".join(f"{n} ({k})" for n, k in self._kinds.items())
@@ -309,18 +272,6 @@ def cache_folder(root: str | Path, name: str, key: Mapping) -> Path:
     """Where the cache keeps the result of `key` (plain values, settings and digests): root/name-<16 hex digits>."""
     text = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return Path(root) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def content_digest(paths: Iterable[str | Path]) -> str:
-    """sha256 over the contents of files, in the order given, and `text.encoding`; names and dates do not count."""
-    digest = hashlib.sha256((settings.encoding or "").encode())
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    return digest.hexdigest()
 
 
 def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[str, str]]:

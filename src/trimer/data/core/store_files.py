@@ -27,12 +27,12 @@ _claimed: set[Path] = set()  # by this process, which its own locks do not keep 
 
 def checksums(path: Path, blocks: Iterable[int] | None = None) -> list[int]:
     """CRC-32 of the blocks of a file, or of those that are given."""
-    found = []
+    sums = []
     with path.open("rb") as file:
         for block in range(-(-path.stat().st_size // BLOCK)) if blocks is None else blocks:
             file.seek(block * BLOCK)
-            found.append(zlib.crc32(file.read(BLOCK)))
-    return found
+            sums.append(zlib.crc32(file.read(BLOCK)))
+    return sums
 
 
 def unchanged(path: Path, known: list[int]) -> bool:

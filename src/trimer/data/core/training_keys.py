@@ -40,7 +40,7 @@ def text_keys(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def protein_keys(texts: Sequence[str | None]) -> np.ndarray:
-    """(n,) int64 keys of sequences, those of `ProteinSequences`: letters that are no residue are one."""
+    """(n,) int64 keys of sequences, those of `MaskedSequences`: letters that are no residue are one."""
     from trimer.tokenizers.protein import ProteinTokenizer
 
     tokenizer = ProteinTokenizer()

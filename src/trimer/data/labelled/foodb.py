@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import (
-    NO_SEQUENCE,
     LabelTable,
     check_limit,
     empty_table,
     limited,
     settings_text,
 )
-from trimer.data.core.store import content_digest
+from trimer.data.text.content import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.tables import ROWS, TableFile
 from trimer.errors import InputError

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split
-from trimer.data.core.store import Ragged
 
 SHOWN = 40  # lines of classes
 NO_LABEL = "(no label)"

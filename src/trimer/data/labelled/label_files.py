@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import (
-    NO_SEQUENCE,
+    FILE,
     LabelTable,
     check_limit,
     empty_table,
@@ -21,16 +22,15 @@ from trimer.data.core.label_table import (
     limited,
     settings_text,
 )
-from trimer.data.core.store import content_digest
 from trimer.data.molecules.structure_tables import open_table
 from trimer.data.text.column_names import column_called
+from trimer.data.text.content import content_digest
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.missing import known
 from trimer.data.text.paths import find_files, named_paths
 from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 
-FILE = "file"
 NO_MATCH = "the header does not fit the pattern"
 
 

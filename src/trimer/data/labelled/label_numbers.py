@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimer.data.core.store import Ragged, Store
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.store import Store
 from trimer.data.labelled.class_names import chosen_classes, class_of_text, warn_of_merged
 from trimer.data.labelled.label_checks import check_numbers, warn_of_lists
 from trimer.data.labelled.label_duplicates import Duplicates, resolved

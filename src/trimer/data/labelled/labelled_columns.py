@@ -12,7 +12,7 @@ import numpy as np
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.label_table import LabelTable
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.data.labelled.label_values import LabelReader
 from trimer.data.labelled.sequence_kinds import SequenceKind, Sequences, shortened
 from trimer.data.molecules.molecule_rules import UNREADABLE

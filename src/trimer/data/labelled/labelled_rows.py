@@ -9,8 +9,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from trimer.data.core.batches import LabelledBatch
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
-from trimer.data.core.store import Ragged, Store
+from trimer.data.core.store import Store
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.flat import Flat

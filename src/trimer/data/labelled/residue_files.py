@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.core.label_table import LabelTable, check_limit, limited
-from trimer.data.labelled.label_files import FILE, LabelledFiles, fingerprint_of
+from trimer.data.core.label_table import FILE, LabelTable, check_limit, limited
+from trimer.data.labelled.label_files import LabelledFiles, fingerprint_of
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.letters import WHITE

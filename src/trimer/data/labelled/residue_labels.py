@@ -16,7 +16,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from trimer.data.core.store import Ragged, Store
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.store import Store
 from trimer.data.labelled.class_names import chosen_classes
 
 log = logging.getLogger(__name__)

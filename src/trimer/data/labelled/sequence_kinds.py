@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from trimer.data.core.store import Ragged, Store
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.store import Store
 from trimer.data.molecules.molecule_keys import molecule_keys
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.data.text.letters import checked, letters_of

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 import lightning as L
 import numpy as np
@@ -19,33 +19,70 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.core.drops import DropReport
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split, column_split, grouped_split, whole_split
-from trimer.data.core.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.relatives import Relatives
 from trimer.data.text.spelling import warn_of_spelling
 
 log = logging.getLogger(__name__)
 
 
+class CacheAndBatches(TypedDict):
+    """The loading settings that have no default here: the YAML of each kind of data owns them."""
+
+    cache: str
+    tokens_per_batch: int
+
+
+class Loading(CacheAndBatches, total=False):
+    """How data are prepared and loaded, the same settings for every data module.
+
+    cache: the folder of prepared stores. tokens_per_batch: on average, frame tokens counted. shuffle: a new order in
+    each epoch; false: the same order, so the same batches. num_workers: processes that load; 0: this process.
+    prepare_workers: processes that prepare, null for one for each core; the store does not depend on it. seed: of the
+    order, windows, masks and noise.
+
+    The keys stand at the top of `data` (`data.tokens_per_batch=...`), and not in a node of their own, since commands,
+    studies and checkpoints name them there. Their values are owned once: in conf/data/base/loading.yaml, and
+    `tokens_per_batch` by each kind of data. A data module takes them as `**loading: Unpack[Loading]`; the defaults in
+    `PreparedData` are for Python and for checkpoints that are older than a key.
+    """
+
+    shuffle: bool
+    num_workers: int
+    prepare_workers: int | None
+    seed: int
+
+
 class PreparedData(L.LightningDataModule):
     """Data that are read, cleaned and tokenised into a column store once, and memory-mapped from then on.
 
     A subclass names its part of the cache (`kind`), the class of its batches (`batch`), and whether it knows what a
-    model should answer, so that a test split can be measured (`has_labels`).
+    model should predict, so that a test split can be measured after training (`has_labels`).
     """
 
-    kind: ClassVar[str]
+    kind: str
     batch: ClassVar[type]
-    has_labels: ClassVar[bool]
-    prepare_workers: int | None = 1  # processes that prepare
+    has_labels: bool
 
-    def __init__(self, cache: str, tokens_per_batch: int, shuffle: bool, num_workers: int, seed: int):
+    def __init__(
+        self,
+        *,
+        cache: str,
+        tokens_per_batch: int,
+        shuffle: bool = True,
+        num_workers: int = 0,
+        prepare_workers: int | None = None,
+        seed: int = 0,
+    ):
         super().__init__()
         check_loading(tokens_per_batch, num_workers, seed)
         self.cache = Path(cache).expanduser()
         self.tokens_per_batch = tokens_per_batch
         self.shuffle = shuffle
         self.num_workers = num_workers
+        self.prepare_workers = prepare_workers
         self.seed = seed
         self.store: Store | None = None
 
@@ -120,11 +157,11 @@ class PreparedData(L.LightningDataModule):
 class SplitData(PreparedData):
     """Prepared data whose rows are assigned to train, val and test; the same settings give the same rows.
 
-    split: a column of the source that names the part (`column`, `names`), or the `keys` that must not cross parts,
-    joined by union-find, with `fractions` and a `seed`. `train_limit` keeps so many rows of the train part.
+    split: a column of the source that names the split (`column`, `names`), or the `keys` that no two splits may share,
+    joined by union-find, with `fractions` and a `seed`. `train_limit` keeps so many rows of train.
     """
 
-    def __init__(self, split: Mapping, **loading):
+    def __init__(self, split: Mapping, **loading: Unpack[Loading]):
         super().__init__(**loading)
         self.split_by = dict(split)
         self.split: Split | None = None
@@ -150,8 +187,8 @@ class SplitData(PreparedData):
         """Leave the split, its overlap and the drop report in a run folder."""
         super().save_reports(folder)
         self.split.save(folder / "split.npz")
-        found = [*self.split.overlap(self._keys()), *self._related()]
-        overlap = {"manifest": self.split.manifest, "overlap": found}
+        shared = [*self.split.overlap(self._keys()), *self._related()]
+        overlap = {"manifest": self.split.manifest, "overlap": shared}
         (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
 
     def held_out(self, column: np.ndarray) -> frozenset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -12,10 +13,11 @@ from torch.utils.data import DataLoader, Dataset
 from trimer.data.core.batches import PairBatch
 from trimer.data.core.drops import DropReport
 from trimer.data.core.noise import Corruption
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys, token_keys
-from trimer.data.modules.base import PreparedData
+from trimer.data.modules.base import Loading, PreparedData
 from trimer.data.molecules.molecule_keys import held_out, keys_of, molecule_table
 from trimer.data.spectra.cleaning import clean, warn_of_adducts
 from trimer.data.spectra.cleaning.structures import fill_smiles
@@ -68,24 +70,17 @@ class DenoisingCorpus(PreparedData):
     def __init__(
         self,
         tokenizer,
-        cache: str,
+        noise: Corruption,
+        validation: float,
+        max_length: int,
         molecules=None,
         spectra: Mapping | None = None,
         cleaning: Mapping | None = None,
-        noise: Corruption | None = None,
         exclude=None,
         repeats: Mapping[str, int] | None = None,
-        validation: float = 0.01,
-        tokens_per_batch: int = 8192,
-        max_length: int = 256,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        prepare_workers: int | None = None,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            cache=cache, tokens_per_batch=tokens_per_batch, shuffle=shuffle, num_workers=num_workers, seed=seed
-        )
+        super().__init__(**loading)
         if not 0 < validation < 1:
             raise ValueError(f"validation={validation} must be a part between 0 and 1")
         if molecules is None and not spectra:
@@ -95,12 +90,11 @@ class DenoisingCorpus(PreparedData):
         self.spectra = dict(spectra or {})
         steps = {name: step for name, step in (cleaning or {}).items() if step is not None}
         self.cleaning = {name: step for name, step in steps.items() if not step.needs_label}
-        self.noise = noise or Corruption()
+        self.noise = noise
         self.exclude = exclude
         self.repeats = dict(repeats or {})
         self.validation = validation
         self.max_length = max_length
-        self.prepare_workers = prepare_workers
 
     # ---------------------------------------------------------------- preparation
 

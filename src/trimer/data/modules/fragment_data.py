@@ -9,17 +9,19 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.data.core.batches import FragmentBatch
 from trimer.data.core.drops import DropReport
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys
 from trimer.data.labelled.sequence_kinds import Peptides, key_column
-from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.peptides.fragment_files import FragmentSource, FragmentTable
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.errors import ConfigError, InputError
@@ -59,26 +61,15 @@ class PeptideFragments(SplitData):
         tokenizer,
         channels: Sequence[str],
         split: Mapping,
-        cache: str,
+        shortest: int,
+        longest: int,
+        highest_charge: int,
         modifications: str = "all",
         modification: str | None = None,
         exclude=None,
-        shortest: int = 7,
-        longest: int = 30,
-        highest_charge: int = 6,
-        tokens_per_batch: int = 4096,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            split=split,
-            cache=cache,
-            tokens_per_batch=tokens_per_batch,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(split, **loading)
         check_split_keys(split, (*Peptides.keys, *Peptides.derived))
         if modifications not in KEPT:
             raise ValueError(f"modifications={modifications} must be one of {', '.join(KEPT)}")
@@ -122,14 +113,16 @@ class PeptideFragments(SplitData):
 
     def _columns(self, table: FragmentTable, peptides: Peptides, excluded: frozenset, report: DropReport) -> dict:
         report.records += len(table)
-        found = peptides.read(["" if row in table.problems else text for row, text in enumerate(table.texts)])
-        wrong = {row: rule for rule, rows in found.dropped.items() for row in rows} | table.problems
+        sequences = peptides.read(["" if row in table.problems else text for row, text in enumerate(table.texts)])
+        wrong = {row: rule for rule, rows in sequences.dropped.items() for row in rows} | table.problems
         bounds = np.searchsorted(table.row, np.arange(len(table) + 1))
         spectra: dict[int, np.ndarray] = {}
         for row in range(len(table)):
-            rule = wrong.get(row) or self._unwanted(found.keys["sequence"][row], found.texts[row], excluded, table, row)
+            rule = wrong.get(row) or self._unwanted(
+                sequences.keys["sequence"][row], sequences.texts[row], excluded, table, row
+            )
             if rule is None:
-                spectra[row] = self._intensities(found.texts[row], table, row, slice(bounds[row], bounds[row + 1]))
+                spectra[row] = self._intensities(sequences.texts[row], table, row, slice(bounds[row], bounds[row + 1]))
                 rule = None if spectra[row].max() > 0 else "no fragment of the channels"
             if rule is not None:
                 spectra.pop(row, None)
@@ -137,11 +130,11 @@ class PeptideFragments(SplitData):
         rows = np.array(sorted(spectra), np.int64)
         return {
             "id": [table.ids[row] for row in rows],
-            "text": [found.texts[row] for row in rows],
-            "tokens": Ragged.pack([found.tokens[row] for row in rows], np.uint8),
-            "modifications": Ragged.pack([found.modifications[row] for row in rows], np.uint16),
-            "sequence": [found.keys["sequence"][row] for row in rows],
-            "proforma": [found.keys["proforma"][row] for row in rows],
+            "text": [sequences.texts[row] for row in rows],
+            "tokens": Ragged.pack([sequences.tokens[row] for row in rows], np.uint8),
+            "modifications": Ragged.pack([sequences.modifications[row] for row in rows], np.uint16),
+            "sequence": [sequences.keys["sequence"][row] for row in rows],
+            "proforma": [sequences.keys["proforma"][row] for row in rows],
             "charge": np.asarray(table.charge)[rows].astype(np.int64),
             "energy": np.asarray(table.energy, float)[rows],
             "instrument": [table.instrument[row] for row in rows],
@@ -160,18 +153,18 @@ class PeptideFragments(SplitData):
                 return f"peptide that is not {self.kept}"
         return "peptide held out elsewhere" if letters in excluded else None
 
-    def _intensities(self, text: str, table: FragmentTable, row: int, own: slice) -> np.ndarray:
+    def _intensities(self, text: str, table: FragmentTable, row: int, fragments: slice) -> np.ndarray:
         """(L - 1, K) relative to the highest; IMPOSSIBLE where the peptide cannot give the fragment."""
         peptide = read_proforma(text)
         sites = len(peptide.letters) - 1
         out = np.zeros((sites, len(self.channels)), np.float32)
-        series, number, loss = table.series[own], table.number[own], table.loss[own]
+        series, number, loss = table.series[fragments], table.number[fragments], table.loss[fragments]
         for column, channel in enumerate(self.channels):
-            here = (series == "by".index(channel.series)) & (table.ion_charge[own] == channel.charge)
+            here = (series == "by".index(channel.series)) & (table.ion_charge[fragments] == channel.charge)
             lost = (loss == channel.loss) | ((loss == MODLOSS) & (channel.loss == "H3PO4"))
             here &= lost & (number >= 1) & (number <= sites)
             site = number[here] - 1 if channel.series == "b" else sites - number[here]
-            np.maximum.at(out[:, column], site, table.intensity[own][here])
+            np.maximum.at(out[:, column], site, table.intensity[fragments][here])
         can = possible(peptide, int(table.charge[row]), self.channels)
         out[~can] = 0
         highest = out.max(initial=0)
@@ -237,18 +230,18 @@ class PeptideFragments(SplitData):
         return self._evaluation(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
 
 
-def predictable(found, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:
-    """Row -> why a model of these data (settings) cannot answer for it. found: what `Peptides.read` gave."""
-    reasons = {row: rule for rule, rows in found.dropped.items() for row in rows} | dict(problems)
+def predictable(sequences, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:
+    """Row -> why a model of these data (settings) cannot predict it. sequences: what `Peptides.read` gave."""
+    reasons = {row: rule for rule, rows in sequences.dropped.items() for row in rows} | dict(problems)
     shortest, longest, highest = (settings[name] for name in ("shortest", "longest", "highest_charge"))
-    for row, letters in enumerate(found.keys["sequence"]):
+    for row, letters in enumerate(sequences.keys["sequence"]):
         if row in reasons:
             continue
         if not shortest <= len(letters) <= longest:
             reasons[row] = f"{len(letters)} residues, and the model has learnt from {shortest} to {longest}"
         elif not 1 <= charges[row] <= highest:
-            told = f"charge {charges[row]}" if charges[row] else "no charge"
-            reasons[row] = f"{told}, and the model has learnt charges from 1 to {highest}"
+            charge = f"charge {charges[row]}" if charges[row] else "no charge"
+            reasons[row] = f"{charge}, and the model has learnt charges from 1 to {highest}"
     return reasons
 
 

@@ -40,12 +40,12 @@ class HeldOutPeptides:
         self.data = dict(data)
 
     def keys(self) -> frozenset[str]:
-        return frozenset().union(*(one.held_out_keys() for one in self.data.values()))
+        return frozenset().union(*(module.held_out_keys() for module in self.data.values()))
 
     def fingerprint(self) -> str:
         """Changes with the records and with the splits of the later studies."""
-        told = [[str(one.folder.name), one.split_by] for one in self.data.values()]
-        return json.dumps(told, sort_keys=True, default=list)
+        studies = [[str(module.folder.name), module.split_by] for module in self.data.values()]
+        return json.dumps(studies, sort_keys=True, default=list)
 
 
 class MoleculesOf:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.label_table import LabelSource
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.splits import Split, column_split, grouped_split, ordered_split
-from trimer.data.core.store import Ragged, StoreWriter, content_digest
+from trimer.data.core.store import StoreWriter
 from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled.label_checks import (
     check_classes,
@@ -34,14 +36,16 @@ from trimer.data.labelled.label_counts import counts_of_splits, label_table
 from trimer.data.labelled.label_duplicates import Duplicates, check_way
 from trimer.data.labelled.label_lists import ListedLabels
 from trimer.data.labelled.label_numbers import numbered_labels, without_duplicates
-from trimer.data.labelled.label_values import TARGETS, LabelReader
+from trimer.data.labelled.label_settings import CLUSTER, check_clusters, check_settings
+from trimer.data.labelled.label_values import LabelReader
 from trimer.data.labelled.labelled_columns import LabelledColumns
 from trimer.data.labelled.labelled_rows import LabelledRows
 from trimer.data.labelled.sequence_kinds import KINDS, SequenceKind, key_column
-from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.proteins.clusters import read_clusters
 from trimer.data.proteins.relatives import KMERS, encode_proteins
+from trimer.data.text.content import content_digest
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
@@ -51,8 +55,6 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
 ROW = "row"  # the key of a split that knows no groups
-CLUSTER = "cluster"
-TOO_LONG = ("drop", "ends", "start")
 
 
 class LabelledSequences(SplitData):
@@ -89,7 +91,6 @@ class LabelledSequences(SplitData):
         entity: str,
         target: str,
         split: Mapping,
-        cache: str,
         classes: int | Sequence[str] | None = None,
         max_length: int = 512,
         too_long: str = "drop",
@@ -98,54 +99,21 @@ class LabelledSequences(SplitData):
         exclude=None,
         clusters: str | None = None,
         cluster_column: str | None = None,
-        tokens_per_batch: int = 4096,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        seed: int = 0,
         missing: Sequence[object] = (),
         positive: Sequence[object] = (),
         negative: Sequence[object] = (),
         decimal: str = ".",
         separator: str | None = None,
         duplicates: str = "keep",
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            split=split,
-            cache=cache,
-            tokens_per_batch=tokens_per_batch,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
-        )
-        for name, value, known in (
-            ("entity", entity, tuple(KINDS)),
-            ("target", target, TARGETS),
-            ("too_long", too_long, TOO_LONG),
-        ):
-            if value not in known:
-                raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
-        if max_length < 3:
-            raise ValueError(f"max_length={max_length} must be 3 tokens or more: two frame the sequence")
-        if not 0 < validation < 1:
-            raise ValueError(f"validation={validation} must be a share between 0 and 1")
-        if entity == "peptides" and too_long != "drop":
-            raise ValueError(f"too_long={too_long}: a part of a peptide is another peptide; choose drop")
-        if target == "residue" and too_long != "drop":
-            raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
-        if target == "residue" and entity != "proteins":
-            raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
-        if classes is not None and target not in ("single", "residue"):
-            raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
-        if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
-            raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
+        super().__init__(split, **loading)
+        check_settings(entity, target, classes, max_length, too_long, validation, random_smiles)
         check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        own = (KMERS,) if entity == "proteins" else ()
-        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *own, CLUSTER, ROW))
-        if clusters and cluster_column:
-            raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} are two of one kind: give one")
-        if CLUSTER in (split.get("keys") or ()) and not (clusters or cluster_column):
-            raise ValueError("split.keys names cluster: say where it is known from, clusters=<file> or cluster_column")
+        of_proteins = (KMERS,) if entity == "proteins" else ()
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *of_proteins, CLUSTER, ROW))
+        check_clusters(split, clusters, cluster_column)
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
@@ -160,9 +128,7 @@ class LabelledSequences(SplitData):
         self.reader = LabelReader(target, missing, positive, negative, decimal)
         self.separator, self.duplicates = separator, duplicates
         self.repeated = Duplicates()
-        self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, seed)
-        if random_smiles and entity != "molecules":
-            raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
+        self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, self.seed)
         if random_smiles:
             tokenizer.encode_as_written("C")  # says it where the representation has no such order
         self.classes: list[str] = []  # of a single label or of residues; else the names of the labels
@@ -328,8 +294,8 @@ class LabelledSequences(SplitData):
     def training_labels(self) -> torch.Tensor:
         """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
         rows = self.split.rows("train")
-        found = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
-        return torch.from_numpy(np.ascontiguousarray(found))
+        labels = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
+        return torch.from_numpy(np.ascontiguousarray(labels))
 
     def held_out_keys(self) -> frozenset:
         """What a corpus knows the validation and test rows by: InChIKey block 1, letters, or digests of all tokens."""

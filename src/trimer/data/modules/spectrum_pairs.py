@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from typing import Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -13,10 +14,11 @@ from trimer.data.core.batches import PairBatch
 from trimer.data.core.drops import DropReport
 from trimer.data.core.noise import Corruption
 from trimer.data.core.parallel import for_each
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
-from trimer.data.core.store import Ragged, Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys, token_keys
-from trimer.data.modules.base import SplitData, check_split_keys
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.spectra.cleaning import clean, warn_of_adducts
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError, InputError
@@ -68,24 +70,12 @@ class SpectraToMolecules(SplitData):
         tokenizer,
         cleaning: Mapping,
         split: Mapping,
-        cache: str,
-        tokens_per_batch: int = 8192,
-        max_target: int = 128,
+        max_target: int,
         exclude=None,
         noise: Corruption | None = None,
-        shuffle: bool = True,
-        num_workers: int = 0,
-        prepare_workers: int | None = None,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ):
-        super().__init__(
-            split=split,
-            cache=cache,
-            tokens_per_batch=tokens_per_batch,
-            shuffle=shuffle,
-            num_workers=num_workers,
-            seed=seed,
-        )
+        super().__init__(split, **loading)
         if max_target < 1:
             raise ValueError(f"max_target={max_target} must be 1 or more")
         check_split_keys(split, LABELS)
@@ -94,7 +84,6 @@ class SpectraToMolecules(SplitData):
         self.cleaning = {name: step for name, step in cleaning.items() if step is not None}
         self.max_target = max_target
         self.exclude = exclude
-        self.prepare_workers = prepare_workers
         self.noise = noise
 
     # ---------------------------------------------------------------- preparation

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from trimer.data.core.store import content_digest
+from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.molecules.structure_tables import SDF, open_table
 from trimer.data.text.column_names import column_called
 from trimer.data.text.compression import plain_name
-from trimer.data.text.letters import EMPTY
+from trimer.data.text.content import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.opening import broken_end, read_lines
 from trimer.data.text.paths import find_files, named_paths
@@ -101,7 +101,7 @@ class SmilesFiles:
         names = [column_called(file, self.column), *filter(None, [self.id_column])]
         for cells, number, problem in file.rows(names):
             smiles, name = known(cells[0]) or "", known(cells[1]) if self.id_column else None
-            yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else EMPTY)
+            yield name or f"{path.name}:{number}", smiles, problem or (None if smiles else NO_SEQUENCE)
 
 
 class PubChemSmiles:

@@ -16,13 +16,13 @@ from typing import Protocol
 import numpy as np
 
 from trimer.data.core.label_table import check_limit, settings_text
-from trimer.data.core.store import content_digest
 from trimer.data.peptides.annotated_spectra import SERIES, Spectrum
 from trimer.data.peptides.fragment_records import read_alphabase, read_deepphospho, read_maxquant, read_prosit
 from trimer.data.peptides.library_tables import is_library, read_library
 from trimer.data.peptides.library_texts import is_msp, is_mzspeclib, read_msp_library, read_mzspeclib
 from trimer.data.peptides.peptide_tables import HDF5
 from trimer.data.peptides.psm_quality import FDR, check_fdr
+from trimer.data.text.content import content_digest
 from trimer.data.text.opening import read_chunks
 from trimer.data.text.paths import find_files, named_paths
 from trimer.data.text.tables import ROWS, TableFile

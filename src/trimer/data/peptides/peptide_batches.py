@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.flat import Flat, FlatPeptides
 
 

@@ -11,9 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.core.label_table import LabelTable, check_limit, empty_table, limited, settings_text
-from trimer.data.core.store import content_digest
-from trimer.data.labelled.label_files import FILE
+from trimer.data.core.label_table import FILE, LabelTable, check_limit, empty_table, limited, settings_text
 from trimer.data.peptides.peptide_layouts import LAYOUTS, Layout, find_layout, lost_modification, unread_modifications
 from trimer.data.peptides.peptide_merging import Record, merged
 from trimer.data.peptides.peptide_tables import PSM_UTILS, open_table
@@ -29,6 +27,7 @@ from trimer.data.peptides.peptide_values import (
 )
 from trimer.data.peptides.plain_residues import cells_of, fixed_modifications
 from trimer.data.peptides.psm_quality import FDR, Quality, check_fdr, first_column
+from trimer.data.text.content import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.paths import find_files, named_paths
 from trimer.data.text.tables import ROWS, TableFile

@@ -33,7 +33,8 @@ class Clusters:
     def names_of(self, names: list[str], path: str) -> list[str]:
         """The cluster of each name as text; InputError for names that have none. path: of the file, for the message."""
         numbers, known = self.of(names)
-        check_known(names, known, path)
+        homeless = [name for name, has_cluster in zip(names, known, strict=True) if not has_cluster]
+        check_clusters(homeless, len(names), "proteins", path)
         return [f"{number:x}" for number in numbers.tolist()]
 
 
@@ -68,11 +69,10 @@ def read_clusters(path: str | Path) -> Clusters:
     return Clusters(named, group)
 
 
-def check_known(names: list[str], known: np.ndarray, path: str) -> None:
-    """InputError where some names are in no cluster of a file."""
-    homeless = [name for name, found in zip(names, known, strict=True) if not found]
+def check_clusters(homeless: list[str], records: int, what: str, path: str) -> None:
+    """InputError where some of the records are in no cluster of a file. what: the records, as `proteins`."""
     if homeless:
         raise InputError(
-            f"{path}: {len(homeless):,} of {len(names):,} proteins are in no cluster, such as "
+            f"{path}: {len(homeless):,} of {records:,} {what} are in no cluster, such as "
             f"{', '.join(homeless[:3])}: add them, or leave data.clusters empty (a line is an id, a tab, a cluster)"
         )

@@ -24,7 +24,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from trimer.data.core.draws import mix
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.tokenizers.protein import RESIDUES
 
 K = 6  # residues

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from trimer.data.core.store import content_digest
 from trimer.data.proteins.entry_files import COLUMNS, EntryFormat, entry_format, read_entries
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.data.text.compression import plain_name
+from trimer.data.text.content import content_digest
 from trimer.data.text.fasta import read_fasta
 from trimer.data.text.letters import WHITE, checked, letters_of
 from trimer.data.text.missing import known

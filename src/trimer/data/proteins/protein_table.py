@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 
 
 @dataclass

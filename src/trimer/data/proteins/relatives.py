@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split
-from trimer.data.core.store import Ragged, Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.kmers import LONGEST_K, SHARE, K, kmer_groups, kmers_of, largest_similarity
 from trimer.errors import ConfigError
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -72,8 +73,8 @@ class Relatives:
             similarity = largest_similarity(asked, (kmers_of(self.tokens(part), self.k) for part in parts))
             writer.append({"row": np.concatenate(rows), "similarity": similarity})
 
-        found = self._cached("kmer_similarity", {"split": split.manifest["sha256"], "names": split.names}, build)
-        rows, similarity = found.array("row"), found.array("similarity")
+        measured = self._cached("kmer_similarity", {"split": split.manifest["sha256"], "names": split.names}, build)
+        rows, similarity = measured.array("row"), measured.array("similarity")
         return [self._summary(split, name, similarity[np.isin(rows, split.rows(name))]) for name in split.names[1:]]
 
     def _summary(self, split: Split, name: str, similarity: np.ndarray) -> dict:

@@ -1,24 +1,16 @@
-"""Spectra from and to matchms, which is imported where it is used: importing it takes 3 s."""
+"""Spectra as those of matchms, which is imported where it is used: importing it takes 3 s."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimer.data.spectra.spectrum_table import SpectrumTable
-
 if TYPE_CHECKING:
     from matchms import Spectrum
 
-
-def from_matchms(spectra: Iterable[Spectrum]) -> SpectrumTable:
-    """A table of matchms spectra, in their order; one that cannot be used has its reason in the column `problem`."""
-    from trimer.objects.spectra import spectra_of
-
-    return spectra_of(list(spectra))
+    from trimer.data.spectra.spectrum_table import SpectrumTable
 
 
 def to_matchms(table: SpectrumTable) -> list[Spectrum]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimer.data.core.store import content_digest
 from trimer.data.spectra.readers import read_spectra, spectrum_files
 from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.data.text.content import content_digest
 from trimer.data.text.paths import find_files, named_paths
 
 WANTED = "a file of spectra, a folder of them"

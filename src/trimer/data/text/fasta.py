@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.ragged import Ragged
 from trimer.data.text.fasta_layouts import THREE_LINES, has_three_lines, three_lines, without_titles
 from trimer.data.text.letters import WHITE, checked
 from trimer.data.text.opening import broken_end, decode, read_blocks

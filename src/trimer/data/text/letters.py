@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trimer.data.core.store import Ragged
+from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.ragged import Ragged
 
 WHITE = bytes(range(33))  # no part of a sequence: line ends, blanks and other control characters
 STOP = ord("*")
-EMPTY = "no sequence"
 INNER_STOP = "stop (*) inside the sequence"
 DIGITS = "digits inside the sequence (numbered lines?)"
 DNA = "DNA or RNA and no protein (A, C, G, T, U, N alone)"
@@ -76,4 +76,4 @@ def _without_stops(sequences: Ragged) -> tuple[Ragged, dict[int, str]]:
         stops = np.flatnonzero(sequences.values == STOP)
         rows = np.searchsorted(sequences.offsets, stops, side="right") - 1
         problems = dict.fromkeys(np.unique(rows).tolist(), INNER_STOP)
-    return sequences, problems | dict.fromkeys(np.flatnonzero(sequences.lengths == 0).tolist(), EMPTY)
+    return sequences, problems | dict.fromkeys(np.flatnonzero(sequences.lengths == 0).tolist(), NO_SEQUENCE)

@@ -17,6 +17,7 @@ from torch import Tensor
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.bart import ACTIVATIONS, Bart
 from trimer.models.convert.folders import read_folder, write_folder
+from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 
 # Our argument -> key of the Hugging Face configuration.
 ARGUMENTS = {
@@ -88,24 +89,16 @@ def bart_from_huggingface(
     converted = {"tokens.weight": tables[0]}
     bias = left.pop("final_logits_bias", torch.zeros(1, arguments["vocab_size"]))
     converted["final_logits_bias"] = bias.reshape(-1).float()
-    for name, sources in _names(arguments["encoder_layers"], arguments["decoder_layers"]):
-        absent = [source for source in sources if source not in left]
-        if absent:
-            raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not a BART")
-        converted[name] = torch.cat([left.pop(source) for source in sources])
-    left = {key for key in left if not UNUSED.search(key)}
-    if left:
-        raise CheckpointError(f"these weights hold what our BART has no place for: {', '.join(sorted(left)[:5])}")
+    converted |= to_ours(left, _key_table(arguments["encoder_layers"], arguments["decoder_layers"]), "a BART")
+    check_all_used((key for key in left if not UNUSED.search(key)), "a BART")
     return arguments, converted
 
 
 def bart_to_huggingface(net: Bart) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State and configuration of a `BartForConditionalGeneration` that computes what ours does."""
     ours = net.state_dict()
-    state = {}
-    for name, targets in _names(len(net.encoder), len(net.decoder)):
-        parts = ours[name].chunk(len(targets))
-        state.update({f"model.{target}": part.clone() for target, part in zip(targets, parts, strict=True)})
+    theirs = to_theirs(ours, _key_table(len(net.encoder), len(net.decoder)))
+    state = {f"model.{name}": value for name, value in theirs.items()}
     for key in TIED:
         state[key if key == "lm_head.weight" else f"model.{key}"] = ours["tokens.weight"]
     state["final_logits_bias"] = ours["final_logits_bias"].reshape(1, -1).clone()
@@ -161,19 +154,19 @@ def save_bart(net: Bart, folder: str | Path) -> Path:
     return write_folder(folder, alone, config)
 
 
-def _names(encoder_layers: int, decoder_layers: int) -> list[tuple[str, list[str]]]:
+def _key_table(encoder_layers: int, decoder_layers: int) -> KeyTable:
     """Every weight but the tied table and the output bias: our name, and theirs without `model.`."""
-    pairs = []
+    table: KeyTable = []
     for side, layers in (("encoder", encoder_layers), ("decoder", decoder_layers)):
         for ours, theirs in SIDE.items():
             kinds = ["weight"] if ours.endswith("positions") else ["weight", "bias"]
-            pairs += [(f"{side}_{ours}.{kind}", [f"{side}.{name}.{kind}" for name in theirs]) for kind in kinds]
+            table += weights_of({f"{side}_{ours}": [f"{side}.{name}" for name in theirs]}, kinds)
         for layer in range(layers):
-            for ours, theirs in LAYER.items():
-                if side == "encoder" and ours.startswith("cross"):
-                    continue
-                pairs += [
-                    (f"{side}.{layer}.{ours}.{kind}", [f"{side}.layers.{layer}.{name}.{kind}" for name in theirs])
-                    for kind in ("weight", "bias")
-                ]
-    return pairs
+            table += weights_of(
+                {
+                    f"{side}.{layer}.{ours}": [f"{side}.layers.{layer}.{name}" for name in theirs]
+                    for ours, theirs in LAYER.items()
+                    if side == "decoder" or not ours.startswith("cross")
+                }
+            )
+    return table

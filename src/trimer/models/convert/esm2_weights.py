@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.convert.folders import check_finite, read_folder, write_folder
+from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import LAYER_NORM_EPS, MASK, Esm2
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -207,24 +208,17 @@ def _ours(
     arguments["bias"] = f"{PREFIX[side]}0.{LAYER['up'][side][0]}.bias" in left
     arguments["contacts"] = f"{OUTSIDE['contact_head'][side]}.weight" in left
     converted = {"tokens.weight": tables[0], **({"head.bias": biases[0]} if biases else {})}
-    for name, sources in _names(side, *(arguments[name] for name in ("layers", "bias", "contacts", "head"))):
-        absent = [source for source in sources if source not in left]
-        if absent:
-            raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not an ESM2")
-        converted[name] = torch.cat([left.pop(source) for source in sources])
-    if left:
-        raise CheckpointError(f"these weights hold what our ESM2 has no place for: {', '.join(sorted(left)[:5])}")
+    table = _key_table(side, *(arguments[name] for name in ("layers", "bias", "contacts", "head")))
+    converted |= to_ours(left, table, "an ESM2")
+    check_all_used(left, "an ESM2")
     return arguments, converted
 
 
 def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
     ours = net.state_dict()
-    state = {}
     bias = net.layers[0].up.bias is not None
     head = net.head is not None
-    for name, targets in _names(side, len(net.layers), bias, net.contact_head is not None, head):
-        parts = ours[name].chunk(len(targets))
-        state.update({target: part.clone() for target, part in zip(targets, parts, strict=True)})
+    state = to_theirs(ours, _key_table(side, len(net.layers), bias, net.contact_head is not None, head))
     if not bias:  # theirs always have one
         for layer in range(len(net.layers)):
             for name in (*LAYER["query_key_value"][side], *LAYER["up"][side]):
@@ -234,17 +228,13 @@ def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
     return state | ({BIASES[side][0]: ours["head.bias"]} if head else {})
 
 
-def _names(side: int, layers: int, bias: bool, contacts: bool, head: bool) -> list[tuple[str, list[str]]]:
+def _key_table(side: int, layers: int, bias: bool, contacts: bool, head: bool) -> KeyTable:
     """Every weight but the tied table and the bias over it: our name, and theirs."""
-    pairs = []
+    table: KeyTable = []
     for layer in range(layers):
         for ours, theirs in LAYER.items():
             kinds = ["weight", "bias"] if bias or ours not in ("query_key_value", "up") else ["weight"]
-            pairs += [
-                (f"layers.{layer}.{ours}.{kind}", [f"{PREFIX[side]}{layer}.{name}.{kind}" for name in theirs[side]])
-                for kind in kinds
-            ]
-    for ours, theirs in OUTSIDE.items():
-        if {"contact_head": contacts, "norm": True}.get(ours, head):
-            pairs += [(f"{ours}.{kind}", [f"{theirs[side]}.{kind}"]) for kind in ("weight", "bias")]
-    return pairs
+            names = [f"{PREFIX[side]}{layer}.{name}" for name in theirs[side]]
+            table += weights_of({f"layers.{layer}.{ours}": names}, kinds)
+    present = {"contact_head": contacts, "norm": True}
+    return table + weights_of({ours: [theirs[side]] for ours, theirs in OUTSIDE.items() if present.get(ours, head)})

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.convert.folders import read_folder, write_folder
+from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 from trimer.models.roberta import Roberta
 
 # Our argument -> key of the Hugging Face configuration, and what its absence means (None: it has to be there).
@@ -98,13 +99,8 @@ def roberta_from_huggingface(
             raise ConfigError(f"{first} and {second} of these weights differ: our RoBERTa has them tied")
         if copies:
             converted[ours] = copies[0]
-    for name, sources in _names(arguments["layers"], arguments["head"]):
-        absent = [source for source in sources if source not in left]
-        if absent:
-            raise CheckpointError(f"these weights lack {', '.join(absent)}: the file is cut short or not a RoBERTa")
-        converted[name] = torch.cat([left.pop(source) for source in sources])
-    if left:
-        raise CheckpointError(f"these weights hold what our RoBERTa has no place for: {', '.join(sorted(left)[:5])}")
+    converted |= to_ours(left, _key_table(arguments["layers"], arguments["head"]), "a RoBERTa")
+    check_all_used(left, "a RoBERTa")
     return arguments, converted
 
 
@@ -139,10 +135,8 @@ def roberta_to_huggingface(
     masked = kind == "RobertaForMaskedLM"
     prefix = "" if kind == "RobertaModel" else "roberta."
     state = {f"{prefix}{TOKENS}": ours["tokens.weight"]}
-    for name, targets in _names(len(net.layers), masked):
-        parts = ours[name].chunk(len(targets))
-        for target, part in zip(targets, parts, strict=True):
-            state[target if target.startswith("lm_head.") else f"{prefix}{target}"] = part.clone()
+    for name, value in to_theirs(ours, _key_table(len(net.layers), masked)).items():
+        state[name if name.startswith("lm_head.") else f"{prefix}{name}"] = value
     if masked:
         state |= {TIED_TABLE: ours["tokens.weight"], BIAS: ours["head.bias"], TIED_BIAS: ours["head.bias"]}
     config = {theirs: roberta_arguments(net)[ours] for ours, (theirs, _) in ARGUMENTS.items()}
@@ -188,15 +182,12 @@ def save_roberta(net: Roberta, folder: str | Path, task_head: Mapping[str, Tenso
     )
 
 
-def _names(layers: int, head: bool) -> list[tuple[str, list[str]]]:
+def _key_table(layers: int, head: bool) -> KeyTable:
     """Every weight but the tied table and bias: our name, and theirs without `roberta.`."""
-    pairs = [(f"{ours}.weight", [f"{theirs}.weight"]) for ours, theirs in TABLES.items()]
     modules = {"embedding_norm": [NORM]}
     for layer in range(layers):
         for ours, theirs in LAYER.items():
             modules[f"layers.{layer}.{ours}"] = [f"encoder.layer.{layer}.{name}" for name in theirs]
     if head:
         modules |= {ours: [theirs] for ours, theirs in HEAD.items()}
-    for ours, theirs in modules.items():
-        pairs += [(f"{ours}.{kind}", [f"{name}.{kind}" for name in theirs]) for kind in ("weight", "bias")]
-    return pairs
+    return weights_of({ours: [theirs] for ours, theirs in TABLES.items()}, ["weight"]) + weights_of(modules)

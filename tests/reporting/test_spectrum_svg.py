@@ -1,4 +1,4 @@
-"""Inline SVG charts: well-formed, the precursor marked, labels apart."""
+"""Spectra as inline SVG: well-formed, the precursor marked, labels apart."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trimer.reporting.charts import curves_svg, histogram_svg, spectrum_svg, ticks
-from trimer.reporting.curves import Curve
+from trimer.reporting.spectrum_svg import spectrum_svg, ticks
 
 
 def test_ticks_are_round_and_inside():
@@ -27,6 +26,7 @@ def test_precursor_is_marked_and_its_peak_is_in_its_colour():
     assert drawing.count('class="precursor"') == 1
     assert drawing.count('class="stick"') == 1
     assert ">100.000<" in drawing
+    assert "<title>m/z 100.0000 Th, 50.0%</title>" in drawing
 
 
 @pytest.mark.parametrize("precursor", [None, math.nan, 0.0])
@@ -47,13 +47,3 @@ def test_peak_labels_do_not_overlap():
     assert spots
     for i, (x, y) in enumerate(spots):
         assert all(abs(x - other[0]) >= 38 or abs(y - other[1]) >= 10 for other in spots[:i])
-
-
-def test_curves_and_histogram_are_well_formed():
-    drawing = curves_svg("Loss < 1", {"train": Curve([1, 20000], [2.0, 1.0]), "val": Curve([10, 20000], [2.0, 1.5])})
-    ElementTree.fromstring(drawing)
-    assert "20k" in drawing
-    ElementTree.fromstring(curves_svg("flat", {"val": Curve([1, 2], [0.0, 0.0])}))
-    drawing = histogram_svg("Similarity", {"model & co": [0.0, 0.5, 1.0], "empty": []})
-    ElementTree.fromstring(drawing)
-    assert "mean 0.500" in drawing

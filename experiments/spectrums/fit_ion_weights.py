@@ -1,9 +1,16 @@
-"""Fits the weights of the ion rule to a spectral library: `python -m trimer.simulate.fit LIBRARY --fold train`.
+"""Fit the weights of the simulated fragmentation rule to a spectral library.
 
-The rule is log-linear, so this is multinomial regression: within a spectrum, the share of the (square-rooted) intensity
-that falls on each candidate ion is predicted, and the cross-entropy is averaged over spectra. `ions.json` in this
-package came from the training fold of the MassBank records described in the README (CC BY, dl-de/by-2-0 and CC0
-records); no molecule of the validation and test folds was used.
+Run from the root of the checkout:
+
+    python experiments/spectrums/fit_ion_weights.py LIBRARY --fold train
+
+LIBRARY is any file that `trimer` reads, with structures, collision energies and a FOLD column. The weights are written
+to `ions.json` of the installed `trimer.simulate`, or to --output. The shipped ones came from the training fold of the
+MassBank records described in the README (CC BY, dl-de/by-2-0 and CC0 records); no molecule of the validation and test
+folds was used.
+
+The rule is log-linear, so this is multinomial regression: within a spectrum, it predicts the share of the square-rooted
+intensity that falls on each candidate ion; the cross-entropy is averaged over spectra.
 
 Shapes within a batch: F fragments, N ions, U distinct m/z, S spectra.
 """
@@ -13,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +56,7 @@ LEAST_EXPLAINED = 0.3  # spectra with less of their intensity on candidate ions 
 class Example:
     """A molecule's candidate ions and what was measured of them.
 
-    lost, lost_counts: bond classes lost by each fragment, end to end. features: (F, D). broken: (F,). row, column,
+    lost, lost_counts: bond classes lost by each fragment, concatenated. features: (F, D). broken: (F,). row, column,
     peak: (N,) fragment, shift, m/z of each ion. energies, settings: (S,). targets: (S, U) rows that sum to 1.
     """
 
@@ -177,7 +185,7 @@ def fit(
     learning_rate: float = 0.05,
     seed: int = 0,
 ) -> dict[str, Tensor]:
-    """Adam with a falling rate; prints the loss of the validation molecules as it goes."""
+    """Adam with a linearly decreasing learning rate; prints the validation loss every 50 steps."""
     parameters = initial_parameters()
     optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate)
     random = np.random.default_rng(seed)
@@ -233,12 +241,12 @@ def _one_entry_a_line(data: dict) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("library", help="spectral library with structures, collision energies and a FOLD column")
     parser.add_argument("--fold", default="train")
     parser.add_argument("--molecules", type=int, default=None)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("ions.json"))
+    parser.add_argument("--output", type=Path, default=Path(str(files("trimer.simulate") / "ions.json")))
     arguments = parser.parse_args()
     from trimer.data.spectra.readers import read_spectra
 

@@ -1,7 +1,11 @@
-"""Proteins for masked language modelling: what is dropped, how it is split, and windows and masks made again."""
+"""Sequences for masked language modelling: what is dropped, how it is split, and windows and masks made again.
+
+What holds for proteins and molecules alike is tested with both.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import lightning as L
@@ -12,24 +16,48 @@ from torch import nn
 
 from trimer.build import build
 from trimer.cli.configs import compose
-from trimer.data.core.masked_windows import MaskedSequences
 from trimer.data.core.masking import Masking
 from trimer.data.core.sampler import BatchKey, EpochPlan
-from trimer.data.modules.held_out import HeldOutProteins
-from trimer.data.modules.masked_proteins import ProteinSequences
+from trimer.data.modules.held_out import HeldOutMolecules, HeldOutProteins
+from trimer.data.modules.masked_sequences import MaskedSequences, MaskedWindows
+from trimer.data.molecules.molecule_files import SmilesFiles
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.errors import ConfigError, InputError
+from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.simulate.simulated_proteins import SimulatedProteins
-from trimer.tokenizers.protein import CLS, EOS, MASK, ProteinTokenizer
+from trimer.tokenizers.protein import ProteinTokenizer
+from trimer.tokenizers.smiles import SmilesTokenizer
 
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 TOKENIZER = ProteinTokenizer()
+ENTITIES = ["proteins", "molecules"]
+BERT = Masking(0.15, 0.8, 0.1)
+HALF = Masking(0.5, 1.0, 0.0)
+CROP = {"proteins": 60, "molecules": 12}  # tokens of a window; many sequences are longer
 
 
-def module(tmp_path, source=None, **settings) -> ProteinSequences:
-    """A data module that has not prepared anything yet; 300 simulated proteins by default."""
-    settings = {"split": {"fractions": FRACTIONS}, "tokens_per_batch": 4000, **settings}
-    return ProteinSequences(source or SimulatedProteins(300), TOKENIZER, cache=str(tmp_path / "cache"), **settings)
+def module(tmp_path, source=None, entity="proteins", **settings) -> MaskedSequences:
+    """A data module that has not prepared anything yet; 300 simulated records by default."""
+    split = {"fractions": FRACTIONS} | ({} if entity == "proteins" else {"keys": ["inchikey1"]})
+    settings = {"split": split, "tokens_per_batch": 4000, "masking": BERT, "validation_masking": BERT, **settings}
+    if entity == "proteins":
+        source, tokenizer = source or SimulatedProteins(300), TOKENIZER
+    else:
+        source, tokenizer = source or smiles(tmp_path, simulated_molecules(300, seed=3)), SmilesTokenizer()
+    return MaskedSequences(entity, source, tokenizer, cache=str(tmp_path / "cache"), **settings)
+
+
+def smiles(tmp_path, texts: list[str], name: str = "a.smi") -> SmilesFiles:
+    """A file of molecules that are called m0, m1, ..."""
+    (tmp_path / name).write_text("".join(f"{text} m{number}\n" for number, text in enumerate(texts)))
+    return SmilesFiles(str(tmp_path / name))
+
+
+def records(tmp_path, entity: str, count: int):
+    """A source of some records of an entity, and their ids."""
+    if entity == "proteins":
+        return fasta(tmp_path, *random_proteins(count)), [f"p{number}" for number in range(count)]
+    return smiles(tmp_path, simulated_molecules(count, seed=3)), [f"m{number}" for number in range(count)]
 
 
 def fasta(tmp_path, *records: tuple[str, str], name: str = "a.fasta", **settings) -> ProteinFiles:
@@ -45,9 +73,16 @@ def random_proteins(count: int, seed: int = 0) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.fixture(scope="module", params=ENTITIES)
+def data(tmp_path_factory, request) -> MaskedSequences:
+    """300 simulated records of each entity, prepared and split; windows of CROP tokens."""
+    prepared = module(tmp_path_factory.mktemp(request.param), entity=request.param, crop=CROP[request.param])
+    prepared.setup()
+    return prepared
+
+
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> ProteinSequences:
-    """300 simulated proteins, prepared and split; windows of 60 residues."""
+def proteins(tmp_path_factory) -> MaskedSequences:
     prepared = module(tmp_path_factory.mktemp("proteins"), crop=60)
     prepared.setup()
     return prepared
@@ -89,21 +124,56 @@ def test_every_rule_counts_what_it_drops(tmp_path):
         module(tmp_path, source, min_length=1000).setup()
 
 
-def test_the_store_is_made_once_and_anew_when_something_changes(tmp_path):
-    source = fasta(tmp_path, *random_proteins(30))
-    data = module(tmp_path, source)
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_the_store_is_made_once_and_anew_when_something_changes(tmp_path, entity):
+    source, ids = records(tmp_path, entity, 30)
+
+    def made(**settings):
+        return module(tmp_path, source, entity, **settings)
+
+    data = made()
     data.prepare_data()
     written = (data.folder / "manifest.json").stat().st_mtime_ns
-    again = module(tmp_path, source, crop=10, seed=5, masking=Masking(0.3))
+    again = made(crop=10, seed=5, masking=Masking(0.3, 0.8, 0.1), tokens_per_batch=99, prepare_workers=2)
     again.prepare_data()
     assert again.folder == data.folder and (again.folder / "manifest.json").stat().st_mtime_ns == written
-    assert module(tmp_path, source, min_length=2).folder != data.folder
-    (tmp_path / "clusters.tsv").write_text("p0\tx\n")
-    with_clusters = module(tmp_path, source, clusters=str(tmp_path / "clusters.tsv")).folder
-    (tmp_path / "clusters.tsv").write_text("p0\ty\n")
-    assert (
-        len({data.folder, with_clusters, module(tmp_path, source, clusters=str(tmp_path / "clusters.tsv")).folder}) == 3
-    )
+    assert made(**({"min_length": 2} if entity == "proteins" else {"max_length": 9})).folder != data.folder
+    (tmp_path / "clusters.tsv").write_text(f"{ids[0]}\tx\n")
+    with_clusters = made(clusters=str(tmp_path / "clusters.tsv")).folder
+    (tmp_path / "clusters.tsv").write_text(f"{ids[0]}\ty\n")
+    assert len({data.folder, with_clusters, made(clusters=str(tmp_path / "clusters.tsv")).folder}) == 3
+
+
+@pytest.mark.parametrize(
+    ("entity", "limits", "folder", "digest"),
+    [
+        ("proteins", {"max_unknown": 0.5}, "proteins-e63f2f85c4364e37", "82c6bc9c4e7d9007"),
+        ("molecules", {"max_length": 256}, "molecules_masked-994107cff84d3afd", "2fc55a3fc2afccda"),
+    ],
+)
+def test_caches_of_earlier_versions_are_read(tmp_path, entity, limits, folder, digest):
+    """The name of a store, its tokens and its split are those of the two modules that this one replaces."""
+    data = module(tmp_path, records(tmp_path, entity, 40)[0], entity, **limits)
+    data.setup()
+    tokens = hashlib.sha256(data.store.ragged("tokens").take(np.arange(40)).values.tobytes()).hexdigest()
+    assert (data.folder.name, tokens[:16]) == (folder, digest)
+    assert data.split.manifest["sha256"].startswith("7a72590ea6f4586e")
+
+
+def test_molecules_that_break_a_rule_are_counted(tmp_path):
+    kept = simulated_molecules(20, seed=3)
+    source = smiles(tmp_path, [*kept, kept[0], "C(", "C" * 300])
+    data = module(tmp_path, source, "molecules", max_length=256)
+    data.setup()
+    dropped = {row["rule"]: (row["dropped"], row["examples"]) for row in data.drops.rules if row["dropped"]}
+    assert dropped["molecule longer than 256 tokens"] == (1, ["m22"])
+    assert (data.drops.records, data.drops.left) == (23, 20)
+    assert data.store.strings("id") == [f"m{number}" for number in range(20)]
+    any_length = module(tmp_path, source, "molecules")
+    any_length.setup()
+    assert any_length.drops.left == 21
+    with pytest.raises(InputError, match=r"no molecule is left to train on\n23 records in, 0 left"):
+        module(tmp_path, source, "molecules", max_length=3).setup()
 
 
 def test_what_is_there_twice_stays_and_is_counted(tmp_path):
@@ -126,12 +196,23 @@ def test_what_is_there_twice_stays_and_is_counted(tmp_path):
 # ---------------------------------------------------------------- splits
 
 
-def test_families_do_not_cross_the_split(data):
-    clusters = data.store.array("cluster")
-    parts = [set(clusters[data.split.rows(name)].tolist()) for name in ("train", "val", "test")]
+def test_no_two_splits_share_a_key(data):
+    names = ["cluster", "sequence"] if data.kind == "proteins" else ["inchikey1"]
+    groups = data.store.values(names[0])
+    parts = [set(groups[data.split.rows(name)].tolist()) for name in ("train", "val", "test")]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
     assert {row["shared_rows"] for row in data.split.overlap(data._keys())} == {0}
-    assert {row["key"] for row in data.split.overlap(data._keys())} == {"cluster", "sequence"}
+    assert {row["key"] for row in data.split.overlap(data._keys())} == set(names)
+
+
+def test_molecules_are_split_by_the_keys_that_the_split_names(tmp_path):
+    keys = {"keys": ["inchikey1", "scaffold"], "fractions": FRACTIONS}
+    data = module(tmp_path, entity="molecules", split=keys)
+    data.setup()
+    assert {row["key"] for row in data.split.overlap(data._keys())} == {"inchikey1", "scaffold"}
+    assert {row["shared_rows"] for row in data.split.overlap(data._keys())} == {0}
+    with pytest.raises(ConfigError, match=r"data\.split needs `keys`.*inchikey1 or scaffold, or both"):
+        module(tmp_path, entity="molecules", split={"fractions": FRACTIONS}).setup()
 
 
 def test_identical_sequences_do_not_cross_without_clusters_either(tmp_path):
@@ -152,20 +233,22 @@ def test_a_row_wise_split_says_what_leaks(tmp_path):
         module(tmp_path, fasta(tmp_path, *random_proteins(20)), split={"keys": ["cluster"]}).setup()
 
 
-def test_clusters_of_a_file(tmp_path):
-    source = fasta(tmp_path, *random_proteins(60))
-    lines = [f"p{i}\tc{i % 20}" for i in range(60)]
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_clusters_of_a_file(tmp_path, entity):
+    source, ids = records(tmp_path, entity, 60)
+    lines = [f"{name}\tc{number % 20}" for number, name in enumerate(ids)]
     (tmp_path / "clusters.tsv").write_text("\n".join(["id\tcluster", *lines]) + "\n")
-    data = module(tmp_path, source, clusters=str(tmp_path / "clusters.tsv"))
+    split = {"keys": ["cluster"], "fractions": FRACTIONS}
+    data = module(tmp_path, source, entity, clusters=str(tmp_path / "clusters.tsv"), split=split)
     data.setup()
-    table = data.table(np.arange(60))
-    assert len(np.unique(table["cluster"])) == 20
-    assert (table["cluster"][:20] == table["cluster"][40:]).all()
-    assert table["id"][7] == "p7" and table["residues"][7] == len(random_proteins(60)[7][1])
+    clusters = data.store.array("cluster")
+    assert len(np.unique(clusters)) == 20 and data.store.strings("id") == ids
+    assert (clusters[:20] == clusters[40:]).all()
     assert (data.split.codes[:20] == data.split.codes[20:40]).all()
     (tmp_path / "clusters.tsv").write_text("\n".join(lines[:57]) + "\n")
-    with pytest.raises(InputError, match=r"clusters\.tsv: 3 of 60 proteins are in no cluster, such as p57, p58, p59"):
-        module(tmp_path, source, clusters=str(tmp_path / "clusters.tsv")).setup()
+    missing = rf"clusters\.tsv: 3 of 60 {entity} are in no cluster, such as {', '.join(ids[57:])}"
+    with pytest.raises(InputError, match=missing):
+        module(tmp_path, source, entity, clusters=str(tmp_path / "clusters.tsv")).setup()
 
 
 def test_a_column_of_the_source_may_name_the_part(tmp_path):
@@ -181,47 +264,59 @@ def test_a_column_of_the_source_may_name_the_part(tmp_path):
         ).setup()
 
 
-def test_held_out_proteins_are_left_out(tmp_path):
-    records = random_proteins(50)
-    later = module(tmp_path, fasta(tmp_path, *records[:30]))
-    early = module(
-        tmp_path,
-        fasta(tmp_path, *((f"x{name}", text) for name, text in records), name="b.fasta"),
-        exclude=HeldOutProteins(later),
-    )
-    early.setup()
-    held_out = len(later.split.rows("val")) + len(later.split.rows("test"))
-    assert early.drops.rules[-1]["rule"] == "sequence held out elsewhere"
-    assert early.drops.rules[-1]["dropped"] == held_out > 5
-    assert not set(early.store.array("sequence").tolist()) & later.held_out_keys()
-    moved = module(tmp_path, fasta(tmp_path, *records[:30]), split={"fractions": FRACTIONS, "seed": 1})
-    assert module(tmp_path, early.source, exclude=HeldOutProteins(moved)).folder != early.folder
+@pytest.mark.parametrize(("entity", "held_out"), [("proteins", HeldOutProteins), ("molecules", HeldOutMolecules)])
+def test_what_another_study_is_judged_on_is_left_out(tmp_path, entity, held_out):
+    study = module(tmp_path, records(tmp_path, entity, 30)[0], entity)
+    (tmp_path / "corpus").mkdir()
+    corpus, _ = records(tmp_path / "corpus", entity, 50)
+    data = module(tmp_path, corpus, entity, exclude=held_out(study))
+    data.setup()
+    count = len(study.split.rows("val")) + len(study.split.rows("test"))
+    rule = next(row for row in data.drops.rules if "held out elsewhere" in row["rule"])
+    assert rule["dropped"] == count > 5
+    assert not set(data.store.values(data.records.identity).tolist()) & study.held_out_keys()
+    moved = module(tmp_path, study.source, entity, split={**study.split_by, "seed": 1})
+    assert module(tmp_path, corpus, entity, exclude=held_out(moved)).folder != data.folder
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("entity", "settings", "sentence"),
     [
-        ({"sampling": "members"}, "sampling=members must be one of sequences, clusters"),
-        ({"crop": 0}, "crop=0 must be 1 residue or more, or null"),
-        ({"min_length": 0}, "min_length=0 must be 1"),
-        ({"max_unknown": 1.5}, r"max_unknown=1\.5 must be a share"),
-        ({"split": {"keys": ["family"]}}, r"split\.keys: family is none of cluster, sequence"),
-        ({"tokens_per_batch": 0}, "tokens_per_batch=0 must be 1"),
-        ({"num_workers": -1}, "num_workers=-1 must be 0"),
-        ({"seed": -1}, "seed=-1 must be 0"),
+        *((entity, *case) for entity in ENTITIES for case in [
+            ({"sampling": "members"}, "sampling=members must be one of sequences, clusters"),
+            ({"crop": 0}, "crop=0 must be 1 residue or more, or null"),
+            ({"tokens_per_batch": 0}, "tokens_per_batch=0 must be 1"),
+            ({"num_workers": -1}, "num_workers=-1 must be 0"),
+            ({"seed": -1}, "seed=-1 must be 0"),
+        ]),
+        ("peptides", {}, "entity=peptides must be one of proteins, molecules"),
+        ("proteins", {"min_length": 0}, "min_length=0 must be 1"),
+        ("proteins", {"max_unknown": 1.5}, r"max_unknown=1\.5 must be a share"),
+        ("proteins", {"max_length": 9}, "max_length=9: entity=proteins has no such limit, only min_length"),
+        ("proteins", {"split": {"keys": ["family"]}}, r"split\.keys: family is none of cluster, sequence, kmers"),
+        ("molecules", {"max_length": 2}, "max_length=2 must be 3 tokens or more"),
+        ("molecules", {"min_length": 2}, "min_length=2: entity=molecules has no such limit, only max_length"),
+        ("molecules", {"split": {"column": "fold"}}, r"split\.column: sources of molecules have no such column"),
+        ("molecules", {"split": {"keys": ["kmers"]}}, r"split\.keys: kmers is none of inchikey1, scaffold"),
     ],
-)
-def test_settings_that_cannot_be_used(tmp_path, settings, sentence):
+)  # fmt: skip
+def test_settings_that_cannot_be_used(tmp_path, entity, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        module(tmp_path, **settings)
+        module(tmp_path, entity=entity, **settings)
 
 
-def test_sampling_clusters_needs_clusters(tmp_path):
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_sampling_clusters_needs_clusters(tmp_path, entity):
     with pytest.raises(ConfigError, match=r"data\.sampling=clusters: the source has no clusters"):
-        module(tmp_path, fasta(tmp_path, *random_proteins(20)), sampling="clusters").setup()
+        module(tmp_path, records(tmp_path, entity, 20)[0], entity, sampling="clusters").setup()
 
 
 # ---------------------------------------------------------------- batches
+
+
+def windows(data: MaskedSequences, masking: Masking = BERT, crop: int | None = -1, **settings) -> MaskedWindows:
+    """The dataset of a data module, with its own crop by default."""
+    return MaskedWindows(data.store, data.tokenizer.alphabet, masking, data.crop if crop == -1 else crop, **settings)
 
 
 def restored(batch) -> list[np.ndarray]:
@@ -232,17 +327,18 @@ def restored(batch) -> list[np.ndarray]:
 
 
 def test_a_batch_holds_damaged_windows_and_what_stood_there(data):
-    rows = np.array([5, 0, 17, 44])
-    batch = MaskedSequences(data.store, Masking(), 60)[BatchKey(0, 0, rows)]
+    rows, alphabet = np.array([5, 0, 17, 44]), data.tokenizer.alphabet
+    batch = windows(data)[BatchKey(0, 0, rows)]
     assert len(batch) == 4 and batch.rows.tolist() == rows.tolist()
     assert batch.real_tokens == len(batch.sequence.tokens) == sum(batch.sequence.sizes)
     assert batch.residues == batch.real_tokens - 8
     for row, window in zip(rows, restored(batch), strict=True):
         whole = data.store.ragged("tokens")[row]
-        assert window[0] == CLS and window[-1] == EOS
-        assert len(window) == min(len(whole), 62)
-        assert bytes(window[1:-1].astype(np.uint8)) in bytes(whole[1:-1])
-    assert (batch.sequence.tokens == MASK).sum() > 0.7 * len(batch.places) > 0
+        assert window[0] == alphabet.begin and window[-1] == alphabet.end
+        assert len(window) == min(len(whole), data.crop + 2)
+        assert window[1:-1].astype("<u2").tobytes() in whole[1:-1].astype("<u2").tobytes()
+        assert alphabet.hideable[batch.labels.numpy()].all()
+    assert (batch.sequence.tokens == alphabet.mask).sum() > 0.7 * len(batch.places) > 0
     moved = batch.to("cpu", non_blocking=True)
     assert torch.equal(moved.places, batch.places) and moved.sequence.sizes == batch.sequence.sizes
     for values in (batch.sequence.tokens, batch.places, batch.labels, batch.rows):
@@ -250,7 +346,7 @@ def test_a_batch_holds_damaged_windows_and_what_stood_there(data):
 
 
 def test_a_batch_without_a_masked_place_is_whole(data):
-    batch = MaskedSequences(data.store, Masking(1e-9), 60)[BatchKey(0, 0, np.array([3]))]
+    batch = windows(data, Masking(1e-9, 0.8, 0.1))[BatchKey(0, 0, np.array([3]))]
     assert batch.places.shape == batch.labels.shape == (0,)
     assert batch.places.dtype == torch.int64 and batch.real_tokens > 2
 
@@ -263,15 +359,15 @@ def test_every_window_is_alike_likely_and_new_in_every_epoch(tmp_path):
         split={"keys": ["sequence"], "fractions": {"train": 0.5, "val": 0.25, "test": 0.25}},
     )
     data.setup()
-    dataset = MaskedSequences(data.store, Masking(), 5)
+    dataset = windows(data)
     epochs = 1600
-    windows = [TOKENIZER.decode(restored(dataset[BatchKey(epoch, 0, np.array([0]))])[0]) for epoch in range(epochs)]
-    found = {"ACDEFGHIKLMN".index(window): windows.count(window) for window in set(windows)}
-    assert sorted(found) == list(range(8)), "the first and the last window are reached"
-    assert max(abs(count - epochs / 8) for count in found.values()) < 5 * np.sqrt(epochs * (1 / 8) * (7 / 8))
-    whole = MaskedSequences(data.store, Masking(), 5)[BatchKey(0, 0, np.array([1]))]
+    drawn = [TOKENIZER.decode(restored(dataset[BatchKey(epoch, 0, np.array([0]))])[0]) for epoch in range(epochs)]
+    starts = {"ACDEFGHIKLMN".index(window): drawn.count(window) for window in set(drawn)}
+    assert sorted(starts) == list(range(8)), "the first and the last window are reached"
+    assert max(abs(count - epochs / 8) for count in starts.values()) < 5 * np.sqrt(epochs * (1 / 8) * (7 / 8))
+    whole = dataset[BatchKey(0, 0, np.array([1]))]
     assert TOKENIZER.decode(restored(whole)[0]) == "MKLV"
-    uncut = MaskedSequences(data.store, Masking(), None)[BatchKey(0, 0, np.array([0]))]
+    uncut = windows(data, crop=None)[BatchKey(0, 0, np.array([0]))]
     assert TOKENIZER.decode(restored(uncut)[0]) == "ACDEFGHIKLMN"
 
 
@@ -288,7 +384,7 @@ def by_row(*batches) -> dict[int, tuple[list, list, list]]:
 
 
 def test_a_row_is_cut_and_masked_alike_in_any_batch_of_its_epoch(data):
-    dataset = MaskedSequences(data.store, Masking(), 60, seed=3)
+    dataset = windows(data, seed=3)
     rows = data.split.rows("train")
     together = by_row(dataset[BatchKey(2, 0, rows)])
     assert together == by_row(*(dataset[BatchKey(2, i, part)] for i, part in enumerate(np.array_split(rows[::-1], 17))))
@@ -296,53 +392,53 @@ def test_a_row_is_cut_and_masked_alike_in_any_batch_of_its_epoch(data):
     for other in (BatchKey(1, 0, rows), BatchKey(3, 0, rows)):
         changed = by_row(dataset[other])
         assert sum(changed[row] != together[row] for row in together) > 0.95 * len(rows)
-    assert by_row(MaskedSequences(data.store, Masking(), 60, seed=4)[BatchKey(2, 0, rows)]) != together
+    assert by_row(windows(data, seed=4)[BatchKey(2, 0, rows)]) != together
 
 
-def test_evaluation_is_the_same_at_any_size_of_batch_and_in_every_run(data, tmp_path):
+def test_evaluation_is_the_same_at_any_size_of_batch_and_in_every_run(data):
     reference = by_row(*data.evaluation_batches("val"))
     assert sorted(reference) == data.split.rows("val").tolist()
     for size in (300, 100_000):
         assert by_row(*data.evaluation_batches("val", size)) == reference
     assert by_row(*data.evaluation_batches("val")) == reference
-    fixed = MaskedSequences(data.store, Masking(), 60, seed=99, fixed=True)
+    fixed = windows(data, seed=99, fixed=True)
     rows = data.split.rows("val")
     assert by_row(fixed[BatchKey(7, 3, rows, 1000)]) == reference
-    moved = rows[::-1]  # the same proteins, elsewhere in another file
-    texts = [TOKENIZER.decode(data.store.ragged("tokens")[row]) for row in moved]
-    source = fasta(tmp_path, *random_proteins(17), *zip(data.table(moved)["id"], texts, strict=True))
-    other = module(tmp_path, source, crop=60, seed=8, masking=Masking(0.4))
+
+
+def test_a_protein_is_masked_alike_elsewhere_in_another_file(proteins, tmp_path):
+    reference = by_row(*proteins.evaluation_batches("val"))
+    moved = proteins.split.rows("val")[::-1]
+    texts = [TOKENIZER.decode(proteins.store.ragged("tokens")[row]) for row in moved]
+    named = zip(proteins.store.strings("id", moved), texts, strict=True)
+    other = module(tmp_path, fasta(tmp_path, *random_proteins(17), *named), crop=60, seed=8, masking=HALF)
     other.setup()
     again = by_row(*(batch for part in other.split.names for batch in other.evaluation_batches(part)))
     assert [again[17 + place] for place in range(len(moved))] == [reference[row] for row in moved]
 
 
-def test_validation_masks_as_published_whatever_training_does(data, tmp_path):
-    other = module(tmp_path, crop=60, masking=Masking(0.5, 1.0, 0.0))
-    other.setup()
-    assert by_row(*other.evaluation_batches("val")) == by_row(*data.evaluation_batches("val"))
-    harder = module(tmp_path, crop=60, validation_masking=Masking(0.5, 1.0, 0.0))
-    harder.setup()
-    assert by_row(*harder.evaluation_batches("val")) != by_row(*data.evaluation_batches("val"))
+def test_validation_masks_as_configured_whatever_training_does(data, tmp_path):
+    def validated(**settings):
+        entity = "proteins" if data.kind == "proteins" else "molecules"
+        other = module(tmp_path, data.source, entity, crop=data.crop, **settings)
+        other.setup()
+        return by_row(*other.evaluation_batches("val"))
+
+    reference = by_row(*data.evaluation_batches("val"))
+    assert validated(masking=HALF) == reference
+    assert validated(validation_masking=HALF) != reference
 
 
 def test_the_ratio_follows_the_optimiser_steps(data):
-    dataset = MaskedSequences(data.store, Masking(0.6, end_ratio=0.1, total_steps=100), 60)
+    dataset = windows(data, Masking(0.6, 0.8, 0.1, end_ratio=0.1, total_steps=100))
     rows = data.split.rows("train")
 
     def share(step: int) -> float:
         batch = dataset[BatchKey(0, 0, rows, step)]
-        return len(batch.places) / batch.residues
+        return len(batch.places) / data.tokenizer.alphabet.hideable[np.concatenate(restored(batch))].sum()
 
-    assert share(0) == pytest.approx(0.6, abs=0.03) and share(50) == pytest.approx(0.35, abs=0.03)
-    assert share(100) == share(10_000) == pytest.approx(0.1, abs=0.02)
-
-
-def test_whole_sequences_of_a_split(data):
-    tokens = data.tokens("test")
-    rows = data.split.rows("test")
-    assert [tokens[i].tolist() for i in range(len(rows))] == [data.store.ragged("tokens")[row].tolist() for row in rows]
-    assert len(data.tokens("test", limit=3)) == 3 and tokens.values.dtype == np.uint8
+    assert share(0) == pytest.approx(0.6, abs=0.04) and share(50) == pytest.approx(0.35, abs=0.04)
+    assert share(100) == share(10_000) == pytest.approx(0.1, abs=0.03)
 
 
 def test_nearly_all_of_the_token_budget_is_used():
@@ -377,7 +473,7 @@ class Recorder(L.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(data: ProteinSequences, folder, steps: int, resume: str | None = None, **settings) -> Recorder:
+def fit(data: MaskedSequences, folder, steps: int, resume: str | None = None, **settings) -> Recorder:
     recorder = Recorder()
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     settings = {"max_steps": steps, "use_distributed_sampler": False, "num_sanity_val_steps": 0, **quiet, **settings}
@@ -388,20 +484,22 @@ def fit(data: ProteinSequences, folder, steps: int, resume: str | None = None, *
 
 
 @pytest.mark.parametrize(
-    ("sampling", "workers", "settings"),
+    ("entity", "sampling", "workers", "settings"),
     [
-        ("sequences", 0, {}),
-        ("sequences", 2, {}),
-        ("clusters", 0, {"accumulate_grad_batches": 2}),
-        ("clusters", 0, {"limit_train_batches": 3}),
+        ("proteins", "sequences", 0, {}),
+        ("proteins", "sequences", 2, {}),
+        ("proteins", "clusters", 0, {"accumulate_grad_batches": 2}),
+        ("proteins", "clusters", 0, {"limit_train_batches": 3}),
+        ("molecules", "sequences", 0, {}),
+        ("molecules", "sequences", 0, {"accumulate_grad_batches": 2}),
     ],
 )
-def test_a_resumed_run_is_given_the_batches_of_an_uninterrupted_one(tmp_path, sampling, workers, settings):
-    def fresh() -> ProteinSequences:
-        masking = Masking(0.5, end_ratio=0.1, total_steps=8)
-        return module(
-            tmp_path, crop=100, sampling=sampling, num_workers=workers, tokens_per_batch=1500, masking=masking
-        )
+def test_a_resumed_run_is_given_the_batches_of_an_uninterrupted_one(tmp_path, entity, sampling, workers, settings):
+    def fresh() -> MaskedSequences:
+        masking = Masking(0.5, 0.8, 0.1, end_ratio=0.1, total_steps=8)
+        loading = {"num_workers": workers, "tokens_per_batch": 1500 if entity == "proteins" else 300}
+        crop = {"proteins": 100, "molecules": None}[entity]
+        return module(tmp_path, entity=entity, crop=crop, sampling=sampling, masking=masking, **loading)
 
     steps = 8
     whole = fit(fresh(), tmp_path, steps, **settings)
@@ -413,8 +511,9 @@ def test_a_resumed_run_is_given_the_batches_of_an_uninterrupted_one(tmp_path, sa
     assert masked[0] > 0.4 and masked[-1] < 0.25, "the ratio followed the steps"
 
 
-def test_validation_is_the_same_in_every_epoch_and_with_workers(tmp_path):
-    data = module(tmp_path, crop=100, num_workers=2)
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_validation_is_the_same_in_every_epoch_and_with_workers(tmp_path, entity):
+    data = module(tmp_path, entity=entity, num_workers=2, tokens_per_batch=1000)
     recorder = fit(data, tmp_path, 4, val_check_interval=2, limit_train_batches=2)
     half = len(recorder.validated) // 2
     assert recorder.validated[:half] == recorder.validated[half:]
@@ -440,7 +539,8 @@ def test_sampling_clusters_trains_on_one_member_of_each(tmp_path):
 
 
 def test_the_configs_build_what_they_say(tmp_path):
-    (tmp_path / "a.fasta").write_text("".join(f">{name}\n{text}\n" for name, text in random_proteins(60)))
+    fasta(tmp_path, *random_proteins(60))
+    smiles(tmp_path, simulated_molecules(60, seed=3))
     cache = f"paths.cache={tmp_path}/cache"
     data = build(compose("train", ["data=proteins", f"data.source.paths={tmp_path}/a.fasta", cache]).data)
     data.setup()
@@ -460,3 +560,7 @@ def test_the_configs_build_what_they_say(tmp_path):
         published = build(compose("train", [f"data={choice}", cache, *copy]).data)
         published.setup()
         assert type(published.source).__name__ == name and len(published.store) == 60
+    molecules = build(compose("train", ["data=molecules", f"data.source.paths={tmp_path}/a.smi", cache]).data)
+    molecules.setup()
+    assert molecules.masking.ratio == molecules.validation_masking.ratio == 0.3 and molecules.crop is None
+    assert molecules.records.max_length == 256 and len(molecules.store) == 60

@@ -1,0 +1,293 @@
+"""Proteins or molecules for masked language modelling as a LightningDataModule: tokenised once, split, memory-mapped.
+
+What an entity is, which records are dropped and which keys a split may use is written in its records
+(`data.proteins.protein_records`, `data.molecules.molecule_records`). Windows and masks are here, the same for all.
+
+Shapes: T tokens of a batch, B sequences, n rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from trimer.data.core.batches import MaskedBatch
+from trimer.data.core.draws import keys, uniform
+from trimer.data.core.drops import DropReport
+from trimer.data.core.masking import Masking
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.sampler import BatchKey, EpochPlan
+from trimer.data.core.splits import Split
+from trimer.data.core.store import Store, StoreWriter
+from trimer.data.modules.base import Loading, SplitData, check_split_keys
+from trimer.data.molecules.molecule_files import MoleculeSource
+from trimer.data.molecules.molecule_records import MoleculeRecords
+from trimer.data.proteins.clusters import check_clusters, read_clusters
+from trimer.data.proteins.protein_records import ProteinRecords
+from trimer.data.proteins.protein_table import ProteinSource
+from trimer.data.proteins.relatives import KMERS
+from trimer.data.text.content import content_digest
+from trimer.data.text.spelling import Spelling
+from trimer.errors import ConfigError, InputError
+from trimer.tokenizers.alphabet import Alphabet
+
+log = logging.getLogger(__name__)
+
+CLUSTER = "cluster"
+ENTITIES = {"proteins": ProteinRecords, "molecules": MoleculeRecords}
+SAMPLING = ("sequences", "clusters")
+WINDOW = 1  # separates the draw of the window from those of the masks
+FIXED_SEED = 20_000  # of windows and masks in evaluation: the same in all runs
+
+
+class MaskedSequences(SplitData):
+    """Sequences of which some tokens are masked, to be predicted from the others.
+
+    entity: "proteins" or "molecules". source: where they come from; molecules are canonicalised, and each is taken
+    once. split: a column of the source that names the split (`column`, `names`; of proteins), or the `keys` that no
+    two splits may share, joined by union-find, with fractions: of proteins cluster and sequence (identical ones; null
+    for both, where known) and kmers, groups of relatives by `data.split.kmers`; of molecules inchikey1 and scaffold.
+    clusters: a text file with an id, a tab and its cluster on each line; null: the families that the source knows, if
+    any. sampling: an epoch is all "sequences", or one member of each of the "clusters". crop: tokens of a window,
+    without its two frame tokens; null reads whole sequences. min_length (residues) and max_unknown (share of X and
+    unknown letters) are limits of proteins; max_length (tokens, the frame included) of molecules; null: no limit.
+    exclude: records that are left out and counted, since a later study is judged on them. masking: in training;
+    validation_masking: in validation and test, the same in every epoch and run.
+    """
+
+    batch = MaskedBatch
+    has_labels = True
+
+    def __init__(
+        self,
+        entity: str,
+        source: ProteinSource | MoleculeSource,
+        tokenizer,
+        split: Mapping,
+        masking: Masking,
+        validation_masking: Masking,
+        clusters: str | None = None,
+        sampling: str = "sequences",
+        crop: int | None = None,
+        min_length: int | None = None,
+        max_length: int | None = None,
+        max_unknown: float | None = None,
+        exclude=None,
+        **loading: Unpack[Loading],
+    ):
+        super().__init__(split, **loading)
+        for name, value, known in (("entity", entity, tuple(ENTITIES)), ("sampling", sampling, SAMPLING)):
+            if value not in known:
+                raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
+        if crop is not None and crop < 1:
+            raise ValueError(f"crop={crop} must be 1 residue or more, or null for whole sequences")
+        limits = {"min_length": min_length, "max_length": max_length, "max_unknown": max_unknown}
+        limits = {name: value for name, value in limits.items() if value is not None}
+        if foreign := [name for name in limits if name not in ENTITIES[entity].limits]:
+            known = ", ".join(ENTITIES[entity].limits)
+            raise ValueError(f"{foreign[0]}={limits[foreign[0]]}: entity={entity} has no such limit, only {known}")
+        if entity == "molecules":
+            limits |= {"cache": self.cache, "workers": self.prepare_workers}
+        self.records = ENTITIES[entity](source, tokenizer, split, **limits)
+        self.kind, self.has_labels = self.records.kind, self.records.has_labels
+        named_keys = dict.fromkeys([*self.records.keys, *([CLUSTER] if clusters else [])])
+        self.keys = (*named_keys, *([KMERS] if self.records.protein_alphabet else []))
+        check_split_keys(split, self.keys)
+        self.source = source
+        self.tokenizer = tokenizer
+        self.clusters = clusters
+        self.sampling = sampling
+        self.crop = crop
+        self.exclude = exclude
+        self.masking = masking
+        self.validation_masking = validation_masking
+
+    # ---------------------------------------------------------------- preparation
+
+    def _recipe(self) -> dict:
+        return {
+            "layout": self.records.layout,
+            "source": self.source.fingerprint(),
+            "tokenizer": self.tokenizer.to_config(),
+            "vocabulary": self.tokenizer.vocabulary.digest,
+            **self.records.recipe(),
+            **({"clusters": content_digest([Path(self.clusters).expanduser()])} if self.clusters else {}),
+            "exclude": self.exclude.fingerprint() if self.exclude else None,
+        }
+
+    def _write(self, writer: StoreWriter) -> None:
+        clusters = read_clusters(self.clusters) if self.clusters else None
+        excluded = self.exclude.keys() if self.exclude else frozenset()
+        report, spelling = DropReport(), Spelling(self.tokenizer, self.records.plural)
+        homeless: list[str] = []
+        for columns in self.records.columns(excluded, report, spelling):
+            if clusters is not None:
+                columns[CLUSTER], has_cluster = clusters.of(columns["id"])
+                homeless += [name for name, known in zip(columns["id"], has_cluster, strict=True) if not known]
+            writer.append(columns)
+        if not writer.rows:
+            raise InputError(f"data: no {self.records.singular} is left to train on\n{report}")
+        check_clusters(homeless, writer.rows, self.records.plural, self.clusters)
+        writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
+        left, whole = f"{report.left:,}", f"{report.records:,}"
+        log.info("prepared %s: %s of %s %s left", self.folder, left, whole, self.records.plural)
+
+    # ---------------------------------------------------------------- split
+
+    def _assign(self) -> Split:
+        if self.sampling == "clusters" and CLUSTER not in self.store.columns:
+            raise ConfigError(
+                "data.sampling=clusters: the source has no clusters; name a file of them, data.clusters=..."
+            )
+        return super()._assign()
+
+    def _keys(self) -> dict[str, np.ndarray]:
+        asked = tuple(self.split_by.get("keys") or self.keys)
+        names = self.records.split_by or asked  # proteins report all that is known, molecules what the split uses
+        columns = {name: self.store.values(name) for name in names if name in self.store.columns}
+        return columns | ({KMERS: self._relatives.groups()} if KMERS in (self.split_by.get("keys") or ()) else {})
+
+    def _grouping(self) -> dict[str, np.ndarray]:
+        asked = self.split_by.get("keys")
+        if not (asked or self.records.split_by):
+            known = " or ".join(self.records.keys)
+            raise ConfigError(f"data.split needs `keys`, what no two splits may share: {known}, or both")
+        groups = self._keys()
+        if missing := [name for name in asked or () if name not in groups]:
+            raise ConfigError(
+                f"data.split.keys: the source has no {', '.join(missing)}; name a file, data.clusters=..."
+            )
+        return {name: groups[name] for name in asked or groups}
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
+        return self.store.ragged("tokens").take(rows) if self.records.protein_alphabet else None
+
+    def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return self.records.row_keys(self.store, rows)
+
+    def held_out_keys(self) -> frozenset:
+        """Digests of the validation and test proteins, or InChIKey block 1 of the molecules."""
+        self.setup()
+        return self.held_out(self.store.values(self.records.identity))
+
+    # ---------------------------------------------------------------- reports
+
+    def save_reports(self, folder: Path) -> None:
+        """Leave the split, its overlap, the drop report and the facts in a run folder."""
+        super().save_reports(folder)
+        (folder / "sequences.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
+
+    def facts(self) -> dict[str, int | float]:
+        """What the prepared sequences are: how many, how long, and what is there more than once."""
+        lengths = self.store.ragged("tokens").lengths - 2
+        columns = {"ids": "name", "sequences": "sequence", "clusters": CLUSTER}
+        distinct = {
+            f"distinct_{word}": len(np.unique(self.store.array(column)))
+            for word, column in columns.items()
+            if column in self.store.columns
+        }
+        return {
+            "sequences": len(lengths),
+            "residues" if self.records.protein_alphabet else "tokens": int(lengths.sum()),
+            "median_length": float(np.median(lengths)),
+            "longest": int(lengths.max()),
+            "longer_than_crop": 0 if self.crop is None else int((lengths > self.crop).sum()),
+            **distinct,
+        }
+
+    # ---------------------------------------------------------------- batches
+
+    def evaluation_batches(self, split: str, tokens_per_batch: int | None = None) -> Iterator[MaskedBatch]:
+        """The windows of a split with their masks, in order: what every model and baseline is measured on.
+
+        They are the same at any batch size, in every epoch and every run, since each depends on the id alone.
+        """
+        dataset, lengths, rows = self._evaluation_part(split)
+        plan = EpochPlan(lengths, tokens_per_batch or self.tokens_per_batch, rows=rows, shuffle=False)
+        return (dataset[key] for key in plan.epoch(0))
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.split.rows("train")
+        dataset = MaskedWindows(self.store, self.tokenizer.alphabet, self.masking, self.crop, self.seed)
+        clusters = self.store.array(CLUSTER)[rows] if self.sampling == "clusters" else None
+        return self._training(dataset, self._lengths(rows), rows, clusters)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation(*self._evaluation_part("val"))
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation(*self._evaluation_part("test"))
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray:
+        return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
+
+    def _evaluation_part(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
+        rows = self.split.rows(split)
+        dataset = MaskedWindows(self.store, self.tokenizer.alphabet, self.validation_masking, self.crop, fixed=True)
+        return dataset, self._lengths(rows), rows
+
+
+class MaskedWindows(Dataset):
+    """Batches of masked windows of sequences by BatchKey.
+
+    store: columns `tokens` (with both frame tokens) and `name` (digest of the id). crop: tokens of a window, null for
+    whole sequences; a window has its own frame, and every window of a sequence is equally likely.
+    Window and masks of a sequence depend on (seed, epoch, row), or, where they are fixed, on its id alone; never on the
+    other rows of the batch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        alphabet: Alphabet,
+        masking: Masking,
+        crop: int | None,
+        seed: int = 0,
+        fixed: bool = False,
+    ):
+        self.store = store
+        self.alphabet = alphabet
+        self.masking = masking
+        self.crop = crop
+        self.seed = seed
+        self.names = store.array("name") if fixed else None
+
+    @property
+    def masked_share(self) -> float:
+        """The largest share of the tokens that is masked at any step."""
+        return max(self.masking.ratio, self.masking.end_ratio or 0.0)
+
+    def __getitem__(self, key: BatchKey) -> MaskedBatch:
+        if self.names is None:
+            drawn, step = keys(self.seed, key.epoch, key.rows), key.step
+        else:
+            drawn, step = keys(FIXED_SEED, self.names[key.rows]), 0
+        tokens, lengths = self._windows(key.rows, drawn)
+        damaged, places = self.masking(tokens, lengths, drawn, self.alphabet, step)
+        return MaskedBatch.pack(damaged, lengths, places, tokens[places], key.rows)
+
+    def _windows(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(T,) tokens of all windows, concatenated, and their (B,) lengths."""
+        column = self.store.ragged("tokens")
+        whole = [column[row] for row in rows.tolist()]
+        sizes = np.fromiter(map(len, whole), np.int64, len(whole))
+        lengths = window_lengths(sizes, self.crop)
+        starts = (uniform(keys(drawn, WINDOW)) * (sizes - lengths + 1)).astype(np.int64)
+        stops = (starts + lengths).tolist()
+        tokens = np.concatenate(
+            [sequence[start:stop] for sequence, start, stop in zip(whole, starts.tolist(), stops, strict=True)]
+        )
+        ends = np.cumsum(lengths)
+        tokens[ends - lengths], tokens[ends - 1] = self.alphabet.begin, self.alphabet.end
+        return tokens, lengths
+
+
+def window_lengths(lengths: np.ndarray, crop: int | None) -> np.ndarray:
+    """(n,) tokens of the window of each sequence, of lengths in tokens; two of them are its frame."""
+    return lengths if crop is None else np.minimum(lengths, crop + 2)

@@ -1,0 +1,131 @@
+"""A spectrum on a page: sticks as inline SVG with the m/z of each peak as its tooltip.
+
+A page may hold dozens of spectra, and each peak answers the pointer; an image of matplotlib could not. The style
+sheet of the page gives the colours. In files (`figures.spectra_grid`) matplotlib draws spectra, beside molecules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup, escape
+
+from trimer.reporting.peaks import RelativeSpectrum, place_labels
+
+HALF_LABEL, LABEL_HEIGHT = 19, 10  # pixels of the label of a peak: half its width, its height
+LABELLED = 0.03  # of the highest peak; lower peaks get no label
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round values between two bounds, about as many as asked for."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.8 * raw)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+class Plot:
+    """An SVG with one pair of axes: ranges in data units, size and margins (left, right, top, bottom) in pixels."""
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        xs: tuple[float, float],
+        ys: tuple[float, float],
+        margins: tuple[int, int, int, int],
+    ):
+        self.width, self.height, self.xs, self.ys = width, height, xs, ys
+        self.left, right, self.top, bottom = margins
+        self.right, self.bottom = width - right, height - bottom
+        self.parts: list[str] = []
+
+    def x(self, value: float) -> float:
+        share = (value - self.xs[0]) / ((self.xs[1] - self.xs[0]) or 1)
+        return round(self.left + share * (self.right - self.left), 1)
+
+    def y(self, value: float) -> float:
+        share = (value - self.ys[0]) / ((self.ys[1] - self.ys[0]) or 1)
+        return round(self.bottom - share * (self.bottom - self.top), 1)
+
+    def path(self, d: str, title: str = "", **attributes: str | float) -> None:
+        """A path; attributes in snake case, `kind` is its class."""
+        self.parts.append(
+            f"<path{_attributes(d=d, **attributes)}" + (f"><title>{title}</title></path>" if title else "/>")
+        )
+
+    def text(
+        self, x: float, y: float, text: str, kind: str = "tick", anchor: str = "middle", **attributes: str
+    ) -> None:
+        at = _attributes(kind=kind, x=round(x, 1), y=round(y, 1), text_anchor=anchor, **attributes)
+        self.parts.append(f"<text{at}>{escape(text)}</text>")
+
+    def scale(self, across: Mapping[float, str], up: Mapping[float, str], name: str) -> None:
+        """The axes: labels of the values across and their name, grid lines and labels of the values up."""
+        for value, label in up.items():
+            if value > self.ys[0]:
+                self.path(f"M{self.left} {self.y(value)}H{self.right}", kind="grid")
+            self.text(self.left - 6, self.y(value) + 3, label, anchor="end")
+        self.path(f"M{self.left} {self.bottom}H{self.right}", kind="axis")
+        for value, label in across.items():
+            self.path(f"M{self.x(value)} {self.bottom}v4", kind="axis")
+            self.text(self.x(value), self.bottom + 15, label)
+        self.text(self.right, self.height - 3, name, anchor="end", font_style="italic")
+
+    def svg(self, title: str) -> Markup:
+        head = f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img"'
+        body = "".join(self.parts)
+        return Markup(f'{head} xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{body}</svg>')
+
+
+def spectrum_svg(
+    mz: Sequence[float],
+    intensity: Sequence[float],
+    precursor_mz: float | None = None,
+    width: int = 500,
+    height: int = 220,
+    labels: int = 7,
+) -> Markup:
+    """A spectrum as sticks of relative intensity; the precursor is marked, the highest peaks are labelled by m/z."""
+    spectrum = RelativeSpectrum.of(mz, intensity, precursor_mz)
+    limits = spectrum.limits
+    if limits is None:
+        return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
+    plot = Plot(width, height, limits, (0, 1), (40, 8, 36, 32))
+    plot.scale({v: f"{v:g}" for v in ticks(*limits, 6)}, {0: "0", 0.5: "50", 1: "100 %"}, "m/z (Th)")
+    if spectrum.precursor is not None:
+        tip = plot.x(spectrum.precursor)
+        plot.path(f"M{tip} {plot.top - 16}V{plot.bottom}", kind="precursor-line")
+    for m, share in sorted(spectrum.peaks, key=lambda peak: peak[1]):
+        stick = f"M{plot.x(m)} {plot.bottom}V{plot.y(share)}"
+        kind = "precursor" if spectrum.is_precursor(m) else "stick"
+        plot.path(stick, f"m/z {m:.4f} Th, {share:.1%}", kind=kind)
+    if spectrum.precursor is not None:
+        plot.path(f"M{tip - 4:.1f} {plot.top - 24}h8l-4 7z", kind="marker")
+        anchor, shift = ("end", -8) if tip > width * 0.6 else ("start", 8)
+        plot.text(tip + shift, plot.top - 17, f"precursor {spectrum.precursor:.4f}", "marked", anchor)
+    _label_peaks(plot, spectrum, labels)
+    return plot.svg(f"{len(spectrum.peaks)} peaks")
+
+
+def _label_peaks(plot: Plot, spectrum: RelativeSpectrum, most: int) -> None:
+    """m/z above the highest peaks; a label at the edge is moved into the chart, none lies over the precursor's line."""
+    line_x = math.inf if spectrum.precursor is None else plot.x(spectrum.precursor)
+    tips, texts = [], []
+    for mz, share in spectrum.peaks:
+        centre = min(max(plot.x(mz), HALF_LABEL), plot.width - HALF_LABEL)
+        if abs(centre - line_x) > HALF_LABEL + 2:
+            tips.append((centre, plot.bottom - plot.y(share)))
+            texts.append(f"{mz:.3f}")
+    least = LABELLED * (plot.bottom - plot.top)
+    for index in place_labels(tips, [HALF_LABEL] * len(tips), LABEL_HEIGHT, least)[:most]:
+        plot.text(tips[index][0], plot.bottom - tips[index][1] - 3, texts[index], "peak")
+
+
+def _attributes(**values: str | float) -> str:
+    named = {"class" if key == "kind" else key.replace("_", "-"): value for key, value in values.items()}
+    return "".join(f' {key}="{value}"' for key, value in named.items())

@@ -1,0 +1,191 @@
+"""Which part of the package may import which: the layers, and every exception by name.
+
+Imports are read from the source, those inside functions too; those for type checkers alone do not count.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import trimer
+
+ROOT = Path(trimer.__file__).parent
+BASE = {"errors", "suggestions"}  # sentences and misspelt names: anything may import them
+
+# Part: the parts that it may import, beside itself and BASE. The order is that of the layers, lowest first.
+LAYERS: dict[str, set[str]] = {
+    "chemistry": set(),
+    "peptides": set(),
+    "flat": set(),
+    "data.core": {"flat", "locks"},
+    "data.text": {"data.core"},
+    "data.spectra": {"data.core", "data.text", "chemistry"},
+    "tokenizers": {"chemistry"},
+    "data.proteins": {"data.core", "data.text", "tokenizers"},
+    "data.molecules": {"data.core", "data.text", "chemistry"},
+    "data.peptides": {"data.core", "data.text", "data.spectra", "peptides", "flat"},
+    "data.labelled": {
+        "data.core", "data.text", "data.proteins", "data.molecules", "data.peptides", "chemistry", "peptides", "flat",
+    },
+    "data.modules": {
+        "data.core", "data.text", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "data.labelled",
+        "peptides", "flat", "tokenizers",
+    },
+    "models": {"flat", "peptides", "tokenizers"},
+    "generation": {"chemistry", "flat", "metrics", "models"},
+    "simulate": {
+        "chemistry", "data.core", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "peptides",
+        "tokenizers",
+    },
+}  # fmt: skip
+
+# Module -> what it imports beside its layer, with the reason.
+EXCEPTIONS: dict[str, set[str]] = {
+    "data.core.masking": {"tokenizers.alphabet"},  # the type of an argument
+    "data.core.parallel": {"accelerators.cpu_speed"},  # how many cores a process may use
+    # The keys of training data stand in checkpoints, and proteins are keyed by their tokens.
+    "data.core.training_keys": {"checkpoint", "public", "tokenizers.protein", "training_facts"},
+    "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as checkpoints have them
+    "data.spectra.spectrum_table": {"results.html_tables"},  # how a notebook shows a table
+    # Tokenizers encode whole tables: the types of their arguments.
+    "tokenizers.bpe": {"data.core.ragged"},
+    "tokenizers.protein": {"data.core.ragged"},
+    "tokenizers.joint": {"data.spectra.spectrum_table"},
+    "tokenizers.spectrum": {"data.spectra.spectrum_table"},
+}
+
+# Part -> packages that it must not load, by itself or through what it imports at its top.
+FOREIGN: dict[str, set[str]] = {
+    "chemistry": {"torch", "lightning", "hydra", "omegaconf"},
+    "peptides": {"torch", "lightning", "hydra", "omegaconf", "rdkit"},
+    "data.text": {"torch", "lightning", "hydra", "omegaconf", "rdkit"},
+    "data.spectra.readers": {"torch", "lightning", "hydra"},
+    "tokenizers": {"torch", "lightning", "hydra", "omegaconf"},
+    "models": {"lightning", "hydra", "omegaconf", "rdkit"},
+    "generation": {"lightning", "hydra", "omegaconf"},
+    "metrics": {"lightning", "hydra", "omegaconf"},
+}
+
+# Part -> parts that it never imports, at any depth of the tree, in functions neither.
+NEVER: dict[str, set[str]] = {
+    "data": {"reporting", "commands", "cli", "tasks", "models", "callbacks", "evaluation", "prediction"},
+    "models": {"reporting", "commands", "cli", "tasks", "callbacks", "data", "evaluation", "prediction"},
+    "tokenizers": {"models", "tasks", "commands", "cli", "data.modules", "data.labelled"},
+    "data.spectra.readers": {"data.spectra.spectrum_sources", "data.spectra.cleaning", "data.modules"},
+    "data.text": {"data.spectra", "data.molecules", "data.proteins", "data.peptides", "data.labelled", "data.modules"},
+}
+
+
+def is_in(module: str, part: str) -> bool:
+    return module == part or module.startswith(f"{part}.")
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name inside the package -> file; a folder has the name of its `__init__`."""
+    paths = {path.relative_to(ROOT): path for path in ROOT.rglob("*.py")}
+    names = {".".join(relative.with_suffix("").parts): path for relative, path in paths.items()}
+    return {name.removesuffix(".__init__"): path for name, path in names.items()}
+
+
+@cache
+def imports(module: str) -> tuple[set[str], set[str]]:
+    """What a module imports at its top, and what inside functions, as dotted names; ours begin with `trimer.`."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    return set(_names(tree, inside=False)), set(_names(tree, inside=True))
+
+
+def _names(tree: ast.AST, inside: bool, here: bool = False) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import) and here == inside:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and here == inside:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full.removeprefix("trimer.") in modules() else str(node.module)
+        yield from _names(node, inside, here or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name.removeprefix("trimer.") for name in names if name.startswith("trimer.")}
+
+
+def closure(module: str) -> set[str]:
+    """All modules of ours that are loaded with a module, their folders too."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in modules():
+            continue
+        seen.add(name)
+        parents = [name[:place] for place, sign in enumerate(name) if sign == "."]
+        waiting += [*ours(imports(name)[0]), *parents]
+    return seen
+
+
+def of_part(part: str) -> list[str]:
+    return sorted(name for name in modules() if is_in(name, part))
+
+
+@pytest.mark.parametrize("part", LAYERS)
+def test_a_layer_imports_only_what_stands_below_it(part):
+    allowed = LAYERS[part] | BASE | {part}
+    wrong = [
+        f"{module} imports {name}"
+        for module in of_part(part)
+        for name in sorted(ours(set.union(*imports(module))))
+        if not any(is_in(name, other) for other in allowed | EXCEPTIONS.get(module, set()))
+    ]
+    assert wrong == []
+
+
+def test_the_layers_are_in_order():
+    """No layer may import one that stands above it, so that no two layers import each other."""
+    order = list(LAYERS)
+    for part, allowed in LAYERS.items():
+        above = [other for other in allowed if other in order and order.index(other) > order.index(part)]
+        assert above == [], f"{part} stands below {', '.join(above)}"
+
+
+def test_every_exception_is_needed():
+    for module, names in EXCEPTIONS.items():
+        assert names <= ours(set.union(*imports(module))), f"{module} no longer imports all of {sorted(names)}"
+
+
+@pytest.mark.parametrize("part", FOREIGN)
+def test_a_part_loads_no_package_that_it_does_not_need(part):
+    for module in of_part(part):
+        for loaded in closure(module):
+            packages = {name.partition(".")[0] for name in imports(loaded)[0]}
+            if loaded in of_part(part):
+                packages |= {name.partition(".")[0] for name in imports(loaded)[1]}
+            assert not packages & FOREIGN[part], f"{module} loads {sorted(packages & FOREIGN[part])} through {loaded}"
+
+
+@pytest.mark.parametrize("part", NEVER)
+def test_a_part_never_imports(part):
+    wrong = [
+        f"{module} imports {name}"
+        for module in of_part(part)
+        for name in ours(set.union(*imports(module)))
+        if any(is_in(name, other) for other in NEVER[part])
+    ]
+    assert wrong == []
+
+
+def test_no_modules_of_data_import_each_other():
+    """No cycle between readers, sources, tables and data modules; none hidden in functions either."""
+    names = of_part("data")
+    edges = {module: {name for name in ours(set.union(*imports(module))) if is_in(name, "data")} for module in names}
+    while leaves := [module for module, targets in edges.items() if not targets & edges.keys()]:
+        for module in leaves:
+            del edges[module]
+    assert edges == {}, "these modules import each other"
