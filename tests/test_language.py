@@ -81,7 +81,6 @@ NOT_YET = (
     "src/trimer/peptides",
     "src/trimer/prediction",
     "src/trimer/public.py",
-    "src/trimer/reporting",
     "src/trimer/run.py",
     "src/trimer/studies",
     "src/trimer/results",
