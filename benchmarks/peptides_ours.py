@@ -141,7 +141,9 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
         task.contract = {}
         names = ["retention"] if options.task == "rt" else [f"{s}{c}{'-' if x else ''}{x}" for s, c, x in CHANNELS]
         target = "regression" if options.task == "rt" else "fragments"
-        task.meet(SimpleNamespace(classes=names, target=target, training_labels=lambda: torch.tensor(labels)[:, None]))
+        task.configure_for(
+            SimpleNamespace(classes=names, target=target, training_labels=lambda: torch.tensor(labels)[:, None])
+        )
         trainer = lightning.Trainer(
             accelerator="cpu",
             precision=precision,

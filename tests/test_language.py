@@ -64,9 +64,7 @@ NOT_YET = (
     "src/hydra_plugins/trimer",
     "src/trimer/accelerators",
     "src/trimer/baselines",
-    "src/trimer/build.py",
     "src/trimer/callbacks",
-    "src/trimer/checkpoint.py",
     "src/trimer/chemistry",
     "src/trimer/cli",
     "src/trimer/commands",
@@ -84,8 +82,6 @@ NOT_YET = (
     "src/trimer/run.py",
     "src/trimer/studies",
     "src/trimer/results",
-    "src/trimer/simulate",
-    "src/trimer/tasks",
     "src/trimer/tokenizers",
 )
 

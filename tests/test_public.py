@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trimer.build import build
-from trimer.checkpoint import copy_weights, find, warm_start
+from trimer.checkpoint import checkpoint_path, copy_weights, warm_start
 from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError
@@ -324,7 +324,7 @@ def test_what_public_weights_cannot_do_is_a_sentence(tmp_path, capsys):
         assert main(words) == 1
         assert sentence in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="public weights, which have learnt no labels"):
-        find(tmp_path / "esm2")
+        checkpoint_path(tmp_path / "esm2")
     with pytest.raises(ConfigError, match="has 33 tokens"):
         load_public(tmp_path / "bart", {"tokenizer": SmilesTokenizer().to_config()})
 

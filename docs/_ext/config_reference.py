@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w@/.+-]+):(?: +(?P<value>.*?))?(?: +# (?P<comment>.*))?$")
 COMMANDS = ("train", "evaluate", "predict", "embed", "prepare", "report")
+EVERYWHERE = {"_target_": "class or function to build", "_partial_": "true: Trimer adds the remaining arguments"}
 OTHER_GROUPS = ("hydra",)  # Hydra's own settings, set by us
 
 
@@ -87,11 +88,13 @@ def code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|") if text else ""
 
 
+def meaning(key: Key, comments: dict[str, str]) -> str:
+    """The comment of a key, or that of the same key elsewhere."""
+    return key.comment or comments.get(key.path, "") or EVERYWHERE.get(key.path.rpartition(".")[2], "")
+
+
 def key_table(text: str, comments: dict[str, str]) -> list[str]:
-    rows = [
-        f"| {code(key.path)} | {code(key.value)} | {cell(key.comment or comments.get(key.path, ''))} |"
-        for key in keys_of(text)
-    ]
+    rows = [f"| {code(key.path)} | {code(key.value)} | {cell(meaning(key, comments))} |" for key in keys_of(text)]
     return ["| key | default | meaning |", "| :-- | :-- | :-- |", *rows, ""] if rows else []
 
 

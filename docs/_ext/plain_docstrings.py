@@ -6,13 +6,19 @@ import re
 
 from sphinx.application import Sphinx
 
+CODE = re.compile(r"(import |from [\w.]+ import |\w+ = |[\w.]+\(.*\)$)")
+
 
 def as_rst(lines: list[str]) -> list[str]:
     """Paragraphs stay paragraphs, `names` become literals, lists and indented blocks keep their lines."""
     paragraphs = [block.split("\n") for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n"))]
     out: list[str] = []
     for block in paragraphs:
-        if any(line.startswith((" ", "- ")) for line in block[1:]) or block[0].startswith((" ", "- ", ">>>")):
+        if (
+            any(line.startswith((" ", "- ")) for line in block[1:])
+            or block[0].startswith((" ", "- ", ">>>"))
+            or all(map(CODE.match, block))
+        ):
             out += ["::", "", *("    " + line for line in block), ""]
         else:
             out += [*map(escaped, block), ""]

@@ -47,9 +47,9 @@ from trimer.simulate.ions import (
     pieces,
 )
 
-TOLERANCE = 10e-6  # relative; at least 0.7 mTh, since small m/z are read to 0.1 mTh
+TOLERANCE = 10e-6  # relative; at least 0.7 mTh, because small m/z are rounded to 0.1 mTh
 LARGEST = 60  # heavy atoms
-LEAST_EXPLAINED = 0.3  # spectra with less of their intensity on candidate ions are not fitted
+LEAST_EXPLAINED = 0.3  # least share of the intensity on candidate ions; other spectra are not fitted
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,29 @@ class Example:
 
 
 def examples(table: SpectrumTable, molecules: int | None = None, seed: int = 0) -> list[Example]:
-    """The [M+H]+ spectra with a structure and an energy, molecule by molecule, in an order given by the seed."""
+    """One example per molecule with its [M+H]+ spectra that have an energy; the seed determines the order."""
     smiles = np.array([text or "" for text in table["smiles"]])
-    distinct, owner = np.unique(smiles, return_inverse=True)
-    found = []
+    distinct, molecule_of_row = np.unique(smiles, return_inverse=True)
+    usable = []
     for index in np.random.default_rng(seed).permutation(len(distinct))[:molecules]:
         molecule = parse(distinct[index])
         if molecule is None or not 2 <= molecule.GetNumHeavyAtoms() <= LARGEST:
             continue
         rows = [
-            int(row) for row in np.flatnonzero(owner == index) if harmonise_adduct(table["adduct"][row]) == "[M+H]+"
+            int(row)
+            for row in np.flatnonzero(molecule_of_row == index)
+            if harmonise_adduct(table["adduct"][row]) == "[M+H]+"
         ]
         example = _example(table, rows, skeleton(molecule))
         if example is not None:
-            found.append(example)
-    return found
+            usable.append(example)
+    return usable
 
 
 def _example(table: SpectrumTable, rows: list[int], frame: Skeleton) -> Example | None:
-    part = pieces(frame)
-    row, column = allowed_shifts(part.broken, part.mass)
-    mz, peak = np.unique(ion_mz(part.mass[row], SHIFTS[column]), return_inverse=True)
+    candidates = pieces(frame)
+    row, column = allowed_shifts(candidates.broken, candidates.mass)
+    mz, peak = np.unique(ion_mz(candidates.mass[row], SHIFTS[column]), return_inverse=True)
     energies, settings, targets = [], [], []
     for spectrum in rows:
         setting = energy_setting(table["collision_energy"][spectrum], table["instrument_type"][spectrum])
@@ -101,11 +103,11 @@ def _example(table: SpectrumTable, rows: list[int], frame: Skeleton) -> Example 
             continue
         observed, intensity = table.peaks(spectrum)
         right = np.clip(np.searchsorted(mz, observed), 1, len(mz) - 1)
-        near = np.where(mz[right] - observed < observed - mz[right - 1], right, right - 1)
-        hit = abs(mz[near] - observed) <= np.maximum(TOLERANCE * observed, 7e-4)
-        if intensity[hit].sum() <= LEAST_EXPLAINED * intensity.sum():
+        nearest = np.where(mz[right] - observed < observed - mz[right - 1], right, right - 1)
+        matched = abs(mz[nearest] - observed) <= np.maximum(TOLERANCE * observed, 7e-4)
+        if intensity[matched].sum() <= LEAST_EXPLAINED * intensity.sum():
             continue
-        target = np.bincount(near[hit], intensity[hit] ** INTENSITY_POWER, len(mz))
+        target = np.bincount(nearest[matched], intensity[matched] ** INTENSITY_POWER, len(mz))
         targets.append((target / target.sum()).astype(np.float32))
         value, name = setting
         energies.append(log_energy(value, name, table["precursor_mz"][spectrum], calibrated=False))
@@ -113,12 +115,12 @@ def _example(table: SpectrumTable, rows: list[int], frame: Skeleton) -> Example 
     if not targets:
         return None
     classes = np.concatenate(bond_classes(frame))
-    fragment, bond = np.nonzero(part.lost)
+    fragment, bond = np.nonzero(candidates.lost)
     return Example(
         classes[bond].astype(np.int16),
-        np.bincount(fragment, minlength=len(part.mass)).astype(np.int16),
-        fragment_features(frame, part.bits, part.broken).astype(np.float16),
-        part.broken.astype(np.int8),
+        np.bincount(fragment, minlength=len(candidates.mass)).astype(np.int16),
+        fragment_features(frame, candidates.bits, candidates.broken).astype(np.float16),
+        candidates.broken.astype(np.int8),
         row.astype(np.int16),
         column.astype(np.int8),
         peak.astype(np.int32),
@@ -129,7 +131,7 @@ def _example(table: SpectrumTable, rows: list[int], frame: Skeleton) -> Example 
 
 
 def initial_parameters() -> dict[str, Tensor]:
-    """All weights 0, but breaks cost 1 and radicals 2, so that the start is not absurd."""
+    """Initial weights: -1 for each break and -2 for radicals, which gives plausible spectra; 0 for all others."""
     kinds, width = len(ATOM_KINDS), len(COLUMNS)
     parameters = {
         "inside": torch.zeros(kinds, width),
@@ -146,7 +148,7 @@ def initial_parameters() -> dict[str, Tensor]:
 
 
 def loss(parameters: dict[str, Tensor], batch: list[Example]) -> Tensor:
-    """Mean cross-entropy of the spectra of a few molecules, in nats."""
+    """Mean cross-entropy over the spectra of a batch of molecules, in nats."""
     bonds = parameters["inside"][:, None, None] + parameters["outside"][None, :, None] + parameters["bond"]
     table = (bonds + parameters["pair"][:, :, None]).reshape(-1, len(COLUMNS))
     total, spectra = torch.zeros(()), 0
@@ -155,19 +157,20 @@ def loss(parameters: dict[str, Tensor], batch: list[Example]) -> Tensor:
         lost = embedding_bag(
             torch.from_numpy(example.lost.astype(np.int64)), table, counts.cumsum(0) - counts, mode="sum"
         )
-        held = torch.from_numpy(example.features.astype(np.float32)) @ parameters["features"]
+        kept_atoms = torch.from_numpy(example.features.astype(np.float32)) @ parameters["features"]
         row, column = (torch.from_numpy(x.astype(np.int64)) for x in (example.row, example.column))
         shift = torch.from_numpy(SHIFTS)[column]
         broken = torch.from_numpy(example.broken.astype(np.int64))[row]
         radical = (shift - broken) % 2
-        of_shift = parameters["shifts"][broken.clamp(max=7), radical, column]
+        shift_weights = parameters["shifts"][broken.clamp(max=7), radical, column]
         share = lost[:, 2:] / counts.clamp(min=1)[:, None]
-        constant = (lost[:, 0] + held[:, 0])[row] + share[row, 0] * shift + share[row, 1] * radical + of_shift[:, 0]
-        slope = (lost[:, 1] + held[:, 1])[row] + of_shift[:, 1]
+        constant = (lost[:, 0] + kept_atoms[:, 0])[row] + share[row, 0] * shift + share[row, 1] * radical
+        constant = constant + shift_weights[:, 0]
+        slope = (lost[:, 1] + kept_atoms[:, 1])[row] + shift_weights[:, 1]
         calibration = parameters["energy"][torch.from_numpy(example.settings)]
         energy = torch.from_numpy(example.energies)
         energy = (energy + calibration[:, 0] + calibration[:, 1] * energy)[:, None]
-        score = constant + energy * (slope + energy * held[row, 2])  # (S, N)
+        score = constant + energy * (slope + energy * kept_atoms[row, 2])  # (S, N)
         score = score - score.max(1, keepdim=True).values.detach()
         targets = torch.from_numpy(example.targets)
         peaks = torch.zeros_like(targets).index_add(1, torch.from_numpy(example.peak.astype(np.int64)), score.exp())
@@ -203,7 +206,7 @@ def fit(
 
 
 def write_weights(parameters: dict[str, Tensor], path: Path) -> None:
-    """The weights as JSON with every number under its name; pairs of no consequence are left out."""
+    """Write the weights as JSON, each under its name; negligible pair weights are omitted."""
 
     def rounded(values: Tensor) -> list:
         return np.round(values.numpy().astype(float), 3).tolist()
@@ -254,11 +257,12 @@ def main() -> None:
     table = table.take(table["fold"] == arguments.fold)
     if not len(table):
         raise InputError(f"{arguments.library} has no spectrum with FOLD={arguments.fold}")
-    found = examples(table, arguments.molecules)
-    held_back = max(1, len(found) // 16)
-    print(f"{len(found):,} molecules, {sum(len(e.targets) for e in found):,} spectra, {held_back} molecules held back")
+    molecules = examples(table, arguments.molecules)
+    held_out = max(1, len(molecules) // 16)
+    spectra = sum(len(example.targets) for example in molecules)
+    print(f"{len(molecules):,} molecules, {spectra:,} spectra, {held_out} molecules held out for validation")
     torch.set_num_threads(1)
-    write_weights(fit(found[held_back:], found[:held_back], arguments.steps), arguments.output)
+    write_weights(fit(molecules[held_out:], molecules[:held_out], arguments.steps), arguments.output)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trimer.build import allow, build
     from trimer.cli.configs import compose
     from trimer.data.spectra.readers import read_spectra
+    from trimer.plugins import load_plugin
 
 # Public name: the module that holds it. Imported when it is first used: `import trimer` itself takes no time.
 _HOMES = {
@@ -27,12 +28,13 @@ _HOMES = {
     "embed": "trimer.api",
     "evaluate": "trimer.api",
     "load": "trimer.api",
+    "load_plugin": "trimer.plugins",
     "predict": "trimer.api",
     "read_spectra": "trimer.data.spectra.readers",
     "train": "trimer.api",
 }
 
-__all__ = ["allow", "build", "compose", "embed", "evaluate", "load", "predict", "read_spectra", "train"]
+__all__ = ["allow", "build", "compose", "embed", "evaluate", "load", "load_plugin", "predict", "read_spectra", "train"]
 
 
 def __getattr__(name: str) -> Any:

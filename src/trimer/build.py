@@ -4,7 +4,7 @@ A `_target_` names what is called, and a config may come out of a checkpoint fro
 before anything is built: each target must be a class of the packages below (a few packages may lend functions too),
 reached by its own path and not through a module that happens to import it; and each argument must be one that the
 target has. A package of your own is added from Python, by `allow("mypackage")`, or by an entry point of the group
-`trimer` in its pyproject.toml, and never from YAML.
+`trimer` in its pyproject.toml; a file of your own by `--plugin` (`trimer.plugins`). Nothing is added from YAML.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ PACKAGES = {
     "lightning.pytorch.strategies",
     "torch.nn",
     "torch.optim",
+    "torchmetrics.classification",
+    "torchmetrics.regression",
 }
 # Where functions may be called too: they compute, and touch neither files nor processes.
 FUNCTIONS = {"trimer.baselines", "trimer.metrics", "trimer.models", "trimer.optim"}
@@ -62,7 +64,7 @@ _own: set[str] = set()
 
 
 class Factory(functools.partial):
-    """What `_partial_: true` builds; a call that is refused names the key of the config."""
+    """The result of `_partial_: true`; an error of a call names the key of the config."""
 
     where = ""
 
@@ -81,7 +83,7 @@ def allow(package: str) -> None:
 
 
 def build(cfg: Any, **arguments: Any) -> Any:
-    """What the config describes: an object, a factory (`_partial_: true`), a list, or a dict of them; None for None.
+    """The object that a config describes, or a factory (`_partial_: true`), a list, or a dict of them; None for None.
 
     cfg: a node of the run's config, or plain values as a checkpoint has them.
     arguments: objects for the top node's constructor that no config can hold, such as a tokenizer or a network; they
@@ -102,7 +104,7 @@ def build(cfg: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         inner = re.search(r"^full_key: (.+)$", str(error), flags=re.MULTILINE)
         where = ".".join(part for part in (key, inner and inner.group(1)) if part)
-        cause = error.__cause__ or error  # what the constructor itself said, not what Hydra made of it
+        cause = error.__cause__ or error  # the message of the constructor itself, not that of Hydra
     else:
         if not arguments and not partial:
             return built
@@ -138,9 +140,9 @@ def check(cfg: Any, key: str | None = None, arguments: dict[str, Any] | None = N
     tree, key = plain(cfg) if key is None else (cfg, key)
     nodes = list(targets(tree, key))
     for where, node in nodes:  # names first: nothing is imported for a tree that names something foreign
-        named(node["_target_"], where)
+        check_allowed(node["_target_"], where)
     for number, (where, node) in enumerate(nodes):
-        fits(node, where, arguments or {} if number == 0 and node is tree else {})
+        check_arguments(node, where, arguments or {} if number == 0 and node is tree else {})
 
 
 def plain(cfg: Any) -> tuple[Any, str]:
@@ -174,18 +176,19 @@ def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from targets(value, f"{key}[{number}]")
 
 
-def named(target: Any, key: str) -> None:
+def check_allowed(target: Any, key: str) -> None:
     """Raise ConfigError unless the name alone is on the allow-list."""
     good = isinstance(target, str) and re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target)
     if not good or not (target in NAMES or inside(target, PACKAGES | own_packages())):
         raise ConfigError(
-            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a package of your own is added from "
-            "Python by trimer.build.allow('mypackage'), or by an entry point of the group 'trimer'"
+            f"{where_is(key)}_target_: {target!r} is not on the allow-list; a file of your own is added by "
+            f"--plugin {str(target).partition('.')[0]}.py, a package by an entry point of the group 'trimer', or from "
+            "Python by trimer.build.allow('mypackage')"
         )
 
 
-def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
-    """Raise ConfigError unless the target exists, is what it says, and takes the node's arguments and their types."""
+def check_arguments(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
+    """Raise ConfigError unless the target exists, is allowed, and takes the node's arguments and their types."""
     target = located(node["_target_"], key)
     try:
         parameters = parameters_of(target)
@@ -205,7 +208,7 @@ def fits(node: dict[str, Any], key: str, given: dict[str, Any]) -> None:
                 raise ConfigError(
                     f"{key + '.' if key else ''}{name}: {node['_target_']} has no argument {name!r}{hint}"
                 )
-    hints = annotations(target)
+    hints = annotated_types(target)
     types_of = {name: members for name, members in hints.items() if members <= SIMPLE.keys()}
     for name in arguments:
         if name in names and name not in given and not suits(node[name], types_of.get(name), parameters[name].default):
@@ -243,12 +246,12 @@ def described_keywords(target: Any) -> dict[str, Any]:
 def type_hints(target: Any) -> dict[str, Any]:
     """The annotations of the arguments; none where they are written for type checkers only."""
     try:
-        return typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return typing.get_type_hints(getattr(target, "__init__") if isinstance(target, type) else target)  # noqa: B009
     except (AttributeError, NameError, TypeError):
         return {}
 
 
-def annotations(target: Any) -> dict[str, set[type]]:
+def annotated_types(target: Any) -> dict[str, set[type]]:
     """The types that each annotated argument takes."""
     hints = type_hints(target)
     for described in described_keywords(target).values():

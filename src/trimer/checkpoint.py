@@ -1,9 +1,9 @@
 """The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
 
 A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, its study, the configs of
-model, task, data and tokenizer, and the vocabulary. `training_keys`: what it was trained on
-(`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt behind the
-allow-list of `trimer.build`, so that a file from elsewhere cannot run code.
+model, task, data and tokenizer, the vocabulary, and which plug-ins of the user these name. `training_keys`: what it was
+trained on (`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt
+behind the allow-list of `trimer.build`, so that a file from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trimer.build import build, located
-from trimer.build import named as check_target
+from trimer.build import build, check_allowed, located
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import merge_lora
+from trimer.plugins import check_plugins, plugins_of
 from trimer.renames import current_contract
 
 if TYPE_CHECKING:
@@ -54,19 +54,24 @@ class Loaded:
 
 def contract(config: dict, tokenizer) -> dict:
     """What a checkpoint carries beside its tensors. config: the resolved run config, plain values."""
-    return {
-        "format": FORMAT,
-        "kind": config["task"]["_target_"],
-        "study": located(config["task"]["_target_"], "task").study,
+    parts = {
         "model": config["model"],
         "task": config["task"],
         "data": config["data"],
         "tokenizer": tokenizer.to_config(),
+    }
+    plugins = plugins_of(parts)
+    return {
+        "format": FORMAT,
+        "kind": config["task"]["_target_"],
+        "study": located(config["task"]["_target_"], "task").study,
+        **parts,
         "vocabulary": list(tokenizer.vocabulary.tokens),
+        **({"plugins": plugins} if plugins else {}),
     }
 
 
-def find(path: str | Path) -> Path:
+def checkpoint_path(path: str | Path) -> Path:
     """The checkpoint file that a path means: the file itself, or the best (else the last) one of a run folder."""
     path = Path(path).expanduser()
     if path.is_file():
@@ -87,7 +92,7 @@ def find(path: str | Path) -> Path:
 
 def read(path: str | Path) -> dict:
     """The raw checkpoint of Trimer, with its contract checked."""
-    path = find(path)
+    path = checkpoint_path(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -105,25 +110,27 @@ def read(path: str | Path) -> dict:
 
 
 def unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, in our words: PyTorch's advise to load it unsafely."""
+    """Why a file cannot be read, without PyTorch's advice to load it unsafely."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     with path.open("rb") as stream:
         start = stream.read(2)
     if start[:1] == b"\x80" or (start == b"PK" and isinstance(error, pickle.UnpicklingError)):
-        return "holds more than tensors and plain values, which could run code when it is read, and is refused"
+        return "holds more than tensors and plain values, which could run code when it is read, and is rejected"
     return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is no checkpoint"
 
 
 def load(path: str | Path, kind: str | None = None) -> Loaded:
     """Rebuild net and tokenizer. kind: the task that the command needs, as `trimer.tasks.seq2seq.Seq2Seq`."""
-    path = find(path)
+    path = checkpoint_path(path)
     checkpoint = read(path)
     found = checkpoint["trimer"]
     if kind is not None and found["kind"] != kind:
         raise CheckpointError(
             f"{path} holds a model of {_name(found['kind'])}, this command needs one of {_name(kind)}"
         )
+    rebuilt = [found["model"], found["tokenizer"], {"_target_": found["kind"]}, {"_target_": found["study"]}]
+    check_plugins(found.get("plugins", ()), rebuilt, path)
     tokenizer = build(found["tokenizer"])
     if list(tokenizer.vocabulary.tokens) != found["vocabulary"]:
         raise CheckpointError(
@@ -150,7 +157,7 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
 
 def study_class(contract: Mapping[str, Any]) -> type[Study]:
     """The class of the study that a contract names, behind the allow-list."""
-    check_target(contract["study"], "study")
+    check_allowed(contract["study"], "study")
     return located(contract["study"], "study")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimer import __version__
 from trimer.errors import ConfigError, InputError
+from trimer.plugins import named_plugins
 
 if TYPE_CHECKING:
     from trimer.run import RunFolder
@@ -37,9 +38,12 @@ MAY_CHANGE = {
 DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?")
 
 
-def resume(folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+def resume(
+    folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), plugins: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Overrides and config folders that resume the run of `folder`: its own, changed by the new ones.
 
+    plugins: of the command line; those of the run must be among them, since a run folder never loads one.
     Raises InputError if there is no such folder, or if it is not the folder of a training run with a checkpoint.
     """
     from omegaconf import OmegaConf
@@ -55,6 +59,13 @@ def resume(folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = (
         )
     if (command := run.record.get("command")) != "train":
         raise InputError(f"resume={folder} is the folder of trimer {command}; only a training run can be resumed")
+    given = {path.name for path in named_plugins(plugins)}
+    for plugin in run.record.get("plugins", []):
+        if Path(plugin["path"]).name not in given:
+            raise InputError(
+                f"resume={folder} used a plug-in: pass it again, --plugin {plugin['path']} (a copy is "
+                f"{run.path / plugin['copy']})"
+            )
     resumed = run.record.get("resumed") or [{}]
     stored = resumed[-1].get("overrides") or [str(text) for text in OmegaConf.load(run.path / "overrides.yaml")]
     new = [text for text in overrides if not text.startswith(("resume=", "hydra.run.dir="))]

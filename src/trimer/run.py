@@ -5,6 +5,7 @@
     run.json         code version, packages, device, seeds, data, when it began, and each resumption with its changes
     git.diff         what differed from that version, where the code is a git checkout; git.1.diff for a resumption
     result.json      the outcome: status, metrics, objective, or the error
+    plugins/         copies of the Python files of the user that were loaded by --plugin
     checkpoints/     last.ckpt and best.ckpt
     .lock            the process that writes here, while it does
 
@@ -32,6 +33,7 @@ from trimer.cli.resolvers import run_id
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_text
 from trimer.locks import FolderLock
+from trimer.plugins import keep_copies
 from trimer.renames import current_config
 
 PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
@@ -114,6 +116,7 @@ class RunFolder:
                 )
             history = record.setdefault("resumed", [])
             now |= code_version(self.path, f"git.{len(history) + 1}.diff")
+            now |= {"plugins": kept} if (kept := keep_copies(self.path)) else {}
             history.append({**now, "overrides": words, "changes": differences(self.config, resolved)})
         else:
             write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
@@ -130,6 +133,7 @@ class RunFolder:
                 "packages": installed(PACKAGES),
                 "device": device(),
                 "config_dirs": config_dirs(),
+                **({"plugins": kept} if (kept := keep_copies(self.path)) else {}),
             }
         self._record(record)
         self._begun.add(self.path.resolve())

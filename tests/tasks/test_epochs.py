@@ -48,7 +48,7 @@ def make(lr: float = PEAK, **schedule) -> Regression:
     labels = torch.from_numpy(np.concatenate([label for _, label in rows()]))
     data = SimpleNamespace(target="regression", classes=["y"], training_labels=lambda: labels)
     task.contract = {}
-    task.meet(data)
+    task.configure_for(data)
     return task
 
 
@@ -131,6 +131,6 @@ def test_what_is_measured_outside_of_a_training_leaves_no_trace():
     before = torch.get_rng_state()
     metrics = task.evaluate(batches)
     assert {"loss", "rmse", "mae"} <= set(metrics) and task.net.training
-    assert torch.equal(before, torch.get_rng_state()) and not task.answered.raw
+    assert torch.equal(before, torch.get_rng_state()) and not task.collected.raw
     assert task.evaluate(cut(rows(), 8)) == pytest.approx(metrics, rel=1e-5)
     assert "spearman" not in task.evaluate(cut(rows(1), 1)), "what is not defined is left out"

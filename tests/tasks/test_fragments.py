@@ -43,7 +43,7 @@ def task(loss: str = "spectral_angle") -> FragmentIntensities:
     head = {"dropout": 0.0, "activation": "linear" if loss == "absolute" else "softplus"}
     made = FragmentIntensities(net, ProteinTokenizer(), loss=loss, head=head)
     made.contract = {}
-    made.meet(Data())
+    made.configure_for(Data())
     return made
 
 

@@ -70,8 +70,8 @@ def make(target: str, some: list, lr: float = 3e-3, optimizer=None, net=None, **
     task = kind(net, ProteinTokenizer(), optimizer, head=head, **settings)
     task.contract = {}
     data = data_of(target, some)
-    task.fits(data)
-    task.meet(data)
+    task.check_parts(data)
+    task.configure_for(data)
     return task
 
 
@@ -265,7 +265,7 @@ def test_errors_are_in_units_of_the_training_deviation(error, expected):
     task.contract = {}
     data = data_of("regression", some)
     data.classes = ["y"]
-    task.meet(data)
+    task.configure_for(data)
     assert (task.net.mean.tolist(), task.net.deviation.tolist()) == ([10.0], [2.0])
     raw = torch.tensor([[3.0], [-0.5], [7.0]])
     loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw answers
@@ -404,17 +404,17 @@ def test_settings_that_cannot_be(target, settings, said):
 def test_parts_that_do_not_fit():
     some = rows("single")
     with pytest.raises(ConfigError, match=r"learns regression labels, and data.target=single"):
-        Regression(Esm2(d_model=32, layers=1, heads=2), None).fits(data_of("single", some))
-    with pytest.raises(ConfigError, match="cannot train model=Linear, which has no hidden and no layers"):
-        Classification(torch.nn.Linear(2, 2), None).fits(data_of("single", some))
+        Regression(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data_of("single", some))
+    with pytest.raises(ConfigError, match="cannot train model=Linear, which has no d_model and no hidden"):
+        Classification(torch.nn.Linear(2, 2), None).check_parts(data_of("single", some))
     with pytest.raises(ConfigError, match="max_length=100: this model reads at most 48 tokens"):
         net = Roberta(33, d_model=32, layers=1, heads=2, max_positions=50)
-        Classification(net, None, head={}).fits(data_of("single", some))
+        Classification(net, None, head={}).check_parts(data_of("single", some))
     data = data_of("single", some)
     data.tokenizer = SmilesTokenizer()
-    with pytest.raises(ConfigError, match=r"token_dropout=true takes token 32 for a hidden one.*token_dropout=false"):
-        Classification(Esm2(d_model=32, layers=1, heads=2), None).fits(data)
-    Classification(Esm2(d_model=32, layers=1, heads=2, token_dropout=False), None, head={}).fits(data)
+    with pytest.raises(ConfigError, match=r"token_dropout=true takes token 32 for a masked one.*token_dropout=false"):
+        Classification(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data)
+    Classification(Esm2(d_model=32, layers=1, heads=2, token_dropout=False), None, head={}).check_parts(data)
 
 
 def test_the_contract_says_what_was_learnt():

@@ -70,7 +70,7 @@ def labelled(target: str, pooling: str, **settings):
     task = kind(Esm2(d_model=32, layers=2, heads=2), ProteinTokenizer(), OPTIMIZER, head=head, **settings)
     names = ["a", "b", "c"][: {"multi": 2, "regression": 1}.get(target, 3)]
     task.contract = {}
-    task.meet(SimpleNamespace(target=target, classes=names, training_labels=lambda: torch.from_numpy(labels)))
+    task.configure_for(SimpleNamespace(target=target, classes=names, training_labels=lambda: torch.from_numpy(labels)))
     return task, batch
 
 
@@ -83,7 +83,7 @@ def fragments(body: str):
     net = PeptideEncoder(d_model=16, layers=2, body=body, conditions=True)
     task = FragmentIntensities(net, ProteinTokenizer(), OPTIMIZER)
     task.contract = {}
-    task.meet(SimpleNamespace(target="fragments", classes=["b1", "y1", "y2"]))
+    task.configure_for(SimpleNamespace(target="fragments", classes=["b1", "y1", "y2"]))
     return task, batch
 
 

@@ -44,7 +44,7 @@ complete -c trimer -f -a '(trimer --complete (commandline -cp) 2>/dev/null)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-FLAGS = ("--help", "--cfg", "--multirun", "--config-dir", "--resolve", "--package", "--info")
+FLAGS = ("--help", "--cfg", "--multirun", "--config-dir", "--plugin", "--resolve", "--package", "--info")
 
 
 def script(shell: str) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer import signals
+from trimer import plugins, signals
 from trimer.cli import configs, failures, screens
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
@@ -44,6 +44,7 @@ def flags() -> Parser:
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-i", "--info", choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"])
     parser.add_argument("-cd", "--config-dir", action="append", default=[])
+    parser.add_argument("--plugin", action="append", default=[])
     return parser
 
 
@@ -88,7 +89,7 @@ def command_line(command: str, words: list[str]) -> int:
         return 0
     args.overrides = configs.without_nulls(command, args.overrides)
     args.overrides, args.config_dir = resumed(command, args)
-    with opened(args.config_dir) as hydra:
+    with plugins.exported(args.plugin), opened(args.config_dir) as hydra:
         try:
             if args.cfg:
                 hydra.show_cfg(command, args.overrides, args.cfg, args.package, args.resolve)
@@ -112,7 +113,7 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
         raise UsageError("resume=<run folder> goes on with one run, so it cannot be part of a sweep (-m)")
     from trimer.resuming import resume
 
-    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir)
+    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir, args.plugin)
 
 
 @contextmanager
@@ -184,6 +185,7 @@ def run_command(cfg: DictConfig) -> Any:
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")
     configure(cfg.get("text"))
+    plugins.load_plugins()
     folder = Path(HydraConfig.get().runtime.output_dir)
     hush_lightning()
     try:

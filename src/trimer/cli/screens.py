@@ -51,6 +51,7 @@ def overview() -> str:
   <command> --help       its groups, choices and keys
   <command> --cfg job    the whole config, nothing is run
   --config-dir <folder>  your own configs; also found in ./conf and $TRIMER_CONF
+  --plugin <file.py>     classes of your own, named in configs as file.Class; repeatable, or $TRIMER_PLUGINS
   --version
   --completion <shell>   tab completion: eval "$(trimer --completion bash)", also zsh and fish"""
 

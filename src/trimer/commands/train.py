@@ -64,9 +64,9 @@ def train(cfg: DictConfig) -> float | None:
     parts = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
     if learnt is not None:
-        task.begin_with(learnt)
+        task.start_from(learnt)
     task.contract = contract(config, data.tokenizer)
-    task.fits(data)
+    task.check_parts(data)
     task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
     log_choice(str(cfg.trainer.precision))
     log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
@@ -75,7 +75,7 @@ def train(cfg: DictConfig) -> float | None:
         trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
         keep_data_whole(trainer)
         data.setup()
-        task.meet(data)
+        task.configure_for(data)
         if checkpoint is not None:
             saved = read(checkpoint)
             check_unseen(net, saved["trimer"]["model"], checkpoint)
@@ -142,7 +142,7 @@ def check_settings(cfg: DictConfig) -> None:
 
     for part, given in PARTS.items():
         check(cfg[part], arguments=dict.fromkeys(given))
-    for name, (target, given) in getattr(located(cfg.task._target_, "task"), "makes", {}).items():
+    for name, (target, given) in getattr(located(cfg.task._target_, "task"), "nested_settings", {}).items():
         if settings := cfg.task.get(name):
             if not OmegaConf.is_dict(settings):
                 raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.attention import attention
@@ -144,7 +145,7 @@ class Embedding(nn.Module):
         return drop(x, self.dropout, self.training)
 
 
-class Bart(nn.Module):
+class Bart(KeepsArguments, nn.Module):
     """BART over flat batches.
 
     scale_embedding multiplies token embeddings by sqrt(d_model). max_positions is the longest sequence, in tokens.

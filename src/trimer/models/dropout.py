@@ -1,8 +1,8 @@
-"""Dropout that draws only the places it zeroes.
+"""Dropout that draws random numbers only for the positions that it zeroes.
 
 On a CPU the usual dropout costs more than the matrix products around it, since it draws a number for every value. The
-distances between zeroed places follow a geometric distribution, so a tenth of the draws gives the same distribution of
-masks when a tenth is zeroed.
+distances between zeroed positions follow a geometric distribution, so a tenth of the draws gives the same distribution
+of masks when a tenth is zeroed.
 """
 
 from __future__ import annotations

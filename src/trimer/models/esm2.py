@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.attention import attention, attention_maps
@@ -75,7 +76,7 @@ class MaskedHead(nn.Module):
         return F.linear(self.norm(F.gelu(self.dense(hidden))), table, self.bias)
 
 
-class Esm2(nn.Module):
+class Esm2(KeepsArguments, nn.Module):
     """ESM2 over flat batches.
 
     ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,

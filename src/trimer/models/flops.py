@@ -1,4 +1,4 @@
-"""What a pass through an encoder costs, for throughput in terms of the device's peak."""
+"""Floating-point operations of an encoder, for throughput as a share of the peak of the device."""
 
 from __future__ import annotations
 

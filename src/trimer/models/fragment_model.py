@@ -1,4 +1,4 @@
-"""An encoder of peptides with a head for the bonds between residues: what predicts fragment intensities.
+"""An encoder of peptides with a head for the bonds between residues, which predicts fragment intensities.
 
 Shapes: T tokens of a flat batch, B peptides, L residues of one, S cleavage sites (the sum of L - 1), K channels,
 D width.
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from trimer.errors import ConfigError
 from trimer.flat import Flat
+from trimer.protocols import compile_parts, encoder_of
 
 ACTIVATIONS = ("softplus", "linear")
 
 
 class Fragments(nn.Module):
-    """encoder -> hidden states (T, D) -> both residues of a bond side by side -> (S, K) raw answers.
+    """encoder -> hidden states (T, D) -> both residues of a bond side by side -> (S, K) raw outputs.
 
     The intensity of a fragment is a function of its raw answer, relative to the highest of the spectrum. activation:
     "softplus", never negative and never without a gradient; "linear", as it is, and at least 0 where it is an answer:
@@ -31,7 +32,7 @@ class Fragments(nn.Module):
         if activation not in ACTIVATIONS:
             raise ConfigError(f"task.head.activation={activation} must be one of {', '.join(ACTIVATIONS)}")
         self.activation = activation
-        self.encoder = encoder.alone()
+        self.encoder = encoder_of(encoder)
         width = self.encoder.d_model
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(2 * width, width)
@@ -43,12 +44,12 @@ class Fragments(nn.Module):
 
     @property
     def head_kind(self) -> str:
-        """What a head is beside its weights."""
+        """The settings of the head that its weights do not show."""
         return self.activation
 
     @property
     def head(self) -> nn.ModuleList:
-        """What was not in the encoder."""
+        """The layers that are not in the encoder."""
         return nn.ModuleList([self.dense, self.output])
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
@@ -63,7 +64,7 @@ class Fragments(nn.Module):
         return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
 
     def activated(self, raw: Tensor) -> Tensor:
-        """(S, K) raw answers as the loss sees them; float32."""
+        """(S, K) raw outputs as the loss sees them; float32."""
         return F.softplus(raw.float()) if self.activation == "softplus" else raw.float()
 
     def answers(self, raw: Tensor, sequence: Flat, possible: Tensor) -> Tensor:
@@ -77,5 +78,5 @@ class Fragments(nn.Module):
         return intensity / highest.clamp(min=1e-12)[owner, None]
 
     def compile_parts(self) -> None:
-        """Compile what the encoder does with whole batches, in place."""
-        self.encoder.compile_parts()
+        """Compile the encoder, in place."""
+        compile_parts(self.encoder)

@@ -1,4 +1,4 @@
-"""What is put on an encoder to answer a question about a sequence, or about each of its residues.
+"""Heads: from the hidden states of an encoder to predictions for a sequence, or for each of its residues.
 
 Shapes: T tokens of a flat batch, B sequences, R residues in all (T without the frame tokens), D width, K outputs.
 """
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat, Static
 
-SHORT = 64  # tokens of a sequence, on average, below which a loop over the sequences costs more on a processor
+SHORT = 64  # tokens of a sequence, on average, below which a loop over the sequences is slower on a CPU
 POOLING = ("mean", "cls", "attention", "residue")
 
 
 class Head(nn.Module):
     """From hidden states to K numbers for each sequence, or for each residue.
 
-    pooling: "mean" over what stands between the frame tokens; "cls", the first token; "attention", a mean whose weights
+    pooling: "mean" over the tokens between the frame tokens; "cls", the first token; "attention", a mean whose weights
     are learnt (one vector of scores, softmax within the sequence); "residue", no pooling. dense: also a layer D -> D
     with tanh before the outputs, as RoBERTa's. dropout: before each of the layers, in training.
     """
@@ -44,7 +44,9 @@ class Head(nn.Module):
         x = self.dropout(self.pool(hidden, sequence))
         if self.dense is not None:
             x = self.dropout(torch.tanh(self.dense(x)))
-        with torch.autocast(x.device.type, enabled=False):  # in bf16 the answers of a split lie on some hundred steps
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # in bf16 the outputs of a split have only some hundred values
             return self.output(x.to(self.output.weight.dtype))
 
     def pool(self, hidden: Tensor, sequence: Flat) -> Tensor:

@@ -1,7 +1,7 @@
-"""Linear layers with int8 weights, for predictions on the processor.
+"""Linear layers with int8 weights, for predictions on the CPU.
 
-Each row of the weights, and each token that comes in, has a scale of its own, so what a token gets does not depend on
-the others in the batch. Sums are int32. Processors without VNNI add two products in 16 bits, which overflows for large
+Each row of the weights, and each token that comes in, has a separate scale, so the result of a token does not depend on
+the others in the batch. Sums are int32. CPUs without VNNI add two products in 16 bits, which overflows for large
 values: there the weights are rounded to 7 bits.
 """
 
@@ -19,7 +19,7 @@ SMALLEST_SCALE = 1e-12
 @lru_cache(maxsize=1)
 @torch.inference_mode()
 def largest_weight() -> int:
-    """The largest int8 weight whose products this processor adds exactly."""
+    """The largest int8 weight whose products this CPU adds exactly."""
     values = torch.full((64, 64), LARGEST, dtype=torch.int8)
     exact = all(bool((torch._int_mm(values, sign * values) == sign * 64 * LARGEST**2).all()) for sign in (1, -1))
     return LARGEST if exact else LARGEST_OF_7_BITS

@@ -1,4 +1,4 @@
-"""An encoder with a head: what is fine-tuned, and what predicts labels.
+"""An encoder with a head, to be fine-tuned on labels and to predict them.
 
 Shapes: T tokens of a flat batch, B sequences, R residues, D width, K outputs.
 """
@@ -15,24 +15,25 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.heads import Head
+from trimer.protocols import compile_parts, encoder_of
 
 
 def check_pooling(head: Mapping[str, Any], target: str) -> None:
-    """ConfigError where the answers would be for sequences and the labels for residues, or the other way round."""
+    """ConfigError where predictions would be for sequences and labels for residues, or the other way round."""
     if (target == "residue") != (head.get("pooling") == "residue"):
         raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
 
 
 class Labelled(nn.Module):
-    """encoder -> hidden states (T, D) -> head -> raw answers: (B, K) for sequences, (R, K) for residues.
+    """encoder -> hidden states (T, D) -> head -> raw outputs: (B, K) for sequences, (R, K) for residues.
 
-    encoder: a network with `hidden(sequence)`; of one that also writes or finds tokens, what reads is taken (`alone`).
+    encoder: a network with `hidden(sequence)`; without its other heads (`alone`).
     target: "single", "multi", "regression" or "residue". head: arguments of `Head`.
 
-    Buffers, K outputs each unless it says otherwise: `mean` and `deviation` of the numbers in the training part, in
+    Buffers, K outputs each unless it says otherwise: `mean` and `deviation` of the numbers in the training split, in
     whose units a regression works; `weight` that the loss gave to a class, or to the yes of a label; `focal`, its
     exponent (one number); `prior`, log frequency of the classes (log odds of yes) as the weighted loss saw them;
-    `temperature` (one number, or one a label), fitted after training; `threshold` of the answers
+    `temperature` (one number, or one a label), fitted after training; `threshold` of the probabilities
     (`trimer.metrics.decisions`), which `criterion` says how to choose.
     """
 
@@ -42,7 +43,7 @@ class Labelled(nn.Module):
         super().__init__()
         settings = dict(head or {})
         check_pooling(settings, target)
-        self.encoder = encoder.alone()
+        self.encoder = encoder_of(encoder)
         self.target = target
         self.head = Head(self.encoder.d_model, outputs, **settings)
         self.register_buffer("temperature", torch.ones(outputs if target == "multi" else ()))
@@ -59,7 +60,7 @@ class Labelled(nn.Module):
 
     @property
     def head_kind(self) -> str:
-        """What a head is beside its weights."""
+        """The settings of the head that its weights do not show."""
         return self.head.pooling
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
@@ -67,14 +68,14 @@ class Labelled(nn.Module):
         return self.encoder.hidden(sequence, layer)
 
     def forward(self, sequence: Flat) -> Tensor:
-        """Raw answers: logits, or numbers in units of the deviation."""
+        """Raw outputs: logits, or numbers in units of the deviation."""
         return self.head(self.encoder.hidden(sequence), sequence)
 
     def answers(self, raw: Tensor) -> Tensor:
         """Probabilities of the classes, of yes for each label, or numbers in the units of the data; float32.
 
         What class weights and a focal loss do to the probabilities is undone, and the temperature draws them to the
-        frequencies of the training part, not to equal ones.
+        frequencies of the training split, not to equal ones.
         """
         raw = raw.float()
         if self.target == "regression":
@@ -109,8 +110,8 @@ class Labelled(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     def compile_parts(self) -> None:
-        """Compile what the encoder does token by token, in place."""
-        self.encoder.compile_parts()
+        """Compile the encoder, in place."""
+        compile_parts(self.encoder)
 
 
 def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021) in the linear layers of an encoder, by way of `peft`."""
+"""Low-rank adapters (LoRA, Hu et al. 2021) in the linear layers of an encoder, with `peft`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_lora(
     dropout: float = 0.0,
     targets: Sequence[str] = ("query_key_value",),
 ) -> int:
-    """Freeze the encoder, and put adapters of the given rank beside the linear layers called `targets`.
+    """Freeze the encoder, and add adapters of the given rank to the linear layers called `targets`.
 
     Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
     nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
@@ -51,7 +51,7 @@ def check_installed() -> None:
 
 
 def merge_lora(encoder: nn.Module) -> None:
-    """Add the adapters to the weights they stand beside, and take them off: the same answers from a plain network."""
+    """Add the adapters to the weights of their layers and remove them: the predictions stay the same."""
     for name, module in _adapted(encoder):
         module.merge()
         parent, _, last = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""How much memory the training of an encoder takes, and whether hidden states have to be computed twice to fit.
+"""The memory that the training of an encoder needs, and whether it needs activation checkpointing to fit.
 
 Counted are weights, their copies in the type of the products, gradients and Adam's two moments, and the tensors that
 autograd keeps in the layers. Not counted are what a kernel needs while it runs, the head, and fragmentation, for which
@@ -19,7 +19,7 @@ MIXED, HALF, FULL = (24, 4, 4), (20, 4, 2), (40, 8, 4)
 
 
 def check_checkpointing(value: bool | str) -> None:
-    """ConfigError unless a model can be given this."""
+    """ConfigError unless this is a value of `model.checkpointing`."""
     if value not in CHECKPOINTING:
         raise ConfigError(f"model.checkpointing={value} must be true, false or auto")
 
@@ -45,5 +45,5 @@ def training_bytes(
 def needs_checkpointing(
     net: nn.Module, tokens: int, precision: str = "bf16-mixed", devices: int = 1, *, memory: float
 ) -> bool:
-    """Whether that is more than a device with so many bytes of memory can take; the arguments of `training_bytes`."""
+    """Whether `training_bytes` of the same arguments exceed the memory of a device, in bytes."""
     return training_bytes(net, tokens, precision, devices) > USABLE * memory

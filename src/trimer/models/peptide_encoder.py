@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError
 from trimer.flat import Flat, FlatPeptides, Rows, Static
 from trimer.models.attention import attention
@@ -110,7 +111,7 @@ class Transformer(nn.Module):
         return x + self.dropout(self.down(F.gelu(self.up(self.feed_forward_norm(x)))))
 
 
-class PeptideEncoder(nn.Module):
+class PeptideEncoder(KeepsArguments, nn.Module):
     """From peptides to one vector a token, the termini included.
 
     body: "convolution" (`kernel` tokens wide), "recurrent" or "transformer" (`heads`). Every token also knows how far

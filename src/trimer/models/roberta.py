@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.attention import attention
@@ -63,7 +64,7 @@ class Layer(nn.Module):
         return norm(residual + drop(x, self.dropout, self.training)).to(x.dtype)
 
 
-class Roberta(nn.Module):
+class Roberta(KeepsArguments, nn.Module):
     """RoBERTa over flat batches.
 
     ffn: width of the feed-forward layers, 4 times d_model by default. max_positions: rows of the position table, of

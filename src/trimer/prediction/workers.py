@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from trimer.accelerators.cpu_speed import cores
 from trimer.accelerators.hardware import computing, device_of
 from trimer.errors import ConfigError
+from trimer.plugins import load_plugin, loaded_files
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -61,7 +62,8 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
     for number in range(processes):
         numbers.put(number)
     settings = OmegaConf.to_container(worker.cfg, resolve=True)
-    arguments = (type(worker), str(worker.loaded.path), settings, numbers, max(1, cores() // processes))
+    threads = max(1, cores() // processes)
+    arguments = (type(worker), str(worker.loaded.path), settings, numbers, threads, loaded_files())
     pool = ProcessPoolExecutor(processes, context, _start, arguments)
     try:
         yield lambda inputs: pool.submit(_compute, inputs).result
@@ -86,8 +88,10 @@ def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) ->
 _worker: Worker | None = None  # of a process that computes for another
 
 
-def _start(kind: type, checkpoint: str, settings: dict, numbers: Any, threads: int) -> None:
+def _start(kind: type, checkpoint: str, settings: dict, numbers: Any, threads: int, plugins: list[str]) -> None:
     global _worker
+    for file in plugins:
+        load_plugin(file)
     cfg = OmegaConf.create(settings)
     cfg.trainer.devices = [numbers.get()] if device_of(cfg.trainer).type == "cuda" else 1
     torch.set_num_threads(threads)

@@ -1,9 +1,9 @@
-"""Which pieces a molecule can fall into: connected sets of heavy atoms, as bit masks.
+"""The fragments of a molecule: connected sets of heavy atoms, stored as bit masks.
 
-A piece arises by cutting one bridge bond, or two bonds of one ring that together part the molecule; pieces are cut
-again, up to `generations` times. Losses of small neutrals (H2O, NH3, CO, HF, HCl, CH3OH, ...) are such cuts, so they
-need no rule of their own. Nothing here builds an RDKit fragment: a piece is a row of 64-bit words, all cuts of all
-pieces are one array operation, and masses are products with the atoms' mass vector.
+A fragment results from cutting one bridge bond, or two bonds of one ring that together separate the molecule. Fragments
+are cut again, up to `generations` times. Losses of small neutrals (H2O, NH3, CO, HF, HCl, CH3OH, ...) are such cuts, so
+they need no separate rule. For speed no RDKit fragment is built: a fragment is a row of 64-bit words, all cuts of all
+fragments are one array operation, and masses are products with the mass vector of the atoms.
 
 Shapes: A heavy atoms, B bonds, C cuts, F fragments, W words of 64 atoms (1 up to 64 heavy atoms).
 """
@@ -25,10 +25,10 @@ class Skeleton:
     """A molecule as arrays.
 
     masses: (A,) Da, each atom with its hydrogens. hydrogens: (A,) their number. kinds: (A,) index into ATOM_KINDS.
-    bonds: (B, 2) atoms. orders: (B,) valence that breaks with the bond: 1, 2, 3; aromatic bonds 1 or 2 as in one Kekule
-    structure. bond_kinds: (B,) index into BOND_KINDS.
-    sides: (C, W) uint64, one side of each cut. cut_bonds: (C, 2) the bonds of each cut, twice the same for a bridge.
-    rings: (C, W) uint64, atoms of the ring that a two-bond cut opens, 0 for a bridge.
+    bonds: (B, 2) atom indices. orders: (B,) valences broken with the bond: 1, 2, 3; aromatic bonds 1 or 2 as in one
+    Kekule structure. bond_kinds: (B,) index into BOND_KINDS.
+    sides: (C, W) uint64, the atoms on one side of each cut. cut_bonds: (C, 2) bonds of each cut, the same bond twice
+    for a bridge. rings: (C, W) uint64, atoms of the ring that a two-bond cut opens, 0 for a bridge.
     """
 
     masses: np.ndarray
@@ -58,7 +58,7 @@ BOND_KINDS = ("single", "double", "triple", "ring single", "ring double", "aroma
 
 
 def skeleton(molecule: Chem.Mol) -> Skeleton:
-    """Read a sanitised RDKit molecule (no explicit hydrogens) into arrays and find its cuts."""
+    """Convert a sanitised RDKit molecule (no explicit hydrogens) to arrays and find its cuts."""
     atoms = list(molecule.GetAtoms())
     numbers = [atom.GetAtomicNum() for atom in atoms]
     hydrogens = np.array([atom.GetTotalNumHs() for atom in atoms])
@@ -79,7 +79,7 @@ def skeleton(molecule: Chem.Mol) -> Skeleton:
         for i in range(len(bonds))
     ]
     kinds = _atom_kinds(numbers, hydrogens.tolist(), neighbours, orders, aromatic)
-    sides, cut_bonds, opened = _cuts(len(atoms), bonds, neighbours, rings, in_ring)
+    sides, cut_bonds, opened = _cuts(bonds, neighbours, rings, in_ring)
     words = (len(atoms) + 63) // 64
     return Skeleton(
         masses,
@@ -110,7 +110,7 @@ def _atom_kinds(
     for i, z in enumerate(numbers):
         around = [j for j, _ in neighbours[i]]
         if z == 6:
-            name = _carbon(i, around, hydrogens[i], ring_atom, double, oxidised, hetero, numbers)
+            name = _carbon_kind(i, around, hydrogens[i], ring_atom, double, oxidised, hetero, numbers)
         elif z == 7:
             if ring_atom[i]:
                 name = "N aromatic"
@@ -141,7 +141,17 @@ def _atom_kinds(
     return kinds
 
 
-def _carbon(i, around, hydrogens, ring_atom, double, oxidised, hetero, numbers) -> str:
+def _carbon_kind(
+    i: int,
+    around: list[int],
+    hydrogens: int,
+    ring_atom: list[bool],
+    double: list[list[int]],
+    oxidised: list[bool],
+    hetero: list[int],
+    numbers: list[int],
+) -> str:
+    """Name in ATOM_KINDS of carbon i. around: its neighbours. The other lists are by atom, as in `_atom_kinds`."""
     if ring_atom[i]:
         return (
             "C aromatic next to heteroatom" if any(numbers[j] != 6 and ring_atom[j] for j in around) else "C aromatic"
@@ -167,10 +177,16 @@ def _carbon(i, around, hydrogens, ring_atom, double, oxidised, hetero, numbers) 
 _KIND_INDEX = {name: index for index, name in enumerate(ATOM_KINDS)}
 
 
-def _cuts(count, bonds, neighbours, rings, in_ring):
-    """Every bond or pair of ring bonds whose cutting parts the molecule, with one side of each as a bit mask."""
+def _cuts(
+    bonds: list[tuple[int, int]], neighbours: list[list[tuple[int, int]]], rings: list[list[int]], in_ring: set[int]
+) -> tuple[list[int], list[tuple[int, int]], list[int]]:
+    """Every bridge bond, and every pair of ring bonds, that separates the molecule when cut.
 
-    def reach(start: int, closed: frozenset[int] | set[int]) -> int:
+    Returns one side of each cut as a bit mask, its two bonds, and the atoms of the ring that it opens as a bit mask.
+    """
+
+    def reach(start: int, closed: set[int]) -> int:
+        """Bit mask of the atoms connected to `start` without the bonds in `closed`."""
         seen, todo = 1 << start, [start]
         while todo:
             for atom, bond in neighbours[todo.pop()]:
@@ -187,22 +203,22 @@ def _cuts(count, bonds, neighbours, rings, in_ring):
             sides.append(reach(a, {bond}))
             cut_bonds.append((bond, bond))
             opened.append(0)
-    # Two ring bonds part the molecule exactly when they lie in the same set of rings.
-    membership: dict[int, list[int]] = {}
+    # Two ring bonds separate the molecule exactly when they belong to the same set of rings.
+    rings_of_bond: dict[int, list[int]] = {}
     for index, ring in enumerate(rings):
         for bond in ring:
-            membership.setdefault(bond, []).append(index)
+            rings_of_bond.setdefault(bond, []).append(index)
     classes: dict[tuple[int, ...], list[int]] = {}
-    for bond, owners in membership.items():
-        classes.setdefault(tuple(owners), []).append(bond)
-    for owners, members in classes.items():
+    for bond, ring_indices in rings_of_bond.items():
+        classes.setdefault(tuple(ring_indices), []).append(bond)
+    for shared_rings, members in classes.items():
         if len(members) < 2:
             continue
         ring_atoms = 0
-        for bond in rings[owners[0]]:
+        for bond in rings[shared_rings[0]]:
             ring_atoms |= 1 << bonds[bond][0] | 1 << bonds[bond][1]
         closed = set(members)
-        # Walk the beads between the members around the ring: bead, member, bead, member, ...
+        # Without the member bonds the ring falls into beads; walk around it: bead, member, bead, member, ...
         bead_of: dict[int, int] = {}
         beads: list[int] = []
         for bond in members:
@@ -223,10 +239,10 @@ def _cuts(count, bonds, neighbours, rings, in_ring):
         chain: list[int] = []
         bead, last = 0, -1
         for _ in members:
-            nxt, bond = next((n, e) for n, e in links[bead] if e != last)
+            next_bead, bond = next(link for link in links[bead] if link[1] != last)
             chain.append(bead)
             order.append(bond)
-            bead, last = nxt, bond
+            bead, last = next_bead, bond
         # order[i] joins chain[i] and chain[i + 1]; the beads between order[i] and order[j] are chain[i + 1..j]
         for i in range(len(order)):
             side = 0
@@ -239,6 +255,7 @@ def _cuts(count, bonds, neighbours, rings, in_ring):
 
 
 def _pack(masks: list[int], words: int) -> np.ndarray:
+    """(F, W) uint64 from Python integers used as bit masks."""
     low = (1 << 64) - 1
     return np.array([[mask >> 64 * w & low for w in range(words)] for mask in masks], np.uint64).reshape(-1, words)
 
@@ -251,31 +268,32 @@ def unpack(masks: np.ndarray, atoms: int) -> np.ndarray:
 
 
 def fragments(skeleton: Skeleton, generations: int = 2, widest: int = 150) -> np.ndarray:
-    """(F, W) uint64: the whole molecule first, then every distinct piece, generation by generation.
+    """(F, W) uint64: the whole molecule first, then every distinct fragment, generation by generation.
 
-    From the second generation on only the `widest` cheapest pieces (fewest broken bonds, largest first) are cut again.
+    From the second generation on, only the `widest` fragments with the fewest broken bonds (largest first) are cut
+    again.
     """
     words = (skeleton.atoms + 63) // 64
     whole = _pack([(1 << skeleton.atoms) - 1], words)
     if not len(skeleton.sides):
         return whole
-    found, parents = whole, whole
+    collected, parents = whole, whole
     for generation in range(generations):
         children = _children(parents, skeleton)
-        merged = np.concatenate([found, children])
+        merged = np.concatenate([collected, children])
         _, first = np.unique(_keys(merged), return_index=True)
-        new = first[first >= len(found)]
+        new = first[first >= len(collected)]
         parents = np.ascontiguousarray(merged[new])
-        found = np.concatenate([found, parents])
+        collected = np.concatenate([collected, parents])
         if generation + 1 < generations and len(parents) > widest:
             bits = unpack(parents, skeleton.atoms)
             broken = (bits[:, skeleton.bonds[:, 0]] != bits[:, skeleton.bonds[:, 1]]) @ skeleton.orders
             parents = parents[np.lexsort((-bits.sum(1), broken))[:widest]]
-    return found
+    return collected
 
 
 def _keys(masks: np.ndarray) -> np.ndarray:
-    """(F,) uint64, one number per mask (the mask itself up to 64 atoms)."""
+    """(F,) uint64, one key per mask: the mask itself up to 64 atoms, a hash above."""
     return masks[:, 0] if masks.shape[1] == 1 else masks @ _ODD[: masks.shape[1]]
 
 
@@ -283,15 +301,15 @@ _ODD = np.random.default_rng(0).integers(1, 2**63, 64, dtype=np.uint64) * np.uin
 
 
 def _children(parents: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Both sides of every cut that parts a parent into two connected pieces."""
+    """Both sides of every cut that separates a parent into two connected fragments."""
     inside = parents[:, None, :] & skeleton.sides  # (F, C, W)
     outside = parents[:, None, :] & ~skeleton.sides
     proper = (inside != 0).any(-1) & (outside != 0).any(-1)
-    # A two-bond cut parts a piece cleanly when its ring is whole there; an opened ring no longer needs two.
+    # Two ring bonds are cut only if the parent has the whole ring. In an open ring, cutting one bond is enough.
     bits = unpack(parents, skeleton.atoms).astype(bool)
     present = bits[:, skeleton.bonds[:, 0]] & bits[:, skeleton.bonds[:, 1]]  # (F, B)
-    held = present[:, skeleton.cut_bonds]  # (F, C, 2)
+    cut_present = present[:, skeleton.cut_bonds]  # (F, C, 2)
     ring_whole = ((parents[:, None, :] & skeleton.rings) == skeleton.rings).all(-1)
-    clean = np.where(held.all(-1), ring_whole, held.any(-1))
+    clean = np.where(cut_present.all(-1), ring_whole, cut_present.any(-1))
     keep = proper & clean
     return np.concatenate([inside[keep], outside[keep]])

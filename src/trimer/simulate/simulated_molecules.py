@@ -1,7 +1,7 @@
-"""Made-up drug-like molecules: a scaffold, often a linker to a second ring, and substituents.
+"""Simulated drug-like molecules: a scaffold, often a linker to a second ring, and substituents.
 
-The parts below are common in medicinal and natural product chemistry; every combination is a valid molecule. Attachment
-points are `{}`, filled in order.
+The building blocks are common in medicinal and natural product chemistry; every combination is a valid molecule.
+Attachment points are `{}`, filled in order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from trimer.chemistry.identifiers import canonical_smiles
 from trimer.errors import ConfigError
 
-# {} is a branch, so every substituent reads from the atom it hangs on.
+# {} becomes a branch, so every substituent starts at the atom it is bonded to.
 SCAFFOLDS = (
     "c1ccc({})c({})c1", "c1cc({})ccc1{}", "c1c({})cc({})cc1{}", "c1ccnc({})c1{}", "c1cc({})cnc1{}",
     "c1nc({})cc({})n1", "c1cc2cc({})ccc2nc1{}", "c1ccc2c(c1)c({})cn2{}", "c1ccc2[nH]c({})nc2c1{}",
@@ -33,7 +33,7 @@ SUBSTITUENTS = (
     "N1CCOCC1", "N1CCCC1", "C(O)C", "CCOC", "C=C", "CC(C)C", "OCCN(C)C", "C(=O)NC(C)C", "CNC(C)=O",
     "OCC(O)CNC(C)C",
 )  # fmt: skip
-# A second ring, entered at its first atom.
+# The second ring; the linker is bonded to its first atom.
 RINGS = (
     "c1ccccc1", "c1ccc({})cc1", "c1cccc({})c1", "c1ccc({})c({})c1", "c1ccncc1", "c1cccnc1{}", "c1cc({})sc1",
     "c1ccco1", "C1CCCCC1", "C1CCCC1", "C1CCOCC1", "C1CCN({})CC1", "c1ccc2[nH]ccc2c1", "c1ccc2ccccc2c1",
@@ -43,41 +43,43 @@ RINGS = (
 
 
 def simulated_molecules(n: int, seed: int = 0) -> list[str]:
-    """n distinct molecules as canonical SMILES; those of a smaller n are the first of a larger one."""
+    """n distinct molecules as canonical SMILES; a smaller n gives the first molecules of a larger one."""
     random = np.random.Generator(np.random.PCG64(seed))
-    found: dict[str, None] = {}
-    tries = 0
-    while len(found) < n:
-        tries += 1
-        if tries > 20 * n + 1000:
+    distinct: dict[str, None] = {}
+    attempts = 0
+    while len(distinct) < n:
+        attempts += 1
+        if attempts > 20 * n + 1000:
             raise ConfigError(
-                f"the simulated source has no {n:,} distinct molecules, only {len(found):,}: ask for fewer"
+                f"the simulated source has no {n:,} distinct molecules, only {len(distinct):,}: ask for fewer"
             )
         smiles = canonical_smiles(_assemble(random))
         if smiles is not None:
-            found.setdefault(smiles)
-    return list(found)
+            distinct.setdefault(smiles)
+    return list(distinct)
 
 
 def _assemble(random: np.random.Generator) -> str:
-    def pick(parts: tuple[str, ...]) -> str:
-        return parts[int(random.integers(len(parts)))]
+    """SMILES of a random combination of building blocks."""
+
+    def pick(blocks: tuple[str, ...]) -> str:
+        return blocks[int(random.integers(len(blocks)))]
 
     scaffold = pick(SCAFFOLDS)
-    places = scaffold.count("{}")
-    linked = int(random.integers(places)) if random.random() < 0.7 else -1
-    filling = []
-    for place in range(places):
-        if place == linked:
-            ring = pick(RINGS).replace("1", "8").replace("2", "9")  # ring numbers that no scaffold uses
+    sites = scaffold.count("{}")
+    linked_site = int(random.integers(sites)) if random.random() < 0.7 else -1
+    branches = []
+    for site in range(sites):
+        if site == linked_site:
+            ring = pick(RINGS).replace("1", "8").replace("2", "9")  # ring closure digits that no scaffold uses
             ring = ring.format(*(pick(SUBSTITUENTS).replace("1", "7") for _ in range(ring.count("{}"))))
-            filling.append(pick(LINKERS).format(ring))
+            branches.append(pick(LINKERS).format(ring))
         else:
-            filling.append(pick(SUBSTITUENTS).replace("1", "7"))
-    # A branch in brackets hangs on the atom before it; at the end of the text none are needed.
-    parts = scaffold.split("{}")
-    text = parts[0]
-    for value, rest in zip(filling, parts[1:], strict=True):
-        inside = text.endswith("(") and rest.startswith(")")
-        text += (value if inside else f"({value})") + rest
-    return text
+            branches.append(pick(SUBSTITUENTS).replace("1", "7"))
+    # A branch needs parentheses, unless the scaffold already has them around the attachment point.
+    pieces = scaffold.split("{}")
+    smiles = pieces[0]
+    for branch, rest in zip(branches, pieces[1:], strict=True):
+        in_parentheses = smiles.endswith("(") and rest.startswith(")")
+        smiles += (branch if in_parentheses else f"({branch})") + rest
+    return smiles

@@ -1,23 +1,24 @@
-"""The simulated source of peptides: made-up tryptic peptides, their retention times, charges and fragments by rule.
+"""Simulated data for peptides: tryptic peptides with retention times, charges and fragments that follow fixed rules.
 
-Peptides have 7 to 30 residues in the shares of UniProt and end in K or R; one in ten has another K or R inside. The
-share `modified` of them has an oxidised M, a phosphate at S, T or Y, or an acetylated N terminus.
+Peptides have 7 to 30 residues with the amino acid frequencies of UniProt and end in K or R; one in ten has another K or
+R inside. A share `modified` of them has an oxidised M, a phosphate at S, T or Y, or an acetylated N terminus.
 
-Retention, in minutes: H = length * sum of w_i R_i, the coefficients R of Guo et al. (J. Chromatogr. 359, 499, 1986;
-C18, pH 2). The N-terminal amine lessens its neighbours: w = 0.6, 0.8, 0.9 for the first three residues, unless it is
-acetylated, else 1. length = 1 - 0.027 (10 - L) below 10 residues and 1 - 0.014 (L - 20) above 20, and of what lies
-above 38 minutes only 0.7 is counted, as in Krokhin et al. (Mol. Cell. Proteomics 3, 908, 2004). A modification shifts
-H by a fixed time (`SHIFTS`), and there is normal noise of 0.5.
+Retention time, in minutes: H = length factor * sum of w_i R_i, with the coefficients R of Guo et al. (J. Chromatogr.
+359, 499, 1986; C18, pH 2). A free N-terminal amine reduces the weights of the first three residues: w = 0.6, 0.8,
+0.9; w = 1 for all others and for acetylated peptides. The length factor is 1 - 0.027 (10 - L) below 10 residues and
+1 - 0.014 (L - 20) above 20. A modification shifts H by a fixed time (`SHIFTS`). Above 38 minutes, only 0.7 of the
+excess counts, as in Krokhin et al. (Mol. Cell. Proteomics 3, 908, 2004). The noise is normal with a standard deviation
+of 0.5 minutes.
 
-Charge: each basic site (N terminus unless acetylated, K, R, H) holds a proton with its own chance, independently of
-the others (`HOLDS`); a charge is drawn from what follows, and those of at least 0.1 are what is seen of a peptide.
+Charge: each basic site (N terminus unless acetylated, K, R, H) holds a proton with its own probability (`HOLDS`),
+independently of the others. A charge is drawn from the resulting distribution; the observed charges of a peptide are
+those with a probability of at least 0.1.
 
-Fragments: a bond breaks with weight exp(30 w / energy), w from the residues at both sides: in front of P it breaks
-readily, behind P hardly; behind D and E it does so where no proton is mobile (charge not above the number of K, R, H),
-which is when the other bonds break less. The fragment with more of the basicity is the brighter one of a pair, its
-protons go by its share of the basicity, and phosphate, water and ammonia are lost where there are residues for it.
-What these numbers are is our own choice; only their direction is chemistry (Wysocki et al., J. Mass Spectrom. 35, 1399,
-2000).
+Fragments: a bond breaks with weight exp(30 w / energy), where w depends on the residues on both sides. Cleavage is
+favoured before P and rare after P. Without a mobile proton (charge not above the number of K, R, H), it is favoured
+after D and E, and other bonds break less. Of a fragment pair, the more basic one is brighter, and its protons follow
+its share of the basicity. Phosphate, water and ammonia are lost from residues that can lose them. The numbers are our
+own choice; only their direction is chemistry (Wysocki et al., J. Mass Spectrom. 35, 1399, 2000).
 """
 
 from __future__ import annotations
@@ -37,41 +38,41 @@ from trimer.peptides.modifications import modification
 from trimer.peptides.proforma import Peptide
 from trimer.simulate.simulated_proteins import LETTERS, SHARES
 
-RULE = 1  # counts up when the rule changes, so that caches are made anew
+RULE = 1  # part of the cache key: increase it when the rules change
 SHORTEST, LONGEST = 7, 30
 CHUNK = 2_000
 RETENTION = {
     "A": 2.0, "C": 2.6, "D": 0.2, "E": 1.1, "F": 8.1, "G": -0.2, "H": -2.1, "I": 7.4, "K": -2.1, "L": 8.1, "M": 5.5,
     "N": -0.6, "P": 2.0, "Q": 0.0, "R": -0.6, "S": -0.2, "T": 0.6, "V": 5.0, "W": 8.8, "Y": 4.5,
 }  # fmt: skip
-FIRST = np.array([0.6, 0.8, 0.9])
+FIRST = np.array([0.6, 0.8, 0.9])  # weights of the first residues next to a free N-terminal amine
 SHIFTS = {"Oxidation": -4.0, "Phospho": -1.0, "Acetyl": 3.0}  # minutes
 NOISE = 0.5  # minutes
-HOLDS = {"R": 0.95, "K": 0.9, "H": 0.5}
-AMINE_HOLDS = 0.75
-SEEN = 0.1
+HOLDS = {"R": 0.95, "K": 0.9, "H": 0.5}  # probability that the residue holds a proton
+AMINE_HOLDS = 0.75  # the same for the N terminus
+SEEN = 0.1  # least probability of a charge that counts as observed
 
 BASICITY = {"R": 3.0, "K": 2.2, "H": 1.5}
 AMINE, BACKBONE = 1.0, 0.1  # basicity of the N terminus and of any other residue
-BEFORE = {"P": -1.5, "I": 0.3, "L": 0.3, "V": 0.4, "G": -0.5, "S": -0.2}  # by the residue that the bond follows
-AFTER = {"P": 1.6, "G": 0.2, "S": 0.1}  # by the residue that follows the bond
-ACIDIC = {"D": 1.8, "E": 0.8}  # the same as BEFORE where no proton is mobile
-PHOSPHATE_LOST = {"S": 0.5, "T": 0.35, "Y": 0.0}
-FAINTEST = 0.01
+BEFORE = {"P": -1.5, "I": 0.3, "L": 0.3, "V": 0.4, "G": -0.5, "S": -0.2}  # log weight by the residue before the bond
+AFTER = {"P": 1.6, "G": 0.2, "S": 0.1}  # log weight by the residue after the bond
+ACIDIC = {"D": 1.8, "E": 0.8}  # added to BEFORE if no proton is mobile
+PHOSPHATE_LOST = {"S": 0.5, "T": 0.35, "Y": 0.0}  # share of fragments that lose H3PO4, by phosphorylated residue
+FAINTEST = 0.01  # relative to the base peak; weaker fragments are not recorded
 
 
 @lru_cache(maxsize=1)
-def _letters() -> tuple[np.ndarray, np.ndarray]:
-    """The amino acids that are neither K nor R, and how likely each is."""
-    inside = ~np.isin(LETTERS, np.frombuffer(b"KR", np.uint8))
-    return LETTERS[inside], SHARES[inside] / SHARES[inside].sum()
+def _inner_residues() -> tuple[np.ndarray, np.ndarray]:
+    """Amino acids other than K and R, and their probabilities."""
+    inner = ~np.isin(LETTERS, np.frombuffer(b"KR", np.uint8))
+    return LETTERS[inner], SHARES[inner] / SHARES[inner].sum()
 
 
 def peptide(random: np.random.Generator, modified: float) -> Peptide:
-    """A tryptic peptide; modified: how likely it has a modification."""
+    """A random tryptic peptide; modified: probability of a modification."""
     length = int(np.clip(random.gamma(3.0, 2.5) + SHORTEST - 0.5, SHORTEST, LONGEST))
-    kinds, shares = _letters()
-    letters = random.choice(kinds, length, p=shares)
+    residues, probabilities = _inner_residues()
+    letters = random.choice(residues, length, p=probabilities)
     if random.random() < 0.1:
         letters[random.integers(1, length - 1)] = ord("KR"[random.integers(2)])
     letters[-1] = ord("KR"[int(random.random() < 0.45)])
@@ -83,19 +84,19 @@ def peptide(random: np.random.Generator, modified: float) -> Peptide:
         "Oxidation": [i for i, letter in enumerate(text, 1) if letter == "M"],
         "Phospho": [i for i, letter in enumerate(text, 1) if letter in "STY"],
     }
-    names = [name for name, places in sites.items() if places]
-    # Acetylated ends are rare beside the others.
+    names = [name for name, positions in sites.items() if positions]
+    # N-terminal acetylation is rarer than the other modifications.
     weights = np.array([1.0 if name == "Acetyl" else 3.0 for name in names])
     name = names[random.choice(len(names), p=weights / weights.sum())]
     count = 2 if name == "Phospho" and len(sites[name]) > 1 and random.random() < 0.2 else 1
-    places = sorted(random.choice(sites[name], count, replace=False).tolist())
-    return Peptide(text, tuple((place, modification(name)) for place in places))
+    positions = sorted(random.choice(sites[name], count, replace=False).tolist())
+    return Peptide(text, tuple((position, modification(name)) for position in positions))
 
 
-def retention(one: Peptide) -> float:
-    """Retention time by the rule, in minutes, without noise."""
-    values = np.array([RETENTION[letter] for letter in one.letters])
-    names = [own.name for _, own in one.modifications]
+def retention(peptidoform: Peptide) -> float:
+    """Retention time in minutes, without noise."""
+    values = np.array([RETENTION[letter] for letter in peptidoform.letters])
+    names = [applied.name for _, applied in peptidoform.modifications]
     if "Acetyl" not in names:
         values[: len(FIRST)] *= FIRST[: len(values)]
     length = len(values)
@@ -104,25 +105,29 @@ def retention(one: Peptide) -> float:
     return minutes - 0.3 * max(minutes - 38, 0)
 
 
-def charge_shares(one: Peptide) -> np.ndarray:
-    """How likely each charge from 1 to 6 is, (6,) float64, adding up to 1."""
-    chances = [HOLDS[letter] for letter in one.letters if letter in HOLDS]
-    if not _acetylated(one):
-        chances.append(AMINE_HOLDS)
-    shares = np.ones(1)
-    for chance in chances:
-        shares = np.convolve(shares, [1 - chance, chance])
+def charge_shares(peptidoform: Peptide) -> np.ndarray:
+    """(6,) float64: probabilities of the charges 1 to 6, which sum to 1."""
+    site_probabilities = [HOLDS[letter] for letter in peptidoform.letters if letter in HOLDS]
+    if not _acetylated(peptidoform):
+        site_probabilities.append(AMINE_HOLDS)
+    shares = np.ones(1)  # by the number of protons, from 0
+    for probability in site_probabilities:
+        shares = np.convolve(shares, [1 - probability, probability])
     shares = np.pad(shares, (0, len(CHARGES) + 1))[1 : len(CHARGES) + 1]
     return shares / shares.sum() if shares.sum() else np.eye(len(CHARGES))[0]
 
 
-def fragment_intensities(one: Peptide, charge: int, energy: float) -> list[Fragment]:
-    """The fragments of a peptide at a charge and a normalised collision energy, by the rule and without noise."""
-    letters, length = one.letters, len(one.letters)
+def fragment_intensities(peptidoform: Peptide, charge: int, energy: float) -> list[Fragment]:
+    """Fragments of a peptide at a charge and a normalised collision energy, without noise."""
+    letters, length = peptidoform.letters, len(peptidoform.letters)
     basicity = np.array([BASICITY.get(letter, BACKBONE) for letter in letters])
-    basicity[0] += 0.0 if _acetylated(one) else AMINE
+    basicity[0] += 0.0 if _acetylated(peptidoform) else AMINE
     mobile = charge > sum(letter in BASICITY for letter in letters)
-    phosphates = [(place, letters[place - 1]) for place, own in one.modifications if own.name == "Phospho"]
+    phosphates = [
+        (position, letters[position - 1])
+        for position, applied in peptidoform.modifications
+        if applied.name == "Phospho"
+    ]
     weights = np.zeros(length - 1)
     for bond in range(length - 1):
         before, after = letters[bond], letters[bond + 1]
@@ -130,28 +135,32 @@ def fragment_intensities(one: Peptide, charge: int, energy: float) -> list[Fragm
         weights[bond] += 0.0 if mobile else ACIDIC.get(before, 0.0)
     weights -= 0.5 * ((np.arange(1, length) / length - 0.45) / 0.35) ** 2
     weights = np.exp(weights * 30.0 / energy)
-    prefix = np.cumsum(basicity)[:-1] / basicity.sum()
-    found: list[Fragment] = []
+    prefix = np.cumsum(basicity)[:-1] / basicity.sum()  # share of the basicity in each b fragment
+    fragments: list[Fragment] = []
     for bond, weight in enumerate(weights):
         for series, share, number in (("b", prefix[bond], bond + 1), ("y", 1 - prefix[bond], length - bond - 1)):
-            if series == "b" and bond == 0 and not _acetylated(one):
-                continue  # b1 has no neighbour to close a ring with
-            bright = weight * share**1.5 * (0.7 * np.exp(-energy / 60) if series == "b" else 1.0)
-            part = slice(0, number) if series == "b" else slice(length - number, length)
-            lost = _losses(letters[part], [site for place, site in phosphates if part.start < place <= part.stop])
+            if series == "b" and bond == 0 and not _acetylated(peptidoform):
+                continue  # b ions are cyclic; without an acetyl group b1 cannot close the ring
+            brightness = weight * share**1.5 * (0.7 * np.exp(-energy / 60) if series == "b" else 1.0)
+            span = slice(0, number) if series == "b" else slice(length - number, length)
+            sites = [site for position, site in phosphates if span.start < position <= span.stop]
+            loss_shares = _losses(letters[span], sites)
             protons = np.arange(1, min(charge, 3) + 1)
-            spread = np.exp(-((protons - max(share * charge, 1.0)) ** 2) / 0.4)
-            for proton, own in zip(protons.tolist(), spread / spread.sum(), strict=True):
-                found += [(series, number, proton, loss, float(bright * own * kept)) for loss, kept in lost.items()]
-    return found
+            likely = np.exp(-((protons - max(share * charge, 1.0)) ** 2) / 0.4)
+            for proton, charge_share in zip(protons.tolist(), likely / likely.sum(), strict=True):
+                fragments += [
+                    (series, number, proton, loss, float(brightness * charge_share * loss_share))
+                    for loss, loss_share in loss_shares.items()
+                ]
+    return fragments
 
 
-def _acetylated(one: Peptide) -> bool:
-    return any(place == 0 for place, _ in one.modifications)
+def _acetylated(peptidoform: Peptide) -> bool:
+    return any(position == 0 for position, _ in peptidoform.modifications)
 
 
 def _losses(letters: str, phosphates: Sequence[str]) -> dict[str, float]:
-    """What a fragment loses, and which share of it does."""
+    """Neutral losses of a fragment and their shares; '' is the intact fragment. phosphates: phosphorylated residues."""
     kept = 1.0
     for site in phosphates:
         kept *= 1 - PHOSPHATE_LOST[site]
@@ -163,10 +172,10 @@ def _losses(letters: str, phosphates: Sequence[str]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class SimulatedPeptides:
-    """The simulated source: made-up peptides with one property, the same for the same numbers.
+    """Simulated peptides with one property; the same arguments give the same peptides.
 
-    what: "retention", "charge" or "charges", with the labels of PeptideFiles. modified: the share of peptides that have
-    a modification. Those of a smaller number are the first of a larger one, and those of each `what` are the same.
+    what: "retention", "charge" or "charges", with the labels of PeptideFiles. modified: share of peptides with a
+    modification. A smaller count gives the first peptides of a larger one; `what` does not change the peptides.
     """
 
     count: int = 10_000
@@ -175,36 +184,36 @@ class SimulatedPeptides:
     modified: float = 0.2
 
     def __post_init__(self) -> None:
-        _check(self.count, self.modified)
+        _check_arguments(self.count, self.modified)
         if self.what not in WHATS:
             raise ValueError(f"what={self.what} must be one of {', '.join(WHATS)}")
 
     def fingerprint(self) -> str:
-        """Changes when the peptides would."""
+        """Cache key: differs if the peptides differ."""
         return f"simulated-peptides/{RULE}/{self.count}/{self.what}/{self.seed}/{self.modified}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of at most 2,000 peptides. columns: `letters`, the residues, is all there is."""
+        """Tables of at most 2,000 peptides. columns: only `letters`, the residues, is available."""
         if unknown := [name for name in columns if name != "letters"]:
             raise ConfigError(f"the simulated source has no column {', '.join(unknown)}, only letters")
         labels = CHARGES if self.what == "charges" else (self.what,)
         for first in range(0, self.count, CHUNK):
             numbers = range(first, min(first + CHUNK, self.count))
-            drawn = [_drawn(self.seed, number, self.modified) for number in numbers]
-            texts = [self._labels(one, random) for one, random in drawn]
+            drawn = [_draw_peptide(self.seed, number, self.modified) for number in numbers]
+            label_rows = [self._labels(peptidoform, random) for peptidoform, random in drawn]
             ids = [f"sim-{self.seed}-{number}" for number in numbers]
             yield LabelTable(
                 ids,
-                [one.proforma for one, _ in drawn],
-                {name: [own[place] for own in texts] for place, name in enumerate(labels)},
-                {name: [one.letters for one, _ in drawn] for name in columns},
+                [peptidoform.proforma for peptidoform, _ in drawn],
+                {name: [row[index] for row in label_rows] for index, name in enumerate(labels)},
+                {name: [peptidoform.letters for peptidoform, _ in drawn] for name in columns},
                 [f"simulated peptide {number + 1}" for number in numbers],
             )
 
-    def _labels(self, one: Peptide, random: np.random.Generator) -> list[str]:
+    def _labels(self, peptidoform: Peptide, random: np.random.Generator) -> list[str]:
         if self.what == "retention":
-            return [f"{retention(one) + NOISE * random.standard_normal():.3f}"]
-        shares = charge_shares(one)
+            return [f"{retention(peptidoform) + NOISE * random.standard_normal():.3f}"]
+        shares = charge_shares(peptidoform)
         if self.what == "charge":
             return [CHARGES[random.choice(len(CHARGES), p=shares)]]
         return ["01"[int(share >= SEEN)] for share in shares]
@@ -212,9 +221,9 @@ class SimulatedPeptides:
 
 @dataclass(frozen=True)
 class SimulatedFragments:
-    """The simulated source of fragment intensities: the same peptides, at one charge and one energy each.
+    """Simulated fragment intensities of the same peptides, each at one charge and one collision energy.
 
-    Energies are normalised ones from 20 to 35. noise: standard deviation of the natural logarithm of an intensity.
+    Normalised collision energies are between 20 and 35. noise: standard deviation of the natural log of an intensity.
     """
 
     count: int = 10_000
@@ -223,12 +232,12 @@ class SimulatedFragments:
     noise: float = 0.15
 
     def __post_init__(self) -> None:
-        _check(self.count, self.modified)
+        _check_arguments(self.count, self.modified)
         if self.noise < 0:
             raise ValueError(f"noise={self.noise} must be 0 or more")
 
     def fingerprint(self) -> str:
-        """Changes when the spectra would."""
+        """Cache key: differs if the spectra differ."""
         return f"simulated-fragments/{RULE}/{self.count}/{self.seed}/{self.modified}/{self.noise}"
 
     def chunks(self) -> Iterator[FragmentTable]:
@@ -238,25 +247,29 @@ class SimulatedFragments:
             yield FragmentTable.of([self._spectrum(number) for number in numbers])
 
     def _spectrum(self, number: int) -> Spectrum:
-        one, random = _drawn(self.seed, number, self.modified)
-        charge = int(CHARGES[random.choice(len(CHARGES), p=charge_shares(one))])
+        peptidoform, random = _draw_peptide(self.seed, number, self.modified)
+        charge = int(CHARGES[random.choice(len(CHARGES), p=charge_shares(peptidoform))])
         energy = round(random.uniform(20, 35), 1)
-        found = fragment_intensities(one, charge, energy)
-        values = np.array([value for *_, value in found])
-        values *= np.exp(self.noise * random.standard_normal(len(values)))
-        values /= values.max()
-        fragments = [(*own[:4], float(v)) for own, v in zip(found, values, strict=True) if v >= FAINTEST]
-        name, place = f"sim-{self.seed}-{number}", f"simulated peptide {number + 1}"
-        return Spectrum(name, one.proforma, charge, energy, "simulated", place, fragments)
+        candidates = fragment_intensities(peptidoform, charge, energy)
+        intensities = np.array([intensity for *_, intensity in candidates])
+        intensities *= np.exp(self.noise * random.standard_normal(len(intensities)))
+        intensities /= intensities.max()
+        fragments: list[Fragment] = [
+            (series, ion_number, proton, loss, float(intensity))
+            for (series, ion_number, proton, loss, _), intensity in zip(candidates, intensities, strict=True)
+            if intensity >= FAINTEST
+        ]
+        name, source = f"sim-{self.seed}-{number}", f"simulated peptide {number + 1}"
+        return Spectrum(name, peptidoform.proforma, charge, energy, "simulated", source, fragments)
 
 
-def _drawn(seed: int, number: int, modified: float) -> tuple[Peptide, np.random.Generator]:
-    """The peptide of a number, and the random numbers that follow."""
+def _draw_peptide(seed: int, number: int, modified: float) -> tuple[Peptide, np.random.Generator]:
+    """The peptide with an index, and its generator, which continues after the draws for the peptide."""
     random = np.random.Generator(np.random.PCG64([seed, number]))
     return peptide(random, modified), random
 
 
-def _check(count: int, modified: float) -> None:
+def _check_arguments(count: int, modified: float) -> None:
     if count < 1:
         raise ValueError(f"count={count} must be 1 or more")
     if not 0 <= modified <= 1:

@@ -1,14 +1,14 @@
-"""The simulated source of proteins: families built from a common stock of motifs, so that residues tell of others.
+"""Simulated protein families built from shared motifs, so that residues can be predicted from their context.
 
-The rule. There are 48 motifs of 10 to 24 residues, the same for every seed; each place of a motif is kept with its own
-chance (0.6 to 0.98), else it becomes an amino acid of the same kind or, less often, any. A family has an ancestor: a
-log-normal number of residues (median 280, as in UniRef), made of motifs with linkers between them. Which motif follows
-which is a Markov chain in which three successors take four fifths of the chance. Linkers have the composition of their
-family. The members of a family differ from the ancestor by substitutions (5 to 40 % of the places, each member at its
-own rate), by the lengths of their linkers, and by what is cut off at the ends of some.
+The rule. There are 48 motifs of 10 to 24 residues, the same for every seed. Each position of a motif is conserved with
+its own probability (0.6 to 0.98); otherwise it becomes a similar amino acid or, less often, any amino acid. A family
+has an ancestor: a log-normal number of residues (median 280, as in UniRef), made of motifs with linkers between them.
+The order of motifs is a Markov chain in which three successors have 80 % of the probability. Linkers have the
+composition of their family. Members of a family differ from the ancestor by substitutions (5 to 40 % of the positions,
+with one rate per member), by the lengths of their linkers, and some by truncated ends.
 
-So a model can find a residue from its neighbours once it has learned the motifs, without having seen the family; the
-amino acid composition says next to nothing about it. Families share no ancestor: they are the clusters to split by.
+A model that has learnt the motifs can therefore predict a residue from its neighbours in a family it has never seen.
+The amino acid composition says almost nothing about it. Families share no ancestor: they are the clusters of a split.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.errors import ConfigError
 
-RULE = 1  # counts up when the rule changes, so that caches are made anew
+RULE = 1  # part of the cache key: increase it when the rule changes
 LETTERS = np.frombuffer(b"LAGVSERTIDPKQNFYMHWC", np.uint8)
-# Shares of the amino acids in UniProt, in per cent, in the order of LETTERS.
+# Amino acid frequencies in UniProt, in percent, in the order of LETTERS.
 SHARES = np.array([9.7, 8.3, 7.1, 6.9, 6.6, 6.7, 5.5, 5.3, 5.9, 5.5, 4.7, 5.8, 3.9, 4.1, 3.9, 2.9, 2.4, 2.3, 1.1, 1.4])
-KINDS = ("LIVM", "FWYH", "STNQ", "DE", "KR", "AGC", "P")  # alike in size and charge
+KINDS = ("LIVM", "FWYH", "STNQ", "DE", "KR", "AGC", "P")  # groups of similar size and charge
 MOTIFS = 48
 SHORTEST, LONGEST = 30, 8000  # residues of an ancestor
 CHUNK = 2_000
@@ -35,10 +35,11 @@ CHUNK = 2_000
 
 @dataclass(frozen=True)
 class Stock:
-    """The motifs, as indices of LETTERS end to end, how well each place is kept, and which motif follows which.
+    """The motifs, how well their positions are conserved, and which motif follows which.
 
-    letters, kept: (P,). offsets: (MOTIFS + 1,). follows: (MOTIFS, MOTIFS) cumulative chances. alike: (20, 20) the same
-    for what a residue becomes when it is not kept.
+    letters: (P,) concatenated motifs, as indices of LETTERS. kept: (P,) probability that a position is conserved.
+    offsets: (MOTIFS + 1,) where each motif begins. follows: (MOTIFS, MOTIFS) cumulative probabilities of the next
+    motif. alike: (20, 20) cumulative probabilities of what a substituted residue becomes.
     """
 
     letters: np.ndarray
@@ -50,15 +51,15 @@ class Stock:
 
 @cache
 def stock() -> Stock:
-    """What all families are made of; it does not depend on a seed."""
+    """The motifs that all families share; they do not depend on a seed."""
     random = np.random.Generator(np.random.PCG64(20_000))
     shares = SHARES / SHARES.sum()
     offsets = np.concatenate([[0], np.cumsum(random.integers(10, 25, MOTIFS))])
     follows = np.full((MOTIFS, MOTIFS), 0.2 / MOTIFS)
     for row in follows:
         row[random.permutation(MOTIFS)[:3]] += 0.8 * np.array([0.5, 0.3, 0.2])
-    kind = np.array([next(i for i, kind in enumerate(KINDS) if chr(letter) in kind) for letter in LETTERS])
-    alike = np.where(kind[:, None] == kind[None, :], shares, 0.0)
+    group = np.array([next(i for i, kind in enumerate(KINDS) if chr(letter) in kind) for letter in LETTERS])
+    alike = np.where(group[:, None] == group[None, :], shares, 0.0)
     alike = 0.7 * alike / alike.sum(1, keepdims=True) + 0.3 * shares
     return Stock(
         random.choice(20, offsets[-1], p=shares),
@@ -70,52 +71,52 @@ def stock() -> Stock:
 
 
 def substituted(letters: np.ndarray, change: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A copy in which the places of the mask `change` became something like them."""
-    out = letters.copy()
-    rows = stock().alike[letters[change]]
-    out[change] = np.minimum((rows < random.random((len(rows), 1)) * rows[:, -1:]).sum(1), 19)
-    return out
+    """A copy with random substitutions, mostly by similar amino acids, at the positions of the mask `change`."""
+    changed = letters.copy()
+    cumulative = stock().alike[letters[change]]
+    changed[change] = np.minimum((cumulative < random.random((len(cumulative), 1)) * cumulative[:, -1:]).sum(1), 19)
+    return changed
 
 
 def ancestor(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The founder of a family: indices of LETTERS, and whether each stands in a linker."""
-    common = stock()
-    wanted = int(np.clip(random.lognormal(np.log(280), 0.75), SHORTEST, LONGEST))
+    """The ancestor of a family: indices of LETTERS, and whether each residue belongs to a linker."""
+    motifs = stock()
+    target_length = int(np.clip(random.lognormal(np.log(280), 0.75), SHORTEST, LONGEST))
     shares = random.dirichlet(20 * SHARES / SHARES.sum() * 5)
-    parts: list[np.ndarray] = []
+    segments: list[np.ndarray] = []
     linker: list[np.ndarray] = []
     motif, length = int(random.integers(MOTIFS)), 0
-    while length < wanted:
+    while length < target_length:
         gap = int(random.geometric(0.25)) - 1
-        part = slice(common.offsets[motif], common.offsets[motif + 1])
-        body = substituted(common.letters[part], random.random(part.stop - part.start) > common.kept[part], random)
-        parts += [random.choice(20, gap, p=shares), body]
+        span = slice(motifs.offsets[motif], motifs.offsets[motif + 1])
+        body = substituted(motifs.letters[span], random.random(span.stop - span.start) > motifs.kept[span], random)
+        segments += [random.choice(20, gap, p=shares), body]
         linker += [np.ones(gap, bool), np.zeros(len(body), bool)]
         length += gap + len(body)
-        motif = min(int(np.searchsorted(common.follows[motif], random.random())), MOTIFS - 1)
-    return np.concatenate(parts)[:wanted], np.concatenate(linker)[:wanted]
+        motif = min(int(np.searchsorted(motifs.follows[motif], random.random())), MOTIFS - 1)
+    return np.concatenate(segments)[:target_length], np.concatenate(linker)[:target_length]
 
 
 def member(founder: np.ndarray, linker: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A descendant, as letters: substituted, with other linkers, some cut at the ends."""
+    """A member of a family, as letters: with substitutions, other linker lengths and sometimes truncated ends."""
     rate = random.uniform(0.05, 0.4)
-    out = substituted(founder, random.random(len(founder)) < rate, random)
-    copies = np.where(linker, random.choice([0, 1, 2], len(out), p=[0.1, 0.8, 0.1]), 1)
-    out = LETTERS[np.repeat(out, copies)]
+    residues = substituted(founder, random.random(len(founder)) < rate, random)
+    copies = np.where(linker, random.choice([0, 1, 2], len(residues), p=[0.1, 0.8, 0.1]), 1)
+    letters = LETTERS[np.repeat(residues, copies)]
     if random.random() < 0.2:
-        cut = random.integers(0, len(out) // 5 + 1, 2)
-        out = out[cut[0] : max(len(out) - cut[1], cut[0] + 1)]
-    elif len(out):
-        out[0] = ord("M")
-    return out
+        cut = random.integers(0, len(letters) // 5 + 1, 2)
+        letters = letters[cut[0] : max(len(letters) - cut[1], cut[0] + 1)]
+    elif len(letters):
+        letters[0] = ord("M")
+    return letters
 
 
 @dataclass(frozen=True)
 class SimulatedProteins:
-    """The simulated source: made-up proteins in families, the same for the same numbers.
+    """Simulated proteins in families; the same arguments give the same proteins.
 
-    Those of a smaller number are the first of a larger one. The families are given as clusters; three in five have one
-    member, some have a hundred.
+    A smaller number gives the first proteins of a larger one. The families are given as clusters; three in five have
+    one member, some have a hundred.
     """
 
     proteins: int = 10_000
@@ -126,15 +127,15 @@ class SimulatedProteins:
             raise ValueError(f"proteins={self.proteins} must be 1 or more")
 
     def fingerprint(self) -> str:
-        """Changes when the proteins would."""
+        """Cache key: differs if the proteins differ."""
         return f"simulated-proteins/{RULE}/{self.proteins}/{self.seed}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[ProteinTable]:
-        """Tables of at most 2,000 proteins. columns: `family` is all there is."""
+        """Tables of at most 2,000 proteins. columns: only `family` is available."""
         if unknown := [name for name in columns if name != "family"]:
             raise ConfigError(f"the simulated source has no column {', '.join(unknown)}, only family")
         ids: list[str] = []
-        families: list[str] = []
+        families: list[str | None] = []
         sequences: list[np.ndarray] = []
         for count, (name, family, sequence) in enumerate(self._proteins(), 1):
             ids.append(name)
@@ -145,13 +146,14 @@ class SimulatedProteins:
                 ids, families, sequences = [], [], []
 
     def _proteins(self) -> Iterator[tuple[str, str, np.ndarray]]:
-        left, number = self.proteins, 0
-        while left:
+        """(id, family, letters) of each protein."""
+        remaining, number = self.proteins, 0
+        while remaining:
             random = np.random.Generator(np.random.PCG64([self.seed, number]))
             size = min(int(random.zipf(1.9)), 100)
             founder, linker = ancestor(random)
             family = f"F{number:06d}"
-            for index in range(min(size, left)):
+            for index in range(min(size, remaining)):
                 yield f"sim-{self.seed}-{number}-{index}", family, member(founder, linker, random)
-            left -= min(size, left)
+            remaining -= min(size, remaining)
             number += 1

@@ -1,9 +1,8 @@
-"""The simulated source of spectra: molecules in, tandem mass spectra with their measuring errors out.
+"""Simulated tandem mass spectra of molecules, with measurement errors.
 
-`trimer.simulate.ions` says which ions a molecule gives and how bright they are; here an instrument looks at them: a
-collision energy, mass error, peaks below the detection limit, noise peaks, and intensities that scatter around the
-rule. A spectrum depends on the seed and on the text of its molecule, not on its neighbours, their order or the chunk
-they came in.
+`trimer.simulate.ions` predicts the ions of a molecule and their intensities. This module simulates the measurement: a
+collision energy, mass error, a detection limit, noise peaks, and intensities that scatter around the rule. A spectrum
+depends only on the seed and on the SMILES of its molecule, not on the order or chunks of the input.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from rdkit import Chem
@@ -27,8 +26,8 @@ from trimer.simulate.fragmentation import skeleton
 from trimer.simulate.ions import LOWEST_MZ, Ions, log_energy, predict_ions
 from trimer.simulate.simulated_molecules import simulated_molecules
 
-# Settings of the instruments in MassBank's high-resolution positive records, about as often as they occur there:
-# share, instrument type, what the energy is given in, how it is written, energies, mass error (ppm, one deviation).
+# Instrument settings of MassBank's high-resolution positive records, with about their frequencies there: share,
+# instrument type, unit of the energy, its format, energies, mass error (standard deviation in ppm).
 _VOLTS = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 _HIGH_VOLTS = (40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0)
 _NORMALISED = (15.0, 30.0, 35.0, 45.0, 60.0, 75.0, 90.0)
@@ -40,19 +39,19 @@ INSTRUMENTS = (
     (0.15, "LC-ESI-QFT", "NCE", "{:g} (nominal)", (*_NORMALISED, 120.0, 150.0, 180.0), 2.0),
     (0.12, "LC-ESI-QFT", "NCE", "{:g}", _NORMALISED, 2.0),
 )
-RULE = 2  # counts up when the rule or its weights change, so that caches are made anew
+RULE = 2  # part of the cache key: increase it when the rule or its weights change
 ADDUCT_NAMES = ("[M+H]+", "[M+Na]+")
 LARGEST = 120  # heavy atoms
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How far a simulated spectrum is from its rule.
+    """Deviation of simulated spectra from the rule.
 
-    chemistry: standard deviation of log intensity per ion, the same in all spectra of a molecule (the rule is not
-    nature). scatter: the same per spectrum and ion. detection: range of the detection limit relative to the base peak,
-    drawn per spectrum, uniform in its logarithm. noise_peaks: mean number of peaks that no ion explains. max_peaks: at
-    most. missing: chance that an ion above the limit is not seen all the same.
+    chemistry: standard deviation of the log intensity of each ion, the same in all spectra of a molecule (errors of the
+    rule itself). scatter: the same, drawn for each spectrum and ion. detection: range of the detection limit relative
+    to the base peak, drawn log-uniformly for each spectrum. noise_peaks: mean number of noise peaks. missing:
+    probability that an ion above the limit is not detected. max_peaks: largest number of ion peaks.
     """
 
     chemistry: float = 1.2
@@ -70,11 +69,11 @@ def simulate_table(
     adducts: dict[str, float] | None = None,
     measurement: Measurement | None = None,
 ) -> SpectrumTable:
-    """Spectra of molecules, spectra_per_molecule rows for each in the order given.
+    """Simulated spectra: spectra_per_molecule rows for each molecule, in the given order.
 
     adducts: shares of '[M+H]+' and '[M+Na]+', by default 0.99 and 0.01 as in MassBank. A molecule that cannot be
-    fragmented (not parsable, several parts, a net charge, more than 120 heavy atoms, too small) keeps its rows without
-    peaks and with the reason in `problem`.
+    fragmented (not parsable, several components, a net charge, more than 120 heavy atoms, too small) keeps its rows,
+    without peaks and with the reason in `problem`.
     """
     adducts = {"[M+H]+": 0.99, "[M+Na]+": 0.01} if adducts is None else adducts
     unknown = [name for name in adducts if name not in ADDUCT_NAMES]
@@ -91,10 +90,10 @@ def simulate_table(
             mz.append(peaks[0])
             intensity.append(peaks[1])
             rows.append(row)
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in mz])]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum([len(peaks) for peaks in mz])]).astype(np.int64)
     names = ("id", "adduct", "formula", "smiles", "instrument_type", "collision_energy", "precursor_mz", "problem")
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    columns["precursor_mz"] = [np.nan if value is None else value for value in columns["precursor_mz"]]
+    columns: dict[str, Sequence[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    columns["precursor_mz"] = [row.get("precursor_mz", np.nan) for row in rows]
     count = len(rows)
     columns |= {"ion_mode": ["positive"] * count, "charge": [1] * count, "ms_level": [2] * count}
     columns["file"] = ["simulated"] * count
@@ -105,12 +104,13 @@ def simulate_table(
 
 
 def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measurement: Measurement) -> Iterator[tuple]:
+    """((m/z, intensity), columns) of each spectrum of one molecule."""
     digest = hashlib.sha256(f"{seed}\t{text}".encode()).digest()
     identity = digest.hex()[:12]
     molecule = parse(text)
     problem = _problem(text, molecule)
     empty = (np.zeros(0), np.zeros(0, np.float32))
-    if problem:
+    if molecule is None or problem:
         for k in range(count):
             yield empty, {"id": f"sim-{identity}-{k}", "smiles": text, "problem": problem}
         return
@@ -123,12 +123,15 @@ def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measur
         adduct = names[int(np.searchsorted(shares, random.random() * shares[-1], side="right").clip(0, len(names) - 1))]
         if adduct not in ions_of:
             ions = predict_ions(frame, adduct)
-            # Drawn from the molecule alone, so that its spectra at different energies share their peculiarities.
-            own = np.random.Generator(np.random.PCG64([int.from_bytes(digest[16:24], "little"), names.index(adduct)]))
-            ions_of[adduct] = ions, own.normal(0.0, measurement.chemistry, len(ions.mz))
+            # Seeded by molecule and adduct only, so that spectra at different energies share these deviations.
+            ion_seed = [int.from_bytes(digest[16:24], "little"), names.index(adduct)]
+            ion_random = np.random.Generator(np.random.PCG64(ion_seed))
+            ions_of[adduct] = ions, ion_random.normal(0.0, measurement.chemistry, len(ions.mz))
         precursor = ADDUCTS[adduct].mz(float(frame.masses.sum()))
-        chosen = min(int(np.searchsorted(_SHARES, random.random() * _SHARES[-1])), len(INSTRUMENTS) - 1)
-        _, instrument, setting, written, energies, ppm = INSTRUMENTS[chosen]
+        instrument_index = min(
+            int(np.searchsorted(_CUMULATIVE_SHARES, random.random() * _CUMULATIVE_SHARES[-1])), len(INSTRUMENTS) - 1
+        )
+        _, instrument, setting, energy_format, energies, ppm = INSTRUMENTS[instrument_index]
         energy = energies[int(random.integers(len(energies)))]
         peaks = measure(*ions_of[adduct], log_energy(energy, setting, precursor), precursor, ppm, measurement, random)
         row = {
@@ -137,7 +140,7 @@ def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measur
             "formula": formula,
             "smiles": text,
             "instrument_type": instrument,
-            "collision_energy": written.format(energy),
+            "collision_energy": energy_format.format(energy),
             "precursor_mz": precursor,
         }
         if not len(peaks[0]):
@@ -145,10 +148,11 @@ def _spectra(text: str, seed: int, count: int, adducts: dict[str, float], measur
         yield peaks, row
 
 
-_SHARES = np.cumsum([instrument[0] for instrument in INSTRUMENTS])
+_CUMULATIVE_SHARES = np.cumsum([instrument[0] for instrument in INSTRUMENTS])
 
 
 def _problem(text: str, molecule: Chem.Mol | None) -> str | None:
+    """Why a molecule cannot be simulated, or None."""
     if molecule is None:
         return f"'{text}' is not a SMILES that RDKit can read"
     if "." in text:
@@ -171,31 +175,34 @@ def measure(
     measurement: Measurement,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What an instrument sees of the ions: m/z ascending, intensity with base peak 1000."""
+    """Measured peaks of the ions: ascending m/z, and intensities with base peak 1000.
+
+    chemistry: (U,) deviation of the log intensity of each m/z. precursor: m/z. ppm: mass error, standard deviation.
+    """
     if not len(ions.mz):
         return np.zeros(0), np.zeros(0, np.float32)
     expected = ions.intensities(energy)
-    seen = expected * np.exp(chemistry + random.normal(0.0, measurement.scatter, len(expected)))
+    detected = expected * np.exp(chemistry + random.normal(0.0, measurement.scatter, len(expected)))
     low, high = np.log(measurement.detection)
     limit = np.exp(random.uniform(low, high))
-    bright = np.flatnonzero(seen > limit * seen.max())
-    bright = bright[(random.random(len(bright)) >= measurement.missing) | (seen[bright] == seen.max())]
+    bright = np.flatnonzero(detected > limit * detected.max())
+    bright = bright[(random.random(len(bright)) >= measurement.missing) | (detected[bright] == detected.max())]
     if len(bright) > measurement.max_peaks:
-        bright = np.sort(bright[np.argsort(-seen[bright])[: measurement.max_peaks]])
+        bright = np.sort(bright[np.argsort(-detected[bright])[: measurement.max_peaks]])
     mz = ions.mz[bright] * (1 + 1e-6 * random.normal(random.normal(0.0, ppm / 2), ppm, len(bright)))
-    intensity = seen[bright] / seen.max()
+    intensity = detected[bright] / detected.max()
     noise = int(random.poisson(measurement.noise_peaks))
     if noise:
-        place = random.uniform(LOWEST_MZ, precursor, noise)
-        # Near the mass defect of organic ions, about 0.5 mTh for each Th above the nominal mass.
-        place = np.round(place) + 5e-4 * place + random.normal(0.0, 0.03, noise)
-        mz = np.concatenate([mz, place])
+        noise_mz = random.uniform(LOWEST_MZ, precursor, noise)
+        # Close to the mass defect of organic ions: the exact mass exceeds the nominal mass by about 0.5 mTh per Th.
+        noise_mz = np.round(noise_mz) + 5e-4 * noise_mz + random.normal(0.0, 0.03, noise)
+        mz = np.concatenate([mz, noise_mz])
         intensity = np.concatenate([intensity, limit * (1 + random.exponential(1.0, noise))])
     order = np.argsort(mz)
     return mz[order].round(5), (1000 * np.minimum(intensity[order], 1.0)).astype(np.float32)
 
 
-def _at_least_one(**counts: int) -> None:
+def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"{name}={count} must be 1 or more")
@@ -203,7 +210,7 @@ def _at_least_one(**counts: int) -> None:
 
 @dataclass(frozen=True)
 class SimulatedSpectra:
-    """The simulated source: made-up molecules and their made-up spectra, the same for the same numbers."""
+    """Simulated molecules with simulated spectra; the same arguments give the same spectra."""
 
     simulated: ClassVar[bool] = True
 
@@ -212,18 +219,18 @@ class SimulatedSpectra:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least_one(molecules=self.molecules, spectra_per_molecule=self.spectra_per_molecule)
+        _check_counts(molecules=self.molecules, spectra_per_molecule=self.spectra_per_molecule)
 
     def fingerprint(self) -> str:
-        """Changes when the spectra would."""
+        """Cache key: differs if the spectra differ."""
         return f"simulated-spectra/{RULE}/{self.molecules}/{self.spectra_per_molecule}/{self.seed}"
 
     def read(self) -> SpectrumTable:
-        """All spectra, those of one molecule in consecutive rows."""
+        """All spectra; those of one molecule are in consecutive rows."""
         return simulate_table(simulated_molecules(self.molecules, self.seed), self.seed, self.spectra_per_molecule)
 
     def chunks(self) -> Iterator[SpectrumTable]:
-        """The same, as one table."""
+        """All spectra as one table."""
         yield self.read()
 
 
@@ -231,8 +238,8 @@ class SimulatedSpectra:
 class SpectraOfMolecules:
     """Simulated spectra of the molecules of another source, for pre-training on pairs.
 
-    share: of the molecules, chosen by a hash of seed and SMILES. workers: processes, None for one a processor. The
-    result does not depend on it.
+    share: share of the molecules that are used, selected by a hash of seed and SMILES. workers: number of processes,
+    None for one per CPU; the result does not depend on it.
     """
 
     simulated: ClassVar[bool] = True
@@ -244,20 +251,21 @@ class SpectraOfMolecules:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least_one(spectra_per_molecule=self.spectra_per_molecule)
+        _check_counts(spectra_per_molecule=self.spectra_per_molecule)
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share} must be above 0 and at most 1")
 
     def fingerprint(self) -> str:
+        """Cache key: differs if the spectra differ."""
         settings = f"{self.spectra_per_molecule}/{self.seed}/{self.share}"
         return f"spectra-of-molecules/{RULE}/{settings}/{self.source.fingerprint()}"
 
     def chunks(self, size: int = 2000) -> Iterator[SpectrumTable]:
-        """Tables of `size` molecules each; unusable molecules keep their rows, with the reason in `problem`."""
+        """Tables of up to `size` molecules; molecules that cannot be simulated keep their rows with a `problem`."""
         settings = (self.seed, self.spectra_per_molecule)
-        return (table for _, table in in_order(simulate_table, self._chosen(size), self.workers, *settings))
+        return (table for _, table in in_order(simulate_table, self._selected_smiles(size), self.workers, *settings))
 
-    def _chosen(self, size: int) -> Iterator[list[str]]:
-        bound = self.share * 2**32
+    def _selected_smiles(self, size: int) -> Iterator[list[str]]:
+        hash_limit = self.share * 2**32
         for table in self.source.chunks(size):
-            yield [text for text in table.smiles if text and zlib.crc32(f"{self.seed}\t{text}".encode()) < bound]
+            yield [text for text in table.smiles if text and zlib.crc32(f"{self.seed}\t{text}".encode()) < hash_limit]

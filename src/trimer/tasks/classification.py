@@ -1,4 +1,4 @@
-"""Say which class a sequence or a residue is of, or which of several labels a sequence has."""
+"""Predict the class of a sequence or of a residue, or several yes-or-no labels of a sequence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trimer.checkpoint import Loaded
 from trimer.errors import ConfigError
 from trimer.metrics.decisions import CRITERIA
 from trimer.metrics.label_metrics import multi_label, single_label
@@ -18,16 +19,17 @@ WEIGHTS = ("balanced",)
 class Classification(LabelTask):
     """Cross-entropy over classes, or a yes or no for each label where the data have several.
 
-    class_weights: "balanced" weighs a class by n / (C n_c), from the training part alone, and the yes of a label by
+    class_weights: "balanced" weighs a class by n / (C n_c), from the training split alone, and the yes of a label by
     n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that is spread evenly over all
-    classes. focal: the exponent by which sure answers count less (Lin et al. 2017), 0 for none. The loss of a step is
-    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels count nowhere.
-    Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which the
-    thresholds of yes-or-no labels, and of classes that were weighted, are chosen on the validation part after training;
-    null keeps those of the loss. During training the thresholds are those of the loss.
+    classes. focal: the exponent of the focal loss (Lin et al. 2017), 0 for none. The loss of a step is
+    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels do not enter
+    it. Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which
+    the thresholds of yes-or-no labels, and of weighted classes, are chosen on the validation split after training; null
+    keeps those of the loss. During training the thresholds are those of the loss.
     """
 
     targets = ("single", "multi", "residue")
+    weights: Tensor | None  # of the classes in the loss
 
     def __init__(
         self,
@@ -44,8 +46,9 @@ class Classification(LabelTask):
         label_smoothing: float = 0.0,
         focal: float = 0.0,
         threshold: str | None = "mcc",
+        metrics=None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay, metrics)
         if class_weights is not None and class_weights not in WEIGHTS:
             raise ConfigError(f"task.class_weights={class_weights} must be balanced or null")
         if not 0 <= label_smoothing < 1:
@@ -57,8 +60,8 @@ class Classification(LabelTask):
         self.class_weights, self.label_smoothing, self.focal = class_weights, label_smoothing, focal
         self.register_buffer("weights", None, persistent=False)
 
-    def learn(self, data) -> None:
-        """Take the weights from the training part; the network keeps what its probabilities need of them."""
+    def configure_loss(self, data) -> None:
+        """Compute class weights from the training split; the network keeps what its probabilities need of them."""
         self.target = data.target
         labels = data.training_labels()
         weights = torch.ones(len(data.classes))
@@ -69,6 +72,13 @@ class Classification(LabelTask):
         self.net.prior.copy_(weighted_prior(labels, data.target, weights))
         inverse = 1 / weights
         self.net.threshold.copy_(inverse / (1 + inverse) if data.target == "multi" else inverse / inverse.sum())
+
+    def restore(self, loaded: Loaded) -> None:
+        """Also: the weights of the classes in the loss."""
+        super().restore(loaded)
+        self.target = self.net.target
+        if self.class_weights is not None:
+            self.weights = self.net.weight.clone()
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if self.target == "multi":
@@ -97,11 +107,11 @@ class Classification(LabelTask):
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
-        answers, labels = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
-        options = {"bootstrap": 0, "thresholds": self.net.thresholds}
+        predictions, true = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        thresholds = self.net.thresholds
         if self.target == "multi":
-            return multi_label(answers, labels, self.classes, **options).defined
-        return single_label(answers, labels, **options).defined
+            return multi_label(predictions, true, self.classes, bootstrap=0, thresholds=thresholds).defined
+        return single_label(predictions, true, bootstrap=0, thresholds=thresholds).defined
 
 
 def unsure(sure: Tensor) -> Tensor:
@@ -110,7 +120,7 @@ def unsure(sure: Tensor) -> Tensor:
 
 
 def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
-    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training part does not have."""
+    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training split lacks."""
     if target == "multi":
         yes, no = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
         return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
@@ -119,9 +129,9 @@ def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
 
 
 def weighted_prior(labels: Tensor, target: str, weights: Tensor) -> Tensor:
-    """(outputs,) log frequency of the classes, or log odds of yes, in the training part as the weighted loss sees it.
+    """(outputs,) log frequency of the classes, or log odds of yes, in the training split as the weighted loss sees it.
 
-    Half a label is added to each count, so that what the training part does not have is rare and not impossible.
+    Half a label is added to each count, so that what the training split lacks is rare and not impossible.
     """
     if target == "multi":
         yes, no = (labels == 1).sum(0) + 0.5, (labels == 0).sum(0) + 0.5

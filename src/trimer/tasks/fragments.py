@@ -27,7 +27,10 @@ LOSSES = ("spectral_angle", "absolute")
 
 
 class Spectra(Metric):
-    """The likeness of all spectra of a split, from all devices, and the loss."""
+    """The similarity of all spectra of a split, from all devices, and the loss."""
+
+    values: list[Tensor]
+    loss: Tensor
 
     def __init__(self):
         super().__init__()
@@ -46,16 +49,17 @@ class Spectra(Metric):
 
 
 class FragmentIntensities(HeadedTask):
-    """Intensities by their spectral angle, or by their absolute error; what a peptide cannot give counts nowhere.
+    """Intensities by their spectral angle, or by their absolute error; impossible fragments do not enter the loss.
 
     loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
     to the highest, by cell. head: arguments of `Fragments` (dropout, activation).
+    metrics get (S, K) predicted and measured intensities; -1 is measured where a fragment is impossible.
     """
 
     batch = FragmentBatch
     study = "trimer.studies.fragment_study.FragmentStudy"
-    called = "channels"
-    makes: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
+    outputs = "channels"
+    nested_settings: ClassVar = {"head": ("trimer.models.fragment_model.Fragments", ("encoder", "channels"))}
 
     def __init__(
         self,
@@ -66,8 +70,9 @@ class FragmentIntensities(HeadedTask):
         compile: bool = False,
         loss: str = "spectral_angle",
         head: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         if loss not in LOSSES:
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
@@ -75,39 +80,46 @@ class FragmentIntensities(HeadedTask):
             raise ConfigError("task.loss=absolute ends in spectra of zeros unless task.head.activation=linear: set it")
         self.spectra = Spectra()
 
-    def meet(self, data) -> None:
-        """Put the head on."""
-        self.put_on(Fragments(self.net, len(data.classes), **self.head), data)
+    def configure_for(self, data) -> None:
+        """Add the head."""
+        self.attach_head(Fragments(self.net, len(data.classes), **self.head), data)
 
     def training_step(self, batch: FragmentBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence), batch)
-        return self.scaled(loss, count, tokens=batch.real_tokens)
+        return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def loss(self, raw: Tensor, batch: FragmentBatch) -> tuple[Tensor, Tensor]:
         """Sum of the loss, and what it is divided by: spectra with a fragment, or possible cells."""
         possible = batch.labels >= 0
         measured = torch.where(possible, batch.labels, 0.0)
-        said = torch.where(possible, self.net.activated(raw), 0.0)
-        if self.loss_name == "absolute":  # not of answers, whose highest is 1 wherever it is
-            return torch.where(possible, (said - measured).abs(), 0.0).sum(), possible.sum()
+        predicted = torch.where(possible, self.net.activated(raw), 0.0)
+        if self.loss_name == "absolute":  # not of normalised intensities, whose highest is always 1
+            return torch.where(possible, (predicted - measured).abs(), 0.0).sum(), possible.sum()
         owner = batch.sequence.bond_owners()
 
         def by_spectrum(values: Tensor) -> Tensor:
             return values.new_zeros(batch.sequence.slots).index_add(0, owner, values.sum(1))
 
-        lengths = by_spectrum(said**2), by_spectrum(measured**2)
+        lengths = by_spectrum(predicted**2), by_spectrum(measured**2)
         known = (lengths[0] > 0) & (lengths[1] > 0)
         scale = torch.where(known, lengths[0] * lengths[1], 1.0).sqrt()
-        cosine = (by_spectrum(said * measured) / scale).clamp(-1 + 1e-6, 1 - 1e-6)
+        cosine = (by_spectrum(predicted * measured) / scale).clamp(-1 + 1e-6, 1 - 1e-6)
         return torch.where(known, 2 * torch.arccos(cosine) / torch.pi, 0.0).sum(), known.sum()
 
     def validation_step(self, batch: FragmentBatch, batch_idx: int) -> None:
         raw = self.net(batch.sequence)
-        said = self.net.answers(raw, batch.sequence, batch.labels >= 0)
+        predicted = self.net.answers(raw, batch.sequence, batch.labels >= 0)
         sizes = [size - 3 for size in batch.sequence.sizes]
         real = batch.sequence.real_bonds()
-        answers = said.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
-        self.spectra.update(per_spectrum(*answers, sizes), *self.loss(raw, batch))
+        pairs = predicted.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
+        self.spectra.update(per_spectrum(*pairs, sizes), *self.loss(raw, batch))
+        self.update_metrics(predicted[real], batch.labels[real])
+
+    def predict_step(self, batch: FragmentBatch, batch_idx: int) -> dict[str, Any]:
+        """`rows`, and for each the intensities: (L - 1, K), the highest of a spectrum is 1, impossible ones are 0."""
+        predicted = self.net.answers(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
+        sites = [size - 3 for size in batch.sequence.sizes]
+        return {"rows": batch.rows, "intensities": list(predicted[batch.sequence.real_bonds()].split(sites))}
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and medians and means over all spectra."""

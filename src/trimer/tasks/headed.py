@@ -1,4 +1,4 @@
-"""Tasks that put a head on an encoder, and may begin with a network that has one already."""
+"""Tasks that add a head to an encoder, and may start from a network that has one already."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import nn
 
 from trimer.checkpoint import Loaded, copy_weights
 from trimer.errors import ConfigError
+from trimer.protocols import encoder_of
+from trimer.tasks.ignored_inputs import warn_of_ignored_inputs
 from trimer.tasks.task import Task
-from trimer.tasks.unread import warn_of_unread
 
 log = logging.getLogger(__name__)
 
@@ -18,34 +19,41 @@ log = logging.getLogger(__name__)
 class HeadedTask(Task):
     """An encoder that gets its head when the data are known.
 
-    called: what the head answers about, in words.
+    outputs: what the head predicts, in words.
     """
 
-    uses = ("hidden", "layers")
-    called: ClassVar[str] = "labels"
+    outputs: ClassVar[str] = "labels"
 
-    def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
-        super().__init__(net.alone() if hasattr(net, "alone") else net, tokenizer, optimizer, scheduler, compile)
+    def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
+        super().__init__(encoder_of(net), tokenizer, optimizer, scheduler, compile, metrics)
         self.learnt: Loaded | None = None
 
-    def begin_with(self, learnt: Loaded) -> None:
-        """Take the encoder of a fine-tuned network; its head too, where it has learnt the same of its own kind."""
+    def start_from(self, learnt: Loaded) -> None:
+        """Take the encoder of a fine-tuned network, and its head if it has the same labels and layers."""
         copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
         self.learnt = learnt
 
-    def fits(self, data) -> None:
+    def check_parts(self, data) -> None:
         """Also: no sequence is longer than the network reads."""
-        super().fits(data)
+        super().check_parts(data)
         longest = getattr(self.net, "longest", None)
         if longest is not None and data.max_length > longest:
             raise ConfigError(
                 f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
             )
 
-    def put_on(self, headed: nn.Module, data) -> None:
-        """Go on with the encoder in a network that has a head, and say in the contract what it answers."""
-        warn_of_unread(self.net, data)
+    def check_without_data(self) -> None:
+        if "labels" not in (self.contract or {}):
+            raise ConfigError(
+                f"task={type(self).__name__} makes its head when it knows the data: give the trainer a datamodule, or "
+                "call task.configure_for(data) before"
+            )
+
+    def attach_head(self, headed: nn.Module, data) -> None:
+        """Replace the network by one with a head, and write its labels into the contract."""
+        warn_of_ignored_inputs(self.net, data)
         self.net = headed
+        self.contract = self.contract or {}
         self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
         if self.learnt is not None:
             self._take_head(self.learnt)
@@ -55,9 +63,9 @@ class HeadedTask(Task):
         path, head = learnt.path, learnt.net.head
         layers = [[name for name, _ in one.named_parameters()] for one in (head, self.net.head)]
         if learnt.contract["labels"] != self.contract["labels"]:
-            log.info("the encoder of %s goes on, with a new head: it has learnt other %s", path, self.called)
+            log.info("starting from the encoder of %s with a new head: it was trained on other %s", path, self.outputs)
         elif learnt.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
-            log.info("the encoder of %s goes on, with a new head: task.head is another", path)
+            log.info("starting from the encoder of %s with a new head: task.head differs", path)
         else:
             self.net.head.load_state_dict(head.state_dict())
-            log.info("the encoder of %s goes on, with its head: the %s are the same", path, self.called)
+            log.info("starting from the encoder of %s with its head: the %s are the same", path, self.outputs)

@@ -1,4 +1,4 @@
-"""Fine-tuning an encoder on labels: a head, what of the encoder moves, and how fast.
+"""Fine-tuning an encoder on labels: a head, which weights are trained, and at which rate.
 
 Shapes: B sequences, K outputs, C classes, R residues.
 """
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from trimer.checkpoint import Loaded
 from trimer.data.core.batches import LabelledBatch
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
@@ -26,7 +27,10 @@ log = logging.getLogger(__name__)
 
 
 class Collected(Metric):
-    """All raw answers and labels of a split, from all devices."""
+    """All raw outputs and labels of a split, from all devices."""
+
+    raw: list[Tensor]
+    labels: list[Tensor]
 
     def __init__(self):
         super().__init__()
@@ -42,16 +46,17 @@ class Collected(Metric):
 
 
 class LabelTask(HeadedTask):
-    """A network with a head that is made to fit the labels of the data.
+    """An encoder with a head for the labels of the data.
 
     head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
     freeze: how many of the first blocks stay as they are, the embeddings with them; -1 freezes the encoder whole.
     layer_decay: learning rate of a block as a share of that of the block above it.
+    metrics get predictions and labels as `known` has them.
     """
 
     batch = LabelledBatch
     study = "trimer.studies.label_study.LabelStudy"
-    makes: ClassVar = {
+    nested_settings: ClassVar = {
         "head": ("trimer.models.heads.Head", ("d_model", "outputs")),
         "lora": ("trimer.models.lora.add_lora", ("encoder",)),
     }
@@ -68,8 +73,9 @@ class LabelTask(HeadedTask):
         lora: Mapping[str, Any] | None = None,
         freeze: int = 0,
         layer_decay: float = 1.0,
+        metrics: Mapping[str, Metric] | None = None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"task.layer_decay={layer_decay} must be above 0 and at most 1")
         if lora:
@@ -77,12 +83,17 @@ class LabelTask(HeadedTask):
         if lora and freeze:
             raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
-        self.answered = Collected()
+        self.collected = Collected()
 
-    def fits(self, data) -> None:
-        """Also: the labels are of a kind that this task learns, and there are as many blocks as are to stay."""
-        super().fits(data)
-        blocks = len(self.net.layers)
+    def check_parts(self, data) -> None:
+        """Also: the task can learn labels of this kind, and the encoder has as many blocks as are frozen."""
+        super().check_parts(data)
+        if not hasattr(self.net, "layers") and (self.freeze_blocks not in (0, -1) or self.layer_decay != 1.0):
+            raise ConfigError(
+                f"task.freeze and task.layer_decay count blocks, and model={type(self.net).__name__} has no `layers`: "
+                "set task.freeze to 0 or -1 and task.layer_decay to 1"
+            )
+        blocks = len(getattr(self.net, "layers", ()))
         if not -1 <= self.freeze_blocks <= blocks:
             raise ConfigError(
                 f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the blocks there are"
@@ -93,26 +104,31 @@ class LabelTask(HeadedTask):
             )
         check_pooling(self.head or {}, data.target)
         with torch.device("meta"):
-            Head(self.net.d_model, 1, **(self.head or {}))  # for its refusals
+            Head(self.net.d_model, 1, **(self.head or {}))  # for its errors
 
-    def meet(self, data) -> None:
-        """Put the head on, freeze what is to stay, and learn from the training labels what the loss has to know."""
+    def configure_for(self, data) -> None:
+        """Add the head, freeze blocks, and compute what the loss needs of the training labels."""
         encoder = self.net
-        self.put_on(Labelled(encoder, len(data.classes), data.target, self.head), data)
+        self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
-        if self.freeze_blocks:
-            moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
-            kept = {id(parameter) for block in moving for parameter in block.parameters()}
-            norm = getattr(encoder, "norm", None)
-            kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
-            for parameter in encoder.parameters():
-                parameter.requires_grad = id(parameter) in kept
+        self.freeze_encoder(encoder)
         self.classes = list(data.classes)
-        self.learn(data)
+        self.configure_loss(data)
 
-    def learn(self, data) -> None:
-        """What the loss takes from the training part."""
+    def freeze_encoder(self, encoder: nn.Module) -> None:
+        """Keep the weights of the first blocks, or of all, as they are."""
+        if not self.freeze_blocks:
+            return
+        moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
+        kept = {id(parameter) for block in moving for parameter in block.parameters()}
+        norm = getattr(encoder, "norm", None)
+        kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
+        for parameter in encoder.parameters():
+            parameter.requires_grad = id(parameter) in kept
+
+    def configure_loss(self, data) -> None:
+        """Compute what the loss needs of the training split."""
 
     def configure_optimizers(self):
         if not isinstance(self.net, Labelled) or self.layer_decay == 1.0:
@@ -121,21 +137,51 @@ class LabelTask(HeadedTask):
             self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
         )
         optimizer = self.optimizer_factory(groups)
-        for group in optimizer.param_groups:  # of Muon, some have a rate of their own
+        for group in optimizer.param_groups:  # some groups of Muon have another rate
             group["lr"] *= group["scale"]
         return self.with_schedule(optimizer)
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         loss, count = self.loss(self.net(batch.sequence).float(), batch.labels)
-        return self.scaled(loss, count, tokens=batch.real_tokens)
+        return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
-        self.answered.update(self.net(batch.sequence), batch.labels)
+        raw = self.net(batch.sequence)
+        self.collected.update(raw, batch.labels)
+        if self.metrics:
+            self.update_metrics(*self.known(self.net.answers(raw), batch.labels))
+
+    def known(self, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What a metric of the user gets: no missing class; missing numbers are NaN, missing yes-or-no labels -100.
+
+        Classes: (n, C) probabilities and (n,) class numbers. Else (n, K) of both, or (n,) where there is one label.
+        """
+        if labels.ndim == 1:
+            return predictions[labels >= 0], labels[labels >= 0]
+        if labels.shape[1] == 1:
+            has_label = ~torch.isnan(labels[:, 0])
+            predictions, labels = predictions[has_label, 0], labels[has_label, 0]
+        if self.net.target == "multi":
+            labels = torch.where(torch.isnan(labels), -100.0, labels).long()
+        return predictions, labels
+
+    def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
+        """`rows`, and `predictions`: probabilities or numbers, (B, K), or a list of (L, C) by residue."""
+        predictions = self.net.answers(self.net(batch.sequence))
+        if self.net.target != "residue":
+            return {"rows": batch.rows, "predictions": predictions}
+        return {"rows": batch.rows, "predictions": list(predictions.split([n - 2 for n in batch.sequence.sizes]))}
+
+    def restore(self, loaded: Loaded) -> None:
+        """Also: the labels, and what of the network is trained."""
+        super().restore(loaded)
+        self.classes = list(loaded.contract["labels"]["classes"])
+        self.freeze_encoder(self.net.encoder)
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and the metrics of the whole split."""
-        raw, labels = self.answered.compute()
-        self.answered.reset()
+        raw, labels = self.collected.compute()
+        self.collected.reset()
         raw = raw.reshape(-1, len(self.classes))  # torchmetrics makes a scalar of a single number
         labels = labels.reshape(raw.shape if labels.is_floating_point() else -1)
         loss, count = self.loss(raw, labels)

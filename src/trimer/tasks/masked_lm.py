@@ -1,4 +1,4 @@
-"""Find the masked tokens of a sequence: pre-training of encoders."""
+"""Predict the masked tokens of a sequence: pre-training of encoders."""
 
 from __future__ import annotations
 
@@ -7,37 +7,43 @@ from torch import Tensor
 
 from trimer.data.core.batches import MaskedBatch, label_count
 from trimer.metrics.perplexity import TokenLoss
+from trimer.protocols import MaskedModel
 from trimer.tasks.task import Task
 
 
 class MaskedLM(Task):
-    """An encoder trained by cross-entropy on the tokens that were taken from it; the head is asked nowhere else.
+    """An encoder trained by cross-entropy on masked tokens; logits are computed at these positions only.
 
-    A batch without a masked token has a loss of zero and adds nothing to the step it belongs to.
+    A batch without a masked token has a loss of zero and does not change its optimizer step.
+    metrics get (M, V) logits at the masked positions and (M,) labels, -100 where none is asked for.
     """
 
     batch = MaskedBatch
     study = "trimer.studies.masked_token_study.MaskedTokenStudy"
-    uses = ("hidden", "logits", "training_flops")
+    model = MaskedModel
 
-    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         self.loss = TokenLoss()
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         logits = self.net(batch.sequence, batch.places)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        work = {
-            "tokens": batch.real_tokens,
-            "residues": batch.residues,
-            "flops": self.net.training_flops(batch.sequence.sizes, batch.asked),
-        }
-        return self.scaled(loss, label_count(batch.labels), **work)
+        work = {"tokens": batch.real_tokens, "residues": batch.residues}
+        if (count_flops := getattr(self.net, "training_flops", None)) is not None:
+            work["flops"] = count_flops(batch.sequence.sizes, batch.asked)
+        return self.record_loss(loss, label_count(batch.labels), **work)
 
     def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
         logits = self.net(batch.sequence, batch.places).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         self.loss.update(loss, label_count(batch.labels), (logits.argmax(-1) == batch.labels).sum())
+        self.update_metrics(logits, batch.labels)
+
+    def predict_step(self, batch: MaskedBatch, batch_idx: int) -> dict[str, Tensor]:
+        """`rows`; (M,) `positions` in the concatenated batch, most probable `tokens` and their `probabilities`."""
+        probabilities, tokens = self.net(batch.sequence, batch.places).float().softmax(-1).max(-1)
+        return {"rows": batch.rows, "positions": batch.places, "tokens": tokens, "probabilities": probabilities}
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per masked token of the whole split."""

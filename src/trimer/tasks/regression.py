@@ -1,4 +1,4 @@
-"""Predict numbers for sequences, in units of the training part's standard deviation."""
+"""Predict numbers for sequences, scaled by the standard deviation of the training split."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ERRORS = ("squared", "absolute", "huber")
 
 
 class Regression(LabelTask):
-    """Numbers by their squared, absolute or Huber error, scaled by mean and deviation of the training part alone.
+    """Squared, absolute or Huber error of numbers that are scaled by mean and deviation of the training split.
 
-    Missing numbers count nowhere.
+    Missing numbers do not enter the loss.
     """
 
     targets = ("regression",)
@@ -33,13 +33,14 @@ class Regression(LabelTask):
         freeze: int = 0,
         layer_decay: float = 1.0,
         error: str = "squared",
+        metrics=None,
     ):
-        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, head, lora, freeze, layer_decay, metrics)
         if error not in ERRORS:
             raise ConfigError(f"task.error={error} must be one of {', '.join(ERRORS)}")
         self.error = error
 
-    def learn(self, data) -> None:
+    def configure_loss(self, data) -> None:
         labels = data.training_labels().double()
         known = ~torch.isnan(labels)
         count = known.sum(0).clamp(min=1)
@@ -55,5 +56,5 @@ class Regression(LabelTask):
         return of_error(raw, aim, reduction="sum"), known.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        answers = self.net.answers(raw).cpu().numpy()
-        return regression(answers, labels.cpu().numpy(), self.classes, bootstrap=0).defined
+        predictions = self.net.answers(raw).cpu().numpy()
+        return regression(predictions, labels.cpu().numpy(), self.classes, bootstrap=0).defined

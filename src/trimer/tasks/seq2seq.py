@@ -1,12 +1,16 @@
-"""Read one sequence, write another: denoising pre-training and spectra to molecules are the same task on other data."""
+"""Read one sequence, write another: denoising, and spectra to molecules. They differ in their data only."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from trimer.data.core.batches import PairBatch, label_count
+from trimer.generation.molecule_generator import MoleculeGenerator
 from trimer.metrics.perplexity import TokenLoss
+from trimer.protocols import Seq2SeqModel
 from trimer.tasks.task import Task
 
 
@@ -15,11 +19,12 @@ class Seq2Seq(Task):
 
     label_smoothing: share of the probability spread over the vocabulary, in training only.
     generator: how molecules are written for validation, evaluation and prediction.
+    metrics get (T, V) logits and the (T,) tokens that follow, -100 at padding.
     """
 
     batch = PairBatch
     study = "trimer.studies.molecule_study.MoleculeStudy"
-    uses = ("encode", "decode")
+    model = Seq2SeqModel
 
     def __init__(
         self,
@@ -30,10 +35,11 @@ class Seq2Seq(Task):
         generator=None,
         label_smoothing: float = 0.0,
         compile: bool = False,
+        metrics=None,
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1")
-        super().__init__(net, tokenizer, optimizer, scheduler, compile)
+        super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
         self.generator = generator
         self.label_smoothing = label_smoothing
         self.loss = TokenLoss()
@@ -44,13 +50,20 @@ class Seq2Seq(Task):
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
-        return self.scaled(loss, label_count(batch.labels), tokens=batch.real_tokens)
+        return self.record_loss(loss, label_count(batch.labels), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
         logits = self._logits(batch).float()
         loss = F.cross_entropy(logits, batch.labels, reduction="sum")
         correct = (logits.argmax(-1) == batch.labels).sum()
         self.loss.update(loss, label_count(batch.labels), correct)
+        self.update_metrics(logits, batch.labels)
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
+        """`rows`, and for each the generated molecules, ranked (`written`: `trimer.generation.molecule_generator`)."""
+        generator = self.generator or MoleculeGenerator()
+        sources = [tokens.cpu().numpy() for tokens in batch.source.unpack()]
+        return {"rows": batch.rows, "written": generator.write(self.net, self.tokenizer, sources)}
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per token of the whole split."""

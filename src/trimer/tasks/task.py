@@ -1,4 +1,4 @@
-"""What every training task shares: the loss as a sum over a count, optimizer, schedule, the count of real tokens."""
+"""The base of all tasks: the loss as a sum over a count, optimizer, schedule, the count of real tokens."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from torchmetrics import Metric
 from trimer.errors import ConfigError, TrimerError
 from trimer.models.memory import needs_checkpointing, training_bytes
 from trimer.optim import EPOCH_LOSS
+from trimer.protocols import Encoder, compile_parts, missing_members
+from trimer.tasks.plain_lightning import PlainLightning
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +27,24 @@ log = logging.getLogger(__name__)
 SUMS = (("_step_count", (), torch.float32), ("_logged", (2,), torch.float32), ("_epoch", (2,), torch.float64))
 
 
-class Task(L.LightningModule):
+class Task(PlainLightning):
     """A network with its tokenizer and how to train it.
 
     optimizer: parameters -> Optimizer. scheduler: Optimizer -> step-wise LR schedule. Both are factories, kept as
     plain attributes: a checkpoint holds plain values only. compile: the parts of the network that work token by token
     are compiled in place, so the names of the weights stay.
 
-    A subclass's training_step returns the *sum* of the loss through `scaled`; the gradients are divided by the count
-    over the whole optimiser step: all accumulated batches, all devices. So the step is the same however it is cut up.
-    It names the class of its `batch`, which the data module names too, its `study`, what it `uses` of the network, and
-    what it
-    `makes` of settings of its own: setting -> (what is called, which of its arguments are no settings).
+    A subclass's training_step returns the *sum* of the loss through `record_loss`; the gradients are divided by the
+    count over the whole optimizer step: all accumulated batches, all devices. So the step does not depend on batches.
+    It names the class of its `batch`, which the data module names too; its `study`; the protocol of its `model`; and
+    its `nested_settings`: setting -> (what is called, which of its arguments are objects).
+    metrics: torchmetrics by name, logged as `val/<name>`; a subclass gives them each batch by `update_metrics`.
     """
 
     batch: ClassVar[type]
     study: ClassVar[str] = "trimer.studies.study.Study"  # what can be done with a checkpoint
-    makes: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
-    uses: ClassVar[tuple[str, ...]] = ()
+    nested_settings: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {}
+    model: ClassVar[type] = Encoder
 
     def __init__(
         self,
@@ -51,9 +53,10 @@ class Task(L.LightningModule):
         optimizer: Callable[[Iterable], torch.optim.Optimizer] | None = None,
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
         compile: bool = False,
+        metrics: Mapping[str, Metric] | None = None,
     ):
         super().__init__()
-        self.net = net
+        self.net: Any = net
         self.tokenizer = tokenizer
         self.optimizer_factory = optimizer
         self.scheduler_factory = scheduler
@@ -65,6 +68,7 @@ class Task(L.LightningModule):
         self._stop = False
         self.validated: dict[str, float] = {}  # the metrics of the last validation
         self.compile_net = compile
+        self.keep_metrics(metrics)
         self.work: Counter[str] = Counter()  # what this process has trained on: tokens, residues, flops
         self.total_work: Counter[str] = Counter()  # of all devices, when they last came together
 
@@ -82,14 +86,14 @@ class Task(L.LightningModule):
             self.total_work = Counter(dict(zip(names, self._over_devices(sums).tolist(), strict=True)))
         return self.total_work
 
-    def fits(self, data: L.LightningDataModule) -> None:
+    def check_parts(self, data: L.LightningDataModule) -> None:
         """ConfigError unless the data module gives the batches, and the network has the methods, that the task uses."""
         if data.batch is not self.batch:
             raise ConfigError(
                 f"task={type(self).__name__} reads batches of {self.batch.__name__}, and data={type(data).__name__} "
                 f"gives {data.batch.__name__}: choose a task and data that fit"
             )
-        if missing := [name for name in self.uses if not hasattr(self.net, name)]:
+        if missing := missing_members(self.net, self.model):
             raise ConfigError(
                 f"task={type(self).__name__} cannot train model={type(self.net).__name__}, which has no "
                 f"{' and no '.join(missing)}: choose a task and a model that fit"
@@ -97,19 +101,19 @@ class Task(L.LightningModule):
         mask = getattr(self.net, "mask", None)
         if mask is not None and mask != getattr(data.tokenizer, "mask", mask):
             raise ConfigError(
-                f"model.token_dropout=true takes token {mask} for a hidden one, and in the vocabulary of these data "
+                f"model.token_dropout=true takes token {mask} for a masked one, and in the vocabulary of these data "
                 f"that is token {data.tokenizer.mask}: set model.token_dropout=false"
             )
 
-    def begin_with(self, learnt) -> None:
-        """Take what can be used of a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
+    def start_from(self, learnt) -> None:
+        """Start from a network that was fine-tuned on labels (`trimer.checkpoint.Loaded`)."""
         raise ConfigError(
-            f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs what that one began "
-            "with: name it, or go on with it by resume=<run folder>"
+            f"ckpt={learnt.path} was fine-tuned on labels, and task={type(self).__name__} needs the model before "
+            "fine-tuning: name that one, or continue the run with resume=<run folder>"
         )
 
-    def meet(self, data: L.LightningDataModule) -> None:
-        """What can only be made when the data are known; called once, after their setup and before training."""
+    def configure_for(self, data: L.LightningDataModule) -> None:
+        """Make what depends on the data, as a head; called once, after their setup and before training."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """The batch on the device, without waiting for the copy of its pinned memory; Lightning would wait."""
@@ -128,7 +132,7 @@ class Task(L.LightningModule):
                 encoder.checkpointing = self._needs_checkpointing(encoder)
         if self.compile_net:
             self.compile_net = False
-            self.net.compile_parts()
+            compile_parts(self.net)
         mesh = getattr(self, "device_mesh", None)
         if mesh is None or getattr(self, "_sharded", False):
             return
@@ -147,7 +151,7 @@ class Task(L.LightningModule):
     def _needs_checkpointing(self, encoder: nn.Module) -> bool:
         """Whether the hidden states of an encoder are computed again, by the memory of the GPU that it trains on."""
         device = self.trainer.strategy.root_device
-        if device.type != "cuda":
+        if device.type != "cuda" or self.trainer.datamodule is None:
             return False
         tokens = self.trainer.datamodule.tokens_per_batch
         devices = self.trainer.world_size if getattr(self, "device_mesh", None) is not None else 1
@@ -170,7 +174,7 @@ class Task(L.LightningModule):
         return self.with_schedule(self.optimizer_factory(groups))
 
     def with_schedule(self, optimizer: torch.optim.Optimizer):
-        """What Lightning wants to know of an optimizer and its schedule, which counts steps unless it says epochs."""
+        """The optimizer with its schedule, as Lightning expects it; a schedule counts steps unless it says epochs."""
         if self.scheduler_factory is None:
             return optimizer
         schedule = self.scheduler_factory(optimizer)
@@ -178,15 +182,15 @@ class Task(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def lr_scheduler_step(self, scheduler, metric) -> None:
-        """Also tells a schedule that follows it of the epoch's training loss, before any checkpoint is written."""
+        """Also gives a schedule that monitors it the epoch's training loss, before any checkpoint is written."""
         super().lr_scheduler_step(scheduler, metric)
         if getattr(scheduler, "monitor", None) == EPOCH_LOSS:
             scheduler.observe(self.epoch_loss())
 
-    def scaled(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
-        """Book the count and the work of a batch, and hand the summed loss to backward.
+    def record_loss(self, loss_sum: Tensor, count: Tensor | int, **work: float) -> Tensor:
+        """Record count and work of a batch; return the summed loss.
 
-        The loss per token is logged on the interval. work: `tokens`, and what else is to be known per second.
+        The mean loss is logged every `log_every_n_steps`. work: `tokens`, and other quantities logged per second.
         """
         loss = loss_sum.detach().float()
         values = torch.stack([loss, count.float() if isinstance(count, Tensor) else torch.full_like(loss, count)])
@@ -197,9 +201,9 @@ class Task(L.LightningModule):
         return loss_sum
 
     def on_fit_start(self) -> None:
-        """Forget that an earlier fit was stopped.
+        """Reset what an earlier fit has left.
 
-        ConfigError for a rise of the rate that has no end, and for processes that compute in different precisions.
+        ConfigError for a warm-up longer than the training, and for processes of different precisions.
         """
         self._stop = False
         precision = str(self.trainer.precision)
@@ -207,7 +211,8 @@ class Task(L.LightningModule):
             raise ConfigError(
                 f"this process computes in {precision}, the first one in {first}: give all the same trainer.precision="
             )
-        schedule, epochs = self.lr_schedulers(), -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
+        schedule: Any = self.lr_schedulers()
+        epochs = -1 if self.trainer.fast_dev_run else self.trainer.max_epochs
         if getattr(schedule, "interval", "step") == "epoch" and epochs is not None and 0 < epochs < schedule.warmup:
             raise ConfigError(
                 f"scheduler.warmup={schedule.warmup} epochs are more than trainer.max_epochs={epochs}: set fewer"
@@ -260,7 +265,7 @@ class Task(L.LightningModule):
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         """Log the mean loss of all devices since the last logging step: one log call an interval.
 
-        A run that is told to stop finishes the step it is in, since the gradients of half a step are in no checkpoint.
+        A run that is asked to stop finishes its step, since no checkpoint holds the gradients of half a step.
         """
         trainer = self.trainer
         accumulating = trainer.fit_loop.epoch_loop._should_accumulate()
@@ -283,16 +288,16 @@ class Task(L.LightningModule):
     def validation_metrics(self) -> dict[str, float]:
         """The metrics of the batches that `validation_step` has seen since they were last asked for.
 
-        A subclass keeps what they need in torchmetrics of its own, and resets them here.
+        A subclass accumulates them in torchmetrics, and resets these here.
         """
         raise ConfigError(
-            f"task={type(self).__name__} cannot be measured outside of a validation, which callbacks=protocol does: "
-            "take callbacks=default"
+            f"task={type(self).__name__} cannot be evaluated outside of a validation, as callbacks=protocol does: "
+            "use callbacks=default"
         )
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of the whole split."""
-        self.log_validation(self.validation_metrics())
+        self.log_validation(self.split_metrics())
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable) -> dict[str, float]:
@@ -307,7 +312,7 @@ class Task(L.LightningModule):
                 metric.distributed_available_fn = None
             for number, batch in enumerate(batches):
                 self.validation_step(self.transfer_batch_to_device(batch, device, 0), number)
-            found = self.validation_metrics()
+            found = self.split_metrics()
         finally:
             self.net.train(training)
             for metric, available in zip(metrics, shared, strict=True):
@@ -315,16 +320,16 @@ class Task(L.LightningModule):
         return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
     def property_of(self, data: L.LightningDataModule) -> str:
-        """What is learnt of these data, as tables call it."""
+        """The name of the predicted property, for tables."""
         return data.kind
 
     def log_validation(self, values: Mapping[str, float | Tensor]) -> None:
-        """Log the metrics of a validation as `val/<name>`, and tell a schedule that follows one of them."""
+        """Log the metrics of a validation as `val/<name>`, and give them to a schedule that monitors one."""
         self.validated = {name: float(value) for name, value in values.items()}
         named = {f"val/{name}": value for name, value in self.validated.items()}
         self.log_dict(named, prog_bar=True)
         fitting = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        schedule = self.lr_schedulers() if fitting else None
+        schedule: Any = self.lr_schedulers() if fitting else None
         if hasattr(schedule, "observe") and schedule.monitor != EPOCH_LOSS:
             if schedule.monitor not in named:
                 known = ", ".join([*sorted(named), EPOCH_LOSS])
@@ -333,7 +338,8 @@ class Task(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the contract: what is needed to rebuild net and tokenizer from the file alone."""
-        checkpoint["trimer"] = self.contract
+        if "format" in (self.contract or {}):
+            checkpoint["trimer"] = self.contract
         checkpoint["training_keys"] = self.training_keys
         checkpoint["work"] = dict(self.share_work())
         checkpoint["logged"] = None if self._logged is None else self._over_devices(self._logged).tolist()

@@ -62,7 +62,7 @@ def made(overrides: list[str], cache) -> tuple:
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, optimizer=None, scheduler=None)
     task.contract = {}
     data.setup()
-    task.meet(data)
+    task.configure_for(data)
     data.trainer = static_trainer()
     return task, data
 
@@ -164,7 +164,7 @@ def test_labels_of_residues():
     torch.manual_seed(0)
     task = Classification(Esm2(d_model=32, layers=1, heads=2), ProteinTokenizer(), head={"pooling": "residue"})
     task.contract = {}
-    task.meet(
+    task.configure_for(
         SimpleNamespace(target="residue", classes=["a", "b", "c"], training_labels=lambda: torch.tensor([0, 1, 2]))
     )
     task.net.eval()

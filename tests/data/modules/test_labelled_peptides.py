@@ -64,7 +64,7 @@ def ready(*args, **settings) -> LabelledSequences:
 def scale(data: LabelledSequences) -> Regression:
     task = Regression(PeptideEncoder(d_model=8, layers=1), data.tokenizer)
     task.contract = {}
-    task.meet(data)
+    task.configure_for(data)
     return task
 
 

@@ -16,14 +16,16 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from trimer.arguments import KeepsArguments
 from trimer.data.core.drops import DropReport
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
 from trimer.data.core.ragged import Ragged
-from trimer.data.core.splits import Split, column_split, grouped_split, whole_split
+from trimer.data.core.splits import WHOLE, Split, column_split, grouped_split, whole_split
 from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.relatives import Relatives
 from trimer.data.text.spelling import warn_of_spelling
+from trimer.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class Loading(CacheAndBatches, total=False):
     seed: int
 
 
-class PreparedData(L.LightningDataModule):
+class PreparedData(KeepsArguments, L.LightningDataModule):
     """Data that are read, cleaned and tokenised into a column store once, and memory-mapped from then on.
 
     A subclass names its part of the cache (`kind`), the class of its batches (`batch`), and whether it knows what a
@@ -121,6 +123,30 @@ class PreparedData(L.LightningDataModule):
         """What else a checkpoint keeps of the train split, as plain values (`trimer.training_facts`)."""
         return {}
 
+    # ---------------------------------------------------------------- loaders
+
+    def val_dataloader(self) -> DataLoader:
+        """Every row of the validation split, in order."""
+        return self._evaluation(*self._evaluation_part("val"))
+
+    def test_dataloader(self) -> DataLoader:
+        """Every row of the test split, in order; all rows where `measure_whole` was called."""
+        if not len(self.split_rows(self._measured_split())):
+            raise ConfigError(f"data={type(self).__name__} has no test split: use the validation split, or other data")
+        return self._evaluation(*self._evaluation_part(self._measured_split()))
+
+    def predict_dataloader(self) -> DataLoader:
+        """The rows that are predicted: those of the test split, or of validation where there is none."""
+        split = self._measured_split()
+        return self._evaluation(*self._evaluation_part(split if len(self.split_rows(split)) else "val"))
+
+    def _measured_split(self) -> str:
+        return "test"
+
+    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """The dataset of a split as it is evaluated, the (n,) or (n, 2) lengths in tokens of its rows, and the rows."""
+        raise NotImplementedError
+
     def save_reports(self, folder: Path) -> None:
         """Leave the drop report in a run folder."""
         self.drops.save(folder / "drops.json")
@@ -170,6 +196,9 @@ class SplitData(PreparedData):
     def measure_whole(self) -> None:
         """Make one split, `all`, of all rows; to be called before setup."""
         self.whole = True
+
+    def _measured_split(self) -> str:
+        return WHOLE if self.whole else "test"
 
     def split_rows(self, split: str) -> np.ndarray:
         return self.split.rows(split) if split in self.split.names else np.zeros(0, np.int64)

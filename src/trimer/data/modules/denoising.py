@@ -171,7 +171,9 @@ class DenoisingCorpus(PreparedData):
     # ---------------------------------------------------------------- loaders
 
     def rows(self, split: str) -> np.ndarray:
-        """Rows of train (each as often as its corpus is repeated) or val."""
+        """Rows of train (each as often as its corpus is repeated) or val; there is no test split."""
+        if split not in ("train", "val"):
+            return np.zeros(0, np.int64)
         held_back = np.random.default_rng(self.seed).random(len(self.store)) < self.validation
         if split == "val":
             return np.flatnonzero(held_back)
@@ -194,8 +196,8 @@ class DenoisingCorpus(PreparedData):
     def train_dataloader(self) -> DataLoader:
         return self._training(*self._corrupted("train", self.seed))
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._corrupted("val", VALIDATION_SEED, fixed=True))
+    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        return self._corrupted(split, VALIDATION_SEED, fixed=True)
 
     def _corrupted(self, split: str, seed: int, fixed: bool = False) -> tuple[Corrupted, np.ndarray, np.ndarray]:
         rows = self.rows(split)

@@ -225,9 +225,9 @@ class PeptideFragments(SplitData):
         rows = self.split.rows("train")
         return self._training(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
 
-    def val_dataloader(self) -> DataLoader:
-        rows = self.split.rows("val")
-        return self._evaluation(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
+    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        rows = self.split.rows(split)
+        return SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows
 
 
 def predictable(sequences, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:

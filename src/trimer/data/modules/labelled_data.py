@@ -343,6 +343,6 @@ class LabelledSequences(SplitData):
         rewrite = self.random_smiles if self.random_smiles.share else None
         return self._training(self._rows(rewrite), self._lengths(rows), rows)
 
-    def val_dataloader(self) -> DataLoader:
-        rows = self.split.rows("val")
-        return self._evaluation(self._rows(), self._lengths(rows), rows)
+    def _evaluation_part(self, split: str) -> tuple[LabelledRows, np.ndarray, np.ndarray]:
+        rows = self.split.rows(split)
+        return self._rows(), self._lengths(rows), rows

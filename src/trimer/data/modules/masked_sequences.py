@@ -218,12 +218,6 @@ class MaskedSequences(SplitData):
         clusters = self.store.array(CLUSTER)[rows] if self.sampling == "clusters" else None
         return self._training(dataset, self._lengths(rows), rows, clusters)
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._evaluation_part("val"))
-
-    def test_dataloader(self) -> DataLoader:
-        return self._evaluation(*self._evaluation_part("test"))
-
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
 

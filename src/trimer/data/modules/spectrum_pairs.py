@@ -190,6 +190,6 @@ class SpectraToMolecules(SplitData):
         rows = self.split.rows("train")
         return self._training(Pairs(self.store, self.seed, self.noise), self._lengths()[rows], rows)
 
-    def val_dataloader(self) -> DataLoader:
-        rows = self.split.rows("val")
-        return self._evaluation(Pairs(self.store), self._lengths()[rows], rows)
+    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        rows = self.split.rows(split)
+        return Pairs(self.store), self._lengths()[rows], rows

@@ -1,4 +1,4 @@
-"""An encoder that is not told what is known of a peptide trains, and says so."""
+"""An encoder that ignores what is known of a peptide trains, with a warning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
 
 SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
-UNSEEN, UNTOLD = "cannot see modifications", "not told the charge"
+UNSEEN, UNTOLD = "ignores modifications", "ignores the charge"
 
 
 def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
@@ -34,7 +34,7 @@ def heard(net, data, caplog) -> str:
     task = (Regression if data.target == "regression" else FragmentIntensities)(net, data.tokenizer)
     task.contract = {}
     caplog.clear()
-    task.meet(data)
+    task.configure_for(data)
     return caplog.text
 
 

@@ -1,0 +1,213 @@
+"""What the parts of a study need of each other: the interfaces of classes that others may supply.
+
+A class of your own needs no base class of Trimer. It needs the members that stand here, and the optional ones where it
+can do more. `docs/extend/` has a whole example of each.
+
+Shapes: T tokens of a flat batch (`trimer.flat.Flat`), B sequences, M masked positions, D width, V vocabulary, L tokens
+of one sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from trimer.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+    from torch.utils.data import DataLoader
+
+    from trimer.flat import Flat
+
+
+# ---------------------------------------------------------------- networks
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A network that gives one vector for each token. It is an `nn.Module`, and its constructor takes `vocab_size`.
+
+    Optional members, with what happens without them:
+    layers (nn.ModuleList): the blocks from the input on. Without it task.freeze is 0 or -1, and task.layer_decay is 1.
+    alone() -> nn.Module: the part that encodes, without other heads. Without it: the network itself.
+    compile_parts(): compile, in place, what does not depend on the sequence lengths. Without it `task.compile=true`
+    raises an error.
+    longest (int): the most tokens that a sequence may have. Without it there is no limit.
+    reads_modifications (bool), conditions: whether modifications of peptides and conditions of a spectrum are read.
+    """
+
+    d_model: int
+
+    def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
+        """(T, D) hidden states after the last layer, or after `layer` layers (0: the embeddings)."""
+
+
+@runtime_checkable
+class MaskedModel(Encoder, Protocol):
+    """An encoder that also predicts masked tokens.
+
+    Optional: training_flops(sizes, places) -> float, floating-point operations of one training step on B sequences of
+    these sizes with M masked tokens. Without it `mfu` is not logged.
+    """
+
+    def __call__(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
+        """(M, V) scores of the tokens at the positions `places` (indices in T), or (T, V) at all."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., D) hidden states -> (..., V) scores."""
+
+
+@runtime_checkable
+class Seq2SeqModel(Protocol):
+    """A network that reads one sequence and writes another. It is an `nn.Module`."""
+
+    def __call__(self, source: Flat, target: Flat) -> Tensor:
+        """(T, V) scores of the token that follows each token of the target."""
+
+    def encode(self, source: Flat) -> Tensor:
+        """(T, D) of the source."""
+
+    def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+        """(T, D) hidden states of the target, which attends to the encoded sources of these sizes."""
+
+
+# ---------------------------------------------------------------- data
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Turns a sequence (SMILES, residues) into token ids and back.
+
+    `vocabulary` is a `trimer.tokenizers.vocabulary.Vocabulary`, and `len(tokenizer)` its size. A sequence of L tokens
+    begins with the token `cls` and ends with `eos`. For masking it also has `mask`, the id of the mask token, and
+    `alphabet`, which says what may be masked (`trimer.tokenizers.alphabet.Alphabet`).
+    """
+
+    vocabulary: Any
+
+    def __len__(self) -> int: ...
+
+    def encode(self, text: str) -> np.ndarray | None:
+        """(L,) ids, or None where the sequence cannot be read."""
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str | None:
+        """The sequence, or None where the ids make none."""
+
+    def to_config(self) -> dict[str, Any]:
+        """`_target_` and plain values that build the same tokenizer again: they go into checkpoints."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where records come from. The type of its tables depends on the data module that reads it:
+
+    LabelledSequences: `trimer.data.core.label_table.LabelTable`; `chunks(columns)` also gives the columns that are
+    named. SpectraToMolecules: `trimer.data.spectra.spectrum_table.SpectrumTable`. MaskedSequences: `ProteinTable` or
+    `MoleculeTable`. PeptideFragments: `FragmentTable`.
+    """
+
+    def fingerprint(self) -> str:
+        """A text that changes when, and only when, the records change: it names the cache of the prepared data."""
+
+    def chunks(self, columns: Sequence[str] = ()) -> Iterator[Any]:
+        """The records in tables of any size. A record that cannot be used stands in it with the reason."""
+
+
+@runtime_checkable
+class DataModule(Protocol):
+    """What a task trains on: a LightningDataModule whose loaders give batches of the class `batch`.
+
+    Subclass `trimer.data.modules.base.SplitData` to get caching, splits, reports and exact resume.
+    """
+
+    batch: ClassVar[type]
+    has_labels: ClassVar[bool]
+    tokenizer: Any
+    tokens_per_batch: int
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the data; may be called more than once."""
+
+    def train_dataloader(self) -> DataLoader: ...
+
+    def val_dataloader(self) -> DataLoader: ...
+
+    def split_rows(self, split: str) -> np.ndarray:
+        """Row numbers of a split ("train", "val", "test"), each once."""
+
+    def row_keys(self, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Kind of key -> (n,) keys of rows, by which training data are recognised later."""
+
+
+# ---------------------------------------------------------------- tasks and predictions
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A metric of your own for `task.metrics`: a `torchmetrics.Metric`, which sums over batches and devices.
+
+    `update(predictions, labels)` is called once for each validation batch; each task says what it gives. `compute()`
+    gives one number for the whole split.
+    """
+
+    def update(self, predictions: Tensor, labels: Tensor) -> None: ...
+
+    def compute(self) -> Tensor | float: ...
+
+    def reset(self) -> None: ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A checkpoint that is ready to predict.
+
+    columns: names of the columns of a prediction. plural: what the records are called, as "molecules".
+    """
+
+    columns: Sequence[str]
+    plural: str
+
+    def read(self, path: str | Path) -> Any:
+        """The records of a file."""
+
+    def records(self, values: Any) -> Any:
+        """The records of values in memory: a list, a table, objects of other packages."""
+
+    def predict(self, records: Any) -> Iterator[Any]:
+        """A row for each record, in order, with predictions or the reason why there is none."""
+
+
+# ---------------------------------------------------------------- what is missing, and defaults
+
+
+def members(protocol: type) -> tuple[str, ...]:
+    """The names of the members that a protocol requires, in the order in which it names them."""
+    names: dict[str, None] = {}
+    for base in reversed(protocol.__mro__):
+        if getattr(base, "_is_protocol", False) and base is not Protocol:
+            public = [name for name in vars(base) if not name.startswith("_") and callable(getattr(base, name))]
+            names |= dict.fromkeys([*vars(base).get("__annotations__", ()), *public])
+    return tuple(names)
+
+
+def missing_members(value: object, protocol: type) -> list[str]:
+    """The members of a protocol that an object lacks."""
+    return [name for name in members(protocol) if not hasattr(value, name)]
+
+
+def encoder_of(net: nn.Module) -> nn.Module:
+    """The part of a network that encodes: `net.alone()` where it has that method, else the network itself."""
+    alone = getattr(net, "alone", None)
+    return net if alone is None else alone()
+
+
+def compile_parts(net: Any) -> None:
+    """Compile what a network can compile, in place; ConfigError where it has no such method."""
+    if not hasattr(net, "compile_parts"):
+        raise ConfigError(
+            f"task.compile=true: model={type(net).__name__} has no method compile_parts: set task.compile=false"
+        )
+    net.compile_parts()

@@ -1,0 +1,212 @@
+"""What makes a task at home in a plain `lightning.Trainer`: no Hydra, no run folder.
+
+`fit`, `validate`, `test` and `predict` get the task ready for the data module that they are given. Checkpoints that
+such a trainer writes are read by `trimer.checkpoint.load` and by `load_from_checkpoint`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import lightning as L
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from trimer.arguments import KeepsArguments, undescribed, without_undescribed
+from trimer.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from trimer.checkpoint import Loaded
+
+log = logging.getLogger(__name__)
+
+PARTS = ("net", "tokenizer", "optimizer", "scheduler")  # arguments of a task that are objects, and no settings
+
+
+class PlainLightning(KeepsArguments, L.LightningModule):
+    """Setup, test, predict, and loading for `Task`."""
+
+    contract: dict | None
+    training_keys: list[dict] | None
+    optimizer_factory: Any
+    ready = False  # whether `setup` has prepared it for data
+
+    def setup(self, stage: str) -> None:
+        """Get ready for the data of the trainer, unless `trimer train` or an earlier stage has done so.
+
+        ConfigError where the data do not fit the task, or a checkpoint that it was loaded from.
+        """
+        from trimer.accelerators.precision import keep_data_whole
+        from trimer.checkpoint import check_labels
+
+        keep_data_whole(self.trainer)
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise ConfigError(
+                "the batches of several devices are planned by the data module: pass use_distributed_sampler=False to "
+                "lightning.Trainer"
+            )
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            self.check_without_data()
+            return
+        if self.ready or "format" in (self.contract or {}):
+            found = {"target": data.target, "classes": list(data.classes)} if hasattr(data, "classes") else None
+            check_labels(self.contract, found, "this task")
+            return
+        self.check_parts(data)
+        self.ready = True
+        configured = self.contract is not None
+        self.contract = {**self.described(data), **(self.contract or {})}
+        if not configured:
+            self.configure_for(data)
+        if stage == "fit" and self.training_keys is None and hasattr(data, "row_keys"):
+            from trimer.data.core.training_keys import stages_of
+
+            self.training_keys = stages_of(data, type(self).__name__, None)
+
+    def check_without_data(self) -> None:
+        """ConfigError where the task cannot work on data loaders alone."""
+
+    def check_parts(self, data: Any) -> None:
+        raise NotImplementedError
+
+    def configure_for(self, data: Any) -> None:
+        raise NotImplementedError
+
+    def described(self, data: Any) -> dict[str, Any]:
+        """The contract of a checkpoint, by the arguments of the objects; empty, with a warning, if some are unknown."""
+        from trimer.checkpoint import contract
+
+        model = self.made_with.get("net")
+        task = {name: value for name, value in self.made_with.items() if name not in PARTS}
+        task["metrics"] = without_undescribed(task.get("metrics"))
+        lost = [*undescribed(model, "net"), *undescribed(task, "task")]
+        if not lost and (not isinstance(model, dict) or "_target_" not in model):
+            lost = ["net"]
+        why = f"no config describes {', '.join(lost)}: let its class inherit from trimer.arguments.KeepsArguments"
+        if not lost:
+            config = {
+                "task": task,
+                "model": {name: value for name, value in model.items() if name != "vocab_size"},
+                "data": without_undescribed(getattr(data, "made_with", {"_target_": _path(type(data))})),
+            }
+            try:
+                return contract(config, self.tokenizer)
+            except ConfigError as error:  # the class of the task is in no package that a checkpoint may name
+                why = str(error)
+        log.warning("checkpoints of this training cannot be read by trimer.load: %s", why)
+        return {}
+
+    # ---------------------------------------------------------------- test and predict
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the whole split as `test/<name>`."""
+        values = {f"test/{name}": float(value) for name, value in self.split_metrics().items()}
+        self.log_dict(values, batch_size=1)
+
+    def split_metrics(self) -> dict[str, Any]:
+        """The metrics of the batches since they were last asked for, and those of `task.metrics`."""
+        return {**self.validation_metrics(), **self.own_metrics()}
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Row numbers of a batch and what is predicted for them."""
+        raise ConfigError(f"task={type(self).__name__} has no predict_step: write one, or call its network")
+
+    # ---------------------------------------------------------------- metrics of the user
+
+    def keep_metrics(self, metrics: Mapping[str, Any] | None) -> None:
+        """Take the metrics of `task.metrics`, by the name under which they are logged."""
+        metrics = {name: metric for name, metric in (metrics or {}).items() if metric is not None}
+        for name, metric in metrics.items():
+            if not isinstance(metric, Metric):
+                raise ConfigError(
+                    f"task.metrics.{name} is a {type(metric).__name__}: give a torchmetrics.Metric, "
+                    "with update(predictions, labels) and compute()"
+                )
+        self.metrics = nn.ModuleDict(metrics)
+
+    def update_metrics(self, predictions: Tensor, labels: Tensor) -> None:
+        """Give a batch to each metric of `task.metrics`."""
+        for metric in self.metrics.values():
+            metric.update(predictions.detach(), labels)
+
+    def own_metrics(self) -> dict[str, float]:
+        """The values of `task.metrics` for the batches since the last call."""
+        values = {name: float(metric.compute()) for name, metric in self.metrics.items()}
+        for metric in self.metrics.values():
+            metric.reset()
+        return values
+
+    # ---------------------------------------------------------------- loading and tuning
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any = None, **settings: Any) -> Self:
+        """The task of a checkpoint with its network and tokenizer, rebuilt from the file alone.
+
+        settings: arguments of the task to change, as `optimizer`, which a checkpoint does not hold. The file is read
+        with `weights_only=True`, and only allowed classes are built (`trimer.build`).
+        """
+        from trimer.build import build, located
+        from trimer.checkpoint import load
+
+        settings.pop("hparams_file", None), settings.pop("strict", None), settings.pop("weights_only", None)
+        loaded = load(checkpoint_path)
+        kind = located(loaded.contract["kind"], str(loaded.path))
+        if not issubclass(kind, cls):
+            raise CheckpointError(f"{loaded.path} holds a {kind.__name__}: load it by {kind.__name__} or Task")
+        task = build(loaded.contract["task"], net=loaded.net, tokenizer=loaded.tokenizer, **settings)
+        task.restore(loaded)
+        return task.train() if map_location is None else task.train().to(map_location)
+
+    def restore(self, loaded: Loaded) -> None:
+        """Take the contract and the stages of training of a checkpoint whose network this task has."""
+        self.contract, self.training_keys = loaded.contract, loaded.training_keys
+
+    def configure_callbacks(self) -> list:
+        """No callbacks. ConfigError for a callback of Lightning that cannot work here."""
+        from lightning.pytorch.callbacks import BatchSizeFinder
+
+        if any(isinstance(callback, BatchSizeFinder) for callback in self.trainer.callbacks):
+            raise ConfigError(
+                "BatchSizeFinder counts rows, and batches here are filled up to data.tokens_per_batch tokens: remove "
+                "it, and set tokens_per_batch by hand"
+            )
+        return []
+
+    @property
+    def lr(self) -> float:
+        """The peak learning rate, which LearningRateFinder reads and sets."""
+        factory = self.optimizer_factory
+        if factory is None or getattr(self, "layer_decay", 1.0) != 1.0:
+            why = "has no optimizer" if factory is None else f"has rates by depth (layer_decay={self.layer_decay})"
+            raise ConfigError(f"LearningRateFinder needs one learning rate, and this task {why}")
+        keywords = getattr(factory, "keywords", {})
+        parameter = inspect.signature(factory).parameters.get("lr")
+        rate = keywords.get("lr", None if parameter is None else parameter.default)
+        if not isinstance(rate, (int, float)):
+            raise ConfigError("LearningRateFinder needs optimizer=functools.partial(<optimizer>, lr=<number>)")
+        return float(rate)
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        """Also of optimizers and schedules that exist; the finder itself sets the rate of the first step."""
+        self.optimizer_factory = functools.partial(self.optimizer_factory, lr=rate)
+        if (trainer := self._trainer) is None:
+            return
+        for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
+            group["initial_lr"] = rate
+        for config in trainer.lr_scheduler_configs:
+            config.scheduler.base_lrs = [rate] * len(config.scheduler.base_lrs)
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
