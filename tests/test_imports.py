@@ -22,6 +22,8 @@ LAYERS: dict[str, set[str]] = {
     "chemistry": set(),
     "peptides": set(),
     "flat": set(),
+    "arguments": set(),
+    "protocols": set(),
     "data.core": {"flat", "locks"},
     "data.text": {"data.core"},
     "data.spectra": {"data.core", "data.text", "chemistry"},
@@ -34,9 +36,9 @@ LAYERS: dict[str, set[str]] = {
     },
     "data.modules": {
         "data.core", "data.text", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "data.labelled",
-        "peptides", "flat", "tokenizers",
+        "peptides", "flat", "tokenizers", "arguments",
     },
-    "models": {"flat", "peptides", "tokenizers"},
+    "models": {"flat", "peptides", "tokenizers", "arguments", "protocols"},
     "generation": {"chemistry", "flat", "metrics", "models"},
     "simulate": {
         "chemistry", "data.core", "data.spectra", "data.proteins", "data.molecules", "data.peptides", "peptides",

@@ -33,7 +33,7 @@ def test_a_resumed_run_continues_the_file(tmp_path):
     first.log_metrics({"val/loss": 3.0}, 30)
     first.save()
     second = CSV(tmp_path)
-    second.take_back(None, 40)  # an earlier version's checkpoint, which knows the step alone
+    second.drop_rows_after(None, 40)  # an earlier version's checkpoint, which knows the step alone
     second.log_metrics({"train/loss": -1.0}, 40)
     second.log_metrics({"train/loss": -1.0, "lr": 0.1}, 50)
     second.finalize("success")
@@ -54,7 +54,7 @@ def test_measuring_the_test_split_again_keeps_the_training(tmp_path):
     first.log_metrics({"test/loss": 1.0}, 100)
     first.save()
     second = CSV(tmp_path)
-    second.take_back(1, 100)  # the rows that the checkpoint knows
+    second.drop_rows_after(1, 100)  # the rows that the checkpoint knows
     second.log_metrics({"test/loss": 2.0}, 100)
     second.save()
     assert [(row["train/loss"], row["test/loss"]) for row in rows(tmp_path)] == [("1.0", ""), ("", "2.0")]

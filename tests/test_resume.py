@@ -280,7 +280,7 @@ def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings)
     said = done.stderr.splitlines()[-1]
     assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in said
     assert f"resume={folder}" in said and "Traceback" not in done.stderr
-    kept = f"The last whole checkpoint is {folder}/checkpoints/last.ckpt, of 20"
+    kept = f"The last complete checkpoint is {folder}/checkpoints/last.ckpt, of 20"
     assert (kept if settings else "No earlier checkpoint exists") in said
     assert "disk is full" in json.loads((folder / "result.json").read_text())["error"]
     assert [path.name for path in folder.glob("checkpoints/*")] == (["last.ckpt"] if settings else [])

@@ -1,25 +1,25 @@
-"""Errors that a user can act on: one sentence that names the file, line or key and the fix."""
+"""Errors that a user can fix: one sentence that names the file, line or key, and what to do."""
 
 
 class TrimerError(Exception):
-    """Base of every error that the command line prints as one sentence, without a traceback."""
+    """Base class of errors that the command line prints as one sentence, without a traceback."""
 
 
 class InputError(TrimerError):
-    """A file, a record or a value that cannot be used; the message names file, line or row, and the fix."""
+    """A file, record or value that cannot be used; the message names file, line or row, and what to do."""
 
 
 class BrokenOff(InputError):
-    """A file of which only a beginning can be read, since it is cut, damaged or has no end; that has been read.
+    """A truncated or damaged file; the records before the damage have been read.
 
-    unfinished: the bytes of the record in which it breaks off, where the reader reads by record.
+    unfinished: bytes of the incomplete record, if the reader reads by record.
     """
 
     unfinished: bytes = b""
 
 
 class ConfigError(TrimerError):
-    """A setting that cannot be used; the message names the key, what was found, and what is allowed."""
+    """A setting that cannot be used; the message names the key, its value and the allowed values."""
 
 
 class UsageError(ConfigError):
@@ -27,8 +27,8 @@ class UsageError(ConfigError):
 
 
 class CheckpointError(TrimerError):
-    """A checkpoint that cannot be read, or that holds another kind of model than the command needs."""
+    """A checkpoint that cannot be read, or whose model is of the wrong kind for the command."""
 
 
 class Terminated(SystemExit):
-    """A command that SIGTERM or SIGHUP has ended after it told its own processes to end."""
+    """Exit after SIGTERM or SIGHUP, once the command has forwarded the signal to its own processes."""

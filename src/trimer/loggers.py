@@ -1,4 +1,4 @@
-"""metrics.csv, kept and continued when a run is resumed; and the end of all loggers, whatever happens."""
+"""The logger of metrics.csv, which a resumed run continues, and a context that always closes all loggers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trimer.files import written
 
 @contextmanager
 def finished(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[list[Logger]]:
-    """Give the loggers the config of the run; write and close them at the end, as failed if there was an error.
+    """Log the config of the run; at the end close the loggers, as failed if there was an error.
 
-    Without the closing, the jobs of one process would all be written into the first job's W&B run.
+    Without closing, all jobs of one process would be written to the W&B run of the first job.
     """
-    logging.getLogger("lightning").handlers.clear()  # our terminal and trimer.log show its messages already
+    logging.getLogger("lightning").handlers.clear()  # the root handlers print its messages already
     status = "failed"
     try:
         for logger in loggers:
@@ -38,11 +38,11 @@ def finished(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[list
 
 
 class CSV(Logger):
-    """Writes `metrics.csv` into the run folder. Lightning's own logger deletes the file when a run goes on in it.
+    """Writes `metrics.csv` to the run folder. Lightning's own CSV logger deletes the file when a run is resumed.
 
-    folder: of the run. flush_every: rows held back before they are written.
-    A resumed run takes back the rows that were logged after its checkpoint, and so writes the file that it would have
-    written without the interruption. Only rates (tokens_per_second, mfu) differ, which are what a clock measures.
+    folder: the run folder. flush_every: number of rows that are buffered before they are written.
+    A resumed run deletes the rows that were logged after its checkpoint, so it writes the same file as a run without
+    interruption. Only measured speeds (tokens_per_second, mfu) differ.
     """
 
     def __init__(self, folder: str | Path, flush_every: int = 20) -> None:
@@ -51,11 +51,11 @@ class CSV(Logger):
         self.flush_every = flush_every
         self._columns: list[str] = []
         self._rows: list[dict[str, Any]] = []  # not written yet
-        self._earlier: int | None = None  # rows in the file; None before it has been looked at
+        self._written_rows: int | None = None  # rows in the file; None before it has been read
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of metrics.csv."""
         return self.folder / "metrics.csv"
 
     @property
@@ -76,11 +76,11 @@ class CSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: config.yaml of the run folder holds them."""
+        """Do nothing: config.yaml of the run folder holds them."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Take a row; it is on disk after `flush_every` rows, or `save`."""
+        """Add a row; it is written after `flush_every` rows, or by `save`."""
         row = {"step": step or 0, **{name: float(value) for name, value in metrics.items()}}
         if "epoch" in metrics:
             row["epoch"] = int(metrics["epoch"])
@@ -91,7 +91,7 @@ class CSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what was held back; the whole file again only when there are new columns."""
+        """Write the buffered rows; the whole file is rewritten only if there are new columns."""
         if not self._rows:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,23 +103,23 @@ class CSV(Logger):
         else:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerows(self._rows)
-        self._earlier += len(self._rows)
+        self._written_rows += len(self._rows)
         self._rows = []
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write the last rows, also of a run that failed."""
+        """Write the buffered rows, also after a failure."""
         self.save()
 
     @property
     def rows(self) -> int:
-        """Rows that have been logged, by this process and before it."""
+        """Number of rows logged by this and earlier processes."""
         self._open()
-        return self._earlier + len(self._rows)
+        return self._written_rows + len(self._rows)
 
     @rank_zero_only
-    def take_back(self, rows: int | None, step: int) -> None:
-        """Drop all but the first `rows`; those from `step` where an earlier version's checkpoint does not know them."""
+    def drop_rows_after(self, rows: int | None, step: int) -> None:
+        """Keep the first `rows` only; if None (checkpoint of an earlier version), the rows before `step`."""
         self._open()
         self.save()
         kept = self._written()
@@ -127,12 +127,12 @@ class CSV(Logger):
         if self._columns:
             self._columns = [name for name in self._columns if any(row[name] != "" for row in kept)]
             self._write(kept)
-        self._earlier = len(kept)
+        self._written_rows = len(kept)
 
     def _open(self) -> None:
-        if self._earlier is None:
-            earlier = self._written()
-            self._earlier, self._columns = len(earlier), list(earlier[0]) if earlier else []
+        if self._written_rows is None:
+            rows = self._written()
+            self._written_rows, self._columns = len(rows), list(rows[0]) if rows else []
 
     def _written(self) -> list[dict[str, Any]]:
         if not self.path.is_file():

@@ -83,7 +83,8 @@ def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: 
     kind = read_config(path).get("model_type") if path.is_dir() else "esm"
     if kind == "esm":
         net: nn.Module = load_esm2(path)
-        tokenizer, entity, task = ProteinTokenizer(), "proteins", MASKED_LM
+        tokenizer: Any = ProteinTokenizer()
+        entity, task = "proteins", MASKED_LM
     elif kind == "roberta":
         net = load_roberta(path)
         tokenizer, entity, task = BytePairTokenizer(path, atoms=atoms), "molecules", MASKED_LM

@@ -1,11 +1,11 @@
-"""How a run is resumed in its own folder: with its own settings, of which only those listed here may change."""
+"""Resuming a run in its folder, with its own settings; only those listed here may change."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trimer import __version__
 from trimer.errors import ConfigError, InputError
@@ -14,8 +14,8 @@ from trimer.plugins import named_plugins
 if TYPE_CHECKING:
     from trimer.run import RunFolder
 
-# What a resumed run may change: none of it alters a step that has been made, and all of it has an effect from then on.
-# A key stands for all below it. What follows from these by interpolation (a schedule's length) changes with them.
+# Settings that a resumed run may change: they alter no finished step and take effect from then on. A key includes all
+# keys below it. Values that depend on these by interpolation (the length of a schedule) change with them.
 MAY_CHANGE = {
     "length": (
         "trainer.max_steps", "trainer.max_epochs", "trainer.max_time", "scheduler.total_steps",
@@ -31,20 +31,20 @@ MAY_CHANGE = {
         "callbacks.last.every_n_train_steps",
     ),
     "paths": ("paths", "data.cache"),
-    "what is measured at the end": ("test", "baselines", "objective"),
+    "final evaluation": ("test", "baselines", "objective"),
     "the sweep": ("n_jobs", "resume"),
 }  # fmt: skip
-# Files of the data may have moved; that their content is the same is checked when they are read.
+# Data files may have moved; their content is compared when they are read.
 DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?")
 
 
 def resume(
     folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), plugins: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Overrides and config folders that resume the run of `folder`: its own, changed by the new ones.
+    """Overrides and config folders that resume the run in `folder`: its own, changed by the new ones.
 
     plugins: of the command line; those of the run must be among them, since a run folder never loads one.
-    Raises InputError if there is no such folder, or if it is not the folder of a training run with a checkpoint.
+    InputError if the folder does not exist or is not the folder of a training run.
     """
     from omegaconf import OmegaConf
 
@@ -77,7 +77,7 @@ def resume(
 
 
 def nearest_run(folder: Path) -> str:
-    """A hint for who names the folder above the run, or one inside it."""
+    """A hint for a path that is the parent of a run folder, or lies inside one."""
     if (folder.parent / "run.json").is_file():
         return f"; its parent is one: resume={folder.parent}"
     inside = sorted(path.parent for path in folder.glob("*/run.json"))
@@ -90,33 +90,33 @@ def key_of(override: str) -> str:
 
 
 def check_changes(cfg: Any, before: Mapping[str, Any], version: str | None, where: str | Path) -> None:
-    """ConfigError that names the keys of a config which differ from those of the run, and may not.
+    """ConfigError that names the keys which differ from those of the run and may not change.
 
-    before: the resolved config of the run. version: of Trimer when the run began; a key that a later version added or
-    removed is no change of the run.
+    before: the resolved config of the run. version: of Trimer when the run began; keys that a later version has added
+    or removed are ignored.
     """
     from omegaconf import OmegaConf
 
-    tree = OmegaConf.to_container(cfg, resolve=False)
+    tree = plain_dict(cfg, resolve=False)
     for key in (key for keys in MAY_CHANGE.values() for key in keys):
         put(tree, key, at(before, key))
-    new, old = flat(OmegaConf.to_container(OmegaConf.create(tree), resolve=True)), flat(before)
+    new, old = flat(plain_dict(OmegaConf.create(tree))), flat(before)
     changed = [key for key in {**old, **new} if old.get(key, ABSENT) != new.get(key, ABSENT)]
     if version != __version__:
         changed = [key for key in changed if key in old and key in new]
     changed = [key for key in changed if not DATA_FILES.fullmatch(key)]
     if changed:
-        shown = ", ".join(f"{key} ({said(old, key)}, now {said(new, key)})" for key in changed[:5])
+        shown = ", ".join(f"{key} ({value_text(old, key)}, now {value_text(new, key)})" for key in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ConfigError(
-            f"resume={where} continues a run with other settings, which cannot change: {shown}{more}. A resumed run "
-            f"may change {', '.join(list(MAY_CHANGE)[:4])}. Leave these as they were, or start a new run from its "
-            "weights with ckpt="
+            f"resume={where}: these settings of the run cannot change: {shown}{more}. A resumed run may change "
+            f"{', '.join(list(MAY_CHANGE)[:4])}. Leave the others as they were, or start a new run from its weights "
+            "with ckpt="
         )
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every key that differs, with its values `from` and `to`; one of them is left out where the key is not there."""
+    """Every key that differs, with its values `from` and `to`; a missing key has only one of them."""
     old, new = flat(before), flat(after)
     return {
         key: {word: values[key] for word, values in (("from", old), ("to", new)) if key in values}
@@ -126,7 +126,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def applied(config: dict[str, Any], resumed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The config of a run with the changes of its resumptions."""
+    """The config of a run, updated with the changes of its resumptions."""
     for changes in (part.get("changes") or {} for part in resumed):
         for key in [key for key, change in changes.items() if "to" not in change]:
             put(config, key, ABSENT)
@@ -137,24 +137,29 @@ def applied(config: dict[str, Any], resumed: Sequence[Mapping[str, Any]]) -> dic
 
 
 def nothing_left(run: RunFolder, cfg: Any) -> bool:
-    """Whether the run has ended well, and the config of its resumption asks for no more than it has done."""
-    from omegaconf import OmegaConf
-
+    """Whether the run has ended successfully and the config of its resumption requires nothing more."""
     result = run.result
     if result.get("status") != "ok":
         return False
-    changes = differences(run.config, OmegaConf.to_container(cfg, resolve=True))
-    asked = [key for key in changes if key.startswith((*MAY_CHANGE["length"], "test"))]
+    changes = differences(run.config, plain_dict(cfg))
+    requested = [key for key in changes if key.startswith((*MAY_CHANGE["length"], "test"))]
     in_steps = (cfg.trainer.max_steps or 0) > 0
     reached = in_steps and cfg.trainer.max_steps <= result.get("steps", 0)
     stopped = result.get("stopped_early") or cfg.trainer.get("max_time") is not None
-    if not asked and in_steps and not reached and not stopped:
-        return cfg.trainer.get("max_epochs") not in (None, -1)  # else a callback of the user's has stopped it
-    return not asked or (reached and "test" not in asked)
+    if not requested and in_steps and not reached and not stopped:
+        return cfg.trainer.get("max_epochs") not in (None, -1)  # otherwise a callback of the user has stopped it
+    return not requested or (reached and "test" not in requested)
+
+
+def plain_dict(cfg: Any, resolve: bool = True) -> dict[str, Any]:
+    """A config as nested dicts and lists."""
+    from omegaconf import OmegaConf
+
+    return cast("dict[str, Any]", OmegaConf.to_container(cfg, resolve=resolve))
 
 
 class Absent:
-    """The value of a key that is not there."""
+    """The value of a missing key."""
 
 
 ABSENT = Absent()
@@ -174,7 +179,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def at(tree: Mapping[str, Any], key: str) -> Any:
-    """The value, or the part of the tree, under a dotted key."""
+    """The value or subtree at a dotted key, ABSENT if it is missing."""
     for name in key.split("."):
         if not isinstance(tree, Mapping) or name not in tree:
             return ABSENT
@@ -183,7 +188,7 @@ def at(tree: Mapping[str, Any], key: str) -> Any:
 
 
 def put(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set the value under a dotted key, or remove it where the value is ABSENT."""
+    """Set the value at a dotted key, or remove the key if the value is ABSENT."""
     *above, last = key.split(".")
     for name in above:
         if not isinstance(tree.get(name), dict):
@@ -197,7 +202,7 @@ def put(tree: dict[str, Any], key: str, value: Any) -> None:
         tree[last] = value
 
 
-def said(values: Mapping[str, Any], key: str) -> str:
-    """A value in words."""
+def value_text(values: Mapping[str, Any], key: str) -> str:
+    """The value of a key as text, `not set` if it is missing."""
     value = values.get(key, ABSENT)
     return "not set" if value is ABSENT else "null" if value is None else str(value)

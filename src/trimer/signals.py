@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-PARENT = "TRIMER_PARENT"  # in the environment of a job: the process of its sweep
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PARENT = "TRIMER_PARENT"  # environment variable of a sweep's job: the process id of the sweep
+HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))  # none on Windows
+ENDING = (signal.SIGTERM, *HANGUP)
+FORWARDED = (signal.SIGINT, *ENDING)
 
 
 @contextmanager
 def handled(numbers: tuple[signal.Signals, ...], handler: Callable) -> Iterator[None]:
-    """Handle signals for a while, but not those that are ignored, as SIGHUP under nohup; in the main thread only."""
+    """Handle signals within the block, in the main thread only. Ignored ones (SIGHUP under nohup) stay ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in numbers}
@@ -32,22 +34,23 @@ def handled(numbers: tuple[signal.Signals, ...], handler: Callable) -> Iterator[
 
 
 @contextmanager
-def of_a_run() -> Iterator[None]:
-    """What every command does: end by SIGHUP as by SIGTERM, and with the process that started it."""
+def end_on_hangup() -> Iterator[None]:
+    """End on SIGHUP as on SIGTERM, and when the process that started this one ends; used by every command."""
     end_with_parent()
-    with handled((signal.SIGHUP,), lambda number, frame: signal.raise_signal(signal.SIGTERM)):
+    with handled(HANGUP, lambda number, frame: signal.raise_signal(signal.SIGTERM)):
         yield
 
 
 def end_with_parent() -> None:
-    """Watch the parent of a sweep's job or of a further rank, and end when it does, also when it was killed.
+    """Watch the parent of a sweep's job or of a further rank, and end when it ends, even if it was killed.
 
-    A job gets SIGTERM, so it writes its last checkpoint. A rank has nothing to save, and may wait for the others.
+    A job gets SIGTERM, so it writes its last checkpoint. A rank has nothing to save and may wait for the others, so it
+    is killed.
     """
-    if parent := os.environ.pop(PARENT, None):  # not for what the job itself starts
+    if parent := os.environ.pop(PARENT, None):  # not inherited by processes of the job itself
         _watch(int(parent), signal.SIGTERM)
     elif int(os.environ.get("LOCAL_RANK") or 0) > 0:
-        _watch(os.getppid(), signal.SIGKILL)
+        _watch(os.getppid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _watch(parent: int, number: signal.Signals) -> None:

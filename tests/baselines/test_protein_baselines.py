@@ -1,11 +1,11 @@
-"""The floors of masked modelling: what they know, and that they never see what is hidden."""
+"""Trivial baselines of masked modelling: what they learn, and that they never see masked tokens."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from trimer.baselines.protein_baselines import FLOORS, Composition, Neighbours, Unigram
+from trimer.baselines.protein_baselines import TRIVIAL_BASELINES, Composition, Neighbours, Unigram
 from trimer.data.core.batches import MaskedBatch
 from trimer.tokenizers.protein import MASK
 
@@ -27,39 +27,39 @@ def random(count: int, seed: int = 0, shown: int = MASK) -> MaskedBatch:
 
 
 def test_residue_frequencies():
-    floor = Unigram().fit([batch([[5] * 60 + [6] * 38], [1])])
-    found = np.exp(floor.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
+    baseline = Unigram().fit([batch([[5] * 60 + [6] * 38], [1])])
+    found = np.exp(baseline.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
     assert found[0] == pytest.approx(61 / (98 + 28))  # one of each of the 28 letters beside what was counted
     assert found[2] == pytest.approx(1 / (98 + 28))
 
 
 def test_neighbours_tell_what_stands_between_them():
     text = [5, 6, 7] * 200
-    floor = Neighbours().fit([batch([text], [50])] * 10)
-    known = np.exp(floor.log_probabilities(batch([[5, 6, 7, 5]], [2])))
+    baseline = Neighbours().fit([batch([text], [50])] * 10)
+    known = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2])))
     assert known > 0.95
-    hidden = np.exp(floor.log_probabilities(batch([[5, 6, 7, 5]], [2, 3])))  # one neighbour of each is hidden too
+    hidden = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2, 3])))  # one neighbour of each is hidden too
     assert hidden.min() > 0.9
 
 
 def test_composition_is_that_of_the_own_sequence():
     train = random(200)
-    floor = Composition().fit([train])
-    one = floor.log_probabilities(batch([[5] * 30, [6] * 30], [3, 35]))
+    baseline = Composition().fit([train])
+    one = baseline.log_probabilities(batch([[5] * 30, [6] * 30], [3, 35]))
     assert np.exp(one).min() > 0.8
-    assert floor.log_probabilities(train).mean() > Unigram().fit([train]).log_probabilities(train).mean() + 0.1
+    assert baseline.log_probabilities(train).mean() > Unigram().fit([train]).log_probabilities(train).mean() + 0.1
 
 
-@pytest.mark.parametrize("kind", FLOORS.values(), ids=FLOORS)
+@pytest.mark.parametrize("kind", TRIVIAL_BASELINES.values(), ids=TRIVIAL_BASELINES)
 def test_what_is_hidden_is_not_seen(kind):
     """The probabilities of all residues sum to one, so none of them was given away by its own place."""
-    floor = kind().fit([random(50), random(50, shown=5)])
+    baseline = kind().fit([random(50), random(50, shown=5)])
     texts = [[5, 6, 7, 5, 5, 6], [7, 7, 6]]
     for shown in (MASK, 9):  # hidden, or another residue in its place
         total = 0.0
         for residue in range(4, 32):
             asked = [[*texts[0][:2], residue, *texts[0][3:]], texts[1]]
-            total += np.exp(floor.log_probabilities(batch(asked, [3], shown)))[0]
+            total += np.exp(baseline.log_probabilities(batch(asked, [3], shown)))[0]
         assert total == pytest.approx(1, abs=0.01)
 
 
@@ -71,10 +71,10 @@ def test_a_residue_that_is_shown_is_believed_as_often_as_it_is_true():
     lie = places[rng.random(1000) < 0.4]
     damaged[lie] = 4 + (tokens[lie] - 4 + rng.integers(1, 20, len(lie))) % 20
     train = MaskedBatch.pack(damaged, np.array([4002]), places, tokens[places], np.array([0]))
-    floor = Unigram().fit([train])
-    assert floor.belief == pytest.approx(0.6, abs=0.06)
+    baseline = Unigram().fit([train])
+    assert baseline.belief == pytest.approx(0.6, abs=0.06)
     hidden = batch([[5, 6, 7]], [2])
-    assert floor.log_probabilities(hidden) == floor.guess(hidden)
+    assert baseline.log_probabilities(hidden) == baseline.guess(hidden)
     kept, replaced = batch([[5, 6, 7]], [2], 6), batch([[5, 6, 7]], [2], 9)
-    assert np.exp(floor.log_probabilities(kept)) > 0.5
-    assert floor.log_probabilities(replaced) < floor.guess(replaced)
+    assert np.exp(baseline.log_probabilities(kept)) > 0.5
+    assert baseline.log_probabilities(replaced) < baseline.guess(replaced)

@@ -126,7 +126,10 @@ def test_the_test_part_is_measured_by_the_best_weights(words, tmp_path, monkeypa
     validations_are(monkeypatch, epochs)
     late = run(tmp_path / "late", *words)
     heard = " ".join(capsys.readouterr().err.split())
-    assert late["stopped_early"] == RISING and "stopped early, rising: val/loss is 5, the best is 0.25, and 2" in heard
+    assert (
+        late["stopped_early"] == RISING
+        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
+    )
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
     assert (best["epoch"], last["epoch"]) == (3, 5)  # the last step of the sixth epoch, from which it is ended again
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")
@@ -185,9 +188,9 @@ def test_a_try_and_a_check_at_the_start_are_not_fed(words, tmp_path, monkeypatch
     [
         (
             "callbacks.early_stopping.monitor=val/nothing",
-            "is no metric of the validations; there are val/intercept, val/labels_seen, val/loss",
+            "is not a validation metric; there are val/intercept, val/labels_seen, val/loss",
         ),
-        ("callbacks.early_stopping.monitor=train/loss_epoch", "is no metric of the validations"),
+        ("callbacks.early_stopping.monitor=train/loss_epoch", "is not a validation metric"),
         ("callbacks.early_stopping.patience=0", "callbacks.early_stopping.patience=0 must be 1 or more"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rdkit import Chem
+from rdkit import Chem, RDLogger
 
 from trimer.chemistry.structures import read_structure, refusal
 
@@ -20,6 +20,7 @@ from trimer.chemistry.structures import read_structure, refusal
     ],
 )
 def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
+    RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which turns it on
     assert read_structure(text) is None
     assert says in refusal(text)
     assert Chem.MolFromSmiles("c1ccccc") is None

@@ -194,15 +194,15 @@ def test_answers_are_quick(shell, words, seconds):
     ],
 )
 def test_completion(trimer, line, expected):
-    found = set(completion.answers(line))
+    found = set(completion.candidates(line))
     assert expected <= found
     assert bool(expected) == bool(found)
 
 
 def test_completion_of_paths(trimer, empty_folder):
     (empty_folder / "spectra.mgf").touch()
-    assert completion.answers("trimer predict input=spec") == ["input=spectra.mgf"]
-    assert not [word for word in completion.answers("trimer train ") if word.startswith(("hydra", "_"))]
+    assert completion.candidates("trimer predict input=spec") == ["input=spectra.mgf"]
+    assert not [word for word in completion.candidates("trimer train ") if word.startswith(("hydra", "_"))]
 
 
 @pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])

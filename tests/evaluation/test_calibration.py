@@ -104,14 +104,14 @@ def test_training_starts_with_the_decisions_of_the_loss():
             return self.labels
 
     task = Classification(network(2, "single"), None, class_weights="balanced")
-    task.learn(Data())
+    task.configure_loss(Data())
     raw = torch.randn(200, 2)
     said = decide_classes(task.net.answers(raw).numpy(), task.net.threshold.numpy())
     assert said.tolist() == raw.argmax(1).tolist()
     Data.target, Data.classes = "multi", ["a"]
     Data.labels = torch.tensor([[1.0]] * 10 + [[0.0]] * 90)
     task = Classification(network(1, "multi"), None, class_weights="balanced")
-    task.learn(Data())
+    task.configure_loss(Data())
     said = decide_labels(task.net.answers(raw[:, :1]).numpy(), task.net.threshold.numpy())
     assert (said == (raw[:, :1] > 0).numpy()).all()
 

@@ -1,4 +1,4 @@
-"""A masked language model in a table beside its floors: sums over places, whatever the batches."""
+"""A masked language model compared with trivial baselines: means over positions, whatever the batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimer.build import build
 from trimer.cli.configs import compose
 from trimer.data.core.masking import Masking
 from trimer.errors import InputError
-from trimer.evaluation.masked_token_evaluation import Answers, evaluate_language
+from trimer.evaluation.masked_token_evaluation import MaskedPredictions, evaluate_language
 from trimer.models.esm2 import Esm2
 
 
@@ -26,7 +26,9 @@ def data(tmp_path_factory):
 
 def test_perplexity_is_of_the_sum_and_not_a_mean_of_means():
     loss, sequence = np.array([1.0, 1.0, 1.0, 4.0]), np.array([0, 0, 0, 1])
-    answers = Answers(loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool))
+    answers = MaskedPredictions(
+        loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool)
+    )
     found = answers.metrics()
     assert found["loss"] == pytest.approx(7 / 4)
     assert found["perplexity"] == pytest.approx(math.exp(7 / 4))
@@ -64,5 +66,5 @@ def test_the_batch_size_does_not_matter(data):
 
 def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
     monkeypatch.setattr(data, "validation_masking", Masking(1e-9, 0.8, 0.1))
-    with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the part val"):
+    with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the split val"):
         evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")

@@ -39,10 +39,10 @@ def test_a_failing_job_names_its_folder_and_stops_no_other(shell, empty_folder):
     done = shell(*words)
     assert done.returncode == 0, done.stderr
     assert "sweep/0: started" in done.stderr
-    assert "sweep/1: done before" in done.stderr
+    assert "sweep/1: finished earlier" in done.stderr
     done = shell("toy", "train", "-m", "seed=4,5", "hydra.sweep.dir=sweep")
     assert done.returncode == 1
-    assert "holds a job of another sweep" in done.stderr
+    assert "belongs to another sweep" in done.stderr
 
 
 def test_a_misspelt_key_is_reported_before_any_job_runs(shell, empty_folder):

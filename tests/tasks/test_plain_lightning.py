@@ -16,14 +16,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchmetrics.classification import MulticlassF1Score
 from torchmetrics.regression import MeanAbsoluteError
-from trimer.data.modules.masked_sequences import MaskedSequences
 
 from trimer.checkpoint import load
 from trimer.data.core.masking import Masking
+from trimer.data.core.noise import Corruption
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.denoising import DenoisingCorpus
 from trimer.data.modules.fragment_data import PeptideFragments
 from trimer.data.modules.labelled_data import LabelledSequences
+from trimer.data.modules.masked_sequences import MaskedSequences
 from trimer.data.modules.spectrum_pairs import SpectraToMolecules
 from trimer.data.spectra.cleaning import Structure
 from trimer.errors import CheckpointError, ConfigError
@@ -95,13 +96,27 @@ def study(kind: str, folder: Path) -> tuple[Task, L.LightningDataModule]:
     if kind == "fragments":
         split = {"keys": ["sequence"], "fractions": FRACTIONS}
         data = PeptideFragments(
-            SimulatedFragments(40), ProteinTokenizer(), ["b1", "y1", "y2"], split, cache, tokens_per_batch=300
+            SimulatedFragments(40),
+            ProteinTokenizer(),
+            ["b1", "y1", "y2"],
+            split,
+            shortest=3,
+            longest=30,
+            highest_charge=6,
+            cache=cache,
+            tokens_per_batch=300,
         )
         net = PeptideEncoder(d_model=16, layers=1, conditions=True)
         return FragmentIntensities(net, data.tokenizer, OPTIMIZER), data
     split = {"keys": ["inchikey1"], "fractions": FRACTIONS}
     data = SpectraToMolecules(
-        SimulatedSpectra(60), joint(), {"structure": Structure()}, split, cache, tokens_per_batch=1500
+        SimulatedSpectra(60),
+        joint(),
+        {"structure": Structure()},
+        split,
+        max_target=128,
+        cache=cache,
+        tokens_per_batch=1500,
     )
     net = Bart(
         len(data.tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2,
@@ -207,9 +222,11 @@ def test_a_head_needs_the_data(tmp_path):
 def test_data_without_a_test_split_say_so(tmp_path):
     data = DenoisingCorpus(
         joint(),
-        str(tmp_path / "cache"),
+        Corruption(masking=0.5, deletion=0.5, infilling=0.0, ratio=0.2),
+        cache=str(tmp_path / "cache"),
         spectra={"simulated": SimulatedSpectra(60)},
         validation=0.3,
+        max_length=128,
         tokens_per_batch=1500,
     )
     net = Bart(len(data.tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2)

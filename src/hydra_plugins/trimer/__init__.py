@@ -1,1 +1,1 @@
-"""Trimer's plugins for Hydra: the user's config folders, and sweeps with one process a job."""
+"""Trimer's plugins for Hydra: config folders of the user, and sweeps with one process per job."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -34,11 +34,16 @@ def device_of(trainer: DictConfig) -> torch.device:
     raise ConfigError(f"trainer.accelerator={wanted}: no such device here; use trainer=cpu")
 
 
-def peak_memory() -> float:
-    """The most memory in MB that this process has had so far: of the GPU where there is one, else of its own."""
+def peak_memory() -> float | None:
+    """Peak memory of this process in MB: of the GPU if there is one, else of the host; None on Windows."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # macOS counts bytes, Linux KiB
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:

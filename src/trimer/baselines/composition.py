@@ -1,8 +1,7 @@
-"""What a protein or a peptide is made of, as numbers that a linear model can use.
+"""Composition features of proteins and peptides for linear models.
 
-Counted are the 20 amino acids; other letters (X, B, U) hold their place and count as nothing.
-Hydropathy is that of Kyte and Doolittle (J. Mol. Biol. 1982), who take a mean above 1.6 over 19 residues for a
-membrane-spanning stretch.
+The 20 amino acids are counted; other letters (X, B, U) keep their position and are not counted. Hydropathy: Kyte and
+Doolittle (J. Mol. Biol. 1982), who predict a membrane-spanning segment where the mean over 19 residues exceeds 1.6.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ HYDROPATHY = {
     "L": 3.8, "K": -3.9, "M": 1.9, "F": 2.8, "P": -1.6, "S": -0.8, "T": -0.7, "W": -0.9, "Y": -1.3, "V": 4.2,
 }  # fmt: skip
 WINDOW, SPANNING = 19, 1.6
-SIGNAL = 50  # windows that begin before it may be a signal peptide or anchor
-# Lengths of the N-terminal parts: of the size of signal peptides and of transit peptides. Chosen by cross-validation
-# within the train file of DeepLoc 1.0, among one length from 20 to 60 and this pair.
+SIGNAL = 50  # windows that start before this position may be a signal peptide or anchor
+# Lengths of the N-terminal regions: the size of signal peptides and of transit peptides. Chosen by cross-validation
+# in the train file of DeepLoc 1.0, among single lengths from 20 to 60 and this pair.
 ENDS = (20, 60)
 _INDEX = np.full(256, -1)
 _INDEX[[ord(residue) for residue in HYDROPATHY]] = np.arange(20)
 _INDEX[[ord(residue.lower()) for residue in HYDROPATHY]] = np.arange(20)
-_VALUES = np.array([*HYDROPATHY.values(), 0.0])  # the last for all other letters
+_VALUES = np.array([*HYDROPATHY.values(), 0.0])  # the last value is for all other letters
 
 
 def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
     """(n, 420 + 20 len(ends) + 6) features of n sequences.
 
     Frequencies of the residues and of pairs of neighbours; of the residues among the first 20 and 60 (`ends`); mean
-    hydropathy, highest mean of 19 residues, share and number of the stretches above 1.6, highest mean of those that
+    hydropathy, highest mean of 19 residues, share and number of the segments above 1.6, highest mean of those that
     begin among the first 50, and the logarithm of the length.
     """
     return np.stack([_features(text, ends) for text in texts]) if len(texts) else np.zeros((0, 426 + 20 * len(ends)))
@@ -42,7 +41,7 @@ def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
 def peptide_composition(texts: Sequence[str]) -> np.ndarray:
     """(n, 20 + 80 + E + 2) features of n peptides in ProForma.
 
-    Counts of the residues, which residue is first, second, last but one and last, atoms of each element that
+    Counts of the residues, which residue is first, second, second to last and last, atoms of each element that
     modifications add, the length and its logarithm.
     """
     return np.stack([_of_peptide(text) for text in texts]) if len(texts) else np.zeros((0, 102 + len(ELEMENTS)))
@@ -52,9 +51,9 @@ def _of_peptide(text: str) -> np.ndarray:
     peptide = read_proforma(text)
     residues = _INDEX[np.frombuffer(peptide.letters.encode(), np.uint8)]
     ends = np.zeros((4, 20))
-    for row, place in enumerate((0, 1, -2, -1)):
-        if len(residues) > 1 or place in (0, -1):
-            ends[row, residues[place]] = 1
+    for row, position in enumerate((0, 1, -2, -1)):
+        if len(residues) > 1 or position in (0, -1):
+            ends[row, residues[position]] = 1
     added = composition_vector(modification for _, modification in peptide.modifications)
     length = len(residues)
     return np.concatenate([np.bincount(residues, minlength=20), ends.ravel(), added, [length, np.log(length)]])
@@ -69,8 +68,8 @@ def _features(text: str, ends: Sequence[int]) -> np.ndarray:
     return np.concatenate([*parts, _hydropathy(residues)])
 
 
-def _frequencies(found: np.ndarray, size: int) -> np.ndarray:
-    counts = np.bincount(found[found >= 0], minlength=size)
+def _frequencies(indices: np.ndarray, size: int) -> np.ndarray:
+    counts = np.bincount(indices[indices >= 0], minlength=size)
     return counts / max(1, counts.sum())
 
 

@@ -1,7 +1,7 @@
-"""What a fine-tuned model has to beat: answers from the labels alone, and classical models on fixed features.
+"""Baselines for labels: predictions from the labels alone, and classical models on fixed features.
 
 A baseline is built for a kind of labels ("single": one class of several, "multi": yes-or-no labels, "regression":
-numbers), fitted on the train split, and asked for the texts of another: SMILES or residues.
+numbers), fitted on the train split, and predicts for the texts of another split: SMILES or residues.
 Shapes: n rows, C classes, K tasks, F features.
 """
 
@@ -25,16 +25,16 @@ from trimer.errors import InputError
 from trimer.metrics.molecule_properties import BITS, RADIUS
 
 KINDS = ("single", "multi", "regression")
-PENALTIES = np.logspace(0, 6, 13)  # of the ridge; the best in leave-one-out on train is kept
+PENALTIES = np.logspace(0, 6, 13)  # of ridge regression, chosen by leave-one-out on the train split
 
 
 class LabelBaseline:
-    """Base: a subclass turns texts into features and names its model; tasks are fitted one by one on their own labels.
+    """Base: a subclass computes features and chooses an estimator; each task is fitted by itself, on its known labels.
 
     fit(texts, labels, classes=None): labels (n,) int for "single" (C = classes, else the highest label + 1), (n, K)
     with NaN for missing for the others; (n,) is one task.
-    predict(texts) -> (n, C) probabilities, 0 for classes that the train split lacks; (n, K) probabilities of "yes", a
-    half for a task without train labels; (n, K) numbers.
+    predict(texts) -> (n, C) probabilities, 0 for classes that the train split lacks; (n, K) probabilities of "yes", 0.5
+    for a task without train labels; (n, K) numbers.
     """
 
     def __init__(self, kind: str = "single", seed: int = 0):
@@ -43,11 +43,11 @@ class LabelBaseline:
         self.kind, self.seed = kind, seed
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, F) what the model sees of each text."""
+        """(n, F) the features of each text."""
         raise NotImplementedError
 
     def model(self) -> BaseEstimator:
-        """An estimator that has not been fitted."""
+        """A new estimator, not fitted yet."""
         raise NotImplementedError
 
     def fit(self, texts: Sequence[str], labels: np.ndarray, classes: int | None = None) -> Self:
@@ -71,12 +71,12 @@ class LabelBaseline:
             return self._probabilities(self.models[0], features, self.classes)
         if self.kind == "multi":
             return np.stack([self._probabilities(model, features, 2)[:, 1] for model in self.models], axis=1)
-        found = [model.predict(features) if len(features) else np.zeros(0) for model in self.models]
-        return np.stack(found, axis=1)
+        columns = [model.predict(features) if len(features) else np.zeros(0) for model in self.models]
+        return np.stack(columns, axis=1)
 
     def _fitted(self, features: np.ndarray, labels: np.ndarray) -> BaseEstimator:
-        alone = self.kind != "regression" and len(np.unique(labels)) == 1  # of which a linear model makes nothing
-        return (DummyClassifier() if alone else self.model()).fit(features, labels)
+        one_class = self.kind != "regression" and len(np.unique(labels)) == 1  # no linear model can be fitted to that
+        return (DummyClassifier() if one_class else self.model()).fit(features, labels)
 
     def _task(self, features: np.ndarray, labels: np.ndarray, task: int) -> BaseEstimator | None:
         known = ~np.isnan(labels)
@@ -84,7 +84,7 @@ class LabelBaseline:
             return self._fitted(features[known], labels[known] if self.kind == "regression" else labels[known] == 1)
         if self.kind == "multi":
             return None
-        raise InputError(f"task {task} has no label in the train split, so no baseline can answer; leave it out")
+        raise InputError(f"task {task} has no label in the train split, so no baseline can predict it; leave it out")
 
     def _probabilities(self, model: BaseEstimator | None, features: np.ndarray, classes: int) -> np.ndarray:
         if model is None:
@@ -96,7 +96,7 @@ class LabelBaseline:
 
 
 class Majority(LabelBaseline):
-    """The frequency of each class in train, or the mean of the numbers, whatever the text says."""
+    """The frequency of each class in train, or the mean of the numbers, whatever the text."""
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         return np.zeros((len(texts), 1))
@@ -106,7 +106,7 @@ class Majority(LabelBaseline):
 
 
 class MorganForest(LabelBaseline):
-    """A random forest on Morgan fingerprints of radius 2 in 2048 bits: a bar that few language models of SMILES clear.
+    """A random forest on Morgan fingerprints (radius 2, 2048 bits): few language models of SMILES do better.
 
     Classes weigh the same in each task, however rare (`class_weight="balanced"`). InputError for a text that is no
     molecule.
@@ -136,11 +136,11 @@ class MorganForest(LabelBaseline):
 
 
 class CompositionModel(LabelBaseline):
-    """A linear model on what a protein is made of: its residues, pairs of them, its N-terminal parts, its hydropathy.
+    """A linear model on the composition of a protein: residues, residue pairs, N-terminal regions, hydropathy.
 
     Logistic regression with classes of equal weight, on standardised features (`trimer.baselines.composition`); for
-    numbers a ridge whose penalty leave-one-out chooses. inverse_penalty: scikit-learn's C. ends: lengths of the
-    N-terminal parts.
+    numbers ridge regression with a penalty chosen by leave-one-out. inverse_penalty: scikit-learn's C. ends: lengths of
+    the N-terminal regions.
     """
 
     def __init__(self, kind: str = "single", seed: int = 0, inverse_penalty: float = 0.003, ends: Sequence[int] = ENDS):
@@ -158,9 +158,10 @@ class CompositionModel(LabelBaseline):
 
 
 class PeptideComposition(LabelBaseline):
-    """A linear model on how often a peptide has each residue, on its two residues at either end, and its modifications.
+    """A linear model on the residue counts of a peptide, the two residues at both ends, and its modifications.
 
-    Logistic regression, or for numbers a ridge whose penalty leave-one-out chooses, on standardised features.
+    Features are standardised. Logistic regression, or for numbers ridge regression with a penalty chosen by
+    leave-one-out.
     """
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
@@ -172,7 +173,7 @@ class PeptideComposition(LabelBaseline):
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
 
 
-# Under their names in tables, each built by (kind, seed).
+# Name in result tables -> baseline, built by (kind, seed).
 FOR_MOLECULES: Mapping[str, Callable[[str, int], LabelBaseline]] = {
     "trivial baseline: majority or mean": Majority,
     "random forest on Morgan fingerprints": MorganForest,

@@ -1,7 +1,7 @@
-"""What fine-tuning has to beat: the network that it began with, as it was, and brought to the new scale.
+"""The model before fine-tuning as a baseline, as is and recalibrated to the scale of the new labels.
 
-The cheap way from one chromatography to another is a curve through the old predictions; fine-tuning is worth its
-while only where it does better (DeepLC's users found that it may do worse). Shapes: n rows.
+Recalibrating old predictions by a fitted curve is the cheap way from one chromatography to another. Fine-tuning is
+useful only if it does better (users of DeepLC found that it may do worse). Shapes: n rows.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ CURVES = {
 
 
 def begun_with(run: Path, labels: dict) -> Loaded | None:
-    """The fine-tuned network that a run began with, if it had learnt the same labels; else None, and why is said."""
+    """The fine-tuned model that a run started from, if it was trained on the same labels; else None, logged."""
     path = run_config(run).get("ckpt")
     if not path or is_public(path):
         return None
     try:
         loaded = load(path)
-    except Exception as error:  # it may have been moved since
+    except Exception as error:  # the file may have been moved since
         log.warning("no row 'before fine-tuning': ckpt=%s cannot be read any more (%s)", path, error)
         return None
     if loaded.contract.get("labels") != labels:
-        log.info("no row 'before fine-tuning': %s has not learnt these labels", loaded.path)
+        log.info("no row 'before fine-tuning': %s was not trained on these labels", loaded.path)
         return None
     return loaded
 
 
 def calibrated(curve: str, before_train: np.ndarray, labels_train: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """(n,) predictions of the old network on the scale of the new labels, by a curve fitted on the train part."""
+    """(n,) predictions of the earlier model, recalibrated to the new labels by a curve fitted on the train split."""
     known = ~np.isnan(labels_train)
     model: BaseEstimator = CURVES[curve]().fit(before_train[known, None], labels_train[known])
     return model.predict(before[:, None])

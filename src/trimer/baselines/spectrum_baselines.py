@@ -1,13 +1,14 @@
-"""What a model of spectra to structures has to beat: guesses and look-ups that only know the training set.
+"""Baselines for spectra to molecules: trivial baselines and look-ups that only use the training set.
 
 Each baseline is a function (train, test, k, seed) -> ranked SMILES per test spectrum. Train rows need `smiles`.
-Molecules are told apart by InChIKey block 1 (column `inchikey1`, else worked out), so a molecule takes one rank however
-many spectra it has. Ties go to the molecule that comes first in the training table.
+Molecules are identified by InChIKey block 1 (column `inchikey1`, otherwise computed), so a molecule takes one rank
+however many spectra it has. Ties go to the molecule that comes first in the training table. The look-ups with the
+similarity scores of matchms are in `trimer.baselines.matchms_lookup`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,19 +24,20 @@ CHUNK_CELLS = 4_000_000  # of the dense score matrix held at once: 16 MB
 
 
 @dataclass(frozen=True)
-class _Molecules:
-    """The M different molecules of n spectra: their SMILES, and (n,) which one each spectrum belongs to."""
+class DistinctMolecules:
+    """The M different molecules of n spectra: their SMILES, and (n,) the index of the molecule of each spectrum."""
 
     smiles: list[str]
     of_row: np.ndarray
 
-    def name(self, ranked: np.ndarray) -> list[str]:
+    def name(self, ranked: Iterable[int]) -> list[str]:
+        """The SMILES of some molecules."""
         return [self.smiles[index] for index in ranked]
 
 
 def random_molecule(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
     """k different training molecules, drawn evenly."""
-    molecules = _molecules(train)
+    molecules = distinct_molecules(train)
     random = np.random.default_rng(seed)
     k = min(k, len(molecules.smiles))
     return [molecules.name(random.choice(len(molecules.smiles), k, replace=False)) for _ in range(len(test))]
@@ -43,7 +45,7 @@ def random_molecule(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed
 
 def nearest_precursor(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
     """The k training molecules whose precursor m/z is nearest; a test spectrum without precursor gets none."""
-    molecules = _molecules(train)
+    molecules = distinct_molecules(train)
     measured = np.flatnonzero(np.isfinite(train["precursor_mz"]))
     pairs = np.stack([train["precursor_mz"][measured], molecules.of_row[measured]], axis=1)
     pairs = np.unique(pairs, axis=0)  # ascending m/z
@@ -57,38 +59,50 @@ def cosine_lookup(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: 
     A molecule scores by its best spectrum. Where fewer than k molecules share a peak with the spectrum, those with the
     nearest precursor m/z follow.
     """
-    molecules = _molecules(train)
+    molecules = distinct_molecules(train)
     order = np.argsort(molecules.of_row, kind="stable")
     starts = np.searchsorted(molecules.of_row[order], np.arange(len(molecules.smiles)))
+    ranked: list[np.ndarray] = []
+    for scores in binned_cosines(train.take(order), test):
+        best = np.maximum.reduceat(scores, starts, axis=1)  # (step, M)
+        ranked += [top(row, k) for row in best]
+    return with_nearest_precursors(train, test, [molecules.name(indices) for indices in ranked], k)
+
+
+def binned_cosines(train: SpectrumTable, test: SpectrumTable) -> Iterator[np.ndarray]:
+    """Cosines of binned spectra, (step, n) float32 for some test spectra at a time, in their order."""
     bins = int(max(table.mz.max(initial=0.0) for table in (train, test)) / BIN) + 1
-    library = _binned(train, bins)[order].T.tocsr()  # (bins, n)
+    library = _binned(train, bins).T.tocsr()  # (bins, n)
     queries = _binned(test, bins)  # (m, bins)
     step = max(1, CHUNK_CELLS // max(1, len(train)))
-    ranked: list[np.ndarray] = []
     for start in range(0, len(test), step):
-        scores = (queries[start : start + step] @ library).toarray()  # (step, n)
-        best = np.maximum.reduceat(scores, starts, axis=1)  # (step, M)
-        ranked += [_top(row, k) for row in best]
-    short = np.array([row for row, found in enumerate(ranked) if len(found) < k], dtype=np.int64)
-    names = [molecules.name(found) for found in ranked]
+        yield (queries[start : start + step] @ library).toarray()
+
+
+def with_nearest_precursors(
+    train: SpectrumTable, test: SpectrumTable, ranked: list[list[str]], k: int
+) -> list[list[str]]:
+    """The ranked molecules, followed by those with the nearest precursor m/z where there are fewer than k."""
+    short = np.array([row for row, names in enumerate(ranked) if len(names) < k], dtype=np.int64)
+    names = [list(row) for row in ranked]
     for row, others in zip(short, nearest_precursor(train, test.take(short), 2 * k), strict=True):
         names[row] = list(dict.fromkeys(names[row] + others))[:k]
     return names
 
 
 def tanimoto_oracle(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
-    """The k training molecules most similar to the true one: the bound of every look-up, not a method."""
-    molecules = _molecules(train)
+    """The k training molecules most similar to the true one: the oracle, an upper bound of every look-up."""
+    molecules = distinct_molecules(train)
     library = [_readable(smiles, "training") for smiles in molecules.smiles]
-    answers: dict[str, list[str]] = {}
+    ranked: dict[str, list[str]] = {}
     for smiles in test["smiles"]:
-        if smiles not in answers:
+        if smiles not in ranked:
             scores = np.array(tanimoto_to_many(_readable(smiles, "test"), library))
-            answers[smiles] = molecules.name(np.argsort(-scores, kind="stable")[:k])
-    return [answers[smiles] for smiles in test["smiles"]]
+            ranked[smiles] = molecules.name(np.argsort(-scores, kind="stable")[:k])
+    return [ranked[smiles] for smiles in test["smiles"]]
 
 
-# Under their names in tables, the bound last.
+# Name in result tables -> baseline, the oracle last.
 BASELINES: dict[str, Callable[..., list[list[str]]]] = {
     "random training molecule": random_molecule,
     "nearest precursor m/z": nearest_precursor,
@@ -97,11 +111,11 @@ BASELINES: dict[str, Callable[..., list[list[str]]]] = {
 }
 
 
-def _molecules(train: SpectrumTable) -> _Molecules:
+def distinct_molecules(train: SpectrumTable) -> DistinctMolecules:
+    """The molecules of the training spectra; InputError for a spectrum without one."""
     if len(train) == 0:
         raise InputError("the baselines found no training spectra; check the split")
-    keys = train.columns.get("inchikey1")
-    keys = [None] * len(train) if keys is None else keys
+    keys = train.columns.get("inchikey1", np.full(len(train), None, object))
     known: dict[str, str | None] = {}
     index: dict[str, int] = {}
     smiles: list[str] = []
@@ -112,18 +126,21 @@ def _molecules(train: SpectrumTable) -> _Molecules:
         key = key or known[text]
         if not key:
             raise InputError(
-                f"training spectrum {train['id'][row]} has no molecule (SMILES '{text}'), so no baseline can answer "
-                "with it; let the cleaning step Structure drop it"
+                f"training spectrum {train['id'][row]} has no molecule (SMILES '{text}'), so no baseline can "
+                "predict it; let the cleaning step Structure drop it"
             )
         if key not in index:
             index[key] = len(smiles)
             smiles.append(text)
         of_row[row] = index[key]
-    return _Molecules(smiles, of_row)
+    return DistinctMolecules(smiles, of_row)
 
 
 def _nearest(mz: np.ndarray, owner: np.ndarray, value: float, k: int) -> np.ndarray:
-    """The k owners nearest to a value, nearest first, from ascending m/z: a window, widened until it is certain."""
+    """The k owners of the m/z nearest to a value, nearest first; mz is ascending.
+
+    The search window is widened until the k nearest are certain to lie in it.
+    """
     if not np.isfinite(value):
         return np.zeros(0, np.int64)
     middle = int(np.searchsorted(mz, value))
@@ -131,13 +148,13 @@ def _nearest(mz: np.ndarray, owner: np.ndarray, value: float, k: int) -> np.ndar
     while True:
         low, high = max(0, middle - width), min(len(mz), middle + width)
         distance = np.abs(mz[low:high] - value)
-        # What lies outside the window is farther than this, so what is within it is in its final order.
+        # Everything outside the window is farther away than this, so the order of what is nearer is final.
         certain = min(distance[0] if low else np.inf, distance[-1] if high < len(mz) else np.inf)
         order = np.lexsort((owner[low:high], distance))
         order = order[distance[order] < certain]
-        found = np.array(list(dict.fromkeys(owner[low:high][order].tolist())), dtype=np.int64)
-        if len(found) >= k or (low == 0 and high == len(mz)):
-            return found[:k]
+        nearest = np.array(list(dict.fromkeys(owner[low:high][order].tolist())), dtype=np.int64)
+        if len(nearest) >= k or (low == 0 and high == len(mz)):
+            return nearest[:k]
         width *= 2
 
 
@@ -151,7 +168,7 @@ def _binned(table: SpectrumTable, bins: int) -> sparse.csr_matrix:
     return sparse.diags(scale.astype(np.float32)) @ matrix
 
 
-def _top(scores: np.ndarray, k: int) -> np.ndarray:
+def top(scores: np.ndarray, k: int) -> np.ndarray:
     """Up to k indices of the highest positive scores, highest first, ties in order."""
     positive = np.flatnonzero(scores > 0)
     if len(positive) > k:

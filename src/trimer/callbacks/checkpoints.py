@@ -1,4 +1,4 @@
-"""Two checkpoints are kept, where the run stands and where it was best, and each is whole or not there."""
+"""The two checkpoints of a run, the last and the best; each is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from trimer.run import RunFolder
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint under another name and then renames it: the file with the final name is always whole.
+    """Writes a checkpoint to a temporary file and renames it, so a file with the final name is always complete.
 
-    The content is on the disk before the rename, and the rename before the training continues, so that this also holds
+    The content is on the disk before the rename, and the rename before the training continues, so this also holds
     after a loss of power.
     """
 
@@ -33,7 +33,7 @@ class WholeFiles(TorchCheckpointIO):
         try:
             with (
                 written(path, f".{path.name}.partial", durable=True) as partial,
-                partial.open("wb") as file,  # given a name, PyTorch forgets the reason of the system
+                partial.open("wb") as file,  # given a path, PyTorch hides the system's error
             ):
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
@@ -46,22 +46,22 @@ class WholeFiles(TorchCheckpointIO):
 
     @staticmethod
     def _kept(path: Path) -> str:
-        """The last whole checkpoint, in words."""
-        whole = sorted(path.parent.glob("*.ckpt"), key=lambda one: (one.name == "last.ckpt", one.stat().st_mtime))
-        if not whole:
+        """A sentence that names the last complete checkpoint."""
+        complete = sorted(path.parent.glob("*.ckpt"), key=lambda file: (file.name == "last.ckpt", file.stat().st_mtime))
+        if not complete:
             return "No earlier checkpoint exists"
-        written = datetime.fromtimestamp(whole[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
-        return f"The last whole checkpoint is {whole[-1]}, of {written}"
+        written = datetime.fromtimestamp(complete[-1].stat().st_mtime, UTC).isoformat(timespec="seconds")
+        return f"The last complete checkpoint is {complete[-1]}, of {written}"
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """`last.ckpt`: all that an exact resume needs, every so many optimizer steps, at the end, and when asked to stop.
+    """`last.ckpt`: everything that an exact resume needs, every N steps, at the end and when a run is stopped.
 
-    It is written between optimizer steps only, after the metrics of the step are logged and the validation that is due
-    (see `trimer.callbacks.whole_steps`). Ctrl-C, SIGTERM and SIGHUP stop a run there; one that interrupts a validation
-    ends it, and the resumed run validates again. In the middle of an accumulation a validation, and the step, are
-    finished first, since the gradients of half a step are in no checkpoint. A second Ctrl-C stops at once.
-    A resumed run takes back the rows of metrics.csv that were logged after the checkpoint.
+    It is only written between optimizer steps, after the metrics of the step are logged and the validation that is due
+    has run (see `trimer.callbacks.whole_steps`). Ctrl-C, SIGTERM and SIGHUP stop a run there. A signal during a
+    validation ends that validation, and the resumed run repeats it. During gradient accumulation the validation and
+    the step are finished first, since a checkpoint does not hold the gradients of half a step. A second Ctrl-C stops at
+    once. A resumed run deletes the rows of metrics.csv that were logged after the checkpoint.
     """
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 500):
@@ -74,14 +74,14 @@ class LastCheckpoint(ModelCheckpoint):
         )
         self._stop = StopRequest()
         self._loop: WholeStepEpochLoop | None = None
-        self._logged: dict | None = None  # what a checkpoint knows of the logged metrics
+        self._logged: dict | None = None  # logged metrics, from the checkpoint
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, module, stage)
         self._logged = self._loop = None
         if stage == "fit" and not trainer.fast_dev_run:
             self._loop = use_whole_steps(
-                trainer, lambda due: self._step_ended(trainer, due), lambda: self._stop.asked(trainer)
+                trainer, lambda due: self._step_ended(trainer, due), lambda: self._stop.requested(trainer)
             )
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -95,10 +95,10 @@ class LastCheckpoint(ModelCheckpoint):
         trainer._logger_connector._callback_metrics.update(metrics)
         for logger in trainer.loggers:
             if isinstance(logger, CSV):
-                logger.take_back(self._logged["rows"], self._loop._batches_that_stepped)
+                logger.drop_rows_after(self._logged["rows"], self._loop._batches_that_stepped)
 
     def _step_ended(self, trainer: L.Trainer, validation_due: bool) -> None:
-        stop = validation_due or self._stop.asked(trainer)
+        stop = validation_due or self._stop.requested(trainer)
         if stop or trainer.global_step % self._every_n_train_steps == 0 or self._loop.ends_training:
             self._save(trainer)
         if stop:
@@ -122,28 +122,28 @@ class LastCheckpoint(ModelCheckpoint):
         self._last_global_step_saved = checkpoint["global_step"]
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
-        """Nothing: the metrics of this step are not logged yet."""
+        """Do nothing: the metrics of this step are not logged yet."""
 
     def on_validation_batch_start(self, trainer: L.Trainer, module: L.LightningModule, *args) -> None:
         loop = self._loop
         if loop is None or trainer.state.fn != "fit" or trainer.sanity_checking or loop._should_accumulate():
             return
-        if self._stop.asked(trainer):
+        if self._stop.requested(trainer):
             raise ValidationInterrupted
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Nothing: other callbacks may follow."""
+        """Do nothing: other callbacks may follow."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Nothing: a resumed run ends the epoch again, from the checkpoint of its last step."""
+        """Do nothing: a resumed run ends the epoch again, from the checkpoint of its last step."""
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """A callback can end the training after an epoch, when its last step was not the last one to be expected."""
+        """Save once more if a callback has ended the training earlier than expected."""
         if self._loop is None:
             return
         if trainer.global_step and self._last_global_step_saved != trainer.global_step:
             self._save(trainer)
-        if self._stop.asked(trainer):
+        if self._stop.requested(trainer):
             raise self._stop.exception
         self._stop.forget()
 
@@ -159,7 +159,7 @@ class LastCheckpoint(ModelCheckpoint):
 class BestCheckpoint(ModelCheckpoint):
     """`best.ckpt`: the weights with the best value of a metric, without the state of the optimizer.
 
-    It is written at the end of a validation, so that `last.ckpt` of the same step knows what was best.
+    It is written at the end of a validation, so that `last.ckpt` of the same step contains the best value.
     """
 
     def __init__(self, dirpath: str, monitor: str = "val/loss", mode: str = "min"):
@@ -176,4 +176,4 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
-        self.current_score = state_dict["current_score"]  # Lightning saves it and leaves it out here
+        self.current_score = state_dict["current_score"]  # Lightning saves this value but does not restore it

@@ -1,4 +1,4 @@
-"""Stop a run whose validations get worse or no better, and say which of the two it was."""
+"""Stops a run when its validation metric gets worse or no longer improves, and records which of the two."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ RISING, FLAT, NOT_FINITE = "rising", "no significant improvement", "not finite"
 
 
 class EarlyStopping(L.Callback):
-    """Stops after `patience` validations in a row that are bad; after one whose metric is NaN or infinite at once.
+    """Stops after `patience` bad validations in a row, or at once when the metric is NaN or infinite.
 
-    monitor, mode: the metric of the validations, and whether it is to fall ("min") or to rise ("max"). For one that is
-    to fall a value is bad where it is
-        rising: above best + margin * |best|, the best of all values, or else
-        no significant improvement: not below significant - margin * |significant|, the best value when there last was
-        a significant improvement; so many small steps are an improvement together.
-    A metric that is to rise is followed with its sign turned. margin is a share; `min_delta` is the least that it comes
-    to, for metrics around zero. The first value is the best so far, and never bad.
-    patience: validations, however many epochs lie between them; with `patience_multiple` so many times the patience of
-    the schedule, which is to have its chance first, and at least 1.
-    `reason` says why a run was stopped. Where that run is resumed it stops again, unless its patience is longer.
+    monitor, mode: the validation metric, and whether lower ("min") or higher ("max") is better. With "min" a value is
+    bad if it is
+        rising: above best + margin * |best|, where best is the lowest value so far, or otherwise
+        no significant improvement: not below significant - margin * |significant|, where significant is the value of
+        the last significant improvement. Several small improvements therefore add up to a significant one.
+    With "max" the sign of the metric is reversed. margin is a fraction; `min_delta` is its minimum in absolute units,
+    for metrics near zero. The first value is never bad.
+    patience: number of validations, independent of epochs. patience_multiple: use this multiple of the patience of the
+    learning-rate schedule instead (at least 1), so that the rate is reduced first.
+    `reason` records why a run was stopped. A resumed run stops again, unless its patience is longer.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class EarlyStopping(L.Callback):
                 raise ConfigError(f"callbacks.early_stopping.{name}={value} must not be negative")
         self.monitor, self.mode, self.margin, self.min_delta = monitor, mode, margin, min_delta
         self.patience, self.patience_multiple = patience, patience_multiple
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        self.best: float | None = None  # these two with the sign of a metric that is to fall
+    def _reset(self) -> None:
+        self.best: float | None = None  # both with the sign reversed for mode="max"
         self.significant: float | None = None
         self.bad = 0
         self.reason: str | None = None
 
     def update(self, value: float) -> str | None:
-        """Take the metric of a validation; why the run is to be stopped, or None."""
+        """Record the metric of a validation; returns the reason to stop, or None."""
         if not math.isfinite(value):
             self.reason = NOT_FINITE
             return self.reason
@@ -65,9 +65,9 @@ class EarlyStopping(L.Callback):
         if self.best is None:
             self.best = self.significant = value
             return None
-        rising = value > self.best + self._least(self.best)
+        rising = value > self.best + self._smallest_change(self.best)
         self.best = min(self.best, value)
-        if value < self.significant and value <= self.significant - self._least(self.significant):
+        if value < self.significant and value <= self.significant - self._smallest_change(self.significant):
             self.significant, self.bad = value, 0
             return None
         self.bad += 1
@@ -75,7 +75,7 @@ class EarlyStopping(L.Callback):
             self.reason = RISING if rising else FLAT
         return self.reason
 
-    def _least(self, value: float) -> float:
+    def _smallest_change(self, value: float) -> float:
         return max(self.margin * abs(value), self.min_delta)
 
     def state_dict(self) -> dict:
@@ -87,7 +87,7 @@ class EarlyStopping(L.Callback):
 
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if stage == "fit":
-            self._forget()  # of an earlier fit; what a checkpoint knows comes after this
+            self._reset()  # after an earlier fit; the state of a checkpoint is loaded later
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.patience_multiple is None:
@@ -95,8 +95,8 @@ class EarlyStopping(L.Callback):
         patience = getattr(module.lr_schedulers(), "patience", None)
         if patience is None:
             raise ConfigError(
-                "callbacks.early_stopping.patience_multiple is of the schedule's patience, and this schedule has none: "
-                "take scheduler=warmup_plateau, or set patience_multiple=null and a patience"
+                "callbacks.early_stopping.patience_multiple multiplies the patience of the schedule, and this schedule "
+                "has none: use scheduler=warmup_plateau, or set patience_multiple=null and a patience"
             )
         self.patience = max(self.patience_multiple * patience, 1)
 
@@ -106,20 +106,20 @@ class EarlyStopping(L.Callback):
         trainer.should_stop = trainer.should_stop or self.reason is not None
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
-        """A validation within an accumulated step ends the run after that step; the task sees to it."""
+        """Request a stop; a validation within an accumulated step ends the run after that step, in the task."""
         trainer.should_stop = trainer.should_stop or self.reason is not None
 
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.fast_dev_run
         if not fitting or self.reason is not None:
             return
-        measured = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        if self.monitor not in measured:
-            known = ", ".join(sorted(measured))
+        metrics = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        if self.monitor not in metrics:
+            names = ", ".join(sorted(metrics))
             raise ConfigError(
-                f"callbacks.early_stopping.monitor={self.monitor} is no metric of the validations; there are {known}"
+                f"callbacks.early_stopping.monitor={self.monitor} is not a validation metric; there are {names}"
             )
-        value = float(measured[self.monitor])
+        value = float(metrics[self.monitor])
         if self.update(value) is None:
             return
         if not trainer.fit_loop.epoch_loop._should_accumulate():
@@ -127,7 +127,7 @@ class EarlyStopping(L.Callback):
         sign = 1 if self.mode == "min" else -1
         best = "none" if self.best is None else f"{sign * self.best:.6g}"
         log.info(
-            "stopped early, %s: %s is %.6g, the best is %s, and %d validations in a row were bad",
+            "stopped early (%s): %s is %.6g, the best value is %s, and %d validations in a row did not improve it",
             self.reason,
             self.monitor,
             value,

@@ -1,4 +1,4 @@
-"""The embeddings of a sample of the data before fine-tuning, kept in the run folder to be shown beside those after."""
+"""Embeddings of a sample of the data before fine-tuning, kept in the run folder for comparison with those after."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NAME = "embeddings_before.npz"
 
 
 class EmbeddingsBefore(L.Callback):
-    """Writes `embeddings_before.npz` when the training begins: the name of the `store`, `rows` of it, their `vectors`.
+    """Writes `embeddings_before.npz` when training begins: name of the `store`, `rows` of it, and their `vectors`.
 
-    folder: of the run. sample: at most so many rows of the train part, drawn by the seed, and as many of the test part.
-    projection: "pca" or "umap", how they are to be shown. A vector is the mean over the tokens of a sequence, after the
-    last block. A resumed run keeps the file.
+    folder: the run folder. sample: the maximum number of rows of the training split, and of the test split, drawn with
+    `seed`. projection: "pca" or "umap", used by the figure. A vector is the mean over the tokens of a sequence after
+    the last block. A resumed run keeps the file.
     """
 
     def __init__(self, folder: str, sample: int = 2000, projection: str = "pca", seed: int = 0):
@@ -43,31 +43,31 @@ class EmbeddingsBefore(L.Callback):
             return
         if not hasattr(data, "sequences_of"):
             raise ConfigError(
-                f"callbacks=embeddings shows sequences by their labels, and data={type(data).__name__} has none "
-                "of that kind: take callbacks=default"
+                f"callbacks=embeddings needs labelled sequences, and data={type(data).__name__} has none: use "
+                "callbacks=default"
             )
-        if trainer.ckpt_path is not None:  # the weights are those of the checkpoint already
-            log.warning("embeddings: this run was begun without %s, so there is no picture of before", NAME)
+        if trainer.ckpt_path is not None:  # the weights are already those of the checkpoint
+            log.warning("embeddings: this run began without %s, so there is no figure of the model before", NAME)
             return
-        attempt(NAME, self._keep, module.net, data)  # for a figure only
+        attempt(NAME, self._save, module.net, data)  # only a figure needs it
 
-    def _keep(self, net, data) -> None:
-        parts = [part for part in ("train", "test") if part in data.split.names]
-        rows = np.concatenate([self._some(data.split.rows(part)) for part in parts])
-        kept = {"store": data.folder.name, "rows": rows, "projection": self.projection}
-        np.savez(self.path, vectors=vectors_of(net, data, rows), **kept)
+    def _save(self, net, data) -> None:
+        splits = [split for split in ("train", "test") if split in data.split.names]
+        rows = np.concatenate([self._sample(data.split.rows(split)) for split in splits])
+        vectors = vectors_of(net, data, rows)
+        np.savez(self.path, store=data.folder.name, rows=rows, projection=self.projection, vectors=vectors)
 
-    def _some(self, rows: np.ndarray) -> np.ndarray:
+    def _sample(self, rows: np.ndarray) -> np.ndarray:
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[: self.sample])
 
 
 def vectors_of(net, data, rows: np.ndarray) -> np.ndarray:
-    """(n, D) float32 embeddings of some rows, by a network in evaluation mode."""
+    """(n, D) float32 embeddings of rows, by the network in evaluation mode."""
     training = net.training
     net.eval()
     try:
         tokens = data.store.ragged("tokens").take(rows)
-        found = embed(net, tokens, "mean", None, None, lambda some: data.sequences_of(rows[some]))
-        return np.stack(list(found))
+        vectors = embed(net, tokens, "mean", None, None, lambda selected: data.sequences_of(rows[selected]))
+        return np.stack(list(vectors))
     finally:
         net.train(training)

@@ -1,4 +1,4 @@
-"""Memory of the machine that a training on the processor does not hold on to."""
+"""Returns freed host memory to the operating system during training."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import lightning as L
 
 
 def trim() -> bool:
-    """Give freed memory back to the system; False where the C library (not glibc) cannot.
+    """Return freed memory to the operating system; False if the C library cannot (only glibc can).
 
-    Batches differ in their lengths, so blocks of many sizes are freed and seldom fit again: glibc keeps them, and a run
-    of some thousand steps grows to several times of what it uses.
+    Batches have different lengths, so blocks of many sizes are freed and rarely fit again. glibc keeps them, and a run
+    of some thousand steps grows to several times the memory that it uses.
     """
-    found = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if found is None:
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if malloc_trim is None:
         return False
-    found(0)
+    malloc_trim(0)
     return True
 
 
 class HostMemory(L.Callback):
-    """Trim the memory of the process every so many optimiser steps, and after each validation."""
+    """Trims the memory of the process every `every` optimizer steps and after each validation."""
 
     def __init__(self, every: int = 25) -> None:
         if every < 1:

@@ -1,4 +1,4 @@
-"""What a fine-tuning has to show, in one long table: all data before it, validation by epoch, the test part after."""
+"""The record of a fine-tuning in one long table: all splits before it, validation by epoch, the test split after it."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from trimer.reporting.attempts import attempt
 log = logging.getLogger(__name__)
 
 COLUMNS = ("property", "split", "epoch", "metric", "value")
-SPLITS = ("all", "train", "validation", "test")  # in the order of the table, within an epoch
-BEFORE = -1  # the epoch of what was measured before the first one
+SPLITS = ("all", "train", "validation", "test")  # order of the rows within an epoch
+BEFORE = -1  # epoch number of the metrics before training
 ANSWERS = "protocol_before.npz"
 
 
 class Protocol(L.Callback):
-    """Writes `protocol.csv` and `protocol.parquet`: one row for each property, split, epoch and metric.
+    """Writes `protocol.csv` and `protocol.parquet`: one row per property, split, epoch and metric.
 
-    all, epoch -1: every row of every part, before the training: the answers of the checkpoint that the run began with,
-    on its own scale, if it has learnt these labels (the same network as "before fine-tuning" in the table of the test
-    part); else those of the network as it begins. validation: at the end of each epoch that has one.
-    train: `loss`, the mean over the epoch in training mode, and `lr`, the rate of its last step. test: once, at the
-    end, under the epoch of the weights that are measured, the best. What is not defined has no row.
-    The metrics are the task's own, each of all the answers of a part together. Of numbers it also keeps what was
-    predicted of the test part before the training (`protocol_before.npz`).
-    folder: of the run. The table travels with the checkpoints, so a resumed run goes on with the table it had there.
+    split "all", epoch -1: all rows of all splits before training. If the initial checkpoint was trained on these
+    labels, its predictions on its own scale (the model "before fine-tuning" in the table of the test split); otherwise
+    those of the network as it starts. "validation": at the end of each epoch with a validation. "train": `loss`, the
+    mean over the epoch in training mode, and `lr`, the learning rate of its last step. "test": once, at the end, with
+    the epoch of the evaluated (best) weights. Undefined metrics have no row.
+    The metrics are those of the task, computed over all predictions of a split. For regression, the predictions for the
+    test split before training are saved too (`protocol_before.npz`).
+    folder: the run folder. The checkpoints hold the table, so a resumed run continues with the table of its checkpoint.
     """
 
     def __init__(self, folder: str):
         self.folder = Path(folder)
         self.property = ""
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.values: dict[tuple[str, int, str], float] = {}
         self._rate = math.nan
 
     @property
     def rows(self) -> list[dict]:
-        """The table, in the order of the epochs; the test part comes last."""
+        """The table, sorted by epoch; the test split comes last."""
         keys = sorted(self.values, key=lambda key: (key[0] == "test", key[1], SPLITS.index(key[0])))
         return [
             dict(zip(COLUMNS, (self.property, split, epoch, metric, self.values[split, epoch, metric]), strict=True))
@@ -61,7 +61,7 @@ class Protocol(L.Callback):
         ]
 
     def add(self, split: str, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Put metrics into the table, in place of those that it has of this split and epoch; there is one test."""
+        """Set the metrics of a split and epoch, replacing earlier ones; the test split has one epoch only."""
         replaced = [key for key in self.values if key[0] == split and (key[1] == epoch or split == "test")]
         self.values = {key: value for key, value in self.values.items() if key not in replaced}
         self.values |= {(split, epoch, name): float(v) for name, v in metrics.items() if math.isfinite(v)}
@@ -90,11 +90,11 @@ class Protocol(L.Callback):
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        self._forget()  # what a checkpoint knows comes after this
+        self._reset()  # the state of a checkpoint is loaded later
         if not hasattr(trainer.datamodule, "evaluation_batches"):
             raise ConfigError(
-                f"callbacks=protocol measures all data before the training, and data="
-                f"{type(trainer.datamodule).__name__} cannot be read part by part: take callbacks=default"
+                f"callbacks=protocol evaluates all splits before training, which data="
+                f"{type(trainer.datamodule).__name__} does not support: use callbacks=default"
             )
         self.property = module.property_of(trainer.datamodule)
 
@@ -104,30 +104,30 @@ class Protocol(L.Callback):
             return
         if trainer.global_step:
             if ("all", BEFORE) not in {key[:2] for key in self.values}:
-                log.warning("protocol: this run was begun without callbacks=protocol, so nothing of before is in it")
+                log.warning("protocol: this run began without callbacks=protocol, so it has no metrics before training")
             return
         with trainer.precision_plugin.forward_context(), self._before(module):
-            parts = [data.evaluation_batches(part) for part in data.split.names]
-            self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(parts)))
+            batches = [data.evaluation_batches(split) for split in data.split.names]
+            self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
-                attempt(ANSWERS, self._keep_answers, trainer, module, data)  # for a figure only
+                attempt(ANSWERS, self._save_predictions, trainer, module, data)  # only a figure needs them
         self._save(trainer)
 
     @contextlib.contextmanager
     def _before(self, module: L.LightningModule) -> Iterator[None]:
-        """The task with the network that the run began with, if that has learnt these labels."""
+        """Give the task the network of the initial checkpoint, if that was trained on these labels."""
         labels = (module.contract or {}).get("labels")
-        begun = begun_with(self.folder, labels) if labels else None
-        if begun is None:
+        initial = begun_with(self.folder, labels) if labels else None
+        if initial is None:
             yield
             return
-        learning, module.net = module.net, begun.net.to(module.device)
+        trained_net, module.net = module.net, initial.net.to(module.device)
         try:
             yield
         finally:
-            module.net = learning
+            module.net = trained_net
 
-    def _keep_answers(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
+    def _save_predictions(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
         from trimer.evaluation.label_evaluation import answered
 
         training = module.net.training
@@ -135,13 +135,13 @@ class Protocol(L.Callback):
             raw, labels, _ = answered(module.net.eval(), data, "test")
         finally:
             module.net.train(training)
-        answers = module.net.answers(raw.to(module.device)).cpu().numpy()
+        predictions = module.net.answers(raw.to(module.device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(self.folder / ANSWERS, answers=answers, labels=labels.numpy())
+            np.savez(self.folder / ANSWERS, answers=predictions, labels=labels.numpy())
 
     def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch, batch_idx: int) -> None:
-        self._rate = module.optimizers().param_groups[0]["lr"]  # before the schedule moves on
+        self._rate = module.optimizers().param_groups[0]["lr"]  # before the schedule changes it
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
         if trainer.fit_loop.epoch_loop._num_ready_batches_reached():  # before a checkpoint is written
@@ -153,7 +153,7 @@ class Protocol(L.Callback):
             self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """An epoch that was not finished has its row too, until a resumed run finishes it."""
+        """Add a row for an unfinished epoch; a resumed run replaces it."""
         epochs = trainer.fit_loop.epoch_progress.current
         if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             self._add_training(trainer, module, epochs.processed - 1)
@@ -171,7 +171,7 @@ class Protocol(L.Callback):
     # ---------------------------------------------------------------- after it
 
     def log_table(self, trainer: L.Trainer) -> None:
-        """The table, for every tracker that is a W&B run."""
+        """Log the table to every W&B logger."""
         from lightning.pytorch.loggers import WandbLogger
 
         for logger in trainer.loggers:

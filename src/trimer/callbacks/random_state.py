@@ -1,4 +1,4 @@
-"""Dropout goes on where it stopped: the state of torch's random numbers travels with the checkpoint."""
+"""Dropout continues exactly in a resumed run: the checkpoint holds the state of torch's random number generators."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 
 
 class RandomState(L.Callback):
-    """Save torch's random state with every checkpoint, and put it back before the first batch of a resumed run.
+    """Saves torch's random state with every checkpoint and restores it before the first batch of a resumed run.
 
-    A checkpoint of a validation that is interrupted has the state before it, since it is run again.
+    A checkpoint of an interrupted validation holds the state before that validation, since it is repeated.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Top-k accuracy during training, on a stated sample of the validation spectra, with a table of what is written."""
+"""Top-k accuracy of generated molecules during training, on a sample of the validation spectra."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trimer.reporting.attempts import attempt
 
 
 class RankMolecules(L.Callback):
-    """Write molecules for some validation spectra at the end of a validation, and log how they rank.
+    """Generates molecules for some validation spectra at the end of a validation and logs their ranking metrics.
 
-    sample: spectra, a seeded choice that stays the same. k: ranks of top-k accuracy and Tanimoto@k. every: validations
-    between two measurements. Logs `val/top1_accuracy`, `val/tanimoto@1`, `val/validity`, ...; trackers that show
-    pictures get a table of `pictures` spectra with true and written molecules.
+    sample: number of spectra; the same ones at every validation, drawn with `seed`. k: ranks of top-k accuracy and
+    Tanimoto@k. every: measure at every N-th validation. Logs `val/top1_accuracy`, `val/tanimoto@1`, `val/validity`, ...
+    W&B gets a table of `pictures` spectra with drawings of the true and the generated molecules.
     """
 
     def __init__(self, sample: int = 64, k: Sequence[int] = (1, 10), every: int = 1, seed: int = 0, pictures: int = 16):
         if not k or min(k) < 1:
-            raise ConfigError(f"callbacks.ranking.k={list(k)} must name ranks from 1 on")
+            raise ConfigError(f"callbacks.ranking.k={list(k)} must hold ranks of 1 or more")
         self.sample = sample
         self.k = list(k)
         self.every = every
@@ -33,8 +33,8 @@ class RankMolecules(L.Callback):
     def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
         if not getattr(trainer.datamodule, "has_labels", True):
             raise ConfigError(
-                "callbacks=ranking ranks molecules for spectra, and these data have no molecules to compare with: "
-                "use callbacks=default"
+                "callbacks=ranking compares generated with true molecules, and these data have no molecules: use "
+                "callbacks=default"
             )
 
     def state_dict(self) -> dict:
@@ -63,12 +63,12 @@ class RankMolecules(L.Callback):
                 seed=self.seed,
             )
         module.log_dict({f"val/{name}": value for name, value in measured.metrics.items()}, rank_zero_only=False)
-        shown = measured.predictions[: self.pictures]
-        attempt("val/predictions of the tracker", log_prediction_table, trainer, "val/predictions", shown)
+        predictions = measured.predictions[: self.pictures]
+        attempt("val/predictions of the tracker", log_prediction_table, trainer, "val/predictions", predictions)
 
 
 def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[dict]) -> None:
-    """A table with drawings of the true and the written molecules, for every tracker that is a W&B run."""
+    """Log a table with drawings of the true and the generated molecules to every W&B logger."""
     from lightning.pytorch.loggers import WandbLogger
 
     for logger in trainer.loggers:
@@ -78,18 +78,18 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
 
             from trimer.reporting.drawing import molecule_png
 
-            def drawn(smiles: str) -> wandb.Image:
+            def draw(smiles: str) -> wandb.Image:
                 return wandb.Image(Image.open(io.BytesIO(molecule_png(smiles))))
 
-            names = ["id", "precursor m/z", "true", "written", "true SMILES", "written SMILES", "Tanimoto", "count"]
+            names = ["id", "precursor m/z", "true", "generated", "true SMILES", "generated SMILES", "Tanimoto", "count"]
             table = wandb.Table(columns=names)
             for record in predictions:
                 best = record["candidates"][0] if record["candidates"] else None
                 table.add_data(
                     record["id"],
                     record["precursor_mz"],
-                    drawn(record["smiles"]),
-                    drawn(best["smiles"]) if best else None,
+                    draw(record["smiles"]),
+                    draw(best["smiles"]) if best else None,
                     record["smiles"],
                     best["smiles"] if best else None,
                     record["scores"].get("tanimoto@1"),

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: Ctrl-C, SIGTERM of a queue or a container, SIGHUP of a closed terminal."""
+"""Signals that request a stop: Ctrl-C, SIGTERM from a queue or container, SIGHUP from a closed terminal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+from trimer.signals import ENDING
 
 
 class StopRequest:
-    """Catches the signals while a training runs, so that it can stop where its state is whole.
+    """Catches the signals during a training, so that it stops between two optimizer steps.
 
-    A second Ctrl-C stops at once. A signal that is ignored, as SIGHUP under nohup, stays ignored.
+    A second Ctrl-C stops at once. A signal that is ignored, such as SIGHUP under nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -28,52 +28,54 @@ class StopRequest:
         self._before: dict[int, object] = {}
 
     def listen(self, trainer: L.Trainer) -> None:
-        """Take the signals over from Lightning, which stops between batches and saves in the middle of a step.
+        """Replace Lightning's signal handlers, which stop between batches and save in the middle of a step.
 
         All processes of the run call this together.
         """
         if trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
-            self._hosts = torch.distributed.new_group(backend="gloo")  # asks the processes, and no GPU
+            self._hosts = torch.distributed.new_group(
+                backend="gloo"
+            )  # communicates through the CPU, without waiting for a GPU
         if threading.current_thread() is not threading.main_thread():
             return
         self._number = None
         for number in (signal.SIGINT, *ENDING, *requeue_signals(trainer)):
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._ask)
+                self._before[number] = signal.signal(number, self._request)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self._number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self._number is None and number == signal.SIGINT:  # print could be what was interrupted
-            os.write(2, b"\ntrimer: stopping after this step; Ctrl-C once more stops at once\n")
+        if self._number is None and number == signal.SIGINT:  # the signal may have interrupted print
+            os.write(2, b"\ntrimer: stopping after this step; press Ctrl-C again to stop at once\n")
         self._number = self._number or number
 
     def forget(self) -> None:
-        """Give the signals back."""
+        """Restore the earlier signal handlers."""
         self._hosts = None
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
-    def asked(self, trainer: L.Trainer) -> bool:
-        """Whether any process of the run was asked to stop; all processes call this at the same place."""
-        asked = self._number is not None
+    def requested(self, trainer: L.Trainer) -> bool:
+        """Whether any process of the run was requested to stop; all processes call this at the same point."""
+        requested = self._number is not None
         if self._hosts is not None:
-            number = torch.tensor(int(asked))
-            torch.distributed.all_reduce(number, group=self._hosts)
-            return bool(number)
-        return trainer.strategy.reduce_boolean_decision(asked, all=False) if trainer.world_size > 1 else asked
+            requests = torch.tensor(int(requested))
+            torch.distributed.all_reduce(requests, group=self._hosts)
+            return bool(requests)
+        return trainer.strategy.reduce_boolean_decision(requested, all=False) if trainer.world_size > 1 else requested
 
     @property
     def exception(self) -> BaseException:
-        """What ends the training."""
+        """The exception that ends the training."""
         return KeyboardInterrupt() if self._number == signal.SIGINT else SIGTERMException()
 
 
 def requeue_signals(trainer: L.Trainer) -> list[int]:
     """The signal by which SLURM announces the end of a job.
 
-    Lightning would save in the middle of a step, and queue a command again that is refused: its run has begun.
+    Lightning would save in the middle of a step and requeue a command that fails, because its run has already begun.
     """
     environment = trainer._accelerator_connector.cluster_environment
     if not getattr(environment, "auto_requeue", False):
@@ -83,7 +85,7 @@ def requeue_signals(trainer: L.Trainer) -> list[int]:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Outside of a training, where nothing is to be saved, a signal that ends the process is an exception."""
+    """Outside of a training, where nothing has to be saved, turn a signal that ends the process into an exception."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SIGTERMException

@@ -1,4 +1,4 @@
-"""How fast a run learns: real tokens per second, validation not counted, and what share of the device that is."""
+"""Training speed: tokens per second without padding and validation, and model FLOPs utilization (MFU)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 import lightning as L
 import torch
 
-# Dense bf16 products per second, in TFLOP/s, as the makers state them; the first whose words a name holds.
+# Peak of dense bf16 matrix products in TFLOP/s, from the manufacturers' data sheets. The first matching name counts.
 PEAKS = {
     "H200": 989.0,
     "H100 PCIe": 756.0,
@@ -24,16 +24,16 @@ PEAKS = {
 
 
 def peak_of(name: str) -> float | None:
-    """The peak of a GPU by its name, None where it is not known: an L40 is neither an L4 nor an L40S."""
+    """Peak of a GPU by its name, None if unknown. Whole words are matched: an L40 is neither an L4 nor an L40S."""
     return next((peak for key, peak in PEAKS.items() if re.search(rf"\b{key}\b", name)), None)
 
 
 class Throughput(L.Callback):
-    """Log `tokens_per_second` of all devices on the logging interval, never padding; of proteins, residues too.
+    """Logs `tokens_per_second` of all devices at every logging step, without padding; for proteins, residues too.
 
-    Where the network counts the operations of its products, `mfu` is the share of the device's peak that they make up.
-    peak: of one device, in TFLOP/s; by default that of the GPU's name, and no `mfu` where it is not known.
-    The device is never waited for: over an interval of steps the queue of kernels is short against the time measured.
+    If the network counts its FLOPs, `mfu` is their fraction of the device's peak (model FLOPs utilization).
+    peak: of one device, in TFLOP/s; by default looked up by the GPU's name. Without it `mfu` is not logged.
+    The callback never waits for the device: the queue of kernels is short compared with a logging interval.
     """
 
     def __init__(self, peak: float | None = None) -> None:

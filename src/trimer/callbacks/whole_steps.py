@@ -1,9 +1,9 @@
-"""Lightning's training loops, changed so that a checkpoint is written between optimizer steps and resumed there.
+"""Lightning's training loops, changed so that checkpoints are written between optimizer steps and resumed there.
 
-Lightning's own checkpoints are written inside of hooks: before the metrics of the step are logged, before or after its
-validation, in the middle of an accumulation. On resuming it guesses which. Here there is one position: the optimizer
-step is whole, its metrics are logged, and the validation that is due after it has been run. If a signal interrupts
-that validation, the checkpoint says so, and the resumed run starts with the validation.
+Lightning writes checkpoints inside hooks: before the metrics of the step are logged, before or after its validation,
+or in the middle of an accumulation. On resuming it guesses which. Here there is one position: the optimizer step is
+complete, its metrics are logged, and the validation that is due after it has run. If a signal interrupts that
+validation, the checkpoint records this, and the resumed run starts with the validation.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 
 class ValidationInterrupted(BaseException):
-    """Leaves a validation that a signal interrupts."""
+    """Raised to leave a validation that a signal has interrupted."""
 
 
 class WholeStepEpochLoop(_TrainingEpochLoop):
-    """Calls `step_ended(validation_due)` after each optimizer step, the only position where it can be saved.
+    """Calls `step_ended(validation_due)` after each optimizer step, the only position where a checkpoint is written.
 
-    stopping: whether a signal has asked for the end of the run.
+    stopping: returns whether a signal has requested the end of the run.
     """
 
     step_ended: Callable[[bool], None]
     stopping: Callable[[], bool]
-    saving = False  # at that position
-    resumed = False  # from that position; checkpoints of earlier versions are resumed by Lightning's rules
+    saving = False  # a checkpoint is being written at that position
+    resumed = False  # from that position; checkpoints of earlier versions follow Lightning's rules
     validation_due = False
 
     @property
@@ -58,7 +58,7 @@ class WholeStepEpochLoop(_TrainingEpochLoop):
             super().reset()
         elif self.trainer.fit_loop.restarted_mid_epoch:
             super().reset()  # keeps the count of batches
-            self.restarting = False  # nothing of the last step is to be made up for
+            self.restarting = False  # the last step is complete
         else:
             self.restarting = False
             super().reset()
@@ -69,14 +69,14 @@ class WholeStepEpochLoop(_TrainingEpochLoop):
             self.on_advance_end(data_fetcher)
 
     def _broadcast_sigterm_tensor(self) -> None:
-        """Nothing: `stopping` asks all processes once a step, and not in the middle of one."""
+        """Do nothing: `stopping` synchronises all processes once per step, not in the middle of one."""
 
     def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
         return self.validation_due or super()._should_check_val_fx(data_fetcher)
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        """Validate if it is due; then the step has ended."""
-        if self._should_accumulate():  # a validation in the middle of a step is run to its end
+        """Validate if a validation is due; then the step has ended."""
+        if self._should_accumulate():  # a validation in the middle of a step is not interrupted
             super().on_advance_end(data_fetcher)
             return
         if self._should_check_val_fx(data_fetcher) and self.stopping():
@@ -97,9 +97,9 @@ class WholeStepEpochLoop(_TrainingEpochLoop):
 
 
 class WholeStepFitLoop(_FitLoop):
-    """Ends an epoch that has begun before it asks whether the training is over.
+    """Ends an epoch that has begun before it checks whether the training is over.
 
-    So a run that was killed between its last step and its end is ended as it would have been.
+    A run that was killed between its last step and its end is thus finished as it would have been.
     """
 
     epoch_loop: WholeStepEpochLoop
@@ -113,7 +113,7 @@ class WholeStepFitLoop(_FitLoop):
 def use_whole_steps(
     trainer: L.Trainer, step_ended: Callable[[bool], None], stopping: Callable[[], bool]
 ) -> WholeStepEpochLoop:
-    """Change the loops of a trainer before its training begins; they hold the data already and keep their state."""
+    """Replace the loop classes of a trainer before its training begins; the loops keep their state and data."""
     trainer.fit_loop.__class__ = WholeStepFitLoop
     loop = trainer.fit_loop.epoch_loop
     loop.__class__ = WholeStepEpochLoop

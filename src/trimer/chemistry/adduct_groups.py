@@ -13,7 +13,7 @@ ABBREVIATIONS = {
     "DMSO": "C2H6OS", "DMF": "C3H7NO", "TEA": "C6H15N", "OAc": "CH3COO", "Acetate": "CH3COO", "Formate": "HCOO",
     "Hex": "C6H10O5", "Pent": "C5H8O4", "dHex": "C6H10O4", "HexA": "C6H8O6",
 }  # fmt: skip
-# Charges that a group brings when it is added; what is in neither list is neutral.
+# Charges of a group when it is added; groups in neither list are neutral.
 CATIONS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("H", "D", "Li", "Na", "K", "Rb", "Cs", "Ag", "Tl", "NH4", "H3O"), (1,)),
     **dict.fromkeys(("Mg", "Ca", "Sr", "Ba", "Zn", "Mn", "Ni", "Cd", "Pb"), (2,)),
@@ -99,6 +99,14 @@ def _hill(atoms: Atoms) -> str:
     return "".join(e + (str(atoms[e]) if atoms[e] > 1 else "") for e in order)
 
 
+def _known_formula(text: str) -> Atoms:
+    """Atoms of a formula in the tables of this module."""
+    atoms = _formula(text)
+    if atoms is None:
+        raise ValueError(f"{text} is no formula")
+    return atoms
+
+
 def _key(atoms: Atoms) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(atoms.items()))
 
@@ -109,31 +117,31 @@ def elements() -> dict[str, tuple[int, float]]:
     from rdkit import Chem
 
     table = Chem.GetPeriodicTable()
-    found = {table.GetElementSymbol(z): (z, table.GetMostCommonIsotopeMass(z)) for z in range(1, 93)}
-    return {**found, "D": (1, table.GetMassForIsotope(1, 2))}
+    natural = {table.GetElementSymbol(z): (z, table.GetMostCommonIsotopeMass(z)) for z in range(1, 93)}
+    return {**natural, "D": (1, table.GetMassForIsotope(1, 2))}
 
 
 @functools.cache
 def _charges() -> dict[tuple, tuple[int, ...]]:
-    cations = {_key(_formula(name)): charges for name, charges in CATIONS.items()}
-    return cations | {_key(_formula(name)): (-1,) for name in ANIONS}
+    cations = {_key(_known_formula(name)): charges for name, charges in CATIONS.items()}
+    return cations | {_key(_known_formula(name)): (-1,) for name in ANIONS}
 
 
 @functools.cache
 def _abbreviations() -> dict[str, Atoms]:
-    return {name.lower(): _formula(text) for name, text in ABBREVIATIONS.items()}
+    return {name.lower(): _known_formula(text) for name, text in ABBREVIATIONS.items()}
 
 
 @functools.cache
 def _carriers() -> dict[str, Atoms]:
-    return {name.lower(): _formula(name) for name in (*CATIONS, *ANIONS)}
+    return {name.lower(): _known_formula(name) for name in (*CATIONS, *ANIONS)}
 
 
 @functools.cache
 def _spellings() -> dict[tuple, str]:
-    return {_key(_formula(name)): name for name in _SPELLINGS}
+    return {_key(_known_formula(name)): name for name in _SPELLINGS}
 
 
 @functools.cache
 def _solvents() -> dict[tuple, str]:
-    return {_key(_formula(ABBREVIATIONS[name])): name for name in _SOLVENTS}
+    return {_key(_known_formula(ABBREVIATIONS[name])): name for name in _SOLVENTS}

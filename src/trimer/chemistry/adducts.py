@@ -7,7 +7,7 @@ group is a molecular formula or one of ABBREVIATIONS. The m/z follows from the a
 
 The stated charge must be one that the groups can carry (H+, Na+, Cl-, HCOO-; water and acetonitrile carry none), so
 `[M+H]2+` is rejected. An electron may be gained or lost where the ion is M itself or M after losses (`[M]+`,
-`[M-HF]-`), or where a radical mark says so (`[M-2H]-.`). `[Cat]+` is a molecule that is a cation itself.
+`[M-HF]-`), or where a radical mark says so (`[M-2H]-.`). In `[Cat]+` the molecule is itself a cation.
 
 Not read as formulas, on purpose: `[M+FA]-` and `[M+ACN]+` (no ion without a radical mark: a proton is missing),
 isotopes other than D, names of groups that are not in ABBREVIATIONS.
@@ -90,7 +90,7 @@ class Adduct:
 
 
 def harmonise_adduct(text: str | None) -> str | None:
-    """The one name of an adduct, as '[M+H]+', whatever way it is written; None if it cannot be read."""
+    """The canonical name of an adduct, as '[M+H]+', from any spelling; None if it cannot be read."""
     adduct = parse_adduct(text)
     return None if adduct is None else adduct.name
 
@@ -105,7 +105,7 @@ def parse_adduct(text: str | None) -> Adduct | None:
 
 
 def read_adduct(text: str) -> Adduct:
-    """As `parse_adduct`; raises AdductError with what is wrong."""
+    """Like `parse_adduct`, but raises AdductError with the reason."""
     adduct = _read(text)
     common = _common().get(_identity(adduct))
     return adduct if common is None else common
@@ -126,7 +126,7 @@ def _read(text: str) -> Adduct:
 
 
 def _readings(plain: str) -> Iterable[tuple[str, str]]:
-    """What may stand within the brackets, and the charge after them; without brackets the longest charge first.
+    """Possible contents of the brackets and the charge after them; without brackets the longest charge first.
 
     Without brackets the charge ends in its sign: 'M+1' is an isotope peak.
     """
@@ -179,10 +179,10 @@ def _molecule_charges(
     Raises AdductError where they do not.
     """
     if cation:
-        own = sorted({charge - q for q in carried if charge - q > 0})
-        if multiplicity != 1 or not own:
+        molecule_charges = sorted({charge - q for q in carried if charge - q > 0})
+        if multiplicity != 1 or not molecule_charges:
             raise AdductError("the charge does not fit a molecule that is a cation")
-        return tuple(own), False
+        return tuple(molecule_charges), False
     if charge in carried:
         return (0,), False
     if not groups:  # an electron lost or gained, or a molecule that carries this charge itself
@@ -191,16 +191,16 @@ def _molecule_charges(
         return (0,), False
     if radical and any(abs(charge - q) == 1 for q in carried):
         return (0,), True
-    stated, own = _signed(charge), " or ".join(_signed(q) if q else "none" for q in sorted(carried))
-    raise AdductError(f"it states the charge {stated}, and its groups carry {own}")
+    group_charges = " or ".join(_signed(q) if q else "none" for q in sorted(carried))
+    raise AdductError(f"it states the charge {_signed(charge)}, and its groups carry {group_charges}")
 
 
 def _carried(groups: list[tuple[int, Atoms]]) -> set[int]:
     """The charges that the groups can carry together."""
     totals = {0}
     for count, group in groups:
-        own = charges_of(group, added=count > 0)
-        totals = {total + count * charge for total in totals for charge in own}
+        charges = charges_of(group, added=count > 0)
+        totals = {total + count * charge for total in totals for charge in charges}
     return totals
 
 
@@ -219,7 +219,7 @@ def _groups(text: str) -> list[tuple[int, Atoms]]:
 
 
 def _stated(signs: str) -> int | None:
-    """The charge that stands behind the bracket; None where there is none."""
+    """The charge behind the bracket; None where there is none."""
     if not signs:
         return None
     found = _CHARGE.fullmatch(signs)

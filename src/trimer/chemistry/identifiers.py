@@ -7,8 +7,7 @@ Masses are monoisotopic, in Da; m/z in Th.
 from __future__ import annotations
 
 from rdkit import Chem, RDLogger
-from rdkit.Chem.Descriptors import ExactMolWt
-from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from rdkit.Chem.rdMolDescriptors import CalcExactMolWt, CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
 
 from trimer.chemistry.adducts import COMMON, ELECTRON, Adduct, harmonise_adduct, parse_adduct
@@ -27,14 +26,13 @@ __all__ = [
     "parse_inchi",
 ]
 
-RDLogger.DisableLog("rdApp.*")
+RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # the stubs of RDKit lack it
 
-ADDUCTS: dict[str, Adduct] = {
-    name: parse_adduct(name) for name in COMMON
-}  # any other: `trimer.chemistry.adducts.parse_adduct`
+# Common adducts; `trimer.chemistry.adducts.parse_adduct` reads any other.
+ADDUCTS: dict[str, Adduct] = {name: adduct for name in COMMON if (adduct := parse_adduct(name)) is not None}
 
 
-def parse(smiles: str) -> Chem.Mol | None:
+def parse(smiles: str | None) -> Chem.Mol | None:
     """The molecule of a SMILES, or None when RDKit cannot read it or it holds no atom."""
     if not isinstance(smiles, str) or not smiles:
         return None
@@ -91,4 +89,4 @@ def formula(molecule: Chem.Mol | None) -> str | None:
 
 def exact_mass(molecule: Chem.Mol | None) -> float | None:
     """Monoisotopic mass in Da."""
-    return None if molecule is None else ExactMolWt(molecule)
+    return None if molecule is None else CalcExactMolWt(molecule)

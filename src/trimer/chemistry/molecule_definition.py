@@ -4,11 +4,11 @@ A molecule is a SMILES that RDKit reads and sanitises, and that
 - is one component: no salt, no mixture;
 - has no wildcard: no atom `*`, no R group, no bond of any order (`~`);
 - has no radical: no atom with an unpaired electron;
-- is neutral as a whole (zwitterions are), unless the adduct says otherwise (`Adduct.molecule_charges`): [M]+ may be
+- is neutral as a whole (zwitterions are), unless the adduct requires a charge (`Adduct.molecule_charges`): [M]+ may be
   measured of a cation of charge +1, [M]- of an anion, and [Cat]+ of nothing but a cation.
 
 The true molecule of a labelled spectrum is measured, so it may be a radical (see the cleaning step Structure). Labels
-and embeddings of a user's own structures are not held to this definition: polymers, R groups and salts can be predicted
+and embeddings of a user's own structures need not meet this definition: polymers, R groups and salts can be predicted
 and embedded.
 """
 
@@ -30,7 +30,7 @@ UNREADABLE, COMPONENTS, WILDCARD, RADICAL, CHARGED = FLAWS = (
 
 
 def structure_flaw(molecule: Chem.Mol | None) -> str | None:
-    """Why a structure is no molecule, whatever its adduct; None where it is one. Its charge is not looked at."""
+    """Why a structure is no molecule, whatever its adduct; None where it is one. Its charge is ignored."""
     if molecule is None:
         return UNREADABLE
     if len(Chem.GetMolFrags(molecule)) > 1:

@@ -1,4 +1,4 @@
-"""Molecules as users write them, SMILES or InChI, and why RDKit refuses one.
+"""Molecules as users write them, SMILES or InChI, and why RDKit rejects one.
 
 For text that a model has written, `trimer.chemistry.identifiers.parse` is stricter: it reads SMILES alone.
 """
@@ -38,18 +38,18 @@ def refusal(text: str) -> str:
 
 
 def reason_of(read: Callable[[], object], unknown: str = NO_REASON) -> str:
-    """What RDKit reports while it reads something that it refuses."""
+    """What RDKit reports while it reads a text that it rejects."""
     with _reports() as lines:
         try:
             read()
         except Exception as error:  # RDKit raises its own C++ types on some malformed text
             lines.append(str(error))
-    told = [_TIME.sub("", line).strip() for line in "\n".join(lines).splitlines()]
-    told = [line.removeprefix("SMILES Parse Error: ").removeprefix("ERROR:").strip() for line in told]
-    first = next((line for line in told if line and not line.startswith(("WARNING", "*", "Post-condition"))), None)
+    reports = [_TIME.sub("", line).strip() for line in "\n".join(lines).splitlines()]
+    reports = [line.removeprefix("SMILES Parse Error: ").removeprefix("ERROR:").strip() for line in reports]
+    first = next((line for line in reports if line and not line.startswith(("WARNING", "*", "Post-condition"))), None)
     if first is None:
         return unknown
-    around = next((found[1] for found in map(_AROUND.search, told) if found), None)
+    around = next((match[1] for match in map(_AROUND.search, reports) if match), None)
     return f"{first}, around position {around}" if around else first
 
 
@@ -66,11 +66,11 @@ def _reports() -> Iterator[list[str]]:
     handlers, propagate = logger.handlers, logger.propagate
     logger.handlers, logger.propagate = [Kept()], False
     rdBase.LogToPythonLogger()
-    RDLogger.EnableLog("rdApp.error")
+    RDLogger.EnableLog("rdApp.error")  # type: ignore[attr-defined]
     try:
         yield lines
     finally:
-        RDLogger.DisableLog("rdApp.*")
+        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
         rdBase.LogToCppStreams()
-        RDLogger.DisableLog("rdApp.*")
+        RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
         logger.handlers, logger.propagate = handlers, propagate

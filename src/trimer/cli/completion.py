@@ -1,6 +1,6 @@
-"""Tab completion: the lines a shell evaluates, and the words that fit so far.
+"""Tab completion: the script that a shell evaluates, and the words that complete a command line.
 
-A shell calls `trimer --complete "<line up to the cursor>"` and shows what is printed, one word a line.
+The shell calls `trimer --complete "<line up to the cursor>"`, which prints one word per line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trimer.cli import configs
 from trimer.cli.screens import COMMANDS
 from trimer.errors import UsageError
 
-# bash splits words at "=", so that "model=ba" would be completed as "ba": take it out of its list.
+# bash splits words at "=" and would complete "model=ba" as "ba": remove "=" from its word breaks.
 BASH = r"""
 _trimer() {
     local IFS=$'\n'
@@ -44,18 +44,21 @@ complete -c trimer -f -a '(trimer --complete (commandline -cp) 2>/dev/null)'
 """
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-FLAGS = ("--help", "--cfg", "--multirun", "--config-dir", "--plugin", "--resolve", "--package", "--info")
+FLAGS = (
+    "--help", "--quiet", "--verbose", "--cfg", "--multirun", "--config-dir", "--plugin", "--resolve", "--package",
+    "--info",
+)  # fmt: skip
 
 
 def script(shell: str) -> str:
-    """The text to evaluate in the shell's start-up file."""
+    """The script to evaluate in the shell's start-up file."""
     if shell not in SCRIPTS:
         raise UsageError(f"--completion needs one of {', '.join(SCRIPTS)}, not {shell!r}")
     return SCRIPTS[shell].strip()
 
 
-def answers(line: str) -> list[str]:
-    """Words that could stand where the cursor is, given the line up to there."""
+def candidates(line: str) -> list[str]:
+    """Words that complete a command line at the cursor. line: the text up to the cursor."""
     words = line.split()[1:]
     word = "" if not words or line[-1].isspace() else words.pop()
     if not words:
@@ -71,29 +74,32 @@ def answers(line: str) -> list[str]:
 
 
 def overrides(command: str, before: list[str], word: str) -> list[str]:
-    """Groups, choices, keys, values and paths that begin with `word`, with the choices made before it."""
+    """Groups, options, keys, values and paths that begin with `word`. before: the words between command and `word`."""
     folders = [folder for flag, folder in pairwise(before) if flag in ("--config-dir", "-cd")]
     groups = configs.choices(command, folders)
     key, equals, start = word.partition("=")
     if equals and key in groups:
         return [f"{key}={option}" for option in groups[key] if option.startswith(start)]
-    found = [] if equals else [f"{group}=" for group in groups if group.startswith(word)]
-    made = [text for text in before if "=" in text]
-    found += [text for text in keys(command, made, folders, word) if "hydra" in word or not text.startswith("hydra")]
-    if not found and equals:  # a value that is nothing we know may be a path
+    words = [] if equals else [f"{group}=" for group in groups if group.startswith(word)]
+    chosen = [text for text in before if "=" in text]
+    words += [text for text in keys(command, chosen, folders, word) if "hydra" in word or not text.startswith("hydra")]
+    if not words and equals:  # an unknown value may be a path
         paths = [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
-        found = [f"{key}={path}" for path in paths]
-    return sorted(set(found))
+        words = [f"{key}={path}" for path in paths]
+    return sorted(set(words))
 
 
-def keys(command: str, made: list[str], folders: list[str], word: str) -> list[str]:
-    """Keys that begin with `word`, a dot behind those that hold others; after `=` the value the key has."""
+def keys(command: str, chosen: list[str], folders: list[str], word: str) -> list[str]:
+    """Keys that begin with `word`, with a dot after those that hold others; after `=`, the value of the key.
+
+    chosen: the overrides so far.
+    """
     from hydra.errors import HydraException
     from hydra.plugins.completion_plugin import CompletionPlugin
     from hydra.types import RunMode
 
     try:
-        cfg = configs.config_loader(folders).load_configuration(command, made, RunMode.RUN)
-    except (HydraException, OSError):  # the line is not finished
+        cfg = configs.config_loader(folders).load_configuration(command, chosen, RunMode.RUN)
+    except (HydraException, OSError):  # an unfinished line may not compose
         return []
     return [text for text in CompletionPlugin._get_matches(cfg, word) if "._" not in text and not text.startswith("_")]

@@ -1,7 +1,7 @@
-"""Where configs are found, and how a command's config is composed from them.
+"""The folders of the configs, and how a command's config is composed from them.
 
-The shipped folder is `conf/` at the top of a checkout and `trimer/conf` in an installed package. A user's own folders
-come after it, so they add choices and never replace shipped ones: `--config-dir`, then `TRIMER_CONF`, then `./conf`.
+The shipped folder is `conf/` at the top of a checkout and `trimer/conf` in an installed package. The user's folders
+are searched after it, so they add choices and never replace shipped ones: `--config-dir`, `TRIMER_CONF`, `./conf`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
 
-OPTIONAL = ("logger", "scheduler")  # groups that a training can do without: no tracker, a constant learning rate
+OPTIONAL = ("logger", "scheduler")  # groups that may be null: no tracker, a constant learning rate
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -30,7 +30,7 @@ def shipped_folder() -> Path:
 
 
 def user_folders() -> list[Path]:
-    """The user's own config folders, without the shipped one: those of `TRIMER_CONF`, then `./conf`."""
+    """The config folders of the user: those of `TRIMER_CONF`, then `./conf`; without the shipped one."""
     named = [Path(part) for part in os.environ.get("TRIMER_CONF", "").split(os.pathsep) if part]
     for folder in named:
         if not folder.is_dir():
@@ -44,7 +44,7 @@ def user_folders() -> list[Path]:
 
 
 def shadowed(config_dirs: Iterable[str | Path] = ()) -> list[Path]:
-    """Files of the user that are not used, because a shipped config has the same name."""
+    """Files of the user that are ignored, because a shipped config has the same name."""
     shipped = shipped_folder()
     return [
         path
@@ -57,7 +57,7 @@ def shadowed(config_dirs: Iterable[str | Path] = ()) -> list[Path]:
 def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, list[str]]:
     """The groups of a command with their options, read from the folders without Hydra.
 
-    Studies may lie in folders of their own, as `spectrums/finetune`; in other groups a folder holds parts of options.
+    Experiments may be in subfolders, such as `spectrums/finetune`; in other groups a subfolder holds parts of options.
     """
     groups = dict.fromkeys(sorted(defaults(command)), "*.yaml")
     if "experiment" in groups:
@@ -76,23 +76,23 @@ def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, l
 
 
 def defaults(command: str) -> dict[str, str]:
-    """The groups that a command composes, with the choice it makes itself."""
-    named = dict(re.findall(r"^  - (\w+): (\w+)$", command_text(command), flags=re.MULTILINE))
-    named.pop("hydra", None)
-    return named
+    """The groups that a command composes, each with its default option."""
+    groups = dict(re.findall(r"^  - (\w+): (\w+)$", command_text(command), flags=re.MULTILINE))
+    groups.pop("hydra", None)
+    return groups
 
 
 def command_text(command: str) -> str:
-    """The file of a command, with that of the command it takes its config from, as prepare does from train."""
-    text = (shipped_folder() / f"{command}.yaml").read_text()
-    taken = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
-    return "\n".join([text, *map(command_text, taken)])
+    """The YAML text of a command, followed by that of the command it inherits from, as prepare does from train."""
+    text = (shipped_folder() / f"{command}.yaml").read_text(encoding="utf-8")
+    inherited = [name for name in re.findall(r"^  - (\w+)$", text, flags=re.MULTILINE) if name in schema.SCHEMAS]
+    return "\n".join([text, *map(command_text, inherited)])
 
 
 def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides with `group=null` in the words that Hydra has for it; ConfigError where a run needs the group.
+    """The overrides with `group=null` in Hydra's syntax, `~group`; UsageError for a group that the command needs.
 
-    A launcher of Hydra's own (`hydra/launcher=...`) takes the place of `launcher`, whose settings it does not have.
+    A launcher of Hydra (`hydra/launcher=...`) replaces `launcher`, whose settings it does not have.
     """
     groups = defaults(command)
     words = []
@@ -100,14 +100,14 @@ def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
         group, _, value = word.partition("=")
         group = group.lstrip("+")
         if group in groups and value != "null" and re.search(r"\bnull\b", value):
-            raise UsageError(f"{word}: null cannot be one of several choices; run a sweep with {group}=null apart")
+            raise UsageError(f"{word}: null cannot be one of several choices; run {group}=null as a sweep of its own")
         if value != "null" or not (group in groups or "/" in group or group == "hydra"):
             words.append(word)
         elif group in OPTIONAL:
             words.append(f"~{group}")
-        elif groups.get(group) != "null":  # that one is null already
-            known = choices(command).get(group, [])
-            hint = f"choose one of {', '.join(known)}" if known else "leave it out"
+        elif groups.get(group) != "null":  # null is the default of the others
+            options = choices(command).get(group, [])
+            hint = f"choose one of {', '.join(options)}" if options else "leave it out"
             raise UsageError(f"{group}=null is not possible, since trimer {command} needs this group: {hint}")
     launcher = [word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")]
     if launcher and launcher[-1] != "process" and not any(word.startswith("launcher=") for word in words):
@@ -116,7 +116,7 @@ def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
 
 
 def register() -> None:
-    """Make our schemas and resolvers known to Hydra in this process; may be called again."""
+    """Register our schemas and resolvers with Hydra; safe to call again."""
     from hydra import version
 
     version.setbase("1.3")
@@ -125,7 +125,7 @@ def register() -> None:
 
 
 def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
-    """Hydra's loader over the shipped folder and the user's; the latter come through the search path plugin."""
+    """Hydra's loader for the shipped folder and the user's; our search path plugin adds the latter."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
@@ -137,16 +137,16 @@ def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
     for folder in config_dirs:
         if not Path(folder).is_dir():
             raise ConfigError(f"--config-dir {folder} is not a folder")
-        others = any(part.provider == "trimer-user" for part in path.get_path())
-        anchor = SearchPathQuery(provider="trimer-user" if others else "schema")
+        has_user_folders = any(part.provider == "trimer-user" for part in path.get_path())
+        anchor = SearchPathQuery(provider="trimer-user" if has_user_folders else "schema")
         path.prepend("command-line", f"file://{Path(folder).resolve()}", anchor)
     return ConfigLoaderImpl(config_search_path=path)
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> DictConfig:
-    """The config that `trimer <command> <overrides>` would run with, for tests and notebooks.
+    """The config of `trimer <command> <overrides>`, for tests and notebooks.
 
-    `paths.run` is the folder the run would have; nothing is created.
+    `paths.run` is the folder that the run would use; nothing is created.
     """
     from hydra.types import RunMode
     from omegaconf import OmegaConf, open_dict, read_write
@@ -161,12 +161,12 @@ def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[s
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every key of a config, `trainer` and `trainer.max_steps` alike, without resolving anything."""
+    """Every key of a config, such as `trainer` and `trainer.max_steps`; interpolations are not resolved."""
     from omegaconf import DictConfig
 
     if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
         return
-    for key in node:
-        if not str(key).startswith("_"):
+    for key in map(str, node):
+        if not key.startswith("_"):
             yield f"{prefix}{key}"
             yield from dotted_keys(node._get_node(key), f"{prefix}{key}.")

@@ -1,7 +1,7 @@
-"""`trimer <command> [overrides] [flags]`: reads the command line, composes the config, calls the command.
+"""`trimer <command> [overrides] [flags]`: parses the command line, composes the config and calls the command.
 
-Nothing heavy is imported here. A mistake on the command line is one sentence and exit code 2; an error the user can act
-on is one sentence and 1; any other error keeps its traceback; Ctrl-C is 130.
+Nothing heavy is imported here. A mistake on the command line gives one sentence and exit code 2; an error that the user
+can fix, one sentence and 1; any other error, a traceback and 1; Ctrl-C, 130.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer import plugins, signals
-from trimer.cli import configs, failures, screens
+from trimer import plugins, signals, verbosity
+from trimer.cli import composition_errors, configs, failures, screens, sweeps
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
 
@@ -27,17 +27,20 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with our way to fail."""
+    """An argparse parser that raises UsageError instead of exiting."""
 
     def error(self, message: str) -> Any:
         raise UsageError(f"{message}; see trimer --help")
 
 
 def flags() -> Parser:
-    """What may stand beside the overrides; the names are Hydra's."""
+    """Parser of the flags; -q and -v are ours, the others have Hydra's names."""
     parser = Parser(prog="trimer", add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument("-q", "--quiet", dest="verbosity", action="store_const", const=verbosity.QUIET)
+    level.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=verbosity.VERBOSE)
     parser.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
     parser.add_argument("-p", "--package")
     parser.add_argument("--resolve", action="store_true")
@@ -49,18 +52,18 @@ def flags() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script; the return value is the exit code."""
+    """The console script; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return dispatch(words)
     except UsageError as error:
-        return failures.say(str(error), 2)
+        return failures.print_error(str(error), 2)
     except (KeyboardInterrupt, SystemExit, Exception) as error:
         return failures.report(error)
 
 
 def dispatch(words: list[str]) -> int:
-    """Answer what needs no config, else run the command."""
+    """Print what needs no config, or run the command."""
     first, rest = (words[0], words[1:]) if words else ("--help", [])
     if first in ("-h", "--help", "help"):
         print(screens.overview())
@@ -70,10 +73,10 @@ def dispatch(words: list[str]) -> int:
         from trimer.cli import completion
 
         print(completion.script(rest[0] if rest else ""))
-    elif first == "--complete":  # what the scripts of --completion call
+    elif first == "--complete":  # called by the scripts of --completion
         from trimer.cli import completion
 
-        print("\n".join(completion.answers(rest[0] if rest else "")))
+        print("\n".join(completion.candidates(rest[0] if rest else "")))
     elif first not in screens.COMMANDS:
         raise UsageError(f"unknown command {first!r}{did_you_mean(first, screens.COMMANDS) or '; see trimer --help'}")
     else:
@@ -82,14 +85,14 @@ def dispatch(words: list[str]) -> int:
 
 
 def command_line(command: str, words: list[str]) -> int:
-    """Compose the command's config and show it or run it."""
+    """Compose the command's config, and print it or run it."""
     args = flags().parse_intermixed_args(words)
     if args.help:
         print(screens.command(command))
         return 0
     args.overrides = configs.without_nulls(command, args.overrides)
     args.overrides, args.config_dir = resumed(command, args)
-    with plugins.exported(args.plugin), opened(args.config_dir) as hydra:
+    with verbosity.chosen(args.verbosity), plugins.exported(args.plugin), open_hydra(args.config_dir) as hydra:
         try:
             if args.cfg:
                 hydra.show_cfg(command, args.overrides, args.cfg, args.package, args.resolve)
@@ -99,26 +102,30 @@ def command_line(command: str, words: list[str]) -> int:
                 return 0
             return run(hydra, command, args)
         except Exception as error:
-            if not failures.of_composition(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            raise UsageError(failures.explain(error, hydra.config_loader, command, args.overrides)) from error
+            sweep = args.multirun or any(text.startswith("hydra.mode=") for text in args.overrides)
+            sentence = composition_errors.explain(error, hydra.config_loader, command, args.overrides, sweep)
+            if sentence is None:
+                raise
+            raise UsageError(sentence) from error
 
 
 def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """With `resume=<run folder>`: the folder's own overrides and config folders, and the new ones after them."""
+    """With `resume=<run folder>`: the overrides and config folders of that run, then the new ones."""
     named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
     if command != "train" or not named:
         return args.overrides, args.config_dir
     if args.multirun:
-        raise UsageError("resume=<run folder> goes on with one run, so it cannot be part of a sweep (-m)")
+        raise UsageError("resume=<run folder> continues one run, so it cannot be part of a sweep (-m)")
     from trimer.resuming import resume
 
     return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir, args.plugin)
 
 
 @contextmanager
-def opened(config_dirs: Sequence[str]) -> Iterator[Any]:
-    """Hydra over our config folders, its global state cleared afterwards."""
+def open_hydra(config_dirs: Sequence[str]) -> Iterator[Any]:
+    """Hydra with our config folders; its global state is cleared afterwards."""
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -132,16 +139,17 @@ def opened(config_dirs: Sequence[str]) -> Iterator[Any]:
 
 
 def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
-    """One run in this process, or a sweep through the launcher of the config."""
+    """One run in this process, or a sweep by the launcher of the config."""
     from hydra._internal.callbacks import Callbacks
     from hydra.core.utils import JobStatus, run_job
     from hydra.types import HydraContext, RunMode
 
     for path in configs.shadowed(args.config_dir)[:3]:
-        print(f"note: {path} is not used, Trimer has a config of that name; give yours another", file=sys.stderr)
+        print(f"note: {path} is not used, since Trimer has a config of that name: rename yours", file=sys.stderr)
     mode = RunMode.MULTIRUN if args.multirun else hydra.get_mode(command, args.overrides)
     if mode == RunMode.MULTIRUN:
-        # One sweep folder, whatever process asks for its name.
+        sweeps.check_sweep(hydra.config_loader, args.overrides)
+        # The name of the sweep folder has a time stamp: all processes get this one.
         cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
         pinned = [f"hydra.mode={mode.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
         hydra.multirun(command, run_command, [*args.overrides, *pinned])
@@ -151,12 +159,12 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
     job = run_job(run_command, cfg, "hydra.run.dir", None, context)
     if job.status is JobStatus.FAILED:
-        raise job._return_value  # the property of that name prints, and we have our own words
+        raise job._return_value  # the property without the underscore prints a message of Hydra's
     return 0
 
 
-def hush_lightning() -> None:
-    """Leave out what Lightning says at every start and no user can act on, or what is not so for our resumable plan."""
+def silence_lightning() -> None:
+    """Silence Lightning messages that are noise or do not apply to our resumable sampler."""
     for message in (
         "`isinstance.treespec, LeafSpec.` is deprecated",
         ".*your dataloader is not resumable",
@@ -164,13 +172,13 @@ def hush_lightning() -> None:
         "You have overridden `transfer_batch_to_device`",
     ):
         warnings.filterwarnings("ignore", message=message)
-    said = ("GPU available", "TPU available", "HPU available", "💡 Tip")
+    noise = ("GPU available", "TPU available", "HPU available", "💡 Tip", "`Trainer.fit` stopped")
     logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    logger.addFilter(lambda record: not record.getMessage().startswith(said))
+    logger.addFilter(lambda record: not record.getMessage().startswith(noise))
 
 
 def run_command(cfg: DictConfig) -> Any:
-    """Call `trimer.commands.<command>.main(cfg)`; what a launcher sends to another process or machine."""
+    """Call `trimer.commands.<command>.main(cfg)`; launchers may send this function to another process or machine."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -187,9 +195,10 @@ def run_command(cfg: DictConfig) -> Any:
     configure(cfg.get("text"))
     plugins.load_plugins()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    hush_lightning()
+    silence_lightning()
+    verbosity.configure_logging()
     try:
-        with signals.of_a_run():
+        with signals.end_on_hangup():
             return importlib.import_module(f"trimer.commands.{command}").main(cfg)
     except BaseException as error:
         failures.record(folder, error)

@@ -1,7 +1,7 @@
-"""The top level of each command's config, typed; what is below it is typed by the constructors it names.
+"""The types of the top-level keys of each command; deeper keys are checked against the constructors they configure.
 
-Two values stand for "not there": `null`, and `???`, which the user must give. A key that is neither listed here nor in
-a YAML of `conf/` is refused on the command line.
+`null` means not set; `???` must be set by the user. A key that is neither here nor in a YAML file of `conf/` is an
+error on the command line.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-MISSING: Any = "???"  # OmegaConf's own mark, without importing it: `trimer --help` needs no Hydra
+MISSING: Any = "???"  # as in OmegaConf, which `trimer --help` does not import
 
 
 @dataclass
 class Command:
-    """What every command has."""
+    """Keys of every command."""
 
     name: str = MISSING  # folder of the run under `paths.runs`
     paths: Any = None
@@ -23,7 +23,7 @@ class Command:
 
 @dataclass
 class Train(Command):
-    """`trimer train`: the study is the choice of each group; the comments are in conf/train.yaml."""
+    """`trimer train`; the keys are described in conf/train.yaml."""
 
     seed: int = 0
     tags: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Train(Command):
 
 @dataclass
 class Evaluate(Command):
-    """`trimer evaluate`: a checkpoint on a split, beside the baselines."""
+    """`trimer evaluate`: a checkpoint and baselines on a split."""
 
     ckpt: str = MISSING
     split: str | None = None
@@ -54,14 +54,14 @@ class Evaluate(Command):
     formula_known: bool = False
     mces: bool = False
     seed: int = 0
-    data: Any = None  # null: the data the checkpoint was trained with
+    data: Any = None  # null: the data that the checkpoint was trained on
     generator: Any = None
     trainer: Any = None
 
 
 @dataclass
 class Predict(Command):
-    """`trimer predict`: molecules for spectra, or labels for molecules and proteins."""
+    """`trimer predict`: molecules for spectra, labels for sequences, spectral libraries for peptides."""
 
     ckpt: str = MISSING
     input: str = MISSING
@@ -85,7 +85,7 @@ class Predict(Command):
 
 @dataclass
 class Embed(Command):
-    """`trimer embed`: vectors for the proteins, molecules or peptides of a file."""
+    """`trimer embed`: embeddings of the proteins, molecules or peptides of a file."""
 
     ckpt: str = MISSING
     input: str = MISSING
@@ -120,7 +120,7 @@ SCHEMAS: dict[str, type[Command]] = {
 
 
 def register() -> None:
-    """Make `<command>_schema` known to Hydra; each conf/<command>.yaml names it first in its defaults."""
+    """Register `<command>_schema` with Hydra; each conf/<command>.yaml lists it first in its defaults."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()

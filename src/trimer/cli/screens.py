@@ -1,24 +1,51 @@
-"""What `--help` and `--version` print; the texts about groups and keys are the comments of the YAML files."""
+"""The texts of `--help` and `--version`; keys and groups are described by the comments of the YAML files."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 
 from trimer import __version__
 from trimer.cli import configs
 
 COMMANDS = {
-    "train": "train a model, measure it, keep it in a run folder",
-    "evaluate": "measure a checkpoint on a split, beside the baselines",
-    "predict": "molecules for spectra, labels for molecules and proteins",
-    "embed": "vectors for the proteins of a file",
-    "prepare": "read, clean, tokenise and store data without training",
-    "report": "the runs of a folder in one table",
+    "train": "train a model and evaluate it; everything is kept in a run folder",
+    "evaluate": "evaluate a checkpoint on a split and compare it with baselines",
+    "predict": "predict molecules for spectra, labels for sequences, spectral libraries for peptides",
+    "embed": "compute embeddings of proteins, molecules or peptides",
+    "prepare": "read, clean, tokenize and store data without training",
+    "report": "summarise the runs of a folder in one table",
 }
 
-WIDTH = 96
+EXAMPLES = (
+    ("trimer train experiment=demo", "a small study, in a few minutes"),
+    ("trimer train model=bart_small optimizer.lr=3e-4", "choose a part, set a number"),
+    ("trimer train -m seed=1,2,3", "a sweep, one process per job"),
+    ("trimer train resume=runs/demo/<run>", "continue a run where it stopped"),
+    ("trimer predict ckpt=runs/demo/<run> input=my.mgf", "molecules for your own spectra"),
+)
+
+FLAGS = (
+    ("<command> --help", "its keys, groups and choices"),
+    ("<command> --cfg job", "print the whole config, run nothing"),
+    ("-q, --quiet", "print only warnings, errors and the result"),
+    ("-v, --verbose", "print debug messages too"),
+    ("--config-dir <folder>", "your own configs; ./conf and $TRIMER_CONF are searched too"),
+    ("--plugin <file.py>", "your own classes, named in configs as file.Class; repeatable; or $TRIMER_PLUGINS"),
+    ("--version", "print the version"),
+    ("--completion <shell>", 'tab completion: eval "$(trimer --completion bash)"; also zsh, fish'),
+)
+
+NARROW, WIDE = 60, 100  # characters of a line: at least, and at most
+
+
+def width() -> int:
+    """Characters of a line: those of the terminal within bounds, 96 in a file."""
+    return min(max(shutil.get_terminal_size((96, 24)).columns, NARROW), WIDE)
 
 
 def version() -> str:
@@ -27,66 +54,71 @@ def version() -> str:
 
 
 def bold(text: str) -> str:
-    """Bold on a terminal, plain in a file."""
-    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
+    """Bold on a terminal, plain in a file and where NO_COLOR is set."""
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def overview() -> str:
-    """The first screen."""
-    commands = "\n".join(f"  {bold(f'{name:<10}')}{text}" for name, text in COMMANDS.items())
-    return f"""{bold("trimer")} - language models of mass spectra, molecules and proteins
-
-{bold("Usage")}  trimer <command> [group=choice] [key=value] [flags]
-
-{commands}
-
-{bold("Start here")}
-  trimer train experiment=demo                               a small study in a few minutes
-  trimer train model=bart_small optimizer.lr=3e-4            any part, any number
-  trimer train -m seed=1,2,3                                 a sweep, one process a job
-  trimer train resume=runs/demo/<run>                        go on where a run stopped
-  trimer predict ckpt=runs/demo/<run> input=my.mgf           molecules for your own spectra
-
-{bold("Flags")}
-  <command> --help       its groups, choices and keys
-  <command> --cfg job    the whole config, nothing is run
-  --config-dir <folder>  your own configs; also found in ./conf and $TRIMER_CONF
-  --plugin <file.py>     classes of your own, named in configs as file.Class; repeatable, or $TRIMER_PLUGINS
-  --version
-  --completion <shell>   tab completion: eval "$(trimer --completion bash)", also zsh and fish"""
+    """The screen of `trimer --help`."""
+    return "\n".join(
+        [
+            f"{bold('trimer')} - language models of mass spectra, molecules, proteins and peptides",
+            "",
+            f"{bold('Usage')}  trimer <command> [group=choice] [key=value] [flags]",
+            "",
+            *columns([(name, text) for name, text in COMMANDS.items()]),
+            "",
+            bold("Examples"),
+            *columns(EXAMPLES),
+            "",
+            bold("Flags"),
+            *columns(FLAGS),
+        ]
+    )
 
 
 def command(name: str) -> str:
     """The screen of one command: its own keys, then the groups it composes."""
     text = configs.command_text(name)
-    about = text.splitlines()[0].lstrip("# ")
+    purpose = textwrap.wrap(text.splitlines()[0].lstrip("# "), width(), break_long_words=False)
     keys = re.findall(r"^(\w+): *([^#\n]*?) *(?:# (.*))?$", text, flags=re.MULTILINE)
-    rows = [line for key, value, comment in keys if key != "defaults" for line in described(key, value, comment)]
-    lines = [f"{bold(f'trimer {name}')} - {COMMANDS[name]}", "", about, "", bold("Keys"), *rows]
+    lines = [bold(f"trimer {name}"), "", *purpose, "", bold("Keys")]
+    lines += columns([row for row in keys if row[0] != "defaults"])
     chosen, groups = configs.defaults(name), configs.choices(name)
     if groups:
         lines += ["", bold("Groups") + "  (* is the default)"]
         for group, options in groups.items():
             marked = [f"{option}*" if option == chosen[group] else option for option in options]
-            lines += wrapped(group, [option for option in marked if (group, option) != ("trainer", "default")])
-    lines += ["", f"trimer {name} --cfg job shows every key; any of them is changed by <key>=<value>."]
+            lines += choices_of(group, [option for option in marked if (group, option) != ("trainer", "default")])
+    lines += ["", f"trimer {name} --cfg job shows every key; set any of them with <key>=<value>."]
     return "\n".join(lines)
 
 
-def described(key: str, value: str, comment: str) -> list[str]:
-    """A key with its default, and its comment beside them on as many lines as it needs."""
-    first = f"  {bold(f'{key:<12}')}{value:<16} "
-    texts = textwrap.wrap(comment, WIDTH - 31) or [""]
-    return [(first + texts[0]).rstrip(), *(" " * 31 + text for text in texts[1:])]
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells under each other, the first in bold, the last on as many lines as it needs.
+
+    Cells are two spaces apart; where too little is left for the last one, it starts on a line of its own.
+    """
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)][:-1]
+    indent = 2 + sum(size + 2 for size in widths)
+    last_below = width() - indent < 24
+    if last_below:
+        indent = 6
+    lines = []
+    for first, *middle, last in rows:
+        cells = [bold(first) + " " * (widths[0] - len(first))]
+        cells += [f"{cell:<{size}}" for cell, size in zip(middle, widths[1:], strict=True)]
+        start = "  " + "  ".join(cells)
+        texts = textwrap.wrap(last, width() - indent) or [""]
+        if last_below:
+            lines += [start.rstrip(), *(" " * indent + text for text in texts if text)]
+        else:
+            lines += [f"{start}  {texts[0]}".rstrip(), *(" " * indent + text for text in texts[1:])]
+    return lines
 
 
-def wrapped(group: str, options: list[str]) -> list[str]:
-    """`group=` and its options, on as many lines as they need."""
-    lines, line = [], f"  {bold(f'{group:<15}')}"
-    length = 17
-    for option in options:
-        if length + len(option) > WIDTH:
-            lines.append(line.rstrip())
-            line, length = " " * 17, 17
-        line, length = f"{line}{option} ", length + len(option) + 1
-    return [*lines, line.rstrip()]
+def choices_of(group: str, options: Sequence[str]) -> list[str]:
+    """A group and its options, on as many lines as they need."""
+    texts = textwrap.wrap(" ".join(options), width() - 17, break_long_words=False, break_on_hyphens=False) or [""]
+    first = "  " + bold(group) + " " * (15 - len(group)) + texts[0]
+    return [first.rstrip(), *(" " * 17 + text for text in texts[1:])]

@@ -16,6 +16,7 @@ def main(cfg: DictConfig) -> None:
     target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is reported before the work
     from trimer.accelerators.hardware import computing
     from trimer.prediction.embedder import Embedder
+    from trimer.progress import progress
 
     source = Path(cfg.input).expanduser()
     if source.resolve() == target.path.resolve():
@@ -25,8 +26,9 @@ def main(cfg: DictConfig) -> None:
         raise InputError(f"input={cfg.input}: no such file; check the path")
     embedder = Embedder.of_checkpoint(cfg.ckpt, cfg)
     target.what = embedder.entity
-    with target:
+    with target, progress("embed", unit=embedder.entity) as advance:
         for part in embedder.embed(embedder.read(source)):
             target.add(part.ids, part.lengths, part.vectors, part.reasons)
+            advance(len(part.ids))
     embedder.kind.spelling.warn()
     print(target.summary())

@@ -26,6 +26,7 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, asked_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
+    from trimer.progress import progress
 
     formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or of a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*SUFFIXES, *FORMATS}, formats)  # reported before the checkpoint is read
@@ -38,9 +39,11 @@ def main(cfg: DictConfig) -> None:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     overlaps: list[TrainingOverlap] = []
     parts = with_overlaps(predictor.read(source), overlaps)
-    with Partial(cfg.output, asked_of(cfg, predictor.checkpoints, files)) as partial, writer:
+    partial = Partial(cfg.output, asked_of(cfg, predictor.checkpoints, files))
+    with partial, writer, progress("predict", unit=predictor.plural) as advance:
         for rows in predictor.predict(parts, partial):
             writer.add(rows)
+            advance(1)
     print("\n".join([writer.summary(), *merged(overlaps).lines(predictor.plural), *predictor.notes()]))
 
 

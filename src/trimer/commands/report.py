@@ -8,17 +8,18 @@ from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> None:
-    from rich.console import Console
-
     from trimer.errors import InputError
     from trimer.reporting.runs import read_runs, summarise, write_summary
+    from trimer.terminal_tables import print_table
 
     folder = Path(cfg.input).expanduser()
     if not folder.is_dir():
         raise InputError(f"input={folder} is not a folder; name a run folder, a sweep folder, or a folder of them")
     summary = summarise(read_runs(folder), list(cfg.metrics))
-    Console().print(summary.to_rich())
-    for path in write_summary(summary, Path(cfg.output).expanduser() if cfg.output else folder):
+    output = Path(cfg.output).expanduser() if cfg.output else folder
+    files = write_summary(summary, output)
+    print_table(summary.to_rich(), output / "summary.md")
+    for path in files:
         print(path)
     for sentence in summary.notes:
         print(sentence)

@@ -69,10 +69,10 @@ def train(cfg: DictConfig) -> float | None:
     task.check_parts(data)
     task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
     log_choice(str(cfg.trainer.precision))
-    log.info("%s with %s weights", type(net).__name__, f"{sum(p.numel() for p in net.parameters()):,}")
+    log.info(describe_model(net, data, cfg))
 
     with finished(build_all(cfg.logger), config) as loggers:
-        trainer = build(cfg.trainer, callbacks=build_all(cfg.callbacks), logger=loggers)
+        trainer = build(cfg.trainer, callbacks=callbacks_of(cfg), logger=loggers)
         keep_data_whole(trainer)
         data.setup()
         task.configure_for(data)
@@ -95,7 +95,7 @@ def train(cfg: DictConfig) -> float | None:
             "steps": trainer.global_step,
             "real_tokens": task.real_tokens,
             "stopped_early": stopped_early(trainer),
-            "memory_mb": round(peak_memory() - memory),  # that the training added
+            "memory_mb": None if memory is None else round(peak_memory() - memory),  # that the training added
             "seconds": round(time.perf_counter() - started, 3),
         }
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
@@ -109,6 +109,29 @@ def train(cfg: DictConfig) -> float | None:
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def describe_model(net, data, cfg: DictConfig) -> str:
+    """`model=smiles_nano: 1,368,960 parameters; it reads data=foodb`, by the choices of the command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    model, source = choices.get("model") or type(net).__name__, choices.get("data") or type(data).__name__
+    return f"model={model}: {parameters:,} parameters; it reads data={source}"
+
+
+def callbacks_of(cfg: DictConfig) -> list:
+    """The callbacks of the config and, unless trainer.enable_progress_bar=false, a progress display."""
+    from lightning.pytorch.callbacks import ProgressBar
+
+    from trimer.build import build_all
+    from trimer.callbacks.progress import TrainingProgress
+
+    callbacks = build_all(cfg.callbacks)
+    if cfg.trainer.enable_progress_bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
+        callbacks.append(TrainingProgress())
+    return callbacks
 
 
 def begin(run: RunFolder, cfg: DictConfig) -> Path | None:

@@ -1,4 +1,4 @@
-"""A model of fragment intensities on a split, beside the mean spectrum and beside itself before fine-tuning.
+"""Evaluate a model of fragment intensities on a split, and compare it with the mean spectrum and the earlier model.
 
 Shapes: n spectra, S cleavage sites of all of them, K channels.
 """
@@ -18,14 +18,14 @@ from trimer.models.fragment_model import Fragments
 from trimer.reporting.table import ResultTable
 
 METRICS = ("pcc_median", "cos_median", "sa_median", "spc_median", "l1_mean", "cos_mean")
-FARTHEST = 40  # residues of a fragment in the mean spectrum; longer ones count as that long
+LONGEST = 40  # residues of a fragment in the mean spectrum; longer fragments count as this long
 
 
 @dataclass
 class FragmentEvaluation:
-    """The table of methods by metrics, and what the model said of each spectrum.
+    """The table of methods by metrics, and the predictions of the model for each spectrum.
 
-    values: metric -> (n,). answers, labels: (S, K), labels below 0 where a fragment cannot be. sizes: (n,) sites.
+    values: metric -> (n,). answers, labels: (S, K), labels below 0 where a fragment is impossible. sizes: (n,) sites.
     """
 
     table: ResultTable
@@ -46,7 +46,11 @@ class FragmentEvaluation:
         """Write `table.*`, and `predictions.parquet`: for each spectrum its metrics and both sets of intensities."""
         self.table.save(out)
         bounds = np.cumsum([0, *self.sizes])[:-1]
-        columns = {"id": self.ids, "text": self.texts, **{name: found.tolist() for name, found in self.values.items()}}
+        columns = {
+            "id": self.ids,
+            "text": self.texts,
+            **{name: of_metric.tolist() for name, of_metric in self.values.items()},
+        }
         for name, values in (("predicted", self.answers), ("measured", self.labels)):
             columns[name] = [part.ravel().tolist() for part in np.split(values, bounds[1:])]
         table = pa.table(columns).replace_schema_metadata({"channels": ",".join(self.channels)})
@@ -64,13 +68,13 @@ def evaluate_fragments(
     bootstrap: int = 200,
     seed: int = 0,
 ) -> FragmentEvaluation:
-    """Predict every spectrum of a split and measure it. before: the network that fine-tuning began with."""
+    """Predict every spectrum of a split and compute metrics. before: the model before fine-tuning."""
     rows = data.split.rows(split)
     answers, labels, sizes = answered(net, data, split)
     table = ResultTable(metrics=METRICS)
 
-    def add(method: str, said: np.ndarray, baseline: bool) -> tuple[dict, dict]:
-        values = per_spectrum(said, labels, sizes)
+    def add(method: str, predicted: np.ndarray, baseline: bool) -> tuple[dict, dict]:
+        values = per_spectrum(predicted, labels, sizes)
         metrics = summary(values) | resampled_errors(values, bootstrap, seed)
         table.add(method, metrics, baseline=baseline)
         return values, metrics
@@ -87,31 +91,31 @@ def evaluate_fragments(
 
 @torch.no_grad()
 def answered(net: Fragments, data, split: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """(S, K) predicted and measured intensities of a split, in the order of its rows, and the sites of each."""
+    """(S, K) predicted and measured intensities of a split, in the order of its rows, and their cleavage sites."""
     device = next(net.parameters()).device
-    said, labels, sizes = [], [], []
+    predicted, labels, sizes = [], [], []
     for batch in data.evaluation_batches(split):
         here = batch.to(device)
-        said.append(net.answers(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
+        predicted.append(net.answers(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
         labels.append(batch.labels.numpy())
         sizes += [size - 3 for size in batch.sequence.sizes]
-    return np.concatenate(said), np.concatenate(labels), sizes
+    return np.concatenate(predicted), np.concatenate(labels), sizes
 
 
 def mean_spectrum(data, split: str) -> np.ndarray:
     """(S, K) the mean training intensity of fragments of the same channel, length and precursor charge."""
     labels, groups = _by_length(data, "train")
-    here, asked = _by_length(data, split)
-    top = max(groups.max(), asked.max()) + 1
+    intensities, wanted = _by_length(data, split)
+    top = max(groups.max(), wanted.max()) + 1
     known = labels >= 0
     sums = np.bincount(groups[known], weights=labels[known], minlength=top)
     counts = np.bincount(groups[known], minlength=top)
     means = sums / np.maximum(counts, 1)
-    return np.where(here >= 0, means[asked], 0.0)
+    return np.where(intensities >= 0, means[wanted], 0.0)
 
 
 def _by_length(data, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """(S, K) intensities, and the number of the group that each belongs to."""
+    """(S, K) intensities, and the index of the group (channel, length, charge) that each belongs to."""
     labels, groups = [], []
     charges = data.store.array("charge")
     for batch in data.evaluation_batches(split):
@@ -122,6 +126,6 @@ def _by_length(data, split: str) -> tuple[np.ndarray, np.ndarray]:
         charge = np.repeat(charges[batch.rows.numpy()], sites)
         lengths = np.stack([number if channel.series == "b" else from_end for channel in data.channels], 1)
         columns = np.arange(len(data.channels))
-        group = (charge[:, None] * len(data.channels) + columns) * FARTHEST + lengths.clip(max=FARTHEST - 1)
+        group = (charge[:, None] * len(data.channels) + columns) * LONGEST + lengths.clip(max=LONGEST - 1)
         groups.append(group)
     return np.concatenate(labels), np.concatenate(groups)

@@ -1,4 +1,4 @@
-"""A model of labels on a split, beside what it has to beat: the same rows, the same metrics, one table.
+"""Evaluate a model of labels on a split, and compare it with baselines: same rows, same metrics, one table.
 
 Shapes: n rows of the split, C classes or K labels, R residues.
 """
@@ -46,11 +46,11 @@ METRICS = {
 
 @dataclass
 class LabelEvaluation:
-    """The table of methods by metrics, and what the model said of each row.
+    """The table of methods by metrics, and the predictions of the model for each row.
 
-    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,) by which answers are taken
-    from probabilities. undefined: method -> metric -> why it has no value.
-    Of residues these are the ones with a label; whole: answers, labels and row of all of them.
+    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), by which probabilities
+    become decisions. undefined: method -> metric -> why it has no value.
+    For residues these are the residues with a label; whole: predictions, labels and row of all residues.
     """
 
     table: ResultTable
@@ -67,7 +67,7 @@ class LabelEvaluation:
 
     @property
     def has_classes(self) -> bool:
-        """Whether each row, or each residue, is of one class."""
+        """Whether each row, or each residue, has one class."""
         return self.target in ("single", "residue")
 
     def named(self, split: str) -> dict[str, float]:
@@ -75,9 +75,9 @@ class LabelEvaluation:
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
-        """Write `table.*`, `undefined.json`, `predictions.parquet`; of classes and labels `probabilities.csv`.
+        """Write `table.*`, `undefined.json` and `predictions.parquet`; for classes and labels `probabilities.csv`.
 
-        Of classes also `classes.csv` and `confusion.csv`.
+        For classes also `classes.csv` and `confusion.csv`.
         """
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
@@ -92,22 +92,22 @@ class LabelEvaluation:
             _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
 
     def probabilities(self) -> list[dict]:
-        """Mean probability, share and threshold of each class or label; nothing of numbers."""
+        """Mean probability, share and threshold of each class or label; empty for numbers."""
         if self.target == "regression":
             return []
         return mean_probabilities(self.target, self.answers, self.labels, self.classes, self.thresholds)
 
     def reasons(self) -> list[dict]:
-        """Why a metric of the table has no value, or leaves something out: a row for each reason."""
+        """Why a metric of the table is undefined, or leaves something out: a row for each reason."""
         return [
-            {"method": method, "metric": column(name).label, "why": said[name]}
-            for method, said in self.undefined.items()
+            {"method": method, "metric": column(name).label, "why": reasons[name]}
+            for method, reasons in self.undefined.items()
             for name in self.table.columns
-            if name in said
+            if name in reasons
         ]
 
     def predictions(self) -> dict[str, list]:
-        """A column for each fact about a row: id, text, what is true, what was said, and how sure."""
+        """Columns of the table of predictions: id, text, true labels, predictions and probabilities."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
         if self.target == "residue":
             return columns | self._of_residues()
@@ -116,10 +116,10 @@ class LabelEvaluation:
             columns["predicted"] = [self.classes[label] for label in decide_classes(self.answers, self.thresholds)]
             names = [f"probability of {name}" for name in self.classes]
             return columns | dict(zip(names, self.answers.T.tolist(), strict=True))
-        said = "probability" if self.target == "multi" else "predicted"
+        kind = "probability" if self.target == "multi" else "predicted"
         for name, labels, answers in zip(self.classes, self.labels.T, self.answers.T, strict=True):
             columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
-            columns[f"{said}: {name}"] = answers.tolist()
+            columns[f"{kind}: {name}"] = answers.tolist()
         if self.target == "multi":
             decided = decide_labels(self.answers, self.thresholds)
             names = [f"predicted: {name}" for name in self.classes]
@@ -127,18 +127,18 @@ class LabelEvaluation:
         return columns
 
     def _of_residues(self) -> dict[str, list]:
-        """Columns with a text of labels, or a list of numbers, of each sequence; null for a residue without a label."""
-        answers, labels, owners = self.whole
+        """For each sequence the labels as one text, and lists of probabilities; null for a residue without a label."""
+        answers, labels, owners = self.whole or (self.answers, self.labels, np.arange(len(self.labels)))
         cuts = np.flatnonzero(np.diff(owners)) + 1
         decided = decide_classes(answers, self.thresholds)
-        names = [*self.classes, None]  # of a residue without a label the last one
+        names = [*self.classes, None]  # the last name is for residues without a label
         true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
         columns = {
             "label": [joined_labels([names[number] for number in row]) for row in true],
             "predicted": [joined_labels([names[n] for n in row]) for row in np.split(decided, cuts)],
         }
-        for name, said in zip(self.classes, answers.T, strict=True):
-            columns[f"probability of {name}"] = [row.tolist() for row in np.split(said, cuts)]
+        for name, probabilities in zip(self.classes, answers.T, strict=True):
+            columns[f"probability of {name}"] = [row.tolist() for row in np.split(probabilities, cuts)]
         return columns
 
 
@@ -153,9 +153,9 @@ def evaluate_labels(
     bootstrap: int = RESAMPLES,
     seed: int = 0,
 ) -> LabelEvaluation:
-    """Answer for every row of a split and measure it. The baselines are fitted on train and answer the same rows.
+    """Predict every row of a split and compute metrics. The baselines are fitted on train and predict the same rows.
 
-    before: the network that fine-tuning began with, whose head has learnt these labels.
+    before: the model before fine-tuning, whose head was trained on the same labels.
     """
     rows = data.split.rows(split)
     raw, labels, owners = answered(net, data, split)
@@ -177,38 +177,38 @@ def evaluate_labels(
     result.answers, result.labels = result.answers[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None
 
-    def add(method: str, said: np.ndarray, baseline: bool, thresholds: np.ndarray | None = None) -> Measured:
-        measured = measure(data.target, said, result.labels, data.classes, bootstrap, groups, seed, thresholds)
+    def add(method: str, predicted: np.ndarray, baseline: bool, thresholds: np.ndarray | None = None) -> Measured:
+        measured = measure(data.target, predicted, result.labels, data.classes, bootstrap, groups, seed, thresholds)
         table.add(method, measured.values, baseline=baseline)
         result.undefined[method] = measured.undefined
         return measured
 
     for method, make in (of_data(data) if baselines else {}).items():
-        said, thresholds = make(net, data, result, seed)
-        add(method, said, True, thresholds)
+        predicted, thresholds = make(net, data, result, seed)
+        add(method, predicted, True, thresholds)
     earlier = {} if before is None else _before(before, data, split)
-    for method, said in earlier.items():
-        add(method, said, True, None if before is None else before.thresholds)
-    said = add(name, result.answers, False, result.thresholds).values
-    result.metrics = {name: value for name, value in said.items() if not name.endswith((LOW, HIGH))}
-    lost = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
-    if lost:
-        log.warning("%s has a higher MAE than '%s': fine-tuning was not worth its while", name, lost[0])
+    for method, predicted in earlier.items():
+        add(method, predicted, True, None if before is None else before.thresholds)
+    values = add(name, result.answers, False, result.thresholds).values
+    result.metrics = {name: value for name, value in values.items() if not name.endswith((LOW, HIGH))}
+    better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
+    if better:
+        log.warning("%s has a higher MAE than '%s': fine-tuning did not improve on that", name, better[0])
     return result
 
 
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
-    """Answers of the network before fine-tuning; of numbers also those that a curve brings to the new scale."""
+    """Predictions of the model before fine-tuning; of numbers also recalibrated by a linear and a spline fit."""
     device = before.mean.device
-    said = before.answers(answered(before, data, split)[0].to(device)).cpu().numpy()
-    found = {"before fine-tuning": said}
+    predicted = before.answers(answered(before, data, split)[0].to(device)).cpu().numpy()
+    predictions = {"before fine-tuning": predicted}
     if data.target == "regression":
         raw, labels, _ = answered(before, data, "train")
-        train, labels = before.answers(raw.to(device)).cpu().numpy(), labels.numpy()
+        train, true = before.answers(raw.to(device)).cpu().numpy(), labels.numpy()
         for curve in CURVES:
-            columns = [calibrated(curve, train[:, k], labels[:, k], said[:, k]) for k in range(said.shape[1])]
-            found[f"calibrated only, {curve}"] = np.stack(columns, 1)
-    return found
+            columns = [calibrated(curve, train[:, k], true[:, k], predicted[:, k]) for k in range(predicted.shape[1])]
+            predictions[f"calibrated only, {curve}"] = np.stack(columns, 1)
+    return predictions
 
 
 def _worse(table: ResultTable, name: str, method: str) -> bool:
@@ -219,7 +219,7 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
 def measure(
     target: str, answers, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0, thresholds=None
 ) -> Measured:
-    """The metrics of a kind of label; one yes-or-no label or one number is not called a mean over tasks."""
+    """The metrics for a kind of label; for a single yes-or-no label or number they are not called means over tasks."""
     options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
     if target == "regression":
         return regression(answers, labels, tasks=classes, **options)
@@ -231,7 +231,7 @@ def measure(
 
 @torch.no_grad()
 def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Raw answers and labels of a split, in the order of its rows, and the (n,) or (R,) row that each belongs to."""
+    """Raw outputs and labels of a split in the order of its rows, and the (n,) or (R,) row that each belongs to."""
     device = next(net.parameters()).device
     raw, labels, owners = [], [], []
     for batch in data.evaluation_batches(split):
@@ -244,7 +244,7 @@ def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tenso
 
 
 def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
-    """The buffers of the network that are fitted on a split which the weights were not fitted to."""
+    """Temperatures and thresholds of the network, fitted on a split that its weights were not trained on."""
     raw, labels, _ = answered(net, data, split)
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
@@ -252,15 +252,15 @@ def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tens
 
 
 def of_data(data) -> dict:
-    """Name -> (network, data, evaluation, seed) -> answers of the baselines that suit the data, and their thresholds.
+    """The baselines for the data: name -> function of (network, data, evaluation, seed) -> (predictions, thresholds).
 
-    Thresholds are chosen on the validation part where those of the network were, so that all methods have the same.
+    If the thresholds of the network were chosen on the validation split, so are those of the baselines.
     """
     if data.target == "residue":
         return {"trivial baseline: majority or mean": _frequencies}
 
     def fit(factory):
-        def answer(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+        def predict(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
             train = data.split.rows("train")
             options = {"classes": len(data.classes)} if data.target == "single" else {}
             model = factory(data.target, seed).fit(data.texts(train), data.training_labels().numpy(), **options)
@@ -268,7 +268,7 @@ def of_data(data) -> dict:
             chosen = chosen_for(net, model.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
             return model.predict(result.texts), chosen
 
-        return answer
+        return predict
 
     return {method: fit(factory) for method, factory in BASELINES[data.sequences.plural].items()}
 

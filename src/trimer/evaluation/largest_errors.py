@@ -1,4 +1,4 @@
-"""The answers of a model of labels that are farthest from the truth: what to look at first.
+"""The largest errors of a model of labels: the records to look at first.
 
 Shapes: n rows, C classes, K labels.
 """
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def mistakes(evaluation: LabelEvaluation, called: str = "sequence", most: int = 12) -> list[dict]:
-    """Rows for a table, the worst first; residues have none.
+    """Rows for a table, the largest error first; empty for residues.
 
-    Of classes the wrong answers with the highest probabilities; of yes-or-no labels the answers on the wrong side of a
-    half that are farthest from it; of numbers the largest errors in units of the label's standard deviation.
+    For classes the wrong predictions with the highest probabilities; for yes-or-no labels the probabilities farthest
+    on the wrong side of 0.5; for numbers the largest errors in units of the label's standard deviation.
     called: the column of SMILES or of a sequence.
     """
     if evaluation.target == "residue":
@@ -31,16 +31,16 @@ def mistakes(evaluation: LabelEvaluation, called: str = "sequence", most: int = 
 
 def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dict]:
     answers, labels, classes = evaluation.answers, evaluation.labels, evaluation.classes
-    said = decide_classes(answers, evaluation.thresholds)
-    sure = np.where(said == labels, -1.0, answers[np.arange(len(said)), said])
-    rows = [row for row in np.argsort(-sure, kind="stable")[:most] if sure[row] >= 0]
+    predicted = decide_classes(answers, evaluation.thresholds)
+    confidence = np.where(predicted == labels, -1.0, answers[np.arange(len(predicted)), predicted])  # -1: correct
+    rows = [row for row in np.argsort(-confidence, kind="stable")[:most] if confidence[row] >= 0]
     return [
         {
             "id": evaluation.ids[row],
             called: evaluation.texts[row],
             "true": classes[labels[row]],
-            "said": classes[said[row]],
-            "probability": float(sure[row]),
+            "said": classes[predicted[row]],
+            "probability": float(confidence[row]),
         }
         for row in rows
     ]
@@ -53,17 +53,17 @@ def _of_columns(evaluation: LabelEvaluation, called: str, most: int) -> list[dic
     if numbers:
         spread = np.array([np.nanstd(column) if np.isfinite(column).any() else 1.0 for column in labels.T])
         distance = distance / np.where(spread > 0, spread, 1.0)
-    found = []
-    for place in np.argsort(-distance, axis=None, kind="stable")[:most]:
-        row, column = np.unravel_index(place, distance.shape)
+    rows = []
+    for cell in np.argsort(-distance, axis=None, kind="stable")[:most]:
+        row, column = np.unravel_index(cell, distance.shape)
         if distance[row, column] <= (0 if numbers else 0.5):
             break
-        true, said = float(labels[row, column]), float(answers[row, column])
-        told = (
-            {"observed": true, "predicted": said, "error": said - true}
+        true, predicted = float(labels[row, column]), float(answers[row, column])
+        values = (
+            {"observed": true, "predicted": predicted, "error": predicted - true}
             if numbers
-            else {"true": "yes" if true else "no", "probability of yes": said}
+            else {"true": "yes" if true else "no", "probability of yes": predicted}
         )
         label = {"label": evaluation.classes[column]} if len(evaluation.classes) > 1 else {}
-        found.append({"id": evaluation.ids[row], called: evaluation.texts[row], **label, **told})
-    return found
+        rows.append({"id": evaluation.ids[row], called: evaluation.texts[row], **label, **values})
+    return rows

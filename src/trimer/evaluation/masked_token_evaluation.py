@@ -1,8 +1,8 @@
-"""A masked language model on a split: perplexity at the fixed masked places, beside floors that know no context.
+"""Evaluate a masked language model on a split: perplexity at fixed masked positions, compared with trivial baselines.
 
-Every method answers for the same places, and sees the same damaged sequences. By BERT's rule one masked place in five
-shows a residue, half of them the true one; `perplexity` counts these as the published figures do, `hidden_perplexity`
-counts the places of `<mask>` alone.
+All methods predict the same positions from the same corrupted sequences. By BERT's rule one masked position in five
+shows a residue, half of them the true one; `perplexity` includes these, as published figures do, and
+`hidden_perplexity` includes only the positions of `<mask>`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trimer.baselines.protein_baselines import floors_of, owners
+from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
 from trimer.reporting.table import ERROR, ResultTable
 
-FLOOR_TOKENS = 20_000_000
+BASELINE_TOKENS = 20_000_000
 METRICS = ("loss", "perplexity", "hidden_perplexity", "token_accuracy", "masked_tokens")
 
 
 @dataclass
-class Answers:
-    """What a method said about the masked places of a split.
+class MaskedPredictions:
+    """The predictions of a method at the masked positions of a split.
 
-    loss: (M,) negative log-probability of the true residue in nats. sequence: (M,) which sequence each place is in.
-    labels: (M,) the true residues. hidden: (M,) whether `<mask>` stands there, and no residue. correct: (M,) whether
-    the likeliest residue is the true one, None where that is not known.
+    loss: (M,) negative log-probability of the true residue in nats. sequence: (M,) index of the sequence of each
+    position. labels: (M,) the true residues. hidden: (M,) whether the position shows `<mask>` instead of a residue.
+    correct: (M,) whether the most probable residue is the true one, None where it is unknown.
     """
 
     loss: np.ndarray
@@ -42,17 +42,17 @@ class Answers:
     correct: np.ndarray | None = None
 
     def metrics(self, bootstrap: int = 200, seed: int = 0) -> dict[str, float]:
-        """Sums over places divided by places; standard errors over resampled sequences."""
+        """Means over positions, with standard errors from resampled sequences."""
         count = int(self.sequence.max()) + 1
         sums = {"loss": np.bincount(self.sequence, self.loss, count)}
         if self.correct is not None:
             sums["token_accuracy"] = np.bincount(self.sequence, self.correct, count)
         sums["hidden_loss"] = np.bincount(self.sequence, self.loss * self.hidden, count)
-        places = dict.fromkeys(sums, np.bincount(self.sequence, minlength=count))
-        places["hidden_loss"] = np.bincount(self.sequence, self.hidden, count)
+        positions = dict.fromkeys(sums, np.bincount(self.sequence, minlength=count))
+        positions["hidden_loss"] = np.bincount(self.sequence, self.hidden, count)
         draws = np.random.default_rng(seed).integers(count, size=(bootstrap, count))
-        values = {name: float(total.sum() / places[name].sum()) for name, total in sums.items()}
-        spread = {name: total[draws].sum(1) / places[name][draws].sum(1) for name, total in sums.items()}
+        values = {name: float(total.sum() / positions[name].sum()) for name, total in sums.items()}
+        spread = {name: total[draws].sum(1) / positions[name][draws].sum(1) for name, total in sums.items()}
         for name in ("perplexity", "hidden_perplexity"):
             loss = name.replace("perplexity", "loss")
             values[name], spread[name] = math.exp(values[loss]), np.exp(spread[loss])
@@ -92,34 +92,33 @@ def evaluate_language(
     bootstrap: int = 200,
     seed: int = 0,
 ) -> LanguageEvaluation:
-    """Find the masked tokens of a split, whose places are fixed by the sequences, and measure how well.
+    """Predict the masked tokens of a split and compute metrics; the sequences determine the masked positions.
 
-    data: with `evaluation_batches(split)`. The floors are fitted on the train split only, on about its first
-    FLOOR_TOKENS tokens; where the data are measured whole there are none. InputError where no token of the split is
-    masked.
+    data: has `evaluation_batches(split)`. The baselines are fitted on about the first BASELINE_TOKENS tokens of the
+    train split; data without a train split are measured without them. InputError if no token of the split is masked.
     """
     batches = list(data.evaluation_batches(split))
     if not any(len(batch.places) for batch in batches):
         raise InputError(
-            f"no token is masked in the {sum(map(len, batches)):,} sequences of the part {split}: there is nothing to "
+            f"no token is masked in the {sum(map(len, batches)):,} sequences of the split {split}: there is nothing to "
             "measure; give more or longer sequences, a higher data.validation_masking.ratio, or train with test=false"
         )
-    answers = _model(net, batches, tokenizer.mask)
+    predictions = _model(net, batches, tokenizer.mask)
     table = ResultTable(metrics=METRICS)
     if baselines and "train" in data.split.names:
-        train = _first(data.evaluation_batches("train"), FLOOR_TOKENS)
-        for floor, kind in floors_of(tokenizer).items():
-            fitted = kind(tokenizer).fit(train)
-            losses = [-fitted.log_probabilities(batch) for batch in batches]
-            said = Answers(np.concatenate(losses), answers.sequence, answers.labels, answers.hidden)
-            table.add(floor, said.metrics(bootstrap, seed), baseline=True)
-    metrics = answers.metrics(bootstrap, seed)
+        train = _first(data.evaluation_batches("train"), BASELINE_TOKENS)
+        for method, baseline in trivial_baselines(tokenizer).items():
+            fitted = baseline(tokenizer).fit(train)
+            losses = np.concatenate([-fitted.log_probabilities(batch) for batch in batches])
+            of_baseline = MaskedPredictions(losses, predictions.sequence, predictions.labels, predictions.hidden)
+            table.add(method, of_baseline.metrics(bootstrap, seed), baseline=True)
+    metrics = predictions.metrics(bootstrap, seed)
     table.add(name, metrics)
-    return LanguageEvaluation(table, metrics, _by_residue(answers, tokenizer))
+    return LanguageEvaluation(table, metrics, _by_residue(predictions, tokenizer))
 
 
 @torch.no_grad()
-def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> Answers:
+def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> MaskedPredictions:
     device = next(net.parameters()).device
     losses: list[Tensor] = []
     correct: list[Tensor] = []
@@ -136,8 +135,13 @@ def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> Answers
         labels.append(batch.labels.numpy())
         hidden.append(batch.sequence.tokens.numpy()[batch.places.numpy()] == mask)
         first += len(batch)
-    where = (np.concatenate(parts) for parts in (sequence, labels, hidden))
-    return Answers(torch.cat(losses).numpy(), *where, torch.cat(correct).numpy())
+    return MaskedPredictions(
+        torch.cat(losses).numpy(),
+        np.concatenate(sequence),
+        np.concatenate(labels),
+        np.concatenate(hidden),
+        torch.cat(correct).numpy(),
+    )
 
 
 def _first(batches: Iterable[MaskedBatch], tokens: int) -> list[MaskedBatch]:
@@ -150,18 +154,20 @@ def _first(batches: Iterable[MaskedBatch], tokens: int) -> list[MaskedBatch]:
     return kept
 
 
-def _by_residue(answers: Answers, tokenizer) -> list[dict]:
+def _by_residue(predictions: MaskedPredictions, tokenizer) -> list[dict]:
+    """The metrics of the model at the positions of each residue."""
     rows = []
-    for token in np.unique(answers.labels):
-        own = answers.labels == token
-        loss = float(answers.loss[own].mean())
+    correct = np.zeros(len(predictions.labels), bool) if predictions.correct is None else predictions.correct
+    for token in np.unique(predictions.labels):
+        of_token = predictions.labels == token
+        loss = float(predictions.loss[of_token].mean())
         rows.append(
             {
                 "residue": tokenizer.vocabulary.tokens[token],
-                "masked_tokens": int(own.sum()),
+                "masked_tokens": int(of_token.sum()),
                 "loss": round(loss, 4),
                 "perplexity": round(math.exp(loss), 3),
-                "token_accuracy": round(float(answers.correct[own].mean()), 4),
+                "token_accuracy": round(float(correct[of_token].mean()), 4),
             }
         )
     return rows

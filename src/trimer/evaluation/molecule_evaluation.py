@@ -1,11 +1,12 @@
-"""A model on a split, beside what it has to beat: the same spectra, the same metrics, one table."""
+"""Evaluate generated molecules on a split, and compare the model with baselines: same spectra, same metrics."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,6 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from trimer.baselines.spectrum_baselines import BASELINES
-from trimer.data.modules.spectrum_pairs import SpectraToMolecules
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
@@ -56,11 +56,12 @@ def evaluate_pairs(
     net: nn.Module,
     tokenizer,
     generator: MoleculeGenerator,
-    data: SpectraToMolecules,
+    data: Any,
     split: str = "test",
     *,
     name: str = "model",
     baselines: bool = True,
+    lookups: Mapping[str, Callable[..., list[list[str]]]] | None = None,
     k: Sequence[int] = (1, 5, 10),
     by: Sequence[str] = (),
     formula_known: bool = False,
@@ -69,29 +70,36 @@ def evaluate_pairs(
     limit: int | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """Write molecules for every spectrum of a split (or the first `limit` of a seeded shuffle), and measure them.
+    """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
+    data: a `SpectraToMolecules` that has been prepared.
     by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
     formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
     for standard errors.
-    The baselines see the train split only, and answer the same spectra with at most as many candidates.
+    The baselines use the train split only, and predict at most as many candidates for the same spectra. lookups: more
+    baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`.
     """
     if unknown := set(by) - set(GROUPS):
         raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, table["precursor_mz"], table["adduct"])
+    written = generator.write(net, tokenizer, sources, table["precursor_mz"].tolist(), table["adduct"].tolist())
     result = ResultTable(k=list(k))
-    options = {"k": sorted({1, *k}), "bootstrap": bootstrap, "formula_known": formula_known, "mces": mces}
+    options: dict[str, Any] = {
+        "k": sorted({1, *k}),
+        "bootstrap": bootstrap,
+        "formula_known": formula_known,
+        "mces": mces,
+    }
     ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
     metrics, scores = ranking.compute(), ranking.rows()
     similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
         train = data.table(data.split.rows("train"))
-        for baseline, answer in BASELINES.items():
+        for baseline, rank in {**BASELINES, **(lookups or {})}.items():
             log.info("baseline: %s", baseline)
-            candidates = answer(train, table, k=max(k), seed=seed)
+            candidates = rank(train, table, k=max(k), seed=seed)
             measured = measure(table, candidates, **options)
             result.add(baseline, measured.compute(), baseline=True)
             similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
@@ -138,7 +146,7 @@ def measure(
 
 
 def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[str, np.ndarray]) -> list[dict]:
-    """One plain record per spectrum: what was measured, what is true, what was written, how it scored."""
+    """One record of plain values per spectrum: measurement, true molecule, candidates and scores."""
     records = []
     for row, result in enumerate(written):
         mz, intensity = table.peaks(row)

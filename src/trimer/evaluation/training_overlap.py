@@ -1,4 +1,4 @@
-"""Which records a checkpoint was trained on: one answer a record, and counts for each stage of its training.
+"""Which records a checkpoint was trained on, with counts for each stage of its training.
 
 Shapes: n records.
 """
@@ -36,9 +36,9 @@ class TrainingOverlap:
     """Records that were in the training data of a checkpoint.
 
     rows: n texts: "train: molecule" (the split and the kinds of key it is known by), "validation: molecule", "no", or
-    "unknown" where the record, or the checkpoint, does not say it. Stages of which nothing is known do not count here.
-    found: of each other stage, split and kind of key, how many records have a key and how many of these are in it.
-    unknown: names of stages of which nothing is known.
+    "unknown" if the record has no key, or the checkpoint has no keys of its data. Stages without keys are ignored.
+    found: for each stage, split and kind of key, how many records have a key and how many of these were in it.
+    unknown: names of the stages without keys.
     """
 
     rows: list[str]
@@ -46,13 +46,13 @@ class TrainingOverlap:
     unknown: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """Records in all, in train, in validation alone, in neither, and of which it is not known."""
+        """Number of records in total, in train, in validation only, in neither, and unknown."""
         first = [row.partition(":")[0] for row in self.rows]
         named = {"in_train": "train", "in_validation": "validation", "new": NO, "unknown": UNKNOWN}
         return {"records": len(first)} | {name: first.count(text) for name, text in named.items()}
 
     def lines(self, what: str = "records") -> list[str]:
-        """The same in words. what: the records, as "spectra"."""
+        """The counts in words. what: the records, such as "spectra"."""
         counts = self.counts()
         if not counts["records"]:
             return []
@@ -85,7 +85,7 @@ class TrainingOverlap:
         return path
 
     def add_to_heads(self, heads: list[dict], rows: Sequence[int]) -> None:
-        """Write the column `in_training` of predictions. rows: of the input, that the records of the overlap are."""
+        """Write the column `in_training` of predictions. rows: the input row of each record of the overlap."""
         for row, text in zip(rows, self.rows, strict=True):
             heads[row][COLUMN] = text
 
@@ -134,7 +134,7 @@ def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.nda
 
 
 def merged(overlaps: Sequence[TrainingOverlap]) -> TrainingOverlap:
-    """The overlap of records that were looked up in parts, by the same checkpoint."""
+    """The overlap of records that were looked up in chunks, in the same checkpoint."""
     whole = TrainingOverlap([], [], overlaps[0].unknown if overlaps else [])
     for overlap in overlaps:
         whole.rows += overlap.rows
@@ -148,7 +148,7 @@ def merged(overlaps: Sequence[TrainingOverlap]) -> TrainingOverlap:
 
 
 def report_split(out: Path, stages: Sequence[Mapping] | None, data, split: str) -> TrainingOverlap:
-    """Look up the records of a split, log what was found, and write it to a folder."""
+    """Look up the records of a split in the training data, log the counts, and write the result to a folder."""
     rows = data.split.rows(split)
     overlap = training_overlap(stages, data.row_keys(rows))
     overlap.save(out, data.store.strings("id", rows))

@@ -1,4 +1,4 @@
-"""The measure of spectra to structures: every metric of ranked molecules at once, under one set of names."""
+"""All metrics of ranked candidate molecules at once, under one set of names."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class MoleculeRanking(MoleculeMetric):
     these with numbers that did not see the formula. mces: adds the MCES distance (slow).
     """
 
+    _ranked: list[MoleculeMetric]
+    _counted: list[MoleculeMetric]
     medians = frozenset({"precursor_ppm@1", f"precursor_ppm@1{FORMULA_KNOWN}"})
 
     def __init__(
@@ -45,14 +47,14 @@ class MoleculeRanking(MoleculeMetric):
         **kwargs,
     ):
         k = list(k)
-        ranked = [TopKAccuracy(k), TanimotoAtK(k), FormulaMatch(k), PrecursorPpmError()]
+        ranked: list[MoleculeMetric] = [TopKAccuracy(k), TanimotoAtK(k), FormulaMatch(k), PrecursorPpmError()]
         ranked += [TopKAccuracy(k, "smiles"), TopKAccuracy(k, "fingerprint")] + ([MCES(k)] if mces else [])
-        counted = [Validity(), Uniqueness()]
+        counted: list[MoleculeMetric] = [Validity(), Uniqueness()]
         names = [name for part in ranked + counted for name in part.names]
         if formula_known:
             names += [name + FORMULA_KNOWN for part in ranked for name in part.names]
         super().__init__(names, **kwargs)
-        # Kept out of the submodules: the parts only score, the rows are here.
+        # Not registered as submodules: they only score, and the rows are kept here.
         self.__dict__["_ranked"], self.__dict__["_counted"] = ranked, counted
         self.ranks = None if formula_known else max(k)  # a known formula may lift a candidate from any rank
         self.by = list(by)
@@ -77,7 +79,8 @@ class MoleculeRanking(MoleculeMetric):
 
         details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`; see `answers`.
         """
-        missing = [name for name in self.by if name not in (groups or {})]
+        groups = groups or {}
+        missing = [name for name in self.by if name not in groups]
         if missing:
             raise ValueError(f"slices by {missing} need groups={{'{missing[0]}': [one label per spectrum]}}")
         rows = []
@@ -85,7 +88,7 @@ class MoleculeRanking(MoleculeMetric):
             text = _bytes(answer.target.inchikey1 or "", KEY)
             for name in self.by:
                 text += _bytes(groups[name][row] or "not stated", LABEL)
-            rows.append(self.score(answer) + text)
+            rows.append([*self.score(answer), *text])
         self.add_rows(rows)
 
     def compute(self) -> dict[str, float]:
@@ -155,7 +158,7 @@ def bootstrap_errors(
 
 
 def _bytes(text: str, width: int) -> list[int]:
-    """The UTF-8 bytes of a label in a fixed width, so that it can be gathered over ranks beside the numbers."""
+    """The UTF-8 bytes of a label in a fixed width, so that it can be gathered from all processes with the numbers."""
     raw = text.encode()[:width]
     return list(raw) + [0] * (width - len(raw))
 

@@ -1,4 +1,4 @@
-"""Metrics with their spread over resamples, and the reasons why some have no value or no spread."""
+"""Metrics with standard errors and intervals from resamples, and the reasons why some are undefined."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from trimer.reporting.table import ERROR, HIGH, LOW
 
 SPREAD = (ERROR, LOW, HIGH)
 LOSES = "loses a class"
-DUST = 1e-12  # what rounding leaves of a spread of 0
+DUST = 1e-12  # largest rounding error of a spread of 0
 LOST = 0.1  # share of the resamples that may lose a class, or of the classes that may have one row; else no interval
 
 
 @dataclass
 class Measured:
-    """Metrics of a split, and what it could not tell.
+    """Metrics of a split, and the reasons for undefined ones.
 
-    values: name -> value, NaN where it is not defined, and what `SPREAD` says of it; `<task>/<name>` is of a task.
-    undefined: name -> why it is NaN, why it has no interval, or what a mean over classes or tasks had to leave out.
+    values: name -> value, NaN if undefined, with its spread under the suffixes `SPREAD`; `<task>/<name>` for one task.
+    undefined: name -> why it is NaN, why it has no interval, or what a mean over classes or tasks leaves out.
     """
 
     values: dict[str, float] = field(default_factory=dict)
@@ -29,12 +29,12 @@ class Measured:
 
     @property
     def defined(self) -> dict[str, float]:
-        """The values that are known, without their spread."""
+        """The defined values, without their spread."""
         return {name: v for name, v in self.values.items() if math.isfinite(v) and not name.endswith(SPREAD)}
 
 
 def with_errors(draws: dict[str, np.ndarray]) -> Measured:
-    """The first of each (1 + resamples,) is the value; the others say how sure it is."""
+    """Values with their spread: the first of each (1 + resamples,) is the value, the others are its resamples."""
     measured = Measured()
     for name, drawn in draws.items():
         measured.values[name] = float(drawn[0])
@@ -48,9 +48,9 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
 
 
 def without_lost(draws: dict[str, np.ndarray], names: Sequence[str]) -> float:
-    """Set to NaN what resamples that lost a class tell of `names`; the share of the resamples that did.
+    """Set `names` to NaN in the resamples that lost a class; returns the share of these resamples.
 
-    draws: (1 + resamples,) of each metric, the first is no resample; `LOSES`, which is taken out, says which lost one.
+    draws: (1 + resamples,) of each metric, the first is no resample; the mask `LOSES` is removed from it.
     """
     lost = draws.pop(LOSES, None)
     if lost is None or len(lost) < 2:
@@ -62,7 +62,7 @@ def without_lost(draws: dict[str, np.ndarray], names: Sequence[str]) -> float:
 
 
 def remove_spread(measured: Measured, names: Sequence[str], lost: float, lone: Sequence, classes: int) -> None:
-    """Take away the spread of `names` where too many resamples lose a class, or too many classes have one row."""
+    """Remove the spread of `names` if too many resamples lose a class, or too many classes have only one row."""
     if lost > LOST:
         why = f"no interval: {lost:.0%} of the resamples lose a class"
     elif len(lone) > LOST * classes:
@@ -77,7 +77,7 @@ def remove_spread(measured: Measured, names: Sequence[str], lost: float, lone: S
 
 
 def undefine(measured: Measured, names: Sequence[str], why: str) -> None:
-    """Take away value and spread of `names`, with the reason; nothing where `why` is empty."""
+    """Remove value and spread of `names`, with the reason; does nothing if `why` is empty."""
     for name in names if why else ():
         measured.values[name] = float("nan")
         for end in SPREAD:
@@ -86,5 +86,5 @@ def undefine(measured: Measured, names: Sequence[str], why: str) -> None:
 
 
 def nothing(names: Sequence[str], why: str) -> Measured:
-    """`names` without values, and the reason."""
+    """All `names` undefined, with the reason."""
     return Measured(dict.fromkeys(names, float("nan")), dict.fromkeys(names, why))

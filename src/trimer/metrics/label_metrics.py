@@ -1,10 +1,10 @@
-"""How good answers about sequences are: one class of several, several yes-or-no labels, or numbers.
+"""Metrics of predicted labels: one class of several, several yes-or-no labels, or numbers.
 
-Plain arrays in, plain floats out, under the field's names. Beside each value stand its standard error,
+Plain arrays in, plain floats out, under the field's names. Each value comes with its standard error,
 `<name>_std_error`, and its 95 % interval, `<name>_ci95_low` and `_ci95_high`, from resampled rows or groups. Rows are
-resampled within their classes (of several labels within the rarest that a row has), so that no resample loses a rare
-class; resamples of groups that do are left out. What the split cannot tell is NaN, and a spread that it cannot tell is
-not there; both with their reason, never a guess.
+resampled within their classes (for several labels within the rarest label of a row), so that no resample loses a rare
+class; resamples of groups that lose one are left out. Undefined metrics are NaN and undefined intervals are missing,
+both with a reason.
 
 Shapes: n rows, C classes, K tasks. The metrics themselves are in `trimer.metrics.weighted_rows`.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -22,12 +23,12 @@ from trimer.metrics.decisions import decide_classes, decide_labels, relative
 from trimer.metrics.intervals import LOSES, Measured, nothing, remove_spread, undefine, with_errors, without_lost
 from trimer.metrics.temperature import bin_of
 
-LEAST = np.finfo(float).eps  # a probability of 0 for what is true costs 36 nats, as in scikit-learn, and not infinity
+LEAST = np.finfo(float).eps  # a probability of 0 for the true class costs 36 nats, as in scikit-learn, not infinity
 OF_CONFUSION = ("balanced_accuracy", "macro_f1", "mcc")
 MACRO = ("macro_precision", "macro_recall")  # of one class of several
 MICRO = ("micro_precision", "micro_recall", "exact_match")  # over the labels of all tasks together
-TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # say nothing of one class alone
-OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # say nothing of one number alone
+TELLING_APART = (*OF_CONFUSION, "auroc", "average_precision")  # undefined for a single class
+OF_SEVERAL = ("r2", "spearman", "pearson", "r_squared", "slope", "intercept")  # undefined for a single number
 RESAMPLES = 1000
 
 
@@ -46,10 +47,10 @@ def single_label(
     accuracy and top<k>_accuracy (for each k below C; of equal probabilities the first class counts first),
     balanced_accuracy, macro_f1, macro_precision, macro_recall, mcc; auroc and average_precision, of class 1 where there
     are two classes, else the mean over one-versus-rest of the classes that occur; cross_entropy in nats; ece, of class
-    1 where there are two, else the mean of each class against the others. The macro ones are means over the classes
-    that occur or are predicted, in which one that never is has a precision of 0. groups: (n,) what is resampled
-    together. classes: C names for the reasons, else numbers. thresholds: (C,) by which answers are taken from
-    probabilities (`trimer.metrics.decisions`).
+    1 where there are two, else the mean of each class against the others. Macro averages are over the classes that
+    occur or are predicted; a class that is never predicted has a precision of 0. groups: (n,) rows of one group are
+    resampled together. classes: C names for the reasons, else numbers. thresholds: (C,), by which probabilities become
+    decisions (`trimer.metrics.decisions`).
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     _check_classes(probabilities, labels, classes)
@@ -66,18 +67,18 @@ def single_label(
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         confusion = weighted.confusions(labels, order[:, 0], count, weights)
-        found = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
-        found |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
+        values = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
+        values |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
         none = [np.full(len(weights), np.nan)]
         by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
         for name in ("auroc", "average_precision"):
-            found[name] = weighted.nanmean(np.stack([own[name] for own in by_class] or none, -1))
-        found["cross_entropy"] = weighted.mean(loss, weights)
+            values[name] = weighted.nanmean(np.stack([scores[name] for scores in by_class] or none, -1))
+        values["cross_entropy"] = weighted.mean(loss, weights)
         gaps = [(labels == c) - probabilities[:, c] for c in calibrated]
         errors = [weighted.calibration_error(gap, bins[c], weights) for gap, c in zip(gaps, calibrated, strict=True)]
-        found["ece"] = np.mean(errors, axis=0)
-        found[LOSES] = (confusion.sum(2)[:, seen > 0] == 0).any(1)
-        return found
+        values["ece"] = np.mean(errors, axis=0)
+        values[LOSES] = (confusion.sum(2)[:, seen > 0] == 0).any(1)
+        return values
 
     names = [*shares, *TELLING_APART, *MACRO, "cross_entropy", "ece"]
     if rows == 0:
@@ -87,12 +88,12 @@ def single_label(
     measured = with_errors(draws)
     lone = [called[c] for c in np.flatnonzero(seen == 1)]
     if bootstrap:
-        remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, np.count_nonzero(seen))
+        remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, int(np.count_nonzero(seen)))
     absent = np.flatnonzero(seen == 0)
     if len(absent) >= count - 1:
         undefine(measured, (*TELLING_APART, *MACRO), f"only class {called[labels[0]]} occurs")
     elif len(absent):
-        missing = _classes([called[place] for place in absent])
+        missing = _classes([called[number] for number in absent])
         without = f"{missing} not occur; the mean is over the other {count - len(absent)}"
         measured.undefined |= dict.fromkeys(("auroc", "average_precision"), without)
     return measured
@@ -112,8 +113,8 @@ def multi_label(
     auroc, average_precision, balanced_accuracy, macro_f1 (over "yes" and "no"), mcc, accuracy, cross_entropy, ece and
     labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
     (labels_seen: the sum). micro_precision and micro_recall of "yes", over the labels of all tasks as if they were of
-    one; exact_match, the share of the rows with all their labels right. thresholds: (K,) probability above which the
-    answer is "yes", a half by default. tasks: K names, else "task 0" and so on.
+    one; exact_match, the share of the rows with all their labels right. thresholds: (K,) probability above which
+    "yes" is predicted, 0.5 by default. tasks: K names, else "task 0" and so on.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels, float)
     tasks = _check_tasks(probabilities, labels, tasks)
@@ -123,18 +124,18 @@ def multi_label(
     if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
         raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
 
-    answers = decide_labels(probabilities, thresholds)
+    decided = decide_labels(probabilities, thresholds)
 
     def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        said, true = probabilities[known, task], labels[known, task] == 1
-        confusion = weighted.confusions(true.astype(int), answers[known, task].astype(int), 2, weights)
-        loss = -np.log(np.clip(np.where(true, said, 1 - said), LEAST, 1))
+        predicted, true = probabilities[known, task], labels[known, task] == 1
+        confusion = weighted.confusions(true.astype(int), decided[known, task].astype(int), 2, weights)
+        loss = -np.log(np.clip(np.where(true, predicted, 1 - predicted), LEAST, 1))
         return {
-            **_of_scores(said, true, weights),
+            **_of_scores(predicted, true, weights),
             **_of_confusion(confusion, OF_CONFUSION),
             "accuracy": weighted.accuracy(confusion),
             "cross_entropy": weighted.mean(loss, weights),
-            "ece": weighted.calibration_error(true - said, bin_of(said), weights),
+            "ece": weighted.calibration_error(true - predicted, bin_of(predicted), weights),
             LOSES: (confusion.sum(2) == 0).any(1),
         }
 
@@ -143,20 +144,20 @@ def multi_label(
         return TELLING_APART, f"all labels are {seen[0]:g}" if len(seen) == 1 else ""
 
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
-    found = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
-    together = _micro(answers, labels, bootstrap, groups, seed)
-    return Measured({**found.values, **together.values}, {**found.undefined, **together.undefined})
+    by_task = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
+    together = _micro(decided, labels, bootstrap, groups, seed)
+    return Measured({**by_task.values, **together.values}, {**by_task.undefined, **together.undefined})
 
 
-def _micro(answers: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
-    """Of all labels together: what is said to be "yes" and is, what is "yes" and is found, rows without a mistake."""
+def _micro(decided: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
+    """Metrics over all labels together: precision and recall of "yes", and the share of rows without a mistake."""
     known = ~np.isnan(labels)
-    rows = known.any(1)  # a row without a label is none
+    rows = known.any(1)  # rows without any label do not count
     if not rows.any():
         return nothing(MICRO, "there are no labels")
-    said, true = answers & known, labels == 1
-    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (said & true, said, true))
-    exact = (said == true).all(1)
+    predicted, true = decided & known, labels == 1
+    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (predicted & true, predicted, true))
+    exact = (predicted == true).all(1)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -192,14 +193,15 @@ def regression(
     tasks = _check_tasks(predicted, labels, tasks)
 
     def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-        said, true = predicted[known, task], labels[known, task]
+        numbers, true = predicted[known, task], labels[known, task]
+        errors = np.abs(numbers - true)
         return {
-            "rmse": np.sqrt(weighted.mean((said - true) ** 2, weights)),
-            "mae": weighted.mean(np.abs(said - true), weights),
-            "p95_error": weighted.percentile(np.abs(said - true), 0.95, weights),
-            "r2": weighted.r2(said, true, weights),
-            "spearman": weighted.spearman(said, true, weights),
-            **weighted.line(said, true, weights),
+            "rmse": np.sqrt(weighted.mean(errors**2, weights)),
+            "mae": weighted.mean(errors, weights),
+            "p95_error": weighted.percentile(errors, 0.95, weights),
+            "r2": weighted.r2(numbers, true, weights),
+            "spearman": weighted.spearman(numbers, true, weights),
+            **weighted.line(numbers, true, weights),
         }
 
     def reason(task: int) -> tuple[tuple[str, ...], str]:
@@ -218,15 +220,15 @@ def regression(
 def per_class(
     probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: np.ndarray | None = None
 ) -> list[dict]:
-    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (rows of it) and `predicted` (as it).
+    """A row for each class: `class`, `precision`, `recall`, `f1`, `support` (its rows), `predicted` (count).
 
     The precision of a class that is never predicted and the recall of one that does not occur are NaN.
     """
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels), classes)
-    said = decide_classes(probabilities, thresholds)
-    scores = precision_recall_fscore_support(labels, said, labels=np.arange(len(classes)), zero_division=np.nan)
-    predicted = np.bincount(said, minlength=len(classes))
+    decided = decide_classes(probabilities, thresholds)
+    scores = precision_recall_fscore_support(labels, decided, labels=np.arange(len(classes)), zero_division=np.nan)
+    predicted = np.bincount(decided, minlength=len(classes))
     return [
         {
             "class": str(name), "precision": float(precision), "recall": float(recall), "f1": float(f1),
@@ -237,7 +239,7 @@ def per_class(
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
-    """(C, C) counts: rows of each true class (down) by the class they were taken for (across)."""
+    """(C, C) counts: rows of each true class (down) by the predicted class (across)."""
     probabilities = np.asarray(probabilities, float)
     _check_classes(probabilities, np.asarray(labels))
     return confusion_matrix(labels, decide_classes(probabilities, thresholds), labels=np.arange(probabilities.shape[1]))
@@ -263,33 +265,38 @@ def _over_tasks(
     seed: int,
     yes_or_no: bool = False,
 ) -> Measured:
-    """Each task for itself where there are several, and the means over those in which a metric is defined."""
+    """The metrics of each task if there are several, and the means over the tasks for which a metric is defined."""
     strata = weighted.rarest_label(labels) if yes_or_no else None
     weights = weighted.weightings(len(labels), bootstrap, groups, seed, strata)
-    out, by_task = Measured(), {name: [] for name in names}
+    out = Measured()
+    by_task: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for task, called in enumerate(tasks):
         known = ~np.isnan(labels[:, task])
         if known.any():
-            own = weighted.in_blocks(lambda w, t=task, k=known: measure(t, k, w), weights[:, known])
-            lost = without_lost(own, TELLING_APART)
-            measured = with_errors(own)
+            draws = weighted.in_blocks(partial(measure, task, known), weights[:, known])
+            lost = without_lost(draws, TELLING_APART)
+            measured = with_errors(draws)
             undefine(measured, *reason(task))
             if yes_or_no and bootstrap:
                 yes, no = (labels[known, task] == 1).sum(), (labels[known, task] == 0).sum()
                 lone = ["yes"] * int(yes == 1) + ["no"] * int(no == 1)
                 remove_spread(measured, TELLING_APART, lost, lone, 2)
         else:
-            own, measured = {}, nothing(names, "there are no labels")
+            draws, measured = {}, nothing(names, "there are no labels")
         for name in names:
-            if name in own and math.isfinite(measured.values[name]):
-                by_task[name].append(own[name])
+            if name in draws and math.isfinite(measured.values[name]):
+                by_task[name].append(draws[name])
         measured.values["labels_seen"] = float(known.sum())
         if len(tasks) > 1:
             out.values |= {f"{called}/{name}": value for name, value in measured.values.items()}
             out.undefined |= {f"{called}/{name}": why for name, why in measured.undefined.items()}
     if len(tasks) == 1:
         return measured
-    means = {name: weighted.nanmean(np.stack(found, -1)) for name, found in by_task.items() if found}
+    means = {
+        name: weighted.nanmean(np.stack(draws_of_tasks, -1))
+        for name, draws_of_tasks in by_task.items()
+        if draws_of_tasks
+    }
     seen = float((~np.isnan(labels)).sum())
     out.values = {**dict.fromkeys(names, float("nan")), **with_errors(means).values, "labels_seen": seen, **out.values}
     for name in names:
@@ -301,7 +308,7 @@ def _over_tasks(
 
 
 def _classes(absent: Sequence) -> str:
-    """'class 3 does' or 'classes 3 and 5 do', to go on with 'not occur'."""
+    """'class 3 does' or 'classes 3 and 5 do', to continue with 'not occur'."""
     *first, last = map(str, absent)
     return f"classes {', '.join(first)} and {last} do" if first else f"class {last} does"
 

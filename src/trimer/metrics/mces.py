@@ -1,6 +1,6 @@
-"""MCES: how many bonds have to be cut until two molecules share what is left (Kretschmer et al., Nat. Commun. 2025).
+"""MCES distance: the bonds to remove until two molecules share the rest (Kretschmer et al., Nat. Commun. 2025).
 
-Needs the extra `trimer[mces]` and an integer linear program per pair, so it is never part of validation.
+Needs the extra `trimer[mces]` and an integer linear program per pair, so validation never uses it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ THRESHOLD = 15.0  # above it the number is a lower bound, not a distance
 class MCES(MoleculeMetric):
     """Lowest MCES distance to the true molecule among the first k candidates, averaged over spectra; lower is better.
 
-    Weak models score near 100 because their candidates are invalid: read it beside the validity.
+    Weak models score near 100 because their candidates are invalid: compare it with the validity.
     """
 
     higher_is_better = False

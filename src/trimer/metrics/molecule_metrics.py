@@ -1,4 +1,4 @@
-"""How good ranked candidate molecules are: one small metric per question, one row of scores per spectrum.
+"""Metrics of ranked candidate molecules: one small metric per question, one row of scores per spectrum.
 
 Rows are kept (a few numbers per spectrum), so the same metrics give means, medians, slices and standard errors.
 Two molecules are the same when block 1 of their InChIKeys is the same, as in MassSpecGym.
@@ -25,11 +25,11 @@ NAN = math.nan
 
 @dataclass
 class Answer:
-    """The candidates for one spectrum, best first, and the molecule they are held against.
+    """The candidates for one spectrum, best first, and the true molecule.
 
-    A candidate that is no molecule (`trimer.chemistry.molecule_definition`) is None: it holds its rank and scores 0.
-    `generated`, `valid` and `distinct` count what was sampled before it was ranked: all, those that are molecules, and
-    the different molecules among them.
+    A candidate that is no molecule (`trimer.chemistry.molecule_definition`) is None: it keeps its rank and scores 0.
+    `generated`, `valid` and `distinct` count the samples before ranking: all texts, those that are molecules, and the
+    distinct molecules.
     """
 
     candidates: list[MoleculeFacts | None]
@@ -68,7 +68,7 @@ def answers(
 ) -> Iterator[Answer]:
     """One Answer per spectrum. Where the counts are not given, the candidates themselves are counted.
 
-    ranks: candidates after these are not looked at, unless they have to be counted.
+    ranks: candidates beyond this rank are ignored, unless they have to be counted.
     """
     columns = {
         "targets": targets, "generated": generated, "valid": valid, "distinct": distinct,
@@ -100,18 +100,19 @@ def answers(
 
 
 class MoleculeMetric(Metric):
-    """Base: a subclass names its M numbers and scores one Answer; NaN stands for "has no answer" and is left out.
+    """Base: a subclass names its M numbers and scores one Answer; NaN means undefined and is left out.
 
     update(candidates, targets, ...): see `answers`. compute() -> {name: mean over spectra}, or median for `medians`.
     """
 
     full_state_update = False
     medians: frozenset[str] = frozenset()
+    values: list[Tensor]
 
     def __init__(self, names: Sequence[str], **kwargs):
         super().__init__(**kwargs)
         self.names = list(names)
-        # One flat float32 state: a rank without spectra gathers an empty float32 vector; any other shape would hang.
+        # One flat float32 state: a process without spectra gathers an empty float32 vector; any other shape would hang.
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
     def score(self, answer: Answer) -> list[float]:
@@ -129,7 +130,7 @@ class MoleculeMetric(Metric):
             self.values.append(torch.tensor(rows, dtype=torch.float32, device=self.device).flatten())
 
     def matrix(self, width: int) -> Tensor:
-        """(n, width) float64: what has been added so far, on all ranks once synchronised."""
+        """(n, width) float64: all rows added so far, from all processes once synchronised."""
         empty = isinstance(self.values, list) and not self.values
         values = torch.zeros(0) if empty else dim_zero_cat(self.values)
         return values.reshape(-1, width).cpu().double()
@@ -152,8 +153,8 @@ _SAME: dict[str, tuple[str, Callable[[Answer, int], bool]]] = {
 class TopKAccuracy(MoleculeMetric):
     """Share of spectra whose true molecule is among the first k candidates.
 
-    definition: what makes two molecules the same. "inchikey" (block 1, the measure); "smiles" (canonical, no stereo:
-    tautomers differ, so it is stricter); "fingerprint" (Tanimoto 1: homologues agree, so it is laxer).
+    definition: when two molecules are the same. "inchikey" (block 1, the standard definition); "smiles" (canonical, no
+    stereo; stricter: tautomers differ); "fingerprint" (Tanimoto 1; less strict: homologues agree).
     """
 
     def __init__(self, k: Sequence[int] = (1, 5, 10), definition: str = "inchikey", **kwargs):
@@ -215,7 +216,7 @@ class FormulaMatch(MoleculeMetric):
 
 
 class PrecursorPpmError(MoleculeMetric):
-    """How far the first candidate's ion lies from the measured precursor, by its adduct.
+    """Difference of the first candidate's ion, by the adduct, from the measured precursor.
 
     `precursor_ppm@1`: median absolute error in ppm, over spectra that have a candidate. `precursor_within_{w}ppm@1`:
     share of spectra whose first candidate fits within w ppm; no candidate is no fit. Spectra without precursor m/z or

@@ -1,8 +1,8 @@
-"""What is compared of a molecule: key, formula, mass and fingerprint, each computed once per SMILES.
+"""The properties by which molecules are compared: key, formula, mass and fingerprint, computed once per SMILES.
 
 Two molecules are the same when block 1 of their InChIKeys is the same: no stereo, no isotopes, mobile hydrogens free.
-The InChIKey costs more than all the rest together and is needed only where the heavy atoms agree: it waits until then.
-Free of torch, so that reports can use it too.
+The InChIKey costs more than everything else together and is needed only if the heavy atoms agree, so it is computed
+late. Does not import torch, so that reports can use it too.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class MoleculeFacts:
 def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
     """The facts of a SMILES, or None when it cannot be read."""
     molecule = chemistry.parse(smiles)
-    if molecule is None:
+    formula, mass = chemistry.formula(molecule), chemistry.exact_mass(molecule)
+    if smiles is None or molecule is None or formula is None or mass is None:
         return None
-    formula = chemistry.formula(molecule)
     return MoleculeFacts(
         smiles=smiles,
         canonical=Chem.MolToSmiles(molecule, isomericSmiles=False),
         formula=formula,
         heavy_formula=_HYDROGEN.sub("", formula),
-        mass=chemistry.exact_mass(molecule),
+        mass=mass,
         charge=Chem.GetFormalCharge(molecule),
         fingerprint=_MORGAN.GetFingerprint(molecule),
         structure_flaw=structure_flaw(molecule),
@@ -67,10 +67,10 @@ def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
 
 def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
     """Why a SMILES is no molecule that could be measured with the adduct; None where it is one."""
-    found = molecule_facts(smiles)
-    if found is None:
+    facts = molecule_facts(smiles)
+    if facts is None:
         return UNREADABLE
-    return found.structure_flaw or (None if found.charge in charges_of(adduct) else CHARGED)
+    return facts.structure_flaw or (None if facts.charge in charges_of(adduct) else CHARGED)
 
 
 def candidate_facts(smiles: str | None, adduct: str | None = None) -> MoleculeFacts | None:

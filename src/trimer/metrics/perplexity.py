@@ -10,16 +10,20 @@ from torchmetrics import Metric
 
 
 class TokenLoss(Metric):
-    """Negative log-likelihood per labelled token, its exponential, and the share of tokens guessed right.
+    """Negative log-likelihood per labelled token, its exponential, and the share of tokens predicted correctly.
 
     update(loss_sum, tokens, correct): the sum of -log p over the labelled tokens of a batch in nats, how many they are,
-    and how many have the highest logit at the label (None where nobody counted). Sums add up over batches and ranks, so
+    and how many have the highest logit at the label (None if not counted). Sums add up over batches and ranks, so
     the result does not depend on how the tokens were cut into batches.
     compute() -> {"loss", "perplexity", "token_accuracy"}; the accuracy only if every update counted it.
     """
 
     full_state_update = False
     higher_is_better = False
+    loss_sum: Tensor
+    tokens: Tensor
+    correct: Tensor
+    uncounted: Tensor
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,8 +1,8 @@
-"""Whether probabilities mean what they say, and the one number that makes them do so: a temperature.
+"""Calibration of probabilities: expected calibration error, and temperature scaling.
 
 Expected calibration error of the probability of "yes" (Naeini et al., AAAI 2015), of several classes class by class
-(Kull et al., NeurIPS 2019): the error of the likeliest class alone hides probabilities of a rare class that are far too
-high. Temperature scaling as Guo et al. (ICML 2017). Shapes: n rows, C classes, K tasks.
+(Kull et al., NeurIPS 2019): the error of the most probable class alone hides probabilities of a rare class that are far
+too high. Temperature scaling as Guo et al. (ICML 2017). Shapes: n rows, C classes, K tasks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.special import expit, softmax
 from trimer.metrics.weighted_rows import calibration_error
 
 BINS = 15
-FEW = 3  # of either kind of a label; with fewer the temperature of all labels together is taken
+FEW = 3  # yes and no of a label; with fewer the temperature of all labels together is used
 HOTTEST = 100.0  # the temperature lies between this and its inverse
 
 
@@ -35,12 +35,12 @@ def confidences(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarr
 
 
 def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """(m,) which of the bins of equal width a confidence lies in; a bin holds its upper end, not its lower."""
+    """(m,) index of the bin of equal width for each confidence; a bin includes its upper end, not its lower."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> float:
-    """Mean distance of frequency from probability, over bins of equal width and weighted by what lies in them.
+    """Mean distance of frequency from probability, over bins of equal width, weighted by their counts.
 
     ECE = sum_b (n_b / n) |frequency_b - probability_b|, of class 1 where there are two, else the mean of that of each
     class against the others; for yes-or-no labels of "yes", over all labels. NaN where there is no label.
@@ -60,26 +60,26 @@ def error_of_bins(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -
 
 
 def fit_temperatures(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> np.ndarray:
-    """(K,) temperature of each yes-or-no label; that of all together for one with fewer than `FEW` yes or no.
+    """(K,) temperature of each yes-or-no label; the shared temperature for a label with fewer than `FEW` yes or no.
 
     logits, labels: (n, K), NaN for missing. offset: (K,) as in `fit_temperature`.
     """
     shared = fit_temperature(logits, labels, offset)
     offset = np.broadcast_to(offset, logits.shape[1:])
-    found = []
+    temperatures = []
     for k in range(logits.shape[1]):
         enough = min((labels[:, k] == 1).sum(), (labels[:, k] == 0).sum()) >= FEW
-        found.append(fit_temperature(logits[:, [k]], labels[:, [k]], offset[[k]]) if enough else shared)
-    return np.array(found)
+        temperatures.append(fit_temperature(logits[:, [k]], labels[:, [k]], offset[[k]]) if enough else shared)
+    return np.array(temperatures)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray | float = 0.0) -> float:
     """The temperature T at which softmax(logits / T + offset), or a sigmoid, gives the labels the highest likelihood.
 
-    offset: (C,) or (K,), as the logarithm of how frequent the classes are; what is left when T is high. Fit it on the
-    validation split. logits (n, C) with labels (n,) int, or (n, K) with labels (n, K), NaN for missing.
-    The likelihood is convex in 1 / T, so its slope has one root, looked for between 0.01 and 100. Where every answer is
-    right there is none: the likelihood only says "colder", and the temperature stays 1, as it does without labels.
+    offset: (C,) or (K,), such as log class frequencies: the logits in the limit of high T. Fit it on the validation
+    split. logits (n, C) with labels (n,) int, or (n, K) with labels (n, K), NaN for missing.
+    The negative log-likelihood is convex in 1 / T, so its slope has one root, searched between 0.01 and 100. If every
+    prediction is correct there is none, and the temperature stays 1, as it does without labels.
     """
     logits, labels = np.asarray(logits, float), np.asarray(labels)
     if not np.isfinite(logits).all():
@@ -94,16 +94,16 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, offset: np.ndarray |
             return float((logits * (expit(inverse * logits + added) - truth)).sum())
 
     else:
-        own = logits[np.arange(len(labels)), labels]
+        true_logits = logits[np.arange(len(labels)), labels]
         all_right = bool((logits.argmax(1) == labels).all())
 
         def slope(inverse: float) -> float:
-            return float(((softmax(inverse * logits + offset, axis=1) * logits).sum(1) - own).sum())
+            return float(((softmax(inverse * logits + offset, axis=1) * logits).sum(1) - true_logits).sum())
 
     if all_right or len(logits) == 0:
         return 1.0
     low, high = 1 / HOTTEST, HOTTEST
-    if slope(low) >= 0:  # no better than chance: the less it says, the better; or nothing is said at all
+    if slope(low) >= 0:  # no better than chance: flatter is better; or all logits are equal
         return 1.0 if slope(high) <= 0 else HOTTEST
     if slope(high) <= 0:
         return 1 / HOTTEST

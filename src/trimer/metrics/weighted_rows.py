@@ -1,8 +1,8 @@
 """Metrics of classes and numbers for weighted rows, under many weightings at once.
 
-A resample of a bootstrap is a weighting: how often each row was drawn. From one sort of the scores AUROC and average
-precision follow for all resamples together, in a small part of the time that one after the other takes. The values
-equal scikit-learn's on the rows as often as they were drawn; what has no answer (0 / 0) is NaN.
+A bootstrap resample is a weighting: how often each row was drawn. One sort of the scores gives AUROC and average
+precision for all resamples at once, much faster than one after the other. The values equal scikit-learn's on the rows
+repeated as often as they were drawn; undefined values (0 / 0) are NaN.
 
 Shapes: R weightings, n rows, C classes. `weights` is (R, n) and each function gives (R,) unless it says otherwise.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
-CELLS = 500_000  # of a block of weights held at once: 4 MB, which stay near the processor
+CELLS = 500_000  # of a block of weights: 4 MB, which fit in the CPU cache
 
 
 def weightings(
@@ -26,8 +26,9 @@ def weightings(
 ) -> np.ndarray:
     """(1 + resamples, n) how often each row counts: all ones, then draws of groups with replacement.
 
-    groups: (n,) what is drawn together, as the molecule of several rows; each row for itself by default. strata: (n,)
-    numbers of what rows are drawn within, as their classes, so that no draw loses a rare one; not with groups.
+    groups: (n,) rows of one group are drawn together, such as the spectra of a molecule; by default each row alone.
+    strata: (n,) rows are drawn within their stratum, such as their class, so that no draw loses a rare one; not with
+    groups.
     """
     if strata is not None and groups is None and rows:
         return _within(strata, resamples, seed)
@@ -50,14 +51,14 @@ def _within(strata: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 
 def rarest_label(labels: np.ndarray) -> np.ndarray:
-    """(n,) number of the rarest label, with its value, that each row of (n, K) yes-or-no labels has; -1 for none."""
+    """(n,) index of the rarest (label, value) of each row of (n, K) yes-or-no labels; -1 for a row without labels."""
     held = np.concatenate([labels == 0, labels == 1], 1)  # (n, 2 K)
     counts = np.where(held, held.sum(0), len(labels) + 1)
     return np.where(held.any(1), counts.argmin(1), -1)
 
 
 def in_blocks(measure: Callable[[np.ndarray], dict[str, np.ndarray]], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """What `measure` says of float64 weights, a block of weightings at a time, put together again."""
+    """The values of `measure` for all weightings, computed in blocks of float64 weights and concatenated."""
     step = max(1, CELLS // max(1, weights.shape[1]))
     blocks = [measure(weights[start : start + step].astype(float)) for start in range(0, len(weights), step)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -102,11 +103,11 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def mcc(confusion: np.ndarray) -> np.ndarray:
-    """Matthews correlation, for C classes as Gorodkin (2004) has it; 0 where only one class is predicted."""
-    true, said = confusion.sum(2), confusion.sum(1)  # (R, C)
+    """Matthews correlation coefficient, for C classes by Gorodkin (2004); 0 where only one class is predicted."""
+    true, predicted = confusion.sum(2), confusion.sum(1)  # (R, C)
     total = true.sum(1)
-    covariance = np.trace(confusion, axis1=1, axis2=2) * total - (true * said).sum(1)
-    spread = (total**2 - (true**2).sum(1)) * (total**2 - (said**2).sum(1))
+    covariance = np.trace(confusion, axis1=1, axis2=2) * total - (true * predicted).sum(1)
+    spread = (total**2 - (true**2).sum(1)) * (total**2 - (predicted**2).sum(1))
     return np.where(spread > 0, ratio(covariance, np.sqrt(np.maximum(spread, 0))), 0.0)
 
 
@@ -127,8 +128,8 @@ def auroc(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 def average_precision(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     """Sum over thresholds of precision times the gain in recall, without interpolation. Arguments of `by_score`."""
     right, wrong = right[:, ::-1], wrong[:, ::-1]
-    found = np.cumsum(right, axis=1)
-    precision = np.nan_to_num(ratio(found, found + np.cumsum(wrong, axis=1)))
+    true_positives = np.cumsum(right, axis=1)
+    precision = np.nan_to_num(ratio(true_positives, true_positives + np.cumsum(wrong, axis=1)))
     return ratio((right * precision).sum(1), right.sum(1))
 
 
@@ -149,37 +150,39 @@ def r2(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def percentile(values: np.ndarray, share: float, weights: np.ndarray) -> np.ndarray:
-    """The value below which a share of the rows lies, as numpy's over the rows as often as they were drawn."""
+    """The value below which a share of the rows lies, like numpy's percentile of the repeated rows."""
     sort = np.argsort(values, kind="stable")
     upto = np.cumsum(weights[:, sort], axis=1)
-    place = share * (upto[:, -1] - 1)
-    below, above = ((upto <= at[:, None]).sum(1).clip(max=len(values) - 1) for at in (np.floor(place), np.ceil(place)))
+    position = share * (upto[:, -1] - 1)
+    below, above = (
+        (upto <= at[:, None]).sum(1).clip(max=len(values) - 1) for at in (np.floor(position), np.ceil(position))
+    )
     low, high = values[sort][below], values[sort][above]
-    return low + (high - low) * (place - np.floor(place))
+    return low + (high - low) * (position - np.floor(position))
 
 
 def line(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """The least-squares line of labels on predictions: slope, intercept, pearson with its sign, and r_squared.
 
     NaN where the predictions are constant, and of the correlation where either is. A prediction on another scale has
-    an r_squared of 1: it says nothing of the error.
+    an r_squared of 1, which tells nothing about the error.
     """
-    one, other = mean(predicted, weights), mean(labels, weights)
-    x, y = predicted - one[:, None], labels - other[:, None]
+    mean_x, mean_y = mean(predicted, weights), mean(labels, weights)
+    x, y = predicted - mean_x[:, None], labels - mean_y[:, None]
     xx, yy, xy = ((weights * product).sum(1) for product in (x * x, y * y, x * y))
     slope, pearson = ratio(xy, xx), ratio(xy, np.sqrt(xx * yy))
-    return {"slope": slope, "intercept": other - slope * one, "pearson": pearson, "r_squared": pearson**2}
+    return {"slope": slope, "intercept": mean_y - slope * mean_x, "pearson": pearson, "r_squared": pearson**2}
 
 
 def spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Correlation of ranks, ties at their mean rank; NaN where either side is constant."""
-    one, other = _ranks(predicted, weights), _ranks(labels, weights)
+    x, y = _ranks(predicted, weights), _ranks(labels, weights)
     total = weights.sum(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        one = one - (weights * one).sum(1, keepdims=True) / total
-        other = other - (weights * other).sum(1, keepdims=True) / total
-    spread = (weights * one**2).sum(1) * (weights * other**2).sum(1)
-    return ratio((weights * one * other).sum(1), np.sqrt(spread))
+        x = x - (weights * x).sum(1, keepdims=True) / total
+        y = y - (weights * y).sum(1, keepdims=True) / total
+    spread = (weights * x**2).sum(1) * (weights * y**2).sum(1)
+    return ratio((weights * x * y).sum(1), np.sqrt(spread))
 
 
 def nanmean(values: np.ndarray) -> np.ndarray:
@@ -189,13 +192,13 @@ def nanmean(values: np.ndarray) -> np.ndarray:
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """NaN where the denominator is not above zero."""
+    """Elementwise quotient, NaN where the denominator is not above zero."""
     above, below = np.asarray(above, float), np.asarray(below, float)
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R, n) mean rank of each row as if it stood there as often as it weighs."""
+    """(R, n) mean rank of each row, repeated as often as its weight."""
     sort, starts = _ties(values)
     tied = np.add.reduceat(weights[:, sort], starts, axis=1)
     ranks = np.cumsum(tied, axis=1) - (tied - 1) / 2

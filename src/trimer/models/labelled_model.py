@@ -38,6 +38,13 @@ class Labelled(nn.Module):
     """
 
     criterion: str | None = None
+    temperature: Tensor
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+    focal: Tensor
+    prior: Tensor
+    threshold: Tensor
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()

@@ -16,7 +16,7 @@ from trimer.errors import ConfigError
 from trimer.peptides.proforma import Peptide
 
 SERIES = ("b", "y")
-# Residues one of which a fragment must hold to lose it; of phosphoric acid, a phosphate.
+# Neutral loss -> residues; a fragment needs one of them to lose it. Phosphoric acid needs a phosphate.
 LOSSES = {"H2O": "STDE", "NH3": "RKNQ", "H3PO4": ""}
 _NAME = re.compile(r"([by])([1-9])(?:-(\w+))?")
 
@@ -60,7 +60,7 @@ def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.n
         if channel.loss:
             holds = np.zeros(length, bool)
             if channel.loss == "H3PO4":
-                holds[[place - 1 for place in phosphates(peptide) if 1 <= place <= length]] = True
+                holds[[position - 1 for position in phosphates(peptide) if 1 <= position <= length]] = True
             else:
                 holds[[letter in LOSSES[channel.loss] for letter in peptide.letters]] = True
             seen = np.logical_or.accumulate(holds if channel.series == "b" else holds[::-1])[:-1]
@@ -69,7 +69,6 @@ def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.n
 
 
 def phosphates(peptide: Peptide) -> list[int]:
-    """The places with a modification that adds HPO3, which leaves as phosphoric acid."""
-    return [
-        place for place, added in peptide.modifications if {"P": 1, "O": 3}.items() <= dict(added.composition).items()
-    ]
+    """The positions with a modification that adds HPO3, which is lost as phosphoric acid."""
+    phosphate = {"P": 1, "O": 3}.items()
+    return [position for position, added in peptide.modifications if phosphate <= dict(added.composition).items()]

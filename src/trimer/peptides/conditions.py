@@ -36,6 +36,6 @@ def condition_vectors(charge: np.ndarray, energy: np.ndarray, instrument: Sequen
     out[known, CHARGES] = energy[known] / 100
     out[known, CHARGES + 1] = 1
     kinds = [instrument_kind(name) for name in instrument]
-    places = [KINDS.index(kind) if kind else len(KINDS) for kind in kinds]
-    out[rows, CHARGES + 2 + np.array(places, np.int64)] = 1
+    numbers = [KINDS.index(kind) if kind else len(KINDS) for kind in kinds]
+    out[rows, CHARGES + 2 + np.array(numbers, np.int64)] = 1
     return out

@@ -1,4 +1,4 @@
-"""The b and y fragments of a peptide: what is left of it when one peptide bond breaks. Masses in Da, m/z in Th."""
+"""The b and y fragments of a peptide, which form when one peptide bond breaks. Masses in Da, m/z in Th."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ SHORT = {
     "ox": "Oxidation", "ac": "Acetyl", "ph": "Phospho", "de": "Deamidated", "ca": "Carbamidomethyl", "me": "Methyl",
     "di": "Dimethyl", "tr": "Trimethyl",
 }  # fmt: skip
-SHORT_GL = {"Q": "Gln->pyro-Glu", "E": "Glu->pyro-Glu", "K": "GG"}  # MaxQuant's `gl`, by the residue that it stands at
+SHORT_GL = {"Q": "Gln->pyro-Glu", "E": "Glu->pyro-Glu", "K": "GG"}  # MaxQuant's `gl`, by its residue
 
 PREFIX = re.compile(r"(?:U|UNIMOD|Obs):(?=\D)", re.I)
 UNIMOD_ID = re.compile(r"(?:UNIMOD|U):(\d+)", re.I)
@@ -141,18 +141,18 @@ def composition_mass(composition: Iterable[tuple[str, int]]) -> float:
 def parse_formula(text: str) -> tuple[tuple[str, int], ...] | None:
     """`C2H3NO`, `H-1N-1O` or `C-6[13C6]` as a composition in the order of Hill; None where it cannot be read.
 
-    As in ProForma, a count may be negative and an isotope stands in brackets of its own.
+    As in ProForma, a count may be negative and an isotope is in brackets.
     """
     counts: dict[str, int] = {}
-    place = 0
-    while match := ATOMS.match(text, place):
+    end = 0
+    while match := ATOMS.match(text, end):
         isotope, heavy, heavy_count, light, light_count = match.groups()
         element = f"{isotope}{heavy}" if isotope else light
         if (element not in MASSES and element not in ISOTOPES) or "-" in (heavy_count, light_count):
             return None
         counts[element] = counts.get(element, 0) + int(heavy_count or light_count or 1)
-        place = match.end()
-    if place < len(text) or not counts:
+        end = match.end()
+    if end < len(text) or not counts:
         return None
     return tuple((element, counts[element]) for element in sorted(counts, key=_hill) if counts[element])
 

@@ -37,7 +37,7 @@ DEEPPHOSPHO = {
     "2": ("S", "Phospho"),
     "3": ("T", "Phospho"),
     "4": ("Y", "Phospho"),
-}  # digit -> the residue that it stands for, modified
+}  # digit -> the residue and its modification
 
 
 def maxquant(text: str) -> Peptide:
@@ -95,10 +95,10 @@ def fragpipe(sequence: str, assigned: str | None = None) -> Peptide:
 def alphabase(sequence: str, mods: str | None = None, sites: str | None = None) -> Peptide:
     """`ACM`, `Oxidation@M;Acetyl@Any_N-term`, `3;0`: site 0 is the N terminus, -1 the C terminus."""
     names = (mods or "").split(";") if mods else []
-    places = (sites or "").split(";") if sites else []
-    if len(names) != len(places):
-        raise PeptideError(f"{len(names)} modifications at {len(places)} sites")
-    return _placed(sequence, names, places)
+    positions = (sites or "").split(";") if sites else []
+    if len(names) != len(positions):
+        raise PeptideError(f"{len(names)} modifications at {len(positions)} sites")
+    return _placed(sequence, names, positions)
 
 
 def ms2pip(sequence: str, mods: str | None = None) -> Peptide:
@@ -142,7 +142,7 @@ NOTATIONS: dict[str, Callable[..., Peptide]] = {
 
 @lru_cache(maxsize=1 << 16)
 def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str, str | None]:
-    """Canonical ProForma of a peptide in a notation, and the charge that stands behind it; PeptideError.
+    """Canonical ProForma of a peptide in a notation, and the charge behind it; PeptideError if it cannot be read.
 
     fixed: modifications that the notation leaves out, as `Carbamidomethyl@C;TMT6plex@K;TMT6plex@N-term`. They are
     added where there is none yet.
@@ -159,27 +159,27 @@ def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str
 
 @lru_cache(maxsize=16)
 def read_fixed(text: str) -> tuple[tuple[str, Modification], ...]:
-    """`Carbamidomethyl@C;TMT6plex@N-term` as (residue or `N-term`, modification); ValueError for what is none."""
-    found = []
-    for one in text.split(";"):
-        name, _, site = one.rpartition("@")
+    """`Carbamidomethyl@C;TMT6plex@N-term` as (residue or `N-term`, modification); ValueError if it cannot be read."""
+    modifications = []
+    for entry in text.split(";"):
+        name, _, site = entry.rpartition("@")
         if site != N_TERMINUS and not (len(site) == 1 and LETTERS.fullmatch(site)):
-            raise ValueError(f"fixed={text}: '{one}' is not name@residue or name@{N_TERMINUS}, as Carbamidomethyl@C")
+            raise ValueError(f"fixed={text}: '{entry}' is not name@residue or name@{N_TERMINUS}, as Carbamidomethyl@C")
         try:
-            found.append((site, modification(name, site)))
+            modifications.append((site, modification(name, site)))
         except PeptideError as error:
             raise ValueError(f"fixed={text}: {error}") from error
-    return tuple(found)
+    return tuple(modifications)
 
 
 def _add_fixed(peptide: Peptide, fixed: tuple[tuple[str, Modification], ...]) -> Peptide:
     taken = {position for position, _ in peptide.modifications}
-    added = [(i, one) for site, one in fixed for i, own in enumerate(peptide.letters, 1) if own == site]
-    added += [(0, one) for site, one in fixed if site == N_TERMINUS]
-    added = [(position, one) for position, one in added if position not in taken]
+    added = [(i, change) for site, change in fixed for i, letter in enumerate(peptide.letters, 1) if letter == site]
+    added += [(0, change) for site, change in fixed if site == N_TERMINUS]
+    added = [(position, change) for position, change in added if position not in taken]
     if not added:
         return peptide
-    return Peptide(peptide.letters, tuple(sorted((*peptide.modifications, *added), key=lambda own: own[0])))
+    return Peptide(peptide.letters, tuple(sorted((*peptide.modifications, *added), key=lambda placed: placed[0])))
 
 
 def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:
@@ -191,13 +191,13 @@ def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:
     return assemble(letters, [(p + (p == last and bool(C_TERMINUS.search(name))), name) for p, name in placed])
 
 
-def _placed(sequence: str, names: list[str], places: list[str]) -> Peptide:
-    """Residues and modifications at numbered places, -1 the C terminus."""
+def _placed(sequence: str, names: list[str], positions: list[str]) -> Peptide:
+    """Residues and modifications at numbered positions, -1 the C terminus."""
     sequence = sequence.strip()
     placed = []
-    for name, place in zip_longest(names, places, fillvalue=""):
-        if not NUMBER.fullmatch(place.strip()):
-            raise PeptideError(f"position '{place}' is no number")
-        position = int(place)
+    for name, text in zip_longest(names, positions, fillvalue=""):
+        if not NUMBER.fullmatch(text.strip()):
+            raise PeptideError(f"position '{text}' is no number")
+        position = int(text)
         placed.append((len(sequence) + 1 if position == -1 else position, name))
     return assemble(sequence, placed)

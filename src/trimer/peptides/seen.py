@@ -1,4 +1,4 @@
-"""What a model has learnt from, residue by residue: whether a training peptide held `M[UNIMOD:35]`, or a free `C`."""
+"""The residues and modifications in the training peptides of a model, such as `M[UNIMOD:35]` or an unmodified `C`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from trimer.peptides.proforma import Peptide, read_proforma
 
 
 def sites(peptide: Peptide) -> list[str]:
-    """Its residues with what is on them, and its modified ends, in order, each once.
+    """The distinct residues of a peptide with their modifications, and its modified ends, in order.
 
     >>> sites(read_proforma("[UNIMOD:1]-MM[UNIMOD:35]K"))
     ['[UNIMOD:1]-', 'M', 'M[UNIMOD:35]', 'K']
     """
     length = len(peptide.letters)
     marks: dict[int, str] = {}
-    for place, one in peptide.modifications:
-        marks[place] = marks.get(place, "") + f"[{one.proforma}]"
-    found = [f"{marks[0]}-"] if 0 in marks else []
-    found += [letter + marks.get(place, "") for place, letter in enumerate(peptide.letters, 1)]
-    found += [f"-{marks[length + 1]}"] if length + 1 in marks else []
-    return list(dict.fromkeys(found))
+    for position, modification in peptide.modifications:
+        marks[position] = marks.get(position, "") + f"[{modification.proforma}]"
+    residues = [f"{marks[0]}-"] if 0 in marks else []
+    residues += [letter + marks.get(position, "") for position, letter in enumerate(peptide.letters, 1)]
+    residues += [f"-{marks[length + 1]}"] if length + 1 in marks else []
+    return list(dict.fromkeys(residues))
 
 
 def seen_sites(texts: Iterable[str]) -> list[str]:
     """All sites of peptides in ProForma, sorted."""
-    found: set[str] = set()
+    distinct: set[str] = set()
     for text in dict.fromkeys(texts):
-        found.update(sites(read_proforma(text)) if "[" in text else text)
-    return sorted(found)
+        distinct.update(sites(read_proforma(text)) if "[" in text else text)
+    return sorted(distinct)
 
 
 def unseen_sites(text: str, seen: Collection[str]) -> str:

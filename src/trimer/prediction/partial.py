@@ -12,7 +12,6 @@ The rule, for molecules, labels and libraries alike:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import sys
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trimer import __version__
 from trimer.errors import ConfigError
+from trimer.locks import lock_file
 
 NO_SETTINGS = ("name", "paths", "ckpt", "input", "output", "hydra")  # content counts, not where it lies
 
@@ -69,10 +69,8 @@ class Partial:
 
     def _open(self) -> None:
         """Take what is there; a last line that was cut off goes."""
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(f"another process is writing {self.path}; wait for it, or name another output") from None
+        if not lock_file(self._stream):
+            raise ConfigError(f"another process is writing {self.path}; wait for it, or name another output")
         self._stream.seek(0)
         head, end = self._stream.readline(), 0
         if head.endswith(b"\n"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer.data.core.splits import WHOLE
@@ -50,16 +51,14 @@ def publish(
     arguments = (measurement.folder, measurement.split, evaluation.table, predictions)
     page = attempt("page.html", write_run_page, *arguments, **shown)
     title = f"{measurement.split} split" + (f", {count}" if count else "")
-    print_table(evaluation.table.rows, metrics, title)
+    print_results(evaluation.table.rows, metrics, title, measurement.out / "table.md")
     if page is not None:
         log.info("page: %s", page)
 
 
-def print_table(rows: list[dict], metrics: Sequence[str], title: str) -> None:
-    """The table on the terminal, with the columns that fit there."""
-    from rich.console import Console
-
+def print_results(rows: list[dict], metrics: Sequence[str], title: str, file: Path) -> None:
+    """Print the table with the columns that fit the terminal. file: where the whole table is."""
     from trimer.reporting.table import ResultTable
+    from trimer.terminal_tables import print_table
 
-    console = Console(width=max(Console().width, 104))
-    console.print(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False))
+    print_table(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False), file)

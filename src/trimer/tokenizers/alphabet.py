@@ -1,4 +1,4 @@
-"""What masking has to know of a vocabulary: how a sequence is framed, and which tokens may be hidden and put in."""
+"""What masking needs from a vocabulary: first and last token, which tokens may be masked, and their replacements."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Alphabet:
-    """begin, end: the frame of a sequence. mask: what stands for a hidden token.
+    """begin, end: first and last token of a sequence. mask: the id of the mask token.
 
-    hideable: (V,) bool, which ids may be hidden. replacements: the ids that may stand in a wrong place.
+    hideable: (V,) bool, ids that may be masked. replacements: ids that may replace a token at random.
     """
 
     begin: int

@@ -1,4 +1,4 @@
-"""Texts as tokens of a byte-level byte-pair encoding, as the files of RoBERTa and ChemBERTa have it.
+"""Texts as tokens of a byte-level byte-pair encoding, as in the files of RoBERTa and ChemBERTa.
 
 Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; over bytes: Radford et al. 2019 (GPT-2). A text is cut into
 words (runs of letters, of digits, of other signs), a word into bytes, and the bytes are joined by the merges in their
@@ -28,7 +28,7 @@ from trimer.tokenizers.vocabulary import Vocabulary
 SPECIALS = {"cls": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
 BERT_SPECIALS = {"cls": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
 NAMES = {"cls": "cls_token", "pad": "pad_token", "eos": "sep_token", "unk": "unk_token", "mask": "mask_token"}
-UNUSED = "<unused_{}>"  # stands for an id that has a row in the model and no token in the files
+UNUSED = "<unused_{}>"  # name of an id with a row in the model but no token in the files
 TEXTS = 20_000  # encoded at once
 ATOMS = r"\[[^\]]+\]|Br|Cl|%\d\d|>>|."  # bracket atoms, atoms of two letters, rings above 9; else sign by sign
 
@@ -36,14 +36,14 @@ ATOMS = r"\[[^\]]+\]|Br|Cl|%\d\d|>>|."  # bracket atoms, atoms of two letters, r
 class BytePairTokenizer:
     """Turns texts into `<s>` ... `</s>` and back.
 
-    folder: a Hugging Face folder to read all else from (see `read_files`). Or, without it: tokens, all of them in the
-    order of their ids, the special ones too; merges, as `left right` in the order in which they are made; specials, the
-    names of `cls`, `pad`, `eos`, `unk` and `mask` among the tokens; prefix_space, whether a text is read as if a space
-    stood before it. tokens and merges may also be JSON text, as in a checkpoint: 52,000 items of a config take seconds.
-    atoms: a SMILES is cut into its atoms, bonds and rings, and what has no token becomes `unk`; merges are not used.
+    folder: a Hugging Face folder with all other settings (see `read_files`). Or, without it: tokens, all in the order
+    of their ids, with the special ones; merges, as `left right` in their order; specials, the names of `cls`, `pad`,
+    `eos`, `unk` and `mask` among the tokens; prefix_space, whether a space is added before a text. tokens and merges
+    may also be JSON text, as in a checkpoint: 52,000 items of a config take seconds. atoms: a SMILES is cut into its
+    atoms, bonds and rings; pieces without a token become `unk`, and merges are not used.
 
-    Without `atoms` a byte that has no token of its own is left out, as `transformers` does; `unspelled` lists them. It
-    cannot happen where all 256 bytes are tokens. It does in files of the kind of ChemBERTa-2: where `[`, `]`, `@`, `H`
+    Without `atoms` bytes without a token are dropped, as in `transformers`; `unspelled` lists them. This cannot happen
+    if all 256 bytes are tokens. It happens with files like those of ChemBERTa-2: where `[`, `]`, `@`, `H`
     and `l` are no tokens by themselves, `[C@@H](N)Cl` becomes the tokens of `C(N)C`.
     """
 
@@ -61,11 +61,11 @@ class BytePairTokenizer:
         where = ""
         if folder is not None:
             where = f"{folder}: "
-            found = read_files(folder, atoms)
-            tokens, merges = found["tokens"], found["merges"]
-            specials, prefix_space = found["specials"], found["prefix_space"]
+            files = read_files(folder, atoms)
+            tokens, merges = files["tokens"], files["merges"]
+            specials, prefix_space = files["specials"], files["prefix_space"]
         self.merges: list[str] = json.loads(merges) if isinstance(merges, str) else list(merges)
-        self.vocabulary = Vocabulary(json.loads(tokens) if isinstance(tokens, str) else tokens, specials=())
+        self.vocabulary = Vocabulary(json.loads(tokens) if isinstance(tokens, str) else tokens or (), specials=())
         self.specials = {**SPECIALS, **(specials or {})}
         self.prefix_space, self.atoms = prefix_space, atoms
         for role, token in self.specials.items():
@@ -83,7 +83,7 @@ class BytePairTokenizer:
 
     @cached_property
     def alphabet(self) -> Alphabet:
-        """What is not special may be hidden; what a text can be cut into may stand in its place."""
+        """All tokens that are not special may be masked; tokens that a text can be cut into may replace them."""
         ids = self.vocabulary.ids
         hideable = np.ones(len(self), bool)
         hideable[[ids[token] for token in self.specials.values()]] = False
@@ -102,17 +102,17 @@ class BytePairTokenizer:
         """The ids of n texts, each `<s>` ... `</s>`."""
         rows = []
         for start in range(0, len(texts), TEXTS):
-            found = self._backend.encode_batch_fast(list(texts[start : start + TEXTS]))
-            rows += [np.array(one.ids, self._dtype) for one in found]
+            encodings = self._backend.encode_batch_fast(list(texts[start : start + TEXTS]))
+            rows += [np.array(encoding.ids, self._dtype) for encoding in encodings]
         return Ragged.pack(rows, self._dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text without `<s>`, `</s>` and `<pad>`; other special tokens stand by their names, as `<mask>`."""
+        """The text without `<s>`, `</s>` and `<pad>`; other special tokens are written by their names, as `<mask>`."""
         frame = (self.cls, self.eos, self.pad)
         return self._backend.decode([i for i in np.asarray(ids).tolist() if i not in frame], skip_special_tokens=False)
 
     def unspelled(self, text: str) -> list[str]:
-        """What no token can hold of a text, in its order: bytes, which `encode` drops, or atoms, which become `unk`."""
+        """The pieces of a text without a token, in order: bytes, which `encode` drops, or atoms, which become `unk`."""
         words = self._backend.pre_tokenizer.pre_tokenize_str(text)
         if self.atoms:
             return [word for word, _ in words if word not in self.vocabulary.ids]
@@ -132,10 +132,12 @@ class BytePairTokenizer:
     def _build(self, where: str):
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-        pairs = [tuple(merge.split(" ")) for merge in self.merges]
-        for pair in pairs:
-            if len(pair) != 2 or any(part not in self.vocabulary.ids for part in (*pair, "".join(pair))):
-                raise InputError(f"{where}the merge {' '.join(pair)!r} is not of two tokens that make a third one")
+        pairs: list[tuple[str, str]] = []
+        for merge in self.merges:
+            left, space, right = merge.partition(" ")
+            if not space or any(token not in self.vocabulary.ids for token in (left, right, left + right)):
+                raise InputError(f"{where}the merge {merge!r} is not of two tokens that make a third one")
+            pairs.append((left, right))
         backend = Tokenizer(models.BPE(vocab=self.vocabulary.ids, merges=pairs))
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=self.prefix_space)
         backend.decoder = decoders.ByteLevel()
@@ -153,8 +155,8 @@ class BytePairTokenizer:
         """The same with `<s>` and `</s>` around a text, and the special tokens read as such."""
         from tokenizers import AddedToken, processors
 
-        ends = [(token, self.vocabulary.ids[token]) for token in (self.specials["eos"], self.specials["cls"])]
-        backend.post_processor = processors.RobertaProcessing(*ends, True, self.prefix_space)
+        last, first = ((self.specials[role], self.vocabulary.ids[self.specials[role]]) for role in ("eos", "cls"))
+        backend.post_processor = processors.RobertaProcessing(last, first, True, self.prefix_space)
         backend.add_special_tokens([AddedToken(token, normalized=False) for token in self.specials.values()])
         return backend
 
@@ -174,8 +176,9 @@ def read_files(folder: str | Path, atoms: bool = False) -> dict[str, Any]:
     """
     folder = Path(folder).expanduser()
     whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    pairs: list = []
     if atoms:
-        ids, pairs = published_ids(folder), []
+        ids = published_ids(folder)
     elif whole.is_file():
         ids, pairs = _of_one_file(whole)
     elif vocabulary.is_file() and merges.is_file():

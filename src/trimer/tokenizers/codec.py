@@ -17,7 +17,7 @@ REPRESENTATIONS = ("smiles", "deepsmiles", "selfies")
 
 # RDKit would read "C C" as methane with a name and stop at a null byte: only what a SMILES can hold is let through.
 _WRITABLE = re.compile(r"[A-Za-z0-9()\[\]=#$:/\\\-+.@%*~<>]+")
-MAX_CHARACTERS = 5_000  # of SMILES; what is longer is no molecule of this field, and would keep the parsers busy
+MAX_CHARACTERS = 5_000  # of SMILES; longer texts are no molecules of this field, and would take the parsers too long
 _MAX_TEXT = 8 * MAX_CHARACTERS  # SELFIES takes up to eight characters for one of SMILES
 _LONG = 500  # characters; from here on a text is read back before it is trusted
 
@@ -76,7 +76,7 @@ class MoleculeCodec:
                 import selfies
 
                 text = selfies.encoder(canonical)
-        except Exception:  # both packages raise many kinds; SELFIES refuses about 1 molecule in 800
+        except Exception:  # both packages raise many kinds; SELFIES rejects about 1 molecule in 800
             return None
         # deepSMILES cannot count more than 99 rings; no other way to lose a molecule is known.
         return text if len(canonical) < _LONG or self.decode(text) == canonical else None

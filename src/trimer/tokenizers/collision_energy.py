@@ -29,9 +29,9 @@ def parse_collision_energy(text: str | float | None) -> tuple[float | None, str 
     if not numbers:
         return None, None
     value = sum(numbers) / len(numbers)
-    said = match.group(0) if match else text
-    volts = re.search(r"(?<![a-z])(k?)e?v(?:olts?)?(?![a-z])", said)
-    if re.search(r"%|(?<![a-z])nce(?![a-z])|normali[sz]ed", said) or ("nominal" in text and not volts):
+    stated = match.group(0) if match else text
+    volts = re.search(r"(?<![a-z])(k?)e?v(?:olts?)?(?![a-z])", stated)
+    if re.search(r"%|(?<![a-z])nce(?![a-z])|normali[sz]ed", stated) or ("nominal" in text and not volts):
         return value, "NCE"
     if volts:
         return value * (1000 if volts.group(1) else 1), "eV"

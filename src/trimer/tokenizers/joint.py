@@ -15,8 +15,8 @@ from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK, Voc
 class SpectrumMoleculeTokenizer:
     """Spectra and molecules as ids of one vocabulary: specials, then molecule tokens, then spectrum tokens.
 
-    Every sequence stands between `<s>` and `</s>`. `molecule_ids` and `spectrum_ids` are the (start, stop) of each
-    language, so that generation can be held to one of them, and noise stays in its own.
+    Every sequence begins with `<s>` and ends with `</s>`. `molecule_ids` and `spectrum_ids` are (start, stop) of the
+    ids of each language, so that generation can be restricted to one of them, and noise stays within it.
     """
 
     bos, pad, eos, unk, mask = BOS, PAD, EOS, UNK, MASK
@@ -33,7 +33,7 @@ class SpectrumMoleculeTokenizer:
         return len(self.vocabulary)
 
     def encode_spectra(self, table: SpectrumTable) -> tuple[np.ndarray, np.ndarray]:
-        """(T,) int32 ids of all spectra end to end, and (n + 1,) int64 offsets; each is `<s>` ... `</s>`."""
+        """(T,) int32 concatenated ids of all spectra, and (n + 1,) int64 offsets; each is `<s>` ... `</s>`."""
         values, offsets = self.spectrum.encode_table(table)
         n = len(offsets) - 1
         framed = offsets + 2 * np.arange(n + 1)
@@ -62,7 +62,7 @@ class SpectrumMoleculeTokenizer:
         return self.molecule.decode(ids - start)
 
     def decode_spectrum(self, ids: Sequence[int] | np.ndarray) -> DecodedSpectrum:
-        """The spectrum up to the first `</s>`; tokens of other languages are passed over."""
+        """The spectrum up to the first `</s>`; tokens of other languages are skipped."""
         ids = _content(ids)
         start, stop = self.spectrum_ids
         return self.spectrum.decode(ids[(ids >= start) & (ids < stop)] - start)
@@ -77,7 +77,7 @@ class SpectrumMoleculeTokenizer:
 
 
 def _content(ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """What stands before the first `</s>`, without `<s>` and `<pad>`; a decoder's own first `</s>` does not count."""
+    """The ids before the first `</s>`, without `<s>` and `<pad>`; a decoder's own first `</s>` does not count."""
     ids = np.asarray(ids, dtype=np.int64).reshape(-1)
     words = np.flatnonzero((ids != EOS) & (ids != BOS) & (ids != PAD))
     if not len(words):

@@ -2,7 +2,7 @@
 
 Source: the alphabet of ESM-1b and ESM-2 (Lin et al. 2023, "Evolutionary-scale prediction of atomic-level protein
 structure with a language model"): four specials, 20 amino acids by frequency, the ambiguous and rare X B U Z O, the
-alignment's `.` and `-`, a place that is never used, and `<mask>`.
+alignment's `.` and `-`, an unused id, and `<mask>`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LETTERS = "LAGVSERTIDPKQNFYMHWCXBUZO.-"
 CLS, PAD, EOS, UNK = range(4)
 MASK = 32
 RESIDUES = np.arange(4, 24)  # the 20 amino acids
-# What may be hidden: residues and what stands for several of them, but no special and no unknown letter.
+# Tokens that may be masked: residues and ambiguity letters, but no special token and no unknown letter.
 ALPHABET = Alphabet(CLS, EOS, MASK, (np.arange(33) >= len(SPECIALS)) & (np.arange(33) < 4 + len(LETTERS)), RESIDUES)
 LOWER = ("upper", "unknown")  # how lower case may be read
 
@@ -31,8 +31,8 @@ class ProteinTokenizer:
     """Turns amino acid sequences into `<cls>` ... `<eos>` and back.
 
     lower: "upper" reads lower case (soft-masked regions) as upper case, "unknown" as `<unk>`.
-    A character is always one token, so that labels of residues stay in their places: what is no letter of the alphabet
-    (J, digits, white space) is `<unk>`.
+    A character is always one token, so that labels of residues keep their positions: characters outside the alphabet
+    (J, digits, white space) become `<unk>`.
     """
 
     cls, pad, eos, unk, mask = CLS, PAD, EOS, UNK, MASK
@@ -62,7 +62,7 @@ class ProteinTokenizer:
     def encode_many(self, letters: bytes | np.ndarray, offsets: np.ndarray) -> Ragged:
         """The ids of n sequences, each `<cls>` ... `<eos>`.
 
-        letters: (P,) uint8 or bytes, all sequences end to end. offsets: (n + 1,), sequence i is
+        letters: (P,) uint8 or bytes, all sequences concatenated. offsets: (n + 1,), sequence i is
         letters[offsets[i]:offsets[i + 1]].
         """
         ids = bytes(letters).translate(self.table.tobytes())
@@ -72,7 +72,7 @@ class ProteinTokenizer:
         return Ragged(values, np.asarray(offsets, np.int64) - offsets[0] + 2 * np.arange(count + 1))
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The sequence without `<cls>`, `<eos>` and `<pad>`; what is no letter stands by its name, as `<mask>`."""
+        """The sequence without `<cls>`, `<eos>` and `<pad>`; special tokens are written by their names, as `<mask>`."""
         tokens = self.vocabulary.tokens
         return "".join([tokens[i] for i in np.asarray(ids).tolist() if i not in (CLS, PAD, EOS)])
 

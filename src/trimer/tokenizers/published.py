@@ -23,7 +23,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def published_ids(folder: Path) -> dict[str, int] | None:
-    """Token -> id of a folder, whatever kind of tokenizer it is for; None where it has no vocabulary."""
+    """Token -> id of a folder, for any kind of tokenizer; None if it has no vocabulary."""
     lines, whole, plain = folder / "vocab.txt", folder / "tokenizer.json", folder / "vocab.json"
     if lines.is_file():
         tokens = lines.read_text(encoding="utf-8").rstrip("\n").split("\n")

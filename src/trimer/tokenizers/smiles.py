@@ -30,7 +30,7 @@ class SmilesTokenizer:
 
     @cached_property
     def alphabet(self) -> Alphabet:
-        """Every token of a molecule may be hidden, and any of them put in its place."""
+        """Every token of a molecule may be masked, and replaced by any other."""
         ids = np.arange(len(self))
         return Alphabet(BOS, EOS, MASK, ids >= len(SPECIALS), ids[len(SPECIALS) :])
 
@@ -49,9 +49,11 @@ class SmilesTokenizer:
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str | None:
         """Canonical SMILES, or None where the ids make no molecule."""
-        ids = np.asarray(ids, np.int64)
-        ids = ids[(ids != BOS) & (ids != EOS) & (ids != PAD)]
-        return None if not len(ids) or ids.min() < len(SPECIALS) else self.molecule.decode(ids - len(SPECIALS))
+        tokens = np.asarray(ids, np.int64)
+        tokens = tokens[(tokens != BOS) & (tokens != EOS) & (tokens != PAD)]
+        if not len(tokens) or tokens.min() < len(SPECIALS):
+            return None
+        return self.molecule.decode(tokens - len(SPECIALS))
 
     def to_config(self) -> dict:
         """Plain values that rebuild this tokenizer."""

@@ -26,9 +26,9 @@ ADDUCT_FORMS = (
     "[M+2H]2+", "[M-H]-", "[M+Cl]-", "[M+HCOO]-", "[M+CH3COO]-", "[M]-", "[M-H2O-H]-", "[2M-H]-", "[M-2H]2-",
 )  # fmt: skip
 NO_ADDUCT, NO_PRECURSOR, NO_ENERGY = "<adduct?>", "<precursor?>", "<ce?>"
-ENERGY_STEP, ENERGY_LEVELS = 10, 21  # 0, 10, ... 200; what is higher counts as 200
+ENERGY_STEP, ENERGY_LEVELS = 10, 21  # 0, 10, ... 200; higher energies count as 200
 ENERGY_UNITS = ("eV", "NCE", None)
-LOG_DECADES = 2  # intensity_scale="log": the lowest level is 0.01 of the base peak and what is below
+LOG_DECADES = 2  # intensity_scale="log": the lowest level is 0.01 of the base peak and below
 
 
 @dataclass
@@ -46,7 +46,7 @@ class SpectrumTokenizer:
     """Turns tandem mass spectra into tokens and back.
 
     max_mz: highest m/z with a token, Th. A peak above it, and one without a positive, finite intensity, gets no token
-        (`encodable` says which); a precursor above it reads as `<precursor?>`.
+        (`encodable` says which); a precursor above it is encoded as `<precursor?>`.
     decimals: decimals of m/z, rounded half up with carry (99.996 is mz100 .00); peaks on one value are summed.
     max_peaks: the most intense peaks of a spectrum are kept.
     order: "intensity" (most intense first) or "mz" (ascending).
@@ -54,9 +54,9 @@ class SpectrumTokenizer:
     intensity_scale: levels are evenly spaced in the intensity ("linear"), its square root ("sqrt") or its logarithm
         over two decades ("log"; spreads real peaks most evenly over the levels).
     repeat_intensity: write the intensity token before every peak, not only where it changes.
-    adduct, precursor, collision_energy: leading tokens, each with an own token for "not known".
-    more_adducts: adducts with a token beside the ADDUCT_FORMS; any other reads as `<adduct?>`.
-    Ids are local: they start at 0 and know nothing of special tokens or other languages.
+    adduct, precursor, collision_energy: leading tokens, each with a token for "unknown".
+    more_adducts: adducts with a token in addition to ADDUCT_FORMS; any other is encoded as `<adduct?>`.
+    Ids are local: they start at 0 and do not include special tokens or other languages.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class SpectrumTokenizer:
         return len(self.tokens)
 
     def encodable(self, table: SpectrumTable) -> np.ndarray:
-        """(P,) bool: peaks that have a token; the others are passed over by `encode_table`."""
+        """(P,) bool: peaks that have a token; `encode_table` skips the others."""
         with np.errstate(invalid="ignore"):
             return self._in_range(table.mz) & (table.intensity > 0) & np.isfinite(table.intensity)
 
     def encode_table(self, table: SpectrumTable) -> tuple[np.ndarray, np.ndarray]:
-        """(T,) int32 local ids of all spectra end to end, and (n + 1,) int64 offsets.
+        """(T,) int32 concatenated local ids of all spectra, and (n + 1,) int64 offsets.
 
         A spectrum without a usable peak has its leading tokens only.
         """
@@ -145,15 +145,15 @@ class SpectrumTokenizer:
         collision_energy: str | float | None = None,
     ) -> np.ndarray:
         """(L,) int32 local ids of one spectrum."""
-        columns = {
+        columns: dict[str, Sequence] = {
             "precursor_mz": [np.nan if precursor_mz is None else precursor_mz],
             "adduct": [adduct],
             "collision_energy": [collision_energy],
         }
-        return self.encode_table(SpectrumTable.build(mz, intensity, [0, len(mz)], columns))[0]
+        return self.encode_table(SpectrumTable.build(mz, intensity, (0, len(mz)), columns))[0]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> DecodedSpectrum:
-        """The spectrum of local ids. Tokens out of place are passed over, an m/z without its fraction too."""
+        """The spectrum of local ids. Misplaced tokens are skipped, and so is an m/z without its fraction."""
         adduct = energy = precursor = integer = None
         awaits_precursor = self.precursor
         level = self.intensity_bins - 1
@@ -199,7 +199,7 @@ class SpectrumTokenizer:
         }
 
     def without_token(self, adducts: Sequence[str]) -> list[str]:
-        """Those of the adducts that read as `<adduct?>`."""
+        """The adducts that are encoded as `<adduct?>`."""
         return [name for name in adducts if self.adduct and not self._adduct_index(name)]
 
     def _in_range(self, mz: np.ndarray) -> np.ndarray:
@@ -212,7 +212,7 @@ class SpectrumTokenizer:
             return np.floor(np.nan_to_num(mz, nan=-1.0) * 10**self.decimals + 0.5).astype(np.int64)
 
     def _adduct_index(self, text: str | None) -> int:
-        """0 when not known, else the place of the adduct from 1."""
+        """0 when unknown, else the number of the adduct from 1."""
         from trimer.chemistry.adducts import harmonise_adduct
 
         name = harmonise_adduct(text)
@@ -274,7 +274,7 @@ class SpectrumTokenizer:
         return np.stack(columns, 1)
 
     def _level(self, relative: np.ndarray) -> np.ndarray:
-        """Level of intensities relative to the base peak, from 0 to intensity_bins - 1, the base peak's own."""
+        """Level of intensities relative to the base peak, from 0 to intensity_bins - 1 (the base peak)."""
         if self.intensity_scale == "sqrt":
             relative = np.sqrt(relative)
         elif self.intensity_scale == "log":
@@ -314,14 +314,16 @@ def _further(adducts: Sequence[str]) -> list[str]:
         return []
     from trimer.chemistry.adducts import harmonise_adduct
 
-    names = {text: harmonise_adduct(text) for text in adducts}
-    for text, name in names.items():
+    names: dict[str, None] = {}
+    for text in adducts:
+        name = harmonise_adduct(text)
         _check("more_adducts", text, name is not None, "an adduct such as [M+H]+")
-    return [name for name in dict.fromkeys(names.values()) if name not in ADDUCT_FORMS]
+        names |= {name: None} if name else {}
+    return [name for name in names if name not in ADDUCT_FORMS]
 
 
 def _energy_index(text: str | None) -> int:
-    """0 when not known, else the place of the level and unit from 1."""
+    """0 when unknown, else the number of the level and unit from 1."""
     value, unit = parse_collision_energy(text)
     if value is None:
         return 0

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from trimer.errors import ConfigError
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # the order of BART's own vocabulary
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # in the order of BART's vocabulary
 BOS, PAD, EOS, UNK, MASK = range(len(SPECIALS))
 
 

@@ -8,11 +8,16 @@ import lzma
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
+import torch
 
+from trimer.cli.main import main
 from trimer.data.labelled.sequence_files import read_sequences
 from trimer.data.proteins.protein_files import ProteinFiles
 from trimer.errors import InputError
+from trimer.models.convert.esm2_weights import save_esm2
+from trimer.models.esm2 import Esm2
 
 GENPEPT = """LOCUS       P{number}                   8 aa            linear   PRI 01-JAN-2020
 DEFINITION  protein {number}.
@@ -310,6 +315,18 @@ def test_limits_and_letters_are_checked(tmp_path):
     assert len(proteins(path, limit=2)) == 2
     path = write(tmp_path, "b.dat", swiss("P00001").replace("MKWVTFIS", "MKW*TFIS"))
     assert proteins(path) == [("P00001", "MKW*TFIS", "stop (*) inside the sequence")]
+
+
+@pytest.mark.parametrize("name", ["sprot.dat", "up.xml", "genome.gbk"])
+def test_embed_reads_entries(tmp_path, name):
+    torch.manual_seed(0)
+    weights = save_esm2(Esm2(d_model=16, layers=1, heads=1), tmp_path / "weights")
+    text, ids, sequences = CASES[name]
+    source, output = write(tmp_path, name, text), tmp_path / "vectors.parquet"
+    assert main(["embed", f"ckpt={weights}", f"input={source}", f"output={output}"]) == 0
+    rows = pq.read_table(output).to_pylist()
+    assert [row["id"] for row in rows] == ids
+    assert [row["embedding"] is not None for row in rows] == [bool(sequence) for sequence in sequences]
 
 
 def test_fasta_needs_no_biopython(tmp_path):

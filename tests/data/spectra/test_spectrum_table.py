@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import matplotlib
 import numpy as np
 import pytest
@@ -94,6 +97,16 @@ def test_matchms_and_back(table):
         ), name
     assert back["problem"].tolist() == [None, "input, spectrum 2: no peaks"]
     assert [one.peaks.mz.tolist() for one in table.to_matchms()] == [[50.25, 100.5], []]
+
+
+def test_rdkit_stays_silent_with_matchms(table):
+    code = (
+        "import numpy as np; from rdkit import Chem; from trimer.data.spectra.spectrum_table import SpectrumTable;"
+        "from trimer.chemistry.identifiers import parse;"
+        "SpectrumTable.build([50.0], [1.0], [0, 1], {}).to_matchms(); assert parse('c1cccc') is None"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_spectrum_is_plotted(table):

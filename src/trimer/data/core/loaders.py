@@ -13,6 +13,7 @@ from trimer.data.core.sampler import ClusterPlan, EpochPlan, PlannedBatches, bat
 from trimer.data.core.static_batches import StaticBatches
 from trimer.data.core.static_plan import StaticPlan
 from trimer.errors import ConfigError
+from trimer.signals import HANGUP
 
 
 def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
@@ -103,7 +104,7 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
 
     The second SIGTERM ends the worker: it is how the main process ends one that hangs.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, *HANGUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 

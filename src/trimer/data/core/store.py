@@ -26,6 +26,7 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.core.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
 from trimer.errors import InputError
 from trimer.locks import FolderLock
+from trimer.progress import Display
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class StoreWriter:
         self._sink: pa.NativeFile | None = None
         self._kinds: dict[str, str] = {}
         self._lock: FolderLock | None = None
+        self._display = Display("prepare", unit="rows")
 
     def __enter__(self) -> StoreWriter:
         try:
@@ -68,6 +70,7 @@ class StoreWriter:
             self._lock = claim(self._temporary)
         except OSError as error:
             raise unwritable(self.folder, error) from error
+        self._display.__enter__()
         return self
 
     def append(self, columns: Mapping[str, Column]) -> None:
@@ -79,6 +82,7 @@ class StoreWriter:
         self._waiting.append(batch)
         self._waiting_rows += batch.num_rows
         self.rows += batch.num_rows
+        self._display.advance(batch.num_rows)
         if self._waiting_rows >= BATCH_ROWS:
             self._write(self._waiting_rows - self._waiting_rows % BATCH_ROWS)
 
@@ -102,6 +106,7 @@ class StoreWriter:
             if kind is None:
                 self._finish()
         finally:
+            self._display.__exit__()
             if self._sink is not None and not self._sink.closed:
                 with contextlib.suppress(OSError):  # a full disk: the sentence about it is already on its way
                     self._sink.close()

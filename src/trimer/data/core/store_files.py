@@ -70,7 +70,8 @@ def read_head(folder: Path) -> dict | None:
     """The manifest file, or None unless the store beside it is whole."""
     try:
         head = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        whole = head["store"]["format"] == FORMAT
+        whole = head["store"]["format"] == FORMAT and isinstance(head["manifest"], dict)
+        whole = whole and isinstance(head["store"]["rows"], int) and isinstance(head["store"]["columns"], dict)
         whole = whole and (folder / "columns.arrow").stat().st_size == head["store"]["bytes"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -196,7 +196,8 @@ def _biopython_warnings(path: Path, line: int) -> Iterator[None]:
 def _entries_of(record: SeqRecord, kind: EntryFormat, text: str, line: int) -> Iterator[Entry]:
     if kind is STOCKHOLM:
         family = re.search(r"(?m)^#=GF (?:AC|ID) +(\S+)", text)
-        values = {"accession": record.annotations.get("accession"), "family": family and family[1]}
+        accession = record.annotations.get("accession")
+        values = {"accession": str(accession) if accession else None, "family": family and family[1]}
         yield Entry(record.id, str(record.seq).translate(_GAPS).upper(), line, _values(record) | values)
         return
     stated = kind.length.match(text)

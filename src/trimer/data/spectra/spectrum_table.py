@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -47,10 +47,10 @@ class SpectrumTable:
     @classmethod
     def build(
         cls,
-        mz: np.ndarray,
-        intensity: np.ndarray,
-        offsets: np.ndarray,
-        columns: dict[str, Sequence],
+        mz: Sequence[float] | np.ndarray,
+        intensity: Sequence[float] | np.ndarray,
+        offsets: Sequence[int] | np.ndarray,
+        columns: Mapping[str, Sequence | np.ndarray],
     ) -> SpectrumTable:
         """Check the shapes, convert the types, and fill the fields that were not given."""
         n = len(offsets) - 1
@@ -193,7 +193,7 @@ def _is_missing(name: str, value: Any) -> bool:
     return value is None or value != value or (name in NUMBERS and value == NUMBERS[name][1])
 
 
-def _text(values: Sequence | None, n: int) -> np.ndarray:
+def _text(values: Sequence | np.ndarray | None, n: int) -> np.ndarray:
     column = np.full(n, None, dtype=object)
     if values is not None:
         if len(values) != n:

@@ -296,6 +296,6 @@ class _ChunkStream(io.RawIOBase):
         return count
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> io.BufferedReader:
     """A file for parsers of their own (XML), decompressed by its content and otherwise as it is; BrokenOff as above."""
     return io.BufferedReader(_ChunkStream(lambda: _unpacked(path, CHUNK, nowhere)))

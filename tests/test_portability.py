@@ -1,0 +1,64 @@
+"""The command line works without the modules and signals that Windows lacks, and imports no tracker before its use."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trimer import locks
+from trimer.errors import ConfigError
+from trimer.locks import FolderLock
+
+# As on Windows: modules that cannot be imported, signals and functions that do not exist.
+WINDOWS = """
+import os, signal, sys
+for name in ("resource", "fcntl", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+del signal.SIGHUP
+del os.sched_getaffinity
+from trimer.cli.main import main
+code = main(sys.argv[1:])
+print("trackers:", sorted({"wandb", "tensorboard", "torch.utils.tensorboard"} & set(sys.modules)))
+sys.exit(code)
+"""
+
+SMALL = [
+    "data=simulated_proteins", "data.source.proteins=60", "model=esm2_nano", "task=masked_lm", "trainer.max_steps=2",
+    "trainer.val_check_interval=2", "trainer.precision=32-true", "test=false", "hydra.run.dir=run",
+]  # fmt: skip
+
+
+@pytest.fixture
+def windows(shell, empty_folder):
+    (empty_folder / "windows.py").write_text(WINDOWS)
+    return lambda *words: shell("windows", *words)
+
+
+def test_help_and_configs_without_the_modules_of_unix(windows):
+    done = windows("--help")
+    assert (done.returncode, done.stderr) == (0, "") and "trimer train" in done.stdout
+    assert windows("train", "--cfg", "job").returncode == 0
+
+
+def test_a_training_without_the_modules_of_unix(windows, empty_folder):
+    done = windows("train", *SMALL)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((empty_folder / "run" / "result.json").read_text())
+    assert result["status"] == "ok" and result["memory_mb"] is None
+    assert not (empty_folder / "run" / ".lock").exists()
+    assert "train: step 2/2" in done.stderr
+    assert "trackers: []" in done.stdout
+
+
+def test_without_fcntl_a_lock_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    lock = FolderLock(tmp_path).require()
+    assert not FolderLock(tmp_path).acquire()
+    with pytest.raises(ConfigError, match=r"in use by process \d+ since .* if that process has ended, delete .*\.lock"):
+        FolderLock(tmp_path).require()
+    tmp_path.rename(tmp_path.with_name("moved"))
+    lock.moved(tmp_path.with_name("moved"))
+    lock.release()
+    assert list(tmp_path.with_name("moved").iterdir()) == []
+    assert FolderLock(tmp_path.with_name("moved")).acquire()

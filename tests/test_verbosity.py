@@ -1,0 +1,57 @@
+"""`-q` and `-v`: what a command prints, what its log file keeps, and that jobs of a sweep follow."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+
+from trimer import verbosity
+
+TALKING = """
+import logging, sys, types
+
+def main(cfg):
+    from trimer.progress import progress
+    log = logging.getLogger("trimer.commands.train")
+    log.debug("a detail"); log.info("a message"); log.warning("a warning")
+    with progress("train", total=1, unit="step") as advance:
+        advance(1)
+    print("the result")
+
+sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
+from trimer.cli.main import main as trimer
+sys.exit(trimer())
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "printed"),
+    [
+        ([], ["a message", "a warning", "train: step 1/1"]),
+        (["-q"], ["a warning"]),
+        (["--verbose"], ["a detail", "a message", "a warning", "train: step 1/1"]),
+    ],
+)
+def test_levels(shell, empty_folder, flags, printed):
+    (empty_folder / "talking.py").write_text(TALKING)
+    done = shell("talking", "train", *flags, "hydra.run.dir=run")
+    assert done.returncode == 0 and done.stdout == "the result\n"
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(printed) and all(line.startswith(text) for line, text in zip(lines, printed, strict=True))
+    assert "a message" in (empty_folder / "run" / "trimer.log").read_text()
+
+
+def test_quiet_and_verbose_exclude_each_other(trimer, capsys):
+    assert trimer("train", "-q", "-v") == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_the_level_ends_with_the_command(monkeypatch):
+    monkeypatch.setenv(verbosity.VARIABLE, verbosity.VERBOSE)
+    with verbosity.chosen(verbosity.QUIET):
+        assert verbosity.quiet()
+    with verbosity.chosen(None):
+        assert os.environ[verbosity.VARIABLE] == verbosity.VERBOSE
+    assert logging.getLogger("trimer").level == logging.NOTSET
