@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def copy_notebooks(app: Sphinx) -> None:
     """notebooks/*.ipynb -> docs/tutorials/notebooks/*.ipynb; unchanged files keep their time, so nothing is rebuilt."""
     folder = Path(app.srcdir) / "tutorials" / "notebooks"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sources = {path.name: path for path in (ROOT / "notebooks").glob("*.ipynb")}
     for stale in set(folder.glob("*.ipynb")) - {folder / name for name in sources}:
         stale.unlink()
