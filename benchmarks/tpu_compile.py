@@ -40,7 +40,7 @@ def export(folder: Path, names: list[str]) -> None:
     import torch_xla
     import torch_xla.core.xla_model as xm
 
-    from trimer.build import build
+    from trimer.building import build
     from trimer.cli.configs import compose
 
     folder.mkdir(parents=True, exist_ok=True)

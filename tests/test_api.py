@@ -70,6 +70,8 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_every_public_name_exists():
+    import trimer.building  # an imported module must not hide a public name
+
     for name in trimer.__all__:
         assert callable(getattr(trimer, name)), name
     with pytest.raises(AttributeError, match="nothing"):
@@ -144,6 +146,13 @@ def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
     evaluation = model("labels").evaluate(folder=tmp_path / "evaluation", split="val", baselines=False)
     assert evaluation.metrics["accuracy"] >= 0
     assert (tmp_path / "evaluation" / "val" / "table.csv").is_file()
+
+
+def test_lookups_of_matchms_stand_in_the_table(model, tmp_path):
+    evaluation = model("spectra").evaluate(folder=tmp_path / "evaluation", split="val", lookups=["modified_cosine"])
+    assert "modified cosine (matchms)" in [row["method"] for row in evaluation.table.rows]
+    with pytest.raises(ConfigError, match="similarity=sine must be one of cosine_greedy"):
+        model("spectra").evaluate(folder=tmp_path / "other", split="val", lookups=["sine"])
 
 
 def test_the_card_says_what_a_model_does(model):

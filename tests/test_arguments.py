@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 from trimer.arguments import KeepsArguments, config_of, undescribed, without_undescribed
-from trimer.build import build
+from trimer.building import build
 from trimer.generation.molecule_generator import MoleculeGenerator
 from trimer.models.esm2 import Esm2
 from trimer.optim import adamw

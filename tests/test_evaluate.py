@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.cli.main import main
 from trimer.commands.evaluate import data_to_measure, log_pictures

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from trimer import orthogonal as orthogonal_module
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.optim import (

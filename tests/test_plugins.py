@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from trimer import build as build_module
+from trimer import building as build_module
 from trimer import plugins
-from trimer.build import build
+from trimer.building import build
 from trimer.checkpoint import contract, load
 from trimer.errors import CheckpointError, ConfigError
 from trimer.plugins import exported, load_plugin, load_plugins, named_plugins, plugins_of

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trimer.build import build
+from trimer.building import build
 from trimer.checkpoint import checkpoint_path, copy_weights, warm_start
 from trimer.cli.configs import compose
 from trimer.cli.main import main

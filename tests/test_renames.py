@@ -7,7 +7,7 @@ import importlib
 import pytest
 from omegaconf import OmegaConf
 
-from trimer.build import build, check
+from trimer.building import build, check
 from trimer.checkpoint import contract
 from trimer.cli.configs import compose
 from trimer.renames import CLASSES, MODULES, current_config, current_contract, current_target

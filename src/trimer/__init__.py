@@ -11,19 +11,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from trimer.api import embed, evaluate, load, predict, train
-    from trimer.build import allow, build
+    from trimer.building import allow, build
     from trimer.cli.configs import compose
     from trimer.data.spectra.readers import read_spectra
     from trimer.plugins import load_plugin
 
 # Public name: the module that holds it. Imported when it is first used: `import trimer` itself takes no time.
 _HOMES = {
-    "allow": "trimer.build",
-    "build": "trimer.build",
+    "allow": "trimer.building",
+    "build": "trimer.building",
     "compose": "trimer.cli.configs",
     "embed": "trimer.api",
     "evaluate": "trimer.api",

@@ -1,7 +1,7 @@
 """Constructor arguments as plain values: how a checkpoint describes an object that was made in Python.
 
 A run from the command line has a config. An object that a script has made has its arguments only. They are kept as a
-config here: `_target_` and plain values, of which `trimer.build.build` makes the same object again.
+config here: `_target_` and plain values, of which `trimer.building.build` makes the same object again.
 """
 
 from __future__ import annotations

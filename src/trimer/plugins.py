@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trimer.build import allow
+from trimer.building import allow
 from trimer.errors import CheckpointError, ConfigError
 
 log = logging.getLogger(__name__)

@@ -107,7 +107,7 @@ def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: 
 
 
 def _load_bart(path: Path, data: Mapping[str, Any] | None):
-    from trimer.build import build
+    from trimer.building import build
 
     if not data or "tokenizer" not in data:
         raise CheckpointError(f"ckpt={path} is a BART, which writes text: it has no vectors of what it reads")

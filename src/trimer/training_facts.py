@@ -67,7 +67,7 @@ def adduct_name(adduct: str | None) -> str:
 
 def facts_of_config(data: Mapping) -> dict:
     """What a configuration of spectra says: whether the source simulates, and the adducts that it lets through."""
-    from trimer.build import located
+    from trimer.building import located
 
     target = (data.get("source") or {}).get("_target_")
     if target is None or "cleaning" not in data:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from trimer.accelerators import stacks
 from trimer.accelerators.hardware import computing, device_of
 from trimer.accelerators.stacks import TORCH_TPU, TORCH_XLA, check_device, stack_for
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import choices, compose
 from trimer.errors import ConfigError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trimer.baselines.matchms_lookup import SIMILARITIES, MatchmsLookup
-from trimer.build import build
+from trimer.building import build
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 

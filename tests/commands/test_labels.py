@@ -139,7 +139,7 @@ def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
 
 @pytest.mark.parametrize("kind", ["single", "multi", "lora", "residue"])
 def test_the_temperature_comes_from_validation_alone(run, kind):
-    from trimer.build import build
+    from trimer.building import build
     from trimer.evaluation.label_evaluation import calibration
 
     loaded = load(run(kind))

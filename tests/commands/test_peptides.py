@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.checkpoint import load
 from trimer.cli.main import main
 from trimer.peptides.proforma import read_proforma

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from trimer.build import located
+from trimer.building import located
 from trimer.cli.configs import shipped_folder
 
 DUPLICATES = 157  # values in YAML that repeat a default; lower it when one goes, a new one is a decision

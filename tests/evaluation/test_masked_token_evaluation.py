@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.masking import Masking
 from trimer.errors import InputError

@@ -71,7 +71,7 @@ import sys, types
 
 def main(cfg):
     import lightning, torch
-    from trimer.build import build
+    from trimer.building import build
     from trimer.run import RunFolder
 
     class Task(lightning.LightningModule):

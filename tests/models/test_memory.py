@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose, shipped_folder
 from trimer.errors import ConfigError
 from trimer.flat import Flat

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.bpe import SPECIALS, BytePairTokenizer, read_files
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.tokenizers.protein import CLS, EOS, MASK, PAD, RESIDUES, UNK, ProteinTokenizer
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.chemistry.identifiers import parse
 from trimer.data.core.draws import keys
 from trimer.data.core.masking import Masking

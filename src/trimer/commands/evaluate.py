@@ -23,7 +23,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate cfg.ckpt on cfg.data, or on the data it was trained with; the results are in cfg.paths.run."""
     from trimer.accelerators.hardware import place
     from trimer.accelerators.stacks import refuse_prediction
-    from trimer.build import build, located
+    from trimer.building import build, located
     from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError
@@ -129,7 +129,7 @@ def check_settings_of_others(cfg: DictConfig, own: tuple[str, ...]) -> None:
     """ConfigError for settings that only studies of another kind have. own: those of this study."""
     from trimer.errors import ConfigError
 
-    given = [key for key in ("by", "formula_known", "mces") if cfg[key] and key not in own]
+    given = [key for key in ("by", "formula_known", "mces", "lookups") if cfg[key] and key not in own]
     if "generator" not in own:
         given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
     if given:

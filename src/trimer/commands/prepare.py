@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> None:
-    from trimer.build import build
+    from trimer.building import build
 
     data = build(cfg.data)
     data.setup()

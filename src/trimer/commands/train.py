@@ -43,7 +43,7 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.accelerators.cpu_speed import log_choice
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
-    from trimer.build import build, build_all
+    from trimer.building import build, build_all
     from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
     from trimer.data.core.training_keys import stages_of
     from trimer.loggers import finished
@@ -125,7 +125,7 @@ def callbacks_of(cfg: DictConfig) -> list:
     """The callbacks of the config and, unless trainer.enable_progress_bar=false, a progress display."""
     from lightning.pytorch.callbacks import ProgressBar
 
-    from trimer.build import build_all
+    from trimer.building import build_all
     from trimer.callbacks.progress import TrainingProgress
 
     callbacks = build_all(cfg.callbacks)
@@ -161,7 +161,7 @@ def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
 def check_settings(cfg: DictConfig) -> None:
     """ConfigError for what is misspelt or cannot be, before the data are prepared."""
     from trimer.accelerators.hardware import INT8
-    from trimer.build import check, located
+    from trimer.building import check, located
 
     for part, given in PARTS.items():
         check(cfg[part], arguments=dict.fromkeys(given))

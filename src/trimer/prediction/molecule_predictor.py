@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimer.build import build
+from trimer.building import build
 from trimer.chemistry.molecule_definition import in_words
 from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
 from trimer.data.spectra.readers import read_spectra, spectrum_files

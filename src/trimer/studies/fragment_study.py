@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import CheckpointError
 from trimer.models.fragment_model import Fragments
 from trimer.studies.study import Evaluation, Measurement, Study

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from trimer.build import build
+from trimer.building import build
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora
 from trimer.studies.study import Evaluation, Measurement, Study

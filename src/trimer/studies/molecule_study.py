@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.studies.study import Evaluation, Measurement, Study
 
@@ -22,7 +22,7 @@ DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeG
 class MoleculeStudy(Study):
     """Generated molecules, ranked, beside look-up baselines."""
 
-    own_settings = ("by", "formula_known", "mces", "generator")
+    own_settings = ("by", "formula_known", "mces", "lookups", "generator")
 
     @property
     def description(self) -> str:
@@ -32,7 +32,7 @@ class MoleculeStudy(Study):
 
     def generator(self, cfg: DictConfig) -> MoleculeGenerator:
         """The generator of the checkpoint with the changes of a command."""
-        from trimer.build import check
+        from trimer.building import check
         from trimer.checkpoint import changed
 
         settings = changed(self.loaded.contract["task"].get("generator") or DEFAULT_GENERATOR, cfg.get("generator"))
@@ -52,6 +52,7 @@ class MoleculeStudy(Study):
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
+        from trimer.baselines.matchms_lookup import MatchmsLookup
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
         from trimer.reporting.figures import spectra_grid, tanimoto_histogram
@@ -62,6 +63,7 @@ class MoleculeStudy(Study):
         options: dict[str, Any] = {"name": measurement.name, "baselines": cfg.baselines, "seed": cfg.seed}
         if "by" in cfg:  # of `trimer evaluate`; a training evaluates without them
             options |= {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
+            options["lookups"] = {f"{name.replace('_', ' ')} (matchms)": MatchmsLookup(name) for name in cfg.lookups}
         with computing(cfg.trainer):
             generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
@@ -84,7 +86,7 @@ class MoleculeStudy(Study):
 
 def generates_molecules(data: Mapping[str, Any]) -> bool:
     """Whether a model of these data has learnt to generate molecules: the data had some as labels."""
-    from trimer.build import located, named
+    from trimer.building import check_allowed, located
 
-    named(data["_target_"], "data")
+    check_allowed(data["_target_"], "data")
     return getattr(located(data["_target_"], "data"), "has_labels", True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
-from trimer.build import build
+from trimer.building import build
 from trimer.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:

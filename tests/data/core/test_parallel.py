@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core import parallel
 from trimer.data.core.parallel import for_each, in_order, preparing

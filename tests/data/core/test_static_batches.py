@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.batches import LabelledBatch, MaskedBatch
 from trimer.data.core.packing import assign_rows, pack

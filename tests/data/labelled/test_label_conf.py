@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.label_table import LabelTable
 from trimer.data.core.splits import column_split

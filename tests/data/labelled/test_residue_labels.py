@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.residue_files import ResidueFiles

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.masking import Masking
 from trimer.data.core.sampler import BatchKey, EpochPlan

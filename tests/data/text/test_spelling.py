@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trimer.build import build
+from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.labelled.sequence_kinds import Molecules
 from trimer.data.text.spelling import Spelling

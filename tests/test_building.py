@@ -11,8 +11,8 @@ import types
 import pytest
 from omegaconf import OmegaConf
 
-from trimer import build as module
-from trimer.build import allow, build, build_all, check
+from trimer import building as module
+from trimer.building import allow, build, build_all, check
 from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 
@@ -74,8 +74,8 @@ def double(x: int):
         "lightning.pytorch.strategies.ddp.torch.load",
         "lightning.pytorch.utilities.model_helpers.is_overridden",
         "lightning.seed_everything",
-        "trimer.build.allow",
-        "trimer.build.importlib.import_module",
+        "trimer.building.allow",
+        "trimer.building.importlib.import_module",
         "trimer.cli.main.main",
         "trimer.run.git",
         "trimer.commands.train.main",

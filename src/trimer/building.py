@@ -183,7 +183,7 @@ def check_allowed(target: Any, key: str) -> None:
         raise ConfigError(
             f"{where_is(key)}_target_: {target!r} is not on the allow-list; a file of your own is added by "
             f"--plugin {str(target).partition('.')[0]}.py, a package by an entry point of the group 'trimer', or from "
-            "Python by trimer.build.allow('mypackage')"
+            "Python by trimer.allow('mypackage')"
         )
 
 
