@@ -28,7 +28,8 @@ TASKS = {
     "seq2seq": [
         "data=simulated_spectra", "data.source.molecules=120", "model=bart_nano", "task=seq2seq",
         "task.label_smoothing=0.1", "data.tokens_per_batch=2048",
-        "+data.noise={_target_: trimer.data.core.noise.Corruption}",
+        "+data.noise={_target_: trimer.data.core.noise.Corruption, masking: 0.3, deletion: 0.3, infilling: 0.4, "
+        "ratio: 0.3}",
     ],
     "masked_lm": ["data=simulated_proteins", "data.source.proteins=120", SPLIT, "model=esm2_nano", "task=masked_lm"],
     "masked_lm of a RoBERTa": [

@@ -138,7 +138,7 @@ def test_low_resolution_instruments(instrument, kept):
 def test_instrument_patterns_can_be_set():
     table = rows(2, instrument_type=["LC-ESI-QTOF", "LC-ESI-QFT"])
     assert keeps(ExcludeInstruments(["tof$"]), table) == [False, True]
-    with pytest.raises(ConfigError, match="no regular expression"):
+    with pytest.raises(ConfigError, match="not a regular expression"):
         ExcludeInstruments(["("])
 
 

@@ -102,7 +102,7 @@ def test_an_endless_line_raises_in_bounded_memory(tmp_path):
     configure({"max_record_mib": 2})
     lines = []
     tracemalloc.start()
-    with pytest.raises(BrokenOff, match=r"the line that begins on line 3 is longer than 2 MiB; .* text.max_record_mib"):
+    with pytest.raises(BrokenOff, match=r"the line that begins on line 3 is longer than 2 MiB: .* text.max_record_mib"):
         lines.extend(read_lines(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

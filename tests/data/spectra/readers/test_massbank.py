@@ -87,7 +87,7 @@ def test_missing_and_ms3_values(tmp_path):
     ("old", "new", "says"),
     [
         ("//\n", "", "truncated"),
-        ("NUM_PEAK: 3", "NUM_PEAK: 4", "says 4, but 3 peaks follow"),
+        ("NUM_PEAK: 3", "NUM_PEAK: 4", "is 4, but 3 peaks follow"),
         ("80.0494 1000.5", "80.0494 much", "line 25 '80.0494 much 10'"),
         ("80.0494 1000.5", "80.0494 nan", "(80.0494, nan)"),
         ("MS$FOCUSED_ION: PRECURSOR_M/Z 163.123\n", "", "no precursor m/z"),
