@@ -70,7 +70,7 @@ def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, c
     manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
     capsys.readouterr()
     assert main([*words, f"hydra.run.dir={tmp_path / 'two'}"]) == 1
-    assert "split in another way than in this run" in capsys.readouterr().err
+    assert "split differently than in this run" in capsys.readouterr().err
 
 
 def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What Lightning needs to know of a TPU: accelerators, strategies, precision and checkpoints of the two stacks."""
+"""Lightning classes for TPUs: accelerators, strategies, precision and checkpoints of torch_tpu and torch-xla."""
 
 from __future__ import annotations
 

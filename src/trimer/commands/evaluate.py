@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
 def evaluate(cfg: DictConfig) -> Evaluation:
     """Evaluate cfg.ckpt on cfg.data, or on the data it was trained with; the results are in cfg.paths.run."""
     from trimer.accelerators.hardware import place
-    from trimer.accelerators.stacks import refuse_prediction
+    from trimer.accelerators.stacks import check_can_predict
     from trimer.building import build, located
     from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from trimer.evaluation.training_overlap import report_split
     from trimer.run import RunFolder
 
-    refuse_prediction(cfg.trainer.accelerator)
+    check_can_predict(cfg.trainer.accelerator)
     failed_reports()  # of an earlier job of this process
     (loaded, trained), split = to_measure(cfg), split_to_measure(cfg)
     study = loaded.study
@@ -89,9 +89,9 @@ def split_to_measure(cfg: DictConfig) -> str:
     """
     from trimer.data.core.splits import WHOLE
     from trimer.resuming import key_of
-    from trimer.run import spoken
+    from trimer.run import command_line_overrides
 
-    asked = any(key_of(text).startswith("data.split") for text in spoken())
+    asked = any(key_of(text).startswith("data.split") for text in command_line_overrides())
     return cfg.split or (WHOLE if cfg.data and not asked else "test")
 
 

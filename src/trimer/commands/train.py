@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from trimer.accelerators.stacks import STATIC, check_device
 from trimer.errors import ConfigError, InputError
 from trimer.reporting.attempts import failed_reports
-from trimer.resuming import nothing_left
+from trimer.resuming import is_complete
 from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def train(cfg: DictConfig) -> float | None:
     failed_reports()  # of an earlier job of this process
     run = RunFolder(cfg.paths.run)
     checkpoint = begin(run, cfg)
-    if cfg.resume and nothing_left(run, cfg):
+    if cfg.resume and is_complete(run, cfg):
         log.info("%s has ended; to continue it, give a greater trainer.max_steps or trainer.max_epochs", run.path)
         return run.result.get("objective")
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -83,7 +83,7 @@ def train(cfg: DictConfig) -> float | None:
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
             run.check_split(data, "restore them, or start a new run with ckpt=")
-        run.keep_data(data, "restore them, or start a new run with ckpt=")
+        run.record_data(data, "restore them, or start a new run with ckpt=")
         if cfg.resume:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
