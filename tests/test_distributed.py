@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from trimer.checkpoint import checkpoint_path, read
+from trimer.checkpoint_shards import is_sharded
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 SMALL = [
@@ -146,3 +149,28 @@ def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
     assert names == {"train/loss", "train/loss_epoch", "real_tokens"}
     assert len([key for key in tables[0] if key[1] == "train/loss"]) == 5
     assert tables[1] == pytest.approx(tables[0], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_shards_are_written_aside_and_resumed_exactly(tmp_path):
+    settings = (*MOLECULES, "optimizer=muon", "trainer=fsdp2_async", "test=false", *TWO)
+    whole = train(tmp_path / "whole", *settings, "callbacks.last.every_n_train_steps=1")
+    stopped = tmp_path / "stopped"
+    train(stopped, *settings, "trainer.max_steps=2", "scheduler.total_steps=4")
+    last = stopped / "run" / "checkpoints" / "last.ckpt"
+    assert is_sharded(last)
+    assert sorted(path.name for path in last.parent.iterdir()) == ["last.ckpt"]
+    done = subprocess.run(
+        [sys.executable, "-m", "trimer", "train", f"resume={stopped / 'run'}", "trainer.max_steps=4"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        checkpoint_path(tmp_path / name / "run" / "checkpoints" / "last.ckpt") for name in ("whole", "stopped")
+    )
+    weights, others = (read(path)["state_dict"] for path in (first, second))
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    best = torch.load(tmp_path / "whole" / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(weights[name], best[name]) for name in weights)
+    assert whole["val/loss"] > 0

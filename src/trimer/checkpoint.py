@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from trimer.building import build, check_allowed, located
+from trimer.checkpoint_shards import is_sharded, read_sharded
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
@@ -74,11 +75,11 @@ def contract(config: dict, tokenizer) -> dict:
 def checkpoint_path(path: str | Path) -> Path:
     """The checkpoint file that a path means: the file itself, or the best (else the last) one of a run folder."""
     path = Path(path).expanduser()
-    if path.is_file():
+    if path.is_file() or is_sharded(path):
         return path
     for name in ("best.ckpt", "last.ckpt"):
         for folder in (path / "checkpoints", path):
-            if (folder / name).is_file():
+            if (folder / name).is_file() or is_sharded(folder / name):
                 return folder / name
     if (path / "config.json").is_file():
         raise CheckpointError(
@@ -94,7 +95,10 @@ def read(path: str | Path) -> dict:
     """The raw checkpoint of Trimer, with its contract checked."""
     path = checkpoint_path(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if path.is_dir():
+            checkpoint = read_sharded(path)
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         raise CheckpointError(f"{path} {unreadable(path, error)}") from error
     found = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
@@ -113,6 +117,8 @@ def unreadable(path: Path, error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to load it unsafely."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
+    if path.is_dir():
+        return f"is damaged ({error}); copy it again, or use another checkpoint"
     with path.open("rb") as stream:
         start = stream.read(2)
     if start[:1] == b"\x80" or (start == b"PK" and isinstance(error, pickle.UnpicklingError)):

@@ -20,6 +20,7 @@ from trimer.orthogonal import orthogonal
 
 EPOCH_LOSS = "train/loss_epoch"
 INTERVALS = ("step", "epoch")
+FUSED = {"query_key_value": 3, "key_value": 2}  # linear layers of that name hold so many matrices, one above the other
 
 
 def parameter_groups(
@@ -28,9 +29,15 @@ def parameter_groups(
     """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
 
     A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
+    `parts` of a group says how many matrices each of its parameters holds: 3 where queries, keys and values are one.
     scales: of the learning rate, by id of the parameter; then there are two groups for each `scale`, the highest first.
     """
     embeddings = {id(module.weight) for module in net.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
+    parts = {
+        id(module.weight): FUSED[name.rpartition(".")[2]]
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in FUSED
+    }
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
     for parameter in net.parameters():
@@ -47,6 +54,9 @@ def parameter_groups(
             for scale in sorted(set(scales.values()), reverse=True)
             for group in groups
         ]
+    for group in groups:
+        if group["name"] == "matrices":
+            group["parts"] = [parts.get(id(parameter), 1) for parameter in group["params"]]
     return [group for group in groups if group["params"]]
 
 
@@ -98,7 +108,8 @@ class Muon(torch.optim.Optimizer):
 
     The momentum of a matrix is made orthogonal, and scaled to the size that AdamW's update would have
     (https://arxiv.org/abs/2502.16982), so `lr` is of AdamW's order too. precision: as trainer.precision; the products
-    are in bf16 where it says so, else in fp32.
+    are in bf16 where it says so, else in fp32. separate_qkv: queries, keys and values of one layer are orthogonalised
+    apart. shared: of several processes that train one model, each orthogonalises its share of the matrices.
     """
 
     def __init__(
@@ -111,7 +122,10 @@ class Muon(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         precision: str = "32-true",
+        separate_qkv: bool = False,
+        shared: bool = True,
     ) -> None:
+        self.separate_qkv, self.shared = separate_qkv, shared
         groups = [dict(group) if isinstance(group, dict) else {"params": [group]} for group in params]
         matrices = [group for group in groups if group.get("name") == "matrices"]
         if any(parameter.ndim != 2 for group in matrices for parameter in group["params"]):
@@ -143,11 +157,14 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _update(self, group: dict[str, Any]) -> None:
-        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-        updates = [self._momentum(parameter, group["momentum"]) for parameter in parameters]
-        for parameter, update in zip(parameters, orthogonal(updates, self.dtype), strict=True):
+        parts = group["parts"] if self.separate_qkv and "parts" in group else [1] * len(group["params"])
+        moved = [(p, n) for p, n in zip(group["params"], parts, strict=True) if p.grad is not None]
+        momenta = [self._momentum(parameter, group["momentum"]) for parameter, _ in moved]
+        updates = orthogonal(momenta, self.dtype, [n for _, n in moved], self.shared)
+        for (parameter, n), update in zip(moved, updates, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+            longest = max(parameter.shape[0] // n, parameter.shape[1])
+            parameter.add_(update, alpha=-group["lr"] * 0.2 * longest**0.5)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """The running mean of the gradient, looked at one step ahead (Nesterov)."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration; steepest at zero
@@ -13,25 +15,62 @@ SMALLEST_NORM = 1e-7
 TOGETHER = 2**26  # elements that are computed at a time, which bounds the memory
 
 
-def orthogonal(matrices: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+def orthogonal(
+    matrices: Sequence[Tensor], dtype: torch.dtype, parts: Sequence[int] | None = None, shared: bool = True
+) -> list[Tensor]:
     """Nearly orthogonal matrices U V^T, in that dtype, of matrices U S V^T; those of one shape are computed together.
 
-    A matrix that is sharded over devices is gathered, and each device keeps its own shard of the result.
+    parts: into how many blocks of rows each matrix is cut, of which each is made orthogonal by itself; 1 by default.
+    shared: where several processes train one model, each computes its share of the matrices and gets the others'
+    results. A matrix that is sharded over devices is gathered, and each device keeps its own shard of the result.
     """
     results: list[Tensor] = list(matrices)
     alike: dict[tuple[int, ...], list[int]] = {}
     for i, matrix in enumerate(matrices):
-        alike.setdefault(tuple(sorted(matrix.shape)), []).append(i)
-    for (rows, columns), members in alike.items():
-        some = max(1, TOGETHER // (rows * columns))
+        n = 1 if parts is None else parts[i]
+        alike.setdefault((n, *sorted((matrix.shape[0] // n, matrix.shape[1]))), []).append(i)
+    group = process_group(matrices) if shared else None
+    processes = dist.get_world_size(group) if group else 1
+    for (n, rows, columns), members in alike.items():
+        some = max(processes, TOGETHER // (n * rows * columns))
         for start in range(0, len(members), some):
             these = members[start : start + some]
-            wide = [whole(matrices[i]).to(dtype) for i in these]
-            stack = torch.stack([x if x.shape[0] <= x.shape[1] else x.T for x in wide])
-            for i, result in zip(these, newton_schulz(stack), strict=True):
-                result = result if matrices[i].shape[0] <= matrices[i].shape[1] else result.T
-                results[i] = sharded_like(result, matrices[i])
+            wide = _computed([matrices[i] for i in these], dtype, (n, rows, columns), group, processes)
+            for i, result in zip(these, wide, strict=True):
+                result = result if matrices[i].shape[0] // n <= matrices[i].shape[1] else result.transpose(1, 2)
+                results[i] = sharded_like(result.flatten(0, 1), matrices[i])
     return results
+
+
+def _computed(
+    matrices: Sequence[Tensor], dtype: torch.dtype, shape: tuple[int, int, int], group: Any, processes: int
+) -> Iterable[Tensor]:
+    """The blocks (n, rows, columns) of each matrix made orthogonal, rows <= columns, computed by all processes."""
+    share = -(-len(matrices) // processes)
+    first = share * dist.get_rank(group) if group else 0
+    mine = []
+    for i, matrix in enumerate(matrices):
+        gathered = whole(matrix)  # by all processes, whoever computes with it
+        if first <= i < first + share:
+            blocks = gathered.to(dtype).unflatten(0, (shape[0], -1))
+            mine.append(blocks if blocks.shape[1] <= blocks.shape[2] else blocks.transpose(1, 2))
+    found = newton_schulz(torch.cat(mine)) if mine else torch.zeros(0, *shape[1:], dtype=dtype, device=gathered.device)
+    if group:
+        sent = torch.zeros(share * shape[0], *shape[1:], dtype=dtype, device=found.device)
+        sent[: len(found)] = found
+        found = torch.empty(processes * len(sent), *shape[1:], dtype=dtype, device=found.device)
+        # As bytes: not every backend sends every type.
+        dist.all_gather(list(found.view(torch.uint8).chunk(processes)), sent.view(torch.uint8), group)
+    return found.unflatten(0, (-1, shape[0]))[: len(matrices)]
+
+
+def process_group(matrices: Sequence[Tensor]) -> Any:
+    """The processes that train one model together and hold, or hold shards of, the same matrices; None if it is one."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    mesh = next((matrix.device_mesh for matrix in matrices if hasattr(matrix, "device_mesh")), None)
+    group = dist.group.WORLD if mesh is None else mesh.get_group()
+    return group if dist.get_world_size(group) > 1 else None
 
 
 def newton_schulz(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
+from trimer.accelerators.sharded_checkpoints import AsyncShardsStrategy
 from trimer.building import build, check, plain
 from trimer.cli.configs import choices, compose, dotted_keys, shadowed, shipped_folder, user_folders
 from trimer.cli.schema import SCHEMAS
@@ -109,6 +110,8 @@ def test_trainers(empty_folder):
         assert cfg.use_distributed_sampler is False
     assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
     assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ModelParallelStrategy")
+    shards = build(compose("train", ["trainer=fsdp2_async"]).trainer.strategy)
+    assert type(shards) is AsyncShardsStrategy and shards._save_distributed_checkpoint
 
 
 @pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp2"])

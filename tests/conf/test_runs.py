@@ -435,6 +435,7 @@ RUNS = {
     "scheduler": {name: FEW for name in ("warmup_constant", "warmup_cosine", "warmup_linear", "warmup_plateau")},
     "callbacks": {
         **{name: FEW for name in ("default", "early_stopping", "ema", "ranking")},
+        "float8": [*FEW, "callbacks.float8.emulate=true"],
         "embeddings": SUPERCLASS_OF_NANO,
         "protocol": SUPERCLASS_OF_NANO,
         "protocol_early_stopping": [*SUPERCLASS_OF_NANO, "scheduler=warmup_plateau"],

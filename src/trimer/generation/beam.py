@@ -41,7 +41,7 @@ def beam_search(
     check_length(net, max_length)
     allowed = allowed_ids(net, allowed_tokens)
     device, end = allowed.device, int((allowed == EOS).nonzero())
-    decoder = CachedDecoder(net, source, beams, allowed, dtype)
+    decoder = CachedDecoder(net, source, beams, allowed, dtype, beams=True)
     inputs = torch.arange(len(source), device=device)  # which input each of the B is
     found: list[list[Hypothesis]] = [[] for _ in range(len(source))]
 

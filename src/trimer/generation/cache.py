@@ -1,14 +1,13 @@
 """A BART decoder that writes many sequences at once, one token a step, and never computes anything twice.
 
 The encoder and the keys and values of cross-attention run once per input, whatever the number of sequences written for
-it. Self-attention keeps the keys and values of the tokens written so far. Weights are brought to the dtype of the
-products once. Rows (sequences being written) can leave, or be reordered, at any step.
+it. Self-attention keeps the keys and values of the tokens written so far (`trimer.generation.self_attention`). Weights
+are brought to the dtype of the products once. Rows (sequences being written) can leave, or be reordered, at any step.
 
 What a row gets does not depend on the other rows: lengths are only padded by rules of the row's own input, and matrix
 products have at least four rows, below which some libraries sum in another order.
 
-Shapes: R rows, B inputs, H heads, D width of one head, L source length, C capacity of the cache in tokens, A tokens
-that may be written.
+Shapes: R rows, B inputs, H heads, D width of one head, L source length, A tokens that may be written.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ from torch import Tensor
 
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
+from trimer.generation.packed import PackedLinear
+from trimer.generation.self_attention import BeamCache, RowCache
 from trimer.models.bart import POSITION_OFFSET, Bart
 
 BOS, EOS = 0, 2
 FEWEST_ROWS = 4
-CAPACITY_STEP = 16  # the cache grows by this many tokens
 LENGTH_STEP = 64  # sources are padded to a multiple of this, and inputs of one padded length share their products
 
 
@@ -34,12 +34,12 @@ LENGTH_STEP = 64  # sources are padded to a multiple of this, and inputs of one 
 class LayerWeights:
     """One decoder layer, in the dtype of the products; queries are scaled by D^-0.5 in advance."""
 
-    self_in: tuple[Tensor, Tensor]
-    self_out: tuple[Tensor, Tensor]
-    cross_in: tuple[Tensor, Tensor]
-    cross_out: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
+    self_in: PackedLinear
+    self_out: PackedLinear
+    cross_in: PackedLinear
+    cross_out: PackedLinear
+    up: PackedLinear
+    down: PackedLinear
     norms: list[tuple[Tensor, Tensor]]
 
 
@@ -60,11 +60,20 @@ class Group:
 class CachedDecoder:
     """The decoder of a net at work on the inputs of `source`; `rows_per_input` rows are written for each.
 
+    beams: the rows of an input may take over what others of its rows have written, and leave together only.
     allowed: (A,) ids of the tokens that may be written; scores are those of these tokens, in their order.
     dtype: of the products; by default that of autocast where it is on, else that of the weights.
     """
 
-    def __init__(self, net: Bart, source: Flat, rows_per_input: int, allowed: Tensor, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        net: Bart,
+        source: Flat,
+        rows_per_input: int,
+        allowed: Tensor,
+        dtype: torch.dtype | None = None,
+        beams: bool = False,
+    ):
         device = net.tokens.weight.device
         if dtype is None:
             on = torch.is_autocast_enabled(device.type)
@@ -77,56 +86,54 @@ class CachedDecoder:
         self.d_model, self.scale = net.d_model, net.decoder_embedding.scale
         self.embedding, self.positions = net.tokens.weight, net.decoder_embedding.positions.weight
         self.embedding_norm = self._norm(net.decoder_embedding.norm)
-        self.output = (net.tokens.weight[allowed].to(dtype), net.final_logits_bias[allowed].to(dtype))
+        self.rows = len(source) * rows_per_input  # at the start
+        self.output = PackedLinear(
+            net.tokens.weight[allowed].to(dtype), net.final_logits_bias[allowed].to(dtype), self.rows
+        )
         self.layers = [self._weights(layer) for layer in net.decoder]
         self.groups = self._groups(net, memory, source)
 
         self.input_of_row = filled_up(torch.arange(len(source), device=device).repeat_interleave(rows_per_input))
-        self.step_count, self.capacity = 0, 0
-        self.keys: list[Tensor] = [memory.new_zeros(0) for _ in self.layers]
-        self.values: list[Tensor] = [memory.new_zeros(0) for _ in self.layers]
+        shape = (len(self.layers), self.heads, self.d_model // self.heads, memory)
+        self.written = (
+            BeamCache(len(source), rows_per_input, *shape) if beams else RowCache(len(self.input_of_row), *shape)
+        )
         self._regroup()
 
     def step(self, tokens: Tensor) -> Tensor:
         """Append one token to each row; scores of the next one. (R,) -> (R, A) fp32."""
         wanted, tokens = len(tokens), filled_up(tokens)
         with torch.autocast(self.device.type, enabled=False):
-            if self.step_count == self.capacity:
-                self._grow()
-            place, self.step_count = self.step_count, self.step_count + 1
+            place = self.written.length
+            self.written.next_token()
             x = F.embedding(tokens, self.embedding) * self.scale + self.positions[place + POSITION_OFFSET]
             x = F.layer_norm(x.float(), (self.d_model,), *self.embedding_norm).to(self.dtype)
             for i, layer in enumerate(self.layers):
-                x = self._normed(x, F.linear(self._self_attention(x, i, place), *layer.self_out), layer.norms[0])
-                x = self._normed(x, F.linear(self._cross_attention(x, i), *layer.cross_out), layer.norms[1])
-                y = F.linear(self.activation(F.linear(x, *layer.up)), *layer.down)
+                x = self._normed(x, layer.self_out(self._self_attention(x, i)), layer.norms[0])
+                x = self._normed(x, layer.cross_out(self._cross_attention(x, i)), layer.norms[1])
+                y = layer.down(self.activation(layer.up(x)))
                 x = self._normed(x, y, layer.norms[2])
-            return F.linear(x, *self.output).float()[:wanted]
+            return self.output(x).float()[:wanted]
 
     def select(self, rows: Tensor, same_inputs: bool = False) -> None:
         """Continue with these rows, in this order; a row may be named several times.
 
         same_inputs: every row takes the place of one of its own input, so that the host need not look at them.
         """
-        rows = filled_up(rows)
-        self.input_of_row = self.input_of_row[rows]
-        self.keys = [x.index_select(0, rows) for x in self.keys]
-        self.values = [x.index_select(0, rows) for x in self.values]
+        filled = filled_up(rows)
+        self.input_of_row = self.input_of_row[filled]
+        self.written.select(rows if isinstance(self.written, BeamCache) else filled)
         if not same_inputs:
             self._regroup()
 
     # The parts of a layer.
 
-    def _self_attention(self, x: Tensor, i: int, place: int) -> Tensor:
-        q, k, v = F.linear(x, *self.layers[i].self_in).view(len(x), 3, self.heads, -1).unbind(1)  # (R, H, D)
-        keys, values = self.keys[i], self.values[i]  # (R, H, C, D)
-        keys[:, :, place], values[:, :, place] = k, v
-        scores = torch.bmm(q.flatten(0, 1).unsqueeze(1), keys.flatten(0, 1).transpose(1, 2))  # (R H, 1, C)
-        scores[..., place + 1 :] = float("-inf")
-        return torch.bmm(self._softmax(scores), values.flatten(0, 1)).view(len(x), -1)
+    def _self_attention(self, x: Tensor, i: int) -> Tensor:
+        q, k, v = self.layers[i].self_in(x).view(len(x), 3, self.heads, -1).unbind(1)  # (R, H, D)
+        return filled_up(self.written.attend(i, q, k, v))
 
     def _cross_attention(self, x: Tensor, i: int) -> Tensor:
-        q = F.linear(x, *self.layers[i].cross_in)  # (R, H D)
+        q = self.layers[i].cross_in(x)  # (R, H D)
         outputs = []
         for group in self.groups:
             inputs, n = group.rows.shape
@@ -163,11 +170,11 @@ class CachedDecoder:
             norms=[self._norm(norm.norm) for norm in norms],
         )
 
-    def _linear(self, module, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _linear(self, module, scale: Tensor | None = None) -> PackedLinear:
         weight, bias = module.weight, module.bias
         if scale is not None:
             weight, bias = weight * scale[:, None], bias * scale
-        return weight.to(self.dtype), bias.to(self.dtype)
+        return PackedLinear(weight.to(self.dtype), bias.to(self.dtype), self.rows)
 
     @staticmethod
     def _norm(module) -> tuple[Tensor, Tensor]:
@@ -187,8 +194,10 @@ class CachedDecoder:
                 mask[place, ..., : source.sizes[i]] = 0
             keys, values = [], []
             for layer in net.decoder:
-                weight, bias = self._linear(layer.cross_attention.key_value)
-                pair = F.linear(padded, weight, bias).view(len(inputs), length, 2, self.heads, -1)
+                module = layer.cross_attention.key_value
+                pair = F.linear(padded, module.weight.to(self.dtype), module.bias.to(self.dtype)).view(
+                    len(inputs), length, 2, self.heads, -1
+                )
                 keys.append(pair[:, :, 0].permute(0, 2, 3, 1).contiguous())
                 values.append(pair[:, :, 1].transpose(1, 2).contiguous())
             groups.append(
@@ -200,15 +209,6 @@ class CachedDecoder:
                 )
             )
         return groups
-
-    def _grow(self) -> None:
-        self.capacity += CAPACITY_STEP
-        for kept in (self.keys, self.values):
-            for i, old in enumerate(kept):
-                new = old.new_zeros(len(self.input_of_row), self.heads, self.capacity, self.d_model // self.heads)
-                if old.numel():
-                    new[:, :, : old.shape[2]] = old
-                kept[i] = new
 
     def _regroup(self) -> None:
         """Find the rows of each input, and drop the inputs that have none left."""
@@ -240,8 +240,9 @@ class CachedDecoder:
 
 
 def filled_up(rows: Tensor) -> Tensor:
-    """(R,) with its last value repeated until there are enough rows for exact products."""
-    return torch.cat([rows, rows[-1:].expand(max(FEWEST_ROWS - len(rows), 0))])
+    """(R, ...) with its last entry repeated until there are enough rows for exact products."""
+    missing = max(FEWEST_ROWS - len(rows), 0)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
 def allowed_ids(net: Bart, allowed_tokens: tuple[int, int] | Tensor | None) -> Tensor:

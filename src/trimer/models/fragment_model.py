@@ -6,6 +6,8 @@ D width.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ class Fragments(nn.Module):
     """
 
     target = "fragments"
+    encoder: Any
 
     def __init__(self, encoder: nn.Module, channels: int, dropout: float = 0.1, activation: str = "softplus"):
         super().__init__()

@@ -38,6 +38,7 @@ class Labelled(nn.Module):
     """
 
     criterion: str | None = None
+    encoder: Any
     temperature: Tensor
     mean: Tensor
     deviation: Tensor

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trimer.reporting.runs import Group, Run
 
 # Keys that do not change a result; a key stands for all keys below it.
-KINDS = ("logging", "paths", "what is measured at the end", "the sweep")
+KINDS = ("logging", "paths", "final evaluation", "the sweep")
 NO_SETTINGS = [key for kind in KINDS for key in MAY_CHANGE[kind]]
 # Keys that depend on the seed, for a run whose run.json does not list them.
 OF_THE_SEED = ("data.seed", "task.generator.seed")

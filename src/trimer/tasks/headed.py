@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -30,7 +30,8 @@ class HeadedTask(Task):
 
     def start_from(self, learnt: Loaded) -> None:
         """Take the encoder of a fine-tuned network, and its head if it has the same labels and layers."""
-        copy_weights(self.net, learnt.net.encoder.state_dict(), learnt.path)
+        encoder: Any = learnt.net.encoder
+        copy_weights(self.net, encoder.state_dict(), learnt.path)
         self.learnt = learnt
 
     def check_parts(self, data) -> None:
@@ -60,7 +61,8 @@ class HeadedTask(Task):
             self.learnt = None
 
     def _take_head(self, learnt: Loaded) -> None:
-        path, head = learnt.path, learnt.net.head
+        path = learnt.path
+        head: Any = learnt.net.head
         layers = [[name for name, _ in one.named_parameters()] for one in (head, self.net.head)]
         if learnt.contract["labels"] != self.contract["labels"]:
             log.info("starting from the encoder of %s with a new head: it was trained on other %s", path, self.outputs)

@@ -33,6 +33,7 @@ class PlainLightning(KeepsArguments, L.LightningModule):
 
     contract: dict | None
     training_keys: list[dict] | None
+    metrics: Any  # nn.ModuleDict of torchmetrics
     optimizer_factory: Any
     ready = False  # whether `setup` has prepared it for data
 
@@ -56,7 +57,7 @@ class PlainLightning(KeepsArguments, L.LightningModule):
             return
         if self.ready or "format" in (self.contract or {}):
             found = {"target": data.target, "classes": list(data.classes)} if hasattr(data, "classes") else None
-            check_labels(self.contract, found, "this task")
+            check_labels(self.contract or {}, found, "this task")
             return
         self.check_parts(data)
         self.ready = True
@@ -82,7 +83,7 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         """The contract of a checkpoint, by the arguments of the objects; empty, with a warning, if some are unknown."""
         from trimer.checkpoint import contract
 
-        model = self.made_with.get("net")
+        model: Any = self.made_with.get("net")
         task = {name: value for name, value in self.made_with.items() if name not in PARTS}
         task["metrics"] = without_undescribed(task.get("metrics"))
         lost = [*undescribed(model, "net"), *undescribed(task, "task")]
@@ -149,7 +150,9 @@ class PlainLightning(KeepsArguments, L.LightningModule):
     # ---------------------------------------------------------------- loading and tuning
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any = None, **settings: Any) -> Self:
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, **settings: Any
+    ) -> Self:
         """The task of a checkpoint with its network and tokenizer, rebuilt from the file alone.
 
         settings: arguments of the task to change, as `optimizer`, which a checkpoint does not hold. The file is read

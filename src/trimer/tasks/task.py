@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -86,7 +85,7 @@ class Task(PlainLightning):
             self.total_work = Counter(dict(zip(names, self._over_devices(sums).tolist(), strict=True)))
         return self.total_work
 
-    def check_parts(self, data: L.LightningDataModule) -> None:
+    def check_parts(self, data: Any) -> None:
         """ConfigError unless the data module gives the batches, and the network has the methods, that the task uses."""
         if data.batch is not self.batch:
             raise ConfigError(
@@ -112,7 +111,7 @@ class Task(PlainLightning):
             "fine-tuning: name that one, or continue the run with resume=<run folder>"
         )
 
-    def configure_for(self, data: L.LightningDataModule) -> None:
+    def configure_for(self, data: Any) -> None:
         """Make what depends on the data, as a head; called once, after their setup and before training."""
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -319,7 +318,7 @@ class Task(PlainLightning):
                 metric.distributed_available_fn = available
         return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
-    def property_of(self, data: L.LightningDataModule) -> str:
+    def property_of(self, data: Any) -> str:
         """The name of the predicted property, for tables."""
         return data.kind
 

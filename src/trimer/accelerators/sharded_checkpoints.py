@@ -1,0 +1,107 @@
+"""Checkpoints of a model that is spread over devices, written shard by shard while the training continues."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+from trimer.checkpoint_shards import PLAIN
+from trimer.files import sync_folder
+from trimer.run import RunFolder
+
+PREVIOUS = "previous.ckpt"  # what `last.ckpt` was, for the moment between two renames; resume= finds it too
+
+
+class AsyncShardsStrategy(ModelParallelStrategy):
+    """fsdp2 whose `last.ckpt` is a folder to which each device writes its own shards (torch.distributed.checkpoint).
+
+    A step waits only until the shards are copied to the memory of the host; writing goes on in the background. The
+    folder gets its name when all of it is on the disk, so it is whole or not there. At most one checkpoint is on its
+    way: the next one, and the end of the training, wait for it. Checkpoints of weights alone (`best.ckpt`) stay files
+    that every command reads.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "save_distributed_checkpoint": True})
+        self._writing: tuple[Future, threading.Event] | None = None
+        self._group: dist.ProcessGroup | None = None
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        # The background thread talks to those of the other processes while the training does: in a group of their own.
+        self._group = dist.new_group(backend="gloo")
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        self.finish_writing()
+        path = Path(self.broadcast(filepath))
+        if "optimizer_states" not in checkpoint:
+            self._save_whole(checkpoint, path)
+            return
+        from torch.distributed.checkpoint import async_save
+
+        RunFolder.check_present(path)
+        partial = path.with_name(f".{path.name}.partial")
+        if self.is_global_zero:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        state = {"state_dict": checkpoint.pop("state_dict")}
+        state |= {f"optimizer_{i}": one for i, one in enumerate(checkpoint.pop("optimizer_states"))}
+        if self.is_global_zero:
+            with (partial / PLAIN).open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        self.barrier()
+        future = async_save(state, checkpoint_id=partial, process_group=self._group)
+        named = threading.Event()
+
+        def written(done: Future) -> None:
+            try:
+                # The first process writes the index when all others have written, so its end is the end of all.
+                if self.is_global_zero and done.exception() is None:
+                    give_name(partial, path)
+            finally:
+                named.set()
+
+        future.add_done_callback(written)
+        self._writing = (future, named)
+
+    def finish_writing(self) -> None:
+        """Wait for the checkpoint that is being written, and raise what went wrong with it."""
+        if self._writing is None:
+            return
+        (future, named), self._writing = self._writing, None
+        named.wait()
+        future.result()
+
+    def teardown(self) -> None:
+        self.finish_writing()
+        super().teardown()
+
+    def _save_whole(self, checkpoint: dict[str, Any], path: Path) -> None:
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        checkpoint["state_dict"] = get_model_state_dict(self.model, options=options)
+        if self.is_global_zero:
+            self.checkpoint_io.save_checkpoint(checkpoint, path)
+
+
+def give_name(partial: Path, path: Path) -> None:
+    """Rename a complete folder; one that has the name already is removed afterwards."""
+    sync_folder(partial)
+    previous = path.with_name(PREVIOUS)
+    shutil.rmtree(previous, ignore_errors=True)
+    if path.is_dir():
+        os.replace(path, previous)
+    os.replace(partial, path)
+    sync_folder(path.parent)
+    shutil.rmtree(previous, ignore_errors=True)

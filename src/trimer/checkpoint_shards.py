@@ -1,0 +1,29 @@
+"""Reading a checkpoint that is a folder of shards (`trimer.accelerators.sharded_checkpoints`) in one process."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+PLAIN = "meta.pt"  # all but weights and optimizer; Lightning's name
+
+
+def is_sharded(path: Path) -> bool:
+    """Whether this is a folder of shards."""
+    return (path / PLAIN).is_file() and (path / ".metadata").is_file()
+
+
+def read_sharded(path: Path) -> dict:
+    """The content but for the state of the optimizer, with whole weights."""
+    from torch.distributed.checkpoint import FileSystemReader, load
+
+    prefix, weights = "state_dict.", {}
+    for name, saved in FileSystemReader(path).read_metadata().state_dict_metadata.items():
+        if name.startswith(prefix):
+            weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is wanted
+        load({"state_dict": weights}, checkpoint_id=path, no_dist=True)
+    return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | {"state_dict": weights}

@@ -1,0 +1,56 @@
+"""FP8 products while training: nearly the same gradients, or a sentence that says what is missing."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from trimer.callbacks.float8 import Float8, check_fp8, use_float8
+from trimer.errors import ConfigError
+from trimer.flat import Flat
+from trimer.models.esm2 import Esm2
+from trimer.optim import parameter_groups
+
+
+def net() -> Esm2:
+    torch.manual_seed(0)
+    return Esm2(d_model=32, layers=2, heads=2, ffn=64)
+
+
+def gradients(one: Esm2) -> dict[str, torch.Tensor]:
+    proteins = Flat.pack([[0, *range(4, 24), 2], [0, 5, 6, 7, 2]])
+    torch.nn.functional.cross_entropy(one(proteins), proteins.tokens).backward()
+    return {name: parameter.grad for name, parameter in one.named_parameters()}
+
+
+def test_rounded_products_keep_names_and_nearly_the_gradients():
+    pytest.importorskip("torchao")
+    exact, rounded = net(), net()
+    use_float8(rounded, "tensorwise", emulate=True)
+    assert type(rounded.layers[0].up) is not torch.nn.Linear
+    assert type(rounded.head.dense) is torch.nn.Linear
+    assert rounded.state_dict().keys() == exact.state_dict().keys()
+    expected, found = gradients(exact), gradients(rounded)
+    assert not torch.equal(found["layers.0.up.weight"], expected["layers.0.up.weight"])
+    for name in ("layers.0.up.weight", "layers.1.query_key_value.weight", "tokens.weight"):
+        assert torch.nn.functional.cosine_similarity(found[name].flatten(), expected[name].flatten(), 0) > 0.97
+    groups = {group["name"]: group for group in parameter_groups(rounded, 0.1)}
+    assert groups["matrices"]["parts"].count(3) == 2
+
+
+def test_a_device_without_fp8_is_named():
+    with pytest.raises(ConfigError, match="the device cpu has none"):
+        check_fp8(torch.device("cpu"))
+
+
+def test_missing_torchao_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchao.float8", None)
+    with pytest.raises(ConfigError, match="pip install torchao"):
+        use_float8(net(), "tensorwise", emulate=True)
+
+
+def test_an_unknown_recipe_is_rejected():
+    with pytest.raises(ConfigError, match=r"callbacks\.float8\.recipe=columnwise"):
+        Float8("columnwise")
