@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-PLAIN = "meta.pt"  # all but weights and optimizer; Lightning's name
+PLAIN = "meta.pt"  # everything except weights and optimizer; Lightning's name
 
 
 def is_sharded(path: Path) -> bool:
-    """Whether this is a folder of shards."""
+    """Whether a path is a checkpoint folder of shards."""
     return (path / PLAIN).is_file() and (path / ".metadata").is_file()
 
 
 def read_sharded(path: Path) -> dict:
-    """The content but for the state of the optimizer, with whole weights."""
+    """The content of a sharded checkpoint, with whole weights and without the state of the optimizer."""
     from torch.distributed.checkpoint import FileSystemReader, load
 
     prefix, weights = "state_dict.", {}
@@ -24,6 +24,6 @@ def read_sharded(path: Path) -> dict:
         if name.startswith(prefix):
             weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is wanted
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is intended
         load({"state_dict": weights}, checkpoint_id=path, no_dist=True)
     return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | {"state_dict": weights}

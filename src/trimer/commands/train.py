@@ -44,9 +44,9 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
     from trimer.building import build, build_all
-    from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
+    from trimer.checkpoint import check_labels, check_hyperparameters, contract, copy_weights, network_state, read, warm_start
     from trimer.data.core.training_keys import stages_of
-    from trimer.loggers import finished
+    from trimer.loggers import open_loggers
 
     check_settings(cfg)
     failed_reports()  # of an earlier job of this process
@@ -71,14 +71,14 @@ def train(cfg: DictConfig) -> float | None:
     log_choice(str(cfg.trainer.precision))
     log.info(describe_model(net, data, cfg))
 
-    with finished(build_all(cfg.logger), config) as loggers:
+    with open_loggers(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=callbacks_of(cfg), logger=loggers)
         keep_data_whole(trainer)
         data.setup()
         task.configure_for(data)
         if checkpoint is not None:
             saved = read(checkpoint)
-            check_unseen(net, saved["trimer"]["model"], checkpoint)
+            check_hyperparameters(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
