@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import merged
     from trimer.prediction.library_formats import FORMATS
-    from trimer.prediction.partial import Partial, asked_of
+    from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
     from trimer.progress import progress
 
@@ -39,7 +39,7 @@ def main(cfg: DictConfig) -> None:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     overlaps: list[TrainingOverlap] = []
     parts = with_overlaps(predictor.read(source), overlaps)
-    partial = Partial(cfg.output, asked_of(cfg, predictor.checkpoints, files))
+    partial = Partial(cfg.output, dependencies_of(cfg, predictor.checkpoints, files))
     with partial, writer, progress("predict", unit=predictor.plural) as advance:
         for rows in predictor.predict(parts, partial):
             writer.add(rows)
