@@ -147,9 +147,15 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
     ("found", "said"),
     [
         (None, "was trained on labels with data.target=single, these data have none"),
-        ({"target": "multi", "classes": ["a", "b"]}, "was trained on labels with data.target=single, these data have multi"),
+        (
+            {"target": "multi", "classes": ["a", "b"]},
+            "was trained on labels with data.target=single, these data have multi",
+        ),
         ({"target": "single", "classes": ["b", "a"]}, "number 1 is 'a' there and 'b' here"),
-        ({"target": "single", "classes": ["a"]}, "was trained on 2 labels, these data have 1: number 2 is 'b' in the checkpoint"),
+        (
+            {"target": "single", "classes": ["a"]},
+            "was trained on 2 labels, these data have 1: number 2 is 'b' in the checkpoint",
+        ),
         ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' there and 'c' here"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image
 from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.cli.main import main
-from trimer.commands.evaluate import data_to_measure, log_pictures
+from trimer.commands.evaluate import evaluated_data, log_pictures
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs, slice_table
 from trimer.loggers import finished
@@ -26,7 +26,7 @@ def contract(tmp_path) -> dict:
 
 def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", "data=simulated_spectra", "seed=3", f"paths.cache={tmp_path}/here"])
-    data = build(data_to_measure(cfg, contract(tmp_path)))
+    data = build(evaluated_data(cfg, contract(tmp_path)))
     assert data.tokenizer.spectrum.max_peaks == 7
     assert data.tokenizer.molecule.representation == "selfies"
     assert data.cache == tmp_path / "here"
@@ -39,7 +39,7 @@ def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
         "_target_": "trimer.data.modules.held_out.HeldOutMolecules",
         "data": dict(found["data"]),
     }
-    data = data_to_measure(cfg, found)
+    data = evaluated_data(cfg, found)
     assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
     assert found["data"]["cache"] == f"{tmp_path}/elsewhere"
     assert data["source"] == found["data"]["source"]

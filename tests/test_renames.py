@@ -55,8 +55,8 @@ def test_targets_are_renamed_at_any_depth_and_nothing_else_is():
         ("+_target_=trimer.data.pairs.X", "+_target_=trimer.data.modules.spectrum_pairs.X"),
         ("a._target_='trimer.data.pairs.X'", "a._target_='trimer.data.modules.spectrum_pairs.X'"),
         (
-            "+callbacks.mine={_target_: trimer.data.pairs.X, n: 1, sub: {_target_: trimer.data.store.Y}}",
-            "+callbacks.mine={_target_: trimer.data.modules.spectrum_pairs.X, n: 1, sub: {_target_: trimer.data.core.store.Y}}",
+            "+a={_target_: trimer.data.pairs.X, n: 1, sub: {_target_: trimer.data.store.Y}}",
+            "+a={_target_: trimer.data.modules.spectrum_pairs.X, n: 1, sub: {_target_: trimer.data.core.store.Y}}",
         ),
         (
             "data._target_=trimer.data.proteins.ProteinSequences",

@@ -22,7 +22,7 @@ def only_run(folder: Path) -> Path:
     return found
 
 
-def test_a_run_folder_documents_the_run(trimer, empty_folder):
+def test_a_run_leaves_what_is_needed_to_know_it(trimer, empty_folder):
     assert trimer("train", "seed=3", "optimizer.lr=0.5", "+data.extra=1") == 0
     run = RunFolder(only_run(empty_folder))
     cfg = OmegaConf.load(run.path / "config.yaml")
@@ -95,7 +95,7 @@ def test_a_resumption_is_added_to_the_record_and_overwrites_nothing(trimer, empt
         ("scheduler=warmup_linear", "scheduler._target_ (trimer.optim.warmup_cosine, now trimer.optim.warmup_linear)"),
     ],
 )
-def test_settings_that_a_resumption_must_not_change_are_named(trimer, empty_folder, capsys, word, sentence):
+def test_what_a_resumption_may_not_change_is_refused_by_name(trimer, empty_folder, capsys, word, sentence):
     trimer("train", "seed=3", "optimizer.lr=0.5")
     path = interrupted(empty_folder)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -106,7 +106,7 @@ def test_settings_that_a_resumption_must_not_change_are_named(trimer, empty_fold
     assert before == {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def test_settings_of_an_edited_config_file_are_named(trimer, empty_folder, capsys):
+def test_a_config_that_was_edited_since_is_refused_by_name(trimer, empty_folder, capsys):
     (empty_folder / "conf" / "experiment").mkdir(parents=True)
     own = empty_folder / "conf" / "experiment" / "own.yaml"
     own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
@@ -152,7 +152,7 @@ def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_f
     assert {"trainer.strategy", "trainer.devices", "paths.run", "callbacks.last.dirpath", "data.cache"} <= set(changes)
 
 
-def test_keys_that_a_later_version_added_are_ignored(trimer, empty_folder):
+def test_a_key_that_a_later_version_has_added_is_no_change(trimer, empty_folder):
     trimer("train")
     path = interrupted(empty_folder)
     config = OmegaConf.load(path / "config.yaml")
@@ -174,7 +174,7 @@ def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder,
     assert names == ["git.diff", "git.1.diff", "git.2.diff"]
 
 
-def test_the_folder_of_another_command_is_not_overwritten(tmp_path):
+def test_a_folder_of_another_command_is_not_written_into(tmp_path):
     run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
     with pytest.raises(ConfigError, match="is the folder of trimer train: use another folder"):
         run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
@@ -255,7 +255,7 @@ def test_last_checkpoint(tmp_path):
     assert run.last_checkpoint().name == "last.ckpt"
 
 
-def test_a_damaged_run_json_raises_an_error(tmp_path):
+def test_broken_records_are_said_to_be_so(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json is not JSON"):
         _ = RunFolder(tmp_path).record

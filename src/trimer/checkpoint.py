@@ -149,7 +149,7 @@ def load(path: str | Path, kind: str | None = None) -> Loaded:
     if list(tokenizer.vocabulary.tokens) != stored["vocabulary"]:
         raise CheckpointError(
             f"{path} was trained with another vocabulary ({len(stored['vocabulary'])} tokens) than this version of "
-            f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the version that trained it"
+            f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the earlier version"
         )
     net: Any = study_class(stored).network(stored, len(tokenizer))
     state = network_state(checkpoint)
@@ -225,7 +225,7 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
 
 
 def check_hyperparameters(net: nn.Module, trained: Mapping[str, Any], path: str | Path) -> None:
-    """CheckpointError if hyper-parameters differ from those of the training, although all weights have the right shape."""
+    """CheckpointError if hyper-parameters that no weight shape shows differ from those of the training."""
     for name in HYPERPARAMETERS:
         if name in trained and getattr(net, name, trained[name]) != trained[name]:
             raise CheckpointError(

@@ -18,10 +18,11 @@ def is_sharded(path: Path) -> bool:
 def read_sharded(path: Path) -> dict:
     """The content of a sharded checkpoint, with whole weights and without the state of the optimizer."""
     from torch.distributed.checkpoint import FileSystemReader, load
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
     prefix, weights = "state_dict.", {}
     for name, saved in FileSystemReader(path).read_metadata().state_dict_metadata.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and isinstance(saved, TensorStorageMetadata):
             weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is intended

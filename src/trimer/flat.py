@@ -47,9 +47,7 @@ class Flat:
     def from_concatenated(cls, tokens: np.ndarray, lengths: np.ndarray) -> Flat:
         """A batch of (T,) concatenated tokens and (B,) lengths."""
         sizes = np.asarray(lengths, dtype=np.int64)
-        return cls(
-            torch.from_numpy(np.asarray(tokens, dtype=np.int64)), torch.from_numpy(sizes), tuple(sizes.tolist())
-        )
+        return cls(torch.from_numpy(np.asarray(tokens, dtype=np.int64)), torch.from_numpy(sizes), tuple(sizes.tolist()))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -130,9 +128,7 @@ class Flat:
 
     def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changes: dict[str, Any] = {
-            name: function(value) for name, value in values.items() if isinstance(value, Tensor)
-        }
+        changes: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **changes)
 
 

@@ -99,8 +99,8 @@ def adamw(
     beta1, beta2 = betas
     fused = fused and first.device.type not in ("xla", "tpu")
     optimizer = torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
-    # Lightning does not clip gradients for optimizers that can undo the fp16 loss scaling themselves, as fused ones can.
-    # Without this attribute the gradients are unscaled and clipped first, as with any other optimizer.
+    # Lightning does not clip gradients for optimizers that can undo the fp16 loss scaling, as fused ones can. Without
+    # this attribute the gradients are unscaled and clipped first, as with any other optimizer.
     optimizer._step_supports_amp_scaling = False
     return optimizer
 
@@ -132,8 +132,10 @@ class Muon(torch.optim.Optimizer):
         groups = [dict(group) if isinstance(group, dict) else {"params": [group]} for group in params]
         matrices = [group for group in groups if group.get("name") == "matrices"]
         if any(parameter.ndim != 2 for group in matrices for parameter in group["params"]):
-            raise ConfigError("optimizer=muon updates matrices only, and this model has weights of more than two dimensions: use "
-                "optimizer=adamw")
+            raise ConfigError(
+                "optimizer=muon updates matrices only, and this model has weights of more than two dimensions: use "
+                "optimizer=adamw"
+            )
         others = [group for group in groups if group.get("name") != "matrices"]
         self.dtype = torch.bfloat16 if str(precision).startswith("bf16") else torch.float32
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
@@ -225,9 +227,13 @@ class WarmupPlateau(LambdaLR):
         interval: str = "step",
     ):
         if warmup < 0 or patience < 0 or min_delta < 0:
-            raise ConfigError(f"scheduler.warmup={warmup}, patience={patience}, min_delta={min_delta} must all be 0 or more")
+            raise ConfigError(
+                f"scheduler.warmup={warmup}, patience={patience}, min_delta={min_delta} must all be 0 or more"
+            )
         if mode not in ("min", "max") or not 0 < factor < 1 or not 0 <= min_lr_ratio <= 1:
-            raise ConfigError("scheduler: mode must be min or max, factor must lie between 0 and 1, min_lr_ratio from 0 to 1")
+            raise ConfigError(
+                "scheduler: mode must be min or max, factor must lie between 0 and 1, min_lr_ratio from 0 to 1"
+            )
         if interval not in INTERVALS:
             raise ConfigError(f"scheduler.interval={interval} must be one of {', '.join(INTERVALS)}")
         if monitor == EPOCH_LOSS and interval != "epoch":

@@ -18,7 +18,7 @@ TOGETHER = 2**26  # matrix elements per computation, a limit of the memory
 def orthogonal(
     matrices: Sequence[Tensor], dtype: torch.dtype, parts: Sequence[int] | None = None, shared: bool = True
 ) -> list[Tensor]:
-    """Nearly orthogonal matrices U V^T, in that dtype, of matrices U S V^T; matrices of one shape are computed together.
+    """Nearly orthogonal matrices U V^T, in that dtype, of matrices U S V^T; equal shapes are computed together.
 
     parts: number of row blocks of each matrix, which are orthogonalised separately; 1 by default. shared: if several
     processes train one model, each computes a share of the matrices and receives the results of the others. A matrix

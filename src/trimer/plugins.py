@@ -53,7 +53,9 @@ def named_plugins(paths: Iterable[str]) -> list[Path]:
     for option, text in requests:
         path = Path(text).expanduser().resolve()
         if not path.is_file() or path.suffix != ".py" or not path.stem.isidentifier():
-            raise ConfigError(f"{option} {text}: give an existing Python file with a valid module name, such as my_encoder.py")
+            raise ConfigError(
+                f"{option} {text}: give an existing Python file with a valid module name, such as my_encoder.py"
+            )
         files[path] = None
     return list(files)
 
@@ -128,8 +130,8 @@ def check_plugins(required: Iterable[Mapping[str, str]], config: Any, path: str 
             continue
         if name not in _loaded:
             raise CheckpointError(
-                f"{path} needs the plug-in {plugin['file']}: if you trust it, pass --plugin {plugin['file']} (the run folder "
-                f"has a copy in {FOLDER}/), or call trimer.load_plugin in Python"
+                f"{path} needs the plug-in {plugin['file']}: if you trust it, pass --plugin {plugin['file']} (the "
+                f"run folder has a copy in {FOLDER}/), or call trimer.load_plugin in Python"
             )
         if _loaded[name].sha256 != plugin["sha256"]:
             log.warning("%s has changed since the training of %s", _loaded[name].path, path)
@@ -156,7 +158,9 @@ def _check_name(path: Path) -> None:
     name = path.stem
     module = sys.modules.get(name)
     if name in _loaded:
-        raise ConfigError(f"--plugin {path}: another plug-in of this name is loaded, {_loaded[name].path}: rename one of them")
+        raise ConfigError(
+            f"--plugin {path}: another plug-in of this name is loaded, {_loaded[name].path}: rename one of them"
+        )
     spec = None if module is not None else importlib.util.find_spec(name)
     origin = getattr(module, "__file__", None) if module is not None else getattr(spec, "origin", None)
     if (module is not None or spec is not None) and not (origin and Path(origin).resolve() == path):

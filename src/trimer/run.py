@@ -112,7 +112,7 @@ class RunFolder:
             record = self.record
             if record.get("command") != command:
                 raise ConfigError(
-                    f"{self.path} is the folder of trimer {record.get('command')}: use another folder, hydra.run.dir=..."
+                    f"{self.path} is the folder of trimer {record.get('command')}: use another, hydra.run.dir=..."
                 )
             history = record.setdefault("resumed", [])
             now |= code_version(self.path, f"git.{len(history) + 1}.diff")
@@ -171,8 +171,8 @@ class RunFolder:
         for folder in cls._started_here & {path, *path.parents} if first_process() else ():
             if not (folder / "run.json").is_file():
                 raise InputError(
-                    f"the run folder {folder} was deleted or moved during the run, so nothing more can be saved: restore "
-                    "the folder and resume the run, or train again"
+                    f"the run folder {folder} was deleted or moved during the run, so nothing more can be saved: "
+                    "restore the folder and resume the run, or train again"
                 )
 
     @property

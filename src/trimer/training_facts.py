@@ -38,7 +38,7 @@ def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> Non
     unseen = {name: count for name, count in counts.most_common() if name not in seen}
     if seen and unseen:
         log.warning(
-            "%s of %s spectra have an adduct that is not in the training data of this checkpoint: %s; it was trained on %s",
+            "%s of %s spectra have an adduct that is not in the training data of this checkpoint: %s (trained on %s)",
             f"{sum(unseen.values()):,}",
             f"{len(adducts):,}",
             ", ".join(f"{name} ({count:,})" for name, count in unseen.items()),
@@ -57,7 +57,10 @@ def unseen_sites_of(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[
     seen = frozenset(site for fact in facts for site in fact["sites"])
     unseen = {row: unseen_sites(text, seen) for row in rows if (text := texts[row]) is not None}
     if count := sum(map(bool, unseen.values())):
-        log.warning("%s peptides have residues or modifications that are not in the training data: see the column `unseen`", count)
+        log.warning(
+            "%s peptides have residues or modifications that are not in the training data: see the column `unseen`",
+            count,
+        )
     return unseen
 
 

@@ -53,7 +53,7 @@ def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
-def test_speeds_are_measured_again_if_the_cache_is_damaged(_speeds, content):
+def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
     cpu_speed.speeds()
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(content)
@@ -62,7 +62,7 @@ def test_speeds_are_measured_again_if_the_cache_is_damaged(_speeds, content):
     assert json.loads(stored.read_text())["fp32"] > 1
 
 
-def test_speeds_are_measured_if_the_cache_cannot_be_written(_speeds, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(_speeds, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "file"))
     assert cpu_speed.speeds()["fp32"] > 1
@@ -113,7 +113,7 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monk
         assert torch.equal(value, weights["resumed"][key]), key
 
 
-def test_other_processes_use_the_precision_of_the_first(_speeds):
+def test_later_processes_take_the_choice_of_the_first(_speeds):
     code = "from trimer.accelerators.cpu_speed import cpu_precision; print(cpu_precision())"
     found = []
     for chosen in ("32-true", "bf16-mixed"):
@@ -123,7 +123,7 @@ def test_other_processes_use_the_precision_of_the_first(_speeds):
     assert found == ["32-true", "bf16-mixed"]
 
 
-def test_cpus_of_one_name_but_different_instructions_are_distinguished(monkeypatch):
+def test_names_that_virtual_machines_share_are_told_apart(monkeypatch):
     text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
     found = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):

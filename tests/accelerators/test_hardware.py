@@ -39,7 +39,7 @@ def test_the_names_of_a_precision():
 
 
 @pytest.mark.parametrize("make", [Esm2, Roberta])
-def test_int8_weights_change_embeddings_by_a_few_percent(make):
+def test_int8_weights_change_vectors_by_some_per_cent(make):
     torch.manual_seed(0)
     net = make(vocab_size=33, d_model=64, layers=2, heads=4)
     generator = np.random.default_rng(0)
@@ -69,7 +69,7 @@ def test_int8_products_are_exact_up_to_the_largest_weight():
     torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.T, rtol=1e-6, atol=0)
 
 
-def test_int8_requires_an_encoder_on_the_cpu(tmp_path, capsys, monkeypatch):
+def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError, match="is for encoders only"):
         place(Bart(vocab_size=40, d_model=32), trainer(precision="int8"))
     assert main(["train", "trainer.precision=int8", f"hydra.run.dir={tmp_path / 'run'}"]) == 1

@@ -160,7 +160,9 @@ def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(capl
     warn_of_unseen_spectra(old, ["[M+H]+"])
     assert not caplog.records
     warn_of_unseen_spectra(old, ["[M-H]-", "[M+H]+"])
-    assert "1 of 2 spectra have an adduct that is not in the training data of this checkpoint: [M-H]- (1)" in caplog.text
+    assert (
+        "1 of 2 spectra have an adduct that is not in the training data of this checkpoint: [M-H]- (1)" in caplog.text
+    )
     data["source"] = {"_target_": "trimer.simulate.simulated_spectra.SpectraOfMolecules"}
     warn_of_unseen_spectra(old, [])
     assert "trained on simulated spectra only" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -47,7 +48,7 @@ def peak_memory() -> float | None:
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
-    """The network on the device of the config, in evaluation mode; trainer.precision=int8 converts its blocks to int8."""
+    """The network on its device, in evaluation mode; trainer.precision=int8 converts its blocks to int8."""
     net = net.to(device_of(trainer)).eval()
     return with_int8_weights(net) if str(trainer.precision) == INT8 else net
 
@@ -59,16 +60,16 @@ def with_int8_weights(net: nn.Module) -> nn.Module:
     """
     if not hasattr(net, "layers"):
         raise ConfigError(
-            f"trainer.precision={INT8} is for encoders only; generate molecules with trainer.precision=32-true or bf16-mixed"
+            f"trainer.precision={INT8} is for encoders only: to generate molecules, use 32-true or bf16-mixed"
         )
     from trimer.models.int8 import use_int8_weights
 
-    use_int8_weights(net.layers)
+    use_int8_weights(cast("nn.Module", net.layers))
     return net
 
 
 def computing(trainer: DictConfig) -> AbstractContextManager:
-    """Context of the computations: bf16 products if trainer.precision is bf16, else full precision (or int8 weights)."""
+    """Context of the computations: bf16 products if trainer.precision is bf16, else full precision."""
     if str(trainer.precision) == INT8:
         if device_of(trainer).type != "cpu":
             raise ConfigError(f"trainer.precision={INT8} runs on the CPU only: use trainer=cpu, or another precision")

@@ -60,6 +60,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
                 os.fsync(file.fileno())
         self.barrier()
         future = async_save(state, checkpoint_id=partial, process_group=self._group)
+        assert isinstance(future, Future)  # as for the default type of background writer
         named = threading.Event()
 
         def written(done: Future) -> None:
@@ -89,6 +90,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        assert self.model is not None
         checkpoint["state_dict"] = get_model_state_dict(self.model, options=options)
         if self.is_global_zero:
             self.checkpoint_io.save_checkpoint(checkpoint, path)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.protocols import Encoder
 
 CHUNK = 128  # records that are embedded together
 
@@ -92,7 +93,9 @@ class Embedder:
         """For each sequence a vector, or a vector for each position."""
         packed = Ragged.pack([sequence.tokens for sequence in inputs])
         options = (self.cfg.pooling, self.cfg.layer, self.cfg.tokens_per_batch)
-        return list(embed(self.net, packed, *options, lambda rows: flat([inputs[row] for row in rows])))
+        return list(
+            embed(cast("Encoder", self.net), packed, *options, lambda rows: flat([inputs[row] for row in rows]))
+        )
 
     def _read(self, table: LabelTable) -> EmbeddedRecords:
         longest, sequences = self.cfg.longest, self.kind.read(table.texts)

@@ -151,7 +151,9 @@ class EmbeddingFile:
         if self.by_residue:
             width = present[0].shape[1] if present else 1
             values = pa.ListArray.from_arrays(offsets_of([width] * sum(map(len, present))), values)
-        counts = [0 if vector is None else len(vector) for vector in vectors]  # residues, or the numbers of a single vector
+        counts = [
+            0 if vector is None else len(vector) for vector in vectors
+        ]  # residues, or the numbers of a single vector
         column = pa.ListArray.from_arrays(offsets_of(counts), values, mask=pa.array(without))
         rows = range(self.rows + 1, self.rows + len(records) + 1)
         table = pa.table([list(rows), ids, lengths, column, reasons], schema=self._writer.schema)
@@ -159,7 +161,9 @@ class EmbeddingFile:
         self.rows += len(records)
         self.without += int(without.sum())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._writer is not None:
             self._writer.close()
         self._file.__exit__(kind, error, trace)

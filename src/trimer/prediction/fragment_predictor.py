@@ -87,7 +87,7 @@ class FragmentPredictor(Predictor):
         self.data = loaded.contract["data"]
         self.channels = channels_of(loaded.contract["labels"]["classes"])
         self.kind = Peptides(loaded.tokenizer)
-        self.retention = None
+        self.retention: Any = None
         if cfg.retention:
             model = retention_model(cfg.retention)
             self.checkpoints.append(model.path)
@@ -171,10 +171,16 @@ class FragmentPredictor(Predictor):
         instruments = {name for name in instrument if name}
         if getattr(self.loaded.net.encoder, "conditions", None) is None:
             if instruments or not np.isnan(energy).all():
-                log.warning("this model ignores charge, energy and instrument: it was trained with model.conditions=false")
+                log.warning(
+                    "this model ignores charge, energy and instrument: it was trained with model.conditions=false"
+                )
             return
         if unknown := sorted(name for name in instruments if instrument_kind(name) is None):
-            log.warning("unknown instruments: %s; the model treats them as unspecified (known: %s)", ", ".join(unknown), ", ".join(KINDS))
+            log.warning(
+                "unknown instruments: %s; the model treats them as unspecified (known: %s)",
+                ", ".join(unknown),
+                ", ".join(KINDS),
+            )
 
 
 def duplicates(
@@ -198,7 +204,10 @@ def retention_model(path: str) -> Loaded:
     loaded = load(path)
     labels = loaded.contract.get("labels", {})
     if labels.get("target") != "regression" or loaded.contract["data"].get("entity") != "peptides":
-        raise CheckpointError(f"retention={path} does not predict retention times of peptides: give a run trained with data.target=regression on peptides")
+        raise CheckpointError(
+            f"retention={path} does not predict retention times of peptides: give a run that was trained on peptides "
+            "with data.target=regression"
+        )
     return loaded
 
 

@@ -28,6 +28,7 @@ from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.prediction_tables import PredictionFile
 from trimer.prediction.predictor import Predictor, Records
+from trimer.studies.label_study import thresholds_text
 from trimer.training_facts import unseen_sites_of
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class LabelPredictor(Predictor):
         log.info("%s sequences, %s usable", f"{first:,}", f"{usable:,}")
         if first and not usable:
             log.warning(
-                "%s: none of %s rows could be read as %s: check that the suffix matches the format (.csv, .tsv, .fasta, "
-                ".smi), and set column=<name> for the column of a table",
+                "%s: none of %s rows could be read as %s: check that the suffix matches the format (.csv, .tsv, "
+                ".fasta, .smi), and set column=<name> for the column of a table",
                 path,
                 f"{first:,}",
                 self.entity,
@@ -135,7 +136,7 @@ class LabelPredictor(Predictor):
         return dict(zip(self.names, values, strict=True))
 
     def notes(self) -> list[str]:
-        return [] if self.target == "regression" else [self.loaded.study.thresholds_text()]
+        return [] if self.target == "regression" else [thresholds_text(self.net, self.classes)]
 
 
 def label_columns(target: str, classes: Sequence[str]) -> list[str]:

@@ -128,7 +128,12 @@ class MspText:
             comments["Collision_energy"] = f"{entry.energy:g}"
         if entry.retention is not None:
             comments["iRT"] = f"{entry.retention:.4f}"
-        quoted = {"Protein": entry.proteins, "Gene": entry.genes, "Instrument": entry.instrument, "Unseen": entry.unseen}
+        quoted = {
+            "Protein": entry.proteins,
+            "Gene": entry.genes,
+            "Instrument": entry.instrument,
+            "Unseen": entry.unseen,
+        }
         comments |= {name: f'"{text}"' for name, text in quoted.items() if text}
         lines = [
             f"Name: {peptide.letters}/{entry.charge}",

@@ -118,7 +118,9 @@ class MoleculePredictor(Predictor):
             {"id": name, "precursor_mz": float(mz) if np.isfinite(mz) else None, "adduct": adduct}
             for name, mz, adduct in zip(table["id"], table["precursor_mz"], table["adduct"], strict=True)
         ]
-        molecules = {"molecule": text_keys([smiles or original for _, smiles, original in molecules_of_spectra(cleaned)])}
+        molecules = {
+            "molecule": text_keys([smiles or original for _, smiles, original in molecules_of_spectra(cleaned)])
+        }
         overlap = training_overlap(self.loaded.training_keys, molecules | {"spectrum": token_keys(tokens)})
         overlap.add_to_heads(heads, rows)
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)

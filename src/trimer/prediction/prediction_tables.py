@@ -16,8 +16,8 @@ SUFFIXES = (".csv", ".parquet", ".json")
 def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> Path:
     """The path of an output file.
 
-    Raises InputError if it is a folder or its folder is missing, ConfigError if its suffix is not in `suffixes`. wanted:
-    the end of the message of that error.
+    InputError if it is a folder or its folder is missing, ConfigError if its suffix is not in `suffixes`.
+    wanted: the end of the message of that ConfigError.
     """
     path = Path(output).expanduser()
     if path.is_dir():

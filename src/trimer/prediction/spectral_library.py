@@ -66,7 +66,9 @@ class LibraryFile:
     While it is written, the file has the name `<output>.writing`.
     """
 
-    def __init__(self, output: str | Path, channels: list[Channel], min_intensity: float = 0.01, max_fragments: int = 20):
+    def __init__(
+        self, output: str | Path, channels: list[Channel], min_intensity: float = 0.01, max_fragments: int = 20
+    ):
         self.path = library_path(output)
         self.channels, self.min_intensity, self.max_fragments = channels, min_intensity, max_fragments
         self.peptides = self.fragments = self.unseen = 0
@@ -113,7 +115,9 @@ class LibraryFile:
             ions.append(Ion(channel.series, number, channel.charge, channel.loss, mz, intensity))
         return ions
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._format.close()
         self._file.__exit__(kind, error, trace)
         if kind is not None:
@@ -138,7 +142,11 @@ class LibraryFile:
 
     def summary(self) -> str:
         text = f"{self.path}: {self.fragments:,} fragments of {self.peptides:,} peptides"
-        text += f", {self.unseen:,} of them with residues or modifications that are not in the training data" if self.unseen else ""
+        text += (
+            f", {self.unseen:,} of them with residues or modifications that are not in the training data"
+            if self.unseen
+            else ""
+        )
         return text + (f", {len(self.without):,} without a prediction (see {self.reasons})" if self.without else "")
 
 
