@@ -11,10 +11,10 @@ from PIL import Image
 from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.cli.main import main
-from trimer.commands.evaluate import evaluated_data, log_pictures
+from trimer.commands.evaluate import evaluated_data, log_figures
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs, slice_table
-from trimer.loggers import finished
+from trimer.loggers import open_loggers
 
 
 def contract(tmp_path) -> dict:
@@ -84,8 +84,8 @@ def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeyp
     Image.new("RGB", (20, 10)).save(folder / "confusion.png")
     (folder / "embeddings.html").write_text("<p>points</p>")
     logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
-    with finished([logger], {}):
-        log_pictures(SimpleNamespace(loggers=[logger]), folder)
+    with open_loggers([logger], {}):
+        log_figures(SimpleNamespace(loggers=[logger]), folder)
     media = tmp_path / "wandb" / "latest-run" / "files" / "media"
     (picture,) = media.glob("images/test/confusion_*.png")
     assert picture.read_bytes() == (folder / "confusion.png").read_bytes()
