@@ -310,10 +310,13 @@ def test_other_data_may_lack_a_class(run, folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data.source.labels=kind", "data.target=single", "data.classes=2"], "has learnt 3 labels, these data have 2"),
+        (
+            ["data.source.labels=kind", "data.target=single", "data.classes=2"],
+            "was trained on 3 labels, these data have 2",
+        ),
         (
             ["data.source.labels=[one,two]", "data.target=multi"],
-            "has learnt labels with data.target=single, these data have multi",
+            "was trained on labels with data.target=single, these data have multi",
         ),
     ],
 )

@@ -145,7 +145,7 @@ def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, caps
     assert predict(run, source, tmp_path / "out.csv", allowed) == 0
     said = capsys.readouterr()
     assert "trained on simulated spectra only" in said.err
-    assert "adduct that this checkpoint never saw in training: " in said.err
+    assert "adduct that is not in the training data of this checkpoint: " in said.err
     assert "no adduct (1)" in said.err and "[M+K]+ (1)" in said.err
     assert "within 10 ppm of the precursor m/z: the first candidate for" in said.out
 
@@ -160,7 +160,9 @@ def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(capl
     warn_of_unseen_spectra(old, ["[M+H]+"])
     assert not caplog.records
     warn_of_unseen_spectra(old, ["[M-H]-", "[M+H]+"])
-    assert "1 of 2 spectra have an adduct that this checkpoint never saw in training: [M-H]- (1)" in caplog.text
+    assert (
+        "1 of 2 spectra have an adduct that is not in the training data of this checkpoint: [M-H]- (1)" in caplog.text
+    )
     data["source"] = {"_target_": "trimer.simulate.simulated_spectra.SpectraOfMolecules"}
     warn_of_unseen_spectra(old, [])
     assert "trained on simulated spectra only" in caplog.text

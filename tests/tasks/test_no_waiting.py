@@ -64,7 +64,7 @@ def labelled(target: str, pooling: str, **settings):
         "residue": np.arange(LENGTHS.sum() - 8) % 3,
         "regression": np.array([[1.0], [np.nan], [3.0], [4.0]], np.float32),
     }[target]
-    batch = LabelledBatch.of(Flat.laid(tokens(), LENGTHS), labels, np.arange(4))
+    batch = LabelledBatch.of(Flat.from_concatenated(tokens(), LENGTHS), labels, np.arange(4))
     kind = Regression if target == "regression" else Classification
     head = {"pooling": pooling, "dropout": 0.1, "dense": True}
     task = kind(Esm2(d_model=32, layers=2, heads=2), ProteinTokenizer(), OPTIMIZER, head=head, **settings)

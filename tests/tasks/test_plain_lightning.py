@@ -204,7 +204,7 @@ def test_other_labels_than_those_of_the_checkpoint_raise_an_error(tmp_path):
     plain.fit(task, datamodule=data)
     plain.save_checkpoint(tmp_path / "a.ckpt")
     again = Classification.load_from_checkpoint(tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match=r"has learnt labels with data\.target=single"):
+    with pytest.raises(CheckpointError, match=r"was trained on labels with data\.target=single"):
         trainer(tmp_path).test(again, datamodule=labelled(tmp_path, "regression"))
     with pytest.raises(CheckpointError, match="holds a Classification"):
         Regression.load_from_checkpoint(tmp_path / "a.ckpt")

@@ -200,7 +200,7 @@ class PeptideEncoder(KeepsArguments, nn.Module):
                     "model.body=recurrent cannot read the rows of a TPU: choose convolution or transformer"
                 )
             return Layout(sequence.sizes)
-        rows, count = sequence.spread(self.kernel // 2)
+        rows, count = sequence.with_gaps(self.kernel // 2)
         mask = torch.zeros(count, 1, device=rows.device, dtype=dtype)
         return Layout(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
 

@@ -203,7 +203,7 @@ def test_a_batch_in_rows():
     assert static.sizes == (2, 3, 1) and len(static) == 3 and static.slots == 5
     assert [part.tolist() for part in static.unpack()] == [[5, 6], [7, 8, 9], [10]]
     assert static.layout.segments.shape == (2, 4)
-    spread, count = static.spread(2)
+    spread, count = static.with_gaps(2)
     assert spread.tolist() == [0, 1, 2, 5, 8, 9, 12, 15] and count == 8 + 7 * 2
 
 
