@@ -413,7 +413,7 @@ def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):
         loaded = load(run(kind))
         with torch.no_grad():
             raw = loaded.net(Flat.pack([loaded.tokenizer.encode("c1ccccc1O")]))
-            expected = loaded.net.answers(raw)[0].tolist()
+            expected = loaded.net.predictions(raw)[0].tolist()
         names = loaded.contract["labels"]["classes"]
         columns = names if kind == "regression" else [f"probability of {name}" for name in names]
         assert [float(row[name]) for name in columns] == pytest.approx(expected, abs=1e-5)

@@ -82,7 +82,7 @@ def test_the_table(data, target, tmp_path):
     rows = evaluation.table.ordered()
     assert [row["kind"] for row in rows] == ["baseline"] * (1 if target == "residue" else 2) + ["method"]
     raw, labels, _ = answered(net, found, "test")
-    answers = net.answers(raw).detach()
+    answers = net.predictions(raw).detach()
     if target == "regression":
         expected = {
             "rmse": float((answers - labels).square().mean().sqrt()),
@@ -151,11 +151,11 @@ def test_the_temperature_is_that_of_validation(data, target):
 def test_a_temperature_leaves_the_order_of_the_classes():
     net = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "single")
     raw = torch.randn(20, 3)
-    cold = net.answers(raw)
+    cold = net.predictions(raw)
     net.temperature.fill_(3.0)
-    warm = net.answers(raw)
+    warm = net.predictions(raw)
     assert torch.equal(cold.argsort(-1), warm.argsort(-1)) and (warm.max(-1).values < cold.max(-1).values).all()
     assert torch.allclose(warm, torch.softmax(raw / 3, -1))
     many = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "multi")
     many.temperature.copy_(torch.tensor([2.0, 1.0, 4.0]))
-    assert torch.allclose(many.answers(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))
+    assert torch.allclose(many.predictions(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))

@@ -110,10 +110,10 @@ def test_intensities_are_relative_to_the_highest_possible_one():
     net = Fragments(encoder("convolution", conditions=True), 3).eval()
     possible = torch.rand(9, 3) > 0.3
     possible[0], possible[7] = True, True
-    said = net.answers(net(batch), batch, possible)
+    said = net.predictions(net(batch), batch, possible)
     assert (said[~possible] == 0).all() and (said[possible] > 0).all()
     assert said[:7].max() == 1 and said[7:].max() == 1
-    assert not net.answers(net(batch), batch, torch.zeros(9, 3, dtype=torch.bool)).any()
+    assert not net.predictions(net(batch), batch, torch.zeros(9, 3, dtype=torch.bool)).any()
 
 
 @pytest.mark.parametrize("settings", [{"body": "tree"}, {"kernel": 4}, {"body": "transformer", "heads": 3}])

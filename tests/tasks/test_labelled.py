@@ -113,7 +113,7 @@ def test_a_tiny_batch_is_learnt(target, head):
     task = make(target, some, head=head)
     fit(task, [packed(some)] * 120, 120)
     batch = packed(some)
-    answers = task.net.eval().answers(task.net(batch.sequence)).detach()
+    answers = task.net.eval().predictions(task.net(batch.sequence)).detach()
     if target == "regression":
         assert (answers - batch.labels).abs().max() < 0.5  # of 100 to 110, in the units of the data
     elif target == "multi":
@@ -270,7 +270,7 @@ def test_errors_are_in_units_of_the_training_deviation(error, expected):
     raw = torch.tensor([[3.0], [-0.5], [7.0]])
     loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw answers
     assert (float(loss), int(count)) == (pytest.approx(expected), 2)
-    assert task.net.answers(raw).flatten().tolist() == [16.0, 9.0, 24.0]
+    assert task.net.predictions(raw).flatten().tolist() == [16.0, 9.0, 24.0]
 
 
 def test_numbers_that_do_not_vary_or_are_not_there():
@@ -288,7 +288,7 @@ def test_validation_is_of_the_whole_split_in_the_units_of_the_data():
         found.append(trainer.validate(task, DataLoader(cut(some, sizes), batch_size=None), verbose=False)[0])
     batch = packed(some)
     raw = task.net(batch.sequence).detach()
-    expected = regression(task.net.answers(raw).numpy(), batch.labels.numpy(), bootstrap=0).defined
+    expected = regression(task.net.predictions(raw).numpy(), batch.labels.numpy(), bootstrap=0).defined
     for result in found:
         assert result["val/rmse"] == pytest.approx(expected["rmse"], rel=1e-5)
         aim = (batch.labels - task.net.mean) / task.net.deviation

@@ -43,9 +43,9 @@ class EarlyStopping(L.Callback):
         for name, value in (("patience", patience), ("patience_multiple", patience_multiple)):
             if value is not None and value < 1:
                 raise ConfigError(f"callbacks.early_stopping.{name}={value} must be 1 or more")
-        for name, value in (("margin", margin), ("min_delta", min_delta)):
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"callbacks.early_stopping.{name}={value} must not be negative")
+        for name, minimum in (("margin", margin), ("min_delta", min_delta)):
+            if not 0 <= minimum < math.inf:
+                raise ConfigError(f"callbacks.early_stopping.{name}={minimum} must not be negative")
         self.monitor, self.mode, self.margin, self.min_delta = monitor, mode, margin, min_delta
         self.patience, self.patience_multiple = patience, patience_multiple
         self._reset()
@@ -62,7 +62,7 @@ class EarlyStopping(L.Callback):
             self.reason = NOT_FINITE
             return self.reason
         value = value if self.mode == "min" else -value
-        if self.best is None:
+        if self.best is None or self.significant is None:
             self.best = self.significant = value
             return None
         rising = value > self.best + self._smallest_change(self.best)

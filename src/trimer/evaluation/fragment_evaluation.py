@@ -96,7 +96,7 @@ def answered(net: Fragments, data, split: str) -> tuple[np.ndarray, np.ndarray, 
     predicted, labels, sizes = [], [], []
     for batch in data.evaluation_batches(split):
         here = batch.to(device)
-        predicted.append(net.answers(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
+        predicted.append(net.predictions(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
         labels.append(batch.labels.numpy())
         sizes += [size - 3 for size in batch.sequence.sizes]
     return np.concatenate(predicted), np.concatenate(labels), sizes

@@ -167,7 +167,7 @@ def evaluate_labels(
         list(data.classes),
         data.ids(rows),
         data.texts(rows),
-        net.answers(raw.to(net.mean.device)).cpu().numpy(),
+        net.predictions(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
         net.thresholds,
     )
@@ -200,11 +200,11 @@ def evaluate_labels(
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
     """Predictions of the model before fine-tuning; of numbers also recalibrated by a linear and a spline fit."""
     device = before.mean.device
-    predicted = before.answers(answered(before, data, split)[0].to(device)).cpu().numpy()
+    predicted = before.predictions(answered(before, data, split)[0].to(device)).cpu().numpy()
     predictions = {"before fine-tuning": predicted}
     if data.target == "regression":
         raw, labels, _ = answered(before, data, "train")
-        train, true = before.answers(raw.to(device)).cpu().numpy(), labels.numpy()
+        train, true = before.predictions(raw.to(device)).cpu().numpy(), labels.numpy()
         for curve in CURVES:
             columns = [calibrated(curve, train[:, k], true[:, k], predicted[:, k]) for k in range(predicted.shape[1])]
             predictions[f"calibrated only, {curve}"] = np.stack(columns, 1)
