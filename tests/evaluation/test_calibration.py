@@ -1,4 +1,4 @@
-"""Probabilities after class weights and focal loss, and the thresholds of the answers."""
+"""Probabilities after class weights and focal loss, and the thresholds of the predictions."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_mean_probability_is_near_the_share_after_balanced_weights():
     net.criterion = "mcc"
     for name, value in fitted(net, raw[2000:3000], labels[2000:3000].numpy()).items():
         getattr(net, name).copy_(value)
-    answers = net.predictions(raw[3000:]).numpy()
-    row = mean_probabilities("single", answers, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
+    predictions = net.predictions(raw[3000:]).numpy()
+    row = mean_probabilities("single", predictions, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
     assert row["mean probability"] == pytest.approx(row["share"], abs=0.015)
     assert 0.05 < row["threshold"] < 0.5 and float(net.threshold.sum()) == pytest.approx(1)
-    said = decide_classes(answers, net.threshold.numpy())
-    assert (said == 1).sum() > (answers.argmax(1) == 1).sum(), "a rare class is found by its threshold"
+    said = decide_classes(predictions, net.threshold.numpy())
+    assert (said == 1).sum() > (predictions.argmax(1) == 1).sum(), "a rare class is found by its threshold"
 
 
 def test_training_starts_with_the_decisions_of_the_loss():
@@ -149,11 +149,11 @@ def test_thresholds_of_many_classes_find_a_rare_one():
 
 def test_other_methods_get_thresholds_only_where_the_network_has():
     net = network(2, "single")
-    answers, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
+    predictions, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
     net.criterion = "mcc"
-    assert chosen_for(net, answers, labels) is None, "the loss was not weighted"
+    assert chosen_for(net, predictions, labels) is None, "the loss was not weighted"
     net.weight.copy_(torch.tensor([0.6, 2.0]))
-    assert decide_classes(answers, chosen_for(net, answers, labels)).tolist() == labels.tolist()
+    assert decide_classes(predictions, chosen_for(net, predictions, labels)).tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize(("outputs", "target"), [(2, "single"), (3, "multi"), (1, "regression")])

@@ -5,7 +5,7 @@ import torch
 
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
-from trimer.generation.sampling import CHECK_EVERY, by_cumulated_sum, draw, sample, uniform_table
+from trimer.generation.sampling import CHECK_EVERY, draw_by_cumulative_sum, draw, sample, uniform_table
 from trimer.models.bart import Bart
 
 SOURCES = [[0, 5, 9, 29, 2], [0, 2, 7, 7], list(range(5, 28)) * 4, [0, 11, 12, 13, 14, 15, 16, 17, 2]]
@@ -64,11 +64,11 @@ def test_the_cumulated_sum_draws_by_probability(width):
     p[width // 2] = 0.0
     count = 40_000
     uniform = (torch.arange(count) + 0.5) / count  # evenly: each place gets its share up to rounding
-    drawn = by_cumulated_sum(p.expand(count, -1), uniform).bincount(minlength=width) / count
+    drawn = draw_by_cumulative_sum(p.expand(count, -1), uniform).bincount(minlength=width) / count
     assert (drawn - p / p.sum()).abs().max() < 2 / count + 1e-5
     assert drawn[width // 2] == 0
     for edge in (0.0, 1.0 - 2**-24):
-        assert (p[by_cumulated_sum(p[None], torch.tensor([edge]))] > 0).all()
+        assert (p[draw_by_cumulative_sum(p[None], torch.tensor([edge]))] > 0).all()
 
 
 def test_temperature_top_k_and_top_p():

@@ -1,6 +1,6 @@
 import torch
 
-from trimer.models.dropout import dropout, dropped_places
+from trimer.models.dropout import dropout, dropped_indices
 
 
 def test_each_place_is_dropped_with_its_probability_and_neighbours_are_independent():
@@ -8,7 +8,7 @@ def test_each_place_is_dropped_with_its_probability_and_neighbours_are_independe
     size, p, repeats = 200, 0.1, 5000
     masks = torch.zeros(repeats, size)
     for row in masks:
-        row[dropped_places(size, p)] = 1
+        row[dropped_indices(size, p)] = 1
     share = masks.mean(0)
     assert (share - p).abs().max() < 5 * (p * (1 - p) / repeats) ** 0.5
     both = (masks[:, :-1] * masks[:, 1:]).mean()

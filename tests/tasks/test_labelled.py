@@ -113,14 +113,14 @@ def test_a_tiny_batch_is_learnt(target, head):
     task = make(target, some, head=head)
     fit(task, [packed(some)] * 120, 120)
     batch = packed(some)
-    answers = task.net.eval().predictions(task.net(batch.sequence)).detach()
+    predictions = task.net.eval().predictions(task.net(batch.sequence)).detach()
     if target == "regression":
-        assert (answers - batch.labels).abs().max() < 0.5  # of 100 to 110, in the units of the data
+        assert (predictions - batch.labels).abs().max() < 0.5  # of 100 to 110, in the units of the data
     elif target == "multi":
-        assert torch.equal(answers > 0.5, batch.labels > 0.5)
+        assert torch.equal(predictions > 0.5, batch.labels > 0.5)
     else:
-        assert (answers.argmax(-1) == batch.labels).all()
-        assert torch.allclose(answers.sum(-1), torch.ones(len(answers)))
+        assert (predictions.argmax(-1) == batch.labels).all()
+        assert torch.allclose(predictions.sum(-1), torch.ones(len(predictions)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -268,7 +268,7 @@ def test_errors_are_in_units_of_the_training_deviation(error, expected):
     task.configure_for(data)
     assert (task.net.mean.tolist(), task.net.deviation.tolist()) == ([10.0], [2.0])
     raw = torch.tensor([[3.0], [-0.5], [7.0]])
-    loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw answers
+    loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw predictions
     assert (float(loss), int(count)) == (pytest.approx(expected), 2)
     assert task.net.predictions(raw).flatten().tolist() == [16.0, 9.0, 24.0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import lightning as L
 
@@ -109,7 +110,7 @@ class EarlyStopping(L.Callback):
         """Request a stop; a validation within an accumulated step ends the run after that step, in the task."""
         trainer.should_stop = trainer.should_stop or self.reason is not None
 
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: Any, module: L.LightningModule) -> None:
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.fast_dev_run
         if not fitting or self.reason is not None:
             return

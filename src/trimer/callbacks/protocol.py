@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("property", "split", "epoch", "metric", "value")
 SPLITS = ("all", "train", "validation", "test")  # order of the rows within an epoch
 BEFORE = -1  # epoch number of the metrics before training
-ANSWERS = "protocol_before.npz"
+PREDICTIONS_BEFORE = "protocol_before.npz"
 
 
 class Protocol(L.Callback):
@@ -111,7 +111,7 @@ class Protocol(L.Callback):
             batches = [data.evaluation_batches(split) for split in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
-                attempt(ANSWERS, self._save_predictions, trainer, module, data)  # only a figure needs them
+                attempt(PREDICTIONS_BEFORE, self._save_predictions, trainer, module, data)  # only a figure needs them
         self._save(trainer)
 
     @contextlib.contextmanager
@@ -129,17 +129,17 @@ class Protocol(L.Callback):
             module.net = trained_net
 
     def _save_predictions(self, trainer: Any, module: Any, data) -> None:
-        from trimer.evaluation.label_evaluation import answered
+        from trimer.evaluation.label_evaluation import raw_outputs
 
         training = module.net.training
         try:
-            raw, labels, _ = answered(module.net.eval(), data, "test")
+            raw, labels, _ = raw_outputs(module.net.eval(), data, "test")
         finally:
             module.net.train(training)
         predictions = module.net.predictions(raw.to(module.device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(self.folder / ANSWERS, answers=predictions, labels=labels.numpy())
+            np.savez(self.folder / PREDICTIONS_BEFORE, answers=predictions, labels=labels.numpy())
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch, batch_idx: int) -> None:
         self._rate = module.optimizers().param_groups[0]["lr"]  # before the schedule changes it

@@ -162,7 +162,7 @@ def measure_run(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
     """The test part in the table of callbacks=protocol, by the metrics of the validations, and the pictures of it."""
     from trimer.accelerators.hardware import computing, device_of
-    from trimer.callbacks.protocol import ANSWERS, Protocol
+    from trimer.callbacks.protocol import PREDICTIONS_BEFORE, Protocol
     from trimer.checkpoint import read
     from trimer.reporting.protocol_figures import metric_curves
 
@@ -179,7 +179,7 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     out = run.path / "test"
     attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
     if getattr(data, "target", None) == "regression":
-        attempt("before_and_after.png", before_and_after, run.path / ANSWERS, evaluation, data, out)
+        attempt("before_and_after.png", before_and_after, run.path / PREDICTIONS_BEFORE, evaluation, data, out)
 
 
 def before_and_after(kept: Path, evaluation, data, out: Path) -> None:
@@ -189,7 +189,7 @@ def before_and_after(kept: Path, evaluation, data, out: Path) -> None:
     from trimer.reporting.number_figures import predicted_against_observed
 
     before = np.load(kept)["answers"] if kept.is_file() else None
-    said = {"Before": before, "After": evaluation.answers}
+    said = {"Before": before, "After": evaluation.predictions}
     predicted_against_observed(said, evaluation.labels, data.classes, out / "before_and_after.png")
 
 

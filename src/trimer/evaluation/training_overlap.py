@@ -121,16 +121,16 @@ def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.nda
                 records = int((keys[kind] != 0).sum())
                 found.append({**facts, "records": records, "shared": int(hit.sum()), **rate})
     must = [kind for kind in keys if kind in IDENTITY and kind in compared]
-    answers = np.full(count, NO if must else UNKNOWN, dtype=object)
+    seen_in = np.full(count, NO if must else UNKNOWN, dtype=object)
     for kind in must:
-        answers[keys[kind] == 0] = UNKNOWN
+        seen_in[keys[kind] == 0] = UNKNOWN
     for split in reversed(SPLITS):  # train overwrites validation
         by = np.full(count, "", dtype=object)
         for kind, hit in known[split].items():
             by[hit] = [f"{text}, {kind}" if text else kind for text in by[hit]]
         hit = by != ""
-        answers[hit] = [f"{SPLITS[split]}: {text}" for text in by[hit]]
-    return TrainingOverlap(answers.tolist(), found, [stage["name"] for stage in stages if not stage["known"]])
+        seen_in[hit] = [f"{SPLITS[split]}: {text}" for text in by[hit]]
+    return TrainingOverlap(seen_in.tolist(), found, [stage["name"] for stage in stages if not stage["known"]])
 
 
 def merged(overlaps: Sequence[TrainingOverlap]) -> TrainingOverlap:
