@@ -25,7 +25,7 @@ LONGEST = 40  # residues of a fragment in the mean spectrum; longer fragments co
 class FragmentEvaluation:
     """The table of methods by metrics, and the predictions of the model for each spectrum.
 
-    values: metric -> (n,). predictions, labels: (S, K), labels below 0 where a fragment is impossible. sizes: (n,) sites.
+    values: metric -> (n,). predictions, labels: (S, K), labels below 0 for impossible fragments. sizes: (n,) sites.
     """
 
     table: ResultTable

@@ -48,8 +48,8 @@ METRICS = {
 class LabelEvaluation:
     """The table of methods by metrics, and the predictions of the model for each row.
 
-    predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), by which probabilities
-    become decisions. undefined: method -> metric -> why it has no value.
+    predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
+    probabilities into decisions. undefined: method -> metric -> why it has no value.
     For residues these are the residues with a label; whole: predictions, labels and row of all residues.
     """
 

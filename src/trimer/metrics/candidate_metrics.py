@@ -77,7 +77,8 @@ class MoleculeRanking(MoleculeMetric):
     ) -> None:
         """candidates: ranked SMILES per spectrum; targets: the true SMILES; groups: labels to slice `by`.
 
-        details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`; see `spectrum_predictions`.
+        details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`: as in
+        `spectrum_predictions`.
         """
         groups = groups or {}
         missing = [name for name in self.by if name not in groups]

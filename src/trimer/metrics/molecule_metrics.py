@@ -104,7 +104,7 @@ def spectrum_predictions(
 class MoleculeMetric(Metric):
     """Base class: a subclass names M numbers and computes them for each spectrum; NaN (undefined) is not averaged.
 
-    update(candidates, targets, ...): see `spectrum_predictions`. compute() -> {name: mean over spectra}, or median for `medians`.
+    update: arguments of `spectrum_predictions`. compute() -> {name: mean over spectra}, or median for `medians`.
     """
 
     full_state_update = False

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
-    from trimer.generation.molecule_generator import MoleculeGenerator
-    from trimer.generation.molecule_generator import GeneratedMolecules
+    from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 
 log = logging.getLogger(__name__)
 
