@@ -510,7 +510,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["+task.head.depth=2"], "task.head.depth"),
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
-        (["task=regression"], "learns regression labels, and data.target=single"),
+        (["task=regression"], "learns regression labels, but data.target=single"),
         (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
     ],
 )

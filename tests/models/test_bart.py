@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.bart import Bart
@@ -85,7 +86,7 @@ def test_invalid_arguments_raise_errors():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_build(path):
-    settings = yaml.safe_load(path.read_text())
+    settings = OmegaConf.to_container(compose("train", [f"model={path.stem}"]).model)
     assert settings.pop("_target_") == "trimer.models.bart.Bart"
     with torch.device("meta"):
         net = Bart(**{**settings, "vocab_size": 100})

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from trimer.building import build
@@ -96,7 +95,7 @@ def test_recipes_for_large_models_and_gpus_state_their_memory():
 def test_recipes_state_the_estimated_memory(path):
     tokens, plain, twice = (int(number.replace(",", "")) for number in STATED.search(path.read_text()).groups())
     if path.parent.name == "model":
-        settings = yaml.safe_load(path.read_text())
+        settings = compose("train", [f"model={path.stem}"]).model
     else:
         cfg = compose("train", [f"experiment={path.parent.name}/{path.stem}"])
         settings = dict(cfg.model)

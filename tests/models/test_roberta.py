@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.roberta import Roberta
@@ -17,7 +18,7 @@ SEQUENCES = [[0, 5, MASK, 9, MASK, 20, 2], [0, 14, 14, 7, 11, 23, 22, 21, 15, 3,
 CONFIGS = sorted(
     path
     for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
-    if "trimer.models.roberta.Roberta" in path.read_text()
+    if "base/roberta@" in path.read_text()
 )
 
 
@@ -164,12 +165,11 @@ def test_invalid_arguments_raise_errors():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_have_the_size_in_their_name(path):
-    text = path.read_text()
-    settings = yaml.safe_load(text)
+    settings = OmegaConf.to_container(compose("train", [f"model={path.stem}"]).model)
     assert settings.pop("_target_") == "trimer.models.roberta.Roberta"
     with torch.device("meta"):
-        net = Roberta(vocab_size=0, **settings)
-    named = float(re.search(r"([\d.]+) million weights and the vocabulary", text)[1])
+        net = Roberta(**{**settings, "vocab_size": 0})
+    named = float(re.search(r"([\d.]+) million weights and the vocabulary", path.read_text())[1])
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(named * 1e6, rel=0.1)
 
 

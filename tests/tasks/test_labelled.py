@@ -401,7 +401,7 @@ def test_the_encoder_of_a_bart_can_be_fine_tuned():
         ("single", {"class_weights": "even"}, "class_weights=even must be balanced"),
         ("single", {"label_smoothing": 1}, "label_smoothing=1"),
         ("single", {"focal": -1}, "focal=-1"),
-        ("single", {"lora": {"rank": 2}, "freeze": 1}, "leave task.freeze at 0"),
+        ("single", {"lora": {"rank": 2}, "freeze": 1}, "set task.freeze=0"),
         ("regression", {"error": "cubic"}, "error=cubic must be one of"),
     ],
 )

@@ -83,7 +83,7 @@ class Neighbours(TrivialBaseline):
         counts[:, self.mask] = counts.sum(1)
         self.counts = counts
         some = batches[: max(1, len(batches) // 10)]
-        # Each train position is left out of its own counts; otherwise no prior at all would look best.
+        # Each train position is left out of the counts; otherwise no prior at all would look best.
         self.strength = best(STRENGTHS, lambda strength: sum(self._log(b, strength, 1).sum() for b in some))
 
     def guess(self, batch: MaskedBatch) -> np.ndarray:

@@ -91,7 +91,7 @@ def with_nearest_precursors(
 
 
 def tanimoto_oracle(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
-    """The k training molecules most similar to the true one: the oracle, an upper bound of every look-up."""
+    """The k training molecules most similar to the true one: the oracle, an upper limit for look-ups."""
     molecules = distinct_molecules(train)
     library = [_readable(smiles, "training") for smiles in molecules.smiles]
     ranked: dict[str, list[str]] = {}
