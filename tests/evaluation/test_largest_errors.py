@@ -21,7 +21,7 @@ def test_classes():
     predictions = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
     worst = mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), "molecule")
     assert [row["id"] for row in worst] == ["row 2", "row 1", "row 3"]
-    assert worst[0] == {"id": "row 2", "molecule": "CCC", "true": "a", "said": "b", "probability": 0.95}
+    assert worst[0] == {"id": "row 2", "molecule": "CCC", "true": "a", "predicted": "b", "probability": 0.95}
     assert len(mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), most=1)) == 1
 
 

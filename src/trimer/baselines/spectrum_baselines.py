@@ -114,7 +114,7 @@ BASELINES: dict[str, Callable[..., list[list[str]]]] = {
 def distinct_molecules(train: SpectrumTable) -> DistinctMolecules:
     """The molecules of the training spectra; InputError for a spectrum without one."""
     if len(train) == 0:
-        raise InputError("the baselines found no training spectra; check the split")
+        raise InputError("there are no training spectra for the baselines: check the split")
     keys = train.columns.get("inchikey1", np.full(len(train), None, object))
     known: dict[str, str | None] = {}
     index: dict[str, int] = {}

@@ -39,7 +39,7 @@ def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dic
             "id": evaluation.ids[row],
             called: evaluation.texts[row],
             "true": classes[labels[row]],
-            "said": classes[predicted[row]],
+            "predicted": classes[predicted[row]],
             "probability": float(confidence[row]),
         }
         for row in rows

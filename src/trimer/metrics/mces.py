@@ -56,5 +56,7 @@ def _solver() -> str:
         raise ConfigError("the MCES metric needs myopic-mces: pip install 'trimer[mces]', or set mces=false") from error
     available = pulp.listSolvers(onlyAvailable=True)
     if not available:
-        raise ConfigError("the MCES metric found no solver for pulp: install the CBC solver, or set mces=false")
+        raise ConfigError(
+            "the MCES metric needs a solver for pulp: install the CBC solver, or set mces=false"
+        )
     return next((name for name in ("PULP_CBC_CMD", "COIN_CMD") if name in available), available[0])

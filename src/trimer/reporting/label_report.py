@@ -37,7 +37,7 @@ def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path)
 
 
 def label_details(evaluation: LabelEvaluation, data: Any) -> list[Detail]:
-    """Tables of the page beside the metrics: each class, probabilities, largest errors, undefined metrics."""
+    """Additional tables of the page: each class, probabilities, largest errors, undefined metrics."""
     from trimer.evaluation.largest_errors import mistakes
     from trimer.metrics.label_metrics import per_class
     from trimer.reporting.page import Detail
