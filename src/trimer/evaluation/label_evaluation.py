@@ -81,7 +81,7 @@ class LabelEvaluation:
         """
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
-        pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
             _write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
         if self.target in ("single", "residue"):
@@ -106,7 +106,7 @@ class LabelEvaluation:
             if name in reasons
         ]
 
-    def predictions(self) -> dict[str, list]:
+    def prediction_columns(self) -> dict[str, list]:
         """Columns of the table of predictions: id, text, true labels, predictions and probabilities."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
         if self.target == "residue":

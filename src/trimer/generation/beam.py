@@ -81,7 +81,7 @@ def beam_search(
             done = torch.ones_like(done)
 
         is_nan = best[:, 0].isnan().any()  # topk puts NaN first
-        any_joins, any_nan, any_done = torch.stack([joins.any(), is_nan, done.any()]).tolist()  # waits for the GPU
+        any_joins, any_nan, any_done = torch.stack([joins.any(), is_nan, done.any()]).tolist()  # waits for the device
         if any_nan:
             raise not_finite()
         if any_joins:
