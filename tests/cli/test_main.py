@@ -18,7 +18,7 @@ from trimer.cli.configs import shipped_folder
 from trimer.cli.schema import SCHEMAS
 from trimer.suggestions import nearest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = {"torch", "lightning", "rdkit", "numpy", "wandb", "torchmetrics", "matplotlib", "pyarrow", "matchms", "pandas"}
 

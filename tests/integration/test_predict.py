@@ -12,7 +12,7 @@ import torch
 
 from trimer.cli.main import main
 
-CASES = Path(__file__).parent / "cases" / "spectra"
+CASES = Path(__file__).parents[1] / "cases" / "spectra"
 
 MGF = """BEGIN IONS
 TITLE=usable
