@@ -138,7 +138,7 @@ def of_part(part: str) -> list[str]:
 
 
 @pytest.mark.parametrize("part", LAYERS)
-def test_a_layer_imports_only_what_stands_below_it(part):
+def test_a_layer_imports_only_lower_layers(part):
     allowed = LAYERS[part] | BASE | {part}
     wrong = [
         f"{module} imports {name}"
@@ -149,7 +149,7 @@ def test_a_layer_imports_only_what_stands_below_it(part):
     assert wrong == []
 
 
-def test_the_layers_are_in_order():
+def test_the_layers_are_listed_from_lowest_to_highest():
     """No layer may import one that stands above it, so that no two layers import each other."""
     order = list(LAYERS)
     for part, allowed in LAYERS.items():
@@ -157,13 +157,13 @@ def test_the_layers_are_in_order():
         assert above == [], f"{part} stands below {', '.join(above)}"
 
 
-def test_every_exception_is_needed():
+def test_each_exception_is_needed():
     for module, names in EXCEPTIONS.items():
         assert names <= ours(set.union(*imports(module))), f"{module} no longer imports all of {sorted(names)}"
 
 
 @pytest.mark.parametrize("part", FOREIGN)
-def test_a_part_loads_no_package_that_it_does_not_need(part):
+def test_a_package_loads_no_library_that_it_does_not_need(part):
     for module in of_part(part):
         for loaded in closure(module):
             packages = {name.partition(".")[0] for name in imports(loaded)[0]}
@@ -173,7 +173,7 @@ def test_a_part_loads_no_package_that_it_does_not_need(part):
 
 
 @pytest.mark.parametrize("part", NEVER)
-def test_a_part_never_imports(part):
+def test_forbidden_imports_are_absent(part):
     wrong = [
         f"{module} imports {name}"
         for module in of_part(part)
@@ -183,7 +183,7 @@ def test_a_part_never_imports(part):
     assert wrong == []
 
 
-def test_no_modules_of_data_import_each_other():
+def test_data_modules_have_no_import_cycles():
     """No cycle between readers, sources, tables and data modules; none hidden in functions either."""
     names = of_part("data")
     edges = {module: {name for name in ours(set.union(*imports(module))) if is_in(name, "data")} for module in names}

@@ -14,7 +14,7 @@ def rows(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_rows_and_new_columns(tmp_path):
+def test_new_metrics_add_columns_to_the_csv(tmp_path):
     logger = CSV(tmp_path, flush_every=2)
     for step in range(5):
         logger.log_metrics({"train/loss": 1.0 / (step + 1), "epoch": 0}, step)
@@ -48,7 +48,7 @@ def test_a_resumed_run_continues_the_file(tmp_path):
     assert [row["val/loss"] for row in found if row["val/loss"]] == ["3.0"]
 
 
-def test_measuring_the_test_split_again_keeps_the_training(tmp_path):
+def test_evaluating_the_test_split_again_keeps_the_training_rows(tmp_path):
     first = CSV(tmp_path)
     first.log_metrics({"train/loss": 1.0}, 100)
     first.log_metrics({"test/loss": 1.0}, 100)
@@ -70,7 +70,7 @@ class Recorder(CSV):
 @pytest.mark.parametrize(
     ("error", "status"), [(None, "success"), (ValueError, "failed"), (KeyboardInterrupt, "failed")]
 )
-def test_loggers_are_closed_whatever_happens(tmp_path, error, status):
+def test_loggers_are_closed_after_success_and_failure(tmp_path, error, status):
     logger = Recorder(tmp_path)
 
     def run() -> None:
@@ -87,7 +87,7 @@ def test_loggers_are_closed_whatever_happens(tmp_path, error, status):
     assert logger.status == status
 
 
-def test_jobs_of_one_process_are_runs_of_their_own(tmp_path, monkeypatch):
+def test_jobs_of_one_process_are_logged_as_separate_runs(tmp_path, monkeypatch):
     """Without the closing, W&B writes the second job into the first one's run."""
     wandb = pytest.importorskip("wandb")
     from lightning.pytorch.loggers import WandbLogger

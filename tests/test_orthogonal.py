@@ -23,7 +23,7 @@ def matrices() -> list[torch.Tensor]:
     return [torch.randn(shape) for shape in SHAPES]
 
 
-def test_parts_are_orthogonalised_as_matrices_of_their_own():
+def test_parts_of_a_fused_matrix_are_orthogonalized_separately():
     fused, whole = matrices()[0], matrices()[2]
     found, other = orthogonal([fused, whole], torch.float32, [3, 1])
     alone = orthogonal(list(fused.chunk(3)), torch.float32)
@@ -31,7 +31,7 @@ def test_parts_are_orthogonalised_as_matrices_of_their_own():
     torch.testing.assert_close(other, orthogonal([whole], torch.float32)[0])
 
 
-def test_queries_keys_and_values_move_apart_when_asked():
+def test_queries_keys_and_values_are_orthogonalized_separately_on_request():
     torch.manual_seed(0)
     net = Esm2(d_model=8, layers=1, heads=2, ffn=16)
     groups = parameter_groups(net, 0.0)
@@ -82,7 +82,7 @@ def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("copied", torch.bfloat16), ("sharded", torch.float32)])
-def test_two_processes_compute_a_share_each(kind, dtype):
+def test_two_processes_share_the_orthogonalization(kind, dtype):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

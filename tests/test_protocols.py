@@ -151,7 +151,7 @@ def data_of(batch: type) -> SimpleNamespace:
     return SimpleNamespace(batch=batch, tokenizer=None, target="single", classes=["a", "b"], max_length=9)
 
 
-def test_what_is_missing_is_one_sentence():
+def test_missing_members_are_reported_in_one_sentence():
     with pytest.raises(ConfigError, match="cannot train model=Bag, which has no logits"):
         MaskedLM(Bag(5), None).check_parts(data_of(MaskedBatch))
     for settings in ({"freeze": 1}, {"layer_decay": 0.5}):
@@ -162,7 +162,7 @@ def test_what_is_missing_is_one_sentence():
             compile_parts(net)
 
 
-def test_defaults_of_what_is_optional():
+def test_optional_members_have_defaults():
     net = Bag(5)
     assert encoder_of(net) is net
     assert type(encoder_of(bart())).__name__ == "BartEncoder"

@@ -42,7 +42,7 @@ def processor_with(monkeypatch, fp32, bf16):
     forget()
 
 
-def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
+def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
     found = cpu_speed.speeds()
     assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
@@ -53,7 +53,7 @@ def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
-def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
+def test_an_unreadable_cache_is_measured_again(_speeds, content):
     cpu_speed.speeds()
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(content)
@@ -62,7 +62,7 @@ def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
     assert json.loads(stored.read_text())["fp32"] > 1
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(_speeds, monkeypatch, tmp_path):
+def test_an_unwritable_cache_is_not_needed(_speeds, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "file"))
     assert cpu_speed.speeds()["fp32"] > 1
@@ -111,7 +111,7 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monk
         assert torch.equal(value, weights["resumed"][key]), key
 
 
-def test_later_processes_take_the_choice_of_the_first(_speeds):
+def test_later_processes_use_the_choice_of_the_first(_speeds):
     code = "from trimer.accelerators.cpu_speed import cpu_precision; print(cpu_precision())"
     found = []
     for chosen in ("32-true", "bf16-mixed"):
@@ -121,7 +121,7 @@ def test_later_processes_take_the_choice_of_the_first(_speeds):
     assert found == ["32-true", "bf16-mixed"]
 
 
-def test_names_that_virtual_machines_share_are_told_apart(monkeypatch):
+def test_cpus_with_the_same_name_are_distinguished(monkeypatch):
     text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
     found = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):

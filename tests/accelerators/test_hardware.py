@@ -20,7 +20,7 @@ def trainer(**settings):
     return OmegaConf.create({"accelerator": "cpu", "devices": 1, "precision": "32-true", **settings})
 
 
-def test_the_first_device_of_a_list(monkeypatch):
+def test_the_first_device_of_a_list_is_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device_of(trainer(devices=[1])) == torch.device("cpu")
@@ -30,7 +30,7 @@ def test_the_first_device_of_a_list(monkeypatch):
         device_of(trainer(accelerator="gpu", devices=[3]))
 
 
-def test_the_names_of_a_precision():
+def test_all_names_of_a_precision_are_accepted():
     for name in ("bf16-mixed", "bf16-true", "16-mixed", "32-true", 32, "64-true"):
         with computing(trainer(precision=name)):
             assert torch.is_autocast_enabled("cpu") == str(name).startswith("bf16")
@@ -39,7 +39,7 @@ def test_the_names_of_a_precision():
 
 
 @pytest.mark.parametrize("make", [Esm2, Roberta])
-def test_int8_weights_change_vectors_by_some_per_cent(make):
+def test_int8_weights_change_vectors_by_a_few_percent(make):
     torch.manual_seed(0)
     net = make(vocab_size=33, d_model=64, layers=2, heads=4)
     generator = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_int8_weights_change_vectors_by_some_per_cent(make):
     np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
 
 
-def test_int8_products_are_exact_up_to_the_largest_weight():
+def test_int8_products_are_exact_for_the_largest_weights():
     """Some processors add two products in 16 bits; what they cannot add is never asked of them."""
     weight = torch.full((16, 64), float(largest_weight()))
     weight[::2] *= -1
@@ -69,7 +69,7 @@ def test_int8_products_are_exact_up_to_the_largest_weight():
     torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.T, rtol=1e-6, atol=0)
 
 
-def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):
+def test_int8_is_limited_to_encoders_on_the_cpu(tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError, match="is for encoders; molecules are written in fp32 or bf16"):
         place(Bart(vocab_size=40, d_model=32), trainer(precision="int8"))
     assert main(["train", "trainer.precision=int8", f"hydra.run.dir={tmp_path / 'run'}"]) == 1

@@ -72,7 +72,7 @@ def test_the_modified_cosine_matches_peaks_that_are_shifted_by_the_precursor_dif
     assert MatchmsLookup("modified_cosine", candidates=None)(TRAIN, unmeasured, k=1) == [[]]
 
 
-def test_it_is_built_from_a_config():
+def test_the_baseline_is_built_from_a_config():
     target = "trimer.baselines.matchms_lookup.MatchmsLookup"
     lookup = build({"_target_": target, "similarity": "spectral_entropy", "candidates": 5})
     assert (lookup.similarity, lookup.candidates) == ("spectral_entropy", 5)
@@ -86,12 +86,12 @@ def test_it_is_built_from_a_config():
         ({"tolerance": 0}, "tolerance=0 must be above 0 Th"),
     ],
 )
-def test_wrong_settings_are_errors(settings, sentence):
+def test_invalid_settings_raise_errors(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         MatchmsLookup(**settings)
 
 
-def test_matchms_is_imported_when_it_is_used():
+def test_matchms_is_imported_on_first_use():
     code = "import sys; import trimer.baselines.matchms_lookup as m; m.MatchmsLookup(); print('matchms' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -26,14 +26,14 @@ def random(count: int, seed: int = 0, shown: int = MASK) -> MaskedBatch:
     return batch(texts, sorted(rng.permutation(np.arange(count)) * 42 + 7), shown)
 
 
-def test_residue_frequencies():
+def test_residue_frequencies_are_counted_with_pseudocounts():
     baseline = Unigram().fit([batch([[5] * 60 + [6] * 38], [1])])
     found = np.exp(baseline.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
     assert found[0] == pytest.approx(61 / (98 + 28))  # one of each of the 28 letters beside what was counted
     assert found[2] == pytest.approx(1 / (98 + 28))
 
 
-def test_neighbours_tell_what_stands_between_them():
+def test_neighbours_predict_the_residue_between_them():
     text = [5, 6, 7] * 200
     baseline = Neighbours().fit([batch([text], [50])] * 10)
     known = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2])))
@@ -42,7 +42,7 @@ def test_neighbours_tell_what_stands_between_them():
     assert hidden.min() > 0.9
 
 
-def test_composition_is_that_of_the_own_sequence():
+def test_composition_is_that_of_the_same_sequence():
     train = random(200)
     baseline = Composition().fit([train])
     one = baseline.log_probabilities(batch([[5] * 30, [6] * 30], [3, 35]))
@@ -51,7 +51,7 @@ def test_composition_is_that_of_the_own_sequence():
 
 
 @pytest.mark.parametrize("kind", TRIVIAL_BASELINES.values(), ids=TRIVIAL_BASELINES)
-def test_what_is_hidden_is_not_seen(kind):
+def test_masked_residues_are_not_seen(kind):
     """The probabilities of all residues sum to one, so none of them was given away by its own place."""
     baseline = kind().fit([random(50), random(50, shown=5)])
     texts = [[5, 6, 7, 5, 5, 6], [7, 7, 6]]
@@ -63,7 +63,7 @@ def test_what_is_hidden_is_not_seen(kind):
         assert total == pytest.approx(1, abs=0.01)
 
 
-def test_a_residue_that_is_shown_is_believed_as_often_as_it_is_true():
+def test_visible_residues_are_weighted_by_how_often_they_are_true():
     rng = np.random.default_rng(0)
     tokens = np.r_[0, rng.integers(4, 24, 4000), 2]
     places = np.arange(1, 4001, 4)

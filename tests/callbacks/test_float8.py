@@ -25,7 +25,7 @@ def gradients(one: Esm2) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in one.named_parameters()}
 
 
-def test_rounded_products_keep_names_and_nearly_the_gradients():
+def test_fp8_products_keep_parameter_names_and_approximate_gradients():
     pytest.importorskip("torchao")
     exact, rounded = net(), net()
     use_float8(rounded, "tensorwise", emulate=True)
@@ -40,12 +40,12 @@ def test_rounded_products_keep_names_and_nearly_the_gradients():
     assert groups["matrices"]["parts"].count(3) == 2
 
 
-def test_a_device_without_fp8_is_named():
+def test_a_device_without_fp8_is_rejected_by_name():
     with pytest.raises(ConfigError, match="the device cpu has none"):
         check_fp8(torch.device("cpu"))
 
 
-def test_missing_torchao_is_one_sentence(monkeypatch):
+def test_missing_torchao_gives_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.float8", None)
     with pytest.raises(ConfigError, match="pip install torchao"):
         use_float8(net(), "tensorwise", emulate=True)

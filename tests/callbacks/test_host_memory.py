@@ -21,7 +21,7 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not GLIBC, reason="the C library is another")
-def test_what_was_freed_below_something_kept_goes_back():
+def test_fragmented_free_memory_is_returned_to_the_system():
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
         ctypes.c_void_p,
@@ -41,7 +41,7 @@ def test_what_was_freed_below_something_kept_goes_back():
         libc.free(block)
 
 
-def test_the_steps(monkeypatch):
+def test_memory_is_returned_at_the_configured_steps(monkeypatch):
     calls = []
     monkeypatch.setattr(host_memory, "trim", lambda: calls.append(1))
     memory, gathering = HostMemory(every=3), False

@@ -45,7 +45,7 @@ def parts(world: int = 1):
     return SimpleNamespace(fit_loop=loop, global_step=10, log_every_n_steps=10, world_size=world), task, logged
 
 
-def test_rates_without_the_time_of_validation(clock):
+def test_throughput_excludes_validation_time(clock):
     trainer, task, logged = parts(world=2)
     callback = Throughput(peak=0.5)
     callback.on_train_start(trainer, task)
@@ -64,7 +64,7 @@ def test_rates_without_the_time_of_validation(clock):
     assert logged["tokens_per_second"] == pytest.approx(200), "only what came since the last logging"
 
 
-def test_no_share_of_an_unknown_peak(clock):
+def test_mfu_is_omitted_for_an_unknown_peak(clock):
     trainer, task, logged = parts()
     callback = Throughput()
     callback.on_train_start(trainer, task)
@@ -92,5 +92,5 @@ def test_no_share_of_an_unknown_peak(clock):
         ("NVIDIA GeForce RTX 4090", 165),
     ],
 )
-def test_the_peak_is_that_of_the_very_device(name, peak):
+def test_the_peak_is_that_of_the_exact_device(name, peak):
     assert peak_of(name) == peak

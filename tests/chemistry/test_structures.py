@@ -19,7 +19,7 @@ from trimer.chemistry.structures import read_structure, refusal
         ("", "empty text"),
     ],
 )
-def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
+def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
     RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which turns it on
     assert read_structure(text) is None
     assert says in refusal(text)
@@ -28,6 +28,6 @@ def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
     assert (out, err) == ("", ""), "RDKit is silent again afterwards"
 
 
-def test_inchi_and_smiles_are_one_molecule():
+def test_inchi_and_smiles_give_the_same_molecule():
     one = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
     assert Chem.MolToSmiles(one) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"

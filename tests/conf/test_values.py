@@ -81,7 +81,7 @@ VALUES = values()
 
 
 @pytest.mark.parametrize(("target", "argument"), sorted(VALUES), ids=lambda value: value.rpartition(".")[2])
-def test_a_stated_value_and_the_default_do_not_differ(target, argument):
+def test_config_values_equal_constructor_defaults(target, argument):
     default = plain(defaults_of(located(target, ""))[argument])
     places = VALUES[target, argument]
     choices = [value for value in places.values() if value is not None]
@@ -92,7 +92,7 @@ def test_a_stated_value_and_the_default_do_not_differ(target, argument):
     assert not different or len({repr(value) for value in choices}) > 1, f"default {default}, {different}"
 
 
-def test_how_many_values_repeat_a_default():
+def test_the_number_of_repeated_defaults_does_not_grow():
     repeated = [
         (place, value)
         for (target, argument), places in VALUES.items()

@@ -57,7 +57,7 @@ def network(data: LabelledSequences) -> Labelled:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, target):
+def test_predictions_are_in_row_order_for_any_batching(data, target):
     small, large = data(target, 100), data(target, 100_000)
     net = network(small)
     for part in ("val", "test"):
@@ -75,7 +75,7 @@ def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, t
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_table(data, target, tmp_path):
+def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path):
     found = data(target)
     net = network(found)
     evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
@@ -108,7 +108,7 @@ def test_the_table(data, target, tmp_path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_baselines_know_the_train_part_alone(data, target):
+def test_baselines_are_fitted_on_the_train_split_only(data, target):
     """Their answers stay when every label of the other parts is another."""
     found = data(target)
     net = network(found)
@@ -134,7 +134,7 @@ def test_baselines_know_the_train_part_alone(data, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_temperature_is_that_of_validation(data, target):
+def test_the_temperature_is_fitted_on_the_validation_split(data, target):
     found = data(target)
     net = network(found)
     raw, labels, _ = answered(net, found, "val")
@@ -148,7 +148,7 @@ def test_the_temperature_is_that_of_validation(data, target):
     assert again == pytest.approx(expected), "raw answers are not divided before"
 
 
-def test_a_temperature_leaves_the_order_of_the_classes():
+def test_a_temperature_keeps_the_order_of_the_classes():
     net = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "single")
     raw = torch.randn(20, 3)
     cold = net.answers(raw)

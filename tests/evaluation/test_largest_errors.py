@@ -17,7 +17,7 @@ def evaluation(target: str, answers, labels, classes) -> LabelEvaluation:
     return LabelEvaluation(ResultTable(metrics=["mcc"]), {}, target, classes, ids, texts, answers, labels)
 
 
-def test_classes():
+def test_wrong_classes_are_ordered_by_confidence():
     answers = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
     worst = mistakes(evaluation("single", answers, [0, 0, 0, 1], ["a", "b"]), "molecule")
     assert [row["id"] for row in worst] == ["row 2", "row 1", "row 3"]
@@ -25,13 +25,13 @@ def test_classes():
     assert len(mistakes(evaluation("single", answers, [0, 0, 0, 1], ["a", "b"]), most=1)) == 1
 
 
-def test_yes_or_no_of_several_labels_of_which_some_are_missing():
+def test_errors_of_several_labels_ignore_missing_labels():
     worst = mistakes(evaluation("multi", [[0.9, 0.2], [0.6, 0.99]], [[0.0, 0.0], [np.nan, 0.0]], ["x", "y"]))
     assert [(row["id"], row["label"], row["true"]) for row in worst] == [("row 1", "y", "no"), ("row 0", "x", "no")]
     assert worst[0]["probability of yes"] == pytest.approx(0.99)
 
 
-def test_numbers_in_units_of_their_spread():
+def test_numeric_errors_are_in_units_of_the_standard_deviation():
     labels = [[0.0, 0.0], [1.0, 1000.0], [2.0, 2000.0]]
     answers = [[0.0, 100.0], [3.0, 1000.0], [2.0, 2000.0]]
     worst = mistakes(evaluation("regression", answers, labels, ["small", "large"]))
@@ -40,7 +40,7 @@ def test_numbers_in_units_of_their_spread():
     assert [row["error"] for row in one] == [4.0, 1.0] and "label" not in one[0]
 
 
-def test_residues_have_none_and_reasons_are_of_the_columns_shown():
+def test_residue_labels_have_no_list_and_reasons_cover_the_shown_columns():
     assert mistakes(evaluation("residue", [[0.1, 0.9]], [0], ["a", "b"])) == []
     found = evaluation("single", [[0.9, 0.1]], [0], ["a", "b"])
     found.table.add("mine", {"mcc": np.nan})

@@ -10,7 +10,7 @@ from trimer.evaluation.molecule_evaluation import write_predictions
 from trimer.generation.candidates import Candidate
 
 
-def test_every_candidate_has_formula_mass_and_error_and_a_spectrum_without_one_keeps_its_row(tmp_path):
+def test_candidates_have_formula_mass_and_error_and_every_spectrum_has_a_row(tmp_path):
     head = {"id": "a", "precursor_mz": 47.0491, "adduct": "[M+H]+", "smiles": "CCO"}
     found = Candidate("COC", "C2H6O", 46.0418648, 0.9, 3, -2.0, 0.5)
     records = [{**head, "candidates": []}, {**head, "id": "b", "candidates": [asdict(found)]}]

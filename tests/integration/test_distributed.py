@@ -70,14 +70,14 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize(
     ("strategy", "optimizer", "tolerance"), [("ddp", "muon", 2e-4), ("fsdp2", "adamw", 2e-5), ("fsdp2", "muon", 2e-4)]
 )
-def test_two_processes_train_like_one(tmp_path, alone, strategy, optimizer, tolerance):
+def test_two_processes_train_the_same_weights_as_one(tmp_path, alone, strategy, optimizer, tolerance):
     two = train(tmp_path / "two", *MOLECULES, f"optimizer={optimizer}", f"trainer={strategy}", *TWO)
     assert two["val/loss"] == pytest.approx(alone[optimizer]["val/loss"], abs=tolerance)
     assert two["test/validity"] == alone[optimizer]["test/validity"]
 
 
 @pytest.mark.slow
-def test_two_processes_find_masked_residues_like_one(tmp_path):
+def test_two_processes_train_masked_modelling_like_one(tmp_path):
     """Sums over masked places of all processes, divided by their number: unequal counts weigh as they should."""
     alone = train(tmp_path / "alone", *PROTEINS, *ONE)
     for strategy in ("ddp", "fsdp2"):
@@ -87,7 +87,7 @@ def test_two_processes_find_masked_residues_like_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_classes_like_one(tmp_path):
+def test_two_processes_train_a_classification_like_one(tmp_path):
     """The weights of the classes are summed over all processes, and so are the answers of a validation."""
     rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
@@ -105,7 +105,7 @@ def test_two_processes_learn_classes_like_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_write_the_protocol_of_one(tmp_path):
+def test_two_processes_write_the_same_protocol_as_one(tmp_path):
     """In epochs: the same rates, training losses, validations, and metrics before and after."""
     rows = [f"{smiles},{len(smiles)}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,length", *rows]) + "\n")
@@ -128,7 +128,7 @@ def test_two_processes_write_the_protocol_of_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 2], ids=["without accumulation", "with accumulation"])
-def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
+def test_two_processes_log_the_same_losses_and_tokens_as_one(tmp_path, batches):
     """At every step, while a checkpoint is written in the middle of the epoch."""
     words = [*PROTEINS, "trainer.log_every_n_steps=1", "trainer.max_steps=5", "callbacks.last.every_n_train_steps=1"]
     words += ["test=false", "trainer.limit_val_batches=0"]
@@ -152,7 +152,7 @@ def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
 
 
 @pytest.mark.slow
-def test_shards_are_written_aside_and_resumed_exactly(tmp_path):
+def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(tmp_path):
     settings = (*MOLECULES, "optimizer=muon", "trainer=fsdp2_async", "test=false", *TWO)
     whole = train(tmp_path / "whole", *settings, "callbacks.last.every_n_train_steps=1")
     stopped = tmp_path / "stopped"

@@ -317,7 +317,7 @@ def test_every_experiment_runs(experiment, library, tmp_path):
         assert "cosine look-up" in (tmp_path / "run" / "test" / "table.md").read_text()
 
 
-def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
+def test_pretraining_excludes_the_held_out_molecules(library, tmp_path):
     train(tmp_path / "run", "experiment=spectrums/simulate", f"paths.data={library}", *SIMULATE)
     drops = json.loads((tmp_path / "run" / "drops.json").read_text())
     held_out = next(row for row in drops["rules"] if row["rule"] == "molecule held out elsewhere")
@@ -452,7 +452,7 @@ SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
 
 
 @pytest.mark.parametrize("group", RUNS)
-def test_no_choice_is_left_out(group):
+def test_every_config_choice_is_tested(group):
     assert set(RUNS[group]) | NOT_HERE.get(group, set()) == set(choices("train")[group])
 
 
@@ -486,13 +486,13 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
     assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity", "descriptors")
 
 
-def test_any_ranks_may_be_followed_in_validation(tmp_path):
+def test_any_rank_can_be_monitored_in_validation(tmp_path):
     ranks = ["callbacks=ranking", "callbacks.ranking.k=[5,10]", "callbacks.ranking.sample=4", "test=false"]
     result = train(tmp_path / "run", "data.source.molecules=40", *ranks)
     assert "val/tanimoto@10" in result["metrics"]
 
 
-def test_a_table_of_beams(tmp_path):
+def test_beam_search_is_evaluated(tmp_path):
     beams = ["task.generator.method=beam", "task.generator.rank=likelihood"]
     result = train(tmp_path / "run", "data.source.molecules=40", *beams)
     assert 0 <= result["metrics"]["test/validity"] <= 1
@@ -511,7 +511,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(tmp_path):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
+def test_a_checkpoint_of_another_shape_is_rejected_by_name(tmp_path, capsys):
     common = ["data.source.molecules=40", "test=false"]
     train(tmp_path / "first", *common)
     words = [*common, *SMALL, "model.d_model=64", f"ckpt='{tmp_path / 'first'}'"]
@@ -534,7 +534,7 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
         ("callbacks.last.every_n_train_steps=no", "callbacks.last.every_n_train_steps=no must be a whole number"),
     ],
 )
-def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
+def test_invalid_settings_are_reported_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
     words = [*SMALL, override, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
     said = capsys.readouterr().err.strip()
@@ -556,7 +556,7 @@ def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sent
         (["model=esm2_nano"], "task=Seq2Seq cannot train model=Esm2, which has no encode"),
     ],
 )
-def test_parts_that_do_not_fit_are_said_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
+def test_incompatible_choices_are_reported_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
     words = [*words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
     said = capsys.readouterr().err.strip()
@@ -564,7 +564,7 @@ def test_parts_that_do_not_fit_are_said_before_the_data_are_prepared(words, sent
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, capsys):
+def test_a_nan_loss_stops_the_run(tmp_path, capsys):
     wild = ["data.source.molecules=40", "trainer.log_every_n_steps=1", "optimizer.lr=1e30", "scheduler.warmup=0"]
     assert main(["train", *SMALL, *wild, "trainer.max_steps=6", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     assert "the training loss is " in capsys.readouterr().err.strip().splitlines()[-1]

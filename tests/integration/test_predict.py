@@ -103,7 +103,7 @@ def test_every_spectrum_has_a_row_with_its_id(run, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "json"])
-def test_other_formats_hold_the_same_rows(run, tmp_path, suffix):
+def test_all_output_formats_hold_the_same_rows(run, tmp_path, suffix):
     csv_file, other = tmp_path / "out.csv", tmp_path / f"out.{suffix}"
     assert predict(run, tmp_path, f"output={csv_file}") == 0
     assert predict(run, tmp_path, f"output={other}") == 0
@@ -113,7 +113,7 @@ def test_other_formats_hold_the_same_rows(run, tmp_path, suffix):
     assert [r["smiles"] or "" for r in found] == [r["smiles"] for r in expected]
 
 
-def test_ranked_rows_count_from_one(run, tmp_path):
+def test_ranks_start_at_one(run, tmp_path):
     output = tmp_path / "out.csv"
     changes = "generator.num_samples=8"
     assert predict(run, tmp_path, f"output={output}", "ranked=true", "candidates=3", changes) == 0
@@ -121,7 +121,7 @@ def test_ranked_rows_count_from_one(run, tmp_path):
     assert [row["rank"] for row in rows] == [str(i + 1) for i in range(len(rows))] and len(rows) <= 3
 
 
-def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
+def test_predictions_do_not_depend_on_the_other_spectra_of_the_file(run, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "my.mgf").write_text(MGF.split("\n\n")[0] + "\n")
@@ -131,7 +131,7 @@ def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
     assert next(csv.DictReader((alone / "one.csv").open()))["smiles"] == first["smiles"]
 
 
-def test_the_molecule_of_a_spectrum_stays_under_any_name_and_place(run, tmp_path, monkeypatch):
+def test_predictions_do_not_depend_on_file_name_or_position(run, tmp_path, monkeypatch):
     """The spectrum has no adduct and no id but its name; the files are called differently and hold more."""
     decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # what is generated is no molecule yet
     monkeypatch.setattr(decode, lambda self, ids: "C" * (1 + sum(ids) % 50))
@@ -150,7 +150,7 @@ def test_the_molecule_of_a_spectrum_stays_under_any_name_and_place(run, tmp_path
     assert found["one"] == found["other"] and found["one"][0][0]
 
 
-def test_every_charge_that_the_model_does_not_know_has_a_reason(run, tmp_path):
+def test_spectra_of_unsupported_charges_have_a_reason(run, tmp_path):
     output = tmp_path / "out.csv"
     source = CASES / "b16_neg_noionmode.mgf"
     assert main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer=cpu"]) == 0
@@ -159,7 +159,7 @@ def test_every_charge_that_the_model_does_not_know_has_a_reason(run, tmp_path):
     assert all(not row["smiles"] and "the charge is " in row["reason"] for row in rows)
 
 
-def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
+def test_folders_and_globs_are_accepted_as_input(run, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.mgf", "b.mgf"):
         (tmp_path / "in" / name).write_text(MGF.split("\n\n")[0] + "\n")
@@ -174,7 +174,7 @@ def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
     assert inside.read_text() == "[]"
 
 
-def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_path):
+def test_cleaning_steps_of_the_checkpoint_can_be_changed_removed_and_added(run, tmp_path):
     output = tmp_path / "out.csv"
     window = "+cleaning.late={_target_:trimer.data.spectra.cleaning.PrecursorWindow,min:200,max:1000}"
     changes = ["+cleaning.peak_count.min=5", "+cleaning.intensity=null", window]
@@ -217,7 +217,7 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
         ),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):
+def test_invalid_arguments_give_one_sentence(run, tmp_path, capsys, overrides, sentence):
     (tmp_path / "my.mgf").write_text(MGF)
     (tmp_path / "text.ckpt").write_text("this is no checkpoint")
     (tmp_path / "my.csv").write_text("id\n")

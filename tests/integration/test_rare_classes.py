@@ -29,7 +29,7 @@ def trained(folder: Path, case: str, label: str, *words: str) -> tuple[dict, lis
 
 
 @pytest.mark.parametrize("weights", ["null", "balanced"])
-def test_mean_probability_is_near_the_share_with_and_without_class_weights(tmp_path, weights):
+def test_mean_probability_is_near_the_class_frequency_with_and_without_class_weights(tmp_path, weights):
     """tox.csv: 5 % of the labels are yes; without the correction balanced weights give a mean near a half."""
     words = [f"task.class_weights={weights}", "trainer.max_steps=30", "trainer.val_check_interval=30", "test=false"]
     _, rows = trained(tmp_path, "tox.csv", "toxic", *words, "optimizer.lr=0.003")

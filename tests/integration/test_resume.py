@@ -104,7 +104,7 @@ PROTEINS = [
         pytest.param(4, ["trainer.limit_train_batches=3", "trainer.val_check_interval=100"], id="after an epoch"),
     ],
 )
-def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
+def test_a_resumed_masked_language_model_equals_the_uninterrupted_one(tmp_path, stop, settings):
     """With clusters drawn anew in every epoch, a mask ratio that moves with the steps, and a mean of the weights."""
     common = [*PROTEINS, *SMALL[-4:], "scheduler.total_steps=9", "callbacks.last.every_n_train_steps=1", *settings]
 
@@ -147,7 +147,7 @@ LABELS = [
 
 
 @pytest.mark.parametrize(("stop", "settings"), LABELS)
-def test_a_classification_resumes_too(tmp_path, labelled, stop, settings):
+def test_a_resumed_classification_equals_the_uninterrupted_one(tmp_path, labelled, stop, settings):
     common = [*labelled, *settings]
 
     def run(folder, *words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_classification_resumes_too(tmp_path, labelled, stop, settings):
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labelled, monkeypatch):
+def test_an_interrupted_classification_keeps_its_completed_steps(tmp_path, labelled, monkeypatch):
     common = [*labelled, LORA, "trainer.max_steps=9", "trainer.accumulate_grad_batches=2"]
     common[common.index("callbacks.last.every_n_train_steps=1")] = "callbacks.last.every_n_train_steps=500"
     assert main(["train", *common, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
@@ -186,7 +186,7 @@ def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labell
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_path, capsys):
+def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
@@ -208,7 +208,7 @@ def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_p
     assert RunFolder(folder).record["resumed"][0]["changes"]["trainer.max_steps"] == {"from": 2, "to": 4}
 
 
-def test_a_run_that_has_ended_is_resumed_without_a_trace(tmp_path, capsys):
+def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2", "objective=val/loss", "trainer.val_check_interval=2")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
@@ -220,7 +220,7 @@ def test_a_run_that_has_ended_is_resumed_without_a_trace(tmp_path, capsys):
         assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
 
 
-def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path, capsys, monkeypatch):
+def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
     def die(self, trainer, *args) -> None:
         raise RuntimeError("killed")
 
@@ -236,7 +236,7 @@ def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path, capsys, monkeypatch
     assert "its best weights can start a new run (ckpt=" in capsys.readouterr().err
 
 
-def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
+def test_changed_data_are_rejected(tmp_path, labelled, capsys):
     """Other labels of the same molecules in the same split."""
     folder, table = tmp_path / "run", tmp_path / "my.csv"
     path = next(word for word in labelled if word.startswith("data.source.paths=")).partition("=")[2]
@@ -256,7 +256,7 @@ def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
 
 
 @pytest.mark.parametrize("settings", [["callbacks.last.every_n_train_steps=1"], []], ids=["an earlier one", "none"])
-def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings):
+def test_a_full_disk_error_names_the_last_complete_checkpoint(tmp_path, settings):
     """The size of a file is limited below that of a checkpoint, or to that of the first one."""
     script = """
         import resource, sys
@@ -287,7 +287,7 @@ def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings)
     assert not settings or state(folder)["global_step"] == 1
 
 
-def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, capsys, monkeypatch):
+def test_a_run_folder_deleted_during_training_gives_one_sentence(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
 
     def delete(self, trainer, *args) -> None:
@@ -306,7 +306,7 @@ def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, caps
 
 
 @pytest.mark.slow
-def test_a_terminated_run_says_so(tmp_path):
+def test_a_terminated_run_records_the_signal(tmp_path):
     words = [*SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=100000", "trainer.val_check_interval=5"]
     process = subprocess.Popen([sys.executable, "-m", "trimer", "train", *words], stderr=subprocess.PIPE, text=True)
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -332,7 +332,7 @@ def test_a_terminated_run_says_so(tmp_path):
         (signal.SIGINT, ["data.num_workers=1"], 5),
     ],
 )
-def test_a_run_that_is_asked_to_stop_keeps_its_steps(tmp_path, monkeypatch, number, settings, stop):
+def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, number, settings, stop):
     common = ["trainer.max_steps=9", *settings]
     train(tmp_path / "whole", *common)
 
@@ -363,7 +363,7 @@ def metrics(folder) -> list[dict]:
     return [{name: value for name, value in row.items() if name not in clock} for row in rows]
 
 
-def test_a_kill_after_a_validation_loses_neither_it_nor_what_was_best(tmp_path, monkeypatch):
+def test_a_kill_after_a_validation_keeps_its_metrics_and_the_best_checkpoint(tmp_path, monkeypatch):
     settings = ["trainer.val_check_interval=3", "trainer.max_steps=9", "callbacks.last.every_n_train_steps=3"]
     settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the highest loss is the first one
     train(tmp_path / "whole", *settings)
@@ -405,7 +405,7 @@ def test_a_second_kill_within_an_accumulated_step_changes_nothing(tmp_path, monk
     same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
+def test_a_resumed_finished_run_is_unchanged(tmp_path):
     train(tmp_path, "trainer.max_steps=3", "trainer.val_check_interval=2")
     before, logged = state(tmp_path), (tmp_path / "metrics.csv").read_text()
     result = json.loads((tmp_path / "result.json").read_text())
@@ -418,7 +418,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
     assert again["metrics"] == result["metrics"] and again["real_tokens"] == result["real_tokens"]
 
 
-def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypatch):
+def test_a_stop_request_waits_for_the_end_of_an_accumulated_step(tmp_path, monkeypatch):
     steps = ["trainer.max_steps=6", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"]
     train(tmp_path / "whole", *steps)
 
@@ -436,7 +436,7 @@ def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypat
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_plateau_goes_on_where_it_was(tmp_path):
+def test_a_plateau_schedule_resumes_its_state(tmp_path):
     """The schedule has seen the validation before the checkpoint of the same step is written."""
     common = ["trainer.max_steps=12", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=1"]
     common += ["scheduler=warmup_plateau", "scheduler.warmup=2", "scheduler.patience=0", "scheduler.mode=max"]
@@ -470,7 +470,7 @@ def in_epochs(labelled):
     ],
 )
 @pytest.mark.parametrize("how", ["asked", "killed"])
-def test_a_run_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
+def test_a_run_measured_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
     def run(folder, *words: str) -> int:
         return main(["train", *in_epochs, *settings, f"hydra.run.dir={folder}", *words])
 
@@ -504,7 +504,7 @@ def same_run(one, other) -> None:
     assert metrics(one) == metrics(other)
 
 
-def test_a_run_that_ended_goes_on_for_more_epochs(tmp_path, in_epochs):
+def test_a_finished_run_can_be_extended_by_more_epochs(tmp_path, in_epochs):
     for every in (1, 500):  # the last checkpoint is that of a validation, or of the end
         common = [*in_epochs[:-2], f"callbacks.last.every_n_train_steps={every}"]
         whole, parts = tmp_path / f"whole{every}", tmp_path / f"parts{every}"
@@ -515,7 +515,7 @@ def test_a_run_that_ended_goes_on_for_more_epochs(tmp_path, in_epochs):
         same_run(whole, parts)
 
 
-def test_so_many_epochs_are_so_many(tmp_path, in_epochs):
+def test_the_number_of_epochs_is_exact(tmp_path, in_epochs):
     words = ["trainer.max_epochs=7", "trainer.limit_train_batches=1", "data.tokens_per_batch=2000"]
     assert main(["train", *in_epochs, *words, f"hydra.run.dir={tmp_path}"]) == 0
     result = json.loads((tmp_path / "result.json").read_text())

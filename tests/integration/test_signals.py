@@ -70,7 +70,7 @@ SWEEP = ("sweep/0/ready", "-m", "seed=1,2", "hydra.sweep.dir=sweep")
     ("number", "job_gets", "code"),
     [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "SIGINT", 130), (signal.SIGHUP, "SIGTERM", 143)],
 )
-def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_other(started, empty_folder, number, job_gets, code):
+def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_further_job(started, empty_folder, number, job_gets, code):
     sweep = started(*SWEEP)
     sweep.send_signal(number)
     said = sweep.communicate(timeout=60)[1]
@@ -86,7 +86,7 @@ def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):
     assert (empty_folder / "sweep/0/signal").read_text() == "SIGTERM"
 
 
-def test_a_sweep_that_runs_is_not_started_twice(started, shell, empty_folder):
+def test_a_running_sweep_is_not_started_twice(started, shell, empty_folder):
     sweep = started(*SWEEP)
     again = shell("toy", "train", *SWEEP[1:])
     assert again.returncode == 1

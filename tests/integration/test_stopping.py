@@ -84,7 +84,7 @@ def stop_in(patch, hook: str, number: int, when) -> None:
         pytest.param("on_train_end", signal.SIGTERM, [], 6, False, id="at the end of the training"),
     ],
 )  # fmt: skip
-def test_a_signal_leaves_a_whole_checkpoint(tmp_path, monkeypatch, hook, number, settings, step, due):
+def test_a_signal_leaves_a_complete_checkpoint(tmp_path, monkeypatch, hook, number, settings, step, due):
     common = ["test=false", *settings]
     assert train(tmp_path / "whole", *common) == 0
     with monkeypatch.context() as patch:
@@ -112,7 +112,7 @@ def test_an_interrupted_test_phase_is_resumed(tmp_path, monkeypatch, settings):
     check_same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_signal_to_the_workers_too_leaves_a_checkpoint(tmp_path, monkeypatch):
+def test_a_signal_to_all_processes_of_a_job_leaves_a_checkpoint(tmp_path, monkeypatch):
     """As queues send it: to all processes of a job."""
     import multiprocessing
 

@@ -99,7 +99,7 @@ def expected(runs: Path) -> dict[str, str]:
     return found
 
 
-def test_a_checkpoint_carries_the_keys_of_all_stages_and_of_train_alone(runs):
+def test_a_checkpoint_holds_training_keys_of_all_stages_and_only_of_train_splits(runs):
     pre, fine = stages(runs / "fine")
     assert [pre["name"], fine["name"]] == ["pre", "fine"]
     (alone,) = stages(runs / "pre")
@@ -114,7 +114,7 @@ def test_a_checkpoint_carries_the_keys_of_all_stages_and_of_train_alone(runs):
         assert hit.all() if part == "train" else not hit.any(), part
 
 
-def test_other_data_are_measured_whole_with_what_was_trained_on(runs, tmp_path, capsys):
+def test_other_data_are_evaluated_in_full_and_their_training_overlap_is_reported(runs, tmp_path, capsys):
     words = [*LABELS, f"data.source.paths={runs / 'new.csv'}", f"ckpt={runs / 'fine'}"]
     assert command("evaluate", runs, tmp_path / "out", *words) == 0
     right = expected(runs)
@@ -133,14 +133,14 @@ def test_other_data_are_measured_whole_with_what_was_trained_on(runs, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["split=test"], ["data.split.seed=1"]])
-def test_a_split_of_other_data_is_measured_where_it_is_asked_for(runs, tmp_path, words):
+def test_a_split_of_other_data_is_evaluated_on_request(runs, tmp_path, words):
     words = [*LABELS, f"data.source.paths={runs / 'new.csv'}", f"ckpt={runs / 'fine'}", "baselines=false", *words]
     assert command("evaluate", runs, tmp_path / "out", *words) == 0
     assert 0 < len(read(tmp_path / "out" / "test" / "training_overlap.csv")) < 20
     assert not (tmp_path / "out" / "all").exists()
 
 
-def test_predictions_say_what_was_trained_on(runs, tmp_path, capsys):
+def test_predictions_mark_records_of_the_training_data(runs, tmp_path, capsys):
     rows = [*read(runs / "new.csv"), {"smiles": "C(", "id": "broken"}]
     write(tmp_path / "in.csv", ["smiles", "id"], [[row["smiles"], row["id"]] for row in rows])
     words = [f"ckpt={runs / 'fine'}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.csv'}", "id_column=id"]
@@ -151,7 +151,7 @@ def test_predictions_say_what_was_trained_on(runs, tmp_path, capsys):
     assert f"{count} of 35 sequences were in train" in capsys.readouterr().out
 
 
-def test_an_old_checkpoint_says_that_it_does_not_know(runs, tmp_path, capsys):
+def test_an_old_checkpoint_reports_unknown_training_overlap(runs, tmp_path, capsys):
     checkpoint = torch.load(runs / "fine" / "checkpoints" / "best.ckpt", weights_only=True)
     del checkpoint["training_keys"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
@@ -167,7 +167,7 @@ def test_an_old_checkpoint_says_that_it_does_not_know(runs, tmp_path, capsys):
     ]
 
 
-def test_a_resumed_run_keeps_its_keys_where_what_it_began_with_is_gone(runs, tmp_path):
+def test_a_resumed_run_keeps_its_keys_without_the_initial_checkpoint(runs, tmp_path):
     shutil.copytree(runs / "fine", tmp_path / "fine")
     before = stages(tmp_path / "fine", "last")
     shutil.move(runs / "pre", tmp_path / "moved")
@@ -197,7 +197,7 @@ def mgf(path: Path, table, rows, structure: bool = True) -> Path:
     return path
 
 
-def test_spectra_are_known_by_their_molecule_and_by_their_peaks(tmp_path, monkeypatch):
+def test_training_spectra_are_recognized_by_molecule_and_by_peaks(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     table = simulate_table(SMILES[:12], seed=1)
     mgf(tmp_path / "train.mgf", table, range(len(table)))
@@ -222,7 +222,7 @@ def test_spectra_are_known_by_their_molecule_and_by_their_peaks(tmp_path, monkey
     assert counts["in_train"] == own["rows"]["train"] and counts["records"] == sum(own["rows"].values()) + counts["new"]
 
 
-def test_proteins_are_known_by_sequence_through_both_kinds_of_data(tmp_path, monkeypatch):
+def test_training_proteins_are_recognized_across_both_data_modules(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), 60)) for _ in range(40)]
@@ -243,7 +243,7 @@ def test_proteins_are_known_by_sequence_through_both_kinds_of_data(tmp_path, mon
     assert shared["pre", "train"] == (codes[ids] == 0).sum() > 0, "the test proteins that the first stage had"
 
 
-def test_peptides_are_known_by_their_letters(tmp_path, monkeypatch):
+def test_training_peptides_are_recognized_by_their_residues(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ACDEFGHILMNPQSTVWY"), 9)) + "K" for _ in range(40)]
@@ -260,7 +260,7 @@ def test_peptides_are_known_by_their_letters(tmp_path, monkeypatch):
     assert [row["in_training"] for row in read(out)] == [answers[code] for code in codes]
 
 
-def test_a_resumed_fine_tuning_remembers_the_modifications_of_its_first_stage(tmp_path, monkeypatch):
+def test_a_resumed_fine_tuning_keeps_the_modifications_of_its_first_stage(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ADEFGHILNPQSTVWY"), 9)) for _ in range(60)]

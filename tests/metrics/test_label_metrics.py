@@ -28,7 +28,7 @@ def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[n
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_several_classes_are_as_in_scikit_learn(ties):
+def test_metrics_of_several_classes_agree_with_scikit_learn(ties):
     probabilities, labels = classes(300, 5, ties=ties)
     found = single_label(probabilities, labels, bootstrap=FEW)
     said, yes = probabilities.argmax(1), np.eye(5)[labels]
@@ -49,7 +49,7 @@ def test_several_classes_are_as_in_scikit_learn(ties):
     assert found.undefined == {}
 
 
-def test_two_classes_are_measured_on_the_second():
+def test_binary_metrics_refer_to_the_second_class():
     probabilities, labels = classes(200, 2)
     values = single_label(probabilities, labels, bootstrap=FEW).values
     assert values["auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities[:, 1]))
@@ -57,7 +57,7 @@ def test_two_classes_are_measured_on_the_second():
     assert "top3_accuracy" not in values
 
 
-def test_by_hand():
+def test_metrics_agree_with_a_hand_calculation():
     """Three of four right; class 0 found twice of twice, class 1 once of two."""
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
     labels = np.array([0, 0, 1, 1])
@@ -74,7 +74,7 @@ def test_by_hand():
     assert not any(name.endswith("std_error") for name in values)
 
 
-def test_equal_scores_are_worth_a_half():
+def test_tied_scores_count_half():
     half = np.full((6, 2), 0.5)
     values = single_label(half, np.array([0, 1, 0, 1, 1, 1]), bootstrap=0).values
     assert values["auroc"] == 0.5
@@ -83,7 +83,7 @@ def test_equal_scores_are_worth_a_half():
     assert values["mcc"] == 0.0
 
 
-def test_an_absent_class_is_left_out_and_said():
+def test_an_absent_class_is_excluded_and_reported():
     probabilities, labels = classes(200, 4)
     kept = labels != 2
     found = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
@@ -93,7 +93,7 @@ def test_an_absent_class_is_left_out_and_said():
     assert math.isfinite(found.values["auroc_std_error"])
 
 
-def test_a_class_that_is_never_predicted_has_no_precision_and_lowers_the_mean():
+def test_a_never_predicted_class_has_no_precision_and_lowers_the_mean():
     """And so does one that is predicted and does not occur; one that does neither counts nowhere."""
     probabilities, labels = classes(200, 6)
     labels[labels >= 4] = 0
@@ -109,7 +109,7 @@ def test_a_class_that_is_never_predicted_has_no_precision_and_lowers_the_mean():
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_one_class_alone_tells_nothing_apart(count):
+def test_ranking_metrics_of_a_single_class_are_undefined(count):
     probabilities, _ = classes(30, count)
     found = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
     for name in ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"):
@@ -119,18 +119,18 @@ def test_one_class_alone_tells_nothing_apart(count):
     assert found.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
 
 
-def test_no_rows_at_all():
+def test_metrics_without_rows_are_undefined():
     found = single_label(np.zeros((0, 3)), np.zeros(0, int))
     assert math.isnan(found.values["accuracy"])
     assert found.undefined["accuracy"] == "there are no rows"
 
 
-def test_a_certain_error_costs_no_infinity():
+def test_a_certain_error_has_a_finite_loss():
     values = single_label(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), bootstrap=0).values
     assert values["cross_entropy"] == pytest.approx(sk.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))
 
 
-def test_logits_are_no_probabilities():
+def test_logits_instead_of_probabilities_are_rejected():
     with pytest.raises(ValueError, match="were logits given"):
         single_label(np.array([[2.0, -1.0]]), np.array([0]))
     with pytest.raises(ValueError, match="were logits given"):
@@ -143,7 +143,7 @@ def test_logits_are_no_probabilities():
         regression(np.array([math.nan]), np.array([1.0]))
 
 
-def test_resamples_are_rows_drawn_again():
+def test_weighted_metrics_equal_metrics_of_repeated_rows():
     """Every metric of a weighting equals scikit-learn's on the rows repeated as often as they were drawn."""
     probabilities, labels = classes(60, 3, ties=True)
     scores, numbers = probabilities[:, 1], labels + np.random.default_rng(1).integers(3, size=60) / 2
@@ -171,14 +171,14 @@ def test_resamples_are_rows_drawn_again():
         assert {name: values[draw] for name, values in ours.items()} == pytest.approx(theirs, abs=1e-12)
 
 
-def test_the_standard_error_of_a_share_is_binomial():
+def test_the_standard_error_of_a_proportion_is_binomial():
     probabilities, labels = classes(400, 3)
     values = single_label(probabilities, labels, bootstrap=2000).values
     share = values["accuracy"]
     assert values["accuracy_std_error"] == pytest.approx(math.sqrt(share * (1 - share) / 400), rel=0.1)
 
 
-def test_the_interval_of_a_share_is_binomial():
+def test_the_interval_of_a_proportion_is_binomial():
     probabilities, labels = classes(400, 3)
     values = single_label(probabilities, labels, bootstrap=4000).values
     hits = round(values["accuracy"] * 400)
@@ -189,7 +189,7 @@ def test_the_interval_of_a_share_is_binomial():
     assert only.undefined["mcc"] == "only class y occurs" and "mcc_ci95_low" not in only.values
 
 
-def test_rows_of_a_group_are_drawn_together():
+def test_rows_of_a_group_are_resampled_together():
     """Each row four times over is no more knowledge: by groups the error stays, by rows it would halve."""
     probabilities, labels = classes(200, 3)
     often = np.tile(probabilities, (4, 1)), np.tile(labels, 4)
@@ -200,7 +200,7 @@ def test_rows_of_a_group_are_drawn_together():
     assert single_label(*often, bootstrap=1000).values["accuracy_std_error"] == pytest.approx(alone / 2, rel=0.15)
 
 
-def test_resamples_taken_in_blocks_are_the_same(monkeypatch):
+def test_resampling_in_blocks_gives_the_same_result(monkeypatch):
     probabilities, labels = classes(50, 3)
     whole = single_label(probabilities, labels, bootstrap=FEW).values
     monkeypatch.setattr(weighted, "CELLS", 150)
@@ -215,7 +215,7 @@ def yes_or_no() -> tuple[np.ndarray, np.ndarray]:
     return probabilities, labels
 
 
-def test_missing_labels_are_left_out():
+def test_missing_labels_are_ignored():
     probabilities, labels = yes_or_no()
     found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
     aurocs = []
@@ -241,7 +241,7 @@ def test_missing_labels_are_left_out():
     assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == found.values
 
 
-def test_a_task_with_one_label_only_is_left_out_of_the_mean_and_said():
+def test_a_task_with_a_single_class_is_excluded_from_the_mean_and_reported():
     probabilities, labels = yes_or_no()
     labels[:, 1] = np.where(labels[:, 1] == 1, np.nan, labels[:, 1])
     labels[:, 2] = np.nan
@@ -255,7 +255,7 @@ def test_a_task_with_one_label_only_is_left_out_of_the_mean_and_said():
     assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
 
 
-def test_labels_of_all_tasks_together_are_as_in_scikit_learn():
+def test_micro_averages_agree_with_scikit_learn():
     probabilities, labels = yes_or_no()
     whole = np.where(np.isnan(labels), 0, labels)
     probabilities[:, 1] *= 0.4  # a label that is never predicted
@@ -275,14 +275,14 @@ def test_labels_of_all_tasks_together_are_as_in_scikit_learn():
     assert found["micro_recall"] == pytest.approx(sk.recall_score(labels[known], said[known]))
 
 
-def test_a_row_matches_by_the_labels_that_it_has():
+def test_exact_match_uses_the_known_labels_of_a_row():
     labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
     found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
     assert found["exact_match"] == pytest.approx(1 / 3)  # a half is "no"
     assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
 
 
-def test_nothing_said_or_nothing_true_has_its_reason():
+def test_no_positive_predictions_or_labels_give_a_reason():
     found = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
     assert found.undefined["micro_precision"] == "no label is predicted" and math.isnan(found.values["micro_precision"])
     assert found.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in found.values
@@ -291,14 +291,14 @@ def test_nothing_said_or_nothing_true_has_its_reason():
     assert none.undefined["exact_match"] == "there are no labels"
 
 
-def test_one_task_has_no_mean_beside_it():
+def test_a_single_task_has_no_mean():
     probabilities, labels = yes_or_no()
     found = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
     assert found.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
     assert not any("/" in name for name in found.values)
 
 
-def test_numbers_are_as_in_scikit_learn_and_scipy():
+def test_regression_metrics_agree_with_scikit_learn_and_scipy():
     random = np.random.default_rng(0)
     labels = random.normal(5, 2, size=(80, 2))
     predicted = (labels + random.normal(size=(80, 2))).round(1)
@@ -322,7 +322,7 @@ def test_numbers_are_as_in_scikit_learn_and_scipy():
     assert flat.values["r2"] == found.values["logS/r2"]
 
 
-def test_numbers_that_tell_nothing():
+def test_regression_metrics_of_constant_or_few_values_are_undefined():
     one = regression(np.array([1.0, 2.0]), np.array([math.nan, 4.0]), bootstrap=FEW)
     assert one.values["rmse"] == 2.0 and math.isnan(one.values["r2"])
     assert one.undefined == dict.fromkeys(OF_SEVERAL, "there is one label only")
@@ -335,7 +335,7 @@ def test_numbers_that_tell_nothing():
     assert none.undefined["rmse"] == "there are no labels"
 
 
-def test_every_value_that_is_not_defined_has_its_reason():
+def test_every_undefined_metric_has_a_reason():
     probabilities, labels = yes_or_no()
     labels[:, 0] = 1
     for found in (
@@ -347,7 +347,7 @@ def test_every_value_that_is_not_defined_has_its_reason():
         assert unknown and unknown <= set(found.undefined)
 
 
-def test_per_class_and_confusion_by_hand():
+def test_class_table_and_confusion_matrix_agree_with_a_hand_calculation():
     probabilities = np.eye(4)[[0, 0, 1, 0, 1]]
     labels = np.array([0, 0, 1, 1, 2])
     rows = {row["class"]: row for row in per_class(probabilities, labels, ["a", "b", "c", "d"])}
@@ -363,7 +363,7 @@ def test_per_class_and_confusion_by_hand():
 # ---------------------------------------------------------------- intervals of rare classes
 
 
-def test_a_constant_classifier_has_a_balanced_accuracy_of_a_half_without_spread():
+def test_a_constant_classifier_has_a_balanced_accuracy_of_one_half_without_interval():
     """As resamples that lose the rare class would give 100 % each, which is no spread of the classifier."""
     labels = np.array([1] * 2 + [0] * 18)
     values = single_label(np.tile([0.9, 0.1], (20, 1)), labels, bootstrap=500).values
@@ -380,7 +380,7 @@ def test_a_class_with_one_row_has_no_interval_and_the_reason_names_it():
     assert "accuracy_ci95_low" in measured.values
 
 
-def test_one_rare_class_of_many_leaves_the_interval():
+def test_one_rare_class_among_many_keeps_the_interval():
     labels = np.array([0] + [1 + n % 19 for n in range(190)])
     random = np.random.default_rng(0)
     values = single_label(random.dirichlet(np.ones(20), 191), labels, bootstrap=100).values
@@ -396,7 +396,7 @@ def test_rows_are_resampled_within_their_classes():
     assert weighted.rarest_label(labels).tolist() == [2, 3, 0, 0, 0, 0, -1]
 
 
-def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
+def test_no_resample_loses_the_rare_positives_of_a_label():
     random = np.random.default_rng(0)
     labels = np.stack([np.arange(60) < 2, np.arange(60) % 2 == 0], 1).astype(float)
     values = multi_label(random.random((60, 2)), labels, ["rare", "even"], bootstrap=300).values
@@ -405,7 +405,7 @@ def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
     assert values["rare/auroc_std_error"] > 0 and values["rare/auroc_ci95_high"] <= 1
 
 
-def test_resamples_of_groups_that_lose_a_class_are_left_out_and_too_many_of_them_are_said():
+def test_resamples_without_a_class_are_discarded_and_too_many_are_reported():
     labels = np.array([1] * 5 + [0] * 45)
     groups = np.repeat(np.arange(10), 5)  # all of class 1 in one group: a third of the resamples have none
     measured = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups)

@@ -52,7 +52,7 @@ def test_tanimoto_at_k_is_the_best_of_the_first_k_and_zero_without_candidates():
     assert metric.compute() == pytest.approx({"tanimoto@1": first / 2, "tanimoto@2": second / 2}, abs=1e-6)
 
 
-def test_validity_and_uniqueness_from_the_counts_of_generation():
+def test_validity_and_uniqueness_are_computed_from_generation_counts():
     validity, uniqueness = Validity(), Uniqueness()
     for metric in (validity, uniqueness):
         metric.update([[ETHANOL, ETHER], []], [ETHANOL] * 2, generated=[10, 10], valid=[8, 0], distinct=[2, 0])
@@ -60,7 +60,7 @@ def test_validity_and_uniqueness_from_the_counts_of_generation():
     assert uniqueness.compute() == pytest.approx({"uniqueness": 0.25})  # the spectrum without a molecule has no say
 
 
-def test_validity_and_uniqueness_from_the_candidates_themselves():
+def test_validity_and_uniqueness_are_computed_from_candidates():
     candidates = [[ETHANOL, "OCC", "C1CC", ETHER]]
     validity, uniqueness = Validity(), Uniqueness()
     validity.update(candidates, [ETHANOL])
@@ -75,7 +75,7 @@ def test_formula_match_counts_isomers():
     assert metric.compute() == pytest.approx({"formula_match@1": 1 / 3, "formula_match@2": 2 / 3})
 
 
-def test_precursor_error_leaves_out_what_it_cannot_judge():
+def test_precursor_error_ignores_missing_candidates_adducts_and_precursors():
     metric = PrecursorPpmError(within=10)
     mz = 47.04914  # [M+H]+ of ethanol
     metric.update(
@@ -89,15 +89,15 @@ def test_precursor_error_leaves_out_what_it_cannot_judge():
     assert values["precursor_ppm@1"] < 1  # torch's median of two is the lower one
 
 
-def test_a_true_molecule_that_cannot_be_read_is_an_error_with_its_smiles():
+def test_an_unreadable_true_molecule_raises_an_error_with_its_smiles():
     with pytest.raises(InputError, match=r"spectrum 1 of this batch, 'C1CC'"):
         TopKAccuracy().update([[ETHANOL], [ETHANOL]], [ETHANOL, "C1CC"])
 
 
-def test_columns_of_another_length_are_refused():
+def test_columns_of_different_lengths_are_rejected():
     with pytest.raises(ValueError, match="1 valid for the candidates of 2 spectra"):
         Validity().update([[ETHANOL], [ETHANOL]], [ETHANOL, ETHANOL], generated=[1, 1], valid=[1])
 
 
-def test_a_metric_without_spectra_is_not_a_number():
+def test_a_metric_without_spectra_is_nan():
     assert math.isnan(TanimotoAtK(k=[1]).compute()["tanimoto@1"])

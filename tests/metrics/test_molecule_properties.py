@@ -8,7 +8,7 @@ from trimer.metrics import molecule_properties as facts
 from trimer.metrics.molecule_properties import molecule_facts
 
 
-def test_tautomers_and_stereoisomers_are_one_molecule_but_not_one_smiles():
+def test_tautomers_and_stereoisomers_are_the_same_molecule_with_different_smiles():
     keto, enol = molecule_facts("O=c1cccc[nH]1"), molecule_facts("Oc1ccccn1")
     assert facts.same_molecule(keto, enol)
     assert not facts.same_smiles(keto, enol)
@@ -27,7 +27,7 @@ def test_the_heavy_atom_shortcut_never_hides_an_inchikey_match():
 @pytest.mark.parametrize(
     ("smiles", "heavy"), [("[He]", "He"), ("C[Hg]C", "C2Hg"), ("OS(O)(=O)=O", "O4S"), ("[NH4+]", "N"), ("[H][H]", "")]
 )
-def test_heavy_formula_drops_hydrogen_and_charge_only(smiles, heavy):
+def test_heavy_formula_omits_only_hydrogen_and_charge(smiles, heavy):
     assert molecule_facts(smiles).heavy_formula == heavy
 
 
@@ -40,7 +40,7 @@ def test_isomers_share_a_formula_and_are_different_molecules():
 
 
 @pytest.mark.parametrize("text", [None, "", "C1CC", "not a molecule", "C(C)(C)(C)(C)C"])
-def test_what_is_no_molecule_is_none_and_equals_nothing(text):
+def test_invalid_molecules_are_none_and_equal_nothing(text):
     assert molecule_facts(text) is None
     ethanol = molecule_facts("CCO")
     assert not facts.same_molecule(None, None)

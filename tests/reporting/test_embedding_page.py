@@ -23,7 +23,7 @@ def data_of(text: str) -> dict:
     return json.loads(found[0])
 
 
-def test_the_page_is_one_file_with_all_rows(tmp_path):
+def test_the_page_is_a_single_file_with_all_rows(tmp_path):
     labels = np.arange(20) % 2
     path = embedding_page(BEFORE, AFTER, labels, IDS, tmp_path / "new/e.html", TRAIN, ["soluble", "membrane"])
     text = path.read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_the_page_is_one_file_with_all_rows(tmp_path):
     assert "click a class to hide it" in text
 
 
-def test_numbers_are_on_a_scale(tmp_path):
+def test_numeric_labels_have_a_colour_scale(tmp_path):
     labels = np.linspace(-1, 3, 20)
     labels[4] = np.nan
     text = embedding_page(BEFORE, AFTER, labels, IDS, tmp_path / "e.html", name="logD").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_numbers_are_on_a_scale(tmp_path):
     assert "click a class" not in text and "train rows" not in text
 
 
-def test_odd_input(tmp_path):
+def test_unusual_input_gives_a_page_or_an_error(tmp_path):
     same = np.ones((3, 4))
     page = embedding_page(same, same, np.full(3, np.nan), ["a", "b", "c"], tmp_path / "e.html")
     assert data_of(page.read_text(encoding="utf-8"))["before"] == [[0] * 3] * 2

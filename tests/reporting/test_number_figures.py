@@ -19,7 +19,7 @@ def drawn(monkeypatch) -> list[Figure]:
     return found
 
 
-def test_before_and_after(tmp_path, drawn):
+def test_predictions_before_and_after_fine_tuning_are_drawn(tmp_path, drawn):
     observed = np.arange(20.0)[:, None] * [1, -10]
     observed[3, 0] = np.nan
     said = {"Before": None, "After": observed.copy()}

@@ -15,7 +15,7 @@ def labels(*peaks: tuple[float, float, str]) -> list[str]:
     return [peaks[index][2] for index in place_labels(tips, [2.5 * len(label) for *_, label in peaks], 0.17, 0.2)]
 
 
-def test_the_highest_of_near_peaks_has_its_label():
+def test_the_highest_of_close_peaks_is_labelled():
     assert labels((100, 0.5, "y1+"), (104, 0.9, "b2+")) == ["b2+"]
     assert labels((100, 0.5, "y1+"), (200, 0.9, "b2+")) == ["b2+", "y1+"]
 
@@ -37,6 +37,6 @@ def test_intensities_are_relative_and_the_precursor_is_recognised():
 
 
 @pytest.mark.parametrize("precursor", [None, math.nan, 0.0])
-def test_without_peaks_and_precursor_there_is_nothing_to_draw(precursor):
+def test_nothing_is_drawn_without_peaks_and_precursor(precursor):
     spectrum = RelativeSpectrum.of([], [], precursor)
     assert spectrum.precursor is None and spectrum.limits is None and not spectrum.is_precursor(0.0)

@@ -25,7 +25,7 @@ def spectra() -> FragmentTable:
     return FragmentTable.concatenate(list(SimulatedFragments(300, seed=1).chunks()))
 
 
-def test_the_same_for_the_same_seed_and_a_smaller_number_is_a_beginning():
+def test_the_same_seed_gives_the_same_records_and_a_smaller_count_a_prefix():
     few, many = whole(SimulatedPeptides(60, seed=1)), whole(SimulatedPeptides(2100, seed=1))
     assert few.texts == many.texts[:60] and few.labels["retention"] == many.labels["retention"][:60]
     assert few.texts != whole(SimulatedPeptides(60, seed=2)).texts
@@ -51,7 +51,7 @@ def test_peptides_are_tryptic():
     assert not any("[" in text for text in bare.texts)
 
 
-def test_retention_rule():
+def test_retention_times_follow_the_stated_rule():
     assert retention(Peptide("GGGGGGGGGG")) == pytest.approx(-0.2 * (7 + 0.6 + 0.8 + 0.9))
     assert retention(Peptide("LAAAAAAAAK")) < retention(Peptide("AAAALAAAAK")), "the amine lessens the first residue"
     bare, oxidised = retention(read_proforma("AAAMAAAAAK")), retention(read_proforma("AAAM[Oxidation]AAAAAK"))
@@ -67,7 +67,7 @@ def test_retention_rule():
     assert 0.4 < np.std(errors) < 0.6 and abs(np.mean(errors)) < 0.1
 
 
-def test_charge_rule():
+def test_charges_follow_the_stated_rule():
     shares = charge_shares(Peptide("AAAAAAK"))
     assert shares.shape == (6,) and shares.sum() == pytest.approx(1)
     assert shares[:3] == pytest.approx(np.array([0.75 * 0.1 + 0.25 * 0.9, 0.75 * 0.9, 0]) / 0.975)
@@ -80,7 +80,7 @@ def test_charge_rule():
     assert set(one.labels["charge"]) <= set("123456") and one.labels["charge"].count("2") > 100
 
 
-def test_fragments_are_what_a_peptide_has(spectra):
+def test_only_possible_fragments_have_intensities(spectra):
     assert len(spectra) == 300 and not spectra.problems
     assert spectra.texts == whole(SimulatedPeptides(300, seed=1)).texts
     lengths = np.array([len(read_proforma(text).letters) for text in spectra.texts])
@@ -102,7 +102,7 @@ def brightness(text: str, charge: int) -> dict[tuple[str, int], float]:
     return found
 
 
-def test_fragment_rule():
+def test_fragment_intensities_follow_the_stated_rule():
     proline = brightness("AAAAPAAAK", 2)
     assert max(proline, key=proline.get) == ("y", 5), "the bond in front of P"
     assert proline["y", 4] < proline["y", 3], "the bond behind P"
@@ -116,7 +116,7 @@ def test_fragment_rule():
     assert "H3PO4" not in plain
 
 
-def test_errors():
+def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match="no column fold, only letters"):
         next(SimulatedPeptides(10).chunks(["fold"]))
     with pytest.raises(ValueError, match="count=0 must be 1 or more"):

@@ -19,7 +19,7 @@ def tokenizer():
     return SpectrumMoleculeTokenizer(SpectrumTokenizer(), MoleculeTokenizer())
 
 
-def test_languages_do_not_overlap(tokenizer):
+def test_token_ranges_of_the_languages_do_not_overlap(tokenizer):
     (a, b), (c, d) = tokenizer.molecule_ids, tokenizer.spectrum_ids
     assert (a, b, d) == (5, c, len(tokenizer)) and len(tokenizer) == len(tokenizer.vocabulary)
     assert tokenizer.vocabulary.tokens[a:b] == tokenizer.molecule.tokens
@@ -48,7 +48,7 @@ def test_molecules_round_trip(tokenizer):
     assert tokenizer.encode_molecule("c1cc") is None
 
 
-def test_what_is_no_molecule_is_none(tokenizer):
+def test_invalid_molecules_decode_to_none(tokenizer):
     inner = tokenizer.encode_molecule(ASPIRIN)[1:-1].tolist()
     for ids in (
         [],
@@ -64,7 +64,7 @@ def test_what_is_no_molecule_is_none(tokenizer):
     assert tokenizer.decode_molecule([len(tokenizer)]) is None and tokenizer.decode_molecule([-1]) is None
 
 
-def test_spectra_stand_between_bos_and_eos(tokenizer):
+def test_spectra_are_enclosed_by_bos_and_eos(tokenizer):
     columns = {
         "precursor_mz": [300.1, np.nan, 200.2],
         "adduct": ["[M+H]+", None, "[M+Na]+"],

@@ -12,7 +12,7 @@ from trimer.tokenizers.protein import CLS, EOS, MASK, PAD, RESIDUES, UNK, Protei
 PUBLISHED = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
 
 
-def test_the_published_order():
+def test_the_vocabulary_has_the_published_order():
     tokenizer = ProteinTokenizer()
     assert tokenizer.vocabulary.tokens == PUBLISHED.split()
     assert len(tokenizer) == 33
@@ -33,14 +33,14 @@ def test_a_character_is_always_one_token():
     assert known == set("LAGVSERTIDPKQNFYMHWCXBUZO.-" + "lagvsertidpkqnfymhwcxbuzo")
 
 
-def test_lower_case_is_read_as_asked():
+def test_lower_case_is_handled_as_configured():
     assert ProteinTokenizer().encode("mKl").tolist() == ProteinTokenizer().encode("MKL").tolist()
     assert ProteinTokenizer(lower="unknown").encode("mKl").tolist() == [CLS, UNK, 15, UNK, EOS]
     with pytest.raises(ConfigError, match="lower='mixed' is not known: choose one of upper, unknown"):
         ProteinTokenizer(lower="mixed")
 
 
-def test_what_is_written_is_read_back():
+def test_encoded_sequences_decode_to_the_same_text():
     tokenizer = ProteinTokenizer()
     sequence = "MLAGVSERTIDPKQNFYMHWCXBUZO.-"
     assert tokenizer.decode(tokenizer.encode(sequence)) == sequence
@@ -48,7 +48,7 @@ def test_what_is_written_is_read_back():
     assert tokenizer.decode([]) == ""
 
 
-def test_many_at_once_are_the_same_as_one_by_one():
+def test_batch_encoding_equals_single_encoding():
     tokenizer = ProteinTokenizer()
     random = np.random.default_rng(0)
     letters = random.integers(0, 256, 500).astype(np.uint8)
@@ -61,7 +61,7 @@ def test_many_at_once_are_the_same_as_one_by_one():
     assert len(none) == 0 and none.values.tolist() == []
 
 
-def test_it_is_rebuilt_from_its_config():
+def test_the_tokenizer_is_rebuilt_from_its_config():
     tokenizer = ProteinTokenizer(lower="unknown")
     again = build(tokenizer.to_config())
     assert again.lower == "unknown" and again.vocabulary.digest == tokenizer.vocabulary.digest

@@ -15,7 +15,7 @@ MOLECULES = [*simulated_molecules(40, seed=3), "C[C@H](N)C(=O)O", "[Na+].[Cl-]",
 
 
 @pytest.mark.parametrize("representation", ["smiles", "deepsmiles", "selfies"])
-def test_there_and_back(representation):
+def test_molecules_round_trip(representation):
     from rdkit.Chem import MolToSmiles
 
     tokenizer = SmilesTokenizer(representation)
@@ -29,13 +29,13 @@ def test_there_and_back(representation):
         assert again.encode(smiles).tolist() == ids.tolist()
 
 
-def test_stereo_is_kept_or_left_out():
+def test_stereochemistry_is_kept_or_removed():
     left, right = "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"
     assert SmilesTokenizer().encode(left).tolist() != SmilesTokenizer().encode(right).tolist()
     assert SmilesTokenizer(stereo=False).encode(left).tolist() == SmilesTokenizer(stereo=False).encode(right).tolist()
 
 
-def test_what_is_no_molecule():
+def test_invalid_molecules_and_texts_are_none():
     tokenizer = SmilesTokenizer()
     assert tokenizer.encode("C(") is None
     for ids in ([], [BOS, EOS], [BOS, MASK, EOS], [BOS, UNK, EOS]):
@@ -44,7 +44,7 @@ def test_what_is_no_molecule():
     assert tokenizer.decode([BOS, *opened, EOS]) is None
 
 
-def test_specials_are_never_hidden_and_only_tokens_of_molecules_are_put_in():
+def test_special_tokens_are_never_masked_or_used_as_replacements():
     tokenizer = SmilesTokenizer()
     alphabet = tokenizer.alphabet
     assert (alphabet.begin, alphabet.end, alphabet.mask) == (BOS, EOS, MASK)

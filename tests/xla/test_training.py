@@ -106,7 +106,7 @@ def test_training_compiles_twice_and_resumes_exactly(name, tmp_path, compilation
 
 
 @pytest.mark.parametrize("settings", [["trainer.precision=bf16-mixed"], ["trainer.accumulate_grad_batches=2"]])
-def test_mixed_precision_and_accumulation(settings, tmp_path, compilations):
+def test_mixed_precision_and_accumulation_recompile_no_later_step(settings, tmp_path, compilations):
     """Weights stay fp32, and no step is compiled again once the shape of an optimizer step is known."""
     study = [*COMMON, *STUDIES["ESM2"], "trainer.max_steps=5", *settings]
     train(tmp_path / "xla", *study)
@@ -116,7 +116,7 @@ def test_mixed_precision_and_accumulation(settings, tmp_path, compilations):
     assert {t.dtype for t in state(tmp_path / "xla")["state_dict"].values() if t.is_floating_point()} == {torch.float32}
 
 
-def test_the_test_split_is_measured_on_the_cpu(tmp_path):
+def test_the_test_split_is_evaluated_on_the_cpu(tmp_path):
     study = [*COMMON, *STUDIES["ESM2"], "trainer.max_steps=2", "test=true", "baselines=false"]
     train(tmp_path / "run", *study)
     metrics = json.loads((tmp_path / "run/result.json").read_text())["metrics"]
