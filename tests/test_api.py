@@ -1,4 +1,4 @@
-"""`import trimer`: trained models in Python do what the commands do, for files and for objects."""
+"""`import trimer`: trained models in Python give the results of the commands, for files and for objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    """kind -> its trained model, trained when it is first asked for."""
+    """kind -> trained model, trained on first use."""
 
     def trained(kind: str) -> trimer.api.TrainedModel:
         path = folder / kind

@@ -1,4 +1,4 @@
-"""An object that was made in Python is described by the arguments it was made with."""
+"""An object created in Python is described by its constructor arguments."""
 
 from __future__ import annotations
 

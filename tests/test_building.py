@@ -1,4 +1,4 @@
-"""Objects from configs: what may be named, what is said about mistakes, and that nothing runs before the check."""
+"""Objects from configs: allowed targets, messages about mistakes, and no code before the check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
 
 @pytest.fixture
 def own(monkeypatch):
-    """A package of the user's, `mine`, with a class, a function and an import of os."""
+    """A user package, `mine`, with a class, a function and an import of os."""
     package = types.ModuleType("mine")
     code = """
 import os
@@ -122,7 +122,7 @@ def test_nothing_is_built_or_imported_before_the_whole_config_is_checked(own):
     ["${oc.create:{_target_: os.system}}", "${oc.env:HOME}", "a ${b} c"],
 )
 def test_values_that_resolve_later_are_rejected(value):
-    """Plain values come from a checkpoint; an interpolation in them would be read after the check."""
+    """Plain values come from a checkpoint; an interpolation in them would be resolved after the check."""
     with pytest.raises(ConfigError, match="resolved later"):
         build({**ADAMW, "eps": value})
 
@@ -206,7 +206,7 @@ def test_a_factory_names_the_key_when_it_is_called():
     factory = build(OmegaConf.create({"optimizer": {**ADAMW, "lr": -1}}).optimizer)
     with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
         factory([torch.nn.Parameter(torch.zeros(2))])
-    copy = pickle.loads(pickle.dumps(factory))  # as the launchers do
+    copy = pickle.loads(pickle.dumps(factory))  # as launchers do
     with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
         copy([torch.nn.Parameter(torch.zeros(2))])
 
@@ -306,7 +306,7 @@ def test_null_for_a_required_value_names_the_key(key):
     ],
 )
 def test_forwarded_keyword_arguments_are_checked_by_name_and_type(settings, sentence):
-    """Those that `**loading: Unpack[Loading]` describes."""
+    """Keyword arguments described by `**loading: Unpack[Loading]`."""
     cfg = compose("train", ["data=simulated_proteins"])
     node = OmegaConf.to_container(cfg.data, resolve=True)
     check(node, "data")

@@ -1,4 +1,4 @@
-"""What is no checkpoint of ours is refused in one sentence that names the file."""
+"""Files that are not Trimer checkpoints are rejected in one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}, "kind": "trimer.tasks.
 
 
 class Foreign:
-    """Anything that only Python's pickle can hold."""
+    """An object that only Python's pickle can store."""
 
 
 def test_a_pickle_with_other_than_plain_values_is_rejected(tmp_path):
@@ -92,7 +92,7 @@ def test_training_starts_from_public_weights(tmp_path):
 
 
 def test_weights_with_another_number_of_heads_are_rejected(tmp_path):
-    """No weight has a shape that shows it, so they would load."""
+    """No weight shape depends on the number of heads, so the weights would load."""
     from trimer.models.esm2 import Esm2
     from trimer.tokenizers.protein import ProteinTokenizer
 

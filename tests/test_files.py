@@ -1,4 +1,4 @@
-"""Output files: whole or not there, and nothing else left beside them."""
+"""Output files are complete or absent, and no temporary file remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks of folders: one process at a time, and none left over by a process that died."""
+"""Locks of folders: one process at a time, and dead processes leave no lock."""
 
 from __future__ import annotations
 

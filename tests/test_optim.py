@@ -1,4 +1,4 @@
-"""Which parameters decay, schedules, and optimizers under Lightning's clipping."""
+"""Weight decay, learning rate schedules, and optimizers with Lightning's gradient clipping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trimer.orthogonal import orthogonal
 
 
 class Net(nn.Module):
-    """Embedding tied to the output, one block with a norm."""
+    """An embedding tied to the output, and one block with a norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def rates(schedule, steps: int, **settings) -> list[float]:
 
 def test_schedules_have_the_expected_rates():
     cosine = rates(warmup_cosine, 101, total_steps=100, warmup=10, min_lr_ratio=0.1)
-    assert cosine[0] == pytest.approx(2 / 11)  # the first step moves too
+    assert cosine[0] == pytest.approx(2 / 11)  # the first step has a nonzero rate
     assert cosine[10] == pytest.approx(2.0)
     assert cosine[55] == pytest.approx(1.1)
     assert cosine[100] == pytest.approx(0.2)
@@ -83,13 +83,13 @@ def test_schedules_have_the_expected_rates():
     linear = rates(warmup_linear, 120, total_steps=100, warmup=0.2)
     assert linear[20] == pytest.approx(2.0)
     assert linear[60] == pytest.approx(1.0)
-    assert linear[100] == linear[119] == 0.0  # and stays at the floor
+    assert linear[100] == linear[119] == 0.0  # and stays at the minimum
     constant = rates(warmup_constant, 50, total_steps=100, warmup=0.0)
     assert set(constant) == {2.0}
 
 
 def test_plateau_schedule_warms_up_reduces_and_resumes():
-    """Exactly to the peak and no higher; falls after `patience` validations that did not improve; resumes the same."""
+    """The rate rises exactly to the peak, falls after `patience` validations without improvement, and resumes."""
 
     def run(values: list[float], state: dict | None = None, **settings) -> tuple[list[float], dict]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
@@ -168,7 +168,7 @@ def test_optimizers_learn_and_resume_exactly(make, tmp_path):
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 2e-4), ("32-true", 2e-3)])
 @pytest.mark.parametrize("together", [1, 2**26], ids=["one by one", "together"])
 def test_muon_updates_agree_with_torch(monkeypatch, precision, tolerance, together):
-    """torch orthogonalises one matrix at a time, in bf16; in fp32 the result differs by what bf16 rounds."""
+    """torch orthogonalizes one matrix at a time in bf16; in fp32 the result differs by the rounding of bf16."""
     monkeypatch.setattr(orthogonal_module, "TOGETHER", together)
     torch.manual_seed(0)
     shapes = [(8, 20), (20, 8), (8, 8), (8, 20), (24, 8), (1, 5)]
@@ -212,7 +212,7 @@ def test_muon_has_two_groups_with_separate_rates():
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_gradient_clipping_by_the_trainer_works(name, precision, tmp_path, monkeypatch):
-    """Lightning refuses to clip for fused optimizers that could unscale; ours say that they do not."""
+    """Lightning does not clip for fused optimizers that unscale gradients; ours declare that they do not."""
     import lightning
 
     monkeypatch.chdir(tmp_path)
@@ -245,7 +245,7 @@ def test_weight_decay_comes_from_the_config_or_the_optimizer_default():
 
 
 def rates_of_epochs(values: list[float], **settings) -> list[float]:
-    """The rate of each epoch, in units of 1e-4, with a peak of 5e-4 and the metric after each epoch."""
+    """The rate of each epoch in units of 1e-4, for a peak of 5e-4 and these metrics after each epoch."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=5e-4)
     schedule = WarmupPlateau(optimizer, interval="epoch", **{"warmup": 5, "patience": 3, **settings})
     found = []
@@ -264,7 +264,7 @@ def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
 
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_the_rate_is_reduced_after_patience_plus_one_epochs_without_improvement(patience):
-    """The first epoch after the warm-up has nothing to be compared with; what was before it does not count."""
+    """The first epoch after the warm-up is the reference; earlier metrics do not count."""
     found = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
     flat = 5 + 1 + patience + 1
     assert found[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])

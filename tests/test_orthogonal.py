@@ -1,4 +1,4 @@
-"""Matrices made orthogonal part by part, and by two processes that share the work."""
+"""Matrices are orthogonalized part by part, and by two processes that share the work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_fused_projections_stay_one_matrix_by_default():
 
 
 def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
-    """In a process of its own: the result of one process, from half of the products."""
+    """Runs in each process: half of the products give the result of a single process."""
     torch.set_num_threads(1)
     given = matrices()
     expected = orthogonal(given, dtype, PARTS)
@@ -75,7 +75,7 @@ def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
             found = [one.full_tensor() for one in found]
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other)
-        # Two matrices of three parts, and two of (8, 20): one each. One of (8, 8) and one of (24, 8): both here.
+        # Two matrices of three parts and two of (8, 20): one for each process. One (8, 8) and one (24, 8): both here.
         assert sum(computed) == (3 + 1 + 1 + 1 if rank == 0 else 3 + 1)
     finally:
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The wheel: it carries the configs and the plugins, and works in an empty directory."""
+"""The wheel contains the configs and the plugins, and works in an empty directory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_wheel_contains_configs_and_plugins(wheel):
     shipped = {f"trimer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert shipped <= names
     assert "hydra_plugins/trimer/process_launcher.py" in names
-    assert "hydra_plugins/__init__.py" not in names  # others put their plugins beside ours
+    assert "hydra_plugins/__init__.py" not in names  # other projects put their plugins into the same package
     assert "trimer/py.typed" in names
     assert {"trimer/reporting/templates/page.html", "trimer/reporting/templates/page.css"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)

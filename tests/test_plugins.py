@@ -1,4 +1,4 @@
-"""Python files of the user are loaded by the switch, and by nothing else."""
+"""Python files of the user are loaded only by the command line flag or the environment variable."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_files_that_cannot_be_loaded_give_one_sentence(name, code, said):
 
 def test_two_files_with_the_same_name_are_rejected():
     load_plugin(plugin())
-    assert load_plugin(plugin()).module == "my_thing"  # again the same file
+    assert load_plugin(plugin()).module == "my_thing"  # the same file again
     with pytest.raises(ConfigError, match="another plug-in of this name is loaded"):
         load_plugin(plugin("other/my_thing.py"))
 

@@ -1,4 +1,4 @@
-"""The progress display: messages in a log file, one line on a terminal, silence where nothing is to be shown."""
+"""The progress display: messages in a log file, one line on a terminal, silence for quiet commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def messages(caplog):
 
 
 class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
+    """A stream that reports to be a terminal."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Our classes have the members of the protocols; a minimal class of a user works, and what it lacks is one sentence."""
+"""Classes have the members of their protocols; minimal user classes work, and missing members give one sentence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from trimer.tokenizers.vocabulary import Vocabulary
 
 
 class Letters:
-    """A minimal tokenizer: one token a character."""
+    """A minimal tokenizer: one token for each character."""
 
     def __init__(self):
         self.vocabulary = Vocabulary("CON")
@@ -120,7 +120,7 @@ def test_classes_have_the_members_of_their_protocol(value, protocol):
 
 @pytest.mark.parametrize("kind", [LabelPredictor, MoleculePredictor, FragmentPredictor])
 def test_predictors_have_the_members_of_their_protocol(kind):
-    """The columns of labels are known when a checkpoint is."""
+    """The columns of labels are known from the checkpoint."""
     assert set(missing_members(kind, Predictor)) <= {"columns"}
 
 

@@ -1,4 +1,4 @@
-"""Public folders: whatever a library wrote is read, followed or rejected with a sentence, and never misread."""
+"""Public weights: folders of other libraries are read correctly or rejected in one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 
 
 def in_shards(folder, suffix: str) -> None:
-    """Cut model.safetensors into two shards with an index, as the folders of large models have them."""
+    """Split model.safetensors into two shards with an index, as in the folders of large models."""
     whole = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     stem = {"safetensors": "model", "bin": "pytorch_model"}[suffix]
@@ -127,7 +127,7 @@ def test_a_broken_config_gives_one_sentence(kind, text, tmp_path, capsys):
 
 
 def headless(folder, net: Esm2, prefix: str, extra: dict[str, torch.Tensor]) -> None:
-    """The folder of an `EsmModel` or of a classifier that has the encoder of a network."""
+    """Write the folder of an `EsmModel` or of a classifier with the encoder of a network."""
     state, config = esm2_to_huggingface(net)
     encoder = {k.removeprefix("esm."): v.clone() for k, v in state.items() if k.startswith("esm.")}
     folder.mkdir()
@@ -183,8 +183,8 @@ def test_classifier_heads_of_roberta_and_bart_are_not_loaded(tmp_path):
 
 
 def shuffled(folder, mask: int) -> list[str]:
-    """Give the folder of an ESM-2 another order of tokens: of vocab.txt, of the rows, of the mask's id."""
-    order = np.random.default_rng(0).permutation(len(TOKENS)).tolist()  # our id of each of their tokens
+    """Reorder the tokens of an ESM-2 folder: vocab.txt, embedding rows and the id of the mask token."""
+    order = np.random.default_rng(0).permutation(len(TOKENS)).tolist()  # our id of each token of the folder
     state = load_file(folder / "model.safetensors")
     for name in ("esm.embeddings.word_embeddings.weight", "lm_head.bias"):
         state[name] = state[name][order].clone()

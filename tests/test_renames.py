@@ -61,7 +61,7 @@ def test_old_classes_are_replaced_by_new_ones_with_the_same_arguments(former):
 
 @pytest.mark.parametrize("module", ["data.molecules", "data.modules.masked_molecules"])
 def test_masked_molecule_configs_of_earlier_versions_build_the_same_data(module, tmp_path):
-    """A data config as checkpoints and run folders of the two earlier versions hold it."""
+    """A data config as stored in checkpoints and run folders of the two earlier versions."""
     (tmp_path / "a.smi").write_text("\n".join(simulated_molecules(20, seed=3)) + "\n")
     masking = {"_target_": "trimer.data.masking.Masking", "ratio": 0.3, "mask": 0.8, "replace": 0.1}
     data = build(
@@ -112,7 +112,7 @@ def test_masked_protein_configs_of_earlier_versions_keep_their_values_and_old_de
     ],
 )  # fmt: skip
 def test_the_contract_of_an_old_checkpoint_equals_the_current_one(words):
-    """Every `_target_` of a real config is written under its former name, and the study is left out."""
+    """Every `_target_` of a real config has its old name, and the study is missing."""
     config = OmegaConf.to_container(compose("train", words), resolve=True)
     present = contract(config, ProteinTokenizer())
     former = {current: old for old, current in MODULES.items()}

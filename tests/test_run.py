@@ -1,4 +1,4 @@
-"""Run folders: what they hold, and how a run goes on in its own."""
+"""Run folders: their contents, and how a run is resumed in its folder."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_no_host_or_user_name_is_recorded(trimer, empty_folder):
 
 
 def interrupted(folder: Path) -> Path:
-    """The only run, as one that was stopped after its first checkpoint."""
+    """The only run, changed into one that was stopped after its first checkpoint."""
     path = only_run(folder)
     (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "last.ckpt").touch()
     (path / "result.json").unlink()
-    RunFolder._begun.clear()  # what follows is another process
+    RunFolder._begun.clear()  # the next command represents another process
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_resumption_is_appended_to_the_record(trimer, empty_folder):
     config = RunFolder(path).config
     assert (config["seed"], config["trainer"]["max_steps"], config["scheduler"]["total_steps"]) == (3, 9, 8)
     assert config["logger"] is None and config["optimizer"]["_target_"].endswith("Muon")
-    # And once more: the changes of the first resumption stay.
+    # A second resumption keeps the changes of the first.
     assert trimer("train", f"resume={path}") == 0
     assert RunFolder(path).config["trainer"]["max_steps"] == 9
     assert [entry["changes"] for entry in RunFolder(path).record["resumed"]][1] == {}

@@ -1,4 +1,4 @@
-"""Tables fit the terminal: no line is longer, no number is broken, and what is left out is named."""
+"""Tables fit the terminal: no line is too long, no number is cut, and omitted columns are named."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_lines_fit_the_terminal(width, methods):
     text = printed(results(methods).to_rich("test split", errors=False), width, "table.md")
     table = [line for line in text.splitlines() if not line.startswith("Not shown")]
     assert max(map(len, table)) <= width
-    assert text.count("0.123") + text.count("12.34") >= 2 * methods  # values are whole
+    assert text.count("0.123") + text.count("12.34") >= 2 * methods  # values are not cut
 
 
 def test_a_wide_terminal_shows_all_columns():

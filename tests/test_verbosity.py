@@ -1,4 +1,4 @@
-"""`-q` and `-v`: what a command prints, what its log file keeps, and that jobs of a sweep follow."""
+"""`-q` and `-v`: printed messages, the log file, and jobs of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The precision of a processor is measured once, kept, and recorded with the run."""
+"""The precision of a CPU is chosen by one measurement, cached, and recorded with the run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SHORT = [
 
 @pytest.fixture
 def _speeds(monkeypatch, tmp_path):
-    """Other speeds than those of this processor, in a cache of the test's own."""
+    """Set other speeds than those of this CPU, in a temporary cache."""
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(cpu_speed.CHOICE, raising=False)
     forget()
@@ -36,7 +36,7 @@ def forget():
 
 
 def processor_with(monkeypatch, fp32, bf16):
-    """As if this processor had been measured to be that fast."""
+    """Cache these speeds for this CPU."""
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(json.dumps({"fp32": fp32, "bf16": bf16}))
     forget()
@@ -85,12 +85,12 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
     cpu_speed.log_choice(expected)
     assert f"precision {expected}: this processor multiplies at {fp32} GFLOP/s in fp32 and {bf16}" in caplog.text
     caplog.clear()
-    cpu_speed.log_choice("64-true")  # was not chosen here
+    cpu_speed.log_choice("64-true")  # not chosen in this run
     assert not caplog.text
 
 
 def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monkeypatch, tmp_path):
-    """Bit for bit: the other precision would change every weight."""
+    """The other precision would change every weight."""
     cpu_speed.speeds()
     processor_with(monkeypatch, 100, 400)
     weights = {}

@@ -1,4 +1,4 @@
-"""Device and precision outside of training, by the names of Lightning's trainer."""
+"""Device and precision outside of training, with the names of Lightning's trainer."""
 
 import numpy as np
 import pytest
@@ -54,12 +54,12 @@ def test_int8_weights_change_vectors_by_a_few_percent(make):
     for one, other in zip(expected, found, strict=True):
         difference = np.linalg.norm(one - other) / np.linalg.norm(one)
         assert 1e-5 < difference < 0.05
-    alone = next(embed(small, tokens.take([1])))  # what is rounded does not depend on the rest of the batch
+    alone = next(embed(small, tokens.take([1])))  # rounding does not depend on the rest of the batch
     np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
 
 
 def test_int8_products_are_exact_for_the_largest_weights():
-    """Some processors add two products in 16 bits; what they cannot add is never asked of them."""
+    """Some CPUs add two products in 16 bits; the weights are limited so that the sum never overflows."""
     weight = torch.full((16, 64), float(largest_weight()))
     weight[::2] *= -1
     linear = torch.nn.Linear(64, 16, bias=False)

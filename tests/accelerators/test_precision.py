@@ -1,4 +1,4 @@
-"""All tasks train with low precision: weights spread over two processes, and weights that are rounded themselves."""
+"""All tasks train with low precision: weights sharded over two processes, and bf16 weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which TPU software is chosen, and the sentence for what is missing."""
+"""Which TPU software is chosen, and the message for missing packages."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from trimer.errors import ConfigError
 
 @pytest.fixture
 def packages(monkeypatch):
-    """Pretend that these versions are installed, and nothing else."""
+    """Make only these versions appear to be installed."""
 
     def install(**versions):
         monkeypatch.setattr(stacks, "installed", versions.get)
@@ -91,7 +91,7 @@ def test_only_training_runs_on_a_tpu(accelerator):
 
 @pytest.mark.parametrize("choice", choices("train")["trainer"])
 def test_every_trainer_is_built_or_rejected_with_a_sentence(choice, empty_folder):
-    """On this machine, whatever it has; a missing device is the user's to read about, not a traceback."""
+    """On any machine: a missing device gives a message for the user, not a traceback."""
     cfg = compose("train", [f"trainer={choice}"]).trainer
     try:
         trainer = build(cfg)

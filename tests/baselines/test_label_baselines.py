@@ -1,4 +1,4 @@
-"""Baselines of labelled sequences: shapes, absent classes, missing labels, and that each learns what it can see."""
+"""Baselines of labelled sequences: shapes, absent classes, missing labels, and learning from their features."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_patterns_in_the_features_are_learned(model, texts, asked):
     assert said.shape == (2, 4)
     assert said.sum(1) == pytest.approx(1)
     assert said.argmax(1).tolist() == [0, 2]
-    assert not said[:, [1, 3]].any()  # absent from train
+    assert not said[:, [1, 3]].any()  # absent from the train split
 
     both = np.stack([labels, 1 - labels], 1).astype(float)
     both[3::4, 0], both[::3, 1] = np.nan, np.nan
@@ -55,7 +55,7 @@ def test_patterns_in_the_features_are_learned(model, texts, asked):
 
 @pytest.mark.parametrize("model", [forest, CompositionModel, Majority])
 def test_missing_labels_do_not_enter_the_fit(model):
-    """The model of a task is the one that the labelled rows alone would give."""
+    """The model of a task equals a model fitted on its labelled rows only."""
     texts, labels = ALCOHOLS + ACIDS, np.repeat([[0.0, 1.0], [1.0, 0.0]], 12, axis=0)
     labels[::3, 1] = np.nan
     known = ~np.isnan(labels[:, 1])
@@ -78,7 +78,7 @@ def test_a_single_class_and_no_labels_can_be_fitted(model):
 
 
 def test_rare_and_frequent_classes_have_equal_weight():
-    """A text that tells nothing is as likely to be of the rare class as of the frequent one."""
+    """An uninformative text gets equal probabilities for the rare and the frequent class."""
     labels = np.array([0] * 10 + [1] * 2)
     said = CompositionModel("single").fit(["MKLV"] * 12, labels).predict(["MKLV"])
     assert said[0] == pytest.approx([0.5, 0.5], abs=1e-3)

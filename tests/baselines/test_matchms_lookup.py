@@ -1,4 +1,4 @@
-"""Look-ups with the similarity scores of matchms."""
+"""Library search with the similarity scores of matchms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def table(spectra: list[tuple[str, float, list[tuple[float, float]]]]) -> Spectr
 TRAIN = table(
     [
         ("CCO", 147.0, [(29.0, 100), (31.0, 50)]),
-        ("OCC", 147.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, written otherwise
+        ("OCC", 147.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, another SMILES
         ("CCCCO", 175.0, [(41.0, 100), (57.0, 80)]),
         ("c1ccccc1O", 195.0, [(77.0, 100), (95.0, 30)]),
         ("C", np.nan, [(77.0, 100), (95.0, 30)]),

@@ -11,7 +11,7 @@ from trimer.tokenizers.protein import MASK
 
 
 def batch(texts: list[list[int]], places: list[int], shown: int = MASK) -> MaskedBatch:
-    """Sequences of residue ids between `<cls>` and `<eos>`; places count through all tokens."""
+    """Sequences of residue ids between `<cls>` and `<eos>`; positions count through all tokens."""
     tokens = np.concatenate([[0, *text, 2] for text in texts])
     damaged, places = tokens.copy(), np.array(places)
     damaged[places] = shown
@@ -29,7 +29,7 @@ def random(count: int, seed: int = 0, shown: int = MASK) -> MaskedBatch:
 def test_residue_frequencies_are_counted_with_pseudocounts():
     baseline = Unigram().fit([batch([[5] * 60 + [6] * 38], [1])])
     found = np.exp(baseline.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
-    assert found[0] == pytest.approx(61 / (98 + 28))  # one of each of the 28 letters beside what was counted
+    assert found[0] == pytest.approx(61 / (98 + 28))  # a pseudocount of one for each of the 28 letters
     assert found[2] == pytest.approx(1 / (98 + 28))
 
 
@@ -38,7 +38,7 @@ def test_neighbours_predict_the_residue_between_them():
     baseline = Neighbours().fit([batch([text], [50])] * 10)
     known = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2])))
     assert known > 0.95
-    hidden = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2, 3])))  # one neighbour of each is hidden too
+    hidden = np.exp(baseline.log_probabilities(batch([[5, 6, 7, 5]], [2, 3])))  # one neighbour of each is masked too
     assert hidden.min() > 0.9
 
 
@@ -52,10 +52,10 @@ def test_composition_is_that_of_the_same_sequence():
 
 @pytest.mark.parametrize("kind", TRIVIAL_BASELINES.values(), ids=TRIVIAL_BASELINES)
 def test_masked_residues_are_not_seen(kind):
-    """The probabilities of all residues sum to one, so none of them was given away by its own place."""
+    """The probabilities of all residues sum to one, so no residue is revealed by its own position."""
     baseline = kind().fit([random(50), random(50, shown=5)])
     texts = [[5, 6, 7, 5, 5, 6], [7, 7, 6]]
-    for shown in (MASK, 9):  # hidden, or another residue in its place
+    for shown in (MASK, 9):  # masked, or replaced by another residue
         total = 0.0
         for residue in range(4, 32):
             asked = [[*texts[0][:2], residue, *texts[0][3:]], texts[1]]

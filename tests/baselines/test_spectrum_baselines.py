@@ -1,4 +1,4 @@
-"""Baselines on tables small enough to know the answer, and on the simulated corner cases."""
+"""Baselines on tables small enough to know the result, and on simulated edge cases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table(spectra: list[tuple[str | None, float, list[tuple[float, float]]]]) ->
 TRAIN = table(
     [
         ("CCO", 47.0, [(29.0, 100), (31.0, 50)]),
-        ("OCC", 47.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, written otherwise
+        ("OCC", 47.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, another SMILES
         ("CCCCO", 75.0, [(41.0, 100), (57.0, 80)]),
         ("c1ccccc1O", 95.0, [(77.0, 100), (95.0, 30)]),
         ("Cc1ccccc1", 93.0, [(91.0, 100), (65.0, 30)]),
@@ -66,7 +66,7 @@ def test_cosine_lookup_finds_the_shared_peaks_and_then_the_nearest_mass():
     test = table([("C", 95.0, [(77.005, 90), (95.005, 40)]), ("C", 76.0, [(300.0, 1)]), ("C", np.nan, [])])
     ranked = cosine_lookup(TRAIN, test, k=2)
     assert ranked[0] == ["c1ccccc1O", "Cc1ccccc1"]
-    assert ranked[1] == ["CCCCO", "Cc1ccccc1"]  # no peak in common with anything
+    assert ranked[1] == ["CCCCO", "Cc1ccccc1"]  # no peak in common with any spectrum
     assert ranked[2] == []
 
 
@@ -129,7 +129,7 @@ def test_training_spectra_without_a_molecule_are_named():
 
 @pytest.mark.skipif(not MASSBANK.exists(), reason="needs the MassBank file")
 def test_baseline_scores_on_the_massbank_split():
-    """Tanimoto@1 and @10 of the test fold, as measured independently: nearest 0.130 / 0.196, cosine 0.201 / 0.305."""
+    """Tanimoto@1 and @10 of the test fold, measured independently: nearest 0.130 / 0.196, cosine 0.201 / 0.305."""
     from trimer.data.spectra.readers import read_spectra
     from trimer.metrics.candidate_metrics import MoleculeRanking
 

@@ -1,4 +1,4 @@
-"""The GPU benchmark of ESM2, as far as a CPU can show: how batches are cut for the peer, and rows that fail."""
+"""The GPU benchmark of ESM2, as far as a CPU can test it: micro-batches of the compared code, and failing rows."""
 
 from __future__ import annotations
 

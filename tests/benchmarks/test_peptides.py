@@ -1,4 +1,4 @@
-"""The neutral side of the peptide benchmark: its metrics against scipy, its cells, and the notations of its tables."""
+"""Independent code of the peptide benchmark: metrics against scipy, fragment cells, and notations of tables."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_impossible_fragments_are_ignored(metrics):
     assert first[:, :4].all()
     assert first[:, 4:].tolist() == [[False, False, True, True], [True, True, False, False], [True, True, False, False]]
     assert possible[3 * 8 :].reshape(2, 8).tolist() == [[True, False, True, False, False, False, False, False]] * 2
-    # y3 with H3PO4 of the first is at its first site; y1 of the second at its last. What cannot be does not count.
+    # H3PO4 loss: first spectrum at y3, its first site; second at y1, its last. Impossible fragments do not count.
     measured = columns(
         id=[3, 7, 7],
         series=["y", "y", "b"],

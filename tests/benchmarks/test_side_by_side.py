@@ -1,4 +1,4 @@
-"""What the benchmarks of speed share: fair peers, their ratios, and the work that shares of the peak are taken of."""
+"""Shared by the speed benchmarks: fair comparisons, ratios, and the FLOPs from which MFU is computed."""
 
 from __future__ import annotations
 

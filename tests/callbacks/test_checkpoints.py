@@ -1,4 +1,4 @@
-"""A checkpoint is on the disk before it gets its name, and a failure to write one leaves the last one as it was."""
+"""A checkpoint is on the disk before it gets its name, and a failed write leaves the last one unchanged."""
 
 from __future__ import annotations
 

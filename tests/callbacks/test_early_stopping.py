@@ -1,4 +1,4 @@
-"""What counts as a bad validation, what does not, and that a stopped run is measured by its best weights."""
+"""Which validations count as no improvement, and that a stopped run is evaluated with its best weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FLATTENING = [0.9, 0.6, 0.4, 0.3, 0.25, 0.2496, 0.2494, 0.2493, 0.2492, 0.2491]
 
 
 def stopped(values, **settings) -> tuple[int, str] | None:
-    """The place of the value that stops, and why."""
+    """The position of the value that stops the training, and the reason."""
     callback = EarlyStopping(**{"patience": 3, **settings})
     return next(((place, why) for place, value in enumerate(values) if (why := callback.update(value))), None)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_three_typical_traces_stop_at_the_expected_value(sign):
-    """A loss that rises again, one that falls on, and one that falls by a tenth of a per cent."""
+    """A loss that rises again, one that keeps falling, and one that falls by 0.1 %."""
     mode = "min" if sign == 1 else "max"
     for trace, end in ((DIVERGING, (6, RISING)), (CONVERGING, None), (FLATTENING, (7, FLAT))):
         found = stopped([sign * value for value in trace], mode=mode)
@@ -55,7 +55,7 @@ def test_zero_and_negative_values_are_compared_correctly():
     assert stopped([0.0, -1.0, -2.0, -3.0, -4.0]) is None
     assert stopped([-2.0, -2.01, -2.015, -2.019]) == (3, FLAT)
     assert stopped([-2.0, -1.9, -1.8, -1.7]) == (3, RISING)
-    assert stopped([-0.3, -0.1, 0.001, 0.2, 0.4], mode="max") is None  # R2 that crosses zero
+    assert stopped([-0.3, -0.1, 0.001, 0.2, 0.4], mode="max") is None  # R2 crosses zero
     assert stopped([1e-9, 0.9e-9, 0.8e-9, 0.7e-9], min_delta=1e-6) == (3, FLAT)
 
 
@@ -104,7 +104,7 @@ def words(tmp_path_factory):
 
 
 def validations_are(monkeypatch, values: dict[int, float]) -> None:
-    """The loss of the validation of these epochs, whatever the network says."""
+    """Set the validation loss of these epochs, independent of the network."""
     from trimer.tasks.task import Task
 
     log_validation = Task.log_validation
@@ -121,7 +121,7 @@ def run(folder, *words: str) -> dict:
 
 
 def test_the_test_split_is_evaluated_with_the_best_weights(words, tmp_path, monkeypatch, capsys):
-    """Worse and worse after epoch 3: the table is that of a run which ended there."""
+    """The loss rises after epoch 3: the table is that of a run which ended there."""
     epochs = {epoch: 1.0 / (epoch + 1) if epoch <= 3 else float(epoch) for epoch in range(12)}
     validations_are(monkeypatch, epochs)
     late = run(tmp_path / "late", *words)
@@ -131,7 +131,7 @@ def test_the_test_split_is_evaluated_with_the_best_weights(words, tmp_path, monk
         and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
     )
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
-    assert (best["epoch"], last["epoch"]) == (3, 5)  # the last step of the sixth epoch, from which it is ended again
+    assert (best["epoch"], last["epoch"]) == (3, 5)  # the end of the sixth epoch
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")
     assert short["stopped_early"] is None
     tested = {name: value for name, value in late["metrics"].items() if name.startswith("test/")}
@@ -154,7 +154,7 @@ def test_a_stopped_run_resumes_only_with_a_longer_patience(words, tmp_path, monk
 @pytest.mark.parametrize(
     ("settings", "stop"),
     [
-        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 6),  # the first, and six bad ones
+        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 6),  # the first and six more
         (["callbacks.early_stopping.patience_multiple=4", "scheduler.patience=0"], 1),  # never 0
         (["trainer.check_val_every_n_epoch=2", "callbacks.early_stopping.patience=3"], 7),
     ],

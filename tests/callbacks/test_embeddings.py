@@ -1,4 +1,4 @@
-"""A picture that cannot be drawn is refused before the training."""
+"""A figure that cannot be drawn is rejected before the training."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""FP8 products while training: nearly the same gradients, or a sentence that says what is missing."""
+"""FP8 products in training: nearly the same gradients, or one sentence about what is missing."""
 
 from __future__ import annotations
 

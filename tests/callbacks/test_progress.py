@@ -1,4 +1,4 @@
-"""What a training shows: steps of all, metrics of the last logging step, the position in a validation."""
+"""Progress of a training: steps, metrics of the last logging step, the position in a validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trimer.callbacks.progress import TrainingProgress, batches, describe
 
 
 class Line(L.LightningModule):
-    """One weight, and a loss that is logged as the tasks log theirs."""
+    """One weight, and a loss that is logged as in the tasks."""
 
     def __init__(self) -> None:
         super().__init__()

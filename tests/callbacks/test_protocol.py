@@ -1,4 +1,4 @@
-"""One long table: its rows can be counted beforehand, a resumed run has the same, and the test part is there once."""
+"""The protocol table: a known number of rows, the same after resuming, and one evaluation of the test split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from trimer.cli.main import main
 from trimer.simulate.simulated_molecules import simulated_molecules
 
-MEASURED = {  # the metrics of a validation
+MEASURED = {  # metrics of a validation
     "regression": {
         "loss", "rmse", "mae", "p95_error", "r2", "spearman", "slope", "intercept", "pearson", "r_squared",
         "labels_seen",
@@ -28,7 +28,7 @@ MEASURED = {  # the metrics of a validation
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    """kind of label -> a short fine-tuning in epochs."""
+    """type of label -> arguments of a short fine-tuning in epochs."""
     folder = tmp_path_factory.mktemp("protocol")
     rows = [f"{smiles},{len(smiles)},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     (folder / "my.csv").write_text("\n".join(["smiles,length of it,kind", *rows]) + "\n")
@@ -60,7 +60,7 @@ def table(folder) -> list[tuple]:
 
 @pytest.fixture(scope="module")
 def runs(words, tmp_path_factory):
-    """kind of label -> the folder of its run."""
+    """type of label -> folder of its run."""
     folder = tmp_path_factory.mktemp("runs")
     for kind in words:
         assert main(["train", *words[kind], f"hydra.run.dir={folder / kind}"]) == 0
@@ -131,12 +131,12 @@ def test_a_resumed_run_continues_the_same_table(words, tmp_path, batch, settings
     assert main(["train", *words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
     assert table(tmp_path / "parts") == table(tmp_path / "whole")
     again = [*words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]
-    assert main(["train", *again]) == 0  # there is nothing left to do but the test
+    assert main(["train", *again]) == 0  # only the test is left
     assert table(tmp_path / "parts") == table(tmp_path / "whole")
 
 
 def test_undefined_metrics_have_no_row(words, tmp_path):
-    """One row in the part has no correlation."""
+    """The correlation of a split with one row is undefined."""
     few = ["data.split.fractions={train: 0.96, val: 0.02, test: 0.02}", "trainer.max_epochs=2"]
     assert main(["train", *words["regression"], *few, f"hydra.run.dir={tmp_path}"]) == 0
     rows = table(tmp_path)
@@ -146,7 +146,7 @@ def test_undefined_metrics_have_no_row(words, tmp_path):
 
 
 def test_runs_in_steps_and_runs_without_a_test_have_a_table(words, tmp_path):
-    """Counted in steps, an epoch that was not finished has its rows as far as it came."""
+    """In a run measured in steps, an incomplete epoch has the rows it reached."""
     others = [word for word in words["single"] if not word.startswith(("trainer=", "trainer.max_e", "scheduler"))]
     others += ["trainer.max_steps=5", "trainer.val_check_interval=5", "trainer.limit_train_batches=3", "test=false"]
     assert main(["train", *others, f"hydra.run.dir={tmp_path}"]) == 0

@@ -1,4 +1,4 @@
-"""The ranking during training."""
+"""The ranking of molecules during training."""
 
 from types import SimpleNamespace
 

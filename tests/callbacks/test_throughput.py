@@ -1,4 +1,4 @@
-"""Rates are of real work over the time of training, validation not counted; MFU is operations over the peak."""
+"""Throughput counts real tokens over training time without validation; MFU is operations over the peak."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_throughput_excludes_validation_time(clock):
     clock.now += 1000
     callback.on_validation_end(trainer, task)
     callback.on_train_batch_end(trainer, task, None, None, 0)
-    assert logged["tokens_per_second"] == pytest.approx(1500)  # of two devices
+    assert logged["tokens_per_second"] == pytest.approx(1500)  # for two devices
     assert logged["residues_per_second"] == pytest.approx(1450)
-    assert logged["mfu"] == pytest.approx(1e12 / 4 / 0.5e12)  # of one
+    assert logged["mfu"] == pytest.approx(1e12 / 4 / 0.5e12)  # for one device
     task.work.update(tokens=100)
     clock.now += 1
     callback.on_train_batch_end(trainer, task, None, None, 0)

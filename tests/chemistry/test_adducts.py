@@ -1,4 +1,4 @@
-"""Adducts are read as formulas; their masses are those of independent tables."""
+"""Adducts are parsed as formulas; their masses agree with independent tables."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_masses_agree_with_the_matchms_table():
         ("[M+Fe-2H]+", "[M+Fe-2H]+"),
         ("[M+Fe-H]+", "[M+Fe-H]+"),
         ("[M+H3O]+", "[M+H3O]+"),
-        ("[M+C3H10N]+", "[M+C3H10N]+"),  # an ammonium ion by its odd number of electrons
+        ("[M+C3H10N]+", "[M+C3H10N]+"),  # an ammonium ion, from its odd number of electrons
         ("[M+H-CH3]+.", "[M-CH3+H]+"),
         ("[M-Br]+", "[M-Br]+"),
         ("[M-H-CO2-2HF]-", "[M-CO2-2HF-H]-"),
@@ -181,7 +181,7 @@ def test_invalid_adducts_have_a_reason(text, problem):
 
 
 def test_deuterium_and_hydrogen_fluoride_are_included():
-    """Both were read as if the group were not there."""
+    """Both groups were once ignored."""
     assert parse_adduct("[M+D]+").mz(100.0) == pytest.approx(102.013553, abs=1e-6)  # 2.014102 - 0.000549
     assert parse_adduct("[M-HF]-").mz(100.0) == pytest.approx(79.994321, abs=1e-6)  # -20.006228 + 0.000549
 

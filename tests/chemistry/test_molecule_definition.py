@@ -1,4 +1,4 @@
-"""One definition of a molecule: what it lets through, what it calls the rest, and which ion a molecule gives."""
+"""The definition of a molecule: what it accepts, how it names the rest, and the ion of a molecule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structures as users write them, and RDKit's own words where it refuses one."""
+"""Structures as users write them, and RDKit's message where it rejects one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trimer.chemistry.structures import read_structure, refusal
     ],
 )
 def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
-    RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which turns it on
+    RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which enables the RDKit log
     assert read_structure(text) is None
     assert says in refusal(text)
     assert Chem.MolFromSmiles("c1ccccc") is None

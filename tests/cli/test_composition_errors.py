@@ -1,4 +1,4 @@
-"""Mistakes in YAML files, choices and sweeps: the first line names the file, the line, the key and the remedy."""
+"""Mistakes in YAML files, choices and sweeps: the first line names the file, the line, the key and what to do."""
 
 from __future__ import annotations
 

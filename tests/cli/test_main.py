@@ -1,4 +1,4 @@
-"""The command line: what it answers, how fast, and how it fails."""
+"""The command line: output, speed and errors."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
     ],
 )
 def test_informational_commands_are_fast(shell, words, seconds):
-    """Processor seconds, in one of three attempts: the wall clock of a busy machine says nothing."""
+    """CPU seconds in the best of three attempts: wall time is not reliable on a busy machine."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -216,7 +216,7 @@ def test_completion_script_is_valid(shell_name, capsys):
 
 
 def test_bash_completes_words(empty_folder):
-    """The function that bash calls fills its list of replies."""
+    """The function called by bash fills its list of completions."""
     program = empty_folder / "trimer"
     program.write_text(f'#!/bin/bash\nPYTHONPATH={ROOT / "src"} exec {sys.executable} -m trimer "$@"\n')
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Every YAML composes, says what it is, and names only what can be built."""
+"""Every YAML file composes, has a description, and names only targets that can be built."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def composed(command: str, *overrides: str):
 @pytest.mark.parametrize(("command", "choice"), CHOICES, ids=lambda value: value)
 def test_every_choice_composes_and_can_be_built(command, choice):
     cfg = composed(command, choice)
-    for key in OmegaConf.missing_keys(cfg):  # what the user has to give
+    for key in OmegaConf.missing_keys(cfg):  # required from the user
         OmegaConf.update(cfg, key, "given")
     named = choice.partition("=")[0]
     for group in [named] if named in PARTS else PARTS:
         if cfg.get(group) is not None:
             tree, key = plain(cfg[group])
-            # The commands add what no config can hold: the vocabulary's size, the network, the tokenizer.
+            # Commands add values that no config can hold: vocabulary size, network, tokenizer.
             check(tree, key, dict.fromkeys({"model": ["vocab_size"], "task": ["net", "tokenizer"]}.get(group, [])))
 
 
@@ -74,7 +74,7 @@ def test_every_model_has_the_parameter_count_of_its_description(choice):
 
 
 def test_commands_have_the_expected_keys():
-    """The surface of the command line: a new key is a decision."""
+    """The keys of the commands: a new key is a decision."""
     surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
     assert surface["train"] == sorted(
         [*PARTS, "paths", "text", "name", "seed", "tags", "resume", "ckpt", "test", "baselines", "objective", "n_jobs"]
@@ -170,7 +170,7 @@ def test_the_users_config_folder_is_found(empty_folder, tmp_path, monkeypatch, w
         folders = [own_folder(tmp_path / "mine")]
     cfg = compose("train", ["experiment=own"], folders)
     assert (cfg.name, cfg.model.d_model, cfg.trainer.max_steps) == ("own", 256, 5)
-    assert cfg.model._target_ == "trimer.models.bart.Bart"  # inherited from the shipped one
+    assert cfg.model._target_ == "trimer.models.bart.Bart"  # inherited from the shipped file
     assert "own" in choices("train", folders)["experiment"]
 
 

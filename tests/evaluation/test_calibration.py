@@ -1,4 +1,4 @@
-"""Probabilities after class weights and focal loss, and the thresholds of the answers."""
+"""Probabilities after class weights and focal loss, and decision thresholds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weighted(net: Labelled, labels: torch.Tensor, weights: torch.Tensor, focal: 
 
 
 def of_classes(truth: np.ndarray, weights: np.ndarray, focal: float) -> np.ndarray:
-    """The logits that minimise the expected weighted focal loss of one row whose classes have these probabilities."""
+    """The logits that minimize the expected weighted focal loss for these class probabilities."""
 
     def loss(raw: np.ndarray) -> float:
         p = np.exp(raw - raw.max())

@@ -1,4 +1,4 @@
-"""A model of labels in a table beside its baselines: the same rows, and nothing learnt from them."""
+"""A label model compared with its baselines on the same rows, which neither has trained on."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_baselines_are_fitted_on_the_train_split_only(data, target):
-    """Their answers stay when every label of the other parts is another."""
+    """Their predictions do not change when all labels of the other splits change."""
     found = data(target)
     net = network(found)
 

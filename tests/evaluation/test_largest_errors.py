@@ -1,4 +1,4 @@
-"""The worst answers come first, and right ones not at all."""
+"""The largest errors come first, and correct predictions are not listed."""
 
 from __future__ import annotations
 

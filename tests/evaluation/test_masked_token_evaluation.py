@@ -1,4 +1,4 @@
-"""A masked language model compared with trivial baselines: means over positions, whatever the batches."""
+"""A masked language model compared with trivial baselines: means over positions, independent of the batches."""
 
 from __future__ import annotations
 

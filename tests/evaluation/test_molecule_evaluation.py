@@ -1,4 +1,4 @@
-"""The file of predictions that an evaluation of spectra leaves."""
+"""The prediction file of an evaluation of spectra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps: one process a job, answers by result.json, interrupted ones go on."""
+"""Sweeps: one process for each job, results in result.json, interrupted sweeps resume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_failing_job_names_its_folder_and_the_others_run(shell, empty_folder):
     assert "job 0 seed=13 in sweep/0 failed with exit code 1: spectra.mgf line 3" in done.stderr
     assert "Traceback" not in done.stderr
     assert {name: job["status"] for name, job in jobs(empty_folder / "sweep").items()} == {"0": "failed", "1": "ok"}
-    # The same again: the job that ended well is not run twice, the other starts anew, since it has no checkpoint.
+    # Again: the successful job is not repeated, the other one starts from the beginning since it has no checkpoint.
     toy = empty_folder / "toy.py"
     toy.write_text(toy.read_text().replace("cfg.seed == 13", "False"))
     done = shell(*words)
@@ -101,7 +101,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_all_ranks_of_a_job_use_the_values_of_the_job(shell, empty_folder):
-    """Under Hydra's own launchers each rank repeats the sweep, and may train with the values of another job."""
+    """With Hydra's launchers each rank repeats the sweep and might train with the values of another job."""
     (empty_folder / "distributed.py").write_text(DISTRIBUTED)
     short = ["trainer.max_steps=1", "trainer.val_check_interval=null", "trainer.enable_progress_bar=false"]
     trainer = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", *short]

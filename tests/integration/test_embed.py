@@ -1,4 +1,4 @@
-"""`trimer embed`: a row for every protein, the same vector alone as in any batch, public weights as well as our own."""
+"""`trimer embed`: a row for every protein, vectors that do not depend on the batch, public and own weights."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_row_groups_are_bounded_and_hold_few_vectors_in_memory(tmp_path, monkeyp
         target.add(list("abcdefg"), lengths, lazily(), [None if v is not None else "lost" for v in vectors])
     file = pq.ParquetFile(tmp_path / "out.parquet")
     assert file.num_row_groups == len(written) == (4 if pooling == "residue" else 1)
-    if pooling == "residue":  # a group is written when the first vector beyond it is there
+    if pooling == "residue":  # a row group is written when the first vector of the next one arrives
         assert written == [(4, 3), (5, 1), (6, 1), (7, 2)]
     rows = file.read().to_pylist()
     assert [(row["id"], row["row"], row["length"]) for row in rows] == list(

@@ -1,4 +1,4 @@
-"""What a checkpoint is measured on: its own data or others, always read as it was trained to read."""
+"""Evaluation of checkpoints on their training data or other data, always with the settings of the training."""
 
 from __future__ import annotations
 

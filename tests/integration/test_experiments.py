@@ -1,4 +1,4 @@
-"""Every experiment and every choice that trains runs a step, on small files in the layout of the real ones."""
+"""Every experiment and every choice that affects training runs a step on small files in the layout of the real data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ EXPERIMENTS = sorted(
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """A folder like that of the real data: spectra with folds, negative spectra, a corpus of molecules."""
+    """A folder in the layout of the real data: spectra with folds, negative spectra, a corpus of molecules."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "spectra").mkdir()
     (folder / "molecules").mkdir()
@@ -110,7 +110,7 @@ def write(path: Path, header: list[str], rows: list) -> None:
 
 
 def labelled_molecules(folder: Path) -> None:
-    """Tables in the layout of superclass.csv, of MoleculeNet's and of FooDB's, of small molecules."""
+    """Tables of small molecules in the layouts of superclass.csv, MoleculeNet and FooDB."""
     smiles = simulated_molecules(60, seed=3)
     known = list(enumerate(smiles))
     kinds = [f"kind {number % 7}, of seven" for number, _ in known]
@@ -133,7 +133,7 @@ def labelled_molecules(folder: Path) -> None:
 
 
 def labelled_proteins(folder: Path, texts: list[str]) -> None:
-    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and one FASTA file with families in its headers."""
+    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and a FASTA file with families in its headers."""
     known = list(enumerate(texts))
     records = [f">P{n} {('Nucleus', 'Plastid')[n % 2]}-{'MSU'[n // 2 % 3]}\n{text}\n" for n, text in known]
     (folder / "proteins/deeploc1_train_2768.fasta").write_text("".join(records[:45]))
@@ -150,7 +150,7 @@ MARKS = {("M", "UNIMOD:35"): "1", ("S", "UNIMOD:21"): "2", ("T", "UNIMOD:21"): "
 
 
 def peptides(folder: Path) -> None:
-    """Tables in the layout of ProteomeTools' and DeepLC's, annotated spectra in that of DeepPhospho."""
+    """Tables in the layouts of ProteomeTools and DeepLC, annotated spectra in the layout of DeepPhospho."""
     times = next(iter(SimulatedPeptides(240, "retention", seed=4, modified=0).chunks()))
     rows = list(zip(times.texts, times.labels["retention"], strict=True))
     for number, part in enumerate(("train", "val", "test")):
@@ -183,7 +183,7 @@ def peptides(folder: Path) -> None:
 
 
 def byte_pairs(folder: Path) -> None:
-    """A Hugging Face folder with a vocabulary of atoms and signs, and one pair to merge."""
+    """A Hugging Face folder with a vocabulary of atoms and symbols, and one merge."""
     folder.mkdir()
     signs = [*"CNOSPFIBHclnosr()[]=#+-@/\\123456789%.", "CC"]
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *dict.fromkeys(signs)]
@@ -232,7 +232,7 @@ def train(folder, *overrides: str, small=SMALL, steps: int = 2) -> dict:
 def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
     words = [] if experiment == "cramming/sample" else [f"data.source.path={library}/uniref/proteins.fasta.gz"]
     if experiment == "cramming/gpu_day":
-        words.append("task.compile=false")  # minutes of compilation, tested with the task
+        words.append("task.compile=false")  # compiles for minutes; tested with the task
     result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *words, small=PROTEINS)
     assert result["metrics"]["val/perplexity"] < 40 and result["metrics"]["test/hidden_perplexity"] < 40
     folder = tmp_path / "run" / "test"
@@ -248,7 +248,7 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
         words[1:] = ["data.prepare_workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
     if experiment == "foodb/descriptors":
         words[1:] = ["data.source.workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
-        words.append("data.source.exclude=null")  # it leaves all simulated molecules out
+        words.append("data.source.exclude=null")  # this choice excludes all simulated molecules
     result = train(tmp_path / "run", f"experiment={experiment}", *words, small=small)
     assert result["metrics"]["val/loss"] < 10
     if experiment in ("foodb/pretrain", "foodb/descriptors"):
@@ -260,7 +260,7 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
 
 
 def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):
-    """Both stages of foodb; the molecules of the tables were not seen before, and the head alone is new."""
+    """Both stages of foodb: the molecules of the tables were excluded before, and only the head is new."""
     import torch
 
     words = [f"paths.data={library}", *LABELS, "optimizer.lr=0", "optimizer.weight_decay=0"]
@@ -336,7 +336,7 @@ SUPERCLASS = ["data=superclass", *CLASSES]
 SUPERCLASS_OF_NANO = [*SUPERCLASS, "model=smiles_nano"]
 MASKED = ["task=masked_lm", "data=molecules", "data.source.paths={library}/molecules/corpus_263k.smi.gz"]
 BYTE_PAIRS = ["data/tokenizer=bpe", "data.tokenizer.folder={library}/bpe"]
-# What each choice is given to be small; the models of other sizes are built in test_conf, without their weights.
+# Settings that make each choice small; models of other sizes are built in test_conf without weights.
 RUNS = {
     "data": {
         "bace": OF_MOLECULES,
@@ -444,9 +444,9 @@ RUNS = {
     "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},
 }
 NOT_HERE = {
-    # Others run in the experiments or are too large; test_esm2
+    # Others run in the experiments or are too large; see test_esm2
     "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},
-    "logger": {"wandb"},  # needs an account; wandb_offline is the same but for one word
+    "logger": {"wandb"},  # needs an account; wandb_offline differs in one word only
 }
 SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
 
@@ -475,11 +475,11 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         "deeploc1_location",
         "deeploc1_membrane",
         "deeploc2",
-    ):  # these have folds of their own
+    ):  # these data define folds
         small.append(SPLIT)
-    if choice == "bart_base":  # 12 heads do not divide the small width
+    if choice == "bart_base":  # the small width is not divisible by 12 heads
         small += ["model.encoder_heads=4", "model.decoder_heads=4"]
-    if choice == "limit":  # a hundredth of these few batches is none
+    if choice == "limit":  # 1 % of these few batches is no batch
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)

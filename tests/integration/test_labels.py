@@ -1,4 +1,4 @@
-"""From labelled files to a checkpoint, its table and its predictions, for each kind of label."""
+"""From labelled files to a checkpoint, its result table and its predictions, for each type of label."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def write(path: Path, header: list[str], rows: list) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Tables of molecules and proteins, in the layout that each kind of label has."""
+    """Tables of molecules and proteins in the layout of each type of label."""
     folder = tmp_path_factory.mktemp("labels")
     smiles = simulated_molecules(60, seed=3)
     header = ["smiles", "kind", "one", "two", "number", "id"]
     thirds = np.quantile([len(s) for s in smiles], [1 / 3, 2 / 3])
     kinds = [NAMES[np.searchsorted(thirds, len(s))] for s in smiles]
-    kinds[::9] = kinds[1::9]  # what no model can know
+    kinds[::9] = kinds[1::9]  # cannot be learned
     rows = [[s, kinds[n], n % 2, "" if n % 4 else 1, 100 + len(s), f"m{n}"] for n, s in enumerate(smiles)]
     rows[5][0] = "C("
     write(folder / "molecules.csv", header, rows)
@@ -74,7 +74,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """kind -> the folder of its run, trained when it is first asked for."""
+    """kind -> folder of its run, trained on first use."""
     done: dict[str, Path] = {}
 
     def trained(kind: str) -> Path:
@@ -100,7 +100,7 @@ def heard(capsys) -> str:
     return " ".join((text.out + text.err).split())
 
 
-# ---------------------------------------------------------------- what a run leaves
+# ---------------------------------------------------------------- output of a run
 
 
 @pytest.mark.parametrize("kind", RUNS)
@@ -159,7 +159,7 @@ def test_the_temperature_is_fitted_on_the_validation_split_only(run, kind):
 
 @pytest.mark.parametrize("kind", ["single", "multi", "lora"])
 def test_thresholds_are_saved_in_the_checkpoint_and_reported(run, kind, tmp_path, capsys):
-    """Those of yes-or-no labels and of weighted classes are chosen; all are in the table, the page and predict."""
+    """Thresholds of binary labels and weighted classes are tuned; table, page and predictions use them."""
     net = load(run(kind)).net
     plain = torch.full_like(net.threshold, 0.5 if kind == "multi" else 1 / 3)
     assert torch.allclose(net.threshold, plain) == (kind == "lora")
@@ -215,7 +215,7 @@ def test_evaluating_again_gives_the_same_table(run, kind, tmp_path):
     assert main([*words, f"paths.cache={tmp_path / 'other-cache'}"]) == 0
     tables = [list(csv.reader((path / "test" / "table.csv").open())) for path in (run(kind), tmp_path / "again")]
     assert len(tables[0]) == (4 if kind == "single" else 2)
-    assert [row[1:] for row in tables[0]] == [row[1:] for row in tables[1]]  # but for what the model is called
+    assert [row[1:] for row in tables[0]] == [row[1:] for row in tables[1]]  # except for the name of the model
     if kind != "residue":
         one, two = (pq.read_table(path / "test" / "predictions.parquet") for path in (run(kind), tmp_path / "again"))
         assert one.equals(two)
@@ -246,7 +246,7 @@ def test_fine_tuning_reuses_the_head_if_the_labels_are_the_same(run, folder, tmp
     names = states[0].keys() - {
         "temperature",
         "threshold",
-    }  # they are fitted after the training, which was not asked for here
+    }  # baselines are fitted after the training, which evaluation does not run
     assert all(torch.equal(states[0][name], states[1][name]) for name in names)
 
     assert main(["train", *words, "task.head.pooling=cls", f"hydra.run.dir={tmp_path / 'other'}"]) == 0
@@ -283,7 +283,7 @@ def test_label_columns_keep_their_names():
 
 
 def test_other_data_are_evaluated_with_the_class_order_of_the_checkpoint(run, folder, tmp_path):
-    """The classes of a file by themselves would be in another order, and one of them is not known."""
+    """The classes of the file alone would have another order, and one of them is unknown."""
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     for row in rows[2::7]:
         row[1] = "A new one"
@@ -494,7 +494,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert "perplexity" in (tmp_path / "out" / "test" / "table.csv").read_text()
 
 
-# ---------------------------------------------------------------- refusals of a training
+# ---------------------------------------------------------------- rejected trainings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Peptides from files and the simulation to checkpoints, their tables, predictions and libraries."""
+"""From peptide files and simulated peptides to checkpoints, result tables, predictions and libraries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """kind -> the folder of its run, trained when it is first asked for."""
+    """kind -> folder of its run, trained on first use."""
     settings = {
         "retention": RETENTION,
         "fragments": [*FRAGMENTS, "model.conditions=true", "data.channels=[b1,y1,y2,y1-H3PO4]"],
@@ -78,7 +78,7 @@ def test_fine_tuning_is_compared_with_the_initial_model_and_its_recalibration(ru
 
 
 def test_another_scale_affects_only_the_model_without_recalibration(run, folder, capsys):
-    """Twice the time and an offset: what the network knows is still there, and a line finds it."""
+    """Retention times are doubled and shifted: a linear recalibration of the initial model corrects both."""
     path = folder / "slow.csv"
     table = next(iter(SimulatedPeptides(400, "retention", seed=9).chunks()))
     rows = [[text, 2 * float(value) + 30] for text, value in zip(table.texts, table.labels["retention"], strict=True)]
@@ -88,7 +88,7 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in heard(capsys)  # at a rate of 0 it cannot be
+    assert "fine-tuning was not worth its while" in heard(capsys)  # a learning rate of 0 cannot improve the model
     found = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
@@ -99,7 +99,7 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     )
     protocol = pq.read_table(folder / "slow" / "protocol.parquet").to_pylist()
     before = {row["metric"]: row["value"] for row in protocol if row["epoch"] == -1}
-    # one network, on its own scale: all data here, the test part there
+    # the same network and scale, on all data here and on the test split there
     assert before["mae"] == pytest.approx(found["before fine-tuning"]["mae"], rel=0.25)
     assert before["slope"] == pytest.approx(found["before fine-tuning"]["slope"], rel=0.25)
 
@@ -158,7 +158,7 @@ def test_every_row_of_a_dirty_table_is_returned(run, folder):
 
 
 def test_modifications_omitted_in_the_training_file_are_restored_in_prediction(folder):
-    """A search engine does not write carbamidomethylated cysteines; the model has seen them all the same."""
+    """The file omits carbamidomethylation of cysteines, which the model was trained with."""
     rows = [[f"AAC{'GAVLISTE'[n % 8]}{'L' * (n % 5 + 2)}K", 10 + n % 5] for n in range(60)]
     for name, given in (("bare", rows), ("asked", [["AACGLLK", 0]])):
         with (folder / f"{name}.csv").open("w", newline="") as stream:

@@ -1,4 +1,4 @@
-"""`trimer predict` answers for every spectrum of a user's file, or says why it cannot."""
+"""`trimer predict` gives a prediction or a reason for every spectrum of a file."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ IDS = ["usable", "no precursor", "other adduct", "not a number", "last"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A tiny trained model of the simulated source."""
+    """A tiny model trained on simulated spectra."""
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "data.source.molecules=60",
@@ -132,8 +132,8 @@ def test_predictions_do_not_depend_on_the_other_spectra_of_the_file(run, tmp_pat
 
 
 def test_predictions_do_not_depend_on_file_name_or_position(run, tmp_path, monkeypatch):
-    """The spectrum has no adduct and no id but its name; the files are called differently and hold more."""
-    decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # what is generated is no molecule yet
+    """The spectrum has only a name, no adduct; the files have different names and hold further spectra."""
+    decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # untrained: no valid molecules
     monkeypatch.setattr(decode, lambda self, ids: "C" * (1 + sum(ids) % 50))
     msp = (CASES / "noadduct.msp").read_text()
     (tmp_path / "one.msp").write_text(msp)

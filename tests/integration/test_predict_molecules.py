@@ -1,4 +1,4 @@
-"""What `trimer predict` says of generated molecules: agreement with the precursor, ranks, warnings, and resumption."""
+"""`trimer predict` for generated molecules: agreement with the precursor, ranks, warnings, and resumption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
 def written(
     tmp_path, results: list[Written], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
 ) -> tuple[list[dict], str]:
-    """The rows of a file of predictions, and its summary."""
+    """The rows of a prediction file and its summary."""
     columns = MoleculePredictor.columns
     with MoleculeFile(tmp_path / "out.json", columns, tolerance_ppm) as target:
         for row, result in enumerate(results):
@@ -78,7 +78,7 @@ def test_filtered_candidates_keep_their_rank_among_all_candidates(tmp_path):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A model that has learnt nothing: `molecules` gives its texts a meaning."""
+    """An untrained model, whose texts the fixture `molecules` turns into molecules."""
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "data.source.molecules=60", "data.tokens_per_batch=2000", f"paths.cache={folder / 'cache'}", "model.d_model=32",
@@ -100,7 +100,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def molecules(monkeypatch):
-    """The texts of an untrained model are no molecules: here every text is one of these, by its tokens."""
+    """Decode every text of the untrained model to one of these molecules, chosen by its tokens."""
     smiles = ["CCO", "CCCO", "*N", "c1ccccc1O", "[CH3]", "CC(=O)OC", None, "C[N+](C)(C)C", "OCC1CCCC1", "NCC(=O)O"]
     decode = lambda self, ids: smiles[sum(ids) % len(smiles)]  # noqa: E731
     monkeypatch.setattr("trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule", decode)

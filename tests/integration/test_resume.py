@@ -1,4 +1,4 @@
-"""A run that is stopped and resumed ends with the weights of the run that was not, bit for bit on the CPU."""
+"""A run that is stopped and resumed ends with the weights of the uninterrupted run, bit for bit on the CPU."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ PROTEINS = [
     ],
 )
 def test_a_resumed_masked_language_model_equals_the_uninterrupted_one(tmp_path, stop, settings):
-    """With clusters drawn anew in every epoch, a mask ratio that moves with the steps, and a mean of the weights."""
+    """With clusters sampled in every epoch, a mask ratio that changes with the steps, and averaged weights."""
     common = [*PROTEINS, *SMALL[-4:], "scheduler.total_steps=9", "callbacks.last.every_n_train_steps=1", *settings]
 
     def run(folder, *words: str) -> None:
@@ -126,7 +126,7 @@ def test_a_resumed_masked_language_model_equals_the_uninterrupted_one(tmp_path, 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """What a classification of molecules from a small table needs."""
+    """Command line arguments of a classification of molecules from a small table."""
     path = tmp_path_factory.mktemp("labelled") / "my.csv"
     rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     path.write_text("\n".join(["smiles,y", *rows]) + "\n")
@@ -178,7 +178,7 @@ def test_an_interrupted_classification_keeps_its_completed_steps(tmp_path, label
         patch.setattr("trimer.callbacks.host_memory.HostMemory.on_train_batch_end", ask)
         assert main(["train", *common, f"hydra.run.dir={tmp_path / 'parts'}"]) == 143
     signal.signal(signal.SIGINT, before)
-    assert state(tmp_path / "parts")["global_step"] == 3  # the step that had begun is finished
+    assert state(tmp_path / "parts")["global_step"] == 3  # the current step is finished
     assert main(["train", f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert parts["global_step"] == 9
@@ -197,7 +197,7 @@ def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(
         ([f"resume={folder}", "model.d_model=64"], "model.d_model (32, now 64)"),
         ([f"resume={folder}", "optimizer.lr=0.5"], "optimizer.lr (0.001, now 0.5)"),
     ):
-        RunFolder._begun.clear()  # what follows is another process
+        RunFolder._begun.clear()  # the next command represents another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
         said = capsys.readouterr().err.strip().splitlines()
@@ -237,14 +237,14 @@ def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
 
 
 def test_changed_data_are_rejected(tmp_path, labelled, capsys):
-    """Other labels of the same molecules in the same split."""
+    """Other labels of the same molecules with the same split are rejected."""
     folder, table = tmp_path / "run", tmp_path / "my.csv"
     path = next(word for word in labelled if word.startswith("data.source.paths=")).partition("=")[2]
     table.write_text(Path(path).read_text())
     words = [word for word in labelled if not word.startswith("data.source.paths=")]
     assert main(["train", *words, f"data.source.paths={table}", "trainer.max_steps=2", f"hydra.run.dir={folder}"]) == 0
     (tmp_path / "elsewhere").mkdir()
-    moved = table.rename(tmp_path / "elsewhere" / table.name)  # its name is in the ids of its records
+    moved = table.rename(tmp_path / "elsewhere" / table.name)  # the name of the file is in the ids of its records
     more = ["train", f"resume={folder}", f"data.source.paths={moved}"]
     assert main([*more, "trainer.max_steps=3"]) == 0  # a file may move
     rows = moved.read_text().splitlines()
@@ -257,7 +257,7 @@ def test_changed_data_are_rejected(tmp_path, labelled, capsys):
 
 @pytest.mark.parametrize("settings", [["callbacks.last.every_n_train_steps=1"], []], ids=["an earlier one", "none"])
 def test_a_full_disk_error_names_the_last_complete_checkpoint(tmp_path, settings):
-    """The size of a file is limited below that of a checkpoint, or to that of the first one."""
+    """The file size is limited to less than a checkpoint, or to the size of the first checkpoint."""
     script = """
         import resource, sys
         from trimer.callbacks import checkpoints
@@ -345,7 +345,7 @@ def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, num
         patch.setattr("trimer.callbacks.host_memory.HostMemory.on_train_batch_end", ask)
         words = ["train", *SMALL, f"hydra.run.dir={tmp_path / 'parts'}", *common]
         assert main(words) == {signal.SIGINT: 130}.get(number, 143)
-    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored: the process is about to end
+    signal.signal(signal.SIGINT, before)  # Lightning leaves the signal ignored because the process is about to end
     assert state(tmp_path / "parts")["global_step"] == stop
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
@@ -356,7 +356,7 @@ def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, num
 
 
 def metrics(folder) -> list[dict]:
-    """What was logged at each step, without what the clock says."""
+    """The logged metrics of each step, without those that depend on time."""
     with open(folder / "metrics.csv", newline="") as file:
         rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
     clock = ("tokens_per_second", "residues_per_second")
@@ -365,7 +365,7 @@ def metrics(folder) -> list[dict]:
 
 def test_a_kill_after_a_validation_keeps_its_metrics_and_the_best_checkpoint(tmp_path, monkeypatch):
     settings = ["trainer.val_check_interval=3", "trainer.max_steps=9", "callbacks.last.every_n_train_steps=3"]
-    settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the highest loss is the first one
+    settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the first loss is the highest
     train(tmp_path / "whole", *settings)
 
     def die(self, trainer, *args) -> None:
@@ -386,7 +386,7 @@ def test_a_kill_after_a_validation_keeps_its_metrics_and_the_best_checkpoint(tmp
 
 
 def test_a_second_kill_within_an_accumulated_step_changes_nothing(tmp_path, monkeypatch):
-    """Both kills come after the first of three batches of a step: its gradients are in no checkpoint."""
+    """Both kills come after the first of three batches of a step, whose gradients are in no checkpoint."""
     settings = ["trainer.max_steps=5", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=4"]
     settings += ["callbacks.last.every_n_train_steps=1", "trainer.log_every_n_steps=2"]
     train(tmp_path / "whole", *settings)
@@ -437,7 +437,7 @@ def test_a_stop_request_waits_for_the_end_of_an_accumulated_step(tmp_path, monke
 
 
 def test_a_plateau_schedule_resumes_its_state(tmp_path):
-    """The schedule has seen the validation before the checkpoint of the same step is written."""
+    """The schedule receives the validation metric before the checkpoint of the same step is written."""
     common = ["trainer.max_steps=12", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=1"]
     common += ["scheduler=warmup_plateau", "scheduler.warmup=2", "scheduler.patience=0", "scheduler.mode=max"]
     train(tmp_path / "whole", *common)
@@ -452,7 +452,7 @@ def test_a_plateau_schedule_resumes_its_state(tmp_path):
 
 @pytest.fixture(scope="module")
 def in_epochs(labelled):
-    """The same for four epochs, with a schedule that follows the training loss, and so falls soon."""
+    """The same for four epochs, with a schedule that monitors the training loss and is soon reduced."""
     words = [word for word in labelled if not word.startswith(("scheduler", "callbacks.last"))]
     words += ["trainer=epochs", "trainer.max_epochs=4", "scheduler=warmup_plateau", "scheduler.interval=epoch"]
     words += ["scheduler.warmup=2", "scheduler.patience=0", "scheduler.monitor=train/loss_epoch", "scheduler.mode=max"]
@@ -493,7 +493,7 @@ def test_a_run_measured_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, se
 
 
 def same_run(one, other) -> None:
-    """Weights, optimizer, schedule and what was logged; but for the clock."""
+    """Compare weights, optimizer, schedule and logged metrics, except those that depend on time."""
     whole, parts = state(one), state(other)
     assert whole["global_step"] == parts["global_step"] and whole["epoch"] == parts["epoch"]
     for name in ("work", "epoch_sums", "lr_schedulers"):
@@ -505,7 +505,7 @@ def same_run(one, other) -> None:
 
 
 def test_a_finished_run_can_be_extended_by_more_epochs(tmp_path, in_epochs):
-    for every in (1, 500):  # the last checkpoint is that of a validation, or of the end
+    for every in (1, 500):  # the last checkpoint was written at a validation or at the end
         common = [*in_epochs[:-2], f"callbacks.last.every_n_train_steps={every}"]
         whole, parts = tmp_path / f"whole{every}", tmp_path / f"parts{every}"
         assert main(["train", *common, f"hydra.run.dir={whole}"]) == 0

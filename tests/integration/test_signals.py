@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A training command that waits until a signal ends it, and notes which.
+# A training command that waits for a signal and records which one it received.
 WAITING = """
 import signal, sys, time, types
 
@@ -38,7 +38,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def started(empty_folder):
-    """Starts the waiting command, returns its process once the file that is named exists."""
+    """Start the waiting command and return its process as soon as the named file exists."""
     (empty_folder / "waiting.py").write_text(WAITING)
     path = os.pathsep.join([str(ROOT / "src"), str(empty_folder)])
     processes = []
@@ -102,7 +102,7 @@ def test_a_closed_terminal_ends_a_run_as_sigterm_does(started, empty_folder):
 
 
 def test_a_run_under_nohup_ignores_a_closed_terminal(started, empty_folder):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as of nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as with nohup
     try:
         run = started("run/ready", "hydra.run.dir=run")
     finally:

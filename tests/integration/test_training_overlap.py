@@ -1,4 +1,4 @@
-"""A checkpoint knows what it was trained on, through fine-tuning and resuming; evaluate and predict report it."""
+"""A checkpoint records its training data across fine-tuning and resuming; evaluate and predict report overlap."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A corpus of 40 molecules, 40 labelled ones of which 10 are of the corpus, and new ones with some of both."""
+    """A corpus of 40 molecules, 40 labelled molecules (10 from the corpus), and new ones mixed with some of both."""
     folder = tmp_path_factory.mktemp("overlap")
     (folder / "corpus.smi").write_text("".join(f"{text} c{n}\n" for n, text in enumerate(SMILES[:40])))
     rows = [[text, f"m{n}", n % 2] for n, text in enumerate(SMILES)]
@@ -75,7 +75,7 @@ def stages(run: Path, name: str = "best") -> list[dict]:
 
 
 def split_of(run: Path) -> dict[str, set[str]]:
-    """Ids of the train and validation rows, by the split that the run saved and the order of the file."""
+    """Ids of the train and validation rows, from the saved split of the run and the order of the file."""
     saved = np.load(run / "split.npz")
     ids = [row["id"] for row in read(run.parent / "labelled.csv")]
     names = saved["names"].tolist()
@@ -83,7 +83,7 @@ def split_of(run: Path) -> dict[str, set[str]]:
 
 
 def expected(runs: Path) -> dict[str, str]:
-    """id -> what is right for each new record: by where its SMILES was, in corpus or labelled, train or validation."""
+    """id -> expected overlap of each new record: whether its SMILES was in a train or validation split."""
     split = split_of(runs / "fine")
     pre = np.load(runs / "pre" / "split.npz")
     corpus = {code: set(np.flatnonzero(pre["codes"] == code)) for code in (0, 1)}
@@ -181,11 +181,11 @@ def test_a_resumed_run_keeps_its_keys_without_the_initial_checkpoint(runs, tmp_p
         assert one["keys"]["train"]["molecule"]["sorted"].equal(two["keys"]["train"]["molecule"]["sorted"])
 
 
-# ---------------------------------------------------------------- the other kinds of data
+# ---------------------------------------------------------------- other types of data
 
 
 def mgf(path: Path, table, rows, structure: bool = True) -> Path:
-    """Spectra as a file of a user, with their structure or without."""
+    """Write spectra to an MGF file, with or without structures."""
     blocks = []
     for row in rows:
         mz, intensity = table.peaks(row)

@@ -1,4 +1,4 @@
-"""The collection of all metrics: names, slices, standard errors, and independence of how the data was cut."""
+"""The collection of all metrics: names, slices, standard errors, and independence of the batches."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _rank(rank: int, port: int, path: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     metric = MoleculeRanking(by=["adduct"])
     if rank == 0:
-        update(metric, range(6))  # the other rank has no spectra at all
+        update(metric, range(6))  # the other rank has no spectra
     values = metric.compute()
     torch.save(values, f"{path}/{rank}.pt")
     torch.distributed.destroy_process_group()

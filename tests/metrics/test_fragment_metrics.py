@@ -1,4 +1,4 @@
-"""Likeness of spectra, against numpy and scipy."""
+"""Similarity of spectra agrees with numpy and scipy."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_medians_and_means_are_named_and_ignore_undefined_values():
 
 
 def test_shared_zeros_inflate_the_rank_correlation_of_random_spectra():
-    """Why the rank correlation is never read alone."""
+    """The reason why the rank correlation is never reported alone."""
     random = np.random.default_rng(0)
     zero = random.random((60, 4)) < 0.5
     one, two = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))

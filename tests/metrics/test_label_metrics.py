@@ -1,4 +1,4 @@
-"""Metrics of labelled sequences: scikit-learn's values, with ties, absent classes and missing labels."""
+"""Metrics of labelled sequences agree with scikit-learn, with ties, absent classes and missing labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn import metrics as sk
 from trimer.metrics import weighted_rows as weighted
 from trimer.metrics.label_metrics import OF_SEVERAL, confusion, multi_label, per_class, regression, single_label
 
-FEW = 20  # resamples, where their number does not matter
+FEW = 20  # number of resamples where it does not matter
 
 
 def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that know something of the labels, in steps of a tenth where there are to be ties."""
+    """Probabilities correlated with the labels; for ties they are rounded to one decimal."""
     random = np.random.default_rng(seed)
     labels = random.integers(count, size=rows)
     logits = random.normal(size=(rows, count)) + 1.2 * np.eye(count)[labels]
@@ -58,7 +58,7 @@ def test_binary_metrics_refer_to_the_second_class():
 
 
 def test_metrics_agree_with_a_hand_calculation():
-    """Three of four right; class 0 found twice of twice, class 1 once of two."""
+    """Three of four are right: both rows of class 0, one of two rows of class 1."""
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
     labels = np.array([0, 0, 1, 1])
     values = single_label(probabilities, labels, bootstrap=0).values
@@ -66,7 +66,7 @@ def test_metrics_agree_with_a_hand_calculation():
     assert values["balanced_accuracy"] == 0.75
     assert values["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert values["mcc"] == pytest.approx(1 / math.sqrt(3))
-    assert values["auroc"] == 0.75  # of the pairs (.7, .1) (.7, .4) (.2, .1) (.2, .4) three are in order
+    assert values["auroc"] == 0.75  # three of the pairs (.7, .1) (.7, .4) (.2, .1) (.2, .4) are in order
     assert values["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert values["cross_entropy"] == pytest.approx(
         -(math.log(0.9) + math.log(0.6) + math.log(0.7) + math.log(0.2)) / 4
@@ -79,7 +79,7 @@ def test_tied_scores_count_half():
     values = single_label(half, np.array([0, 1, 0, 1, 1, 1]), bootstrap=0).values
     assert values["auroc"] == 0.5
     assert values["average_precision"] == pytest.approx(4 / 6)
-    assert values["accuracy"] == pytest.approx(2 / 6)  # the first of equal classes is the answer
+    assert values["accuracy"] == pytest.approx(2 / 6)  # the first of tied classes is predicted
     assert values["mcc"] == 0.0
 
 
@@ -94,11 +94,11 @@ def test_an_absent_class_is_excluded_and_reported():
 
 
 def test_a_never_predicted_class_has_no_precision_and_lowers_the_mean():
-    """And so does one that is predicted and does not occur; one that does neither counts nowhere."""
+    """A class that is predicted and does not occur lowers it too; one with neither does not count."""
     probabilities, labels = classes(200, 6)
     labels[labels >= 4] = 0
     probabilities[:, 2] = 0  # never predicted
-    probabilities[:, 5] = 0  # neither predicted nor there; 4 is predicted, and is not there
+    probabilities[:, 5] = 0  # neither predicted nor present; 4 is predicted and not present
     probabilities /= probabilities.sum(1, keepdims=True)
     said = probabilities.argmax(1)
     assert set(said) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
@@ -144,7 +144,7 @@ def test_logits_instead_of_probabilities_are_rejected():
 
 
 def test_weighted_metrics_equal_metrics_of_repeated_rows():
-    """Every metric of a weighting equals scikit-learn's on the rows repeated as often as they were drawn."""
+    """Every weighted metric equals scikit-learn's on rows repeated as often as they were sampled."""
     probabilities, labels = classes(60, 3, ties=True)
     scores, numbers = probabilities[:, 1], labels + np.random.default_rng(1).integers(3, size=60) / 2
     said, yes = probabilities.argmax(1), labels == 1
@@ -190,7 +190,7 @@ def test_the_interval_of_a_proportion_is_binomial():
 
 
 def test_rows_of_a_group_are_resampled_together():
-    """Each row four times over is no more knowledge: by groups the error stays, by rows it would halve."""
+    """Four copies of each row add no information: the error by groups is the same, by rows it would halve."""
     probabilities, labels = classes(200, 3)
     often = np.tile(probabilities, (4, 1)), np.tile(labels, 4)
     alone = single_label(probabilities, labels, bootstrap=1000).values["accuracy_std_error"]
@@ -278,7 +278,7 @@ def test_micro_averages_agree_with_scikit_learn():
 def test_exact_match_uses_the_known_labels_of_a_row():
     labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
     found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
-    assert found["exact_match"] == pytest.approx(1 / 3)  # a half is "no"
+    assert found["exact_match"] == pytest.approx(1 / 3)  # 0.5 is negative
     assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
 
 
@@ -364,7 +364,7 @@ def test_class_table_and_confusion_matrix_agree_with_a_hand_calculation():
 
 
 def test_a_constant_classifier_has_a_balanced_accuracy_of_one_half_without_interval():
-    """As resamples that lose the rare class would give 100 % each, which is no spread of the classifier."""
+    """Resamples without the rare class would give 100 % each, a spread that the classifier does not have."""
     labels = np.array([1] * 2 + [0] * 18)
     values = single_label(np.tile([0.9, 0.1], (20, 1)), labels, bootstrap=500).values
     assert values["balanced_accuracy"] == 0.5
@@ -407,7 +407,7 @@ def test_no_resample_loses_the_rare_positives_of_a_label():
 
 def test_resamples_without_a_class_are_discarded_and_too_many_are_reported():
     labels = np.array([1] * 5 + [0] * 45)
-    groups = np.repeat(np.arange(10), 5)  # all of class 1 in one group: a third of the resamples have none
+    groups = np.repeat(np.arange(10), 5)  # all rows of class 1 are in one group: a third of the resamples have none
     measured = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups)
     assert "balanced_accuracy_std_error" not in measured.values
     assert measured.undefined["balanced_accuracy"].startswith("no interval: 3")

@@ -1,4 +1,4 @@
-"""Metrics of ranked candidates, each on cases small enough to count by hand."""
+"""Metrics of ranked candidates on small cases that are calculated by hand."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_validity_and_uniqueness_are_computed_from_generation_counts():
     for metric in (validity, uniqueness):
         metric.update([[ETHANOL, ETHER], []], [ETHANOL] * 2, generated=[10, 10], valid=[8, 0], distinct=[2, 0])
     assert validity.compute() == pytest.approx({"validity": 0.4})
-    assert uniqueness.compute() == pytest.approx({"uniqueness": 0.25})  # the spectrum without a molecule has no say
+    assert uniqueness.compute() == pytest.approx({"uniqueness": 0.25})  # the spectrum without a molecule does not count
 
 
 def test_validity_and_uniqueness_are_computed_from_candidates():
@@ -86,7 +86,7 @@ def test_precursor_error_ignores_missing_candidates_adducts_and_precursors():
     )
     values = metric.compute()
     assert values["precursor_within_10ppm@1"] == pytest.approx(1 / 3)
-    assert values["precursor_ppm@1"] < 1  # torch's median of two is the lower one
+    assert values["precursor_ppm@1"] < 1  # torch's median of two values is the lower one
 
 
 def test_an_unreadable_true_molecule_raises_an_error_with_its_smiles():

@@ -1,4 +1,4 @@
-"""Identity, formula and mass of molecules: what counts as the same."""
+"""Identity, formula and mass of molecules: which molecules count as the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_heavy_atom_shortcut_never_hides_an_inchikey_match():
     acid, anion = molecule_facts("CC(=O)O"), molecule_facts("CC(=O)[O-]")
     assert acid.formula != anion.formula
     assert acid.heavy_formula == anion.heavy_formula == "C2O2"
-    assert facts.same_molecule(acid, anion)  # the charge is in another block of the key
+    assert facts.same_molecule(acid, anion)  # the charge is in another block of the InChIKey
     deuterated = molecule_facts("[2H]C([2H])([2H])O")
     assert facts.same_molecule(deuterated, molecule_facts("CO"))
 

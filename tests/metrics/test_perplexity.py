@@ -1,4 +1,4 @@
-"""Loss and perplexity as sums over tokens."""
+"""Loss and perplexity are sums over tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibration: the error by hand, and a temperature that undoes what made the logits too sure."""
+"""Calibration: the expected calibration error, and temperatures that correct overconfident logits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trimer.metrics.temperature import (
 
 
 def honest(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn from the probabilities that they give."""
+    """Logits, and labels sampled from their probabilities."""
     random = np.random.default_rng(seed)
     logits = 2 * random.normal(size=(rows, classes))
     probabilities = calibration.apply(logits)
@@ -29,7 +29,7 @@ def honest(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def test_calibration_error_agrees_with_a_hand_calculation():
-    """Of class 1: two at .1, one true, one at .35, not true, one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
+    """Class 1: two rows at .1, one of them true; one at .35, false; one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.65, 0.35], [0.35, 0.65]])
     labels = np.array([0, 1, 0, 1])
     assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(0.375)
@@ -72,7 +72,7 @@ def test_a_temperature_corrects_overconfident_logits():
 
 
 def test_an_overpredicted_rare_class_has_a_large_calibration_error():
-    """The error of the likeliest class hides them: of 1,000 rows 51 are of class 1, and all have .472."""
+    """The error of the predicted class alone misses it: 51 of 1,000 rows are of class 1, and all have .472."""
     labels = (np.arange(1000) < 51).astype(int)
     probabilities = np.tile([0.528, 0.472], (1000, 1))
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.421)
@@ -130,7 +130,7 @@ def test_perfect_predictions_keep_a_temperature_of_one(kind):
 
 def test_unusual_logits_give_a_finite_temperature_or_an_error():
     labels = np.array([0, 1, 1])
-    assert fit_temperature(np.zeros((3, 2)), labels) == 1.0  # no temperature makes a difference
+    assert fit_temperature(np.zeros((3, 2)), labels) == 1.0  # all temperatures are equivalent
     assert fit_temperature(np.zeros((0, 2)), labels[:0]) == 1.0
     wrong = np.array([[-5.0, 5.0], [5.0, -5.0], [5.0, -5.0]])
     assert fit_temperature(wrong, labels) == calibration.HOTTEST

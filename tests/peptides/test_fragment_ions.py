@@ -1,4 +1,4 @@
-"""Fragment masses as pyteomics computes them."""
+"""Fragment masses agree with pyteomics."""
 
 import numpy as np
 import pytest

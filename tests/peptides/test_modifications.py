@@ -1,4 +1,4 @@
-"""Modifications by every name they go by; masses as UNIMOD states them."""
+"""Modifications under all their names; masses agree with UNIMOD."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""ProForma in and out; masses as pyteomics computes them."""
+"""ProForma is read and written; masses agree with pyteomics."""
 
 import random
 

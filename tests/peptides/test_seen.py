@@ -1,4 +1,4 @@
-"""What a model has learnt from, by residue and modification."""
+"""Which modifications and residues a model was trained on."""
 
 from trimer.peptides.seen import seen_sites, unseen_sites
 

@@ -1,4 +1,4 @@
-"""A page or a figure that fails never fails a run: it is named with the reason, and the numbers are all there."""
+"""A failing page or figure never fails a run: it is named with the reason, and all numbers are written."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_generated_text_has_a_card_and_a_figure(tmp_path, smiles):
     assert spectra_grid(records, tmp_path / "grid.png").stat().st_size > 0
 
 
-# ---------------------------------------------------------------- whole runs whose every page and figure fails
+# ---------------------------------------------------------------- complete runs in which every page and figure fails
 
 DRAWN = {
     "trimer.reporting.figures": ["training_curves", "residue_bars", "tanimoto_histogram", "spectra_grid"],

@@ -28,7 +28,7 @@ def test_panels_show_train_and_validation_together():
     found = panels(
         {"val/tanimoto@1": own, "train/loss": own, "val/loss": own, "lr": own, "val/validity": Curve([1], [1])}
     )
-    assert list(found) == ["loss", "tanimoto@1"]  # one point is no curve
+    assert list(found) == ["loss", "tanimoto@1"]  # a single point is no curve
     assert list(found["loss"]) == ["train", "val"]
 
 

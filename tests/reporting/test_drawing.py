@@ -1,4 +1,4 @@
-"""Molecule drawings: well-formed, self-contained, and never an exception."""
+"""Molecule drawings are well-formed and self-contained, and never raise an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of embeddings: one file that loads nothing, with every row in both pictures."""
+"""The embedding page: a single file without external references, with every row in both figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_page_is_a_single_file_with_all_rows(tmp_path):
     path = embedding_page(BEFORE, AFTER, labels, IDS, tmp_path / "new/e.html", TRAIN, ["soluble", "membrane"])
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"https?://|src=|@import|href=", text)
-    assert "$" not in re.sub(r"\$\{", "", text.replace("$data", ""))  # every place of the template is filled
+    assert "$" not in re.sub(r"\$\{", "", text.replace("$data", ""))  # every placeholder of the template is filled
     data = data_of(text)
     assert data["ids"] == IDS
     assert data["train"] == TRAIN.astype(int).tolist()

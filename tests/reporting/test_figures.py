@@ -1,4 +1,4 @@
-"""Figures: each writes its file, for odd input too."""
+"""Each figure writes its file, also for unusual input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs are averaged only where their resolved configs differ by nothing but the seed."""
+"""Runs are averaged only if their resolved configs differ only in the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimer.reporting.runs import read_runs, summarise
 
 
 def run(folder: Path, seed: int, loss: float, rate: float = 1e-3, split: str = "a", **record) -> None:
-    """A run folder with one override, the seed; its learning rate comes from a file that was edited in between."""
+    """A run folder with one override, the seed; the learning rate comes from a file edited between runs."""
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"command": "train", "seeds": {"seed": seed}, **record}))
     (folder / "overrides.yaml").write_text(f"- seed={seed}\n- experiment=mine\n")

@@ -1,4 +1,4 @@
-"""Figures of classified sequences: what they are drawn from, and that odd input gives a figure and not an error."""
+"""Figures of classified sequences: their values, and unusual input that gives a figure instead of an error."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_nonfinite_vectors_are_rejected():
 def test_frequent_classes_have_a_colour_and_the_others_share_one():
     room = len(COLOURS_OF_CLASSES)
     assert len(set(COLOURS_OF_CLASSES)) == room
-    labels = np.repeat(np.arange(room + 3), np.arange(room + 3) + 1)  # the higher the more frequent
+    labels = np.repeat(np.arange(room + 3), np.arange(room + 3) + 1)  # frequent classes are drawn higher
     shown = Classes.of(labels, [f"c{number}" for number in range(room + 3)])
     assert shown.names == [f"c{number}" for number in range(room + 2, 2, -1)] + [REST]
     assert [shown.names[place] for place in shown.of_row[[0, 5, -1]]] == [REST, REST, f"c{room + 2}"]

@@ -1,4 +1,4 @@
-"""The pictures of predicted numbers."""
+"""Figures of predicted numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimer.reporting.number_figures import predicted_against_observed
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were saved."""
+    """The saved figures."""
     found: list[Figure] = []
     save = number_figures.save_figure
     monkeypatch.setattr(number_figures, "save_figure", lambda figure, path: found.append(figure) or save(figure, path))

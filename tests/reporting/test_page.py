@@ -1,4 +1,4 @@
-"""The HTML page: self-contained, well-formed, and honest about what it shows."""
+"""The HTML page is self-contained, well-formed, and shows what it claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOID = {"meta", "br", "link", "img", "hr"}
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed out of order, and collects what would be loaded from elsewhere."""
+    """Fails if a tag is closed out of order, and collects external references."""
 
     def __init__(self):
         super().__init__()
@@ -153,7 +153,7 @@ def test_unlabelled_spectra_have_no_true_molecule_and_no_tanimoto(tmp_path):
 
 
 def test_examples_are_evenly_spaced_from_best_to_worst():
-    ladder = [record(n, ["C" * (n + 1) + "O"]) for n in range(9)]  # ethanol is the second
+    ladder = [record(n, ["C" * (n + 1) + "O"]) for n in range(9)]  # ethanol is the second molecule
     chosen = evenly(ladder, 3)
     assert [place for place, _ in chosen] == [1, 5, 9]
     assert chosen[0][1]["id"] == "spectrum 1"

@@ -1,4 +1,4 @@
-"""What drawings of spectra share: relative intensities, the precursor, labels that can be read."""
+"""Shared by drawings of spectra: relative intensities, the precursor, readable labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trimer.reporting.peaks import RelativeSpectrum, place_labels
 
 
 def labels(*peaks: tuple[float, float, str]) -> list[str]:
-    """Labels of a width of 5 units a letter and a height of 0.17, above peaks of at least 0.2."""
+    """Labels with a width of 5 units per letter and a height of 0.17, for peaks of at least 0.2."""
     tips = [(position, height) for position, height, _ in peaks]
     return [peaks[index][2] for index in place_labels(tips, [2.5 * len(label) for *_, label in peaks], 0.17, 0.2)]
 

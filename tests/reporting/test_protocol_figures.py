@@ -1,4 +1,4 @@
-"""The pictures of a fine-tuning."""
+"""Figures of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trimer.reporting.protocol_figures import metric_curves
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were saved."""
+    """The saved figures."""
     found: list[Figure] = []
     save = protocol_figures.save_figure
     monkeypatch.setattr(

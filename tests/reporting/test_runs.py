@@ -1,4 +1,4 @@
-"""A sweep in one table: grouping over seeds, the best settings, runs that failed."""
+"""A sweep in one table: grouping over seeds, the best settings, failed runs."""
 
 from __future__ import annotations
 

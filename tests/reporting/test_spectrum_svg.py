@@ -1,4 +1,4 @@
-"""Spectra as inline SVG: well-formed, the precursor marked, labels apart."""
+"""Spectra as inline SVG: well-formed, with a marked precursor and labels that do not overlap."""
 
 from __future__ import annotations
 

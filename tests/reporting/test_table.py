@@ -1,4 +1,4 @@
-"""The result table: order of its rows, what is best, units, and its three formats."""
+"""The result table: row order, best values, units, and its three formats."""
 
 from __future__ import annotations
 

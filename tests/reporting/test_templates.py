@@ -1,4 +1,4 @@
-"""Templates: all of them compile, text is escaped in HTML, and a name that nobody gives is an error."""
+"""Templates compile, text is escaped in HTML, and an undefined variable is an error."""
 
 from __future__ import annotations
 

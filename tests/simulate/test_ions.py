@@ -10,7 +10,7 @@ def ions_of(smiles: str, adduct: str = "[M+H]+"):
     return predict_ions(skeleton(Chem.MolFromSmiles(smiles)), adduct)
 
 
-# Fragments of the literature, from the MassBank records of these compounds.
+# Known fragments, from the MassBank records of these compounds.
 KNOWN = {
     "paracetamol": ("CC(=O)Nc1ccc(O)cc1", [152.0706, 110.0600, 93.0335, 65.0386]),
     "caffeine": ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", [195.0877, 138.0662, 110.0713]),
@@ -27,7 +27,7 @@ def test_known_fragments_are_candidates(name):
 
 
 def test_the_amide_bond_breaks_before_the_ring():
-    """Paracetamol loses ketene to 110.06 at any energy; its carbon skeleton falls apart later."""
+    """Paracetamol loses ketene to 110.06 at any energy; its carbon skeleton breaks at higher energies."""
     ions = ions_of(KNOWN["paracetamol"][0])
     share = ions.intensities(log_energy(30, "NCE", 152.07))
     assert abs(ions.mz[share.argsort()[-2:]] - 110.06).min() < 0.001

@@ -1,4 +1,4 @@
-"""The simulated peptides: the same for the same numbers, tryptic, and with the stated rules in their labels."""
+"""Simulated peptides: reproducible, tryptic, and with labels that follow the stated rules."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The simulated proteins: the same for the same numbers, as long as real ones, and with something to learn in them."""
+"""Simulated proteins: reproducible, with realistic lengths and learnable patterns."""
 
 from itertools import islice, pairwise
 
@@ -11,7 +11,7 @@ from trimer.simulate.simulated_proteins import LETTERS, SimulatedProteins
 
 @pytest.fixture(scope="module")
 def proteins() -> dict[str, tuple[str, np.ndarray]]:
-    """id -> family, letters of 1,500 proteins."""
+    """id -> (family, sequence) of 1,500 proteins."""
     tables = SimulatedProteins(1500, seed=1).chunks()
     return {name: (table.clusters[row], table.sequences[row]) for table in tables for row, name in enumerate(table.ids)}
 
@@ -67,7 +67,7 @@ def test_only_members_of_a_family_are_related(proteins):
 
 
 def test_neighbours_predict_residues_in_unseen_families(proteins):
-    """Counts of (left, right) -> residue on some families, measured on others: far below what the composition says."""
+    """Counts of (left, right) -> residue on some families predict others far better than the composition."""
     index = np.zeros(128, np.int64)
     index[LETTERS] = np.arange(20)
     names = sorted({family for family, _ in proteins.values()})

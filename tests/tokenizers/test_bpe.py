@@ -1,4 +1,4 @@
-"""Byte-pair encodings read from files give the ids of `transformers`, and come whole out of a checkpoint."""
+"""Byte-pair encodings read from files agree with `transformers` and are stored completely in checkpoints."""
 
 import json
 import pickle
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def chemberta_2(tmp_path):
-    """The files of ChemBERTa-2: tokens of atoms, names of its own, nothing to merge, fewer tokens than rows."""
+    """The files of ChemBERTa-2: atom tokens, special names, no merges, fewer tokens than embedding rows."""
     (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(CHEMBERTA_2)}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     names = {"unk_token": "[UNK]", "bos_token": "[CLS]", "eos_token": "[SEP]", "sep_token": "[SEP]",
@@ -50,7 +50,7 @@ def chemberta_2(tmp_path):
 
 
 def check(ours: BytePairTokenizer, theirs, texts: list[str] = TEXTS) -> None:
-    """The same ids, one by one and together, and the same texts."""
+    """Check that ids and texts agree with `transformers`, one by one and in batches."""
     together = ours.encode_many(texts)
     assert len(together) == len(texts) and together.values.dtype == np.uint16
     for row, text in enumerate(texts):
@@ -71,7 +71,7 @@ def test_ids_agree_with_transformers(folder):
     ours = BytePairTokenizer(folder)
     check(ours, transformers.RobertaTokenizer.from_pretrained(folder))
     assert (ours.cls, ours.pad, ours.eos, ours.unk, ours.mask) == (0, 1, 2, 3, 4)
-    assert len(ours.encode(SMILES[0])) < len(SMILES[0])  # something was merged
+    assert len(ours.encode(SMILES[0])) < len(SMILES[0])  # some pairs were merged
     assert len(ours) == len(ours.vocabulary) == 5 + 256 + len(ours.merges)
     assert all(ours.decode(ours.encode(smiles)) == smiles and ours.unspelled(smiles) == [] for smiles in SMILES)
 
@@ -147,7 +147,7 @@ def test_only_ordinary_tokens_are_masked_and_used_as_replacements(folder, chembe
     assert found.replacements.tolist() == list(range(5, len(ours)))
     few = BytePairTokenizer(chemberta_2)
     assert np.flatnonzero(~few.alphabet.hideable).tolist() == [0, 11, 12, 13, 14]
-    # Without merges no text is ever cut into an atom of two letters, nor into a token that only fills a row.
+    # Without merges no text is ever split into an atom of two letters or an unused token.
     assert [few.vocabulary.tokens[i] for i in few.alphabet.replacements] == list("cC()O12=Nn")
 
 

@@ -44,7 +44,7 @@ def test_molecules_round_trip(tokenizer):
     inner = ids[1:-1]
     assert tokenizer.decode_molecule(ids) == tokenizer.decode_molecule(inner.tolist()) == ASPIRIN
     assert tokenizer.decode_molecule([EOS, *ids, PAD, PAD]) == ASPIRIN  # as a decoder that starts from </s> writes it
-    assert tokenizer.decode_molecule([*ids, *inner]) == ASPIRIN  # nothing counts after </s>
+    assert tokenizer.decode_molecule([*ids, *inner]) == ASPIRIN  # tokens after </s> are ignored
     assert tokenizer.encode_molecule("c1cc") is None
 
 

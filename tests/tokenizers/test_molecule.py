@@ -68,7 +68,7 @@ def test_the_vocabulary_is_fixed():
     for representation in REPRESENTATIONS:
         tokens = MoleculeTokenizer(representation).tokens
         assert len(set(tokens)) == len(tokens)
-        assert tokens == MoleculeTokenizer(representation, stereo=True).tokens  # stereo can be switched in fine-tuning
+        assert tokens == MoleculeTokenizer(representation, stereo=True).tokens  # fine-tuning may change it
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not at hand")

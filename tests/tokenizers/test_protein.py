@@ -1,4 +1,4 @@
-"""The alphabet of the ESM models, and that a character is a token whatever it is."""
+"""The alphabet of the ESM models: every character is one token."""
 
 from itertools import pairwise
 
@@ -52,7 +52,7 @@ def test_batch_encoding_equals_single_encoding():
     tokenizer = ProteinTokenizer()
     random = np.random.default_rng(0)
     letters = random.integers(0, 256, 500).astype(np.uint8)
-    offsets = np.sort(np.concatenate([[20, 20, 480], random.integers(20, 480, 30)]))  # empty ones, and loose ends
+    offsets = np.sort(np.concatenate([[20, 20, 480], random.integers(20, 480, 30)]))  # empty ones, unused ends
     found = tokenizer.encode_many(letters, offsets)
     assert found.values.dtype == np.uint8 and len(found) == len(offsets) - 1
     for row, (start, stop) in enumerate(pairwise(offsets)):

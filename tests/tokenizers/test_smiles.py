@@ -1,4 +1,4 @@
-"""SMILES as the sequences of an encoder: framed, back again, and what of them may be hidden."""
+"""SMILES as sequences of an encoder: special tokens, round trips, and which tokens may be masked."""
 
 import numpy as np
 import pytest

@@ -92,7 +92,7 @@ def test_the_order_of_peaks_does_not_matter():
 
 
 def by_hand(tokenizer, mz, intensity, precursor_mz, adduct, collision_energy):
-    """The tokens of one spectrum by a plain loop."""
+    """The tokens of one spectrum, computed by a loop."""
     unit = 10**tokenizer.decimals
     highest = (int(tokenizer.max_mz) + 1) * unit
 
@@ -138,7 +138,7 @@ def test_vectorized_encoding_agrees_with_a_loop(settings):
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_tokens_round_trip(settings):
-    """m/z to half of the last decimal, and what is read back is written the same again."""
+    """m/z agree to half of the last decimal, and encoding the decoded spectrum gives the same tokens."""
     tokenizer, table = SpectrumTokenizer(**settings), random_table(seed=1)
     values, offsets = tokenizer.encode_table(table)
     for row in range(len(table)):
