@@ -84,10 +84,10 @@ def test_labels_equal_those_of_the_command(model, folder, tmp_path):
     table.write_text("smiles\n" + "\n".join(smiles) + "\n")
     assert main(["predict", f"ckpt={folder / 'labels'}", f"input={table}", f"output={tmp_path / 'out.parquet'}"]) == 0
     expected = pq.read_table(tmp_path / "out.parquet").to_pandas()
-    found = labels.predict(smiles)
-    assert found.to_pandas()["label"].tolist()[:2] == expected["label"].tolist()[:2]
-    np.testing.assert_allclose(found.to_pandas()["probability"][:2], expected["probability"][:2], rtol=1e-5)
-    assert found[2]["label"] is None and "cannot read" in found[2]["reason"]
+    predictions = labels.predict(smiles)
+    assert predictions.to_pandas()["label"].tolist()[:2] == expected["label"].tolist()[:2]
+    np.testing.assert_allclose(predictions.to_pandas()["probability"][:2], expected["probability"][:2], rtol=1e-5)
+    assert predictions[2]["label"] is None and "cannot read" in predictions[2]["reason"]
     same = labels.predict(table)  # a file
     assert [row["probability"] for row in same] == [row["probability"] for row in labels.predict(str(table))]
 

@@ -20,7 +20,7 @@ ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
 
 
 @pytest.fixture
-def own(monkeypatch):
+def user_package(monkeypatch):
     """A user package, `mine`, with a class, a function and an import of os."""
     package = types.ModuleType("mine")
     code = """
@@ -109,11 +109,11 @@ def test_the_message_names_key_and_target():
         build(cfg.task)
 
 
-def test_nothing_is_built_or_imported_before_the_whole_config_is_checked(own):
+def test_nothing_is_built_or_imported_before_the_whole_config_is_checked(user_package):
     tree = [{"_target_": "mine.Thing", "size": 1}, {"_target_": "antigravity.fly"}]
     with pytest.raises(ConfigError):
         build(tree)
-    assert own.calls == []
+    assert user_package.calls == []
     assert "antigravity" not in sys.modules
 
 
@@ -142,7 +142,7 @@ def test_a_target_from_a_resolver_is_checked():
         build(cfg)
 
 
-def test_only_allowed_packages_provide_targets(own):
+def test_only_allowed_packages_provide_targets(user_package):
     assert build({"_target_": "mine.Thing", "size": 3}).size == 3
     assert build({"_target_": "mine.double", "x": 3}) == 6
     assert build({"_target_": "mine.Thing.small"}).size == 1
@@ -155,7 +155,7 @@ def test_only_allowed_packages_provide_targets(own):
         build({"_target_": "mineral.Thing"})
 
 
-def test_invalid_arguments_name_the_key(own):
+def test_invalid_arguments_name_the_key(user_package):
     node = OmegaConf.create({"data": {"_target_": "mine.Thing", "size": 3, "prats": []}}).data
     with pytest.raises(ConfigError, match=r"data\.prats: mine\.Thing has no argument 'prats'; did you mean parts\?"):
         build(node)
@@ -169,7 +169,7 @@ def test_invalid_arguments_name_the_key(own):
         build(OmegaConf.create({"data": {"_target_": "mine.Thing", "size": "???"}}).data)
 
 
-def test_objects_are_passed_unchanged(own):
+def test_objects_are_passed_unchanged(user_package):
     import torch
 
     net = torch.nn.Linear(2, 2)
@@ -181,14 +181,14 @@ def test_objects_are_passed_unchanged(own):
     assert type(built.parts[1]) is dict
 
 
-def test_errors_of_a_constructor_are_raised_unchanged(own):
+def test_errors_of_a_constructor_are_raised_unchanged(user_package):
     for arguments in ({}, {"tool": 1}):
         with pytest.raises(InputError, match="size must not be negative"):
             build({"_target_": "mine.Thing", "size": -1}, **arguments)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"tool": 1}])
-def test_values_that_a_constructor_rejects_name_the_key(own, arguments):
+def test_values_that_a_constructor_rejects_name_the_key(user_package, arguments):
     thing = {"_target_": "mine.Thing", "size": 100}
     with pytest.raises(ConfigError, match=r"^data: size 100 is too large") as caught:
         build(OmegaConf.create({"data": thing}).data, **arguments)
@@ -239,13 +239,13 @@ def test_the_type_of_a_value_is_checked(key, value, sentence):
         build(cfg[group], **({"vocab_size": 10} if group == "model" else {}))
 
 
-def test_values_of_compatible_types_are_accepted(own):
+def test_values_of_compatible_types_are_accepted(user_package):
     assert build({"_target_": "mine.Thing", "size": 2.0}).size == 2.0
     assert build({**ADAMW, "lr": 1}).keywords["lr"] == 1
     assert build({"_target_": "mine.Thing", "size": 1, "parts": None}).parts is None
 
 
-def test_partial_targets_build_factories(own):
+def test_partial_targets_build_factories(user_package):
     import torch
 
     factory = build(OmegaConf.create(ADAMW))
@@ -256,7 +256,7 @@ def test_partial_targets_build_factories(own):
     assert build({"_target_": "mine.Thing", "_partial_": True, "size": 1}, tool="t")().tool == "t"
 
 
-def test_null_is_kept_by_build_and_skipped_by_build_all(own):
+def test_null_is_kept_by_build_and_skipped_by_build_all(user_package):
     cfg = OmegaConf.create({"a": {"_target_": "mine.Thing", "size": 1}, "b": None})
     assert build(None) is None
     assert build_all(None) == []
@@ -264,21 +264,21 @@ def test_null_is_kept_by_build_and_skipped_by_build_all(own):
     assert [thing.size for thing in build_all(cfg)] == [1]
 
 
-def test_nested_objects_are_built(own):
+def test_nested_objects_are_built(user_package):
     inner = {"_target_": "mine.Thing", "size": 1}
     built = build({"_target_": "mine.Thing", "size": 2, "tool": inner, "parts": [inner]})
     assert built.tool.size == 1
     assert built.parts[0].size == 1
 
 
-def test_checking_builds_nothing(own):
+def test_checking_builds_nothing(user_package):
     check({"_target_": "mine.Thing", "size": 2})
-    assert own.calls == []
+    assert user_package.calls == []
     with pytest.raises(ConfigError):
         check({"_target_": "mine.Thing", "sice": 2})
 
 
-def test_a_missing_library_and_a_wrong_path_have_different_messages(own, monkeypatch):
+def test_a_missing_library_and_a_wrong_path_have_different_messages(user_package, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.pytorch.callbacks.nothing", None)
     with pytest.raises(ConfigError, match=r"there is no lightning\.pytorch\.callbacks\.Nothing"):
         build({"_target_": "lightning.pytorch.callbacks.Nothing"})

@@ -97,9 +97,9 @@ def test_weights_with_another_number_of_heads_are_rejected(tmp_path):
     from trimer.tokenizers.protein import ProteinTokenizer
 
     tokenizer, trained = ProteinTokenizer(), Esm2(d_model=16, layers=1, heads=2)
-    found = {**CONTRACT, "vocabulary": list(tokenizer.vocabulary.tokens), "model": {"d_model": 16, "heads": 2}}
+    contract = {**CONTRACT, "vocabulary": list(tokenizer.vocabulary.tokens), "model": {"d_model": 16, "heads": 2}}
     state = {f"net.{name}": value for name, value in trained.state_dict().items()}
-    torch.save({"trimer": found, "state_dict": state}, tmp_path / "a.ckpt")
+    torch.save({"trimer": contract, "state_dict": state}, tmp_path / "a.ckpt")
     warm_start(Esm2(d_model=16, layers=1, heads=2), tokenizer, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with model\.heads=2, this model has another"):
         warm_start(Esm2(d_model=16, layers=1, heads=4), tokenizer, tmp_path / "a.ckpt")
@@ -144,7 +144,7 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_tokenizer(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("labels", "message"),
     [
         (None, "learnt labels with data.target=single, these data have none"),
         ({"target": "multi", "classes": ["a", "b"]}, "learnt labels with data.target=single, these data have multi"),
@@ -153,9 +153,9 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_tokenizer(tmp_path):
         ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' there and 'c' here"),
     ],
 )
-def test_labels_of_another_type_name_or_order_are_rejected(found, said):
+def test_labels_of_another_type_name_or_order_are_rejected(labels, message):
     learnt = {"labels": {"target": "single", "classes": ["a", "b"]}}
-    with pytest.raises(CheckpointError, match=said):
-        check_labels(learnt, found, "best.ckpt")
+    with pytest.raises(CheckpointError, match=message):
+        check_labels(learnt, labels, "best.ckpt")
     check_labels(learnt, dict(learnt["labels"]), "best.ckpt")
-    check_labels({}, found, "best.ckpt")
+    check_labels({}, labels, "best.ckpt")

@@ -37,15 +37,15 @@ def test_a_resumed_run_continues_the_file(tmp_path):
     second.log_metrics({"train/loss": -1.0}, 40)
     second.log_metrics({"train/loss": -1.0, "lr": 0.1}, 50)
     second.finalize("success")
-    found = rows(tmp_path)
-    assert [(row["step"], row["train/loss"]) for row in found if row["train/loss"]] == [
+    written = rows(tmp_path)
+    assert [(row["step"], row["train/loss"]) for row in written if row["train/loss"]] == [
         ("10", "10.0"),
         ("20", "20.0"),
         ("30", "30.0"),
         ("40", "-1.0"),
         ("50", "-1.0"),
     ]
-    assert [row["val/loss"] for row in found if row["val/loss"]] == ["3.0"]
+    assert [row["val/loss"] for row in written if row["val/loss"]] == ["3.0"]
 
 
 def test_evaluating_the_test_split_again_keeps_the_training_rows(tmp_path):

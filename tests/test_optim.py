@@ -65,12 +65,12 @@ def test_frozen_parameters_are_not_optimized():
 def rates(schedule, steps: int, **settings) -> list[float]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = schedule(optimizer, **settings)
-    found = []
+    seen = []
     for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
+        seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return found
+    return seen
 
 
 def test_schedules_have_the_expected_rates():
@@ -97,14 +97,14 @@ def test_plateau_schedule_warms_up_reduces_and_resumes():
         if state is not None:
             schedule.load_state_dict(state["schedule"])
             optimizer.load_state_dict(state["optimizer"])
-        found = []
+        seen = []
         for value in values:  # a validation after every second step
             for _ in range(2):
-                found.append(optimizer.param_groups[0]["lr"])
+                seen.append(optimizer.param_groups[0]["lr"])
                 optimizer.step()
                 schedule.step()
             schedule.observe(value)
-        return found, copy.deepcopy({"schedule": schedule.state_dict(), "optimizer": optimizer.state_dict()})
+        return seen, copy.deepcopy({"schedule": schedule.state_dict(), "optimizer": optimizer.state_dict()})
 
     values = [9.0, 5.0, 4.0, 4.0, 4.5, 3.0, 3.0, 3.0]
     whole, _ = run(values)
@@ -178,13 +178,13 @@ def test_muon_updates_agree_with_torch(monkeypatch, precision, tolerance, togeth
     ours_steps = Muon([group], lr=0.03, momentum=0.9, precision=precision)
     theirs_steps = torch.optim.Muon(theirs, lr=0.03, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
-        for one, other in zip(ours, theirs, strict=True):
-            one.grad = torch.randn_like(one)
-            other.grad = one.grad.clone()
+        for our_parameter, their_parameter in zip(ours, theirs, strict=True):
+            our_parameter.grad = torch.randn_like(our_parameter)
+            their_parameter.grad = our_parameter.grad.clone()
         ours_steps.step()
         theirs_steps.step()
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
+    for our_parameter, their_parameter in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our_parameter, their_parameter, atol=tolerance, rtol=0)
 
 
 def test_orthogonalized_matrices_have_singular_values_near_one():
@@ -248,13 +248,13 @@ def rates_of_epochs(values: list[float], **settings) -> list[float]:
     """The rate of each epoch in units of 1e-4, for a peak of 5e-4 and these metrics after each epoch."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=5e-4)
     schedule = WarmupPlateau(optimizer, interval="epoch", **{"warmup": 5, "patience": 3, **settings})
-    found = []
+    seen = []
     for value in values:
-        found.append(optimizer.param_groups[0]["lr"] * 1e4)
+        seen.append(optimizer.param_groups[0]["lr"] * 1e4)
         optimizer.step()
         schedule.step()
         schedule.observe(value)
-    return found
+    return seen
 
 
 def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
@@ -265,11 +265,11 @@ def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_the_rate_is_reduced_after_patience_plus_one_epochs_without_improvement(patience):
     """The first epoch after the warm-up is the reference; earlier metrics do not count."""
-    found = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
+    epoch_rates = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
     flat = 5 + 1 + patience + 1
-    assert found[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])
-    assert found[flat : flat + patience + 1] == pytest.approx([2.5] * (patience + 1))
-    assert found[flat + patience + 1] == pytest.approx(1.25)
+    assert epoch_rates[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])
+    assert epoch_rates[flat : flat + patience + 1] == pytest.approx([2.5] * (patience + 1))
+    assert epoch_rates[flat + patience + 1] == pytest.approx(1.25)
 
 
 def test_settings_of_an_epoch_schedule_are_checked():

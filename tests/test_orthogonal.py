@@ -25,10 +25,10 @@ def matrices() -> list[torch.Tensor]:
 
 def test_parts_of_a_fused_matrix_are_orthogonalized_separately():
     fused, whole = matrices()[0], matrices()[2]
-    found, other = orthogonal([fused, whole], torch.float32, [3, 1])
+    in_parts, as_whole = orthogonal([fused, whole], torch.float32, [3, 1])
     alone = orthogonal(list(fused.chunk(3)), torch.float32)
-    torch.testing.assert_close(found, torch.cat(alone))
-    torch.testing.assert_close(other, orthogonal([whole], torch.float32)[0])
+    torch.testing.assert_close(in_parts, torch.cat(alone))
+    torch.testing.assert_close(as_whole, orthogonal([whole], torch.float32)[0])
 
 
 def test_queries_keys_and_values_are_orthogonalized_separately_on_request():
@@ -56,8 +56,8 @@ def test_fused_projections_stay_one_matrix_by_default():
 def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
     """Runs in each process: half of the products give the result of a single process."""
     torch.set_num_threads(1)
-    given = matrices()
-    expected = orthogonal(given, dtype, PARTS)
+    inputs = matrices()
+    expected = orthogonal(inputs, dtype, PARTS)
     computed = []
     newton_schulz = orthogonal_module.newton_schulz
     orthogonal_module.newton_schulz = lambda x: computed.append(len(x)) or newton_schulz(x)
@@ -68,13 +68,13 @@ def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
             from torch.distributed.tensor import Shard, distribute_tensor
 
             mesh = init_device_mesh("cpu", (2,))
-            given = [distribute_tensor(matrix, mesh, [Shard(0)]) for matrix in given]
-        found = orthogonal(given, dtype, PARTS)
+            inputs = [distribute_tensor(matrix, mesh, [Shard(0)]) for matrix in inputs]
+        results = orthogonal(inputs, dtype, PARTS)
         if kind == "sharded":
-            assert all(one.placements == other.placements for one, other in zip(found, given, strict=True))
-            found = [one.full_tensor() for one in found]
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other)
+            assert [result.placements for result in results] == [matrix.placements for matrix in inputs]
+            results = [result.full_tensor() for result in results]
+        for result, reference in zip(results, expected, strict=True):
+            torch.testing.assert_close(result, reference)
         # Two matrices of three parts and two of (8, 20): one for each process. One (8, 8) and one (24, 8): both here.
         assert sum(computed) == (3 + 1 + 1 + 1 if rank == 0 else 3 + 1)
     finally:

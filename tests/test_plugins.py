@@ -82,8 +82,8 @@ def test_a_resumed_run_needs_the_flag_again(trimer, empty_folder, capsys):
     plugin()
     assert trimer("train", "--plugin", "my_thing.py", "hydra.run.dir=run") == 0
     assert trimer("train", "resume=run") == 1
-    said = capsys.readouterr().err
-    assert "resume=run used a plug-in: pass it again, --plugin" in said and "run/plugins/my_thing.py" in said
+    message = capsys.readouterr().err
+    assert "resume=run used a plug-in: pass it again, --plugin" in message and "run/plugins/my_thing.py" in message
     plugin(code=CODE + "\nversion = 2\n")
     plugins._loaded.clear()
     sys.modules.pop("my_thing")
@@ -103,7 +103,7 @@ def test_child_processes_load_the_same_files():
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "said"),
+    ("name", "code", "message"),
     [
         ("my_bug.py", "x = 1\nraise KeyError('here')\n", r"my_bug\.py line 2: KeyError: 'here'"),
         ("my_bug.py", "def broken(:\n", r"my_bug\.py line 1: SyntaxError"),
@@ -111,9 +111,9 @@ def test_child_processes_load_the_same_files():
         ("json.py", "", "there is another module 'json': rename the file"),
     ],
 )
-def test_files_that_cannot_be_loaded_give_one_sentence(name, code, said):
+def test_files_that_cannot_be_loaded_give_one_sentence(name, code, message):
     path = plugin(name, code)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_plugin(path)
     assert "my_bug" not in sys.modules
 

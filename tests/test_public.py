@@ -147,9 +147,9 @@ FOLDERS = {
 def test_esm_folders_without_a_masked_head_give_the_same_hidden_states(kind, tmp_path):
     net = esm2(contacts=True)
     headless(tmp_path / kind, net, *FOLDERS[kind])
-    found = load_esm2(tmp_path / kind)
-    assert found.head is None and found.contact_head is not None
-    assert torch.equal(found.hidden(Flat.pack([SEQUENCE])), net.hidden(Flat.pack([SEQUENCE])))
+    loaded = load_esm2(tmp_path / kind)
+    assert loaded.head is None and loaded.contact_head is not None
+    assert torch.equal(loaded.hidden(Flat.pack([SEQUENCE])), net.hidden(Flat.pack([SEQUENCE])))
     with pytest.raises(CheckpointError, match=r"no head for masked tokens: take model\.head=false"):
         warm_start(esm2(), ProteinTokenizer(), tmp_path / kind)
     bare = esm2(head=False)
@@ -168,8 +168,8 @@ def test_transformers_folders_without_a_masked_head_are_read(tmp_path):
         model.save_pretrained(tmp_path / name)
         encoder = getattr(model, "esm", model)
         expected = encoder(tokens, torch.ones_like(tokens)).last_hidden_state[0]
-        found = load_esm2(tmp_path / name).eval().hidden(Flat.pack([SEQUENCE]))
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        hidden_states = load_esm2(tmp_path / name).eval().hidden(Flat.pack([SEQUENCE]))
+        torch.testing.assert_close(hidden_states, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_classifier_heads_of_roberta_and_bart_are_not_loaded(tmp_path):
@@ -222,8 +222,8 @@ def test_a_different_vocabulary_is_rejected(tmp_path):
             public_weights(make(), ProteinTokenizer(), tmp_path / kind)
         turned = {token: i for i, token in enumerate(TOKENS[::-1])}
         (tmp_path / kind / "vocab.json").write_text(json.dumps(turned))
-        found = public_weights(make(), ProteinTokenizer(), tmp_path / kind)["tokens.weight"]
-        assert torch.equal(found, make().tokens.weight.flip(0))
+        embedding = public_weights(make(), ProteinTokenizer(), tmp_path / kind)["tokens.weight"]
+        assert torch.equal(embedding, make().tokens.weight.flip(0))
 
 
 def test_a_protein_model_with_another_tokenizer_is_rejected(tmp_path):
@@ -263,15 +263,15 @@ def test_embed_warns_about_unknown_tokens_and_splits_by_atoms(tmp_path, capsys):
     (tmp_path / "weights" / "merges.txt").write_text("")
     (tmp_path / "mols.csv").write_text("smiles\nCCO\nCCCl\nCCC\n")
     words = ["embed", f"ckpt={tmp_path}/weights", f"input={tmp_path}/mols.csv", f"output={tmp_path}/out.parquet"]
-    found = {}
+    vectors = {}
     for atoms in ("false", "true"):
         assert main([*words, f"atoms={atoms}"]) == 0
         assert ("1 of 3 molecules (33.3 %) hold what the vocabulary cannot spell" in capsys.readouterr().err) == (
             atoms == "false"
         )
-        found[atoms] = [row["embedding"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()]
-    assert found["false"][1] == found["false"][2], "without the l of Cl it is propane"
-    assert found["true"][1] != found["true"][2]
+        vectors[atoms] = [row["embedding"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()]
+    assert vectors["false"][1] == vectors["false"][2], "without the l of Cl it is propane"
+    assert vectors["true"][1] != vectors["true"][2]
 
 
 def evaluated(tmp_path, *words: str) -> dict:

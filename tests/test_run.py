@@ -108,11 +108,11 @@ def test_settings_that_must_not_change_are_rejected_by_name(trimer, empty_folder
 
 def test_an_edited_config_is_rejected_by_name(trimer, empty_folder, capsys):
     (empty_folder / "conf" / "experiment").mkdir(parents=True)
-    own = empty_folder / "conf" / "experiment" / "own.yaml"
-    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
+    experiment = empty_folder / "conf" / "experiment" / "own.yaml"
+    experiment.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
     assert trimer("train", "experiment=own") == 0
     path = interrupted(empty_folder)
-    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
+    experiment.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
     assert trimer("train", f"resume={path}") == 1
     assert "optimizer.lr (0.5, now 0.4)" in capsys.readouterr().err
 
@@ -260,9 +260,9 @@ def test_git_version_and_diff_are_recorded(tmp_path, monkeypatch):
     (checkout / "run.py").write_text("a = 1\n")
     subprocess.run([*git, "add", "run.py"], check=True)
     monkeypatch.setattr("trimer.run.__file__", str(checkout / "run.py"))
-    found = code_version(tmp_path)["git"]
-    assert len(found["sha"]) == 40
-    assert found["dirty"] is True
+    version = code_version(tmp_path)["git"]
+    assert len(version["sha"]) == 40
+    assert version["dirty"] is True
     assert "+a = 1" in (tmp_path / "git.diff").read_text()
     monkeypatch.setattr("trimer.run.__file__", str(tmp_path / "run.py"))
     monkeypatch.chdir(tmp_path)

@@ -43,13 +43,13 @@ def processor_with(monkeypatch, fp32, bf16):
 
 
 def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
-    found = cpu_speed.speeds()
-    assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
+    speeds = cpu_speed.speeds()
+    assert 1 < speeds["fp32"] < 1e5 and 1 < speeds["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.processor())
     forget()
     monkeypatch.setattr(cpu_speed, "measured", None)
-    assert cpu_speed.speeds() == found
+    assert cpu_speed.speeds() == speeds
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
@@ -76,8 +76,8 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
     processor_with(monkeypatch, fp32, bf16)
     caplog.set_level("INFO")
     for command in ("train", "predict", "embed", "evaluate"):
-        given = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
-        assert configs.compose(command, given).trainer.precision == expected
+        arguments = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
+        assert configs.compose(command, arguments).trainer.precision == expected
     assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=cpu"]).trainer.precision == expected
     assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=gpu"]).trainer.precision == "bf16-mixed"
     assert configs.compose("train", ["trainer.precision=64-true"]).trainer.precision == "64-true"
@@ -113,19 +113,19 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monk
 
 def test_later_processes_use_the_choice_of_the_first(_speeds):
     code = "from trimer.accelerators.cpu_speed import cpu_precision; print(cpu_precision())"
-    found = []
+    choices = []
     for chosen in ("32-true", "bf16-mixed"):
         environment = {**os.environ, cpu_speed.CHOICE: chosen, "LOCAL_RANK": "1"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        found.append(done.stdout.strip())
-    assert found == ["32-true", "bf16-mixed"]
+        choices.append(done.stdout.strip())
+    assert choices == ["32-true", "bf16-mixed"]
 
 
 def test_cpus_with_the_same_name_are_distinguished(monkeypatch):
     text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
-    found = set()
+    distinct = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):
         monkeypatch.setattr(cpu_speed, "cpuinfo", lambda flags=flags: text.format(flags))
         assert cpu_speed.processor() == "Intel(R) Xeon(R) Processor"
-        found.add(cpu_speed.instructions())
-    assert len(found) == 2
+        distinct.add(cpu_speed.instructions())
+    assert len(distinct) == 2

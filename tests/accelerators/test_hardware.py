@@ -46,16 +46,16 @@ def test_int8_weights_change_vectors_by_a_few_percent(make):
     tokens = Ragged.pack([np.r_[0, generator.integers(4, 24, n), 2] for n in (5, 40, 12)])
     expected = list(embed(net.eval(), tokens))
     size = sum(parameter.numel() for parameter in net.parameters())
-    asked = trainer(precision="int8")
-    with computing(asked):
-        small = place(net, asked)
-        found = list(embed(small, tokens))
+    int8_trainer = trainer(precision="int8")
+    with computing(int8_trainer):
+        small = place(net, int8_trainer)
+        rounded = list(embed(small, tokens))
     assert sum(parameter.numel() for parameter in small.parameters()) < 0.3 * size
-    for one, other in zip(expected, found, strict=True):
-        difference = np.linalg.norm(one - other) / np.linalg.norm(one)
+    for exact_vector, rounded_vector in zip(expected, rounded, strict=True):
+        difference = np.linalg.norm(exact_vector - rounded_vector) / np.linalg.norm(exact_vector)
         assert 1e-5 < difference < 0.05
     alone = next(embed(small, tokens.take([1])))  # rounding does not depend on the rest of the batch
-    np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone, rounded[1], rtol=1e-4, atol=1e-5)
 
 
 def test_int8_products_are_exact_for_the_largest_weights():

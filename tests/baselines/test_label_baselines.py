@@ -21,8 +21,8 @@ def forest(kind: str) -> MorganForest:
 
 
 def test_majority_predicts_the_frequencies_of_the_train_split():
-    said = Majority("single").fit(["a", "b", "c", "d"], np.array([0, 2, 2, 2]), classes=4).predict(["x", "y"])
-    assert said.tolist() == [[0.25, 0, 0.75, 0]] * 2
+    predicted = Majority("single").fit(["a", "b", "c", "d"], np.array([0, 2, 2, 2]), classes=4).predict(["x", "y"])
+    assert predicted.tolist() == [[0.25, 0, 0.75, 0]] * 2
     labels = np.array([[1.0, np.nan], [0.0, np.nan], [np.nan, np.nan], [1.0, np.nan]])
     assert Majority("multi").fit(list("abcd"), labels).predict(["x"]) == pytest.approx(np.array([[2 / 3, 0.5]]))
     assert Majority("regression").fit(list("abcd"), labels[:, :1]).predict(["x"]) == pytest.approx(2 / 3)
@@ -36,21 +36,21 @@ def test_majority_predicts_the_frequencies_of_the_train_split():
 )  # fmt: skip
 def test_patterns_in_the_features_are_learned(model, texts, asked):
     labels = np.repeat([0, 1], 12)
-    said = model("single").fit(texts, 2 * labels, classes=4).predict(asked)
-    assert said.shape == (2, 4)
-    assert said.sum(1) == pytest.approx(1)
-    assert said.argmax(1).tolist() == [0, 2]
-    assert not said[:, [1, 3]].any()  # absent from the train split
+    predicted = model("single").fit(texts, 2 * labels, classes=4).predict(asked)
+    assert predicted.shape == (2, 4)
+    assert predicted.sum(1) == pytest.approx(1)
+    assert predicted.argmax(1).tolist() == [0, 2]
+    assert not predicted[:, [1, 3]].any()  # absent from the train split
 
     both = np.stack([labels, 1 - labels], 1).astype(float)
     both[3::4, 0], both[::3, 1] = np.nan, np.nan
-    said = model("multi").fit(texts, both).predict(asked)
-    assert (said > 0.5).tolist() == [[False, True], [True, False]]
+    predicted = model("multi").fit(texts, both).predict(asked)
+    assert (predicted > 0.5).tolist() == [[False, True], [True, False]]
 
     numbers = 10.0 * both
     numbers[5, 0] = -3
-    said = model("regression").fit(texts, numbers).predict(asked)
-    assert said == pytest.approx(np.array([[0, 10], [10, 0]]), abs=4)
+    predicted = model("regression").fit(texts, numbers).predict(asked)
+    assert predicted == pytest.approx(np.array([[0, 10], [10, 0]]), abs=4)
 
 
 @pytest.mark.parametrize("model", [forest, CompositionModel, Majority])
@@ -80,16 +80,16 @@ def test_a_single_class_and_no_labels_can_be_fitted(model):
 def test_rare_and_frequent_classes_have_equal_weight():
     """An uninformative text gets equal probabilities for the rare and the frequent class."""
     labels = np.array([0] * 10 + [1] * 2)
-    said = CompositionModel("single").fit(["MKLV"] * 12, labels).predict(["MKLV"])
-    assert said[0] == pytest.approx([0.5, 0.5], abs=1e-3)
+    predicted = CompositionModel("single").fit(["MKLV"] * 12, labels).predict(["MKLV"])
+    assert predicted[0] == pytest.approx([0.5, 0.5], abs=1e-3)
     assert forest("single").fit(["CCO"] * 12, labels).predict(["CCO"])[0] == pytest.approx([0.5, 0.5], abs=0.2)
 
 
 def test_a_seed_gives_the_same_forest():
     texts, labels = ALCOHOLS + AMINES + ACIDS, np.random.default_rng(0).integers(3, size=36)
-    one, same, other = (MorganForest("single", s, trees=5).fit(texts, labels).predict(texts) for s in (1, 1, 2))
-    assert (one == same).all()
-    assert (one != other).any()
+    first, same, other = (MorganForest("single", s, trees=5).fit(texts, labels).predict(texts) for s in (1, 1, 2))
+    assert (first == same).all()
+    assert (first != other).any()
 
 
 def test_an_invalid_molecule_raises_an_error():
@@ -104,10 +104,10 @@ def test_predicting_no_rows_gives_no_rows():
 
 
 def test_composition_agrees_with_a_hand_calculation():
-    found = composition(["AARX", "aarx"], ends=(2,))
-    assert found.shape == (2, 446)
-    assert (found[0] == found[1]).all()
-    residues, pairs, end, rest = np.split(found[0], [20, 420, 440])
+    vectors = composition(["AARX", "aarx"], ends=(2,))
+    assert vectors.shape == (2, 446)
+    assert (vectors[0] == vectors[1]).all()
+    residues, pairs, end, rest = np.split(vectors[0], [20, 420, 440])
     assert residues[:2] == pytest.approx([2 / 3, 1 / 3]) and residues.sum() == pytest.approx(1)
     assert pairs[[0, 1]].tolist() == [0.5, 0.5]  # AA and AR; RX is no pair
     assert end[0] == 1

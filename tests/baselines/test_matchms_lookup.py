@@ -16,8 +16,8 @@ from trimer.errors import ConfigError
 
 def table(spectra: list[tuple[str, float, list[tuple[float, float]]]]) -> SpectrumTable:
     """Spectra as (SMILES, precursor m/z, peaks)."""
-    peaks = [peak for _, _, own in spectra for peak in own]
-    offsets = np.concatenate([[0], np.cumsum([len(own) for _, _, own in spectra])])
+    peaks = [peak for _, _, spectrum_peaks in spectra for peak in spectrum_peaks]
+    offsets = np.concatenate([[0], np.cumsum([len(spectrum_peaks) for _, _, spectrum_peaks in spectra])])
     columns = {"id": [f"s{row}" for row in range(len(spectra))], "smiles": [smiles for smiles, _, _ in spectra]}
     columns["precursor_mz"] = [mz for _, mz, _ in spectra]
     return SpectrumTable.build([m for m, _ in peaks], [i for _, i in peaks], offsets, columns)

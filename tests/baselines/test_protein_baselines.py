@@ -10,13 +10,13 @@ from trimer.data.core.batches import MaskedBatch
 from trimer.tokenizers.protein import MASK
 
 
-def batch(texts: list[list[int]], places: list[int], shown: int = MASK) -> MaskedBatch:
+def batch(texts: list[list[int]], positions: list[int], shown: int = MASK) -> MaskedBatch:
     """Sequences of residue ids between `<cls>` and `<eos>`; positions count through all tokens."""
     tokens = np.concatenate([[0, *text, 2] for text in texts])
-    damaged, places = tokens.copy(), np.array(places)
-    damaged[places] = shown
+    damaged, positions = tokens.copy(), np.array(positions)
+    damaged[positions] = shown
     return MaskedBatch.pack(
-        damaged, np.array([len(t) + 2 for t in texts]), places, tokens[places], np.arange(len(texts))
+        damaged, np.array([len(t) + 2 for t in texts]), positions, tokens[positions], np.arange(len(texts))
     )
 
 
@@ -28,9 +28,9 @@ def random(count: int, seed: int = 0, shown: int = MASK) -> MaskedBatch:
 
 def test_residue_frequencies_are_counted_with_pseudocounts():
     baseline = Unigram().fit([batch([[5] * 60 + [6] * 38], [1])])
-    found = np.exp(baseline.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
-    assert found[0] == pytest.approx(61 / (98 + 28))  # a pseudocount of one for each of the 28 letters
-    assert found[2] == pytest.approx(1 / (98 + 28))
+    probabilities = np.exp(baseline.log_probabilities(batch([[5, 6, 9]], [1, 2, 3])))
+    assert probabilities[0] == pytest.approx(61 / (98 + 28))  # a pseudocount of one for each of the 28 letters
+    assert probabilities[2] == pytest.approx(1 / (98 + 28))
 
 
 def test_neighbours_predict_the_residue_between_them():
@@ -45,8 +45,8 @@ def test_neighbours_predict_the_residue_between_them():
 def test_composition_is_that_of_the_same_sequence():
     train = random(200)
     baseline = Composition().fit([train])
-    one = baseline.log_probabilities(batch([[5] * 30, [6] * 30], [3, 35]))
-    assert np.exp(one).min() > 0.8
+    masked = baseline.log_probabilities(batch([[5] * 30, [6] * 30], [3, 35]))
+    assert np.exp(masked).min() > 0.8
     assert baseline.log_probabilities(train).mean() > Unigram().fit([train]).log_probabilities(train).mean() + 0.1
 
 
@@ -66,11 +66,11 @@ def test_masked_residues_are_not_seen(kind):
 def test_visible_residues_are_weighted_by_how_often_they_are_true():
     rng = np.random.default_rng(0)
     tokens = np.r_[0, rng.integers(4, 24, 4000), 2]
-    places = np.arange(1, 4001, 4)
+    positions = np.arange(1, 4001, 4)
     damaged = tokens.copy()
-    lie = places[rng.random(1000) < 0.4]
+    lie = positions[rng.random(1000) < 0.4]
     damaged[lie] = 4 + (tokens[lie] - 4 + rng.integers(1, 20, len(lie))) % 20
-    train = MaskedBatch.pack(damaged, np.array([4002]), places, tokens[places], np.array([0]))
+    train = MaskedBatch.pack(damaged, np.array([4002]), positions, tokens[positions], np.array([0]))
     baseline = Unigram().fit([train])
     assert baseline.belief == pytest.approx(0.6, abs=0.06)
     hidden = batch([[5, 6, 7]], [2])

@@ -22,8 +22,8 @@ MASSBANK = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank
 
 def table(spectra: list[tuple[str | None, float, list[tuple[float, float]]]]) -> SpectrumTable:
     """Spectra as (SMILES, precursor m/z, peaks)."""
-    peaks = [peak for _, _, own in spectra for peak in own]
-    offsets = np.concatenate([[0], np.cumsum([len(own) for _, _, own in spectra])])
+    peaks = [peak for _, _, spectrum_peaks in spectra for peak in spectrum_peaks]
+    offsets = np.concatenate([[0], np.cumsum([len(spectrum_peaks) for _, _, spectrum_peaks in spectra])])
     columns = {
         "id": [f"s{i}" for i in range(len(spectra))],
         "smiles": [smiles for smiles, _, _ in spectra],

@@ -36,24 +36,24 @@ def test_retention_metrics_agree_with_scipy(metrics):
     rng = np.random.default_rng(0)
     measured = rng.normal(50, 40, 300)
     predicted = 0.8 * measured + rng.normal(0, 10, 300)
-    found = metrics.retention_metrics(measured, predicted)
+    values = metrics.retention_metrics(measured, predicted)
     line = stats.linregress(predicted, measured)
-    assert found["r2"] == pytest.approx(line.rvalue**2)
-    assert found["p95"] == pytest.approx(stats.scoreatpercentile(abs(predicted - measured), 95))
-    assert found["R2"] == pytest.approx(1 - np.mean((predicted - measured) ** 2) / np.var(measured))
-    assert found["R2"] < found["r2"]  # the slope of 0.8 counts as an error
+    assert values["r2"] == pytest.approx(line.rvalue**2)
+    assert values["p95"] == pytest.approx(stats.scoreatpercentile(abs(predicted - measured), 95))
+    assert values["R2"] == pytest.approx(1 - np.mean((predicted - measured) ** 2) / np.var(measured))
+    assert values["R2"] < values["r2"]  # the slope of 0.8 counts as an error
 
 
 def test_spectrum_metrics_agree_with_scipy_for_ties(metrics):
     rng = np.random.default_rng(1)
     for _ in range(20):
         measured, predicted = (rng.random(40).round(1) * (rng.random(40) < 0.5) for _ in range(2))
-        found = metrics.spectrum_metrics(measured, predicted)
-        assert found["Pearson"] == pytest.approx(stats.pearsonr(measured, predicted).statistic)
-        assert found["Spearman"] == pytest.approx(stats.spearmanr(measured, predicted).statistic)
+        values = metrics.spectrum_metrics(measured, predicted)
+        assert values["Pearson"] == pytest.approx(stats.pearsonr(measured, predicted).statistic)
+        assert values["Spearman"] == pytest.approx(stats.spearmanr(measured, predicted).statistic)
         cosine = 1 - distance.cosine(measured, predicted)
-        assert found["cosine"] == pytest.approx(cosine)
-        assert found["spectral angle"] == pytest.approx(1 - 2 * np.arccos(cosine) / np.pi)
+        assert values["cosine"] == pytest.approx(cosine)
+        assert values["spectral angle"] == pytest.approx(1 - 2 * np.arccos(cosine) / np.pi)
         assert metrics.average_ranks(measured) == pytest.approx(stats.rankdata(measured))
 
 

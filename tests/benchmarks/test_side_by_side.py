@@ -94,8 +94,8 @@ def test_generated_texts_have_the_likelihood_of_the_search(load):
     torch.manual_seed(0)
     net = generation.Bart(32, d_model=16, encoder_layers=1, decoder_layers=1, dropout=0.0).eval()
     sources = generation.sources_of(2, 32, seed=0)
-    found = generation.beam_search(net, generation.Flat.pack(sources), 10, max_length=12)
-    texts = [hypothesis.tokens for hypotheses in found for hypothesis in hypotheses]
-    expected = [hypothesis.log_likelihood for hypotheses in found for hypothesis in hypotheses]
+    beams = generation.beam_search(net, generation.Flat.pack(sources), 10, max_length=12)
+    texts = [hypothesis.tokens for hypotheses in beams for hypothesis in hypotheses]
+    expected = [hypothesis.log_likelihood for hypotheses in beams for hypothesis in hypotheses]
     assert len(texts) == 20
     assert generation.log_likelihoods(net, sources, texts) == pytest.approx(expected, abs=1e-3)

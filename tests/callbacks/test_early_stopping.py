@@ -21,7 +21,7 @@ FLATTENING = [0.9, 0.6, 0.4, 0.3, 0.25, 0.2496, 0.2494, 0.2493, 0.2492, 0.2491]
 def stopped(values, **settings) -> tuple[int, str] | None:
     """The position of the value that stops the training, and the reason."""
     callback = EarlyStopping(**{"patience": 3, **settings})
-    return next(((place, why) for place, value in enumerate(values) if (why := callback.update(value))), None)
+    return next(((position, why) for position, value in enumerate(values) if (why := callback.update(value))), None)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -29,8 +29,8 @@ def test_three_typical_traces_stop_at_the_expected_value(sign):
     """A loss that rises again, one that keeps falling, and one that falls by 0.1 %."""
     mode = "min" if sign == 1 else "max"
     for trace, end in ((DIVERGING, (6, RISING)), (CONVERGING, None), (FLATTENING, (7, FLAT))):
-        found = stopped([sign * value for value in trace], mode=mode)
-        assert found == end, trace
+        stop = stopped([sign * value for value in trace], mode=mode)
+        assert stop == end, trace
 
 
 def test_small_improvements_add_up():
@@ -109,10 +109,10 @@ def validations_are(monkeypatch, values: dict[int, float]) -> None:
 
     log_validation = Task.log_validation
 
-    def told(self, measured) -> None:
+    def log_changed(self, measured) -> None:
         log_validation(self, {**measured, "loss": values.get(self.trainer.current_epoch, measured["loss"])})
 
-    monkeypatch.setattr(Task, "log_validation", told)
+    monkeypatch.setattr(Task, "log_validation", log_changed)
 
 
 def run(folder, *words: str) -> dict:
@@ -125,10 +125,10 @@ def test_the_test_split_is_evaluated_with_the_best_weights(words, tmp_path, monk
     epochs = {epoch: 1.0 / (epoch + 1) if epoch <= 3 else float(epoch) for epoch in range(12)}
     validations_are(monkeypatch, epochs)
     late = run(tmp_path / "late", *words)
-    heard = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     assert (
         late["stopped_early"] == RISING
-        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
+        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in output
     )
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
     assert (best["epoch"], last["epoch"]) == (3, 5)  # the end of the sixth epoch

@@ -32,10 +32,10 @@ def test_fp8_products_keep_parameter_names_and_approximate_gradients():
     assert type(rounded.layers[0].up) is not torch.nn.Linear
     assert type(rounded.head.dense) is torch.nn.Linear
     assert rounded.state_dict().keys() == exact.state_dict().keys()
-    expected, found = gradients(exact), gradients(rounded)
-    assert not torch.equal(found["layers.0.up.weight"], expected["layers.0.up.weight"])
+    expected, fp8_gradients = gradients(exact), gradients(rounded)
+    assert not torch.equal(fp8_gradients["layers.0.up.weight"], expected["layers.0.up.weight"])
     for name in ("layers.0.up.weight", "layers.1.query_key_value.weight", "tokens.weight"):
-        assert torch.nn.functional.cosine_similarity(found[name].flatten(), expected[name].flatten(), 0) > 0.97
+        assert torch.nn.functional.cosine_similarity(fp8_gradients[name].flatten(), expected[name].flatten(), 0) > 0.97
     groups = {group["name"]: group for group in parameter_groups(rounded, 0.1)}
     assert groups["matrices"]["parts"].count(3) == 2
 

@@ -53,9 +53,9 @@ def table(folder) -> list[tuple]:
         {**row, "epoch": int(row["epoch"]), "value": float(row["value"])} for row in rows
     ]
     assert all(math.isfinite(float(row["value"])) for row in rows)
-    found = [(row["split"], int(row["epoch"]), row["metric"], float(row["value"])) for row in rows]
-    assert len({row[:3] for row in found}) == len(found), "no row is there twice"
-    return found
+    typed = [(row["split"], int(row["epoch"]), row["metric"], float(row["value"])) for row in rows]
+    assert len({row[:3] for row in typed}) == len(typed), "no row is there twice"
+    return typed
 
 
 @pytest.fixture(scope="module")

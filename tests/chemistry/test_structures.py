@@ -29,5 +29,5 @@ def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
 
 
 def test_inchi_and_smiles_give_the_same_molecule():
-    one = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
-    assert Chem.MolToSmiles(one) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"
+    molecule = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
+    assert Chem.MolToSmiles(molecule) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"

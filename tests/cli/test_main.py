@@ -81,10 +81,10 @@ def test_help_fits_one_screen(trimer, capsys, words):
 )
 def test_usage_errors_give_one_sentence_and_exit_code_2(trimer, capsys, words, sentence):
     assert trimer(*words) == 2
-    said = capsys.readouterr().err.strip()
-    assert sentence in said
-    assert said.startswith("trimer: ")
-    assert len(said.splitlines()) == 1
+    stderr = capsys.readouterr().err.strip()
+    assert sentence in stderr
+    assert stderr.startswith("trimer: ")
+    assert len(stderr.splitlines()) == 1
 
 
 def test_input_errors_give_one_sentence_and_exit_code_1(trimer, empty_folder, capsys):
@@ -103,18 +103,18 @@ def test_the_full_traceback_is_shown_on_request(trimer, capsys, monkeypatch):
 
 def test_a_bug_keeps_its_traceback(trimer, empty_folder, capsys):
     assert trimer("train", "name=bug") == 1
-    said = capsys.readouterr().err
-    assert "Traceback" in said
-    assert "ValueError: a bug" in said
+    stderr = capsys.readouterr().err
+    assert "Traceback" in stderr
+    assert "ValueError: a bug" in stderr
     assert json.loads((runs(empty_folder)[0] / "result.json").read_text())["error"] == "ValueError: a bug"
 
 
 def test_a_full_disk_names_the_folder(trimer, capsys):
     assert trimer("train", "name=full") == 1
-    said = capsys.readouterr().err
-    assert "the disk is full in" in said
-    assert "checkpoints" in said
-    assert "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert "the disk is full in" in stderr
+    assert "checkpoints" in stderr
+    assert "Traceback" not in stderr
 
 
 def test_an_interruption_has_exit_code_130(trimer, capsys):
@@ -194,9 +194,9 @@ def test_informational_commands_are_fast(shell, words, seconds):
     ],
 )
 def test_completion_offers_keys_choices_and_commands(trimer, line, expected):
-    found = set(completion.candidates(line))
-    assert expected <= found
-    assert bool(expected) == bool(found)
+    candidates = set(completion.candidates(line))
+    assert expected <= candidates
+    assert bool(expected) == bool(candidates)
 
 
 def test_paths_are_completed(trimer, empty_folder):

@@ -67,9 +67,9 @@ def test_every_model_has_the_parameter_count_of_its_description(choice):
         net = build(cfg.model, vocab_size=33)
     weights = sum(parameter.numel() for parameter in net.parameters())
     text = (shipped_folder() / f"model/{choice}.yaml").read_text()
-    said = re.search(r"([\d.]+) (million|billion) weights", text)
-    assert said, "the first line says how many weights"
-    number = float(said[1]) * {"million": 1e6, "billion": 1e9}[said[2]]
+    stated = re.search(r"([\d.]+) (million|billion) weights", text)
+    assert stated, "the first line says how many weights"
+    number = float(stated[1]) * {"million": 1e6, "billion": 1e9}[stated[2]]
     assert weights == pytest.approx(number, rel=0.1)
 
 

@@ -53,8 +53,8 @@ def test_a_binary_logit_at_the_loss_minimum_gives_the_true_probability(focal):
     raw = of_classes(np.array([1 - truth, truth]), np.array([1.0, weight]), focal)
     labels = torch.tensor([[1.0]] * 5 + [[0.0]] * 95)
     net = weighted(network(1, "multi"), labels, torch.tensor([weight]), focal)
-    said = net.answers(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
-    assert float(said) == pytest.approx(truth, abs=2e-4)
+    probability = net.answers(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
+    assert float(probability) == pytest.approx(truth, abs=2e-4)
 
 
 def test_a_temperature_after_the_correction_keeps_the_class_frequencies():
@@ -91,8 +91,8 @@ def test_mean_probability_is_near_the_class_frequency_after_balanced_weights():
     row = mean_probabilities("single", answers, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
     assert row["mean probability"] == pytest.approx(row["share"], abs=0.015)
     assert 0.05 < row["threshold"] < 0.5 and float(net.threshold.sum()) == pytest.approx(1)
-    said = decide_classes(answers, net.threshold.numpy())
-    assert (said == 1).sum() > (answers.argmax(1) == 1).sum(), "a rare class is found by its threshold"
+    decisions = decide_classes(answers, net.threshold.numpy())
+    assert (decisions == 1).sum() > (answers.argmax(1) == 1).sum(), "a rare class is found by its threshold"
 
 
 def test_initial_thresholds_reproduce_the_decisions_of_the_loss():
@@ -106,28 +106,28 @@ def test_initial_thresholds_reproduce_the_decisions_of_the_loss():
     task = Classification(network(2, "single"), None, class_weights="balanced")
     task.configure_loss(Data())
     raw = torch.randn(200, 2)
-    said = decide_classes(task.net.answers(raw).numpy(), task.net.threshold.numpy())
-    assert said.tolist() == raw.argmax(1).tolist()
+    decisions = decide_classes(task.net.answers(raw).numpy(), task.net.threshold.numpy())
+    assert decisions.tolist() == raw.argmax(1).tolist()
     Data.target, Data.classes = "multi", ["a"]
     Data.labels = torch.tensor([[1.0]] * 10 + [[0.0]] * 90)
     task = Classification(network(1, "multi"), None, class_weights="balanced")
     task.configure_loss(Data())
-    said = decide_labels(task.net.answers(raw[:, :1]).numpy(), task.net.threshold.numpy())
-    assert (said == (raw[:, :1] > 0).numpy()).all()
+    decisions = decide_labels(task.net.answers(raw[:, :1]).numpy(), task.net.threshold.numpy())
+    assert (decisions == (raw[:, :1] > 0).numpy()).all()
 
 
 @pytest.mark.parametrize("by", ["mcc", "f1"])
 def test_the_chosen_threshold_is_optimal_on_its_rows(by):
     random = np.random.default_rng(0)
     labels = (random.random((150, 2)) < [0.1, 0.4]).astype(float)
-    said = np.clip(0.25 * labels + 0.3 * random.random((150, 2)), 0, 1)
+    probabilities = np.clip(0.25 * labels + 0.3 * random.random((150, 2)), 0, 1)
     labels[::7, 1] = np.nan
-    chosen = choose_for_labels(said, labels, by, np.array([0.5, 0.5]))
+    chosen = choose_for_labels(probabilities, labels, by, np.array([0.5, 0.5]))
     score = {"mcc": matthews_corrcoef, "f1": f1_score}[by]
     for k in range(2):
         known = ~np.isnan(labels[:, k])
-        best = max(score(labels[known, k], said[known, k] > t) for t in np.linspace(0, 1, 400))
-        assert score(labels[known, k], said[known, k] > chosen[k]) >= best - 1e-9
+        best = max(score(labels[known, k], probabilities[known, k] > t) for t in np.linspace(0, 1, 400))
+        assert score(labels[known, k], probabilities[known, k] > chosen[k]) >= best - 1e-9
 
 
 def test_a_label_with_too_few_positives_keeps_its_threshold():
@@ -141,9 +141,9 @@ def test_thresholds_of_many_classes_find_a_rare_one():
     random = np.random.default_rng(1)
     labels = random.choice(3, 600, p=[0.6, 0.34, 0.06])
     raw = 1.2 * np.eye(3)[labels] + random.normal(size=(600, 3)) + np.log([0.6, 0.34, 0.06])
-    said = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
-    chosen = choose_for_classes(said, labels, "f1", np.full(3, 1 / 3))
-    plain, better = (f1_score(labels, decide_classes(said, t), average="macro") for t in (None, chosen))
+    probabilities = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
+    chosen = choose_for_classes(probabilities, labels, "f1", np.full(3, 1 / 3))
+    plain, better = (f1_score(labels, decide_classes(probabilities, t), average="macro") for t in (None, chosen))
     assert better > plain and chosen[2] < chosen[0] and chosen.sum() == pytest.approx(1)
 
 

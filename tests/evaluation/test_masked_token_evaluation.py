@@ -26,16 +26,16 @@ def data(tmp_path_factory):
 
 def test_perplexity_comes_from_the_summed_loss():
     loss, sequence = np.array([1.0, 1.0, 1.0, 4.0]), np.array([0, 0, 0, 1])
-    answers = MaskedPredictions(
+    predictions = MaskedPredictions(
         loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool)
     )
-    found = answers.metrics()
-    assert found["loss"] == pytest.approx(7 / 4)
-    assert found["perplexity"] == pytest.approx(math.exp(7 / 4))
-    assert found["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
-    assert found["token_accuracy"] == pytest.approx(0.75)
-    assert found["masked_tokens"] == 4
-    assert 0.3 < found["loss_std_error"] < 1.5
+    metrics = predictions.metrics()
+    assert metrics["loss"] == pytest.approx(7 / 4)
+    assert metrics["perplexity"] == pytest.approx(math.exp(7 / 4))
+    assert metrics["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
+    assert metrics["token_accuracy"] == pytest.approx(0.75)
+    assert metrics["masked_tokens"] == 4
+    assert 0.3 < metrics["loss_std_error"] < 1.5
 
 
 def test_the_evaluation_writes_a_table_and_per_residue_values(data, tmp_path):

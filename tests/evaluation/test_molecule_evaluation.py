@@ -12,8 +12,8 @@ from trimer.generation.candidates import Candidate
 
 def test_candidates_have_formula_mass_and_error_and_every_spectrum_has_a_row(tmp_path):
     head = {"id": "a", "precursor_mz": 47.0491, "adduct": "[M+H]+", "smiles": "CCO"}
-    found = Candidate("COC", "C2H6O", 46.0418648, 0.9, 3, -2.0, 0.5)
-    records = [{**head, "candidates": []}, {**head, "id": "b", "candidates": [asdict(found)]}]
+    candidate = Candidate("COC", "C2H6O", 46.0418648, 0.9, 3, -2.0, 0.5)
+    records = [{**head, "candidates": []}, {**head, "id": "b", "candidates": [asdict(candidate)]}]
     write_predictions(tmp_path / "predictions.parquet", records)
     nothing, row = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert nothing["id"] == "a" and nothing["smiles"] is None and nothing["count"] == 0 and nothing["score"] is None

@@ -62,8 +62,8 @@ def test_every_protein_has_a_row_with_a_vector_or_a_reason(weights, fasta, pooli
         if row["reason"]:
             assert row["embedding"] is None
         else:
-            own = expected(weights, PROTEINS[row["id"]], pooling, layer)
-            np.testing.assert_allclose(np.array(row["embedding"]), own, atol=2e-5)
+            reference = expected(weights, PROTEINS[row["id"]], pooling, layer)
+            np.testing.assert_allclose(np.array(row["embedding"]), reference, atol=2e-5)
             assert row["length"] == len(PROTEINS[row["id"]])
 
 
@@ -121,8 +121,8 @@ def test_fine_tuned_models_embed_molecules_and_peptides(entity, tmp_path):
 def test_invalid_arguments_give_one_sentence(weights, fasta, capsys, monkeypatch, words, sentence):
     monkeypatch.chdir(fasta.parent)
     assert main(["embed", f"ckpt={weights}", f"input={fasta}", "output=out.parquet", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert sentence in said and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert sentence in error_text and "\n" not in error_text
 
 
 def test_batches_fill_the_token_budget_and_keep_every_sequence():

@@ -516,8 +516,8 @@ def test_a_checkpoint_of_another_shape_is_rejected_by_name(tmp_path, capsys):
     train(tmp_path / "first", *common)
     words = [*common, *SMALL, "model.d_model=64", f"ckpt='{tmp_path / 'first'}'"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'second'}"]) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "does not fit" in said and "this model has" in said
+    error_text = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "does not fit" in error_text and "this model has" in error_text
     assert json.loads((tmp_path / "second" / "result.json").read_text())["status"] == "failed"
 
 
@@ -537,8 +537,8 @@ def test_a_checkpoint_of_another_shape_is_rejected_by_name(tmp_path, capsys):
 def test_invalid_settings_are_reported_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
     words = [*SMALL, override, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.startswith(f"trimer: {sentence}") and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert error_text.startswith(f"trimer: {sentence}") and "\n" not in error_text
     assert not (tmp_path / "cache").exists()
 
 
@@ -559,8 +559,8 @@ def test_invalid_settings_are_reported_before_the_data_are_prepared(override, se
 def test_incompatible_choices_are_reported_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
     words = [*words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert sentence in said and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert sentence in error_text and "\n" not in error_text
     assert not (tmp_path / "cache").exists()
 
 

@@ -89,13 +89,13 @@ def run(folder):
     return trained
 
 
-def said(capsys) -> str:
+def last_error_line(capsys) -> str:
     text = capsys.readouterr().err.strip()
     assert "Traceback" not in text
     return text.splitlines()[-1]
 
 
-def heard(capsys) -> str:
+def output_of(capsys) -> str:
     text = capsys.readouterr()
     return " ".join((text.out + text.err).split())
 
@@ -143,13 +143,13 @@ def test_the_temperature_is_fitted_on_the_validation_split_only(run, kind):
     from trimer.evaluation.label_evaluation import calibration
 
     loaded = load(run(kind))
-    found = loaded.net.temperature.numpy()
-    assert (found != 1.0).all() and found.shape == ((2,) if kind == "multi" else ())
+    temperature = loaded.net.temperature.numpy()
+    assert (temperature != 1.0).all() and temperature.shape == ((2,) if kind == "multi" else ())
     last = torch.load(run(kind) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert (last["net.temperature"] == 1).all()
     data = build(loaded.contract["data"])
     data.setup()
-    assert calibration(loaded.net, data)["temperature"].numpy() == pytest.approx(found, rel=1e-4)
+    assert calibration(loaded.net, data)["temperature"].numpy() == pytest.approx(temperature, rel=1e-4)
     asked = []
     batches = data.evaluation_batches
     data.evaluation_batches = lambda split: asked.append(split) or batches(split)
@@ -194,10 +194,10 @@ def test_polymers_and_complexes_are_predicted_and_embedded_or_have_a_reason(run,
     assert "unclosed ring" in rows["lower_bad"]["reason"] and rows["empty"]["reason"].endswith("no sequence")
     vectors = tmp_path / "vectors.parquet"
     assert main(["embed", f"ckpt={run('single')}", f"input={cases / 'chem.csv'}", f"output={vectors}"]) == 0
-    found = pq.read_table(vectors).to_pylist()
+    embedded_rows = pq.read_table(vectors).to_pylist()
     names = [line.split(",")[0] for line in (cases / "chem.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    kept = {name for name, row in zip(names, found, strict=True) if row["embedding"] is not None}
-    assert {"polymer", "cx", "cisplatin_dative", "inchi"} <= kept and "valence" not in kept
+    embedded = {name for name, row in zip(names, embedded_rows, strict=True) if row["embedding"] is not None}
+    assert {"polymer", "cx", "cisplatin_dative", "inchi"} <= embedded and "valence" not in embedded
     assert predict(run("single"), cases / "mols.sdf", tmp_path / "sdf.csv", "id_column=name") == 0
     assert [row["id"] for row in read(tmp_path / "sdf.csv") if row["label"]] == [f"m{n}" for n in range(10)]
 
@@ -241,7 +241,7 @@ def test_fine_tuning_reuses_the_head_if_the_labels_are_the_same(run, folder, tmp
     words = [*RUNS["single"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, "optimizer.lr=0.0"]
     words += ["optimizer.weight_decay=0.0", "test=false", f"ckpt={run('single')}"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'same'}"]) == 0
-    assert "with its head: the labels are the same" in heard(capsys)
+    assert "with its head: the labels are the same" in output_of(capsys)
     states = [load(path).net.state_dict() for path in (run("single"), tmp_path / "same")]
     names = states[0].keys() - {
         "temperature",
@@ -250,7 +250,7 @@ def test_fine_tuning_reuses_the_head_if_the_labels_are_the_same(run, folder, tmp
     assert all(torch.equal(states[0][name], states[1][name]) for name in names)
 
     assert main(["train", *words, "task.head.pooling=cls", f"hydra.run.dir={tmp_path / 'other'}"]) == 0
-    assert "with a new head: task.head differs" in heard(capsys)
+    assert "with a new head: task.head differs" in output_of(capsys)
     state = load(tmp_path / "other").net.state_dict()
     shared = [name for name in states[0] if name.startswith("encoder.")]
     assert shared and all(torch.equal(states[0][name], state[name]) for name in shared)
@@ -261,7 +261,7 @@ def test_adapters_of_the_initial_checkpoint_are_merged(run, folder, tmp_path, ca
     words = [*RUNS["multi"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, "optimizer.lr=0.0", "test=false"]
     words += ["optimizer.weight_decay=0.0", f"ckpt={run('lora')}"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'next'}"]) == 0
-    assert "with a new head: it was trained on other labels" in heard(capsys)
+    assert "with a new head: it was trained on other labels" in output_of(capsys)
     states = [load(path).net.state_dict() for path in (run("lora"), tmp_path / "next")]
     assert not any("lora" in name for name in states[1])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] if name.startswith("encoder."))
@@ -270,7 +270,7 @@ def test_adapters_of_the_initial_checkpoint_are_merged(run, folder, tmp_path, ca
 def test_a_fine_tuned_model_cannot_continue_masked_training(run, folder, tmp_path, capsys):
     words = ["data=molecules", f"data.source.paths={folder / 'molecules.csv'}", "model=smiles_nano", "task=masked_lm"]
     assert main(["train", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
-    assert "was fine-tuned on labels, and task=MaskedLM needs the model before fine-tuning" in said(capsys)
+    assert "was fine-tuned on labels, and task=MaskedLM needs the model before fine-tuning" in last_error_line(capsys)
 
 
 def test_label_columns_keep_their_names():
@@ -320,14 +320,14 @@ def test_other_data_may_lack_a_class(run, folder, tmp_path):
 def test_other_labels_are_rejected(run, folder, tmp_path, capsys, words, sentence):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", *words]
     assert main(["evaluate", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]) == 1
-    assert sentence in said(capsys)
+    assert sentence in last_error_line(capsys)
 
 
 def test_labels_in_another_order_are_rejected(run, folder, tmp_path, capsys):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.target=multi"]
     words += ["data.source.labels=[one,two]", f"ckpt={run('multi')}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert main(["evaluate", *words]) == 1
-    assert "number 1 is 'two' there and 'one' here" in said(capsys)
+    assert "number 1 is 'two' there and 'one' here" in last_error_line(capsys)
 
 
 def test_a_resumed_run_keeps_its_labels(run, tmp_path, capsys):
@@ -336,7 +336,7 @@ def test_a_resumed_run_keeps_its_labels(run, tmp_path, capsys):
     shutil.copytree(run("single"), tmp_path / "run")
     classes = 'data.classes=["naïve ☃ $x_$","a, b",\'say "yes"\']'
     assert main(["train", f"resume={tmp_path / 'run'}", classes, "trainer.max_steps=7"]) == 1
-    assert "data.classes" in said(capsys)
+    assert "data.classes" in last_error_line(capsys)
 
 
 # ---------------------------------------------------------------- predict
@@ -394,7 +394,7 @@ def test_smiles_files_and_custom_columns_are_read(run, tmp_path):
 def test_a_table_with_the_suffix_of_smiles_is_reported(run, tmp_path, capsys):
     write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
     assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
-    assert "none of 3 rows could be read as molecules; the suffix tells the format" in heard(capsys)
+    assert "none of 3 rows could be read as molecules; the suffix tells the format" in output_of(capsys)
     assert all(row["reason"] for row in read(tmp_path / "out.csv"))
 
 
@@ -486,7 +486,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0
     capsys.readouterr()
     assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
-    assert "was trained to restore corrupted or masked sequences, not to predict" in said(capsys)
+    assert "was trained to restore corrupted or masked sequences, not to predict" in last_error_line(capsys)
     words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
     assert main(["embed", *words]) == 0
     assert "60 of 60 molecules embedded" in capsys.readouterr().out

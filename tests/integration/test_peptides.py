@@ -47,7 +47,7 @@ def run(folder):
     return trained
 
 
-def heard(capsys) -> str:
+def output_of(capsys) -> str:
     text = capsys.readouterr()
     return " ".join((text.out + text.err).split())
 
@@ -88,20 +88,20 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in heard(capsys)  # a learning rate of 0 cannot improve the model
-    found = {
+    assert "fine-tuning was not worth its while" in output_of(capsys)  # a learning rate of 0 cannot improve the model
+    metrics_of = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
     }
-    assert found["calibrated only, linear"]["mae"] < 0.5 * found["before fine-tuning"]["mae"]
-    assert found["calibrated only, linear"]["r_squared"] == pytest.approx(
-        found["before fine-tuning"]["r_squared"], 1e-3
+    assert metrics_of["calibrated only, linear"]["mae"] < 0.5 * metrics_of["before fine-tuning"]["mae"]
+    assert metrics_of["calibrated only, linear"]["r_squared"] == pytest.approx(
+        metrics_of["before fine-tuning"]["r_squared"], 1e-3
     )
     protocol = pq.read_table(folder / "slow" / "protocol.parquet").to_pylist()
     before = {row["metric"]: row["value"] for row in protocol if row["epoch"] == -1}
     # the same network and scale, on all data here and on the test split there
-    assert before["mae"] == pytest.approx(found["before fine-tuning"]["mae"], rel=0.25)
-    assert before["slope"] == pytest.approx(found["before fine-tuning"]["slope"], rel=0.25)
+    assert before["mae"] == pytest.approx(metrics_of["before fine-tuning"]["mae"], rel=0.25)
+    assert before["slope"] == pytest.approx(metrics_of["before fine-tuning"]["slope"], rel=0.25)
 
 
 def test_fragment_models_write_their_table_and_figures(run):
@@ -117,13 +117,13 @@ def test_fragment_models_continue_with_their_head(run, folder, capsys):
     words = [*FRAGMENTS, *STEPS, "optimizer.lr=0.0", f"ckpt={run('fragments')}", "model.conditions=true"]
     same = [*words, "data.channels=[b1,y1,y2,y1-H3PO4]", f"hydra.run.dir={folder / 'same'}"]
     assert main(["train", *same, f"paths.cache={folder / 'cache'}"]) == 0
-    assert "with its head: the channels are the same" in heard(capsys)
+    assert "with its head: the channels are the same" in output_of(capsys)
     assert methods(folder / "same") == ["trivial baseline: mean spectrum", "before fine-tuning", "train"]
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
-    told = heard(capsys)
-    assert "with a new head: it has learnt other channels" in told
-    assert "no row 'before fine-tuning'" in told and "has not learnt these labels" in told
+    output = output_of(capsys)
+    assert "with a new head: it has learnt other channels" in output
+    assert "no row 'before fine-tuning'" in output and "has not learnt these labels" in output
     assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
 
 
@@ -168,12 +168,12 @@ def test_modifications_omitted_in_the_training_file_are_restored_in_prediction(f
     assert main(["train", *words, f"hydra.run.dir={folder / 'fixed'}", f"paths.cache={folder / 'cache'}"]) == 0
     written = folder / "written.csv"
     written.write_text("proforma\nAAC[UNIMOD:4]GLLK\n")
-    said = []
+    times = []
     for path in (folder / "asked.csv", written):
         out = folder / f"of_{path.name}"
         assert main(["predict", f"ckpt={folder / 'fixed'}", f"input={path}", f"output={out}"]) == 0
-        said.append(float(next(csv.DictReader(out.open()))["retention"]))
-    assert said[0] == said[1]
+        times.append(float(next(csv.DictReader(out.open()))["retention"]))
+    assert times[0] == times[1]
 
 
 def test_a_library_has_masses_retention_times_and_reasons(run, folder):
@@ -210,9 +210,9 @@ def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, caps
         "AAAAAAAK,2,-5,,\nAAAAAAAR,2,abc,,\nAAAAAAAA,2,nan,,\n"
     )
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
-    told = heard(capsys)
-    assert "the library has no retention times: add them with retention=<run" in told
-    assert "1 of them with residues or modifications the model never saw" in told
+    messages = output_of(capsys)
+    assert "the library has no retention times: add them with retention=<run" in messages
+    assert "1 of them with residues or modifications the model never saw" in messages
     rows = list(csv.DictReader(out.open(), delimiter="\t"))
     first = {row["StrippedPeptide"]: row for row in reversed(rows)}
     assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
@@ -260,15 +260,17 @@ def test_predictions_mark_unseen_modifications(run, folder):
 def test_a_library_marks_peptides_of_the_training_data(run, folder, capsys):
     data = build(load(run("fragments")).contract["data"])
     data.setup()
-    splits = {part: data.store.strings("sequence", data.split.rows(part)[:3]) for part in data.split.names}
+    splits = {split: data.store.strings("sequence", data.split.rows(split)[:3]) for split in data.split.names}
     path, out = folder / "known.csv", folder / "known.tsv"
     letters = list(dict.fromkeys(text for some in splits.values() for text in some))
     path.write_text("sequence,charge\n" + "".join(f"{text},2\n" for text in letters))
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
-    found = {row["peptide"]: row["in_training"] for row in csv.DictReader((folder / "known.in_training.csv").open())}
-    answers = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
-    assert found == {text: answers[part] for part, some in splits.items() for text in some}
-    assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in heard(capsys)
+    in_training = {
+        row["peptide"]: row["in_training"] for row in csv.DictReader((folder / "known.in_training.csv").open())
+    }
+    marks = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
+    assert in_training == {text: marks[split] for split, some in splits.items() for text in some}
+    assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in output_of(capsys)
 
 
 def test_a_library_holds_each_precursor_once(run, folder, capsys):
@@ -280,7 +282,7 @@ def test_a_library_holds_each_precursor_once(run, folder, capsys):
     assert len({tuple(row.values()) for row in rows}) == len(rows)
     reasons = list(csv.DictReader((folder / "once.reasons.csv").open()))
     assert [row["reason"] for row in reasons] == ["twice.csv, line 4: the same peptide and charge as twice.csv, line 2"]
-    assert "unknown kind of instrument: Abacus" in heard(capsys)
+    assert "unknown kind of instrument: Abacus" in output_of(capsys)
 
 
 def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
@@ -289,19 +291,19 @@ def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
     plain = folder / "plain.csv"
     plain.write_text("sequence\nACDEFGHIK\nAC[UNIMOD:4]DEFGHIK\n")
 
-    def said(given: Path, *words: str) -> list[str]:
+    def predicted(table: Path, *words: str) -> list[str]:
         out = folder / "times.csv"
-        assert main(["predict", f"ckpt={run('retention')}", f"input={given}", f"output={out}", *words]) == 0
+        assert main(["predict", f"ckpt={run('retention')}", f"input={table}", f"output={out}", *words]) == 0
         return [row["retention"] for row in csv.DictReader(out.open())]
 
-    bare, modified = said(plain)
+    bare, modified = predicted(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
-    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
-    assert said(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
+    assert predicted(path) == [modified] and "are read as Carbamidomethyl@C" in output_of(capsys)
+    assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in output_of(capsys)
+    assert predicted(path, "fixed=") == [bare] and "are read as" not in output_of(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
-    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
+    assert predicted(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
 
 
 def test_masses_include_cysteine_modifications_that_deepphospho_omits(run, folder):
@@ -316,18 +318,18 @@ def test_masses_include_cysteine_modifications_that_deepphospho_omits(run, folde
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (["notation=mine"], "notation=mine must be one of proforma, maxquant"),
         (["fixed=Carb"], "fixed=Carb: 'Carb' is not name@residue"),
     ],
 )
-def test_invalid_notations_give_one_sentence(run, folder, capsys, words, said):
+def test_invalid_notations_give_one_sentence(run, folder, capsys, words, sentence):
     (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
-    given = [f"ckpt={run('retention')}", f"input={folder / 'few.csv'}", f"output={folder / 'out.csv'}"]
-    assert main(["predict", *given, *words]) == 1
+    arguments = [f"ckpt={run('retention')}", f"input={folder / 'few.csv'}", f"output={folder / 'out.csv'}"]
+    assert main(["predict", *arguments, *words]) == 1
     text = capsys.readouterr().err
-    assert said in text and "Traceback" not in text
+    assert sentence in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize(
@@ -339,15 +341,15 @@ def test_invalid_notations_give_one_sentence(run, folder, capsys, words, said):
 )
 def test_an_output_format_of_another_task_is_rejected(run, folder, kind, output, words, capsys):
     (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
-    given = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
-    assert main(["predict", *given]) == 1
+    arguments = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
+    assert main(["predict", *arguments]) == 1
     assert words in capsys.readouterr().err
 
 
 def test_embeddings_of_labelled_sequences_are_written(folder, capsys):
     words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
-    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in heard(capsys)
+    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in output_of(capsys)
 
 
 def test_charge_classification_has_auroc_and_charge_labels(run):

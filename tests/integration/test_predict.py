@@ -108,9 +108,9 @@ def test_all_output_formats_hold_the_same_rows(run, tmp_path, suffix):
     assert predict(run, tmp_path, f"output={csv_file}") == 0
     assert predict(run, tmp_path, f"output={other}") == 0
     expected = list(csv.DictReader(csv_file.open()))
-    found = pq.read_table(other).to_pylist() if suffix == "parquet" else json.loads(other.read_text())
-    assert [r["id"] for r in found] == [r["id"] for r in expected]
-    assert [r["smiles"] or "" for r in found] == [r["smiles"] for r in expected]
+    rows = pq.read_table(other).to_pylist() if suffix == "parquet" else json.loads(other.read_text())
+    assert [r["id"] for r in rows] == [r["id"] for r in expected]
+    assert [r["smiles"] or "" for r in rows] == [r["smiles"] for r in expected]
 
 
 def test_ranks_start_at_one(run, tmp_path):
@@ -139,15 +139,15 @@ def test_predictions_do_not_depend_on_file_name_or_position(run, tmp_path, monke
     (tmp_path / "one.msp").write_text(msp)
     above = "NAME: before\nPRECURSORMZ: 90\nNum Peaks: 0\n\n"
     (tmp_path / "other.msp").write_text(above + msp.replace("NAME", "TITLE"))
-    found = {}
+    predictions = {}
     for name in ("one", "other"):
         output = tmp_path / f"{name}.csv"
         changes = ["ranked=true", "generator.num_samples=20", f"input={tmp_path / name}.msp"]
         assert main(["predict", f"ckpt={run}", f"output={output}", "trainer=cpu", *changes]) == 0
         rows = [row for row in csv.DictReader(output.open()) if row["id"] != "before"]
         assert {row["id"] for row in rows} == {"glycoside-like unknown"}
-        found[name] = [(row["smiles"], row["count"], row["reason"]) for row in rows]
-    assert found["one"] == found["other"] and found["one"][0][0]
+        predictions[name] = [(row["smiles"], row["count"], row["reason"]) for row in rows]
+    assert predictions["one"] == predictions["other"] and predictions["one"][0][0]
 
 
 def test_spectra_of_unsupported_charges_have_a_reason(run, tmp_path):
@@ -227,5 +227,5 @@ def test_invalid_arguments_give_one_sentence(run, tmp_path, capsys, overrides, s
     places = {"run": run, "mgf": tmp_path / "my.mgf", "csv": tmp_path / "my.csv", "folder": tmp_path}
     places |= {name: tmp_path / f"{name}.ckpt" for name in ("text", "denoising")} | {"out": tmp_path / "out"}
     assert main(["predict", "trainer=cpu", *(o.format(**places) for o in overrides)]) == 1
-    said = capsys.readouterr().err.strip().splitlines()
-    assert sentence in said[-1] and "Traceback" not in "".join(said)
+    error_lines = capsys.readouterr().err.strip().splitlines()
+    assert sentence in error_lines[-1] and "Traceback" not in "".join(error_lines)

@@ -200,8 +200,8 @@ def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(
         RunFolder._begun.clear()  # the next command represents another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
-        said = capsys.readouterr().err.strip().splitlines()
-        assert sentence in said[-1] and not any("Traceback" in line for line in said)
+        error_lines = capsys.readouterr().err.strip().splitlines()
+        assert sentence in error_lines[-1] and not any("Traceback" in line for line in error_lines)
         assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file in before}
     train(folder, f"resume={folder}", "trainer.max_steps=4")
     assert state(folder)["global_step"] == 4
@@ -214,8 +214,8 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     for words in ([], ["trainer.max_steps=1"], ["logger=null"]):
         assert main(["train", *SMALL, f"resume={folder}", f"hydra.run.dir={folder}", *words]) == 0
-        heard = " ".join("".join(capsys.readouterr()).split())
-        assert "has ended; to continue it, give a greater trainer.max_steps" in heard
+        output = " ".join("".join(capsys.readouterr()).split())
+        assert "has ended; to continue it, give a greater trainer.max_steps" in output
         after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "trimer.log"}
         assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
 
@@ -277,11 +277,11 @@ def test_a_full_disk_error_names_the_last_complete_checkpoint(tmp_path, settings
         [sys.executable, "-c", textwrap.dedent(script), *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    said = done.stderr.splitlines()[-1]
-    assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in said
-    assert f"resume={folder}" in said and "Traceback" not in done.stderr
+    last_line = done.stderr.splitlines()[-1]
+    assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in last_line
+    assert f"resume={folder}" in last_line and "Traceback" not in done.stderr
     kept = f"The last complete checkpoint is {folder}/checkpoints/last.ckpt, of 20"
-    assert (kept if settings else "No earlier checkpoint exists") in said
+    assert (kept if settings else "No earlier checkpoint exists") in last_line
     assert "disk is full" in json.loads((folder / "result.json").read_text())["error"]
     assert [path.name for path in folder.glob("checkpoints/*")] == (["last.ckpt"] if settings else [])
     assert not settings or state(folder)["global_step"] == 1
@@ -298,10 +298,10 @@ def test_a_run_folder_deleted_during_training_gives_one_sentence(tmp_path, capsy
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     settings = ["trainer.max_steps=3", "callbacks.last.every_n_train_steps=1"]
     assert main(["train", *SMALL, f"hydra.run.dir={folder}", *settings]) == 1
-    said = capsys.readouterr().err
-    assert f"the run folder {folder} was deleted or moved while its run was going" in said.splitlines()[-1]
-    assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in said
-    assert "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert f"the run folder {folder} was deleted or moved while its run was going" in stderr.splitlines()[-1]
+    assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in stderr
+    assert "Traceback" not in stderr
     assert json.loads((tmp_path / "trimer-run-result.json").read_text())["status"] == "failed"
 
 
@@ -315,8 +315,8 @@ def test_a_terminated_run_records_the_signal(tmp_path):
             break
         time.sleep(0.1)
     process.terminate()
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 143 and "stopped by SIGTERM" in said
+    error_text = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "stopped by SIGTERM" in error_text
     assert json.loads((tmp_path / "run" / "result.json").read_text())["error"] == "stopped by SIGTERM"
 
 

@@ -73,11 +73,11 @@ SWEEP = ("sweep/0/ready", "-m", "seed=1,2", "hydra.sweep.dir=sweep")
 def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_further_job(started, empty_folder, number, job_gets, code):
     sweep = started(*SWEEP)
     sweep.send_signal(number)
-    said = sweep.communicate(timeout=60)[1]
-    assert sweep.returncode == code, said
+    error_text = sweep.communicate(timeout=60)[1]
+    assert sweep.returncode == code, error_text
     assert (empty_folder / "sweep/0/signal").read_text() == job_gets
     assert not (empty_folder / "sweep/1").exists()
-    assert "stopped by" in said and "Traceback" not in said
+    assert "stopped by" in error_text and "Traceback" not in error_text
 
 
 def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):

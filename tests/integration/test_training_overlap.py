@@ -87,16 +87,16 @@ def expected(runs: Path) -> dict[str, str]:
     split = split_of(runs / "fine")
     pre = np.load(runs / "pre" / "split.npz")
     corpus = {code: set(np.flatnonzero(pre["codes"] == code)) for code in (0, 1)}
-    found = {}
+    overlap = {}
     for row in read(runs / "new.csv"):
         number = int(row["id"][1:])
         if number in corpus[0] or row["id"] in split["train"]:
-            found[row["id"]] = "train: molecule"
+            overlap[row["id"]] = "train: molecule"
         elif number in corpus[1] or row["id"] in split["val"]:
-            found[row["id"]] = "validation: molecule"
+            overlap[row["id"]] = "validation: molecule"
         else:
-            found[row["id"]] = "no"
-    return found
+            overlap[row["id"]] = "no"
+    return overlap
 
 
 def test_a_checkpoint_holds_training_keys_of_all_stages_and_only_of_train_splits(runs):
@@ -109,9 +109,9 @@ def test_a_checkpoint_holds_training_keys_of_all_stages_and_only_of_train_splits
 
     rows = read(runs / "labelled.csv")
     known = dict(zip([row["id"] for row in rows], keys_of([row["smiles"] for row in rows]), strict=True))
-    for part, ids in split_of(runs / "fine").items():
+    for split, ids in split_of(runs / "fine").items():
         hit = contains(fine["keys"]["train"]["molecule"], text_keys([known[name].inchikey1 for name in sorted(ids)]))
-        assert hit.all() if part == "train" else not hit.any(), part
+        assert hit.all() if split == "train" else not hit.any(), split
 
 
 def test_other_data_are_evaluated_in_full_and_their_training_overlap_is_reported(runs, tmp_path, capsys):

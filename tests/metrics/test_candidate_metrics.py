@@ -135,10 +135,10 @@ def test_two_ranks_give_the_same_metrics_as_one(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.start_processes(_rank, (port, str(tmp_path)), nprocs=2, start_method="fork")
-    one = MoleculeRanking(by=["adduct"])
-    update(one, range(6))
+    single = MoleculeRanking(by=["adduct"])
+    update(single, range(6))
     for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(one.compute(), nan_ok=True)
+        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(single.compute(), nan_ok=True)
 
 
 def test_mces_distance_and_its_value_for_invalid_candidates():

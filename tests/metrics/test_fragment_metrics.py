@@ -33,15 +33,15 @@ def test_each_metric_uses_the_possible_fragments_of_one_spectrum():
 
 def test_values_of_impossible_fragments_are_ignored():
     predicted, measured, sizes = spectra()
-    other = np.where(measured < 0, 99.0, predicted)
-    one, two = per_spectrum(predicted, measured, sizes), per_spectrum(other, measured, sizes)
-    assert all(np.array_equal(one[name], two[name]) for name in one)
+    changed = np.where(measured < 0, 99.0, predicted)
+    expected, result = per_spectrum(predicted, measured, sizes), per_spectrum(changed, measured, sizes)
+    assert all(np.array_equal(expected[name], result[name]) for name in expected)
 
 
 def test_identical_orthogonal_flat_and_empty_spectra_have_known_metrics():
     same = np.array([[0.2, 1.0], [0.0, 0.5]])
-    found = per_spectrum(same * 3, same, [2])
-    assert found["cos"][0] == pytest.approx(1) and found["sa"][0] == pytest.approx(1, abs=1e-6)
+    identical = per_spectrum(same * 3, same, [2])
+    assert identical["cos"][0] == pytest.approx(1) and identical["sa"][0] == pytest.approx(1, abs=1e-6)
     apart = per_spectrum(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), [1])
     assert apart["cos"][0] == 0 and apart["sa"][0] == pytest.approx(0)
     flat = per_spectrum(np.array([[0.5, 0.5]]), np.array([[0.5, 0.5]]), [1])
@@ -63,5 +63,5 @@ def test_shared_zeros_inflate_the_rank_correlation_of_random_spectra():
     """The reason why the rank correlation is never reported alone."""
     random = np.random.default_rng(0)
     zero = random.random((60, 4)) < 0.5
-    one, two = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))
-    assert per_spectrum(one, two, [60])["spc"][0] > 0.7
+    first, second = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))
+    assert per_spectrum(first, second, [60])["spc"][0] > 0.7

@@ -30,23 +30,23 @@ def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[n
 @pytest.mark.parametrize("ties", [False, True])
 def test_metrics_of_several_classes_agree_with_scikit_learn(ties):
     probabilities, labels = classes(300, 5, ties=ties)
-    found = single_label(probabilities, labels, bootstrap=FEW)
-    said, yes = probabilities.argmax(1), np.eye(5)[labels]
+    result = single_label(probabilities, labels, bootstrap=FEW)
+    predicted_classes, yes = probabilities.argmax(1), np.eye(5)[labels]
     expected = {
-        "accuracy": sk.accuracy_score(labels, said),
-        "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
-        "macro_f1": sk.f1_score(labels, said, average="macro"),
-        "macro_precision": sk.precision_score(labels, said, average="macro"),
-        "macro_recall": sk.recall_score(labels, said, average="macro"),
-        "mcc": sk.matthews_corrcoef(labels, said),
+        "accuracy": sk.accuracy_score(labels, predicted_classes),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted_classes),
+        "macro_f1": sk.f1_score(labels, predicted_classes, average="macro"),
+        "macro_precision": sk.precision_score(labels, predicted_classes, average="macro"),
+        "macro_recall": sk.recall_score(labels, predicted_classes, average="macro"),
+        "mcc": sk.matthews_corrcoef(labels, predicted_classes),
         "auroc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
         "average_precision": sk.average_precision_score(yes, probabilities, average="macro"),
         "cross_entropy": sk.log_loss(labels, probabilities),
     }
-    assert {name: found.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert {name: result.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     if not ties:
-        assert found.values["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, probabilities, k=3))
-    assert found.undefined == {}
+        assert result.values["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, probabilities, k=3))
+    assert result.undefined == {}
 
 
 def test_binary_metrics_refer_to_the_second_class():
@@ -86,11 +86,11 @@ def test_tied_scores_count_half():
 def test_an_absent_class_is_excluded_and_reported():
     probabilities, labels = classes(200, 4)
     kept = labels != 2
-    found = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
+    result = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
     one_by_one = [sk.roc_auc_score(labels[kept] == c, probabilities[kept, c]) for c in (0, 1, 3)]
-    assert found.values["auroc"] == pytest.approx(np.mean(one_by_one))
-    assert found.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
-    assert math.isfinite(found.values["auroc_std_error"])
+    assert result.values["auroc"] == pytest.approx(np.mean(one_by_one))
+    assert result.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
+    assert math.isfinite(result.values["auroc_std_error"])
 
 
 def test_a_never_predicted_class_has_no_precision_and_lowers_the_mean():
@@ -100,29 +100,29 @@ def test_a_never_predicted_class_has_no_precision_and_lowers_the_mean():
     probabilities[:, 2] = 0  # never predicted
     probabilities[:, 5] = 0  # neither predicted nor present; 4 is predicted and not present
     probabilities /= probabilities.sum(1, keepdims=True)
-    said = probabilities.argmax(1)
-    assert set(said) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
-    found = single_label(probabilities, labels, bootstrap=FEW)
+    predicted_classes = probabilities.argmax(1)
+    assert set(predicted_classes) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
+    result = single_label(probabilities, labels, bootstrap=FEW)
     for name, score in (("macro_precision", sk.precision_score), ("macro_recall", sk.recall_score)):
-        assert found.values[name] == pytest.approx(score(labels, said, average="macro", zero_division=0))
-        assert found.values[f"{name}_std_error"] > 0
+        assert result.values[name] == pytest.approx(score(labels, predicted_classes, average="macro", zero_division=0))
+        assert result.values[f"{name}_std_error"] > 0
 
 
 @pytest.mark.parametrize("count", [2, 5])
 def test_ranking_metrics_of_a_single_class_are_undefined(count):
     probabilities, _ = classes(30, count)
-    found = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
+    result = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
     for name in ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"):
-        assert math.isnan(found.values[name])
-        assert found.undefined[name] == "only class 1 occurs"
-        assert f"{name}_std_error" not in found.values
-    assert found.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
+        assert math.isnan(result.values[name])
+        assert result.undefined[name] == "only class 1 occurs"
+        assert f"{name}_std_error" not in result.values
+    assert result.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
 
 
 def test_metrics_without_rows_are_undefined():
-    found = single_label(np.zeros((0, 3)), np.zeros(0, int))
-    assert math.isnan(found.values["accuracy"])
-    assert found.undefined["accuracy"] == "there are no rows"
+    result = single_label(np.zeros((0, 3)), np.zeros(0, int))
+    assert math.isnan(result.values["accuracy"])
+    assert result.undefined["accuracy"] == "there are no rows"
 
 
 def test_a_certain_error_has_a_finite_loss():
@@ -147,12 +147,12 @@ def test_weighted_metrics_equal_metrics_of_repeated_rows():
     """Every weighted metric equals scikit-learn's on rows repeated as often as they were sampled."""
     probabilities, labels = classes(60, 3, ties=True)
     scores, numbers = probabilities[:, 1], labels + np.random.default_rng(1).integers(3, size=60) / 2
-    said, yes = probabilities.argmax(1), labels == 1
+    predicted_classes, yes = probabilities.argmax(1), labels == 1
     weights = weighted.weightings(60, 10, seed=3)
-    confusions = weighted.confusions(labels, said, 3, weights.astype(float))
-    found = weighted.by_score(scores, yes, weights.astype(float))
+    confusions = weighted.confusions(labels, predicted_classes, 3, weights.astype(float))
+    result = weighted.by_score(scores, yes, weights.astype(float))
     ours = {
-        "auroc": weighted.auroc(*found), "ap": weighted.average_precision(*found),
+        "auroc": weighted.auroc(*result), "ap": weighted.average_precision(*result),
         "balanced": weighted.balanced_accuracy(confusions), "f1": weighted.macro_f1(confusions),
         "mcc": weighted.mcc(confusions), "r2": weighted.r2(scores, numbers, weights.astype(float)),
         "spearman": weighted.spearman(scores, numbers, weights.astype(float)),
@@ -162,9 +162,9 @@ def test_weighted_metrics_equal_metrics_of_repeated_rows():
         theirs = {
             "auroc": sk.roc_auc_score(yes[rows], scores[rows]),
             "ap": sk.average_precision_score(yes[rows], scores[rows]),
-            "balanced": sk.balanced_accuracy_score(labels[rows], said[rows]),
-            "f1": sk.f1_score(labels[rows], said[rows], average="macro"),
-            "mcc": sk.matthews_corrcoef(labels[rows], said[rows]),
+            "balanced": sk.balanced_accuracy_score(labels[rows], predicted_classes[rows]),
+            "f1": sk.f1_score(labels[rows], predicted_classes[rows], average="macro"),
+            "mcc": sk.matthews_corrcoef(labels[rows], predicted_classes[rows]),
             "r2": sk.r2_score(numbers[rows], scores[rows]),
             "spearman": spearmanr(scores[rows], numbers[rows]).statistic,
         }
@@ -217,85 +217,86 @@ def yes_or_no() -> tuple[np.ndarray, np.ndarray]:
 
 def test_missing_labels_are_ignored():
     probabilities, labels = yes_or_no()
-    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    result = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
     aurocs = []
     for task, name in enumerate("abc"):
         known = ~np.isnan(labels[:, task])
-        own = labels[known, task].astype(int), probabilities[known, task]
-        aurocs.append(sk.roc_auc_score(*own))
-        said = (own[1] > 0.5).astype(int)
+        known_rows = labels[known, task].astype(int), probabilities[known, task]
+        aurocs.append(sk.roc_auc_score(*known_rows))
+        predicted_classes = (known_rows[1] > 0.5).astype(int)
         expected = {
             "auroc": aurocs[-1],
-            "average_precision": sk.average_precision_score(*own),
-            "balanced_accuracy": sk.balanced_accuracy_score(own[0], said),
-            "macro_f1": sk.f1_score(own[0], said, average="macro"),
-            "mcc": sk.matthews_corrcoef(own[0], said),
-            "accuracy": sk.accuracy_score(own[0], said),
-            "cross_entropy": sk.log_loss(*own),
+            "average_precision": sk.average_precision_score(*known_rows),
+            "balanced_accuracy": sk.balanced_accuracy_score(known_rows[0], predicted_classes),
+            "macro_f1": sk.f1_score(known_rows[0], predicted_classes, average="macro"),
+            "mcc": sk.matthews_corrcoef(known_rows[0], predicted_classes),
+            "accuracy": sk.accuracy_score(known_rows[0], predicted_classes),
+            "cross_entropy": sk.log_loss(*known_rows),
             "labels_seen": known.sum(),
         }
-        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected, abs=1e-12)
-    assert found.values["auroc"] == pytest.approx(np.mean(aurocs))
-    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+        assert {key: result.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert result.values["auroc"] == pytest.approx(np.mean(aurocs))
+    assert result.values["labels_seen"] == (~np.isnan(labels)).sum()
     changed = np.where(np.isnan(labels), 1 - probabilities, probabilities)
-    assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == found.values
+    assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == result.values
 
 
 def test_a_task_with_a_single_class_is_excluded_from_the_mean_and_reported():
     probabilities, labels = yes_or_no()
     labels[:, 1] = np.where(labels[:, 1] == 1, np.nan, labels[:, 1])
     labels[:, 2] = np.nan
-    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
-    assert found.values["auroc"] == found.values["a/auroc"]
-    assert found.values["auroc_std_error"] == found.values["a/auroc_std_error"]
-    assert math.isnan(found.values["b/auroc"]) and found.undefined["b/auroc"] == "all labels are 0"
-    assert math.isnan(found.values["c/accuracy"]) and found.undefined["c/accuracy"] == "there are no labels"
-    assert found.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
-    assert found.values["accuracy"] == pytest.approx((found.values["a/accuracy"] + found.values["b/accuracy"]) / 2)
-    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+    result = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    assert result.values["auroc"] == result.values["a/auroc"]
+    assert result.values["auroc_std_error"] == result.values["a/auroc_std_error"]
+    assert math.isnan(result.values["b/auroc"]) and result.undefined["b/auroc"] == "all labels are 0"
+    assert math.isnan(result.values["c/accuracy"]) and result.undefined["c/accuracy"] == "there are no labels"
+    assert result.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
+    assert result.values["accuracy"] == pytest.approx((result.values["a/accuracy"] + result.values["b/accuracy"]) / 2)
+    assert result.values["labels_seen"] == (~np.isnan(labels)).sum()
 
 
 def test_micro_averages_agree_with_scikit_learn():
     probabilities, labels = yes_or_no()
     whole = np.where(np.isnan(labels), 0, labels)
     probabilities[:, 1] *= 0.4  # a label that is never predicted
-    said = (probabilities > 0.5).astype(int)
-    assert not said[:, 1].any() and whole[:, 1].any()
-    found = multi_label(probabilities, whole, bootstrap=FEW).values
+    predicted_classes = (probabilities > 0.5).astype(int)
+    assert not predicted_classes[:, 1].any() and whole[:, 1].any()
+    result = multi_label(probabilities, whole, bootstrap=FEW).values
     expected = {
-        "micro_precision": sk.precision_score(whole, said, average="micro"),
-        "micro_recall": sk.recall_score(whole, said, average="micro"),
-        "exact_match": sk.accuracy_score(whole, said),
+        "micro_precision": sk.precision_score(whole, predicted_classes, average="micro"),
+        "micro_recall": sk.recall_score(whole, predicted_classes, average="micro"),
+        "exact_match": sk.accuracy_score(whole, predicted_classes),
     }
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    assert all(found[f"{name}_std_error"] > 0 for name in expected)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert all(result[f"{name}_std_error"] > 0 for name in expected)
     known = ~np.isnan(labels)
-    found = multi_label(probabilities, labels, bootstrap=FEW).values
-    assert found["micro_precision"] == pytest.approx(sk.precision_score(labels[known], said[known]))
-    assert found["micro_recall"] == pytest.approx(sk.recall_score(labels[known], said[known]))
+    result = multi_label(probabilities, labels, bootstrap=FEW).values
+    assert result["micro_precision"] == pytest.approx(sk.precision_score(labels[known], predicted_classes[known]))
+    assert result["micro_recall"] == pytest.approx(sk.recall_score(labels[known], predicted_classes[known]))
 
 
 def test_exact_match_uses_the_known_labels_of_a_row():
     labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
-    found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
-    assert found["exact_match"] == pytest.approx(1 / 3)  # 0.5 is negative
-    assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
+    result = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
+    assert result["exact_match"] == pytest.approx(1 / 3)  # 0.5 is negative
+    assert result["micro_precision"] == 1.0 and result["micro_recall"] == pytest.approx(2 / 4)
 
 
 def test_no_positive_predictions_or_labels_give_a_reason():
-    found = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
-    assert found.undefined["micro_precision"] == "no label is predicted" and math.isnan(found.values["micro_precision"])
-    assert found.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in found.values
-    assert found.values["exact_match"] == 1.0
+    result = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
+    assert result.undefined["micro_precision"] == "no label is predicted"
+    assert math.isnan(result.values["micro_precision"])
+    assert result.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in result.values
+    assert result.values["exact_match"] == 1.0
     none = multi_label(np.full((4, 2), 0.1), np.full((4, 2), np.nan), bootstrap=FEW)
     assert none.undefined["exact_match"] == "there are no labels"
 
 
 def test_a_single_task_has_no_mean():
     probabilities, labels = yes_or_no()
-    found = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
-    assert found.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
-    assert not any("/" in name for name in found.values)
+    result = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
+    assert result.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
+    assert not any("/" in name for name in result.values)
 
 
 def test_regression_metrics_agree_with_scikit_learn_and_scipy():
@@ -303,23 +304,23 @@ def test_regression_metrics_agree_with_scikit_learn_and_scipy():
     labels = random.normal(5, 2, size=(80, 2))
     predicted = (labels + random.normal(size=(80, 2))).round(1)
     labels[random.random((80, 2)) < 0.25] = np.nan
-    found = regression(predicted, labels, tasks=["logS", "logD"], bootstrap=FEW)
+    result = regression(predicted, labels, tasks=["logS", "logD"], bootstrap=FEW)
     for task, name in enumerate(("logS", "logD")):
         known = ~np.isnan(labels[:, task])
-        own = labels[known, task], predicted[known, task]
+        known_rows = labels[known, task], predicted[known, task]
         expected = {
-            "rmse": sk.root_mean_squared_error(*own),
-            "mae": sk.mean_absolute_error(*own),
-            "r2": sk.r2_score(*own),
-            "spearman": spearmanr(*own).statistic,
-            "p95_error": np.percentile(np.abs(own[0] - own[1]), 95),
-            **dict(zip(("slope", "intercept", "pearson"), linregress(*own[::-1])[:3], strict=True)),
-            "r_squared": linregress(*own).rvalue ** 2,
+            "rmse": sk.root_mean_squared_error(*known_rows),
+            "mae": sk.mean_absolute_error(*known_rows),
+            "r2": sk.r2_score(*known_rows),
+            "spearman": spearmanr(*known_rows).statistic,
+            "p95_error": np.percentile(np.abs(known_rows[0] - known_rows[1]), 95),
+            **dict(zip(("slope", "intercept", "pearson"), linregress(*known_rows[::-1])[:3], strict=True)),
+            "r_squared": linregress(*known_rows).rvalue ** 2,
         }
-        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
-    assert found.values["rmse"] == pytest.approx((found.values["logS/rmse"] + found.values["logD/rmse"]) / 2)
+        assert {key: result.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
+    assert result.values["rmse"] == pytest.approx((result.values["logS/rmse"] + result.values["logD/rmse"]) / 2)
     flat = regression(predicted[:, 0], labels[:, 0], bootstrap=FEW)
-    assert flat.values["r2"] == found.values["logS/r2"]
+    assert flat.values["r2"] == result.values["logS/r2"]
 
 
 def test_regression_metrics_of_constant_or_few_values_are_undefined():
@@ -338,13 +339,13 @@ def test_regression_metrics_of_constant_or_few_values_are_undefined():
 def test_every_undefined_metric_has_a_reason():
     probabilities, labels = yes_or_no()
     labels[:, 0] = 1
-    for found in (
+    for result in (
         multi_label(probabilities, labels, bootstrap=FEW),
         single_label(np.full((3, 3), 1 / 3), np.zeros(3, int), bootstrap=FEW),
         regression(np.zeros((3, 2)), np.array([[1, np.nan], [2, np.nan], [3, 1.0]]), bootstrap=FEW),
     ):
-        unknown = {name for name, value in found.values.items() if math.isnan(value)}
-        assert unknown and unknown <= set(found.undefined)
+        unknown = {name for name, value in result.values.items() if math.isnan(value)}
+        assert unknown and unknown <= set(result.undefined)
 
 
 def test_class_table_and_confusion_matrix_agree_with_a_hand_calculation():

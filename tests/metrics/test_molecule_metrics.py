@@ -35,12 +35,12 @@ def test_an_invalid_candidate_keeps_its_rank():
 def test_the_three_definitions_of_the_same_molecule_disagree_on_tautomers_and_homologues():
     keto, enol = "O=c1cccc[nH]1", "Oc1ccccn1"
     homologues = "C" * 20, "C" * 21
-    found = {}
+    values = {}
     for definition in ("inchikey", "smiles", "fingerprint"):
         metric = TopKAccuracy(k=[1], definition=definition)
         metric.update([[enol], [homologues[0]]], [keto, homologues[1]])
-        found |= metric.compute()
-    assert found == {"top1_accuracy": 0.5, "top1_same_smiles": 0.0, "top1_same_fingerprint": 0.5}
+        values |= metric.compute()
+    assert values == {"top1_accuracy": 0.5, "top1_same_smiles": 0.0, "top1_same_fingerprint": 0.5}
 
 
 def test_tanimoto_at_k_is_the_best_of_the_first_k_and_zero_without_candidates():

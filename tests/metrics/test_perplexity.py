@@ -20,11 +20,11 @@ def test_loss_is_weighted_by_tokens_not_by_batches():
 
 def test_perplexity_does_not_depend_on_the_batches():
     losses = torch.rand(1000, dtype=torch.float64)
-    one, many = TokenLoss(), TokenLoss()
-    one.update(losses.sum(), 1000, 0)
+    single_batch, batches = TokenLoss(), TokenLoss()
+    single_batch.update(losses.sum(), 1000, 0)
     for part in losses.split([1, 9, 90, 900]):
-        many.update(part.sum(), len(part), 0)
-    assert one.compute() == pytest.approx(many.compute())
+        batches.update(part.sum(), len(part), 0)
+    assert single_batch.compute() == pytest.approx(batches.compute())
 
 
 def test_accuracy_is_omitted_where_it_was_not_counted():

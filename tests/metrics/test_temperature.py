@@ -54,8 +54,8 @@ def test_calibration_error_agrees_with_torchmetrics():
 
 
 def test_missing_labels_do_not_enter_the_calibration_error():
-    said, labels = np.array([[0.2, 0.9], [0.7, 0.4]]), np.array([[0.0, np.nan], [np.nan, 1.0]])
-    assert expected_calibration_error(said, labels) == pytest.approx((0.2 + 0.6) / 2)
+    probabilities, labels = np.array([[0.2, 0.9], [0.7, 0.4]]), np.array([[0.0, np.nan], [np.nan, 1.0]])
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.2 + 0.6) / 2)
 
 
 def test_the_upper_edge_of_a_bin_belongs_to_it():
@@ -106,9 +106,9 @@ def test_each_label_with_enough_of_both_classes_has_its_temperature():
     labels[2:, 2] = 0.0
     labels[:2, 2] = 1.0
     scaled = logits * [2, 0.5, 1]
-    found = fit_temperatures(scaled, labels)
-    assert found[:2] == pytest.approx([2, 0.5], rel=0.1)
-    assert found[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
+    temperatures = fit_temperatures(scaled, labels)
+    assert temperatures[:2] == pytest.approx([2, 0.5], rel=0.1)
+    assert temperatures[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
 
 
 def test_a_high_temperature_gives_the_class_frequencies():

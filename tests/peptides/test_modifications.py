@@ -32,11 +32,11 @@ UNIMOD_MASSES = {
 @pytest.mark.parametrize("name", UNIMOD_MASSES)
 def test_modifications_have_masses_and_ids(name):
     number, mass = UNIMOD_MASSES[name]
-    found = modification(name)
-    assert (found.id, found.name, found.proforma) == (number, name, f"UNIMOD:{number}")
-    assert found.mass == pytest.approx(mass, abs=2e-6)
-    assert modification(f"UNIMOD:{number}") is found
-    assert modification(f"{mass:+.6f}", {"Gln->pyro-Glu": "Q"}.get(name)) is found
+    known = modification(name)
+    assert (known.id, known.name, known.proforma) == (number, name, f"UNIMOD:{number}")
+    assert known.mass == pytest.approx(mass, abs=2e-6)
+    assert modification(f"UNIMOD:{number}") is known
+    assert modification(f"{mass:+.6f}", {"Gln->pyro-Glu": "Q"}.get(name)) is known
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_formulas_are_parsed():
     assert parse_formula("[13C6] C-6 N2 N1") == (("C", -6), ("13C", 6), ("N", 3))
     assert formula_text(parse_formula("[13C6]C-6N3")) == "C-6[13C6]N3"
     assert parse_formula("C2H3N(O)") is None
-    own = modification("Formula:H3C2NO")
-    assert (own.id, own.name, own.proforma) == (None, "C2H3NO", "Formula:C2H3NO")
-    assert own.mass == pytest.approx(57.021464, abs=2e-6)
-    assert modification(own.proforma) == own
+    custom = modification("Formula:H3C2NO")
+    assert (custom.id, custom.name, custom.proforma) == (None, "C2H3NO", "Formula:C2H3NO")
+    assert custom.mass == pytest.approx(57.021464, abs=2e-6)
+    assert modification(custom.proforma) == custom
 
 
 def test_composition_vectors_count_elements():

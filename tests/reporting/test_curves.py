@@ -24,12 +24,12 @@ def test_empty_cells_and_nan_are_skipped(tmp_path):
 
 
 def test_panels_show_train_and_validation_together():
-    own = Curve([1, 2], [1.0, 0.5])
-    found = panels(
-        {"val/tanimoto@1": own, "train/loss": own, "val/loss": own, "lr": own, "val/validity": Curve([1], [1])}
+    curve = Curve([1, 2], [1.0, 0.5])
+    drawn = panels(
+        {"val/tanimoto@1": curve, "train/loss": curve, "val/loss": curve, "lr": curve, "val/validity": Curve([1], [1])}
     )
-    assert list(found) == ["loss", "tanimoto@1"]  # a single point is no curve
-    assert list(found["loss"]) == ["train", "val"]
+    assert list(drawn) == ["loss", "tanimoto@1"]  # a single point is no curve
+    assert list(drawn["loss"]) == ["train", "val"]
 
 
 def test_smoothing_keeps_length_and_mean():

@@ -18,9 +18,9 @@ IDS = [f"protein {number}" for number in range(19)] + ["</script><b>$data"]
 
 
 def data_of(text: str) -> dict:
-    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    assert len(found) == 1
-    return json.loads(found[0])
+    scripts = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert len(scripts) == 1
+    return json.loads(scripts[0])
 
 
 def test_the_page_is_a_single_file_with_all_rows(tmp_path):
@@ -32,13 +32,13 @@ def test_the_page_is_a_single_file_with_all_rows(tmp_path):
     data = data_of(text)
     assert data["ids"] == IDS
     assert data["train"] == TRAIN.astype(int).tolist()
-    assert [data["names"][place] for place in data["of_row"]] == data["texts"] == ["soluble", "membrane"] * 10
-    for part, vectors in (("before", BEFORE), ("after", AFTER)):
+    assert [data["names"][number] for number in data["of_row"]] == data["texts"] == ["soluble", "membrane"] * 10
+    for side, vectors in (("before", BEFORE), ("after", AFTER)):
         points, explained = project(vectors, TRAIN)
         for axis in (0, 1):
-            places = np.array(data[part][axis])
-            assert (places.min(), places.max()) == (0, GRID)
-            assert np.corrcoef(places, points[:, axis])[0, 1] == pytest.approx(1, abs=1e-5)
+            values = np.array(data[side][axis])
+            assert (values.min(), values.max()) == (0, GRID)
+            assert np.corrcoef(values, points[:, axis])[0, 1] == pytest.approx(1, abs=1e-5)
         assert f"{explained[0]:.1%} + {explained[1]:.1%}" in text
     assert "click a class to hide it" in text
 

@@ -62,8 +62,8 @@ def test_the_reliability_diagram_states_each_error(tmp_path):
 
 
 def test_the_reliability_of_two_classes_refers_to_the_second(tmp_path):
-    said = np.tile([0.6, 0.4], (10, 1))
-    text = reliability(said, np.array([1, *[0] * 9]), tmp_path / "r.svg").read_text()
+    probabilities = np.tile([0.6, 0.4], (10, 1))
+    text = reliability(probabilities, np.array([1, *[0] * 9]), tmp_path / "r.svg").read_text()
     assert "probability of the second class" in text and ">ECE 0.300" in text
 
 

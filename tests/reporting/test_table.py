@@ -118,6 +118,6 @@ def test_every_metric_that_is_measured_has_a_column():
         multi_label(half, np.eye(4), bootstrap=2),
         regression(half, np.eye(4), bootstrap=2),
     ]
-    for name in (name for found in measured for name in found.values if not name.endswith(SPREAD)):
+    for name in (name for metrics in measured for name in metrics.values if not name.endswith(SPREAD)):
         task, _, metric = name.rpartition("/")
         assert column(name).label != f"{task} {metric}".strip()

@@ -45,8 +45,8 @@ def test_the_first_generation_cuts_one_or_two_bonds(smiles):
         parts = list(networkx.connected_components(opened))
         if len(parts) == 2:
             expected |= {frozenset(part) for part in parts}
-    found = {frozenset(np.flatnonzero(row).tolist()) for row in bits[1:]}
-    assert found == expected
+    generated = {frozenset(np.flatnonzero(row).tolist()) for row in bits[1:]}
+    assert generated == expected
 
 
 def test_fragment_masses_add_up():

@@ -7,11 +7,11 @@ from trimer.simulate.simulated_molecules import simulated_molecules
 
 
 def test_molecules_are_distinct_canonical_and_connected():
-    found = simulated_molecules(200)
-    assert len(set(found)) == 200
-    assert all(canonical_smiles(smiles) == smiles for smiles in found)
-    assert not any("." in smiles for smiles in found)
-    assert len({murcko_scaffold(parse(smiles)) for smiles in found}) > 80
+    smiles_list = simulated_molecules(200)
+    assert len(set(smiles_list)) == 200
+    assert all(canonical_smiles(smiles) == smiles for smiles in smiles_list)
+    assert not any("." in smiles for smiles in smiles_list)
+    assert len({murcko_scaffold(parse(smiles)) for smiles in smiles_list}) > 80
 
 
 def test_the_same_seed_gives_the_same_records_and_a_smaller_count_a_prefix():

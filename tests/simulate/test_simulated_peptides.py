@@ -38,13 +38,13 @@ def test_the_same_seed_gives_the_same_records_and_a_smaller_count_a_prefix():
 def test_peptides_are_tryptic():
     table = whole(SimulatedPeptides(2000, seed=3), ["letters"])
     peptides = [read_proforma(text) for text in table.texts]
-    assert [one.proforma for one in peptides] == table.texts
-    assert [one.letters for one in peptides] == table.columns["letters"]
-    lengths = np.array([len(one.letters) for one in peptides])
+    assert [peptide.proforma for peptide in peptides] == table.texts
+    assert [peptide.letters for peptide in peptides] == table.columns["letters"]
+    lengths = np.array([len(peptide.letters) for peptide in peptides])
     assert lengths.min() == 7 and 25 < lengths.max() <= 30 and 11 <= np.median(lengths) <= 15
-    assert {one.letters[-1] for one in peptides} == {"K", "R"}
-    names = [own.name for one in peptides for _, own in one.modifications]
-    assert 0.17 < np.mean([bool(one.modifications) for one in peptides]) < 0.23
+    assert {peptide.letters[-1] for peptide in peptides} == {"K", "R"}
+    names = [modification.name for peptide in peptides for _, modification in peptide.modifications]
+    assert 0.17 < np.mean([bool(peptide.modifications) for peptide in peptides]) < 0.23
     assert set(names) == {"Acetyl", "Oxidation", "Phospho"}
     assert not table.problems and len(set(table.ids)) == 2000
     bare = whole(SimulatedPeptides(200, modified=0.0))
@@ -96,10 +96,10 @@ def test_only_possible_fragments_have_intensities(spectra):
 
 
 def brightness(text: str, charge: int) -> dict[tuple[str, int], float]:
-    found: dict[tuple[str, int], float] = {}
+    summed: dict[tuple[str, int], float] = {}
     for series, number, _, _, value in fragment_intensities(read_proforma(text), charge, 27.0):
-        found[series, number] = found.get((series, number), 0.0) + value
-    return found
+        summed[series, number] = summed.get((series, number), 0.0) + value
+    return summed
 
 
 def test_fragment_intensities_follow_the_stated_rule():
@@ -107,7 +107,7 @@ def test_fragment_intensities_follow_the_stated_rule():
     assert max(proline, key=proline.get) == ("y", 5), "the bond in front of P"
     assert proline["y", 4] < proline["y", 3], "the bond behind P"
     mobile, fixed = brightness("AAADAAAAR", 2), brightness("AAADAAAAR", 1)
-    share = [own["y", 5] / sum(own.values()) for own in (mobile, fixed)]
+    share = [intensities["y", 5] / sum(intensities.values()) for intensities in (mobile, fixed)]
     assert share[1] > 2 * share[0], "behind D where no proton is mobile"
     assert brightness("AAAAAAAAR", 1)["y", 4] > brightness("RAAAAAAAA", 1)["y", 4], "the basic end keeps the charge"
     lost = {loss for *_, loss, _ in fragment_intensities(read_proforma("AAS[Phospho]AAAK"), 2, 27.0)}

@@ -141,10 +141,10 @@ def test_unused_ids_and_added_tokens_are_supported(tmp_path):
 
 def test_only_ordinary_tokens_are_masked_and_used_as_replacements(folder, chemberta_2):
     ours = BytePairTokenizer(folder)
-    found = ours.alphabet
-    assert (found.begin, found.end, found.mask) == (0, 2, 4)
-    assert found.hideable.tolist() == [False] * 5 + [True] * (len(ours) - 5)
-    assert found.replacements.tolist() == list(range(5, len(ours)))
+    alphabet = ours.alphabet
+    assert (alphabet.begin, alphabet.end, alphabet.mask) == (0, 2, 4)
+    assert alphabet.hideable.tolist() == [False] * 5 + [True] * (len(ours) - 5)
+    assert alphabet.replacements.tolist() == list(range(5, len(ours)))
     few = BytePairTokenizer(chemberta_2)
     assert np.flatnonzero(~few.alphabet.hideable).tolist() == [0, 11, 12, 13, 14]
     # Without merges no text is ever split into an atom of two letters or an unused token.

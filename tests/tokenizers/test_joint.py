@@ -101,5 +101,5 @@ def test_the_config_rebuilds_the_tokenizer():
 
 def test_importing_tokenizers_needs_neither_torch_nor_rdkit():
     code = "import sys, trimer.tokenizers.joint; print([m for m in ('torch', 'rdkit', 'selfies') if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

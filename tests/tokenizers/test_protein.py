@@ -53,10 +53,10 @@ def test_batch_encoding_equals_single_encoding():
     random = np.random.default_rng(0)
     letters = random.integers(0, 256, 500).astype(np.uint8)
     offsets = np.sort(np.concatenate([[20, 20, 480], random.integers(20, 480, 30)]))  # empty ones, unused ends
-    found = tokenizer.encode_many(letters, offsets)
-    assert found.values.dtype == np.uint8 and len(found) == len(offsets) - 1
+    encoded = tokenizer.encode_many(letters, offsets)
+    assert encoded.values.dtype == np.uint8 and len(encoded) == len(offsets) - 1
     for row, (start, stop) in enumerate(pairwise(offsets)):
-        assert found[row].tolist() == tokenizer.encode(letters[start:stop].tobytes()).tolist()
+        assert encoded[row].tolist() == tokenizer.encode(letters[start:stop].tobytes()).tolist()
     none = tokenizer.encode_many(b"", np.array([0]))
     assert len(none) == 0 and none.values.tolist() == []
 

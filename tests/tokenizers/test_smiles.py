@@ -50,14 +50,14 @@ def test_special_tokens_are_never_masked_or_used_as_replacements():
     assert (alphabet.begin, alphabet.end, alphabet.mask) == (BOS, EOS, MASK)
     assert np.flatnonzero(~alphabet.hideable).tolist() == [BOS, PAD, EOS, UNK, MASK]
     assert alphabet.replacements.tolist() == list(range(len(SPECIALS), len(tokenizer)))
-    found = [tokenizer.encode(smiles) for smiles in MOLECULES] * 50
-    tokens, lengths = np.concatenate(found), np.array([len(ids) for ids in found])
+    sequences = [tokenizer.encode(smiles) for smiles in MOLECULES] * 50
+    tokens, lengths = np.concatenate(sequences), np.array([len(ids) for ids in sequences])
     ends = np.cumsum(lengths)
-    drawn = keys(0, 0, np.arange(len(found)))
-    damaged, places = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, alphabet)
+    drawn = keys(0, 0, np.arange(len(sequences)))
+    damaged, positions = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, alphabet)
     frame = np.r_[ends - lengths, ends - 1]
-    assert len(places) == len(tokens) - 2 * len(found) and not np.isin(frame, places).any()
+    assert len(positions) == len(tokens) - 2 * len(sequences) and not np.isin(frame, positions).any()
     assert (damaged[frame] == tokens[frame]).all() and damaged.dtype == tokens.dtype
-    put = damaged[places][damaged[places] != MASK]
+    put = damaged[positions][damaged[positions] != MASK]
     assert set(put.tolist()) == set(alphabet.replacements.tolist()), "each of them, and nothing else"
-    assert 0.45 < len(put) / len(places) < 0.55
+    assert 0.45 < len(put) / len(positions) < 0.55

@@ -59,11 +59,11 @@ def test_rounding_carries_to_the_next_digit():
 
 def test_energies_of_different_units_have_different_tokens():
     tokenizer = SpectrumTokenizer(precursor=False, adduct=False)
-    said = [
+    texts = [
         words(tokenizer, tokenizer.encode([], [], collision_energy=e))
         for e in ("40", "40V", "40%", "44 eV", "9999", "x")
     ]
-    assert said == ["<40 ?>", "<40 eV>", "<40 NCE>", "<40 eV>", "<200 ?>", "<ce?>"]
+    assert texts == ["<40 ?>", "<40 eV>", "<40 NCE>", "<40 eV>", "<200 ?>", "<ce?>"]
 
 
 def test_peaks_without_a_token_are_skipped_and_reported():
@@ -99,15 +99,15 @@ def by_hand(tokenizer, mz, intensity, precursor_mz, adduct, collision_energy):
     def number(place):
         return [f"mz{place // unit}"] + ([f".{place % unit:0{tokenizer.decimals}d}"] if tokenizer.decimals else [])
 
-    said = []
+    token_texts = []
     if tokenizer.adduct:
-        said.append({"[M+H]+": "[M+H]+", "M+Na": "[M+Na]+", "[M-H]-": "[M-H]-"}.get(adduct, "<adduct?>"))
+        token_texts.append({"[M+H]+": "[M+H]+", "M+Na": "[M+Na]+", "[M-H]-": "[M-H]-"}.get(adduct, "<adduct?>"))
     if tokenizer.precursor:
         known = precursor_mz > 0 and math.floor(precursor_mz * unit + 0.5) < highest
-        said += number(math.floor(precursor_mz * unit + 0.5)) if known else ["<precursor?>"]
+        token_texts += number(math.floor(precursor_mz * unit + 0.5)) if known else ["<precursor?>"]
     if tokenizer.collision_energy:
         names = {"40": "<40 ?>", "6V": "<10 eV>", "35 % (nominal)": "<40 NCE>", "500 eV": "<200 eV>"}
-        said.append(names.get(collision_energy, "<ce?>"))
+        token_texts.append(names.get(collision_energy, "<ce?>"))
     peaks: dict[int, float] = {}
     for m, i in zip(mz, intensity, strict=True):
         if math.isfinite(i) and i > 0 and math.floor(m * unit + 0.5) < highest:
@@ -119,10 +119,10 @@ def by_hand(tokenizer, mz, intensity, precursor_mz, adduct, collision_energy):
     for place in sorted(best) if tokenizer.order == "mz" else best:
         if tokenizer.intensity_bins:
             level = round(SCALES[tokenizer.intensity_scale](relative[place]) * (tokenizer.intensity_bins - 1))
-            said += [f"i{level}"] if level != before or tokenizer.repeat_intensity else []
+            token_texts += [f"i{level}"] if level != before or tokenizer.repeat_intensity else []
             before = level
-        said += number(place)
-    return " ".join(said)
+        token_texts += number(place)
+    return " ".join(token_texts)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
