@@ -13,6 +13,7 @@ FOLDERS = {"integration", "docs", "conf", "benchmarks", "xla"}
 # Test file -> what it covers instead of a single module.
 EXCEPTIONS = {
     "test_imports.py": "imports between all packages",
+    "test_language.py": "the wording of documentation, configs and source",
     "test_layout.py": "the folder of tests",
     "test_packaging.py": "the wheel, the Makefile and the licence",
     "data/peptides/test_libraries.py": "library_tables, library_texts and fragment_annotations",
