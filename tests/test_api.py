@@ -114,7 +114,7 @@ def test_settings_are_named_as_in_the_command(model):
     with pytest.raises(ConfigError, match=r"generator\.num_sample is not a setting"):
         spectra.predict([SPECTRUM], generator={"num_sample": 3})
     assert spectra.predictor(generator={"num_samples": 3}).generator.num_samples == 3
-    assert spectra.predictor() is spectra.predictor(), "made once for the same settings"
+    assert spectra.predictor() is spectra.predictor(), "one predictor for the same settings"
 
 
 def test_fragment_intensities_of_a_peptide_are_predicted(model):

@@ -154,7 +154,7 @@ def test_the_layers_are_listed_from_lowest_to_highest():
     order = list(LAYERS)
     for part, allowed in LAYERS.items():
         above = [other for other in allowed if other in order and order.index(other) > order.index(part)]
-        assert above == [], f"{part} stands below {', '.join(above)}"
+        assert above == [], f"{part} is listed below {', '.join(above)}"
 
 
 def test_each_exception_is_needed():

@@ -98,7 +98,7 @@ def test_masked_protein_configs_of_earlier_versions_keep_their_values_and_old_de
     assert config["_target_"] == "trimer.data.modules.masked_sequences.MaskedSequences"
     assert (config["entity"], config["crop"], config["max_unknown"]) == ("proteins", crop, 0.5)
     assert config["masking"]["ratio"] == config["validation_masking"]["ratio"] == 0.15
-    assert current_config({"data": config})["data"] == config, "a present config stays"
+    assert current_config({"data": config})["data"] == config, "a current config is unchanged"
 
 
 @pytest.mark.parametrize(

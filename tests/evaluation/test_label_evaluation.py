@@ -145,7 +145,7 @@ def test_the_temperature_is_fitted_on_the_validation_split(data, target):
     assert np.all(expected == 1.0) == (target == "regression")
     net.temperature.fill_(7.0)
     again = calibration(net, module)["temperature"].numpy()
-    assert again == pytest.approx(expected), "raw answers are not divided before"
+    assert again == pytest.approx(expected), "logits are not divided by the temperature before the fit"
 
 
 def test_a_temperature_keeps_the_order_of_the_classes():

@@ -44,7 +44,7 @@ def test_the_evaluation_writes_a_table_and_per_residue_values(data, tmp_path):
     evaluation = evaluate_language(net, data.tokenizer, data, "val", name="untrained")
     rows = {row["method"]: row["values"] for row in evaluation.table.ordered()}
     assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
-    assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all answer for the same places"
+    assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all methods predict the same positions"
     assert rows["untrained"]["perplexity"] > rows["trivial baseline: residue frequencies"]["perplexity"]
     assert rows["trivial baseline: residue frequencies"]["perplexity"] < 21
     total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)

@@ -444,7 +444,7 @@ def test_a_plateau_schedule_resumes_its_state(tmp_path):
     train(tmp_path / "parts", *common, "trainer.max_steps=6")
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}", "trainer.max_steps=12")
     rates = [float(row["lr"]) for row in metrics(tmp_path / "whole") if "lr" in row]
-    assert len(set(rates)) > 4, "it rises, and falls since the loss does not rise"
+    assert len(set(rates)) > 4, "the rate rises, and falls because the loss does not rise"
     assert [float(row["lr"]) for row in metrics(tmp_path / "parts") if "lr" in row] == rates
     for name, tensor in state(tmp_path / "whole")["state_dict"].items():
         assert torch.equal(state(tmp_path / "parts")["state_dict"][name], tensor), name

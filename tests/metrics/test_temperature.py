@@ -108,7 +108,7 @@ def test_each_label_with_enough_of_both_classes_has_its_temperature():
     scaled = logits * [2, 0.5, 1]
     temperatures = fit_temperatures(scaled, labels)
     assert temperatures[:2] == pytest.approx([2, 0.5], rel=0.1)
-    assert temperatures[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
+    assert temperatures[2] == fit_temperature(scaled, labels), "two positive labels are too few for a temperature"
 
 
 def test_a_high_temperature_gives_the_class_frequencies():

@@ -59,5 +59,5 @@ def test_special_tokens_are_never_masked_or_used_as_replacements():
     assert len(positions) == len(tokens) - 2 * len(sequences) and not np.isin(frame, positions).any()
     assert (damaged[frame] == tokens[frame]).all() and damaged.dtype == tokens.dtype
     put = damaged[positions][damaged[positions] != MASK]
-    assert set(put.tolist()) == set(alphabet.replacements.tolist()), "each of them, and nothing else"
+    assert set(put.tolist()) == set(alphabet.replacements.tolist()), "exactly the replacement tokens"
     assert 0.45 < len(put) / len(positions) < 0.55
