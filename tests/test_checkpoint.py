@@ -1,4 +1,4 @@
-"""Files that are not Trimer checkpoints are rejected in one sentence that names the file."""
+"""Files that are no checkpoints of Trimer raise an error of one sentence that names the file."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "test_packaging.py": "the wheel, the Makefile and the licence",
     "data/peptides/test_libraries.py": "library_tables, library_texts and fragment_annotations",
     "data/peptides/test_search_results.py": "psm_quality and peptide_merging, read as peptides and as labels",
+    "data/spectra/test_cleaning_settings.py": "the constructors of all cleaning steps",
     "data/spectra/readers/test_tables.py": "gnps_json and massspecgym",
     "data/spectra/readers/test_xml.py": "mzml and mzxml",
 }

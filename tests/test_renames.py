@@ -45,7 +45,7 @@ def test_only_targets_are_renamed_at_any_depth():
     }
 
 
-def test_current_names_are_unchanged():
+def test_present_names_stay():
     assert current_target("trimer.tasks.seq2seq.Seq2Seq") == "trimer.tasks.seq2seq.Seq2Seq"
 
 

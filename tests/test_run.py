@@ -1,4 +1,4 @@
-"""Run folders: their contents, and how a run is resumed in its folder."""
+"""Run folders: their content, and how a run is resumed in its folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def interrupted(folder: Path) -> Path:
     (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "last.ckpt").touch()
     (path / "result.json").unlink()
-    RunFolder._begun.clear()  # the next command represents another process
+    RunFolder._begun.clear()  # what follows is another process
     return path
 
 

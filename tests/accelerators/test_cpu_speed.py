@@ -1,4 +1,4 @@
-"""The precision of a CPU is chosen by one measurement, cached, and recorded with the run."""
+"""The speed of a CPU is measured once and cached; the precision it chooses is recorded with the run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SHORT = [
 
 @pytest.fixture
 def _speeds(monkeypatch, tmp_path):
-    """Set other speeds than those of this CPU, in a temporary cache."""
+    """A separate cache folder, and no speeds measured yet."""
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(cpu_speed.CHOICE, raising=False)
     forget()
@@ -36,20 +36,20 @@ def forget():
 
 
 def processor_with(monkeypatch, fp32, bf16):
-    """Cache these speeds for this CPU."""
+    """As if this processor had been measured to be that fast."""
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(json.dumps({"fp32": fp32, "bf16": bf16}))
     forget()
 
 
 def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
-    speeds = cpu_speed.speeds()
-    assert 1 < speeds["fp32"] < 1e5 and 1 < speeds["bf16"] < 1e5
+    found = cpu_speed.speeds()
+    assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.processor())
     forget()
     monkeypatch.setattr(cpu_speed, "measured", None)
-    assert cpu_speed.speeds() == speeds
+    assert cpu_speed.speeds() == found
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
@@ -123,9 +123,9 @@ def test_later_processes_use_the_choice_of_the_first(_speeds):
 
 def test_cpus_with_the_same_name_are_distinguished(monkeypatch):
     text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
-    distinct = set()
+    found = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):
         monkeypatch.setattr(cpu_speed, "cpuinfo", lambda flags=flags: text.format(flags))
         assert cpu_speed.processor() == "Intel(R) Xeon(R) Processor"
-        distinct.add(cpu_speed.instructions())
-    assert len(distinct) == 2
+        found.add(cpu_speed.instructions())
+    assert len(found) == 2

@@ -32,18 +32,18 @@ def table(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="found")
 def data(tmp_path_factory):
     path = table(tmp_path_factory.mktemp("data") / "my.csv")
 
     def of(target: str, tokens: int = 300) -> LabelledSequences:
-        module = LabelledSequences(
+        found = LabelledSequences(
             LabelledFiles(str(path), "sequence", TARGETS[target], "id"), ProteinTokenizer(), "proteins", target,
             {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}},
             cache=str(path.parent / "cache"), tokens_per_batch=tokens, missing=["."],
         )  # fmt: skip
-        module.setup()
-        return module
+        found.setup()
+        return found
 
     return of
 
@@ -76,21 +76,21 @@ def test_predictions_are_in_row_order_for_any_batching(data, target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path):
-    module = data(target)
-    net = network(module)
-    evaluation = evaluate_labels(net, module, "test", name="mine", bootstrap=20)
+    found = data(target)
+    net = network(found)
+    evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
     rows = evaluation.table.ordered()
     assert [row["kind"] for row in rows] == ["baseline"] * (1 if target == "residue" else 2) + ["method"]
-    raw, labels, _ = answered(net, module, "test")
-    predictions = net.answers(raw).detach()
+    raw, labels, _ = answered(net, found, "test")
+    answers = net.answers(raw).detach()
     if target == "regression":
         expected = {
-            "rmse": float((predictions - labels).square().mean().sqrt()),
-            "mae": float((predictions - labels).abs().mean()),
+            "rmse": float((answers - labels).square().mean().sqrt()),
+            "mae": float((answers - labels).abs().mean()),
         }
     elif target == "multi":
-        correct = (predictions > 0.5) == (labels == 1)
-        expected = {"one/accuracy": float(correct[:, 0].float().mean())}
+        said = (answers > 0.5) == (labels == 1)
+        expected = {"one/accuracy": float(said[:, 0].float().mean())}
         known = ~labels[:, 1].isnan()
         assert evaluation.metrics["two/labels_seen"] == known.sum() and known.sum() < len(known)
         assert "two" in " ".join(evaluation.undefined["mine"]) and "all labels are 1" in str(
@@ -98,7 +98,7 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
         )
     else:
         keep = labels != -100
-        expected = {"accuracy": float((predictions.argmax(-1) == labels)[keep].float().mean())}
+        expected = {"accuracy": float((answers.argmax(-1) == labels)[keep].float().mean())}
         assert len(evaluation.labels) == keep.sum() and (keep.sum() < len(keep)) == (target == "residue")
     for name, value in expected.items():
         assert evaluation.metrics[name] == pytest.approx(value, rel=1e-5)
@@ -108,44 +108,44 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_baselines_are_fitted_on_the_train_split_only(data, target):
-    """Their predictions do not change when all labels of the other splits change."""
-    module = data(target)
-    net = network(module)
+def test_baselines_know_the_train_part_alone(data, target):
+    """Their answers stay when every label of the other parts is another."""
+    found = data(target)
+    net = network(found)
 
     def majority() -> float:
-        rows = evaluate_labels(net, module, "test", bootstrap=0).table.ordered()
+        rows = evaluate_labels(net, found, "test", bootstrap=0).table.ordered()
         return rows[0]["values"]
 
     before = majority()
-    train = module.training_labels()
+    train = found.training_labels()
     if target == "regression":
         expected = float(train.mean())
-        test = module.labels[module.split.rows("test")]
+        test = found.labels[found.split.rows("test")]
         assert before["mae"] == pytest.approx(np.abs(test - expected).mean(), rel=1e-4)
     elif target == "multi":
         assert before["auroc"] == 0.5
     else:
         counts = np.bincount(train[train >= 0])
-        labels = answered(net, module, "test")[1].numpy()
+        labels = answered(net, found, "test")[1].numpy()
         labels = labels[labels >= 0]
         assert before["accuracy"] == pytest.approx((labels == counts.argmax()).mean())
         assert before["cross_entropy"] == pytest.approx(-np.log(counts / counts.sum())[labels].mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_temperature_is_fitted_on_the_validation_split(data, target):
-    module = data(target)
-    net = network(module)
-    raw, labels, _ = answered(net, module, "val")
+def test_the_temperature_is_that_of_validation(data, target):
+    found = data(target)
+    net = network(found)
+    raw, labels, _ = answered(net, found, "val")
     keep = labels != -100 if target == "residue" else slice(None)
     fit = fit_temperatures if target == "multi" else fit_temperature
     expected = 1.0 if target == "regression" else fit(raw[keep].numpy(), labels[keep].numpy())
-    assert calibration(net, module)["temperature"].numpy() == pytest.approx(expected)
+    assert calibration(net, found)["temperature"].numpy() == pytest.approx(expected)
     assert np.all(expected == 1.0) == (target == "regression")
     net.temperature.fill_(7.0)
-    again = calibration(net, module)["temperature"].numpy()
-    assert again == pytest.approx(expected), "logits are not divided by the temperature before the fit"
+    again = calibration(net, found)["temperature"].numpy()
+    assert again == pytest.approx(expected), "raw answers are not divided before"
 
 
 def test_a_temperature_keeps_the_order_of_the_classes():

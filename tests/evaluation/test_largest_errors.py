@@ -1,4 +1,4 @@
-"""The largest errors come first, and correct predictions are not listed."""
+"""The worst predictions come first, and right ones not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def evaluation(target: str, answers, labels, classes) -> LabelEvaluation:
     return LabelEvaluation(ResultTable(metrics=["mcc"]), {}, target, classes, ids, texts, answers, labels)
 
 
-def test_wrong_classes_are_ordered_by_confidence():
+def test_classes():
     answers = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
     worst = mistakes(evaluation("single", answers, [0, 0, 0, 1], ["a", "b"]), "molecule")
     assert [row["id"] for row in worst] == ["row 2", "row 1", "row 3"]

@@ -34,15 +34,15 @@ def test_spectra_are_read_with_the_settings_of_the_checkpoint(tmp_path):
 
 def test_training_data_are_prepared_in_the_local_cache(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", f"paths.cache={tmp_path}/here"])
-    changed_contract = contract(tmp_path)
-    changed_contract["data"]["exclude"] = {
+    found = contract(tmp_path)
+    found["data"]["exclude"] = {
         "_target_": "trimer.data.modules.held_out.HeldOutMolecules",
-        "data": dict(changed_contract["data"]),
+        "data": dict(found["data"]),
     }
-    data = data_to_measure(cfg, changed_contract)
+    data = data_to_measure(cfg, found)
     assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
-    assert changed_contract["data"]["cache"] == f"{tmp_path}/elsewhere"
-    assert data["source"] == changed_contract["data"]["source"]
+    assert found["data"]["cache"] == f"{tmp_path}/elsewhere"
+    assert data["source"] == found["data"]["source"]
 
 
 def test_each_slice_of_the_metrics_has_a_table():

@@ -143,11 +143,11 @@ def test_warnings_name_values_unseen_in_training(run, source, tmp_path, capsys, 
     source.write_text(source.read_text() + SPECTRUM.format("s5", 200.1, "ADDUCT=[M+K]+\n"))
     allowed = "+cleaning.adducts.allowed=['[M+H]+','[M+Na]+','[M+K]+']"
     assert predict(run, source, tmp_path / "out.csv", allowed) == 0
-    printed = capsys.readouterr()
-    assert "trained on simulated spectra only" in printed.err
-    assert "adduct that this checkpoint never saw in training: " in printed.err
-    assert "no adduct (1)" in printed.err and "[M+K]+ (1)" in printed.err
-    assert "within 10 ppm of the precursor m/z: the first candidate for" in printed.out
+    said = capsys.readouterr()
+    assert "trained on simulated spectra only" in said.err
+    assert "adduct that this checkpoint never saw in training: " in said.err
+    assert "no adduct (1)" in said.err and "[M+K]+ (1)" in said.err
+    assert "within 10 ppm of the precursor m/z: the first candidate for" in said.out
 
 
 def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(caplog):

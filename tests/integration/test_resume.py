@@ -197,7 +197,7 @@ def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(
         ([f"resume={folder}", "model.d_model=64"], "model.d_model (32, now 64)"),
         ([f"resume={folder}", "optimizer.lr=0.5"], "optimizer.lr (0.001, now 0.5)"),
     ):
-        RunFolder._begun.clear()  # the next command represents another process
+        RunFolder._begun.clear()  # what follows is another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
         error_lines = capsys.readouterr().err.strip().splitlines()

@@ -286,20 +286,3 @@ def test_a_real_library():
     left, report = clean(table, steps)
     assert report.records == 17114 and report.left == len(left) > 16500
     assert left.intensity.max() == 1.0 and left.peak_counts.max() <= 60
-
-
-@pytest.mark.parametrize(
-    ("step", "settings", "sentence"),
-    [
-        (PeakCount, {"min": 5, "max": 3}, r"cleaning\.peak_count: min 5 is above max 3; swap them"),
-        (MzWindow, {"min": 20, "max": 10}, r"cleaning\.mz_window: min 20"),
-        (PrecursorWindow, {"min": 20, "max": 10}, r"cleaning\.precursor_window: min 20"),
-        (IntensityThreshold, {"relative": 1.0}, r"cleaning\.intensity\.relative=1\.0 is no share"),
-        (MassAgreement, {"unit": "mDa"}, r"cleaning\.mass_agreement\.unit=mDa must be"),
-        (Adducts, {"allowed": ["[M+Foo]+"]}, r"cleaning\.adducts\.allowed: "),
-        (ExcludeInstruments, {"pattern": ["("]}, r"cleaning\.instruments\.pattern: "),
-    ],
-)
-def test_a_wrong_setting_is_named_by_its_key(step, settings, sentence):
-    with pytest.raises(ConfigError, match=f"^{sentence}"):
-        step(**settings)
