@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 
 from trimer.checkpoint import copy_weights
 from trimer.evaluation.calibration import chosen_for, fitted, mean_probabilities
-from trimer.metrics.said import choose_for_classes, choose_for_labels, decide_classes, decide_labels
+from trimer.metrics.decisions import choose_for_classes, choose_for_labels, decide_classes, decide_labels
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
 from trimer.tasks.classification import Classification, balanced_weights, weighted_prior

@@ -32,7 +32,7 @@ def table(path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="found")
+@pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = table(tmp_path_factory.mktemp("data") / "my.csv")
 
