@@ -214,8 +214,8 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     for words in ([], ["trainer.max_steps=1"], ["logger=null"]):
         assert main(["train", *SMALL, f"resume={folder}", f"hydra.run.dir={folder}", *words]) == 0
-        output = " ".join("".join(capsys.readouterr()).split())
-        assert "has ended; to continue it, give a greater trainer.max_steps" in output
+        heard = " ".join("".join(capsys.readouterr()).split())
+        assert "has ended; to continue it, give a greater trainer.max_steps" in heard
         after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "trimer.log"}
         assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
 
