@@ -547,7 +547,7 @@ def test_invalid_settings_are_reported_before_the_data_are_prepared(override, se
     [
         (
             ["task=masked_lm", "model=esm2_nano"],
-            "task=MaskedLM reads batches of MaskedBatch, and data=SpectraToMolecules",
+            "task=MaskedLM needs batches of MaskedBatch, but data=SpectraToMolecules",
         ),
         (
             ["task=masked_lm", "data=simulated_proteins"],

@@ -57,5 +57,5 @@ class LabelledRows(Dataset):
             sequence = flat_peptides(tokens.take(key.rows), modifications, self.compositions)
         else:
             here = tokens.take(key.rows)
-            sequence = Flat.laid(here.values, here.lengths)
+            sequence = Flat.from_concatenated(here.values, here.lengths)
         return LabelledBatch.of(sequence, labels, key.rows)

@@ -232,7 +232,7 @@ def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> 
     tokens = Ragged.pack([one.tokens for one in inputs])
     compositions = inputs[0].compositions
     if compositions is None:
-        return Flat.laid(tokens.values, tokens.lengths)
+        return Flat.from_concatenated(tokens.values, tokens.lengths)
     modifications = Ragged.pack([one.modifications for one in inputs], np.uint16)
     return flat_peptides(tokens, modifications, compositions, conditions)
 

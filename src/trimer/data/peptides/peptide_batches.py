@@ -20,7 +20,7 @@ def flat_peptides(
     modifications: aligned with the tokens, 0 where there is none, else one more than the row in compositions, (n, E).
     conditions: (B, C) of the measurements.
     """
-    flat = Flat.laid(tokens.values, tokens.lengths)
+    flat = Flat.from_concatenated(tokens.values, tokens.lengths)
     places = np.flatnonzero(modifications.values)
     added = compositions[modifications.values[places].astype(np.int64) - 1]
     told = None if conditions is None else torch.from_numpy(np.asarray(conditions, np.float32))
