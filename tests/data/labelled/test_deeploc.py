@@ -4,7 +4,7 @@ import pytest
 
 from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import LabelTable
-from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_PLACE, TWO_PLACES, DeepLoc1, DeepLoc2
+from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_LOCATION, TWO_LOCATIONS, DeepLoc1, DeepLoc2
 from trimer.data.labelled.label_files import NO_MATCH
 from trimer.errors import InputError
 
@@ -37,7 +37,7 @@ def test_one_location(tmp_path):
     assert table.texts[:2] == ["MGLPVSWAPP", "MK"]
     assert table.labels == {"location": ["Cell.membrane", "Lysosome/Vacuole", "Cytoplasm", BOTH, "Nowhere", None]}
     assert table.columns == {"set": ["test"] + ["train"] * 5}
-    assert table.problems == {3: TWO_PLACES, 4: OTHER_PLACE, 5: NO_MATCH}
+    assert table.problems == {3: TWO_LOCATIONS, 4: OTHER_LOCATION, 5: NO_MATCH}
 
 
 def test_membrane(tmp_path):

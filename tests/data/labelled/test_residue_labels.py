@@ -138,7 +138,7 @@ def test_labels_that_are_not_as_many_as_residues_drop_the_protein(tmp_path):
     found = data(tmp_path, table, "data.source.labels=ss", "data.source.id_column=id")
     found.setup()
     assert {rule["rule"]: rule["dropped"] for rule in found.drops.rules if rule["dropped"]} == {
-        "not a label for each residue": 1
+        "number of labels differs from number of residues": 1
     }
 
 

@@ -230,7 +230,7 @@ def test_a_class_for_each_residue(tmp_path):
     assert data.classes == ["E", "H"]
     assert dropped(data) == {
         "stop (*) inside the sequence": ["my.csv, line 34 (LA*G)"],
-        "not a label for each residue": ["my.csv, line 32"],
+        "number of labels differs from number of residues": ["my.csv, line 32"],
     }
     for batch in data.evaluation_batches("test"):
         assert len(batch.labels) == sum(size - 2 for size in batch.sequence.sizes)
@@ -365,7 +365,7 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
         ({"classes": 1}, "classes=1 must be 2 or more"),
         ({"classes": ["a"]}, "must be 2 or more"),
         ({"classes": []}, "must be 2 or more"),
-        ({"classes": 3, "target": "multi"}, "classes: target=multi has labels of its own names"),
+        ({"classes": 3, "target": "multi"}, "classes=3: target=multi has labels, not classes"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path, settings, said):

@@ -46,7 +46,7 @@ def test_stereo_keeps_the_enantiomers_apart(tmp_path):
 
 
 def test_computed_once_and_the_same_with_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PART", 3)
+    monkeypatch.setattr(module, "CHUNK", 3)
     source = corpus(tmp_path)
     alone = molecule_table(source, tmp_path / "one")
     pooled = molecule_table(source, tmp_path / "two", workers=2)

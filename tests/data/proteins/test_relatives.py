@@ -126,7 +126,7 @@ def test_groups_and_similarities_are_computed_once(table, monkeypatch):
 def test_what_cannot_be_split_by_is_said(table, tmp_path):
     with pytest.raises(ValueError, match=r"split\.keys names cluster: say where it is known from"):
         labelled(table, ["cluster"])
-    with pytest.raises(ValueError, match="are two of one kind: give one"):
+    with pytest.raises(ValueError, match="both set clusters: use one of them"):
         labelled(table, ["cluster"], clusters="a.tsv", cluster_column="family")
     for wrong, message in (({"k": 9}, r"kmers\.k=9 must be from 3 to 8"), ({"share": 1}, r"kmers\.share=1 must be")):
         with pytest.raises(ConfigError, match=message):
