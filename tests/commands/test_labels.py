@@ -447,7 +447,7 @@ def test_what_is_too_long_says_so(run, tmp_path):
         ("my.csv", "smiles,id\nCC,1\n", ["id_column=name"], "no column 'name', there are smiles, id"),
         ("my.csv", "", [], "my.csv is empty"),
         ("my.csv", "smiles,id\n", [], "there is no record in it"),
-        ("my.smi", "", [], "there is no molecule in it"),
+        ("my.smi", "", [], "contains no molecule"),
         ("none.csv", None, [], "none.csv"),
         (".", None, [], ""),
         ("my.parquet", "PAR1 but no more", [], "is no Parquet file that can be read"),

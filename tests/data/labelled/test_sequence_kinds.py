@@ -22,7 +22,7 @@ def test_molecules_are_canonical_and_keep_their_stereochemistry():
     assert found.dtype is np.uint16
 
 
-def test_proteins_are_read_letter_by_letter():
+def test_proteins_are_tokenized_by_residue():
     found = Proteins(ProteinTokenizer()).read(["mk l\n", "MKL*", "", " * ", "M*K", "MJ"])
     assert found.texts[:2] == ["MKL", "MKL"]
     assert found.dropped == {"no sequence": [2, 3], "stop (*) inside the sequence": [4]}
@@ -32,7 +32,7 @@ def test_proteins_are_read_letter_by_letter():
 
 
 @pytest.mark.parametrize(("kind", "size", "dtype"), [(Proteins, 300, np.uint16), (Molecules, 70_000, np.uint32)])
-def test_a_larger_vocabulary_has_larger_numbers(kind, size, dtype):
+def test_id_type_fits_the_vocabulary(kind, size, dtype):
     class Large(ProteinTokenizer):
         def __len__(self) -> int:
             return size
@@ -51,6 +51,6 @@ def test_a_larger_vocabulary_has_larger_numbers(kind, size, dtype):
         ("ends", 3, [0, 1, 7]),
     ],
 )
-def test_long_sequences(way, most, expected):
+def test_long_sequences_are_shortened(way, most, expected):
     found = shortened(np.arange(8), most, way)
     assert (None if found is None else found.tolist()) == expected

@@ -53,7 +53,7 @@ def test_proteins_are_read_or_have_a_reason(case):
     ] == REASONS[case]
 
 
-def test_what_precedes_the_break_of_a_cut_file_is_kept_with_a_row_for_the_loss():
+def test_truncated_file_keeps_rows_before_the_break_and_reports_it():
     found = reasons_of_proteins(CASES / "cut.fasta.gz")
     assert len(found) > 2000 and found[:-1] == [None] * (len(found) - 1)
     assert "the file breaks off here" in found[-1]
@@ -71,7 +71,7 @@ def test_labelled_tables_give_the_same_reasons(case):
     assert found == REASONS[case]
 
 
-def test_two_columns_of_one_name_are_one_sentence_in_every_reader():
+def test_duplicate_column_names_give_the_same_error_in_every_reader():
     for source in (
         ProteinFiles(str(CASES / "t_dup_col.csv")),
         LabelledFiles(str(CASES / "t_dup_col.csv"), "sequence", "y"),
@@ -80,7 +80,7 @@ def test_two_columns_of_one_name_are_one_sentence_in_every_reader():
             list(source.chunks())
 
 
-def test_categorical_columns_are_text():
+def test_categorical_parquet_columns_are_read_as_text():
     (part,) = ProteinFiles(str(CASES / "t_categorical.parquet"), id_column="id").chunks()
     assert [part.sequences[row].tobytes() for row in range(len(part))][:2] == [b"MKT", b"MKVA"]
     (table,) = LabelledFiles(str(CASES / "t_categorical.parquet"), "sequence", "y").chunks()
@@ -102,7 +102,7 @@ def test_embed_gives_a_vector_or_the_same_reason(case, weights, tmp_path):
     assert [row["embedding"] is None for row in rows] == [reason is not None for reason in REASONS[case]]
 
 
-def test_embed_counts_letters_that_the_vocabulary_lacks(weights, tmp_path, capsys):
+def test_embed_counts_letters_outside_the_vocabulary(weights, tmp_path, capsys):
     (tmp_path / "a.fasta").write_text(">a\nMKJJ\n>b\nMKXB\n>c\nMK1\n")
     assert main(["embed", f"ckpt={weights}", f"input={tmp_path}/a.fasta", f"output={tmp_path}/o.parquet"]) == 0
     told = "1 of 2 proteins (50.0 %) hold what the vocabulary cannot spell, and are read without it: 'J' 2 times"

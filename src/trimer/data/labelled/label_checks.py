@@ -50,8 +50,8 @@ def warn_of_lists(counts: Mapping[str, int]) -> None:
     lists = [text for text in counts if holds_lists([text])]
     if 2 * sum(counts[text] for text in lists) > sum(counts.values()):
         log.warning(
-            "data.target=single: most labels are lists such as %r, and each order of the same names is a separate class: use "
-            "data.target=multi, where each name is a label",
+            "data.target=single: most labels are lists such as %r, each order of the same names being another class: "
+            "use data.target=multi, where each name is a label",
             lists[0],
         )
 

@@ -60,8 +60,8 @@ class Corrupted(Dataset):
 class DenoisingCorpus(PreparedData):
     """Molecules, spectra, or both, as sequences of the joint vocabulary.
 
-    molecules: a source of SMILES. spectra: name -> source of spectra. cleaning: the steps for spectra; those that need a
-    structure are skipped, as spectra need none here. exclude: molecules whose structures and spectra are dropped.
+    molecules: a source of SMILES. spectra: name -> source of spectra. cleaning: the steps for spectra; those that need
+    a structure are skipped, as spectra need none here. exclude: molecules whose structures and spectra are dropped.
     repeats: corpus (`molecules`, `spectra`) -> times per epoch. validation: fraction of the rows for the validation
     loss.
     """

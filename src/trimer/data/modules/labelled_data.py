@@ -82,10 +82,8 @@ class LabelledSequences(SplitData):
     kind = "labelled"
     batch = LabelledBatch
     has_labels = True
-    labels: (
-        np.ndarray | Ragged
-    )  # (n,) int64, (n, K) float32 with NaN for missing, or int64 of each residue; see `setup`
-    used: np.ndarray  # (n,) bool: rows with a label, after duplicates are resolved
+    labels: np.ndarray | Ragged  # (n,) int64, (n, K) float32 with NaN, or int64 of each residue
+    used: np.ndarray  # (n,) bool: rows with a label, without dropped duplicates
 
     def __init__(
         self,

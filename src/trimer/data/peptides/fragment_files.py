@@ -150,8 +150,8 @@ class FragmentFiles:
     """Annotated spectra of files; a record that cannot be read is a row with a problem.
 
     paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (one row
-    per fragment: Spectronaut, OpenSWATH, EasyPQP, DIA-NN, Koina), `prosit` (Parquet with 174 values), `alphabase` (HDF5),
-    `msp` or `mzspeclib`; null: detected from the content. limit: largest number of spectra to read. fixed:
+    per fragment: Spectronaut, OpenSWATH, EasyPQP, DIA-NN, Koina), `prosit` (Parquet with 174 values), `alphabase`
+    (HDF5), `msp` or `mzspeclib`; null: detected from the content. limit: largest number of spectra to read. fixed:
     modifications that the file does not write, such as `Carbamidomethyl@C`; null: the default of the layout
     (`notations.PLAIN`), an empty text: none. fdr: highest q-value, or PEP, of a row; null keeps all.
     """
