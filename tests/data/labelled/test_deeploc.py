@@ -45,7 +45,7 @@ def test_deeploc1_membrane_label(tmp_path):
     source = DeepLoc1(str(tmp_path / "a.fasta"), "membrane")
     table = whole(source)
     assert table.labels == {"membrane": ["M", None, "S", None, "S", None]}
-    assert table.problems == {5: NO_MATCH}, "the place does not matter here"
+    assert table.problems == {5: NO_MATCH}, "the location is not used here"
     assert source.fingerprint() != DeepLoc1(str(tmp_path / "a.fasta")).fingerprint()
     with pytest.raises(ValueError, match="labels=place must be one of location, membrane"):
         DeepLoc1("a.fasta", "place")

@@ -130,7 +130,7 @@ def test_fingerprints(tmp_path):
     path.write_text("smiles,y,z\nC,1,2\n")
     assert one.fingerprint() == before
     other.write_text("smiles,y,z\nC,1,2\n")
-    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, "ids and places tell the name of the file"
+    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, "ids and locations contain the name of the file"
 
 
 def test_invalid_settings_raise_value_error():

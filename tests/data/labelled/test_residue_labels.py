@@ -52,32 +52,32 @@ def dots() -> Counter:
     return Counter("".join(row.split(",")[2] for row in rows))
 
 
-def counted(found) -> dict[str, int]:
-    values = found.labels.values
-    return {name: int((values == number).sum()) for number, name in enumerate(found.classes)}
+def counted(module) -> dict[str, int]:
+    values = module.labels.values
+    return {name: int((values == number).sum()) for number, name in enumerate(module.classes)}
 
 
 def test_dot_is_a_class_unless_configured_as_missing(tmp_path, caplog):
     words = ["data.source.labels=ss"]
-    found = data(tmp_path, CASES / "dots.csv", *words)
+    module = data(tmp_path, CASES / "dots.csv", *words)
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == [".", "E", "H"] and counted(found) == dict(dots())
+        module.setup()
+    assert module.classes == [".", "E", "H"] and counted(module) == dict(dots())
     assert f"0 of {dots().total():,} residues have no label" in caplog.text
     caplog.clear()
-    found = data(tmp_path, CASES / "dots.csv", *words, "data.missing=['.','?']")
+    module = data(tmp_path, CASES / "dots.csv", *words, "data.missing=['.','?']")
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == ["E", "H"] and counted(found) == {name: dots()[name] for name in "EH"}
+        module.setup()
+    assert module.classes == ["E", "H"] and counted(module) == {name: dots()[name] for name in "EH"}
     assert f"{dots()['.']:,} of {dots().total():,} residues have no label ('.' {dots()['.']:,})" in caplog.text
-    assert int((found.labels.values == -100).sum()) == dots()["."]
+    assert int((module.labels.values == -100).sum()) == dots()["."]
 
 
 def test_residues_of_excluded_classes_count_as_unlabelled(tmp_path, caplog):
-    found = data(tmp_path, CASES / "dots.csv", "data.source.labels=ss", "data.classes=[H, .]")
+    module = data(tmp_path, CASES / "dots.csv", "data.source.labels=ss", "data.classes=[H, .]")
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == ["H", "."]
+        module.setup()
+    assert module.classes == ["H", "."]
     assert f"residues have no label ('E' {dots()['E']:,})" in caplog.text
 
 
@@ -91,12 +91,12 @@ def test_lists_in_parquet_are_labels(tmp_path):
 
 
 def test_labels_of_three_line_files(tmp_path):
-    found = data(tmp_path, CASES / "3line.fasta", "data.split.fractions={train: 0.5, val: 0.25, test: 0.25}")
-    found.setup()
+    module = data(tmp_path, CASES / "3line.fasta", "data.split.fractions={train: 0.5, val: 0.25, test: 0.25}")
+    module.setup()
     lines = (CASES / "3line.fasta").read_text().split("\n")
-    assert found.texts(range(3)) == lines[1::3]
-    assert found.classes == sorted(set("".join(lines[2::3])))
-    assert [found.classes[number] for number in found.labels[1]] == list(lines[5])
+    assert module.texts(range(3)) == lines[1::3]
+    assert module.classes == sorted(set("".join(lines[2::3])))
+    assert [module.classes[number] for number in module.labels[1]] == list(lines[5])
 
 
 def test_fold_in_header_is_a_column(tmp_path):
@@ -105,10 +105,10 @@ def test_fold_in_header_is_a_column(tmp_path):
         "".join(f">Q{i}|EUKARYA|SP|{i % 3}\n{'MKTAYIAK'[: 4 + i % 5]}\n{'SSIIIIII'[: 4 + i % 5]}\n" for i in range(9))
     )
     words = ["data.source.pattern='\\|(?P<fold>\\d)$'", "data.split.column=fold", "data.split.keys=null"]
-    found = data(tmp_path, path, *words, "data.split.names={0: train, 1: val, 2: test}", "data.split.fractions=null")
-    found.setup()
-    assert found.ids(found.split.rows("val")) == [f"Q{i}|EUKARYA|SP|1" for i in (1, 4, 7)]
-    assert found.classes == ["I", "S"]
+    module = data(tmp_path, path, *words, "data.split.names={0: train, 1: val, 2: test}", "data.split.fractions=null")
+    module.setup()
+    assert module.ids(module.split.rows("val")) == [f"Q{i}|EUKARYA|SP|1" for i in (1, 4, 7)]
+    assert module.classes == ["I", "S"]
 
 
 BIOTRAINER = ">a TARGET=HHEC SET=train\nMKTA\n>b TARGET=CCEE SET=test MASK=1101\nMKVA\n>c SET=train\nMMMM\n"
@@ -135,9 +135,9 @@ def test_biotrainer_labels_in_a_separate_file(tmp_path):
 def test_protein_with_wrong_number_of_labels_is_dropped(tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("id,sequence,ss\n" + "".join(f"p{i},MKTAYI,HHEEHH\n" for i in range(6)) + "bad,MKT,HH\n")
-    found = data(tmp_path, table, "data.source.labels=ss", "data.source.id_column=id")
-    found.setup()
-    assert {rule["rule"]: rule["dropped"] for rule in found.drops.rules if rule["dropped"]} == {
+    module = data(tmp_path, table, "data.source.labels=ss", "data.source.id_column=id")
+    module.setup()
+    assert {rule["rule"]: rule["dropped"] for rule in module.drops.rules if rule["dropped"]} == {
         "number of labels differs from number of residues": 1
     }
 

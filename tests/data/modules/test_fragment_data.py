@@ -123,7 +123,7 @@ def test_batches_hold_whole_spectra(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"modifications": "some"}, "modifications=some must be one of"),
         ({"shortest": 1}, "shortest=1"),
@@ -131,6 +131,6 @@ def test_batches_hold_whole_spectra(tmp_path):
         ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold is none of sequence, proforma, sequence_il"),
     ],
 )
-def test_invalid_settings_raise_value_error(tmp_path, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_raise_value_error(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         made(tmp_path, **settings)

@@ -254,11 +254,11 @@ def test_split_by_rows_reports_overlap_with_train(tmp_path, caplog):
     keys = np.array(data.store.strings("inchikey1"))
     share = np.isin(keys[rows], keys[data.split.rows("train")]).mean()
     assert share > 0.5
-    said = [record.message for record in caplog.records if "test rows" in record.message]
-    assert len(said) == 1 and said[0].startswith(
-        f"{100 * share:.0f} % of the test rows are of molecules that are in train"
+    messages = [record.message for record in caplog.records if "test rows" in record.message]
+    assert len(messages) == 1 and messages[0].startswith(
+        f"{100 * share:.0f} % of the test rows are molecules that are also in train"
     )
-    assert "data.split.keys=[inchikey1]" in said[0]
+    assert "data.split.keys=[inchikey1]" in messages[0]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         grouped = ready(path)
@@ -353,7 +353,7 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"entity": "genes"}, "entity=genes must be one of molecules, proteins"),
         ({"target": "rank"}, "target=rank must be one of"),
@@ -368,8 +368,8 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
         ({"classes": 3, "target": "multi"}, "classes=3: target=multi has labels, not classes"),
     ],
 )
-def test_invalid_settings_raise_value_error(tmp_path, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_raise_value_error(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         data_of(tmp_path / "my.csv", **settings)
 
 

@@ -70,11 +70,11 @@ def scale(data: LabelledSequences) -> Regression:
 
 def test_every_invalid_row_is_in_the_drop_report_with_a_reason(tmp_path):
     data = ready(tmp_path / "my.csv", [*DIRTY, *peptides()])
-    found = {rule["rule"]: rule for rule in data.drops.rules if rule["dropped"]}
-    assert set(found) == set(DIRTY.values())
-    assert sum(rule["dropped"] for rule in found.values()) == len(DIRTY) == data.drops.records - data.drops.left
+    rules = {rule["rule"]: rule for rule in data.drops.rules if rule["dropped"]}
+    assert set(rules) == set(DIRTY.values())
+    assert sum(rule["dropped"] for rule in rules.values()) == len(DIRTY) == data.drops.records - data.drops.left
     for line, reason in enumerate(DIRTY.values(), 2):
-        assert any(f"my.csv, line {line}" in example for example in found[reason]["examples"])
+        assert any(f"my.csv, line {line}" in example for example in rules[reason]["examples"])
 
 
 def test_table_of_only_invalid_rows_raises_error_with_reasons(tmp_path):

@@ -315,7 +315,7 @@ def test_sampling_clusters_needs_clusters(tmp_path, entity):
 
 
 def windows(data: MaskedSequences, masking: Masking = BERT, crop: int | None = -1, **settings) -> MaskedWindows:
-    """The dataset of a data module, with its own crop by default."""
+    """The dataset of a data module, with its crop by default."""
     return MaskedWindows(data.store, data.tokenizer.alphabet, masking, data.crop if crop == -1 else crop, **settings)
 
 
@@ -372,15 +372,15 @@ def test_windows_are_equally_likely_and_new_in_every_epoch(tmp_path):
 
 
 def by_row(*batches) -> dict[int, tuple[list, list, list]]:
-    """row -> damaged tokens, places in the sequence, labels."""
-    found = {}
+    """Row -> masked tokens, positions in the sequence, labels."""
+    windows = {}
     for batch in batches:
         ends = np.cumsum(batch.sequence.sizes)
         for row, start, stop in zip(batch.rows.tolist(), ends - batch.sequence.sizes, ends, strict=True):
             inside = (batch.places >= start) & (batch.places < stop)
             tokens = batch.sequence.tokens[start:stop].tolist()
-            found[row] = (tokens, (batch.places[inside] - start).tolist(), batch.labels[inside].tolist())
-    return found
+            windows[row] = (tokens, (batch.places[inside] - start).tolist(), batch.labels[inside].tolist())
+    return windows
 
 
 def test_window_and_masks_of_a_row_do_not_depend_on_the_batch(data):
@@ -414,7 +414,7 @@ def test_masks_of_a_protein_do_not_depend_on_the_file(proteins, tmp_path):
     other = module(tmp_path, fasta(tmp_path, *random_proteins(17), *named), crop=60, seed=8, masking=HALF)
     other.setup()
     again = by_row(*(batch for part in other.split.names for batch in other.evaluation_batches(part)))
-    assert [again[17 + place] for place in range(len(moved))] == [reference[row] for row in moved]
+    assert [again[17 + index] for index in range(len(moved))] == [reference[row] for row in moved]
 
 
 def test_validation_masking_is_independent_of_training_masking(data, tmp_path):
@@ -454,7 +454,7 @@ def test_batches_use_most_of_the_token_budget():
 
 
 class Recorder(L.LightningModule):
-    """Trains one number, and writes down what it is given."""
+    """Trains one number and records its batches."""
 
     def __init__(self):
         super().__init__()
@@ -507,7 +507,7 @@ def test_resumed_run_gets_the_batches_of_an_uninterrupted_run(tmp_path, entity, 
     rest = fit(fresh(), tmp_path, steps, resume=str(tmp_path / "last.ckpt"), **settings)
     assert whole.seen == first.seen + rest.seen
     assert len({str(batch) for batch in whole.seen}) == steps * settings.get("accumulate_grad_batches", 1)
-    masked = [len(places) / len(tokens) for _, tokens, places in whole.seen]
+    masked = [len(positions) / len(tokens) for _, tokens, positions in whole.seen]
     assert masked[0] > 0.4 and masked[-1] < 0.25, "the ratio followed the steps"
 
 

@@ -164,12 +164,12 @@ def test_readable_molecules_are_kept_and_others_have_a_reason(tmp_path):
     data = ready(tmp_path, "chem.csv", "single")
     kept = dict(zip(data.store.strings("id"), data.store.strings("inchikey1"), strict=True))
     names = [line.split(",")[0] for line in (CASES / "chem.csv").read_text(encoding="utf-8").splitlines()]
-    key = {names[int(place.split(":")[1]) - 1]: value for place, value in kept.items()}
+    key = {names[int(location.split(":")[1]) - 1]: value for location, value in kept.items()}
     assert key["wildcard"] == "*CCO" and key["cisplatin_dative"] and key["inchi"] == "LFQSCWFLJHTTHZ"
     assert {"polymer", "rgroup_mapped", "cx", "any_bond", "quad"} <= key.keys()
-    told = {rule["rule"]: rule["examples"] for rule in data.drops.rules}["molecule RDKit cannot read"]
-    assert any("Explicit valence for atom # 1 N, 5, is greater than permitted" in text for text in told)
-    assert any("unclosed ring" in text for text in told)
+    examples = {rule["rule"]: rule["examples"] for rule in data.drops.rules}["molecule RDKit cannot read"]
+    assert any("Explicit valence for atom # 1 N, 5, is greater than permitted" in text for text in examples)
+    assert any("unclosed ring" in text for text in examples)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])

@@ -169,9 +169,9 @@ def test_alphabase(tmp_path):
             frame.create_dataset(name, data=values, dtype=h5py.string_dtype())
         frame["charge"], frame["nce"] = [2, 2, 2], [25.0, 25.0, 25.0]
         frame["frag_start_idx"], frame["frag_stop_idx"] = [2, 0, 3], [4, 1, 5]
-        own = file.create_group("library/fragment_intensity_df")
-        own["b_z1"], own["y_z1"] = [0, 0, 0.2, 0.4], [0, 0, 1.0, 2.0]
-        own["y_modloss_z2"] = [0, 0, 0.0, 0.1]
+        group = file.create_group("library/fragment_intensity_df")
+        group["b_z1"], group["y_z1"] = [0, 0, 0.2, 0.4], [0, 0, 1.0, 2.0]
+        group["y_modloss_z2"] = [0, 0, 0.0, 0.1]
     table = whole(path)
     check(table)
     assert table.texts == ["AS[UNIMOD:21]K", "AAK", "AMK"] and table.energy.tolist() == [25.0] * 3

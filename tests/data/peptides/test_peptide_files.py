@@ -76,8 +76,8 @@ def test_charge_gives_one_record_per_row(evidence):
 def test_charges_of_a_peptide_are_collected(evidence):
     table = whole(PeptideFiles(evidence, "charges"))
     assert list(table.labels) == list("123456")
-    assert [own[0] for own in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
-    assert [own[1] for own in table.labels.values()] == ["0", "1", "0", "0", "0", "0"]
+    assert [label[0] for label in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
+    assert [label[1] for label in table.labels.values()] == ["0", "1", "0", "0", "0", "0"]
     assert table.problems[5] == "charge 9 is above 6" and table.labels["2"][5] is None
 
 
@@ -140,7 +140,7 @@ def test_charge_states_as_lists(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "charge.parquet")
     table = whole(PeptideFiles(str(tmp_path / "charge.parquet"), "charges"))
-    assert [own[0] for own in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
+    assert [label[0] for label in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
     assert table.problems[1] == "charges [0, 0, 0, 0, 0, 0] is not a list of at most six 0 and 1 with at least one 1"
     assert sorted(table.problems) == [1, 2]
 
@@ -193,7 +193,7 @@ def test_missing_package_raises_input_error(tmp_path, monkeypatch):
     assert str(error.value) == expected
 
 
-# ---------------------------------------------------------------- own columns, errors
+# ---------------------------------------------------------------- named columns, errors
 
 
 def test_columns_can_be_named(tmp_path):
@@ -230,7 +230,7 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    "settings, message",
     [
         ({"what": "rt"}, "what=rt must be one of retention, charge, charges"),
         ({"what": "charge", "merge": "mean"}, "merge=mean must be one of median, null"),
@@ -243,9 +243,9 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
         ),
     ],
 )
-def test_invalid_settings_raise_value_error(given, message):
+def test_invalid_settings_raise_value_error(settings, message):
     with pytest.raises(ValueError) as error:
-        PeptideFiles("x.csv", **given)
+        PeptideFiles("x.csv", **settings)
     assert str(error.value) == message
 
 

@@ -39,16 +39,16 @@ def test_default_modification_of_plain_cysteine_by_layout(tmp_path, layout):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("seq,modifications,tr,charge\nACK,,7,2\nACR,2|Carbamidomethyl,7,2\n", ["ACK", "AC[UNIMOD:4]R"]),
         ("Modified sequence\tCharge\n_ACK_\t2\n_AC(ca)R_\t2\n", ["ACK", "AC[UNIMOD:4]R"]),
     ],
 )
-def test_plain_cysteine_is_free_if_file_writes_carbamidomethyl(tmp_path, text, found, caplog):
+def test_plain_cysteine_is_free_if_file_writes_carbamidomethyl(tmp_path, text, expected, caplog):
     path = tmp_path / "table.csv"
     path.write_text(text)
-    assert texts(path) == found
+    assert texts(path) == expected
     assert "read as Carbamidomethyl@C" not in caplog.text
 
 

@@ -59,7 +59,7 @@ def test_decoys_and_lower_ranks_of_sage_are_dropped():
     assert whole(CASES / "sage_decoy.tsv", fdr=None).problems == {2: "decoy"}
 
 
-# layout -> header, the cells of a good row, and of rows with what is said against them
+# layout -> header, the cells of a good row, and of bad rows with the reason to drop them
 QUALITY = {
     "maxquant": (
         "Modified sequence\tCharge\tRetention time\tPEP\tReverse\n",
@@ -153,10 +153,10 @@ def test_runs_with_shared_peptides_are_aligned_linearly(tmp_path, caplog):
     rows += [f"_{text}_\t2\t{(10 + n) / 2 - 3}\tshort" for n, text in enumerate(peptides(30))]
     rows += ["_AAAAAK_\t2\t7\tshort"]  # 2 * (7 + 3) = 20 on the long gradient
     table = whole(write(tmp_path / "evidence.txt", "\n".join(rows) + "\n"), fixed="")
-    found = dict(zip(table.texts, map(float, table.labels["retention"]), strict=True))
+    retention = dict(zip(table.texts, map(float, table.labels["retention"]), strict=True))
     assert len(table) == 61
-    assert [found[text] for text in peptides(60)] == pytest.approx([10 + n for n in range(60)])
-    assert found["AAAAAK"] == pytest.approx(20)
+    assert [retention[text] for text in peptides(60)] == pytest.approx([10 + n for n in range(60)])
+    assert retention["AAAAAK"] == pytest.approx(20)
     assert "aligned 1 runs to long" in caplog.text
 
 
@@ -188,16 +188,16 @@ def test_fragpipe_run_is_taken_from_spectrum_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["result.idXML", "result.idXML.gz"])
 def test_gzipped_files_are_unzipped_for_psm_utils(tmp_path, monkeypatch, name):
-    """psm_utils reads no gzip; a stand-in for it records what it is given."""
-    given = []
+    """psm_utils cannot read gzip; a stand-in records the file that it gets."""
+    read_files = []
 
-    def psm(text: str, **said) -> SimpleNamespace:
+    def psm(text: str, **changes) -> SimpleNamespace:
         form = SimpleNamespace(proforma=text, precursor_charge=2)
         fields = {"retention_time": 7.0, "spectrum_id": "1", "run": "a", "is_decoy": False, "qvalue": 0.0, "pep": None}
-        return SimpleNamespace(peptidoform=form, **fields | {"rank": 1, "protein_list": ["P1"]} | said)
+        return SimpleNamespace(peptidoform=form, **fields | {"rank": 1, "protein_list": ["P1"]} | changes)
 
     def read_file(path: str, filetype: str) -> list:
-        given.append((Path(path).name, Path(path).read_text(), filetype))
+        read_files.append((Path(path).name, Path(path).read_text(), filetype))
         return [psm("AM[UNIMOD:35]K/2"), psm("AAK/2", qvalue=0.5), psm("KAA/2", rank=2), psm("ARK/2", is_decoy=True)]
 
     monkeypatch.setitem(sys.modules, "psm_utils", ModuleType("psm_utils"))
@@ -205,7 +205,7 @@ def test_gzipped_files_are_unzipped_for_psm_utils(tmp_path, monkeypatch, name):
     text = b"<IdXML/>"
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     table = whole(tmp_path / name)
-    assert given[0] == ("result.idXML", "<IdXML/>", "infer")
+    assert read_files[0] == ("result.idXML", "<IdXML/>", "infer")
     assert table.texts[0] == "AM[UNIMOD:35]K" and table.labels["retention"][0] == "7.0"
     assert table.problems == {1: "q-value above 0.01", 2: "rank below the first", 3: "decoy"}
 

@@ -167,8 +167,8 @@ def test_entry_formats_are_read(tmp_path, name, compressed):
     pack = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[compressed]
     path = tmp_path / (name + compressed)
     path.write_bytes(pack(text.encode()))
-    found = proteins(path)
-    assert [row[:2] for row in found] == list(zip(ids, sequences, strict=True))
+    rows = proteins(path)
+    assert [row[:2] for row in rows] == list(zip(ids, sequences, strict=True))
     table = read_sequences(path, "proteins")
     assert (table.ids, table.texts) == (ids, sequences)
 
@@ -182,12 +182,12 @@ def test_entry_format_is_detected_from_content_with_any_line_ends(tmp_path, name
 
 
 def test_coding_sequences_without_a_translation_are_problems(tmp_path):
-    found = proteins(write(tmp_path, "a.gbk", NUCLEOTIDES))
-    assert found[2] == ("X1.1:[24:36](+)", "", "a CDS without a /translation")
-    assert len(found) == 3, "a pseudogene has no protein"
+    rows = proteins(write(tmp_path, "a.gbk", NUCLEOTIDES))
+    assert rows[2] == ("X1.1:[24:36](+)", "", "a CDS without a /translation")
+    assert len(rows) == 3, "a pseudogene has no protein"
     bare = NUCLEOTIDES[: NUCLEOTIDES.index("     CDS")] + NUCLEOTIDES[NUCLEOTIDES.index("ORIGIN") :]
-    found = proteins(write(tmp_path, "b.gbk", bare + GENPEPT.format(number=1)))
-    assert found == [("X1.1", "", "a nucleotide entry without a CDS encodes no protein"), ("P1.1", "MKWVTFIS")]
+    rows = proteins(write(tmp_path, "b.gbk", bare + GENPEPT.format(number=1)))
+    assert rows == [("X1.1", "", "a nucleotide entry without a CDS encodes no protein"), ("P1.1", "MKWVTFIS")]
 
 
 def test_entries_have_columns(tmp_path):
@@ -227,10 +227,10 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_entry_does_not_stop_the_rest(tmp_path, name):
     good, bad, reason = DAMAGED[name]
-    found = proteins(write(tmp_path, name, good + bad + good))
-    assert [len(row) for row in found] == [2, 3, 2]
-    assert reason in found[1][2]
-    assert found[0] == found[2]
+    rows = proteins(write(tmp_path, name, good + bad + good))
+    assert [len(row) for row in rows] == [2, 3, 2]
+    assert reason in rows[1][2]
+    assert rows[0] == rows[2]
     table = read_sequences(tmp_path / name, "proteins")
     assert (list(table.problems), table.places[1]) == ([1], f"{name}, record 2")
 
@@ -245,10 +245,10 @@ def test_a_damaged_entry_does_not_stop_the_rest(tmp_path, name):
 )
 def test_a_damaged_xml_entry_does_not_stop_the_rest(tmp_path, bad, reason):
     good = XML_ENTRY.format(accession="A", length=8)
-    found = proteins(write(tmp_path, "a.xml", xml(good, bad, good, space="https://uniprot.org/uniprot")))
-    assert [row[0] for row in found] == ["A", "B", "A"]
-    assert reason in found[1][2]
-    assert len(found[2]) == 2
+    rows = proteins(write(tmp_path, "a.xml", xml(good, bad, good, space="https://uniprot.org/uniprot")))
+    assert [row[0] for row in rows] == ["A", "B", "A"]
+    assert reason in rows[1][2]
+    assert len(rows[2]) == 2
 
 
 TRUNCATED = {
@@ -263,10 +263,10 @@ TRUNCATED = {
 @pytest.mark.parametrize("name", TRUNCATED)
 def test_a_truncated_file_keeps_its_whole_entries(tmp_path, name):
     whole = proteins(write(tmp_path, name, TRUNCATED[name]))
-    found = proteins(write(tmp_path, name, TRUNCATED[name][:-30]))
-    assert found[:-1] == whole[: len(found) - 1]
-    assert len(found) >= 3
-    assert "is truncated here" in found[-1][2] or "the XML is damaged after entry" in found[-1][2]
+    rows = proteins(write(tmp_path, name, TRUNCATED[name][:-30]))
+    assert rows[:-1] == whole[: len(rows) - 1]
+    assert len(rows) >= 3
+    assert "is truncated here" in rows[-1][2] or "the XML is damaged after entry" in rows[-1][2]
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
@@ -280,15 +280,15 @@ def test_file_with_only_a_truncated_entry_raises_input_error(tmp_path, name):
 def test_truncated_compressed_file_reports_its_end(tmp_path, name):
     path = tmp_path / f"{name}.gz"
     path.write_bytes(gzip.compress(TRUNCATED[name].encode(), 0)[:-60])
-    found = proteins(path)
-    assert len(found) >= 3
-    assert len(found[-1]) == 3 and "not a whole gzip file" in found[-1][2]
+    rows = proteins(path)
+    assert len(rows) >= 3
+    assert len(rows[-1]) == 3 and "not a whole gzip file" in rows[-1][2]
 
 
 def test_title_of_a_release_is_skipped(tmp_path):
     title = "GBPLN1.SEQ          Genetic Sequence Data Bank\n\n   2 loci\n\n"
-    found = proteins(write(tmp_path, "a.gbff", title + GENPEPT.format(number=1)))
-    assert found == [("P1.1", "MKWVTFIS")]
+    rows = proteins(write(tmp_path, "a.gbff", title + GENPEPT.format(number=1)))
+    assert rows == [("P1.1", "MKWVTFIS")]
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_format_is_detected_from_content(tmp_path):
     (tmp_path / "a.csv").write_text(">P1\nMK\n")
     (tmp_path / "b.dat").write_text("name,sequence\nQ,ML\n")
     pq.write_table(pa.table({"sequence": ["MG"]}), tmp_path / "c.bin")
-    found = all_of(ProteinFiles([str(tmp_path / name) for name in ("a.csv", "b.dat", "c.bin")]))
-    assert found == [("P1", "MK"), ("b.dat:2", "ML"), ("c.bin:1", "MG")]
+    proteins = all_of(ProteinFiles([str(tmp_path / name) for name in ("a.csv", "b.dat", "c.bin")]))
+    assert proteins == [("P1", "MK"), ("b.dat:2", "ML"), ("c.bin:1", "MG")]
 
 
 def test_globs_limits_and_fingerprints(tmp_path):
