@@ -1,6 +1,9 @@
 # make demo    train a small study from a fresh clone and say where its page is
 # make test    the test suite; test-fast leaves out the slow ones
-# make lint    style
+# make lint    style (ruff)
+# make types   static types of src (mypy)
+# make notebooks    execute the notebooks and store their outputs
+# make docs    the documentation, in docs/_build/html; works offline once the packages are installed
 # make test-xla    the tests of trainer=tpu, compiled for the CPU by torch-xla in an environment of its own (7 GB)
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
@@ -14,7 +17,7 @@ JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo test test-fast test-xla lint clean
+.PHONY: demo test test-fast test-xla lint types docs notebooks clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -28,6 +31,10 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) --editable '.[dev]'
 	touch $(VENV)/installed $@
+
+$(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) --editable '.[docs]'
+	touch $@
 
 demo: $(VENV)/installed
 	$(VENV)/bin/trimer train experiment=demo $(ARGS)
@@ -57,9 +64,19 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+types: $(VENV)/installed-dev
+	$(VENV)/bin/mypy
+
+# -W: a warning (a dead link, a page in no toctree) is an error.
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html $(ARGS)
+
+notebooks: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python docs/execute_notebooks.py $(ARGS)
+
 bench-%: $(VENV)/installed-dev
 	$(VENV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(XLA_VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(XLA_VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -148,6 +148,13 @@ def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
     assert (tmp_path / "evaluation" / "val" / "table.csv").is_file()
 
 
+def test_lookups_of_matchms_stand_in_the_table(model, tmp_path):
+    evaluation = model("spectra").evaluate(folder=tmp_path / "evaluation", split="val", lookups=["modified_cosine"])
+    assert "modified cosine (matchms)" in [row["method"] for row in evaluation.table.rows]
+    with pytest.raises(ConfigError, match="similarity=sine must be one of cosine_greedy"):
+        model("spectra").evaluate(folder=tmp_path / "other", split="val", lookups=["sine"])
+
+
 def test_the_card_says_what_a_model_does(model):
     card = model("labels").card
     assert card.does == "predicts one of 2 classes of molecules" and card.classes == ["long", "short"]

@@ -88,7 +88,7 @@ def test_the_license_is_whole():
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "clean", "bench-mgf-reading"])
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "types", "docs", "notebooks", "clean", "bench-mgf-reading"])
 def test_the_makefile_knows_its_targets(target):
     words = ["make", "--dry-run", "--directory", str(ROOT), target]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -97,8 +97,8 @@ def test_the_makefile_knows_its_targets(target):
         assert "benchmarks/mgf_reading.py" in done.stdout
 
 
-def test_continuous_integration_ends_with_the_tests():
-    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+def test_continuous_integration_runs_lint_tests_and_documentation():
+    lines = [line.partition(" #")[0] for line in (ROOT / ".ci" / "run").read_text().splitlines()]
     assert "set -euo pipefail" in lines
-    assert lines[-1] == "make test"
+    assert [line for line in lines if line.startswith("make ")][:3] == ["make lint", "make test", "make docs"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -32,7 +32,7 @@ def runs(folder: Path) -> list[Path]:
     [
         (["--help"], "trimer train experiment=demo"),
         ([], "Usage"),
-        (["--version"], "trimer 0.1.0"),
+        (["--version"], "trimer 0.2.0"),
         (["train", "--help"], "bart_nano*"),
         (["predict", "--help"], "file of spectra"),
         (["train", "--cfg", "job"], "_target_: lightning.Trainer"),
@@ -139,7 +139,7 @@ def test_two_runs_of_one_second_have_two_folders(trimer, empty_folder):
 
 def test_python_m_trimer_is_the_command(shell):
     done = shell("trimer", "--version")
-    assert (done.returncode, done.stdout.strip()) == (0, "trimer 0.1.0")
+    assert (done.returncode, done.stdout.strip()) == (0, "trimer 0.2.0")
     assert shell("trimer", "trian").returncode == 2
     assert shell("toy", "train", "name=stopped").returncode == 130
 

@@ -511,7 +511,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
         (["task=regression"], "learns regression labels, and data.target=single"),
-        (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
+        (["data.target=residue", "data.too_long=drop"], "molecules have no residue labels"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_the_data_are_prepared(folder, tmp_path, capsys, words, sentence):

@@ -53,6 +53,7 @@ class Evaluate(Command):
     by: list[str] = field(default_factory=list)
     formula_known: bool = False
     mces: bool = False
+    lookups: list[str] = field(default_factory=list)
     seed: int = 0
     data: Any = None  # null: the data that the checkpoint was trained on
     generator: Any = None

@@ -49,7 +49,7 @@ def width() -> int:
 
 
 def version() -> str:
-    """`trimer 0.1.0`."""
+    """`trimer 0.2.0`."""
     return f"trimer {__version__}"
 
 

@@ -129,7 +129,7 @@ def check_settings_of_others(cfg: DictConfig, own: tuple[str, ...]) -> None:
     """ConfigError for settings that only studies of another kind have. own: those of this study."""
     from trimer.errors import ConfigError
 
-    given = [key for key in ("by", "formula_known", "mces") if cfg[key] and key not in own]
+    given = [key for key in ("by", "formula_known", "mces", "lookups") if cfg[key] and key not in own]
     if "generator" not in own:
         given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
     if given:

@@ -22,7 +22,7 @@ DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeG
 class MoleculeStudy(Study):
     """Generated molecules, ranked, beside look-up baselines."""
 
-    own_settings = ("by", "formula_known", "mces", "generator")
+    own_settings = ("by", "formula_known", "mces", "lookups", "generator")
 
     @property
     def description(self) -> str:
@@ -52,6 +52,7 @@ class MoleculeStudy(Study):
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
+        from trimer.baselines.matchms_lookup import MatchmsLookup
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
         from trimer.reporting.figures import spectra_grid, tanimoto_histogram
@@ -62,6 +63,7 @@ class MoleculeStudy(Study):
         options: dict[str, Any] = {"name": measurement.name, "baselines": cfg.baselines, "seed": cfg.seed}
         if "by" in cfg:  # of `trimer evaluate`; a training evaluates without them
             options |= {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
+            options["lookups"] = {f"{name.replace('_', ' ')} (matchms)": MatchmsLookup(name) for name in cfg.lookups}
         with computing(cfg.trainer):
             generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)

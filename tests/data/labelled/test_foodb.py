@@ -114,7 +114,7 @@ def test_missing_or_invalid_files_raise_errors(tmp_path, folder, caplog):
     with pytest.raises(InputError, match=r"nowhere: Compound\.csv is missing; unpack the CSV release"):
         FooDB(str(tmp_path / "nowhere")).fingerprint()
     (tmp_path / "Flavor.csv").unlink()
-    with pytest.raises(InputError, match=r"there is no Flavor\.csv"):
+    with pytest.raises(InputError, match=r"Flavor\.csv is missing"):
         whole(FooDB(folder, "flavors"))
     write(tmp_path / "HealthEffect.csv", "id name", [[6, "pesticide"]])
     with pytest.raises(InputError, match="no compound has a term of health_effects"):

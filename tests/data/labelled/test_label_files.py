@@ -200,7 +200,7 @@ def test_invalid_patterns_and_columns_raise_errors(tmp_path):
         whole(LabelledFasta(path, r"clan=(?P<clan>\w+)"))
     with pytest.raises(InputError, match=r"a\.fasta: no header has 'fold=\.\.\.'"):
         whole(LabelledFasta(path, PATTERN), ["fold"])
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="not a regular expression"):
         LabelledFasta(path, "(")
     for pattern in (r"family=(\w+)", r"(?P<id>\w+)"):
         with pytest.raises(ValueError, match="no named group for a label"):

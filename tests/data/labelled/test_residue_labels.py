@@ -146,7 +146,7 @@ def test_files_without_labels_raise_input_error(tmp_path):
     (tmp_path / "plain.fasta").write_text(">a\nMKT\n")
     with pytest.raises(InputError, match=r"plain\.fasta has no residue labels"):
         list(ResidueFiles(str(tmp_path / "plain.fasta")).chunks())
-    with pytest.raises(InputError, match=r"is a table: name the column of its labels"):
+    with pytest.raises(InputError, match=r"is a table: name its column of labels"):
         list(ResidueFiles(str(CASES / "dots.csv")).chunks())
     (tmp_path / "b.fasta").write_text(BIOTRAINER)
     with pytest.raises(InputError, match="no header gives 'fold'"):

@@ -128,7 +128,7 @@ def test_batches_hold_whole_spectra(tmp_path):
         ({"modifications": "some"}, "modifications=some must be one of"),
         ({"shortest": 1}, "shortest=1"),
         ({"highest_charge": 9}, "highest_charge=9 must be from 1 to 8"),
-        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold is none of sequence, proforma, sequence_il"),
+        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold must be among sequence, proforma, sequence_il"),
     ],
 )
 def test_invalid_settings_raise_value_error(tmp_path, settings, message):

@@ -133,7 +133,7 @@ def test_classes_by_default_by_number_and_by_list(tmp_path):
     assert set(data.labels[rows]) == {0, 1} and (data.labels[14:20] == -1).all()
     data = ready(path, split=split, classes=["c", "a"])
     assert data.classes == ["c", "a"] and data.labels[14] == 0 and data.labels[20] == 1
-    with pytest.raises(ConfigError, match="no record has the label 'e'; there are"):
+    with pytest.raises(ConfigError, match="no record has the label 'e'; the labels are"):
         ready(path, split=split, classes=["a", "e"])
     assert len(list((tmp_path / "cache").iterdir())) == 1, "classes and splits are made of one store"
 
@@ -297,7 +297,7 @@ def test_invalid_splits_raise_errors(tmp_path):
     path = table(tmp_path / "my.csv", thirty())
     with pytest.raises(ConfigError, match=r"data\.split needs `column`"):
         ready(path, split={})
-    with pytest.raises(ConfigError, match=r"ordered_by=colour is none of inchikey1, scaffold"):
+    with pytest.raises(ConfigError, match=r"ordered_by=colour must be one of inchikey1, scaffold"):
         ready(path, split={"ordered_by": "colour"})
     with pytest.raises(ValueError, match=r"split\.keys: sequence is none of inchikey1, scaffold, cluster, row"):
         data_of(path, split={"keys": ["sequence"]})
@@ -360,8 +360,8 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
         ({"too_long": "middle"}, "too_long=middle must be one of"),
         ({"max_length": 2}, "max_length=2 must be 3"),
         ({"validation": 1}, "validation=1 must be a fraction"),
-        ({"target": "residue"}, "molecules have no residues"),
-        ({"target": "residue", "entity": "proteins", "too_long": "ends"}, "belong to whole sequences"),
+        ({"target": "residue"}, "molecules have no residue labels"),
+        ({"target": "residue", "entity": "proteins", "too_long": "ends"}, "residue labels need whole sequences"),
         ({"classes": 1}, "classes=1 must be 2 or more"),
         ({"classes": ["a"]}, "must be 2 or more"),
         ({"classes": []}, "must be 2 or more"),

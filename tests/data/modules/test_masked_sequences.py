@@ -229,7 +229,7 @@ def test_split_by_column_reports_leaks(tmp_path):
     data.setup()
     shared = {(row["key"], row["part"]): row["shared_rows"] for row in data.split.overlap(data._keys())}
     assert shared["sequence", "test"] == 0 and shared["cluster", "test"] > 10
-    with pytest.raises(ConfigError, match=r"data\.split\.keys: the source has no cluster; name a file"):
+    with pytest.raises(ConfigError, match=r"data\.split\.keys: the source has no cluster; set data.clusters=<file>"):
         module(tmp_path, fasta(tmp_path, *random_proteins(20)), split={"keys": ["cluster"]}).setup()
 
 
@@ -293,11 +293,11 @@ def test_held_out_records_are_dropped(tmp_path, entity, held_out):
         ("proteins", {"min_length": 0}, "min_length=0 must be 1"),
         ("proteins", {"max_unknown": 1.5}, r"max_unknown=1\.5 must be a fraction"),
         ("proteins", {"max_length": 9}, "max_length=9: entity=proteins has no such limit, only min_length"),
-        ("proteins", {"split": {"keys": ["family"]}}, r"split\.keys: family is none of cluster, sequence, kmers"),
-        ("molecules", {"max_length": 2}, "max_length=2 must be 3 tokens or more"),
+        ("proteins", {"split": {"keys": ["family"]}}, r"split\.keys: family must be among cluster, sequence, kmers"),
+        ("molecules", {"max_length": 2}, "max_length=2 must be 3 or more"),
         ("molecules", {"min_length": 2}, "min_length=2: entity=molecules has no such limit, only max_length"),
         ("molecules", {"split": {"column": "fold"}}, r"split\.column: molecules have no columns to split by"),
-        ("molecules", {"split": {"keys": ["kmers"]}}, r"split\.keys: kmers is none of inchikey1, scaffold"),
+        ("molecules", {"split": {"keys": ["kmers"]}}, r"split\.keys: kmers must be among inchikey1, scaffold"),
     ],
 )  # fmt: skip
 def test_invalid_settings_raise_errors(tmp_path, entity, settings, sentence):

@@ -132,7 +132,7 @@ def test_list_in_a_cell_gives_several_labels(tmp_path, name, first):
 def test_warns_of_lists_as_classes(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "listcol.csv", "single", "odour")
-    assert "most labels are lists, as \"['" in heard(caplog) and "use data.target=multi" in heard(caplog)
+    assert "most labels are lists such as \"['" in heard(caplog) and "use data.target=multi" in heard(caplog)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "case.csv", "single", "label")

@@ -264,7 +264,7 @@ def test_missing_columns_raise_input_error(tmp_path, evidence):
     )
     with pytest.raises(InputError) as error:
         whole(PeptideFiles(path, "retention", sequence="letters"))
-    assert str(error.value) == f"{path}: no column for retention in this layout; name the column in retention"
+    assert str(error.value) == f"{path}: this layout has no column for retention; name the column in retention"
     with pytest.raises(InputError, match=r"no column 'RT', there are Sequence"):
         whole(PeptideFiles(evidence, "retention", retention="RT"))
     path = write(tmp_path / "no_rt.csv", "sequence,mods,mod_sites\nAAK,,\n")

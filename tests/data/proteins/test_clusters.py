@@ -33,7 +33,7 @@ def test_invalid_cluster_files_raise_input_error(tmp_path):
         read_clusters(write(tmp_path, "a\tx\nb x\n"))
     with pytest.raises(InputError, match=r"1 ids are in two clusters, for example on lines 1 and 4: give each id one"):
         read_clusters(write(tmp_path, "a\tx\nb\tx\n\na\ty\n"))
-    with pytest.raises(InputError, match="there is no cluster in it"):
+    with pytest.raises(InputError, match="contains no cluster"):
         read_clusters(write(tmp_path, "id\tcluster\n"))
     with pytest.raises(InputError, match="does not exist"):
         read_clusters(tmp_path / "none.tsv")
