@@ -18,7 +18,13 @@ def test_mean_of_duplicates_and_noise():
     out, used, duplicates = resolved(KEYS, labels, ALL, "mean", ["y"])
     assert used.tolist() == [True, True, False, True, False, False]
     assert out[used, 0].tolist() == [2, 5, 9] and labels[0, 0] == 1, "the input labels are not changed"
-    assert (duplicates.sequences, duplicates.rows, duplicates.differing, duplicates.differing_rows, duplicates.removed) == (2, 5, 1, 3, 3)
+    assert (
+        duplicates.sequences,
+        duplicates.rows,
+        duplicates.differing,
+        duplicates.differing_rows,
+        duplicates.removed,
+    ) == (2, 5, 1, 3, 3)
     # (1 + 0 + 1 + 0 + 0) over 2 + 1 degrees of freedom
     assert duplicates.noise == {"y": pytest.approx(math.sqrt(2 / 3))}
     assert "standard deviation of 0.8165" in " ".join(duplicates.sentences("molecules", "mean"))

@@ -130,7 +130,9 @@ def test_fingerprints(tmp_path):
     path.write_text("smiles,y,z\nC,1,2\n")
     assert one.fingerprint() == before
     other.write_text("smiles,y,z\nC,1,2\n")
-    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, "ids and locations contain the name of the file"
+    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, (
+        "ids and locations contain the name of the file"
+    )
 
 
 def test_invalid_settings_raise_value_error():
@@ -196,7 +198,9 @@ def test_fasta_in_many_chunks(tmp_path):
 def test_invalid_patterns_and_columns_raise_errors(tmp_path):
     (tmp_path / "a.fasta").write_text(">P1 family=kinase\nMK\n")
     path = str(tmp_path / "a.fasta")
-    with pytest.raises(InputError, match=r"a\.fasta: no header matches the pattern '.*', the first is 'P1 family=kinase'"):
+    with pytest.raises(
+        InputError, match=r"a\.fasta: no header matches the pattern '.*', the first is 'P1 family=kinase'"
+    ):
         whole(LabelledFasta(path, r"clan=(?P<clan>\w+)"))
     with pytest.raises(InputError, match=r"a\.fasta: no header has 'fold=\.\.\.'"):
         whole(LabelledFasta(path, PATTERN), ["fold"])

@@ -185,10 +185,15 @@ def test_unreadable_libraries_raise_input_error(tmp_path):
     with pytest.raises(InputError) as error:
         whole(path)
     layouts = "deepphospho, maxquant_msms, library, prosit, alphabase, msp, mzspeclib"
-    assert str(error.value) == f"{path}: its columns fit no known layout of fragment libraries ({layouts}); name one in layout"
+    assert (
+        str(error.value)
+        == f"{path}: its columns fit no known layout of fragment libraries ({layouts}); name one in layout"
+    )
     with pytest.raises(InputError) as error:
         whole(path, layout="library")
-    assert str(error.value).startswith(f"{path}: a library of fragments needs a column ModifiedPeptide or ModifiedPeptideSequence or")
+    assert str(error.value).startswith(
+        f"{path}: a library of fragments needs a column ModifiedPeptide or ModifiedPeptideSequence or"
+    )
     path.write_text("{}")
     with pytest.raises(InputError) as error:
         whole(path)

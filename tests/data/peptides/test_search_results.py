@@ -37,7 +37,9 @@ def test_row_with_unread_modifications_is_dropped(tmp_path, column):
     column = {"assigned_mods": "Assigned Modifications"}.get(column, column)
     path = write(tmp_path / "own.csv", f"sequence,{column},rt\nAMK,2:Oxidation,7\nAAK,Unmodified,8\nAM[+16]K,x,9\n")
     table = whole(path)
-    reason = f"column '{column}' has modifications that are not read: name the column in modifications, and its notation"
+    reason = (
+        f"column '{column}' has modifications that are not read: name the column in modifications, and its notation"
+    )
     assert table.problems == {0: reason}
     assert table.texts[1:] == ["AAK", "AM[UNIMOD:35]K"]
 

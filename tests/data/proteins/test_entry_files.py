@@ -218,7 +218,11 @@ def test_entries_have_columns(tmp_path):
 DAMAGED = {
     "a.gb": (GENPEPT.format(number=1), GENPEPT.format(number=2).replace("mkwvtfis", "mkwv"), "instead of the 8"),
     "b.gb": (GENPEPT.format(number=1), GENPEPT.format(number=2).replace(" 8 aa ", " aa "), "cannot be parsed"),
-    "a.dat": (swiss("P00001"), swiss("P00002", length=9), "8 residues instead of the 9 that the entry states: it is damaged"),
+    "a.dat": (
+        swiss("P00001"),
+        swiss("P00002", length=9),
+        "8 residues instead of the 9 that the entry states: it is damaged",
+    ),
     "b.dat": (swiss("P00001"), swiss("P00002").replace("OX   NCBI_TaxID=9606;", "OX   what"), "cannot be parsed"),
     "c.dat": (swiss("P00001"), swiss("P00002").replace("//\n", ""), "the entry has no end line (//)"),
 }
@@ -240,7 +244,10 @@ def test_a_damaged_entry_does_not_stop_the_rest(tmp_path, name):
     [
         ("<entry><accession>B</accession><name>b</name></entry>", "the entry has no sequence"),
         ("<entry><accession>B</accession><sequence length='many'>MK</sequence></entry>", "parsed"),
-        (XML_ENTRY.format(accession="B", length=80), "8 residues instead of the 80 that the entry states: it is damaged"),
+        (
+            XML_ENTRY.format(accession="B", length=80),
+            "8 residues instead of the 80 that the entry states: it is damaged",
+        ),
     ],
 )
 def test_a_damaged_xml_entry_does_not_stop_the_rest(tmp_path, bad, reason):
@@ -272,7 +279,9 @@ def test_a_truncated_file_keeps_its_whole_entries(tmp_path, name):
 @pytest.mark.parametrize("name", TRUNCATED)
 def test_file_with_only_a_truncated_entry_raises_input_error(tmp_path, name):
     text = TRUNCATED[name][: len(TRUNCATED[name]) // 3 - 30]
-    with pytest.raises(InputError, match=r"the entry has no end line \(//\)|the XML is damaged before the first whole entry"):
+    with pytest.raises(
+        InputError, match=r"the entry has no end line \(//\)|the XML is damaged before the first whole entry"
+    ):
         proteins(write(tmp_path, name, text))
 
 
