@@ -120,7 +120,7 @@ def test_missing_or_invalid_files_raise_errors(tmp_path, folder, caplog):
     with pytest.raises(InputError, match="no compound has a term of health_effects"):
         whole(FooDB(folder, "health_effects"))
     write(tmp_path / "Compound.csv", "id public_id moldb_smiles superklass", [[4, "FDB4", KEYS["4"], "x"]])
-    with pytest.raises(InputError, match="moldb_smiles stands over a column of InChIKeys; put the names in the order"):
+    with pytest.raises(InputError, match="the column moldb_smiles holds InChIKeys; write the names in the order"):
         whole(FooDB(folder))
     write(tmp_path / "Compound.csv", "id public_id moldb_smiles superclass", [[4, "FDB4", "C", "x"]])
     with pytest.raises(InputError, match=r"no column 'superklass', .* did you mean superclass"):

@@ -149,5 +149,5 @@ def test_files_without_labels_raise_input_error(tmp_path):
     with pytest.raises(InputError, match=r"is a table: name its column of labels"):
         list(ResidueFiles(str(CASES / "dots.csv")).chunks())
     (tmp_path / "b.fasta").write_text(BIOTRAINER)
-    with pytest.raises(InputError, match="no header gives 'fold'"):
+    with pytest.raises(InputError, match="no header has 'fold'"):
         list(ResidueFiles(str(tmp_path / "b.fasta")).chunks(["fold"]))

@@ -299,7 +299,7 @@ def test_invalid_splits_raise_errors(tmp_path):
         ready(path, split={})
     with pytest.raises(ConfigError, match=r"ordered_by=colour must be one of inchikey1, scaffold"):
         ready(path, split={"ordered_by": "colour"})
-    with pytest.raises(ValueError, match=r"split\.keys: sequence is none of inchikey1, scaffold, cluster, row"):
+    with pytest.raises(ValueError, match=r"split\.keys: sequence must be among inchikey1, scaffold, cluster, row"):
         data_of(path, split={"keys": ["sequence"]})
 
 

@@ -84,9 +84,9 @@ def test_largest_similarity_is_that_of_the_most_similar_protein():
     texts = families(seed=4)
     asked, others = texts[::3], [text for row, text in enumerate(texts) if row % 3]
     parts = [kmers_of(encode_proteins(some)) for some in (others[:10], others[10:])]
-    similarity = largest_similarity(kmers_of(encode_proteins(asked)), parts)
+    largest = largest_similarity(kmers_of(encode_proteins(asked)), parts)
     expected = [max(similarity(one, other, 6) for other in others) for one in asked]
-    assert similarity == pytest.approx(expected)
+    assert largest == pytest.approx(expected)
     assert max(expected) == 1 and min(expected) == 0
 
 
