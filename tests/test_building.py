@@ -46,7 +46,7 @@ def double(x: int):
     package.InputErrorHere = InputError
     exec(code, package.__dict__)
     monkeypatch.setitem(sys.modules, "mine", package)
-    monkeypatch.setattr(module, "_own", set())
+    monkeypatch.setattr(module, "_user_packages", set())
     allow("mine")
     return package
 

@@ -1,4 +1,4 @@
-"""What is no checkpoint of ours is refused in one sentence that names the file."""
+"""Files that are no checkpoints of Trimer raise an error of one sentence that names the file."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_files_that_are_no_checkpoint(tmp_path):
     whole = tmp_path / "whole.ckpt"
     torch.save({"trimer": CONTRACT, "state_dict": {"net.weight": torch.zeros(999)}}, whole)
     for content, words in (
-        (b"", "is no checkpoint"),
-        (b"text", "is no checkpoint"),
+        (b"", "is not a checkpoint"),
+        (b"text", "is not a checkpoint"),
         (whole.read_bytes()[:900], "damaged"),
     ):
         path = tmp_path / "odd.ckpt"
@@ -81,7 +81,7 @@ def test_training_starts_from_public_weights(tmp_path):
     assert all(torch.equal(value, public.state_dict()[key]) for key, value in net.state_dict().items())
     with pytest.raises(CheckpointError, match=r"does not fit model=Esm2: .*this model has \(33, 32\)"):
         warm_start(Esm2(d_model=32, layers=1, heads=1), None, tmp_path / "esm2")
-    with pytest.raises(CheckpointError, match=r"was trained with model\.heads=1, this model has another"):
+    with pytest.raises(CheckpointError, match=r"was trained with model\.heads=1, but this model has 2"):
         warm_start(Esm2(d_model=16, layers=1, heads=2), None, tmp_path / "esm2")
     shape = {"vocab_size": 20, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1}
     public, net = Bart(**shape), Bart(**shape)
@@ -101,7 +101,7 @@ def test_weights_mean_nothing_with_another_number_of_heads(tmp_path):
     state = {f"net.{name}": value for name, value in trained.state_dict().items()}
     torch.save({"trimer": found, "state_dict": state}, tmp_path / "a.ckpt")
     warm_start(Esm2(d_model=16, layers=1, heads=2), tokenizer, tmp_path / "a.ckpt")
-    with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with model\.heads=2, this model has another"):
+    with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with model\.heads=2, but this model has"):
         warm_start(Esm2(d_model=16, layers=1, heads=4), tokenizer, tmp_path / "a.ckpt")
 
 
@@ -116,7 +116,7 @@ def test_training_starts_from_a_public_roberta(tmp_path):
     warm_start(bare, None, tmp_path / "masked")
     assert all(torch.equal(value, public.state_dict()[key]) for key, value in bare.state_dict().items())
     for name, other, words in (("eps", 1e-12, "1e-05"), ("heads", 4, "2"), ("pad", 0, "1")):
-        with pytest.raises(CheckpointError, match=rf"was trained with model\.{name}={words}, this model has another"):
+        with pytest.raises(CheckpointError, match=rf"was trained with model\.{name}={words}, but this model has"):
             warm_start(Roberta(**{**shape, name: other}), None, tmp_path / "masked")
     save_roberta(bare, tmp_path / "bare")
     with pytest.raises(CheckpointError, match=r"no head for masked tokens: take model\.head=false"):
@@ -146,10 +146,16 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (None, "learnt labels with data.target=single, these data have none"),
-        ({"target": "multi", "classes": ["a", "b"]}, "learnt labels with data.target=single, these data have multi"),
+        (None, "was trained on labels with data.target=single, these data have none"),
+        (
+            {"target": "multi", "classes": ["a", "b"]},
+            "was trained on labels with data.target=single, these data have multi",
+        ),
         ({"target": "single", "classes": ["b", "a"]}, "number 1 is 'a' there and 'b' here"),
-        ({"target": "single", "classes": ["a"]}, "learnt 2 labels, these data have 1 or others: number 2 is 'b' there"),
+        (
+            {"target": "single", "classes": ["a"]},
+            "was trained on 2 labels, these data have 1: number 2 is 'b' in the checkpoint",
+        ),
         ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' there and 'c' here"),
     ],
 )

@@ -11,10 +11,10 @@ from PIL import Image
 from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.cli.main import main
-from trimer.commands.evaluate import data_to_measure, log_pictures
+from trimer.commands.evaluate import evaluated_data, log_figures
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs, slice_table
-from trimer.loggers import finished
+from trimer.loggers import open_loggers
 
 
 def contract(tmp_path) -> dict:
@@ -26,7 +26,7 @@ def contract(tmp_path) -> dict:
 
 def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", "data=simulated_spectra", "seed=3", f"paths.cache={tmp_path}/here"])
-    data = build(data_to_measure(cfg, contract(tmp_path)))
+    data = build(evaluated_data(cfg, contract(tmp_path)))
     assert data.tokenizer.spectrum.max_peaks == 7
     assert data.tokenizer.molecule.representation == "selfies"
     assert data.cache == tmp_path / "here"
@@ -39,7 +39,7 @@ def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
         "_target_": "trimer.data.modules.held_out.HeldOutMolecules",
         "data": dict(found["data"]),
     }
-    data = data_to_measure(cfg, found)
+    data = evaluated_data(cfg, found)
     assert data["cache"] == data["exclude"]["data"]["cache"] == f"{tmp_path}/here"
     assert found["data"]["cache"] == f"{tmp_path}/elsewhere"
     assert data["source"] == found["data"]["source"]
@@ -70,7 +70,7 @@ def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, c
     manifest.write_text(manifest.read_text().replace('"sha256": "', '"sha256": "0'))
     capsys.readouterr()
     assert main([*words, f"hydra.run.dir={tmp_path / 'two'}"]) == 1
-    assert "split in another way than in this run" in capsys.readouterr().err
+    assert "split differently than in this run" in capsys.readouterr().err
 
 
 def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeypatch):
@@ -84,8 +84,8 @@ def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeyp
     Image.new("RGB", (20, 10)).save(folder / "confusion.png")
     (folder / "embeddings.html").write_text("<p>points</p>")
     logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
-    with finished([logger], {}):
-        log_pictures(SimpleNamespace(loggers=[logger]), folder)
+    with open_loggers([logger], {}):
+        log_figures(SimpleNamespace(loggers=[logger]), folder)
     media = tmp_path / "wandb" / "latest-run" / "files" / "media"
     (picture,) = media.glob("images/test/confusion_*.png")
     assert picture.read_bytes() == (folder / "confusion.png").read_bytes()

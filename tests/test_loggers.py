@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from trimer.loggers import CSV, finished
+from trimer.loggers import CSV, open_loggers
 
 
 def rows(folder) -> list[dict[str, str]]:
@@ -74,7 +74,7 @@ def test_loggers_are_closed_whatever_happens(tmp_path, error, status):
     logger = Recorder(tmp_path)
 
     def run() -> None:
-        with finished([logger], {"seed": 1}) as loggers:
+        with open_loggers([logger], {"seed": 1}) as loggers:
             assert loggers == [logger]
             if error:
                 raise error
@@ -97,7 +97,7 @@ def test_jobs_of_one_process_are_runs_of_their_own(tmp_path, monkeypatch):
     identities = []
     for job in ("a", "b"):
         logger = WandbLogger(project="test", id=job, save_dir=str(tmp_path), offline=True)
-        with finished([logger], {"seed": 1}):
+        with open_loggers([logger], {"seed": 1}):
             logger.log_metrics({"loss": 1.0}, 1)
             identities.append(logger.experiment.id)
         assert wandb.run is None

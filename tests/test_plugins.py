@@ -33,7 +33,7 @@ class Thing:
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
     monkeypatch.setattr(plugins, "_loaded", {})
-    monkeypatch.setattr(build_module, "_own", set())
+    monkeypatch.setattr(build_module, "_user_packages", set())
     monkeypatch.delenv("TRIMER_PLUGINS", raising=False)
     monkeypatch.chdir(tmp_path)
     yield
@@ -107,8 +107,8 @@ def test_children_of_a_command_load_the_same_files():
     [
         ("my_bug.py", "x = 1\nraise KeyError('here')\n", r"my_bug\.py line 2: KeyError: 'here'"),
         ("my_bug.py", "def broken(:\n", r"my_bug\.py line 1: SyntaxError"),
-        ("numpy.py", "", "there is another module 'numpy': rename the file"),
-        ("json.py", "", "there is another module 'json': rename the file"),
+        ("numpy.py", "", "Python already has a module 'numpy': rename the file"),
+        ("json.py", "", "Python already has a module 'json': rename the file"),
     ],
 )
 def test_files_that_cannot_be_loaded(name, code, said):
@@ -147,14 +147,16 @@ def test_a_checkpoint_says_which_plugin_it_needs(caplog):
     torch.save({"trimer": described, "state_dict": state}, "a.ckpt")
     assert type(load("a.ckpt").net).__name__ == "Mine"
     plugins._loaded.clear()
-    with pytest.raises(CheckpointError, match=r"a\.ckpt needs the plug-in my_thing\.py: pass it by --plugin"):
+    with pytest.raises(
+        CheckpointError, match=r"a\.ckpt needs the plug-in my_thing\.py: if you trust it, pass --plugin"
+    ):
         load("a.ckpt")
     plugin(code=code + "\n")
     sys.modules.pop("my_thing")
     load_plugin(path)
     with caplog.at_level(logging.WARNING):
         load("a.ckpt")
-    assert "has changed since it trained a.ckpt" in caplog.text
+    assert "has changed since the training of a.ckpt" in caplog.text
 
 
 def test_only_the_plugins_that_a_checkpoint_names_are_in_it():
@@ -170,11 +172,11 @@ def test_a_package_with_an_entry_point_needs_no_switch(monkeypatch):
     (info / "entry_points.txt").write_text("[trimer]\nmy_thing = my_thing\n")
     plugin()
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    build_module._declared.cache_clear()
+    build_module._declared_packages.cache_clear()
     try:
         assert build({"_target_": "my_thing.Thing"}).size == 1
     finally:
-        build_module._declared.cache_clear()
+        build_module._declared_packages.cache_clear()
 
 
 def test_runs_without_plugins_have_no_such_entry(tmp_path):

@@ -190,7 +190,7 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
         (["ckpt={run}", "input=nowhere.mgf", "output={out}.csv"], "nowhere.mgf"),
         (["ckpt={run}", "input={mgf}", "output={out}.xlsx"], ".csv, .parquet, .json"),
         (["ckpt={run}", "input={mgf}", "output={out}/no/folder.csv"], "does not exist"),
-        (["ckpt={text}", "input={mgf}", "output={out}.csv"], "is no checkpoint"),
+        (["ckpt={text}", "input={mgf}", "output={out}.csv"], "is not a checkpoint"),
         (["ckpt={run}", "input={mgf}", "output={folder}"], "is a folder; name a file in it"),
         (["ckpt={run}", "input={csv}", "output={csv}"], "would overwrite input="),
         (["ckpt={run}", "input={mgf}", "output={out}.csv", "candidates=0"], "candidates=0 must be at least 1"),

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from trimer.building import build, check
 from trimer.checkpoint import contract
 from trimer.cli.configs import compose
-from trimer.renames import CLASSES, MODULES, current_config, current_contract, current_target
+from trimer.renames import CLASSES, MODULES, current_config, current_contract, current_override, current_target
 from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.tokenizers.protein import ProteinTokenizer
 
@@ -43,6 +43,34 @@ def test_targets_are_renamed_at_any_depth_and_nothing_else_is():
             {"_target_": "torch.optim.AdamW"},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("override", "present"),
+    [
+        (
+            "model._target_=trimer.models.peptides.PeptideEncoder",
+            "model._target_=trimer.models.peptide_encoder.PeptideEncoder",
+        ),
+        ("+_target_=trimer.data.pairs.X", "+_target_=trimer.data.modules.spectrum_pairs.X"),
+        ("a._target_='trimer.data.pairs.X'", "a._target_='trimer.data.modules.spectrum_pairs.X'"),
+        (
+            "+a={_target_: trimer.data.pairs.X, n: 1, sub: {_target_: trimer.data.store.Y}}",
+            "+a={_target_: trimer.data.modules.spectrum_pairs.X, n: 1, sub: {_target_: trimer.data.core.store.Y}}",
+        ),
+        (
+            "data._target_=trimer.data.proteins.ProteinSequences",
+            "data._target_=trimer.data.modules.masked_sequences.MaskedSequences",
+        ),
+        ("model._target_=trimer.models.esm2.Esm2", "model._target_=trimer.models.esm2.Esm2"),
+        ("model._target_=torch.nn.Linear", "model._target_=torch.nn.Linear"),
+        ("name=trimer.data.pairs.X", "name=trimer.data.pairs.X"),
+        ("not_target_=trimer.data.pairs.X", "not_target_=trimer.data.pairs.X"),
+        ("~callbacks.best", "~callbacks.best"),
+    ],
+)
+def test_targets_in_overrides_are_renamed_and_nothing_else(override, present):
+    assert current_override(override) == present
 
 
 def test_present_names_stay():

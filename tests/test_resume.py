@@ -197,7 +197,7 @@ def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_p
         ([f"resume={folder}", "model.d_model=64"], "model.d_model (32, now 64)"),
         ([f"resume={folder}", "optimizer.lr=0.5"], "optimizer.lr (0.001, now 0.5)"),
     ):
-        RunFolder._begun.clear()  # what follows is another process
+        RunFolder._started_here.clear()  # what follows is another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
         said = capsys.readouterr().err.strip().splitlines()
@@ -251,7 +251,7 @@ def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
     moved.write_text("\n".join([*rows[:-1], rows[-1][:-1] + {"a": "b", "b": "a"}[rows[-1][-1]]]) + "\n")
     capsys.readouterr()
     assert main([*more, "trainer.max_steps=4"]) == 1
-    assert "the data are not those of this run" in capsys.readouterr().err
+    assert "the source of the data has changed since this run was started" in capsys.readouterr().err
     assert state(folder)["global_step"] == 3
 
 

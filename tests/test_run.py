@@ -1,4 +1,4 @@
-"""Run folders: what they hold, and how a run goes on in its own."""
+"""Run folders: their content, and how a run is resumed in its folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def interrupted(folder: Path) -> Path:
     (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "last.ckpt").touch()
     (path / "result.json").unlink()
-    RunFolder._begun.clear()  # what follows is another process
+    RunFolder._started_here.clear()  # what follows is another process
     return path
 
 
@@ -176,7 +176,7 @@ def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder,
 
 def test_a_folder_of_another_command_is_not_written_into(tmp_path):
     run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
-    with pytest.raises(ConfigError, match="is the folder of trimer train: name another one"):
+    with pytest.raises(ConfigError, match="is the folder of trimer train: use another folder"):
         run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
     run.unlock()
 
@@ -215,6 +215,16 @@ def test_new_overrides_replace_stored_ones(tmp_path):
     assert overrides[:4] == ["~callbacks.best", "lr=1", "model=bart_small", "++data.x=2"]
     assert overrides[4] == f'resume="{tmp_path}/a \\"b\\" run"'
     assert key_of("++data.x=2") == "data.x"
+
+
+def test_stored_overrides_of_an_earlier_version_get_present_names(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    former = "data.source._target_=trimer.data.sources.foodb.FooDB"
+    run.start(OmegaConf.create({"seed": 1}), [former, "name=trimer.data.sources.foodb.FooDB"])
+    run.unlock()
+    overrides, _ = resume(str(run.path), [])
+    present = "data.source._target_=trimer.data.labelled.foodb.FooDB"
+    assert overrides[:2] == [present, "name=trimer.data.sources.foodb.FooDB"]
 
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch):

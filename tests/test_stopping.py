@@ -104,7 +104,7 @@ def test_an_interrupted_test_phase_is_resumed(tmp_path, monkeypatch, settings):
         common += ["trainer.limit_train_batches=3", "trainer.val_check_interval=null"]
     assert train(tmp_path / "whole", *common) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("trimer.commands.evaluate.measure_run", lambda *_: signal.raise_signal(signal.SIGTERM))
+        patch.setattr("trimer.commands.evaluate.evaluate_test_split", lambda *_: signal.raise_signal(signal.SIGTERM))
         assert train(tmp_path / "parts", *common) == 143
     assert json.loads((tmp_path / "parts" / "result.json").read_text())["error"] == "stopped by SIGTERM"
     assert train(tmp_path / "parts") == 0

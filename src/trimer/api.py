@@ -1,8 +1,8 @@
 """Trained models in Python: load, predict, embed, evaluate, train.
 
-Settings have the names and defaults of the commands: `model.predict(spectra, candidates=3, ranked=True)` is
-`trimer predict candidates=3 ranked=true`. Nested settings are dictionaries (`generator={"num_samples": 100}`), and a
-choice of a group is its name (`trainer="gpu"`).
+Settings have the names and defaults of the commands: `model.predict(spectra, candidates=3, ranked=True)` corresponds to
+`trimer predict candidates=3 ranked=true`. Nested settings are dictionaries (`generator={"num_samples": 100}`); a choice
+of a config group is given by name (`trainer="gpu"`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from trimer.errors import ConfigError
 from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
@@ -45,28 +46,28 @@ class TrainedModel:
 
     @property
     def card(self) -> ModelCard:
-        """What the model does, what it was trained on, and how well it did."""
+        """The model card: what the model does, its training data, and its metrics on the test split."""
         from trimer.model_card import model_card
 
         return model_card(self.loaded)
 
     def predict(self, data: Any, **settings: Any) -> Predictions:
-        """Predictions for records, or the reason why a record has none; in the order of the records.
+        """A prediction for each record, or the reason why it has none, in the order of the records.
 
-        data: a file (a path), a list of texts, a DataFrame of pandas or polars, or objects of the field (matchms
-        `Spectrum`, RDKit `Mol`, Biopython `SeqRecord`, psm_utils PSMs). A text that names an existing file is read as
-        a file. settings: keys of `trimer predict`, without ckpt, input and output.
+        data: the path of a file, a list of strings, a DataFrame of pandas or polars, or objects of other libraries
+        (matchms `Spectrum`, RDKit `Mol`, Biopython `SeqRecord`, psm_utils PSMs). A string that names an existing file
+        is read as a file. settings: keys of `trimer predict`, except ckpt, input and output.
         """
         from trimer.results.predictions import Predictions
 
         predictor = self.predictor(**settings)
         file = as_file(data)
         parts = predictor.read(file) if file is not None else iter([predictor.records(data)])
-        rows = [row for rows in predictor.predict(parts) for row in rows]
+        rows = [row for prediction in predictor.predict(parts) for row in prediction]
         return Predictions(rows, predictor.columns, predictor.plural)
 
     def predictor(self, **settings: Any) -> Predictor:
-        """The predictor behind `predict`; made once for the same settings."""
+        """The predictor that `predict` uses; it is cached for the same settings."""
         key = repr(sorted(settings.items()))
         if key not in self._predictors:
             fixed = {"ckpt": str(self.path), "input": "-", "output": "-"}
@@ -74,7 +75,7 @@ class TrainedModel:
         return self._predictors[key]
 
     def embed(self, data: Any, **settings: Any) -> Embeddings:
-        """Vectors of sequences, or the reason why a sequence has none.
+        """An embedding of each sequence, or the reason why it has none.
 
         data: as for `predict`. settings: keys of `trimer embed`, such as pooling="residue" or layer=3.
         """
@@ -87,19 +88,21 @@ class TrainedModel:
             raise ConfigError(f"pooling={cfg.pooling} must be one of {', '.join(POOLING)}")
         embedder = Embedder(self.loaded, cfg)
         file = as_file(data)
-        ids, vectors, reasons = [], [], []
-        for part in embedder.embed(embedder.read(file) if file is not None else embedder.records(data)):
-            ids += part.ids
-            vectors += part.vectors
-            reasons += part.reasons
+        ids: list[str] = []
+        vectors: list[np.ndarray | None] = []
+        reasons: list[str | None] = []
+        for chunk in embedder.embed(embedder.read(file) if file is not None else embedder.records(data)):
+            ids += chunk.ids
+            vectors += chunk.vectors
+            reasons += chunk.reasons
         return Embeddings(ids, vectors, reasons)
 
     def evaluate(self, data: Sequence[str] = (), folder: str | Path | None = None, **settings: Any) -> Evaluation:
         """Evaluate a split as `trimer evaluate` does: a table of methods by metrics, with predictions and a page.
 
-        data: overrides that choose other data than those of the training, as ["data=labelled_molecules",
-        "data.source.paths=mine.csv"]. folder: where the results are written; by default under `runs/`. settings: keys
-        of `trimer evaluate`, such as split="val" or baselines=False.
+        data: overrides that choose other data than those of the training, such as ["data=labelled_molecules",
+        "data.source.paths=mine.csv"]. folder: folder of the results; by default under `runs/`. settings: keys of
+        `trimer evaluate`, such as split="val" or baselines=False.
         """
         from trimer.commands.evaluate import evaluate
 
@@ -112,8 +115,8 @@ class TrainedModel:
 def load(path: str | Path, atoms: bool = False) -> TrainedModel:
     """A trained model: a run folder, a checkpoint, a Hugging Face folder (ESM-2, RoBERTa) or a .pt file of fair-esm.
 
-    atoms: a public RoBERTa reads SMILES cut by atoms, as ChemBERTa-2's own tokenizer does.
-    Raises CheckpointError with one sentence where the file is missing, damaged or not of Trimer.
+    atoms: a public RoBERTa splits SMILES by atoms, like the tokenizer of ChemBERTa-2.
+    Raises CheckpointError if the file is missing, damaged or not of Trimer.
     """
     from trimer.checkpoint import load as load_checkpoint
     from trimer.public import is_public, load_public
@@ -137,7 +140,7 @@ def evaluate(model: str | Path | TrainedModel, data: Sequence[str] = (), **setti
 
 
 def train(cfg: DictConfig) -> TrainedModel:
-    """Train a model and return it, with its best weights. cfg: what `trimer.compose("train", [...])` returns."""
+    """Train a model and return it with its best weights. cfg: the config from `trimer.compose("train", [...])`."""
     from trimer.commands.train import train as run_training
 
     run_training(cfg)
@@ -149,7 +152,7 @@ def _loaded(model: str | Path | TrainedModel) -> TrainedModel:
 
 
 def as_file(data: Any) -> Path | None:
-    """The file that the data name: a `Path`, or a text that names an existing file or a glob with matches."""
+    """The path of a file or glob, if the data are a `Path` or a string that looks like one; else None."""
     if isinstance(data, Path):
         return data.expanduser()
     if not isinstance(data, str) or "\n" in data or len(data) > 4096:
@@ -157,7 +160,7 @@ def as_file(data: Any) -> Path | None:
     path = Path(data).expanduser()
     try:
         exists = path.exists()
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         return None
     looks_like_file = exists or (has_magic(data) and path.suffix and path.parent.is_dir() and path.parent != Path())
     return path if looks_like_file else None
@@ -166,23 +169,26 @@ def as_file(data: Any) -> Path | None:
 def command_config(
     command: str, fixed: Mapping[str, str], settings: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> DictConfig:
-    """The config of a command with settings from Python; ConfigError names an unknown setting."""
+    """The config of a command with settings from Python; ConfigError names an unknown setting.
+
+    fixed: settings that the caller cannot change.
+    """
     from omegaconf import OmegaConf
 
     from trimer.cli.configs import choices, compose
 
     groups = choices(command)
-    words = list(overrides)
+    all_overrides = list(overrides)
     values: dict[str, Any] = dict(fixed)
     for name, value in settings.items():
         if name in groups and isinstance(value, str):
-            words.append(f"{name}={value}")
+            all_overrides.append(f"{name}={value}")
         else:
             values[name] = value
-    cfg = compose(command, words)
+    cfg = compose(command, all_overrides)
     for name, value in _leaves(values):
-        where, _, key = name.rpartition(".")
-        node = OmegaConf.select(cfg, where) if where else cfg
+        parent, _, key = name.rpartition(".")
+        node = OmegaConf.select(cfg, parent) if parent else cfg
         if name in fixed or name.split(".")[0] == "cleaning" or (node is not None and key in node):
             OmegaConf.update(cfg, name, value, force_add=True)
         else:

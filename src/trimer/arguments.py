@@ -1,7 +1,7 @@
-"""Constructor arguments as plain values: how a checkpoint describes an object that was made in Python.
+"""Constructor arguments as plain values: how a checkpoint describes an object that was created in Python.
 
-A run from the command line has a config. An object that a script has made has its arguments only. They are kept as a
-config here: `_target_` and plain values, of which `trimer.building.build` makes the same object again.
+A run from the command line has a config. An object that a script creates has only its arguments. Here they are recorded
+as a config: `_target_` and plain values from which `trimer.building.build` builds the same object again.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ PLAIN = (type(None), bool, int, float, str)
 
 @dataclass(frozen=True)
 class Undescribed:
-    """Stands for a value that no config can hold. kind: its class."""
+    """A placeholder for a value that a config cannot hold. kind: the class of the value."""
 
     kind: str
 
 
 class KeepsArguments:
-    """A class whose objects know the arguments that they were made with.
+    """Base class of objects that record the arguments of their constructor, as the config `made_with`.
 
-    `made_with` is a config of them. A network of your own that subclasses this (`class MyNet(KeepsArguments,
-    nn.Module)`) can be rebuilt from a checkpoint of a plain Lightning trainer.
+    A custom network that subclasses this (`class MyNet(KeepsArguments, nn.Module)`) can be rebuilt from a checkpoint of
+    a plain Lightning trainer.
     """
 
     made_with: dict[str, Any]
 
     def __new__(cls, *args: Any, **keywords: Any) -> Self:
         self = super().__new__(cls)
-        # Through __dict__: before its __init__ an nn.Module cannot take attributes.
+        # Through __dict__: an nn.Module rejects attributes before its __init__ has run.
         self.__dict__["made_with"] = _config(cls, _named(cls, args, keywords))
         return self
 
 
 def config_of(value: Any) -> Any:
-    """The value as a config; `Undescribed` in the place of what no config can hold.
+    """The value as a config, with `Undescribed` for values that a config cannot hold.
 
-    An object describes itself by `to_config()`, by `made_with`, as a dataclass, or by attributes of the names of its
-    constructor's arguments, as in scikit-learn.
+    An object is described by its method `to_config()`, its attribute `made_with`, its fields if it is a dataclass, or
+    attributes named like the arguments of its constructor, as in scikit-learn.
     """
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): config_of(part) for key, part in value.items()}
+        return {str(key): config_of(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [config_of(part) for part in value]
+        return [config_of(item) for item in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return config_of(value.item())
     if hasattr(value, "to_config"):
@@ -67,7 +67,7 @@ def config_of(value: Any) -> Any:
 
 
 def undescribed(config: Any, key: str = "") -> Iterator[str]:
-    """Where a config holds no value, in words: `source (MySource)`."""
+    """The keys of values that a config cannot hold, with their classes: `source (MySource)`."""
     if isinstance(config, Undescribed):
         yield f"{key or 'it'} ({config.kind})"
     elif isinstance(config, dict):
@@ -79,7 +79,7 @@ def undescribed(config: Any, key: str = "") -> Iterator[str]:
 
 
 def without_undescribed(config: Any) -> Any:
-    """The config with null in the place of what no config can hold."""
+    """The config with null for values that a config cannot hold."""
     if isinstance(config, Undescribed):
         return None
     if isinstance(config, dict):
@@ -93,9 +93,9 @@ def _config(target: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(cls: type, args: tuple, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by name, with the defaults of the class; what it passes on as *args, by the names of its base.
+    """Arguments by name, with the defaults of the class; *args get the names of the base class's arguments.
 
-    A call that __init__ will refuse, and a copy, which is made without arguments, have none.
+    Empty for a call that __init__ rejects, and for a copy, which is created without arguments.
     """
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     try:
@@ -120,7 +120,7 @@ def _named(cls: type, args: tuple, keywords: Mapping[str, Any]) -> dict[str, Any
 
 
 def _by_attributes(value: Any) -> Any:
-    """The config of an object that keeps each argument under its own name."""
+    """The config of an object that stores each argument in an attribute of the same name."""
     kind = type(value)
     if kind.__module__ == "builtins":
         return _undescribed(value)
@@ -128,14 +128,14 @@ def _by_attributes(value: Any) -> Any:
         parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
     except ValueError:  # written in C, without a signature
         return _undescribed(value)
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    if any(parameter.kind in variadic for parameter in parameters):
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    if any(parameter.kind in variable for parameter in parameters):
         return _undescribed(value)
     attributes = getattr(value, "__dict__", {})
-    held = {parameter.name: attributes.get(parameter.name, value) for parameter in parameters}
-    if any(part is value for part in held.values()):
+    arguments = {parameter.name: attributes.get(parameter.name, value) for parameter in parameters}
+    if any(argument is value for argument in arguments.values()):  # an argument without an attribute
         return _undescribed(value)
-    return _config(kind, held)
+    return _config(kind, arguments)
 
 
 def _undescribed(value: Any) -> Undescribed:

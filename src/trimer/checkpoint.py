@@ -1,9 +1,10 @@
-"""The checkpoint contract: tensors and plain values, enough to rebuild net and tokenizer from the file alone.
+"""The checkpoint contract: tensors and plain values that rebuild network and tokenizer from the file alone.
 
-A checkpoint is Lightning's own file with two more keys. `trimer`: format, kind of task, its study, the configs of
-model, task, data and tokenizer, the vocabulary, and which plug-ins of the user these name. `training_keys`: what it was
-trained on (`trimer.data.core.training_keys`), which older ones lack. It is read with `weights_only=True` and rebuilt
-behind the allow-list of `trimer.building`, so that a file from elsewhere cannot run code.
+A checkpoint is Lightning's file with two more keys. `trimer` (the contract) holds format, kind of task, study, the
+configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of the user that these name.
+`training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. Files are
+read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
+another source cannot run code.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
-UNSEEN = ("heads", "pad", "eps")  # settings of a model that no weight has a shape to show
+HYPERPARAMETERS = ("heads", "pad", "eps")  # of a model; they cannot be inferred from weight shapes
 
 
 @dataclass
 class Loaded:
-    """A network in evaluation mode with its tokenizer, the contract it came with, and the stages of its training."""
+    """A network in evaluation mode with its tokenizer, the contract of its checkpoint, and its training stages."""
 
     net: nn.Module
     tokenizer: Any
@@ -49,31 +50,31 @@ class Loaded:
 
     @property
     def study(self) -> Study:
-        """What can be done with this checkpoint."""
+        """The study of this checkpoint: what it can predict and how it is evaluated."""
         return study_class(self.contract)(self)
 
 
 def contract(config: dict, tokenizer) -> dict:
-    """What a checkpoint carries beside its tensors. config: the resolved run config, plain values."""
-    parts = {
+    """The contract that a checkpoint holds besides its tensors. config: the resolved run config, plain values."""
+    configs = {
         "model": config["model"],
         "task": config["task"],
         "data": config["data"],
         "tokenizer": tokenizer.to_config(),
     }
-    plugins = plugins_of(parts)
+    plugins = plugins_of(configs)
     return {
         "format": FORMAT,
         "kind": config["task"]["_target_"],
         "study": located(config["task"]["_target_"], "task").study,
-        **parts,
+        **configs,
         "vocabulary": list(tokenizer.vocabulary.tokens),
         **({"plugins": plugins} if plugins else {}),
     }
 
 
 def checkpoint_path(path: str | Path) -> Path:
-    """The checkpoint file that a path means: the file itself, or the best (else the last) one of a run folder."""
+    """The checkpoint file at a path: the file itself, or the best (else the last) one of a run folder."""
     path = Path(path).expanduser()
     if path.is_file() or is_sharded(path):
         return path
@@ -83,16 +84,16 @@ def checkpoint_path(path: str | Path) -> Path:
                 return folder / name
     if (path / "config.json").is_file():
         raise CheckpointError(
-            f"ckpt={path} is a folder of public weights, which have learnt no labels and no molecules of Trimer's: "
-            "fine-tune them with trimer train data=<labelled data> ckpt=..., or use trimer embed or trimer evaluate"
+            f"ckpt={path} is a folder of public weights, which were not trained on labels or molecules: fine-tune them "
+            "with trimer train data=<labelled data> ckpt=..., or use trimer embed or trimer evaluate"
         )
     if path.is_dir():
         raise CheckpointError(f"ckpt={path}: no checkpoints/best.ckpt or last.ckpt in this folder; is it a run folder?")
-    raise CheckpointError(f"ckpt={path}: no such file or run folder")
+    raise CheckpointError(f"ckpt={path}: no such file or run folder; check the path")
 
 
 def read(path: str | Path) -> dict:
-    """The raw checkpoint of Trimer, with its contract checked."""
+    """The checkpoint as a dict, with a complete contract in present names."""
     path = checkpoint_path(path)
     try:
         if path.is_dir():
@@ -100,21 +101,25 @@ def read(path: str | Path) -> dict:
         else:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        raise CheckpointError(f"{path} {unreadable(path, error)}") from error
-    found = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} is a checkpoint, but not of Trimer: it lacks the key 'trimer'")
-    missing = [key for key in KEYS if key not in found] + ["state_dict"] * ("state_dict" not in checkpoint)
+        raise CheckpointError(f"{path} {reason_unreadable(path, error)}") from error
+    stored = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
+    if not isinstance(stored, dict):
+        raise CheckpointError(
+            f"{path} is a checkpoint, but not of Trimer: it lacks the key 'trimer'; give a checkpoint of trimer train"
+        )
+    missing = [key for key in KEYS if key not in stored] + ["state_dict"] * ("state_dict" not in checkpoint)
     if missing:
-        raise CheckpointError(f"{path} is no whole checkpoint of Trimer: it lacks {', '.join(missing)}")
-    if found["format"] > FORMAT:
-        raise CheckpointError(f"{path} has format {found['format']}, this version reads up to {FORMAT}: update Trimer")
-    checkpoint["trimer"] = current_contract(found)
+        raise CheckpointError(
+            f"{path} is an incomplete checkpoint of Trimer: it lacks {', '.join(missing)}; use another checkpoint"
+        )
+    if stored["format"] > FORMAT:
+        raise CheckpointError(f"{path} has format {stored['format']}, this version reads up to {FORMAT}: update Trimer")
+    checkpoint["trimer"] = current_contract(stored)
     return checkpoint
 
 
-def unreadable(path: Path, error: Exception) -> str:
-    """Why a file cannot be read, without PyTorch's advice to load it unsafely."""
+def reason_unreadable(path: Path, error: Exception) -> str:
+    """The reason why a file cannot be read, without PyTorch's advice to load it unsafely."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     if path.is_dir():
@@ -122,78 +127,84 @@ def unreadable(path: Path, error: Exception) -> str:
     with path.open("rb") as stream:
         start = stream.read(2)
     if start[:1] == b"\x80" or (start == b"PK" and isinstance(error, pickle.UnpicklingError)):
-        return "holds more than tensors and plain values, which could run code when it is read, and is rejected"
-    return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is no checkpoint"
+        return "is rejected: it holds more than tensors and plain values, and reading it could run code"
+    return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is not a checkpoint"
 
 
 def load(path: str | Path, kind: str | None = None) -> Loaded:
-    """Rebuild net and tokenizer. kind: the task that the command needs, as `trimer.tasks.seq2seq.Seq2Seq`."""
+    """The network and tokenizer of a checkpoint.
+
+    kind: the task that the command requires, such as `trimer.tasks.seq2seq.Seq2Seq`; null accepts any.
+    """
     path = checkpoint_path(path)
     checkpoint = read(path)
-    found = checkpoint["trimer"]
-    if kind is not None and found["kind"] != kind:
+    stored = checkpoint["trimer"]
+    if kind is not None and stored["kind"] != kind:
         raise CheckpointError(
-            f"{path} holds a model of {_name(found['kind'])}, this command needs one of {_name(kind)}"
+            f"{path} holds a model of {_name(stored['kind'])}, but this command requires one of {_name(kind)}"
         )
-    rebuilt = [found["model"], found["tokenizer"], {"_target_": found["kind"]}, {"_target_": found["study"]}]
-    check_plugins(found.get("plugins", ()), rebuilt, path)
-    tokenizer = build(found["tokenizer"])
-    if list(tokenizer.vocabulary.tokens) != found["vocabulary"]:
+    built = [stored["model"], stored["tokenizer"], {"_target_": stored["kind"]}, {"_target_": stored["study"]}]
+    check_plugins(stored.get("plugins", ()), built, path)
+    tokenizer = build(stored["tokenizer"])
+    if list(tokenizer.vocabulary.tokens) != stored["vocabulary"]:
         raise CheckpointError(
-            f"{path} was trained with another vocabulary ({len(found['vocabulary'])} tokens) than this version of "
-            f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the one that trained it"
+            f"{path} was trained with another vocabulary ({len(stored['vocabulary'])} tokens) than this version of "
+            f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the earlier version"
         )
-    net = study_class(found).network(found, len(tokenizer))
+    net: Any = study_class(stored).network(stored, len(tokenizer))
     state = network_state(checkpoint)
     copy_weights(net, state, path)
     if (
         "temperature" in state
         and "weight" not in state
-        and (found["task"].get("class_weights") or found["task"].get("focal"))
+        and (stored["task"].get("class_weights") or stored["task"].get("focal"))
     ):
         log.warning(
-            "%s was trained with class weights or a focal loss by an older version, which did not undo them: its "
-            "probabilities of rare classes are too high; train it again, or go by their order only",
+            "%s was trained with class weights or a focal loss by an older version, which did not correct the "
+            "probabilities: those of rare classes are too high; train it again, or use only the ranking",
             path,
         )
-    if found["task"].get("lora"):
+    if stored["task"].get("lora"):
         merge_lora(net.encoder)
-    return Loaded(net.eval(), tokenizer, found, path, checkpoint.get("training_keys"))
+    return Loaded(net.eval(), tokenizer, stored, path, checkpoint.get("training_keys"))
 
 
 def study_class(contract: Mapping[str, Any]) -> type[Study]:
-    """The class of the study that a contract names, behind the allow-list."""
+    """The class of the study that a contract names; ConfigError if it is not on the allow-list."""
     check_allowed(contract["study"], "study")
     return located(contract["study"], "study")
 
 
-def check_labels(contract: dict, found: dict | None, path: str | Path) -> None:
-    """CheckpointError unless labels are of the kind, of the names and in the order that a network has learnt.
+def check_labels(contract: dict, labels: dict | None, path: str | Path) -> None:
+    """CheckpointError unless labels have the target, the names and the order that the network was trained on.
 
-    found: `target` and `classes` of the data; None where they have none.
+    labels: `target` and `classes` of the data; None if they have none.
     """
-    learnt = contract.get("labels")
-    if learnt == found or learnt is None:
+    trained = contract.get("labels")
+    if trained == labels or trained is None:
         return
-    if found is None or learnt["target"] != found["target"]:
-        told = "none" if found is None else found["target"]
-        raise CheckpointError(f"{path} has learnt labels with data.target={learnt['target']}, these data have {told}")
-    place = next(
-        (i for i, (a, b) in enumerate(zip(learnt["classes"], found["classes"], strict=False)) if a != b),
-        min(len(learnt["classes"]), len(found["classes"])),
+    if labels is None or trained["target"] != labels["target"]:
+        target = "none" if labels is None else labels["target"]
+        raise CheckpointError(
+            f"{path} was trained on labels with data.target={trained['target']}, these data have {target}: choose data "
+            f"with data.target={trained['target']}"
+        )
+    differing = next(
+        (i for i, (a, b) in enumerate(zip(trained["classes"], labels["classes"], strict=False)) if a != b),
+        min(len(trained["classes"]), len(labels["classes"])),
     )
-    names = [", ".join(names[place : place + 1]) or "none" for names in (learnt["classes"], found["classes"])]
+    names = [", ".join(names[differing : differing + 1]) or "none" for names in (trained["classes"], labels["classes"])]
     raise CheckpointError(
-        f"{path} has learnt {len(learnt['classes'])} labels, these data have {len(found['classes'])} or others: "
-        f"number {place + 1} is {names[0]!r} there and {names[1]!r} here; name the same in the same order "
-        "(data.classes, data.source.labels)"
+        f"{path} was trained on {len(trained['classes'])} labels, these data have {len(labels['classes'])}: number "
+        f"{differing + 1} is {names[0]!r} in the checkpoint and {names[1]!r} in the data; give the same labels in the "
+        "same order (data.classes, data.source.labels)"
     )
 
 
 def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
-    """Copy the weights of a checkpoint, or public ones, into a network of the same shape and vocabulary.
+    """Copy the weights of a checkpoint, or public weights, into a network of the same shape and vocabulary.
 
-    A network that was fine-tuned on labels is returned instead, its adapters merged: the task takes what it can use.
+    A network that was trained on labels is returned instead, with merged adapters: the task copies what it can use.
     """
     from trimer.public import is_public, public_weights
 
@@ -203,35 +214,38 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
     checkpoint = read(path)
     if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
         raise CheckpointError(
-            f"ckpt={path} was trained with another vocabulary: give data.tokenizer the settings of that run "
+            f"ckpt={path} was trained with another vocabulary: set data.tokenizer as in that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
-    check_unseen(net, checkpoint["trimer"]["model"], path)
+    check_hyperparameters(net, checkpoint["trimer"]["model"], path)
     if "labels" in checkpoint["trimer"]:
         return load(path)
     copy_weights(net, network_state(checkpoint), path)
     return None
 
 
-def check_unseen(net: nn.Module, theirs: Mapping[str, Any], path: str | Path) -> None:
-    """CheckpointError where weights were trained with other settings that would let them load, and mean nothing."""
-    for name in UNSEEN:
-        if name in theirs and getattr(net, name, theirs[name]) != theirs[name]:
-            raise CheckpointError(f"ckpt={path} was trained with model.{name}={theirs[name]}, this model has another")
+def check_hyperparameters(net: nn.Module, trained: Mapping[str, Any], path: str | Path) -> None:
+    """CheckpointError if hyper-parameters that no weight shape shows differ from those of the training."""
+    for name in HYPERPARAMETERS:
+        if name in trained and getattr(net, name, trained[name]) != trained[name]:
+            raise CheckpointError(
+                f"ckpt={path} was trained with model.{name}={trained[name]}, but this model has "
+                f"{getattr(net, name)}: set model.{name}={trained[name]}"
+            )
 
 
 def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Copy weights; CheckpointError naming those that do not fit."""
-    own = net.state_dict()
+    """Copy weights into a network; CheckpointError names those that do not fit."""
+    weights = net.state_dict()
     if isinstance(net, Labelled):
         state = dict(state)
         net.complete(state)
-    differences = [f"{k} is missing" for k in own if k not in state]
-    differences += [f"{k} is not in this model" for k in state if k not in own]
+    differences = [f"{k} is missing" for k in weights if k not in state]
+    differences += [f"{k} is not in this model" for k in state if k not in weights]
     differences += [
-        f"{k} is {tuple(state[k].shape)}, this model has {tuple(own[k].shape)}"
-        for k in own
-        if k in state and state[k].shape != own[k].shape
+        f"{k} is {tuple(state[k].shape)}, this model has {tuple(weights[k].shape)}"
+        for k in weights
+        if k in state and state[k].shape != weights[k].shape
     ]
     if differences:
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
@@ -241,12 +255,12 @@ def copy_weights(net: nn.Module, state: Mapping[str, torch.Tensor], path: str | 
 
 
 def changed(settings: dict, changes: Mapping | None) -> dict:
-    """Settings of a checkpoint with the changes that are not null."""
+    """The settings of a checkpoint, updated with all changes that are not null."""
     return {**settings, **{key: value for key, value in (changes or {}).items() if value is not None}}
 
 
 def network_state(checkpoint: dict) -> dict[str, torch.Tensor]:
-    """The tensors of the network, under the names that the plain module gives them."""
+    """The tensors of the network, under the names of its state_dict."""
     return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
 
 

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import torch
 
-PLAIN = "meta.pt"  # all but weights and optimizer; Lightning's name
+PLAIN = "meta.pt"  # everything except weights and optimizer; Lightning's name
 
 
 def is_sharded(path: Path) -> bool:
-    """Whether this is a folder of shards."""
+    """Whether a path is a checkpoint folder of shards."""
     return (path / PLAIN).is_file() and (path / ".metadata").is_file()
 
 
 def read_sharded(path: Path) -> dict:
-    """The content but for the state of the optimizer, with whole weights."""
+    """The content of a sharded checkpoint, with whole weights and without the state of the optimizer."""
     from torch.distributed.checkpoint import FileSystemReader, load
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
     prefix, weights = "state_dict.", {}
     for name, saved in FileSystemReader(path).read_metadata().state_dict_metadata.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and isinstance(saved, TensorStorageMetadata):
             weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is what is wanted
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is intended
         load({"state_dict": weights}, checkpoint_id=path, no_dist=True)
     return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | {"state_dict": weights}

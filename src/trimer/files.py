@@ -1,4 +1,4 @@
-"""Output files that are whole or not there: they are written beside their place under another name, then renamed."""
+"""Atomic output files: they are written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from pathlib import Path
 
 @contextmanager
 def written(path: str | Path, temporary: str | None = None, durable: bool = False) -> Iterator[Path]:
-    """The path to write to; it becomes `path` when the block ends, and is removed when the block raises.
+    """A temporary path to write to: it is renamed to `path` when the block ends, and removed if the block raises.
 
-    temporary: its name, in the folder of `path`; by default one that no other process writes to. durable: the content
-    is on the disk before the rename, and the rename before this returns, so that the file survives a loss of power.
+    temporary: name of the temporary file in the folder of `path`; by default unique to this process. durable: sync the
+    content to disk before the rename, and the rename before returning, so that the file survives a power failure.
     """
     path = Path(path)
-    beside = path.with_name(temporary or f".{path.name}.{os.getpid()}")
+    temporary_path = path.with_name(temporary or f".{path.name}.{os.getpid()}")
     try:
-        yield beside
+        yield temporary_path
         if durable:
-            with beside.open("r+b") as file:
+            with temporary_path.open("r+b") as file:
                 os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary_path, path)
         if durable:
             sync_folder(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in UTF-8: a reader never sees half of it."""
-    with written(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    """Write a text file in UTF-8, atomically: readers see the old or the new content."""
+    with written(path) as temporary_path:
+        temporary_path.write_text(text, encoding="utf-8")
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows cannot open a folder and does not need to."""
+    """Sync the file names of a folder to disk; not needed on Windows, which cannot open folders."""
     if os.name != "posix":
         return
-    number = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(number)
-    except OSError as error:  # some network file systems cannot
+        os.fsync(descriptor)
+    except OSError as error:  # not supported by some network file systems
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
-        os.close(number)
+        os.close(descriptor)

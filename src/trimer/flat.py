@@ -1,7 +1,7 @@
 """Batches of sequences of different lengths, in one row of T tokens.
 
-`Flat` concatenates the sequences, and nothing is padded. `StaticFlat` has the same T and B in every batch, as XLA needs
-it: R rows of L tokens, each filled with whole sequences and some padding. The models read both by the same methods.
+`Flat` concatenates the sequences without padding. `StaticFlat` has the same T and B in every batch, as XLA requires:
+R rows of L tokens, each filled with whole sequences and some padding. Models use both through the same methods.
 
 Shapes: T tokens in all, B sequences, R rows of L tokens.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class Rows(NamedTuple):
-    """Which sequence each token of a static batch belongs to: (R, L) int64."""
+    """The number of the sequence that each token of a static batch belongs to: (R, L) int64."""
 
     segments: Tensor
 
@@ -29,7 +29,7 @@ class Flat:
 
     tokens: (T,) int64 ids.
     lengths: (B,) int64, sums to T, on the device of the tokens.
-    sizes: the same lengths as plain integers, so that no kernel has to wait for the device to know a shape.
+    sizes: the same lengths as integers on the host, so that no kernel waits for the device to learn a shape.
     """
 
     tokens: Tensor
@@ -38,16 +38,16 @@ class Flat:
 
     @classmethod
     def pack(cls, sequences: Sequence[Sequence[int] | np.ndarray]) -> Flat:
-        """Lay the sequences end to end, in the order given."""
+        """A batch of these sequences, concatenated in order."""
         sizes = tuple(len(s) for s in sequences)
         tokens = np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]) if sizes else np.zeros(0, np.int64)
         return cls(torch.from_numpy(tokens), torch.tensor(sizes, dtype=torch.int64), sizes)
 
     @classmethod
-    def laid(cls, tokens: np.ndarray, lengths: np.ndarray) -> Flat:
-        """From (T,) tokens that lie end to end already, and (B,) lengths."""
-        lengths = torch.from_numpy(np.asarray(lengths, dtype=np.int64))
-        return cls(torch.from_numpy(np.asarray(tokens, dtype=np.int64)), lengths, tuple(lengths.tolist()))
+    def from_concatenated(cls, tokens: np.ndarray, lengths: np.ndarray) -> Flat:
+        """A batch of (T,) concatenated tokens and (B,) lengths."""
+        sizes = np.asarray(lengths, dtype=np.int64)
+        return cls(torch.from_numpy(np.asarray(tokens, dtype=np.int64)), torch.from_numpy(sizes), tuple(sizes.tolist()))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -58,12 +58,12 @@ class Flat:
 
     @property
     def layout(self) -> tuple[int, ...] | Rows:
-        """Which tokens may attend to each other, as `attention` reads it."""
+        """Which tokens may attend to each other, in the form that `attention` expects."""
         return self.sizes
 
     @property
     def slots(self) -> int:
-        """Entries of a tensor with one entry a sequence: B."""
+        """Number of entries in tensors with one entry per sequence: B."""
         return self.lengths.shape[0]
 
     def positions(self) -> Tensor:
@@ -84,7 +84,7 @@ class Flat:
         return self.lengths.cumsum(0) - 1
 
     def inner(self) -> Tensor:
-        """Indices in T of the tokens that have a label of their own: neither the first nor the last of a sequence."""
+        """Indices in T of the tokens that can have a label: all but the first and the last of each sequence."""
         return self._from_the_second(2)
 
     def bonds(self) -> Tensor:
@@ -97,18 +97,18 @@ class Flat:
         return torch.repeat_interleave(self.lengths - 3, output_size=count)
 
     def real_bonds(self) -> slice | np.ndarray:
-        """Which of the S bonds are those of a peptide, peptide by peptide: here all."""
+        """Which of the S bonds are bonds of a peptide, ordered by peptide: here all."""
         return slice(None)
 
-    def spread(self, gap: int) -> tuple[Tensor, int]:
-        """(T,) index of each token if `gap` empty rows followed each sequence, and the number of rows then."""
-        places = torch.arange(self.tokens.numel(), device=self.tokens.device) + self.owners() * gap
-        return places, self.tokens.numel() + self.slots * gap
+    def with_gaps(self, gap: int) -> tuple[Tensor, int]:
+        """(T,) index of each token if `gap` empty rows follow each sequence, and the total number of rows."""
+        indices = torch.arange(self.tokens.numel(), device=self.tokens.device) + self.owners() * gap
+        return indices, self.tokens.numel() + self.slots * gap
 
     def _from_the_second(self, fewer: int) -> Tensor:
-        """(N,) indices in T of length - fewer tokens of each sequence, the second one first; none of a shorter one.
+        """(N,) indices in T of `length - fewer` tokens of each sequence, from the second one on.
 
-        Their number is known on the host, so nothing waits for the device.
+        N is computed on the host, so nothing waits for the device.
         """
         counts = (self.lengths - fewer).clamp(min=0)
         total = sum(max(size - fewer, 0) for size in self.sizes)
@@ -116,27 +116,28 @@ class Flat:
         return torch.arange(total, device=shift.device) + torch.repeat_interleave(shift, counts, output_size=total)
 
     def offsets(self) -> Tensor:
-        """(B + 1,) int32 cumulative lengths from 0, as variable-length kernels want them."""
+        """(B + 1,) int32 cumulative lengths from 0, as variable-length kernels expect them."""
         zero = self.lengths.new_zeros(1)
         return torch.cat([zero, self.lengths.cumsum(0)]).to(torch.int32)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        return self._each(Tensor.pin_memory)
+        return self._map_tensors(Tensor.pin_memory)
 
-    def _each(self, do: Callable[[Tensor], Tensor]) -> Self:
+    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: do(value) for name, value in values.items() if isinstance(value, Tensor)})
+        changes: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changes)
 
 
 @dataclass
 class FlatPeptides(Flat):
-    """B peptides in one row, each between its two termini, with what is known beside the letters.
+    """B peptides in one row, each between its termini, with modifications and measurement conditions.
 
-    places: (M,) int64, where in T a modification sits; a terminal one sits on the token of its own end. composition:
-    (M, E) float32 atoms of each element that it adds. conditions: (B, C) float32 of the measurement, or None.
+    places: (M,) int64, index in T of each modification; a terminal one is on the token of its terminus. composition:
+    (M, E) float32, atoms of each element that it adds. conditions: (B, C) float32 of the measurement, or None.
     """
 
     places: Tensor
@@ -145,16 +146,16 @@ class FlatPeptides(Flat):
 
 
 @dataclass(kw_only=True)
-class Static:
-    """What a batch of one shape has beside its tokens: R rows of L tokens, T = R L, and room for B sequences.
+class Static(Flat):
+    """A batch of constant shape: R rows of L tokens, T = R L, with B entries for sequences.
 
-    The last of the B is the padding: each token that belongs to no sequence is its token, and an entry of a tensor
-    with one entry a sequence that no sequence uses has the length 1. sizes: lengths of the real sequences alone, so
-    `len` counts these. Positions of padding are 0, and it attends to padding only.
+    The last of the B sequences is the padding, which owns each token that belongs to no sequence. Unused entries of
+    tensors with one entry per sequence have length 1. sizes: lengths of the real sequences only, so `len` counts
+    these. Padding has position 0 and attends to padding only.
 
     rows: R. segments: (T,) int64, number of the sequence of each token. offsets_in: (T,) int64, position of each token
-    in its own sequence. first, last: (B,) int64, index in T of the first and the last token of each sequence.
-    order: (N,) index in T of each token of the N in the flat batch; on the CPU.
+    in its sequence. first, last: (B,) int64, index in T of the first and the last token of each sequence.
+    order: (N,) indices in T of the N tokens of the flat batch, on the CPU.
     """
 
     rows: int
@@ -185,11 +186,11 @@ class Static:
         return self.last
 
     def inner(self) -> Tensor:
-        """All tokens: labels are missing where there is no residue."""
+        """All tokens: labels are missing if there is no residue."""
         return torch.arange(self.tokens.numel(), device=self.tokens.device)
 
     def bonds(self) -> Tensor:
-        """All tokens: labels say that a fragment cannot be where there is no bond. The last has none after it."""
+        """All tokens: labels mark fragments of missing bonds as impossible. No bond follows the last token."""
         return self.inner().clamp(max=self.tokens.numel() - 2)
 
     def bond_owners(self) -> Tensor:
@@ -198,37 +199,37 @@ class Static:
     def real_bonds(self) -> np.ndarray:
         return self.order[flat_bonds(self.sizes)]
 
-    def spread(self, gap: int) -> tuple[Tensor, int]:
-        """A gap is needed wherever the sequence changes: at most once a sequence, and once for the end of a row."""
+    def with_gaps(self, gap: int) -> tuple[Tensor, int]:
+        """There is a gap wherever the sequence changes: at most once per sequence, and once at the end of each row."""
         changes = torch.zeros_like(self.segments)
         changes[1:] = self.segments[1:] != self.segments[:-1]
-        places = torch.arange(self.tokens.numel(), device=self.tokens.device) + changes.cumsum(0) * gap
-        return places, self.tokens.numel() + (self.slots + self.rows) * gap
+        indices = torch.arange(self.tokens.numel(), device=self.tokens.device) + changes.cumsum(0) * gap
+        return indices, self.tokens.numel() + (self.slots + self.rows) * gap
 
 
 @dataclass
-class StaticFlat(Static, Flat):
+class StaticFlat(Static):
     """Sequences in R rows of L tokens; see `Static`."""
 
 
 @dataclass
 class StaticPeptides(Static, FlatPeptides):
-    """Peptides in R rows of L tokens: M = T, and where no modification sits, no atoms are added."""
+    """Peptides in R rows of L tokens: M = T, and tokens without a modification add no atoms."""
 
 
 def flat_inner(sizes: Sequence[int]) -> np.ndarray:
-    """Indices of the inner tokens of concatenated sequences, as `Flat.inner`, without a device."""
+    """Indices of the inner tokens of concatenated sequences, as in `Flat.inner`, on the host."""
     return _flat_without(sizes, 1)
 
 
 def flat_bonds(sizes: Sequence[int]) -> np.ndarray:
-    """Indices of the bonds of concatenated peptides, as `Flat.bonds`, without a device."""
+    """Indices of the bonds of concatenated peptides, as in `Flat.bonds`, on the host."""
     return _flat_without(sizes, 2)
 
 
 def _flat_without(sizes: Sequence[int], last: int) -> np.ndarray:
-    """Of all tokens but the first and the `last` last of each sequence."""
-    sizes = np.asarray(sizes, dtype=np.int64)
-    ends = np.repeat(np.cumsum(sizes), sizes)
-    places = np.arange(sizes.sum())
-    return places[(places >= ends - np.repeat(sizes, sizes) + 1) & (places < ends - last)]
+    """Indices of all tokens but the first and the `last` last ones of each sequence."""
+    lengths = np.asarray(sizes, dtype=np.int64)
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    indices = np.arange(lengths.sum())
+    return indices[(indices >= ends - np.repeat(lengths, lengths) + 1) & (indices < ends - last)]

@@ -17,7 +17,7 @@ from trimer.files import written
 
 
 @contextmanager
-def finished(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[list[Logger]]:
+def open_loggers(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[list[Logger]]:
     """Log the config of the run; at the end close the loggers, as failed if there was an error.
 
     Without closing, all jobs of one process would be written to the W&B run of the first job.
@@ -103,7 +103,7 @@ class CSV(Logger):
         else:
             with self.path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerows(self._rows)
-        self._written_rows += len(self._rows)
+        self._written_rows = self._open() + len(self._rows)
         self._rows = []
 
     @rank_zero_only
@@ -114,8 +114,7 @@ class CSV(Logger):
     @property
     def rows(self) -> int:
         """Number of rows logged by this and earlier processes."""
-        self._open()
-        return self._written_rows + len(self._rows)
+        return self._open() + len(self._rows)
 
     @rank_zero_only
     def drop_rows_after(self, rows: int | None, step: int) -> None:
@@ -129,10 +128,12 @@ class CSV(Logger):
             self._write(kept)
         self._written_rows = len(kept)
 
-    def _open(self) -> None:
+    def _open(self) -> int:
+        """Number of rows in the file; the first call reads it."""
         if self._written_rows is None:
             rows = self._written()
             self._written_rows, self._columns = len(rows), list(rows[0]) if rows else []
+        return self._written_rows
 
     def _written(self) -> list[dict[str, Any]]:
         if not self.path.is_file():

@@ -1,4 +1,4 @@
-"""The card of a trained model: what it does, what it was trained on, and how well it did on the test split."""
+"""Model cards: what a trained model does, its training data, and its metrics on the test split."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from trimer.reporting.table import ERROR, HIGH, LOW
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
 
-SHOWN = 8  # classes that are listed
+SHOWN = 8  # classes and metrics that are listed
 
 
 @dataclass
 class ModelCard:
-    """Facts about a trained model, from its checkpoint and, where the checkpoint lies in one, from its run folder.
+    """Facts about a trained model, from its checkpoint and, if the checkpoint is in one, its run folder.
 
-    name: of the run and its seed. does: one sentence. classes: names of labels or channels, in order. stages: the
-    trainings that led to the weights, each with its name and the records of its splits. metrics: of the test split.
+    name: of the run, with the seed. does: the description of the study, one sentence. classes: names of labels or
+    channels, in order. stages: training stages, each with its name and the number of records in each split. metrics:
+    of the test split.
     """
 
     name: str
@@ -34,7 +35,7 @@ class ModelCard:
     metrics: dict[str, float] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
-        """The card as names and texts, in the order in which they are read."""
+        """The rows of the card, name -> text, in order."""
         listed = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")
         stages = [
             f"{stage['name']} ({stage['rows']['train']:,} records)" if stage["rows"].get("train") else stage["name"]
@@ -44,7 +45,7 @@ class ModelCard:
             "Does": self.does,
             "Model": f"{self.model}, {self.parameters:,} parameters",
             "Classes": f"{len(self.classes)}: {listed}" if self.classes else "",
-            "Trained on": "; then ".join(stages) or "not known",
+            "Trained on": "; then ".join(stages) or "unknown",
             "Test split": ", ".join(f"{name} {value:.3g}" for name, value in list(self.metrics.items())[:SHOWN]),
             "File": str(self.path),
         }
@@ -61,7 +62,7 @@ class ModelCard:
 
 
 def model_card(loaded: Loaded) -> ModelCard:
-    """The card of a checkpoint, or of public weights."""
+    """The model card of a checkpoint or of public weights."""
     from trimer.commands.evaluate import model_name
 
     run = loaded.path.parent.parent
@@ -81,7 +82,7 @@ def model_card(loaded: Loaded) -> ModelCard:
 
 
 def test_metrics(run: Path) -> dict[str, float]:
-    """The metrics of the test split in the `result.json` of a run; empty where there is none."""
+    """The metrics of the test split in the `result.json` of a run; empty if there is none."""
     path = run / "result.json"
     if not path.is_file():
         return {}

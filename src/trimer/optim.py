@@ -1,7 +1,7 @@
-"""Which parameters decay, the optimizers, and how the learning rate goes over a run.
+"""Parameter groups, optimizers and learning rate schedules.
 
-The length of a schedule is a number of the config (`trainer.max_steps`), never an estimate of the trainer: an estimate
-changes when a run is resumed.
+The length of a schedule is set by the config (`trainer.max_steps`), not estimated by the trainer: an estimate would
+change when a run is resumed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from trimer.orthogonal import orthogonal
 
 EPOCH_LOSS = "train/loss_epoch"
 INTERVALS = ("step", "epoch")
-FUSED = {"query_key_value": 3, "key_value": 2}  # linear layers of that name hold so many matrices, one above the other
+FUSED = {"query_key_value": 3, "key_value": 2}  # linear layer: number of matrices that its weight stacks
 
 
 def parameter_groups(
     net: nn.Module, weight_decay: float, scales: Mapping[int, float] | None = None
 ) -> list[dict[str, Any]]:
-    """Parameters in two groups, `matrices` that decay, and `rest` that do not: norms, biases and embeddings.
+    """Parameters in two groups: `matrices` with weight decay, and `rest` without: norms, biases and embeddings.
 
     A weight shared by an embedding and an output layer counts as an embedding. Frozen parameters are left out.
-    `parts` of a group says how many matrices each of its parameters holds: 3 where queries, keys and values are one.
-    scales: of the learning rate, by id of the parameter; then there are two groups for each `scale`, the highest first.
+    `parts` of a group is the number of matrices that each of its parameters stacks: 3 for queries, keys and values.
+    scales: factors of the learning rate, by id of the parameter; they make two groups per `scale`, the highest first.
     """
     embeddings = {id(module.weight) for module in net.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))}
     parts = {
@@ -44,7 +44,7 @@ def parameter_groups(
         if parameter.requires_grad:
             decays = parameter.ndim >= 2 and id(parameter) not in embeddings
             (matrices if decays else rest).append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"name": "matrices", "params": matrices, "weight_decay": weight_decay},
         {"name": "rest", "params": rest, "weight_decay": 0.0},
     ]
@@ -60,26 +60,27 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def depth_scales(net: nn.Module, decay: float) -> dict[int, float]:
-    """Learning rate of each parameter of an encoder with a head, as a share of the head's, by id.
+def depth_scales(net: Any, decay: float) -> dict[int, float]:
+    """Learning rate factor of each parameter of an encoder with a head, by id of the parameter.
 
-    The head has 1, the last block `decay`, each block below it `decay` times that, what is before the blocks once more
-    (Howard and Ruder 2018).
+    The head has 1, the last block `decay`, each block below it `decay` times the factor of the block above, and so has
+    the embedding below the first block (Howard and Ruder 2018).
     """
     blocks = len(net.layers)
     scales = {id(parameter): decay ** (blocks + 1) for parameter in net.parameters()}
     norm = getattr(net.encoder, "norm", None)
-    for depth, parts in [(blocks - number, [block]) for number, block in enumerate(net.layers)]:
-        scales |= {id(parameter): decay**depth for part in parts for parameter in part.parameters()}
+    for number, block in enumerate(net.layers):
+        scales |= {id(parameter): decay ** (blocks - number) for parameter in block.parameters()}
     if norm is not None:
         scales |= {id(parameter): decay for parameter in norm.parameters()}
     return scales | {id(parameter): 1.0 for parameter in net.head.parameters()}
 
 
 def weight_decay(factory: Callable[..., torch.optim.Optimizer]) -> float:
-    """The weight decay that an optimizer factory sets, or else the default of what it calls."""
-    if "weight_decay" in getattr(factory, "keywords", {}):
-        return factory.keywords["weight_decay"]
+    """The weight decay that an optimizer factory sets, else the default of the optimizer."""
+    keywords = getattr(factory, "keywords", {})
+    if "weight_decay" in keywords:
+        return keywords["weight_decay"]
     parameter = inspect.signature(factory).parameters.get("weight_decay")
     return 0.0 if parameter is None or parameter.default is parameter.empty else parameter.default
 
@@ -92,13 +93,14 @@ def adamw(
     weight_decay: float = 0.01,
     fused: bool = True,
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel, which XLA does not have."""
+    """AdamW (Loshchilov and Hutter 2019), by default as one fused kernel, except on XLA devices, which have none."""
     params = list(params)
     first = params[0]["params"][0] if isinstance(params[0], dict) else params[0]
+    beta1, beta2 = betas
     fused = fused and first.device.type not in ("xla", "tpu")
-    optimizer = torch.optim.AdamW(params, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=fused)
-    # Lightning refuses to clip gradients of optimizers that could undo the scaling of fp16 themselves, as fused ones
-    # can. Without the mark the gradients are unscaled before, and clipped, as with any other optimizer.
+    optimizer = torch.optim.AdamW(params, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
+    # Lightning does not clip gradients for optimizers that can undo the fp16 loss scaling, as fused ones can. Without
+    # this attribute the gradients are unscaled and clipped first, as with any other optimizer.
     optimizer._step_supports_amp_scaling = False
     return optimizer
 
@@ -106,10 +108,11 @@ def adamw(
 class Muon(torch.optim.Optimizer):
     """Muon (Jordan 2024) for the group `matrices` of `parameter_groups`, AdamW for all other parameters.
 
-    The momentum of a matrix is made orthogonal, and scaled to the size that AdamW's update would have
-    (https://arxiv.org/abs/2502.16982), so `lr` is of AdamW's order too. precision: as trainer.precision; the products
-    are in bf16 where it says so, else in fp32. separate_qkv: queries, keys and values of one layer are orthogonalised
-    apart. shared: of several processes that train one model, each orthogonalises its share of the matrices.
+    The momentum of a matrix is orthogonalised and scaled to the size of an AdamW update
+    (https://arxiv.org/abs/2502.16982), so suitable values of `lr` are similar to those of AdamW. precision: as
+    trainer.precision; products are computed in bf16 if it is bf16, else in fp32. separate_qkv: orthogonalise queries,
+    keys and values of a layer separately. shared: if several processes train one model, each orthogonalises a share of
+    the matrices.
     """
 
     def __init__(
@@ -129,21 +132,24 @@ class Muon(torch.optim.Optimizer):
         groups = [dict(group) if isinstance(group, dict) else {"params": [group]} for group in params]
         matrices = [group for group in groups if group.get("name") == "matrices"]
         if any(parameter.ndim != 2 for group in matrices for parameter in group["params"]):
-            raise ConfigError("optimizer=muon updates matrices only; this model has weights of more dimensions")
+            raise ConfigError(
+                "optimizer=muon updates matrices only, and this model has weights of more than two dimensions: use "
+                "optimizer=adamw"
+            )
         others = [group for group in groups if group.get("name") != "matrices"]
         self.dtype = torch.bfloat16 if str(precision).startswith("bf16") else torch.float32
-        ours = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.adamw = (
-            torch.optim.AdamW(others, lr=adamw_lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+            torch.optim.AdamW(others, lr=adamw_lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
             if others
             else None
         )
-        of_adamw = self.adamw.param_groups if self.adamw else []
-        super().__init__([{**ours, **group} for group in matrices] + of_adamw, {"lr": lr})
+        adamw_groups = self.adamw.param_groups if self.adamw else []
+        super().__init__([{**defaults, **group} for group in matrices] + adamw_groups, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of both; AdamW works on this optimizer's own groups and state, which are what is saved."""
+        """One step of Muon and AdamW; AdamW uses the groups and the state of this optimizer, which are saved."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -158,54 +164,54 @@ class Muon(torch.optim.Optimizer):
 
     def _update(self, group: dict[str, Any]) -> None:
         parts = group["parts"] if self.separate_qkv and "parts" in group else [1] * len(group["params"])
-        moved = [(p, n) for p, n in zip(group["params"], parts, strict=True) if p.grad is not None]
-        momenta = [self._momentum(parameter, group["momentum"]) for parameter, _ in moved]
-        updates = orthogonal(momenta, self.dtype, [n for _, n in moved], self.shared)
-        for (parameter, n), update in zip(moved, updates, strict=True):
+        updated = [(p, n) for p, n in zip(group["params"], parts, strict=True) if p.grad is not None]
+        momenta = [self._momentum(parameter, parameter.grad, group["momentum"]) for parameter, _ in updated]
+        updates = orthogonal(momenta, self.dtype, [n for _, n in updated], self.shared)
+        for (parameter, n), update in zip(updated, updates, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             longest = max(parameter.shape[0] // n, parameter.shape[1])
             parameter.add_(update, alpha=-group["lr"] * 0.2 * longest**0.5)
 
-    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
-        """The running mean of the gradient, looked at one step ahead (Nesterov)."""
+    def _momentum(self, parameter: Tensor, gradient: Tensor, momentum: float) -> Tensor:
+        """The running mean of the gradient with Nesterov momentum."""
         state = self.state[parameter]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter.grad)
-        mean = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(mean, momentum)
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(mean, momentum)
 
 
 def warmup_cosine(
     optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05, min_lr_ratio: float = 0.1
 ) -> LambdaLR:
-    """Linear rise over `warmup` (steps, or a share of `total_steps` if below 1), then half a cosine down.
+    """Linear warm-up over `warmup` (steps, or a fraction of `total_steps` if below 1), then cosine decay.
 
-    min_lr_ratio: where it ends, as a share of the peak.
+    min_lr_ratio: final learning rate as a fraction of the peak.
     """
-    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda done: (1 + math.cos(math.pi * done)) / 2)
+    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda x: (1 + math.cos(math.pi * x)) / 2)
 
 
 def warmup_linear(
     optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05, min_lr_ratio: float = 0.0
 ) -> LambdaLR:
-    """Linear rise as in `warmup_cosine`, then linear down to `min_lr_ratio` of the peak."""
-    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda done: 1 - done)
+    """Linear warm-up as in `warmup_cosine`, then linear decay to `min_lr_ratio` of the peak."""
+    return _schedule(optimizer, total_steps, warmup, min_lr_ratio, lambda x: 1 - x)
 
 
 def warmup_constant(optimizer: torch.optim.Optimizer, total_steps: int, warmup: float = 0.05) -> LambdaLR:
-    """Linear rise as in `warmup_cosine`, then the peak for good."""
-    return _schedule(optimizer, total_steps, warmup, 0.0, lambda done: 1.0)
+    """Linear warm-up as in `warmup_cosine`, then a constant learning rate."""
+    return _schedule(optimizer, total_steps, warmup, 0.0, lambda x: 1.0)
 
 
 class WarmupPlateau(LambdaLR):
-    """Linear rise over `warmup` steps to the peak and no higher; then `factor` times less whenever nothing improves.
+    """Linear warm-up over `warmup` steps to the peak, then a reduction by `factor` whenever the metric stops improving.
 
-    interval: what `warmup` counts. With "epoch" the rate rises between epochs only: in epoch e, from 0, it is
-    peak * min((e + 1) / warmup, 1), however many batches and devices make an epoch.
-    monitor, mode: the metric that is followed, and whether it is to fall ("min") or to rise: one of the validations,
-    or `train/loss_epoch`, the mean loss of the training over an epoch. patience: values without an improvement by more
-    than `min_delta` that are let pass before the rate falls at the next, counted from the last one that improved or
-    the last fall. Values during the rise are not counted. The task tells it of each value (`observe`).
+    interval: unit of `warmup`, "step" or "epoch". With "epoch" the rate changes between epochs only: in epoch e, from
+    0, it is peak * min((e + 1) / warmup, 1), for any number of batches and devices.
+    monitor, mode: the metric, and whether lower ("min") or higher ("max") values are better: a validation metric, or
+    `train/loss_epoch`, the mean training loss of an epoch. patience: evaluations without an improvement of more than
+    `min_delta` before the rate is reduced at the next one, counted from the last improvement or reduction. Evaluations
+    during the warm-up are not counted. The task passes each value to `observe`.
     """
 
     def __init__(
@@ -221,25 +227,29 @@ class WarmupPlateau(LambdaLR):
         interval: str = "step",
     ):
         if warmup < 0 or patience < 0 or min_delta < 0:
-            raise ConfigError("scheduler: warmup, patience and min_delta must not be negative")
+            raise ConfigError(
+                f"scheduler.warmup={warmup}, patience={patience}, min_delta={min_delta} must all be 0 or more"
+            )
         if mode not in ("min", "max") or not 0 < factor < 1 or not 0 <= min_lr_ratio <= 1:
-            raise ConfigError("scheduler: mode is min or max, factor between 0 and 1, min_lr_ratio from 0 to 1")
+            raise ConfigError(
+                "scheduler: mode must be min or max, factor must lie between 0 and 1, min_lr_ratio from 0 to 1"
+            )
         if interval not in INTERVALS:
             raise ConfigError(f"scheduler.interval={interval} must be one of {', '.join(INTERVALS)}")
         if monitor == EPOCH_LOSS and interval != "epoch":
-            raise ConfigError(f"scheduler.monitor={monitor} is known once an epoch: set scheduler.interval=epoch")
+            raise ConfigError(f"scheduler.monitor={monitor} is computed once per epoch: set scheduler.interval=epoch")
         self.warmup, self.monitor, self.mode, self.interval = warmup, monitor, mode, interval
         self.factor, self.patience, self.min_delta, self.min_lr_ratio = factor, patience, min_delta, min_lr_ratio
         self.share, self.best, self.waited = 1.0, math.inf, 0
         super().__init__(optimizer, self._share_at)
 
     def _share_at(self, step: int) -> float:
-        length = self.warmup + (self.interval == "step")  # in epochs the last of the rise has the peak already
-        return min((step + 1) / max(length, 1), 1.0) * self.share  # the first step moves too
+        length = self.warmup + (self.interval == "step")  # in epochs, the last one of the warm-up already has the peak
+        return min((step + 1) / max(length, 1), 1.0) * self.share  # above 0 in the first step
 
     def observe(self, value: float) -> None:
-        """The metric of a validation, or of an epoch."""
-        if self.last_epoch < self.warmup + (self.interval == "epoch"):  # the epoch has ended, and is counted
+        """Take the metric of a validation or of an epoch into account."""
+        if self.last_epoch < self.warmup + (self.interval == "epoch"):  # the epoch that just ended is counted
             return
         value = value if self.mode == "min" else -value
         if value < self.best - self.min_delta:
@@ -259,20 +269,20 @@ def _schedule(
     min_lr_ratio: float,
     shape: Callable[[float], float],
 ) -> LambdaLR:
-    """shape: from the share of the way after the warm-up, 0 to 1, to the share of the way from peak to floor."""
+    """shape: progress after the warm-up (0 to 1) -> learning rate between the final value (0) and the peak (1)."""
     if total_steps < 1:
         raise ConfigError(
-            f"scheduler.total_steps is {total_steps}: give trainer.max_steps=<number of steps>, or "
-            "count in epochs: scheduler=warmup_plateau scheduler.interval=epoch"
+            f"scheduler.total_steps is {total_steps}: set trainer.max_steps=<number of steps>, or use a schedule in "
+            "epochs: scheduler=warmup_plateau scheduler.interval=epoch"
         )
     if not (warmup >= 0 and 0 <= min_lr_ratio <= 1):
-        raise ConfigError("scheduler: warmup must not be negative, and min_lr_ratio must lie between 0 and 1")
-    rise = round(warmup * total_steps) if warmup < 1 else round(warmup)
+        raise ConfigError(f"scheduler.warmup={warmup} must be 0 or more, and min_lr_ratio={min_lr_ratio} from 0 to 1")
+    warmup_steps = round(warmup * total_steps) if warmup < 1 else round(warmup)
 
     def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)  # the first step moves too
-        done = min(1.0, (step - rise) / max(1, total_steps - rise))
-        return min_lr_ratio + (1 - min_lr_ratio) * shape(done)
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)  # above 0 in the first step
+        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return min_lr_ratio + (1 - min_lr_ratio) * shape(progress)
 
     return LambdaLR(optimizer, factor)

@@ -1,8 +1,9 @@
-"""Python files of the user beside a run: loaded by an explicit switch, and by nothing else.
+"""Plug-ins: Python files of the user, which are loaded only on explicit request.
 
-The switch is `--plugin my_file.py` on the command line, or the environment variable `TRIMER_PLUGINS` (files separated
-as in PATH). A plug-in is imported as a module of its file's name: configs name its classes as `my_file.MyClass`. No
-YAML file, run folder or checkpoint can load one: they can only say which one they need.
+A plug-in is requested by `--plugin my_file.py` on the command line or by the environment variable `TRIMER_PLUGINS`
+(paths separated as in PATH). It is imported as a module with the name of the file: configs name its classes as
+`my_file.MyClass`. YAML files, run folders and checkpoints cannot load plug-ins; they only record which ones they
+require.
 """
 
 from __future__ import annotations
@@ -26,40 +27,42 @@ from trimer.errors import CheckpointError, ConfigError
 log = logging.getLogger(__name__)
 
 VARIABLE = "TRIMER_PLUGINS"
-FOLDER = "plugins"  # of a run folder, with copies of the files
+FOLDER = "plugins"  # subfolder of a run folder with copies of the files
 
 _loaded: dict[str, Plugin] = {}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A file that was loaded: where it lies, and the SHA-256 of its content then."""
+    """A loaded file: its path, and the SHA-256 of its content when it was loaded."""
 
     path: Path
     sha256: str
 
     @property
     def module(self) -> str:
-        """The name that configs use."""
+        """The name of the module, which configs use."""
         return self.path.stem
 
 
 def named_plugins(paths: Iterable[str]) -> list[Path]:
-    """The files of the command line, then those of the environment; ConfigError for one that is no Python file."""
+    """The files of --plugin, then those of the environment variable; ConfigError if one is no Python file."""
     files: dict[Path, None] = {}
-    words = [("--plugin", text) for text in paths]
-    words += [(VARIABLE, text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
-    for switch, text in words:
+    requests = [("--plugin", text) for text in paths]
+    requests += [(VARIABLE, text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    for option, text in requests:
         path = Path(text).expanduser().resolve()
         if not path.is_file() or path.suffix != ".py" or not path.stem.isidentifier():
-            raise ConfigError(f"{switch} {text}: give a Python file, whose name is a word, as my_encoder.py")
+            raise ConfigError(
+                f"{option} {text}: give an existing Python file with a valid module name, such as my_encoder.py"
+            )
         files[path] = None
     return list(files)
 
 
 @contextmanager
 def exported(paths: Iterable[str]) -> Iterator[None]:
-    """Let this command, and the processes that it starts, load the files: `load_plugins` reads the environment."""
+    """Export the files in the environment, so that this command and its child processes load them (`load_plugins`)."""
     before = os.environ.get(VARIABLE)
     if files := named_plugins(paths):
         os.environ[VARIABLE] = os.pathsep.join(map(str, files))
@@ -72,15 +75,15 @@ def exported(paths: Iterable[str]) -> Iterator[None]:
 
 
 def load_plugins() -> None:
-    """Import the files that the environment names."""
+    """Import the files that the environment variable names."""
     for path in named_plugins(()):
         load_plugin(path)
 
 
 def load_plugin(path: str | Path) -> Plugin:
-    """Import one file, and let configs name its classes and functions.
+    """Import a file, and allow its classes and functions in configs.
 
-    ConfigError where its name is that of another module, or where it cannot be imported.
+    ConfigError if another module has the name of the file, or if the import fails.
     """
     path = Path(path).expanduser().resolve()
     name, content = path.stem, path.read_bytes()
@@ -90,7 +93,7 @@ def load_plugin(path: str | Path) -> Plugin:
     _check_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"--plugin {path}: Python cannot import this file")
+        raise ConfigError(f"--plugin {path}: Python cannot import this file; give a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -104,40 +107,40 @@ def load_plugin(path: str | Path) -> Plugin:
 
 
 def loaded_files() -> list[str]:
-    """The files that are loaded, for a process that does the same work."""
+    """The paths of the loaded files, for worker processes."""
     return [str(plugin.path) for plugin in _loaded.values()]
 
 
 def plugins_of(config: Any) -> list[dict[str, str]]:
-    """The loaded plug-ins whose classes a config names, for a checkpoint: file and sha256."""
+    """File name and SHA-256 of the loaded plug-ins whose classes a config names; stored in checkpoints."""
     modules = {target.partition(".")[0] for target in _targets(config)}
     used = [plugin for name, plugin in sorted(_loaded.items()) if name in modules]
     return [{"file": plugin.path.name, "sha256": plugin.sha256} for plugin in used]
 
 
-def check_plugins(wanted: Iterable[Mapping[str, str]], config: Any, path: str | Path) -> None:
-    """CheckpointError where a config names a class of a plug-in that is not loaded; a warning where it has changed.
+def check_plugins(required: Iterable[Mapping[str, str]], config: Any, path: str | Path) -> None:
+    """CheckpointError if a config names a class of a plug-in that is not loaded; a warning if the plug-in has changed.
 
-    wanted: what `plugins_of` has written into the checkpoint at `path`.
+    required: the plug-ins that the checkpoint at `path` lists (from `plugins_of`).
     """
     modules = {target.partition(".")[0] for target in _targets(config)}
-    for plugin in wanted:
+    for plugin in required:
         name = Path(plugin["file"]).stem
         if name not in modules:
             continue
         if name not in _loaded:
             raise CheckpointError(
-                f"{path} needs the plug-in {plugin['file']}: pass it by --plugin {plugin['file']} if you trust it (the "
-                f"folder of the run has a copy in {FOLDER}/), or in Python by trimer.load_plugin"
+                f"{path} needs the plug-in {plugin['file']}: if you trust it, pass --plugin {plugin['file']} (the "
+                f"run folder has a copy in {FOLDER}/), or call trimer.load_plugin in Python"
             )
         if _loaded[name].sha256 != plugin["sha256"]:
-            log.warning("%s has changed since it trained %s", _loaded[name].path, path)
+            log.warning("%s has changed since the training of %s", _loaded[name].path, path)
 
 
 def keep_copies(folder: Path) -> list[dict[str, str]]:
-    """Copy the loaded plug-ins into `plugins/` of a run folder; path, sha256 and the name of the copy of each.
+    """Copy the loaded plug-ins to `plugins/` of a run folder; returns path, sha256 and copy of each.
 
-    A resumed run keeps the copies that differ beside each other, named by their content.
+    A resumed run keeps different versions of a file, named by their content.
     """
     records = []
     for plugin in _loaded.values():
@@ -151,19 +154,21 @@ def keep_copies(folder: Path) -> list[dict[str, str]]:
 
 
 def _check_name(path: Path) -> None:
-    """ConfigError where `import <name>` means another module, which the plug-in would hide."""
+    """ConfigError if another module has the name of the plug-in, which would hide it."""
     name = path.stem
-    known = sys.modules.get(name)
+    module = sys.modules.get(name)
     if name in _loaded:
-        raise ConfigError(f"--plugin {path}: another plug-in of this name is loaded, {_loaded[name].path}: rename one")
-    spec = None if known is not None else importlib.util.find_spec(name)
-    origin = getattr(known, "__file__", None) if known is not None else getattr(spec, "origin", None)
-    if (known is not None or spec is not None) and not (origin and Path(origin).resolve() == path):
-        raise ConfigError(f"--plugin {path}: there is another module {name!r}: rename the file")
+        raise ConfigError(
+            f"--plugin {path}: another plug-in of this name is loaded, {_loaded[name].path}: rename one of them"
+        )
+    spec = None if module is not None else importlib.util.find_spec(name)
+    origin = getattr(module, "__file__", None) if module is not None else getattr(spec, "origin", None)
+    if (module is not None or spec is not None) and not (origin and Path(origin).resolve() == path):
+        raise ConfigError(f"--plugin {path}: Python already has a module {name!r}: rename the file")
 
 
 def _line(error: Exception, path: Path) -> str:
-    """` line 12`, the last line of the file that a traceback names."""
+    """` line 12`, the last line of the file in the traceback of an error."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f" line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

@@ -1,7 +1,7 @@
-"""What the parts of a study need of each other: the interfaces of classes that others may supply.
+"""The interfaces of classes that users may supply: encoders, tokenizers, sources, data modules, metrics, predictors.
 
-A class of your own needs no base class of Trimer. It needs the members that stand here, and the optional ones where it
-can do more. `docs/extend/` has a whole example of each.
+A custom class needs no base class of Trimer, only the members listed here; optional members enable further features.
+`docs/extend/` has a complete example of each.
 
 Shapes: T tokens of a flat batch (`trimer.flat.Flat`), B sequences, M masked positions, D width, V vocabulary, L tokens
 of one sequence.
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network that gives one vector for each token. It is an `nn.Module`, and its constructor takes `vocab_size`.
+    """A network that computes one vector per token: an `nn.Module` whose constructor takes `vocab_size`.
 
-    Optional members, with what happens without them:
-    layers (nn.ModuleList): the blocks from the input on. Without it task.freeze is 0 or -1, and task.layer_decay is 1.
-    alone() -> nn.Module: the part that encodes, without other heads. Without it: the network itself.
-    compile_parts(): compile, in place, what does not depend on the sequence lengths. Without it `task.compile=true`
-    raises an error.
-    longest (int): the most tokens that a sequence may have. Without it there is no limit.
-    reads_modifications (bool), conditions: whether modifications of peptides and conditions of a spectrum are read.
+    Optional members, and the behaviour without them:
+    layers (nn.ModuleList): the blocks from the input on. Without it, task.freeze must be 0 or -1, task.layer_decay 1.
+    alone() -> nn.Module: the encoder without other heads. Without it: the network itself.
+    compile_parts(): compile, in place, the parts that do not depend on the sequence lengths. Without it,
+    `task.compile=true` raises an error.
+    longest (int): maximum number of tokens in a sequence. Without it there is no limit.
+    reads_modifications (bool), conditions: whether modifications of peptides and measurement conditions are used.
     """
 
     d_model: int
@@ -50,11 +50,11 @@ class MaskedModel(Encoder, Protocol):
     """An encoder that also predicts masked tokens.
 
     Optional: training_flops(sizes, places) -> float, floating-point operations of one training step on B sequences of
-    these sizes with M masked tokens. Without it `mfu` is not logged.
+    these sizes with M masked tokens. Without it, `mfu` is not logged.
     """
 
     def __call__(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
-        """(M, V) scores of the tokens at the positions `places` (indices in T), or (T, V) at all."""
+        """(M, V) scores of the tokens at the indices `places` in T, or (T, V) scores at all positions."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) hidden states -> (..., V) scores."""
@@ -62,13 +62,13 @@ class MaskedModel(Encoder, Protocol):
 
 @runtime_checkable
 class Seq2SeqModel(Protocol):
-    """A network that reads one sequence and writes another. It is an `nn.Module`."""
+    """A network that reads one sequence and generates another: an `nn.Module`."""
 
     def __call__(self, source: Flat, target: Flat) -> Tensor:
-        """(T, V) scores of the token that follows each token of the target."""
+        """(T, V) scores of the next token after each token of the target."""
 
     def encode(self, source: Flat) -> Tensor:
-        """(T, D) of the source."""
+        """(T, D) hidden states of the source."""
 
     def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
         """(T, D) hidden states of the target, which attends to the encoded sources of these sizes."""
@@ -82,8 +82,8 @@ class Tokenizer(Protocol):
     """Turns a sequence (SMILES, residues) into token ids and back.
 
     `vocabulary` is a `trimer.tokenizers.vocabulary.Vocabulary`, and `len(tokenizer)` its size. A sequence of L tokens
-    begins with the token `cls` and ends with `eos`. For masking it also has `mask`, the id of the mask token, and
-    `alphabet`, which says what may be masked (`trimer.tokenizers.alphabet.Alphabet`).
+    begins with the token `cls` and ends with `eos`. For masking it also needs `mask`, the id of the mask token, and
+    `alphabet`, which defines the tokens that may be masked (`trimer.tokenizers.alphabet.Alphabet`).
     """
 
     vocabulary: Any
@@ -91,34 +91,34 @@ class Tokenizer(Protocol):
     def __len__(self) -> int: ...
 
     def encode(self, text: str) -> np.ndarray | None:
-        """(L,) ids, or None where the sequence cannot be read."""
+        """(L,) ids, or None if the sequence cannot be tokenized."""
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str | None:
-        """The sequence, or None where the ids make none."""
+        """The sequence, or None if the ids are not a valid one."""
 
     def to_config(self) -> dict[str, Any]:
-        """`_target_` and plain values that build the same tokenizer again: they go into checkpoints."""
+        """`_target_` and plain values that build the same tokenizer again; stored in checkpoints."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Where records come from. The type of its tables depends on the data module that reads it:
+    """A source of records. The type of its tables depends on the data module:
 
-    LabelledSequences: `trimer.data.core.label_table.LabelTable`; `chunks(columns)` also gives the columns that are
-    named. SpectraToMolecules: `trimer.data.spectra.spectrum_table.SpectrumTable`. MaskedSequences: `ProteinTable` or
+    LabelledSequences: `trimer.data.core.label_table.LabelTable`; `chunks(columns)` also returns the named columns.
+    SpectraToMolecules: `trimer.data.spectra.spectrum_table.SpectrumTable`. MaskedSequences: `ProteinTable` or
     `MoleculeTable`. PeptideFragments: `FragmentTable`.
     """
 
     def fingerprint(self) -> str:
-        """A text that changes when, and only when, the records change: it names the cache of the prepared data."""
+        """A string that changes exactly when the records change; it names the cache of the prepared data."""
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[Any]:
-        """The records in tables of any size. A record that cannot be used stands in it with the reason."""
+        """The records in tables of any size. A record that cannot be used is included with the reason."""
 
 
 @runtime_checkable
 class DataModule(Protocol):
-    """What a task trains on: a LightningDataModule whose loaders give batches of the class `batch`.
+    """The data of a task: a LightningDataModule whose loaders yield batches of the class `batch`.
 
     Subclass `trimer.data.modules.base.SplitData` to get caching, splits, reports and exact resume.
     """
@@ -139,7 +139,7 @@ class DataModule(Protocol):
         """Row numbers of a split ("train", "val", "test"), each once."""
 
     def row_keys(self, rows: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Kind of key -> (n,) keys of rows, by which training data are recognised later."""
+        """Kind of key -> (n,) keys of rows, which identify training data later."""
 
 
 # ---------------------------------------------------------------- tasks and predictions
@@ -147,10 +147,10 @@ class DataModule(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """A metric of your own for `task.metrics`: a `torchmetrics.Metric`, which sums over batches and devices.
+    """A custom metric for `task.metrics`: a `torchmetrics.Metric`, which accumulates over batches and devices.
 
-    `update(predictions, labels)` is called once for each validation batch; each task says what it gives. `compute()`
-    gives one number for the whole split.
+    `update(predictions, labels)` is called once per validation batch; each task documents its arguments. `compute()`
+    returns one number for the whole split.
     """
 
     def update(self, predictions: Tensor, labels: Tensor) -> None: ...
@@ -162,9 +162,9 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A checkpoint that is ready to predict.
+    """An object that predicts records with a checkpoint.
 
-    columns: names of the columns of a prediction. plural: what the records are called, as "molecules".
+    columns: names of the columns of a prediction. plural: name of the records, such as "molecules".
     """
 
     columns: Sequence[str]
@@ -174,17 +174,17 @@ class Predictor(Protocol):
         """The records of a file."""
 
     def records(self, values: Any) -> Any:
-        """The records of values in memory: a list, a table, objects of other packages."""
+        """The records of objects in memory: a list, a table, objects of other packages."""
 
     def predict(self, records: Any) -> Iterator[Any]:
-        """A row for each record, in order, with predictions or the reason why there is none."""
+        """The prediction of each record, or the reason why there is none, in order."""
 
 
-# ---------------------------------------------------------------- what is missing, and defaults
+# ---------------------------------------------------------------- missing members and defaults
 
 
 def members(protocol: type) -> tuple[str, ...]:
-    """The names of the members that a protocol requires, in the order in which it names them."""
+    """The names of the members that a protocol requires, in order of definition."""
     names: dict[str, None] = {}
     for base in reversed(protocol.__mro__):
         if getattr(base, "_is_protocol", False) and base is not Protocol:
@@ -199,13 +199,13 @@ def missing_members(value: object, protocol: type) -> list[str]:
 
 
 def encoder_of(net: nn.Module) -> nn.Module:
-    """The part of a network that encodes: `net.alone()` where it has that method, else the network itself."""
+    """The encoder of a network: `net.alone()` if it has that method, else the network itself."""
     alone = getattr(net, "alone", None)
     return net if alone is None else alone()
 
 
 def compile_parts(net: Any) -> None:
-    """Compile what a network can compile, in place; ConfigError where it has no such method."""
+    """Compile a network in place; ConfigError if it has no method `compile_parts`."""
     if not hasattr(net, "compile_parts"):
         raise ConfigError(
             f"task.compile=true: model={type(net).__name__} has no method compile_parts: set task.compile=false"

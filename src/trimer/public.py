@@ -1,6 +1,6 @@
 """Public weights: folders of Hugging Face (ESM-2, RoBERTa, BART) and `.pt` files of fair-esm.
 
-They come without a contract of ours, so what a checkpoint says of itself is filled in here from their files.
+They have no checkpoint contract, so it is derived here from their files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trimer.checkpoint import FORMAT, Loaded, check_unseen
+from trimer.checkpoint import FORMAT, Loaded, check_hyperparameters
 from trimer.errors import CheckpointError, ConfigError
 from trimer.models.bart import Bart
 from trimer.models.convert.bart_weights import load_bart
@@ -39,13 +39,13 @@ def is_public(path: str | Path) -> bool:
 
 
 def public_weights(net: nn.Module, tokenizer, path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights of a Hugging Face folder or of fair-esm, for a network of that kind, under our names.
+    """The weights of a Hugging Face folder or of fair-esm under Trimer's names, for a network of that architecture.
 
-    tokenizer: what the network reads by. CheckpointError where the rows of the weights stand for other tokens.
+    tokenizer: of the network; None skips the check of the vocabulary. CheckpointError if the vocabularies differ.
     """
     path = Path(path).expanduser()
     if isinstance(net, Esm2):
-        public: nn.Module = load_esm2(path)  # in the order of ESM's own vocabulary
+        public: Any = load_esm2(path)  # rows in the order of ESM's vocabulary
         _check_proteins(tokenizer, path)
         state, rows = public.state_dict(), None
     elif isinstance(net, Bart | Roberta):
@@ -55,26 +55,25 @@ def public_weights(net: nn.Module, tokenizer, path: str | Path) -> dict[str, tor
         raise CheckpointError(f"ckpt={path}: public weights are known for {KNOWN}, not for {type(net).__name__}")
     if isinstance(net, Bart):
         return in_order(state, rows)
-    check_unseen(net, vars(public), path)
+    check_hyperparameters(net, vars(public), path)
     if net.head is not None and public.head is None:
-        raise CheckpointError(f"ckpt={path} has no head for masked tokens: take model.head=false")
-    left = ["head."] * (net.head is None) + ["contact_head."] * (getattr(net, "contact_head", None) is None)
-    return in_order({key: value for key, value in state.items() if not key.startswith(tuple(left))}, rows)
+        raise CheckpointError(f"ckpt={path} has no head for masked tokens: set model.head=false")
+    unused = ["head."] * (net.head is None) + ["contact_head."] * (getattr(net, "contact_head", None) is None)
+    return in_order({key: value for key, value in state.items() if not key.startswith(tuple(unused))}, rows)
 
 
 def _check_proteins(tokenizer, path: Path) -> None:
     from trimer.tokenizers.protein import ProteinTokenizer
 
     if tokenizer is not None and tokenizer.vocabulary.tokens != ProteinTokenizer().vocabulary.tokens:
-        raise CheckpointError(f"ckpt={path} reads proteins: take data/tokenizer=protein")
+        raise CheckpointError(f"ckpt={path} reads proteins: set data/tokenizer=protein")
 
 
 def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: bool = False) -> Loaded:
     """Network, tokenizer and contract of public weights, in evaluation mode.
 
-    A contract's `data` are what the weights read, by `entity`; they name no source. data: settings of the data that
-    they are to read; a BART has no tokenizer of its own for these, and takes theirs. atoms: a RoBERTa reads SMILES cut
-    by atoms.
+    The `data` of the contract hold only the `entity` that the weights read, no source. data: settings of the data to
+    read; required for a BART, which uses their tokenizer. atoms: a RoBERTa splits SMILES by atoms.
     """
     from trimer.tokenizers.bpe import BytePairTokenizer
     from trimer.tokenizers.protein import ProteinTokenizer
@@ -110,13 +109,16 @@ def _load_bart(path: Path, data: Mapping[str, Any] | None):
     from trimer.building import build
 
     if not data or "tokenizer" not in data:
-        raise CheckpointError(f"ckpt={path} is a BART, which writes text: it has no vectors of what it reads")
+        raise CheckpointError(
+            f"ckpt={path} is a BART, which needs the tokenizer of the data it reads and has no embeddings: use it with "
+            "trimer train or trimer evaluate, data=<choice>"
+        )
     tokenizer = build(data["tokenizer"])
     net = load_bart(path)
     if net.vocab_size != len(tokenizer):
         raise ConfigError(
-            f"ckpt={path} has {net.vocab_size:,} tokens, data.tokenizer has {len(tokenizer):,}: give data.tokenizer "
-            "the settings that these weights were trained with"
+            f"ckpt={path} has {net.vocab_size:,} tokens, data.tokenizer has {len(tokenizer):,}: set data.tokenizer "
+            "as in the training of these weights"
         )
     net.load_state_dict(in_order(net.state_dict(), rows_of(tokenizer.vocabulary.tokens, path)))
     return net, tokenizer

@@ -1,7 +1,8 @@
-"""Renamed modules and classes, so that checkpoints and run folders of earlier versions are still read."""
+"""Renamed modules and classes, so that checkpoints and run folders of earlier versions can be read."""
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -127,7 +128,7 @@ MODULES = {
     "simulate.spectra": "simulate.simulated_spectra",
 }
 
-# The study of a task, which earlier checkpoints do not name.
+# Task: its study. Checkpoints of earlier versions name no study.
 STUDIES = {
     "trimer.tasks.seq2seq.Seq2Seq": "trimer.studies.molecule_study.MoleculeStudy",
     "trimer.tasks.masked_lm.MaskedLM": "trimer.studies.masked_token_study.MaskedTokenStudy",
@@ -138,14 +139,17 @@ STUDIES = {
 
 
 def current_contract(contract: dict[str, Any]) -> dict[str, Any]:
-    """The contract of a checkpoint of an earlier version with present names."""
+    """The contract of a checkpoint, with former names replaced by present ones."""
     kind = current_target(contract["kind"])
     study = contract.get("study") or STUDIES.get(kind, "trimer.studies.study.Study")
     return current_config(contract) | {"kind": kind, "study": current_target(study)}
 
 
+# `_target_=trimer.<name>` of an override, or `_target_: trimer.<name>` inside a dict of one.
+TARGET_VALUE = re.compile(r"(?P<key>\b_target_\s*[=:]\s*[\"']?)(?P<target>trimer(?:\.\w+)+)")
 BERT = {"_target_": "trimer.data.core.masking.Masking", "ratio": 0.15, "mask": 0.8, "replace": 0.1}
-# Former class in its present module: present class, and what it takes where a config of the former one says nothing.
+# Former class in its present module: present class, and arguments that keep the behaviour of the former class if a
+# config does not set them.
 CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "data.modules.masked_sequences.ProteinSequences": (
         "data.modules.masked_sequences.MaskedSequences",
@@ -175,8 +179,17 @@ def current_target(target: str) -> str:
     return _current(target)[0]
 
 
+def current_override(text: str) -> str:
+    """A command-line override with each `_target_` under its present name.
+
+    >>> current_override("data.source._target_=trimer.data.sources.foodb.FooDB")
+    'data.source._target_=trimer.data.labelled.foodb.FooDB'
+    """
+    return TARGET_VALUE.sub(lambda match: match["key"] + current_target(match["target"]), text)
+
+
 def current_config(node: Any) -> Any:
-    """A config of plain values with each `_target_` under its present name, and the arguments that it needs now."""
+    """A config of plain values with each `_target_` under its present name and with the arguments it requires now."""
     if isinstance(node, list):
         return [current_config(value) for value in node]
     if not isinstance(node, dict):
@@ -192,12 +205,11 @@ def current_config(node: Any) -> Any:
 
 
 def _current(target: str) -> tuple[str, dict[str, Any]]:
-    """The present name of a target, and the arguments that stand for what its former name meant."""
+    """The present name of a target, and the arguments that keep the behaviour of its former name."""
     package, _, path = target.partition(".")
     module, _, name = path.rpartition(".")
     if package != "trimer" or not module:
         return target, {}
-    path, arguments = f"{MODULES.get(module, module)}.{name}", {}
-    if path in CLASSES:
-        path, arguments = CLASSES[path]
+    path = f"{MODULES.get(module, module)}.{name}"
+    path, arguments = CLASSES.get(path, (path, {}))
     return f"trimer.{path}", arguments

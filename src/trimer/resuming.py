@@ -1,4 +1,4 @@
-"""Resuming a run in its folder, with its own settings; only those listed here may change."""
+"""Resuming a run in its folder with its stored settings, of which only those listed here may change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from trimer import __version__
 from trimer.errors import ConfigError, InputError
 from trimer.plugins import named_plugins
+from trimer.renames import current_override
 
 if TYPE_CHECKING:
     from trimer.run import RunFolder
@@ -41,9 +42,9 @@ DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?"
 def resume(
     folder: str, overrides: Sequence[str], config_dirs: Sequence[str] = (), plugins: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """Overrides and config folders that resume the run in `folder`: its own, changed by the new ones.
+    """Overrides and config folders that resume the run in `folder`: the stored ones, changed by the new ones.
 
-    plugins: of the command line; those of the run must be among them, since a run folder never loads one.
+    plugins: the files of --plugin; they must include those of the run, since a run folder never loads a plug-in.
     InputError if the folder does not exist or is not the folder of a training run.
     """
     from omegaconf import OmegaConf
@@ -59,29 +60,30 @@ def resume(
         )
     if (command := run.record.get("command")) != "train":
         raise InputError(f"resume={folder} is the folder of trimer {command}; only a training run can be resumed")
-    given = {path.name for path in named_plugins(plugins)}
+    plugin_names = {path.name for path in named_plugins(plugins)}
     for plugin in run.record.get("plugins", []):
-        if Path(plugin["path"]).name not in given:
+        if Path(plugin["path"]).name not in plugin_names:
             raise InputError(
                 f"resume={folder} used a plug-in: pass it again, --plugin {plugin['path']} (a copy is "
                 f"{run.path / plugin['copy']})"
             )
     resumed = run.record.get("resumed") or [{}]
     stored = resumed[-1].get("overrides") or [str(text) for text in OmegaConf.load(run.path / "overrides.yaml")]
+    stored = [current_override(text) for text in stored]
     new = [text for text in overrides if not text.startswith(("resume=", "hydra.run.dir="))]
     replaced = {key_of(text) for text in new} | {"resume", "hydra.run.dir"}
     kept = [text for text in stored if key_of(text) not in replaced]
-    place = str(run.path).replace("\\", "\\\\").replace('"', '\\"')
+    quoted = str(run.path).replace("\\", "\\\\").replace('"', '\\"')
     folders = list(config_dirs) or run.record.get("config_dirs", [])
-    return [*kept, *new, f'resume="{place}"', f'hydra.run.dir="{place}"'], folders
+    return [*kept, *new, f'resume="{quoted}"', f'hydra.run.dir="{quoted}"'], folders
 
 
 def nearest_run(folder: Path) -> str:
     """A hint for a path that is the parent of a run folder, or lies inside one."""
     if (folder.parent / "run.json").is_file():
         return f"; its parent is one: resume={folder.parent}"
-    inside = sorted(path.parent for path in folder.glob("*/run.json"))
-    return f"; the newest run in it is resume={inside[-1]}" if inside else ""
+    runs = sorted(path.parent for path in folder.glob("*/run.json"))
+    return f"; the newest run in it is resume={runs[-1]}" if runs else ""
 
 
 def key_of(override: str) -> str:
@@ -99,8 +101,8 @@ def check_changes(cfg: Any, before: Mapping[str, Any], version: str | None, wher
 
     tree = plain_dict(cfg, resolve=False)
     for key in (key for keys in MAY_CHANGE.values() for key in keys):
-        put(tree, key, at(before, key))
-    new, old = flat(plain_dict(OmegaConf.create(tree))), flat(before)
+        set_value(tree, key, value_at(before, key))
+    new, old = dotted_values(plain_dict(OmegaConf.create(tree))), dotted_values(before)
     changed = [key for key in {**old, **new} if old.get(key, ABSENT) != new.get(key, ABSENT)]
     if version != __version__:
         changed = [key for key in changed if key in old and key in new]
@@ -117,7 +119,7 @@ def check_changes(cfg: Any, before: Mapping[str, Any], version: str | None, wher
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Every key that differs, with its values `from` and `to`; a missing key has only one of them."""
-    old, new = flat(before), flat(after)
+    old, new = dotted_values(before), dotted_values(after)
     return {
         key: {word: values[key] for word, values in (("from", old), ("to", new)) if key in values}
         for key in {**old, **new}
@@ -125,18 +127,18 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     }
 
 
-def applied(config: dict[str, Any], resumed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_changes(config: dict[str, Any], resumed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The config of a run, updated with the changes of its resumptions."""
-    for changes in (part.get("changes") or {} for part in resumed):
+    for changes in (resumption.get("changes") or {} for resumption in resumed):
         for key in [key for key, change in changes.items() if "to" not in change]:
-            put(config, key, ABSENT)
+            set_value(config, key, ABSENT)
         for key, change in changes.items():
             if "to" in change:
-                put(config, key, change["to"])
+                set_value(config, key, change["to"])
     return config
 
 
-def nothing_left(run: RunFolder, cfg: Any) -> bool:
+def is_complete(run: RunFolder, cfg: Any) -> bool:
     """Whether the run has ended successfully and the config of its resumption requires nothing more."""
     result = run.result
     if result.get("status") != "ok":
@@ -165,7 +167,7 @@ class Absent:
 ABSENT = Absent()
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted_values(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Every leaf of nested dicts under its dotted key; a list or an empty dict is a leaf."""
     return dict(_leaves(tree, prefix))
 
@@ -178,7 +180,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def at(tree: Mapping[str, Any], key: str) -> Any:
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
     """The value or subtree at a dotted key, ABSENT if it is missing."""
     for name in key.split("."):
         if not isinstance(tree, Mapping) or name not in tree:
@@ -187,7 +189,7 @@ def at(tree: Mapping[str, Any], key: str) -> Any:
     return tree
 
 
-def put(tree: dict[str, Any], key: str, value: Any) -> None:
+def set_value(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set the value at a dotted key, or remove the key if the value is ABSENT."""
     *above, last = key.split(".")
     for name in above:

@@ -1,15 +1,15 @@
-"""The folder of a run: everything needed to know what was done, to resume it, and to do it again.
+"""The folder of a run: the files that document it and allow to resume or repeat it.
 
-    config.yaml      the whole config with which the run began, resolved; a resumption never changes it
-    overrides.yaml   the overrides of its command line
-    run.json         code version, packages, device, seeds, data, when it began, and each resumption with its changes
-    git.diff         what differed from that version, where the code is a git checkout; git.1.diff for a resumption
+    config.yaml      the complete resolved config of the first start; resuming never changes it
+    overrides.yaml   the overrides of the command line
+    run.json         code version, packages, device, seeds, data, start time, and each resumption with its changes
+    git.diff         uncommitted changes, if the code is a git checkout; git.1.diff for the first resumption
     result.json      the outcome: status, metrics, objective, or the error
-    plugins/         copies of the Python files of the user that were loaded by --plugin
+    plugins/         copies of the Python files that the user loaded with --plugin
     checkpoints/     last.ckpt and best.ckpt
-    .lock            the process that writes here, while it does
+    .lock            the process that currently writes to the folder
 
-No host name is written; paths are as they were given.
+The host name is not written. Paths are written as the user gave them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
-from trimer.accelerators.cpu_speed import cores, processor, speeds
+from trimer.accelerators.cpu_speed import cores, cpu_name, speeds
 from trimer.cli.resolvers import run_id
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_text
@@ -40,22 +40,22 @@ PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "
 
 
 class RunFolder:
-    """The folder of one run. Of the processes of a distributed run only the first writes."""
+    """The folder of one run. Only the first process of a distributed run writes to it."""
 
-    _begun: ClassVar[set[Path]] = set()
+    _started_here: ClassVar[set[Path]] = set()
     _locks: ClassVar[dict[Path, FolderLock]] = {}
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     @property
-    def begun(self) -> bool:
-        """Whether this process has begun, or gone on with, the run; before that its result is not to be touched."""
-        return self.path.resolve() in self._begun
+    def started_here(self) -> bool:
+        """Whether this process has started or resumed the run; only then may it write the result."""
+        return self.path.resolve() in self._started_here
 
     @property
     def started(self) -> bool:
-        """Whether a run has begun here."""
+        """Whether the folder holds a run that was started, by any process."""
         return (self.path / "run.json").is_file()
 
     @property
@@ -65,146 +65,146 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The config that is in force: the one the run began with, and the changes of its resumptions."""
-        from trimer.resuming import applied
+        """The current config: that of the first start, with the changes of all resumptions."""
+        from trimer.resuming import with_changes
 
-        return applied(first_config(self.path), self.record.get("resumed", ()) if self.started else ())
+        return with_changes(first_config(self.path), self.record.get("resumed", ()) if self.started else ())
 
     def lock(self) -> None:
-        """Keep other processes out until `finish` or `fail`; ConfigError if one writes here already."""
+        """Lock the folder until `finish` or `fail`; ConfigError if another process has locked it."""
         if first_process():
             self.path.mkdir(parents=True, exist_ok=True)
             self._locks[self.path.resolve()] = self._locks.get(self.path.resolve(), FolderLock(self.path)).require()
 
     def unlock(self) -> None:
-        """Let other processes write here."""
+        """Release the lock of this folder."""
         if lock := self._locks.pop(self.path.resolve(), None):
             lock.release()
 
     @classmethod
     def unlock_all(cls) -> None:
-        """Give back what a command that was refused has locked."""
+        """Release the locks of all folders, after a command has failed."""
         while cls._locks:
             cls._locks.popitem()[1].release()
 
     def check_changes(self, cfg: Any) -> None:
-        """ConfigError where the config of a resumption differs from the run's in more than a resumption may change."""
+        """ConfigError if the config of a resumption changes a setting that must not change."""
         from trimer.resuming import check_changes
 
         check_changes(cfg, self.config, self.record.get("trimer"), self.path)
 
     def start(self, cfg: Any, overrides: Sequence[str] | None = None, command: str = "train") -> RunFolder:
-        """Write config, overrides and run.json; a resumed folder keeps these and its history gets one more entry.
+        """Write config, overrides and run.json. In a resumed folder, only add an entry to the history in run.json.
 
-        overrides: of the command line; by default those that Hydra has read.
+        overrides: of the command line; by default those that Hydra has parsed.
         """
         from omegaconf import OmegaConf
 
-        from trimer.resuming import differences
+        from trimer.resuming import differences, plain_dict
 
         if not first_process():
             return self
         self.lock()
-        resolved = OmegaConf.to_container(cfg, resolve=True)
-        words = list(spoken() if overrides is None else overrides)
+        resolved = plain_dict(cfg)
+        override_list = list(command_line_overrides() if overrides is None else overrides)
         now: dict[str, Any] = {"started": timestamp(), "argv": [Path(sys.argv[0]).name, *sys.argv[1:]]}
         if self.started:
             record = self.record
             if record.get("command") != command:
                 raise ConfigError(
-                    f"{self.path} is the folder of trimer {record.get('command')}: name another one, hydra.run.dir=..."
+                    f"{self.path} is the folder of trimer {record.get('command')}: use another, hydra.run.dir=..."
                 )
             history = record.setdefault("resumed", [])
             now |= code_version(self.path, f"git.{len(history) + 1}.diff")
-            now |= {"plugins": kept} if (kept := keep_copies(self.path)) else {}
-            history.append({**now, "overrides": words, "changes": differences(self.config, resolved)})
+            now |= {"plugins": copies} if (copies := keep_copies(self.path)) else {}
+            history.append({**now, "overrides": override_list, "changes": differences(self.config, resolved)})
         else:
             write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
-            write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(words)))
+            write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(override_list)))
             record = {
                 "id": run_id(str(self.path)),
                 "command": command,
                 "trimer": __version__,
                 **now,
                 **code_version(self.path),
-                "seeds": {"seed": resolved.get("seed"), "keys": following(cfg, "${seed}")},
+                "seeds": {"seed": resolved.get("seed"), "keys": keys_with_value(cfg, "${seed}")},
                 "python": platform.python_version(),
                 "platform": f"{platform.system()} {platform.machine()}",
                 "packages": installed(PACKAGES),
                 "device": device(),
                 "config_dirs": config_dirs(),
-                **({"plugins": kept} if (kept := keep_copies(self.path)) else {}),
+                **({"plugins": copies} if (copies := keep_copies(self.path)) else {}),
             }
-        self._record(record)
-        self._begun.add(self.path.resolve())
-        (self.path / "result.json").unlink(missing_ok=True)  # of the part before the resumption
+        self._write_record(record)
+        self._started_here.add(self.path.resolve())
+        (self.path / "result.json").unlink(missing_ok=True)  # the result of the run before it was resumed
         return self
 
-    def keep_data(self, data: Any, advice: str) -> None:
-        """Note in run.json which prepared data the run has; ConfigError if a resumption has other ones.
+    def record_data(self, data: Any, advice: str) -> None:
+        """Write the name of the prepared data to run.json; ConfigError if a resumed run has different data.
 
-        Their name is a digest of the content of the source and of the settings that shape them.
+        The name is a digest of the content of the source and of the settings of the preparation.
         """
         store = getattr(getattr(data, "store", None), "folder", None)
         if store is None or not first_process():
             return
-        known = self.record.get("data")
-        if known not in (None, store.name):
+        recorded = self.record.get("data")
+        if recorded not in (None, store.name):
             raise ConfigError(
-                f"{self.path}: the data are not those of this run ({store.name}, the run has {known}), since the "
-                f"source has changed: {advice}"
+                f"{self.path}: the source of the data has changed since this run was started (the prepared data are "
+                f"{store.name}, those of the run {recorded}): {advice}"
             )
-        self._record({**self.record, "data": store.name})
+        self._write_record({**self.record, "data": store.name})
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write result.json: status ok, and what is given (metrics, `objective` for a sweep, ...)."""
-        self._result({"status": "ok", **result})
+        """Write result.json with status ok and the given result (metrics, `objective` for a sweep, ...)."""
+        self._write_result({"status": "ok", **result})
 
-    def fail(self, sentence: str, path: Path | None = None) -> None:
-        """Write result.json, or the file that is given in its place: status failed, and why."""
-        self._result({"status": "failed", "error": sentence}, path)
+    def fail(self, reason: str, path: Path | None = None) -> None:
+        """Write status failed and the reason to result.json, or to `path` instead."""
+        self._write_result({"status": "failed", "error": reason}, path)
 
     @classmethod
     def check_present(cls, path: str | Path) -> None:
-        """InputError where a path lies in the folder of a run that this process has begun, and that is gone."""
+        """InputError if the path lies in the folder of a run that this process has started, and the folder is gone."""
         path = Path(path).resolve()
-        for folder in cls._begun & {path, *path.parents} if first_process() else ():
+        for folder in cls._started_here & {path, *path.parents} if first_process() else ():
             if not (folder / "run.json").is_file():
                 raise InputError(
-                    f"the run folder {folder} was deleted or moved while its run was going, so nothing more can be "
-                    "saved: put it back and resume it, or train again"
+                    f"the run folder {folder} was deleted or moved during the run, so nothing more can be saved: "
+                    "restore the folder and resume the run, or train again"
                 )
 
     @property
     def result(self) -> dict[str, Any]:
-        """The content of result.json, or nothing if the run has not ended."""
+        """The content of result.json; empty if the run has not ended."""
         path = self.path / "result.json"
         return read_json(path) if path.is_file() else {}
 
     def last_checkpoint(self) -> Path | None:
-        """The checkpoint to resume from: checkpoints/last.ckpt, or else the newest other one, but for best.ckpt.
+        """The checkpoint to resume from: checkpoints/last.ckpt, else the newest other one except best.ckpt.
 
-        That one holds weights only, and a run that is resumed needs the state of the optimizer too.
+        best.ckpt holds weights only; to resume a run, the state of the optimizer is needed too.
         """
         last = self.path / "checkpoints" / "last.ckpt"
         if last.exists():
             return last
-        found = sorted(self.path.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
-        return next((path for path in reversed(found) if path.name != "best.ckpt"), None)
+        by_age = sorted(self.path.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
+        return next((path for path in reversed(by_age) if path.name != "best.ckpt"), None)
 
     def check_split(self, data: Any, advice: str) -> None:
-        """ConfigError if the rows of a data module are in other parts than they were in this run."""
+        """ConfigError if the rows of a data module are split differently than in this run."""
         path, split = self.path / "split.json", getattr(data, "split", None)
         if split is not None and path.is_file() and read_json(path).get("sha256") != split.manifest["sha256"]:
             raise ConfigError(
-                f"{self.path}: the data are split in another way than in this run, since the source or data.split has "
-                f"changed, and what was trained on may be in the test part: {advice}"
+                f"{self.path}: the data are split differently than in this run, because the source or data.split has "
+                f"changed; the test split may contain training records: {advice}"
             )
 
-    def _record(self, record: dict[str, Any]) -> None:
+    def _write_record(self, record: dict[str, Any]) -> None:
         write_text(self.path / "run.json", json.dumps(finite(record), indent=2) + "\n")
 
-    def _result(self, result: dict[str, Any], path: Path | None = None) -> None:
+    def _write_result(self, result: dict[str, Any], path: Path | None = None) -> None:
         if not first_process():
             return
         result = {**result, "ended": timestamp()}
@@ -216,79 +216,76 @@ class RunFolder:
             self.unlock()
 
 
-def spoken() -> list[str]:
-    """The overrides of the command line that is running."""
+def command_line_overrides() -> list[str]:
+    """The overrides of the current command line."""
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def first_process() -> bool:
-    """Whether this is rank 0, or the only process."""
+    """Whether this process has rank 0 or is the only one."""
     ranks = [os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if os.environ.get(name)]
     return not ranks or ranks[0] == "0"
 
 
 def config_dirs() -> list[str]:
-    """The user's config folders of this command line, for its resumption."""
+    """The config folders named on this command line; a resumption uses them again."""
     words = sys.argv[1:]
-    named = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    named += [after for word, after in pairwise(words) if word in ("--config-dir", "-cd")]
-    return [str(Path(folder).absolute()) for folder in named]
+    folders = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    folders += [value for option, value in pairwise(words) if option in ("--config-dir", "-cd")]
+    return [str(Path(folder).absolute()) for folder in folders]
 
 
-def following(cfg: Any, reference: str) -> list[str]:
-    """The keys of a config whose value is an interpolation such as `${seed}`, so that they change with that key."""
+def keys_with_value(cfg: Any, interpolation: str) -> list[str]:
+    """The keys of a config whose unresolved value is an interpolation such as `${seed}`: they change with that key."""
     from omegaconf import OmegaConf
 
-    from trimer.resuming import flat
+    from trimer.resuming import dotted_values, plain_dict
 
-    values = flat(OmegaConf.to_container(cfg, resolve=False)) if OmegaConf.is_config(cfg) else {}
-    return [key for key, value in values.items() if value == reference]
+    values = dotted_values(plain_dict(cfg, resolve=False)) if OmegaConf.is_config(cfg) else {}
+    return [key for key, value in values.items() if value == interpolation]
 
 
 def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
-    """git sha and dirty flag of the code, or of the working directory where the code is installed; writes the diff."""
-    for place in (Path(__file__).parent, Path.cwd()):
-        sha = git(place, "rev-parse", "HEAD")
-        # An installed package may lie inside somebody's checkout without being part of it.
-        if sha is None or (place != Path.cwd() and git(place, "ls-files", "--error-unmatch", "run.py") is None):
+    """Git commit and dirty flag of the code, else of the working directory; writes the diff to the folder."""
+    for checkout in (Path(__file__).parent, Path.cwd()):
+        sha = git(checkout, "rev-parse", "HEAD")
+        # An installed package may lie inside an unrelated checkout, which does not track it.
+        if sha is None or (checkout != Path.cwd() and git(checkout, "ls-files", "--error-unmatch", "run.py") is None):
             continue
-        diff = git(place, "diff", "HEAD") or ""
-        untracked = (git(place, "ls-files", "--others", "--exclude-standard", ":/") or "").split("\n")
+        diff = git(checkout, "diff", "HEAD") or ""
+        untracked = (git(checkout, "ls-files", "--others", "--exclude-standard", ":/") or "").split("\n")
         if diff:
             write_text(folder / diff_name, diff + "\n")
         return {"git": {"sha": sha, "dirty": bool(diff), "untracked": len([name for name in untracked if name])}}
     return {"git": None}
 
 
-def git(folder: Path, *words: str) -> str | None:
-    """What git says in that folder, or None where there is no git or no checkout."""
+def git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command in a folder; None if git is not installed or the folder is no checkout."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=60, check=True)
+        completed = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace").strip("\n")
+    return completed.stdout.decode(errors="replace").strip("\n")
 
 
 def device() -> dict[str, Any]:
-    """Processor, its cores, how fast it multiplies where that was measured, and the accelerators.
-
-    The name of the machine is not among it.
-    """
-    found: dict[str, Any] = {"cpu": processor(), "cores": cores()}
+    """CPU model, number of cores, GFLOP/s of the CPU if measured, threads, and GPUs; not the host name."""
+    facts: dict[str, Any] = {"cpu": cpu_name(), "cores": cores()}
     if speeds.cache_info().currsize:
-        found["cpu_gflops"] = speeds()
-    torch = sys.modules.get("torch")  # a run has imported it; a test of this file need not
+        facts["cpu_gflops"] = speeds()
+    torch = sys.modules.get("torch")  # imported by every training, not by every test
     if torch is not None:
-        found["threads"] = torch.get_num_threads()
+        facts["threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
-            found["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return found
+            facts["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return facts
 
 
 def installed(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of those packages that are installed."""
+    """The versions of the installed ones of these packages."""
     versions = {}
     for package in packages:
         try:
@@ -299,31 +296,31 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
 
 
 def timestamp() -> str:
-    """Now, in UTC, to the second."""
+    """The current time in UTC, in seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def finite(value: Any) -> Any:
-    """Plain values that JSON has: numbers of numpy and torch as numbers, NaN and infinities as null."""
+    """The value as JSON can hold it: NumPy and PyTorch numbers as Python numbers, NaN and infinities as None."""
     if isinstance(value, dict):
-        return {str(key): finite(part) for key, part in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(part) for part in value]
+        return [finite(item) for item in value]
     if hasattr(value, "tolist") and not isinstance(value, (str, bytes)):
         return finite(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The file as a dict; InputError where it is not JSON."""
+    """The content of a JSON file; InputError if it is not JSON."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON ({error}): restore the file from a copy") from error
 
 
 def first_config(folder: Path) -> dict[str, Any]:
-    """The resolved config with which a run began, or nothing where the folder holds none."""
+    """The resolved config of the first start of a run, empty if the folder holds none."""
     from omegaconf import OmegaConf
 
     path = folder / "config.yaml"
@@ -331,5 +328,5 @@ def first_config(folder: Path) -> dict[str, Any]:
 
 
 def run_config(folder: Path) -> dict[str, Any]:
-    """The resolved config of a run with the changes of its resumptions, or nothing where the folder holds none."""
+    """The resolved config of a run with the changes of its resumptions, empty if the folder holds none."""
     return RunFolder(folder).config

@@ -1,9 +1,10 @@
-"""What the training data of a checkpoint hold beside the keys of their records, and warnings that follow.
+"""Facts about the training data of a checkpoint, and warnings about records that are unlike the training data.
 
-Each stage of a training (`trimer.data.core.training_keys`) has the facts that its data module states, as plain values:
-- of spectra with molecules `simulated`, whether a source simulated them, and `adducts`, name -> training spectra;
-- of peptides `sites`, the residues and modifications in train (`trimer.peptides.seen`).
-Spectra without molecules, as in denoising, state none. A checkpoint of an older version is judged by its configuration.
+Each training stage (`trimer.data.core.training_keys`) holds the facts of its data module as plain values:
+- spectra with molecules: `simulated` (whether a source simulated them) and `adducts` (name -> training spectra);
+- peptides: `sites`, the residues and modifications in the train split (`trimer.peptides.seen`).
+Spectra without molecules, as in denoising, have no facts. For a checkpoint of an older version, the facts are derived
+from its config.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ NO_ADDUCT = "no adduct"
 
 
 def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> None:
-    """Warn where spectra to be predicted are of a kind that no stage of the training had. adducts: of each spectrum."""
+    """Warn if the training data were simulated or lack some of these adducts. adducts: of each spectrum to predict."""
     facts = [stage["facts"] for stage in loaded.training_keys or () if "adducts" in stage.get("facts", ())]
-    facts = facts or [found for found in [facts_of_config(loaded.contract["data"])] if found]
-    if facts and all(own["simulated"] for own in facts):
+    facts = facts or [fact for fact in [facts_of_config(loaded.contract["data"])] if fact]
+    if facts and all(fact["simulated"] for fact in facts):
         log.warning(
             "this checkpoint was trained on simulated spectra only: do not trust its molecules for measured spectra; "
             "fine-tune it on a measured library with trimer train data=... ckpt=..."
         )
-    seen = {adduct_name(name) for own in facts for name in own["adducts"]}
+    seen = {adduct_name(name) for fact in facts for name in fact["adducts"]}
     counts = Counter(map(adduct_name, adducts))
     unseen = {name: count for name, count in counts.most_common() if name not in seen}
     if seen and unseen:
         log.warning(
-            "%s of %s spectra have an adduct that this checkpoint never saw in training: %s; it was trained on %s",
+            "%s of %s spectra have an adduct that is not in the training data of this checkpoint: %s (trained on %s)",
             f"{sum(unseen.values()):,}",
             f"{len(adducts):,}",
             ", ".join(f"{name} ({count:,})" for name, count in unseen.items()),
@@ -45,28 +46,31 @@ def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> Non
         )
 
 
-def unseen_of_peptides(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[int]) -> dict[int, str]:
-    """Row -> its residues and modifications that no stage of the training had, as `C; K[UNIMOD:121]`."""
+def unseen_sites_of(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[int]) -> dict[int, str]:
+    """Row -> residues and modifications that are in no training stage, such as `C; K[UNIMOD:121]`."""
     from trimer.peptides.seen import unseen_sites
 
     facts = [stage.get("facts", {}) for stage in loaded.training_keys or ()]
-    if not facts or not all("sites" in own for own in facts):
-        log.warning("this checkpoint does not say which modifications it was trained on, so none can be marked as new")
+    if not facts or not all("sites" in fact for fact in facts):
+        log.warning("this checkpoint does not list the modifications it was trained on, so `unseen` stays empty")
         return dict.fromkeys(rows, "")
-    seen = frozenset(site for own in facts for site in own["sites"])
-    marked = {row: unseen_sites(texts[row], seen) for row in rows}
-    if count := sum(map(bool, marked.values())):
-        log.warning("%s peptides hold residues or modifications that the model never saw: see `unseen` of each", count)
-    return marked
+    seen = frozenset(site for fact in facts for site in fact["sites"])
+    unseen = {row: unseen_sites(text, seen) for row in rows if (text := texts[row]) is not None}
+    if count := sum(map(bool, unseen.values())):
+        log.warning(
+            "%s peptides have residues or modifications that are not in the training data: see the column `unseen`",
+            count,
+        )
+    return unseen
 
 
 def adduct_name(adduct: str | None) -> str:
-    """The one name of an adduct, the text itself where it cannot be read, or `no adduct`."""
+    """The harmonised name of an adduct, the text itself if it cannot be parsed, or `no adduct`."""
     return harmonise_adduct(adduct) or adduct or NO_ADDUCT
 
 
 def facts_of_config(data: Mapping) -> dict:
-    """What a configuration of spectra says: whether the source simulates, and the adducts that it lets through."""
+    """Facts of the config of a data module of spectra: whether the source simulates, and the allowed adducts."""
     from trimer.building import located
 
     target = (data.get("source") or {}).get("_target_")

@@ -1,4 +1,4 @@
-"""The precision of a processor is measured once, kept, and recorded with the run."""
+"""The speed of a CPU is measured once and cached; the precision it chooses is recorded with the run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SHORT = [
 
 @pytest.fixture
 def _speeds(monkeypatch, tmp_path):
-    """Other speeds than those of this processor, in a cache of the test's own."""
+    """A separate cache folder, and no speeds measured yet."""
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(cpu_speed.CHOICE, raising=False)
     forget()
@@ -32,11 +32,11 @@ def _speeds(monkeypatch, tmp_path):
 
 def forget():
     cpu_speed.speeds.cache_clear()
-    cpu_speed.choice.cache_clear()
+    cpu_speed.faster_precision.cache_clear()
 
 
-def processor_with(monkeypatch, fp32, bf16):
-    """As if this processor had been measured to be that fast."""
+def set_measured_speeds(monkeypatch, fp32, bf16):
+    """Pretend that this CPU was measured to be that fast."""
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(json.dumps({"fp32": fp32, "bf16": bf16}))
     forget()
@@ -46,9 +46,9 @@ def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
     found = cpu_speed.speeds()
     assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
-    assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.processor())
+    assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.cpu_name())
     forget()
-    monkeypatch.setattr(cpu_speed, "measured", None)
+    monkeypatch.setattr(cpu_speed, "measure_speeds", None)
     assert cpu_speed.speeds() == found
 
 
@@ -73,7 +73,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(_speeds, monkeypatch, tm
 )
 def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16, expected):
     cpu_speed.speeds()
-    processor_with(monkeypatch, fp32, bf16)
+    set_measured_speeds(monkeypatch, fp32, bf16)
     caplog.set_level("INFO")
     for command in ("train", "predict", "embed", "evaluate"):
         given = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
@@ -83,7 +83,9 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
     assert configs.compose("train", ["trainer.precision=64-true"]).trainer.precision == "64-true"
     assert not caplog.text
     cpu_speed.log_choice(expected)
-    assert f"precision {expected}: this processor multiplies at {fp32} GFLOP/s in fp32 and {bf16}" in caplog.text
+    assert (
+        f"precision {expected}: this CPU computes matrix products at {fp32} GFLOP/s in fp32 and {bf16}" in caplog.text
+    )
     caplog.clear()
     cpu_speed.log_choice("64-true")  # was not chosen here
     assert not caplog.text
@@ -92,14 +94,14 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
 def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monkeypatch, tmp_path):
     """Bit for bit: the other precision would change every weight."""
     cpu_speed.speeds()
-    processor_with(monkeypatch, 100, 400)
+    set_measured_speeds(monkeypatch, 100, 400)
     weights = {}
     for name, steps in (("whole", [4]), ("resumed", [2, 4])):
-        processor_with(monkeypatch, 100, 400)
+        set_measured_speeds(monkeypatch, 100, 400)
         for part, length in enumerate(steps):
             words = [f"resume={tmp_path / name}"] if part else [*SHORT, f"hydra.run.dir={tmp_path / name}"]
             if part:
-                processor_with(monkeypatch, 400, 100)
+                set_measured_speeds(monkeypatch, 400, 100)
             assert main(["train", *words, f"trainer.max_steps={length}"]) == 0
         run = RunFolder(tmp_path / name)
         assert run.config["trainer"]["precision"] == "bf16-mixed"
@@ -126,6 +128,6 @@ def test_names_that_virtual_machines_share_are_told_apart(monkeypatch):
     found = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):
         monkeypatch.setattr(cpu_speed, "cpuinfo", lambda flags=flags: text.format(flags))
-        assert cpu_speed.processor() == "Intel(R) Xeon(R) Processor"
-        found.add(cpu_speed.instructions())
+        assert cpu_speed.cpu_name() == "Intel(R) Xeon(R) Processor"
+        found.add(cpu_speed.instructions_digest())
     assert len(found) == 2

@@ -70,11 +70,11 @@ def test_int8_products_are_exact_up_to_the_largest_weight():
 
 
 def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):
-    with pytest.raises(ConfigError, match="is for encoders; molecules are written in fp32 or bf16"):
+    with pytest.raises(ConfigError, match="is for encoders only"):
         place(Bart(vocab_size=40, d_model=32), trainer(precision="int8"))
     assert main(["train", "trainer.precision=int8", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     assert "trainer.precision=int8 cannot train" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match="is for the processor"):
+    with pytest.raises(ConfigError, match="runs on the CPU only"):
         computing(trainer(precision="int8", accelerator="gpu"))

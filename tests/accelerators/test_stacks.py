@@ -40,8 +40,8 @@ def test_the_installed_stack_is_chosen(packages, accelerator, versions, stack):
     [
         ("tpu", {"torch": "2.13.0"}, r"neither is installed: pip install 'torch_tpu==0\.2\.0'"),
         ("xla_cpu", {"torch": "2.13.0"}, r"torch-xla, which is not installed.*pip install 'torch==2\.9\.1'"),
-        ("tpu", {"torch": "2.9.1", "torch_tpu": "0.2.0"}, r"torch 2\.11 to 2\.15, and torch 2\.9\.1 .*pip install"),
-        ("tpu", {"torch": "2.13.0", "torch_xla": "2.9.0"}, r"torch-xla 2\.9\.0 works with torch 2\.9, and .*2\.13"),
+        ("tpu", {"torch": "2.9.1", "torch_tpu": "0.2.0"}, r"torch 2\.11 to 2\.15, but torch 2\.9\.1 .*pip install"),
+        ("tpu", {"torch": "2.13.0", "torch_xla": "2.9.0"}, r"torch-xla 2\.9\.0 works with torch 2\.9, but .*2\.13"),
         ("xla_cpu", {"torch": "2.13.0", "torch_tpu": "0.2.0"}, r"trainer=xla_cpu needs torch-xla"),
     ],
 )
@@ -55,7 +55,7 @@ def test_missing_and_clashing_packages_are_reported_with_the_command(packages, a
 def test_a_stack_without_a_device(packages, monkeypatch):
     packages(torch="2.13.0", torch_tpu="0.2.0")
     monkeypatch.setattr(stacks, "_torch_tpu_device", lambda: False)
-    with pytest.raises(ConfigError, match="torch_tpu is installed and finds no TPU here; use trainer=cpu"):
+    with pytest.raises(ConfigError, match="torch_tpu is installed but finds no TPU; use trainer=cpu"):
         check_device("tpu")
 
 

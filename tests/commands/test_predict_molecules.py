@@ -12,7 +12,7 @@ import torch
 
 from trimer.cli.main import main
 from trimer.generation.candidates import Candidate
-from trimer.generation.molecule_generator import MoleculeGenerator, Written
+from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.prediction.molecule_predictor import MoleculePredictor, candidate_rows
 from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.training_facts import warn_of_unseen_spectra
@@ -28,7 +28,7 @@ def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
 
 
 def written(
-    tmp_path, results: list[Written], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
+    tmp_path, results: list[GeneratedMolecules], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
 ) -> tuple[list[dict], str]:
     """The rows of a file of predictions, and its summary."""
     columns = MoleculePredictor.columns
@@ -40,11 +40,11 @@ def written(
 
 
 RESULTS = [
-    Written([candidate("CCO", 4.0), candidate("CCC", -44000.0), candidate("COC", -9.9)], 20, 20),
-    Written([candidate("CCC", 12.0), candidate("CCO", -3.0)], 20, 20),
-    Written([candidate("CCC", 10.1)], 20, 20),
-    Written([candidate("CCC", None)], 20, 20),
-    Written([], 20, 0, Counter({"unreadable": 15, "radical": 5})),
+    GeneratedMolecules([candidate("CCO", 4.0), candidate("CCC", -44000.0), candidate("COC", -9.9)], 20, 20),
+    GeneratedMolecules([candidate("CCC", 12.0), candidate("CCO", -3.0)], 20, 20),
+    GeneratedMolecules([candidate("CCC", 10.1)], 20, 20),
+    GeneratedMolecules([candidate("CCC", None)], 20, 20),
+    GeneratedMolecules([], 20, 0, Counter({"unreadable": 15, "radical": 5})),
 ]
 
 
@@ -145,7 +145,7 @@ def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, caps
     assert predict(run, source, tmp_path / "out.csv", allowed) == 0
     said = capsys.readouterr()
     assert "trained on simulated spectra only" in said.err
-    assert "adduct that this checkpoint never saw in training: " in said.err
+    assert "adduct that is not in the training data of this checkpoint: " in said.err
     assert "no adduct (1)" in said.err and "[M+K]+ (1)" in said.err
     assert "within 10 ppm of the precursor m/z: the first candidate for" in said.out
 
@@ -160,7 +160,9 @@ def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(capl
     warn_of_unseen_spectra(old, ["[M+H]+"])
     assert not caplog.records
     warn_of_unseen_spectra(old, ["[M-H]-", "[M+H]+"])
-    assert "1 of 2 spectra have an adduct that this checkpoint never saw in training: [M-H]- (1)" in caplog.text
+    assert (
+        "1 of 2 spectra have an adduct that is not in the training data of this checkpoint: [M-H]- (1)" in caplog.text
+    )
     data["source"] = {"_target_": "trimer.simulate.simulated_spectra.SpectraOfMolecules"}
     warn_of_unseen_spectra(old, [])
     assert "trained on simulated spectra only" in caplog.text

@@ -38,7 +38,7 @@ def entries() -> list[Entry]:
 
 
 def written(path):
-    with LibraryFile(path, CHANNELS, least=0.0, most=1000) as target:
+    with LibraryFile(path, CHANNELS, min_intensity=0.0, max_fragments=1000) as target:
         for entry in entries():
             target.add_entry(entry)
     return path

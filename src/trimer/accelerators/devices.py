@@ -1,4 +1,4 @@
-"""What Lightning needs to know of a TPU: accelerators, strategies, precision and checkpoints of the two stacks."""
+"""Lightning classes for TPUs: accelerators, strategies, precision and checkpoints of torch_tpu and torch-xla."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trimer.callbacks.checkpoints import WholeFiles
 
 
 class OneDevice:
-    """What Lightning asks of an accelerator that is one device of the type `kind`."""
+    """The methods of a Lightning accelerator for a single device of the type `kind`."""
 
     kind: ClassVar[str]
 
@@ -34,11 +34,11 @@ class OneDevice:
 
     @staticmethod
     def is_available() -> bool:
-        return True  # `trimer.accelerators.stacks.check_device` has asked
+        return True  # checked by `trimer.accelerators.stacks.check_device`
 
 
 class TorchTPU(OneDevice, Accelerator):
-    """A TPU chip by torch_tpu, which Lightning does not know."""
+    """A TPU chip through torch_tpu, which Lightning does not support."""
 
     kind = "tpu"
 
@@ -53,14 +53,14 @@ class TorchTPU(OneDevice, Accelerator):
         return "torch_tpu"
 
 
-class XLADevice(OneDevice, XLAAccelerator):
-    """One XLA device, be it a TPU chip or the CPU; Lightning's own only counts TPU chips."""
+class XLADevice(OneDevice, XLAAccelerator):  # type: ignore[misc]  # its staticmethods are wrapped
+    """One XLA device, a TPU chip or the CPU; Lightning's accelerator supports TPU chips only."""
 
     kind = "xla"
 
 
 class XLAFiles(WholeFiles, XLACheckpointIO):
-    """Checkpoints that are whole or not there, with all tensors on the CPU."""
+    """Complete checkpoint files or none, with all tensors on the CPU."""
 
     def save_checkpoint(self, checkpoint: dict, path: str | Path, storage_options=None) -> None:
         import torch_xla.core.xla_model as xm
@@ -80,17 +80,17 @@ class XLAMixed(XLAPrecision):
 
 
 class XLAStrategy(SingleDeviceXLAStrategy):
-    """Runs what is waiting before each training step, and after each batch of a validation.
+    """Executes pending XLA operations before each training step and after each validation batch.
 
-    XLA makes one program of all that was asked for since it last ran one: what a validation or a logger left would
-    make another program of the step that follows, and a whole validation would be one program.
+    XLA compiles all operations since the last execution into one program. Without this, operations pending from a
+    validation or a logger would change the program of the next step, and a whole validation would be one program.
     """
 
     def setup(self, trainer: Any) -> None:
         import torch_xla.core.xla_model as xm
 
         super().setup(trainer)
-        xm.set_rng_state(torch.initial_seed())  # XLA has random numbers of its own, which the seed does not reach
+        xm.set_rng_state(torch.initial_seed())  # XLA has a separate random number generator
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         import torch_xla

@@ -1,37 +1,38 @@
-"""Where and in which precision a network computes outside of training, from the trainer's own config."""
+"""The device and precision of predict, embed and evaluate, from the trainer config."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from trimer.accelerators.stacks import refuse_prediction
+from trimer.accelerators.stacks import check_can_predict
 from trimer.errors import ConfigError
 from trimer.suggestions import did_you_mean
 
-# The names of Lightning's trainer.
+# Names of Lightning's trainer.precision.
 PRECISIONS = ("bf16-mixed", "bf16-true", "bf16", "16-mixed", "16-true", "16", "32-true", "32", "64-true", "64")
-INT8 = "int8"  # weights of an encoder, outside of training
+INT8 = "int8"  # int8 weights of an encoder; not for training
 
 
 def device_of(trainer: DictConfig) -> torch.device:
-    """The first device that trainer.accelerator and a list trainer.devices name; `auto` takes a GPU if there is one."""
-    wanted = trainer.accelerator
-    refuse_prediction(wanted)
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+    """The device of trainer.accelerator, the first of a list trainer.devices; `auto` uses a GPU if there is one."""
+    accelerator = trainer.accelerator
+    check_can_predict(accelerator)
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    if wanted in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         devices = trainer.get("devices")
         index = devices[0] if OmegaConf.is_list(devices) and devices else 0
         gpus = range(torch.cuda.device_count())
         if index not in gpus:
-            raise ConfigError(f"trainer.devices={devices}: the GPUs of this machine are {list(gpus)}")
+            raise ConfigError(f"trainer.devices={devices}: the GPUs of this machine are {list(gpus)}; use one of them")
         return torch.device("cuda", index)
-    raise ConfigError(f"trainer.accelerator={wanted}: no such device here; use trainer=cpu")
+    raise ConfigError(f"trainer.accelerator={accelerator}: this machine has no such device; use trainer=cpu")
 
 
 def peak_memory() -> float | None:
@@ -47,29 +48,31 @@ def peak_memory() -> float | None:
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
-    """The network on that device, ready to predict; with trainer.precision=int8 its blocks have int8 weights."""
+    """The network on its device, in evaluation mode; trainer.precision=int8 converts its blocks to int8."""
     net = net.to(device_of(trainer)).eval()
     return with_int8_weights(net) if str(trainer.precision) == INT8 else net
 
 
 def with_int8_weights(net: nn.Module) -> nn.Module:
-    """The network with the linear layers of its blocks in int8, in place.
+    """The network, with the linear layers of its blocks converted to int8 in place.
 
-    Their input is rounded to int8 too, so the vectors change by 2 to 5 per cent.
+    Their inputs are rounded to int8 too, so embeddings change by 2 to 5 percent.
     """
     if not hasattr(net, "layers"):
-        raise ConfigError(f"trainer.precision={INT8} is for encoders; molecules are written in fp32 or bf16")
+        raise ConfigError(
+            f"trainer.precision={INT8} is for encoders only: to generate molecules, use 32-true or bf16-mixed"
+        )
     from trimer.models.int8 import use_int8_weights
 
-    use_int8_weights(net.layers)
+    use_int8_weights(cast("nn.Module", net.layers))
     return net
 
 
 def computing(trainer: DictConfig) -> AbstractContextManager:
-    """bf16 products where trainer.precision says so, else full precision (or int8 weights, which `place` makes)."""
+    """Context of the computations: bf16 products if trainer.precision is bf16, else full precision."""
     if str(trainer.precision) == INT8:
         if device_of(trainer).type != "cpu":
-            raise ConfigError(f"trainer.precision={INT8} is for the processor: use trainer=cpu, or another precision")
+            raise ConfigError(f"trainer.precision={INT8} runs on the CPU only: use trainer=cpu, or another precision")
         return nullcontext()
     if str(trainer.precision) not in PRECISIONS:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which tensors low precision rounds: under `bf16-true` and `16-true`, and under `bf16-mixed` with fsdp2."""
+"""Which tensors are rounded with `bf16-true` and `16-true`, and with `bf16-mixed` and fsdp2."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import nn
 
 
 class HalfWeights(HalfPrecision):
-    """`bf16-true` and `16-true`: the weights are rounded, the data, the buffers and new tensors are not.
+    """`bf16-true` and `16-true` that round only the weights, not data, buffers and new tensors.
 
-    Lightning's own plugin also rounds the batch, so that a label of 1234.5 becomes 1232, and makes the half type the
-    default one, so that sums, counts and positions are rounded too.
+    Lightning's plugin also rounds the batch (a label of 1234.5 becomes 1232) and makes the half type the default type,
+    which rounds sums, counts and positions.
     """
 
     def convert_module(self, module: nn.Module) -> nn.Module:
@@ -33,17 +33,17 @@ class HalfWeights(HalfPrecision):
 
 
 def keep_data_whole(trainer: L.Trainer) -> None:
-    """Let a trainer with `bf16-true` or `16-true` round nothing but the weights."""
+    """Make a trainer with `bf16-true` or `16-true` round only the weights."""
     plugin = trainer.precision_plugin
     if type(plugin) is HalfPrecision:
         trainer.strategy.precision_plugin = HalfWeights(plugin.precision)
 
 
 def sharded_policy(precision: str) -> Any:
-    """Types of fully_shard: with `bf16-mixed` weights stay fp32, products are bf16, gradients are reduced in fp32."""
+    """Types for fully_shard: with `bf16-mixed`, weights are fp32, products bf16, and gradients are reduced in fp32."""
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
     if precision != "bf16-mixed":
         return MixedPrecisionPolicy()
-    # Inputs stay as they are: autocast rounds what enters a product, and m/z or labels need their digits.
+    # Inputs are not cast: autocast rounds the operands of products, and m/z and labels need full precision.
     return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)

@@ -1,4 +1,4 @@
-"""Checkpoints of a model that is spread over devices, written shard by shard while the training continues."""
+"""Checkpoints of a model that is sharded over devices, written shard by shard while the training continues."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from trimer.checkpoint_shards import PLAIN
 from trimer.files import sync_folder
 from trimer.run import RunFolder
 
-PREVIOUS = "previous.ckpt"  # what `last.ckpt` was, for the moment between two renames; resume= finds it too
+PREVIOUS = "previous.ckpt"  # the former `last.ckpt`, between two renames; resume= finds it too
 
 
 class AsyncShardsStrategy(ModelParallelStrategy):
     """fsdp2 whose `last.ckpt` is a folder to which each device writes its own shards (torch.distributed.checkpoint).
 
-    A step waits only until the shards are copied to the memory of the host; writing goes on in the background. The
-    folder gets its name when all of it is on the disk, so it is whole or not there. At most one checkpoint is on its
-    way: the next one, and the end of the training, wait for it. Checkpoints of weights alone (`best.ckpt`) stay files
-    that every command reads.
+    A step waits only until the shards are copied to host memory; they are written in the background. The folder gets
+    its final name when it is complete on disk. Only one checkpoint is written at a time: the next one, and the end of
+    the training, wait for it. Checkpoints of weights only (`best.ckpt`) are single files, which every command reads.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -36,7 +35,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         super().setup_environment()
-        # The background thread talks to those of the other processes while the training does: in a group of their own.
+        # The background threads communicate during the training, so they need a separate process group.
         self._group = dist.new_group(backend="gloo")
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
@@ -53,7 +52,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         state = {"state_dict": checkpoint.pop("state_dict")}
-        state |= {f"optimizer_{i}": one for i, one in enumerate(checkpoint.pop("optimizer_states"))}
+        state |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(checkpoint.pop("optimizer_states"))}
         if self.is_global_zero:
             with (partial / PLAIN).open("wb") as file:
                 torch.save(checkpoint, file)
@@ -61,11 +60,12 @@ class AsyncShardsStrategy(ModelParallelStrategy):
                 os.fsync(file.fileno())
         self.barrier()
         future = async_save(state, checkpoint_id=partial, process_group=self._group)
+        assert isinstance(future, Future)  # as for the default type of background writer
         named = threading.Event()
 
         def written(done: Future) -> None:
             try:
-                # The first process writes the index when all others have written, so its end is the end of all.
+                # The first process writes the index after all others have written, so it finishes last.
                 if self.is_global_zero and done.exception() is None:
                     give_name(partial, path)
             finally:
@@ -75,7 +75,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
         self._writing = (future, named)
 
     def finish_writing(self) -> None:
-        """Wait for the checkpoint that is being written, and raise what went wrong with it."""
+        """Wait for the checkpoint that is being written, and raise its error if there was one."""
         if self._writing is None:
             return
         (future, named), self._writing = self._writing, None
@@ -90,13 +90,14 @@ class AsyncShardsStrategy(ModelParallelStrategy):
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        assert self.model is not None
         checkpoint["state_dict"] = get_model_state_dict(self.model, options=options)
         if self.is_global_zero:
             self.checkpoint_io.save_checkpoint(checkpoint, path)
 
 
 def give_name(partial: Path, path: Path) -> None:
-    """Rename a complete folder; one that has the name already is removed afterwards."""
+    """Rename a complete folder; a folder that already has the name is removed afterwards."""
     sync_folder(partial)
     previous = path.with_name(PREVIOUS)
     shutil.rmtree(previous, ignore_errors=True)

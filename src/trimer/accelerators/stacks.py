@@ -1,7 +1,7 @@
-"""Which software runs a TPU here, and the one sentence for what is missing.
+"""The software that runs a TPU, and the error for missing packages.
 
-Two stacks exist: torch_tpu (torch 2.11 to 2.15, device `tpu`) and torch-xla (the torch of its own version, device
-`xla`). torch-xla can also compile for the CPU, which is how its code path is tested without a TPU.
+There are two stacks: torch_tpu (torch 2.11 to 2.15, device `tpu`) and torch-xla (requires torch of the same version,
+device `xla`). torch-xla can also compile for the CPU, which tests its code path without a TPU.
 """
 
 from __future__ import annotations
@@ -21,55 +21,55 @@ INSTALL_XLA = "pip install 'torch==2.9.1' 'torch-xla==2.9.0'"
 
 
 def installed(package: str) -> str | None:
-    """Version of an installed package, None if it is not installed."""
+    """The version of a package, None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def minor(version: str) -> tuple[int, int]:
+def major_minor(version: str) -> tuple[int, int]:
     """(2, 9) of 2.9.1+cpu."""
     numbers = re.findall(r"\d+", version)
     return int(numbers[0]), int(numbers[1])
 
 
 def stack_for(accelerator: str) -> str:
-    """`torch_tpu` or `torch_xla`, the installed stack that runs this accelerator (`tpu` or `xla_cpu`).
+    """The installed stack that runs the accelerator `tpu` or `xla_cpu`: `torch_tpu` or `torch_xla`.
 
     ConfigError with the command to install if a package is missing or does not fit the installed torch.
     """
     torch, tpu, xla = installed("torch") or "0.0", installed("torch_tpu"), installed("torch_xla")
     if accelerator == "tpu" and tpu is not None:
-        if not OLDEST <= minor(torch) <= NEWEST:
+        if not OLDEST <= major_minor(torch) <= NEWEST:
             raise ConfigError(
-                f"trainer=tpu: torch_tpu {tpu} works with torch 2.11 to 2.15, and torch {torch} is installed: "
+                f"trainer=tpu: torch_tpu {tpu} works with torch 2.11 to 2.15, but torch {torch} is installed: "
                 f"{INSTALL_TPU}"
             )
         return TORCH_TPU
     if xla is not None:
-        if minor(xla) != minor(torch):
-            wanted = ".".join(map(str, minor(xla)))
+        if major_minor(xla) != major_minor(torch):
+            wanted = ".".join(map(str, major_minor(xla)))
             raise ConfigError(
-                f"trainer={accelerator}: torch-xla {xla} works with torch {wanted}, and torch {torch} is installed; in "
-                f"an environment of its own: {INSTALL_XLA}"
+                f"trainer={accelerator}: torch-xla {xla} works with torch {wanted}, but torch {torch} is installed; in "
+                f"a separate environment: {INSTALL_XLA}"
             )
         return TORCH_XLA
     if accelerator == "tpu":
         raise ConfigError(
-            f"trainer=tpu needs torch_tpu or torch-xla, and neither is installed: {INSTALL_TPU}; or, in an environment "
-            f"of its own: {INSTALL_XLA}"
+            f"trainer=tpu needs torch_tpu or torch-xla, and neither is installed: {INSTALL_TPU}; or, in a separate "
+            f"environment: {INSTALL_XLA}"
         )
     raise ConfigError(
-        f"trainer=xla_cpu needs torch-xla, which is not installed; in an environment of its own: {INSTALL_XLA}"
+        f"trainer=xla_cpu needs torch-xla, which is not installed; in a separate environment: {INSTALL_XLA}"
     )
 
 
 def check_device(accelerator: str) -> str:
-    """The stack, after a check that its device can be used. ConfigError without one."""
+    """The stack of an accelerator whose device can be used; ConfigError if there is none."""
     stack = stack_for(accelerator)
     if accelerator == "xla_cpu":
-        # Else Lightning lets torch-xla ask a server of the cloud for the kind of TPU, and waits minutes for it.
+        # Without these, torch-xla asks a cloud server for the type of the TPU and waits for minutes.
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v4-8")
         if os.environ.setdefault("PJRT_DEVICE", "CPU") != "CPU":
@@ -78,14 +78,14 @@ def check_device(accelerator: str) -> str:
                 "use export PJRT_DEVICE=CPU"
             )
     elif not {TORCH_TPU: _torch_tpu_device, TORCH_XLA: _torch_xla_device}[stack]():
-        raise ConfigError(f"trainer=tpu: {stack} is installed and finds no TPU here; use trainer=cpu or trainer=gpu")
+        raise ConfigError(f"trainer=tpu: {stack} is installed but finds no TPU; use trainer=cpu or trainer=gpu")
     return stack
 
 
-def refuse_prediction(accelerator: str) -> None:
-    """ConfigError for what only runs on the CPU or a GPU: predict, evaluate, embed and generation."""
+def check_can_predict(accelerator: str) -> None:
+    """ConfigError if the accelerator can only train: predict, evaluate and embed run on the CPU or a GPU."""
     if accelerator in STATIC:
-        raise ConfigError(f"trainer={accelerator} can only train; use trainer=cpu or trainer=gpu for this command")
+        raise ConfigError(f"trainer={accelerator} can only train; pass trainer=cpu or trainer=gpu for this command")
 
 
 def _torch_tpu_device() -> bool:
@@ -98,8 +98,8 @@ def _torch_xla_device() -> bool:
     return _works(XLAAccelerator.is_available)
 
 
-def _works(ask: Callable[[], object]) -> bool:
+def _works(probe: Callable[[], object]) -> bool:
     try:
-        return ask() is not False
+        return probe() is not False
     except (RuntimeError, ImportError, OSError, ValueError, AssertionError):
         return False

@@ -1,4 +1,4 @@
-"""Lightning's trainer on one TPU chip, or on XLA's CPU, with batches of one shape."""
+"""Lightning's trainer on one TPU chip, or on the CPU through XLA, with batches of one shape."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PRECISIONS = ("bf16-mixed", "32-true")
 class StaticTrainer(L.Trainer):
     """A Trainer whose data loaders give batches of one shape, which an XLA device compiles once.
 
-    accelerator: "tpu" or "xla_cpu". precision: "bf16-mixed" or "32-true". row_length: tokens of a row, null for the
-    shortest that can be filled well; a batch has data.tokens_per_batch / row_length rows. settings: of Lightning's
-    Trainer; strategy and plugins are chosen here. ConfigError if the device or its software is missing.
+    accelerator: "tpu" or "xla_cpu". precision: "bf16-mixed" or "32-true". row_length: tokens in a row, null for the
+    shortest one that can be filled well; a batch has data.tokens_per_batch / row_length rows. settings: arguments of
+    Lightning's Trainer, without strategy and plugins. ConfigError if the device or its software is missing.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class StaticTrainer(L.Trainer):
         if row_length is not None and row_length < 1:
             raise ConfigError(f"trainer.row_length={row_length} must be 1 or more, or null")
         self.row_length = row_length
-        # A strategy has its own way to write checkpoints, which takes the place of `WholeFiles`.
+        # The strategy writes checkpoints itself, so it replaces the plugin `WholeFiles`.
         plugins = [plugin for plugin in plugins or [] if not isinstance(plugin, WholeFiles)]
-        parts = _torch_tpu(precision) if check_device(accelerator) == TORCH_TPU else _torch_xla(precision)
-        super().__init__(**parts, devices=1, plugins=plugins, **settings)
+        backend = _torch_tpu(precision) if check_device(accelerator) == TORCH_TPU else _torch_xla(precision)
+        super().__init__(**backend, devices=1, plugins=plugins, **settings)
 
 
 def _torch_tpu(precision: str) -> dict[str, Any]:

@@ -106,13 +106,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def record(folder: Path, error: BaseException) -> None:
-    """Write the reason to the run's `result.json`, if the run has begun."""
+    """Write the reason to the run's `result.json`, if this process has started or resumed the run."""
     from trimer.run import RunFolder
 
     run = RunFolder(folder)
     names = {type(cause).__name__ for cause in causes(error)}
     stopped = next((sentence for name, sentence in STOPPED.items() if name in names), None)
-    if not run.begun or (isinstance(error, SystemExit) and not error.code and not stopped):
+    if not run.started_here or (isinstance(error, SystemExit) and not error.code and not stopped):
         return
     sentence = stopped or sentence_of(error) or f"{type(error).__name__}: {error}"
     try:

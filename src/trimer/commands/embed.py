@@ -1,4 +1,4 @@
-"""`trimer embed`: vectors for the sequences of a file, by our checkpoints or by public weights of ESM-2 or RoBERTa."""
+"""`trimer embed`: embeddings of the sequences in a file, by a checkpoint or public weights of ESM-2 or RoBERTa."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trimer.errors import InputError
 
 
 def main(cfg: DictConfig) -> None:
-    """Read, embed and write in chunks; memory does not grow with the file."""
+    """Read, embed and write in chunks, with constant memory."""
     from trimer.prediction.embedding import EmbeddingFile
 
-    target = EmbeddingFile(cfg.output, cfg.pooling)  # what cannot be written is reported before the work
+    target = EmbeddingFile(cfg.output, cfg.pooling)  # first, so that an unusable output is reported immediately
     from trimer.accelerators.hardware import computing
     from trimer.prediction.embedder import Embedder
     from trimer.progress import progress
@@ -27,8 +27,8 @@ def main(cfg: DictConfig) -> None:
     embedder = Embedder.of_checkpoint(cfg.ckpt, cfg)
     target.what = embedder.entity
     with target, progress("embed", unit=embedder.entity) as advance:
-        for part in embedder.embed(embedder.read(source)):
-            target.add(part.ids, part.lengths, part.vectors, part.reasons)
-            advance(len(part.ids))
+        for chunk in embedder.embed(embedder.read(source)):
+            target.add(chunk.ids, chunk.lengths, chunk.vectors, chunk.reasons)
+            advance(len(chunk.ids))
     embedder.kind.spelling.warn()
     print(target.summary())

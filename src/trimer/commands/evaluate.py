@@ -1,28 +1,31 @@
-"""`trimer evaluate`: a checkpoint on a split, compared with the baselines: table, page, figures and predictions."""
+"""`trimer evaluate`: evaluates a checkpoint on a split and compares it with baselines in a table and a page."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.studies.study import Evaluation, Measurement
 
+if TYPE_CHECKING:
+    from trimer.checkpoint import Loaded
+
 log = logging.getLogger(__name__)
 
 
 def main(cfg: DictConfig) -> None:
-    """Evaluate a checkpoint; nothing is returned that a sweep could compare."""
+    """Evaluate a checkpoint; returns nothing, so a sweep has no objective."""
     evaluate(cfg)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
-    """Evaluate cfg.ckpt on cfg.data, or on the data it was trained with; the results are in cfg.paths.run."""
+    """Evaluate cfg.ckpt on cfg.data, or on its training data module; writes the results to cfg.paths.run."""
     from trimer.accelerators.hardware import place
-    from trimer.accelerators.stacks import refuse_prediction
+    from trimer.accelerators.stacks import check_can_predict
     from trimer.building import build, located
     from trimer.checkpoint import check_labels
     from trimer.data.core.splits import WHOLE
@@ -30,29 +33,33 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from trimer.evaluation.training_overlap import report_split
     from trimer.run import RunFolder
 
-    refuse_prediction(cfg.trainer.accelerator)
-    failed_reports()  # of an earlier job of this process
-    (loaded, trained), split = to_measure(cfg), split_to_measure(cfg)
+    check_can_predict(cfg.trainer.accelerator)
+    failed_reports()  # forget those of an earlier job of this process
+    (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg)
     study = loaded.study
-    check_settings_of_others(cfg, study.own_settings)
+    check_study_settings(cfg, study.extra_settings)
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False
-        log.info("all rows are evaluated, without baselines, which need a train split: ask for split=test")
+        log.info(
+            "all rows are evaluated, without baselines, because these need a train split: set split=test to compare"
+        )
     run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
-    data = build(data_to_measure(cfg, loaded.contract))
+    data = build(evaluated_data(cfg, loaded.contract))
     if split == WHOLE and hasattr(data, "measure_whole"):
         data.measure_whole()
     if cfg.data:
-        take_trained_classes(data, cfg, loaded.contract)
+        use_trained_classes(data, cfg, loaded.contract)
     kind = loaded.contract["kind"]
     if data.batch is not located(kind, "ckpt").batch:
-        raise ConfigError(f"data={type(data).__name__} has nothing that a model of {kind.rsplit('.', 1)[-1]} reads")
+        raise ConfigError(
+            f"data={type(data).__name__} does not fit the task {kind.rsplit('.', 1)[-1]}: choose data for that task"
+        )
     data.setup()
     study.check_data(data)
     if "labels" in loaded.contract:
         check_labels(loaded.contract, {"target": data.target, "classes": list(data.classes)}, loaded.path)
     if not cfg.data:
-        RunFolder(trained).check_split(data, "restore them, or name the data to evaluate, data=<choice>")
+        RunFolder(trained).check_split(data, "restore the data, or choose other data with data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
     overlap = report_split(run.path / split, loaded.training_keys, data, split)
@@ -64,60 +71,59 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     return evaluation
 
 
-def to_measure(cfg: DictConfig):
-    """The checkpoint, or public weights, and the folder of the run that trained it (of public weights: their own)."""
-    from omegaconf import OmegaConf
-
+def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
+    """The checkpoint or public weights, and the folder of the training run (for public weights: their folder)."""
     from trimer.checkpoint import load
     from trimer.errors import ConfigError
     from trimer.public import is_public, load_public
+    from trimer.resuming import plain_dict
 
     if not is_public(cfg.ckpt):
         loaded = load(cfg.ckpt)
-        return loaded, loaded.path.parent.parent  # the run folder, where the checkpoint still lies in it
+        return loaded, loaded.path.parent.parent  # the run folder, unless the checkpoint was moved
     if not cfg.data:
-        raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which name no data: name data=<choice>")
-    data = OmegaConf.to_container(cfg.data, resolve=True)
+        raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which have no data: choose them with data=<choice>")
+    data = plain_dict(cfg.data)
     loaded = load_public(cfg.ckpt, data, atoms=bool((data.get("tokenizer") or {}).get("atoms")))
     return loaded, loaded.path
 
 
-def split_to_measure(cfg: DictConfig) -> str:
-    """The split that is asked for; else the test split of the data of the checkpoint, and all rows of other data.
+def evaluated_split(cfg: DictConfig) -> str:
+    """The split of the config; by default the test split of the checkpoint's data, and all rows of other data.
 
-    Who says how other data are split (data.split...) asks for their test split.
+    If the command line defines the split of other data (data.split...), their test split is the default.
     """
     from trimer.data.core.splits import WHOLE
     from trimer.resuming import key_of
-    from trimer.run import spoken
+    from trimer.run import command_line_overrides
 
-    asked = any(key_of(text).startswith("data.split") for text in spoken())
-    return cfg.split or (WHOLE if cfg.data and not asked else "test")
+    defines_split = any(key_of(text).startswith("data.split") for text in command_line_overrides())
+    return cfg.split or (WHOLE if cfg.data and not defines_split else "test")
 
 
 def add_overlap(overlap, out: Path) -> None:
-    """What was in the training data, as a column of the predictions, where these are a table."""
+    """Add the column in_training to the predictions, if these are a table."""
     if (path := out / "predictions.parquet").is_file():
         overlap.add_to(path)
 
 
-def data_to_measure(cfg: DictConfig, contract: dict) -> dict:
-    """The config of cfg.data, or of the data of the checkpoint, read by the checkpoint's tokenizer, in this cache."""
-    from omegaconf import OmegaConf
+def evaluated_data(cfg: DictConfig, contract: dict) -> dict:
+    """The config of cfg.data, or of the checkpoint's data, with the tokenizer of the checkpoint and this cache."""
+    from trimer.resuming import plain_dict
 
-    data = OmegaConf.to_container(cfg.data, resolve=True) if cfg.data else dict(contract["data"])
+    data = plain_dict(cfg.data) if cfg.data else dict(contract["data"])
     return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
 
 
-def take_trained_classes(data, cfg: DictConfig, contract: dict) -> None:
-    """Number the classes of other data as in the training of the checkpoint, unless data.classes names them."""
+def use_trained_classes(data, cfg: DictConfig, contract: dict) -> None:
+    """Number the classes of other data as in the training of the checkpoint, unless data.classes is set."""
     labels = contract.get("labels") or {}
     if labels.get("target", "none") == cfg.data.get("target") and cfg.data.classes is None:
         data.take_classes(labels["classes"])
 
 
 def with_cache(settings, cache: str):
-    """The settings with every `cache` in them, at whatever depth, at another place."""
+    """The settings, with every key `cache` in them, at any depth, set to this folder."""
     if isinstance(settings, list):
         return [with_cache(value, cache) for value in settings]
     if not isinstance(settings, dict):
@@ -125,18 +131,20 @@ def with_cache(settings, cache: str):
     return {key: cache if key == "cache" else with_cache(value, cache) for key, value in settings.items()}
 
 
-def check_settings_of_others(cfg: DictConfig, own: tuple[str, ...]) -> None:
-    """ConfigError for settings that only studies of another kind have. own: those of this study."""
+def check_study_settings(cfg: DictConfig, allowed: tuple[str, ...]) -> None:
+    """ConfigError for settings that only other studies have. allowed: extra settings of this study."""
     from trimer.errors import ConfigError
 
-    given = [key for key in ("by", "formula_known", "mces", "lookups") if cfg[key] and key not in own]
-    if "generator" not in own:
-        given += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
-    if given:
-        raise ConfigError(f"{given[0]}: this checkpoint does not generate molecules; leave it out")
+    rejected = [key for key in ("by", "formula_known", "mces", "lookups") if cfg[key] and key not in allowed]
+    if "generator" not in allowed:
+        rejected += [f"generator.{key}" for key, value in cfg.generator.items() if value is not None]
+    if rejected:
+        raise ConfigError(
+            f"{rejected[0]} is for models that generate molecules, and this checkpoint does not: remove the setting"
+        )
 
 
-def measure_run(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
+def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
     """Evaluate the test split of a run that has just been trained, by its best checkpoint, also in its trackers."""
     from trimer.accelerators.hardware import place
     from trimer.checkpoint import load
@@ -155,46 +163,46 @@ def measure_run(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
-    attempt("the figures of the tracker", log_pictures, trainer, run.path / "test")
+    attempt("the figures of the tracker", log_figures, trainer, run.path / "test")
     return evaluation.named("test")
 
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
-    """The test part in the table of callbacks=protocol, by the metrics of the validations, and the pictures of it."""
+    """Add the test split to the table of callbacks=protocol, with the metrics of the validations, and draw figures."""
     from trimer.accelerators.hardware import computing, device_of
-    from trimer.callbacks.protocol import ANSWERS, Protocol
+    from trimer.callbacks.protocol import PREDICTIONS_BEFORE, Protocol
     from trimer.checkpoint import read
     from trimer.reporting.protocol_figures import metric_curves
 
     protocol = next((callback for callback in trainer.callbacks if isinstance(callback, Protocol)), None)
     if protocol is None:
         return
-    learnt, task.net = task.net, loaded.net
+    last_net, task.net = task.net, loaded.net
     with computing(cfg.trainer):
         metrics = task.to(device_of(cfg.trainer)).evaluate(data.evaluation_batches("test"))
-    task.net = learnt
+    task.net = last_net
     protocol.add("test", int(read(loaded.path)["epoch"]), metrics)
     protocol.save()
     attempt("the protocol of the tracker", protocol.log_table, trainer)
     out = run.path / "test"
     attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
     if getattr(data, "target", None) == "regression":
-        attempt("before_and_after.png", before_and_after, run.path / ANSWERS, evaluation, data, out)
+        attempt("before_and_after.png", before_and_after, run.path / PREDICTIONS_BEFORE, evaluation, data, out)
 
 
-def before_and_after(kept: Path, evaluation, data, out: Path) -> None:
-    """Numbers predicted before the training, where they were kept, beside those after it."""
+def before_and_after(stored: Path, evaluation, data, out: Path) -> None:
+    """Draw the numbers predicted before the training (if they were stored) and after it."""
     import numpy as np
 
     from trimer.reporting.number_figures import predicted_against_observed
 
-    before = np.load(kept)["answers"] if kept.is_file() else None
-    said = {"Before": before, "After": evaluation.answers}
-    predicted_against_observed(said, evaluation.labels, data.classes, out / "before_and_after.png")
+    before = np.load(stored)["answers"] if stored.is_file() else None
+    predictions = {"Before": before, "After": evaluation.predictions}
+    predicted_against_observed(predictions, evaluation.labels, data.classes, out / "before_and_after.png")
 
 
-def log_pictures(trainer, folder: Path) -> None:
-    """The figures of the test split, for every tracker that is a W&B run."""
+def log_figures(trainer, folder: Path) -> None:
+    """Log the figures of the test split to all W&B loggers."""
     from lightning.pytorch.loggers import WandbLogger
 
     for logger in trainer.loggers:
@@ -208,7 +216,7 @@ def log_pictures(trainer, folder: Path) -> None:
 
 
 def model_name(run: Path, checkpoint: Path) -> str:
-    """What the model is called in a table: its run's name with the seed, or the name of a file outside of a run."""
+    """The name of the model in tables: name and seed of the run, or the file name of a checkpoint outside a run."""
     from trimer.run import run_config
 
     config = run_config(run)

@@ -24,11 +24,11 @@ def main(cfg: DictConfig) -> None:
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import merged
     from trimer.prediction.library_formats import FORMATS
-    from trimer.prediction.partial import Partial, asked_of
+    from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
     from trimer.progress import progress
 
-    formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or of a spectral library one of {', '.join(FORMATS)}"
+    formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or for a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*SUFFIXES, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
     predictor = load(cfg.ckpt).study.predictor(cfg)
@@ -38,17 +38,17 @@ def main(cfg: DictConfig) -> None:
     if writer.path.resolve() in [file.resolve() for file in files]:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     overlaps: list[TrainingOverlap] = []
-    parts = with_overlaps(predictor.read(source), overlaps)
-    partial = Partial(cfg.output, asked_of(cfg, predictor.checkpoints, files))
+    chunks = with_overlaps(predictor.read(source), overlaps)
+    partial = Partial(cfg.output, dependencies_of(cfg, predictor.checkpoints, files))
     with partial, writer, progress("predict", unit=predictor.plural) as advance:
-        for rows in predictor.predict(parts, partial):
+        for rows in predictor.predict(chunks, partial):
             writer.add(rows)
             advance(1)
     print("\n".join([writer.summary(), *merged(overlaps).lines(predictor.plural), *predictor.notes()]))
 
 
-def with_overlaps(parts: Iterable[Records], overlaps: list[TrainingOverlap]) -> Iterator[Records]:
-    """The parts as they are; what is known of their training overlap is added to the list."""
-    for part in parts:
-        overlaps.append(part.overlap)
-        yield part
+def with_overlaps(chunks: Iterable[Records], overlaps: list[TrainingOverlap]) -> Iterator[Records]:
+    """The unchanged chunks; the training overlap of each is appended to the list."""
+    for records in chunks:
+        overlaps.append(records.overlap)
+        yield records

@@ -1,4 +1,4 @@
-"""`trimer prepare`: clean, tokenise and store the data of a study, and say what was dropped and how it was split."""
+"""`trimer prepare`: cleans, tokenises, splits and stores data, and reports dropped records."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ def main(cfg: DictConfig) -> None:
     data = build(cfg.data)
     data.setup()
     print(data.drops)
-    print(f"\n{len(data.store):,} rows of {len(data.tokenizer):,} kinds of token in {data.folder}")
+    print(f"\n{len(data.store):,} rows in {data.folder} (vocabulary size {len(data.tokenizer):,})")

@@ -1,4 +1,4 @@
-"""`trimer report`: the runs of a folder in one table, with mean and spread over seeds."""
+"""`trimer report`: summarises the runs of a folder in one table, with mean and standard deviation over seeds."""
 
 from __future__ import annotations
 

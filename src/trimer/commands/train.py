@@ -1,4 +1,4 @@
-"""`trimer train`: build the parts, fit, measure the test split, leave everything in the run folder."""
+"""`trimer train`: trains a model, evaluates it on the test split, and writes everything to the run folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from trimer.accelerators.stacks import STATIC, check_device
 from trimer.errors import ConfigError, InputError
 from trimer.reporting.attempts import failed_reports
-from trimer.resuming import nothing_left
+from trimer.resuming import is_complete, plain_dict
 from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
 
-# The groups of the config but the data, with the arguments that are no settings.
-PARTS = {
+# Config groups except data: constructor arguments that are objects, not settings.
+GROUPS: dict[str, tuple[str, ...]] = {
     "trainer": (),
     "callbacks": (),
     "logger": (),
@@ -29,7 +29,7 @@ PARTS = {
 
 
 def main(cfg: DictConfig) -> float | None:
-    """Run one training; the value that a sweep compares is returned and written to `result.json`."""
+    """Run one training; returns the objective of a sweep, which is also written to `result.json`."""
     from trimer.callbacks.stopping import ended_by_signals
 
     with ended_by_signals():
@@ -37,53 +37,61 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Fit, measure the test split, and finish the run folder."""
+    """Train, evaluate the test split, and write the result to the run folder."""
     import lightning as L
 
     from trimer.accelerators.cpu_speed import log_choice
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
     from trimer.building import build, build_all
-    from trimer.checkpoint import check_labels, check_unseen, contract, copy_weights, network_state, read, warm_start
+    from trimer.checkpoint import (
+        check_hyperparameters,
+        check_labels,
+        contract,
+        copy_weights,
+        network_state,
+        read,
+        warm_start,
+    )
     from trimer.data.core.training_keys import stages_of
-    from trimer.loggers import finished
+    from trimer.loggers import open_loggers
 
     check_settings(cfg)
-    failed_reports()  # of an earlier job of this process
+    failed_reports()  # forget those of an earlier job of this process
     run = RunFolder(cfg.paths.run)
-    checkpoint = begin(run, cfg)
-    if cfg.resume and nothing_left(run, cfg):
-        log.info("%s has ended; to continue it, give a greater trainer.max_steps or trainer.max_epochs", run.path)
+    checkpoint = start_or_resume(run, cfg)
+    if cfg.resume and is_complete(run, cfg):
+        log.info("%s has ended; to continue it, increase trainer.max_steps or trainer.max_epochs", run.path)
         return run.result.get("objective")
-    config = OmegaConf.to_container(cfg, resolve=True)
+    config = plain_dict(cfg)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
 
     data = build(cfg.data)
     net = build(cfg.model, vocab_size=len(data.tokenizer))
-    learnt = warm_start(net, data.tokenizer, cfg.ckpt) if cfg.ckpt and checkpoint is None else None
-    parts = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
-    task = build(cfg.task, net=net, tokenizer=data.tokenizer, **parts)
-    if learnt is not None:
-        task.start_from(learnt)
+    trained = warm_start(net, data.tokenizer, cfg.ckpt) if cfg.ckpt and checkpoint is None else None
+    factories = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
+    task = build(cfg.task, net=net, tokenizer=data.tokenizer, **factories)
+    if trained is not None:
+        task.start_from(trained)
     task.contract = contract(config, data.tokenizer)
     task.check_parts(data)
-    task.configure_optimizers()  # for its refusals; the one that trains is built by the trainer
+    task.configure_optimizers()  # only for its errors; the trainer calls it again
     log_choice(str(cfg.trainer.precision))
     log.info(describe_model(net, data, cfg))
 
-    with finished(build_all(cfg.logger), config) as loggers:
+    with open_loggers(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=callbacks_of(cfg), logger=loggers)
         keep_data_whole(trainer)
         data.setup()
         task.configure_for(data)
         if checkpoint is not None:
             saved = read(checkpoint)
-            check_unseen(net, saved["trimer"]["model"], checkpoint)
-            copy_weights(task.net, network_state(saved), checkpoint)  # what does not fit is said here
+            check_hyperparameters(net, saved["trimer"]["model"], checkpoint)
+            copy_weights(task.net, network_state(saved), checkpoint)  # reports weights that do not fit
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
-            run.check_split(data, "restore them, or start a new run with ckpt=")
-        run.keep_data(data, "restore them, or start a new run with ckpt=")
+            run.check_split(data, "restore the data, or start a new run with ckpt=")
+        run.record_data(data, "restore the data, or start a new run with ckpt=")
         if cfg.resume:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
@@ -95,16 +103,16 @@ def train(cfg: DictConfig) -> float | None:
             "steps": trainer.global_step,
             "real_tokens": task.real_tokens,
             "stopped_early": stopped_early(trainer),
-            "memory_mb": None if memory is None else round(peak_memory() - memory),  # that the training added
+            "memory_mb": None if memory is None else round((peak_memory() or 0) - memory),  # added by the training
             "seconds": round(time.perf_counter() - started, 3),
         }
         if cfg.test and data.has_labels and not trainer.fast_dev_run:
-            from trimer.commands.evaluate import measure_run
+            from trimer.commands.evaluate import evaluate_test_split
 
             if "test" in data.split.names:
-                result["metrics"] |= measure_run(run, task, data, trainer, measured_on(cfg))
+                result["metrics"] |= evaluate_test_split(run, task, data, trainer, evaluation_config(cfg))
             else:
-                log.warning("the split has no part test, so nothing is measured at the end")
+                log.warning("the data have no test split, so the model is not evaluated: set data.split to define one")
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
@@ -112,7 +120,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def describe_model(net, data, cfg: DictConfig) -> str:
-    """`model=smiles_nano: 1,368,960 parameters; it reads data=foodb`, by the choices of the command line."""
+    """`model=smiles_nano: 1,368,960 parameters; it reads data=foodb`, with the choices of the command line."""
     from hydra.core.hydra_config import HydraConfig
 
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
@@ -134,15 +142,15 @@ def callbacks_of(cfg: DictConfig) -> list:
     return callbacks
 
 
-def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
-    """Start the folder of a new run, or return the checkpoint that a run is resumed from.
+def start_or_resume(run: RunFolder, cfg: DictConfig) -> Path | None:
+    """Start the folder of a new run, or return the checkpoint from which a run is resumed.
 
-    The record of a resumption is written later, when nothing can refuse it any more.
+    A resumption is recorded later, after all checks.
     """
     if not cfg.resume:
         if run.started and first_process():
             raise ConfigError(
-                f"{run.path} holds a run already: resume it with resume={run.path}, or name another folder"
+                f"{run.path} already holds a run: resume it with resume={run.path}, or name another folder"
             )
         run.start(cfg)
         return None
@@ -152,34 +160,38 @@ def begin(run: RunFolder, cfg: DictConfig) -> Path | None:
         best = run.path / "checkpoints" / "best.ckpt"
         weights = f"; its best weights can start a new run (ckpt={best})" if best.is_file() else ""
         raise InputError(
-            f"resume={run.path}: this run has no checkpoint to resume from, since it ended before its first one "
+            f"resume={run.path}: this run has no checkpoint, because it ended before it wrote the first one "
             f"(callbacks.last.every_n_train_steps){weights}. Delete the folder and train again, or name another folder"
         )
     return checkpoint
 
 
 def check_settings(cfg: DictConfig) -> None:
-    """ConfigError for what is misspelt or cannot be, before the data are prepared."""
+    """ConfigError for misspelt or impossible settings, before the data are prepared."""
     from trimer.accelerators.hardware import INT8
     from trimer.building import check, located
 
-    for part, given in PARTS.items():
-        check(cfg[part], arguments=dict.fromkeys(given))
-    for name, (target, given) in getattr(located(cfg.task._target_, "task"), "nested_settings", {}).items():
+    for group, arguments in GROUPS.items():
+        check(cfg[group], arguments=dict.fromkeys(arguments))
+    for name, (target, arguments) in getattr(located(cfg.task._target_, "task"), "nested_settings", {}).items():
         if settings := cfg.task.get(name):
             if not OmegaConf.is_dict(settings):
-                raise ConfigError(f"task.{name}={settings} must hold settings, as {{rank: 8}}, or be null")
-            check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(given))
+                raise ConfigError(f"task.{name}={settings} must hold settings, such as {{rank: 8}}, or be null")
+            check({"_target_": target, **settings}, f"task.{name}", dict.fromkeys(arguments))
     if str(cfg.trainer.precision) == INT8:
-        raise ConfigError(f"trainer.precision={INT8} cannot train: it is for predict, embed and evaluate")
+        raise ConfigError(
+            f"trainer.precision={INT8} cannot train: use another precision; int8 is for predict, embed and evaluate"
+        )
     if cfg.trainer.accelerator in STATIC:
         check_device(cfg.trainer.accelerator)
     if cfg.trainer.val_check_interval == 0:
-        raise ConfigError("trainer.val_check_interval=0 must be above 0; trainer.limit_val_batches=0 does not validate")
+        raise ConfigError(
+            "trainer.val_check_interval=0 must be above 0; to disable validation, set trainer.limit_val_batches=0"
+        )
 
 
-def measured_on(cfg: DictConfig) -> DictConfig:
-    """The config by which the test split is measured: on the CPU where the training ran on a TPU."""
+def evaluation_config(cfg: DictConfig) -> DictConfig:
+    """The config of the final evaluation: it runs on the CPU if the training ran on a TPU."""
     if cfg.trainer.accelerator not in STATIC:
         return cfg
     cpu = cfg.copy()

@@ -1,4 +1,4 @@
-"""Embeddings of sequences in files or in Python, by our checkpoints or by public weights of ESM-2 or RoBERTa."""
+"""Embeddings of sequences from files or Python objects, by checkpoints of Trimer or public weights (ESM-2, RoBERTa)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.protocols import Encoder
 
 CHUNK = 128  # records that are embedded together
 
 
 @dataclass
-class EmbeddedPart:
-    """Some records of the input.
+class EmbeddedRecords:
+    """Some consecutive records of the input.
 
-    lengths: tokens without `<cls>` and `<eos>`, 0 where a record could not be read. reasons: why a record has no
-    vector, or None. inputs: what the model reads of the records that have one. vectors: of all records, in order.
+    lengths: tokens without `<cls>` and `<eos>`, 0 if a record could not be read. reasons: why a record has no vector,
+    or None. inputs: model inputs of the records without a reason. vectors: of all records, in order.
     """
 
     ids: list[str]
@@ -43,11 +44,11 @@ class EmbeddedPart:
 
 
 class Embedder:
-    """Vectors of the sequences that a checkpoint reads. cfg: the config of `trimer embed`."""
+    """Computes embeddings with a checkpoint. cfg: the config of `trimer embed`."""
 
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         study = loaded.study
-        encoder = study.encoder()
+        encoder: Any = study.encoder()
         if cfg.tokens_per_batch is not None and cfg.tokens_per_batch < 1:
             raise ConfigError(f"tokens_per_batch={cfg.tokens_per_batch} must be 1 or more")
         if cfg.layer is not None and not 0 <= cfg.layer <= len(encoder.layers):
@@ -59,42 +60,44 @@ class Embedder:
 
     @classmethod
     def of_checkpoint(cls, path: str, cfg: DictConfig) -> Embedder:
-        """The embedder of a checkpoint of ours, of a Hugging Face folder, or of a `.pt` file of fair-esm."""
+        """The embedder of a checkpoint of Trimer, a Hugging Face folder, or a `.pt` file of fair-esm."""
         from trimer.checkpoint import load
         from trimer.public import is_public, load_public
 
         return cls(load_public(path, atoms=cfg.atoms) if is_public(path) else load(path), cfg)
 
     def read(self, path: Path) -> Iterator[LabelTable]:
-        """The records of a file in tables of some thousand."""
+        """The records of a file, in tables of some thousand records."""
         return sequence_chunks(path, self.entity, self.cfg.column, self.cfg.id_column)
 
     def records(self, values: Any) -> list[LabelTable]:
-        """Records from Python objects: a list, a DataFrame, or objects of the field."""
+        """Records from Python objects: a list, a DataFrame, or objects of other libraries (`trimer.objects`)."""
         from trimer.objects import sequences_of
 
         return [sequences_of(values, self.entity, self.cfg.column)]
 
-    def embed(self, tables: Iterable[LabelTable]) -> Iterator[EmbeddedPart]:
+    def embed(self, tables: Iterable[LabelTable]) -> Iterator[EmbeddedRecords]:
         """The records with their vectors, in order."""
         with computing_with(self) as compute:
-            parts = (
+            chunks = (
                 self._read(table.take(range(start, min(start + CHUNK, len(table)))))
                 for table in tables
                 for start in range(0, len(table), CHUNK)
             )
-            for part, vectors in in_order(((part, compute(part.inputs)) for part in parts), self.cfg):
-                made = iter(vectors)
-                part.vectors = (None if reason else next(made) for reason in part.reasons)
-                yield part
+            for chunk, vectors in in_order(((chunk, compute(chunk.inputs)) for chunk in chunks), self.cfg):
+                remaining = iter(vectors)
+                chunk.vectors = (None if reason else next(remaining) for reason in chunk.reasons)
+                yield chunk
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[np.ndarray]:
-        """A vector, or one for each position, of each sequence."""
-        packed = Ragged.pack([one.tokens for one in inputs])
+        """For each sequence a vector, or a vector for each position."""
+        packed = Ragged.pack([sequence.tokens for sequence in inputs])
         options = (self.cfg.pooling, self.cfg.layer, self.cfg.tokens_per_batch)
-        return list(embed(self.net, packed, *options, lambda rows: flat([inputs[row] for row in rows])))
+        return list(
+            embed(cast("Encoder", self.net), packed, *options, lambda rows: flat([inputs[row] for row in rows]))
+        )
 
-    def _read(self, table: LabelTable) -> EmbeddedPart:
+    def _read(self, table: LabelTable) -> EmbeddedRecords:
         longest, sequences = self.cfg.longest, self.kind.read(table.texts)
         problems = sequences.reasons() | table.problems
         lengths = [0 if tokens is None else len(tokens) - 2 for tokens in sequences.tokens]
@@ -102,9 +105,10 @@ class Embedder:
             if longest is not None and length > longest:
                 problems.setdefault(row, f"{length:,} tokens, longer than longest={longest:,}")
             if length + 2 > self.longest:
-                most = f"the model reads at most {self.longest:,}"
-                problems.setdefault(row, f"{length + 2:,} tokens with both ends, {most}")
+                problems.setdefault(
+                    row, f"{length + 2:,} tokens including <cls> and <eos>, the model reads at most {self.longest:,}"
+                )
         reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
-        tokens = {row: ids for row, ids in enumerate(sequences.tokens) if row not in problems}
+        tokens = {row: ids for row, ids in enumerate(sequences.tokens) if ids is not None and row not in problems}
         inputs = list(model_inputs(self.kind, sequences, tokens).values())
-        return EmbeddedPart(table.ids, lengths, reasons, inputs)
+        return EmbeddedRecords(table.ids, lengths, reasons, inputs)

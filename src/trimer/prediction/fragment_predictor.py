@@ -1,6 +1,6 @@
-"""Fragment intensities and retention times of peptides: the precursors of a spectral library.
+"""Predicts fragment intensities and retention times of peptides: the precursors of a spectral library.
 
-One row for each precursor: row, id, peptide (ProForma), charge, intensities (of L - 1 cleavage sites by K channels,
+One row per precursor: row, id, peptide (ProForma), charge, intensities (of L - 1 cleavage sites by K channels,
 relative to the highest), retention (in the unit of its model), proteins, genes, energy, instrument, unseen,
 in_training, reason.
 """
@@ -31,7 +31,7 @@ from trimer.peptides.conditions import KINDS, condition_vectors, instrument_kind
 from trimer.peptides.proforma import read_proforma
 from trimer.prediction.predictor import Predictor, Records
 from trimer.prediction.spectral_library import LibraryFile
-from trimer.training_facts import unseen_of_peptides
+from trimer.training_facts import unseen_sites_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Columns of a table of peptides that are carried into the library, or state how a spectrum is measured.
+# Columns of a peptide table that are copied to the library, or describe the measurement.
 TABLE_COLUMNS = {
     "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
     "instrument": ("instrument", "instrument_types"),
@@ -50,7 +50,7 @@ TABLE_COLUMNS = {
 
 
 class Precursor(NamedTuple):
-    """What the models read of a peptide with a charge. energy: normalised collision energy, NaN where unknown."""
+    """The model inputs of a peptide with a charge. energy: normalised collision energy in percent, NaN if unknown."""
 
     sequence: ModelInput
     peptide: str
@@ -60,7 +60,7 @@ class Precursor(NamedTuple):
 
 
 class FragmentPredictor(Predictor):
-    """Fragments of peptides, and their retention times where `cfg.retention` names a model that predicts them."""
+    """Predicts fragments of peptides, and retention times if `cfg.retention` names a model that predicts them."""
 
     plural = "peptides"
     columns = (
@@ -87,59 +87,59 @@ class FragmentPredictor(Predictor):
         self.data = loaded.contract["data"]
         self.channels = channels_of(loaded.contract["labels"]["classes"])
         self.kind = Peptides(loaded.tokenizer)
-        self.retention = None
+        self.retention: Any = None
         if cfg.retention:
             model = retention_model(cfg.retention)
             self.checkpoints.append(model.path)
             self.retention = place(model.net, cfg.trainer)
         else:
-            log.warning("the library has no retention times: add them with retention=<run that predicts them>")
+            log.warning("the library will have no retention times: set retention=<run that predicts them> to add them")
 
     def writer(self, output: str | Path) -> LibraryFile:
         return LibraryFile(output, self.channels)
 
     def read(self, path: Path) -> Iterator[Records]:
         table_file = open_table(path, None)
-        columns = {what: column for what, names in TABLE_COLUMNS.items() if (column := first_column(table_file, names))}
+        columns = {name: column for name, names in TABLE_COLUMNS.items() if (column := first_column(table_file, names))}
         options = read_as(self.cfg, self.data)
         chunks = peptide_chunks(path, "charge", self.cfg.column, self.cfg.id_column, [*columns.values()], **options)
-        table = LabelTable.concatenate(list(chunks))  # whole: a library holds each precursor once
-        yield self._precursors(table, {what: table.columns[column] for what, column in columns.items()})
+        table = LabelTable.concatenate(list(chunks))  # the whole table: a library holds each precursor once
+        yield self._precursors(table, {name: table.columns[column] for name, column in columns.items()})
 
     def records(self, values: Any) -> Records:
         from trimer.objects import sequences_of
 
         table = sequences_of(values, "peptides", self.cfg.column)
         table.labels.setdefault("charge", [None] * len(table))
-        return self._precursors(table, {what: table.columns[what] for what in TABLE_COLUMNS if what in table.columns})
+        return self._precursors(table, {name: table.columns[name] for name in TABLE_COLUMNS if name in table.columns})
 
     def _precursors(self, table: LabelTable, columns: Mapping[str, list[str | None]]) -> Records:
-        """The precursors that can be predicted, the others with a reason. columns: by the names of TABLE_COLUMNS."""
+        """The usable precursors, and the reasons of the others. columns: by the names of TABLE_COLUMNS."""
         sequences = self.kind.read(table.texts)
         charges = np.array([int(text or 0) for text in table.labels["charge"]], np.int64)
-        energy, wrong = energies(columns.get("energy"), len(table), self.cfg.energy)
+        energy, unusable = energies(columns.get("energy"), len(table), self.cfg.energy)
         instrument = columns.get("instrument") or [self.cfg.instrument] * len(table)
         self._warn_of_conditions(energy, instrument)
-        problems = wrong | predictable(sequences, table.problems, charges, self.data)
-        problems |= repeated(sequences.texts, charges, table.places, problems)
+        problems = unusable | predictable(sequences, table.problems, charges, self.data)
+        problems |= duplicates(sequences.texts, charges, table.places, problems)
         usable = [row for row in range(len(table)) if row not in problems]
         log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
-        unseen = unseen_of_peptides(self.loaded, sequences.texts, usable)
+        unseen = unseen_sites_of(self.loaded, sequences.texts, usable)
         heads: list[dict] = []
         for row, (name, text) in enumerate(zip(table.ids, table.texts, strict=True)):
-            carried = {what: columns[what][row] or "" for what in ("proteins", "genes") if what in columns}
+            copied = {column: columns[column][row] or "" for column in ("proteins", "genes") if column in columns}
             measured = {"energy": float(energy[row]), "instrument": instrument[row] or ""}
             peptide = {"peptide": sequences.texts[row], "charge": int(charges[row]), "unseen": unseen.get(row, "")}
-            heads.append({"id": name, "sequence": text, **peptide, **measured, **carried})
+            heads.append({"id": name, "sequence": text, **peptide, **measured, **copied})
         identities = self.kind.identities(sequences)
         keys = sequence_keys("peptides", [identities[row] for row in usable])
         overlap = training_overlap(self.loaded.training_keys, keys)
         overlap.add_to_heads(heads, usable)
         reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
-        tokens = model_inputs(self.kind, sequences, {row: sequences.tokens[row] for row in usable})
+        tokens = {row: ids for row in usable if (ids := sequences.tokens[row]) is not None}
         inputs = {
-            row: Precursor(ids, sequences.texts[row], int(charges[row]), float(energy[row]), instrument[row])
-            for row, ids in tokens.items()
+            row: Precursor(ids, sequences.texts[row] or "", int(charges[row]), float(energy[row]), instrument[row])
+            for row, ids in model_inputs(self.kind, sequences, tokens).items()
         }
         return Records(heads, reasons, usable, inputs, overlap)
 
@@ -152,67 +152,79 @@ class FragmentPredictor(Predictor):
         conditions = condition_vectors(np.array(charges), np.array(energy), list(instruments))
         batch = flat(sequences, conditions).to(self.device)
         mask = torch.from_numpy(np.concatenate(masks)).to(self.device)
-        intensities = self.net.answers(self.net(batch), batch, mask).cpu().numpy()
-        parts = np.split(intensities, np.cumsum([len(mask) for mask in masks])[:-1])
+        intensities = self.net.predictions(self.net(batch), batch, mask).cpu().numpy()
+        spectra = np.split(intensities, np.cumsum([len(mask) for mask in masks])[:-1])
         times = self._retention_times(sequences)
-        return [[{"intensities": part.tolist(), "retention": time}] for part, time in zip(parts, times, strict=True)]
+        return [
+            [{"intensities": spectrum.tolist(), "retention": time}]
+            for spectrum, time in zip(spectra, times, strict=True)
+        ]
 
     def _retention_times(self, sequences: Sequence[ModelInput]) -> list[float | None]:
         if self.retention is None:
             return [None] * len(sequences)
         batch = flat(sequences).to(self.device)
-        return self.retention.answers(self.retention(batch))[:, 0].tolist()
+        return self.retention.predictions(self.retention(batch))[:, 0].tolist()
 
     def _warn_of_conditions(self, energy: np.ndarray, instrument: Sequence[str | None]) -> None:
-        """Warn where what is known of the measurement does not reach the model."""
-        named = {name for name in instrument if name}
+        """Warn if the model ignores measurement conditions, or if an instrument is unknown."""
+        instruments = {name for name in instrument if name}
         if getattr(self.loaded.net.encoder, "conditions", None) is None:
-            if named or not np.isnan(energy).all():
-                log.warning("this model does not use charge, energy and instrument (model.conditions=false)")
+            if instruments or not np.isnan(energy).all():
+                log.warning(
+                    "this model ignores charge, energy and instrument: it was trained with model.conditions=false"
+                )
             return
-        if unknown := sorted(name for name in named if instrument_kind(name) is None):
-            log.warning("unknown kind of instrument: %s (known: %s)", ", ".join(unknown), ", ".join(KINDS))
+        if unknown := sorted(name for name in instruments if instrument_kind(name) is None):
+            log.warning(
+                "unknown instruments: %s; the model treats them as unspecified (known: %s)",
+                ", ".join(unknown),
+                ", ".join(KINDS),
+            )
 
 
-def repeated(
+def duplicates(
     texts: Sequence[str | None], charges: np.ndarray, places: Sequence[str], problems: Mapping[int, str]
 ) -> dict[int, str]:
-    """Row -> where the same peptide with the same charge stood before: a library holds it once."""
+    """Row -> the reason that an earlier row has the same peptide and charge: a library holds each once."""
     first: dict[tuple, int] = {}
-    again = {}
+    reasons = {}
     for row, text in enumerate(texts):
         if row not in problems:
             earlier = first.setdefault((text, int(charges[row])), row)
             if earlier != row:
-                again[row] = f"the same peptide and charge as {places[earlier]}"
-    return again
+                reasons[row] = f"the same peptide and charge as {places[earlier]}"
+    return reasons
 
 
 def retention_model(path: str) -> Loaded:
-    """The checkpoint that predicts retention times; CheckpointError for one that predicts something else."""
+    """The checkpoint that predicts retention times; CheckpointError if it predicts something else."""
     from trimer.checkpoint import load
 
     loaded = load(path)
     labels = loaded.contract.get("labels", {})
     if labels.get("target") != "regression" or loaded.contract["data"].get("entity") != "peptides":
-        raise CheckpointError(f"retention={path} does not predict retention times of peptides: name a run that does")
+        raise CheckpointError(
+            f"retention={path} does not predict retention times of peptides: give a run that was trained on peptides "
+            "with data.target=regression"
+        )
     return loaded
 
 
 def energies(
     texts: Sequence[str | None] | None, count: int, default: float | None
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """(n,) float64, the default or NaN where the table has none; and row -> why an energy cannot be used."""
+    """(n,) float64, the default or NaN if the table has none; and row -> the reason why an energy cannot be used."""
     missing = math.nan if default is None else float(default)
-    values, wrong = np.full(count, missing), {}
+    values, reasons = np.full(count, missing), {}
     for row, text in enumerate(texts or ()):
         try:
             value = missing if text is None else float(text)
         except ValueError:
-            wrong[row] = f"collision energy {text} is no number"
+            reasons[row] = f"collision energy {text} is not a number"
             continue
         if value < 0 or math.isinf(value):
-            wrong[row] = f"collision energy {text} is below 0 or infinite"
+            reasons[row] = f"collision energy {text} is below 0 or infinite"
         else:
             values[row] = value
-    return values, wrong
+    return values, reasons

@@ -1,12 +1,13 @@
-"""Labels for molecules, proteins, peptides and residues.
+"""Predicts labels of molecules, proteins, peptides and residues.
 
-The columns of the table: row, id, sequence as in the input; then
-- one class of several: label, its probability, the probability of each class;
-- yes-or-no labels: predicted (yes or no) and probability of each;
+Columns of the table: row, id, sequence as in the input; then
+- one of several classes: label, its probability, the probability of each class;
+- yes/no labels: predicted (yes or no) and probability of each label;
 - numbers: a column for each;
-- classes of residues: labels as one text, the probability of each, for each class the probabilities of all residues;
-- unseen (peptides): residues and modifications that were not in the training data;
-- in_training: whether the sequence was in the training data; reason: why there is no prediction.
+- classes of residues: all labels as one string, the probability of each, and for each class the probabilities of all
+  residues;
+- unseen (peptides): residues and modifications that are not in the training data;
+- in_training: whether the sequence is in the training data; reason: why there is no prediction.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.prediction_tables import PredictionFile
 from trimer.prediction.predictor import Predictor, Records
-from trimer.training_facts import unseen_of_peptides
+from trimer.studies.label_study import thresholds_text
+from trimer.training_facts import unseen_sites_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DIGITS = 5  # decimals of the probabilities of residues
-HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every table of labels
+HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every label table
 
 
 class LabelPredictor(Predictor):
-    """The labels of each sequence. `names`: the columns that hold them."""
+    """Predicts the labels of sequences. `names`: the columns of the labels."""
 
     plural = "sequences"
 
@@ -61,15 +63,15 @@ class LabelPredictor(Predictor):
         cfg, first, usable = self.cfg, 0, 0
         options = read_as(cfg, self.data)
         for table in sequence_chunks(path, self.entity, cfg.column, cfg.id_column, **options):
-            part = self._tokenized(table, first)
-            first, usable = first + len(part), usable + len(part.usable)
-            yield part
+            records = self._tokenized(table, first)
+            first, usable = first + len(records), usable + len(records.usable)
+            yield records
         self.kind.spelling.warn()
         log.info("%s sequences, %s usable", f"{first:,}", f"{usable:,}")
         if first and not usable:
             log.warning(
-                "%s: none of %s rows could be read as %s; the suffix tells the format (.csv, .tsv, .fasta, .smi), and "
-                "column=<name> the column of a table",
+                "%s: none of %s rows could be read as %s: check that the suffix matches the format (.csv, .tsv, "
+                ".fasta, .smi), and set column=<name> for the column of a table",
                 path,
                 f"{first:,}",
                 self.entity,
@@ -81,22 +83,24 @@ class LabelPredictor(Predictor):
         return self._tokenized(sequences_of(values, self.entity, self.cfg.column), 0)
 
     def _tokenized(self, table: LabelTable, first: int) -> Records:
-        """The sequences as tokens of at most the trained length, or a reason."""
+        """The sequences as tokens of at most the maximum length of the training, or with a reason."""
         sequences = self.kind.read(table.texts)
         problems = sequences.reasons() | table.problems
-        most, way = self.data["max_length"], self.data["too_long"]
+        max_length, too_long = self.data["max_length"], self.data["too_long"]
         tokens: dict[int, np.ndarray] = {}
         for row, ids in enumerate(sequences.tokens):
-            kept = None if row in problems or ids is None else shortened(ids, most, way)
+            if row in problems or ids is None:
+                continue
+            kept = shortened(ids, max_length, too_long)
             if kept is not None:
                 tokens[row] = kept
-            elif row not in problems:
-                problems[row] = f"{len(ids):,} tokens, and the model was trained on at most {most:,}"
+            else:
+                problems[row] = f"{len(ids):,} tokens, the model was trained on at most {max_length:,}"
         reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
         heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
         usable = list(tokens)
         if self.kind.has_modifications:
-            for row, sites in unseen_of_peptides(self.loaded, sequences.texts, usable).items():
+            for row, sites in unseen_sites_of(self.loaded, sequences.texts, usable).items():
                 heads[row]["unseen"] = sites
         identities = self.kind.identities(sequences)
         keys = sequence_keys(self.entity, [identities[row] for row in usable])
@@ -106,13 +110,13 @@ class LabelPredictor(Predictor):
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
         batch = flat(inputs).to(self.device)
-        predicted = self.net.answers(self.net(batch)).cpu()
+        predicted = self.net.predictions(self.net(batch)).cpu()
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
         thresholds = self.net.thresholds
         return [[self._row(values.numpy(), thresholds)] for values in predicted.split(sizes)]
 
     def _row(self, predicted: np.ndarray, thresholds: np.ndarray) -> dict:
-        """The columns of a sequence.
+        """The label columns of one sequence.
 
         predicted: (1, K) probabilities or numbers, or (R, C) probabilities of residues.
         """
@@ -121,25 +125,25 @@ class LabelPredictor(Predictor):
             best = int(decide_classes(predicted, thresholds)[0])
             values = [self.classes[best], values[best], *values]
         elif self.target == "multi":
-            words = ["yes" if yes else "no" for yes in decide_labels(predicted, thresholds)[0]]
-            values = [value for pair in zip(words, values, strict=True) for value in pair]
+            decisions = ["yes" if positive else "no" for positive in decide_labels(predicted, thresholds)[0]]
+            values = [value for pair in zip(decisions, values, strict=True) for value in pair]
         elif self.target == "residue":
             probabilities = np.asarray(predicted, np.float64).round(DIGITS)
-            best_of_each = decide_classes(probabilities, thresholds)
-            labels = joined_labels([self.classes[number] for number in best_of_each])
-            chosen = probabilities[np.arange(len(best_of_each)), best_of_each].tolist()
+            numbers = decide_classes(probabilities, thresholds)
+            labels = joined_labels([self.classes[number] for number in numbers])
+            chosen = probabilities[np.arange(len(numbers)), numbers].tolist()
             values = [labels, chosen, *probabilities.T.tolist()]
         return dict(zip(self.names, values, strict=True))
 
     def notes(self) -> list[str]:
-        return [] if self.target == "regression" else [self.loaded.study.thresholds_text()]
+        return [] if self.target == "regression" else [thresholds_text(self.net, self.classes)]
 
 
 def label_columns(target: str, classes: Sequence[str]) -> list[str]:
-    """The names of the columns that hold labels, for a target of labelled data."""
+    """The names of the label columns, for a target of labelled data (data.target)."""
     return {
         "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
-        "multi": [f"{what} {name}" for name in classes for what in ("predicted", "probability of")],
+        "multi": [f"{prefix} {name}" for name in classes for prefix in ("predicted", "probability of")],
         "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
         "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
     }[target]

@@ -1,8 +1,9 @@
-"""The formats of a spectral library, by suffix. Trimer reads each of them back (`data=peptide_fragments`).
+"""The formats of a spectral library, by suffix. Trimer can read all of them (`data=peptide_fragments`).
 
-.tsv and .parquet: DIA-NN, a row a fragment. .csv: Spectronaut and Prosit, a row a fragment. .msp: a record a peptide.
-.hdf, .hdf5, .h5: alphabase, a row a peptide and a matrix of intensities. An empty retention time was not predicted.
-A modification without a UNIMOD id is written as its formula, which other programs have to be told of.
+.tsv and .parquet: DIA-NN, one row per fragment. .csv: Spectronaut and Prosit, one row per fragment. .msp: one record
+per peptide. .hdf, .hdf5, .h5: alphabase, one row per peptide and a matrix of intensities. The retention time is empty
+if it was not predicted. A modification without a UNIMOD id is written as its formula; it must be defined in other
+programs that read the library.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DECIMALS = {"PrecursorMz": 5, "ProductMz": 5, "FragmentMz": 5, "LibraryIntensity
 
 
 class DiannTable:
-    """Tab-separated text for DIA-NN; Tr_recalibrated is the retention time, in the unit of its model."""
+    """Tab-separated text for DIA-NN; Tr_recalibrated is the retention time in the unit of the model."""
 
     delimiter: ClassVar[str] = "\t"
     columns: ClassVar[tuple[str, ...]] = (
@@ -56,14 +57,14 @@ class DiannTable:
     def write(self, entry: Entry, ions: Sequence[Ion]) -> None:
         for ion in ions:
             cells = zip(self.columns, self.values(entry, ion), strict=True)
-            self._csv.writerow([_text(name, value) for name, value in cells])
+            self._csv.writerow([_cell(name, value) for name, value in cells])
 
     def close(self) -> None:
         self._stream.close()
 
 
 class SpectronautTable(DiannTable):
-    """Comma-separated text with the columns of Prosit, which Spectronaut imports; iRT is the retention time."""
+    """Comma-separated text with the columns of Prosit, for Spectronaut; iRT is the retention time."""
 
     delimiter = ","
     columns = (
@@ -82,7 +83,7 @@ class SpectronautTable(DiannTable):
 
 
 class ParquetTable(DiannTable):
-    """The columns of DiannTable in Parquet."""
+    """A Parquet file with the columns of DiannTable."""
 
     rows_at_once = 1 << 16
 
@@ -90,8 +91,8 @@ class ParquetTable(DiannTable):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        whole = ("PrecursorCharge", "FragmentSeriesNumber", "FragmentCharge", "decoy")
-        types = {name: pa.int32() if name in whole else pa.float64() for name in (*whole, *DECIMALS)}
+        integers = ("PrecursorCharge", "FragmentSeriesNumber", "FragmentCharge", "decoy")
+        types = {name: pa.int32() if name in integers else pa.float64() for name in (*integers, *DECIMALS)}
         self.schema = pa.schema([(name, types.get(name, pa.string())) for name in self.columns])
         self._writer = pq.ParquetWriter(path, self.schema)
         self._rows: list[list[Any]] = []
@@ -104,7 +105,7 @@ class ParquetTable(DiannTable):
     def _flush(self) -> None:
         import pyarrow as pa
 
-        columns = list(zip(*self._rows, strict=True)) or [[] for _ in self.columns]
+        columns: list[Sequence[Any]] = list(zip(*self._rows, strict=True)) or [()] * len(self.columns)
         self._writer.write_table(pa.table(dict(zip(self.columns, columns, strict=True)), self.schema))
         self._rows = []
 
@@ -114,7 +115,7 @@ class ParquetTable(DiannTable):
 
 
 class MspText:
-    """MSP with the comment of NIST and Prosit (modifications at places from 0), and ProForma, which is exact."""
+    """MSP with the comments of NIST and Prosit (modifications at positions from 0), and the exact ProForma."""
 
     def __init__(self, path: Path, channels: Sequence[Channel]):
         self._stream = path.open("w", encoding="utf-8", newline="\n")
@@ -122,17 +123,22 @@ class MspText:
     def write(self, entry: Entry, ions: Sequence[Ion]) -> None:
         peptide = entry.peptide
         mz = peptide.mz(entry.charge)
-        said = {"Parent": f"{mz:.5f}", "Mods": _nist_text(peptide), "ProForma": peptide.proforma}
+        comments = {"Parent": f"{mz:.5f}", "Mods": _nist_text(peptide), "ProForma": peptide.proforma}
         if not math.isnan(entry.energy):
-            said["Collision_energy"] = f"{entry.energy:g}"
+            comments["Collision_energy"] = f"{entry.energy:g}"
         if entry.retention is not None:
-            said["iRT"] = f"{entry.retention:.4f}"
-        named = {"Protein": entry.proteins, "Gene": entry.genes, "Instrument": entry.instrument, "Unseen": entry.unseen}
-        said |= {name: f'"{text}"' for name, text in named.items() if text}
+            comments["iRT"] = f"{entry.retention:.4f}"
+        quoted = {
+            "Protein": entry.proteins,
+            "Gene": entry.genes,
+            "Instrument": entry.instrument,
+            "Unseen": entry.unseen,
+        }
+        comments |= {name: f'"{text}"' for name, text in quoted.items() if text}
         lines = [
             f"Name: {peptide.letters}/{entry.charge}",
             f"MW: {mz * entry.charge:.5f}",
-            "Comment: " + " ".join(f"{name}={text}" for name, text in said.items()),
+            "Comment: " + " ".join(f"{name}={text}" for name, text in comments.items()),
             f"Num peaks: {len(ions)}",
         ]
         for ion in sorted(ions, key=lambda ion: ion.mz):
@@ -145,9 +151,9 @@ class MspText:
 
 
 class AlphabaseFile:
-    """HDF5 of alphabase: library/precursor_df, fragment_mz_df and fragment_intensity_df, whole in memory until closed.
+    """HDF5 of alphabase: library/precursor_df, fragment_mz_df, fragment_intensity_df; in memory until it is closed.
 
-    Every channel of every cleavage is kept, whatever its intensity; a phosphoric acid that is lost is a `modloss`.
+    Every channel of every cleavage site is kept, for any intensity; the loss of phosphoric acid is a `modloss`.
     """
 
     def __init__(self, path: Path, channels: Sequence[Channel]):
@@ -168,7 +174,7 @@ class AlphabaseFile:
         columns: dict[str, Any] = {
             "sequence": [entry.peptide.letters for entry in entries],
             "mods": [names for names, _ in mods],
-            "mod_sites": [places for _, places in mods],
+            "mod_sites": [positions for _, positions in mods],
             "charge": np.array([entry.charge for entry in entries], np.int64),
             "nAA": sites + 1,
             "precursor_mz": np.array([entry.peptide.mz(entry.charge) for entry in entries], float),
@@ -188,19 +194,21 @@ class AlphabaseFile:
         with self._h5py.File(self.path, "w") as file:
             text = self._h5py.string_dtype()
             for name, values in columns.items():
-                kind = {} if isinstance(values, np.ndarray) else {"dtype": text}
-                file.create_dataset(f"library/precursor_df/{name}", data=values, **kind)
-            for place, channel in enumerate(self.channels):
+                options = {} if isinstance(values, np.ndarray) else {"dtype": text}
+                file.create_dataset(f"library/precursor_df/{name}", data=values, **options)
+            for column, channel in enumerate(self.channels):
                 loss = {"": "", "H3PO4": "modloss_"}.get(channel.loss, f"{channel.loss}_")
                 name = f"{channel.series}_{loss}z{channel.charge}"
-                file[f"library/fragment_mz_df/{name}"] = mz[:, place].astype(np.float32)
-                file[f"library/fragment_intensity_df/{name}"] = intensity[:, place].astype(np.float32)
+                file[f"library/fragment_mz_df/{name}"] = mz[:, column].astype(np.float32)
+                file[f"library/fragment_intensity_df/{name}"] = intensity[:, column].astype(np.float32)
 
     def _mz(self, peptide: Peptide) -> np.ndarray:
-        """(L - 1, K) m/z in Th, a row a cleavage from the N terminus."""
+        """(L - 1, K) m/z in Th, one row per cleavage site from the N terminus."""
         b, y = fragment_masses(peptide)
         masses = {"b": b, "y": y[::-1]}
-        columns = [(masses[one.series] - LOSSES[one.loss]) / one.charge + PROTON for one in self.channels]
+        columns = [
+            (masses[channel.series] - LOSSES[channel.loss]) / channel.charge + PROTON for channel in self.channels
+        ]
         return np.stack(columns, 1)
 
 
@@ -215,54 +223,59 @@ FORMATS: dict[str, type] = {
 }
 
 
-# ---------------------------------------------------------------- peptides as others write them
+# ---------------------------------------------------------------- peptides in the notations of other programs
 
 
 def diann_text(peptide: Peptide) -> str:
-    """`(UniMod:1)AM(UniMod:35)K`; a dot stands before a modification of the C terminus, as in OpenSWATH."""
-    return _marked(peptide, lambda one, _: f"(UniMod:{one.id})" if one.id is not None else f"({one.proforma})", ".")
+    """`(UniMod:1)AM(UniMod:35)K`, with a dot before a modification of the C terminus, as in OpenSWATH."""
+
+    def text(modification: Modification, _: str) -> str:
+        return f"(UniMod:{modification.id})" if modification.id is not None else f"({modification.proforma})"
+
+    return _with_modifications(peptide, text, ".")
 
 
 def spectronaut_text(peptide: Peptide) -> str:
     """`_[Acetyl (N-term)]AM[Oxidation (M)]K_`."""
-    return f"_{_marked(peptide, lambda one, site: f'[{_name(one)} ({site})]')}_"
+    return f"_{_with_modifications(peptide, lambda modification, site: f'[{_name(modification)} ({site})]')}_"
 
 
 def alphabase_text(peptide: Peptide) -> tuple[str, str]:
     """`Acetyl@Any_N-term;Oxidation@M` and `0;2`."""
     length = len(peptide.letters)
-    names, places = [], []
-    for place, one in peptide.modifications:
-        site = {0: "Any_N-term", length + 1: "Any_C-term"}.get(place)
-        names.append(f"{_name(one)}@{site or peptide.letters[place - 1]}")
-        places.append("-1" if place > length else str(place))
-    return ";".join(names), ";".join(places)
+    names, positions = [], []
+    for position, modification in peptide.modifications:
+        site = {0: "Any_N-term", length + 1: "Any_C-term"}.get(position)
+        names.append(f"{_name(modification)}@{site or peptide.letters[position - 1]}")
+        positions.append("-1" if position > length else str(position))
+    return ";".join(names), ";".join(positions)
 
 
 def _nist_text(peptide: Peptide) -> str:
-    """`2/0,A,Acetyl/1,C,Carbamidomethyl`: places from 0, those of an end on the residue that is there."""
+    """`2/0,A,Acetyl/1,C,Carbamidomethyl`: positions from 0; terminal modifications are on the terminal residue."""
     length, letters = len(peptide.letters), peptide.letters
-    placed = [(min(max(place, 1), length) - 1, one) for place, one in peptide.modifications]
-    return "/".join([str(len(placed)), *(f"{place},{letters[place]},{_name(one)}" for place, one in placed)])
+    located = [(min(max(position, 1), length) - 1, modification) for position, modification in peptide.modifications]
+    entries = [f"{position},{letters[position]},{_name(modification)}" for position, modification in located]
+    return "/".join([str(len(entries)), *entries])
 
 
-def _marked(peptide: Peptide, mark: Callable[[Modification, str], str], dot: str = "") -> str:
-    """The residues with a mark behind each that is modified; mark: (modification, site) -> text."""
+def _with_modifications(peptide: Peptide, text: Callable[[Modification, str], str], dot: str = "") -> str:
+    """The residues, each followed by the texts of its modifications; text: of (modification, site)."""
     length = len(peptide.letters)
-    marks: dict[int, str] = {}
-    for place, one in peptide.modifications:
-        site = {0: "N-term", length + 1: "C-term"}.get(place) or peptide.letters[place - 1]
-        marks[place] = marks.get(place, "") + mark(one, site)
-    letters = "".join(letter + marks.get(place, "") for place, letter in enumerate(peptide.letters, 1))
-    end = marks.get(length + 1, "")
-    return marks.get(0, "") + letters + (f"{dot}{end}" if end else "")
+    texts: dict[int, str] = {}
+    for position, modification in peptide.modifications:
+        site = {0: "N-term", length + 1: "C-term"}.get(position) or peptide.letters[position - 1]
+        texts[position] = texts.get(position, "") + text(modification, site)
+    letters = "".join(letter + texts.get(position, "") for position, letter in enumerate(peptide.letters, 1))
+    end = texts.get(length + 1, "")
+    return texts.get(0, "") + letters + (f"{dot}{end}" if end else "")
 
 
-def _name(one: Modification) -> str:
-    return one.proforma if one.id is None else one.name
+def _name(modification: Modification) -> str:
+    return modification.proforma if modification.id is None else modification.name
 
 
-def _text(column: str, value: Any) -> Any:
+def _cell(column: str, value: Any) -> Any:
     if value is None:
         return ""
     decimals = DECIMALS.get(column)

@@ -1,13 +1,13 @@
-"""Ranked molecules for spectra.
+"""Generates ranked molecules for spectra.
 
-The columns of the table:
+Columns of the table:
 - row, id, precursor_mz, adduct: of the spectrum, as in the input;
-- rank: the position of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: how many
-  different molecules were generated; agreeing: how many of them agree with the precursor (empty: cannot be checked);
+- rank: rank of the molecule among all candidates of the spectrum, by `generator.rank`; candidates: number of different
+  molecules; agreeing: number of them that agree with the precursor (empty if this cannot be checked);
 - smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
   `trimer.generation.candidates`;
-- agrees: whether ppm_error lies within `tolerance_ppm`; empty where adduct or precursor m/z are not known;
-- in_training: whether the spectrum, or its molecule where the input names it, was in the training data;
+- agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown;
+- in_training: whether the spectrum, or its molecule if the input names it, is in the training data;
 - reason: why a spectrum has no prediction.
 """
 
@@ -38,18 +38,17 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
-    from trimer.generation.molecule_generator import MoleculeGenerator
-    from trimer.generation.molecule_generator import Written as Generated
+    from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 
 log = logging.getLogger(__name__)
 
 
 class MoleculePredictor(Predictor):
-    """Molecules for spectra, each cleaned as in training.
+    """Generates molecules for spectra, which are cleaned as in training.
 
-    cfg.ranked: one row per candidate, at most `candidates`; else the best. cfg.tolerance_ppm: within which a molecule
-    agrees with the precursor. cfg.only_agreeing: leave the others out, also those whose agreement cannot be checked;
-    `rank` stays that among all candidates.
+    cfg.ranked: one row per candidate, at most `candidates`; else one row for the best. cfg.tolerance_ppm: largest mass
+    error at which a molecule agrees with the precursor. cfg.only_agreeing: omit all other molecules, including those
+    whose agreement cannot be checked; `rank` still counts all candidates.
     """
 
     columns = (
@@ -102,7 +101,7 @@ class MoleculePredictor(Predictor):
         return self._cleaned(spectra_of(values))
 
     def _cleaned(self, table: SpectrumTable) -> Records:
-        """The usable spectra as tokens with their precursors, the others with a reason."""
+        """The usable spectra as tokens with their precursors, and the reasons of the others."""
         from trimer.data.core.training_keys import text_keys, token_keys
         from trimer.data.modules.denoising import molecules_of_spectra
         from trimer.evaluation.training_overlap import training_overlap
@@ -113,64 +112,66 @@ class MoleculePredictor(Predictor):
         values, offsets = self.loaded.tokenizer.encode_spectra(cleaned)
         tokens = [values[start:stop] for start, stop in pairwise(offsets)]
         log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
-        warn_of_unseen_spectra(self.loaded, cleaned["adduct"])
+        warn_of_unseen_spectra(self.loaded, cleaned["adduct"].tolist())
         heads = [
             {"id": name, "precursor_mz": float(mz) if np.isfinite(mz) else None, "adduct": adduct}
             for name, mz, adduct in zip(table["id"], table["precursor_mz"], table["adduct"], strict=True)
         ]
-        molecules = {"molecule": text_keys([smiles or given for _, smiles, given in molecules_of_spectra(cleaned)])}
+        molecules = {
+            "molecule": text_keys([smiles or original for _, smiles, original in molecules_of_spectra(cleaned)])
+        }
         overlap = training_overlap(self.loaded.training_keys, molecules | {"spectrum": token_keys(tokens)})
         overlap.add_to_heads(heads, rows)
-        measured = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
-        return Records(heads, reasons.tolist(), rows, dict(zip(rows, measured, strict=True)), overlap)
+        inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
+        return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None]]) -> list[list[dict]]:
         tokens, precursors, adducts = zip(*inputs, strict=True)
-        generated = self.generator.write(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
-        kept = self.cfg.candidates if self.cfg.ranked else 1
-        return [candidate_rows(result, kept, self.cfg.tolerance_ppm, self.cfg.only_agreeing) for result in generated]
+        generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
+        count = self.cfg.candidates if self.cfg.ranked else 1
+        return [candidate_rows(result, count, self.cfg.tolerance_ppm, self.cfg.only_agreeing) for result in generated]
 
 
-def candidate_rows(generated: Generated, kept: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:
-    """The columns of the first `kept` candidates of a spectrum, or the reason why there is none."""
+def candidate_rows(generated: GeneratedMolecules, count: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:
+    """The columns of the first `count` candidates of a spectrum, or the reason why there is none."""
     candidates = generated.candidates
     if not candidates:
         flaws = in_words(generated.flaws)
-        return [{"reason": f"none of the {generated.written} texts generated is a molecule ({flaws})"}]
+        return [{"reason": f"none of the {generated.generated} generated texts is a valid molecule ({flaws})"}]
     agreement = [agrees(candidate.ppm_error, tolerance_ppm) for candidate in candidates]
-    agreeing = None if None in agreement else sum(agreement)
+    agreeing = None if None in agreement else agreement.count(True)
     if only_agreeing and not agreeing:
-        return [{"reason": no_agreement([candidate.ppm_error for candidate in candidates], tolerance_ppm)}]
+        return [{"reason": reason_of_no_agreement([candidate.ppm_error for candidate in candidates], tolerance_ppm)}]
     counts = {"candidates": len(agreement), "agreeing": agreeing}
     rows = [
-        {"rank": rank, **counts, **asdict(candidate), "agrees": fits}
-        for rank, (candidate, fits) in enumerate(zip(candidates, agreement, strict=True), 1)
-        if fits or not only_agreeing
+        {"rank": rank, **counts, **asdict(candidate), "agrees": candidate_agrees}
+        for rank, (candidate, candidate_agrees) in enumerate(zip(candidates, agreement, strict=True), 1)
+        if candidate_agrees or not only_agreeing
     ]
-    return rows[:kept]
+    return rows[:count]
 
 
-def no_agreement(ppm_errors: Sequence[float | None], tolerance_ppm: float) -> str:
-    """Why no candidate is left where only those that agree with the precursor are kept."""
+def reason_of_no_agreement(ppm_errors: Sequence[float | None], tolerance_ppm: float) -> str:
+    """The reason why only_agreeing=true leaves no candidate of a spectrum."""
     errors = [error for error in ppm_errors if error is not None]
     if not errors:
-        return "only_agreeing=true, and without precursor m/z and a known adduct the agreement cannot be checked"
+        return "only_agreeing=true, but the agreement cannot be checked without precursor m/z and a known adduct"
     return (
-        f"only_agreeing=true, and none of the {len(ppm_errors):,} molecules generated is within {tolerance_ppm:g} ppm "
+        f"only_agreeing=true, but none of the {len(ppm_errors):,} generated molecules is within {tolerance_ppm:g} ppm "
         f"of the precursor m/z; the nearest is {min(errors, key=abs):+,.1f} ppm away"
     )
 
 
 def changed_cleaning(trained: dict, changes: DictConfig) -> DictConfig:
-    """The cleaning steps of the checkpoint with the changes; a step that it does not have needs a `_target_`."""
+    """The cleaning steps of the checkpoint with the changes; a new step needs a `_target_`."""
     from omegaconf import OmegaConf
 
-    for name, change in changes.items():
-        settings = OmegaConf.is_dict(change)
+    for key, change in changes.items():
+        name, settings = str(key), OmegaConf.is_dict(change)
         if not (settings and "_target_" in change) and not (trained.get(name) and (settings or change is None)):
             hint = "" if name in trained else did_you_mean(name, trained)
             raise ConfigError(
-                f"cleaning.{name} is no step of this checkpoint that could be changed{hint}; its steps are "
+                f"cleaning.{name} is not a step of this checkpoint{hint}; its steps are "
                 f"{', '.join(key for key, step in trained.items() if step)}, and a new one needs a _target_"
             )
     return OmegaConf.merge({"cleaning": trained}, {"cleaning": changes}).cleaning

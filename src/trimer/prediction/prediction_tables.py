@@ -1,4 +1,4 @@
-"""The table that `trimer predict` writes: one or several rows for every record of the input, in its order."""
+"""The table that `trimer predict` writes: one or more rows for every record of the input, in the same order."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ SUFFIXES = (".csv", ".parquet", ".json")
 
 
 def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> Path:
-    """The path of a file that can be written there.
+    """The path of an output file.
 
-    Raises InputError for a folder or where the folder of the file is missing, ConfigError, which says what is wanted,
-    where the suffix is none of `suffixes`.
+    InputError if it is a folder or its folder is missing, ConfigError if its suffix is not in `suffixes`.
+    wanted: the end of the message of that ConfigError.
     """
     path = Path(output).expanduser()
     if path.is_dir():
-        raise InputError(f"output={output} is a folder; name a file in it, as output={path / 'predictions.csv'}")
+        raise InputError(f"output={output} is a folder; name a file in it, such as output={path / 'predictions.csv'}")
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"output={output}: {wanted}")
     if not path.parent.is_dir():
-        raise InputError(f"output={output}: the folder {path.parent} does not exist; make it first")
+        raise InputError(f"output={output}: the folder {path.parent} does not exist; create it first")
     return path
 
 
 class PredictionFile:
-    """Writes predictions to a .csv, .parquet or .json file, whole, when the `with` block ends without an error.
+    """Writes predictions to a .csv, .parquet or .json file when the `with` block ends without an error.
 
-    columns: their names; `reason` is among them. what: the records, in words.
+    columns: names, including `reason`. what: name of the records, such as "spectra".
     """
 
     def __init__(self, output: str | Path, columns: Sequence[str], what: str):
@@ -49,17 +49,17 @@ class PredictionFile:
             self._save()
 
     def add(self, rows: Sequence[dict]) -> None:
-        """The rows of one record, best first."""
+        """Add the rows of one record, best first."""
         self._rows += rows
         self.predicted += rows[0]["reason"] is None
         self.without += rows[0]["reason"] is not None
 
     def summary(self) -> str:
         text = f"{self.path}: {self.predicted:,} {self.what} predicted"
-        return text + (f", {self.without:,} without a prediction (column `reason`)" if self.without else "")
+        return text + (f", {self.without:,} without a prediction (see the column `reason`)" if self.without else "")
 
     def _save(self) -> None:
-        """Write the whole table under a temporary name, then give it its own."""
+        """Write the table under a temporary name, then rename it."""
         suffix = self.path.suffix.lower()
         with written(self.path, self.path.name + ".writing") as temporary:
             if suffix == ".csv":
@@ -78,7 +78,7 @@ class PredictionFile:
 
 
 class MoleculeFile(PredictionFile):
-    """The table of generated molecules; its summary says how many agree with the measured precursor."""
+    """A table of generated molecules; the summary counts those that agree with the measured precursor."""
 
     def __init__(self, output: str | Path, columns: Sequence[str], tolerance_ppm: float):
         super().__init__(output, columns, "spectra")
@@ -91,7 +91,7 @@ class MoleculeFile(PredictionFile):
             self._best.append(rows[0])
 
     def summary(self) -> str:
-        """Counts, and how many predictions agree with the measured precursor."""
+        """The number of predictions, and of those that agree with the measured precursor."""
         checked = [row for row in self._best if row["agrees"] is not None]
         first = sum(row["agrees"] and row["rank"] == 1 for row in checked)
         any_candidate = sum(row["agreeing"] > 0 for row in checked)

@@ -1,7 +1,7 @@
-"""Predictions for records of a user: one implementation for the command line, Python and every endpoint.
+"""Predictions for records of a user: one implementation for the command line and Python.
 
-A predictor is made from a checkpoint by its study (`loaded.study.predictor(cfg)`). It reads records from files or from
-Python objects, and yields one prediction, or one reason, for each record, in the order of the input.
+The study of a checkpoint creates its predictor (`loaded.study.predictor(cfg)`). A predictor reads records from files or
+Python objects and yields one prediction, or one reason, for each record, in the order of the input.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ Prediction = list[dict]
 
 @dataclass
 class Records:
-    """n records as a predictor reads them.
+    """n records that a predictor has read.
 
     heads: n dicts of columns that are known before the prediction, such as `id`. reasons: n, why a record cannot be
-    predicted, or None. usable: the records that can be. inputs: what the model reads of each usable record, by record.
-    first: number of records before these in the input. overlap: whether the usable records were in the training data.
+    predicted, or None. usable: rows of the records that can be predicted. inputs: row -> model input of each usable
+    record. first: number of records before these in the input. overlap: whether the usable records are in the training
+    data.
     """
 
     heads: list[dict]
@@ -57,7 +58,7 @@ class Predictor(ABC):
     """Base class of the predictors. cfg: the config of `trimer predict`; `trainer.devices` processes share the work."""
 
     columns: Sequence[str]  # of the table of predictions
-    plural: str  # the records, in words
+    plural: str  # name of the records, such as "molecules"
 
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         self.loaded, self.cfg = loaded, cfg
@@ -66,13 +67,13 @@ class Predictor(ABC):
 
     @classmethod
     def of_checkpoint(cls, path: str, cfg: DictConfig) -> Predictor:
-        """The predictor of a checkpoint; `load` and `study.predictor` in one."""
+        """The predictor of a checkpoint file or run folder."""
         from trimer.checkpoint import load
 
         return load(path).study.predictor(cfg)
 
     @property
-    def net(self) -> torch.nn.Module:
+    def net(self) -> Any:
         """The network on its device, in evaluation mode."""
         if self._net is None:
             self._net = place(self.loaded.net, self.cfg.trainer)
@@ -84,61 +85,60 @@ class Predictor(ABC):
 
     @abstractmethod
     def read(self, path: Path) -> Iterator[Records]:
-        """The records of a file, in parts."""
+        """The records of a file, in chunks."""
 
     @abstractmethod
     def records(self, values: Any) -> Records:
-        """Records from Python objects: a list, a DataFrame, or objects of the field (`trimer.objects`)."""
+        """Records from Python objects: a list, a DataFrame, or objects of other libraries (`trimer.objects`)."""
 
     @abstractmethod
     def predict_chunk(self, inputs: Sequence[Any]) -> list[list[dict]]:
-        """For each input its rows of the table, best first, as plain values; `{"reason": ...}` where there is none."""
+        """The table rows of each input, best first, as plain values; `{"reason": ...}` if there is no prediction."""
 
     @abstractmethod
     def writer(self, output: str | Path) -> PredictionFile | LibraryFile:
-        """The file that takes the predictions; ConfigError for a suffix that it does not have."""
+        """The output file of the predictions; ConfigError for an unsupported suffix."""
 
     def notes(self) -> list[str]:
-        """Sentences that belong under the summary of the predictions."""
+        """Sentences that are printed below the summary of the predictions."""
         return []
 
     def files(self, path: Path) -> list[Path]:
-        """The files that `read(path)` opens; InputError where there is none."""
+        """The files that `read(path)` opens; InputError if there is none."""
         return find_files([str(path)], "a file of records")
 
-    def predict(self, parts: Iterable[Records], partial: Partial | None = None) -> Iterator[Prediction]:
+    def predict(self, chunks: Iterable[Records], partial: Partial | None = None) -> Iterator[Prediction]:
         """A prediction or a reason for each record, in order.
 
-        partial: keeps what was computed, so that a prediction which was stopped continues.
+        partial: stores finished chunks, so that an interrupted prediction can be continued.
         """
         with computing_with(self) as compute:
 
             def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
-                for part, covered, usable, key in self._chunks(parts):
-                    inputs = [part.inputs[row] for row in usable]
+                for records, rows, usable, key in self._chunks(chunks):
+                    inputs = [records.inputs[row] for row in usable]
                     results: Callable[[], list] = list
                     if inputs and partial is None:
                         results = compute(inputs)
-                    elif inputs:
-                        known = partial is not None and key in partial
-                        results = functools.partial(partial.once, key, list if known else compute(inputs))
-                    yield (part, covered, usable), results
+                    elif inputs and partial is not None:
+                        results = functools.partial(partial.once, key, list if key in partial else compute(inputs))
+                    yield (records, rows, usable), results
 
-            for (part, covered, usable), predicted in in_order(jobs(), self.cfg):
-                yield from self._finished(part, covered, dict(zip(usable, predicted, strict=True)))
+            for (records, rows, usable), predicted in in_order(jobs(), self.cfg):
+                yield from self._table_rows(records, rows, dict(zip(usable, predicted, strict=True)))
 
-    def _finished(self, part: Records, covered: range, predicted: dict[int, list[dict]]) -> Iterator[Prediction]:
-        for row in covered:
-            record = {**dict.fromkeys(self.columns), "row": part.first + row + 1, **part.heads[row]}
-            record["reason"] = part.reasons[row]
-            yield [{**record, **values} for values in predicted.get(row) or [{}]]
+    def _table_rows(self, records: Records, rows: range, predicted: dict[int, list[dict]]) -> Iterator[Prediction]:
+        for row in rows:
+            known = {**dict.fromkeys(self.columns), "row": records.first + row + 1, **records.heads[row]}
+            known["reason"] = records.reasons[row]
+            yield [{**known, **values} for values in predicted.get(row) or [{}]]
 
-    def _chunks(self, parts: Iterable[Records]) -> Iterator[tuple[Records, range, list[int], str]]:
-        """Usable records that are predicted together, with the range of records that they complete, and their key."""
-        for part in parts:
+    def _chunks(self, chunks: Iterable[Records]) -> Iterator[tuple[Records, range, list[int], str]]:
+        """Records, a range of their rows, the usable rows in it, which are predicted together, and the key of these."""
+        for records in chunks:
             begin = 0
-            for start in range(0, max(len(part.usable), 1), CHUNK):
-                usable = part.usable[start : start + CHUNK]
-                end = usable[-1] + 1 if start + CHUNK < len(part.usable) else len(part)
-                yield part, range(begin, end), usable, f"{self.plural} {part.first}+{start}"
+            for start in range(0, max(len(records.usable), 1), CHUNK):
+                usable = records.usable[start : start + CHUNK]
+                end = usable[-1] + 1 if start + CHUNK < len(records.usable) else len(records)
+                yield records, range(begin, end), usable, f"{self.plural} {records.first}+{start}"
                 begin = end

@@ -1,6 +1,6 @@
-"""A predicted spectral library: its peptides with their fragments, in the format that the suffix names.
+"""Writes a predicted spectral library: peptides with their fragments, in the format of the suffix.
 
-.tsv for DIA-NN, .csv for Spectronaut, .parquet with the columns of the .tsv, .msp, or .hdf of alphabase: see
+.tsv for DIA-NN, .csv for Spectronaut, .parquet with the columns of the .tsv, .msp, or .hdf of alphabase; see
 `library_formats`.
 """
 
@@ -10,6 +10,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 
@@ -26,7 +27,7 @@ IN_TRAINING = ("id", "peptide", "charge", "in_training")
 
 @dataclass(frozen=True)
 class Ion:
-    """A fragment of a library: its m/z in Th, its intensity relative to the brightest."""
+    """A fragment ion: m/z in Th, intensity relative to the most intense fragment."""
 
     series: str
     number: int
@@ -40,8 +41,9 @@ class Ion:
 class Entry:
     """A precursor of a library.
 
-    intensities: (L - 1, K), 0 where a fragment cannot be. retention: in the unit of its model, None where none was
-    predicted. energy: normalised collision energy, NaN where unknown. unseen: what the model has not learnt from.
+    intensities: (L - 1, K), 0 for impossible fragments. retention: in the unit of the model, None if it was not
+    predicted. energy: normalised collision energy in percent, NaN if unknown. unseen: residues and modifications that
+    are not in the training data.
     """
 
     peptide: Peptide
@@ -58,17 +60,19 @@ class Entry:
 class LibraryFile:
     """Writes the fragments of peptides to a file.
 
-    Beside it stand `<name>.reasons.csv` with the records that have no prediction, where there are any, and
-    `<name>.in_training.csv`: whether each peptide was in the training data of the model.
-    least: relative intensity below which a fragment is left out. most: the brightest so many of a peptide are kept.
-    While it is being written the file is called `<output>.writing`.
+    In the same folder it writes `<name>.reasons.csv`, the records without a prediction (if there are any), and
+    `<name>.in_training.csv`, whether each peptide is in the training data of the model.
+    min_intensity: smaller relative intensities are omitted. max_fragments: largest number of fragments of a peptide.
+    While it is written, the file has the name `<output>.writing`.
     """
 
-    def __init__(self, output: str | Path, channels: list[Channel], least: float = 0.01, most: int = 20):
+    def __init__(
+        self, output: str | Path, channels: list[Channel], min_intensity: float = 0.01, max_fragments: int = 20
+    ):
         self.path = library_path(output)
-        self.channels, self.least, self.most = channels, least, most
+        self.channels, self.min_intensity, self.max_fragments = channels, min_intensity, max_fragments
         self.peptides = self.fragments = self.unseen = 0
-        self.refused: list[tuple[int, str, str, str]] = []
+        self.without: list[tuple[int, str, str, str]] = []
         self._in_training: list[tuple[str, str, int, str]] = []
         self._file = written(self.path, self.path.name + ".writing")
 
@@ -77,19 +81,19 @@ class LibraryFile:
         return self
 
     def add(self, rows: Sequence[dict]) -> None:
-        """The row of one record, as `FragmentPredictor` predicts it."""
+        """Add the row of one record, as predicted by `FragmentPredictor`."""
         (row,) = rows
         if row["reason"] is not None:
-            self.refused.append((row["row"], row["id"], row["sequence"], row["reason"]))
+            self.without.append((row["row"], row["id"], row["sequence"], row["reason"]))
             return
         self._in_training.append((row["id"], row["peptide"], row["charge"], row["in_training"]))
-        beside = {name: row[name] or "" for name in ("proteins", "genes", "instrument", "unseen")}
+        texts = {name: row[name] or "" for name in ("proteins", "genes", "instrument", "unseen")}
         intensities = np.array(row["intensities"], np.float32)
         peptide = read_proforma(row["peptide"])
-        self.add_entry(Entry(peptide, row["charge"], intensities, row["retention"], energy=row["energy"], **beside))
+        self.add_entry(Entry(peptide, row["charge"], intensities, row["retention"], energy=row["energy"], **texts))
 
     def add_entry(self, entry: Entry) -> None:
-        """One precursor."""
+        """Add a precursor."""
         ions = self._ions(entry)
         self._format.write(entry, ions)
         self.fragments += len(ions)
@@ -97,49 +101,55 @@ class LibraryFile:
         self.unseen += bool(entry.unseen)
 
     def _ions(self, entry: Entry) -> list[Ion]:
-        """The fragments that are kept, the brightest first."""
+        """The fragments to write, the most intense first."""
         sites = len(entry.peptide.letters) - 1
-        found = []
-        for place in np.argsort(-entry.intensities, axis=None, kind="stable")[: self.most]:
-            site, column = divmod(int(place), len(self.channels))
+        ions = []
+        for index in np.argsort(-entry.intensities, axis=None, kind="stable")[: self.max_fragments]:
+            site, column = divmod(int(index), len(self.channels))
             intensity = float(entry.intensities[site, column])
-            if intensity < self.least:
+            if intensity < self.min_intensity:
                 break
-            kind = self.channels[column]
-            number = site + 1 if kind.series == "b" else sites - site
-            mz = fragment_mz(entry.peptide, kind.series, number, kind.charge, kind.loss)
-            found.append(Ion(kind.series, number, kind.charge, kind.loss, mz, intensity))
-        return found
+            channel = self.channels[column]
+            number = site + 1 if channel.series == "b" else sites - site
+            mz = fragment_mz(entry.peptide, channel.series, number, channel.charge, channel.loss)
+            ions.append(Ion(channel.series, number, channel.charge, channel.loss, mz, intensity))
+        return ions
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._format.close()
         self._file.__exit__(kind, error, trace)
         if kind is not None:
             return
         self.reasons.unlink(missing_ok=True)
-        if self.refused:
+        if self.without:
             with self.reasons.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream, lineterminator="\n").writerows([REASONS, *sorted(self.refused)])
+                csv.writer(stream, lineterminator="\n").writerows([REASONS, *sorted(self.without)])
         if self._in_training:
             with self.in_training.open("w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream, lineterminator="\n").writerows([IN_TRAINING, *self._in_training])
 
     @property
     def in_training(self) -> Path:
-        """Where it is listed whether each peptide was in the training data."""
+        """The path of the table of training overlap."""
         return self.path.with_name(f"{self.path.stem}.in_training.csv")
 
     @property
     def reasons(self) -> Path:
-        """Where the records without a prediction are listed."""
+        """The path of the table of records without a prediction."""
         return self.path.with_name(f"{self.path.stem}.reasons.csv")
 
     def summary(self) -> str:
         text = f"{self.path}: {self.fragments:,} fragments of {self.peptides:,} peptides"
-        text += f", {self.unseen:,} of them with residues or modifications the model never saw" if self.unseen else ""
-        return text + (f", {len(self.refused):,} without a prediction ({self.reasons})" if self.refused else "")
+        text += (
+            f", {self.unseen:,} of them with residues or modifications that are not in the training data"
+            if self.unseen
+            else ""
+        )
+        return text + (f", {len(self.without):,} without a prediction (see {self.reasons})" if self.without else "")
 
 
 def library_path(output: str | Path) -> Path:
-    """Where a library goes; errors as in `output_path`, the suffixes are FORMATS."""
-    return output_path(output, FORMATS, f"a spectral library has the suffix {', '.join(FORMATS)}")
+    """The path of a library; errors as in `output_path`, for the suffixes in FORMATS."""
+    return output_path(output, FORMATS, f"a spectral library needs one of the suffixes {', '.join(FORMATS)}")

@@ -1,4 +1,4 @@
-"""Several processes that predict for one: each loads the checkpoint and has its share of the CPUs, or one GPU."""
+"""Worker processes for predictions: each loads the checkpoint and uses a share of the CPU cores, or one GPU."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ from trimer.accelerators.cpu_speed import cores
 from trimer.accelerators.hardware import computing, device_of
 from trimer.errors import ConfigError
 from trimer.plugins import load_plugin, loaded_files
+from trimer.resuming import plain_dict
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
 
-AHEAD = 2  # chunks for each process that are computed before they are asked for
+AHEAD = 2  # chunks per process that are computed in advance
 
 Job = TypeVar("Job")
 
 
 class Worker(Protocol):
-    """What computes in a process: a predictor, or an embedder."""
+    """An object that computes in a worker process: a predictor or an embedder."""
 
     loaded: Loaded
     cfg: DictConfig
+
+    @classmethod
+    def of_checkpoint(cls, path: str, cfg: DictConfig) -> Worker:
+        """The worker of a checkpoint."""
+        ...
 
     def predict_chunk(self, inputs: Sequence[Any]) -> list[Any]:
         """A result for each input."""
@@ -40,7 +46,7 @@ Compute = Callable[[list], Callable[[], list]]  # inputs -> a function that retu
 
 
 def processes_of(cfg: DictConfig) -> int:
-    """How many processes `trainer.devices` asks for; a list names one GPU."""
+    """The number of processes that `trainer.devices` requests; a list of devices means one process."""
     devices = cfg.trainer.get("devices", 1)
     if not isinstance(devices, int) or isinstance(devices, bool):
         return 1
@@ -51,7 +57,7 @@ def processes_of(cfg: DictConfig) -> int:
 
 @contextmanager
 def computing_with(worker: Worker) -> Iterator[Compute]:
-    """What computes chunks: in this process, or in as many as `trainer.devices` says."""
+    """A function that computes chunks, in this process or in `trainer.devices` worker processes."""
     processes = processes_of(worker.cfg)
     if processes == 1:
         with computing(worker.cfg.trainer), torch.inference_mode():
@@ -61,10 +67,10 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
     numbers = context.Queue()
     for number in range(processes):
         numbers.put(number)
-    settings = OmegaConf.to_container(worker.cfg, resolve=True)
+    settings = plain_dict(worker.cfg)
     threads = max(1, cores() // processes)
     arguments = (type(worker), str(worker.loaded.path), settings, numbers, threads, loaded_files())
-    pool = ProcessPoolExecutor(processes, context, _start, arguments)
+    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=arguments)
     try:
         yield lambda inputs: pool.submit(_compute, inputs).result
     finally:
@@ -72,7 +78,7 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
 
 
 def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) -> Iterator[tuple[Job, list]]:
-    """Each job with its results, in order; several processes work on the jobs that follow."""
+    """Each job with its results, in order; several processes work on the following jobs in advance."""
     processes = processes_of(cfg)
     ahead = AHEAD * processes if processes > 1 else 0
     waiting: deque[tuple[Job, Callable[[], list]]] = deque()
@@ -85,10 +91,10 @@ def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) ->
         yield first, results()
 
 
-_worker: Worker | None = None  # of a process that computes for another
+_worker: Worker | None = None  # set in worker processes only
 
 
-def _start(kind: type, checkpoint: str, settings: dict, numbers: Any, threads: int, plugins: list[str]) -> None:
+def _start(kind: type[Worker], checkpoint: str, settings: dict, numbers: Any, threads: int, plugins: list[str]) -> None:
     global _worker
     for file in plugins:
         load_plugin(file)

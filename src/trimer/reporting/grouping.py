@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer.resuming import ABSENT, MAY_CHANGE, at, flat, put
+from trimer.resuming import ABSENT, MAY_CHANGE, dotted_values, set_value, value_at
 from trimer.run import run_config
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ OF_THE_SEED = ("data.seed", "task.generator.seed")
 def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
     """The resolved config of a run by dotted keys, without the seed, paths, and keys that do not change a result."""
     config = run_config(folder)
-    places = at(config, "paths")
+    places = value_at(config, "paths")
     for key in (*NO_SETTINGS, "seed", *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
-        put(config, key, ABSENT)
+        set_value(config, key, ABSENT)
     places = {name: str(place) for name, place in places.items()} if isinstance(places, Mapping) else {}
-    return {key: _text(_placed(value, places)) for key, value in flat(config).items()}
+    return {key: _text(_placed(value, places)) for key, value in dotted_values(config).items()}
 
 
 def facts_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:

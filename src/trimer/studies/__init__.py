@@ -1,1 +1,1 @@
-"""What can be done with a trained model, by the kind of its study: one file a kind."""
+"""Studies: all operations on trained models, one module per kind of model."""

@@ -1,4 +1,4 @@
-"""Fragment intensities of peptides, and the spectral libraries made of them."""
+"""Fragment intensities of peptides and spectral libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FragmentStudy(Study):
-    """Predicted fragment spectra, beside the mean spectrum and the model before fine-tuning."""
+    """Fragment spectra, compared with the mean spectrum and the model before fine-tuning."""
 
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
@@ -34,7 +34,7 @@ class FragmentStudy(Study):
     def encoder(self) -> nn.Module:
         raise CheckpointError(
             f"{self.loaded.path} predicts spectra from a peptide, its charge and a collision energy: its hidden states "
-            "depend on all three, so they are no embeddings of peptides"
+            "depend on all three, so they are not embeddings of peptides; use a model of masked tokens or labels"
         )
 
     def predictor(self, cfg: DictConfig) -> Predictor:
@@ -68,7 +68,7 @@ class FragmentStudy(Study):
             f"of {rows_of(split)}."
         )
         note = (
-            "Fragments that a peptide cannot have are left out; a possible fragment that was not measured has "
+            "Impossible fragments of a peptide are omitted; a possible fragment that was not measured has "
             "intensity 0. Each metric is computed for each spectrum; the table holds the median, or the mean, over "
             "spectra. ± is the standard error over spectra."
         )

@@ -1,10 +1,10 @@
-"""Labels of molecules, proteins, peptides and residues: classes, yes-or-no labels and numbers."""
+"""Labels of molecules, proteins, peptides and residues: classes, yes/no labels and numbers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class LabelStudy(Study):
-    """Predicted labels, beside the baselines for the kind of sequence and the model before fine-tuning."""
+    """Predicted labels, compared with baselines for the kind of sequence and with the model before fine-tuning."""
 
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
@@ -30,11 +30,11 @@ class LabelStudy(Study):
         labels, task = contract.get("labels"), contract["task"]
         if labels is None:
             return net
-        net = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"))
-        net.criterion = task.get("threshold")
+        labelled = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"))
+        labelled.criterion = task.get("threshold")
         if task.get("lora"):
-            add_lora(net.encoder, **task["lora"])
-        return net
+            add_lora(labelled.encoder, **task["lora"])
+        return labelled
 
     @property
     def description(self) -> str:
@@ -42,6 +42,11 @@ class LabelStudy(Study):
 
         labels = self.loaded.contract["labels"]
         return f"predicts {target_in_words(labels['target'], labels['classes'])} of {self.entity}"
+
+    @property
+    def net(self) -> Labelled:
+        """The network of the checkpoint."""
+        return cast("Labelled", self.loaded.net)
 
     def encoder(self) -> nn.Module:
         return self.loaded.net
@@ -52,13 +57,13 @@ class LabelStudy(Study):
         return LabelPredictor(self.loaded, cfg)
 
     def calibrate(self, data: Any, cfg: DictConfig) -> None:
-        """Fit temperature and thresholds on the validation split, in the network and in its checkpoint."""
+        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint."""
         from trimer.accelerators.hardware import computing
         from trimer.callbacks.checkpoints import WholeFiles
         from trimer.checkpoint import read
         from trimer.evaluation.label_evaluation import calibration
 
-        net, path = self.loaded.net, self.loaded.path
+        net, path = self.net, self.loaded.path
         with computing(cfg.trainer):
             fitted = calibration(net, data)
         checkpoint = read(path)
@@ -78,28 +83,15 @@ class LabelStudy(Study):
         listed = ", ".join(f"{value:.3f}" for value in temperature[:8].tolist())
         log.info("temperature fitted on the validation split: %s", listed)
         if "threshold" in fitted:
-            how = f"chosen by {self.loaded.net.criterion.upper()} on the validation split"
+            origin = f"chosen by {(self.net.criterion or '').upper()} on the validation split"
             if unchanged:
-                how = f"kept from the loss: no better ones were {how}"
-            log.info("%s; %s", self.thresholds_text(), how)
+                origin = f"those of the loss: no better ones were {origin}"
+            log.info("%s; %s", thresholds_text(self.net, self.loaded.contract["labels"]["classes"]), origin)
         if (temperature == HOTTEST).any():
             log.warning(
-                "the predictions on the validation split are no better than chance: the probabilities are close to the "
-                "frequencies in train"
+                "the predictions on the validation split are not better than chance: the probabilities are close to "
+                "the class frequencies of the train split"
             )
-
-    def thresholds_text(self, most: int = 12) -> str:
-        """The thresholds in words: of class 1 where there are two classes, else of each class or label."""
-        net, classes = self.loaded.net, self.loaded.contract["labels"]["classes"]
-        values = net.threshold.tolist()
-        thresholds = list(zip(classes, values, strict=True))
-        if net.target != "multi" and len(set(values)) == 1 and len(thresholds) > 2:
-            return "each record gets its most probable class: no thresholds were chosen"
-        if net.target != "multi" and len(thresholds) == 2:
-            thresholds = thresholds[1:]
-        listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds[:most])
-        listed += ", ..." if len(thresholds) > most else ""
-        return f"{'threshold' if len(thresholds) == 1 else 'thresholds'} of the probability: {listed}"
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place
@@ -121,7 +113,7 @@ class LabelStudy(Study):
         before = None if begun is None else place(begun.net, cfg.trainer)
         options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
         with computing(cfg.trainer):
-            evaluation = evaluate_labels(net, data, split, **options)
+            evaluation = evaluate_labels(cast("Labelled", net), data, split, **options)
         save_results(measurement, evaluation)
         pictures = label_pictures(evaluation, data, measurement.name, out)
         pictures += attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data) or []
@@ -130,11 +122,24 @@ class LabelStudy(Study):
         predicted = target_in_words(data.target, data.classes)
         subtitle = f"A language model of {records} predicts {predicted}. Evaluated on {count} of {rows_of(split)}."
         note = (
-            "Every method predicts the same rows and was fitted on the train split alone. ± is the standard error over "
-            "rows resampled within their classes, below it the 95 % interval of the resamples. A dash marks a metric "
-            "that is undefined on this split; the reasons are below."
+            "Every method predicts the same rows and was fitted on the train split only. ± is the standard error over "
+            "rows resampled within their classes, and below it is the 95 % interval of the resamples. A dash marks a "
+            "metric that is undefined on this split; the reasons are below."
         )
         shown = {"title": "Labels", "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
         publish(measurement, evaluation, METRICS[data.target], count, **shown)
         return evaluation
+
+
+def thresholds_text(net: Labelled, classes: Sequence[str], count: int = 12) -> str:
+    """The thresholds as text: of class 1 if there are two classes, else of the first `count` classes or labels."""
+    values = net.threshold.tolist()
+    thresholds = list(zip(classes, values, strict=True))
+    if net.target != "multi" and len(set(values)) == 1 and len(thresholds) > 2:
+        return "the predicted class is the most probable one, without thresholds"
+    if net.target != "multi" and len(thresholds) == 2:
+        thresholds = thresholds[1:]
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in thresholds[:count])
+    listed += ", ..." if len(thresholds) > count else ""
+    return f"{'threshold' if len(thresholds) == 1 else 'thresholds'} of the probability: {listed}"

@@ -11,18 +11,20 @@ from trimer.studies.study import Evaluation, Measurement, Study
 
 
 class MaskedTokenStudy(Study):
-    """Embeddings, and the perplexity of masked tokens beside trivial baselines."""
+    """Embeddings, and the perplexity of masked tokens, compared with trivial baselines."""
 
     @property
     def description(self) -> str:
-        return f"embeds {self.entity}, and predicts their masked tokens"
+        return f"embeds {self.entity} and predicts their masked tokens"
 
     def encoder(self) -> nn.Module:
         return self.loaded.net
 
     def check_data(self, data: Any) -> None:
         if getattr(self.loaded.net, "head", True) is None:
-            raise CheckpointError(f"ckpt={self.loaded.path} has no head for masked tokens, so it predicts none")
+            raise CheckpointError(
+                f"ckpt={self.loaded.path} has no head for masked tokens and cannot be evaluated: use trimer embed"
+            )
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
@@ -43,10 +45,10 @@ class MaskedTokenStudy(Study):
             f"tokens of {rows_of(split)}."
         )
         note = (
-            "Every method sees the same corrupted sequences and predicts the same positions, which the ids of the "
-            "sequences determine. Perplexity is exp(summed loss / masked tokens), over all masked positions as in "
-            "published figures, and over positions with <mask> alone. ± is the standard error over sequences."
+            "Every method sees the same corrupted sequences and predicts the same positions, which depend on the ids "
+            "of the sequences. Perplexity is exp(summed loss / masked tokens), over all masked positions as in "
+            "published values, and over positions with <mask> only. ± is the standard error over sequences."
         )
-        shown = {"title": "Masked tokens", "subtitle": subtitle, "note": note, "pictures": pictures}
+        shown: dict[str, Any] = {"title": "Masked tokens", "subtitle": subtitle, "note": note, "pictures": pictures}
         publish(measurement, evaluation, METRICS, records="sequences", **shown)
         return evaluation

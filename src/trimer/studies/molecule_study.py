@@ -1,4 +1,4 @@
-"""Sequence-to-sequence models: molecules generated for spectra, and the denoising that comes before."""
+"""Sequence-to-sequence models: molecules generated for spectra, and the denoising that pretrains them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from trimer.generation.molecule_generator import MoleculeGenerator
     from trimer.prediction.predictor import Predictor
 
-TRACKED = 32  # spectra in a tracker's table of predictions
-DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # of public weights
+TRACKED = 32  # spectra in the table of predictions of a tracker
+DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # for public weights
 
 
 class MoleculeStudy(Study):
-    """Generated molecules, ranked, beside look-up baselines."""
+    """Generated and ranked molecules, compared with look-up baselines."""
 
-    own_settings = ("by", "formula_known", "mces", "lookups", "generator")
+    extra_settings = ("by", "formula_known", "mces", "lookups", "generator")
 
     @property
     def description(self) -> str:
@@ -31,7 +31,7 @@ class MoleculeStudy(Study):
         return "generates ranked molecules for tandem mass spectra"
 
     def generator(self, cfg: DictConfig) -> MoleculeGenerator:
-        """The generator of the checkpoint with the changes of a command."""
+        """The generator of the checkpoint, with the changes of the command."""
         from trimer.building import check
         from trimer.checkpoint import changed
 
@@ -48,7 +48,9 @@ class MoleculeStudy(Study):
 
     def check_data(self, data: Any) -> None:
         if not data.has_labels:
-            raise ConfigError("the data of this checkpoint have no molecules to compare with: name data=<choice>")
+            raise ConfigError(
+                "the data of this checkpoint have no molecules to compare with: choose spectra with data=<choice>"
+            )
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
@@ -61,7 +63,7 @@ class MoleculeStudy(Study):
 
         cfg, out, net = measurement.cfg, measurement.out, measurement.net
         options: dict[str, Any] = {"name": measurement.name, "baselines": cfg.baselines, "seed": cfg.seed}
-        if "by" in cfg:  # of `trimer evaluate`; a training evaluates without them
+        if "by" in cfg:  # only in `trimer evaluate`
             options |= {"by": list(cfg.by), "formula_known": cfg.formula_known, "mces": cfg.mces}
             options["lookups"] = {f"{name.replace('_', ' ')} (matchms)": MatchmsLookup(name) for name in cfg.lookups}
         with computing(cfg.trainer):
@@ -85,7 +87,7 @@ class MoleculeStudy(Study):
 
 
 def generates_molecules(data: Mapping[str, Any]) -> bool:
-    """Whether a model of these data has learnt to generate molecules: the data had some as labels."""
+    """Whether a model of these data generates molecules: the data have molecules as labels."""
     from trimer.building import check_allowed, located
 
     check_allowed(data["_target_"], "data")

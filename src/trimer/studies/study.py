@@ -1,8 +1,8 @@
-"""The interface of a kind of study: everything that is done with its checkpoints, apart from training.
+"""The interface of a study: all operations on the checkpoints of a kind of model, except training.
 
-A task (`trimer.tasks`) trains; it names its study in the class attribute `study`, and every checkpoint carries that
-name. Commands find the study through the checkpoint and ask it; none of them asks which kind it is. A study is light to
-import: predicting needs no Lightning.
+A task (`trimer.tasks`) trains. It names its study in the class attribute `study`, and every checkpoint stores that
+name. Commands call the study of the checkpoint and need not know its kind. Studies import no Lightning, which
+predictions do not need.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ class Evaluation(Protocol):
     metrics: dict[str, float]
 
     def named(self, split: str) -> dict[str, float]:
-        """The metrics under the name of the split, as `test/accuracy`."""
+        """The metrics with the name of the split, such as `test/accuracy`."""
         ...
 
     def save(self, out: Path) -> None:
-        """Write the table and the predictions."""
+        """Write the table and the predictions to a folder."""
         ...
 
 
 @dataclass
 class Measurement:
-    """What is evaluated, and where the results go.
+    """The arguments of an evaluation.
 
-    net: on its device. data: a data module after its setup. folder: results go to `folder/split`. name: of the model in
-    the table. trained: the folder of the run that trained it. cfg: settings of the command.
+    net: on its device. data: a data module after setup. folder: results are written to `folder/split`. name: of the
+    model in tables. trained: folder of the training run. cfg: config of the command.
     """
 
-    net: nn.Module
+    net: Any
     data: Any
     split: str
     folder: Path
@@ -63,35 +63,37 @@ class Measurement:
 
 
 class Study:
-    """A kind of study, bound to one checkpoint. A subclass answers what it can; the rest is refused in a sentence."""
+    """The study of one checkpoint. Subclasses implement the operations they support; others raise an error."""
 
-    # Settings of `trimer evaluate` that only some studies have, as dotted keys.
-    own_settings: tuple[str, ...] = ()
+    # Dotted keys of settings of `trimer evaluate` that only some studies have.
+    extra_settings: tuple[str, ...] = ()
 
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
 
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
-        """The network that a contract describes, with untrained weights."""
+        """The network of a contract, with untrained weights."""
         return build(contract["model"], vocab_size=vocab_size)
 
     @property
     def description(self) -> str:
-        """What the model does, in one sentence without a full stop."""
-        return "a network of a task that names no study"
+        """The purpose of the model, one sentence without a full stop."""
+        return "a network of a custom task without a study"
 
     def encoder(self) -> nn.Module:
-        """The network with `hidden`, for embeddings; CheckpointError where the study has none."""
-        raise CheckpointError(f"{self.loaded.path} has no encoder whose hidden states could be embeddings")
+        """The network with the method `hidden`, for embeddings; CheckpointError if the study has none."""
+        raise CheckpointError(
+            f"{self.loaded.path} has no encoder that computes embeddings: use a model of masked tokens or labels"
+        )
 
     @property
     def entity(self) -> str:
-        """What the encoder reads: "molecules", "proteins" or "peptides"."""
+        """The kind of input of the encoder: "molecules", "proteins" or "peptides"."""
         return self.loaded.contract["data"].get("entity") or getattr(self.loaded.tokenizer, "entity", "molecules")
 
     def predictor(self, cfg: DictConfig) -> Predictor:
-        """What predicts records of a user. cfg: the config of `trimer predict`."""
+        """The predictor for records of a user. cfg: the config of `trimer predict`."""
         raise CheckpointError(
             f"{self.loaded.path} was trained to restore corrupted or masked sequences, not to predict: fine-tune it "
             "with trimer train data=<labelled data> ckpt=..., and predict with that run"
@@ -100,14 +102,16 @@ class Study:
     def check_data(self, data: Any) -> None:
         """ConfigError unless these data can be evaluated."""
         if not data.has_labels:
-            raise ConfigError("the data of this checkpoint have no labels to compare with: name data=<choice>")
+            raise ConfigError(
+                "the data of this checkpoint have no labels to compare with: choose labelled data with data=<choice>"
+            )
 
     def calibrate(self, data: Any, cfg: DictConfig) -> None:
-        """Fit on the validation split what is fitted after training, and keep it in the checkpoint."""
+        """Fit calibration parameters on the validation split and store them in the checkpoint."""
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
-        """Evaluate a split; write table, predictions, figures and page."""
+        """Evaluate a split and write table, predictions, figures and page."""
         raise NotImplementedError
 
     def log_predictions(self, trainer: Any, evaluation: Evaluation) -> None:
-        """Add a sample of the predictions to the trackers of the run that has just been trained."""
+        """Log a sample of the predictions to the trackers of the training run."""

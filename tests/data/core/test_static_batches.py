@@ -203,7 +203,7 @@ def test_a_batch_in_rows():
     assert static.sizes == (2, 3, 1) and len(static) == 3 and static.slots == 5
     assert [part.tolist() for part in static.unpack()] == [[5, 6], [7, 8, 9], [10]]
     assert static.layout.segments.shape == (2, 4)
-    spread, count = static.spread(2)
+    spread, count = static.with_gaps(2)
     assert spread.tolist() == [0, 1, 2, 5, 8, 9, 12, 15] and count == 8 + 7 * 2
 
 
@@ -314,5 +314,5 @@ def test_clusters_are_refused(tmp_path):
 def test_the_recurrent_body_is_refused(tmp_path):
     task, data = made([*TASKS["regression"], "model.body=recurrent"], tmp_path)
     loader = data.train_dataloader()
-    with pytest.raises(ConfigError, match=r"model\.body=recurrent cannot read the rows of a TPU"):
+    with pytest.raises(ConfigError, match=r"model\.body=recurrent does not run on a TPU"):
         task.training_step(loader.dataset[next(loader.sampler.plan.epoch(0))], 0)

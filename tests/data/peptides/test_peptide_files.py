@@ -268,5 +268,5 @@ def test_missing_columns_raise_input_error(tmp_path, evidence):
     with pytest.raises(InputError, match=r"no column 'RT', there are Sequence"):
         whole(PeptideFiles(evidence, "retention", retention="RT"))
     path = write(tmp_path / "no_rt.csv", "sequence,mods,mod_sites\nAAK,,\n")
-    with pytest.raises(InputError, match=r"no_rt.csv: none of the columns rt, rt_observed, rt_norm, irt; name the column in ret"):
+    with pytest.raises(InputError, match=r"no_rt.csv: none of the columns rt, rt_observed, rt_norm, irt; name the"):
         whole(PeptideFiles(path, "retention"))

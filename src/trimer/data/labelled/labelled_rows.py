@@ -58,5 +58,5 @@ class LabelledRows(Dataset):
             sequence = flat_peptides(tokens.take(key.rows), modifications, self.compositions)
         else:
             taken = tokens.take(key.rows)
-            sequence = Flat.laid(taken.values, taken.lengths)
+            sequence = Flat.from_concatenated(taken.values, taken.lengths)
         return LabelledBatch.of(sequence, labels, key.rows)

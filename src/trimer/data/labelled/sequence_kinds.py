@@ -232,7 +232,7 @@ def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> 
     tokens = Ragged.pack([sequence.tokens for sequence in inputs])
     compositions = inputs[0].compositions
     if compositions is None:
-        return Flat.laid(tokens.values, tokens.lengths)
+        return Flat.from_concatenated(tokens.values, tokens.lengths)
     numbers = [sequence.modifications for sequence in inputs if sequence.modifications is not None]
     modifications = Ragged.pack(numbers, np.uint16)
     return flat_peptides(tokens, modifications, compositions, conditions)

@@ -20,7 +20,7 @@ def flat_peptides(
     modifications: aligned with the tokens; 0 for none, else 1 + the row in compositions, (n, E). conditions: (B, C)
     acquisition conditions.
     """
-    flat = Flat.laid(tokens.values, tokens.lengths)
+    flat = Flat.from_concatenated(tokens.values, tokens.lengths)
     positions = np.flatnonzero(modifications.values)
     added = compositions[modifications.values[positions].astype(np.int64) - 1]
     return FlatPeptides(
