@@ -56,7 +56,7 @@ def test_proteins_are_read_or_have_a_reason(case):
 def test_truncated_file_keeps_rows_before_the_break_and_reports_it():
     reasons = reasons_of_proteins(CASES / "cut.fasta.gz")
     assert len(reasons) > 2000 and reasons[:-1] == [None] * (len(reasons) - 1)
-    assert "the file breaks off here" in reasons[-1]
+    assert "the file is truncated here" in reasons[-1]
 
 
 @pytest.mark.parametrize(
