@@ -297,7 +297,7 @@ def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsy
     bare, modified = said(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
+    assert said(path) == [modified] and "does not write Carbamidomethyl@C" in heard(capsys)
     assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
     assert said(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
