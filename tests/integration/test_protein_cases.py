@@ -21,7 +21,7 @@ from trimer.data.text.letters import DIGITS, DNA
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 
-CASES = Path(__file__).parents[2] / "cases" / "proteins"
+CASES = Path(__file__).parents[1] / "cases" / "proteins"
 NO_RESIDUE = "inside the sequence, which is no residue"
 REASONS = {
     "3line.fasta": [THREE_LINES] * 3,
