@@ -299,7 +299,7 @@ def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
     bare, modified = predicted(plain)
     assert bare != modified
     capsys.readouterr()
-    assert predicted(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
+    assert predicted(path) == [modified] and "does not write Carbamidomethyl@C" in heard(capsys)
     assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
     assert predicted(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
