@@ -39,7 +39,7 @@ from trimer.protocols import (
 )
 from trimer.simulate.simulated_proteins import SimulatedProteins
 from trimer.tasks.classification import Classification
-from trimer.tasks.fragments import Spectra
+from trimer.tasks.fragments import SpectrumSimilarity
 from trimer.tasks.masked_lm import MaskedLM
 from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -107,7 +107,7 @@ def bart() -> Bart:
         (ProteinTokenizer(), Tokenizer),
         (SmilesTokenizer(), Tokenizer),
         (SimulatedProteins(3), Source),
-        (Spectra(), Metric),
+        (SpectrumSimilarity(), Metric),
         (Letters(), Tokenizer),
         (Alkanols(), Source),
         (Bag(5), Encoder),
@@ -135,7 +135,7 @@ def test_minimal_source_tokenizer_and_encoder_of_a_user(tmp_path):
     split = {"keys": ["inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
     tokenizer = Letters()
     data = LabelledSequences(
-        Alkanols(), tokenizer, "molecules", "regression", split, str(tmp_path), tokens_per_batch=60
+        Alkanols(), tokenizer, "molecules", "regression", split, cache=str(tmp_path), tokens_per_batch=60
     )
     data.setup()
     task = Regression(Bag(len(tokenizer)), tokenizer, lambda groups: adamw(groups, fused=False), freeze=-1)

@@ -527,7 +527,7 @@ def test_a_checkpoint_of_another_shape_is_rejected_by_name(tmp_path, capsys):
         ("data.num_workers=-1", "data: num_workers=-1 must be 0"),
         ("data.tokens_per_batch=0", "data: tokens_per_batch=0 must be 1 or more"),
         ("data.max_target=0", "data: max_target=0 must be 1 or more"),
-        ("data.split.keys=[foo]", "data: split.keys: foo is none of id, smiles, inchikey1"),
+        ("data.split.keys=[foo]", "data: split.keys: foo must be among id, smiles, inchikey1"),
         ("seed=-1", "seed=-1 must be 0 or more"),
         ("trainer.max_steps=abc", "trainer.max_steps=abc must be a whole number"),
         ("optimizer.lr=fast", "optimizer.lr=fast must be a number"),

@@ -450,7 +450,7 @@ def test_sequences_that_are_too_long_have_a_reason(run, tmp_path):
         ("my.csv", "smiles,id\nCC,1\n", ["id_column=name"], "no column 'name', there are smiles, id"),
         ("my.csv", "", [], "my.csv is empty"),
         ("my.csv", "smiles,id\n", [], "there is no record in it"),
-        ("my.smi", "", [], "there is no molecule in it"),
+        ("my.smi", "", [], "contains no molecule"),
         ("none.csv", None, [], "none.csv"),
         (".", None, [], ""),
         ("my.parquet", "PAR1 but no more", [], "is no Parquet file that can be read"),
@@ -514,7 +514,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
         (["task=regression"], "learns regression labels, but data.target=single"),
-        (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
+        (["data.target=residue", "data.too_long=drop"], "molecules have no residue labels"),
     ],
 )
 def test_invalid_settings_are_reported_before_the_data_are_prepared(folder, tmp_path, capsys, words, sentence):

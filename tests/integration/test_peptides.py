@@ -198,9 +198,9 @@ def test_a_library_has_masses_retention_times_and_reasons(run, folder):
     assert values == sorted(values, reverse=True) and np.min(values) >= 0.01
     reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "library.reasons.csv").open())}
     assert set(reasons) == {"3", "4", "5", "6", "7"}
-    assert reasons["5"].endswith("3 residues, and the model has learnt from 7 to 30")
-    assert reasons["6"].endswith("charge 8, and the model has learnt charges from 1 to 6")
-    assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
+    assert reasons["5"].endswith("3 residues, but the model was trained on 7 to 30")
+    assert reasons["6"].endswith("charge 8, but the model was trained on charges 1 to 6")
+    assert reasons["7"].endswith("no charge, but the model was trained on charges 1 to 6")
 
 
 def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, capsys):
@@ -233,18 +233,18 @@ def test_every_row_without_a_spectrum_has_the_correct_reason(run, folder):
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
     rows = csv.DictReader((folder / "pepin.reasons.csv").open())
     assert {int(row["row"]) + 1: row["reason"].partition(": ")[2] for row in rows} == {
-        3: "6 residues, and the model has learnt from 7 to 30",
+        3: "6 residues, but the model was trained on 7 to 30",
         16: "unknown modification [+100.123]",
         17: "residue U is not one of the 20",
-        18: "charge 0 is no whole number above 0",
-        19: "charge 9, and the model has learnt charges from 1 to 6",
-        20: "no charge, and the model has learnt charges from 1 to 6",
-        21: "charge two is no whole number above 0",
+        18: "charge 0 is not a whole number above 0",
+        19: "charge 9, but the model was trained on charges 1 to 6",
+        20: "no charge, but the model was trained on charges 1 to 6",
+        21: "charge two is not a whole number above 0",
         22: "the same peptide and charge as pepin.csv, line 2",
         23: "collision energy abc is no number",
         24: "collision energy -5 is below 0 or infinite",
-        26: "1 residues, and the model has learnt from 7 to 30",
-        27: "73 residues, and the model has learnt from 7 to 30",
+        26: "1 residues, but the model was trained on 7 to 30",
+        27: "73 residues, but the model was trained on 7 to 30",
         28: "residue p is not one of the 20",
     }
 
