@@ -73,7 +73,7 @@ def test_targets_in_overrides_are_renamed_and_nothing_else(override, present):
     assert current_override(override) == present
 
 
-def test_present_names_stay():
+def test_current_names_are_unchanged():
     assert current_target("trimer.tasks.seq2seq.Seq2Seq") == "trimer.tasks.seq2seq.Seq2Seq"
 
 

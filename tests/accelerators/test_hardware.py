@@ -69,7 +69,7 @@ def test_int8_products_are_exact_for_the_largest_weights():
     torch.testing.assert_close(Int8Linear(linear)(x), x @ weight.T, rtol=1e-6, atol=0)
 
 
-def test_int8_is_for_encoders_on_the_processor(tmp_path, capsys, monkeypatch):
+def test_int8_is_limited_to_encoders_on_the_cpu(tmp_path, capsys, monkeypatch):
     with pytest.raises(ConfigError, match="is for encoders only"):
         place(Bart(vocab_size=40, d_model=32), trainer(precision="int8"))
     assert main(["train", "trainer.precision=int8", f"hydra.run.dir={tmp_path / 'run'}"]) == 1

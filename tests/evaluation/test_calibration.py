@@ -53,8 +53,8 @@ def test_a_binary_logit_at_the_loss_minimum_gives_the_true_probability(focal):
     raw = of_classes(np.array([1 - truth, truth]), np.array([1.0, weight]), focal)
     labels = torch.tensor([[1.0]] * 5 + [[0.0]] * 95)
     net = weighted(network(1, "multi"), labels, torch.tensor([weight]), focal)
-    said = net.predictions(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
-    assert float(said) == pytest.approx(truth, abs=2e-4)
+    probability = net.predictions(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
+    assert float(probability) == pytest.approx(truth, abs=2e-4)
 
 
 def test_a_temperature_after_the_correction_keeps_the_class_frequencies():
@@ -91,8 +91,8 @@ def test_mean_probability_is_near_the_class_frequency_after_balanced_weights():
     row = mean_probabilities("single", predictions, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
     assert row["mean probability"] == pytest.approx(row["share"], abs=0.015)
     assert 0.05 < row["threshold"] < 0.5 and float(net.threshold.sum()) == pytest.approx(1)
-    said = decide_classes(predictions, net.threshold.numpy())
-    assert (said == 1).sum() > (predictions.argmax(1) == 1).sum(), "a rare class is found by its threshold"
+    decisions = decide_classes(predictions, net.threshold.numpy())
+    assert (decisions == 1).sum() > (predictions.argmax(1) == 1).sum(), "a rare class is found by its threshold"
 
 
 def test_initial_thresholds_reproduce_the_decisions_of_the_loss():
@@ -106,14 +106,14 @@ def test_initial_thresholds_reproduce_the_decisions_of_the_loss():
     task = Classification(network(2, "single"), None, class_weights="balanced")
     task.configure_loss(Data())
     raw = torch.randn(200, 2)
-    said = decide_classes(task.net.predictions(raw).numpy(), task.net.threshold.numpy())
-    assert said.tolist() == raw.argmax(1).tolist()
+    decisions = decide_classes(task.net.predictions(raw).numpy(), task.net.threshold.numpy())
+    assert decisions.tolist() == raw.argmax(1).tolist()
     Data.target, Data.classes = "multi", ["a"]
     Data.labels = torch.tensor([[1.0]] * 10 + [[0.0]] * 90)
     task = Classification(network(1, "multi"), None, class_weights="balanced")
     task.configure_loss(Data())
-    said = decide_labels(task.net.predictions(raw[:, :1]).numpy(), task.net.threshold.numpy())
-    assert (said == (raw[:, :1] > 0).numpy()).all()
+    decisions = decide_labels(task.net.predictions(raw[:, :1]).numpy(), task.net.threshold.numpy())
+    assert (decisions == (raw[:, :1] > 0).numpy()).all()
 
 
 @pytest.mark.parametrize("by", ["mcc", "f1"])

@@ -108,7 +108,7 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_baselines_know_the_train_part_alone(data, target):
+def test_baselines_are_fitted_on_the_train_split_only(data, target):
     """Their predictions stay when every label of the other parts is another."""
     found = data(target)
     net = network(found)
@@ -134,7 +134,7 @@ def test_baselines_know_the_train_part_alone(data, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_temperature_is_that_of_validation(data, target):
+def test_the_temperature_is_fitted_on_the_validation_split(data, target):
     found = data(target)
     net = network(found)
     raw, labels, _ = raw_outputs(net, found, "val")

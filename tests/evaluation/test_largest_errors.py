@@ -17,7 +17,7 @@ def evaluation(target: str, predictions, labels, classes) -> LabelEvaluation:
     return LabelEvaluation(ResultTable(metrics=["mcc"]), {}, target, classes, ids, texts, predictions, labels)
 
 
-def test_classes():
+def test_wrong_classes_are_ordered_by_confidence():
     predictions = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
     worst = mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), "molecule")
     assert [row["id"] for row in worst] == ["row 2", "row 1", "row 3"]

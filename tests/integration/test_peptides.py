@@ -47,7 +47,7 @@ def run(folder):
     return trained
 
 
-def heard(capsys) -> str:
+def output_of(capsys) -> str:
     text = capsys.readouterr()
     return " ".join((text.out + text.err).split())
 
@@ -88,7 +88,7 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in heard(capsys)  # a learning rate of 0 cannot improve the model
+    assert "fine-tuning was not worth its while" in output_of(capsys)  # a learning rate of 0 cannot improve the model
     metrics_of = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
@@ -117,11 +117,11 @@ def test_fragment_models_continue_with_their_head(run, folder, capsys):
     words = [*FRAGMENTS, *STEPS, "optimizer.lr=0.0", f"ckpt={run('fragments')}", "model.conditions=true"]
     same = [*words, "data.channels=[b1,y1,y2,y1-H3PO4]", f"hydra.run.dir={folder / 'same'}"]
     assert main(["train", *same, f"paths.cache={folder / 'cache'}"]) == 0
-    assert "with its head: the channels are the same" in heard(capsys)
+    assert "with its head: the channels are the same" in output_of(capsys)
     assert methods(folder / "same") == ["trivial baseline: mean spectrum", "before fine-tuning", "train"]
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
-    output = heard(capsys)
+    output = output_of(capsys)
     assert "with a new head: it has learnt other channels" in output
     assert "no row 'before fine-tuning'" in output and "has not learnt these labels" in output
     assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
@@ -210,9 +210,9 @@ def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, caps
         "AAAAAAAK,2,-5,,\nAAAAAAAR,2,abc,,\nAAAAAAAA,2,nan,,\n"
     )
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
-    told = heard(capsys)
-    assert "the library has no retention times: add them with retention=<run" in told
-    assert "1 of them with residues or modifications the model never saw" in told
+    messages = output_of(capsys)
+    assert "the library has no retention times: add them with retention=<run" in messages
+    assert "1 of them with residues or modifications the model never saw" in messages
     rows = list(csv.DictReader(out.open(), delimiter="\t"))
     first = {row["StrippedPeptide"]: row for row in reversed(rows)}
     assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
@@ -270,7 +270,7 @@ def test_a_library_marks_peptides_of_the_training_data(run, folder, capsys):
     }
     marks = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
     assert in_training == {text: marks[split] for split, some in splits.items() for text in some}
-    assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in heard(capsys)
+    assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in output_of(capsys)
 
 
 def test_a_library_holds_each_precursor_once(run, folder, capsys):
@@ -282,7 +282,7 @@ def test_a_library_holds_each_precursor_once(run, folder, capsys):
     assert len({tuple(row.values()) for row in rows}) == len(rows)
     reasons = list(csv.DictReader((folder / "once.reasons.csv").open()))
     assert [row["reason"] for row in reasons] == ["twice.csv, line 4: the same peptide and charge as twice.csv, line 2"]
-    assert "unknown kind of instrument: Abacus" in heard(capsys)
+    assert "unknown kind of instrument: Abacus" in output_of(capsys)
 
 
 def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
@@ -299,9 +299,9 @@ def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
     bare, modified = predicted(plain)
     assert bare != modified
     capsys.readouterr()
-    assert predicted(path) == [modified] and "does not write Carbamidomethyl@C" in heard(capsys)
-    assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
-    assert predicted(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
+    assert predicted(path) == [modified] and "are read as Carbamidomethyl@C" in output_of(capsys)
+    assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in output_of(capsys)
+    assert predicted(path, "fixed=") == [bare] and "are read as" not in output_of(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
     assert predicted(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
 
@@ -349,7 +349,7 @@ def test_an_output_format_of_another_task_is_rejected(run, folder, kind, output,
 def test_embeddings_of_labelled_sequences_are_written(folder, capsys):
     words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
-    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in heard(capsys)
+    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in output_of(capsys)
 
 
 def test_charge_classification_has_auroc_and_charge_labels(run):

@@ -130,7 +130,7 @@ def test_a_certain_error_has_a_finite_loss():
     assert values["cross_entropy"] == pytest.approx(sk.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))
 
 
-def test_logits_are_no_probabilities():
+def test_logits_instead_of_probabilities_are_rejected():
     with pytest.raises(ValueError, match="instead of logits"):
         single_label(np.array([[2.0, -1.0]]), np.array([0]))
     with pytest.raises(ValueError, match="instead of logits"):
