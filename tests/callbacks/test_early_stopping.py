@@ -203,4 +203,4 @@ def test_a_multiple_needs_a_schedule_with_a_patience(words, tmp_path, capsys):
     others = [word for word in words if not word.startswith(("scheduler", "trainer=", "trainer.max_epochs"))]
     others += ["trainer.max_steps=2", "callbacks.early_stopping.patience_multiple=4"]
     assert main(["train", *others, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
-    assert "take scheduler=warmup_plateau" in " ".join(capsys.readouterr().err.split())
+    assert "use scheduler=warmup_plateau" in " ".join(capsys.readouterr().err.split())
