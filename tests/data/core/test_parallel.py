@@ -84,7 +84,7 @@ def corpus(tmp_path):
 )
 def test_a_store_does_not_depend_on_the_number_of_processes(monkeypatch, corpus, words):
     monkeypatch.setattr(parallel, "FEW", 7)
-    monkeypatch.setattr("trimer.data.molecules.molecule_keys.PART", 10)
+    monkeypatch.setattr("trimer.data.molecules.molecule_keys.CHUNK", 10)
     written = []
     for workers in (1, 2):
         cache = corpus / f"cache{workers}"

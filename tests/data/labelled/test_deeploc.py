@@ -4,7 +4,7 @@ import pytest
 
 from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import LabelTable
-from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_PLACE, TWO_PLACES, DeepLoc1, DeepLoc2
+from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_LOCATION, TWO_LOCATIONS, DeepLoc1, DeepLoc2
 from trimer.data.labelled.label_files import NO_MATCH
 from trimer.errors import InputError
 
@@ -30,22 +30,22 @@ def whole(source, columns=()) -> LabelTable:
     return LabelTable.concatenate(list(source.chunks(columns)))
 
 
-def test_one_location(tmp_path):
+def test_deeploc1_has_one_location_per_protein(tmp_path):
     (tmp_path / "a.fasta").write_text(FASTA)
     table = whole(DeepLoc1(str(tmp_path / "a.fasta")), ["set"])
     assert table.ids == ["Q9H400", "P1", "P2", "P3", "P4", "P5"]
     assert table.texts[:2] == ["MGLPVSWAPP", "MK"]
     assert table.labels == {"location": ["Cell.membrane", "Lysosome/Vacuole", "Cytoplasm", BOTH, "Nowhere", None]}
     assert table.columns == {"set": ["test"] + ["train"] * 5}
-    assert table.problems == {3: TWO_PLACES, 4: OTHER_PLACE, 5: NO_MATCH}
+    assert table.problems == {3: TWO_LOCATIONS, 4: OTHER_LOCATION, 5: NO_MATCH}
 
 
-def test_membrane(tmp_path):
+def test_deeploc1_membrane_label(tmp_path):
     (tmp_path / "a.fasta").write_text(FASTA)
     source = DeepLoc1(str(tmp_path / "a.fasta"), "membrane")
     table = whole(source)
     assert table.labels == {"membrane": ["M", None, "S", None, "S", None]}
-    assert table.problems == {5: NO_MATCH}, "the place does not matter here"
+    assert table.problems == {5: NO_MATCH}, "the location is not used here"
     assert source.fingerprint() != DeepLoc1(str(tmp_path / "a.fasta")).fingerprint()
     with pytest.raises(ValueError, match="labels=place must be one of location, membrane"):
         DeepLoc1("a.fasta", "place")
@@ -62,7 +62,7 @@ def flags(*names: str) -> list[str]:
     return ["1.0" if name in names else "0.0" for name in LOCATIONS]
 
 
-def test_several_locations(tmp_path):
+def test_deeploc2_has_several_locations(tmp_path):
     path = deeploc2(
         tmp_path,
         ["P1", "Metazoa", "0", "0.0", *flags("Cytoplasm", "Nucleus"), "MK"],
@@ -83,7 +83,7 @@ def test_several_locations(tmp_path):
     assert whole(DeepLoc2(path, "membrane")).labels == {"Membrane": ["0", "1", None, "1"]}
 
 
-def test_a_header_cell_with_a_line_break(tmp_path):
+def test_header_cell_may_contain_a_line_break(tmp_path):
     """Copies of the table are about whose id column is called "ACC\\n"."""
     path = deeploc2(tmp_path, ["P1", "Metazoa", "0", "0.0", *flags("Plastid"), "MK"])
     text = (tmp_path / "swissprot.csv").read_text()
@@ -92,7 +92,7 @@ def test_a_header_cell_with_a_line_break(tmp_path):
     assert (table.ids, table.labels["Plastid"], table.places) == (["P1"], ["1"], ["swissprot.csv, line 3"])
 
 
-def test_download_only_without_a_path(tmp_path, monkeypatch):
+def test_no_download_if_path_is_set(tmp_path, monkeypatch):
     wanted = []
     path = deeploc2(tmp_path, ["P1", "Metazoa", "0", "0.0", *flags("Plastid"), "MK"])
 

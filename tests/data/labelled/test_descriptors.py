@@ -32,7 +32,7 @@ class Held:
         return "/".join(self.smiles)
 
 
-def test_the_values_are_those_of_rdkit(molecules):
+def test_descriptors_equal_rdkit(molecules):
     tables = list(DescribedMolecules(molecules).chunks())
     assert sum(len(table) for table in tables) == len(SMILES)
     first = tables[0]
@@ -46,21 +46,21 @@ def test_the_values_are_those_of_rdkit(molecules):
     assert not first.problems
 
 
-def test_processes_change_nothing(molecules):
+def test_descriptors_do_not_depend_on_workers(molecules):
     one, two = (
         list(DescribedMolecules(molecules, names=["TPSA", "MolWt"], workers=workers).chunks()) for workers in (1, 2)
     )
     assert [(table.ids, table.labels) for table in one] == [(table.ids, table.labels) for table in two]
 
 
-def test_molecules_of_later_studies_are_left_out_and_counted(molecules):
+def test_held_out_molecules_are_dropped_and_counted(molecules):
     source = DescribedMolecules(molecules, names=["MolWt"], exclude=Held("Oc1ccccc1"))
     table = next(source.chunks())
     assert {SMILES[row] for row in table.problems} == {"c1ccccc1O"} and set(table.problems.values()) == {HELD_OUT}
     assert source.fingerprint() != DescribedMolecules(molecules, names=["MolWt"]).fingerprint()
 
 
-def test_what_is_refused(molecules):
+def test_invalid_settings_raise_errors(molecules):
     with pytest.raises(ValueError, match="no descriptor 'Weight'"):
         DescribedMolecules(molecules, names=["Weight"])
     with pytest.raises(ConfigError, match="have no columns"):

@@ -78,17 +78,17 @@ def test_classes(folder):
     assert whole(FooDB(folder, limit=2)).ids == ["FDB000004", "FDB000007"]
 
 
-def test_many_labels(folder, caplog):
+def test_terms_are_yes_or_no_labels(folder, caplog):
     table = whole(FooDB(folder, "flavors"))
     assert table.labels == {"sweet": ["1", "1", None, None], "wine": ["1", "0", None, None]}
     assert list(table.labels) == ["sweet", "wine"], "the most frequent first"
-    assert "2 of 6 links lead to a compound or a term that is not there" in caplog.text
+    assert "dropped 2 of 6 links" in caplog.text
     assert list(whole(FooDB(folder, "flavors", terms=1)).labels) == ["sweet"]
     assert whole(FooDB(folder, "health_effects")).labels == {"pesticide": [None, None, None, "1"]}
     assert whole(FooDB(folder, "ontology")).labels == {"Role": ["1", "1", None, None], "Food": ["0", "1", None, None]}
 
 
-def test_a_row_for_each_flavour_repeats_molecules(folder, caplog):
+def test_rows_by_flavour_repeat_molecules(folder, caplog):
     table = whole(FooDB(folder, rows="flavors"))
     assert table.ids == ["FDB000004", "FDB000007", "FDB000004", "FDB000004", "FDB000007"]
     assert table.labels["superklass"] == [
@@ -109,18 +109,18 @@ def test_fingerprints(folder, tmp_path):
     assert changed == [False, False, True, False, True, False], "only those that read the table"
 
 
-def test_what_is_missing_or_wrong(tmp_path, folder, caplog):
+def test_missing_or_invalid_files_raise_errors(tmp_path, folder, caplog):
     caplog.set_level(logging.INFO)
-    with pytest.raises(InputError, match=r"nowhere: there is no Compound\.csv; unpack the CSV release"):
+    with pytest.raises(InputError, match=r"nowhere: Compound\.csv is missing; unpack the CSV release"):
         FooDB(str(tmp_path / "nowhere")).fingerprint()
     (tmp_path / "Flavor.csv").unlink()
-    with pytest.raises(InputError, match=r"there is no Flavor\.csv"):
+    with pytest.raises(InputError, match=r"Flavor\.csv is missing"):
         whole(FooDB(folder, "flavors"))
     write(tmp_path / "HealthEffect.csv", "id name", [[6, "pesticide"]])
     with pytest.raises(InputError, match="no compound has a term of health_effects"):
         whole(FooDB(folder, "health_effects"))
     write(tmp_path / "Compound.csv", "id public_id moldb_smiles superklass", [[4, "FDB4", KEYS["4"], "x"]])
-    with pytest.raises(InputError, match="moldb_smiles stands over a column of InChIKeys; put the names in the order"):
+    with pytest.raises(InputError, match="the column moldb_smiles holds InChIKeys; write the names in the order"):
         whole(FooDB(folder))
     write(tmp_path / "Compound.csv", "id public_id moldb_smiles superclass", [[4, "FDB4", "C", "x"]])
     with pytest.raises(InputError, match=r"no column 'superklass', .* did you mean superclass"):

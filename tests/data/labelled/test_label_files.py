@@ -55,7 +55,7 @@ def test_tables(tmp_path, kind):
     )
 
 
-def test_all_other_columns_are_labels(tmp_path):
+def test_remaining_columns_are_labels(tmp_path):
     path = written(tmp_path, "csv")
     assert list(whole(LabelledFiles(path, "smiles", None, "id")).labels) == ["toxic", "log S", "fold"]
     table = whole(LabelledFiles(path, "smiles", None, "id"), ["fold"])
@@ -63,7 +63,7 @@ def test_all_other_columns_are_labels(tmp_path):
     (tmp_path / "index.csv").write_text(",smiles,y\n0,C,1\n")
     assert whole(LabelledFiles(str(tmp_path / "index.csv"), "smiles", None)).labels == {"y": ["1"]}
     (tmp_path / "bare.csv").write_text("smiles\nC\n")
-    with pytest.raises(InputError, match="no column for a label beside smiles"):
+    with pytest.raises(InputError, match="no column is left for a label besides smiles"):
         whole(LabelledFiles(str(tmp_path / "bare.csv"), "smiles", None))
     with pytest.raises(InputError, match=r"a\.csv, line 1: no column 'smile', there are .* mean Smiles"):
         whole(LabelledFiles(path, "smile", None))
@@ -77,7 +77,7 @@ def test_a_column_may_be_label_and_split(tmp_path):
     assert table.columns["ID"] == ["m1", "m2", "m1", None]
 
 
-def test_rows_that_do_not_fit_are_problems_and_the_rest_stays_right(tmp_path):
+def test_malformed_rows_have_problems_and_others_are_unaffected(tmp_path):
     (tmp_path / "a.csv").write_text("smiles,name,y\nC,a,1\nCC\nCCC,b,c,0\nCCCC,d,0\n")
     table = whole(LabelledFiles(str(tmp_path / "a.csv"), "smiles", "y"))
     assert table.problems == {1: FEWER, 2: MORE}
@@ -85,7 +85,7 @@ def test_rows_that_do_not_fit_are_problems_and_the_rest_stays_right(tmp_path):
     assert table.places == [f"a.csv, line {line}" for line in (2, 3, 4, 5)]
 
 
-def test_several_files_and_the_column_file(tmp_path):
+def test_column_file_names_the_file_of_each_record(tmp_path):
     (tmp_path / "train.csv").write_text("smiles,y\nC,1\nN,0\n")
     (tmp_path / "test.csv").write_text("y,smiles,extra\n1,O,x\n")
     source = LabelledFiles([str(tmp_path / "train.csv"), str(tmp_path / "test.csv")], "smiles", None)
@@ -130,15 +130,17 @@ def test_fingerprints(tmp_path):
     path.write_text("smiles,y,z\nC,1,2\n")
     assert one.fingerprint() == before
     other.write_text("smiles,y,z\nC,1,2\n")
-    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, "ids and places tell the name of the file"
+    assert LabelledFiles(str(other), "smiles", "y").fingerprint() != before, (
+        "ids and locations contain the name of the file"
+    )
 
 
-def test_wrong_settings():
+def test_invalid_settings_raise_value_error():
     for arguments, says in (
         (([], "smiles", "y"), "paths is empty: name a CSV, TSV, Parquet or SDF file"),
         (("a.csv", "smiles", []), "labels is empty"),
         (("a.csv", "smiles", ["y", "y"]), "names 'y' twice"),
-        (("a.csv", "smiles", ["y", "smiles"]), "'smiles' is the sequence and a label"),
+        (("a.csv", "smiles", ["y", "smiles"]), "'smiles' is both the sequence and a label"),
         (("a.csv", "smiles", "y", None, 0), "limit=0 must be 1 or more"),
     ):
         with pytest.raises(ValueError, match=says):
@@ -175,7 +177,7 @@ def test_fasta(tmp_path):
     }
 
 
-def test_the_id_may_be_a_group(tmp_path):
+def test_id_can_be_a_group_of_the_pattern(tmp_path):
     (tmp_path / "a.fasta").write_text(">sp|P1|A_B y=1\nMK\n>\nML\n>sp|P2|C y=0\nMM\n")
     table = whole(LabelledFasta(str(tmp_path / "a.fasta"), r"\|(?P<id>\w+)\|.* y=(?P<y>\d)"))
     assert table.ids == ["P1", "a.fasta:3", "P2"]
@@ -193,14 +195,16 @@ def test_fasta_in_many_chunks(tmp_path):
     assert table.places[-1] == f"a.fasta, line {2 * count - 1}"
 
 
-def test_wrong_patterns_and_columns(tmp_path):
+def test_invalid_patterns_and_columns_raise_errors(tmp_path):
     (tmp_path / "a.fasta").write_text(">P1 family=kinase\nMK\n")
     path = str(tmp_path / "a.fasta")
-    with pytest.raises(InputError, match=r"a\.fasta: no header fits the pattern '.*', the first is 'P1 family=kinase'"):
+    with pytest.raises(
+        InputError, match=r"a\.fasta: no header matches the pattern '.*', the first is 'P1 family=kinase'"
+    ):
         whole(LabelledFasta(path, r"clan=(?P<clan>\w+)"))
-    with pytest.raises(InputError, match=r"a\.fasta: no header says 'fold=\.\.\.'"):
+    with pytest.raises(InputError, match=r"a\.fasta: no header has 'fold=\.\.\.'"):
         whole(LabelledFasta(path, PATTERN), ["fold"])
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="not a regular expression"):
         LabelledFasta(path, "(")
     for pattern in (r"family=(\w+)", r"(?P<id>\w+)"):
         with pytest.raises(ValueError, match="no named group for a label"):

@@ -32,12 +32,12 @@ CASES = Path(__file__).parents[2] / "cases" / "proteins"
         ("H E", 3, ["H", " ", "E"]),  # a blank is the coil of DSSP
     ],
 )
-def test_a_cell_becomes_a_label_for_each_residue(text, residues, labels):
+def test_cell_is_split_into_residue_labels(text, residues, labels):
     assert split_labels(text, residues) == labels
     assert split_labels(joined_labels(labels), residues) == labels
 
 
-def test_a_cell_of_another_length_is_recognised():
+def test_cell_of_wrong_length_is_detected():
     assert len(split_labels("HHE", 5)) != 5 and len(split_labels("[0, 1]", 5)) != 5
 
 
@@ -52,32 +52,32 @@ def dots() -> Counter:
     return Counter("".join(row.split(",")[2] for row in rows))
 
 
-def counted(found) -> dict[str, int]:
-    values = found.labels.values
-    return {name: int((values == number).sum()) for number, name in enumerate(found.classes)}
+def counted(module) -> dict[str, int]:
+    values = module.labels.values
+    return {name: int((values == number).sum()) for number, name in enumerate(module.classes)}
 
 
-def test_a_dot_is_a_class_unless_it_is_named_as_missing(tmp_path, caplog):
+def test_dot_is_a_class_unless_configured_as_missing(tmp_path, caplog):
     words = ["data.source.labels=ss"]
-    found = data(tmp_path, CASES / "dots.csv", *words)
+    module = data(tmp_path, CASES / "dots.csv", *words)
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == [".", "E", "H"] and counted(found) == dict(dots())
+        module.setup()
+    assert module.classes == [".", "E", "H"] and counted(module) == dict(dots())
     assert f"0 of {dots().total():,} residues have no label" in caplog.text
     caplog.clear()
-    found = data(tmp_path, CASES / "dots.csv", *words, "data.missing=['.','?']")
+    module = data(tmp_path, CASES / "dots.csv", *words, "data.missing=['.','?']")
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == ["E", "H"] and counted(found) == {name: dots()[name] for name in "EH"}
+        module.setup()
+    assert module.classes == ["E", "H"] and counted(module) == {name: dots()[name] for name in "EH"}
     assert f"{dots()['.']:,} of {dots().total():,} residues have no label ('.' {dots()['.']:,})" in caplog.text
-    assert int((found.labels.values == -100).sum()) == dots()["."]
+    assert int((module.labels.values == -100).sum()) == dots()["."]
 
 
-def test_classes_that_are_not_kept_are_counted_as_residues_without_a_label(tmp_path, caplog):
-    found = data(tmp_path, CASES / "dots.csv", "data.source.labels=ss", "data.classes=[H, .]")
+def test_residues_of_excluded_classes_count_as_unlabelled(tmp_path, caplog):
+    module = data(tmp_path, CASES / "dots.csv", "data.source.labels=ss", "data.classes=[H, .]")
     with caplog.at_level(logging.INFO):
-        found.setup()
-    assert found.classes == ["H", "."]
+        module.setup()
+    assert module.classes == ["H", "."]
     assert f"residues have no label ('E' {dots()['E']:,})" in caplog.text
 
 
@@ -90,25 +90,25 @@ def test_lists_in_parquet_are_labels(tmp_path):
     ]
 
 
-def test_the_labels_of_a_three_line_file_reach_the_model(tmp_path):
-    found = data(tmp_path, CASES / "3line.fasta", "data.split.fractions={train: 0.5, val: 0.25, test: 0.25}")
-    found.setup()
+def test_labels_of_three_line_files(tmp_path):
+    module = data(tmp_path, CASES / "3line.fasta", "data.split.fractions={train: 0.5, val: 0.25, test: 0.25}")
+    module.setup()
     lines = (CASES / "3line.fasta").read_text().split("\n")
-    assert found.texts(range(3)) == lines[1::3]
-    assert found.classes == sorted(set("".join(lines[2::3])))
-    assert [found.classes[number] for number in found.labels[1]] == list(lines[5])
+    assert module.texts(range(3)) == lines[1::3]
+    assert module.classes == sorted(set("".join(lines[2::3])))
+    assert [module.classes[number] for number in module.labels[1]] == list(lines[5])
 
 
-def test_a_fold_in_the_header_is_a_column(tmp_path):
+def test_fold_in_header_is_a_column(tmp_path):
     path = tmp_path / "signalp.fasta"
     path.write_text(
         "".join(f">Q{i}|EUKARYA|SP|{i % 3}\n{'MKTAYIAK'[: 4 + i % 5]}\n{'SSIIIIII'[: 4 + i % 5]}\n" for i in range(9))
     )
     words = ["data.source.pattern='\\|(?P<fold>\\d)$'", "data.split.column=fold", "data.split.keys=null"]
-    found = data(tmp_path, path, *words, "data.split.names={0: train, 1: val, 2: test}", "data.split.fractions=null")
-    found.setup()
-    assert found.ids(found.split.rows("val")) == [f"Q{i}|EUKARYA|SP|1" for i in (1, 4, 7)]
-    assert found.classes == ["I", "S"]
+    module = data(tmp_path, path, *words, "data.split.names={0: train, 1: val, 2: test}", "data.split.fractions=null")
+    module.setup()
+    assert module.ids(module.split.rows("val")) == [f"Q{i}|EUKARYA|SP|1" for i in (1, 4, 7)]
+    assert module.classes == ["I", "S"]
 
 
 BIOTRAINER = ">a TARGET=HHEC SET=train\nMKTA\n>b TARGET=CCEE SET=test MASK=1101\nMKVA\n>c SET=train\nMMMM\n"
@@ -123,7 +123,7 @@ def test_biotrainer_files_are_read_with_their_masks(tmp_path):
     assert table.columns["SET"] == ["train", "test", "train"]
 
 
-def test_biotrainer_labels_in_a_file_of_their_own(tmp_path):
+def test_biotrainer_labels_in_a_separate_file(tmp_path):
     (tmp_path / "sequences.fasta").write_text(">a\nMKTA\n>b\nMKVA\n>c\nMM\n")
     apart = ">b SET=train VALIDATION=True\n0110\n>a SET=train VALIDATION=False\n0001\n>c SET=test\n10\n"
     (tmp_path / "labels.fasta").write_text(apart)
@@ -132,22 +132,22 @@ def test_biotrainer_labels_in_a_file_of_their_own(tmp_path):
     assert table.labels["label"] == ["0001", "0110", "10"] and table.columns["SET"] == ["train", "val", "test"]
 
 
-def test_labels_that_are_not_as_many_as_residues_drop_the_protein(tmp_path):
+def test_protein_with_wrong_number_of_labels_is_dropped(tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("id,sequence,ss\n" + "".join(f"p{i},MKTAYI,HHEEHH\n" for i in range(6)) + "bad,MKT,HH\n")
-    found = data(tmp_path, table, "data.source.labels=ss", "data.source.id_column=id")
-    found.setup()
-    assert {rule["rule"]: rule["dropped"] for rule in found.drops.rules if rule["dropped"]} == {
-        "not a label for each residue": 1
+    module = data(tmp_path, table, "data.source.labels=ss", "data.source.id_column=id")
+    module.setup()
+    assert {rule["rule"]: rule["dropped"] for rule in module.drops.rules if rule["dropped"]} == {
+        "number of labels differs from number of residues": 1
     }
 
 
-def test_what_has_no_labels_is_a_sentence(tmp_path):
+def test_files_without_labels_raise_input_error(tmp_path):
     (tmp_path / "plain.fasta").write_text(">a\nMKT\n")
-    with pytest.raises(InputError, match=r"plain\.fasta has no labels of residues"):
+    with pytest.raises(InputError, match=r"plain\.fasta has no residue labels"):
         list(ResidueFiles(str(tmp_path / "plain.fasta")).chunks())
-    with pytest.raises(InputError, match=r"is a table: name the column of its labels"):
+    with pytest.raises(InputError, match=r"is a table: name its column of labels"):
         list(ResidueFiles(str(CASES / "dots.csv")).chunks())
     (tmp_path / "b.fasta").write_text(BIOTRAINER)
-    with pytest.raises(InputError, match="no header gives 'fold'"):
+    with pytest.raises(InputError, match="no header has 'fold'"):
         list(ResidueFiles(str(tmp_path / "b.fasta")).chunks(["fold"]))

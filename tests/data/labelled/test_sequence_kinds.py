@@ -11,28 +11,28 @@ from trimer.tokenizers.smiles import SmilesTokenizer
 
 def test_molecules_are_canonical_and_keep_their_stereochemistry():
     texts = [" OCC ", "CCO", "C(", "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "c1ccccc1C"]
-    found = Molecules(SmilesTokenizer()).read(texts)
-    assert found.dropped == {UNREADABLE: [2]}
-    assert found.texts[:2] == ["CCO", "CCO"] and found.texts[2] is None
-    assert found.texts[3] != found.texts[4]
-    keys = found.keys["inchikey1"]
+    sequences = Molecules(SmilesTokenizer()).read(texts)
+    assert sequences.dropped == {UNREADABLE: [2]}
+    assert sequences.texts[:2] == ["CCO", "CCO"] and sequences.texts[2] is None
+    assert sequences.texts[3] != sequences.texts[4]
+    keys = sequences.keys["inchikey1"]
     assert keys[0] == keys[1] != keys[3] == keys[4]
-    assert found.keys["scaffold"] == ["", "", None, "", "", "c1ccccc1"]
-    assert [tokens is None for tokens in found.tokens] == [row == 2 for row in range(6)]
-    assert found.dtype is np.uint16
+    assert sequences.keys["scaffold"] == ["", "", None, "", "", "c1ccccc1"]
+    assert [tokens is None for tokens in sequences.tokens] == [row == 2 for row in range(6)]
+    assert sequences.dtype is np.uint16
 
 
-def test_proteins_are_read_letter_by_letter():
-    found = Proteins(ProteinTokenizer()).read(["mk l\n", "MKL*", "", " * ", "M*K", "MJ"])
-    assert found.texts[:2] == ["MKL", "MKL"]
-    assert found.dropped == {"no sequence": [2, 3], "stop (*) inside the sequence": [4]}
-    assert found.keys["sequence"][0] == found.keys["sequence"][1] != found.keys["sequence"][5]
-    assert [None if ids is None else len(ids) for ids in found.tokens] == [5, 5, None, None, None, 4]
-    assert found.dtype is np.uint8
+def test_proteins_are_tokenized_by_residue():
+    sequences = Proteins(ProteinTokenizer()).read(["mk l\n", "MKL*", "", " * ", "M*K", "MJ"])
+    assert sequences.texts[:2] == ["MKL", "MKL"]
+    assert sequences.dropped == {"no sequence": [2, 3], "stop (*) inside the sequence": [4]}
+    assert sequences.keys["sequence"][0] == sequences.keys["sequence"][1] != sequences.keys["sequence"][5]
+    assert [None if ids is None else len(ids) for ids in sequences.tokens] == [5, 5, None, None, None, 4]
+    assert sequences.dtype is np.uint8
 
 
 @pytest.mark.parametrize(("kind", "size", "dtype"), [(Proteins, 300, np.uint16), (Molecules, 70_000, np.uint32)])
-def test_a_larger_vocabulary_has_larger_numbers(kind, size, dtype):
+def test_id_type_fits_the_vocabulary(kind, size, dtype):
     class Large(ProteinTokenizer):
         def __len__(self) -> int:
             return size
@@ -51,6 +51,6 @@ def test_a_larger_vocabulary_has_larger_numbers(kind, size, dtype):
         ("ends", 3, [0, 1, 7]),
     ],
 )
-def test_long_sequences(way, most, expected):
-    found = shortened(np.arange(8), most, way)
-    assert (None if found is None else found.tolist()) == expected
+def test_long_sequences_are_shortened(way, most, expected):
+    sequences = shortened(np.arange(8), most, way)
+    assert (None if sequences is None else sequences.tolist()) == expected

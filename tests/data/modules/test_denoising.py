@@ -68,7 +68,7 @@ def corpus(tmp_path, *files: str, molecules=(), exclude=None, **settings):
         {"smiles": SALT},
     ],
 )
-def test_spectra_of_held_out_molecules_are_left_out_however_they_are_named(tmp_path, named):
+def test_spectra_of_held_out_molecules_are_dropped_by_smiles_or_inchikey(tmp_path, named):
     file = mgf(tmp_path / "a.mgf", named, {"smiles": "CCCO"}, {})
     data = corpus(tmp_path, file, exclude=HeldOut())
     assert len(data.store) == 1
@@ -78,13 +78,13 @@ def test_spectra_of_held_out_molecules_are_left_out_however_they_are_named(tmp_p
     assert data.drops.left == 1
 
 
-def test_held_out_molecules_are_left_out(tmp_path):
+def test_held_out_molecules_are_dropped(tmp_path):
     data = corpus(tmp_path, molecules=[*MOLECULES, SALT], exclude=HeldOut())
     written = {data.tokenizer.decode_molecule(data.store.ragged("tokens")[row]) for row in range(len(data.store))}
     assert written == {"CCO", "Oc1ccccc1", "CCN(CC)CC"}
 
 
-def test_a_source_that_loses_everything_adds_no_row(tmp_path):
+def test_source_without_remaining_records_adds_no_row(tmp_path):
     gone = mgf(tmp_path / "gone.mgf", {"adduct": "[M+Xe]+"})
     data = corpus(tmp_path, gone, mgf(tmp_path / "kept.mgf", {}))
     assert len(data.store) == data.drops.left == 1
@@ -106,9 +106,9 @@ def test_noise_is_new_every_epoch_and_fixed_in_validation(tmp_path):
     assert np.array_equal(source(1, True), source(2, True))
 
 
-def test_a_file_without_a_molecule_is_said_to_be_so(tmp_path):
+def test_file_without_a_molecule_raises_input_error(tmp_path):
     (tmp_path / "none.smi").write_text("hello\nfoo bar\n")
     words = ["data=denoising", f"data.molecules.paths={tmp_path}/none.smi", f"paths.cache={tmp_path}/cache"]
     data = build(compose("train", words).data)
-    with pytest.raises(InputError, match="no molecule and no spectrum is left to train on\n2 records in, 0 left"):
+    with pytest.raises(InputError, match="no molecule and no spectrum is left for training\n2 records in, 0 left"):
         data.setup()

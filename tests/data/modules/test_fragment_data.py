@@ -48,7 +48,7 @@ def made(tmp_path, source=None, **settings) -> PeptideFragments:
     return data
 
 
-def test_cells_stand_at_their_bonds_relative_to_the_highest(tmp_path):
+def test_intensities_are_assigned_to_bonds_relative_to_the_highest(tmp_path):
     data = made(tmp_path)
     cells = data.store.ragged("intensities")[0].reshape(-1, 4)
     expected = np.zeros((7, 4))
@@ -56,14 +56,14 @@ def test_cells_stand_at_their_bonds_relative_to_the_highest(tmp_path):
     assert np.allclose(cells, expected)
 
 
-def test_impossible_fragments_and_what_is_highest_without_them(tmp_path):
+def test_impossible_fragments_do_not_scale_intensities(tmp_path):
     data = made(tmp_path)
     cells = data.store.ragged("intensities")[1].reshape(-1, 4)
     assert (cells[:, 2] == -1).all()  # charge 2 of a peptide of charge 1, though the file has one
     assert cells[2, 0] == 1.0 and cells[1, 3] == pytest.approx(0.5) and (cells[2:, 3][1:] == -1).all()
 
 
-def test_every_record_that_is_left_out_has_its_reason(tmp_path):
+def test_every_dropped_record_has_a_reason(tmp_path):
     data = made(tmp_path)
     reasons = {row["rule"]: row["dropped"] for row in data.drops.to_dict()["rules"] if row["dropped"]}
     assert reasons == {
@@ -75,7 +75,7 @@ def test_every_record_that_is_left_out_has_its_reason(tmp_path):
     assert data.drops.records == 7 and len(data.store) == 3
 
 
-def test_modified_and_unmodified_peptides(tmp_path):
+def test_peptides_are_filtered_by_modification(tmp_path):
     halves = SPLIT | {"fractions": {"train": 0.5, "test": 0.5}}
     any_of_them = made(tmp_path, modifications="modified", split=halves)
     assert any_of_them.texts(np.arange(2)) == ["AAS[UNIMOD:21]AAAAK", "[UNIMOD:1]-LLLLLLLK"]
@@ -85,7 +85,7 @@ def test_modified_and_unmodified_peptides(tmp_path):
         made(tmp_path, modifications="modified", modification="UNIMOD:21", split=halves)
 
 
-def test_no_peptide_is_in_two_parts_and_the_held_out_ones_can_be_left_out(tmp_path):
+def test_peptides_do_not_cross_splits_and_can_be_excluded(tmp_path):
     source = SimulatedFragments(count=300, seed=1)
     data = made(tmp_path, source)
     letters = np.array(data.store.strings("sequence"), dtype=object)
@@ -97,14 +97,14 @@ def test_no_peptide_is_in_two_parts_and_the_held_out_ones_can_be_left_out(tmp_pa
     assert not held_out & set(later.store.strings("sequence")) and len(later.store) == len(data.split.rows("train"))
 
 
-def test_leucine_and_isoleucine_are_the_same_where_the_split_says_so(tmp_path):
+def test_split_by_sequence_il_treats_leucine_and_isoleucine_as_equal(tmp_path):
     source = SimulatedFragments(count=600, seed=1)
     data = made(tmp_path, source, split=SPLIT | {"keys": ["sequence_il"]})
     data.split.assert_disjoint({"il": [text.replace("I", "L") for text in data.store.strings("sequence")]})
     assert data.folder == made(tmp_path, source).folder, "nothing is prepared again"
 
 
-def test_a_learning_curve_has_fewer_training_rows_and_the_same_others(tmp_path):
+def test_train_limit_reduces_train_only(tmp_path):
     source = SimulatedFragments(count=300, seed=1)
     whole, few = made(tmp_path, source), made(tmp_path, source, split=SPLIT | {"train_limit": 20})
     assert len(few.split.rows("train")) == 20 and set(few.split.rows("train")) <= set(whole.split.rows("train"))
@@ -123,14 +123,14 @@ def test_batches_hold_whole_spectra(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"modifications": "some"}, "modifications=some must be one of"),
         ({"shortest": 1}, "shortest=1"),
-        ({"highest_charge": 9}, "highest_charge=9 must be 1 to 8"),
-        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold is none of sequence, proforma, sequence_il"),
+        ({"highest_charge": 9}, "highest_charge=9 must be from 1 to 8"),
+        ({"split": {"keys": ["scaffold"]}}, "split.keys: scaffold must be among sequence, proforma, sequence_il"),
     ],
 )
-def test_settings_that_cannot_be(tmp_path, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_raise_value_error(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         made(tmp_path, **settings)

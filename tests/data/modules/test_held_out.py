@@ -33,7 +33,7 @@ def later(folder: Path, *smiles: str) -> MoleculesOf:
     return MoleculesOf([SmilesFiles(str(folder / "later.csv"))], str(folder / "cache"))
 
 
-def test_molecules_of_later_tables_are_left_out(tmp_path):
+def test_molecules_of_later_tables_are_dropped(tmp_path):
     smiles = [*simulated_molecules(30, seed=3), "OCC", "C[C@H](N)C(=O)O", "CCO.Cl", "C(", "C" * 300]
     data = corpus(tmp_path, smiles, later(tmp_path, "CCO", "C[C@@H](N)C(=O)O", "C("))
     data.setup()
@@ -45,7 +45,7 @@ def test_molecules_of_later_tables_are_left_out(tmp_path):
     assert data.drops.left == len(data.store) == 30
 
 
-def test_the_store_is_named_by_what_is_left_out(tmp_path):
+def test_store_name_depends_on_exclusions(tmp_path):
     smiles = simulated_molecules(30, seed=3)
     folders = [corpus(tmp_path, smiles).folder, corpus(tmp_path, smiles, later(tmp_path, "CCO")).folder]
     folders.append(corpus(tmp_path, smiles, later(tmp_path, "CCN")).folder)
@@ -54,7 +54,7 @@ def test_the_store_is_named_by_what_is_left_out(tmp_path):
     assert same.folder == folders[2]
 
 
-def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
+def test_masks_of_molecules_are_the_same_in_every_validation(tmp_path):
     data = corpus(tmp_path, simulated_molecules(60, seed=3))
     data.setup()
     alphabet = data.tokenizer.alphabet
@@ -67,7 +67,7 @@ def test_masks_are_of_molecules_and_the_same_in_every_validation(tmp_path):
         assert set(one.sequence.tokens[one.places].tolist()) <= {alphabet.mask, *alphabet.replacements.tolist()}
 
 
-def test_a_labelled_study_holds_out_its_own_rows(tmp_path):
+def test_labelled_data_hold_out_validation_and_test_rows(tmp_path):
     """Those of validation and test alone, of proteins whole though they are read in part."""
     rng = np.random.default_rng(0)
     split = {"fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
@@ -99,7 +99,7 @@ def test_a_labelled_study_holds_out_its_own_rows(tmp_path):
         assert left == {str(line) for line in lines}
 
 
-def test_labelled_peptides_of_a_later_test_are_left_out_whatever_their_modifications(tmp_path):
+def test_held_out_peptides_are_dropped_with_any_modifications(tmp_path):
     split = {"keys": ["sequence"], "fractions": {"train": 0.5, "val": 0.25, "test": 0.25}}
 
     def made(seed, exclude=None):

@@ -54,7 +54,7 @@ def dropped(data: LabelledSequences) -> dict[str, list[str]]:
 # ---------------------------------------------------------------- what goes
 
 
-def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
+def test_every_dropped_record_is_counted_with_its_location(tmp_path):
     rows = [*thirty(), ("CC(C", "a", "x"), ("", "a", "y"), ("CCC", "", "z"), ("C" * 60, "b", "long"), ("CC",)]
     data = ready(table(tmp_path / "my.csv", rows), max_length=40)
     assert dropped(data) == {
@@ -68,7 +68,7 @@ def test_every_record_that_goes_is_counted_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["multi", "regression"])
-def test_a_cell_that_cannot_be_read_does_not_take_the_other_labels_of_its_row(tmp_path, target):
+def test_unreadable_cell_keeps_other_labels_of_the_row(tmp_path, target):
     rows = [(smiles, n % 2, "" if n % 3 else 1, f"m{n}") for n, smiles in enumerate(ALCOHOLS)]
     rows += [("CCC", "maybe", 1, "x"), ("CCN", "", "NA", "y"), ("CCS", "nan", 0, "z"), ("CCF", "inf", 1, "w")]
     rows += [("CCI", "maybe", "", "v")]
@@ -81,20 +81,20 @@ def test_a_cell_that_cannot_be_read_does_not_take_the_other_labels_of_its_row(tm
     assert data.facts()["unread"] == {"y": {"cells": 3, "texts": {"maybe": 2, "inf": 1}}}
 
 
-def test_words_for_yes_and_no(tmp_path):
+def test_words_for_yes_and_no_are_configurable(tmp_path):
     words = ["1", "0", "True", "FALSE", "yes", "No", "1.0", "0.0"]
     rows = [(smiles, words[n % 8], f"m{n}") for n, smiles in enumerate(ALCOHOLS)]
     data = ready(table(tmp_path / "my.csv", rows), "multi")
     assert data.labels[:8, 0].tolist() == [1, 0] * 4
 
 
-def test_nothing_left_is_said_with_the_reasons(tmp_path):
+def test_error_without_remaining_rows_lists_reasons(tmp_path):
     path = table(tmp_path / "my.csv", [("C(", "a", "m0"), ("CC", "", "m1")])
     with pytest.raises(InputError, match=rf"(?s)no labelled sequence is left.*2 records in, 0 left.*{UNREADABLE}"):
         ready(path)
 
 
-def test_a_chunk_of_which_nothing_is_left(tmp_path, monkeypatch):
+def test_chunk_without_remaining_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("trimer.data.labelled.label_files.ROWS", 4)
     rows = [*[("C(", "a", f"x{n}") for n in range(4)], *thirty()]
     data = ready(table(tmp_path / "my.csv", rows))
@@ -120,7 +120,7 @@ def test_long_sequences_are_dropped_or_shortened(tmp_path):
 # ---------------------------------------------------------------- classes
 
 
-def test_classes_by_name_by_number_and_by_list(tmp_path):
+def test_classes_by_default_by_number_and_by_list(tmp_path):
     kinds = ["b"] * 14 + ["c"] * 6 + ["a"] * 6 + ["d"] * 4
     path = table(tmp_path / "my.csv", [(s, k, s) for s, k in zip(ALCOHOLS, kinds, strict=True)])
     split = {"keys": ["row"], "fractions": {"train": 0.8, "val": 0.1, "test": 0.1}, "seed": 3}
@@ -133,17 +133,17 @@ def test_classes_by_name_by_number_and_by_list(tmp_path):
     assert set(data.labels[rows]) == {0, 1} and (data.labels[14:20] == -1).all()
     data = ready(path, split=split, classes=["c", "a"])
     assert data.classes == ["c", "a"] and data.labels[14] == 0 and data.labels[20] == 1
-    with pytest.raises(ConfigError, match="no record has the label 'e'; there are"):
+    with pytest.raises(ConfigError, match="no record has the label 'e'; the labels are"):
         ready(path, split=split, classes=["a", "e"])
     assert len(list((tmp_path / "cache").iterdir())) == 1, "classes and splits are made of one store"
 
 
-def test_labels_that_look_like_numbers_are_named_by_them(tmp_path):
+def test_numeric_class_names(tmp_path):
     path = table(tmp_path / "my.csv", thirty("10"))
     assert ready(path, classes=[1, 0]).classes == ["1", "0"]
 
 
-def test_odd_names_of_classes(tmp_path):
+def test_unusual_class_names(tmp_path):
     names = ['"a, b"', '"say ""yes"""', "naïve ☃ $x_$"]
     data = ready(table(tmp_path / "my.csv", [(s, names[n % 3], n) for n, s in enumerate(ALCOHOLS)]))
     assert data.classes == ["a, b", "naïve ☃ $x_$", 'say "yes"']
@@ -151,21 +151,21 @@ def test_odd_names_of_classes(tmp_path):
     assert json.loads((tmp_path / "labels.json").read_text())["classes"] == data.classes
 
 
-def test_a_class_that_train_has_not_is_named(tmp_path):
+def test_class_missing_in_train_raises_input_error(tmp_path):
     rows = [(*row, "test" if row[1] == "c" else "train") for row in thirty()]
     path = table(tmp_path / "my.csv", rows, "smiles,y,id,part")
-    with pytest.raises(InputError, match=r"the label 'c' of m2 is in test, and nowhere in train: .*data.classes"):
+    with pytest.raises(InputError, match=r"the label 'c' of m2 is in test but not in train: .*data.classes"):
         ready(path, split={"column": "part"})
 
 
-def test_one_class_alone_is_refused(tmp_path):
+def test_single_class_raises_input_error(tmp_path):
     path = table(tmp_path / "my.csv", thirty("a"))
     for classes in (None, 2):
-        with pytest.raises(InputError, match="every label is 'a', which is nothing to learn"):
+        with pytest.raises(InputError, match="every label is 'a', so there is nothing to learn"):
             ready(path, classes=classes)
 
 
-def test_a_model_knows_classes_that_other_data_lack(tmp_path):
+def test_classes_of_a_model_may_be_missing_in_data(tmp_path):
     rows = [(*row, "test" if row[1] == "c" else "train") for row in thirty()]
     data = data_of(table(tmp_path / "my.csv", rows, "smiles,y,id,part"), split={"column": "part"})
     data.take_classes(["z", "c", "a"])
@@ -174,7 +174,7 @@ def test_a_model_knows_classes_that_other_data_lack(tmp_path):
     assert data.facts()["parts"]["test"] == {"z": 0, "c": 10, "a": 0} and data.facts()["left_out_by_class"] == 10
 
 
-def test_a_table_that_is_all_test_gives_no_row_away(tmp_path):
+def test_all_rows_can_be_test_rows(tmp_path):
     path = table(tmp_path / "my.csv", thirty())
     data = data_of(path, split={"column": "file", "names": {"my.csv": "test"}})
     data.take_classes(["a", "b", "c"])
@@ -184,17 +184,17 @@ def test_a_table_that_is_all_test_gives_no_row_away(tmp_path):
         ready(path, split={"column": "file", "names": {"my.csv": "test"}})
 
 
-def test_a_label_that_train_does_not_show_is_named(tmp_path, caplog):
+def test_label_without_values_in_train_is_reported(tmp_path, caplog):
     rows = [(s, n % 2, "", 1, f"m{n}", "test" if n > 20 else "train") for n, s in enumerate(ALCOHOLS)]
     path = table(tmp_path / "my.csv", rows, "smiles,y,empty,same,id,part")
     settings = {"labels": ["y", "empty", "same"], "split": {"column": "part"}}
     with caplog.at_level(logging.WARNING):
         ready(path, "multi", **settings)
     assert [text for text in map(logging.LogRecord.getMessage, caplog.records) if text.startswith("the label")] == [
-        "the label 'empty' is never given in train: nothing can be learnt about it",
-        "the label 'same' is always yes in train: nothing can be learnt about it",
+        "the label 'empty' is always missing in train: it cannot be learnt",
+        "the label 'same' is always yes in train: it cannot be learnt",
     ]
-    with pytest.raises(InputError, match="the label 'empty' has no number in train: leave it out"):
+    with pytest.raises(InputError, match="the label 'empty' has no number in train: remove it"):
         ready(path, "regression", **settings)
     ready(path, "regression", **settings | {"labels": ["y", "same"]})
 
@@ -224,13 +224,13 @@ def residues(tmp_path, count: int = 30, extra: list = ()) -> Path:
     return table(tmp_path / "my.csv", [*rows, *extra], "sequence,y,id")
 
 
-def test_a_class_for_each_residue(tmp_path):
+def test_residue_labels(tmp_path):
     path = residues(tmp_path, extra=[("LAG", "HH", "short"), ("LAG*", "HHE", "stop"), ("LA*G", "HHHE", "inside")])
     data = ready(path, "residue", entity="proteins", missing=["."])
     assert data.classes == ["E", "H"]
     assert dropped(data) == {
         "stop (*) inside the sequence": ["my.csv, line 34 (LA*G)"],
-        "not a label for each residue": ["my.csv, line 32"],
+        "number of labels differs from number of residues": ["my.csv, line 32"],
     }
     for batch in data.evaluation_batches("test"):
         assert len(batch.labels) == sum(size - 2 for size in batch.sequence.sizes)
@@ -245,7 +245,7 @@ def test_a_class_for_each_residue(tmp_path):
 # ---------------------------------------------------------------- splits
 
 
-def test_a_split_by_rows_says_how_much_is_remembered(tmp_path, caplog):
+def test_split_by_rows_reports_overlap_with_train(tmp_path, caplog):
     path = table(tmp_path / "my.csv", [(s, y, f"{i}-{again}") for again in range(2) for s, y, i in thirty("ab")])
     split = {"keys": ["row"], "fractions": {"train": 0.8, "val": 0.1, "test": 0.1}}
     with caplog.at_level(logging.WARNING):
@@ -254,11 +254,11 @@ def test_a_split_by_rows_says_how_much_is_remembered(tmp_path, caplog):
     keys = np.array(data.store.strings("inchikey1"))
     share = np.isin(keys[rows], keys[data.split.rows("train")]).mean()
     assert share > 0.5
-    said = [record.message for record in caplog.records if "test rows" in record.message]
-    assert len(said) == 1 and said[0].startswith(
-        f"{100 * share:.0f} % of the test rows are of molecules that are in train"
+    messages = [record.message for record in caplog.records if "test rows" in record.message]
+    assert len(messages) == 1 and messages[0].startswith(
+        f"{100 * share:.0f} % of the test rows are molecules that are also in train"
     )
-    assert "data.split.keys=[inchikey1]" in said[0]
+    assert "data.split.keys=[inchikey1]" in messages[0]
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         grouped = ready(path)
@@ -281,7 +281,7 @@ def test_validation_is_taken_from_train_by_groups(tmp_path):
     assert other.split.rows("test").tolist() == data.split.rows("test").tolist()
 
 
-def test_scaffolds_in_order(tmp_path):
+def test_split_ordered_by_scaffold_size(tmp_path):
     rings = ["C1CCCCC1", "c1ccccc1", "C1CCCC1", "C1CC1"]
     rows = [(ring + "C" * n, "ab"[n % 2], f"{r}-{n}") for r, ring in enumerate(rings) for n in range((6, 3, 3, 1)[r])]
     split = {"ordered_by": "scaffold", "fractions": {"train": 0.7, "val": 0.2, "test": 0.1}}
@@ -293,13 +293,13 @@ def test_scaffolds_in_order(tmp_path):
     assert data.split.rows("test").tolist() == [6, 7, 8]
 
 
-def test_splits_that_cannot_be(tmp_path):
+def test_invalid_splits_raise_errors(tmp_path):
     path = table(tmp_path / "my.csv", thirty())
     with pytest.raises(ConfigError, match=r"data\.split needs `column`"):
         ready(path, split={})
-    with pytest.raises(ConfigError, match=r"ordered_by=colour is none of inchikey1, scaffold"):
+    with pytest.raises(ConfigError, match=r"ordered_by=colour must be one of inchikey1, scaffold"):
         ready(path, split={"ordered_by": "colour"})
-    with pytest.raises(ValueError, match=r"split\.keys: sequence is none of inchikey1, scaffold, cluster, row"):
+    with pytest.raises(ValueError, match=r"split\.keys: sequence must be among inchikey1, scaffold, cluster, row"):
         data_of(path, split={"keys": ["sequence"]})
 
 
@@ -315,7 +315,7 @@ def test_a_second_setup_changes_nothing(tmp_path):
 # ---------------------------------------------------------------- the store
 
 
-def test_what_shapes_the_store_names_it_and_nothing_else(tmp_path):
+def test_store_name_depends_on_settings_that_shape_it_only(tmp_path):
     path = table(tmp_path / "my.csv", [(*row, "train") for row in thirty("10")], "smiles,y,id,part")
     folder = data_of(path).folder
     same = [
@@ -353,23 +353,23 @@ def test_batches_hold_each_row_once_with_its_label(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"entity": "genes"}, "entity=genes must be one of molecules, proteins"),
         ({"target": "rank"}, "target=rank must be one of"),
         ({"too_long": "middle"}, "too_long=middle must be one of"),
         ({"max_length": 2}, "max_length=2 must be 3"),
-        ({"validation": 1}, "validation=1 must be a share"),
-        ({"target": "residue"}, "molecules have no residues"),
-        ({"target": "residue", "entity": "proteins", "too_long": "ends"}, "belong to whole sequences"),
+        ({"validation": 1}, "validation=1 must be a fraction"),
+        ({"target": "residue"}, "molecules have no residue labels"),
+        ({"target": "residue", "entity": "proteins", "too_long": "ends"}, "residue labels need whole sequences"),
         ({"classes": 1}, "classes=1 must be 2 or more"),
         ({"classes": ["a"]}, "must be 2 or more"),
         ({"classes": []}, "must be 2 or more"),
-        ({"classes": 3, "target": "multi"}, "classes: target=multi has labels of its own names"),
+        ({"classes": 3, "target": "multi"}, "classes=3: target=multi has labels, not classes"),
     ],
 )
-def test_settings_that_cannot_be(tmp_path, settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_raise_value_error(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
         data_of(tmp_path / "my.csv", **settings)
 
 

@@ -120,12 +120,12 @@ def test_every_rule_counts_what_it_drops(tmp_path):
     assert data.store.strings("id") == [*(name for name, _ in kept), "clear"]
     assert [tokens[row].tolist() for row in range(20)] == [TOKENIZER.encode(text).tolist() for _, text in kept]
     assert tokens[20].tolist() == TOKENIZER.encode("MKLVAGSTXXXJ").tolist()
-    with pytest.raises(InputError, match=r"no protein is left to train on\n26 records in, 0 left"):
+    with pytest.raises(InputError, match=r"no protein is left for training\n26 records in, 0 left"):
         module(tmp_path, source, min_length=1000).setup()
 
 
 @pytest.mark.parametrize("entity", ENTITIES)
-def test_the_store_is_made_once_and_anew_when_something_changes(tmp_path, entity):
+def test_store_is_cached_and_rebuilt_after_changes(tmp_path, entity):
     source, ids = records(tmp_path, entity, 30)
 
     def made(**settings):
@@ -172,11 +172,11 @@ def test_molecules_that_break_a_rule_are_counted(tmp_path):
     any_length = module(tmp_path, source, "molecules")
     any_length.setup()
     assert any_length.drops.left == 21
-    with pytest.raises(InputError, match=r"no molecule is left to train on\n23 records in, 0 left"):
+    with pytest.raises(InputError, match=r"no molecule is left for training\n23 records in, 0 left"):
         module(tmp_path, source, "molecules", max_length=3).setup()
 
 
-def test_what_is_there_twice_stays_and_is_counted(tmp_path):
+def test_duplicates_are_kept_and_counted(tmp_path):
     records = random_proteins(30)
     source = fasta(tmp_path, *records, records[0], ("other", records[1][1]), (records[2][0], records[3][1][::-1]))
     data = module(tmp_path, source, crop=40)
@@ -215,7 +215,7 @@ def test_molecules_are_split_by_the_keys_that_the_split_names(tmp_path):
         module(tmp_path, entity="molecules", split={"fractions": FRACTIONS}).setup()
 
 
-def test_identical_sequences_do_not_cross_without_clusters_either(tmp_path):
+def test_identical_sequences_do_not_cross_splits_without_clusters(tmp_path):
     records = random_proteins(40)
     source = fasta(tmp_path, *records, *((f"copy of {name}", text.lower()) for name, text in records))
     data = module(tmp_path, source)
@@ -224,12 +224,12 @@ def test_identical_sequences_do_not_cross_without_clusters_either(tmp_path):
     assert (part[:40] == part[40:]).all() and len(set(part.tolist())) == 3
 
 
-def test_a_row_wise_split_says_what_leaks(tmp_path):
+def test_split_by_column_reports_leaks(tmp_path):
     data = module(tmp_path, split={"fractions": FRACTIONS, "keys": ["sequence"]})
     data.setup()
     shared = {(row["key"], row["part"]): row["shared_rows"] for row in data.split.overlap(data._keys())}
     assert shared["sequence", "test"] == 0 and shared["cluster", "test"] > 10
-    with pytest.raises(ConfigError, match=r"data\.split\.keys: the source has no cluster; name a file"):
+    with pytest.raises(ConfigError, match=r"data\.split\.keys: the source has no cluster; set data.clusters=<file>"):
         module(tmp_path, fasta(tmp_path, *random_proteins(20)), split={"keys": ["cluster"]}).setup()
 
 
@@ -246,12 +246,12 @@ def test_clusters_of_a_file(tmp_path, entity):
     assert (clusters[:20] == clusters[40:]).all()
     assert (data.split.codes[:20] == data.split.codes[20:40]).all()
     (tmp_path / "clusters.tsv").write_text("\n".join(lines[:57]) + "\n")
-    missing = rf"clusters\.tsv: 3 of 60 {entity} are in no cluster, such as {', '.join(ids[57:])}"
+    missing = rf"clusters\.tsv: 3 of 60 {entity} are in no cluster, for example {', '.join(ids[57:])}"
     with pytest.raises(InputError, match=missing):
         module(tmp_path, source, entity, clusters=str(tmp_path / "clusters.tsv")).setup()
 
 
-def test_a_column_of_the_source_may_name_the_part(tmp_path):
+def test_column_of_the_source_can_name_the_split(tmp_path):
     names = ["training"] * 10 + ["validation"] * 3 + ["holdout"] * 4
     records = [(f"{head} SET={part}", text) for (head, text), part in zip(random_proteins(17), names, strict=True)]
     split = {"column": "SET", "names": {"training": "train", "validation": "val", "holdout": "test"}}
@@ -265,7 +265,7 @@ def test_a_column_of_the_source_may_name_the_part(tmp_path):
 
 
 @pytest.mark.parametrize(("entity", "held_out"), [("proteins", HeldOutProteins), ("molecules", HeldOutMolecules)])
-def test_what_another_study_is_judged_on_is_left_out(tmp_path, entity, held_out):
+def test_held_out_records_are_dropped(tmp_path, entity, held_out):
     study = module(tmp_path, records(tmp_path, entity, 30)[0], entity)
     (tmp_path / "corpus").mkdir()
     corpus, _ = records(tmp_path / "corpus", entity, 50)
@@ -291,16 +291,16 @@ def test_what_another_study_is_judged_on_is_left_out(tmp_path, entity, held_out)
         ]),
         ("peptides", {}, "entity=peptides must be one of proteins, molecules"),
         ("proteins", {"min_length": 0}, "min_length=0 must be 1"),
-        ("proteins", {"max_unknown": 1.5}, r"max_unknown=1\.5 must be a share"),
+        ("proteins", {"max_unknown": 1.5}, r"max_unknown=1\.5 must be a fraction"),
         ("proteins", {"max_length": 9}, "max_length=9: entity=proteins has no such limit, only min_length"),
-        ("proteins", {"split": {"keys": ["family"]}}, r"split\.keys: family is none of cluster, sequence, kmers"),
-        ("molecules", {"max_length": 2}, "max_length=2 must be 3 tokens or more"),
+        ("proteins", {"split": {"keys": ["family"]}}, r"split\.keys: family must be among cluster, sequence, kmers"),
+        ("molecules", {"max_length": 2}, "max_length=2 must be 3 or more"),
         ("molecules", {"min_length": 2}, "min_length=2: entity=molecules has no such limit, only max_length"),
-        ("molecules", {"split": {"column": "fold"}}, r"split\.column: sources of molecules have no such column"),
-        ("molecules", {"split": {"keys": ["kmers"]}}, r"split\.keys: kmers is none of inchikey1, scaffold"),
+        ("molecules", {"split": {"column": "fold"}}, r"split\.column: molecules have no columns to split by"),
+        ("molecules", {"split": {"keys": ["kmers"]}}, r"split\.keys: kmers must be among inchikey1, scaffold"),
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_used(tmp_path, entity, settings, sentence):
+def test_invalid_settings_raise_errors(tmp_path, entity, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         module(tmp_path, entity=entity, **settings)
 
@@ -315,7 +315,7 @@ def test_sampling_clusters_needs_clusters(tmp_path, entity):
 
 
 def windows(data: MaskedSequences, masking: Masking = BERT, crop: int | None = -1, **settings) -> MaskedWindows:
-    """The dataset of a data module, with its own crop by default."""
+    """The dataset of a data module, with its crop by default."""
     return MaskedWindows(data.store, data.tokenizer.alphabet, masking, data.crop if crop == -1 else crop, **settings)
 
 
@@ -326,7 +326,7 @@ def restored(batch) -> list[np.ndarray]:
     return np.split(tokens, np.cumsum(batch.sequence.sizes)[:-1])
 
 
-def test_a_batch_holds_damaged_windows_and_what_stood_there(data):
+def test_batch_holds_masked_windows_and_their_labels(data):
     rows, alphabet = np.array([5, 0, 17, 44]), data.tokenizer.alphabet
     batch = windows(data)[BatchKey(0, 0, rows)]
     assert len(batch) == 4 and batch.rows.tolist() == rows.tolist()
@@ -345,13 +345,13 @@ def test_a_batch_holds_damaged_windows_and_what_stood_there(data):
         assert values.dtype == torch.int64
 
 
-def test_a_batch_without_a_masked_place_is_whole(data):
+def test_batch_without_masked_positions_is_valid(data):
     batch = windows(data, Masking(1e-9, 0.8, 0.1))[BatchKey(0, 0, np.array([3]))]
     assert batch.places.shape == batch.labels.shape == (0,)
     assert batch.places.dtype == torch.int64 and batch.real_tokens > 2
 
 
-def test_every_window_is_alike_likely_and_new_in_every_epoch(tmp_path):
+def test_windows_are_equally_likely_and_new_in_every_epoch(tmp_path):
     data = module(
         tmp_path,
         fasta(tmp_path, ("a", "ACDEFGHIKLMN"), ("b", "MKLV"), ("c", "WYWY")),
@@ -372,18 +372,18 @@ def test_every_window_is_alike_likely_and_new_in_every_epoch(tmp_path):
 
 
 def by_row(*batches) -> dict[int, tuple[list, list, list]]:
-    """row -> damaged tokens, places in the sequence, labels."""
-    found = {}
+    """Row -> masked tokens, positions in the sequence, labels."""
+    windows = {}
     for batch in batches:
         ends = np.cumsum(batch.sequence.sizes)
         for row, start, stop in zip(batch.rows.tolist(), ends - batch.sequence.sizes, ends, strict=True):
             inside = (batch.places >= start) & (batch.places < stop)
             tokens = batch.sequence.tokens[start:stop].tolist()
-            found[row] = (tokens, (batch.places[inside] - start).tolist(), batch.labels[inside].tolist())
-    return found
+            windows[row] = (tokens, (batch.places[inside] - start).tolist(), batch.labels[inside].tolist())
+    return windows
 
 
-def test_a_row_is_cut_and_masked_alike_in_any_batch_of_its_epoch(data):
+def test_window_and_masks_of_a_row_do_not_depend_on_the_batch(data):
     dataset = windows(data, seed=3)
     rows = data.split.rows("train")
     together = by_row(dataset[BatchKey(2, 0, rows)])
@@ -395,7 +395,7 @@ def test_a_row_is_cut_and_masked_alike_in_any_batch_of_its_epoch(data):
     assert by_row(windows(data, seed=4)[BatchKey(2, 0, rows)]) != together
 
 
-def test_evaluation_is_the_same_at_any_size_of_batch_and_in_every_run(data):
+def test_evaluation_does_not_depend_on_batch_size_or_seed(data):
     reference = by_row(*data.evaluation_batches("val"))
     assert sorted(reference) == data.split.rows("val").tolist()
     for size in (300, 100_000):
@@ -406,7 +406,7 @@ def test_evaluation_is_the_same_at_any_size_of_batch_and_in_every_run(data):
     assert by_row(fixed[BatchKey(7, 3, rows, 1000)]) == reference
 
 
-def test_a_protein_is_masked_alike_elsewhere_in_another_file(proteins, tmp_path):
+def test_masks_of_a_protein_do_not_depend_on_the_file(proteins, tmp_path):
     reference = by_row(*proteins.evaluation_batches("val"))
     moved = proteins.split.rows("val")[::-1]
     texts = [TOKENIZER.decode(proteins.store.ragged("tokens")[row]) for row in moved]
@@ -414,10 +414,10 @@ def test_a_protein_is_masked_alike_elsewhere_in_another_file(proteins, tmp_path)
     other = module(tmp_path, fasta(tmp_path, *random_proteins(17), *named), crop=60, seed=8, masking=HALF)
     other.setup()
     again = by_row(*(batch for part in other.split.names for batch in other.evaluation_batches(part)))
-    assert [again[17 + place] for place in range(len(moved))] == [reference[row] for row in moved]
+    assert [again[17 + index] for index in range(len(moved))] == [reference[row] for row in moved]
 
 
-def test_validation_masks_as_configured_whatever_training_does(data, tmp_path):
+def test_validation_masking_is_independent_of_training_masking(data, tmp_path):
     def validated(**settings):
         entity = "proteins" if data.kind == "proteins" else "molecules"
         other = module(tmp_path, data.source, entity, crop=data.crop, **settings)
@@ -429,7 +429,7 @@ def test_validation_masks_as_configured_whatever_training_does(data, tmp_path):
     assert validated(validation_masking=HALF) != reference
 
 
-def test_the_ratio_follows_the_optimiser_steps(data):
+def test_masking_ratio_follows_optimizer_steps(data):
     dataset = windows(data, Masking(0.6, 0.8, 0.1, end_ratio=0.1, total_steps=100))
     rows = data.split.rows("train")
 
@@ -441,7 +441,7 @@ def test_the_ratio_follows_the_optimiser_steps(data):
     assert share(100) == share(10_000) == pytest.approx(0.1, abs=0.03)
 
 
-def test_nearly_all_of_the_token_budget_is_used():
+def test_batches_use_most_of_the_token_budget():
     """Lengths like those of UniRef, cut at 1,022 residues: real tokens over batches times the largest batch."""
     lengths = np.random.default_rng(0).lognormal(np.log(280), 0.75, 30_000).astype(int).clip(20, 1022) + 2
     plan = EpochPlan(lengths, 32_768)
@@ -454,7 +454,7 @@ def test_nearly_all_of_the_token_budget_is_used():
 
 
 class Recorder(L.LightningModule):
-    """Trains one number, and writes down what it is given."""
+    """Trains one number and records its batches."""
 
     def __init__(self):
         super().__init__()
@@ -494,7 +494,7 @@ def fit(data: MaskedSequences, folder, steps: int, resume: str | None = None, **
         ("molecules", "sequences", 0, {"accumulate_grad_batches": 2}),
     ],
 )
-def test_a_resumed_run_is_given_the_batches_of_an_uninterrupted_one(tmp_path, entity, sampling, workers, settings):
+def test_resumed_run_gets_the_batches_of_an_uninterrupted_run(tmp_path, entity, sampling, workers, settings):
     def fresh() -> MaskedSequences:
         masking = Masking(0.5, 0.8, 0.1, end_ratio=0.1, total_steps=8)
         loading = {"num_workers": workers, "tokens_per_batch": 1500 if entity == "proteins" else 300}
@@ -507,7 +507,7 @@ def test_a_resumed_run_is_given_the_batches_of_an_uninterrupted_one(tmp_path, en
     rest = fit(fresh(), tmp_path, steps, resume=str(tmp_path / "last.ckpt"), **settings)
     assert whole.seen == first.seen + rest.seen
     assert len({str(batch) for batch in whole.seen}) == steps * settings.get("accumulate_grad_batches", 1)
-    masked = [len(places) / len(tokens) for _, tokens, places in whole.seen]
+    masked = [len(positions) / len(tokens) for _, tokens, positions in whole.seen]
     assert masked[0] > 0.4 and masked[-1] < 0.25, "the ratio followed the steps"
 
 
@@ -538,7 +538,7 @@ def test_sampling_clusters_trains_on_one_member_of_each(tmp_path):
 # ---------------------------------------------------------------- configs
 
 
-def test_the_configs_build_what_they_say(tmp_path):
+def test_configs_build_masked_sequences(tmp_path):
     fasta(tmp_path, *random_proteins(60))
     smiles(tmp_path, simulated_molecules(60, seed=3))
     cache = f"paths.cache={tmp_path}/cache"

@@ -16,7 +16,7 @@ def all_of(source, size: int = 2) -> list[tuple]:
     ]
 
 
-def test_a_molecule_a_line(tmp_path):
+def test_text_files_hold_one_molecule_per_line(tmp_path):
     path = tmp_path / "a.smi"
     path.write_text("CCO ethanol alcohol\n\nC\r\nc1ccccc1\tbenzene\n")
     assert all_of(SmilesFiles(str(path))) == [("ethanol alcohol", "CCO"), ("a.smi:3", "C"), ("benzene", "c1ccccc1")]
@@ -25,13 +25,13 @@ def test_a_molecule_a_line(tmp_path):
     assert all_of(SmilesFiles(str(path), limit=2)) == all_of(SmilesFiles(str(path)))[:2]
 
 
-def test_gzip_is_known_by_its_content(tmp_path):
+def test_gzip_is_detected_by_content(tmp_path):
     for name in ("a.smi.gz", "b.smi"):
         (tmp_path / name).write_bytes(gzip.compress(b"CCO\nC\n"))
         assert [smiles for _, smiles in all_of(SmilesFiles(str(tmp_path / name)))] == ["CCO", "C"]
 
 
-def test_tables_by_column(tmp_path):
+def test_tables_are_read_by_column_name(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('id,SMILES,y\nx1,CCO,1\n\n"x,2",C,2\n')
     assert all_of(SmilesFiles(str(path))) == [("a.csv:2", "CCO"), ("a.csv:4", "C")]
@@ -54,11 +54,11 @@ def test_globs_and_fingerprints(tmp_path):
     assert source.fingerprint() != before
 
 
-def test_bad_files_are_told(tmp_path):
+def test_bad_files_raise_input_error(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         SmilesFiles(str(tmp_path / "none.smi")).fingerprint()
     (tmp_path / "empty.smi").write_text("\n\n")
-    with pytest.raises(InputError, match="no molecule in it"):
+    with pytest.raises(InputError, match="contains no molecule"):
         all_of(SmilesFiles(str(tmp_path / "empty.smi")))
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match=r"empty\.csv is empty"):
@@ -73,11 +73,11 @@ def test_bad_files_are_told(tmp_path):
     assert all_of(SmilesFiles(str(tmp_path / "latin.smi")))[1] == ("éthane", "CC")
 
 
-def test_pubchem(tmp_path):
+def test_pubchem_ids_are_cids(tmp_path):
     path = tmp_path / "CID-SMILES.gz"
     path.write_bytes(gzip.compress(b"1\tCC(=O)OC(CC(=O)[O-])C[N+](C)(C)C\n2\tC\n3\tN\n"))
     assert all_of(PubChemSmiles(path=str(path), limit=2)) == [("1", "CC(=O)OC(CC(=O)[O-])C[N+](C)(C)C"), ("2", "C")]
     path.write_bytes(gzip.compress(b"1\tC\nnonsense\n"))
-    assert all_of(PubChemSmiles(path=str(path)))[1] == ("nonsense", "", "not a CID, a tab and a SMILES")
+    assert all_of(PubChemSmiles(path=str(path)))[1] == ("nonsense", "", "the line is not a CID, a tab and a SMILES")
     with pytest.raises(InputError, match="no such file"):
         PubChemSmiles(path=str(tmp_path / "none.gz")).fingerprint()

@@ -13,7 +13,7 @@ def corpus(tmp_path) -> SmilesFiles:
     return SmilesFiles(str(path))
 
 
-def test_keys_of_one_molecule():
+def test_keys_of_a_molecule():
     keys = molecule_keys("C1=CC=CC=C1C[C@H](N)O")
     assert keys.smiles == "NC(O)Cc1ccccc1"
     assert keys.scaffold == "c1ccccc1"
@@ -27,7 +27,7 @@ def test_tautomers_share_the_key():
     assert molecule_keys("Oc1ccccn1").inchikey1 == molecule_keys("O=c1cccc[nH]1").inchikey1
 
 
-def test_the_table_counts_what_it_drops(tmp_path):
+def test_dropped_molecules_are_counted(tmp_path):
     store = molecule_table(corpus(tmp_path), tmp_path / "cache")
     assert store.columns == ["id", "smiles", "inchikey1", "scaffold"]
     assert store.strings("smiles") == ["CCO", "Cc1ccccc1", "CC(N)C(=O)O", "Oc1ccccn1", "O=c1cccc[nH]1"]
@@ -39,14 +39,14 @@ def test_the_table_counts_what_it_drops(tmp_path):
     assert report.left == 5
 
 
-def test_stereo_keeps_the_enantiomers_apart(tmp_path):
+def test_stereo_distinguishes_enantiomers(tmp_path):
     store = molecule_table(corpus(tmp_path), tmp_path / "cache", stereo=True)
     assert len(store) == 6
     assert store.strings("inchikey1").count(molecule_keys("CC(N)C(=O)O").inchikey1) == 2
 
 
-def test_computed_once_and_the_same_with_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PART", 3)
+def test_keys_are_cached_and_independent_of_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 3)
     source = corpus(tmp_path)
     alone = molecule_table(source, tmp_path / "one")
     pooled = molecule_table(source, tmp_path / "two", workers=2)

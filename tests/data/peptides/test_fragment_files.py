@@ -58,10 +58,10 @@ def test_deepphospho(tmp_path):
         1: "the first sign is neither * nor @",
         2: "fragment 'y1-Noloss' cannot be read",
         3: "fragment y4 of 4 residues",
-        4: "the intensity a lot of fragment y1+1-Noloss is no number of 0 or more",
+        4: "the intensity a lot of fragment y1+1-Noloss is not a number of 0 or more",
         5: "no charge",
         6: "no b or y fragment with an intensity",
-        7: "there is no object of fragments",
+        7: "its value is not an object of fragments",
     }
     assert table.places[1] == "dia.json, record 2"
     assert len(whole(path, limit=2)) == 2
@@ -94,7 +94,7 @@ def test_maxquant(tmp_path, caplog):
     }
     assert table.places[2] == "msms.txt, line 4"
     assert table.other == {"a": 1, "pS": 1}
-    assert "fragments that are neither b nor y are left out: a 1, pS 1" in caplog.text
+    assert "fragments other than b and y are left out: a 1, pS 1" in caplog.text
 
 
 def test_library(tmp_path):
@@ -119,7 +119,7 @@ def test_library(tmp_path):
     assert table.places[1] == "library.tsv, line 4"
     assert table.problems == {
         2: "unknown modification [Foo (M)]",
-        3: "the intensity bright of fragment y1 is no number of 0 or more",
+        3: "the intensity bright of fragment y1 is not a number of 0 or more",
         4: "line 7: fragment 'yx' of charge '1' cannot be read",
         5: "line 8: fewer cells than the header",
     }
@@ -153,7 +153,7 @@ def test_prosit(tmp_path):
     assert fragments(table) == {"y1+1-": 0.5, "b1+1-": 0.25, "y2+1-": 1.0, "y2+2-": 0.125}
     assert table.energy[0] == 25.5 and np.isnan(table.energy[1]) and table.instrument[:2] == ["HCD FTMS", "CID ITMS"]
     assert table.problems == {
-        1: "1 values under intensities_raw in place of 174",
+        1: "1 values in intensities_raw instead of 174 values",
         2: "residue X is not one of the 20",
     }
     assert table.places[2] == "prosit.parquet, row 3"
@@ -169,9 +169,9 @@ def test_alphabase(tmp_path):
             frame.create_dataset(name, data=values, dtype=h5py.string_dtype())
         frame["charge"], frame["nce"] = [2, 2, 2], [25.0, 25.0, 25.0]
         frame["frag_start_idx"], frame["frag_stop_idx"] = [2, 0, 3], [4, 1, 5]
-        own = file.create_group("library/fragment_intensity_df")
-        own["b_z1"], own["y_z1"] = [0, 0, 0.2, 0.4], [0, 0, 1.0, 2.0]
-        own["y_modloss_z2"] = [0, 0, 0.0, 0.1]
+        group = file.create_group("library/fragment_intensity_df")
+        group["b_z1"], group["y_z1"] = [0, 0, 0.2, 0.4], [0, 0, 1.0, 2.0]
+        group["y_modloss_z2"] = [0, 0, 0.0, 0.1]
     table = whole(path)
     check(table)
     assert table.texts == ["AS[UNIMOD:21]K", "AAK", "AMK"] and table.energy.tolist() == [25.0] * 3
@@ -179,26 +179,31 @@ def test_alphabase(tmp_path):
     assert table.problems == {1: "fragment rows 0 to 1 for 2 cleavages", 2: "fragment rows 3 to 5 of 4"}
 
 
-def test_errors(tmp_path):
+def test_unreadable_libraries_raise_input_error(tmp_path):
     path = tmp_path / "strange.csv"
     path.write_text("sequence,irt\nAAK,7\n")
     with pytest.raises(InputError) as error:
         whole(path)
     layouts = "deepphospho, maxquant_msms, library, prosit, alphabase, msp, mzspeclib"
-    assert str(error.value) == f"{path}: its columns are of no library of fragments that is known ({layouts})"
+    assert (
+        str(error.value)
+        == f"{path}: its columns fit no known layout of fragment libraries ({layouts}); name one in layout"
+    )
     with pytest.raises(InputError) as error:
         whole(path, layout="library")
-    assert str(error.value).startswith(f"{path}: there is no column ModifiedPeptide or ModifiedPeptideSequence or")
+    assert str(error.value).startswith(
+        f"{path}: a library of fragments needs a column ModifiedPeptide or ModifiedPeptideSequence or"
+    )
     path.write_text("{}")
     with pytest.raises(InputError) as error:
         whole(path)
-    assert str(error.value) == f"{path}: there is no spectrum in it"
+    assert str(error.value) == f"{path}: no spectrum in it"
     with pytest.raises(ValueError) as error:
         FragmentFiles(str(path), layout="skyline")
     assert str(error.value) == f"layout=skyline must be one of {layouts}, or null"
 
 
-def test_fixed_modifications_that_the_file_leaves_out(tmp_path):
+def test_fixed_modifications_that_the_file_omits(tmp_path):
     path = tmp_path / "msms.txt"
     path.write_text("Modified sequence\tCharge\tMatches\tIntensities\n_ACK_\t2\ty1\t7\n")
     assert whole(path, fixed="Carbamidomethyl@C;TMT6plex@N-term").texts == ["[UNIMOD:737]-AC[UNIMOD:4]K"]

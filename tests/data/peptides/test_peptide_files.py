@@ -42,18 +42,18 @@ def evidence(tmp_path):
 # ---------------------------------------------------------------- what
 
 
-def test_retention_is_the_median_of_a_peptide(evidence, caplog):
+def test_retention_is_the_median_over_rows_of_a_peptide(evidence, caplog):
     with caplog.at_level(logging.INFO):
         table = whole(PeptideFiles(evidence, "retention"))
     assert table.texts == [OX, "[UNIMOD:1]-PEPTIDE", "KEDITPEP", "_AM(foo)K_", "_AMK_", "NAN"]
     assert table.labels == {"retention": ["11.5", "20", "30", None, None, None]}
-    assert table.problems == {2: "decoy", 3: "unknown modification [foo]", 4: "retention late is no number"}
+    assert table.problems == {2: "decoy", 3: "unknown modification [foo]", 4: "retention late is not a number"}
     assert table.ids[:2] == ["evidence.txt:2", "evidence.txt:5"]
     assert table.places[3] == "evidence.txt, line 7"
-    assert "5 rows are 3 peptides: each has the median of its rows" in caplog.text
+    assert "merged 5 rows into 3 peptides with the median retention time" in caplog.text
 
 
-def test_peptides_are_merged_within_the_columns_asked_for(evidence):
+def test_peptides_are_merged_within_requested_columns(evidence):
     table = whole(PeptideFiles(evidence, "retention"), ["Experiment", "file"])
     assert table.texts[:3] == [OX, OX, "[UNIMOD:1]-PEPTIDE"]
     assert table.labels["retention"][:2] == ["11.0", "40"]
@@ -61,23 +61,23 @@ def test_peptides_are_merged_within_the_columns_asked_for(evidence):
     assert table.columns["file"][0] == "evidence.txt"
 
 
-def test_every_row_without_merge(evidence):
+def test_every_row_is_kept_without_merge(evidence):
     table = whole(PeptideFiles(evidence, "retention", merge=None))
     assert table.labels["retention"][:3] == ["10.5", "11.5", "40"] and len(table) == 8
     assert len(whole(PeptideFiles(evidence, "retention", merge=None, limit=3))) == 3
 
 
-def test_charge_is_a_record_a_row(evidence):
+def test_charge_gives_one_record_per_row(evidence):
     table = whole(PeptideFiles(evidence, "charge"))
     assert table.labels == {"charge": ["2", "3", "3", "2", "2", None, None, "9"]}
-    assert table.problems[6] == "charge x is no whole number above 0"
+    assert table.problems[6] == "charge x is not a whole number above 0"
 
 
-def test_charges_of_a_peptide(evidence):
+def test_charges_of_a_peptide_are_collected(evidence):
     table = whole(PeptideFiles(evidence, "charges"))
     assert list(table.labels) == list("123456")
-    assert [own[0] for own in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
-    assert [own[1] for own in table.labels.values()] == ["0", "1", "0", "0", "0", "0"]
+    assert [label[0] for label in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
+    assert [label[1] for label in table.labels.values()] == ["0", "1", "0", "0", "0", "0"]
     assert table.problems[5] == "charge 9 is above 6" and table.labels["2"][5] is None
 
 
@@ -111,7 +111,7 @@ LAYOUT_FILES = {
 
 
 @pytest.mark.parametrize("layout", LAYOUT_FILES)
-def test_layouts_are_found_from_the_header(tmp_path, layout):
+def test_layout_is_detected_from_header(tmp_path, layout):
     text, name = LAYOUT_FILES[layout]
     path = write(tmp_path / name, text)
     for named in (None, layout):
@@ -140,8 +140,8 @@ def test_charge_states_as_lists(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "charge.parquet")
     table = whole(PeptideFiles(str(tmp_path / "charge.parquet"), "charges"))
-    assert [own[0] for own in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
-    assert table.problems[1] == "charges [0, 0, 0, 0, 0, 0] are no list of at most 6 times 0 or 1, with a 1 in it"
+    assert [label[0] for label in table.labels.values()] == ["0", "1", "1", "0", "0", "0"]
+    assert table.problems[1] == "charges [0, 0, 0, 0, 0, 0] is not a list of at most six 0 and 1 with at least one 1"
     assert sorted(table.problems) == [1, 2]
 
 
@@ -155,7 +155,7 @@ def test_deepphospho(tmp_path):
     assert table.problems == {2: "the first sign is neither * nor @"}
     assert table.places[2] == "dia.json.gz, record 3"
     path = write(tmp_path / "bad.json", '{"*AEK.2": {\n')
-    with pytest.raises(InputError, match=r"bad.json, line 2: .*, which is no JSON: write or fetch it again"):
+    with pytest.raises(InputError, match=r"bad.json, line 2: .*export or download it again"):
         whole(PeptideFiles(path, "charge"))
 
 
@@ -184,7 +184,7 @@ def test_psm_utils(tmp_path):
     assert whole(PeptideFiles(path, "charge", layout="psm_utils:tsv")).labels["charge"] == ["2", "2"]
 
 
-def test_missing_package(tmp_path, monkeypatch):
+def test_missing_package_raises_input_error(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "psm_utils.io", None)
     path = write(tmp_path / "psms.idXML", "<x/>")
     with pytest.raises(InputError) as error:
@@ -193,10 +193,10 @@ def test_missing_package(tmp_path, monkeypatch):
     assert str(error.value) == expected
 
 
-# ---------------------------------------------------------------- own columns, errors
+# ---------------------------------------------------------------- named columns, errors
 
 
-def test_own_columns(tmp_path):
+def test_columns_can_be_named(tmp_path):
     path = write(tmp_path / "own.csv", "name,pep,minutes\nfirst,_AM(ox)K_,7.5\n,_AAK_,8\nshort\n")
     source = PeptideFiles(path, "retention", notation="maxquant", sequence="pep", retention="minutes", id_column="name")
     table = whole(source)
@@ -205,12 +205,12 @@ def test_own_columns(tmp_path):
     assert table.problems == {2: "fewer cells than the header"}
 
 
-def test_notation_in_place_of_the_one_of_the_layout(tmp_path):
+def test_notation_overrides_that_of_the_layout(tmp_path):
     path = write(tmp_path / "old.csv", "modified_sequence,irt\nAM(ox)K,7.5\n")
     assert whole(PeptideFiles(path, "retention", notation="maxquant")).texts == [OX]
 
 
-def test_fixed_modifications_that_the_file_leaves_out(tmp_path):
+def test_fixed_modifications_that_the_file_omits(tmp_path):
     path = write(tmp_path / "evidence.txt", "Modified sequence\tCharge\tRetention time\n_AC(ox)MCK_\t2\t7.5\n")
     assert whole(PeptideFiles(path, "charge", fixed="Carbamidomethyl@C")).texts == ["AC[UNIMOD:35]MC[UNIMOD:4]K"]
     with pytest.raises(ValueError) as error:
@@ -230,7 +230,7 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    "settings, message",
     [
         ({"what": "rt"}, "what=rt must be one of retention, charge, charges"),
         ({"what": "charge", "merge": "mean"}, "merge=mean must be one of median, null"),
@@ -243,30 +243,30 @@ def test_fingerprint_changes_with_file_and_settings(evidence):
         ),
     ],
 )
-def test_settings(given, message):
+def test_invalid_settings_raise_value_error(settings, message):
     with pytest.raises(ValueError) as error:
-        PeptideFiles("x.csv", **given)
+        PeptideFiles("x.csv", **settings)
     assert str(error.value) == message
 
 
-def test_unknown_layout_is_an_error():
+def test_unknown_layout_raises_value_error():
     with pytest.raises(ValueError, match=r"layout=skyline must be one of maxquant_msms, .*, psm_utils"):
         PeptideFiles("x.csv", "charge", layout="skyline")
 
 
-def test_columns_that_are_not_there(tmp_path, evidence):
+def test_missing_columns_raise_input_error(tmp_path, evidence):
     path = write(tmp_path / "strange.csv", "letters,minutes\nAAK,7\n")
     with pytest.raises(InputError) as error:
         whole(PeptideFiles(path, "retention"))
     assert str(error.value) == (
-        f"{path}: the columns letters, minutes are of no layout of peptides that is known: name the column of the "
-        "peptides (data.source.sequence, or column to predict), and their notation where it is not ProForma"
+        f"{path}: the columns letters, minutes fit no known layout of peptides: name the column of the "
+        "peptides (data.source.sequence, or column to predict), and their notation if it is not ProForma"
     )
     with pytest.raises(InputError) as error:
         whole(PeptideFiles(path, "retention", sequence="letters"))
-    assert str(error.value) == f"{path}: no column for retention in this layout; name the column in retention"
+    assert str(error.value) == f"{path}: this layout has no column for retention; name the column in retention"
     with pytest.raises(InputError, match=r"no column 'RT', there are Sequence"):
         whole(PeptideFiles(evidence, "retention", retention="RT"))
     path = write(tmp_path / "no_rt.csv", "sequence,mods,mod_sites\nAAK,,\n")
-    with pytest.raises(InputError, match=r"no_rt.csv: none of rt, rt_observed, rt_norm, irt; name the column in ret"):
+    with pytest.raises(InputError, match=r"no_rt.csv: none of the columns rt, rt_observed, rt_norm, irt; name the"):
         whole(PeptideFiles(path, "retention"))

@@ -30,7 +30,7 @@ def texts(path, **settings) -> list[str]:
 
 
 @pytest.mark.parametrize("layout", PLAIN)
-def test_each_layout_states_what_its_plain_cysteine_is(tmp_path, layout):
+def test_default_modification_of_plain_cysteine_by_layout(tmp_path, layout):
     text, meant = PLAIN[layout]
     path = tmp_path / "table.csv"
     path.write_text(text)
@@ -39,20 +39,20 @@ def test_each_layout_states_what_its_plain_cysteine_is(tmp_path, layout):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("seq,modifications,tr,charge\nACK,,7,2\nACR,2|Carbamidomethyl,7,2\n", ["ACK", "AC[UNIMOD:4]R"]),
         ("Modified sequence\tCharge\n_ACK_\t2\n_AC(ca)R_\t2\n", ["ACK", "AC[UNIMOD:4]R"]),
     ],
 )
-def test_a_file_that_writes_carbamidomethyl_has_free_cysteines_elsewhere(tmp_path, text, found, caplog):
+def test_plain_cysteine_is_free_if_file_writes_carbamidomethyl(tmp_path, text, expected, caplog):
     path = tmp_path / "table.csv"
     path.write_text(text)
-    assert texts(path) == found
+    assert texts(path) == expected
     assert "read as Carbamidomethyl@C" not in caplog.text
 
 
-def test_what_the_training_left_out_is_put_back_but_not_where_the_file_writes_it(tmp_path):
+def test_omitted_modification_of_training_is_assumed_unless_file_writes_it(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("sequence,charge\nACK,2\n")
     assert texts(path, left_out="Carbamidomethyl@C") == [CYS]
@@ -60,10 +60,10 @@ def test_what_the_training_left_out_is_put_back_but_not_where_the_file_writes_it
     assert texts(path, left_out="Carbamidomethyl@C") == ["ACK", CYS]
 
 
-def test_the_warning_names_file_and_key(tmp_path, caplog):
+def test_warning_of_fixed_modification_names_file_and_setting(tmp_path, caplog):
     (tmp_path / "evidence.txt").write_text(PLAIN["maxquant_evidence"][0])
     texts(tmp_path / "evidence.txt")
-    assert "evidence.txt: residues without a modification are read as Carbamidomethyl@C" in caplog.text
+    assert "evidence.txt: this file does not write Carbamidomethyl@C" in caplog.text
     assert "data.source.fixed" in caplog.text
 
 
@@ -77,6 +77,6 @@ def test_annotated_spectra_follow_the_same_rule(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["deepphospho", "deepphospho_charges", "proteometools", "deeplc"])
-def test_data_sets_with_alkylated_cysteines_say_so(name):
+def test_configs_of_alkylated_data_sets_set_fixed_modification(name):
     text = (shipped_folder() / "data" / f"{name}.yaml").read_text()
     assert yaml.safe_load(text)["source"]["fixed"] == "Carbamidomethyl@C"

@@ -33,16 +33,18 @@ def test_assigned_modifications_of_fragpipe_are_read():
 
 
 @pytest.mark.parametrize("column", ["Modifications", "assigned_mods", "Mods", "ptm", "mod_names"])
-def test_a_bare_sequence_beside_modifications_that_are_not_read_is_left_out(tmp_path, column):
+def test_row_with_unread_modifications_is_dropped(tmp_path, column):
     column = {"assigned_mods": "Assigned Modifications"}.get(column, column)
     path = write(tmp_path / "own.csv", f"sequence,{column},rt\nAMK,2:Oxidation,7\nAAK,Unmodified,8\nAM[+16]K,x,9\n")
     table = whole(path)
-    reason = f"column '{column}' has modifications that are not read: name it in modifications, and its notation"
+    reason = (
+        f"column '{column}' has modifications that are not read: name the column in modifications, and its notation"
+    )
     assert table.problems == {0: reason}
     assert table.texts[1:] == ["AAK", "AM[UNIMOD:35]K"]
 
 
-def test_labelled_peptides_do_not_lose_modifications_either(tmp_path):
+def test_labelled_peptides_with_unread_modifications_are_dropped(tmp_path):
     path = write(tmp_path / "own.csv", "sequence,Modifications,rt\nAMK,M2(Oxidation),7\nAAK,,8\nAM[+16]K,x,9\n")
     table = LabelTable.concatenate(list(LabelledPeptides(str(path), "sequence", "rt").chunks()))
     assert list(table.problems) == [0] and "'Modifications' has modifications that are not read" in table.problems[0]
@@ -52,14 +54,14 @@ def test_labelled_peptides_do_not_lose_modifications_either(tmp_path):
 # ---------------------------------------------------------------- decoys, ranks, error rates
 
 
-def test_decoys_and_lower_ranks_of_sage_are_left_out():
+def test_decoys_and_lower_ranks_of_sage_are_dropped():
     table = whole(CASES / "sage_decoy.tsv")
     assert table.problems == {2: "decoy", 3: "rank below the first"}
     assert table.texts[:2] == ["LQSRPAAPPAPGPGQLTLR", "AAC[UNIMOD:4]DEFK"]
     assert whole(CASES / "sage_decoy.tsv", fdr=None).problems == {2: "decoy"}
 
 
-# layout -> header, the cells of a good row, and of rows with what is said against them
+# layout -> header, the cells of a good row, and of bad rows with the reason to drop them
 QUALITY = {
     "maxquant": (
         "Modified sequence\tCharge\tRetention time\tPEP\tReverse\n",
@@ -101,7 +103,7 @@ QUALITY = {
             "AR/2\t7\t0.1\t1\tB\tFalse\n": "q-value above 0.01",
             "RA/2\t7\t0\t2\tB\tFalse\n": "rank below the first",
             "RK/2\t7\t0\t1\tDECOY_A;DECOY_B\tFalse\n": "decoy",
-            "KK/2\t7\tgood\t1\tB\tFalse\n": "q-value good (column 'q_value') is no number",
+            "KK/2\t7\tgood\t1\tB\tFalse\n": "q-value good (column 'q_value') is not a number",
         },
     ),
 }
@@ -109,7 +111,7 @@ QUALITY = {
 
 @pytest.mark.parametrize("what", ["retention", "charge", "charges"])
 @pytest.mark.parametrize("layout", QUALITY)
-def test_every_layout_leaves_out_decoys_and_matches_above_one_percent(tmp_path, layout, what):
+def test_every_layout_drops_decoys_and_matches_above_one_percent_fdr(tmp_path, layout, what):
     header, good, bad = QUALITY[layout]
     path = write(tmp_path / "table.tsv", header + good + "".join(bad))
     assert whole(path, what).problems == dict(enumerate(bad.values(), 1))
@@ -118,14 +120,14 @@ def test_every_layout_leaves_out_decoys_and_matches_above_one_percent(tmp_path, 
     assert whole(path, what, fdr=None).problems == kept
 
 
-def test_the_error_rate_is_the_users(tmp_path):
+def test_fdr_is_configurable(tmp_path):
     header, good, bad = QUALITY["diann"]
     path = write(tmp_path / "table.tsv", header + good + "".join(bad))
     assert whole(path, fdr=0.05).problems == {2: "decoy"}
     assert PeptideFiles(str(path), "charge").fingerprint() != PeptideFiles(str(path), "charge", fdr=0.05).fingerprint()
 
 
-def test_rows_to_predict_for_are_all_kept(tmp_path):
+def test_all_rows_are_kept_for_prediction(tmp_path):
     header, good, bad = QUALITY["diann"]
     path = write(tmp_path / "table.tsv", header + good + "".join(bad))
     assert not whole(path, "nothing").problems
@@ -136,7 +138,7 @@ def test_rows_to_predict_for_are_all_kept(tmp_path):
 
 def test_labelled_peptides_and_runs_are_never_averaged():
     table = whole(CASES / "ev_silac.txt")
-    reason = "labelled peptide (labeling state 1): the file does not say which residues carry the label"
+    reason = "labelled peptide (labeling state 1): the file does not state which residues carry the label"
     assert table.problems == {1: reason}
     assert table.texts == ["PEPTIDEK", "PEPTIDEK", "PEPTIDER", "PEPTIDER"]
     assert table.labels["retention"] == ["10", "10.4", "700", "11"]
@@ -146,21 +148,21 @@ def peptides(count: int) -> list[str]:
     return [f"A{'ACDEFGHILM'[n % 10]}{'ACDEFGHILM'[n // 10]}K" for n in range(count)]
 
 
-def test_runs_that_share_peptides_are_aligned_by_a_line(tmp_path, caplog):
+def test_runs_with_shared_peptides_are_aligned_linearly(tmp_path, caplog):
     caplog.set_level("INFO")
     rows = ["Modified sequence\tCharge\tRetention time\tRaw file"]
     rows += [f"_{text}_\t2\t{10 + n}\tlong" for n, text in enumerate(peptides(60))]
     rows += [f"_{text}_\t2\t{(10 + n) / 2 - 3}\tshort" for n, text in enumerate(peptides(30))]
     rows += ["_AAAAAK_\t2\t7\tshort"]  # 2 * (7 + 3) = 20 on the long gradient
     table = whole(write(tmp_path / "evidence.txt", "\n".join(rows) + "\n"), fixed="")
-    found = dict(zip(table.texts, map(float, table.labels["retention"]), strict=True))
+    retention = dict(zip(table.texts, map(float, table.labels["retention"]), strict=True))
     assert len(table) == 61
-    assert [found[text] for text in peptides(60)] == pytest.approx([10 + n for n in range(60)])
-    assert found["AAAAAK"] == pytest.approx(20)
-    assert "1 runs are aligned to long" in caplog.text
+    assert [retention[text] for text in peptides(60)] == pytest.approx([10 + n for n in range(60)])
+    assert retention["AAAAAK"] == pytest.approx(20)
+    assert "aligned 1 runs to long" in caplog.text
 
 
-def test_runs_that_cannot_be_aligned_are_kept_apart(tmp_path, caplog):
+def test_runs_that_cannot_be_aligned_stay_separate(tmp_path, caplog):
     rows = ["Modified sequence\tCharge\tRetention time\tRaw file"]
     rows += [f"_{text}_\t2\t{10 + n}\ta" for n, text in enumerate(peptides(60))]
     rows += [f"_{text}_\t2\t{10 + n * 37 % 30}\tb" for n, text in enumerate(peptides(30))]  # in another order
@@ -169,7 +171,7 @@ def test_runs_that_cannot_be_aligned_are_kept_apart(tmp_path, caplog):
     assert "1 of 2 runs (b) could not be aligned to a" in caplog.text
 
 
-def test_two_files_are_two_runs_and_indexed_times_need_none(tmp_path):
+def test_files_are_runs_unless_times_are_indexed(tmp_path):
     for name, time in (("a.csv", 10), ("b.csv", 700)):
         write(tmp_path / name, f"seq,modifications,tr\nAAK,,{time}\n")
         write(tmp_path / f"i{name}", f"sequence,irt\nAAK,{time}\n")
@@ -177,7 +179,7 @@ def test_two_files_are_two_runs_and_indexed_times_need_none(tmp_path):
     assert whole(tmp_path / "i[ab].csv").labels["retention"] == ["355.0"]
 
 
-def test_scans_of_fragpipe_name_their_run(tmp_path):
+def test_fragpipe_run_is_taken_from_spectrum_name(tmp_path):
     text = "Spectrum\tPeptide\tAssigned Modifications\tCharge\tRetention\n"
     text += "r1.0.0.2\tAAK\t\t2\t10\nr1.7.7.3\tAAK\t\t3\t12\nr2.0.0.2\tAAK\t\t2\t700\n"
     assert whole(write(tmp_path / "psm.tsv", text)).labels["retention"] == ["11.0", "700"]
@@ -187,17 +189,17 @@ def test_scans_of_fragpipe_name_their_run(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["result.idXML", "result.idXML.gz"])
-def test_gzipped_files_reach_psm_utils_unzipped(tmp_path, monkeypatch, name):
-    """psm_utils reads no gzip; a stand-in for it records what it is given."""
-    given = []
+def test_gzipped_files_are_unzipped_for_psm_utils(tmp_path, monkeypatch, name):
+    """psm_utils cannot read gzip; a stand-in records the file that it gets."""
+    read_files = []
 
-    def psm(text: str, **said) -> SimpleNamespace:
+    def psm(text: str, **changes) -> SimpleNamespace:
         form = SimpleNamespace(proforma=text, precursor_charge=2)
         fields = {"retention_time": 7.0, "spectrum_id": "1", "run": "a", "is_decoy": False, "qvalue": 0.0, "pep": None}
-        return SimpleNamespace(peptidoform=form, **fields | {"rank": 1, "protein_list": ["P1"]} | said)
+        return SimpleNamespace(peptidoform=form, **fields | {"rank": 1, "protein_list": ["P1"]} | changes)
 
     def read_file(path: str, filetype: str) -> list:
-        given.append((Path(path).name, Path(path).read_text(), filetype))
+        read_files.append((Path(path).name, Path(path).read_text(), filetype))
         return [psm("AM[UNIMOD:35]K/2"), psm("AAK/2", qvalue=0.5), psm("KAA/2", rank=2), psm("ARK/2", is_decoy=True)]
 
     monkeypatch.setitem(sys.modules, "psm_utils", ModuleType("psm_utils"))
@@ -205,7 +207,7 @@ def test_gzipped_files_reach_psm_utils_unzipped(tmp_path, monkeypatch, name):
     text = b"<IdXML/>"
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     table = whole(tmp_path / name)
-    assert given[0] == ("result.idXML", "<IdXML/>", "infer")
+    assert read_files[0] == ("result.idXML", "<IdXML/>", "infer")
     assert table.texts[0] == "AM[UNIMOD:35]K" and table.labels["retention"][0] == "7.0"
     assert table.problems == {1: "q-value above 0.01", 2: "rank below the first", 3: "decoy"}
 
@@ -213,20 +215,20 @@ def test_gzipped_files_reach_psm_utils_unzipped(tmp_path, monkeypatch, name):
 # ---------------------------------------------------------------- reasons
 
 
-def test_reasons_name_what_is_wrong():
+def test_drop_reasons_describe_the_problem():
     table = whole(CASES / "bad.csv", merge=None)
     assert table.problems == {
-        2: "retention inf is no number",
-        5: "retention 12:30 is no number: write it as one number, of minutes or seconds",
-        6: "retention 1,234.5 is no number: write a point before the decimals, and nothing between thousands",
-        10: "retention 12.5 min is no number: write it without its unit",
+        2: "retention inf is not a number",
+        5: "retention 12:30 is not a number: write it as one number, in minutes or seconds",
+        6: "retention 1,234.5 is not a number: use a decimal point, and no thousands separator",
+        10: "retention 12.5 min is not a number: write it without its unit",
     }
     charges = whole(CASES / "bad.csv", "charge")
     bad = {text: why for row, why in charges.problems.items() if (text := charges.texts[row]).startswith("VVV")}
     assert bad == {
-        "VVVVVVVV[UNIMOD:1]": "charge 0 is no whole number above 0",
-        "VVVVVVVK": "charge -1 is no whole number above 0",
-        "VVVVVVVM": "charge 2.5 is no whole number above 0",
-        "VVVVVVVQ": "charge 2;3 names several: give each a row of its own",
+        "VVVVVVVV[UNIMOD:1]": "charge 0 is not a whole number above 0",
+        "VVVVVVVK": "charge -1 is not a whole number above 0",
+        "VVVVVVVM": "charge 2.5 is not a whole number above 0",
+        "VVVVVVVQ": "charge 2;3 lists several charges: write one row for each",
     }
     assert charges.labels["charge"][charges.texts.index("VVVVVVVA")] == "2"

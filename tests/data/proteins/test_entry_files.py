@@ -162,19 +162,19 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("compressed", ["", ".gz", ".bz2", ".xz"])
-def test_formats(tmp_path, name, compressed):
+def test_entry_formats_are_read(tmp_path, name, compressed):
     text, ids, sequences = CASES[name]
     pack = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[compressed]
     path = tmp_path / (name + compressed)
     path.write_bytes(pack(text.encode()))
-    found = proteins(path)
-    assert [row[:2] for row in found] == list(zip(ids, sequences, strict=True))
+    rows = proteins(path)
+    assert [row[:2] for row in rows] == list(zip(ids, sequences, strict=True))
     table = read_sequences(path, "proteins")
     assert (table.ids, table.texts) == (ids, sequences)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_content_tells_the_format_and_line_ends_do_not_matter(tmp_path, name):
+def test_entry_format_is_detected_from_content_with_any_line_ends(tmp_path, name):
     text, ids, _ = CASES[name]
     path = tmp_path / "unknown.txt"
     path.write_bytes(text.replace("\n", "\r\n").encode())
@@ -182,15 +182,15 @@ def test_content_tells_the_format_and_line_ends_do_not_matter(tmp_path, name):
 
 
 def test_coding_sequences_without_a_translation_are_problems(tmp_path):
-    found = proteins(write(tmp_path, "a.gbk", NUCLEOTIDES))
-    assert found[2] == ("X1.1:[24:36](+)", "", "a CDS without a /translation")
-    assert len(found) == 3, "a pseudogene has no protein"
+    rows = proteins(write(tmp_path, "a.gbk", NUCLEOTIDES))
+    assert rows[2] == ("X1.1:[24:36](+)", "", "a CDS without a /translation")
+    assert len(rows) == 3, "a pseudogene has no protein"
     bare = NUCLEOTIDES[: NUCLEOTIDES.index("     CDS")] + NUCLEOTIDES[NUCLEOTIDES.index("ORIGIN") :]
-    found = proteins(write(tmp_path, "b.gbk", bare + GENPEPT.format(number=1)))
-    assert found == [("X1.1", "", "a nucleotide entry without a CDS, which has no protein"), ("P1.1", "MKWVTFIS")]
+    rows = proteins(write(tmp_path, "b.gbk", bare + GENPEPT.format(number=1)))
+    assert rows == [("X1.1", "", "a nucleotide entry without a CDS encodes no protein"), ("P1.1", "MKWVTFIS")]
 
 
-def test_columns_of_entries(tmp_path):
+def test_entries_have_columns(tmp_path):
     (tmp_path / "a.dat").write_text(swiss("P00001"))
     source = ProteinFiles(str(tmp_path / "a.dat"), id_column="name", cluster_column="OX")
     table = next(source.chunks(["OS", "GN", "accession", "description"]))
@@ -211,14 +211,18 @@ def test_columns_of_entries(tmp_path):
     write(tmp_path, "a.sto", STOCKHOLM.format(number=7))
     table = next(ProteinFiles(str(tmp_path / "a.sto"), cluster_column="family").chunks(["accession"]))
     assert (table.clusters, table.columns) == (["Family7"] * 2, {"accession": ["P1.1", "B"]})
-    with pytest.raises(InputError, match=r"a\.dat: no column 'fold' in its entries, there are accession, name"):
+    with pytest.raises(InputError, match=r"a\.dat: entries have no column 'fold'; use one of accession, name"):
         list(source.chunks(["fold"]))
 
 
 DAMAGED = {
-    "a.gb": (GENPEPT.format(number=1), GENPEPT.format(number=2).replace("mkwvtfis", "mkwv"), "the entry states 8"),
+    "a.gb": (GENPEPT.format(number=1), GENPEPT.format(number=2).replace("mkwvtfis", "mkwv"), "instead of the 8"),
     "b.gb": (GENPEPT.format(number=1), GENPEPT.format(number=2).replace(" 8 aa ", " aa "), "cannot be parsed"),
-    "a.dat": (swiss("P00001"), swiss("P00002", length=9), "8 residues, and the entry states 9: it is damaged"),
+    "a.dat": (
+        swiss("P00001"),
+        swiss("P00002", length=9),
+        "8 residues instead of the 9 that the entry states: it is damaged",
+    ),
     "b.dat": (swiss("P00001"), swiss("P00002").replace("OX   NCBI_TaxID=9606;", "OX   what"), "cannot be parsed"),
     "c.dat": (swiss("P00001"), swiss("P00002").replace("//\n", ""), "the entry has no end line (//)"),
 }
@@ -227,10 +231,10 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_entry_does_not_stop_the_rest(tmp_path, name):
     good, bad, reason = DAMAGED[name]
-    found = proteins(write(tmp_path, name, good + bad + good))
-    assert [len(row) for row in found] == [2, 3, 2]
-    assert reason in found[1][2]
-    assert found[0] == found[2]
+    rows = proteins(write(tmp_path, name, good + bad + good))
+    assert [len(row) for row in rows] == [2, 3, 2]
+    assert reason in rows[1][2]
+    assert rows[0] == rows[2]
     table = read_sequences(tmp_path / name, "proteins")
     assert (list(table.problems), table.places[1]) == ([1], f"{name}, record 2")
 
@@ -240,15 +244,18 @@ def test_a_damaged_entry_does_not_stop_the_rest(tmp_path, name):
     [
         ("<entry><accession>B</accession><name>b</name></entry>", "the entry has no sequence"),
         ("<entry><accession>B</accession><sequence length='many'>MK</sequence></entry>", "parsed"),
-        (XML_ENTRY.format(accession="B", length=80), "8 residues, and the entry states 80: it is damaged"),
+        (
+            XML_ENTRY.format(accession="B", length=80),
+            "8 residues instead of the 80 that the entry states: it is damaged",
+        ),
     ],
 )
 def test_a_damaged_xml_entry_does_not_stop_the_rest(tmp_path, bad, reason):
     good = XML_ENTRY.format(accession="A", length=8)
-    found = proteins(write(tmp_path, "a.xml", xml(good, bad, good, space="https://uniprot.org/uniprot")))
-    assert [row[0] for row in found] == ["A", "B", "A"]
-    assert reason in found[1][2]
-    assert len(found[2]) == 2
+    rows = proteins(write(tmp_path, "a.xml", xml(good, bad, good, space="https://uniprot.org/uniprot")))
+    assert [row[0] for row in rows] == ["A", "B", "A"]
+    assert reason in rows[1][2]
+    assert len(rows[2]) == 2
 
 
 TRUNCATED = {
@@ -263,54 +270,56 @@ TRUNCATED = {
 @pytest.mark.parametrize("name", TRUNCATED)
 def test_a_truncated_file_keeps_its_whole_entries(tmp_path, name):
     whole = proteins(write(tmp_path, name, TRUNCATED[name]))
-    found = proteins(write(tmp_path, name, TRUNCATED[name][:-30]))
-    assert found[:-1] == whole[: len(found) - 1]
-    assert len(found) >= 3
-    assert "is cut here" in found[-1][2] or "no whole XML after entry" in found[-1][2]
+    rows = proteins(write(tmp_path, name, TRUNCATED[name][:-30]))
+    assert rows[:-1] == whole[: len(rows) - 1]
+    assert len(rows) >= 3
+    assert "is truncated here" in rows[-1][2] or "the XML is damaged after entry" in rows[-1][2]
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
-def test_nothing_but_a_truncated_entry_is_an_error(tmp_path, name):
+def test_file_with_only_a_truncated_entry_raises_input_error(tmp_path, name):
     text = TRUNCATED[name][: len(TRUNCATED[name]) // 3 - 30]
-    with pytest.raises(InputError, match=r"the entry has no end line \(//\)|no whole XML and holds no whole entry"):
+    with pytest.raises(
+        InputError, match=r"the entry has no end line \(//\)|the XML is damaged before the first whole entry"
+    ):
         proteins(write(tmp_path, name, text))
 
 
 @pytest.mark.parametrize("name", TRUNCATED)
-def test_a_compressed_file_that_breaks_off(tmp_path, name):
+def test_truncated_compressed_file_reports_its_end(tmp_path, name):
     path = tmp_path / f"{name}.gz"
     path.write_bytes(gzip.compress(TRUNCATED[name].encode(), 0)[:-60])
-    found = proteins(path)
-    assert len(found) >= 3
-    assert len(found[-1]) == 3 and "not a whole gzip file" in found[-1][2]
+    rows = proteins(path)
+    assert len(rows) >= 3
+    assert len(rows[-1]) == 3 and "not a whole gzip file" in rows[-1][2]
 
 
-def test_a_release_has_a_title(tmp_path):
+def test_title_of_a_release_is_skipped(tmp_path):
     title = "GBPLN1.SEQ          Genetic Sequence Data Bank\n\n   2 loci\n\n"
-    found = proteins(write(tmp_path, "a.gbff", title + GENPEPT.format(number=1)))
-    assert found == [("P1.1", "MKWVTFIS")]
+    rows = proteins(write(tmp_path, "a.gbff", title + GENPEPT.format(number=1)))
+    assert rows == [("P1.1", "MKWVTFIS")]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("a.gb", "hello\n", r"a\.gb is no GenBank file: it begins with 'hello'"),
-        ("a.sto", "MKV\n", r"a\.sto is no Stockholm file"),
-        ("a.xml", "<?xml version='1.0'?>\n<html></html>\n", r"a\.xml is XML, but not of UniProt"),
-        ("a.xml", XML_HEAD.format(space="http://uniprot.org/uniprot") + "</uniprot>", "no UniProt XML entry is in it"),
+        ("a.gb", "hello\n", r"a\.gb is not a GenBank file: it begins with 'hello'"),
+        ("a.sto", "MKV\n", r"a\.sto is not a Stockholm file"),
+        ("a.xml", "<?xml version='1.0'?>\n<html></html>\n", r"a\.xml is XML, but not UniProt XML"),
+        ("a.xml", XML_HEAD.format(space="http://uniprot.org/uniprot") + "</uniprot>", "contains no UniProt XML entry"),
     ],
 )
-def test_other_content_is_an_error(tmp_path, name, text, sentence):
+def test_content_of_another_format_raises_input_error(tmp_path, name, text, sentence):
     with pytest.raises(InputError, match=sentence):
         proteins(write(tmp_path, name, text))
 
 
-def test_tables_and_fasta_are_not_taken_for_entries(tmp_path):
+def test_tables_and_fasta_are_not_read_as_entries(tmp_path):
     assert proteins(write(tmp_path, "a.csv", "ID   ,sequence\nx,MK\n"), id_column="ID") == [("x", "MK")]
     assert proteins(write(tmp_path, "a.gb", ">x\nMK\n")) == [("x", "MK")]
 
 
-def test_limits_and_letters_are_checked(tmp_path):
+def test_entries_respect_limit_and_letter_checks(tmp_path):
     path = write(tmp_path, "a.dat", swiss("P00001") * 3)
     assert len(proteins(path, limit=2)) == 2
     path = write(tmp_path, "b.dat", swiss("P00001").replace("MKWVTFIS", "MKW*TFIS"))

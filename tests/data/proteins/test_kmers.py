@@ -30,28 +30,28 @@ def similarity(one: str, other: str, k: int) -> float:
 def families(count: int = 25, seed: int = 0) -> list[str]:
     """Random proteins, each with some copies in which a share of the residues is another one; some fragments."""
     random = np.random.default_rng(seed)
-    found = []
+    copies = []
     for _ in range(count):
         founder = random.choice(LETTERS, random.integers(8, 120))
         for rate in random.choice([0.0, 0.05, 0.1, 0.2, 0.3], random.integers(1, 6)):
             copy = np.where(random.random(len(founder)) < rate, random.choice(LETTERS, len(founder)), founder)
-            found.append("".join(copy[random.integers(0, 20) :]))
-    return [*found, "MKXXXXXXXXXX", "AAAAAAAAAAAA", "AC", "", "MKBZ-ACDEFGHIKL"]
+            copies.append("".join(copy[random.integers(0, 20) :]))
+    return [*copies, "MKXXXXXXXXXX", "AAAAAAAAAAAA", "AC", "", "MKBZ-ACDEFGHIKL"]
 
 
 @pytest.mark.parametrize("k", [3, 6, 8])
-def test_kmers_are_the_distinct_ones_of_amino_acids_alone(k):
+def test_kmers_are_distinct_and_contain_only_amino_acids(k):
     texts = families()
-    found = kmers_of(encode_proteins(texts), k)
-    assert found.sizes.tolist() == [len(cut(text, k)) for text in texts]
+    kmers = kmers_of(encode_proteins(texts), k)
+    assert kmers.sizes.tolist() == [len(cut(text, k)) for text in texts]
     pairs = np.array(list(combinations(range(len(texts)), 2)))[::7]
-    shared = shared_kmers(found, pairs[:, 0], pairs[:, 1])
+    shared = shared_kmers(kmers, pairs[:, 0], pairs[:, 1])
     assert shared.tolist() == [len(cut(texts[a], k) & cut(texts[b], k)) for a, b in pairs]
 
 
 @pytest.mark.parametrize("settings", [{}, {"SLICE": 2000, "WINDOW": 8}, {"CHUNK": 300}, {"PAIRS": 2}])
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_groups_are_those_of_all_pairs(monkeypatch, settings, share):
+def test_groups_equal_those_of_exhaustive_comparison(monkeypatch, settings, share):
     for name, value in settings.items():
         monkeypatch.setattr(kmers, name, value)
     texts = families(seed=1)
@@ -74,23 +74,23 @@ def test_a_family_larger_than_the_window_is_one_group():
     assert len(set(groups[:60])) == 1 and len(set(groups)) == 21
 
 
-def test_a_motif_that_all_proteins_have_makes_no_relatives_of_them():
+def test_common_motif_does_not_make_proteins_relatives():
     random = np.random.default_rng(3)
     texts = ["".join(random.choice(LETTERS, 200)) + "HHHHHHHHWWC" for _ in range(50)]
     assert len(set(kmer_groups(kmers_of(encode_proteins(texts))))) == 50
 
 
-def test_the_largest_similarity_is_that_of_the_nearest_protein():
+def test_largest_similarity_is_that_of_the_most_similar_protein():
     texts = families(seed=4)
     asked, others = texts[::3], [text for row, text in enumerate(texts) if row % 3]
     parts = [kmers_of(encode_proteins(some)) for some in (others[:10], others[10:])]
-    found = largest_similarity(kmers_of(encode_proteins(asked)), parts)
+    largest = largest_similarity(kmers_of(encode_proteins(asked)), parts)
     expected = [max(similarity(one, other, 6) for other in others) for one in asked]
-    assert found == pytest.approx(expected)
+    assert largest == pytest.approx(expected)
     assert max(expected) == 1 and min(expected) == 0
 
 
-def test_sequences_without_kmers_are_related_to_nothing():
+def test_sequences_without_kmers_have_no_relatives():
     nothing = kmers_of(encode_proteins(["AC", "", "XXXXXXXXX"]))
     assert len(set(kmer_groups(nothing))) == 3
     assert largest_similarity(nothing, [kmers_of(encode_proteins(["ACDEFGHIKL"]))]).tolist() == [0, 0, 0]

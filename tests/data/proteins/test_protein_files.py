@@ -40,7 +40,7 @@ def test_fasta(tmp_path):
         ("a.fa:4", "M*K", None),
         ("test", "", None),
     ]
-    with pytest.raises(InputError, match=r"a\.fa: no header says 'fold=\.\.\.'"):
+    with pytest.raises(InputError, match=r"a\.fa: no header has 'fold=\.\.\.'"):
         all_of(source, ["fold"])
 
 
@@ -76,12 +76,12 @@ def test_tables(tmp_path, kind):
         all_of(ProteinFiles(str(path), column="seq"))
 
 
-def test_what_a_file_is_its_content_says(tmp_path):
+def test_format_is_detected_from_content(tmp_path):
     (tmp_path / "a.csv").write_text(">P1\nMK\n")
     (tmp_path / "b.dat").write_text("name,sequence\nQ,ML\n")
     pq.write_table(pa.table({"sequence": ["MG"]}), tmp_path / "c.bin")
-    found = all_of(ProteinFiles([str(tmp_path / name) for name in ("a.csv", "b.dat", "c.bin")]))
-    assert found == [("P1", "MK"), ("b.dat:2", "ML"), ("c.bin:1", "MG")]
+    proteins = all_of(ProteinFiles([str(tmp_path / name) for name in ("a.csv", "b.dat", "c.bin")]))
+    assert proteins == [("P1", "MK"), ("b.dat:2", "ML"), ("c.bin:1", "MG")]
 
 
 def test_globs_limits_and_fingerprints(tmp_path):
@@ -97,7 +97,7 @@ def test_globs_limits_and_fingerprints(tmp_path):
     assert source.fingerprint() != before
 
 
-def test_bad_files_are_told(tmp_path):
+def test_bad_files_raise_input_error(tmp_path):
     with pytest.raises(InputError, match=r"none\.fa: no such file; name a FASTA, Parquet, CSV or TSV file, or a glob"):
         ProteinFiles(str(tmp_path / "none.fa")).fingerprint()
     (tmp_path / "empty.fa").write_text("")
@@ -118,7 +118,7 @@ def test_bad_files_are_told(tmp_path):
         ProteinFiles("a.fa", limit=0)
 
 
-def test_uniprot(tmp_path, monkeypatch):
+def test_uniref_and_swissprot_are_downloaded(tmp_path, monkeypatch):
     wanted = []
 
     def download(url, folder, sha256=None):

@@ -57,7 +57,7 @@ def crossing(data) -> int:
     return len(train & val | train & test | val & test)
 
 
-def test_identical_sequences_alone_leave_relatives_in_train_and_the_report_says_so(table, tmp_path, caplog):
+def test_split_by_identity_reports_relatives_in_train(table, tmp_path, caplog):
     caplog.set_level(logging.INFO, "trimer")
     data = labelled(table, ["sequence"])
     data.setup()
@@ -123,14 +123,14 @@ def test_groups_and_similarities_are_computed_once(table, monkeypatch):
     assert (first.split.codes == second.split.codes).all()
 
 
-def test_what_cannot_be_split_by_is_said(table, tmp_path):
-    with pytest.raises(ValueError, match=r"split\.keys names cluster: say where it is known from"):
+def test_invalid_split_keys_raise_errors(table, tmp_path):
+    with pytest.raises(ValueError, match=r"split\.keys contains cluster: set clusters=<file>"):
         labelled(table, ["cluster"])
-    with pytest.raises(ValueError, match="are two of one kind: give one"):
+    with pytest.raises(ValueError, match="both set clusters: use one of them"):
         labelled(table, ["cluster"], clusters="a.tsv", cluster_column="family")
     for wrong, message in (({"k": 9}, r"kmers\.k=9 must be from 3 to 8"), ({"share": 1}, r"kmers\.share=1 must be")):
         with pytest.raises(ConfigError, match=message):
             labelled(table, ["kmers"], wrong).setup()
     (tmp_path / "few.tsv").write_text("p0-0\ta\n")
-    with pytest.raises(InputError, match=r"few\.tsv: 119 of 120 proteins are in no cluster, such as"):
+    with pytest.raises(InputError, match=r"few\.tsv: 119 of 120 proteins are in no cluster, for example"):
         labelled(table, ["cluster"], clusters=str(tmp_path / "few.tsv")).setup()

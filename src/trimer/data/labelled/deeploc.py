@@ -1,8 +1,8 @@
-"""DeepLoc: where in the cell a protein is found, and whether it sits in a membrane.
+"""DeepLoc: subcellular locations of proteins, and whether they are membrane-bound.
 
-DeepLoc 1.0 (Almagro Armenteros et al. 2017, doi:10.1093/bioinformatics/btx431) gives one location to a protein; DeepLoc
-2.0 (Thumuluri et al. 2022, doi:10.1093/nar/gkac278) gives one or several, and deals the proteins out to five parts that
-keep homologous ones together.
+DeepLoc 1.0 (Almagro Armenteros et al. 2017, doi:10.1093/bioinformatics/btx431) has one location per protein; DeepLoc
+2.0 (Thumuluri et al. 2022, doi:10.1093/nar/gkac278) has one or several, and five partitions that keep homologous
+proteins together.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LOCATIONS = (
     "Peroxisome",
 )
 BOTH = "Cytoplasm-Nucleus"
-TWO_PLACES = "in two locations (Cytoplasm-Nucleus)"
-OTHER_PLACE = "in none of the ten locations"
+TWO_LOCATIONS = "in two locations (Cytoplasm-Nucleus)"
+OTHER_LOCATION = "in none of the ten locations"
 NO_FLAG = "a label is neither 0 nor 1"
 KINDS = ("location", "membrane")
 SET = "set"
@@ -35,12 +35,11 @@ DEEPLOC2 = "https://services.healthtech.dtu.dk/services/DeepLoc-2.0/data/Swisspr
 
 
 class DeepLoc1(LabelledFasta):
-    """Proteins of DeepLoc 1.0, FASTA with headers as `Q9H400 Cell.membrane-M test`.
+    """Proteins of DeepLoc 1.0: FASTA with headers such as `Q9H400 Cell.membrane-M test`.
 
-    labels: "location", one of ten, written as there (`Cell.membrane`); the few proteins of cytoplasm and nucleus both
-    are given with their problem, as the ten-way task of the paper leaves them out. Or "membrane": M (bound) or S
-    (soluble), missing where the header says U (unknown). The column `set` is the third word of the header, and train
-    where there is none.
+    labels: "location", one of ten, spelled as in the file (`Cell.membrane`); the few proteins of both cytoplasm and
+    nucleus have a problem, as the ten-class task of the paper excludes them. Or "membrane": M (bound) or S (soluble),
+    missing for U (unknown). The column `set` is the third word of the header, by default train.
     """
 
     def __init__(self, paths: str | Sequence[str], labels: str = "location", limit: int | None = None):
@@ -60,21 +59,21 @@ class DeepLoc1(LabelledFasta):
         if self.labels == "membrane":
             texts = [None if text == "U" else text for text in texts]
         else:
-            places = {name.replace(" ", ".") for name in LOCATIONS}
+            locations = {name.replace(" ", ".") for name in LOCATIONS}
             for row, text in enumerate(texts):
-                if text not in places and row not in table.problems:
-                    table.problems[row] = TWO_PLACES if text == BOTH else OTHER_PLACE
+                if text not in locations and row not in table.problems:
+                    table.problems[row] = TWO_LOCATIONS if text == BOTH else OTHER_LOCATION
         table.labels = {self.labels: texts}
         return table
 
 
 class DeepLoc2(LabelledFiles):
-    """Proteins of DeepLoc 2.0, the table of Swiss-Prot proteins of its publisher.
+    """Proteins of DeepLoc 2.0: the published table of Swiss-Prot proteins.
 
-    path: a copy that is already there; else the file is downloaded once to `folder` from the publisher, who states no
-    checksum. labels: "location", ten labels "1" or "0" of which several may hold, or "membrane", one such label. The
-    column `Partition` (0 to 4) is there to split by. The table has an index without a name, then ACC, Kingdom,
-    Partition, Membrane, the ten locations and Sequence. Tested on small tables of this layout, not on the file itself.
+    path: an existing copy; by default the file is downloaded once to `folder` (no checksum is published). labels:
+    "location", ten labels "1" or "0" of which several may be "1", or "membrane", one such label. Split by the column
+    `Partition` (0 to 4). The table has an unnamed index, then ACC, Kingdom, Partition, Membrane, the ten locations and
+    Sequence. Tested on small tables of this layout, not on the published file.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class DeepLoc2(LabelledFiles):
         self.url = url
 
     def files(self) -> list[Path]:
-        """The local copy, downloaded if it is not there yet."""
+        """The local copy, downloaded if it does not exist yet."""
         if self.path is None:
             from trimer.data.text.download import download
 

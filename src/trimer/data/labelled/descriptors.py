@@ -1,6 +1,6 @@
-"""Molecules with RDKit's descriptors as labels: an encoder that has learnt to tell them knows chemistry.
+"""Molecules with RDKit descriptors as labels, for pre-training an encoder by multi-task regression.
 
-The second pre-training of ChemBERTa-2 (Ahmad et al. 2022, multi-task regression), on molecules of any source.
+The method is ChemBERTa-2's MTR (Ahmad et al. 2022), for molecules of any source.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from trimer.data.molecules.molecule_files import MoleculeSource, MoleculeTable
 from trimer.data.molecules.molecule_keys import held_out
 from trimer.errors import ConfigError
 
-PART = 500  # molecules that one process handles at a time
+CHUNK = 500  # molecules per task of a worker process
 HELD_OUT = "molecule held out elsewhere"
 FUNCTIONS = dict(Descriptors.descList)
-# Ipc goes beyond 1e20, qed is made of others and takes as long as a fifth of all the rest together.
+# Ipc exceeds 1e20; qed is computed from other descriptors and is slow.
 DEFAULT = tuple(name for name in FUNCTIONS if name not in ("Ipc", "qed"))
 
 
 class DescribedMolecules:
-    """Every molecule of a source with the descriptors that RDKit computes of it.
+    """The molecules of a source with their RDKit descriptors.
 
-    molecules: where they come from, as SMILES files or PubChem. names: of the descriptors, as RDKit calls them; null
-    takes all but `Ipc` and `qed`. exclude: molecules that must not be in here, since a later study is judged on them.
-    limit: stop after so many. workers: processes, None for one a processor; the values do not depend on it. A
-    descriptor that is not defined for a molecule, as the partial charges of metals, is missing.
+    molecules: a source such as SMILES files or PubChem. names: RDKit's names of descriptors; null: all except `Ipc` and
+    `qed`. exclude: molecules to drop because a later study is evaluated on them. limit: largest number of molecules.
+    workers: worker processes, None for one per CPU core; the values do not depend on it. Descriptors that are undefined
+    for a molecule, such as partial charges of metals, are missing.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DescribedMolecules:
     ):
         self.names = label_names(names) or list(DEFAULT)
         if unknown := [name for name in self.names if name not in FUNCTIONS]:
-            raise ValueError(f"names: RDKit has no descriptor {unknown[0]!r}; there are {', '.join(FUNCTIONS)}")
+            raise ValueError(f"names: RDKit has no descriptor {unknown[0]!r}; choose from {', '.join(FUNCTIONS)}")
         self.molecules = molecules
         self.exclude = exclude
         self.limit = limit
@@ -57,20 +57,22 @@ class DescribedMolecules:
         return f"{self.molecules.fingerprint()}/{excluded}/{settings_text(settings)}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of some hundred molecules with the descriptors as labels; there are no other columns."""
+        """Tables of a few hundred molecules with the descriptors as labels; there are no other columns."""
         if columns:
-            raise ConfigError(f"data.split.column={columns[0]}: described molecules have no columns; split by keys")
+            raise ConfigError(
+                f"data.split.column={columns[0]}: described molecules have no columns; use data.split.keys"
+            )
         return limited(self._tables(), self.limit, "the molecules to describe")
 
     def _tables(self) -> Iterator[LabelTable]:
         excluded = self.exclude.keys() if self.exclude else frozenset()
-        parts = self.molecules.chunks(PART)
-        for table, (rows, problems) in in_order(_described_part, parts, self.workers, self.names, excluded):
+        chunks = self.molecules.chunks(CHUNK)
+        for table, (rows, problems) in in_order(_described_table, chunks, self.workers, self.names, excluded):
             labels = {name: list(values) for name, values in zip(self.names, zip(*rows, strict=True), strict=True)}
             yield LabelTable(table.ids, table.smiles, labels, {}, list(table.ids), problems | table.problems)
 
 
-def _described_part(
+def _described_table(
     table: MoleculeTable, names: Sequence[str], excluded: frozenset[str]
 ) -> tuple[list[list[str | None]], dict[int, str]]:
     return described(table.smiles, names, excluded)
@@ -79,9 +81,9 @@ def _described_part(
 def described(
     smiles: Sequence[str], names: Sequence[str], excluded: frozenset[str] = frozenset()
 ) -> tuple[list[list[str | None]], dict[int, str]]:
-    """The descriptors of each SMILES as texts, None where there is none, and row -> why it is not to be used.
+    """Descriptors of each SMILES as texts, None if undefined, and row -> why it must not be used.
 
-    A text that is no molecule has no descriptors and no problem: what reads it says so.
+    An invalid SMILES has no descriptors and no problem here; the reader of the sequences reports it.
     """
     rows: list[list[str | None]] = []
     problems: dict[int, str] = {}
@@ -96,6 +98,11 @@ def described(
 def _value(molecule, name: str) -> str | None:
     try:
         value = float(FUNCTIONS[name](molecule))
-    except (ValueError, ZeroDivisionError, ArithmeticError, RuntimeError):  # of molecules without bonds, of odd atoms
+    except (
+        ValueError,
+        ZeroDivisionError,
+        ArithmeticError,
+        RuntimeError,
+    ):  # for molecules without bonds, or with unusual atoms
         return None
     return f"{value:.7g}" if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""FooDB: compounds of food with their chemical class, flavours, health effects and terms of an ontology.
+"""FooDB: food compounds with chemical classes, flavours, health effects and ontology terms.
 
-FooDB (foodb.ca) asks for permission before any commercial use. Its CSV release of 2020-04-07 is unpacked by hand; the
-archive is a plain tar in spite of its name.
+FooDB (foodb.ca) requires permission for commercial use. Unpack its CSV release of 2020-04-07 yourself; the archive is a
+plain tar despite its name.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from trimer.errors import InputError
 log = logging.getLogger(__name__)
 
 CLASSES = ("superklass", "klass", "subklass", "kingdom")
-# What the release of 2020 prints over some columns of Compound.csv, in this order -> what they hold.
-MEANT = {
+# Wrong column names in the header of Compound.csv of the 2020 release, in this order -> the right names.
+RIGHT_NAMES = {
     "moldb_iupac": "state",
     "state": "annotation_quality",
     "annotation_quality": "description",
@@ -47,7 +47,7 @@ INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
 
 @dataclass(frozen=True)
 class Terms:
-    """A table of links (compound_id and `key`), and the table of the terms that they lead to (id and `name`)."""
+    """A table of links (compound_id, `key`) and the table of the linked terms (id, `name`)."""
 
     links: str
     key: str
@@ -64,17 +64,17 @@ ROW_KINDS = ("compounds", "flavors")
 
 
 class FooDB:
-    """Compounds of FooDB's CSV release, as they stand in `folder`: Compound.csv and, for terms, two tables beside.
+    """Compounds of FooDB's CSV release in `folder`: Compound.csv and, for terms, two more tables.
 
-    label: one text a compound, of "superklass", "klass", "subklass" or "kingdom"; or many labels, of "flavors",
-    "health_effects" or "ontology": the `terms` that most compounds have, each "1" where the compound has it and "0"
-    where it only has others, missing where nobody has given it any. rows: "compounds", one record each. "flavors" gives
-    a compound once for each of its flavours, with the same label each time; split by rows, that puts the same molecule
-    into training and test, and is here to reproduce results that did so. limit: stop after so many records.
+    label: one class per compound, "superklass", "klass", "subklass" or "kingdom"; or many labels, "flavors",
+    "health_effects" or "ontology": the `terms` most frequent terms, each "1" if the compound has it, "0" if it only has
+    others, and missing if it has none. rows: "compounds", one record for each; "flavors", a record for each flavour of
+    a compound, all with the same label. Split by rows, this puts the same molecule into train and test; it is meant for
+    reproducing results obtained this way. limit: largest number of records to read.
 
-    The header of Compound.csv in the release of 2020 is in another order than its columns (InChIKeys stand under
-    moldb_smiles); this header is known and put right. Links to compounds and terms that are not in the release are left
-    out, and their number is logged. Tested on small files of this layout, not on the release itself.
+    In the release of 2020 the header of Compound.csv is in another order than its columns (moldb_smiles holds
+    InChIKeys); this header is recognised and corrected. Links to compounds and terms that are not in the release are
+    dropped, and their number is logged. Tested on small files of this layout, not on the release.
     """
 
     def __init__(
@@ -99,18 +99,18 @@ class FooDB:
         self.limit = limit
 
     def files(self) -> list[Path]:
-        """The tables that are read; InputError for one that is not there."""
+        """The tables to read; InputError if one is missing."""
         names = ["Compound.csv"]
         if self.label in TERMS:
             names += [TERMS[self.label].links, TERMS[self.label].table]
         if self.rows == "flavors":
             names.append(TERMS["flavors"].links)
         folder = Path(self.folder).expanduser()
-        lost = [name for name in names if not (folder / name).is_file()]
-        if lost:
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
             raise InputError(
-                f"{folder}: there is no {lost[0]}; unpack the CSV release of foodb.ca/downloads there (tar -xf), or "
-                "name its folder"
+                f"{folder}: {missing[0]} is missing; unpack the CSV release of foodb.ca/downloads there (tar -xf), or "
+                "set the right folder"
             )
         return [folder / name for name in dict.fromkeys(names)]
 
@@ -119,7 +119,7 @@ class FooDB:
         return f"{content_digest(self.files())}/{settings_text(settings)}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of some thousand records, with the columns of Compound.csv that are asked for."""
+        """Tables of a few thousand records, with the requested columns of Compound.csv."""
         self.files()
         return limited(self._tables(columns), self.limit, str(self._path("Compound.csv")))
 
@@ -135,9 +135,9 @@ class FooDB:
     # ---------------------------------------------------------------- compounds
 
     def _compounds(self, columns: Sequence[str]) -> tuple[list[str | None], LabelTable]:
-        """The numbers by which other tables name the compounds, and the compounds."""
+        """The compounds, and the ids by which other tables refer to them."""
         file = TableFile(self._path("Compound.csv"))
-        _put_right(file)
+        _correct_header(file)
         classes = [self.label] if self.label in CLASSES else []
         table = empty_table(classes, columns)
         lists = [*table.labels.values(), *table.columns.values()]
@@ -157,15 +157,15 @@ class FooDB:
         return keys, table
 
     def _by_flavor(self, keys: Sequence[str | None], table: LabelTable) -> LabelTable:
-        """A record for each link of a compound with a flavour, in the order of the links."""
+        """One record for each link of a compound to a flavour, in the order of the links."""
         rows_of = {key: row for row, key in enumerate(keys) if key}
         file = TableFile(self._path(TERMS["flavors"].links))
-        links = [(known(key), number) for (key,), number, problem in file.rows(["compound_id"]) if not problem]
-        links = [(rows_of[key], number) for key, number in links if key in rows_of]
+        keys_and_lines = [(known(key), line) for (key,), line, problem in file.rows(["compound_id"]) if not problem]
+        links = [(rows_of[key], line) for key, line in keys_and_lines if key in rows_of]
         repeated = table.take(row for row, _ in links)
-        repeated.places = [file.place_of(number) for _, number in links]
+        repeated.places = [file.place_of(line) for _, line in links]
         log.warning(
-            "%s: %s records of %s compounds, one for each flavour: split by rows, the same molecule is on both sides",
+            "%s: %s records of %s compounds, one for each flavour: a split by rows puts a molecule into train and test",
             file.path,
             f"{len(links):,}",
             f"{len({row for row, _ in links}):,}",
@@ -175,53 +175,55 @@ class FooDB:
     # ---------------------------------------------------------------- terms
 
     def _term_labels(self, keys: Sequence[str | None]) -> dict[str, list[str | None]]:
-        """The most frequent terms -> "1", "0" or None for each compound."""
+        """Most frequent term -> "1", "0" or None for each compound."""
         terms_of = self._terms_of(set(filter(None, keys)))
         counts = Counter(term for terms in terms_of.values() for term in terms)
         kept = sorted(counts, key=lambda term: (-counts[term], term))[: self.terms]
         if not kept:
-            raise InputError(f"{self.folder}: no compound has a term of {self.label}: is the release complete?")
-        own = [terms_of.get(key) for key in keys]
-        return {term: [None if terms is None else "01"[term in terms] for terms in own] for term in kept}
+            raise InputError(
+                f"{self.folder}: no compound has a term of {self.label}; check that the release is complete"
+            )
+        terms_by_row = [terms_of.get(key) for key in keys]
+        return {term: [None if terms is None else "01"[term in terms] for terms in terms_by_row] for term in kept}
 
     def _terms_of(self, compounds: set[str]) -> dict[str | None, set[str]]:
-        """The names of the terms of each compound that has any."""
+        """Compound id -> names of its terms."""
         tables = TERMS[self.label]
         rows = TableFile(self._path(tables.table)).rows(["id", tables.name])
         names = {known(key): known(name) for (key, name), _, problem in rows if not problem}
         file = TableFile(self._path(tables.links))
-        found: dict[str | None, set[str]] = {}
-        count = lost = 0
+        terms_of: dict[str | None, set[str]] = {}
+        count = dropped = 0
         for cells, _, problem in file.rows(["compound_id", tables.key]):
             compound, key = map(known, cells)
             count += 1
             term = names.get(key) if key else None
             if problem or term is None or compound not in compounds:
-                lost += 1
+                dropped += 1
             else:
-                found.setdefault(compound, set()).add(term)
-        if lost:
+                terms_of.setdefault(compound, set()).add(term)
+        if dropped:
             log.warning(
-                "%s: %s of %s links lead to a compound or a term that is not there, and are left out",
+                "%s: dropped %s of %s links, whose compound or term is not in the release",
                 file.path,
-                f"{lost:,}",
+                f"{dropped:,}",
                 f"{count:,}",
             )
-        return found
+        return terms_of
 
     def _path(self, name: str) -> Path:
         return Path(self.folder).expanduser() / name
 
 
-def _put_right(file: TableFile) -> None:
-    """Give Compound.csv the header that its columns have; InputError for another one that does not fit them."""
+def _correct_header(file: TableFile) -> None:
+    """Correct the header of Compound.csv; InputError if it is wrong in another way than in the 2020 release."""
     texts = (known(cell) for (cell,), _, problem in islice(file.rows(["moldb_smiles"]), ROWS) if not problem)
-    some = [text for text in texts if text]
-    keys = sum(INCHIKEY.fullmatch(text) is not None for text in some)
-    if 2 * keys <= len(some):
+    values = [text for text in texts if text]
+    keys = sum(INCHIKEY.fullmatch(text) is not None for text in values)
+    if 2 * keys <= len(values):
         return
-    if [name for name in file.header if name in MEANT] != list(MEANT):
-        fix = "put the names in the order of the columns"
-        raise InputError(f"{file.path}, line 1: moldb_smiles stands over a column of InChIKeys; {fix}")
-    log.info("%s: the names in its header are in another order than its columns, which is put right", file.path)
-    file.header = [MEANT.get(name, name) for name in file.header]
+    if [name for name in file.header if name in RIGHT_NAMES] != list(RIGHT_NAMES):
+        fix = "write the names in the order of the columns"
+        raise InputError(f"{file.path}, line 1: the column moldb_smiles holds InChIKeys; {fix}")
+    log.info("%s: corrected the header, whose names are in another order than the columns", file.path)
+    file.header = [RIGHT_NAMES.get(name, name) for name in file.header]

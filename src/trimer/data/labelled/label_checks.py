@@ -1,4 +1,4 @@
-"""What is wrong with a split or its labels, before anything is learnt from them.
+"""Checks of a split and its labels before training: errors, and warnings about leaks and useless labels.
 
 Shapes: n rows, K labels.
 """
@@ -18,122 +18,125 @@ from trimer.errors import InputError
 
 log = logging.getLogger(__name__)
 
-MOST_NUMBERED = 20  # classes that may be called by numbers, whatever these are
+MOST_NUMBERED = 20  # up to this number of classes, names may be any numbers
 
 
 def check_classes(labels: np.ndarray, split: Split, classes: Sequence[str], id_of: Callable[[int], str]) -> None:
-    """InputError for a class that another part has and train has not. labels: (n,) numbers of classes."""
+    """InputError if a split has a class that train lacks. labels: (n,) class numbers."""
     known = set(labels[split.rows("train")].tolist())
-    for part in split.names[1:]:
-        alien = next((row for row in split.rows(part) if labels[row] not in known), None)
-        if alien is not None:
+    for name in split.names[1:]:
+        unseen = next((row for row in split.rows(name) if labels[row] not in known), None)
+        if unseen is not None:
             raise InputError(
-                f"the label {classes[labels[alien]]!r} of {id_of(alien)} is in {part}, and nowhere in train: leave "
-                "rare classes out (data.classes=<number>) or split in another way"
+                f"the label {classes[labels[unseen]]!r} of {id_of(unseen)} is in {name} but not in train: exclude "
+                "rare classes (data.classes=<number>) or use another split"
             )
 
 
 def check_numbers(counts: Mapping[str, int]) -> None:
-    """InputError for "classes" that are measurements: numbers of which most occur once. counts: text -> records."""
+    """InputError if the classes look like measurements: mostly unique numbers. counts: text -> records."""
     once = sum(count == 1 for count in counts.values())
     numbers = all(number(text) is not None for text in counts)
     if numbers and len(counts) > MOST_NUMBERED and 2 * once > len(counts):
         shown = ", ".join(list(counts)[:3])
         raise InputError(
-            f"data.target=single: the labels are {len(counts):,} different numbers ({shown}, ...), most of them of one "
-            "record: use data.target=regression task=regression"
+            f"data.target=single: the labels are {len(counts):,} different numbers ({shown}, ...), most of which occur "
+            "once: use data.target=regression task=regression"
         )
 
 
 def warn_of_lists(counts: Mapping[str, int]) -> None:
-    """Warn where most classes are lists, of which each order would be a class of its own. counts: text -> records."""
+    """Warn if most labels are lists, since each order would be a separate class. counts: text -> records."""
     lists = [text for text in counts if holds_lists([text])]
     if 2 * sum(counts[text] for text in lists) > sum(counts.values()):
         log.warning(
-            "data.target=single: most labels are lists, as %r, and each order of the same names is a class of its own: "
-            "use data.target=multi, which makes a label of each name",
+            "data.target=single: most labels are lists such as %r, each order of the same names being another class: "
+            "use data.target=multi, where each name is a label",
             lists[0],
         )
 
 
 def warn_of_one_class(labels: np.ndarray, split: Split, classes: Sequence[str]) -> None:
-    """Warn of validation or test rows that are all of one class, on which nothing can be chosen or measured.
+    """Warn if all rows of validation or test have the same class, so that it cannot be evaluated.
 
-    labels: (n,) numbers of classes, or (n, K) with NaN where a label is missing.
+    labels: (n,) class numbers, or (n, K) with NaN for missing labels.
     """
-    train = _kinds(labels[split.rows("train")]) if "train" in split.names else []
-    for part in split.names:
-        rows = split.rows(part)
-        if part == "train" or not len(rows):
+    train = _distinct_values(labels[split.rows("train")]) if "train" in split.names else []
+    for split_name in split.names:
+        rows = split.rows(split_name)
+        if split_name == "train" or not len(rows):
             continue
-        kinds = _kinds(labels[rows])
+        distinct = _distinct_values(labels[rows])
         if labels.ndim == 1:
-            names = [str(classes[kinds[0][0]])] if len(kinds[0]) == 1 else []
+            names = [str(classes[distinct[0][0]])] if len(distinct[0]) == 1 else []
         else:
-            several = [len(own) > 1 for own in train] or [True] * len(
-                kinds
-            )  # of one value in train, train is warned of
-            each = zip(classes, kinds, several, strict=True)
-            names = [f"{name}: {'yes' if own[0] else 'no'}" for name, own, told in each if len(own) == 1 and told]
+            # `check_columns` warns about labels that have one value in train.
+            varies_in_train = [len(values) > 1 for values in train] or [True] * len(distinct)
+            names = [
+                f"{name}: {'yes' if values[0] else 'no'}"
+                for name, values, varies in zip(classes, distinct, varies_in_train, strict=True)
+                if len(values) == 1 and varies
+            ]
         if names:
             log.warning(
-                "the %s rows of %s have only the label %s: nothing that tells classes apart can be measured there; "
-                "give it more rows (data.split.fractions) or split in another way (data.split.seed)",
+                "the %s rows of %s have only the label %s, so classification cannot be evaluated there; give it more "
+                "rows (data.split.fractions) or change data.split.seed",
                 f"{len(rows):,}",
-                part,
+                split_name,
                 ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else ""),
             )
 
 
-def _kinds(labels: np.ndarray) -> list[np.ndarray]:
-    """The distinct values of each label, missing ones left out."""
+def _distinct_values(labels: np.ndarray) -> list[np.ndarray]:
+    """The distinct values of each label, without missing ones."""
     columns = labels.reshape(len(labels), -1).astype(float)
     return [np.unique(column[~np.isnan(column)]).astype(int) for column in columns.T]
 
 
 def check_columns(train: np.ndarray, names: Sequence[str], numbers: bool) -> None:
-    """Warn of a yes or no that train does not show both of; InputError for numbers of which it has none.
+    """Warn about yes-or-no labels with one value in train; InputError for regression labels without a number there.
 
-    train: (n, K) of the train part, NaN where a label is missing.
+    train: (n, K) labels of train, NaN for missing ones. numbers: whether they are regression labels.
     """
     for name, values in zip(names, train.T, strict=True):
-        found = np.unique(values[~np.isnan(values)])
-        if len(found) > 1 or (len(found) and numbers):
+        distinct = np.unique(values[~np.isnan(values)])
+        if len(distinct) > 1 or (len(distinct) and numbers):
             continue
         if numbers:
-            raise InputError(f"the label {name!r} has no number in train: leave it out (data.source.labels)")
-        seen = f"always {'yes' if found[0] else 'no'}" if len(found) else "never given"
-        log.warning("the label %r is %s in train: nothing can be learnt about it", name, seen)
+            raise InputError(f"the label {name!r} has no number in train: remove it from data.source.labels")
+        value = f"always {'yes' if distinct[0] else 'no'}" if len(distinct) else "always missing"
+        log.warning("the label %r is %s in train: it cannot be learnt", name, value)
 
 
 def contradictions(keys: np.ndarray, labels: np.ndarray) -> int:
-    """How many keys are there more than once, with labels that differ; a missing label differs from none.
+    """Number of keys that occur more than once with different labels; missing labels are ignored.
 
     keys: (n,). labels: (n,) or (n, K).
     """
     labels = labels.reshape(len(keys), -1).astype(float)
     numbers = np.unique(keys, return_inverse=True)[1]
-    least = np.full((numbers.max() + 1, labels.shape[1]), np.nan)
-    most = least.copy()
-    np.fmin.at(least, numbers, labels)
-    np.fmax.at(most, numbers, labels)
-    return int((most > least).any(1).sum())
+    lowest = np.full((numbers.max() + 1, labels.shape[1]), np.nan)
+    highest = lowest.copy()
+    np.fmin.at(lowest, numbers, labels)
+    np.fmax.at(highest, numbers, labels)
+    return int((highest > lowest).any(1).sum())
 
 
 def warn_of_leaks(overlap: Sequence[Mapping], related: Sequence[Mapping], sequences: SequenceKind) -> None:
-    """Warn of rows in train and in another part: the same ones, and relatives.
+    """Warn about sequences of other splits that are also in train, or have relatives there.
 
-    overlap: of `Split.overlap`. related: of `Relatives.to_train`. sequences: what the rows are.
+    overlap: see `Split.overlap`. related: see `Relatives.to_train`. sequences: the kind of the rows.
     """
-    key, told = sequences.keys[0], {}
-    same = "%.0f %% of the %s rows are of %s that are in train too: the result says how well they are remembered; "
+    key = sequences.keys[0]
+    reported: dict[str, int] = {}  # split -> rows
+    same = "%.0f %% of the %s rows are %s that are also in train, so results measure memorisation; "
     for row in overlap:
         if row["key"] == key and row["shared_rows"]:
-            told[row["part"]] = row["shared_rows"]
+            reported[row["part"]] = row["shared_rows"]
             share = 100 * row["shared_rows"] / row["rows"]
             log.warning(same + "split by data.split.keys=[%s]", share, row["part"], sequences.plural, key)
-    near = "%.0f %% of the %s proteins share %s with one in train: the result says how well relatives are recognised; "
+    near = "%.0f %% of the %s proteins share %s with one in train, so results measure recognition of relatives; "
     for row in related:
-        if row["shared_rows"] > told.get(row["part"], 0):
+        if row["shared_rows"] > reported.get(row["part"], 0):
             share = 100 * row["shared_rows"] / row["rows"]
             log.warning(near + "split by data.split.keys=[sequence,kmers]", share, row["part"], row["key"])

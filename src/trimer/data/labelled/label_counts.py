@@ -1,4 +1,4 @@
-"""How often each split has each class or label, as counts and as a table of text.
+"""Counts of each class or label in each split, as plain values and as a text table.
 
 Shapes: n rows, K labels.
 """
@@ -12,29 +12,30 @@ import numpy as np
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.splits import Split
 
-SHOWN = 40  # lines of classes
+SHOWN = 40  # classes in the table
 NO_LABEL = "(no label)"
 
 
-def counts_of_splits(
-    target: str, classes: Sequence[str], labels: np.ndarray | Ragged, split: Split
-) -> dict[str, dict[str, int]]:
-    """Split -> class or label -> rows (residues) that have it, or of which it is known; plain values."""
-    found: dict[str, dict[str, int]] = {}
-    for part in split.names:
-        own = _taken(labels, split.rows(part))
-        counts = (~np.isnan(own)).sum(0) if own.ndim == 2 else np.bincount(own[own >= 0], minlength=len(classes))
-        found[part] = dict(zip(classes, counts.tolist(), strict=True))
-    return found
+def counts_of_splits(classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> dict[str, dict[str, int]]:
+    """Split -> class -> rows (residues) that have it, or label -> rows for which it is known; plain values."""
+    counts_of: dict[str, dict[str, int]] = {}
+    for name in split.names:
+        values = labels_of_rows(labels, split.rows(name))
+        if values.ndim == 2:
+            counts = (~np.isnan(values)).sum(0)
+        else:
+            counts = np.bincount(values[values >= 0], minlength=len(classes))
+        counts_of[name] = dict(zip(classes, counts.tolist(), strict=True))
+    return counts_of
 
 
 def label_table(target: str, classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> str:
-    """A line for each class or label and a column for each split.
+    """Text table with a line for each class or label and a column for each split.
 
-    "single": rows of each class. "residue": residues of each class. "multi": yes / no / missing. "regression": count,
-    mean and standard deviation.
+    Cells by target: "single", rows; "residue", residues; "multi", yes / no / missing; "regression", count, mean and
+    standard deviation.
     """
-    of_split = {part: _cells(target, classes, _taken(labels, split.rows(part))) for part in split.names}
+    of_split = {name: _cells(target, classes, labels_of_rows(labels, split.rows(name))) for name in split.names}
     heading = {
         "single": "class",
         "residue": "class, in residues",
@@ -43,14 +44,15 @@ def label_table(target: str, classes: Sequence[str], labels: np.ndarray | Ragged
     }[target]
     names = [*classes, *([NO_LABEL] if target == "residue" else [])]
     lines = [[heading, *of_split], *zip(names, *of_split.values(), strict=True)]
-    left = len(lines) - 1 - SHOWN
+    hidden = len(lines) - 1 - SHOWN
     shown = lines[: SHOWN + 1]
     widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
-    text = ["  ".join(_set(line, widths)).rstrip() for line in shown]
-    return "\n".join(text + ([f"... and {left:,} more (labels.json)"] if left > 0 else []))
+    text = ["  ".join(_aligned(line, widths)).rstrip() for line in shown]
+    return "\n".join(text + ([f"... and {hidden:,} more (labels.json)"] if hidden > 0 else []))
 
 
-def _taken(labels: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
+def labels_of_rows(labels: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
+    """The labels of the given rows; those of residues are concatenated."""
     return labels.take(rows).values if isinstance(labels, Ragged) else labels[rows]
 
 
@@ -64,8 +66,8 @@ def _cells(target: str, classes: Sequence[str], labels: np.ndarray) -> list[str]
             f"{(column == 1).sum():,} / {(column == 0).sum():,} / {np.isnan(column).sum():,}" for column in labels.T
         ]
     known = [column[~np.isnan(column)].astype(float) for column in labels.T]
-    return [f"{len(own):,}, {own.mean():.4g} ± {own.std():.4g}" if len(own) else "0" for own in known]
+    return [f"{len(values):,}, {values.mean():.4g} ± {values.std():.4g}" if len(values) else "0" for values in known]
 
 
-def _set(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -1,4 +1,4 @@
-"""Sequences that occur more than once, with the same labels or with others, and what becomes of them.
+"""Duplicate sequences with equal or different labels, and how they are resolved.
 
 Shapes: n rows, K labels.
 """
@@ -23,11 +23,11 @@ TARGETS_OF = {
 
 @dataclass
 class Duplicates:
-    """Counts of the sequences that occur more than once, before anything was done about them.
+    """Counts of duplicate sequences, before they are resolved.
 
-    sequences, rows: how many there are. differing: sequences of them with more than one value of a label, and
-    differing_rows, their rows. removed: rows that were left out. noise: of numbers, label -> the standard deviation of
-    repeated measurements about their mean, pooled over sequences: no model of the sequence can have a smaller RMSE.
+    sequences, rows: number of duplicated sequences and of their rows. differing, differing_rows: those with different
+    values of a label. removed: rows that were dropped. noise: for regression, label -> pooled standard deviation of
+    repeated measurements; no model of the sequence alone can be expected to reach a lower RMSE.
     """
 
     sequences: int = 0
@@ -38,29 +38,28 @@ class Duplicates:
     noise: dict[str, float] = field(default_factory=dict)
 
     def sentences(self, plural: str, way: str) -> list[str]:
-        """What a user should know, one sentence each."""
+        """Messages for the user, one sentence each."""
         if not self.differing:
             return []
-        done = {
-            "keep": "all of them are kept: choose data.duplicates=mean (numbers), majority (classes) or drop",
-            "mean": f"each has the mean of its values now, {self.removed:,} rows were merged",
-            "majority": f"each has its most frequent label now, {self.removed:,} rows were merged or had no majority",
-            "drop": f"all their {self.removed:,} rows were left out",
+        resolution = {
+            "keep": "all are kept: choose data.duplicates=mean (numbers), majority (classes) or drop",
+            "mean": f"each now has the mean of its values, {self.removed:,} rows were merged",
+            "majority": f"each now has its most frequent label, {self.removed:,} rows were merged or had no majority",
+            "drop": f"all their {self.removed:,} rows were dropped",
         }[way]
-        told = [
+        return [
             f"{self.differing:,} {plural} occur more than once with different labels, in {self.differing_rows:,} rows; "
-            + done
+            + resolution,
+            *(
+                f"label {name!r}: repeated measurements have a standard deviation of {spread:.4g}, the lowest RMSE "
+                "that can be expected"
+                for name, spread in self.noise.items()
+            ),
         ]
-        for name, spread in self.noise.items():
-            told.append(
-                f"label {name!r}: repeated measurements differ by a standard deviation of {spread:.4g}, below which no "
-                "RMSE can be expected"
-            )
-        return told
 
 
 def check_way(way: str, target: str) -> None:
-    """ConfigError for a way that is not known, or not defined for the target."""
+    """ConfigError for an unknown way, or one that is not defined for the target."""
     if way not in WAYS:
         raise ConfigError(f"data.duplicates={way} must be one of {', '.join(WAYS)}")
     if target not in TARGETS_OF[way]:
@@ -71,17 +70,17 @@ def check_way(way: str, target: str) -> None:
 def resolved(
     keys: np.ndarray, labels: np.ndarray, used: np.ndarray, way: str, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, Duplicates]:
-    """Labels and rows in use after `way` was applied to the sequences that occur more than once, and their counts.
+    """Labels and used rows after duplicates are resolved, and counts of the duplicates.
 
-    keys: (n,) what is the same for the same sequence. labels: (n,) classes, or (n, K) with NaN for missing. used: (n,)
-    bool, the rows that are looked at. "mean" and "majority" merge the rows of a sequence into the first of them; a tie
-    has no majority and is a missing label. "drop" leaves out the sequences whose labels differ.
+    keys: (n,) identity of the sequence. labels: (n,) classes, or (n, K) with NaN for missing ones. used: (n,) bool,
+    rows to consider. way: "mean" and "majority" merge the rows of a sequence into the first of them, where a tie gives
+    a missing label; "drop" drops the sequences with different labels.
     """
     labels, used = labels.copy(), used.copy()
     rows = np.flatnonzero(used)
-    found = Duplicates()
+    duplicates = Duplicates()
     if not len(rows):
-        return labels, used, found
+        return labels, used, duplicates
     number, counts = np.unique(keys[rows], return_inverse=True, return_counts=True)[1:]
     columns = labels[rows].reshape(len(rows), -1).astype(float)
     order = np.argsort(number, kind="stable")
@@ -90,16 +89,16 @@ def resolved(
     for group in groups:
         values = columns[group]
         known = ~np.isnan(values)
-        kinds = [np.unique(values[known[:, k], k]) for k in range(values.shape[1])]
-        differs = any(len(kind) > 1 for kind in kinds)
-        found.sequences += 1
-        found.rows += len(group)
-        found.differing += differs
-        found.differing_rows += len(group) * differs
+        distinct = [np.unique(values[known[:, k], k]) for k in range(values.shape[1])]
+        differs = any(len(label_values) > 1 for label_values in distinct)
+        duplicates.sequences += 1
+        duplicates.rows += len(group)
+        duplicates.differing += differs
+        duplicates.differing_rows += len(group) * differs
         for k in np.flatnonzero(known.sum(0) > 1):
-            own = values[known[:, k], k]
-            squares[k] += ((own - own.mean()) ** 2).sum()
-            freedom[k] += len(own) - 1
+            measured = values[known[:, k], k]
+            squares[k] += ((measured - measured.mean()) ** 2).sum()
+            freedom[k] += len(measured) - 1
         if way == "drop" and differs:
             used[rows[group]] = False
         elif way in ("mean", "majority"):
@@ -109,19 +108,19 @@ def resolved(
                 used[rows[group[0]]] = False
             else:
                 labels[rows[group[0]]] = merged if labels.ndim == 2 else int(merged[0])
-    found.removed = int(len(rows) - used[rows].sum())
-    found.noise = {
+    duplicates.removed = int(len(rows) - used[rows].sum())
+    duplicates.noise = {
         name: math.sqrt(squares[k] / freedom[k]) for k, name in enumerate(names) if freedom[k] and squares[k]
     }
-    return labels, used, found
+    return labels, used, duplicates
 
 
 def _merged(values: np.ndarray, way: str) -> float:
-    """The mean, or the value that occurs most often; NaN where there is none."""
+    """The mean or the most frequent value; NaN if there is none."""
     if not len(values):
         return math.nan
     if way == "mean":
         return float(values.mean())
-    kinds, counts = np.unique(values, return_counts=True)
+    distinct, counts = np.unique(values, return_counts=True)
     best = counts == counts.max()
-    return float(kinds[best][0]) if best.sum() == 1 else math.nan
+    return float(distinct[best][0]) if best.sum() == 1 else math.nan

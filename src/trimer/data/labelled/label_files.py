@@ -1,8 +1,8 @@
-"""Where labelled molecules and proteins come from: tables with a column for each label, FASTA with labels in headers.
+"""Sources of labelled molecules and proteins: tables with a column for each label, and FASTA with labels in headers.
 
 Every source has `fingerprint()`, which changes when its records may have changed, and `chunks()`, which yields
-`LabelTable`s. A column named `file`, where a table has none of its own, is the name of the file that a record is in, so
-that `train.csv` and `test.csv` can be told apart by a split.
+`LabelTable`s. Tables without a column `file` get one with the name of the file, so that a split can distinguish
+`train.csv` from `test.csv`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ from trimer.data.text.paths import find_files, named_paths
 from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 
-NO_MATCH = "the header does not fit the pattern"
+NO_MATCH = "the header does not match the pattern"
 
 
 class LabelledFiles:
     """Records of CSV, TSV, Parquet and SDF files, the text files compressed or not.
 
-    paths: files or globs. column: holds the SMILES, InChI or residues; `smiles` and `sequence` are also found under
-    their other usual names, and are in an SDF the atoms and bonds. labels: the columns that hold the labels, one name
-    or several; null: every column that has a name, but the sequence, the id and those asked for beside. id_column:
-    names the record; without it, or where it is empty, a record is called by file and line, as `mine.csv:12`. An id
-    that is given twice stays twice. limit: stop after so many records. A row with fewer or more cells than the header,
-    or without a sequence, is given with its problem.
+    paths: files or globs. column: SMILES, InChI or residues; `smiles` and `sequence` are also recognised under other
+    common names, and are the atoms and bonds in an SDF. labels: the column or columns of the labels; null: all named
+    columns except sequence, id and other requested columns. id_column: the id of a record; without an id, a record is
+    named by file and line, such as `mine.csv:12`. Duplicate ids are kept. limit: largest number of records to read. A
+    row without a sequence, or with another number of cells than the header, has a problem.
     """
 
     wanted = "a CSV, TSV, Parquet or SDF file"
@@ -62,7 +61,7 @@ class LabelledFiles:
         self.id_column = id_column
         self.limit = limit
         if self.labels and column in self.labels:
-            raise ValueError(f"'{column}' is the sequence and a label: name other columns in labels")
+            raise ValueError(f"'{column}' is both the sequence and a label: name other columns in labels")
 
     def files(self) -> list[Path]:
         """The files that the paths name, sorted within each glob."""
@@ -73,7 +72,7 @@ class LabelledFiles:
         return fingerprint_of(self.files(), settings)
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of some thousand records, with the columns asked for."""
+        """Tables of a few thousand records, with the requested columns."""
         return limited(self._tables(columns), self.limit, " and ".join(self.paths))
 
     def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
@@ -83,11 +82,11 @@ class LabelledFiles:
             column = column_called(file, self.column)
             labels = self._other_columns(file, columns) if labels is None else labels
             by_name = FILE in columns and FILE not in file
-            read = [name for name in columns if not (by_name and name == FILE)]
-            names = [column, *filter(None, [self.id_column]), *labels, *read]
+            read_columns = [name for name in columns if not (by_name and name == FILE)]
+            names = [column, *filter(None, [self.id_column]), *labels, *read_columns]
             rows = file.rows(names)
-            while some := list(islice(rows, ROWS)):
-                table = self._table(file, some, labels, read)
+            while chunk := list(islice(rows, ROWS)):
+                table = self._table(file, chunk, labels, read_columns)
                 if by_name:
                     table.columns[FILE] = [path.name] * len(table)
                 yield table
@@ -111,15 +110,15 @@ class LabelledFiles:
     def _other_columns(self, file: TableFile, columns: Sequence[str]) -> list[str]:
         column = column_called(file, self.column)
         used = {file.position(name) for name in (column, self.id_column, *columns) if name and name in file}
-        file.position(column)  # tells that it is not there
-        names = [name for place, name in enumerate(file.header) if name and place not in used]
+        file.position(column)  # raises an error if it is missing
+        names = [name for position, name in enumerate(file.header) if name and position not in used]
         if not names:
-            raise InputError(f"{file.path}: there is no column for a label beside {', '.join(file.header)}")
+            raise InputError(f"{file.path}: no column is left for a label besides {', '.join(file.header)}")
         return names
 
 
 class UnlabelledFiles(LabelledFiles):
-    """The same without labels: records to predict for."""
+    """LabelledFiles without labels: records to predict for."""
 
     def __init__(self, paths: str | Sequence[str], column: str, id_column: str | None = None):
         super().__init__(paths, column, None, id_column)
@@ -127,12 +126,12 @@ class UnlabelledFiles(LabelledFiles):
 
 
 class LabelledFasta:
-    """Proteins of FASTA files whose headers hold the labels, as `>P05067 Cell.membrane-M`.
+    """Proteins of FASTA files with labels in the headers, such as `>P05067 Cell.membrane-M`.
 
-    paths: files or globs. pattern: a regular expression that is searched for in each header (without `>`); its named
-    groups are the labels, but `id` is the id (else the first word is) and those asked for as columns are columns. A
-    group that took no part, or whose text is NA, is missing. Other columns are the `key=value`s of the header, as
-    `SET=train`. limit: stop after so many proteins. A protein whose header does not fit is given with its problem.
+    paths: files or globs. pattern: a regular expression to search for in each header (without `>`). Its named groups
+    are the labels, except `id`, the id (by default the first word), and groups that are requested as columns. A group
+    that does not match, or matches NA, is missing. Other columns are the `key=value` pairs of the header, such as
+    `SET=train`. limit: largest number of proteins to read. A protein whose header does not match has a problem.
     """
 
     wanted = "a FASTA file"
@@ -143,7 +142,7 @@ class LabelledFasta:
         try:
             self.pattern = re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from error
+            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from error
         self.limit = limit
         if not self.pattern.groupindex.keys() - {"id"}:
             raise ValueError(f"pattern {pattern!r} has no named group for a label: write one as (?P<location>\\S+)")
@@ -156,7 +155,7 @@ class LabelledFasta:
         return fingerprint_of(self.files(), {"pattern": self.pattern.pattern, "limit": self.limit})
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of some hundred proteins, with the columns asked for."""
+        """Tables of a few hundred proteins, with the requested columns."""
         return limited(self._tables(columns), self.limit, " and ".join(self.paths))
 
     def _tables(self, columns: Sequence[str]) -> Iterator[LabelTable]:
@@ -167,23 +166,25 @@ class LabelledFasta:
                 table = self._table(path, records, columns)
                 if first and all(problem == NO_MATCH for problem in map(table.problems.get, range(len(table)))):
                     raise InputError(
-                        f"{path}: no header fits the pattern {self.pattern.pattern!r}, the first is "
+                        f"{path}: no header matches the pattern {self.pattern.pattern!r}, the first is "
                         f"'{records.headers[0][:80]}': correct the pattern"
                     )
-                if first and (lost := [name for name in values if not any(table.columns[name])]):
-                    raise InputError(f"{path}: no header says '{lost[0]}=...': name another column, or none")
+                if first and (missing := [name for name in values if not any(table.columns[name])]):
+                    raise InputError(f"{path}: no header has '{missing[0]}=...': name another column, or none")
                 first = False
                 yield table
 
     def _table(self, path: Path, records: FastaRecords, columns: Sequence[str]) -> LabelTable:
-        found = [self.pattern.search(header) for header in records.headers]
-        groups = {name: [known(match[name]) if match else None for match in found] for name in self.pattern.groupindex}
+        matches = [self.pattern.search(header) for header in records.headers]
+        groups = {
+            name: [known(match[name]) if match else None for match in matches] for name in self.pattern.groupindex
+        }
         lines = records.lines.tolist()
-        named = zip(groups.pop("id", [None] * len(lines)), records.ids, lines, strict=True)
-        problems = {row: NO_MATCH for row, match in enumerate(found) if match is None}
+        id_parts = zip(groups.pop("id", [None] * len(lines)), records.ids, lines, strict=True)
+        problems = {row: NO_MATCH for row, match in enumerate(matches) if match is None}
         return LabelTable(
-            [name or first or f"{path.name}:{line}" for name, first, line in named],
-            [records.sequences[row].tobytes().decode("latin-1") for row in range(len(found))],
+            [name or first or f"{path.name}:{line}" for name, first, line in id_parts],
+            [records.sequences[row].tobytes().decode("latin-1") for row in range(len(matches))],
             {name: values for name, values in groups.items() if name not in columns},
             {name: self._column(name, path, records, groups) for name in columns},
             [f"{path.name}, line {line}" for line in lines],
@@ -199,6 +200,6 @@ class LabelledFasta:
 
 
 def fingerprint_of(files: Sequence[Path], settings: dict[str, object]) -> str:
-    """Names of files count too: ids, places and the column `file` tell them."""
+    """Fingerprint of files and settings. File names count, as ids and the column `file` contain them."""
     names = ",".join(path.name for path in files)
     return f"{content_digest(files)}/{names}/{settings_text(settings)}"

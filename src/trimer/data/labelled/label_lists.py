@@ -1,4 +1,4 @@
-"""Several labels in one cell, as `['sweet', 'woody']` or `sweet;woody`: a yes-or-no label for each that occurs."""
+"""Several labels in one cell, such as `['sweet', 'woody']` or `sweet;woody`: a yes-or-no label for each name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SEPARATORS = (";", "|")
 
 
 class ListedLabels:
-    """A source whose one column of lists is given as a yes-or-no label for each name in the lists.
+    """A source with one column of lists, as a source with a yes-or-no label for each name in the lists.
 
-    The names are collected in a first pass, sorted. In each record the names of its list are "1" and all others "0"; a
-    record without a list has no label at all. Columns without lists are handed on as they are (`lists` is then False).
-    separator: what stands between the names; null: `;` or `|`, or a list in brackets, whichever the cells hold.
-    missing: spellings of texts that stand for a missing value.
+    The names are collected in a first pass and sorted. In each record the names of its list are "1" and all others "0";
+    without a list all its labels are missing. Sources without lists are unchanged (`lists` is then False). separator:
+    between names; null: `;`, `|` or a list in brackets, as the cells have it. missing: normalised texts for a missing
+    value.
     """
 
     def __init__(self, source: LabelSource, separator: str | None = None, missing: Collection[str] = ()):
@@ -28,7 +28,7 @@ class ListedLabels:
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
         first = next(iter(self.source.chunks(columns)))
-        self.lists = len(first.labels) == 1 and holds_lists(*first.labels.values(), self.separator)
+        self.lists = len(first.labels) == 1 and holds_lists(next(iter(first.labels.values())), self.separator)
         if not self.lists:
             yield from self.source.chunks(columns)
             return
@@ -36,7 +36,7 @@ class ListedLabels:
         labels = sorted(set(names.values()))
         if not labels:
             raise InputError(
-                f"label {next(iter(first.labels))!r}: its lists are all empty, so there is nothing to learn"
+                f"label {next(iter(first.labels))!r}: all its lists are empty, so there is nothing to learn"
             )
         for table in self.source.chunks(columns):
             yield self._spread(table, names, labels)
@@ -59,21 +59,21 @@ class ListedLabels:
 
 def holds_lists(texts: Iterable[str | None], separator: str | None = None) -> bool:
     """Whether a column holds lists: cells in brackets, or some with a separator."""
-    texts = [text for text in texts if text is not None]
-    return any(_bracketed(text) or any(mark in text for mark in _marks(separator)) for text in texts)
+    known = [text for text in texts if text is not None]
+    return any(_bracketed(text) or any(mark in text for mark in _marks(separator)) for text in known)
 
 
 def listed(text: str, separator: str | None = None) -> list[str]:
-    """The names in one cell, without white space around them, each once."""
+    """The distinct names in one cell, without surrounding white space."""
     if _bracketed(text):
         try:
-            parts = [str(part) for part in ast.literal_eval(text.strip())]
+            names = [str(name) for name in ast.literal_eval(text.strip())]
         except (ValueError, SyntaxError, TypeError):
-            parts = text.strip()[1:-1].split(",")  # [sweet, woody], without quotes
+            names = text.strip()[1:-1].split(",")  # [sweet, woody], without quotes
     else:
         mark = next((mark for mark in _marks(separator) if mark in text), None)
-        parts = text.split(mark) if mark else [text]
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        names = text.split(mark) if mark else [text]
+    return list(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def _bracketed(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The labels of a store as numbers: classes in a known order, yes or no, measurements, classes of residues.
+"""The labels of a store as numbers: classes, yes or no, measurements, and classes of residues.
 
 Shapes: n rows, K labels.
 """
@@ -26,25 +26,26 @@ Numbered = tuple[list[str], np.ndarray | Ragged, np.ndarray]
 def numbered_labels(
     store: Store, target: str, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
 ) -> Numbered:
-    """Names of the classes or labels, the labels, and (n,) bool: the rows that have one.
+    """Names of the classes or labels, the labels as numbers, and (n,) bool: rows with a label.
 
-    Labels are (n,) int64 with -1 for a class that is not kept ("single"), (n, K) float32 with NaN for missing ("multi",
-    "regression"), or int64 for each residue with -100 for none ("residue"). wanted: as `data.classes`. learnt: whether
-    `wanted` are the classes of a model, all of which the store need not have. missing: of residues, the texts that are
-    no class.
+    Labels are (n,) int64 with -1 for an excluded class ("single"), (n, K) float32 with NaN for missing ("multi",
+    "regression"), or int64 for each residue with -100 for none ("residue"). wanted: see `data.classes`. learnt: whether
+    `wanted` are the classes of a trained model, some of which the store may lack. missing: texts of residue labels that
+    are not classes.
     """
     if target in ("multi", "regression"):
-        return _columns(store, wanted if learnt else None)
+        return _columns(store, wanted if learnt and isinstance(wanted, Sequence) else None)
     if target == "residue":
         return numbered_residues(store, wanted, learnt, missing)
-    texts = store.strings("label")
+    texts = [text for text in store.strings("label") if text is not None]  # rows without a label were dropped
     counts = Counter(texts)
     if not learnt:
         check_numbers(counts)
         warn_of_lists(counts)
-    names = class_of_text(texts, None if isinstance(wanted, int) else wanted)
+    listed = wanted if isinstance(wanted, Sequence) else None
+    names = class_of_text(texts, listed)
     warn_of_merged(names, counts)
-    classes = list(wanted) if learnt else chosen_classes(Counter(names[text] for text in texts), wanted)
+    classes = list(listed) if learnt and listed else chosen_classes(Counter(names[text] for text in texts), wanted)
     number = {name: i for i, name in enumerate(classes)}
     labels = np.array([number.get(names[text], -1) for text in texts], np.int64)
     return classes, labels, labels >= 0
@@ -53,25 +54,25 @@ def numbered_labels(
 def _columns(store: Store, learnt: Sequence[str] | None) -> Numbered:
     names = list(store.manifest["labels"])
     columns = [store.array(f"label:{name}") for name in names]
-    if learnt is not None and store.manifest["lists"]:  # a name that no list here has is a no
-        none = np.where(np.isnan(columns[0]), np.nan, 0.0)
-        columns = [columns[names.index(name)] if name in names else none for name in learnt]
+    if learnt is not None and store.manifest["lists"]:  # names that no list contains are "no"
+        all_no = np.where(np.isnan(columns[0]), np.nan, 0.0)
+        columns = [columns[names.index(name)] if name in names else all_no for name in learnt]
         names = list(learnt)
     labels = np.stack(columns, 1).astype(np.float32)
-    return names, labels, ~np.isnan(labels).all(1)
+    return names, labels, np.logical_not(np.isnan(labels).all(1))
 
 
 def without_duplicates(
     store: Store, numbered: Numbered, target: str, way: str, by_column: bool
 ) -> tuple[np.ndarray | Ragged, np.ndarray, Duplicates]:
-    """Labels and rows in use after `way` was applied to sequences that occur more than once, and their counts.
+    """Labels and used rows after duplicates are resolved, and counts of the duplicates.
 
-    by_column: whether a column names the splits; a sequence in two of them stays in both.
+    way: see `data.duplicates`. by_column: whether a column names the splits; then duplicates are resolved within each.
     """
     classes, labels, used = numbered
-    if target == "residue":
+    if isinstance(labels, Ragged):  # residue labels
         return labels, used, Duplicates()
     keys = store.strings("text")
     if by_column:
-        keys = [f"{part}\n{text}" for part, text in zip(store.strings("split"), keys, strict=True)]
+        keys = [f"{split}\n{text}" for split, text in zip(store.strings("split"), keys, strict=True)]
     return resolved(np.array(keys, dtype=object), labels, used, way, classes if target == "regression" else [])

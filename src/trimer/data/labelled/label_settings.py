@@ -1,4 +1,4 @@
-"""Settings of labelled data that exclude each other, checked before anything is read."""
+"""Checks of the settings of labelled data, before any file is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from trimer.data.labelled.label_values import TARGETS
 from trimer.data.labelled.sequence_kinds import KINDS
 
-CLUSTER = "cluster"  # the key of a split by clusters of a file or a column
+CLUSTER = "cluster"  # name of the split key for clusters of a file or a column
 TOO_LONG = ("drop", "ends", "start")
 
 
@@ -20,7 +20,7 @@ def check_settings(
     validation: float,
     random_smiles: float,
 ) -> None:
-    """ValueError for a setting that is not known, and for two that exclude each other."""
+    """ValueError for an unknown setting, and for settings that exclude each other."""
     for name, value, known in (
         ("entity", entity, tuple(KINDS)),
         ("target", target, TARGETS),
@@ -29,26 +29,26 @@ def check_settings(
         if value not in known:
             raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
     if max_length < 3:
-        raise ValueError(f"max_length={max_length} must be 3 tokens or more: two frame the sequence")
+        raise ValueError(f"max_length={max_length} must be 3 or more: two tokens mark begin and end")
     if not 0 < validation < 1:
-        raise ValueError(f"validation={validation} must be a share between 0 and 1")
+        raise ValueError(f"validation={validation} must be a fraction between 0 and 1")
     if entity == "peptides" and too_long != "drop":
-        raise ValueError(f"too_long={too_long}: a part of a peptide is another peptide; choose drop")
+        raise ValueError(f"too_long={too_long}: a shortened peptide is another peptide; use too_long=drop")
     if target == "residue" and too_long != "drop":
-        raise ValueError("too_long: labels of residues belong to whole sequences; choose drop")
+        raise ValueError(f"too_long={too_long}: residue labels need whole sequences; use too_long=drop")
     if target == "residue" and entity != "proteins":
-        raise ValueError(f"target=residue: {entity} have no residues; choose entity=proteins")
+        raise ValueError(f"target=residue: {entity} have no residue labels; use entity=proteins")
     if classes is not None and target not in ("single", "residue"):
-        raise ValueError(f"classes: target={target} has labels of its own names; leave it null")
+        raise ValueError(f"classes={classes}: target={target} has labels, not classes; use classes=null")
     if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
-        raise ValueError(f"classes={classes} must be 2 or more, their names, or null")
+        raise ValueError(f"classes={classes} must be 2 or more, a list of names, or null")
     if random_smiles and entity != "molecules":
-        raise ValueError(f"random_smiles={random_smiles} rewrites molecules, and entity={entity}")
+        raise ValueError(f"random_smiles={random_smiles} applies to molecules only, not to entity={entity}; use 0")
 
 
 def check_clusters(split: Mapping, clusters: str | None, cluster_column: str | None) -> None:
-    """ValueError where clusters are given twice, or are a key of the split and not given."""
+    """ValueError if clusters come from two sources, or are a split key without a source."""
     if clusters and cluster_column:
-        raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} are two of one kind: give one")
+        raise ValueError(f"clusters={clusters} and cluster_column={cluster_column} both set clusters: use one of them")
     if CLUSTER in (split.get("keys") or ()) and not (clusters or cluster_column):
-        raise ValueError("split.keys names cluster: say where it is known from, clusters=<file> or cluster_column")
+        raise ValueError("split.keys contains cluster: set clusters=<file> or cluster_column=<column>")

@@ -1,4 +1,4 @@
-"""Batches of labelled sequences, as they stand in the store or, of molecules in training, written in another way.
+"""Batches of labelled sequences, with random SMILES of molecules as an optional augmentation.
 
 Shapes: M modifications, E elements.
 """
@@ -12,15 +12,16 @@ from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
 from trimer.data.core.store import Store
+from trimer.data.labelled.label_counts import labels_of_rows
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.flat import Flat
 
 
 class LabelledRows(Dataset):
-    """Batches of sequences with their labels by BatchKey; molecules rewritten by `rewrite` where it is given.
+    """Batches of sequences with their labels by BatchKey. rewrite: random SMILES for molecules, or None.
 
-    compositions: (M, E) atoms that the modifications of peptides add, in the order of their numbers in the store.
+    compositions: (M, E) elemental compositions of the modifications of peptides, in the order of their numbers.
     """
 
     def __init__(
@@ -37,25 +38,25 @@ class LabelledRows(Dataset):
 
     @property
     def by_residue(self) -> bool:
-        """Whether the labels are those of residues."""
+        """Whether each residue has a label."""
         return isinstance(self.labels, Ragged)
 
     @property
     def growth(self) -> float:
-        """How much longer a rewritten molecule can be on average over a few of them."""
+        """Upper estimate of the mean length of rewritten molecules, relative to the stored ones."""
         return 1.0 if self.rewrite is None else 1.25
 
     def __getitem__(self, key: BatchKey) -> LabelledBatch:
         tokens = self.store.ragged("tokens")
-        labels = np.concatenate([self.labels[row] for row in key.rows]) if self.by_residue else self.labels[key.rows]
+        labels = labels_of_rows(self.labels, key.rows)
         if self.rewrite is not None:
             texts = self.store.strings("text", key.rows)
-            written = zip(texts, key.rows, strict=True)
-            sequence = Flat.pack([self.rewrite(text, tokens[row], key.epoch, int(row)) for text, row in written])
+            pairs = zip(texts, key.rows.tolist(), strict=True)
+            sequence = Flat.pack([self.rewrite(text or "", tokens[row], key.epoch, row) for text, row in pairs])
         elif self.compositions is not None:
             modifications = self.store.ragged("modifications").take(key.rows)
             sequence = flat_peptides(tokens.take(key.rows), modifications, self.compositions)
         else:
-            here = tokens.take(key.rows)
-            sequence = Flat.from_concatenated(here.values, here.lengths)
+            taken = tokens.take(key.rows)
+            sequence = Flat.from_concatenated(taken.values, taken.lengths)
         return LabelledBatch.of(sequence, labels, key.rows)

@@ -1,7 +1,7 @@
-"""Labels of residues: from the text of a cell to a class for each residue, and from the classes to a text.
+"""Residue labels: from the text of a cell to a class for each residue, and back to text.
 
-A cell holds one letter for each residue (`HHEE..`), a list (`["helix", null, "coil"]`, `[0, 1, 1]`), or names divided
-by blanks or commas. `.`, `-` and `?` are classes unless `data.missing` names them; `null` in a list never is one.
+A cell holds one letter for each residue (`HHEE..`), a list (`["helix", null, "coil"]`, `[0, 1, 1]`), or names
+separated by blanks or commas. `.`, `-` and `?` are classes unless `data.missing` names them; `null` never is one.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from trimer.data.labelled.class_names import chosen_classes
 log = logging.getLogger(__name__)
 
 NONE = -100  # the number of a residue without a label
-SHOWN = 5  # texts that a message names
+SHOWN = 5  # texts that a message lists
 
 
 def split_labels(text: str, residues: int) -> list[str | None]:
-    """The label of each residue, None where a list has null; of another length where the text does not fit."""
-    listed = _listed(text) if text[:1] == "[" and text[-1:] == "]" else None
-    if listed is not None:
-        return [None if value is None else _named(value) for value in listed]
+    """The label of each residue, None for null in a list; not as many as `residues` if the text does not fit."""
+    values = _list_of(text) if text[:1] == "[" and text[-1:] == "]" else None
+    if values is not None:
+        return [None if value is None else _named(value) for value in values]
     if len(text) == residues:
         return list(text)
-    parts: list[str | None] = list(filter(None, re.split(r"[\s,;]+", text)))
-    return parts if len(parts) == residues else list(text)
+    names: list[str | None] = list(filter(None, re.split(r"[\s,;]+", text)))
+    return names if len(names) == residues else list(text)
 
 
-def _listed(text: str) -> list | None:
+def _list_of(text: str) -> list | None:
     for read in (json.loads, ast.literal_eval):
         try:
-            found = read(text)
+            value = read(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        return found if isinstance(found, list) else None
-    parts = list(filter(None, re.split(r"[\s,;]+", text[1:-1])))  # as numpy prints an array
-    return parts if len(parts) > 1 else None
+        return value if isinstance(value, list) else None
+    names = list(filter(None, re.split(r"[\s,;]+", text[1:-1])))  # how NumPy prints an array
+    return names if len(names) > 1 else None
 
 
 def _named(value: object) -> str:
@@ -53,26 +53,28 @@ def _named(value: object) -> str:
 
 
 def joined_labels(labels: Sequence[str | None]) -> str:
-    """One text that `split_labels` reads back: the letters, or JSON where labels are longer or missing."""
-    plain = all(label is not None and len(label) == 1 for label in labels)
-    return "".join(labels) if plain and labels[:1] != ["["] else json.dumps(labels, ensure_ascii=False)
+    """Text that `split_labels` reads back: letters, or JSON if labels are longer or missing."""
+    letters = [label for label in labels if label is not None and len(label) == 1]
+    plain = len(letters) == len(labels) and letters[:1] != ["["]
+    return "".join(letters) if plain else json.dumps(labels, ensure_ascii=False)
 
 
 def numbered_residues(
     store: Store, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
 ) -> tuple[list[str], Ragged, np.ndarray]:
-    """Classes, the number of the class of each residue with -100 for none, and (n,) bool: the rows that have any.
+    """Classes, class number of each residue (-100 for none), and (n,) bool: rows with any label.
 
-    wanted: as `data.classes`. learnt: whether they are the classes of a model. missing: texts that are no class.
+    wanted: see `data.classes`. learnt: whether they are the classes of a trained model. missing: texts that are not
+    classes.
     """
     lengths = (store.ragged("tokens").lengths - 2).tolist()
-    rows = [split_labels(text, count) for text, count in zip(store.strings("label"), lengths, strict=True)]
+    rows = [split_labels(text or "", count) for text, count in zip(store.strings("label"), lengths, strict=True)]
     absent = {None, *missing}
     counts = Counter(label for row in rows for label in row)
-    known = {label: count for label, count in counts.items() if label not in absent}
-    classes = list(wanted) if learnt else chosen_classes(known, wanted)
-    number = {name: i for i, name in enumerate(classes)}
-    labels = Ragged.pack([[number.get(label, NONE) for label in row] for row in rows], np.int64)
+    known = {label: count for label, count in counts.items() if label is not None and label not in absent}
+    classes = list(wanted) if learnt and isinstance(wanted, Sequence) else chosen_classes(known, wanted)
+    number: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
+    labels = Ragged.pack([np.array([number.get(label, NONE) for label in row], np.int64) for row in rows], np.int64)
     _report_missing({label: count for label, count in counts.items() if label not in number}, sum(counts.values()))
     has = np.array([(labels.values[a:b] >= 0).any() for a, b in pairwise(labels.offsets.tolist())], bool)
     return classes, labels, has

@@ -1,4 +1,4 @@
-"""Sequences to predict for, without labels: tables, SMILES files, FASTA files and what search engines write."""
+"""Sequences to predict for, without labels: tables, SMILES files, FASTA files and results of search engines."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def read_sequences(path: Path, entity: str, *arguments: str | None, **peptides: 
 def sequence_chunks(
     path: Path, entity: str, column: str | None = None, id_column: str | None = None, **peptides: str | None
 ) -> Iterator[LabelTable]:
-    """The records of a file in tables of some thousand, the unusable ones with their problem.
+    """The records of a file in tables of a few thousand; unusable ones have a problem.
 
-    entity: "molecules", "proteins" or "peptides". column: that of the sequences in a table, by default `smiles` or
-    `sequence`; of peptides that of the layout, which is found from the header. peptides: their `notation` and what is
-    `fixed` or `left_out`, as in PeptideFiles.
+    entity: "molecules", "proteins" or "peptides". column: the column of sequences in a table, by default `smiles` or
+    `sequence`, and for peptides that of the layout, which is recognised from the header. peptides: `notation`, `fixed`
+    and `left_out` as in PeptideFiles.
     """
     if entity == "peptides":
-        return peptide_chunks(path, "nothing", column, id_column, **peptides)
+        return peptide_chunks(path, "nothing", column, id_column, (), **peptides)
     if Path(plain_name(path)).suffix.lower() in TABLES:
         return _table(path, column or COLUMNS[entity][0], id_column)
     return _molecules(path) if entity == "molecules" else _proteins(path)
@@ -47,22 +47,31 @@ def peptide_chunks(
     fixed: str | None = None,
     left_out: str | None = None,
 ) -> Iterator[LabelTable]:
-    """The peptides of a table, in canonical ProForma; what: "nothing", or "charge" as the label."""
+    """The peptides of a table, in canonical ProForma. what: "nothing", or "charge" for the charge as label."""
     from trimer.data.peptides.peptide_files import PeptideFiles
 
-    options = {"sequence": column, "notation": notation, "fixed": fixed, "left_out": left_out}
     try:
-        source = PeptideFiles(str(path), what, merge=None, id_column=id_column, fdr=None, **options)
+        source = PeptideFiles(
+            str(path),
+            what,
+            notation=notation,
+            sequence=column,
+            merge=None,
+            id_column=id_column,
+            fixed=fixed,
+            fdr=None,
+            left_out=left_out,
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return source.chunks(columns)
 
 
 def read_as(settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str | None]:
-    """How the peptides of a table are written: `notation` and `fixed` of the command, `left_out` as in training.
+    """Arguments for reading peptides: `notation` and `fixed` of the command, `left_out` as in training.
 
-    What the tables of the training left out is put back, but not in a table that writes it: its plain residues are
-    unmodified. Nothing for other kinds of sequence. data: of the checkpoint.
+    Modifications that the training tables did not write are assumed here too, unless the table writes them: then plain
+    residues are unmodified. Empty for other kinds of sequence. data: settings of the checkpoint.
     """
     if data.get("entity", "peptides") != "peptides":
         return {}
@@ -80,19 +89,19 @@ def _molecules(path: Path) -> Iterator[LabelTable]:
     from trimer.data.molecules.molecule_files import SmilesFiles
 
     first = 1
-    for part in SmilesFiles(str(path)).chunks():
-        places = [f"{path.name}, molecule {number}" for number in range(first, first + len(part.ids))]
-        first += len(part.ids)
-        yield LabelTable(list(part.ids), list(part.smiles), {}, places=places, problems=dict(part.problems))
+    for table in SmilesFiles(str(path)).chunks():
+        places = [f"{path.name}, molecule {number}" for number in range(first, first + len(table.ids))]
+        first += len(table.ids)
+        yield LabelTable(list(table.ids), list(table.smiles), {}, places=places, problems=dict(table.problems))
 
 
 def _proteins(path: Path) -> Iterator[LabelTable]:
     from trimer.data.proteins.protein_files import ProteinFiles
 
     first = 1
-    for part in ProteinFiles(str(path)).chunks():
-        letters = part.sequences.values.tobytes().decode("latin-1")
-        texts = [letters[start:stop] for start, stop in pairwise(part.sequences.offsets.tolist())]
+    for table in ProteinFiles(str(path)).chunks():
+        letters = table.sequences.values.tobytes().decode("latin-1")
+        texts = [letters[start:stop] for start, stop in pairwise(table.sequences.offsets.tolist())]
         places = [f"{path.name}, record {number}" for number in range(first, first + len(texts))]
         first += len(texts)
-        yield LabelTable(list(part.ids), texts, {}, places=places, problems=dict(part.problems))
+        yield LabelTable(list(table.ids), texts, {}, places=places, problems=dict(table.problems))

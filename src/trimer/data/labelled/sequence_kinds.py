@@ -1,11 +1,11 @@
-"""What is done to the text of a labelled record: molecules are canonicalised, proteins and peptides read by letter."""
+"""Kinds of sequences and how their texts are read: molecules, proteins and peptides."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,104 +19,104 @@ from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS, Modification, composition_vector
 from trimer.peptides.proforma import Peptide, PeptideError, read_proforma
 
-SEQUENCE_IL = "sequence_il"  # the letters of a peptide with I written as L, which have the same mass
+SEQUENCE_IL = "sequence_il"  # residues of a peptide with I written as L, since both have the same mass
 
 
 @dataclass
 class Sequences:
-    """n texts as a model reads them.
+    """n sequences as token ids.
 
-    tokens: (L,) ids of each, None where it was dropped. texts: canonical. keys: name -> n texts, by which a
-    split groups. dropped: rule -> rows. why: row -> what more is known of why it was dropped. modifications: of
-    peptides, (L,) numbers aligned with the tokens: 0, or one more than the row in the `compositions` of their kind.
+    tokens: (L,) ids of each, None if it was dropped. texts: canonical. keys: name -> n texts, the keys of a split.
+    dropped: rule -> rows. why: row -> details of why it was dropped. modifications: of peptides, (L,) numbers aligned
+    with the tokens: 0 for none, else 1 + the row in the `compositions` of their kind.
     """
 
     tokens: list[np.ndarray | None]
-    texts: list[str | None]
-    keys: dict[str, list[str | None]]
+    texts: Sequence[str | None]
+    keys: Mapping[str, Sequence[str | None]]
     dtype: type
     dropped: dict[str, list[int]] = field(default_factory=dict)
     modifications: list[np.ndarray | None] | None = None
     why: dict[int, str] = field(default_factory=dict)
 
     def reasons(self) -> dict[int, str]:
-        """Row -> why it was dropped: the rule, and what more is known."""
+        """Row -> why it was dropped: the rule and its details."""
         rules = {row: rule for rule, rows in self.dropped.items() for row in rows}
         return {row: f"{rule}: {self.why[row]}" if row in self.why else rule for row, rule in rules.items()}
 
 
-class SequenceKind(Protocol):
-    """How the texts of one kind are read. derived: keys of a split that follow from the others, and are not kept.
+class SequenceKind:
+    """A kind of sequence: how its texts are read, and the keys of its splits.
 
-    has_modifications: whether residues carry modifications. spelling: counts what the vocabulary cannot spell of the
-    texts that were read.
+    derived: split keys that are computed from the others, not stored. has_modifications: whether residues may carry
+    modifications, of which `compositions` are the (n, E) elemental compositions. spelling: counts symbols outside the
+    vocabulary.
     """
 
-    keys: ClassVar[tuple[str, ...]]
-    derived: ClassVar[tuple[str, ...]]
-    plural: ClassVar[str]
-    has_modifications: ClassVar[bool]
-    spelling: Spelling
-
-    def read(self, texts: Sequence[str]) -> Sequences: ...
-
-    def identities(self, sequences: Sequences) -> list[str | None]:
-        """Of each text that by which it is recognised in training data (`training_keys.sequence_keys`)."""
-        ...
-
-    def fingerprint(self) -> str: ...
-
-
-class Molecules:
-    """SMILES or InChI: the whole molecule as it stands, as canonical SMILES with its stereochemistry."""
-
-    keys = ("inchikey1", "scaffold")
-    derived = ()
-    plural = "molecules"
+    keys: tuple[str, ...]
+    derived: tuple[str, ...] = ()
+    plural: str
     has_modifications = False
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.spelling = Spelling(tokenizer, self.plural)
+
+    @property
+    def compositions(self) -> np.ndarray | None:
+        return None
+
+    def read(self, texts: Sequence[str]) -> Sequences:
+        """Canonical texts, tokens and split keys of sequences."""
+        raise NotImplementedError
+
+    def identities(self, sequences: Sequences) -> Sequence[str | None]:
+        """The texts by which sequences are recognised in training data (`training_keys.sequence_keys`)."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Changes when the same texts are read in another way."""
+        raise NotImplementedError
+
+
+class Molecules(SequenceKind):
+    """Molecules: SMILES or InChI, read as canonical SMILES with stereochemistry, including all components."""
+
+    keys = ("inchikey1", "scaffold")
+    plural = "molecules"
 
     def fingerprint(self) -> str:
         return "molecules/2"
 
-    def identities(self, sequences: Sequences) -> list[str | None]:
+    def identities(self, sequences: Sequences) -> Sequence[str | None]:
         return sequences.keys["inchikey1"]
 
     def read(self, texts: Sequence[str]) -> Sequences:
-        found = [molecule_keys(text.strip(), stereo=True) for text in texts]
+        molecules = [molecule_keys(text.strip(), stereo=True) for text in texts]
         dropped: dict[str, list[int]] = {}
         tokens: list[np.ndarray | None] = []
-        for row, keys in enumerate(found):
+        for row, keys in enumerate(molecules):
             ids = None if keys.dropped else self.tokenizer.encode(keys.smiles)
             tokens.append(ids)
             if ids is None:
-                dropped.setdefault(keys.dropped or "molecule cannot be written", []).append(row)
-        self.spelling.count(None if ids is None else keys.smiles for ids, keys in zip(tokens, found, strict=True))
-        columns = {name: [getattr(keys, name) for keys in found] for name in self.keys}
-        why = {row: keys.why for row, keys in enumerate(found) if keys.why}
-        texts, kind = [keys.smiles for keys in found], id_type(self.tokenizer, np.uint16)
-        return Sequences(tokens, texts, columns, kind, dropped, why=why)
+                dropped.setdefault(keys.dropped or "molecule cannot be tokenized", []).append(row)
+        self.spelling.count(None if ids is None else keys.smiles for ids, keys in zip(tokens, molecules, strict=True))
+        columns = {name: [getattr(keys, name) for keys in molecules] for name in self.keys}
+        why = {row: keys.why for row, keys in enumerate(molecules) if keys.why}
+        smiles = [keys.smiles for keys in molecules]
+        return Sequences(tokens, smiles, columns, id_type(self.tokenizer, np.uint16), dropped, why=why)
 
 
-class Proteins:
-    """Residues: white space and a stop at the end are taken off; what is empty or no protein is dropped."""
+class Proteins(SequenceKind):
+    """Proteins: residues without white space and final stop; empty texts and DNA are dropped."""
 
     keys = ("sequence",)
-    derived = ()
     plural = "proteins"
-    has_modifications = False
-
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-        self.spelling = Spelling(tokenizer, self.plural)
 
     def fingerprint(self) -> str:
         return "proteins/2"
 
-    def identities(self, sequences: Sequences) -> list[str | None]:
+    def identities(self, sequences: Sequences) -> Sequence[str | None]:
         return sequences.texts
 
     def read(self, texts: Sequence[str]) -> Sequences:
@@ -126,16 +126,16 @@ class Proteins:
         for row in sorted(problems):
             dropped.setdefault(problems[row], []).append(row)
         encoded = self.tokenizer.encode_many(sequences.values, sequences.offsets)
-        tokens = [None if row in problems else encoded[row] for row in range(len(texts))]
+        tokens: list[np.ndarray | None] = [None if row in problems else encoded[row] for row in range(len(texts))]
         self.spelling.count(text for row, text in enumerate(letters) if row not in problems)
         names = [hashlib.blake2b(text.encode(), digest_size=12).hexdigest() for text in letters]
         return Sequences(tokens, letters, {"sequence": names}, id_type(self.tokenizer, np.uint8), dropped)
 
 
-class Peptides:
-    """ProForma: letters as tokens, and the atoms that modifications add, each at its residue or at its own end.
+class Peptides(SequenceKind):
+    """Peptides in ProForma: residues as tokens, with the elemental compositions of modified residues and termini.
 
-    compositions: (n, E) of the modifications met so far, in that order; two on one residue are one more.
+    compositions: (n, E) of all modifications read so far; two modifications of one residue have a row together.
     """
 
     keys = ("sequence", "proforma")
@@ -144,74 +144,74 @@ class Peptides:
     has_modifications = True
 
     def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-        self.spelling = Spelling(tokenizer, self.plural)
+        super().__init__(tokenizer)
         self._numbers: dict[tuple[Modification, ...], int] = {}
 
     @property
     def compositions(self) -> np.ndarray:
-        rows = [composition_vector(found) for found in self._numbers]
+        rows = [composition_vector(modifications) for modifications in self._numbers]
         return np.array(rows, np.int16).reshape(len(rows), len(ELEMENTS))
 
     def fingerprint(self) -> str:
         return "peptides/1"
 
-    def identities(self, sequences: Sequences) -> list[str | None]:
+    def identities(self, sequences: Sequences) -> Sequence[str | None]:
         return sequences.keys["sequence"]
 
     def read(self, texts: Sequence[str]) -> Sequences:
-        found = Sequences([], [], {name: [] for name in self.keys}, id_type(self.tokenizer, np.uint8), {}, [])
+        peptides: list[Peptide | None] = []
+        dropped: dict[str, list[int]] = {}
         for row, text in enumerate(texts):
             try:
-                peptide = read_proforma(text.strip())
+                peptides.append(read_proforma(text.strip()))
             except PeptideError as error:
-                found.dropped.setdefault(str(error), []).append(row)
-                peptide = None
-            found.tokens.append(None if peptide is None else self.tokenizer.encode(peptide.letters))
-            found.modifications.append(None if peptide is None else self._modified(peptide))
-            found.texts.append(None if peptide is None else peptide.proforma)
-            found.keys["sequence"].append(None if peptide is None else peptide.letters)
-            found.keys["proforma"].append(found.texts[-1])
-        return found
+                dropped.setdefault(str(error), []).append(row)
+                peptides.append(None)
+        tokens = [None if peptide is None else self.tokenizer.encode(peptide.letters) for peptide in peptides]
+        modifications = [None if peptide is None else self._modified(peptide) for peptide in peptides]
+        letters = [None if peptide is None else peptide.letters for peptide in peptides]
+        proforma = [None if peptide is None else peptide.proforma for peptide in peptides]
+        keys = {"sequence": letters, "proforma": proforma}
+        return Sequences(tokens, proforma, keys, id_type(self.tokenizer, np.uint8), dropped, modifications)
 
     def _modified(self, peptide: Peptide) -> np.ndarray:
-        """(L + 2,) numbers of what sits on each token."""
+        """(L + 2,) number of the modifications of each token, including both termini."""
         out = np.zeros(len(peptide.letters) + 2, np.uint16)
-        here: dict[int, list[Modification]] = {}
-        for place, modification in peptide.modifications:
-            here.setdefault(place, []).append(modification)
-        for place, several in here.items():
-            several = tuple(sorted(several, key=lambda modification: modification.name))
-            out[place] = self._numbers.setdefault(several, len(self._numbers) + 1)
+        by_position: dict[int, list[Modification]] = {}
+        for position, modification in peptide.modifications:
+            by_position.setdefault(position, []).append(modification)
+        for position, modifications in by_position.items():
+            key = tuple(sorted(modifications, key=lambda modification: modification.name))
+            out[position] = self._numbers.setdefault(key, len(self._numbers) + 1)
         return out
 
 
 def key_column(store: Store, name: str) -> np.ndarray:
-    """(n,) texts by which a split groups: a column of the store, or one that follows from it."""
+    """(n,) texts of a split key: a column of the store, or one computed from it."""
     if name == SEQUENCE_IL:
-        return np.array([letters.replace("I", "L") for letters in store.strings("sequence")], dtype=object)
+        return np.array([(letters or "").replace("I", "L") for letters in store.strings("sequence")], dtype=object)
     return np.array(store.strings(name), dtype=object)
 
 
 def id_type(tokenizer, least: type) -> type:
-    """The smallest type of integers, but at least `least`, that holds every id of a vocabulary."""
+    """The smallest integer type, at least `least`, that holds every id of a vocabulary."""
     return np.promote_types(least, np.min_scalar_type(len(tokenizer) - 1)).type
 
 
-def shortened(tokens: np.ndarray, most: int, way: str) -> np.ndarray | None:
-    """At most so many tokens: both "ends" of a longer sequence, its "start" with the last token, or None for "drop"."""
-    if len(tokens) <= most:
+def shortened(tokens: np.ndarray, max_length: int, too_long: str) -> np.ndarray | None:
+    """At most max_length tokens: of longer sequences both "ends", the "start" and the end token, or None for "drop"."""
+    if len(tokens) <= max_length:
         return tokens
-    if way == "drop":
+    if too_long == "drop":
         return None
-    last = most // 2 if way == "ends" else 1
-    return np.concatenate([tokens[: most - last], tokens[-last:]])
+    last = max_length // 2 if too_long == "ends" else 1
+    return np.concatenate([tokens[: max_length - last], tokens[-last:]])
 
 
 class ModelInput(NamedTuple):
-    """What a model reads of one sequence of L tokens.
+    """The input of a model for one sequence of L tokens.
 
-    modifications: (L,) of peptides: 0, or one more than the row in `compositions`, which sequences share.
+    modifications: (L,) of peptides: 0 for none, else 1 + the row in `compositions`, which all sequences share.
     """
 
     tokens: np.ndarray
@@ -220,7 +220,7 @@ class ModelInput(NamedTuple):
 
 
 def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, np.ndarray]) -> dict[int, ModelInput]:
-    """Row -> what a model reads of it. tokens: of the rows that are read, perhaps shortened."""
+    """Row -> input of a model. tokens: of the rows to predict, possibly shortened."""
     if sequences.modifications is None:
         return {row: ModelInput(ids) for row, ids in tokens.items()}
     compositions = kind.compositions
@@ -228,12 +228,13 @@ def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, 
 
 
 def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> Flat:
-    """Sequences as one batch. conditions: of peptides whose spectra are predicted."""
-    tokens = Ragged.pack([one.tokens for one in inputs])
+    """One batch of the sequences. conditions: (B, C) acquisition conditions, for spectra of peptides."""
+    tokens = Ragged.pack([sequence.tokens for sequence in inputs])
     compositions = inputs[0].compositions
     if compositions is None:
         return Flat.from_concatenated(tokens.values, tokens.lengths)
-    modifications = Ragged.pack([one.modifications for one in inputs], np.uint16)
+    numbers = [sequence.modifications for sequence in inputs if sequence.modifications is not None]
+    modifications = Ragged.pack(numbers, np.uint16)
     return flat_peptides(tokens, modifications, compositions, conditions)
 
 

@@ -1,7 +1,7 @@
-"""What the data modules share: columns that are prepared once, the split of their rows, and how batches are loaded.
+"""Base classes of the data modules: prepared stores, splits and data loaders.
 
-A data module says what its store holds (`_recipe`, `_write`), what must not cross a split (`_keys`), and what a row
-costs; the rest is here.
+A data module defines its store (`_recipe`, `_write`), the keys that must not cross splits (`_keys`), and the length of
+a row; everything else is here.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ log = logging.getLogger(__name__)
 
 
 class CacheAndBatches(TypedDict):
-    """The loading settings that have no default here: the YAML of each kind of data owns them."""
+    """Loading settings without a default here: the YAML file of each kind of data sets them."""
 
     cache: str
     tokens_per_batch: int
 
 
 class Loading(CacheAndBatches, total=False):
-    """How data are prepared and loaded, the same settings for every data module.
+    """Settings of preparing and loading data, the same for every data module.
 
-    cache: the folder of prepared stores. tokens_per_batch: on average, frame tokens counted. shuffle: a new order in
-    each epoch; false: the same order, so the same batches. num_workers: processes that load; 0: this process.
-    prepare_workers: processes that prepare, null for one for each core; the store does not depend on it. seed: of the
-    order, windows, masks and noise.
+    cache: the folder of prepared stores. tokens_per_batch: mean number, including begin and end tokens. shuffle: a new
+    order in each epoch; false: the same order, and so the same batches. num_workers: processes that load batches; 0:
+    the main process. prepare_workers: processes that prepare the store, null for one per CPU core; the store does not
+    depend on it. seed: of the order, windows, masks and noise.
 
-    The keys stand at the top of `data` (`data.tokens_per_batch=...`), and not in a node of their own, since commands,
-    studies and checkpoints name them there. Their values are owned once: in conf/data/base/loading.yaml, and
-    `tokens_per_batch` by each kind of data. A data module takes them as `**loading: Unpack[Loading]`; the defaults in
-    `PreparedData` are for Python and for checkpoints that are older than a key.
+    The keys are directly under `data` (`data.tokens_per_batch=...`), since commands, studies and checkpoints name them
+    there. Their values are set in conf/data/base/loading.yaml, and `tokens_per_batch` by each kind of data. A data
+    module takes them as `**loading: Unpack[Loading]`; the defaults of `PreparedData` are for use from Python and for
+    checkpoints that are older than a key.
     """
 
     shuffle: bool
@@ -58,15 +58,16 @@ class Loading(CacheAndBatches, total=False):
 
 
 class PreparedData(KeepsArguments, L.LightningDataModule):
-    """Data that are read, cleaned and tokenised into a column store once, and memory-mapped from then on.
+    """Data that are read, cleaned and tokenised into a column store once, and then memory-mapped.
 
-    A subclass names its part of the cache (`kind`), the class of its batches (`batch`), and whether it knows what a
-    model should predict, so that a test split can be measured after training (`has_labels`).
+    A subclass sets its name in the cache (`kind`), the class of its batches (`batch`), and whether it has labels, so
+    that the test split can be evaluated after training (`has_labels`). store: set by `setup`.
     """
 
     kind: str
     batch: ClassVar[type]
     has_labels: bool
+    store: Store
 
     def __init__(
         self,
@@ -86,20 +87,19 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
         self.num_workers = num_workers
         self.prepare_workers = prepare_workers
         self.seed = seed
-        self.store: Store | None = None
 
     @property
     def folder(self) -> Path:
-        """Where the prepared columns lie: named by the content of the source and every setting that shapes them."""
+        """The folder of the store, named by the content of the source and all settings that shape the store."""
         return cache_folder(self.cache, self.kind, self._recipe())
 
     def prepare_data(self) -> None:
-        """Write the store, unless that was done before."""
+        """Write the store if it does not exist yet."""
         self._prepared()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store."""
-        if self.store is None:
+        if not hasattr(self, "store"):
             self.store = self._prepared()
             warn_of_spelling(self.store.manifest.get("unspelled"))
 
@@ -112,51 +112,51 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
         return DropReport.from_dict(self.store.manifest["drops"])
 
     def split_rows(self, split: str) -> np.ndarray:
-        """The rows of a split, each once; none where there is no such split."""
+        """The distinct rows of a split; none if the split does not exist."""
         raise NotImplementedError
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Kind of key -> (n,) keys of some rows, by which training data are known later (`data.training_keys`)."""
+        """Kind of key -> (n,) keys of the given rows, to recognise training data later (`data.core.training_keys`)."""
         raise NotImplementedError
 
     def training_facts(self) -> dict:
-        """What else a checkpoint keeps of the train split, as plain values (`trimer.training_facts`)."""
+        """Further facts about the train split for the checkpoint, as plain values (`trimer.training_facts`)."""
         return {}
 
     # ---------------------------------------------------------------- loaders
 
     def val_dataloader(self) -> DataLoader:
         """Every row of the validation split, in order."""
-        return self._evaluation(*self._evaluation_part("val"))
+        return self._evaluation(*self._evaluation_data("val"))
 
     def test_dataloader(self) -> DataLoader:
-        """Every row of the test split, in order; all rows where `measure_whole` was called."""
+        """Every row of the test split, in order; all rows if `measure_whole` was called."""
         if not len(self.split_rows(self._measured_split())):
             raise ConfigError(f"data={type(self).__name__} has no test split: use the validation split, or other data")
-        return self._evaluation(*self._evaluation_part(self._measured_split()))
+        return self._evaluation(*self._evaluation_data(self._measured_split()))
 
     def predict_dataloader(self) -> DataLoader:
-        """The rows that are predicted: those of the test split, or of validation where there is none."""
+        """The rows to predict: those of the test split, or of validation if there is no test split."""
         split = self._measured_split()
-        return self._evaluation(*self._evaluation_part(split if len(self.split_rows(split)) else "val"))
+        return self._evaluation(*self._evaluation_data(split if len(self.split_rows(split)) else "val"))
 
     def _measured_split(self) -> str:
         return "test"
 
-    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """The dataset of a split as it is evaluated, the (n,) or (n, 2) lengths in tokens of its rows, and the rows."""
+    def _evaluation_data(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """The dataset for evaluating a split, the (n,) or (n, 2) lengths of its rows in tokens, and the rows."""
         raise NotImplementedError
 
     def save_reports(self, folder: Path) -> None:
-        """Leave the drop report in a run folder."""
+        """Write the drop report to a run folder."""
         self.drops.save(folder / "drops.json")
 
     def _recipe(self) -> dict:
-        """Everything that shapes the store, as plain values."""
+        """All settings that shape the store, as plain values."""
         raise NotImplementedError
 
     def _write(self, writer: StoreWriter) -> None:
-        """Fill the store, and put `recipe` and `drops` into its manifest."""
+        """Fill the store, and set `recipe` and `drops` in its manifest."""
         raise NotImplementedError
 
     def _training(
@@ -167,7 +167,7 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
             lengths,
             rows,
             self.tokens_per_batch,
-            trainer=self.trainer,
+            trainer=self._attached_trainer(),
             seed=self.seed,
             num_workers=self.num_workers,
             shuffle=self.shuffle,
@@ -176,25 +176,38 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
 
     def _evaluation(self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray) -> DataLoader:
         return evaluation_loader(
-            dataset, lengths, rows, self.tokens_per_batch, trainer=self.trainer, num_workers=self.num_workers
+            dataset,
+            lengths,
+            rows,
+            self.tokens_per_batch,
+            trainer=self._attached_trainer(),
+            num_workers=self.num_workers,
         )
+
+    def _attached_trainer(self) -> L.Trainer:
+        if self.trainer is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has no trainer: its loaders are called by trainer.fit(model, data)"
+            )
+        return self.trainer
 
 
 class SplitData(PreparedData):
     """Prepared data whose rows are assigned to train, val and test; the same settings give the same rows.
 
     split: a column of the source that names the split (`column`, `names`), or the `keys` that no two splits may share,
-    joined by union-find, with `fractions` and a `seed`. `train_limit` keeps so many rows of train.
+    with `fractions` and a `seed`; rows are grouped by union-find. `train_limit`: largest number of rows of train.
     """
+
+    split: Split  # set by `setup`
 
     def __init__(self, split: Mapping, **loading: Unpack[Loading]):
         super().__init__(**loading)
         self.split_by = dict(split)
-        self.split: Split | None = None
-        self.whole = False  # whether all rows are one split, to be measured
+        self.whole = False  # whether all rows are one split, to be evaluated
 
     def measure_whole(self) -> None:
-        """Make one split, `all`, of all rows; to be called before setup."""
+        """Put all rows into one split, `all`; call it before setup."""
         self.whole = True
 
     def _measured_split(self) -> str:
@@ -204,8 +217,8 @@ class SplitData(PreparedData):
         return self.split.rows(split) if split in self.split.names else np.zeros(0, np.int64)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store and assign its rows."""
-        if self.split is None:
+        """Open the store and assign its rows to splits."""
+        if not hasattr(self, "split"):
             super().setup(stage)
             self.split = whole_split(self._usable()) if self.whole else self._assign()
             if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
@@ -213,7 +226,7 @@ class SplitData(PreparedData):
             log.info("%s", self.split.overlap_report(self._keys(), self._related()))
 
     def save_reports(self, folder: Path) -> None:
-        """Leave the split, its overlap and the drop report in a run folder."""
+        """Write the split, its overlap and the drop report to a run folder."""
         super().save_reports(folder)
         self.split.save(folder / "split.npz")
         shared = [*self.split.overlap(self._keys()), *self._related()]
@@ -221,43 +234,44 @@ class SplitData(PreparedData):
         (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
 
     def held_out(self, column: np.ndarray) -> frozenset:
-        """The values of a column in the validation and test rows, for a pre-training corpus to leave out."""
+        """The values of a column in the validation and test rows, for a pre-training corpus to exclude."""
         rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
         return frozenset(column[rows].tolist())
 
     def _usable(self) -> np.ndarray:
-        """(n,) bool: the rows that can be measured."""
+        """(n,) bool: rows that can be evaluated."""
         return np.ones(len(self.store), bool)
 
-    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
-        """Whole sequences of some rows in the protein alphabet; None where the rows are no proteins."""
-        return None
+    def _holds_proteins(self) -> bool:
+        return False
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged:
+        """Uncropped sequences of the given rows in the protein alphabet."""
+        raise NotImplementedError
 
     @property
     def _relatives(self) -> Relatives:
         return Relatives(self.store, self._protein_tokens, self.cache, **self.split_by.get("kmers") or {})
 
     def _related(self) -> list[dict]:
-        """How similar the proteins of each split are to train, as `Relatives.to_train`."""
-        proteins = self._protein_tokens(np.zeros(0, np.int64)) is not None
-        return self._relatives.to_train(self.split) if proteins else []
+        """Similarity of the proteins of each split to train (`Relatives.to_train`)."""
+        return self._relatives.to_train(self.split) if self._holds_proteins() else []
 
     def _keys(self) -> dict[str, np.ndarray]:
         """The columns whose overlap is reported, by name."""
         raise NotImplementedError
 
     def _grouping(self) -> dict[str, np.ndarray]:
-        """The columns that must not cross parts, by name; ConfigError where there is none."""
+        """The columns that must not cross splits, by name; ConfigError if there is none."""
         raise NotImplementedError
 
     def _assign(self) -> Split:
         if self.split_by.get("column"):
-            values = np.array(self.store.strings("split"), dtype=object)
-            return column_split(values, self.split_by.get("names"))
+            return column_split(self.store.strings("split"), self.split_by.get("names"))
         return grouped_split(self._grouping(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
 
 
 def check_split_keys(split: Mapping, known: tuple[str, ...]) -> None:
     """ValueError for split keys that the data module does not have."""
     if unknown := set(split.get("keys") or ()) - set(known):
-        raise ValueError(f"split.keys: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
+        raise ValueError(f"split.keys: {', '.join(sorted(unknown))} must be among {', '.join(known)}")

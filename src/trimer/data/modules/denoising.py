@@ -1,4 +1,4 @@
-"""Unlabelled spectra and molecules to restore from a corrupted copy: BART's pre-training as a LightningDataModule."""
+"""Unlabelled spectra and molecules for denoising pre-training (BART), as a LightningDataModule."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ from trimer.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 4  # raise it when the columns of the store change, so that old caches are not read
+LAYOUT = 4  # increase when the columns of the store change, so that old caches are not read
 CHUNK = 50_000
-VALIDATION_SEED = 20_000  # the noise of the validation rows: the same at every validation, of every run
+VALIDATION_SEED = 20_000  # of the noise of validation rows, the same in all runs
+
+
+Sequences = tuple[list[str], list[np.ndarray], list[str | None]]  # ids, tokens, InChIKey block 1
 
 
 class Corrupted(Dataset):
-    """Batches of (corrupted sequence, whole sequence) by BatchKey.
+    """Batches of (corrupted sequence, original sequence) by BatchKey.
 
-    The noise is new in every epoch and every batch; where it is fixed, it depends on the row alone.
+    The noise is new in every epoch and batch; if `fixed`, it depends on the row only.
     """
 
     def __init__(self, store: Store, noise: Corruption, seed: int, fixed: bool = False):
@@ -45,22 +48,22 @@ class Corrupted(Dataset):
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         tokens = self.store.ragged("tokens")
-        whole = [tokens[row] for row in key.rows]
-        when = [] if self.fixed else [key.epoch, key.index]
-        damaged = [
-            self.noise(sequence, np.random.default_rng([self.seed, *when, row]))
-            for sequence, row in zip(whole, key.rows, strict=True)
+        originals = [tokens[row] for row in key.rows]
+        batch_seed = [] if self.fixed else [key.epoch, key.index]
+        corrupted = [
+            self.noise(sequence, np.random.default_rng([self.seed, *batch_seed, row]))
+            for sequence, row in zip(originals, key.rows, strict=True)
         ]
-        return PairBatch.pack(damaged, whole, key.rows)
+        return PairBatch.pack(corrupted, originals, key.rows)
 
 
 class DenoisingCorpus(PreparedData):
     """Molecules, spectra, or both, as sequences of the joint vocabulary.
 
-    molecules: a source of SMILES. spectra: a mapping of named spectral sources. cleaning: the steps for spectra; those
-    that need a structure are left out, and spectra without one are welcome. exclude: molecules whose structures and
-    spectra must not be in here. repeats: how often a corpus is seen in an epoch (`molecules`, `spectra`).
-    validation: the part of the rows that is held back to measure the loss.
+    molecules: a source of SMILES. spectra: name -> source of spectra. cleaning: the steps for spectra; those that need
+    a structure are skipped, as spectra need none here. exclude: molecules whose structures and spectra are dropped.
+    repeats: corpus (`molecules`, `spectra`) -> times per epoch. validation: fraction of the rows for the validation
+    loss.
     """
 
     kind = "denoising"
@@ -82,9 +85,9 @@ class DenoisingCorpus(PreparedData):
     ):
         super().__init__(**loading)
         if not 0 < validation < 1:
-            raise ValueError(f"validation={validation} must be a part between 0 and 1")
+            raise ValueError(f"validation={validation} must be a fraction between 0 and 1")
         if molecules is None and not spectra:
-            raise ConfigError("data.molecules and data.spectra are both empty: there is nothing to pre-train on")
+            raise ConfigError("data.molecules and data.spectra are both empty: set at least one of them")
         self.tokenizer = tokenizer
         self.molecules = molecules
         self.spectra = dict(spectra or {})
@@ -130,27 +133,33 @@ class DenoisingCorpus(PreparedData):
                     }
                 )
         if not writer.rows:
-            raise InputError(f"data: no molecule and no spectrum is left to train on\n{report}")
+            raise InputError(f"data: no molecule and no spectrum is left for training\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
-    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
+    def _molecules(self, excluded: frozenset[str], report: DropReport) -> Iterator[Sequences]:
         if self.molecules is None:
             return
         table = molecule_table(self.molecules, self.cache, workers=self.prepare_workers)
         report.merge(DropReport.from_dict(table.manifest["drops"]))
         smiles, keys = table.strings("smiles"), table.strings("inchikey1")
         for start in range(0, len(table), CHUNK):
-            part = list(zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True))
-            hit = [held_out(s, [key], excluded) for s, key in part]
-            report.add("molecules: held out elsewhere", [s for (s, _), out in zip(part, hit, strict=True) if out])
-            kept = [pair for pair, out in zip(part, hit, strict=True) if not out]
-            written = [(s, self.tokenizer.encode_molecule(s), key) for s, key in kept]
-            report.add("molecules: cannot be written", [s for s, tokens, _ in written if tokens is None])
-            written = [row for row in written if row[1] is not None]
-            yield tuple([row[column] for row in written] for column in range(3))
+            excluded_smiles: list[str] = []
+            untokenized: list[str] = []
+            kept: list[tuple[str, np.ndarray, str | None]] = []
+            for text, key in zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True):
+                text = text or ""
+                if held_out(text, [key], excluded):
+                    excluded_smiles.append(text)
+                elif (tokens := self.tokenizer.encode_molecule(text)) is None:
+                    untokenized.append(text)
+                else:
+                    kept.append((text, tokens, key))
+            report.add("molecules: held out elsewhere", excluded_smiles)
+            report.add("molecules: cannot be tokenized", untokenized)
+            yield [text for text, _, _ in kept], [ids for _, ids, _ in kept], [key for _, _, key in kept]
 
-    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[tuple[list, list, list]]:
+    def _spectra(self, excluded: frozenset[str], report: DropReport) -> Iterator[Sequences]:
         if self.spectra:
             warn_of_adducts(self.cleaning.values(), self.tokenizer)
         for source in self.spectra.values():
@@ -165,23 +174,23 @@ class DenoisingCorpus(PreparedData):
                     kept = np.flatnonzero(~unknown & ~hit)
                     table, molecules = table.take(kept), [molecules[row] for row in kept]
                 values, offsets = self.tokenizer.encode_spectra(table)
-                keys = [of_smiles or given for _, of_smiles, given in molecules]
+                keys = [of_smiles or stated for _, of_smiles, stated in molecules]
                 yield list(table["id"]), [values[start:stop] for start, stop in pairwise(offsets)], keys
 
     # ---------------------------------------------------------------- loaders
 
     def rows(self, split: str) -> np.ndarray:
-        """Rows of train (each as often as its corpus is repeated) or val; there is no test split."""
+        """Rows of train (repeated like their corpus) or val; there is no test split."""
         if split not in ("train", "val"):
             return np.zeros(0, np.int64)
-        held_back = np.random.default_rng(self.seed).random(len(self.store)) < self.validation
+        in_validation = np.random.default_rng(self.seed).random(len(self.store)) < self.validation
         if split == "val":
-            return np.flatnonzero(held_back)
+            return np.flatnonzero(in_validation)
         corpus = np.array(self.store.strings("corpus"))
         repeats = np.ones(len(corpus), dtype=np.int64)
         for name, times in self.repeats.items():
             repeats[corpus == name] = times
-        return np.repeat(np.flatnonzero(~held_back), repeats[~held_back])
+        return np.repeat(np.flatnonzero(~in_validation), repeats[~in_validation])
 
     def split_rows(self, split: str) -> np.ndarray:
         return np.unique(self.rows(split))
@@ -196,7 +205,7 @@ class DenoisingCorpus(PreparedData):
     def train_dataloader(self) -> DataLoader:
         return self._training(*self._corrupted("train", self.seed))
 
-    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    def _evaluation_data(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
         return self._corrupted(split, VALIDATION_SEED, fixed=True)
 
     def _corrupted(self, split: str, seed: int, fixed: bool = False) -> tuple[Corrupted, np.ndarray, np.ndarray]:
@@ -206,10 +215,10 @@ class DenoisingCorpus(PreparedData):
 
 
 def molecules_of_spectra(table: SpectrumTable) -> list[tuple[str | None, str | None, str | None]]:
-    """Of each spectrum the SMILES, the InChIKey block 1 of it, and that of the InChIKey which was given."""
+    """For each spectrum its SMILES, the InChIKey block 1 of the SMILES, and that stated in the file."""
     table = fill_smiles(table)
-    written = sorted({str(smiles) for smiles in table["smiles"] if smiles})
-    of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(written, keys_of(written), strict=True)}
+    distinct = sorted({str(smiles) for smiles in table["smiles"] if smiles})
+    of_smiles = {smiles: keys.inchikey1 for smiles, keys in zip(distinct, keys_of(distinct), strict=True)}
     return [
         (smiles, of_smiles.get(smiles), str(key)[:14] if key else None)
         for smiles, key in zip(table["smiles"], table["inchikey"], strict=True)
@@ -217,7 +226,7 @@ def molecules_of_spectra(table: SpectrumTable) -> list[tuple[str | None, str | N
 
 
 def _held_out_spectra(molecules: list[tuple], excluded: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) masks: no structure is known; the structure, as SMILES or as InChIKey, or a part of it, is excluded."""
-    unknown = [not (of_smiles or given) for _, of_smiles, given in molecules]
+    """(n,) masks: spectra without a known structure; spectra whose structure or a component of it is excluded."""
+    unknown = [not (of_smiles or stated) for _, of_smiles, stated in molecules]
     hits = {triple: held_out(triple[0], triple[1:], excluded) for triple in set(molecules)}
     return np.array(unknown, bool), np.array([hits[triple] for triple in molecules], bool)

@@ -1,6 +1,6 @@
 """Fragment intensities of peptides as a LightningDataModule: prepared and split once, memory-mapped.
 
-Shapes: n spectra, B of a batch, L residues of a peptide, S cleavage sites of a batch (the sum of L - 1), K channels.
+Shapes: n spectra, L residues of a peptide, K channels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys
-from trimer.data.labelled.sequence_kinds import Peptides, key_column
+from trimer.data.labelled.sequence_kinds import Peptides, Sequences, key_column
 from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.peptides.fragment_files import FragmentSource, FragmentTable
 from trimer.data.peptides.peptide_batches import flat_peptides
@@ -33,21 +33,20 @@ from trimer.peptides.seen import seen_sites
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 1  # raise it when the columns of the store change, so that old caches are not read
-IMPOSSIBLE = -1.0  # intensity of a fragment that the peptide cannot give
-MODLOSS = "modloss"  # what a library calls the loss of a modification; of a phosphate here
+LAYOUT = 1  # increase when the columns of the store change, so that old caches are not read
+IMPOSSIBLE = -1.0  # intensity of a fragment that the peptide cannot form
+MODLOSS = "modloss"  # loss of a modification in libraries; read as H3PO4
 KEPT = ("all", "modified", "unmodified")
 
 
 class PeptideFragments(SplitData):
-    """Spectra of peptides as intensities of the fragments that a model tells.
+    """Spectra of peptides as intensities of the fragments that a model predicts.
 
     source: annotated spectra. channels: `b1`, `y2`, `y1-H3PO4`: series, charge, loss. Intensities are relative to the
-    highest of these fragments; one that was not found is 0; one that the peptide cannot give (its charge is above the
-    precursor's, or it does not hold what it loses) counts nowhere. modifications: keep "all" peptides, or those
-    "modified" or "unmodified" by `modification`, a name in ProForma as UNIMOD:21; null means any. exclude: peptides by
-    letters that must not be in here, since a later study is judged on them. shortest, longest: residues;
-    highest_charge: of precursors.
+    most intense of these fragments, 0 if not observed, and ignored if the peptide cannot form the fragment (its charge
+    exceeds the precursor's, or it lacks the lost group). modifications: keep "all" peptides, or those "modified" or
+    "unmodified" by `modification`, a ProForma name such as UNIMOD:21; null: by any. exclude: residue sequences to drop
+    because a later study is evaluated on them. shortest, longest: residues. highest_charge: of precursors.
     """
 
     kind = "fragments"
@@ -74,9 +73,11 @@ class PeptideFragments(SplitData):
         if modifications not in KEPT:
             raise ValueError(f"modifications={modifications} must be one of {', '.join(KEPT)}")
         if not 2 <= shortest <= longest:
-            raise ValueError(f"shortest={shortest} and longest={longest}: give 2 or more residues, shortest first")
+            raise ValueError(
+                f"shortest={shortest} and longest={longest} must be 2 or more residues, and shortest <= longest"
+            )
         if not 1 <= highest_charge <= CHARGES:
-            raise ValueError(f"highest_charge={highest_charge} must be 1 to {CHARGES}")
+            raise ValueError(f"highest_charge={highest_charge} must be from 1 to {CHARGES}")
         self.source = source
         self.tokenizer = tokenizer
         self.channels = channels_of(channels)
@@ -114,25 +115,27 @@ class PeptideFragments(SplitData):
     def _columns(self, table: FragmentTable, peptides: Peptides, excluded: frozenset, report: DropReport) -> dict:
         report.records += len(table)
         sequences = peptides.read(["" if row in table.problems else text for row, text in enumerate(table.texts)])
-        wrong = {row: rule for rule, rows in sequences.dropped.items() for row in rows} | table.problems
+        unreadable = {row: rule for rule, rows in sequences.dropped.items() for row in rows} | table.problems
         bounds = np.searchsorted(table.row, np.arange(len(table) + 1))
         spectra: dict[int, np.ndarray] = {}
         for row in range(len(table)):
-            rule = wrong.get(row) or self._unwanted(
-                sequences.keys["sequence"][row], sequences.texts[row], excluded, table, row
-            )
+            letters, text = sequences.keys["sequence"][row] or "", sequences.texts[row] or ""
+            rule = unreadable.get(row) or self._drop_rule(letters, text, excluded, table, row)
             if rule is None:
-                spectra[row] = self._intensities(sequences.texts[row], table, row, slice(bounds[row], bounds[row + 1]))
-                rule = None if spectra[row].max() > 0 else "no fragment of the channels"
-            if rule is not None:
-                spectra.pop(row, None)
+                intensities = self._intensities(text, table, row, slice(bounds[row], bounds[row + 1]))
+                rule = None if intensities.max() > 0 else "no fragment of the channels"
+            if rule is None:
+                spectra[row] = intensities
+            else:
                 report.add(rule, [table.places[row]])
-        rows = np.array(sorted(spectra), np.int64)
+        rows = np.array(list(spectra), np.int64)
+        tokens = [ids for row, ids in enumerate(sequences.tokens) if row in spectra and ids is not None]
+        numbers = [one for row, one in enumerate(sequences.modifications or ()) if row in spectra and one is not None]
         return {
             "id": [table.ids[row] for row in rows],
             "text": [sequences.texts[row] for row in rows],
-            "tokens": Ragged.pack([sequences.tokens[row] for row in rows], np.uint8),
-            "modifications": Ragged.pack([sequences.modifications[row] for row in rows], np.uint16),
+            "tokens": Ragged.pack(tokens, np.uint8),
+            "modifications": Ragged.pack(numbers, np.uint16),
             "sequence": [sequences.keys["sequence"][row] for row in rows],
             "proforma": [sequences.keys["proforma"][row] for row in rows],
             "charge": np.asarray(table.charge)[rows].astype(np.int64),
@@ -141,35 +144,35 @@ class PeptideFragments(SplitData):
             "intensities": Ragged.pack([spectra[row].ravel() for row in rows], np.float32),
         }
 
-    def _unwanted(self, letters: str, text: str, excluded: frozenset, table: FragmentTable, row: int) -> str | None:
-        """Why a readable record is left out, or None."""
+    def _drop_rule(self, letters: str, text: str, excluded: frozenset, table: FragmentTable, row: int) -> str | None:
+        """Why a readable record is dropped, or None."""
         if not self.shortest <= len(letters) <= self.longest:
             return f"peptide shorter than {self.shortest} or longer than {self.longest} residues"
         if not 1 <= table.charge[row] <= self.highest_charge:
             return f"charge not from 1 to {self.highest_charge}"
         if self.kept != "all":
-            has = "[" in text if self.modification is None else f"[{self.modification}]" in text
-            if has != (self.kept == "modified"):
+            modified = "[" in text if self.modification is None else f"[{self.modification}]" in text
+            if modified != (self.kept == "modified"):
                 return f"peptide that is not {self.kept}"
         return "peptide held out elsewhere" if letters in excluded else None
 
     def _intensities(self, text: str, table: FragmentTable, row: int, fragments: slice) -> np.ndarray:
-        """(L - 1, K) relative to the highest; IMPOSSIBLE where the peptide cannot give the fragment."""
+        """(L - 1, K) relative to the highest; IMPOSSIBLE if the peptide cannot form the fragment."""
         peptide = read_proforma(text)
         sites = len(peptide.letters) - 1
         out = np.zeros((sites, len(self.channels)), np.float32)
         series, number, loss = table.series[fragments], table.number[fragments], table.loss[fragments]
         for column, channel in enumerate(self.channels):
-            here = (series == "by".index(channel.series)) & (table.ion_charge[fragments] == channel.charge)
-            lost = (loss == channel.loss) | ((loss == MODLOSS) & (channel.loss == "H3PO4"))
-            here &= lost & (number >= 1) & (number <= sites)
-            site = number[here] - 1 if channel.series == "b" else sites - number[here]
-            np.maximum.at(out[:, column], site, table.intensity[fragments][here])
-        can = possible(peptide, int(table.charge[row]), self.channels)
-        out[~can] = 0
+            matches = (series == "by".index(channel.series)) & (table.ion_charge[fragments] == channel.charge)
+            same_loss = (loss == channel.loss) | ((loss == MODLOSS) & (channel.loss == "H3PO4"))
+            matches &= same_loss & (number >= 1) & (number <= sites)
+            site = number[matches] - 1 if channel.series == "b" else sites - number[matches]
+            np.maximum.at(out[:, column], site, table.intensity[fragments][matches])
+        can_form = possible(peptide, int(table.charge[row]), self.channels)
+        out[~can_form] = 0
         highest = out.max(initial=0)
         out = out / highest if highest > 0 else out
-        out[~can] = IMPOSSIBLE
+        out[~can_form] = IMPOSSIBLE
         return out
 
     # ---------------------------------------------------------------- split
@@ -180,42 +183,43 @@ class PeptideFragments(SplitData):
 
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
-            raise ConfigError("data.split needs `keys`, what must not cross parts: sequence, sequence_il or proforma")
+            raise ConfigError("data.split needs `keys` that must not cross splits: sequence, sequence_il or proforma")
         return {name: key_column(self.store, name) for name in self.split_by["keys"]}
 
     def held_out_keys(self) -> frozenset:
-        """The letters of the validation and test peptides."""
+        """The residue sequences of the validation and test peptides."""
         self.setup()
         return self.held_out(np.array(self.store.strings("sequence"), dtype=object))
 
-    # ---------------------------------------------------------------- what others read
+    # ---------------------------------------------------------------- public access to rows
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return {"peptide": text_keys(self.store.strings("sequence", rows))}
 
     def facts(self) -> dict:
+        """Target and channels, as plain values."""
         return {"target": self.target, "classes": self.classes}
 
     def save_reports(self, folder: Path) -> None:
-        """Leave the split, its overlap, the drop report and the channels in a run folder."""
+        """Write the split, its overlap, the drop report and the channels to a run folder."""
         super().save_reports(folder)
         (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        """ProForma of some rows."""
-        return self.store.strings("text", rows)
+        """ProForma of the given rows."""
+        return [text or "" for text in self.store.strings("text", rows)]
 
     def training_facts(self) -> dict:
         return {"sites": seen_sites(self.texts(self.split.rows("train")))}
 
     def ids(self, rows: np.ndarray) -> list[str]:
-        return self.store.strings("id", rows)
+        """Ids of the given rows."""
+        return [name or "" for name in self.store.strings("id", rows)]
 
     def evaluation_batches(self, split: str):
-        """The rows of a split in order, by batch."""
-        rows = self.split.rows(split)
-        dataset = SpectraOfPeptides(self.store, len(self.channels))
-        plan = EpochPlan(self._lengths(rows), self.tokens_per_batch, rows=rows, shuffle=False)
+        """Batches of the rows of a split, in order."""
+        dataset, lengths, rows = self._evaluation_data(split)
+        plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
@@ -225,28 +229,30 @@ class PeptideFragments(SplitData):
         rows = self.split.rows("train")
         return self._training(SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows)
 
-    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    def _evaluation_data(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         return SpectraOfPeptides(self.store, len(self.channels)), self._lengths(rows), rows
 
 
-def predictable(sequences, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping) -> dict[int, str]:
-    """Row -> why a model of these data (settings) cannot predict it. sequences: what `Peptides.read` gave."""
+def predictable(
+    sequences: Sequences, problems: Mapping[int, str], charges: np.ndarray, settings: Mapping
+) -> dict[int, str]:
+    """Row -> why a model trained with these settings of data cannot predict it. sequences: from `Peptides.read`."""
     reasons = {row: rule for rule, rows in sequences.dropped.items() for row in rows} | dict(problems)
     shortest, longest, highest = (settings[name] for name in ("shortest", "longest", "highest_charge"))
     for row, letters in enumerate(sequences.keys["sequence"]):
-        if row in reasons:
+        if row in reasons or letters is None:
             continue
         if not shortest <= len(letters) <= longest:
-            reasons[row] = f"{len(letters)} residues, and the model has learnt from {shortest} to {longest}"
+            reasons[row] = f"{len(letters)} residues, but the model was trained on {shortest} to {longest}"
         elif not 1 <= charges[row] <= highest:
             charge = f"charge {charges[row]}" if charges[row] else "no charge"
-            reasons[row] = f"{charge}, and the model has learnt charges from 1 to {highest}"
+            reasons[row] = f"{charge}, but the model was trained on charges 1 to {highest}"
     return reasons
 
 
 class SpectraOfPeptides(Dataset):
-    """Batches of peptides with their conditions and intensities by BatchKey."""
+    """Batches of peptides with acquisition conditions and intensities by BatchKey."""
 
     def __init__(self, store: Store, channels: int):
         self.store = store

@@ -1,4 +1,4 @@
-"""What a pre-training corpus must not hold, since a later study is judged on it: molecules, proteins, peptides."""
+"""Molecules, proteins and peptides to exclude from a pre-training corpus, since a later study is evaluated on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimer.data.molecules.molecule_keys import molecule_table
 class HeldOutMolecules:
     """The validation and test molecules of another data module, by InChIKey block 1.
 
-    data: the data module of the study that comes later, with its own source, cleaning and split.
+    data: the data module of the later study, with its source, cleaning and split.
     """
 
     def __init__(self, data):
@@ -27,13 +27,13 @@ class HeldOutMolecules:
 
 
 class HeldOutProteins(HeldOutMolecules):
-    """The validation and test proteins of another data module, by identical sequence; relatives are not left out."""
+    """The validation and test proteins of another data module, by identical sequence; relatives are not excluded."""
 
 
 class HeldOutPeptides:
-    """The validation and test peptides of other data modules, by their letters, whatever their modifications.
+    """The validation and test peptides of other data modules, by residues, with any modifications.
 
-    data: name -> the data module of a study that comes later.
+    data: name -> the data module of a later study.
     """
 
     def __init__(self, data: Mapping):
@@ -49,9 +49,9 @@ class HeldOutPeptides:
 
 
 class MoleculesOf:
-    """Every molecule of some files, by InChIKey block 1: whatever split a later study makes of them, none was seen.
+    """Every molecule of some files, by InChIKey block 1, so that none is seen for any split of a later study.
 
-    sources: SMILES files. cache: where their keys are kept.
+    sources: SMILES files. cache: folder for their keys.
     """
 
     def __init__(self, sources: Sequence[MoleculeSource], cache: str):
@@ -60,7 +60,7 @@ class MoleculesOf:
 
     def keys(self) -> frozenset[str]:
         tables = [molecule_table(source, self.cache) for source in self.sources]
-        return frozenset(key for table in tables for key in table.strings("inchikey1"))
+        return frozenset(key for table in tables for key in table.strings("inchikey1") if key is not None)
 
     def fingerprint(self) -> str:
         """Changes with the files."""

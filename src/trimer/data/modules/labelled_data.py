@@ -1,6 +1,6 @@
-"""Molecules and proteins with labels as a LightningDataModule: tokenised and split once, memory-mapped.
+"""Labelled molecules, proteins or peptides as a LightningDataModule: tokenised and split once, memory-mapped.
 
-Shapes: n rows, B rows of a batch, C classes, K labels, R residues.
+Shapes: n rows, K labels, R residues.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trimer.data.labelled.label_checks import (
     warn_of_leaks,
     warn_of_one_class,
 )
-from trimer.data.labelled.label_counts import counts_of_splits, label_table
+from trimer.data.labelled.label_counts import counts_of_splits, label_table, labels_of_rows
 from trimer.data.labelled.label_duplicates import Duplicates, check_way
 from trimer.data.labelled.label_lists import ListedLabels
 from trimer.data.labelled.label_numbers import numbered_labels, without_duplicates
@@ -53,36 +53,37 @@ from trimer.peptides.seen import seen_sites
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2  # raise it when the columns of the store change, so that old caches are not read
-ROW = "row"  # the key of a split that knows no groups
+LAYOUT = 2  # increase when the columns of the store change, so that old caches are not read
+ROW = "row"  # name of the split key that puts each row into a separate group
 
 
 class LabelledSequences(SplitData):
-    """Sequences of which something is known, to be predicted for others.
+    """Labelled sequences for classification and regression, of whole sequences or residues.
 
-    source: where they come from. entity: "molecules", "proteins" or "peptides". target: what a label is: "single", one
-    of several classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for
-    each residue (`trimer.data.labelled.residue_labels`).
-    classes: of a single label, how many of the most frequent ones are kept, or which, in this order; null keeps all.
-    split: a column of the source (`column`, `names`); or the `keys` that must not cross parts (molecules: inchikey1,
-    scaffold; proteins: sequence, or kmers, groups of relatives by `data.kmers`; peptides: sequence, sequence_il where I
-    and L are the same, or proforma with the modifications; all: cluster) with fractions; or `ordered_by: scaffold`, the
-    largest scaffolds first (DeepChem's); `keys: [row]` splits rows, and says how much of the test part is in train.
-    clusters: a text file with an id, a tab and its cluster a line; cluster_column: a column of the source instead.
-    max_length: tokens, the frame included. too_long: "drop" leaves longer ones out and counts them; "ends" and "start"
-    keep that part of them.
-    exclude: sequences that must not be in here, since a later study is judged on them.
-    validation: the share of the train part that is put aside where the split has no part for validation.
-    random_smiles: the share of the molecules written from another atom in each epoch of the training.
+    source: of labelled records. entity: "molecules", "proteins" or "peptides". target: "single", one of several
+    classes; "multi", yes or no for each of several labels; "regression", numbers; "residue", a class for each residue
+    (`trimer.data.labelled.residue_labels`).
+    classes: keep the N most frequent classes, a list of names in this order, or null for all.
+    split: a column of the source (`column`, `names`); or `keys` that must not cross splits, with fractions (molecules:
+    inchikey1, scaffold; proteins: sequence, or kmers, groups of relatives by `data.split.kmers`; peptides: sequence,
+    sequence_il with I and L equal, or proforma with the modifications; all: cluster); or `ordered_by: scaffold`, the
+    largest scaffolds first (as in DeepChem). `keys: [row]` splits by rows, and reports how many test rows are in train.
+    clusters: a text file whose lines hold an id, a tab and a cluster. cluster_column: a column of the source instead.
+    max_length: tokens, including begin and end. too_long: "drop" longer sequences, or keep their "ends" or "start".
+    exclude: sequences to drop because a later study is evaluated on them.
+    validation: fraction of train to use for validation, if the split has no validation rows.
+    random_smiles: fraction of the molecules that become random SMILES in each epoch of training.
     missing, positive, negative, decimal: how the texts of labels are read (`label_values.LabelReader`).
-    separator: of several labels in one cell (`label_lists.ListedLabels`). duplicates: what becomes of a
-    sequence that occurs more than once with different labels: "keep", "mean" of its numbers, its "majority", or "drop";
-    within a split where a column names the splits.
+    separator: between several labels in one cell (`label_lists.ListedLabels`).
+    duplicates: for a sequence with different labels "keep" all rows, take the "mean" or "majority" of the labels, or
+    "drop" it; within each split if a column names the splits.
     """
 
     kind = "labelled"
     batch = LabelledBatch
     has_labels = True
+    labels: np.ndarray | Ragged  # (n,) int64, (n, K) float32 with NaN, or int64 of each residue
+    used: np.ndarray  # (n,) bool: rows with a label, without dropped duplicates
 
     def __init__(
         self,
@@ -111,14 +112,14 @@ class LabelledSequences(SplitData):
         check_settings(entity, target, classes, max_length, too_long, validation, random_smiles)
         check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
-        of_proteins = (KMERS,) if entity == "proteins" else ()
-        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *of_proteins, CLUSTER, ROW))
+        protein_keys = (KMERS,) if entity == "proteins" else ()
+        check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *protein_keys, CLUSTER, ROW))
         check_clusters(split, clusters, cluster_column)
         self.source = source
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
-        self.learnt = False  # whether the classes are those of a model, and not of these data
+        self.learnt = False  # whether the classes come from a trained model, not from these data
         self.exclude = exclude
         self.clusters, self.cluster_column = clusters, cluster_column
         self.max_length = max_length
@@ -130,9 +131,8 @@ class LabelledSequences(SplitData):
         self.repeated = Duplicates()
         self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, self.seed)
         if random_smiles:
-            tokenizer.encode_as_written("C")  # says it where the representation has no such order
-        self.classes: list[str] = []  # of a single label or of residues; else the names of the labels
-        self.labels: np.ndarray | Ragged | None = None  # (n,) int64, (n, K) float32 with NaN, or classes of residues
+            tokenizer.encode_as_written("C")  # raises an error if the representation does not support it
+        self.classes: list[str] = []  # classes ("single", "residue") or names of the labels
 
     # ---------------------------------------------------------------- preparation
 
@@ -155,20 +155,19 @@ class LabelledSequences(SplitData):
 
     def _write(self, writer: StoreWriter) -> None:
         report = DropReport()
-        wanted = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
-        columns = {name: column for name, column in wanted.items() if column}
+        requested = {"split": self.split_by.get("column"), CLUSTER: self.cluster_column}
+        columns = {name: column for name, column in requested.items() if column}
         clusters = read_clusters(self.clusters) if self.clusters else None
         names: list[str] = []
         excluded = self.exclude.keys() if self.exclude else frozenset()
         rules = LabelledColumns(self.sequences, self.reader, self.max_length, self.too_long, excluded, columns)
-        source = self.source
-        if self.target == "multi":
-            source = ListedLabels(source, self.separator, self.reader.missing)
+        multi = self.target == "multi"
+        source = ListedLabels(self.source, self.separator, self.reader.missing) if multi else self.source
         for table in source.chunks(list(dict.fromkeys(columns.values()))):
             names = list(table.labels)
             kept = rules.columns(table, report)
             if clusters is not None:
-                kept[CLUSTER] = clusters.names_of(kept["id"], self.clusters)
+                kept[CLUSTER] = clusters.names_of(kept["id"], self.clusters or "")
             writer.append(kept)
         unread = self.reader.unread()
         if not writer.rows:
@@ -178,15 +177,16 @@ class LabelledSequences(SplitData):
         writer.manifest["lists"] = getattr(source, "lists", False)
         writer.manifest["shortened"] = rules.shortened
         writer.manifest["unspelled"] = self.sequences.spelling.to_dict()
-        if self.sequences.plural == "peptides":
-            writer.manifest["compositions"] = self.sequences.compositions.tolist()
+        compositions = self.sequences.compositions
+        if compositions is not None:
+            writer.manifest["compositions"] = compositions.tolist()
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
     # ---------------------------------------------------------------- labels and split
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store, number the labels and assign the rows."""
-        if self.split is None:
+        """Open the store, read the labels as numbers and assign the rows to splits."""
+        if not hasattr(self, "split"):
             super(SplitData, self).setup(stage)
             self._number_labels()
             super().setup(stage)
@@ -194,7 +194,7 @@ class LabelledSequences(SplitData):
             log.info("%s", label_table(self.target, self.classes, self.labels, self.split))
 
     def take_classes(self, learnt: Sequence[str]) -> None:
-        """Number the labels as a model has learnt them, whether all of them occur in these data or not."""
+        """Use the classes of a trained model, even if some do not occur in these data."""
         self.wanted, self.learnt = list(learnt), True
 
     def _number_labels(self) -> None:
@@ -209,12 +209,11 @@ class LabelledSequences(SplitData):
             log.warning("%s", sentence)
 
     def _assign(self) -> Split:
-        """Rows whose class is not kept belong to no part; validation rows are taken from train if there are none."""
+        """Split the used rows; validation rows are taken from train if the split has none."""
         rows = np.flatnonzero(self.used)
         by = self.split_by
         if by.get("column"):
-            values = np.array(self.store.strings("split"), dtype=object)[rows]
-            split = column_split(values, by.get("names"))
+            split = column_split(self.store.strings("split", rows), by.get("names"))
         elif by.get("ordered_by"):
             split = ordered_split(self._column(by["ordered_by"])[rows], by.get("fractions"), by["ordered_by"])
         else:
@@ -235,11 +234,11 @@ class LabelledSequences(SplitData):
             return self._relatives.groups()
         known = (*self.sequences.keys, *self.sequences.derived, CLUSTER)
         if name not in known:
-            raise ConfigError(f"data.split.ordered_by={name} is none of {', '.join(known)}")
+            raise ConfigError(f"data.split.ordered_by={name} must be one of {', '.join(known)}")
         return key_column(self.store, name)
 
     def _keys(self) -> dict[str, np.ndarray]:
-        """What may be in two parts only where the split is told so: identity first."""
+        """The keys whose overlap is reported: identity, clusters, and those of the split."""
         names = [name for name in self.split_by.get("keys") or () if name != ROW]
         clusters = [CLUSTER] if CLUSTER in self.store.columns else []
         return {name: self._column(name) for name in dict.fromkeys([self.sequences.keys[0], *clusters, *names])}
@@ -247,80 +246,82 @@ class LabelledSequences(SplitData):
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
             raise ConfigError(
-                "data.split needs `column` (it names the part), `keys` (what must not cross parts) or `ordered_by`"
+                "data.split needs `column` (names the split), `keys` (must not cross splits) or `ordered_by`"
             )
         return {name: self._column(name) for name in self.split_by["keys"]}
 
-    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
-        return encode_proteins(self.texts(rows)) if self.sequences.plural == "proteins" else None
+    def _holds_proteins(self) -> bool:
+        return self.sequences.plural == "proteins"
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged:
+        return encode_proteins(self.texts(rows))
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        if self.sequences.plural == "proteins":
+        if self._holds_proteins():
             return sequence_keys("proteins", self.texts(rows))
         return sequence_keys(self.sequences.plural, self.store.strings(self.sequences.keys[0], rows))
 
     def _check_split(self) -> None:
-        """Warn where the same sequence, or a relative, is in train and in another part; refuse labels train has not."""
+        """Warn about sequences and relatives shared with train; InputError for labels that train lacks."""
         warn_of_leaks(self.split.overlap(self._keys()), self._related(), self.sequences)
-        if self.learnt or self.whole:
+        if self.learnt or self.whole or isinstance(self.labels, Ragged):
             return
         if self.target == "single":
-            check_classes(self.labels, self.split, self.classes, lambda row: self.ids([row])[0])
-        elif self.target != "residue":
+            check_classes(self.labels, self.split, self.classes, lambda row: self.ids(np.array([row]))[0])
+        else:
             check_columns(self.labels[self.split.rows("train")], self.classes, self.target == "regression")
         if self.target in ("single", "multi"):
             warn_of_one_class(self.labels, self.split, self.classes)
 
-    # ---------------------------------------------------------------- what others read
+    # ---------------------------------------------------------------- public access to rows
 
     def save_reports(self, folder: Path) -> None:
-        """Leave the split, its overlap, the drop report and the labels in a run folder."""
+        """Write the split, its overlap, the drop report and the labels to a run folder."""
         super().save_reports(folder)
         (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
 
     def facts(self) -> dict:
-        """The labels, how often each part has them, and what contradicts itself."""
-        parts = counts_of_splits(self.target, self.classes, self.labels, self.split)
-        facts: dict = {"target": self.target, "classes": self.classes, "parts": parts}
+        """Labels, their counts in each split, dropped records and contradictory labels, as plain values."""
+        counts = counts_of_splits(self.classes, self.labels, self.split)
+        facts: dict = {"target": self.target, "classes": self.classes, "parts": counts}
         facts["shortened"] = self.store.manifest["shortened"]
         facts["left_out_by_class"] = int((~self.used).sum()) - self.repeated.removed
         facts["duplicates"] = {"way": self.duplicates, **asdict(self.repeated)}
         facts["unread"] = self.store.manifest["unread"]
-        if self.target in ("single", "multi"):
+        if self.target in ("single", "multi") and not isinstance(self.labels, Ragged):
             keys = self._column(self.sequences.keys[0])[self.used]
             facts["identical_with_other_labels"] = contradictions(keys, self.labels[self.used])
         return facts
 
     def training_labels(self) -> torch.Tensor:
-        """The labels of the train part: (n,) classes, (n, K) with NaN, or (R,) classes of residues."""
-        rows = self.split.rows("train")
-        labels = self.labels.take(rows).values if isinstance(self.labels, Ragged) else self.labels[rows]
+        """The labels of train: (n,) classes, (n, K) with NaN for missing, or (R,) classes of residues."""
+        labels = labels_of_rows(self.labels, self.split.rows("train"))
         return torch.from_numpy(np.ascontiguousarray(labels))
 
     def held_out_keys(self) -> frozenset:
-        """What a corpus knows the validation and test rows by: InChIKey block 1, letters, or digests of all tokens."""
+        """Keys of validation and test rows: InChIKey block 1, residues of peptides, or digests of protein tokens."""
         self.setup()
-        if self.sequences.plural != "proteins":
+        if not self._holds_proteins():
             return self.held_out(self._column(self.sequences.keys[0]))
-        rows = np.concatenate([self.split.rows("val"), self.split.rows("test")])
-        return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in self.texts(rows)).tolist())
+        texts = self.held_out(np.array(self.store.strings("text"), dtype=object))
+        return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in texts).tolist())
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        """SMILES or residues of some rows."""
-        return self.store.strings("text", rows)
+        """SMILES, residues or ProForma of the given rows."""
+        return [text or "" for text in self.store.strings("text", rows)]
 
     def training_facts(self) -> dict:
         peptides = self.sequences.plural == "peptides"
         return {"sites": seen_sites(self.texts(self.split.rows("train")))} if peptides else {}
 
     def ids(self, rows: np.ndarray) -> list[str]:
-        return self.store.strings("id", rows)
+        """Ids of the given rows."""
+        return [name or "" for name in self.store.strings("id", rows)]
 
     def evaluation_batches(self, split: str):
-        """The rows of a split in order, by batch."""
-        rows = self.split.rows(split)
-        dataset = self._rows()
-        plan = EpochPlan(self._lengths(rows), self.tokens_per_batch, rows=rows, shuffle=False)
+        """Batches of the rows of a split, in order."""
+        dataset, lengths, rows = self._evaluation_data(split)
+        plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
     # ---------------------------------------------------------------- loaders
@@ -332,7 +333,7 @@ class LabelledSequences(SplitData):
         return LabelledRows(self.store, self.labels, rewrite, compositions)
 
     def sequences_of(self, rows: np.ndarray) -> Flat:
-        """Some rows, end to end."""
+        """The sequences of the given rows, concatenated."""
         return self._rows()[BatchKey(0, 0, np.asarray(rows))].sequence
 
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
@@ -343,6 +344,6 @@ class LabelledSequences(SplitData):
         rewrite = self.random_smiles if self.random_smiles.share else None
         return self._training(self._rows(rewrite), self._lengths(rows), rows)
 
-    def _evaluation_part(self, split: str) -> tuple[LabelledRows, np.ndarray, np.ndarray]:
+    def _evaluation_data(self, split: str) -> tuple[LabelledRows, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         return self._rows(), self._lengths(rows), rows

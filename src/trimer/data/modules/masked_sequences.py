@@ -1,7 +1,7 @@
 """Proteins or molecules for masked language modelling as a LightningDataModule: tokenised once, split, memory-mapped.
 
-What an entity is, which records are dropped and which keys a split may use is written in its records
-(`data.proteins.protein_records`, `data.molecules.molecule_records`). Windows and masks are here, the same for all.
+`data.proteins.protein_records` and `data.molecules.molecule_records` define the drop rules and split keys of each
+entity. Windows and masks are here, the same for all.
 
 Shapes: T tokens of a batch, B sequences, n rows.
 """
@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -40,29 +40,33 @@ from trimer.tokenizers.alphabet import Alphabet
 log = logging.getLogger(__name__)
 
 CLUSTER = "cluster"
-ENTITIES = {"proteins": ProteinRecords, "molecules": MoleculeRecords}
+ENTITIES: dict[str, type[Any]] = {
+    "proteins": ProteinRecords,
+    "molecules": MoleculeRecords,
+}
 SAMPLING = ("sequences", "clusters")
-WINDOW = 1  # separates the draw of the window from those of the masks
-FIXED_SEED = 20_000  # of windows and masks in evaluation: the same in all runs
+WINDOW = 1  # separates the random numbers of windows from those of masks
+FIXED_SEED = 20_000  # of windows and masks in evaluation, the same in all runs
 
 
 class MaskedSequences(SplitData):
-    """Sequences of which some tokens are masked, to be predicted from the others.
+    """Sequences with masked tokens, which a model predicts from the other tokens.
 
-    entity: "proteins" or "molecules". source: where they come from; molecules are canonicalised, and each is taken
-    once. split: a column of the source that names the split (`column`, `names`; of proteins), or the `keys` that no
-    two splits may share, joined by union-find, with fractions: of proteins cluster and sequence (identical ones; null
-    for both, where known) and kmers, groups of relatives by `data.split.kmers`; of molecules inchikey1 and scaffold.
-    clusters: a text file with an id, a tab and its cluster on each line; null: the families that the source knows, if
-    any. sampling: an epoch is all "sequences", or one member of each of the "clusters". crop: tokens of a window,
-    without its two frame tokens; null reads whole sequences. min_length (residues) and max_unknown (share of X and
-    unknown letters) are limits of proteins; max_length (tokens, the frame included) of molecules; null: no limit.
-    exclude: records that are left out and counted, since a later study is judged on them. masking: in training;
-    validation_masking: in validation and test, the same in every epoch and run.
+    entity: "proteins" or "molecules". source: of sequences; molecules are canonicalised and deduplicated. split: a
+    column of the source that names the split (`column`, `names`; proteins only), or the `keys` that no two splits may
+    share, with fractions. Keys of proteins: cluster and sequence (identical ones; null: both, if known), and kmers,
+    groups of relatives by `data.split.kmers`; of molecules: inchikey1 and scaffold. clusters: a text file whose lines
+    hold an id, a tab and a cluster; null: the families of the source, if any. sampling: an epoch is all "sequences", or
+    one member of each of the "clusters". crop: tokens of a window, without begin and end tokens; null: whole sequences.
+    min_length (residues) and max_unknown (fraction of X and unknown letters) are limits of proteins; max_length (tokens
+    including begin and end) of molecules; null: no limit. exclude: records to drop because a later study is evaluated
+    on them. masking: in training. validation_masking: in validation and test, the same in every epoch and run.
     """
 
     batch = MaskedBatch
     has_labels = True
+
+    kind: str
 
     def __init__(
         self,
@@ -87,14 +91,15 @@ class MaskedSequences(SplitData):
                 raise ValueError(f"{name}={value} must be one of {', '.join(known)}")
         if crop is not None and crop < 1:
             raise ValueError(f"crop={crop} must be 1 residue or more, or null for whole sequences")
-        limits = {"min_length": min_length, "max_length": max_length, "max_unknown": max_unknown}
-        limits = {name: value for name, value in limits.items() if value is not None}
-        if foreign := [name for name in limits if name not in ENTITIES[entity].limits]:
-            known = ", ".join(ENTITIES[entity].limits)
-            raise ValueError(f"{foreign[0]}={limits[foreign[0]]}: entity={entity} has no such limit, only {known}")
+        all_limits = {"min_length": min_length, "max_length": max_length, "max_unknown": max_unknown}
+        limits: dict[str, Any] = {name: value for name, value in all_limits.items() if value is not None}
+        if unsupported := [name for name in limits if name not in ENTITIES[entity].limits]:
+            supported = ", ".join(ENTITIES[entity].limits)
+            setting = f"{unsupported[0]}={limits[unsupported[0]]}"
+            raise ValueError(f"{setting}: entity={entity} has no such limit, only {supported}")
         if entity == "molecules":
             limits |= {"cache": self.cache, "workers": self.prepare_workers}
-        self.records = ENTITIES[entity](source, tokenizer, split, **limits)
+        self.records: ProteinRecords | MoleculeRecords = ENTITIES[entity](source, tokenizer, split, **limits)
         self.kind, self.has_labels = self.records.kind, self.records.has_labels
         named_keys = dict.fromkeys([*self.records.keys, *([CLUSTER] if clusters else [])])
         self.keys = (*named_keys, *([KMERS] if self.records.protein_alphabet else []))
@@ -125,48 +130,46 @@ class MaskedSequences(SplitData):
         clusters = read_clusters(self.clusters) if self.clusters else None
         excluded = self.exclude.keys() if self.exclude else frozenset()
         report, spelling = DropReport(), Spelling(self.tokenizer, self.records.plural)
-        homeless: list[str] = []
+        unclustered: list[str] = []
         for columns in self.records.columns(excluded, report, spelling):
             if clusters is not None:
                 columns[CLUSTER], has_cluster = clusters.of(columns["id"])
-                homeless += [name for name, known in zip(columns["id"], has_cluster, strict=True) if not known]
+                unclustered += [name for name, known in zip(columns["id"], has_cluster, strict=True) if not known]
             writer.append(columns)
         if not writer.rows:
-            raise InputError(f"data: no {self.records.singular} is left to train on\n{report}")
-        check_clusters(homeless, writer.rows, self.records.plural, self.clusters)
+            raise InputError(f"data: no {self.records.singular} is left for training\n{report}")
+        check_clusters(unclustered, writer.rows, self.records.plural, self.clusters or "")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
-        left, whole = f"{report.left:,}", f"{report.records:,}"
-        log.info("prepared %s: %s of %s %s left", self.folder, left, whole, self.records.plural)
+        left, read = f"{report.left:,}", f"{report.records:,}"
+        log.info("prepared %s: %s of %s %s left", self.folder, left, read, self.records.plural)
 
     # ---------------------------------------------------------------- split
 
     def _assign(self) -> Split:
         if self.sampling == "clusters" and CLUSTER not in self.store.columns:
-            raise ConfigError(
-                "data.sampling=clusters: the source has no clusters; name a file of them, data.clusters=..."
-            )
+            raise ConfigError("data.sampling=clusters: the source has no clusters; set data.clusters=<file>")
         return super()._assign()
 
     def _keys(self) -> dict[str, np.ndarray]:
-        asked = tuple(self.split_by.get("keys") or self.keys)
-        names = self.records.split_by or asked  # proteins report all that is known, molecules what the split uses
+        names = self.records.split_by or tuple(self.split_by.get("keys") or self.keys)
         columns = {name: self.store.values(name) for name in names if name in self.store.columns}
         return columns | ({KMERS: self._relatives.groups()} if KMERS in (self.split_by.get("keys") or ()) else {})
 
     def _grouping(self) -> dict[str, np.ndarray]:
-        asked = self.split_by.get("keys")
-        if not (asked or self.records.split_by):
+        named = self.split_by.get("keys")
+        if not (named or self.records.split_by):
             known = " or ".join(self.records.keys)
-            raise ConfigError(f"data.split needs `keys`, what no two splits may share: {known}, or both")
+            raise ConfigError(f"data.split needs `keys` that no two splits may share: {known}, or both")
         groups = self._keys()
-        if missing := [name for name in asked or () if name not in groups]:
-            raise ConfigError(
-                f"data.split.keys: the source has no {', '.join(missing)}; name a file, data.clusters=..."
-            )
-        return {name: groups[name] for name in asked or groups}
+        if missing := [name for name in named or () if name not in groups]:
+            raise ConfigError(f"data.split.keys: the source has no {', '.join(missing)}; set data.clusters=<file>")
+        return {name: groups[name] for name in named or groups}
 
-    def _protein_tokens(self, rows: np.ndarray) -> Ragged | None:
-        return self.store.ragged("tokens").take(rows) if self.records.protein_alphabet else None
+    def _holds_proteins(self) -> bool:
+        return self.records.protein_alphabet
+
+    def _protein_tokens(self, rows: np.ndarray) -> Ragged:
+        return self.store.ragged("tokens").take(rows)
 
     def row_keys(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         return self.records.row_keys(self.store, rows)
@@ -179,12 +182,12 @@ class MaskedSequences(SplitData):
     # ---------------------------------------------------------------- reports
 
     def save_reports(self, folder: Path) -> None:
-        """Leave the split, its overlap, the drop report and the facts in a run folder."""
+        """Write the split, its overlap, the drop report and the facts to a run folder."""
         super().save_reports(folder)
         (folder / "sequences.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
 
     def facts(self) -> dict[str, int | float]:
-        """What the prepared sequences are: how many, how long, and what is there more than once."""
+        """Numbers, lengths and duplicates of the prepared sequences."""
         lengths = self.store.ragged("tokens").lengths - 2
         columns = {"ids": "name", "sequences": "sequence", "clusters": CLUSTER}
         distinct = {
@@ -204,11 +207,11 @@ class MaskedSequences(SplitData):
     # ---------------------------------------------------------------- batches
 
     def evaluation_batches(self, split: str, tokens_per_batch: int | None = None) -> Iterator[MaskedBatch]:
-        """The windows of a split with their masks, in order: what every model and baseline is measured on.
+        """Masked windows of a split, in order, on which all models and baselines are evaluated.
 
-        They are the same at any batch size, in every epoch and every run, since each depends on the id alone.
+        They are the same for any batch size, epoch and run, since each depends on the id only.
         """
-        dataset, lengths, rows = self._evaluation_part(split)
+        dataset, lengths, rows = self._evaluation_data(split)
         plan = EpochPlan(lengths, tokens_per_batch or self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
@@ -221,7 +224,7 @@ class MaskedSequences(SplitData):
     def _lengths(self, rows: np.ndarray) -> np.ndarray:
         return window_lengths(self.store.ragged("tokens").lengths[rows], self.crop)
 
-    def _evaluation_part(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
+    def _evaluation_data(self, split: str) -> tuple[MaskedWindows, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         dataset = MaskedWindows(self.store, self.tokenizer.alphabet, self.validation_masking, self.crop, fixed=True)
         return dataset, self._lengths(rows), rows
@@ -230,10 +233,9 @@ class MaskedSequences(SplitData):
 class MaskedWindows(Dataset):
     """Batches of masked windows of sequences by BatchKey.
 
-    store: columns `tokens` (with both frame tokens) and `name` (digest of the id). crop: tokens of a window, null for
-    whole sequences; a window has its own frame, and every window of a sequence is equally likely.
-    Window and masks of a sequence depend on (seed, epoch, row), or, where they are fixed, on its id alone; never on the
-    other rows of the batch.
+    store: columns `tokens` (with begin and end tokens) and `name` (digest of the id). crop: tokens of a window, null
+    for whole sequences; a window has begin and end tokens, and all windows of a sequence are equally likely. Window and
+    masks of a sequence depend on (seed, epoch, row), or, if `fixed`, on its id only; never on other rows of the batch.
     """
 
     def __init__(
@@ -254,28 +256,28 @@ class MaskedWindows(Dataset):
 
     @property
     def masked_share(self) -> float:
-        """The largest share of the tokens that is masked at any step."""
+        """The largest fraction of the tokens that is masked at any step."""
         return max(self.masking.ratio, self.masking.end_ratio or 0.0)
 
     def __getitem__(self, key: BatchKey) -> MaskedBatch:
         if self.names is None:
-            drawn, step = keys(self.seed, key.epoch, key.rows), key.step
+            row_keys, step = keys(self.seed, key.epoch, key.rows), key.step
         else:
-            drawn, step = keys(FIXED_SEED, self.names[key.rows]), 0
-        tokens, lengths = self._windows(key.rows, drawn)
-        damaged, places = self.masking(tokens, lengths, drawn, self.alphabet, step)
-        return MaskedBatch.pack(damaged, lengths, places, tokens[places], key.rows)
+            row_keys, step = keys(FIXED_SEED, self.names[key.rows]), 0
+        tokens, lengths = self._windows(key.rows, row_keys)
+        masked, positions = self.masking(tokens, lengths, row_keys, self.alphabet, step)
+        return MaskedBatch.pack(masked, lengths, positions, tokens[positions], key.rows)
 
-    def _windows(self, rows: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, rows: np.ndarray, row_keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(T,) tokens of all windows, concatenated, and their (B,) lengths."""
         column = self.store.ragged("tokens")
-        whole = [column[row] for row in rows.tolist()]
-        sizes = np.fromiter(map(len, whole), np.int64, len(whole))
+        sequences = [column[row] for row in rows.tolist()]
+        sizes = np.fromiter(map(len, sequences), np.int64, len(sequences))
         lengths = window_lengths(sizes, self.crop)
-        starts = (uniform(keys(drawn, WINDOW)) * (sizes - lengths + 1)).astype(np.int64)
+        starts = (uniform(keys(row_keys, WINDOW)) * (sizes - lengths + 1)).astype(np.int64)
         stops = (starts + lengths).tolist()
         tokens = np.concatenate(
-            [sequence[start:stop] for sequence, start, stop in zip(whole, starts.tolist(), stops, strict=True)]
+            [sequence[start:stop] for sequence, start, stop in zip(sequences, starts.tolist(), stops, strict=True)]
         )
         ends = np.cumsum(lengths)
         tokens[ends - lengths], tokens[ends - 1] = self.alphabet.begin, self.alphabet.end
@@ -283,5 +285,5 @@ class MaskedWindows(Dataset):
 
 
 def window_lengths(lengths: np.ndarray, crop: int | None) -> np.ndarray:
-    """(n,) tokens of the window of each sequence, of lengths in tokens; two of them are its frame."""
+    """(n,) lengths of the windows of sequences, in tokens including begin and end."""
     return lengths if crop is None else np.minimum(lengths, crop + 2)

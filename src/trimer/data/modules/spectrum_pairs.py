@@ -27,11 +27,11 @@ from trimer.training_facts import adduct_name
 log = logging.getLogger(__name__)
 
 LABELS = ("id", "smiles", "inchikey1", "scaffold", "formula", "adduct", "instrument_type", "collision_energy")
-LAYOUT = 2  # raise it when the columns, the reading or what the cleaning keeps change, so that old caches are not read
+LAYOUT = 2  # increase when columns, reading or cleaning change, so that old caches are not read
 
 
 class Pairs(Dataset):
-    """Batches of (spectrum, molecule) by BatchKey; source noise is seeded by (seed, epoch, row)."""
+    """Batches of (spectrum, molecule) by BatchKey; noise on the spectrum depends on (seed, epoch, row)."""
 
     def __init__(self, store: Store, seed: int = 0, noise: Corruption | None = None):
         self.store = store
@@ -40,29 +40,27 @@ class Pairs(Dataset):
 
     def __getitem__(self, key: BatchKey) -> PairBatch:
         sources, targets = self.store.ragged("source"), self.store.ragged("target")
-        read = [sources[row] for row in key.rows]
+        spectra = [sources[row] for row in key.rows]
         if self.noise is not None:
-            read = [
+            spectra = [
                 self.noise(tokens, np.random.default_rng([self.seed, key.epoch, row]))
-                for tokens, row in zip(read, key.rows, strict=True)
+                for tokens, row in zip(spectra, key.rows, strict=True)
             ]
-        return PairBatch.pack(read, [targets[row] for row in key.rows], key.rows)
+        return PairBatch.pack(spectra, [targets[row] for row in key.rows], key.rows)
 
 
 class SpectraToMolecules(SplitData):
-    """Tandem mass spectra to read, molecules to write.
+    """Tandem mass spectra as input and molecules as target.
 
-    source: where the spectra come from. tokenizer: how spectra and molecules become ids. cleaning: the named steps, in
-    order. split: a column of the source that names the fold (`column`), or the keys that must not cross folds (`keys`,
-    joined by union-find) with fractions. exclude: molecules that must not be in here (their number is in the drop
-    report). noise: corruption of the spectrum during training, as augmentation. tokens_per_batch counts source and
-    target tokens. max_target: longest molecule in tokens. prepare_workers: processes that prepare, None for one a
-    processor; the store does not depend on it.
+    source: of spectra with molecules. tokenizer: of spectra and molecules. cleaning: name -> step, in order. split: a
+    column of the source that names the split (`column`), or `keys` that must not cross splits, with fractions; rows are
+    grouped by union-find. exclude: molecules to drop, counted in the drop report. noise: corruption of the spectrum in
+    training, as augmentation. tokens_per_batch counts source and target tokens. max_target: longest molecule in tokens.
     """
 
     kind = "pairs"
     batch = PairBatch
-    has_labels = True  # there are molecules to compare with, so the test split can be measured
+    has_labels = True  # the molecules are known, so the test split can be evaluated
 
     def __init__(
         self,
@@ -107,32 +105,32 @@ class SpectraToMolecules(SplitData):
         for table in self.source.chunks():
             writer.append(self._columns(table, excluded, report))
         if not writer.rows:
-            raise InputError(f"data: no spectrum with a molecule is left to train on\n{report}")
+            raise InputError(f"data: no spectrum with a molecule is left for training\n{report}")
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict()}
         log.info("prepared %s: %s of %s records left", self.folder, f"{report.left:,}", f"{report.records:,}")
 
     def _columns(self, table: SpectrumTable, excluded: frozenset[str], report: DropReport) -> dict:
-        """The columns of the records that pass every rule; what does not is counted in the report."""
+        """The columns of the records that pass every rule; the report counts the dropped ones."""
         table, drops = clean(table, self.cleaning)
         report.merge(drops)
         if excluded:
-            hit = np.isin(table["inchikey1"].astype(str), list(excluded))
-            report.add("molecule held out elsewhere", list(table["id"][hit]))
-            table = table.take(~hit)
+            is_excluded = np.isin(table["inchikey1"].astype(str), list(excluded))
+            report.add("molecule held out elsewhere", list(table["id"][is_excluded]))
+            table = table.take(~is_excluded)
         unique, inverse = np.unique(table["smiles"].astype(str), return_inverse=True)
         encoded = for_each(self.tokenizer.encode_molecule, unique.tolist())
         lengths = np.array([0 if ids is None else len(ids) for ids in encoded], dtype=np.int64)[inverse]
-        for rule, hit in (
-            ("molecule cannot be written", lengths == 0),
+        for rule, breaks in (
+            ("molecule cannot be tokenized", lengths == 0),
             (f"molecule longer than {self.max_target} tokens", lengths > self.max_target),
         ):
-            report.add(rule, list(table["id"][hit]))
+            report.add(rule, list(table["id"][breaks]))
         fits = np.flatnonzero((lengths > 0) & (lengths <= self.max_target))
         table = table.take(fits)
         column = self.split_by.get("column")
         if column and column not in table.columns:
             known = ", ".join(sorted(table.columns))
-            raise InputError(f"data.split.column={column}: the source has no such column; it has {known}")
+            raise InputError(f"data.split.column={column}: the source has no such column; choose from {known}")
         sources = self.tokenizer.encode_spectra(table)
         return {
             "source": Ragged(sources[0].astype(np.uint16), sources[1]),
@@ -144,7 +142,7 @@ class SpectraToMolecules(SplitData):
             **({"split": list(table[column])} if column else {}),
         }
 
-    # ---------------------------------------------------------------- what others read
+    # ---------------------------------------------------------------- public access to rows
 
     def _keys(self) -> dict[str, np.ndarray]:
         names = self.split_by.get("keys") or ["inchikey1"]
@@ -152,7 +150,9 @@ class SpectraToMolecules(SplitData):
 
     def _grouping(self) -> dict[str, np.ndarray]:
         if not self.split_by.get("keys"):
-            raise ConfigError("data.split needs `column` (it names the fold) or `keys` (what must not cross folds)")
+            raise ConfigError(
+                "data.split needs `column` (which names the split) or `keys` (which must not cross splits)"
+            )
         return self._keys()
 
     def held_out_keys(self) -> frozenset[str]:
@@ -174,7 +174,7 @@ class SpectraToMolecules(SplitData):
         }
 
     def table(self, rows: np.ndarray) -> SpectrumTable:
-        """The cleaned spectra of some rows, with their labels."""
+        """The cleaned spectra of the given rows, with their labels."""
         mz, intensity = self.store.ragged("mz").take(rows), self.store.ragged("intensity").take(rows)
         columns = {name: np.array(self.store.strings(name), dtype=object)[rows] for name in (*LABELS,)}
         columns["precursor_mz"] = self.store.array("precursor_mz")[rows]
@@ -190,6 +190,6 @@ class SpectraToMolecules(SplitData):
         rows = self.split.rows("train")
         return self._training(Pairs(self.store, self.seed, self.noise), self._lengths()[rows], rows)
 
-    def _evaluation_part(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    def _evaluation_data(self, split: str) -> tuple[Dataset, np.ndarray, np.ndarray]:
         rows = self.split.rows(split)
         return Pairs(self.store), self._lengths()[rows], rows

@@ -1,7 +1,7 @@
-"""Where molecules come from: SMILES, CSV and SDF files of the user, and PubChem's list of all compounds.
+"""Sources of molecules: the user's SMILES, CSV and SDF files, and PubChem's list of all compounds.
 
 Every source has `fingerprint()`, which changes when and only when its molecules change, and `chunks()`, which yields
-`MoleculeTable`s in flat memory. `trimer.data.molecules.molecule_keys` makes a table of keys of them.
+`MoleculeTable`s. `trimer.data.molecules.molecule_keys` computes the keys of their molecules.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trimer.data.core.drops import NO_SEQUENCE
+from trimer.data.core.label_table import check_limit
 from trimer.data.molecules.structure_tables import SDF, open_table
 from trimer.data.text.column_names import column_called
 from trimer.data.text.compression import plain_name
@@ -33,7 +34,7 @@ MoleculeRow = tuple[str, str, str | None]  # id, SMILES, problem
 
 @dataclass
 class MoleculeTable:
-    """n molecules of a source in its order: ids, SMILES as they stand. problems: row -> why it cannot be used."""
+    """n molecules in the order of their source, with SMILES as written there. problems: row -> why it is unusable."""
 
     ids: list[str]
     smiles: list[str]
@@ -44,7 +45,7 @@ class MoleculeTable:
 
 
 class MoleculeSource(Protocol):
-    """What gives molecules in chunks: SMILES files, PubChem."""
+    """A source that yields molecules in chunks: SMILES files, PubChem."""
 
     def fingerprint(self) -> str: ...
 
@@ -54,11 +55,11 @@ class MoleculeSource(Protocol):
 class SmilesFiles:
     """Molecules of text files, compressed or not.
 
-    paths: files or globs. A `.csv`, `.tsv` or `.parquet` has SMILES or InChI in `column`, an `.sdf` in its atoms and
-    bonds; any other file has one molecule a line, the SMILES or InChI first, then perhaps white space and an id. Lines
-    that are empty are passed over. A table without a column `smiles` may have it under another usual name.
-    id_column: the column of a table that names the molecule; else ids are file name and line, as `corpus.smi:12`.
-    limit: stop after so many molecules.
+    paths: files or globs. A `.csv`, `.tsv` or `.parquet` file has SMILES or InChI in `column`; an `.sdf` file has atoms
+    and bonds; any other file has one molecule per line: a SMILES or InChI, then optionally white space and an id. Empty
+    lines are skipped. A table without a column `smiles` may use another common name for it.
+    id_column: the column with the molecule's id; by default ids are file name and line, such as `corpus.smi:12`.
+    limit: largest number of molecules to read.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class SmilesFiles:
         id_column: str | None = None,
         limit: int | None = None,
     ):
-        _check_limit(limit)
+        check_limit(limit)
         self.paths = named_paths(paths, WANTED)
         self.column = column
         self.id_column = id_column
@@ -83,12 +84,12 @@ class SmilesFiles:
 
     def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
         """Tables of at most `size` molecules."""
-        return _in_chunks(self._rows(), size, self.limit, " and ".join(self.paths))
+        return _chunks_of(self._rows(), size, self.limit, " and ".join(self.paths))
 
     def _rows(self) -> Iterator[MoleculeRow]:
         for path in self.files():
             table = Path(plain_name(path)).suffix.lower() in TABLES
-            yield from self._table(path) if table else _until_break(path, self._lines(path))
+            yield from self._table(path) if table else _with_break(path, self._lines(path))
 
     def _lines(self, path: Path) -> Iterator[MoleculeRow]:
         for number, line in enumerate(read_lines(path), 1):
@@ -105,23 +106,23 @@ class SmilesFiles:
 
 
 class PubChemSmiles:
-    """All compounds of PubChem (about 120 million): CID-SMILES.gz, a CID, a tab and a SMILES a line.
+    """All compounds of PubChem (about 120 million) from CID-SMILES.gz, whose lines hold a CID, a tab and a SMILES.
 
-    path: a copy that is already there; else the file is downloaded once to `folder` from the publisher, who states no
-    checksum. limit: stop after so many molecules.
+    path: an existing copy; by default the file is downloaded once to `folder` (PubChem publishes no checksum).
+    limit: largest number of molecules to read.
     """
 
     def __init__(
         self, path: str | None = None, folder: str = "data/pubchem", limit: int | None = None, url: str = PUBCHEM
     ):
-        _check_limit(limit)
+        check_limit(limit)
         self.path = path
         self.folder = folder
         self.limit = limit
         self.url = url
 
     def file(self) -> Path:
-        """The local copy, downloaded if it is not there yet."""
+        """The local copy, downloaded if it does not exist yet."""
         if self.path is not None:
             path = Path(self.path).expanduser()
             if not path.is_file():
@@ -135,25 +136,20 @@ class PubChemSmiles:
         return f"{content_digest([self.file()])}/{self.limit}"
 
     def chunks(self, size: int = CHUNK) -> Iterator[MoleculeTable]:
-        """Tables of at most `size` molecules, whose ids are CIDs."""
-        return _in_chunks(self._rows(), size, self.limit, str(self.file()))
+        """Tables of at most `size` molecules; their ids are CIDs."""
+        return _chunks_of(self._rows(), size, self.limit, str(self.file()))
 
     def _rows(self) -> Iterator[MoleculeRow]:
-        return _until_break(self.file(), self._lines())
+        return _with_break(self.file(), self._lines())
 
     def _lines(self) -> Iterator[MoleculeRow]:
         for line in read_lines(self.file()):
             cid, tab, smiles = line.rstrip("\r\n").partition("\t")
-            yield cid, smiles, None if tab else "not a CID, a tab and a SMILES"
+            yield cid, smiles, None if tab else "the line is not a CID, a tab and a SMILES"
 
 
-def _check_limit(limit: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit} must be 1 or more, or null")
-
-
-def _until_break(path: Path, rows: Iterator[MoleculeRow]) -> Iterator[MoleculeRow]:
-    """The rows of a file, and one more for its end where it breaks off after some of them."""
+def _with_break(path: Path, rows: Iterator[MoleculeRow]) -> Iterator[MoleculeRow]:
+    """The rows of a file, then a row with a problem if the file is truncated; BrokenOff if no row could be read."""
     count = 0
     try:
         for row in rows:
@@ -165,12 +161,12 @@ def _until_break(path: Path, rows: Iterator[MoleculeRow]) -> Iterator[MoleculeRo
         yield f"{path.name}:end", "", broken_end(error)
 
 
-def _in_chunks(rows: Iterator[MoleculeRow], size: int, limit: int | None, source: str) -> Iterator[MoleculeTable]:
+def _chunks_of(rows: Iterator[MoleculeRow], size: int, limit: int | None, source: str) -> Iterator[MoleculeTable]:
     rows = islice(rows, limit)
     count = 0
-    while some := list(islice(rows, size)):
-        count += len(some)
-        ids, smiles, problems = zip(*some, strict=True)
+    while chunk := list(islice(rows, size)):
+        count += len(chunk)
+        ids, smiles, problems = zip(*chunk, strict=True)
         yield MoleculeTable(list(ids), list(smiles), {row: why for row, why in enumerate(problems) if why})
     if not count:
-        raise InputError(f"{source}: there is no molecule in it")
+        raise InputError(f"{source} contains no molecule")

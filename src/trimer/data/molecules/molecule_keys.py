@@ -1,7 +1,7 @@
 """Molecules with the keys that splits and exclusions need: canonical SMILES, InChIKey block 1, Murcko scaffold.
 
-An InChIKey costs about 0.3 ms, so the keys of a corpus are computed once, by as many processes as are allowed, and kept
-in a store under the content of the source.
+An InChIKey takes about 0.3 ms, so the keys of a corpus are computed once, in parallel, and cached in a store that is
+named by the content of the source.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from trimer.data.molecules.molecule_rules import REPEATED, UNREADABLE
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2  # raise it when the keys change, so that old caches are not read
-PART = 2_000  # molecules that one process handles at a time
+LAYOUT = 2  # increase when the keys change, so that old caches are not read
+CHUNK = 2_000  # molecules per task of a worker process
 
 
 @dataclass(frozen=True)
 class MoleculeKeys:
-    """Keys of one molecule; `dropped` names the rule when there are none, and `why` says what RDKit reports."""
+    """Keys of one molecule. dropped: the rule by which it has none. why: RDKit's message."""
 
     smiles: str | None = None
     inchikey1: str | None = None
@@ -41,8 +41,8 @@ class MoleculeKeys:
 def molecule_keys(text: str, stereo: bool = False) -> MoleculeKeys:
     """Canonical SMILES, InChIKey block 1 and scaffold (empty text without rings) of one SMILES or InChI.
 
-    Polymers, R groups and some complexes have no InChIKey, and some no scaffold: their canonical SMILES without
-    stereochemistry stands for it.
+    Polymers, R groups and some complexes have no InChIKey or no scaffold: it is replaced by their canonical SMILES
+    without stereochemistry.
     """
     molecule = read_structure(text)
     if molecule is None:
@@ -50,23 +50,23 @@ def molecule_keys(text: str, stereo: bool = False) -> MoleculeKeys:
     try:
         plain = Chem.MolToSmiles(molecule, isomericSmiles=False)
         smiles = Chem.MolToSmiles(molecule) if stereo else plain
-    except Exception as error:  # RDKit can read a molecule that it cannot write
-        return MoleculeKeys(dropped=UNREADABLE, why=f"it cannot be written ({str(error).splitlines()[0]})")
+    except Exception as error:  # RDKit reads some molecules that it cannot write
+        return MoleculeKeys(dropped=UNREADABLE, why=f"RDKit cannot write its SMILES ({str(error).splitlines()[0]})")
     scaffold = murcko_scaffold(molecule)
     return MoleculeKeys(smiles, inchikey_block1(molecule) or plain, plain if scaffold is None else scaffold)
 
 
 def keys_of(smiles: Sequence[str], stereo: bool = False) -> list[MoleculeKeys]:
-    """The keys of many molecules, in their order."""
+    """The keys of molecules, in the same order."""
     return [molecule_keys(text, stereo) for text in smiles]
 
 
 def held_out(smiles: str | None, keys: Sequence[str | None], excluded: Set[str]) -> bool:
-    """Whether a molecule, by any of its own keys, or one part of a salt or mixture, is among the excluded ones."""
+    """Whether a molecule is excluded: by one of its keys, or by a component of a salt or mixture."""
     if not excluded or any(key in excluded for key in keys):
         return bool(excluded)
-    parts = smiles.split(".") if smiles else []
-    return len(parts) > 1 and any(inchikey_block1(parse(part)) in excluded for part in parts)
+    components = smiles.split(".") if smiles else []
+    return len(components) > 1 and any(inchikey_block1(parse(text)) in excluded for text in components)
 
 
 def molecule_table(
@@ -74,24 +74,24 @@ def molecule_table(
 ) -> Store:
     """The distinct molecules of a source as a store with the text columns id, smiles, inchikey1 and scaffold.
 
-    workers: processes, None for one a processor; the result does not depend on it. The manifest holds the drop report
-    (`drops`): unreadable molecules, and those whose canonical SMILES came before.
+    workers: worker processes, None for one per CPU core; the result does not depend on it. The manifest holds the drop
+    report (`drops`): unreadable molecules, and duplicates by canonical SMILES.
     """
     recipe = {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
     folder = cache_folder(cache_root, "molecules", recipe)
 
     def build(writer: StoreWriter) -> None:
         report = DropReport()
-        for rule in (UNREADABLE, REPEATED):
-            report.add(rule, [])
+        for counted_rule in (UNREADABLE, REPEATED):
+            report.add(counted_rule, [])
         seen: set[int] = set()
-        for table, keys in in_order(_keys_of_part, source.chunks(PART), workers, stereo):
+        for table, keys in in_order(_keys_of_table, source.chunks(CHUNK), workers, stereo):
             report.records += len(table)
             kept: list[tuple[str, MoleculeKeys]] = []
             for row, (name, key) in enumerate(zip(table.ids, keys, strict=True)):
                 rule = table.problems.get(row) or key.dropped
                 if rule is None:
-                    # 64-bit hashes: 100 million molecules in a few GB, and one false repeat in 4,000 such corpora.
+                    # 64-bit hashes: 100 million molecules need a few GB, with 1 false duplicate in 4,000 such corpora.
                     number = hash(key.smiles)
                     rule = REPEATED if number in seen else None
                     seen.add(number)
@@ -113,5 +113,5 @@ def molecule_table(
     return cached_store(folder, build)
 
 
-def _keys_of_part(table: MoleculeTable, stereo: bool) -> list[MoleculeKeys]:
+def _keys_of_table(table: MoleculeTable, stereo: bool) -> list[MoleculeKeys]:
     return keys_of(table.smiles, stereo)

@@ -1,6 +1,6 @@
-"""The rules by which a molecule is refused, as drop reports call them."""
+"""Names of the rules that drop molecules, as shown in drop reports."""
 
 from __future__ import annotations
 
 UNREADABLE = "molecule RDKit cannot read"
-REPEATED = "molecule given before"
+REPEATED = "duplicate molecule"

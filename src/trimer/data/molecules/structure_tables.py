@@ -1,4 +1,4 @@
-"""Tables of molecules: CSV, TSV and Parquet as they are, SDF with a column for each property."""
+"""Tables of molecules: CSV, TSV, Parquet, and SDF with one column per property."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _PROPERTY = re.compile(r">.*?<(.+)>")
 
 
 def open_table(path: Path) -> TableFile:
-    """The table in a file, an SDF by its suffix."""
+    """The table in a file; an SDF is recognised by its suffix."""
     return SdfTable(path) if Path(plain_name(path)).suffix.lower() in SDF else TableFile(path)
 
 
 class SdfTable(TableFile):
     """An SDF as a table: `smiles` from the atoms and bonds, `name` from the first line, and each property by its name.
 
-    A property that is called `smiles` or `name` has no column of its own. A record that RDKit cannot read is handed on
-    with its problem, and so is the end of a file that breaks off.
+    Properties called `smiles` or `name` are ignored. A record that RDKit cannot read has a problem, as does the last
+    record of a truncated file.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self.parquet = True  # columns are not named on the first line
+        self.parquet = True  # the first line holds no column names
         self.unit = "record"
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         records = 0
         for record, _ in self._blocks():
             records += 1
-            found |= dict.fromkeys(_properties(record))
+            names |= dict.fromkeys(_properties(record))
         if not records:
             raise InputError(f"{path} is empty; write or download it again")
-        self.header = [SMILES, NAME, *(name for name in found if name.lower() not in (SMILES, NAME))]
+        self.header = [SMILES, NAME, *(name for name in names if name.lower() not in (SMILES, NAME))]
 
     def rows_at(self, positions: Sequence[int]) -> Iterator[Row]:
         for number, (record, problem) in enumerate(self._blocks(), 1):
@@ -53,10 +53,10 @@ class SdfTable(TableFile):
             cells[SMILES] = None
             if problem is None:
                 cells[SMILES], problem = _smiles(record)
-            yield [cells.get(self.header[place]) for place in positions], number, problem
+            yield [cells.get(self.header[position]) for position in positions], number, problem
 
     def _blocks(self) -> Iterator[tuple[list[str], str | None]]:
-        """The lines of each record, and what is wrong with it."""
+        """The lines of each record and its problem, if any."""
         lines: list[str] = []
         count = 0
         try:
@@ -77,7 +77,7 @@ class SdfTable(TableFile):
 
 
 def _smiles(record: Sequence[str]) -> tuple[str | None, str | None]:
-    """The SMILES of a record, or why there is none."""
+    """SMILES of a record, and why there is none."""
     block = "\n".join(record) + "\n"
 
     def read() -> Chem.Mol | None:
@@ -94,15 +94,15 @@ def _smiles(record: Sequence[str]) -> tuple[str | None, str | None]:
 
 def _properties(record: Sequence[str]) -> dict[str, str]:
     """Name -> value; the lines of a longer value are joined by spaces."""
-    found: dict[str, str] = {}
+    properties: dict[str, str] = {}
     name: str | None = None
     for line in record:
         match = _PROPERTY.match(line)
         if match:
             name = match[1].strip()
-            found[name] = ""
+            properties[name] = ""
         elif name is not None and not line.strip():
             name = None
         elif name is not None:
-            found[name] = f"{found[name]} {line.strip()}".strip()
-    return found
+            properties[name] = f"{properties[name]} {line.strip()}".strip()
+    return properties

@@ -1,6 +1,6 @@
-"""Peptides with the intensities of their b and y fragments, from libraries and the results of search engines.
+"""Spectra of peptides with intensities of b and y fragments, from spectral libraries and search engines.
 
-Shapes: n spectra, F fragments in all.
+Shapes: n spectra, F fragments in total.
 """
 
 from __future__ import annotations
@@ -40,20 +40,28 @@ LAYOUTS: dict[str, Callable[[Path, str | None, float | None], Iterator[Spectrum]
     "msp": read_msp_library,
     "mzspeclib": read_mzspeclib,
 }
-READING = 2  # raise it when the same files give other spectra, so that old caches are not read
+READING = 2  # increase when the same files yield other spectra, so that old caches are not read
 NO_FRAGMENT = "no b or y fragment with an intensity"
+FRAGMENT_COLUMNS: dict[str, type] = {  # attribute of a FragmentTable -> type of its values
+    "row": np.int64,
+    "series": np.uint8,
+    "number": np.int64,
+    "ion_charge": np.int64,
+    "loss": object,
+    "intensity": np.float32,
+}
 
 
 @dataclass
 class FragmentTable:
-    """n spectra as ids, canonical ProForma and precursor charges, and their F fragments end to end.
+    """n spectra as ids, canonical ProForma and precursor charges, with their F concatenated fragments.
 
-    charge: (n,) int64, 0 where unknown. energy: (n,) float64, the collision energy as the file gives it, NaN where
-    unknown. instrument: n texts or None. places: where each stands. problems: row -> why it cannot be used; it has no
-    fragments. row: (F,) int64, rising. series: (F,) uint8, 0 for b and 1 for y. number: (F,) int64, residues in the
+    charge: (n,) int64, 0 if unknown. energy: (n,) float64, collision energy in the units of the file, NaN if unknown.
+    instrument: n texts or None. places: file and line of each. problems: row -> why it cannot be used; it has no
+    fragments. row: (F,) int64, ascending. series: (F,) uint8, 0 for b and 1 for y. number: (F,) int64, residues in the
     fragment. ion_charge: (F,) int64. loss: (F,) object, `""`, `H3PO4`, `H2O`, `NH3`, or several as `H2O+2H3PO4`;
-    `modloss` where a modification lost something that is not said. intensity: (F,) float32, above 0 and relative to the
-    brightest of the spectrum. other: series that are neither b nor y -> how many such fragments were left out.
+    `modloss` for an unknown loss of a modification. intensity: (F,) float32, above 0 and relative to the most intense
+    fragment of the spectrum. other: series other than b and y -> number of such fragments, which are left out.
     """
 
     ids: list[str]
@@ -76,77 +84,76 @@ class FragmentTable:
 
     @classmethod
     def of(cls, spectra: Sequence[Spectrum]) -> FragmentTable:
-        """A table of spectra as they were read."""
+        """A table of spectra."""
         problems: dict[int, str] = {}
         other: Counter[str] = Counter()
         fragments: list[tuple[int, int, int, int, str, float]] = []
-        for row, one in enumerate(spectra):
-            own = [(SERIES[s], n, z, loss, value) for s, n, z, loss, value in one.fragments if s in SERIES]
-            brightest = max((value for *_, value in own), default=0.0)
-            if one.problem or not brightest:
-                problems[row] = one.problem or NO_FRAGMENT
+        for row, spectrum in enumerate(spectra):
+            b_and_y = [(SERIES[s], n, z, loss, value) for s, n, z, loss, value in spectrum.fragments if s in SERIES]
+            highest = max((value for *_, value in b_and_y), default=0.0)
+            if spectrum.problem or not highest:
+                problems[row] = spectrum.problem or NO_FRAGMENT
                 continue
-            other.update(fragment[0] for fragment in one.fragments if fragment[0] not in SERIES)
-            fragments += [(row, s, n, z, loss, value / brightest) for s, n, z, loss, value in own if value > 0]
-        row, series, number, ion_charge, loss, intensity = zip(*fragments, strict=True) if fragments else [()] * 6
+            other.update(fragment[0] for fragment in spectrum.fragments if fragment[0] not in SERIES)
+            fragments += [(row, s, n, z, loss, value / highest) for s, n, z, loss, value in b_and_y if value > 0]
+        columns: dict[str, np.ndarray] = {
+            name: np.array([fragment[column] for fragment in fragments], kind)
+            for column, (name, kind) in enumerate(FRAGMENT_COLUMNS.items())
+        }
         return cls(
-            [one.id for one in spectra],
-            [one.text for one in spectra],
-            np.array([one.charge for one in spectra], np.int64),
-            np.array([one.energy for one in spectra], np.float64),
-            [one.instrument for one in spectra],
-            [one.place for one in spectra],
+            [spectrum.id for spectrum in spectra],
+            [spectrum.text for spectrum in spectra],
+            np.array([spectrum.charge for spectrum in spectra], np.int64),
+            np.array([spectrum.energy for spectrum in spectra], np.float64),
+            [spectrum.instrument for spectrum in spectra],
+            [spectrum.location for spectrum in spectra],
             problems,
-            np.array(row, np.int64),
-            np.array(series, np.uint8),
-            np.array(number, np.int64),
-            np.array(ion_charge, np.int64),
-            np.array(loss, object),
-            np.array(intensity, np.float32),
-            other,
+            **columns,
+            other=other,
         )
 
     @classmethod
     def concatenate(cls, tables: Sequence[FragmentTable]) -> FragmentTable:
-        """One or more tables end to end."""
+        """Concatenate one or more tables."""
         starts = np.cumsum([0, *map(len, tables)])
         return cls(
-            [one for table in tables for one in table.ids],
-            [one for table in tables for one in table.texts],
+            [name for table in tables for name in table.ids],
+            [text for table in tables for text in table.texts],
             np.concatenate([table.charge for table in tables]),
             np.concatenate([table.energy for table in tables]),
-            [one for table in tables for one in table.instrument],
-            [one for table in tables for one in table.places],
+            [name for table in tables for name in table.instrument],
+            [place for table in tables for place in table.places],
             {
                 int(start) + row: why
                 for table, start in zip(tables, starts, strict=False)
                 for row, why in table.problems.items()
             },
-            np.concatenate([table.row + start for table, start in zip(tables, starts, strict=False)]),
-            *(np.concatenate([getattr(table, name) for table in tables]) for name in FRAGMENT_COLUMNS[1:]),
-            sum((table.other for table in tables), Counter()),
+            row=np.concatenate([table.row + start for table, start in zip(tables, starts, strict=False)]),
+            **{
+                name: np.concatenate([getattr(table, name) for table in tables])
+                for name in FRAGMENT_COLUMNS
+                if name != "row"
+            },
+            other=sum((table.other for table in tables), Counter()),
         )
 
 
 class FragmentSource(Protocol):
-    """What gives annotated spectra in chunks: files, the simulation."""
+    """A source that yields annotated spectra in chunks: files, the simulation."""
 
     def fingerprint(self) -> str: ...
 
     def chunks(self) -> Iterator[FragmentTable]: ...
 
 
-FRAGMENT_COLUMNS = ("row", "series", "number", "ion_charge", "loss", "intensity")
-
-
 class FragmentFiles:
-    """Annotated spectra of files; what cannot be read is a row with its problem.
+    """Annotated spectra of files; a record that cannot be read is a row with a problem.
 
-    paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (a row a
-    fragment: Spectronaut, OpenSWATH, EasyPQP, DIA-NN, Koina), `prosit` (Parquet with 174 values), `alphabase` (HDF5),
-    `msp` or `mzspeclib`; null: found from the content. limit: stop after so many spectra. fixed: modifications that the
-    file leaves out, as `Carbamidomethyl@C`; null: as the layout says (`notations.PLAIN`), an empty text: none. fdr:
-    highest q-value, or PEP, of a row; null keeps all.
+    paths: files or globs. layout: `deepphospho` (JSON, gzipped or not), `maxquant_msms` (msms.txt), `library` (one row
+    per fragment: Spectronaut, OpenSWATH, EasyPQP, DIA-NN, Koina), `prosit` (Parquet with 174 values), `alphabase`
+    (HDF5), `msp` or `mzspeclib`; null: detected from the content. limit: largest number of spectra to read. fixed:
+    modifications that the file does not write, such as `Carbamidomethyl@C`; null: the default of the layout
+    (`notations.PLAIN`), an empty text: none. fdr: highest q-value, or PEP, of a row; null keeps all.
     """
 
     wanted = "a library of peptides"
@@ -182,33 +189,33 @@ class FragmentFiles:
         return f"{content_digest(self.files())}/{names}/{settings_text(settings)}"
 
     def chunks(self) -> Iterator[FragmentTable]:
-        """Tables of some thousand spectra; InputError where there is none at all."""
+        """Tables of a few thousand spectra; InputError if there is none."""
         readers = ((path, LAYOUTS[self.layout or find_layout(path)]) for path in self.files())
-        spectra = (one for path, read in readers for one in read(path, self.fixed, self.fdr))
-        spectra = islice(spectra, self.limit)
+        all_spectra = (spectrum for path, read in readers for spectrum in read(path, self.fixed, self.fdr))
+        spectra = islice(all_spectra, self.limit)
         other: Counter[str] = Counter()
         count = 0
-        while some := list(islice(spectra, ROWS)):
-            table = FragmentTable.of(some)
+        while chunk := list(islice(spectra, ROWS)):
+            table = FragmentTable.of(chunk)
             other += table.other
             count += len(table)
             yield table
         if not count:
-            raise InputError(f"{' and '.join(self.paths)}: there is no spectrum in it")
+            raise InputError(f"{' and '.join(self.paths)}: no spectrum in it")
         if other:
-            named = ", ".join(f"{series} {number:,}" for series, number in other.most_common(8))
-            log.info("fragments that are neither b nor y are left out: %s", named)
+            counts = ", ".join(f"{series} {number:,}" for series, number in other.most_common(8))
+            log.info("fragments other than b and y are left out: %s", counts)
 
 
 def find_layout(path: Path) -> str:
-    """The key of LAYOUTS that a file has; InputError where it has none."""
+    """The layout (a key of LAYOUTS) of a file, from its content; InputError if it is unknown."""
     start = next(read_chunks(path, 1 << 12), b"")
     if start.startswith(HDF5):
         return "alphabase"
     text = start.decode("utf-8", "replace")
     if text.lstrip()[:1] == "{":
         if '"format_version"' in text:
-            raise InputError(f"{path} is mzSpecLib in JSON: convert it to its text form (mzspeclib convert -f text)")
+            raise InputError(f"{path} is mzSpecLib in JSON: convert it to the text form (mzspeclib convert -f text)")
         return "deepphospho"
     if is_mzspeclib(text):
         return "mzspeclib"
@@ -221,4 +228,6 @@ def find_layout(path: Path) -> str:
         return "prosit"
     if is_library(table):
         return "library"
-    raise InputError(f"{path}: its columns are of no library of fragments that is known ({', '.join(LAYOUTS)})")
+    raise InputError(
+        f"{path}: its columns fit no known layout of fragment libraries ({', '.join(LAYOUTS)}); name one in layout"
+    )

@@ -1,6 +1,6 @@
-"""Annotated spectra of search engines, Prosit and alphabase, one at a time: b and y fragments with intensities.
+"""Readers of annotated spectra of DeepPhospho, MaxQuant, Prosit and alphabase: fragments with intensities.
 
-fixed: modifications that the file leaves out, null for what its layout leaves out as a rule. fdr: as in `psm_quality`.
+fixed: modifications that the file does not write, null for the default of its layout. fdr: see `psm_quality`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,13 @@ def read_deepphospho(path: Path, fixed: str | None = None, fdr: float | None = F
     fixed = fixed_modifications(path.name, (), PLAIN["deepphospho"], fixed)
     for number, (key, pairs) in enumerate(deepphospho_records(path), 1):
         peptide, charge = split_precursor(key)
-        place = f"{path.name}, record {number}"
-        yield make_spectrum(
-            key, ("deepphospho", fixed, peptide), charge, place, lambda _, pairs=pairs: _deepphospho(pairs)
-        )
+        location = f"{path.name}, record {number}"
+        yield make_spectrum(key, ("deepphospho", fixed, peptide), charge, location, partial(_deepphospho, pairs))
 
 
-def _deepphospho(pairs: Any) -> Iterator[Fragment]:
+def _deepphospho(pairs: Any, _peptide: Peptide) -> Iterator[Fragment]:
     if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
-        raise Unreadable("there is no object of fragments")
+        raise Unreadable("its value is not an object of fragments")
     for name, intensity in pairs:
         yield *deepphospho_fragment(name), read_intensity(name, intensity)
 
@@ -67,16 +65,16 @@ def deepphospho_fragment(name: str) -> tuple[str, int, int, str]:
     match = DEEPPHOSPHO.fullmatch(name)
     if not match:
         raise Unreadable(f"fragment '{name}' cannot be read")
-    series, number, charge, lost = match.groups()
-    losses = [] if lost == "Noloss" else [one.split(",") for one in lost.split(";")]
-    if any(len(one) != 2 for one in losses):
+    series, number, charge, text = match.groups()
+    losses = [] if text == "Noloss" else [loss.split(",") for loss in text.split(";")]
+    if any(len(loss) != 2 for loss in losses):
         raise Unreadable(f"fragment '{name}' cannot be read")
-    loss = "+".join(what if count == "1" else count + what for count, what in sorted(losses, key=lambda one: one[1]))
-    return series, int(number), int(charge), loss
+    names = [name if count == "1" else count + name for count, name in sorted(losses, key=lambda loss: loss[1])]
+    return series, int(number), int(charge), "+".join(names)
 
 
 def read_maxquant(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
-    """msms.txt: `y1;y3-H2O;b5*;y7(2+)` under Matches, as many numbers under Intensities."""
+    """MaxQuant's msms.txt: `y1;y3-H2O;b5*;y7(2+)` in Matches, with as many numbers in Intensities."""
     table = TableFile(path)
     fixed = fixed_modifications(path.name, cells_of(table, ["Modified sequence"]), PLAIN["maxquant"], fixed)
     optional = optional_columns(table, ("Fragmentation", "Mass analyzer", "Collision energy"))
@@ -86,17 +84,16 @@ def read_maxquant(path: Path, fixed: str | None = None, fdr: float | None = FDR)
     names += quality.columns
     for cells, number, problem in table.rows(names):
         sequence, charge, matches, intensities = cells[:4]
-        way, analyzer, energy = spread(optional, cells[4:width])
+        fragmentation, analyzer, energy = spread(optional, cells[4:width])
         problem = problem or quality.reason(cells[width:])
-        where = f"{path.name}:{number}", ("maxquant", fixed, sequence or ""), charge, table.place_of(number)
-        instrument = " ".join(filter(None, (way, analyzer)))
-        listed = (matches or "", intensities or "")
-        yield make_spectrum(
-            *where, lambda peptide, listed=listed: _maxquant(peptide, *listed), energy, instrument, problem
-        )
+        name, location = f"{path.name}:{number}", table.place_of(number)
+        instrument = " ".join(filter(None, (fragmentation, analyzer)))
+        read = partial(_maxquant, matches or "", intensities or "")
+        texts = ("maxquant", fixed, sequence or "")
+        yield make_spectrum(name, texts, charge, location, read, energy, instrument, problem)
 
 
-def _maxquant(peptide: Peptide, matches: str, intensities: str) -> Iterator[Fragment]:
+def _maxquant(matches: str, intensities: str, peptide: Peptide) -> Iterator[Fragment]:
     names, values = matches.split(";"), intensities.split(";")
     if len(names) != len(values):
         raise Unreadable(f"{len(names)} matches with {len(values)} intensities")
@@ -104,17 +101,17 @@ def _maxquant(peptide: Peptide, matches: str, intensities: str) -> Iterator[Frag
         match = MAXQUANT.fullmatch(name.strip())
         if match is None:
             if name.strip():
-                yield name, 0, 1, "", read_intensity(name, value)  # an immonium ion, as pY
+                yield name, 0, 1, "", read_intensity(name, value)  # an immonium ion, such as pY
             continue
         series, number, losses, star, charge = match.groups()
-        lost = losses.split("-")[1:] + ([modification_loss(peptide)] if star else [])
-        yield series, int(number), int(charge or 1), "+".join(sorted(lost)), read_intensity(name, value)
+        names = losses.split("-")[1:] + ([modification_loss(peptide)] if star else [])
+        yield series, int(number), int(charge or 1), "+".join(sorted(names)), read_intensity(name, value)
 
 
 def read_prosit(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
-    """Parquet of Prosit and DLOmix: 174 values, 29 positions times y1+ y2+ y3+ b1+ b2+ b3+.
+    """Parquet of Prosit and DLOmix: 174 intensities, 29 positions times y1+ y2+ y3+ b1+ b2+ b3+.
 
-    -1 stands for a fragment that cannot be, 0 for one that was not seen.
+    -1 marks an impossible fragment, 0 one that was not observed.
     """
     table = TableFile(path)
     fixed = fixed_modifications(path.name, cells_of(table, ["modified_sequence"]), PLAIN["prosit"], fixed)
@@ -123,42 +120,45 @@ def read_prosit(path: Path, fixed: str | None = None, fdr: float | None = FDR) -
     names = ["modified_sequence", "precursor_charge", "intensities_raw", *filter(None, optional)]
     for cells, number, problem in table.rows(names):
         sequence, charge, values = cells[:3]
-        energy, way, analyzer = spread(optional, cells[3:])
-        where = f"{path.name}:{number}", ("prosit", fixed, sequence or ""), charge, table.place_of(number)
-        instrument = " ".join(filter(None, (way, analyzer)))
-        yield make_spectrum(*where, lambda peptide, own=values: _prosit(peptide, own), energy, instrument, problem)
+        energy, fragmentation, analyzer = spread(optional, cells[3:])
+        name, location = f"{path.name}:{number}", table.place_of(number)
+        instrument = " ".join(filter(None, (fragmentation, analyzer)))
+        texts = ("prosit", fixed, sequence or "")
+        yield make_spectrum(name, texts, charge, location, partial(_prosit, values), energy, instrument, problem)
 
 
-def _prosit(peptide: Peptide, cell: str | None) -> Iterator[Fragment]:
+def _prosit(cell: str | None, _peptide: Peptide) -> Iterator[Fragment]:
     try:
         values = json.loads(cell or "")
     except json.JSONDecodeError:
         values = None
     if not isinstance(values, list) or len(values) != PROSIT_VALUES:
-        found = f"{len(values)} values" if isinstance(values, list) else "no list"
-        raise Unreadable(f"{found} under intensities_raw in place of {PROSIT_VALUES}")
-    for place, value in enumerate(values):
+        count = f"{len(values)} values" if isinstance(values, list) else "no list"
+        raise Unreadable(f"{count} in intensities_raw instead of {PROSIT_VALUES} values")
+    for position, value in enumerate(values):
         if value is None or value > 0:
-            series, charge = PROSIT[place % len(PROSIT)]
-            number = place // len(PROSIT) + 1
+            series, charge = PROSIT[position % len(PROSIT)]
+            number = position // len(PROSIT) + 1
             yield "by"[series], number, charge, "", read_intensity(f"{'by'[series]}{number}", value)
 
 
 def read_alphabase(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
-    """HDF5 of alphabase: precursor_df, and fragment_intensity_df with a row a cleavage and a column a charged type."""
+    """HDF5 of alphabase: precursor_df, and fragment_intensity_df (rows: cleavage sites, columns: charged types)."""
     columns, fragments = precursor_columns(path), fragment_columns(path)
-    lost = [name for name in ("sequence", "charge", "frag_start_idx", "frag_stop_idx") if name not in columns]
-    if lost:
-        raise InputError(f"{path}: there is no column {lost[0]} in precursor_df")
+    missing = [name for name in ("sequence", "charge", "frag_start_idx", "frag_stop_idx") if name not in columns]
+    if missing:
+        raise InputError(f"{path}: precursor_df has no column {missing[0]}")
     types = [match.groups() for name in fragments if (match := ALPHABASE.fullmatch(name))]
     if len(types) < len(fragments):
-        raise InputError(f"{path}: fragment_intensity_df has columns that are no fragments: {', '.join(fragments)}")
+        raise InputError(
+            f"{path}: fragment_intensity_df has columns that are not fragment types: {', '.join(fragments)}"
+        )
     cells = {name: values.tolist() for name, values in columns.items()}
     table = open_table(path)
     quality = Quality(table, fdr)
-    against = [quality.reason(own) for own, _, _ in table.rows(quality.columns)] if quality.columns else []
+    problems = [quality.reason(row) for row, _, _ in table.rows(quality.columns)] if quality.columns else []
     for row, sequence in enumerate(cells["sequence"]):
-        beside = {name: cells[name][row] if name in cells else None for name in ("nce", "instrument")}
+        energy, instrument = (cells[name][row] if name in cells else None for name in ("nce", "instrument"))
         texts = (
             "alphabase",
             fixed,
@@ -171,14 +171,14 @@ def read_alphabase(path: Path, fixed: str | None = None, fdr: float | None = FDR
             texts,
             str(cells["charge"][row]),
             f"{path.name}, row {row + 1}",
-            lambda peptide, span=span: _alphabase(peptide, span, types, fragments),
-            None if beside["nce"] is None else str(beside["nce"]),
-            beside["instrument"] or "",
-            against[row] if against else None,
+            partial(_alphabase, span, types, fragments),
+            None if energy is None else str(energy),
+            instrument or "",
+            problems[row] if problems else None,
         )
 
 
-def _alphabase(peptide: Peptide, span: tuple[int, int], types: list[tuple], columns: dict) -> Iterator[Fragment]:
+def _alphabase(span: tuple[int, int], types: list[tuple], columns: dict, peptide: Peptide) -> Iterator[Fragment]:
     start, stop = span
     sites = len(peptide.letters) - 1
     if stop - start != sites:
@@ -186,8 +186,8 @@ def _alphabase(peptide: Peptide, span: tuple[int, int], types: list[tuple], colu
     for (series, loss, charge), values in zip(types, columns.values(), strict=True):
         if not 0 <= start <= stop <= len(values):
             raise Unreadable(f"fragment rows {start} to {stop} of {len(values)}")
-        lost = modification_loss(peptide) if loss == "modloss" else loss or ""
+        loss_name = modification_loss(peptide) if loss == "modloss" else loss or ""
         for site, value in enumerate(values[start:stop].tolist()):
             if not value <= 0:
                 number = site + 1 if series in "abc" else sites - site
-                yield series, number, int(charge), lost, read_intensity(f"{series}{number}", value)
+                yield series, number, int(charge), loss_name, read_intensity(f"{series}{number}", value)

@@ -1,6 +1,6 @@
-"""Peptides with a retention time or a charge, from the tables of search engines and libraries.
+"""Peptides with retention times or charges, from the tables of search engines and libraries.
 
-What column holds what is found from the header (`peptide_layouts`), or named. The texts are canonical ProForma.
+Columns are recognised from the header (`peptide_layouts`) or named by the user. Peptides become canonical ProForma.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from trimer.errors import InputError
 from trimer.peptides.notations import COLUMNS, NOTATIONS, PLAIN, canonical, read_fixed
 from trimer.peptides.proforma import PeptideError
 
-READING = 2  # raise it when the same files give other peptides or labels, so that old caches are not read
+READING = 2  # increase when the same files yield other peptides or labels, so that old caches are not read
 WHATS = ("retention", "charge", "charges")
-NOTHING = "nothing"  # peptides alone, to predict for
+NOTHING = "nothing"  # no label: peptides to predict for
 MERGES = ("median", None)
-HINT = "name it in modifications, and its notation"
-SCAN = re.compile(r"(?:\.\d+){3}$")  # of FragPipe's Spectrum, behind the raw file
-INDEXED = re.compile(r"irt|norm|index|calibrat|aligned", re.I)  # a retention time that does not depend on the run
+HINT = "name the column in modifications, and its notation"
+SCAN = re.compile(r"(?:\.\d+){3}$")  # follows the raw file in FragPipe's Spectrum
+INDEXED = re.compile(r"irt|norm|index|calibrat|aligned", re.I)  # retention times that do not depend on the run
 
 
 class PeptideFiles:
     """Peptides of CSV, TSV, Parquet, HDF5 and JSON files (the text files gzipped or not), with one property.
 
-    paths: files or globs. what: "retention", the label `retention` as the number that stands there; "charge", the label
-    `charge`, a record a row; "charges", the labels `1` to `6`, "1" where any row of the peptide has that charge and "0"
-    where none has. layout: a key of LAYOUTS, or `psm_utils` (`psm_utils:sage`) for what that package reads; null: found
-    from the header. notation, sequence, modifications, sites, charge, retention: the notation (a key of NOTATIONS) and
-    the columns, where they are others than the layout says. merge: "median" makes one record of all rows with one
-    peptide and the same columns, with the median of their retention times (runs are aligned or kept apart, see
-    `peptide_merging`); null keeps every row. id_column, limit: as in LabelledFiles. fixed: modifications that the file
-    leaves out, as `Carbamidomethyl@C`; null: as the layout says (`Layout.fixed`, `notations.PLAIN`), an empty text:
-    none. fdr: highest q-value, or PEP where there is none; null also keeps lower ranks (`psm_quality`). left_out: what
-    plain residues carry where the layout does not say it, and no row writes it.
+    paths: files or globs. what: "retention", the label `retention` in the units of the file; "charge", the label
+    `charge`, one record per row; "charges", the labels `1` to `6`: "1" if any row of the peptide has that charge, else
+    "0". layout: a key of LAYOUTS, or `psm_utils` (`psm_utils:sage`) for formats of that package; null: recognised from
+    the header. notation, sequence, modifications, sites, charge, retention: the notation (a key of NOTATIONS) and the
+    columns, if they differ from the layout. merge: "median" merges the rows of a peptide that agree in the requested
+    columns, with the median of their retention times (runs are aligned or kept apart, see `peptide_merging`); null
+    keeps every row. id_column, limit: as in LabelledFiles. fixed: modifications that the file does not write, such as
+    `Carbamidomethyl@C`; null: the default of the layout (`Layout.fixed`, `notations.PLAIN`), an empty text: none. fdr:
+    highest q-value, or PEP if there is none; null also keeps lower ranks (`psm_quality`). left_out: modifications of
+    plain residues if the layout has no default and no row writes them.
 
-    A row that cannot be used is given with its problem, decoys too; contaminants stay.
+    A row that cannot be used has a problem, as decoys do; contaminants are kept.
     """
 
     wanted = "a table of peptides"
@@ -91,8 +91,8 @@ class PeptideFiles:
             _check("layout", layout, (*LAYOUTS, PSM_UTILS))
         if notation is not None:
             _check("notation", notation, tuple(NOTATIONS))
-        for given in filter(None, (fixed, left_out)):
-            read_fixed(given)
+        for modifications_text in filter(None, (fixed, left_out)):
+            read_fixed(modifications_text)
         self.what = what
         self.layout = layout
         self.notation = notation
@@ -113,11 +113,11 @@ class PeptideFiles:
         return find_files(self.paths, self.wanted)
 
     def open(self, path: Path) -> TableFile:
-        """What a file holds, as a table."""
+        """A file as a table."""
         return open_table(path, self.layout)
 
     def sequence_columns(self, table: TableFile) -> tuple[str, ...]:
-        """The names that the column of the peptides may have; the table has one of them."""
+        """Possible names of the peptide column; the table has one of them."""
         return self._layout(table).sequence
 
     def fingerprint(self) -> str:
@@ -126,27 +126,28 @@ class PeptideFiles:
         return f"{content_digest(self.files())}/{names}/{settings_text(settings)}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[LabelTable]:
-        """Tables of some thousand records, with the columns asked for."""
-        records = (record for path in self.files() for record in self._records(path, columns))
+        """Tables of a few thousand records, with the requested columns."""
+        records: Iterator[Record] = (record for path in self.files() for record in self._records(path, columns))
         if self.what == "charges" or (self.what == "retention" and self.merge):
             records = merged(records, self.what == "charges")
         return limited(self._tables(records, columns), self.limit, " and ".join(self.paths))
 
     def _tables(self, records: Iterator[Record], columns: Sequence[str]) -> Iterator[LabelTable]:
-        labels = {"charges": CHARGES, NOTHING: ()}.get(self.what, (self.what,))
-        while some := list(islice(records, ROWS)):
-            table = empty_table(labels, columns)
-            table.ids = [record.id for record in some]
-            table.texts = [record.text for record in some]
-            table.places = [record.place for record in some]
-            table.problems = {row: record.problem for row, record in enumerate(some) if record.problem}
-            for place, name in enumerate(columns):
-                table.columns[name] = [record.columns[place] for record in some]
+        labels: dict[str, tuple[str, ...]] = {"charges": CHARGES, NOTHING: ()}
+        while chunk := list(islice(records, ROWS)):
+            table = empty_table(labels.get(self.what, (self.what,)), columns)
+            table.ids = [record.id for record in chunk]
+            table.texts = [record.text for record in chunk]
+            table.places = [record.location for record in chunk]
+            table.problems = {row: record.problem for row, record in enumerate(chunk) if record.problem}
+            for position, name in enumerate(columns):
+                table.columns[name] = [record.columns[position] for record in chunk]
             if self.what == "charges":
-                seen = [None if record.value is None else record.value.split(",") for record in some]
-                table.labels = {one: [None if own is None else "01"[one in own] for own in seen] for one in CHARGES}
+                observed = [None if record.value is None else record.value.split(",") for record in chunk]
+                for charge in CHARGES:
+                    table.labels[charge] = [None if seen is None else "01"[charge in seen] for seen in observed]
             elif self.what != NOTHING:
-                table.labels[self.what] = [record.value for record in some]
+                table.labels[self.what] = [record.value for record in chunk]
             yield table
 
     # ---------------------------------------------------------------- rows
@@ -162,57 +163,59 @@ class PeptideFiles:
         fixed = fixed_modifications(path.name, cells_of(table, texts), default, self.fixed)
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
-        beside = [name for name in columns if not (by_name and name == FILE)]
+        read_columns = [name for name in columns if not (by_name and name == FILE)]
         used = [*texts, *filter(None, (self.id_column,))]
         quality = None if self.what == NOTHING else Quality(table, self.fdr, layout.engine, used)
         checks = quality.columns if quality else []
         unread = [] if layout.modifications else unread_modifications(table, texts)
         run = self._run(table, layout, value)
-        names = [*texts, *filter(None, (value, run, self.id_column)), *checks, *unread, *beside]
+        names = [*texts, *filter(None, (value, run, self.id_column)), *checks, *unread, *read_columns]
         first = len(texts)
         for cells, number, problem in table.rows(names):
             rest = iter([known(cell) for cell in cells[first:]])
-            cell = next(rest) if value else None
+            value_cell = next(rest) if value else None
             origin = SCAN.sub("", next(rest) or "") if run else path.name
             name = next(rest) if self.id_column else None
-            against = quality.reason(list(islice(rest, len(checks)))) if quality else None
+            low_quality = quality.reason(list(islice(rest, len(checks)))) if quality else None
             lost = lost_modification(cells[0] or "", list(islice(rest, len(unread))), unread, HINT)
-            own = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
+            column_cells = tuple(path.name if by_name and column == FILE else next(rest) for column in columns)
             try:
-                # NA and NAN are peptides too: the sequence is taken as it stands.
-                text, behind = canonical(notation, fixed, cells[0] or "", *map(known, cells[1:first]))
-                label = read_value(cell if value else behind)
-                problem = problem or against or lost
+                # NA and NAN are also peptides, so the sequence is not checked for missing values.
+                text, charge = canonical(notation, fixed, cells[0] or "", *map(known, cells[1:first]))
+                label = read_value(value_cell if value else charge)
+                problem = problem or low_quality or lost
             except (PeptideError, BadValue) as error:
                 text, label = cells[0] or "", None
                 problem = problem or str(error)
-            origin = None if value is None or INDEXED.search(value) else origin
-            place = table.place_of(number)
-            yield Record(name or f"{path.name}:{number}", text, label, own, place, problem, origin)
+            gradient = None if value is None or INDEXED.search(value) else origin
+            location = table.place_of(number)
+            yield Record(name or f"{path.name}:{number}", text, label, column_cells, location, problem, gradient)
 
     def _run(self, table: TableFile, layout: Layout, value: str | None) -> str | None:
-        """The column of the raw file, where it matters to the retention time."""
-        matters = self.what == "retention" and value is not None and not INDEXED.search(value)
-        return first_column(table, layout.run) if matters else None
+        """The column of the raw file, if the retention time depends on the run."""
+        depends = self.what == "retention" and value is not None and not INDEXED.search(value)
+        return first_column(table, layout.run) if depends else None
 
     def _layout(self, table: TableFile) -> Layout:
-        """What is known of the table's columns, with those that the settings name in their place."""
+        """The layout of the table, with the columns that the settings name."""
         if self.layout and self.layout in LAYOUTS:
             layout = LAYOUTS[self.layout]
         elif self.sequence and not any(layout.fits(table) for layout in LAYOUTS.values()):
             layout = Layout("proforma", ())
         else:
             layout = LAYOUTS[find_layout(table)]
-        named = {name: (own,) for name in ("sequence", "charge", "retention") if (own := getattr(self, name))}
-        named |= {name: own for name in ("modifications", "sites") if (own := getattr(self, name))}
-        if self.notation and COLUMNS.get(self.notation, 1) < 3:
-            named["sites"] = None
-        if self.notation and COLUMNS.get(self.notation, 1) < 2:
-            named["modifications"] = None
-        return replace(layout, **named)
+        columns = COLUMNS.get(self.notation, 1) if self.notation else 3  # that the notation has
+        return replace(
+            layout,
+            sequence=(self.sequence,) if self.sequence else layout.sequence,
+            charge=(self.charge,) if self.charge else layout.charge,
+            retention=(self.retention,) if self.retention else layout.retention,
+            modifications=None if columns < 2 else self.modifications or layout.modifications,
+            sites=None if columns < 3 else self.sites or layout.sites,
+        )
 
     def _value(self, table: TableFile, layout: Layout, notation: str) -> tuple[str | None, ReadValue]:
-        """The column of the label (None: the charge that stands behind the peptide), and how its cells are read."""
+        """The column of the label (None: the charge is part of the peptide text), and the reader of its cells."""
         if self.what == NOTHING:
             return None, read_nothing
         if self.what == "retention":
@@ -227,16 +230,16 @@ class PeptideFiles:
 
 def _check(key: str, value: str | None, allowed: Sequence[str | None]) -> None:
     if value not in allowed:
-        names = ", ".join("null" if one is None else one for one in allowed)
+        names = ", ".join("null" if name is None else name for name in allowed)
         raise ValueError(f"{key}={value} must be one of {names}")
 
 
 def _required(table: TableFile, key: str, names: Sequence[str]) -> str:
-    """The first of the columns that the table has; InputError for none."""
-    found = first_column(table, names)
-    if found is None and len(names) == 1:
-        table.position(names[0])  # tells what there is
-    if found is None:
-        looked = f"none of {', '.join(names)}" if names else f"no column for {key} in this layout"
-        raise InputError(f"{table.path}: {looked}; name the column in {key}")
-    return found
+    """The first of these columns that the table has; InputError if it has none."""
+    column = first_column(table, names)
+    if column is None and len(names) == 1:
+        table.position(names[0])  # raises an error that lists the columns
+    if column is None:
+        missing = f"none of the columns {', '.join(names)}" if names else f"this layout has no column for {key}"
+        raise InputError(f"{table.path}: {missing}; name the column in {key}")
+    return column

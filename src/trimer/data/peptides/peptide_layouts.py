@@ -1,9 +1,9 @@
-"""The tables of peptides that search engines and libraries write: which column holds what, in which notation."""
+"""Layouts of peptide tables of search engines and libraries: the columns and the notation of modifications."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trimer.data.text.missing import known
 from trimer.data.text.tables import SHOWN, TableFile
@@ -19,13 +19,12 @@ UNMODIFIED = frozenset({"unmodified", "none", "-", "[]", "0", "false", "no"})
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of columns, of several the first that a table has; whatever their case.
+    """Column names of a layout, in any case; of several names the first that a table has is used.
 
-    notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... needs: other columns by which the
-    layout is known. fixed: what its plain residues carry, where that is more than its notation says
-    (`notations.PLAIN`). run: the raw file of a row, where retention times are those of its own gradient; an indexed
-    retention time needs none. engine: as in `psm_quality`, which finds decoys, ranks and
-    q-values.
+    notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... needs: further columns that identify
+    the layout. fixed: modifications of plain residues, if they differ from the default of the notation
+    (`notations.PLAIN`). run: the raw file of a row, if retention times depend on its gradient (indexed ones do not).
+    engine: see `psm_quality`, which finds decoys, ranks and q-values.
     """
 
     notation: str
@@ -41,16 +40,16 @@ class Layout:
     engine: str = ""
 
     def fits(self, table: TableFile) -> bool:
-        """Whether a table has the sequence, the modifications and what else the layout is known by."""
+        """Whether a table has the columns that identify the layout."""
         needed = [*self.needs, *filter(None, (self.modifications, self.sites))]
         return all(name in table for name in needed) and any(name in table for name in self.sequence)
 
 
-_MAXQUANT = {"sequence": ("Modified sequence",), "charge": ("Charge",), "retention": ("Retention time",)}
-# In the order in which they are tried. The retention time is as it stands: minutes, seconds or an index.
+_MAXQUANT = Layout("maxquant", ("Modified sequence",), charge=("Charge",), retention=("Retention time",))
+# In the order in which they are tried. Retention times have the units of the file: minutes, seconds or an index.
 LAYOUTS: dict[str, Layout] = {
-    "maxquant_msms": Layout("maxquant", **_MAXQUANT, needs=("Matches",)),
-    "maxquant_evidence": Layout("maxquant", **_MAXQUANT),
+    "maxquant_msms": replace(_MAXQUANT, needs=("Matches",)),
+    "maxquant_evidence": _MAXQUANT,
     "fragpipe": Layout(
         "fragpipe",
         ("Peptide",),
@@ -112,15 +111,15 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def unread_modifications(table: TableFile, used: list[str]) -> list[str]:
-    """The columns that seem to hold modifications, and that the layout does not read."""
+    """Columns that seem to hold modifications but are not read."""
     taken = {name.lower() for name in used}
     return [name for name in table.header if name.lower() not in taken and UNREAD.fullmatch(name.lower().strip())]
 
 
 def lost_modification(sequence: str, cells: list[str | None], columns: list[str], hint: str) -> str | None:
-    """The reason to leave out a row whose modifications stand in a column that is not read; None where none do."""
+    """The reason to drop a row whose modifications are in a column that is not read; None if there are none."""
     if not sequence.strip(" _.").isalpha():
-        return None  # they stand in the sequence
+        return None  # the sequence includes them
     for column, cell in zip(columns, map(known, cells), strict=True):
         if cell and cell.lower() not in UNMODIFIED:
             return f"column '{column}' has modifications that are not read: {hint}"
@@ -128,12 +127,12 @@ def lost_modification(sequence: str, cells: list[str | None], columns: list[str]
 
 
 def find_layout(table: TableFile) -> str:
-    """The name of the first layout that a table fits; InputError where there is none."""
-    found = next((name for name, layout in LAYOUTS.items() if layout.fits(table)), None)
-    if found is None:
+    """The name of the first layout that a table fits; InputError if there is none."""
+    name = next((name for name, layout in LAYOUTS.items() if layout.fits(table)), None)
+    if name is None:
         shown = ", ".join(table.header[:SHOWN]) + (", ..." if len(table.header) > SHOWN else "")
         raise InputError(
-            f"{table.path}: the columns {shown} are of no layout of peptides that is known: name the column of the "
-            "peptides (data.source.sequence, or column to predict), and their notation where it is not ProForma"
+            f"{table.path}: the columns {shown} fit no known layout of peptides: name the column of the peptides "
+            "(data.source.sequence, or column to predict), and their notation if it is not ProForma"
         )
-    return found
+    return name

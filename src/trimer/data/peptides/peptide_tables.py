@@ -1,6 +1,6 @@
-"""Peptides that do not stand in a plain table, as tables: alphabase's HDF5, DeepPhospho's JSON, what psm_utils reads.
+"""Tables of peptides from other formats: alphabase's HDF5, DeepPhospho's JSON, and all formats of psm_utils.
 
-h5py and psm_utils are optional: `pip install trimer[peptides]`.
+h5py and psm_utils are optional: `pip install 'trimer[peptides]'`.
 """
 
 from __future__ import annotations
@@ -28,25 +28,27 @@ PSM_ENDINGS = (".idxml", ".mzid", ".pepxml", ".pep.xml", ".t.xml", ".pout", ".os
 
 
 class ColumnTable(TableFile):
-    """Rows out of columns that something else reads. read: the texts of a named column."""
+    """A table of columns that another reader provides. read: returns the texts of a named column."""
 
-    def __init__(self, path: Path, header: Sequence[str], read: Callable[[str], list[str | None]], unit: str = "row"):
+    def __init__(
+        self, path: Path, header: Sequence[str], read: Callable[[str], Sequence[str | None]], unit: str = "row"
+    ):
         self.path = path
-        self.parquet = True  # there is no line to name
+        self.parquet = True  # messages name no line
         self.unit = unit
         self.header = list(header)
         self.read = read
 
     def rows_at(self, positions: Sequence[int]) -> Iterator[Row]:
-        columns = [self.read(self.header[place]) for place in positions]
+        columns = [self.read(self.header[position]) for position in positions]
         for number, cells in enumerate(zip(*columns, strict=True), 1):
             yield list(cells), number, None
 
 
 def open_table(path: Path, layout: str | None = None) -> TableFile:
-    """What a file of peptides holds, as a table; what kind of file it is, its content says.
+    """A file of peptides as a table; the format is detected from the content.
 
-    layout: `psm_utils` or `psm_utils:sage` leaves the reading to psm_utils, whatever the file is.
+    layout: `psm_utils` or `psm_utils:sage` reads any file with psm_utils.
     """
     low = path.name.lower().removesuffix(".gz")
     if (layout or "").partition(":")[0] == PSM_UTILS or low.endswith(PSM_ENDINGS):
@@ -60,7 +62,7 @@ def open_table(path: Path, layout: str | None = None) -> TableFile:
 
 
 def optional(name: str, path: Path) -> ModuleType:
-    """An optional package; InputError where it is not installed. path: the file that needs it."""
+    """Import an optional package; InputError if it is not installed. path: the file that needs it."""
     try:
         return __import__(name, fromlist=["*"])
     except ImportError as error:
@@ -77,50 +79,50 @@ def _hdf_table(path: Path) -> ColumnTable:
 
 
 def precursor_columns(path: Path) -> dict[str, np.ndarray]:
-    """Column -> values of precursor_df, (n,) each, text as str; those of mod_seq_df too where they are kept apart."""
+    """Column -> (n,) values of precursor_df, and of mod_seq_df if the sequences are stored there."""
     with open_hdf(path) as file:
         frame = _frame(file, path, "precursor_df")
-        columns = {name: hdf_values(values) for name, values in frame.items() if _is_column(values, frame)}
+        columns = {name: hdf_values(values) for name, values in frame.items() if _is_column(values)}
         if "sequence" in columns:
             return columns
         key = "mod_seq_charge_hash"
-        apart = _frame(file, path, "mod_seq_df")
-        if key not in columns or key not in apart:
-            raise InputError(f"{path}: there is no column sequence in precursor_df, and no {key} to find it by")
-        own = {int(value): row for row, value in enumerate(apart[key][:])}
-        rows = [own.get(int(value), -1) for value in columns[key]]
+        sequences = _frame(file, path, "mod_seq_df")
+        if key not in columns or key not in sequences:
+            raise InputError(f"{path}: precursor_df has no column sequence, and no {key} that refers to mod_seq_df")
+        row_of = {int(value): row for row, value in enumerate(sequences[key][:])}
+        rows = [row_of.get(int(value), -1) for value in columns[key]]
         if -1 in rows:
             raise InputError(f"{path}, row {rows.index(-1) + 1} of precursor_df: its {key} is not in mod_seq_df")
-        return columns | {n: hdf_values(v)[rows] for n, v in apart.items() if n != key and _is_column(v, apart)}
+        return columns | {n: hdf_values(v)[rows] for n, v in sequences.items() if n != key and _is_column(v)}
 
 
 def fragment_columns(path: Path) -> dict[str, np.ndarray]:
-    """Charged fragment type, as `b_z1` -> intensities of fragment_intensity_df, (rows,) each."""
+    """Charged fragment type, such as `b_z1` -> (rows,) intensities of fragment_intensity_df."""
     with open_hdf(path) as file:
         return {name: values[:] for name, values in _frame(file, path, "fragment_intensity_df").items()}
 
 
 def open_hdf(path: Path) -> Any:
-    """An open HDF5 file; InputError for one that is damaged."""
+    """An open HDF5 file; InputError if it is damaged."""
     try:
         return optional("h5py", path).File(path, "r")
     except OSError as error:
-        raise InputError(f"{path} is no HDF5 file that can be read ({error}): write or fetch it again") from error
+        raise InputError(f"{path} cannot be read as HDF5 ({error}): export or download it again") from error
 
 
 def hdf_values(values: Any) -> np.ndarray:
-    """A column of HDF5, text decoded."""
+    """The values of an HDF5 column, with text decoded."""
     return values.asstr()[:] if values.dtype.kind == "O" else values[:]
 
 
 def _frame(file: Any, path: Path, name: str) -> Any:
-    found = file.get(f"library/{name}", file.get(name))
-    if found is None:
-        raise InputError(f"{path}: there is no {name} in it; it holds {', '.join(file) or 'nothing'}")
-    return found
+    frame = file.get(f"library/{name}", file.get(name))
+    if frame is None:
+        raise InputError(f"{path} has no {name}; it holds {', '.join(file) or 'nothing'}")
+    return frame
 
 
-def _is_column(values: Any, frame: Any) -> bool:
+def _is_column(values: Any) -> bool:
     return getattr(values, "ndim", 0) == 1
 
 
@@ -132,24 +134,26 @@ def _as_texts(values: np.ndarray) -> list[str | None]:
 
 
 def deepphospho_records(path: Path) -> list[tuple[str, Any]]:
-    """The keys of DeepPhospho's JSON (`@AES2K.2`) and what stands under them, objects as lists of pairs."""
+    """Keys (`@AES2K.2`) and values of DeepPhospho's JSON, with objects as lists of pairs."""
     try:
-        records = json.loads(read_text(path), object_pairs_hook=list)
+        return json.loads(read_text(path), object_pairs_hook=list)
     except json.JSONDecodeError as error:
-        hint = "write or fetch it again"
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}, which is no JSON: {hint}") from error
-    return records
+        hint = "export or download it again"
+        raise InputError(f"{path}, line {error.lineno}: invalid JSON, {error.msg}: {hint}") from error
 
 
 def split_precursor(key: str) -> tuple[str, str | None]:
-    """`@AES2K.2` as the peptide and its charge."""
+    """Peptide and charge of a key such as `@AES2K.2`."""
     peptide, dot, charge = key.rpartition(".")
     return (peptide, charge) if dot else (key, None)
 
 
 def _deepphospho_table(path: Path) -> ColumnTable:
     pairs = [split_precursor(key) for key, _ in deepphospho_records(path)]
-    columns = {"precursor": [peptide for peptide, _ in pairs], "precursor_charge": [charge for _, charge in pairs]}
+    columns: dict[str, list[str | None]] = {
+        "precursor": [peptide for peptide, _ in pairs],
+        "precursor_charge": [charge for _, charge in pairs],
+    }
     return ColumnTable(path, list(columns), columns.__getitem__, unit="record")
 
 
@@ -163,9 +167,9 @@ def _psm_table(path: Path, kind: str) -> ColumnTable:
             psms = list(io.read_file(str(plain), filetype=kind))
     except InputError:
         raise
-    except Exception as error:  # every reader of psm_utils raises its own
-        words = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} cannot be read by psm_utils as {kind} ({type(error).__name__}: {words})") from error
+    except Exception as error:  # the readers of psm_utils raise many types of error
+        message = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: psm_utils cannot read it as {kind} ({type(error).__name__}: {message})") from error
     columns = {
         "proforma": [psm.peptidoform.proforma for psm in psms],
         "charge": [psm.peptidoform.precursor_charge for psm in psms],
@@ -181,7 +185,7 @@ def _psm_text(value: Any) -> str | None:
 
 @contextmanager
 def _unzipped(path: Path) -> Iterator[Path]:
-    """A gzipped file as a plain one of the same name, for a package that reads no gzip."""
+    """A plain copy of a gzipped file with the same name, for a package that cannot read gzip."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     if not zipped:

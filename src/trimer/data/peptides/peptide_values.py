@@ -1,4 +1,4 @@
-"""The cells of a table of peptides: retention times, charges, and the charges that a peptide was seen with."""
+"""Reads the cells of peptide tables: retention times, charges, and lists of observed charges."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ ReadValue = Callable[[str | None], str | None]
 
 
 class BadValue(ValueError):
-    """A cell that is no retention time or no charge; the message is the reason."""
+    """A cell is not a retention time or not a charge; the message is the reason."""
 
 
 def read_nothing(cell: str | None) -> None:
+    """No label, for peptides to predict for."""
     return None
 
 
@@ -34,10 +35,10 @@ def read_retention(cell: str | None) -> str | None:
     if UNIT.fullmatch(cell):
         hint = ": write it without its unit"
     elif re.fullmatch(r"\d+:\d+(?::\d+)?", cell):
-        hint = ": write it as one number, of minutes or seconds"
+        hint = ": write it as one number, in minutes or seconds"
     elif "," in cell:
-        hint = ": write a point before the decimals, and nothing between thousands"
-    raise BadValue(f"retention {cell} is no number{hint}")
+        hint = ": use a decimal point, and no thousands separator"
+    raise BadValue(f"retention {cell} is not a number{hint}")
 
 
 def read_charge(cell: str | None) -> str | None:
@@ -47,21 +48,21 @@ def read_charge(cell: str | None) -> str | None:
     whole = cell.removesuffix(".0").removeprefix("+").removesuffix("+")
     if not (whole.isdecimal() and int(whole)):
         several = re.fullmatch(r"\d+(?:\s*(?:[;,]|and)\s*\d+)+", cell)
-        why = "names several: give each a row of its own" if several else "is no whole number above 0"
+        why = "lists several charges: write one row for each" if several else "is not a whole number above 0"
         raise BadValue(f"charge {cell} {why}")
     return str(int(whole))
 
 
 def read_charge_to_6(cell: str | None) -> str | None:
-    """A charge that is one of CHARGES."""
-    found = read_charge(cell)
-    if found is not None and found not in CHARGES:
-        raise BadValue(f"charge {found} is above {CHARGES[-1]}")
-    return found
+    """A charge from 1 to 6."""
+    charge = read_charge(cell)
+    if charge is not None and charge not in CHARGES:
+        raise BadValue(f"charge {charge} is above {CHARGES[-1]}")
+    return charge
 
 
 def read_observed(cell: str | None) -> str | None:
-    """A list of 0 and 1 for charge 1, 2, ... as the charges with a 1: `2,3`."""
+    """Observed charges, such as `2,3`, from a list of 0 and 1 for charge 1, 2, ..."""
     if cell is None:
         return None
     try:
@@ -70,5 +71,5 @@ def read_observed(cell: str | None) -> str | None:
     except (ValueError, TypeError):
         seen = []
     if not seen or seen[-1] not in CHARGES:
-        raise BadValue(f"charges {cell} are no list of at most 6 times 0 or 1, with a 1 in it")
+        raise BadValue(f"charges {cell} is not a list of at most six 0 and 1 with at least one 1")
     return ",".join(seen)

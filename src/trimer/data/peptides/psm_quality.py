@@ -1,4 +1,4 @@
-"""Which rows of a search result are not to be learnt from: decoys, lower ranks, and matches above an error rate."""
+"""Rows of a search result to drop: decoys, lower ranks, and matches above an error rate."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from trimer.data.text.missing import known
 from trimer.data.text.tables import TableFile
 
-# Columns of all layouts, of several the first that a table has; whatever their case.
+# Column names of all layouts, in any case; of several the first that a table has is used.
 DECOYS = ("decoy", "is_decoy", "isdecoy", "eg.isdecoy", "reverse")
-LABELS = ("label",)  # of Sage and Percolator: -1 is a decoy
+LABELS = ("label",)  # Sage and Percolator: -1 is a decoy
 RANKS = ("rank", "hit_rank", "psm_rank")
 Q_VALUES = ("q_value", "qvalue", "q-value", "q.value", "eg.qvalue", "spectrum_q", "psm_q_value", "m_score", "fdr")
 PEPS = ("pep", "posterior_error_probability", "eg.pep")
-PROBABILITIES = ("peptideprophet probability", "probability")  # of FragPipe: 1 - PEP
+PROBABILITIES = ("peptideprophet probability", "probability")  # FragPipe: 1 - PEP
 PROTEINS = (
     "protein", "proteins", "proteinid", "protein.ids", "protein.group", "protein_ids", "pg.proteinaccessions",
     "proteingroup", "proteinname", "uniprotid", "protein_list", "protein_name",
 )  # fmt: skip
 GENES = ("genes", "gene", "genename", "gene names", "gene_names", "pg.genes")
-LABELLING = ("labeling state",)  # of MaxQuant: 0 light, 1 and 2 labelled
+LABELLING = ("labeling state",)  # MaxQuant: 0 light, 1 and 2 labelled
 
 TRUE = frozenset({"+", "1", "true", "yes", "decoy", "1.0"})
 REVERSED = re.compile(r"(?:rev|decoy|reverse|xxx)_", re.I)
@@ -31,45 +31,45 @@ ROUNDING = 1e-9  # 1 - 0.99 is a little above 0.01
 
 
 def check_fdr(fdr: float | None) -> None:
-    """ValueError for an error rate that is none."""
+    """ValueError for an invalid error rate."""
     if fdr is not None and not 0 < fdr <= 1:
         raise ValueError(f"fdr={fdr} must be above 0 and at most 1, or null")
 
 
 def first_column(table: TableFile, names: Sequence[str]) -> str | None:
-    """The first of the names that the table has."""
+    """The first of these columns that the table has."""
     return next((name for name in names if name in table), None)
 
 
 class Quality:
-    """What the columns of a table say against a row.
+    """Finds the rows of a table to drop, by the columns of decoys, ranks and error rates.
 
-    fdr: highest q-value, or posterior error probability (PEP) where the table has no q-value; the PEP is the stricter
-    of the two. null keeps rows whatever their q-value and rank. Rows without a value are kept. engine: "fragpipe"
-    or "sage", where names of columns mean what they do not mean elsewhere. used: columns of the peptide.
+    fdr: highest q-value, or posterior error probability (PEP, which is stricter) if the table has no q-value; null
+    keeps all q-values and ranks. Rows without a value are kept. engine: "fragpipe" or "sage", whose column names have
+    special meanings. used: columns of the peptide, which are not checked.
     """
 
     def __init__(self, table: TableFile, fdr: float | None = FDR, engine: str = "", used: Sequence[str] = ()):
-        taken = {name.lower() for name in used}
+        used_names = {name.lower() for name in used}
 
         def find(names: Sequence[str]) -> str | None:
-            return first_column(table, [name for name in names if name not in taken])
+            return first_column(table, [name for name in names if name not in used_names])
 
-        found = {"decoy": find(DECOYS), "proteins": find(PROTEINS), "state": find(LABELLING)}
+        columns = {"decoy": find(DECOYS), "proteins": find(PROTEINS), "state": find(LABELLING)}
         if engine == "sage":
-            found["label"] = find(LABELS)
+            columns["label"] = find(LABELS)
         if fdr is not None:
-            found |= {"rank": find(RANKS), "q-value": find(Q_VALUES)}
-            if not found["q-value"]:
-                found["PEP"] = find(PEPS)
-                found["probability"] = find(PROBABILITIES) if engine == "fragpipe" and not found["PEP"] else None
+            columns |= {"rank": find(RANKS), "q-value": find(Q_VALUES)}
+            if not columns["q-value"]:
+                columns["PEP"] = find(PEPS)
+                columns["probability"] = find(PROBABILITIES) if engine == "fragpipe" and not columns["PEP"] else None
         self.fdr = fdr
-        self.found = {what: column for what, column in found.items() if column}
-        self.columns = list(self.found.values())
+        self.column_of = {what: column for what, column in columns.items() if column}
+        self.columns = list(self.column_of.values())
 
     def reason(self, cells: Sequence[str | None]) -> str | None:
-        """Why a row is left out, or None. cells: those of `columns`."""
-        for (what, column), cell in zip(self.found.items(), map(known, cells), strict=True):
+        """Why a row is dropped, or None. cells: those of `columns`."""
+        for (what, column), cell in zip(self.column_of.items(), map(known, cells), strict=True):
             if cell is not None and (problem := self._problem(what, column, cell)):
                 return problem
         return None
@@ -78,15 +78,15 @@ class Quality:
         if what == "decoy":
             return DECOY if cell.lower() in TRUE else None
         if what == "proteins":
-            return DECOY if all(REVERSED.match(one.strip()) for one in re.split("[;,]", cell)) else None
+            return DECOY if all(REVERSED.match(name.strip()) for name in re.split("[;,]", cell)) else None
         value = _number(cell)
         if math.isnan(value):
-            return f"{what} {cell} (column '{column}') is no number"
+            return f"{what} {cell} (column '{column}') is not a number"
         if what == "label":
             return DECOY if value < 0 else None
         if what == "state":
-            words = "the file does not say which residues carry the label"
-            return f"labelled peptide ({column} {cell}): {words}" if value else None
+            why = "the file does not state which residues carry the label"
+            return f"labelled peptide ({column} {cell}): {why}" if value else None
         if what == "rank":
             return "rank below the first" if value > 1 else None
         error = 1 - value if what == "probability" else value

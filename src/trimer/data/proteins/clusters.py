@@ -1,6 +1,6 @@
-"""Which proteins are related: a text file with an id, a tab and the name of its cluster on each line.
+"""Clusters of related proteins, read from a text file whose lines hold an id, a tab and a cluster name.
 
-Names are kept as 64-bit digests, so that the clusters of a hundred million proteins fit in memory.
+Names are stored as 64-bit digests, so that the clusters of a hundred million proteins fit in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from trimer.errors import InputError
 
 @dataclass(frozen=True)
 class Clusters:
-    """ids: (m,) int64 digests of names, ascending. clusters: (m,) int64 digests, equal for the same cluster."""
+    """The clusters of m proteins.
+
+    ids: (m,) int64 digests of protein names, ascending. clusters: (m,) int64 digests of cluster names.
+    """
 
     ids: np.ndarray
     clusters: np.ndarray
@@ -26,22 +29,22 @@ class Clusters:
     def of(self, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(n,) int64 cluster of each name, and (n,) bool whether it has one; 0 where it has none."""
         wanted = digests(name.encode() for name in names)
-        places = np.searchsorted(self.ids, wanted).clip(max=len(self.ids) - 1)
-        known = self.ids[places] == wanted
-        return np.where(known, self.clusters[places], 0), known
+        positions = np.searchsorted(self.ids, wanted).clip(max=len(self.ids) - 1)
+        known = self.ids[positions] == wanted
+        return np.where(known, self.clusters[positions], 0), known
 
     def names_of(self, names: list[str], path: str) -> list[str]:
-        """The cluster of each name as text; InputError for names that have none. path: of the file, for the message."""
+        """The cluster of each name as text; InputError for names without one. path: the file, for the message."""
         numbers, known = self.of(names)
-        homeless = [name for name, has_cluster in zip(names, known, strict=True) if not has_cluster]
-        check_clusters(homeless, len(names), "proteins", path)
+        unclustered = [name for name, has_cluster in zip(names, known, strict=True) if not has_cluster]
+        check_clusters(unclustered, len(names), "proteins", path)
         return [f"{number:x}" for number in numbers.tolist()]
 
 
 def read_clusters(path: str | Path) -> Clusters:
-    """Read such a file, compressed or not; a first line `id<TAB>cluster` is a header.
+    """Read a cluster file, compressed or not; a first line `id<TAB>cluster` is a header.
 
-    InputError naming the line for one without a tab, and for an id that is put into two clusters.
+    InputError, with the line, for a line without a tab and for an id in two clusters.
     """
     path = Path(path).expanduser()
     ids, clusters, numbers = bytearray(), bytearray(), array("q")
@@ -55,7 +58,7 @@ def read_clusters(path: str | Path) -> Clusters:
         clusters += digest(cells[1].strip().encode())
         numbers.append(number)
     if not numbers:
-        raise InputError(f"{path}: there is no cluster in it")
+        raise InputError(f"{path} contains no cluster")
     named, group, lines = (np.frombuffer(buffer, np.int64) for buffer in (ids, clusters, numbers))
     order = np.argsort(named, kind="stable")
     named, group, lines = named[order], group[order], lines[order]
@@ -63,16 +66,16 @@ def read_clusters(path: str | Path) -> Clusters:
     if len(again):
         first, second = lines[again[0]], lines[again[0] + 1]
         raise InputError(
-            f"{path}: {len(again):,} ids are in two clusters, such as that of lines {first} and {second}: give each id "
+            f"{path}: {len(again):,} ids are in two clusters, for example on lines {first} and {second}: give each id "
             "one cluster (MMseqs2 writes the cluster before the member: swap its columns)"
         )
     return Clusters(named, group)
 
 
-def check_clusters(homeless: list[str], records: int, what: str, path: str) -> None:
-    """InputError where some of the records are in no cluster of a file. what: the records, as `proteins`."""
-    if homeless:
+def check_clusters(unclustered: list[str], records: int, what: str, path: str) -> None:
+    """InputError if some records are in no cluster. what: plural noun for the records, such as `proteins`."""
+    if unclustered:
         raise InputError(
-            f"{path}: {len(homeless):,} of {records:,} {what} are in no cluster, such as "
-            f"{', '.join(homeless[:3])}: add them, or leave data.clusters empty (a line is an id, a tab, a cluster)"
+            f"{path}: {len(unclustered):,} of {records:,} {what} are in no cluster, for example "
+            f"{', '.join(unclustered[:3])}: add them (a line is an id, a tab, a cluster) or leave data.clusters empty"
         )

@@ -1,12 +1,12 @@
-"""Proteins of annotated sequence files, read by Biopython: GenBank, EMBL, Swiss-Prot text, UniProt XML, Stockholm.
+"""Proteins from annotated sequence files, read by Biopython: GenBank, EMBL, Swiss-Prot text, UniProt XML, Stockholm.
 
-A file is cut into entries here, one after another, and Biopython parses each by itself: a damaged entry does not stop
-the rest, and memory does not grow with the file. What becomes a protein:
+A file is split into entries, and Biopython parses each separately: a damaged entry does not affect the others, and
+memory does not grow with the file. These entries become proteins:
 
 - GenBank and EMBL entries of proteins (`aa`, `AA`), Swiss-Prot and UniProt XML: the sequence of the entry.
-- GenBank and EMBL entries of nucleotides: one protein for each CDS with a `/translation`. Other CDS are problems, but
-  pseudogenes, which have no protein, are left out. The id is `/protein_id`, else `/locus_tag`, else the location.
-- Stockholm: each row of an alignment without its gaps, in upper case.
+- GenBank and EMBL entries of nucleotides: one protein for each CDS with a `/translation`. Other CDS are problems,
+  except pseudogenes, which are skipped. The id is `/protein_id`, else `/locus_tag`, else the location.
+- Stockholm: each row of an alignment, without gaps, in upper case.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20  # bytes parsed at once
 COLUMNS = ("accession", "name", "description", "OS", "OX", "GN", "family")
-NO_END = "the entry has no end line (//): the file or a copy of it is cut here"
+NO_END = "the entry has no end line (//): the file is truncated here"
 
 
 @dataclass(frozen=True)
 class EntryFormat:
     """A format whose entries begin with a line `mark` and end with `//`.
 
-    biopython: its name in Bio.SeqIO. length: of the entry, as it states it. keep: line types that are parsed, where
-    the others, which are most of the text, say nothing of the sequence.
+    biopython: its name in Bio.SeqIO. length: pattern of the stated length. keep: line types to parse; the others, most
+    of the text, do not concern the sequence. Empty: all.
     """
 
     name: str
@@ -66,17 +66,24 @@ SUFFIXES: dict[str, str] = {
     ".gpff": "GenBank", ".embl": "EMBL", ".emb": "EMBL", ".swiss": "Swiss-Prot", ".sprot": "Swiss-Prot",
     ".sto": "Stockholm", ".stk": "Stockholm", ".stockholm": "Stockholm",
 }  # fmt: skip
-TABLES = (".csv", ".tsv", ".tab")  # whatever their first line begins with
+TABLES = (".csv", ".tsv", ".tab")  # whatever their first line is
 _SWISS_ID = re.compile(rb"ID   \S+ +(?:Reviewed|Unreviewed|STANDARD|PRELIMINARY);[^\n]*\bAA\.")
 _LOCUS = re.compile(rb"^LOCUS  ", re.MULTILINE)
-XML_PARTS = ("accession", "name", "protein", "gene", "organism", "sequence")  # of an entry, for its protein
+XML_PARTS = (
+    "accession",
+    "name",
+    "protein",
+    "gene",
+    "organism",
+    "sequence",
+)  # elements of an entry that its protein needs
 TAXONOMY = "NCBI Taxonomy:"
 _GAPS = str.maketrans("", "", "-.~ ")
 
 
 @dataclass
 class Entry:
-    """A protein of a file. line: where its entry begins. values: of COLUMNS, those that the entry states."""
+    """A protein of a file. line: first line of its entry. values: those of COLUMNS that the entry states."""
 
     id: str | None
     sequence: str
@@ -88,7 +95,7 @@ class Entry:
 def entry_format(start: bytes, path: Path) -> EntryFormat | str | None:
     """The format of a file by its first bytes, or None for FASTA, tables and anything else.
 
-    InputError where the suffix promises a format and the content is none.
+    InputError if the content does not have the format that the suffix names.
     """
     suffix = Path(plain_name(path)).suffix.lower()
     text = start.lstrip()
@@ -102,22 +109,24 @@ def entry_format(start: bytes, path: Path) -> EntryFormat | str | None:
         return STOCKHOLM
     if text.startswith(b"<") and b"<uniprot" in text:
         return UNIPROT_XML
-    promised = SUFFIXES.get(suffix)
-    if promised == "GenBank" and _LOCUS.search(start):  # behind the title of a release
+    suffix_format = SUFFIXES.get(suffix)
+    if suffix_format == "GenBank" and _LOCUS.search(start):  # after the title of a release
         return GENBANK
-    if promised and not text.startswith((b">", b"PAR1")):
+    if suffix_format and not text.startswith((b">", b"PAR1")):
         first = decode(text[:200]).split("\n")[0].strip()[:60]
-        raise InputError(f"{path} is no {promised} file: it begins with '{first}'; give it the suffix of its format")
+        raise InputError(
+            f"{path} is not a {suffix_format} file: it begins with '{first}'; rename it with the suffix of its format"
+        )
     if text.startswith((b"<?xml", b"<!DOCTYPE")):
-        raise InputError(f"{path} is XML, but not of UniProt (no <uniprot> element): export it as FASTA")
+        raise InputError(f"{path} is XML, but not UniProt XML (no <uniprot> element): export it as FASTA")
     return None
 
 
 def read_entries(path: Path, kind: EntryFormat | str) -> Iterator[Entry]:
-    """All proteins of a file, compressed or not, in its order.
+    """All proteins of a file, compressed or not, in file order.
 
-    An entry that cannot be parsed is given with its problem, and so is the end of a file that breaks off. InputError
-    where nothing can be read.
+    An entry that cannot be parsed has a problem, as does the last entry of a truncated file. InputError if no entry is
+    usable.
     """
     entries = _xml_entries(path) if isinstance(kind, str) else _text_entries(path, kind)
     name = kind if isinstance(kind, str) else kind.name
@@ -128,7 +137,7 @@ def read_entries(path: Path, kind: EntryFormat | str) -> Iterator[Entry]:
         usable = usable or entry.problem is None
         yield entry
     if not usable:
-        raise InputError(problem or f"{path} holds no protein: no {name} entry is in it; is it the right file?")
+        raise InputError(problem or f"{path} contains no {name} entry; is it the right file?")
 
 
 # ---------------------------------------------------------------- entries of text
@@ -150,9 +159,9 @@ def _text_entries(path: Path, kind: EntryFormat) -> Iterator[Entry]:
 
 
 def _cut(block: bytes, kind: EntryFormat) -> list[str]:
-    """Whole entries; what stands before the first, as the title of a release, comes as a text by itself."""
+    """Whole entries; text before the first one, such as the title of a release, is returned as one more."""
     text = decode(block.replace(b"\r\n", b"\n"))
-    return [part for part in re.split(rf"(?m)^(?={re.escape(kind.mark.decode())})", text) if part]
+    return [entry for entry in re.split(rf"(?m)^(?={re.escape(kind.mark.decode())})", text) if entry]
 
 
 def _is_whole(text: str) -> bool:
@@ -167,16 +176,16 @@ def _parsed(path: Path, text: str, kind: EntryFormat, line: int) -> Iterator[Ent
         return
     wanted = text
     if kind.keep:
-        wanted = "".join(part for part in text.splitlines(keepends=True) if part[:2] in kind.keep)
+        wanted = "".join(row for row in text.splitlines(keepends=True) if row[:2] in kind.keep)
     try:
         with _biopython_warnings(path, line):
             from Bio import SeqIO
 
             records = list(SeqIO.parse(io.StringIO(wanted), kind.biopython))
             if not records:
-                raise ValueError("no sequence in it")
+                raise ValueError("it has no sequence")
             entries = [entry for record in records for entry in _entries_of(record, kind, text, line)]
-    except Exception as error:  # the parsers of Biopython raise any type on a damaged entry
+    except Exception as error:  # Biopython's parsers raise many types of error on a damaged entry
         name = text.split("\n", 1)[0].split()[1:2] if kind is not STOCKHOLM else []
         problem = f"the {kind.name} entry cannot be parsed: {_words(error)}"
         entries = [Entry(name[0].strip(";") if name else None, "", line, problem=problem)]
@@ -185,7 +194,7 @@ def _parsed(path: Path, text: str, kind: EntryFormat, line: int) -> Iterator[Ent
 
 @contextmanager
 def _biopython_warnings(path: Path, line: int) -> Iterator[None]:
-    """Warnings of Biopython go to the log, with the position of the entry."""
+    """Send Biopython's warnings to the log, with the line of the entry."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -210,7 +219,7 @@ def _entries_of(record: SeqRecord, kind: EntryFormat, text: str, line: int) -> I
 
 
 def _entry(record: SeqRecord, line: int) -> Entry:
-    if record.seq is None or not record.seq.defined:  # perhaps of known length, but without letters
+    if record.seq is None or not record.seq.defined:  # its length may be known without its letters
         return Entry(record.id, "", line, _values(record), "the entry has no sequence")
     return Entry(record.id, str(record.seq), line, _values(record))
 
@@ -219,7 +228,7 @@ def _coding_sequences(record: SeqRecord, line: int) -> Iterator[Entry]:
     """The proteins that a nucleotide entry encodes."""
     coding = [feature for feature in record.features if feature.type == "CDS"]
     if not coding:
-        problem = "a nucleotide entry without a CDS, which has no protein"
+        problem = "a nucleotide entry without a CDS encodes no protein"
         yield Entry(record.id, "", line, _values(record), problem)
     for feature in coding:
         texts = {name: values[0] for name, values in feature.qualifiers.items() if values}
@@ -232,13 +241,15 @@ def _coding_sequences(record: SeqRecord, line: int) -> Iterator[Entry]:
 
 
 def _values(record: SeqRecord) -> dict[str, str | None]:
-    """What an entry states of COLUMNS, with the keys of UniProt's FASTA headers."""
+    """The values of COLUMNS that an entry states, with the keys of UniProt's FASTA headers."""
     notes: dict[str, Any] = record.annotations
     source = next((feature for feature in record.features if feature.type == "source"), None)
-    crosses = " ".join(source.qualifiers.get("db_xref", ())) if source is not None else ""
-    crosses += "".join(f" taxon:{text.removeprefix(TAXONOMY)}" for text in record.dbxrefs if text.startswith(TAXONOMY))
-    taxon = re.search(r"taxon:(\d+)", crosses)
-    genes = notes.get("gene_name")  # of Swiss-Prot: a dictionary for each gene
+    references = " ".join(source.qualifiers.get("db_xref", ())) if source is not None else ""
+    references += "".join(
+        f" taxon:{text.removeprefix(TAXONOMY)}" for text in record.dbxrefs if text.startswith(TAXONOMY)
+    )
+    taxon = re.search(r"taxon:(\d+)", references)
+    genes = notes.get("gene_name")  # Swiss-Prot: one dictionary per gene
     gene = genes[0].get("Name") if isinstance(genes, list) and genes else notes.get("gene_name_primary")
     return {
         "accession": next(iter(notes.get("accessions", ())), None),
@@ -260,18 +271,18 @@ def _xml_entries(path: Path) -> Iterator[Entry]:
     number = 0
     try:
         with open_bytes(path) as file:
-            while chunk := file.read1(BLOCK):  # what precedes the end of a broken file, which `read` would lose
+            while chunk := file.read1(BLOCK):  # keeps what precedes a break, which `read` would lose
                 for element in _fed(parser, chunk):
                     number += 1
                     yield _xml_entry(element, number)
         parser.close()
     except (etree.XMLSyntaxError, BrokenOff) as error:
-        after = f"after entry {number:,}" if number else "and holds no whole entry"
-        yield Entry(None, "", number + 1, problem=f"the file is no whole XML {after} ({error}); fetch it again")
+        where = f"after entry {number:,}" if number else "before the first whole entry"
+        yield Entry(None, "", number + 1, problem=f"the XML is damaged {where} ({error}); download it again")
 
 
 def _fed(parser: Any, chunk: bytes) -> Iterator[Any]:
-    """The entries that a chunk completes; those that precede an error come before it."""
+    """The entries that a chunk completes; a syntax error is raised after the entries that precede it."""
     broken: SyntaxError | None = None
     try:
         parser.feed(chunk)
@@ -280,14 +291,14 @@ def _fed(parser: Any, chunk: bytes) -> Iterator[Any]:
     for _, element in parser.read_events():
         yield element
         element.clear(keep_tail=False)
-        while element.getprevious() is not None:  # entries that have been read
+        while element.getprevious() is not None:  # frees the entries that have been read
             del element.getparent()[0]
     if broken is not None:
         raise broken
 
 
 def _xml_entry(element: Any, number: int) -> Entry:
-    """One `<entry>`, in a document of its own, without what says nothing of the sequence."""
+    """The protein of one `<entry>`; only XML_PARTS are parsed, in a separate document."""
     from Bio import SeqIO
     from Bio.SeqIO.UniprotIO import NS
     from lxml import etree
@@ -297,11 +308,11 @@ def _xml_entry(element: Any, number: int) -> Entry:
     parts = [child for child in element.iterchildren(etree.Element) if etree.QName(child).localname in XML_PARTS]
     entry.extend(parts)
     for node in entry.iter(etree.Element):
-        node.tag = NS + etree.QName(node).localname  # whatever the version of the namespace
+        node.tag = NS + etree.QName(node).localname  # for any version of the namespace
     etree.cleanup_namespaces(small)
     try:
         protein = _entry(SeqIO.read(io.BytesIO(etree.tostring(small)), "uniprot-xml"), number)
-    except Exception as error:  # the parser of Biopython raises any type on a damaged entry
+    except Exception as error:  # Biopython's parser raises many types of error on a damaged entry
         problem = f"the UniProt entry cannot be parsed: {_words(error)}"
         return Entry(entry.findtext(f"{NS}accession"), "", number, problem=problem)
     sequence = entry.find(f"{NS}sequence")
@@ -311,7 +322,9 @@ def _xml_entry(element: Any, number: int) -> Entry:
 
 def _check_length(entry: Entry, stated: str | None) -> None:
     if stated and int(stated) != len(entry.sequence) and entry.problem is None:
-        entry.problem = f"{len(entry.sequence):,} residues, and the entry states {int(stated):,}: it is damaged"
+        entry.problem = (
+            f"{len(entry.sequence):,} residues instead of the {int(stated):,} that the entry states: it is damaged"
+        )
 
 
 def _words(error: Exception) -> str:

@@ -1,17 +1,17 @@
-"""Proteins that are related: what two sequences share of their k-mers, in linear time.
+"""Similarity and groups of proteins by shared k-mers, in linear time.
 
-A k-mer is k amino acids in a row; those with any other letter (X, B, gaps) are left out. The similarity of two proteins
-is the number of distinct k-mers that both have, divided by the number of the protein that has fewer. Unrelated
-proteins share next to nothing: there are 64 million 6-mers.
+A k-mer is k consecutive amino acids; k-mers with any other letter (X, B, gaps) are ignored. The similarity of two
+proteins is the number of distinct k-mers they share, divided by the smaller of their numbers of distinct k-mers.
+Unrelated proteins share almost none: there are 64 million 6-mers.
 
 Groups are connected components (single linkage) of the pairs whose similarity is above a threshold. Method: all
-occurrences of all k-mers are sorted, and each protein is compared with the WINDOW next ones that have the same k-mer,
-longest proteins first; a pair that shares enough there is joined, the other pairs that share at least two k-mers are
-compared whole. So work and memory grow with the number of residues and not with the number of pairs. What this can
-miss are weak relations of proteins whose k-mers are all very common. The idea is that of Linclust (Steinegger and
+occurrences of all k-mers are sorted, and each protein is compared with the next WINDOW proteins that have the same
+k-mer, longest first. A pair that shares enough of these is joined; other pairs that share at least two k-mers are
+compared over all k-mers. Time and memory grow with the number of residues, not with the number of pairs. The method
+can miss weak similarities of proteins whose k-mers are all very common. The idea is from Linclust (Steinegger and
 Söding 2018, doi:10.1038/s41467-018-04964-5).
 
-Shapes: n proteins, P k-mers of all of them.
+Shapes: n proteins, P k-mers in total.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from trimer.data.core.ragged import Ragged
 from trimer.tokenizers.protein import RESIDUES
 
 K = 6  # residues
-SHARE = 0.1  # of the k-mers of the smaller protein, above which two proteins are relatives
-LONGEST_K = 8  # so that a k-mer and the number of its protein fit in 64 bits
+SHARE = 0.1  # similarity above which two proteins are relatives
+LONGEST_K = 8  # a k-mer and the number of its protein must fit in 64 bits
 WINDOW = 8  # proteins with the same k-mer that each protein is compared with
-SLICE = 8_000_000  # k-mers that are sorted at a time
-FEW = 50  # k-mers of a protein so short that one that is shared makes a pair worth a look
-CHUNK = 4_000_000  # residues that are cut into k-mers at a time
-PAIRS = 20_000  # that are compared whole at a time
+SLICE = 8_000_000  # k-mers sorted at a time
+FEW = 50  # below this number of k-mers, one shared k-mer makes a candidate pair
+CHUNK = 4_000_000  # residues split into k-mers at a time
+PAIRS = 20_000  # candidate pairs compared over all k-mers at a time
 
 
 @dataclass(frozen=True)
@@ -63,37 +63,37 @@ class Kmers:
 
 def kmers_of(tokens: Ragged, k: int = K) -> Kmers:
     """The distinct k-mers of sequences of the protein alphabet (`<cls>` ... `<eos>`)."""
-    parts, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    values, sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for start, stop in _chunks(tokens.lengths, CHUNK):
-        part = tokens.slice(start, stop)
-        codes = part.values.astype(np.int64) - RESIDUES[0]
+        chunk = tokens.slice(start, stop)
+        codes = chunk.values.astype(np.int64) - RESIDUES[0]
         fits = (codes >= 0) & (codes < len(RESIDUES))
         count = max(len(codes) - k + 1, 0)
         words, whole = np.zeros(count, np.int64), np.ones(count, bool)
-        for place in range(k):  # a frame ends every sequence, so no k-mer crosses into the next one
-            words = words * len(RESIDUES) + codes[place : place + count]
-            whole &= fits[place : place + count]
-        owner = np.repeat(np.arange(len(part)), part.lengths)[:count]
+        for position in range(k):  # begin and end tokens are no residues, so no k-mer spans two sequences
+            words = words * len(RESIDUES) + codes[position : position + count]
+            whole &= fits[position : position + count]
+        owner = np.repeat(np.arange(len(chunk)), chunk.lengths)[:count]
         both = _distinct(owner[whole] * len(RESIDUES) ** k + words[whole])[0]
-        parts.append(both % len(RESIDUES) ** k)
-        sizes.append(np.bincount(both // len(RESIDUES) ** k, minlength=len(part)))
-    return Kmers(np.concatenate(parts), np.concatenate([[0], np.cumsum(np.concatenate(sizes))]), k)
+        values.append(both % len(RESIDUES) ** k)
+        sizes.append(np.bincount(both // len(RESIDUES) ** k, minlength=len(chunk)))
+    return Kmers(np.concatenate(values), np.concatenate([[0], np.cumsum(np.concatenate(sizes))]), k)
 
 
 def kmer_groups(kmers: Kmers, share: float = SHARE) -> np.ndarray:
-    """(n,) number of the group of each protein: relatives, and relatives of relatives, have the same."""
+    """(n,) group number of each protein; relatives, and relatives of relatives, have the same."""
     count, sizes = len(kmers), kmers.sizes
-    rank = np.empty(count, np.int64)  # the longest first, so that neighbours in a list are of like length
+    rank = np.empty(count, np.int64)  # longest first, so that neighbours in a list have similar lengths
     rank[np.argsort(-sizes, kind="stable")] = np.arange(count)
-    pairs, found, crowded = _candidates(kmers, rank)
+    pairs, shared, crowded = _candidates(kmers, rank)
     row = np.argsort(rank)
     first, second = row[pairs // count], row[pairs % count]
     enough = share * np.minimum(sizes[first], sizes[second])
-    sure = found > enough
+    sure = shared > enough
     groups = _components(first[sure], second[sure], count)
-    most = found + np.minimum(crowded[rank[first]], crowded[rank[second]])  # that they can share
+    most = shared + np.minimum(crowded[rank[first]], crowded[rank[second]])  # k-mers that they can share
     open_ = np.flatnonzero(~sure & (most > enough))
-    open_ = open_[np.argsort(-found[open_] / enough[open_], kind="stable")]
+    open_ = open_[np.argsort(-shared[open_] / enough[open_], kind="stable")]
     for start in range(0, len(open_), PAIRS):
         some = open_[start : start + PAIRS]
         some = some[groups[first[some]] != groups[second[some]]]
@@ -111,25 +111,25 @@ def shared_kmers(kmers: Kmers, first: np.ndarray, second: np.ndarray) -> np.ndar
 
 
 def largest_similarity(asked: Kmers, others: Iterable[Kmers]) -> np.ndarray:
-    """(n,) the largest similarity of each protein to any one of others, which are given in parts."""
+    """(n,) largest similarity of each protein of `asked` to any protein of `others`."""
     words, inverse = np.unique(asked.values, return_inverse=True)
-    mine = Kmers(inverse.ravel(), asked.offsets, asked.k).matrix(len(words))
+    asked_matrix = Kmers(inverse.ravel(), asked.offsets, asked.k).matrix(len(words))
     best = np.zeros(len(asked))
     for other in others:
-        places = np.searchsorted(words, other.values).clip(max=max(len(words) - 1, 0))
-        hit = words[places] == other.values if len(words) else np.zeros(len(other.values), bool)
+        positions = np.searchsorted(words, other.values).clip(max=max(len(words) - 1, 0))
+        hit = words[positions] == other.values if len(words) else np.zeros(len(other.values), bool)
         offsets = np.concatenate([[0], np.cumsum(hit)])[other.offsets]
-        common = (mine @ Kmers(places[hit], offsets, other.k).matrix(len(words)).T).tocoo()
+        common = (asked_matrix @ Kmers(positions[hit], offsets, other.k).matrix(len(words)).T).tocoo()
         smaller = np.minimum(asked.sizes[common.row], other.sizes[common.col])
         np.maximum.at(best, common.row, common.data / smaller)
     return best
 
 
 def _candidates(kmers: Kmers, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(m,) pairs as rank * n + higher rank; (m,) how many k-mers they were found to share; (n,) how many may be missed.
+    """(m,) candidate pairs as rank * n + higher rank; (m,) k-mers counted as shared; (n,) k-mers that may be missed.
 
-    The k-mers are cut into slices by their hash. A pair has to share two in one of them, unless a protein is short.
-    Missed may be, of each protein by rank, the k-mers that more than WINDOW others have.
+    The k-mers are divided into slices by hash. A pair must share two k-mers of one slice, unless a protein is short.
+    The k-mers that more than WINDOW other proteins have may be missed; their number is given for each rank.
     """
     count, slices = len(kmers), -(-len(kmers.values) // SLICE)
     short = np.sort(rank[kmers.sizes < FEW])
@@ -152,14 +152,14 @@ def _candidates(kmers: Kmers, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 
 
 def _neighbours(words: np.ndarray, ranks: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Pairs of proteins that stand at most WINDOW places apart in the list of a k-mer."""
+    """Pairs of proteins at most WINDOW positions apart in the list of a k-mer."""
     for distance in range(1, WINDOW + 1):
         same = np.flatnonzero(words[distance:] == words[:-distance]) if len(words) > distance else np.zeros(0, int)
         yield ranks[same] * count + ranks[same + distance]
 
 
 def _distinct(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values, ascending, and how often each is there. Sorting is much faster than the table of np.unique."""
+    """Distinct values, ascending, and their counts (or sums of `times`). Much faster than np.unique."""
     if times is None:
         values = np.sort(values)
     else:
@@ -176,7 +176,7 @@ def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray
 
 
 def _chunks(lengths: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Rows start to stop of about so many residues in all."""
+    """Ranges (start, stop) of rows with about `most` residues each."""
     ends = np.cumsum(lengths)
     start = 0
     while start < len(lengths):

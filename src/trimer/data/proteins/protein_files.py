@@ -1,7 +1,7 @@
-"""Where proteins come from: FASTA, annotated entries and tables of the user, UniRef and Swiss-Prot.
+"""Sources of proteins: the user's FASTA, annotated entries and tables; UniRef and Swiss-Prot.
 
 Every source has `fingerprint()`, which changes when and only when its proteins change, and `chunks()`, which yields
-`ProteinTable`s in flat memory. The simulated source in `trimer.simulate.simulated_proteins` has the same two.
+`ProteinTable`s. The simulated source in `trimer.simulate.simulated_proteins` has the same methods.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from trimer.data.core.label_table import check_limit
 from trimer.data.proteins.entry_files import COLUMNS, EntryFormat, entry_format, read_entries
 from trimer.data.proteins.protein_table import ProteinTable
 from trimer.data.text.compression import plain_name
@@ -31,13 +32,12 @@ class ProteinFiles:
     """Proteins of FASTA, PIR, Parquet, CSV and TSV files, and of annotated entries (GenBank, EMBL, Swiss-Prot, UniProt
     XML, Stockholm: see `trimer.data.proteins.entry_files`), compressed or not.
 
-    paths: files or globs; the content tells the format. column, id_column: of a table. In FASTA the id is the first
-    word of the header, and other columns are its `key=value`s, as `OX` of UniProt's; entries have the columns
-    accession, name, description, OS, OX, GN and family. cluster_column: names the family
-    of each protein. limit: stop after so many proteins. Without an id a protein is called by file and line, as
-    `mine.csv:12`.
-    An id that is given twice stays twice: isoforms and merged files have that; the data module counts them, and keeps
-    identical sequences in one part of the split.
+    paths: files or globs; the format is detected from the content. column, id_column: of a table. In FASTA the id is
+    the first word of the header, and other columns are its `key=value` pairs, such as UniProt's `OX`; entries have the
+    columns accession, name, description, OS, OX, GN and family. cluster_column: the family of each protein. limit:
+    largest number of proteins to read. Without an id a protein is named by file and line, such as `mine.csv:12`.
+    Duplicate ids are kept, as isoforms and merged files have them; the data module counts them, and keeps identical
+    sequences in one split.
     """
 
     def __init__(
@@ -49,8 +49,7 @@ class ProteinFiles:
         limit: int | None = None,
     ):
         self.paths = named_paths(paths, WANTED)
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit={limit} must be 1 or more, or null")
+        check_limit(limit)
         self.column = column
         self.id_column = id_column
         self.cluster_column = cluster_column
@@ -65,7 +64,7 @@ class ProteinFiles:
         return f"{content_digest(self.files())}/{settings}"
 
     def chunks(self, columns: Sequence[str] = ()) -> Iterator[ProteinTable]:
-        """Tables of some thousand proteins, with the columns asked for."""
+        """Tables of a few thousand proteins, with the requested columns."""
         left = self.limit
         for path in self.files():
             for table in self._tables(path, columns):
@@ -86,7 +85,7 @@ class ProteinFiles:
         return self._columns(path, columns) if self._is_table(path, start) else self._fasta(path, columns)
 
     def _is_table(self, path: Path, start: bytes) -> bool:
-        """Whether a file is a table and no FASTA, from its first bytes; its name decides where they leave it open."""
+        """Whether a file is a table (not FASTA), by its first bytes or else its suffix."""
         if start[:4] == b"PAR1":
             return True
         if start.lstrip(WHITE)[:1] == b">":
@@ -99,9 +98,9 @@ class ProteinFiles:
         first = True
         for records in read_fasta(path):
             values = {name: records.values(name) for name in wanted}
-            for name, found in values.items():
-                if first and not any(found):
-                    raise InputError(f"{path}: no header says '{name}=...': name another column, or none")
+            for name, texts in values.items():
+                if first and not any(texts):
+                    raise InputError(f"{path}: no header has '{name}=...': name another column, or none")
             first = False
             ids = values[self.id_column] if self.id_column else records.ids
             lines, problems = records.lines.tolist(), records.without_labels
@@ -110,25 +109,25 @@ class ProteinFiles:
     def _entries(self, path: Path, kind: EntryFormat | str, columns: Sequence[str]) -> Iterator[ProteinTable]:
         wanted = list(dict.fromkeys(filter(None, (*columns, self.cluster_column, self.id_column))))
         if unknown := [name for name in wanted if name not in COLUMNS]:
-            raise InputError(f"{path}: no column '{unknown[0]}' in its entries, there are {', '.join(COLUMNS)}")
+            raise InputError(f"{path}: entries have no column '{unknown[0]}'; use one of {', '.join(COLUMNS)}")
         entries = read_entries(path, kind)
-        while some := list(islice(entries, ROWS)):
-            values = {name: [entry.values.get(name) for entry in some] for name in wanted}
-            ids = values[self.id_column] if self.id_column else [entry.id for entry in some]
-            sequences, problems = checked(letters_of([entry.sequence for entry in some]))
-            problems |= {row: entry.problem for row, entry in enumerate(some) if entry.problem}
-            yield self._table(path, ids, [entry.line for entry in some], sequences, values, columns, problems)
+        while chunk := list(islice(entries, ROWS)):
+            values = {name: [entry.values.get(name) for entry in chunk] for name in wanted}
+            ids = values[self.id_column] if self.id_column else [entry.id for entry in chunk]
+            sequences, problems = checked(letters_of([entry.sequence for entry in chunk]))
+            problems |= {row: entry.problem for row, entry in enumerate(chunk) if entry.problem}
+            yield self._table(path, ids, [entry.line for entry in chunk], sequences, values, columns, problems)
 
     def _columns(self, path: Path, columns: Sequence[str]) -> Iterator[ProteinTable]:
         wanted = list(dict.fromkeys(filter(None, (self.column, *columns, self.cluster_column, self.id_column))))
         rows = TableFile(path).rows(wanted)
-        while some := list(islice(rows, ROWS)):
-            texts = zip(*([known(cell) for cell in cells] for cells, _, _ in some), strict=True)
+        while chunk := list(islice(rows, ROWS)):
+            texts = zip(*([known(cell) for cell in cells] for cells, _, _ in chunk), strict=True)
             values = dict(zip(wanted, map(list, texts), strict=True))
-            ids = values[self.id_column] if self.id_column else [None] * len(some)
+            ids = values[self.id_column] if self.id_column else [None] * len(chunk)
             sequences, problems = checked(letters_of(values[self.column]))
-            problems |= {row: problem for row, (_, _, problem) in enumerate(some) if problem}
-            yield self._table(path, ids, [line for _, line, _ in some], sequences, values, columns, problems)
+            problems |= {row: problem for row, (_, _, problem) in enumerate(chunk) if problem}
+            yield self._table(path, ids, [line for _, line, _ in chunk], sequences, values, columns, problems)
 
     def _table(self, path, ids, lines, sequences, values, columns, problems) -> ProteinTable:
         named = [name or f"{path.name}:{line}" for name, line in zip(ids, lines, strict=True)]
@@ -137,10 +136,10 @@ class ProteinFiles:
 
 
 class PublishedProteins(ProteinFiles):
-    """A file at its publisher's address: downloaded once with a progress bar into `folder`, then read like any file.
+    """Proteins of a published file: downloaded once to `folder`, then read like any file.
 
-    path: a copy that is already there, instead of the download. sha256: of the file; UniProt states md5 sums only, in
-    the RELEASE.metalink of each release, so nothing is checked unless a sha256 is given.
+    path: an existing copy, instead of a download. sha256: expected checksum of the file; null: not checked (UniProt
+    publishes only md5 sums, in the RELEASE.metalink of each release).
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class PublishedProteins(ProteinFiles):
 
 
 class UniRef(PublishedProteins):
-    """UniRef of the current release: representatives of all UniProt's sequences at 50, 90 or 100 % identity.
+    """UniRef of the current release: representatives of all UniProt sequences at 50, 90 or 100 % identity.
 
     About 60 million sequences at 50 %, 200 million at 90 %. Other arguments: see PublishedProteins.
     """
@@ -183,7 +182,7 @@ class UniRef(PublishedProteins):
 
 
 class SwissProt(PublishedProteins):
-    """The reviewed part of UniProt's current release, about 570,000 proteins. Arguments: see PublishedProteins."""
+    """The reviewed proteins of UniProt's current release, about 570,000. Arguments: see PublishedProteins."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""Proteins as records of masked language modelling: what is dropped, and the columns of those that are kept."""
+"""Proteins for masked language modelling: the rules that drop records, and the columns of those that are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from itertools import pairwise
 
 import numpy as np
 
@@ -17,18 +16,18 @@ from trimer.tokenizers.protein import UNK
 
 
 class ProteinRecords:
-    """The proteins of a source, whole, with the columns `tokens` and the keys of a split.
+    """The proteins of a source, uncropped, with their tokens and the keys of a split.
 
-    min_length: residues. max_unknown: share of X and unknown letters that a sequence may have. split: its `column` of
-    the source is read too.
+    min_length: residues. max_unknown: largest fraction of X and unknown letters. split: settings of the split; its
+    `column` is read from the source.
     """
 
     kind = "proteins"
     plural, singular = "proteins", "protein"
     has_labels = True  # after training, the masked residues of the test split are predicted
-    layout = 2  # raise it when the columns of the store change, so that old caches are not read
-    keys = ("cluster", "sequence")  # that no two splits may share
-    split_by = keys  # where a split names no keys: those that the source has
+    layout = 2  # increase when the columns of the store change, so that old caches are not read
+    keys = ("cluster", "sequence")  # keys that no two splits may share
+    split_by = keys  # default keys of a split, as far as the source has them
     identity = "sequence"
     limits = ("min_length", "max_unknown")
     protein_alphabet = True
@@ -37,7 +36,7 @@ class ProteinRecords:
         if min_length < 1:
             raise ValueError(f"min_length={min_length} must be 1 residue or more")
         if not 0 <= max_unknown <= 1:
-            raise ValueError(f"max_unknown={max_unknown} must be a share from 0 to 1")
+            raise ValueError(f"max_unknown={max_unknown} must be a fraction from 0 to 1")
         self.source = source
         self.tokenizer = tokenizer
         self.split_column = split.get("column")
@@ -45,7 +44,7 @@ class ProteinRecords:
         self.max_unknown = max_unknown
 
     def recipe(self) -> dict:
-        """What shapes the columns, beside source, tokenizer and exclusions."""
+        """Settings that shape the columns, besides source, tokenizer and exclusions."""
         return {
             "clusters": None,
             "min_length": self.min_length,
@@ -54,7 +53,7 @@ class ProteinRecords:
         }
 
     def columns(self, excluded: Set[int], report: DropReport, spelling: Spelling) -> Iterator[dict]:
-        """The columns of the records that pass every rule, chunk by chunk; the report counts the others."""
+        """Yield the columns of the records that pass every rule; the report counts the dropped ones."""
         held_out = np.array(sorted(excluded), np.int64)
         for rule in (NO_SEQUENCE, INNER_STOP):
             report.add(rule, [])
@@ -65,10 +64,9 @@ class ProteinRecords:
     def _columns(self, table: ProteinTable, held_out: np.ndarray, report: DropReport, spelling: Spelling) -> dict:
         sequences = self.tokenizer.encode_many(table.sequences.values, table.sequences.offsets)
         lengths = sequences.lengths - 2
-        unclear = np.isin(sequences.values, [UNK, self.tokenizer.vocabulary.ids["X"]])
-        share = np.diff(np.concatenate([[0], np.cumsum(unclear)])[sequences.offsets]) / np.maximum(lengths, 1)
-        text = memoryview(sequences.values)
-        sequence_digests = digests(text[start:stop] for start, stop in pairwise(sequences.offsets.tolist()))
+        unknown = np.isin(sequences.values, [UNK, self.tokenizer.vocabulary.ids["X"]])
+        share = np.diff(np.concatenate([[0], np.cumsum(unknown)])[sequences.offsets]) / np.maximum(lengths, 1)
+        sequence_digests = digests(sequences[row].tobytes() for row in range(len(table)))
         left = np.ones(len(table), bool)
         for row, rule in table.problems.items():
             report.add(rule, [table.ids[row]])
@@ -93,7 +91,7 @@ class ProteinRecords:
             "sequence": sequence_digests[rows],
         }
         if table.clusters is not None:
-            # A protein without a family is one of its own.
+            # A protein without a family forms a separate one.
             families = [table.clusters[row] or f"\0{sequence_digests[row]}" for row in rows]
             columns["cluster"] = digests(name.encode() for name in families)
         for values in table.columns.values():
@@ -102,5 +100,5 @@ class ProteinRecords:
 
     @staticmethod
     def row_keys(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Kind of key -> (n,) keys of some rows (`data.core.training_keys`)."""
+        """Kind of key -> (n,) keys of the given rows (`data.core.training_keys`)."""
         return {"protein": store.array("sequence")[rows]}

@@ -1,6 +1,6 @@
-"""Proteins as every source gives them: ids, letters end to end, and why some of them cannot be used.
+"""The table of proteins that every source yields: ids, concatenated letters, and problems.
 
-Shapes: n proteins, P letters in all.
+Shapes: n proteins.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from trimer.data.core.ragged import Ragged
 
 @dataclass
 class ProteinTable:
-    """n proteins of a source, in its order.
+    """n proteins in the order of their source.
 
-    sequences: n rows of uint8 letters. clusters: the family of each, where the source knows it. columns: the columns
-    that were asked for. problems: row -> the rule that it breaks; its sequence may be anything.
+    sequences: n rows of uint8 letters. clusters: the family of each, if known. columns: the requested columns.
+    problems: row -> why it cannot be used; its sequence is then undefined.
     """
 
     ids: list[str]
@@ -41,7 +41,7 @@ class ProteinTable:
 
 
 class ProteinSource(Protocol):
-    """What gives proteins in chunks: files, UniRef, the simulation."""
+    """A source that yields proteins in chunks: files, UniRef, the simulation."""
 
     def fingerprint(self) -> str: ...
 

@@ -1,6 +1,6 @@
-"""How proteins of one split are related to those of another: groups to split by, and the largest similarity to train.
+"""Groups of similar proteins to split by, and the largest similarity of validation and test proteins to train.
 
-Both are computed once and kept in the cache. What a k-mer, a similarity and a group are: `trimer.data.proteins.kmers`.
+Both are computed once and cached. k-mers, similarities and groups are defined in `trimer.data.proteins.kmers`.
 
 Shapes: n proteins.
 """
@@ -23,18 +23,18 @@ from trimer.tokenizers.protein import ProteinTokenizer
 
 log = logging.getLogger(__name__)
 
-KMERS = "kmers"  # the key of a split
-LAYOUT = 1  # raise it when groups or similarities are computed in another way, so that old caches are not read
-MEASURED = 2_000  # proteins of a split that are compared with train, drawn by a seed
-COMPARED = 1_000_000  # proteins of train that they are compared with, drawn by a seed
-PART = 4_000  # of these at a time
+KMERS = "kmers"  # name of the split key
+LAYOUT = 1  # increase when groups or similarities are computed differently, so that old caches are not read
+MEASURED = 2_000  # proteins of a split that are compared with train, a random sample
+COMPARED = 1_000_000  # proteins of train that they are compared with, a random sample
+CHUNK = 4_000  # of these at a time
 
 
 @dataclass(frozen=True)
 class Relatives:
-    """The relatives among the proteins of a store.
+    """Similar proteins (relatives) within a store.
 
-    store: prepared proteins. tokens: rows -> their sequences in the protein alphabet. k: residues of a k-mer.
+    store: prepared proteins. tokens: rows -> sequences in the protein alphabet. k: residues of a k-mer.
     share: similarity above which two proteins are relatives.
     """
 
@@ -51,17 +51,17 @@ class Relatives:
             raise ConfigError(f"data.split.kmers.share={self.share} must be between 0 and 1")
 
     def groups(self) -> np.ndarray:
-        """(n,) int64 number of the group of each protein."""
+        """(n,) int64 group number of each protein."""
 
         def build(writer: StoreWriter) -> None:
-            log.info("groups of %s proteins by shared %d-mers", f"{len(self.store):,}", self.k)
+            log.info("grouping %s proteins by shared %d-mers", f"{len(self.store):,}", self.k)
             everything = self.tokens(np.arange(len(self.store)))
             writer.append({"group": kmer_groups(kmers_of(everything, self.k), self.share).astype(np.int64)})
 
         return self._cached("kmer_groups", {"share": self.share}, build).array("group")
 
     def to_train(self, split: Split) -> list[dict]:
-        """For each split but the first (train): how similar its proteins are to the most similar one of train."""
+        """For each split after the first (train): how similar its proteins are to the most similar one of train."""
         if len(split.names) < 2:
             return []
 
@@ -69,8 +69,8 @@ class Relatives:
             train = drawn(split.rows(split.names[0]), COMPARED)
             rows = [drawn(split.rows(name), MEASURED) for name in split.names[1:]]
             asked = kmers_of(self.tokens(np.concatenate(rows)), self.k)
-            parts = (train[start : start + PART] for start in range(0, len(train), PART))
-            similarity = largest_similarity(asked, (kmers_of(self.tokens(part), self.k) for part in parts))
+            chunks = (train[start : start + CHUNK] for start in range(0, len(train), CHUNK))
+            similarity = largest_similarity(asked, (kmers_of(self.tokens(chunk), self.k) for chunk in chunks))
             writer.append({"row": np.concatenate(rows), "similarity": similarity})
 
         measured = self._cached("kmer_similarity", {"split": split.manifest["sha256"], "names": split.names}, build)
@@ -80,7 +80,7 @@ class Relatives:
     def _summary(self, split: Split, name: str, similarity: np.ndarray) -> dict:
         related, whole = int((similarity > self.share).sum()), len(split.rows(name))
         key = f"more than {100 * self.share:g} % of {self.k}-mers"
-        of = f"{whole:,}" if len(similarity) == whole else f"{len(similarity):,} drawn"
+        of = f"{whole:,}" if len(similarity) == whole else f"{len(similarity):,} sampled"
         largest, median = float(similarity.max()), float(np.median(similarity))
         return {
             "part": name,
@@ -99,11 +99,11 @@ class Relatives:
 
 
 def drawn(rows: np.ndarray, most: int) -> np.ndarray:
-    """All rows, or a random sample of them, always the same, in ascending order."""
+    """All rows, or a reproducible random sample of `most` of them in ascending order."""
     return rows if len(rows) <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
 def encode_proteins(texts: Sequence[str]) -> Ragged:
-    """Sequences in the protein alphabet, whole."""
+    """Tokens of sequences in the protein alphabet."""
     letters = [text.encode("latin-1", "replace") for text in texts]
     return ProteinTokenizer().encode_many(b"".join(letters), np.cumsum([0, *map(len, letters)]))

@@ -21,7 +21,7 @@ from trimer.data.text.letters import DIGITS, DNA
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 
-CASES = Path(__file__).parents[2] / "cases" / "proteins"
+CASES = Path(__file__).parents[1] / "cases" / "proteins"
 NO_RESIDUE = "inside the sequence, which is no residue"
 REASONS = {
     "3line.fasta": [THREE_LINES] * 3,
@@ -47,31 +47,31 @@ def reasons_of_proteins(path: Path) -> list[str | None]:
 
 @pytest.mark.parametrize("case", REASONS)
 def test_proteins_are_read_or_have_a_reason(case):
-    found = reasons_of_proteins(CASES / case)
+    reasons = reasons_of_proteins(CASES / case)
     assert [
-        reason and reason[: len(wanted or "")] for reason, wanted in zip(found, REASONS[case], strict=True)
+        reason and reason[: len(wanted or "")] for reason, wanted in zip(reasons, REASONS[case], strict=True)
     ] == REASONS[case]
 
 
-def test_what_precedes_the_break_of_a_cut_file_is_kept_with_a_row_for_the_loss():
-    found = reasons_of_proteins(CASES / "cut.fasta.gz")
-    assert len(found) > 2000 and found[:-1] == [None] * (len(found) - 1)
-    assert "the file breaks off here" in found[-1]
+def test_truncated_file_keeps_rows_before_the_break_and_reports_it():
+    reasons = reasons_of_proteins(CASES / "cut.fasta.gz")
+    assert len(reasons) > 2000 and reasons[:-1] == [None] * (len(reasons) - 1)
+    assert "the file breaks off here" in reasons[-1]
 
 
 @pytest.mark.parametrize(
     "case", [name for name in REASONS if name.startswith("t_") and name != "t_list_labels.parquet"]
 )
 def test_labelled_tables_give_the_same_reasons(case):
-    found = [
+    reasons = [
         part.problems.get(row)
         for part in LabelledFiles(str(CASES / case), "sequence", "y").chunks()
         for row in range(len(part))
     ]
-    assert found == REASONS[case]
+    assert reasons == REASONS[case]
 
 
-def test_two_columns_of_one_name_are_one_sentence_in_every_reader():
+def test_duplicate_column_names_give_the_same_error_in_every_reader():
     for source in (
         ProteinFiles(str(CASES / "t_dup_col.csv")),
         LabelledFiles(str(CASES / "t_dup_col.csv"), "sequence", "y"),
@@ -80,7 +80,7 @@ def test_two_columns_of_one_name_are_one_sentence_in_every_reader():
             list(source.chunks())
 
 
-def test_categorical_columns_are_text():
+def test_categorical_parquet_columns_are_read_as_text():
     (part,) = ProteinFiles(str(CASES / "t_categorical.parquet"), id_column="id").chunks()
     assert [part.sequences[row].tobytes() for row in range(len(part))][:2] == [b"MKT", b"MKVA"]
     (table,) = LabelledFiles(str(CASES / "t_categorical.parquet"), "sequence", "y").chunks()
@@ -98,15 +98,16 @@ def test_embed_gives_a_vector_or_the_same_reason(case, weights, tmp_path):
     output = tmp_path / "out.parquet"
     assert main(["embed", f"ckpt={weights}", f"input={CASES / case}", f"output={output}"]) == 0
     rows = pq.read_table(output).to_pylist()
-    assert [row["reason"] for row in rows] == REASONS[case]
+    reasons = [row["reason"] and row["reason"].partition(": ")[2] for row in rows]  # after file and line
+    assert reasons == REASONS[case]
     assert [row["embedding"] is None for row in rows] == [reason is not None for reason in REASONS[case]]
 
 
-def test_embed_counts_letters_that_the_vocabulary_lacks(weights, tmp_path, capsys):
+def test_embed_counts_letters_outside_the_vocabulary(weights, tmp_path, capsys):
     (tmp_path / "a.fasta").write_text(">a\nMKJJ\n>b\nMKXB\n>c\nMK1\n")
     assert main(["embed", f"ckpt={weights}", f"input={tmp_path}/a.fasta", f"output={tmp_path}/o.parquet"]) == 0
-    told = "1 of 2 proteins (50.0 %) hold what the vocabulary cannot spell, and are read without it: 'J' 2 times"
-    assert told in capsys.readouterr().err
+    message = "1 of 2 proteins (50.0 %) hold what the vocabulary cannot spell, and are read without it: 'J' 2 times"
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +129,10 @@ def test_an_evaluation_of_residues_writes_its_predictions(residues):
     for row in rows:
         labels = split_labels(row["label"], len(row["text"]))
         assert ["." if label is None else label for label in labels] == list(truth[row["id"]]["ss"])
-        said = np.array([row["probability of E"], row["probability of H"]])
-        np.testing.assert_allclose(said.sum(0), 1, atol=1e-5)
-        assert len(row["predicted"]) == len(row["text"]) == said.shape[1]
-        assert row["predicted"] == "".join("EH"[best] for best in said.argmax(0))
+        probabilities = np.array([row["probability of E"], row["probability of H"]])
+        np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+        assert len(row["predicted"]) == len(row["text"]) == probabilities.shape[1]
+        assert row["predicted"] == "".join("EH"[best] for best in probabilities.argmax(0))
 
 
 def test_predictions_of_residues_have_probabilities(residues, tmp_path):
@@ -149,9 +150,9 @@ def test_predictions_of_residues_have_probabilities(residues, tmp_path):
     first, second, third = rows["parquet"]
     assert second["reason"] == f"new.fasta, record 2: {DIGITS}" and second["probability of E"] is None
     for row, size in ((first, 10), (third, 3)):
-        said = np.array([row["probability of E"], row["probability of H"]])
-        assert len(row["labels"]) == size == said.shape[1]
-        np.testing.assert_allclose(said.sum(0), 1, atol=2e-5)
-        np.testing.assert_allclose(row["probability"], said.max(0))
+        probabilities = np.array([row["probability of E"], row["probability of H"]])
+        assert len(row["labels"]) == size == probabilities.shape[1]
+        np.testing.assert_allclose(probabilities.sum(0), 1, atol=2e-5)
+        np.testing.assert_allclose(row["probability"], probabilities.max(0))
     assert rows["json"][0] == first
     assert json.loads(rows["csv"][0]["probability of H"]) == first["probability of H"]

@@ -187,7 +187,7 @@ def test_msp_libraries(tmp_path):
     assert fragments(table) == {"y1+1-": 0.5, "y2+2-H2O": 1.0} and fragments(table, 2) == {"b2+1-H3PO4": 1.0}
     assert table.problems == {
         4: "modification 0,M,Oxidation is on a A of ACMK",
-        5: "no peak has an annotation of a fragment, as y3 or b5-H2O^2",
+        5: "no peak has the annotation of a fragment, such as y3 or b5-H2O^2",
         6: "decoy",
     }
     assert table.places[4] == "library.msp, line 22"
@@ -252,7 +252,7 @@ def test_mzspeclib_libraries(tmp_path):
 
 def test_mzspeclib_in_json_is_one_sentence(tmp_path):
     path = write(tmp_path / "library.mzlb.json", '{"format_version": "1.0", "spectra": []}')
-    with pytest.raises(InputError, match="is mzSpecLib in JSON: convert it to its text form"):
+    with pytest.raises(InputError, match="is mzSpecLib in JSON: convert it to the text form"):
         whole(path)
 
 

@@ -122,7 +122,7 @@ def test_foodb(data):
     assert (node.entity, node.source.rows) == ("molecules", "compounds")
 
 
-def test_files_of_your_own(data):
+def test_config_of_user_files(data):
     (data / "a.csv").write_text("smiles,y,z\nC,1,0\n")
     (data / "b.csv").write_text("sequence,y\nMK,1\n")
     (data / "c.fasta").write_text(">P1 family=kinase\nMK\n")

@@ -15,7 +15,7 @@ from trimer.data.molecules.molecule_files import SmilesFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.smiles import SmilesTokenizer
 
-CASES = Path(__file__).parents[2] / "cases" / "molecules"
+CASES = Path(__file__).parents[1] / "cases" / "molecules"
 
 
 def ready(tmp_path, name: str, target: str, labels="y", classes=None, learnt=None, **settings) -> LabelledSequences:
@@ -36,15 +36,15 @@ def heard(caplog) -> str:
 # ---------------------------------------------------------------- classes
 
 
-def test_numbers_written_in_two_ways_are_one_class(tmp_path, caplog):
+def test_numbers_with_different_decimals_are_one_class(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         data = ready(tmp_path, "mixed_1_1.0.csv", "single", "label")
     assert data.classes == ["0", "1"]
-    assert "one class '1': the labels '1' (" in heard(caplog) and "'1.0' (" in heard(caplog)
+    assert "the labels '1' (" in heard(caplog) and "'1.0' (" in heard(caplog)
     assert "class  train  val  test" in heard(caplog), "the table of classes is printed"
 
 
-def test_case_and_white_space_make_no_class_unless_both_are_named(tmp_path, caplog):
+def test_case_and_white_space_are_ignored_unless_classes_are_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = ready(tmp_path, "case.csv", "single", "label")
     assert [name.lower() for name in data.classes] == ["active", "inactive"]
@@ -56,27 +56,27 @@ def test_case_and_white_space_make_no_class_unless_both_are_named(tmp_path, capl
     ]
 
 
-def test_a_model_that_has_learnt_1_reads_1_0(tmp_path):
+def test_model_with_class_1_accepts_label_1_0(tmp_path):
     data = ready(tmp_path, "mixed_1_1.0.csv", "single", "label", learnt=["1", "0"])
     assert data.classes == ["1", "0"] and (data.labels >= 0).all()
 
 
-def test_measurements_are_no_classes(tmp_path):
+def test_measurements_as_classes_raise_input_error(tmp_path):
     with pytest.raises(InputError, match=r"the labels are 60 different numbers.*use data\.target=regression"):
         ready(tmp_path, "numeric_single.csv", "single")
     assert ready(tmp_path, "numeric_single.csv", "regression").labels.shape == (60, 1)
 
 
-def test_a_validation_part_of_one_class_is_said_before_training(tmp_path, caplog):
+def test_warns_of_validation_split_with_one_class(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "dup_rows.csv", "single")
-    assert "the 20 rows of val have only the label '1': nothing that tells classes apart can be" in heard(caplog)
+    assert "the 20 rows of val have only the label '1', so classification cannot be evaluated" in heard(caplog)
 
 
 # ---------------------------------------------------------------- yes, no and numbers
 
 
-def test_a_dash_is_a_missing_cell_and_the_row_stays(tmp_path, caplog):
+def test_dash_is_a_missing_value_and_row_is_kept(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = ready(tmp_path, "dash_missing.csv", "multi", ["a", "b"])
     assert "label 'a'" in heard(caplog) and "most often '-' (" in heard(caplog)
@@ -90,7 +90,7 @@ def test_a_dash_is_a_missing_cell_and_the_row_stays(tmp_path, caplog):
     assert np.array_equal(named.labels, data.labels, equal_nan=True)
 
 
-def test_texts_that_are_neither_yes_nor_no_are_shown_with_what_helps(tmp_path):
+def test_unreadable_yes_or_no_texts_are_listed_with_a_fix(tmp_path):
     with pytest.raises(InputError) as error:
         ready(tmp_path, "active.csv", "multi", "label")
     text = str(error.value)
@@ -101,19 +101,19 @@ def test_texts_that_are_neither_yes_nor_no_are_shown_with_what_helps(tmp_path):
     assert set(data.labels[:, 0]) == {0, 1} and len(data.store) == 60
 
 
-def test_numbers_asked_for_as_yes_or_no_name_regression(tmp_path):
+def test_numeric_column_as_yes_or_no_suggests_regression(tmp_path):
     with pytest.raises(InputError, match=r"Use data\.target=regression if the column 'y' holds numbers"):
         ready(tmp_path, "numeric_single.csv", "multi")
 
 
-def test_qualifiers_and_units_are_shown(tmp_path, caplog):
+def test_numbers_with_qualifiers_or_units_are_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = ready(tmp_path, "qualifiers.csv", "regression", "ic50")
     assert 0 < len(data.store) < 60
     assert "Trimer reads no qualifier (>, <, ~, ±) and no unit" in heard(caplog) and "'7 nM' (" in heard(caplog)
 
 
-def test_a_decimal_comma_is_read_when_named(tmp_path):
+def test_decimal_comma_is_read_if_configured(tmp_path):
     with pytest.raises(InputError, match=r"""Use "data\.decimal=','" if the comma"""):
         ready(tmp_path, "decimal_comma.tsv", "regression")
     data = ready(tmp_path, "decimal_comma.tsv", "regression", decimal=",")
@@ -121,7 +121,7 @@ def test_a_decimal_comma_is_read_when_named(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "first"), [("listcol.csv", [0, 1, 1]), ("semilist.csv", [1, 0, 1])])
-def test_lists_in_one_cell_are_several_labels(tmp_path, name, first):
+def test_list_in_a_cell_gives_several_labels(tmp_path, name, first):
     data = ready(tmp_path, name, "multi", "odour")
     assert data.classes == ["green", "sweet", "woody"] and data.labels[0].tolist() == first
     assert (data.labels.sum(1) == 2).all() and len(data.store) == 60
@@ -129,10 +129,10 @@ def test_lists_in_one_cell_are_several_labels(tmp_path, name, first):
     assert learnt.classes == ["woody", "fruity", "green"] and learnt.labels[0].tolist() == [1, 0, first[0]]
 
 
-def test_lists_taken_for_classes_are_warned_of(tmp_path, caplog):
+def test_warns_of_lists_as_classes(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "listcol.csv", "single", "odour")
-    assert "most labels are lists, as \"['" in heard(caplog) and "use data.target=multi" in heard(caplog)
+    assert "most labels are lists such as \"['" in heard(caplog) and "use data.target=multi" in heard(caplog)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         ready(tmp_path, "case.csv", "single", "label")
@@ -142,10 +142,10 @@ def test_lists_taken_for_classes_are_warned_of(tmp_path, caplog):
 # ---------------------------------------------------------------- duplicates
 
 
-def test_molecules_with_two_labels_are_counted_and_duplicates_decides(tmp_path, caplog):
+def test_contradictory_molecules_are_counted_and_resolved(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = ready(tmp_path, "conflict.csv", "single")
-    assert "30 molecules occur more than once with different labels, in 60 rows; all of them are kept" in heard(caplog)
+    assert "30 molecules occur more than once with different labels, in 60 rows; all are kept" in heard(caplog)
     assert data.facts()["duplicates"] | {"noise": {}} == {
         "way": "keep", "sequences": 30, "rows": 60, "differing": 30, "differing_rows": 60, "removed": 0, "noise": {},
     }  # fmt: skip
@@ -160,20 +160,20 @@ def test_molecules_with_two_labels_are_counted_and_duplicates_decides(tmp_path, 
 # ---------------------------------------------------------------- structures
 
 
-def test_every_molecule_that_rdkit_reads_is_kept_and_the_others_have_its_reason(tmp_path):
+def test_readable_molecules_are_kept_and_others_have_a_reason(tmp_path):
     data = ready(tmp_path, "chem.csv", "single")
     kept = dict(zip(data.store.strings("id"), data.store.strings("inchikey1"), strict=True))
     names = [line.split(",")[0] for line in (CASES / "chem.csv").read_text(encoding="utf-8").splitlines()]
-    key = {names[int(place.split(":")[1]) - 1]: value for place, value in kept.items()}
+    key = {names[int(location.split(":")[1]) - 1]: value for location, value in kept.items()}
     assert key["wildcard"] == "*CCO" and key["cisplatin_dative"] and key["inchi"] == "LFQSCWFLJHTTHZ"
     assert {"polymer", "rgroup_mapped", "cx", "any_bond", "quad"} <= key.keys()
-    told = {rule["rule"]: rule["examples"] for rule in data.drops.rules}["molecule RDKit cannot read"]
-    assert any("Explicit valence for atom # 1 N, 5, is greater than permitted" in text for text in told)
-    assert any("unclosed ring" in text for text in told)
+    examples = {rule["rule"]: rule["examples"] for rule in data.drops.rules}["molecule RDKit cannot read"]
+    assert any("Explicit valence for atom # 1 N, 5, is greater than permitted" in text for text in examples)
+    assert any("unclosed ring" in text for text in examples)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-def test_other_encodings_are_read(tmp_path, encoding):
+def test_text_encodings_are_detected(tmp_path, encoding):
     text = (CASES / "conflict.csv").read_text().replace("smiles,y", "smiles,y,näme").replace(",0\n", ",0,Säure\n")
     (tmp_path / "my.csv").write_bytes(text.replace(",1\n", ",1,\n").encode(encoding))
     (table,) = LabelledFiles(str(tmp_path / "my.csv"), "smiles", "y", "näme").chunks()
@@ -181,14 +181,14 @@ def test_other_encodings_are_read(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("name", ["canonical.csv", "inchi.csv"])
-def test_the_column_is_found_under_its_other_names(tmp_path, name, caplog):
+def test_smiles_column_is_recognised_under_other_names(tmp_path, name, caplog):
     with caplog.at_level(logging.INFO):
         data = ready(tmp_path, name, "single")
     assert len(data.store) == 60 and "is read as smiles; another one is named by `column`" in heard(caplog)
     assert data.store.strings("text")[5] == "O=C(O)c1ccccc1O"
 
 
-def test_an_sdf_is_a_table_of_its_properties(tmp_path):
+def test_sdf_properties_are_columns(tmp_path):
     data = ready(tmp_path, "mols.sdf", "multi")
     assert len(data.store) == 10 and data.store.strings("text")[5] == "O=C(O)c1ccccc1O"
     assert data.labels[:4, 0].tolist() == [0, 1, 0, 1]
@@ -200,7 +200,7 @@ def test_an_sdf_is_a_table_of_its_properties(tmp_path):
     assert read_sequences(CASES / "mols.sdf", "molecules").texts == records.texts
 
 
-def test_a_broken_record_of_an_sdf_takes_no_other_with_it(tmp_path):
+def test_damaged_sdf_record_does_not_affect_others(tmp_path):
     text = (CASES / "mols.sdf").read_text().replace("$$$$\n", "$$$$\n\n\n\n  1  0  0\nnonsense\n$$$$\n", 1)
     (tmp_path / "my.sdf").write_text(text)
     table = read_sequences(tmp_path / "my.sdf", "molecules")

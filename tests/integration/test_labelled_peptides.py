@@ -30,8 +30,8 @@ DIRTY = {  # a row -> why it goes
     ("AAAM[+15.99AAAK", "3"): "unclosed bracket",
     ("", "3"): "no residue",
     ("A" * 60, "3"): "longer than 52 tokens",
-    ("PEPTIDEK", "soon"): "retention soon is no number",
-    ("PEPTIDEK", "inf"): "retention inf is no number",
+    ("PEPTIDEK", "soon"): "retention soon is not a number",
+    ("PEPTIDEK", "inf"): "retention inf is not a number",
     ("PEPTIDEK", ""): "no label",
     ("PEPTIDEK", "NaN"): "no label",
 }
@@ -68,21 +68,21 @@ def scale(data: LabelledSequences) -> Regression:
     return task
 
 
-def test_every_dirty_row_is_in_the_drop_report_with_its_reason(tmp_path):
+def test_every_invalid_row_is_in_the_drop_report_with_a_reason(tmp_path):
     data = ready(tmp_path / "my.csv", [*DIRTY, *peptides()])
-    found = {rule["rule"]: rule for rule in data.drops.rules if rule["dropped"]}
-    assert set(found) == set(DIRTY.values())
-    assert sum(rule["dropped"] for rule in found.values()) == len(DIRTY) == data.drops.records - data.drops.left
+    rules = {rule["rule"]: rule for rule in data.drops.rules if rule["dropped"]}
+    assert set(rules) == set(DIRTY.values())
+    assert sum(rule["dropped"] for rule in rules.values()) == len(DIRTY) == data.drops.records - data.drops.left
     for line, reason in enumerate(DIRTY.values(), 2):
-        assert any(f"my.csv, line {line}" in example for example in found[reason]["examples"])
+        assert any(f"my.csv, line {line}" in example for example in rules[reason]["examples"])
 
 
-def test_a_table_of_dirty_rows_alone_is_refused_with_the_reasons(tmp_path):
+def test_table_of_only_invalid_rows_raises_error_with_reasons(tmp_path):
     with pytest.raises(InputError, match=r"(?s)no labelled sequence is left.*residue X is not one of the 20"):
         ready(tmp_path / "my.csv", list(DIRTY))
 
 
-def test_leucine_and_isoleucine_share_a_part_where_the_split_says_so(tmp_path):
+def test_split_by_sequence_il_groups_leucine_and_isoleucine(tmp_path):
     twins = [(text, value) for text, value in peptides(300) if "L" in text]
     rows = [*twins, *((text.replace("L", "I"), value) for text, value in twins)]
     apart, together = (
@@ -96,7 +96,7 @@ def test_leucine_and_isoleucine_share_a_part_where_the_split_says_so(tmp_path):
     assert apart.folder == together.folder
 
 
-def test_one_name_for_several_rows_loses_none(tmp_path):
+def test_duplicate_ids_are_kept(tmp_path):
     rows = [(text, value, "same name") for text, value in peptides()]
     data = data_of(tmp_path / "my.csv", [])
     with (tmp_path / "my.csv").open("w", newline="") as stream:
@@ -107,12 +107,12 @@ def test_one_name_for_several_rows_loses_none(tmp_path):
     assert sorted(np.concatenate(parts)) == list(range(60)) and set(data.ids(np.arange(60))) == {"same name"}
 
 
-def test_too_few_peptides_for_a_test_part_are_refused(tmp_path):
+def test_too_few_peptides_for_a_test_split_raise_input_error(tmp_path):
     with pytest.raises(InputError, match=r"leaves .*test empty"):
         ready(tmp_path / "my.csv", [("PEPTIDEK", n) for n in range(30)])
 
 
-def test_an_extreme_number_in_the_test_part_changes_nothing_of_the_training(tmp_path):
+def test_outlier_in_test_split_does_not_change_training(tmp_path):
     rows = peptides()
     usual = ready(tmp_path / "usual.csv", rows)
     for part in ("val", "test"):
@@ -125,7 +125,7 @@ def test_an_extreme_number_in_the_test_part_changes_nothing_of_the_training(tmp_
         assert torch.equal(usual.training_labels(), extreme.training_labels())
 
 
-def test_negative_times_survive_and_come_back(tmp_path):
+def test_negative_retention_times_are_predicted(tmp_path):
     """Indexed times are negative for a tenth of the peptides; nothing is cut at 0, nor at what train has seen."""
     data = ready(tmp_path / "my.csv", [(text, float(value) - 40) for text, value in peptides()])
     assert data.labels.min() < 0 and data.store.array("label:retention").min() == pytest.approx(data.labels.min())
