@@ -119,7 +119,7 @@ def test_a_broken_config_gives_one_sentence(kind, text, tmp_path, capsys):
     make, save, load = KINDS[kind]
     save(make(), tmp_path)
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json (is not valid JSON|holds a JSON list)"):
+    with pytest.raises(CheckpointError, match=r"config\.json (is not valid JSON|contains a JSON list)"):
         load(tmp_path)
     (tmp_path / "a.fasta").write_text(PROTEINS)
     assert main(["embed", f"ckpt={tmp_path}", f"input={tmp_path}/a.fasta", f"output={tmp_path}/a.parquet"]) == 1
@@ -150,7 +150,7 @@ def test_esm_folders_without_a_masked_head_give_the_same_hidden_states(kind, tmp
     loaded = load_esm2(tmp_path / kind)
     assert loaded.head is None and loaded.contact_head is not None
     assert torch.equal(loaded.hidden(Flat.pack([SEQUENCE])), net.hidden(Flat.pack([SEQUENCE])))
-    with pytest.raises(CheckpointError, match=r"no head for masked tokens: take model\.head=false"):
+    with pytest.raises(CheckpointError, match=r"no head for masked tokens: set model\.head=false"):
         warm_start(esm2(), ProteinTokenizer(), tmp_path / kind)
     bare = esm2(head=False)
     warm_start(bare, ProteinTokenizer(), tmp_path / kind)

@@ -71,7 +71,7 @@ def test_a_single_class_and_no_labels_can_be_fitted(model):
     assert model("multi").fit(ACIDS, labels).predict(["CCO", "CO"]).tolist() == [[1, 0.5]] * 2
     with pytest.raises(InputError, match="task 1 has no label"):
         model("regression").fit(ACIDS, labels)
-    with pytest.raises(InputError, match="no rows to train on"):
+    with pytest.raises(InputError, match="no training rows"):
         model("single").fit([], np.zeros(0, int))
     with pytest.raises(ValueError, match="use one of single, multi, regression"):
         model("binary")
