@@ -128,7 +128,7 @@ def test_two_files_of_one_name():
 @pytest.mark.parametrize("name", ["missing.py", "my_thing.txt", "my-thing.py"])
 def test_names_that_are_no_python_file(name):
     plugin("my_thing.txt"), plugin("my-thing.py")
-    with pytest.raises(ConfigError, match="give a Python file"):
+    with pytest.raises(ConfigError, match="give an existing Python file"):
         named_plugins([name])
 
 

@@ -439,7 +439,7 @@ def test_what_is_too_long_says_so(run, tmp_path):
     write(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
-    assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, and the model was trained on at most 512"
+    assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, the model was trained on at most 512"
     assert rows[1]["reason"] == ""
 
 

@@ -211,8 +211,8 @@ def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, 
     )
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
     told = heard(capsys)
-    assert "the library has no retention times: add them with retention=<run" in told
-    assert "1 of them with residues or modifications the model never saw" in told
+    assert "the library will have no retention times: set retention=<run" in told
+    assert "1 of them with residues or modifications that are not in the training data" in told
     rows = list(csv.DictReader(out.open(), delimiter="\t"))
     first = {row["StrippedPeptide"]: row for row in reversed(rows)}
     assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
@@ -280,7 +280,7 @@ def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
     assert len({tuple(row.values()) for row in rows}) == len(rows)
     reasons = list(csv.DictReader((folder / "once.reasons.csv").open()))
     assert [row["reason"] for row in reasons] == ["twice.csv, line 4: the same peptide and charge as twice.csv, line 2"]
-    assert "unknown kind of instrument: Abacus" in heard(capsys)
+    assert "unknown instruments: Abacus" in heard(capsys)
 
 
 def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsys):

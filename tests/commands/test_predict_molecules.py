@@ -54,7 +54,7 @@ def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them
         (1, 3, 2, True), (1, 2, 1, False), (1, 1, 0, False), (1, 1, None, None), (None, None, None, None),
     ]  # fmt: skip
     assert list(rows[0]) == list(MoleculePredictor.columns)
-    assert rows[4]["reason"] == "none of the 20 texts generated is a molecule (15 unreadable, 5 radical)"
+    assert rows[4]["reason"] == "none of the 20 generated texts is a valid molecule (15 unreadable, 5 radical)"
     assert "4 spectra predicted, 1 without a prediction" in summary
     assert "within 10 ppm of the precursor m/z: the first candidate for 1 of 3 predicted spectra (33.3%)" in summary
     assert "any candidate for 2" in summary and "1 predictions cannot be checked" in summary
@@ -63,7 +63,7 @@ def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them
 def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_path):
     rows, summary = written(tmp_path, RESULTS, only_agreeing=True)
     assert [(row["id"], row["rank"], row["smiles"]) for row in rows[:2]] == [("s0", 1, "CCO"), ("s1", 2, "CCO")]
-    assert "none of the 1 molecules generated is within 10 ppm" in rows[2]["reason"]
+    assert "none of the 1 generated molecules is within 10 ppm" in rows[2]["reason"]
     assert "+10.1 ppm" in rows[2]["reason"]
     assert "agreement cannot be checked" in rows[3]["reason"]
     assert "the first candidate for 1 of 2 predicted spectra" in summary
