@@ -323,7 +323,7 @@ def test_what_public_weights_cannot_do_is_a_sentence(tmp_path, capsys):
     ):
         assert main(words) == 1
         assert sentence in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="public weights, which have learnt no labels"):
+    with pytest.raises(CheckpointError, match="public weights, which were not trained on labels"):
         checkpoint_path(tmp_path / "esm2")
     with pytest.raises(ConfigError, match="has 33 tokens"):
         load_public(tmp_path / "bart", {"tokenizer": SmilesTokenizer().to_config()})

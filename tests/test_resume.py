@@ -299,7 +299,7 @@ def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, caps
     settings = ["trainer.max_steps=3", "callbacks.last.every_n_train_steps=1"]
     assert main(["train", *SMALL, f"hydra.run.dir={folder}", *settings]) == 1
     said = capsys.readouterr().err
-    assert f"the run folder {folder} was deleted or moved while its run was going" in said.splitlines()[-1]
+    assert f"the run folder {folder} was deleted or moved during the run" in said.splitlines()[-1]
     assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in said
     assert "Traceback" not in said
     assert json.loads((tmp_path / "trimer-run-result.json").read_text())["status"] == "failed"

@@ -176,7 +176,7 @@ def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder,
 
 def test_a_folder_of_another_command_is_not_written_into(tmp_path):
     run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
-    with pytest.raises(ConfigError, match="is the folder of trimer train: use another folder"):
+    with pytest.raises(ConfigError, match="is the folder of trimer train: use another"):
         run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
     run.unlock()
 

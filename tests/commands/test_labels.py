@@ -330,7 +330,7 @@ def test_labels_in_another_order_are_refused(run, folder, tmp_path, capsys):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.target=multi"]
     words += ["data.source.labels=[one,two]", f"ckpt={run('multi')}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert main(["evaluate", *words]) == 1
-    assert "number 1 is 'two' there and 'one' here" in said(capsys)
+    assert "number 1 is 'two' in the checkpoint and 'one' in the data" in said(capsys)
 
 
 def test_a_run_goes_on_with_the_labels_it_has_learnt(run, tmp_path, capsys):
@@ -397,7 +397,7 @@ def test_smiles_files_and_other_columns(run, tmp_path):
 def test_a_table_under_the_suffix_of_smiles_is_told(run, tmp_path, capsys):
     write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
     assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
-    assert "none of 3 rows could be read as molecules; the suffix tells the format" in heard(capsys)
+    assert "none of 3 rows could be read as molecules: check that the suffix matches the format" in heard(capsys)
     assert all(row["reason"] for row in read(tmp_path / "out.csv"))
 
 
