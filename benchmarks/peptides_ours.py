@@ -165,7 +165,7 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
             raw = net(some.sequence)
             rows.append(some.rows.numpy())
             extra = (some.sequence, some.labels >= 0) if options.task == "ms2" else ()
-            said.append(net.answers(raw, *extra).numpy())
+            said.append(net.predictions(raw, *extra).numpy())
         order, values = np.concatenate(rows), np.concatenate(said)
         ids = test["id"][order]
         if options.task == "rt":

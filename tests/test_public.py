@@ -84,7 +84,7 @@ def test_weights_in_shards_are_read(kind, suffix, tmp_path):
     in_shards(tmp_path, suffix)
     assert same(load(tmp_path), net)
     next(tmp_path.glob("*-00002-of-00002.*")).unlink()
-    with pytest.raises(CheckpointError, match=r"lacks 1 of 2 files of weights, such as .*-00002-of-00002"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 of 2 weight files, such as .*-00002-of-00002"):
         load(tmp_path)
 
 

@@ -416,7 +416,7 @@ def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):
         loaded = load(run(kind))
         with torch.no_grad():
             raw = loaded.net(Flat.pack([loaded.tokenizer.encode("c1ccccc1O")]))
-            expected = loaded.net.answers(raw)[0].tolist()
+            expected = loaded.net.predictions(raw)[0].tolist()
         names = loaded.contract["labels"]["classes"]
         columns = names if kind == "regression" else [f"probability of {name}" for name in names]
         assert [float(row[name]) for name in columns] == pytest.approx(expected, abs=1e-5)
@@ -513,7 +513,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["+task.head.depth=2"], "task.head.depth"),
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
-        (["task=regression"], "learns regression labels, and data.target=single"),
+        (["task=regression"], "learns regression labels, but data.target=single"),
         (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
     ],
 )

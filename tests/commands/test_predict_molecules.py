@@ -12,7 +12,7 @@ import torch
 
 from trimer.cli.main import main
 from trimer.generation.candidates import Candidate
-from trimer.generation.molecule_generator import MoleculeGenerator, Written
+from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.prediction.molecule_predictor import MoleculePredictor, candidate_rows
 from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.training_facts import warn_of_unseen_spectra
@@ -28,7 +28,7 @@ def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
 
 
 def written(
-    tmp_path, results: list[Written], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
+    tmp_path, results: list[GeneratedMolecules], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
 ) -> tuple[list[dict], str]:
     """The rows of a file of predictions, and its summary."""
     columns = MoleculePredictor.columns
@@ -40,11 +40,11 @@ def written(
 
 
 RESULTS = [
-    Written([candidate("CCO", 4.0), candidate("CCC", -44000.0), candidate("COC", -9.9)], 20, 20),
-    Written([candidate("CCC", 12.0), candidate("CCO", -3.0)], 20, 20),
-    Written([candidate("CCC", 10.1)], 20, 20),
-    Written([candidate("CCC", None)], 20, 20),
-    Written([], 20, 0, Counter({"unreadable": 15, "radical": 5})),
+    GeneratedMolecules([candidate("CCO", 4.0), candidate("CCC", -44000.0), candidate("COC", -9.9)], 20, 20),
+    GeneratedMolecules([candidate("CCC", 12.0), candidate("CCO", -3.0)], 20, 20),
+    GeneratedMolecules([candidate("CCC", 10.1)], 20, 20),
+    GeneratedMolecules([candidate("CCC", None)], 20, 20),
+    GeneratedMolecules([], 20, 0, Counter({"unreadable": 15, "radical": 5})),
 ]
 
 

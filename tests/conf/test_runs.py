@@ -547,7 +547,7 @@ def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sent
     [
         (
             ["task=masked_lm", "model=esm2_nano"],
-            "task=MaskedLM reads batches of MaskedBatch, and data=SpectraToMolecules",
+            "task=MaskedLM needs batches of MaskedBatch, but data=SpectraToMolecules",
         ),
         (
             ["task=masked_lm", "data=simulated_proteins"],

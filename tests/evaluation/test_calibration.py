@@ -1,4 +1,4 @@
-"""Probabilities after class weights and focal loss, and the thresholds of the answers."""
+"""Probabilities after class weights and focal loss, and the thresholds of the predictions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_minimum_of_the_loss_gives_the_true_probabilities(focal, weights):
     truth = np.array([0.82, 0.13, 0.05])
     raw = of_classes(truth, np.array(weights), focal)
     net = weighted(network(3, "single"), torch.tensor([0] * 82 + [1] * 13 + [2] * 5), torch.tensor(weights), focal)
-    assert net.answers(torch.tensor(raw[None])).numpy()[0] == pytest.approx(truth, abs=2e-4)
+    assert net.predictions(torch.tensor(raw[None])).numpy()[0] == pytest.approx(truth, abs=2e-4)
 
 
 @pytest.mark.parametrize("focal", [0.0, 2.0])
@@ -53,7 +53,7 @@ def test_the_minimum_of_the_loss_of_a_yes_or_no_gives_its_probability(focal):
     raw = of_classes(np.array([1 - truth, truth]), np.array([1.0, weight]), focal)
     labels = torch.tensor([[1.0]] * 5 + [[0.0]] * 95)
     net = weighted(network(1, "multi"), labels, torch.tensor([weight]), focal)
-    said = net.answers(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
+    said = net.predictions(torch.tensor([[raw[1] - raw[0]]], dtype=torch.float32))
     assert float(said) == pytest.approx(truth, abs=2e-4)
 
 
@@ -62,7 +62,7 @@ def test_a_temperature_draws_weighted_probabilities_to_the_frequencies():
     weights = balanced_weights(labels, "single", 2)
     net = weighted(network(2, "single"), labels, weights)
     net.temperature.fill_(1e4)
-    assert net.answers(torch.randn(50, 2))[:, 1].numpy() == pytest.approx(0.05, abs=0.01)
+    assert net.predictions(torch.randn(50, 2))[:, 1].numpy() == pytest.approx(0.05, abs=0.01)
 
 
 def test_mean_probability_is_near_the_share_after_balanced_weights():
@@ -87,12 +87,12 @@ def test_mean_probability_is_near_the_share_after_balanced_weights():
     net.criterion = "mcc"
     for name, value in fitted(net, raw[2000:3000], labels[2000:3000].numpy()).items():
         getattr(net, name).copy_(value)
-    answers = net.answers(raw[3000:]).numpy()
-    row = mean_probabilities("single", answers, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
+    predictions = net.predictions(raw[3000:]).numpy()
+    row = mean_probabilities("single", predictions, labels[3000:].numpy(), ["no", "yes"], net.threshold.numpy())[1]
     assert row["mean probability"] == pytest.approx(row["share"], abs=0.015)
     assert 0.05 < row["threshold"] < 0.5 and float(net.threshold.sum()) == pytest.approx(1)
-    said = decide_classes(answers, net.threshold.numpy())
-    assert (said == 1).sum() > (answers.argmax(1) == 1).sum(), "a rare class is found by its threshold"
+    said = decide_classes(predictions, net.threshold.numpy())
+    assert (said == 1).sum() > (predictions.argmax(1) == 1).sum(), "a rare class is found by its threshold"
 
 
 def test_training_starts_with_the_decisions_of_the_loss():
@@ -106,13 +106,13 @@ def test_training_starts_with_the_decisions_of_the_loss():
     task = Classification(network(2, "single"), None, class_weights="balanced")
     task.configure_loss(Data())
     raw = torch.randn(200, 2)
-    said = decide_classes(task.net.answers(raw).numpy(), task.net.threshold.numpy())
+    said = decide_classes(task.net.predictions(raw).numpy(), task.net.threshold.numpy())
     assert said.tolist() == raw.argmax(1).tolist()
     Data.target, Data.classes = "multi", ["a"]
     Data.labels = torch.tensor([[1.0]] * 10 + [[0.0]] * 90)
     task = Classification(network(1, "multi"), None, class_weights="balanced")
     task.configure_loss(Data())
-    said = decide_labels(task.net.answers(raw[:, :1]).numpy(), task.net.threshold.numpy())
+    said = decide_labels(task.net.predictions(raw[:, :1]).numpy(), task.net.threshold.numpy())
     assert (said == (raw[:, :1] > 0).numpy()).all()
 
 
@@ -149,11 +149,11 @@ def test_thresholds_of_many_classes_find_a_rare_one():
 
 def test_other_methods_get_thresholds_only_where_the_network_has():
     net = network(2, "single")
-    answers, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
+    predictions, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
     net.criterion = "mcc"
-    assert chosen_for(net, answers, labels) is None, "the loss was not weighted"
+    assert chosen_for(net, predictions, labels) is None, "the loss was not weighted"
     net.weight.copy_(torch.tensor([0.6, 2.0]))
-    assert decide_classes(answers, chosen_for(net, answers, labels)).tolist() == labels.tolist()
+    assert decide_classes(predictions, chosen_for(net, predictions, labels)).tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize(("outputs", "target"), [(2, "single"), (3, "multi"), (1, "regression")])
@@ -167,4 +167,4 @@ def test_a_state_of_an_older_version_loads_with_its_one_temperature(outputs, tar
     net.load_state_dict(state)
     raw = torch.randn(4, outputs)
     if target == "single":
-        assert torch.allclose(net.answers(raw), torch.softmax(raw / 2.5, -1))
+        assert torch.allclose(net.predictions(raw), torch.softmax(raw / 2.5, -1))

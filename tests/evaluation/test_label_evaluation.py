@@ -10,7 +10,7 @@ import torch
 
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.evaluation.label_evaluation import answered, calibration, evaluate_labels
+from trimer.evaluation.label_evaluation import calibration, evaluate_labels, raw_outputs
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
@@ -61,8 +61,8 @@ def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, t
     small, large = data(target, 100), data(target, 100_000)
     net = network(small)
     for part in ("val", "test"):
-        raw, labels, owners = answered(net, small, part)
-        again, same, owned = answered(net, large, part)
+        raw, labels, owners = raw_outputs(net, small, part)
+        again, same, owned = raw_outputs(net, large, part)
         assert torch.allclose(raw, again, atol=1e-5) and (owners == owned).all()
         assert torch.equal(labels.nan_to_num(-1.0), same.nan_to_num(-1.0))
         rows = small.split.rows(part)
@@ -81,15 +81,15 @@ def test_the_table(data, target, tmp_path):
     evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
     rows = evaluation.table.ordered()
     assert [row["kind"] for row in rows] == ["baseline"] * (1 if target == "residue" else 2) + ["method"]
-    raw, labels, _ = answered(net, found, "test")
-    answers = net.answers(raw).detach()
+    raw, labels, _ = raw_outputs(net, found, "test")
+    predictions = net.predictions(raw).detach()
     if target == "regression":
         expected = {
-            "rmse": float((answers - labels).square().mean().sqrt()),
-            "mae": float((answers - labels).abs().mean()),
+            "rmse": float((predictions - labels).square().mean().sqrt()),
+            "mae": float((predictions - labels).abs().mean()),
         }
     elif target == "multi":
-        said = (answers > 0.5) == (labels == 1)
+        said = (predictions > 0.5) == (labels == 1)
         expected = {"one/accuracy": float(said[:, 0].float().mean())}
         known = ~labels[:, 1].isnan()
         assert evaluation.metrics["two/labels_seen"] == known.sum() and known.sum() < len(known)
@@ -98,7 +98,7 @@ def test_the_table(data, target, tmp_path):
         )
     else:
         keep = labels != -100
-        expected = {"accuracy": float((answers.argmax(-1) == labels)[keep].float().mean())}
+        expected = {"accuracy": float((predictions.argmax(-1) == labels)[keep].float().mean())}
         assert len(evaluation.labels) == keep.sum() and (keep.sum() < len(keep)) == (target == "residue")
     for name, value in expected.items():
         assert evaluation.metrics[name] == pytest.approx(value, rel=1e-5)
@@ -109,7 +109,7 @@ def test_the_table(data, target, tmp_path):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_baselines_know_the_train_part_alone(data, target):
-    """Their answers stay when every label of the other parts is another."""
+    """Their predictions stay when every label of the other parts is another."""
     found = data(target)
     net = network(found)
 
@@ -127,7 +127,7 @@ def test_baselines_know_the_train_part_alone(data, target):
         assert before["auroc"] == 0.5
     else:
         counts = np.bincount(train[train >= 0])
-        labels = answered(net, found, "test")[1].numpy()
+        labels = raw_outputs(net, found, "test")[1].numpy()
         labels = labels[labels >= 0]
         assert before["accuracy"] == pytest.approx((labels == counts.argmax()).mean())
         assert before["cross_entropy"] == pytest.approx(-np.log(counts / counts.sum())[labels].mean(), rel=1e-5)
@@ -137,7 +137,7 @@ def test_baselines_know_the_train_part_alone(data, target):
 def test_the_temperature_is_that_of_validation(data, target):
     found = data(target)
     net = network(found)
-    raw, labels, _ = answered(net, found, "val")
+    raw, labels, _ = raw_outputs(net, found, "val")
     keep = labels != -100 if target == "residue" else slice(None)
     fit = fit_temperatures if target == "multi" else fit_temperature
     expected = 1.0 if target == "regression" else fit(raw[keep].numpy(), labels[keep].numpy())
@@ -145,17 +145,17 @@ def test_the_temperature_is_that_of_validation(data, target):
     assert np.all(expected == 1.0) == (target == "regression")
     net.temperature.fill_(7.0)
     again = calibration(net, found)["temperature"].numpy()
-    assert again == pytest.approx(expected), "raw answers are not divided before"
+    assert again == pytest.approx(expected), "raw predictions are not divided before"
 
 
 def test_a_temperature_leaves_the_order_of_the_classes():
     net = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "single")
     raw = torch.randn(20, 3)
-    cold = net.answers(raw)
+    cold = net.predictions(raw)
     net.temperature.fill_(3.0)
-    warm = net.answers(raw)
+    warm = net.predictions(raw)
     assert torch.equal(cold.argsort(-1), warm.argsort(-1)) and (warm.max(-1).values < cold.max(-1).values).all()
     assert torch.allclose(warm, torch.softmax(raw / 3, -1))
     many = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "multi")
     many.temperature.copy_(torch.tensor([2.0, 1.0, 4.0]))
-    assert torch.allclose(many.answers(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))
+    assert torch.allclose(many.predictions(raw), torch.sigmoid(raw / torch.tensor([2.0, 1.0, 4.0])))

@@ -1,4 +1,4 @@
-"""The worst answers come first, and right ones not at all."""
+"""The worst predictions come first, and right ones not at all."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from trimer.evaluation.largest_errors import mistakes
 from trimer.reporting.table import ResultTable
 
 
-def evaluation(target: str, answers, labels, classes) -> LabelEvaluation:
-    answers, labels = np.array(answers), np.array(labels)
-    ids = [f"row {row}" for row in range(len(answers))]
-    texts = ["C" * (row + 1) for row in range(len(answers))]
-    return LabelEvaluation(ResultTable(metrics=["mcc"]), {}, target, classes, ids, texts, answers, labels)
+def evaluation(target: str, predictions, labels, classes) -> LabelEvaluation:
+    predictions, labels = np.array(predictions), np.array(labels)
+    ids = [f"row {row}" for row in range(len(predictions))]
+    texts = ["C" * (row + 1) for row in range(len(predictions))]
+    return LabelEvaluation(ResultTable(metrics=["mcc"]), {}, target, classes, ids, texts, predictions, labels)
 
 
 def test_classes():
-    answers = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
-    worst = mistakes(evaluation("single", answers, [0, 0, 0, 1], ["a", "b"]), "molecule")
+    predictions = [[0.9, 0.1], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]]
+    worst = mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), "molecule")
     assert [row["id"] for row in worst] == ["row 2", "row 1", "row 3"]
-    assert worst[0] == {"id": "row 2", "molecule": "CCC", "true": "a", "said": "b", "probability": 0.95}
-    assert len(mistakes(evaluation("single", answers, [0, 0, 0, 1], ["a", "b"]), most=1)) == 1
+    assert worst[0] == {"id": "row 2", "molecule": "CCC", "true": "a", "predicted": "b", "probability": 0.95}
+    assert len(mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), most=1)) == 1
 
 
 def test_yes_or_no_of_several_labels_of_which_some_are_missing():
@@ -33,8 +33,8 @@ def test_yes_or_no_of_several_labels_of_which_some_are_missing():
 
 def test_numbers_in_units_of_their_spread():
     labels = [[0.0, 0.0], [1.0, 1000.0], [2.0, 2000.0]]
-    answers = [[0.0, 100.0], [3.0, 1000.0], [2.0, 2000.0]]
-    worst = mistakes(evaluation("regression", answers, labels, ["small", "large"]))
+    predictions = [[0.0, 100.0], [3.0, 1000.0], [2.0, 2000.0]]
+    worst = mistakes(evaluation("regression", predictions, labels, ["small", "large"]))
     assert [(row["label"], row["error"]) for row in worst] == [("small", 2.0), ("large", 100.0)]
     one = mistakes(evaluation("regression", [[2.0], [5.0]], [[1.0], [1.0]], ["same"]))
     assert [row["error"] for row in one] == [4.0, 1.0] and "label" not in one[0]

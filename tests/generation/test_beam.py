@@ -1,4 +1,4 @@
-"""The beams of `transformers`, hypothesis for hypothesis, and the same ones in any batch."""
+"""Beam search finds the same hypotheses as `transformers`, in any batch."""
 
 import pytest
 import torch
@@ -74,15 +74,15 @@ def test_same_hypotheses_and_scores_as_transformers(seed, beams, length_penalty,
         if beams > 1
         else None
     )
-    found = beam_search(
+    results = beam_search(
         net,
         Flat.pack(SOURCES),
         beams,
         length_penalty=length_penalty,
         max_length=max_length,
     )
-    assert len(found) == len(SOURCES)
-    for i, ours in enumerate(found):
+    assert len(results) == len(SOURCES)
+    for i, ours in enumerate(results):
         assert [h.score for h in ours] == sorted((h.score for h in ours), reverse=True)
         for h in ours:
             assert h.log_likelihood == pytest.approx(likelihood(net, SOURCES[i], h.tokens), abs=1e-3)
@@ -100,30 +100,30 @@ def likelihood(net: Bart, source: list[int], tokens: list[int]) -> float:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_input_gets_the_same_alone_and_in_any_order(dtype):
+def test_results_do_not_depend_on_batch_and_order(dtype):
     net = net_of(1)
     together = beam_search(net, Flat.pack(SOURCES), 4, max_length=30, dtype=dtype)
-    turned = beam_search(net, Flat.pack(SOURCES[::-1]), 4, max_length=30, dtype=dtype)[::-1]
+    reversed_batch = beam_search(net, Flat.pack(SOURCES[::-1]), 4, max_length=30, dtype=dtype)[::-1]
     for i, source in enumerate(SOURCES):
         alone = beam_search(net, Flat.pack([source]), 4, max_length=30, dtype=dtype)[0]
-        for one, two, three in zip(together[i], turned[i], alone, strict=True):
-            assert one.tokens == two.tokens == three.tokens
-            assert one.score == pytest.approx(two.score, abs=1e-5) == pytest.approx(three.score, abs=1e-5)
+        for batched, reordered, single in zip(together[i], reversed_batch[i], alone, strict=True):
+            assert batched.tokens == reordered.tokens == single.tokens
+            assert batched.score == pytest.approx(reordered.score, abs=1e-5) == pytest.approx(single.score, abs=1e-5)
 
 
-def test_only_allowed_tokens_are_written():
-    found = beam_search(net_of(2), Flat.pack(SOURCES), 3, max_length=20, allowed_tokens=(8, 15))
-    assert {token for beams in found for h in beams for token in h.tokens} <= {2, *range(8, 15)}
+def test_only_allowed_tokens_are_generated():
+    results = beam_search(net_of(2), Flat.pack(SOURCES), 3, max_length=20, allowed_tokens=(8, 15))
+    assert {token for beams in results for h in beams for token in h.tokens} <= {2, *range(8, 15)}
 
 
-def test_settings_that_cannot_be_used():
-    with pytest.raises(ConfigError, match=r"max_length=500 is not between 2 and the model's 128"):
+def test_invalid_arguments_raise_errors():
+    with pytest.raises(ConfigError, match=r"max_length=500 must be 2 to 128"):
         beam_search(net_of(0), Flat.pack(SOURCES), 3, max_length=500)
     with pytest.raises(ConfigError, match=r"beams=0"):
         beam_search(net_of(0), Flat.pack(SOURCES), 0)
 
 
-def test_weights_that_are_not_finite_are_one_sentence():
+def test_weights_that_are_not_finite_raise_an_error():
     net = net_of(0)
     torch.nn.init.constant_(net.decoder[1].feed_forward.up.weight, float("nan"))
     with pytest.raises(InputError, match="the training diverged"):

@@ -7,7 +7,7 @@ from trimer.metrics.molecule_properties import molecule_facts, tanimoto
 
 TEXTS = {
     10: "CCO",
-    11: "CCO",  # another writing of the same molecule
+    11: "CCO",  # another text of the same molecule
     12: "CCCCO",
     13: "CCCO",
     14: "c1ccccc1",
@@ -19,7 +19,7 @@ def decode(tokens):
     return TEXTS[tokens[0]]
 
 
-def written(*pairs):
+def hypotheses(*pairs):
     return [Hypothesis([token, 2], value, value) for token, value in pairs]
 
 
@@ -27,9 +27,10 @@ def names(ranked):
     return [c.smiles for c in ranked.candidates]
 
 
-def test_frequency_counts_molecules_and_then_the_likelihood_decides():
+def test_frequency_ranks_by_count_and_then_by_likelihood():
     ranked = rank_candidates(
-        written((14, -1.0), (10, -3.0), (11, -2.0), (15, -0.1), (12, -4.0), (13, -5.0), (14, -1.0), (10, -3.0)), decode
+        hypotheses((14, -1.0), (10, -3.0), (11, -2.0), (15, -0.1), (12, -4.0), (13, -5.0), (14, -1.0), (10, -3.0)),
+        decode,
     )
     assert names(ranked) == ["CCO", "c1ccccc1", "CCCCO", "CCCO"]
     assert [c.count for c in ranked.candidates] == [3, 2, 1, 1]
@@ -37,50 +38,50 @@ def test_frequency_counts_molecules_and_then_the_likelihood_decides():
     assert ranked.flaws == {"unreadable": 1}
 
 
-def test_likelihood_ranks_by_the_best_writing_and_beams_by_their_score():
-    samples = written((14, -1.5), (10, -3.0), (11, -1.0), (12, -0.5))
+def test_likelihood_ranks_by_the_best_text_and_beams_by_their_score():
+    samples = hypotheses((14, -1.5), (10, -3.0), (11, -1.0), (12, -0.5))
     assert names(rank_candidates(samples, decode, "likelihood")) == ["CCCCO", "CCO", "c1ccccc1"]
     beams = [Hypothesis([12, 2], -8.0, -1.0), Hypothesis([10, 2], -4.0, -2.0)]
     assert names(rank_candidates(beams, decode, "likelihood")) == ["CCCCO", "CCO"]
     assert rank_candidates(beams, decode, "likelihood").candidates[0].log_likelihood == -8.0
 
 
-def test_consensus_prefers_what_lies_in_the_middle():
-    # benzene is written most often by itself, but the alcohols resemble each other
-    samples = written((14, -1.0), (14, -1.0), (10, -2.0), (12, -2.0), (13, -2.0))
+def test_consensus_prefers_the_molecule_most_similar_to_all():
+    # benzene is the most frequent molecule, but the alcohols are similar to each other
+    samples = hypotheses((14, -1.0), (14, -1.0), (10, -2.0), (12, -2.0), (13, -2.0))
     assert names(rank_candidates(samples, decode))[0] == "c1ccccc1"
     ranked = rank_candidates(samples, decode, "consensus")
-    assert names(ranked)[:2] == ["CCCO", "c1ccccc1"]  # the second answers for what the first is far from
+    assert names(ranked)[:2] == ["CCCO", "c1ccccc1"]  # the second represents the molecules that differ from the first
     assert max(ranked.candidates, key=lambda candidate: candidate.score).smiles == "CCCO"
 
 
 @pytest.mark.parametrize("rank", ["frequency", "likelihood", "consensus"])
-def test_the_score_is_the_mean_similarity_to_all_that_was_generated_whatever_the_ranking(rank):
-    samples = written((14, -1.0), (14, -1.0), (10, -2.0), (15, -1.0))
+def test_score_is_the_mean_similarity_to_all_generated_molecules_for_every_ranking(rank):
+    samples = hypotheses((14, -1.0), (14, -1.0), (10, -2.0), (15, -1.0))
     similarity = tanimoto(molecule_facts("c1ccccc1"), molecule_facts("CCO"))
     scores = {c.smiles: c.score for c in rank_candidates(samples, decode, rank).candidates}
     assert scores == pytest.approx({"c1ccccc1": (2 + similarity) / 3, "CCO": (1 + 2 * similarity) / 3})
-    assert rank_candidates(written((14, -1.0), (14, -3.0)), decode, rank).candidates[0].score == 1.0
+    assert rank_candidates(hypotheses((14, -1.0), (14, -3.0)), decode, rank).candidates[0].score == 1.0
 
 
 def test_molecules_of_the_measured_mass_come_first():
-    samples = written((14, -1.0), (14, -1.0), (10, -2.0), (13, -3.0))
+    samples = hypotheses((14, -1.0), (14, -1.0), (10, -2.0), (13, -3.0))
     measured = {"precursor_mz": 61.0648, "adduct": "[M+H]+"}  # C3H9O+: 60.05751 + 1.00728
     ranked = rank_candidates(samples, decode, **measured, tolerance_ppm=10)
     assert names(ranked) == ["CCCO", "c1ccccc1", "CCO"]
     assert names(rank_candidates(samples, decode, **measured)) == ["c1ccccc1", "CCO", "CCCO"]
 
 
-def test_a_candidate_has_its_formula_its_mass_and_its_distance_from_the_precursor():
-    candidate = rank_candidates(written((13, -1.0)), decode, precursor_mz=61.0654, adduct="[M+H]+").candidates[0]
+def test_candidates_have_formula_mass_and_precursor_error():
+    candidate = rank_candidates(hypotheses((13, -1.0)), decode, precursor_mz=61.0654, adduct="[M+H]+").candidates[0]
     mass = 3 * 12 + 8 * 1.00782503207 + 15.99491461956
     assert candidate.formula == "C3H8O" and candidate.neutral_mass == pytest.approx(mass, abs=1e-6)
     ion = mass + 1.00782503207 - 0.00054857990907
     assert candidate.ppm_error == pytest.approx((ion - 61.0654) / 61.0654 * 1e6, abs=0.05)
-    assert rank_candidates(written((13, -1.0)), decode, precursor_mz=61.0654).candidates[0].ppm_error is None
+    assert rank_candidates(hypotheses((13, -1.0)), decode, precursor_mz=61.0654).candidates[0].ppm_error is None
 
 
-def test_what_is_no_molecule_is_counted_by_what_is_wrong_with_it():
+def test_invalid_texts_are_counted_by_reason():
     texts = ["CCO", "*N", "[CH2]C", "[Na+]", "CC(=O)[O-].[Na+]", "C~C", None, "C[N+](C)(C)C"]
     ranked = rank_candidates(
         [Hypothesis([n], -1.0, -1.0) for n in range(8)], lambda ids: texts[ids[0]], adduct="[M+H]+"
@@ -92,12 +93,12 @@ def test_what_is_no_molecule_is_counted_by_what_is_wrong_with_it():
 
 
 @pytest.mark.parametrize("rank", ["frequency", "likelihood", "consensus"])
-def test_nothing_valid_is_no_candidate(rank):
-    ranked = rank_candidates(written((15, -1.0), (15, -2.0)), decode, rank)
+def test_invalid_texts_give_no_candidate(rank):
+    ranked = rank_candidates(hypotheses((15, -1.0), (15, -2.0)), decode, rank)
     assert ranked.candidates == [] and ranked.flaws.total() == 2
     assert rank_candidates([], decode, rank).candidates == []
 
 
-def test_an_unknown_ranking_is_refused():
+def test_an_unknown_ranking_raises_an_error():
     with pytest.raises(ConfigError, match="rank=best is not one of frequency, likelihood, consensus"):
         rank_candidates([], decode, "best")

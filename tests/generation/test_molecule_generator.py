@@ -1,4 +1,4 @@
-"""Settings of the generator are checked when it is built, before any spectrum is read."""
+"""Parameters of the generator are checked when it is built, before any spectrum is read."""
 
 import numpy as np
 import pytest
@@ -24,13 +24,13 @@ from trimer.generation.molecule_generator import MoleculeGenerator, generation_k
         ("seed", [-1]),
     ],
 )
-def test_the_sentence_names_the_setting(name, values):
+def test_errors_name_the_parameter(name, values):
     for value in values:
         with pytest.raises(ConfigError, match=f"generator.{name}={value} "):
             MoleculeGenerator(**{name: value})
 
 
-def test_the_edges_are_good():
+def test_limits_of_parameters_are_valid():
     generator = MoleculeGenerator(
         num_samples=1, temperature=1, top_k=0, top_p=1, beams=1, length_penalty=-1, max_length=2, batch=1
     )
@@ -39,7 +39,7 @@ def test_the_edges_are_good():
         MoleculeGenerator(temperature=0)
 
 
-def test_the_random_numbers_of_a_spectrum_are_those_of_its_tokens():
+def test_random_numbers_of_a_spectrum_depend_on_its_tokens_only():
     tokens = np.array([0, 512, 7, 2])
     assert generation_key(tokens.astype(np.uint16)) == generation_key(tokens.astype(np.int32))
     assert generation_key(tokens) != generation_key(tokens[::-1])

@@ -1,11 +1,11 @@
-"""Samples follow the model, are exact continuations, and do not depend on the batch they are drawn in."""
+"""Samples follow the model, are exact continuations, and do not depend on the batch."""
 
 import pytest
 import torch
 
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
-from trimer.generation.sampling import CHECK_EVERY, by_cumulated_sum, draw, sample, uniform_table
+from trimer.generation.sampling import CHECK_EVERY, draw, draw_by_cumulative_sum, sample, uniform_table
 from trimer.models.bart import Bart
 
 SOURCES = [[0, 5, 9, 29, 2], [0, 2, 7, 7], list(range(5, 28)) * 4, [0, 11, 12, 13, 14, 15, 16, 17, 2]]
@@ -25,13 +25,13 @@ def net_of(seed: int = 0, vocab_size: int = 30) -> Bart:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("top_k", "top_p", "temperature"), [(0, 1.0, 1.0), (5, 0.9, 1.5)])
-def test_the_same_samples_in_any_batch_and_order(dtype, top_k, top_p, temperature):
+def test_samples_do_not_depend_on_batch_and_order(dtype, top_k, top_p, temperature):
     net = net_of()
     settings = {"top_k": top_k, "top_p": top_p, "temperature": temperature, "max_length": 40, "dtype": dtype}
     together = sample(net, Flat.pack(SOURCES), KEYS, 6, **settings)
-    turned = sample(net, Flat.pack(SOURCES[::-1]), KEYS[::-1], 6, **settings)[::-1]
+    reversed_batch = sample(net, Flat.pack(SOURCES[::-1]), KEYS[::-1], 6, **settings)[::-1]
     alone = [sample(net, Flat.pack([s]), [key], 6, **settings)[0] for s, key in zip(SOURCES, KEYS, strict=True)]
-    tokens = [[[h.tokens for h in hypotheses] for hypotheses in way] for way in (together, turned, alone)]
+    tokens = [[[h.tokens for h in hypotheses] for hypotheses in way] for way in (together, reversed_batch, alone)]
     assert tokens[0] == tokens[1] == tokens[2]
     assert len({len(h.tokens) for hypotheses in together for h in hypotheses}) > 3  # rows did leave
     fewer = sample(net, Flat.pack(SOURCES), KEYS, 1, **settings)
@@ -39,7 +39,7 @@ def test_the_same_samples_in_any_batch_and_order(dtype, top_k, top_p, temperatur
 
 
 @torch.no_grad()
-def test_every_token_is_where_its_number_falls_in_a_full_forward():
+def test_tokens_follow_from_their_random_numbers_and_a_full_forward_pass():
     net, steps = net_of(), 24
     uniform = uniform_table(3, KEYS, 5, steps)
     drawn = sample(net, Flat.pack(SOURCES), KEYS, 5, seed=3, max_length=steps + 1)
@@ -58,17 +58,17 @@ def test_every_token_is_where_its_number_falls_in_a_full_forward():
 
 
 @pytest.mark.parametrize("width", [5, 1000])
-def test_the_cumulated_sum_draws_by_probability(width):
+def test_tokens_are_drawn_with_their_probability(width):
     torch.manual_seed(0)
     p = torch.softmax(torch.randn(width) * 2, -1)
     p[width // 2] = 0.0
     count = 40_000
-    uniform = (torch.arange(count) + 0.5) / count  # evenly: each place gets its share up to rounding
-    drawn = by_cumulated_sum(p.expand(count, -1), uniform).bincount(minlength=width) / count
+    uniform = (torch.arange(count) + 0.5) / count  # evenly spaced: exact up to rounding
+    drawn = draw_by_cumulative_sum(p.expand(count, -1), uniform).bincount(minlength=width) / count
     assert (drawn - p / p.sum()).abs().max() < 2 / count + 1e-5
     assert drawn[width // 2] == 0
     for edge in (0.0, 1.0 - 2**-24):
-        assert (p[by_cumulated_sum(p[None], torch.tensor([edge]))] > 0).all()
+        assert (p[draw_by_cumulative_sum(p[None], torch.tensor([edge]))] > 0).all()
 
 
 def test_temperature_top_k_and_top_p():
@@ -90,7 +90,7 @@ def test_temperature_top_k_and_top_p():
     assert torch.allclose(shares(top_k=99), p, atol=2e-3)
 
 
-def test_only_allowed_tokens_and_wide_vocabularies():
+def test_only_allowed_tokens_are_drawn_from_large_vocabularies():
     drawn = sample(net_of(), Flat.pack(SOURCES), KEYS, 4, max_length=20, allowed_tokens=(8, 15))
     assert {token for hypotheses in drawn for h in hypotheses for token in h.tokens} <= {2, *range(8, 15)}
     mask = torch.zeros(700, dtype=torch.bool)
@@ -101,7 +101,7 @@ def test_only_allowed_tokens_and_wide_vocabularies():
     assert max(token for hypotheses in wide for h in hypotheses for token in h.tokens) > 300
 
 
-def test_autocast_decides_the_precision_and_the_seed_decides_the_samples():
+def test_autocast_sets_the_precision_and_the_seed_the_samples():
     net, source = net_of(), Flat.pack(SOURCES)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         automatic = sample(net, source, KEYS, 3, max_length=30)
@@ -111,7 +111,7 @@ def test_autocast_decides_the_precision_and_the_seed_decides_the_samples():
     assert [[h.tokens for h in row] for row in other] != [[h.tokens for h in row] for row in stated]
 
 
-def test_weights_in_half_precision_and_a_single_short_text():
+def test_sampling_with_half_precision_weights_and_one_short_source():
     net = net_of()
     with torch.no_grad():
         for parameter in net.parameters():
@@ -122,12 +122,12 @@ def test_weights_in_half_precision_and_a_single_short_text():
     assert len(half[0][0].tokens) <= 29
 
 
-def test_settings_that_cannot_be_used():
+def test_invalid_arguments_raise_errors():
     for settings, message in (
         ({"temperature": 0.0}, "temperature=0.0 must be above 0"),
-        ({"top_p": 0.0}, "top_p=0.0 is not above 0"),
-        ({"max_length": 1}, "max_length=1 is not between 2"),
-        ({"allowed_tokens": (40, 50)}, "no token is allowed beside"),
+        ({"top_p": 0.0}, "top_p=0.0 must be above 0"),
+        ({"max_length": 1}, "max_length=1 must be 2 to"),
+        ({"allowed_tokens": (40, 50)}, "no token except </s> is allowed"),
     ):
         with pytest.raises(ConfigError, match=message):
             sample(net_of(), Flat.pack(SOURCES), KEYS, 2, **settings)
@@ -136,7 +136,7 @@ def test_settings_that_cannot_be_used():
 @pytest.mark.parametrize("width", [30, 700])
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.5, "temperature": 2.0}])
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_one_sentence(width, settings, broken):
+def test_weights_that_are_not_finite_raise_an_error(width, settings, broken):
     net = net_of(vocab_size=width)
     with torch.no_grad():
         net.final_logits_bias[7] = broken
@@ -146,16 +146,16 @@ def test_weights_that_are_not_finite_are_one_sentence(width, settings, broken):
 
 @pytest.mark.parametrize("steps", [3, 8, 100])
 @pytest.mark.parametrize("max_length", [2, 17, 40])
-def test_looking_less_often_at_what_has_finished_changes_no_sample(monkeypatch, steps, max_length):
+def test_checking_less_often_for_finished_rows_changes_no_sample(monkeypatch, steps, max_length):
     expected = sample(net_of(), Flat.pack(SOURCES), KEYS, 6, max_length=max_length)
     monkeypatch.setitem(CHECK_EVERY, "cpu", steps)
     drawn = sample(net_of(), Flat.pack(SOURCES), KEYS, 6, max_length=max_length)
-    assert [[h.tokens for h in found] for found in drawn] == [[h.tokens for h in found] for found in expected]
-    likelihoods = [[h.log_likelihood for found in way for h in found] for way in (drawn, expected)]
+    assert [[h.tokens for h in samples] for samples in drawn] == [[h.tokens for h in samples] for samples in expected]
+    likelihoods = [[h.log_likelihood for samples in way for h in samples] for way in (drawn, expected)]
     assert likelihoods[0] == pytest.approx(likelihoods[1], abs=1e-4)
 
 
-def test_weights_that_are_not_finite_are_noticed_at_the_last_step_too(monkeypatch):
+def test_weights_that_are_not_finite_raise_an_error_at_the_last_step(monkeypatch):
     monkeypatch.setitem(CHECK_EVERY, "cpu", 100)
     net = net_of()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Beams that share what was written for their input see what rows with a copy of their own would see."""
+"""Beams that share a cache give the same attention as rows with separate copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trimer.generation.self_attention import BeamCache, RowCache
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-def test_shared_beams_attend_like_rows_that_are_copied(dtype, tolerance):
+def test_shared_beams_attend_like_copied_rows(dtype, tolerance):
     torch.manual_seed(0)
     inputs, beams, heads, width = 3, 4, 2, 8
     like = torch.zeros(0, dtype=dtype)
@@ -29,7 +29,7 @@ def test_shared_beams_attend_like_rows_that_are_copied(dtype, tolerance):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_packed_layer_is_the_layer(dtype):
+def test_packed_layers_equal_linear_layers(dtype):
     torch.manual_seed(0)
     linear = torch.nn.Linear(33, 20).to(dtype)
     x = torch.randn(40, 33).to(dtype)

@@ -131,9 +131,9 @@ def test_a_certain_error_costs_no_infinity():
 
 
 def test_logits_are_no_probabilities():
-    with pytest.raises(ValueError, match="were logits given"):
+    with pytest.raises(ValueError, match="instead of logits"):
         single_label(np.array([[2.0, -1.0]]), np.array([0]))
-    with pytest.raises(ValueError, match="were logits given"):
+    with pytest.raises(ValueError, match="instead of logits"):
         multi_label(np.array([[2.0]]), np.array([[1.0]]))
     with pytest.raises(ValueError, match="labels from 0 to 3 for 2 classes"):
         single_label(np.full((2, 2), 0.5), np.array([0, 3]))

@@ -1,4 +1,4 @@
-"""The ways to compute attention agree, and a sequence gets the same alone as in any pack."""
+"""All ways to compute attention agree, and a sequence gives the same result single and packed."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ CASES = [((5, 1, 9), (5, 1, 9), True), ((5, 1, 9), (5, 1, 9), False), ((2, 7), (
 
 
 @pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
-def test_equals_the_definition(lengths_q, lengths_k, causal):
+def test_attention_equals_its_definition(lengths_q, lengths_k, causal):
     q, k, v = packed(lengths_q, lengths_k)
     out = attention(q, k, v, lengths_q, lengths_k, causal).split(lengths_q)
     for qi, ki, vi, oi in zip(q.split(lengths_q), k.split(lengths_k), v.split(lengths_k), out, strict=True):
@@ -42,7 +42,7 @@ def test_per_sequence_equals_padded_forward_and_backward(lengths_q, lengths_k, c
 
 @pytest.mark.parametrize(("lengths_q", "lengths_k", "causal"), CASES)
 @pytest.mark.parametrize(("dtype", "learning"), [(torch.float32, True), (torch.bfloat16, False)])
-def test_long_sequences_are_never_laid_out_whole(monkeypatch, lengths_q, lengths_k, causal, dtype, learning):
+def test_weights_of_long_sequences_are_never_stored(monkeypatch, lengths_q, lengths_k, causal, dtype, learning):
     """The weights of a protein of 35,000 residues would fill 100 GB."""
     inputs = packed(lengths_q, lengths_k, dtype=dtype)
     if not learning:
@@ -79,7 +79,7 @@ def test_kernels_and_stacks_agree_forward_and_backward(monkeypatch, constant, dt
         torch.testing.assert_close(ours, theirs, atol=tolerance, rtol=tolerance)
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_equal_finite_differences():
     inputs = packed((3, 2), (4, 1), heads=2, width=4, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v, (3, 2), (4, 1)), inputs, eps=1e-6, atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_gradients_are_those_of_finite_differences():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("learning", [True, False])
-def test_alone_equals_packed_bit_for_bit(dtype, causal, learning):
+def test_a_single_sequence_equals_a_packed_one_bit_for_bit(dtype, causal, learning):
     lengths = (7, 30, 2, 7, 200, 30)  # of one length and of several, for either kernel
     q, k, v = packed(lengths, lengths, dtype=dtype)
     q, k, v = (x.requires_grad_(learning) for x in (q.detach(), k.detach(), v.detach()))
@@ -96,7 +96,7 @@ def test_alone_equals_packed_bit_for_bit(dtype, causal, learning):
         assert torch.equal(attention(qi, ki, vi, lengths[i : i + 1], lengths[i : i + 1], causal), together[i])
 
 
-def test_dropout_keeps_the_mean_and_differentiates_its_own_mask():
+def test_dropout_keeps_the_mean_and_gradients_use_the_same_mask():
     q, k, v = packed((40,), (40,), width=4, dtype=torch.float64)
     torch.manual_seed(0)
     plain = attention(q, k, v, (40,), (40,))
@@ -110,7 +110,7 @@ def test_dropout_keeps_the_mean_and_differentiates_its_own_mask():
     assert torch.autograd.gradcheck(seeded, packed((5, 3), (5, 3), heads=2, width=2, dtype=torch.float64))
 
 
-def test_the_variable_length_kernel_gets_what_it_asks_for(monkeypatch):
+def test_variable_length_kernel_gets_valid_arguments(monkeypatch):
     """There may be no GPU where this runs: a stand-in with the kernel's arguments computes the same by padding."""
     seen = {}
 
@@ -131,7 +131,7 @@ def test_the_variable_length_kernel_gets_what_it_asks_for(monkeypatch):
 
 @pytest.mark.parametrize("path", [attention, _padded])
 def test_training_after_inference(path):
-    """What one call keeps for the next must serve in both modes."""
+    """Tensors cached by one call must work in both modes."""
     lengths = (3, 6)
     inputs = packed(lengths, lengths)
     with torch.inference_mode():

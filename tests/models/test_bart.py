@@ -1,12 +1,13 @@
-"""BART learns, in full and half precision; what a sequence gets does not depend on its neighbours; configs build."""
+"""BART learns in full and half precision, sequences do not depend on their batch, and configs build."""
 
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.bart import Bart
@@ -28,7 +29,7 @@ def batch() -> tuple[Flat, Flat, torch.Tensor]:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_learns_a_batch_by_heart(half):
+def test_overfits_a_small_batch(half):
     net = nano(dropout=0.1)
     source, target, labels = batch()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
@@ -44,7 +45,7 @@ def test_learns_a_batch_by_heart(half):
 
 
 @torch.no_grad()
-def test_alone_equals_packed_and_order_does_not_matter():
+def test_results_do_not_depend_on_batch_and_order():
     net = nano(scale_embedding=True).eval()
     source, target, _ = batch()
     together = net(source, target).split(target.sizes)
@@ -74,7 +75,7 @@ def test_later_tokens_do_not_reach_earlier_ones():
     assert torch.equal(first[:3], second[:3]) and not torch.equal(first[3], second[3])
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match=r"encoder_heads=3 does not divide model\.d_model=32"):
         nano(encoder_heads=3)
     with pytest.raises(ConfigError, match="activation=swish is not one of gelu"):
@@ -85,7 +86,7 @@ def test_what_is_wrong_is_said():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_configs_build(path):
-    settings = yaml.safe_load(path.read_text())
+    settings = OmegaConf.to_container(compose("train", [f"model={path.stem}"]).model)
     assert settings.pop("_target_") == "trimer.models.bart.Bart"
     with torch.device("meta"):
         net = Bart(**{**settings, "vocab_size": 100})

@@ -1,14 +1,14 @@
 import torch
 
-from trimer.models.dropout import dropout, dropped_places
+from trimer.models.dropout import dropout, dropped_indices
 
 
-def test_each_place_is_dropped_with_its_probability_and_neighbours_are_independent():
+def test_values_are_dropped_independently_with_the_given_probability():
     torch.manual_seed(0)
     size, p, repeats = 200, 0.1, 5000
     masks = torch.zeros(repeats, size)
     for row in masks:
-        row[dropped_places(size, p)] = 1
+        row[dropped_indices(size, p)] = 1
     share = masks.mean(0)
     assert (share - p).abs().max() < 5 * (p * (1 - p) / repeats) ** 0.5
     both = (masks[:, :-1] * masks[:, 1:]).mean()
@@ -17,7 +17,7 @@ def test_each_place_is_dropped_with_its_probability_and_neighbours_are_independe
     assert abs(counts.var() / (size * p * (1 - p)) - 1) < 0.1
 
 
-def test_gradient_passes_where_the_value_passed():
+def test_gradients_are_zero_where_values_were_dropped():
     torch.manual_seed(0)
     x = torch.ones(64, 32).t().requires_grad_()  # not contiguous
     y = dropout(x, 0.25, training=True)
@@ -26,7 +26,7 @@ def test_gradient_passes_where_the_value_passed():
     assert set(y.unique().tolist()) == {0.0, 4 / 3} or torch.allclose(y.unique(), torch.tensor([0.0, 4 / 3]))
 
 
-def test_the_seed_decides_and_evaluation_changes_nothing():
+def test_dropout_is_reproducible_and_off_in_evaluation():
     x = torch.randn(50)
     torch.manual_seed(5)
     first = dropout(x, 0.1, training=True)

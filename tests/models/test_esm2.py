@@ -1,12 +1,13 @@
-"""ESM2: alone equals packed in every precision, token dropout per sequence, checkpointing, compilation, sizes."""
+"""ESM2: independence of the batch, token dropout, checkpointing, compilation, sizes of configs."""
 
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.models.attention import attention
@@ -26,7 +27,7 @@ def nano(**settings) -> Esm2:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("32", 2e-6), ("autocast", 2e-2), ("bf16", 4e-2)])
 @torch.no_grad()
-def test_alone_equals_packed_whatever_the_neighbours(dtype, tolerance):
+def test_results_do_not_depend_on_other_sequences(dtype, tolerance):
     net = nano().eval()
     if dtype == "bf16":
         net = net.bfloat16()
@@ -50,7 +51,7 @@ def test_half_precision_is_close_to_full():
 
 
 @torch.no_grad()
-def test_token_dropout_is_counted_for_each_sequence():
+def test_token_dropout_scales_each_sequence_separately():
     net = nano()
     table = net.tokens.weight
     vectors = net.embed(Flat.pack(SEQUENCES)).split([len(s) for s in SEQUENCES])
@@ -72,23 +73,23 @@ def test_token_dropout_counts_more_masks_than_half_precision_can():
 
 
 @torch.no_grad()
-def test_a_sequence_of_masks_alone_is_finite():
+def test_a_sequence_of_masks_only_is_finite():
     assert nano()(Flat.pack([[MASK, MASK], [MASK]])).isfinite().all()
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_learns_a_batch_by_heart_at_the_places_asked_for(half):
+def test_overfits_the_masked_positions_of_a_small_batch(half):
     net = nano(init_std=0.02)
     batch = Flat.pack(SEQUENCES)
-    places, labels = torch.tensor([2, 4, 23, 24]), torch.tensor([7, 8, 9, 10])
+    positions, labels = torch.tensor([2, 4, 23, 24]), torch.tensor([7, 8, 9, 10])
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     for _ in range(150):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            loss = cross_entropy(net(batch, places).float(), labels)
+            loss = cross_entropy(net(batch, positions).float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert cross_entropy(net(batch)[places], labels) < 0.1
+    assert cross_entropy(net(batch)[positions], labels) < 0.1
 
 
 def test_checkpointing_changes_no_gradient():
@@ -108,7 +109,7 @@ def test_hidden_states_of_inner_layers():
     assert not torch.equal(net.hidden(batch, 1), net.hidden(batch))
 
 
-def test_every_weight_that_can_learn_has_a_gradient():
+def test_every_trainable_weight_has_a_gradient():
     """DDP waits for the gradient of each: the head of the contacts is left out, by masks and by labels."""
     sequence = Flat.pack(SEQUENCES)
     for net, result in ((nano(contacts=True), Esm2.forward), (nano(contacts=True).alone(), Esm2.hidden)):
@@ -118,21 +119,21 @@ def test_every_weight_that_can_learn_has_a_gradient():
 
 @torch.no_grad()
 def test_contacts_are_symmetric_and_need_their_head():
-    found = nano(contacts=True).contacts(Flat.pack(SEQUENCES[:2]))
-    assert [tuple(c.shape) for c in found] == [(5, 5), (10, 10)]
-    torch.testing.assert_close(found[1], found[1].T)
+    contacts = nano(contacts=True).contacts(Flat.pack(SEQUENCES[:2]))
+    assert [tuple(c.shape) for c in contacts] == [(5, 5), (10, 10)]
+    torch.testing.assert_close(contacts[1], contacts[1].T)
     with pytest.raises(ConfigError, match=r"model\.contacts=true"):
         nano().contacts(Flat.pack(SEQUENCES[:2]))
 
 
-def test_flops_are_those_of_the_products():
+def test_flops_equal_the_counted_matrix_products():
     net, sizes = nano(), (7, 12)
     batch = Flat.pack(SEQUENCES[:2])
-    places = torch.tensor([2, 4])
+    positions = torch.tensor([2, 4])
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        net(batch, places)
+        net(batch, positions)
     counted = counter.get_total_flops() + sum(2 * 2 * 32 * n * n * 2 for n in sizes) * (counter_misses_attention())
     assert net.training_flops(sizes, 2) == 3 * counted
 
@@ -147,7 +148,7 @@ def counter_misses_attention() -> int:
     return int(counter.get_total_flops() == 0)
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match=r"model\.d_model=30 must be a multiple of 2 x model\.heads=4"):
         Esm2(d_model=30, heads=4)
     with pytest.raises(ConfigError, match=r"model\.masked_share=1"):
@@ -155,8 +156,8 @@ def test_what_is_wrong_is_said():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_configs_have_the_published_sizes(path):
-    settings = yaml.safe_load(path.read_text())
+def test_configs_have_the_published_sizes(path):
+    settings = OmegaConf.to_container(compose("train", [f"model={path.stem}"]).model)
     assert settings.pop("_target_") == "trimer.models.esm2.Esm2"
     with torch.device("meta"):
         net = Esm2(**settings)

@@ -1,4 +1,4 @@
-"""A pooled sequence is the same alone and in any batch, and every head sends its gradient where it should."""
+"""Pooling does not depend on the batch, and gradients reach all weights of every head."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def head(pooling: str, **settings) -> Head:
 @pytest.mark.parametrize("pooling", POOLING)
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 0.0)])
-def test_a_sequence_is_pooled_alike_alone_and_in_any_batch(pooling, dense, dtype, most):
+def test_pooling_does_not_depend_on_the_batch(pooling, dense, dtype, most):
     """In bf16 too: each sum is over one sequence, and is rounded once."""
     hidden, module = states(LENGTHS, dtype=dtype), head(pooling, dense=dense).to(dtype)
     parts = hidden.split(LENGTHS)
@@ -38,15 +38,15 @@ def test_a_sequence_is_pooled_alike_alone_and_in_any_batch(pooling, dense, dtype
     assert (together - torch.cat(alone)).abs().max() <= most
     others = [5, 3, 1]
     batch = torch.cat([parts[i] for i in others])
-    again = module.pool(batch, flat([LENGTHS[i] for i in others]))
-    assert (again - torch.cat([alone[i] for i in others])).abs().max() <= most
-    answers = module(hidden, flat(LENGTHS)).split(1 if pooling != "residue" else [max(0, n - 2) for n in LENGTHS])
+    other_batch = module.pool(batch, flat([LENGTHS[i] for i in others]))
+    assert (other_batch - torch.cat([alone[i] for i in others])).abs().max() <= most
+    outputs = module(hidden, flat(LENGTHS)).split(1 if pooling != "residue" else [max(0, n - 2) for n in LENGTHS])
     single = [module(part, flat([length])) for part, length in zip(parts, LENGTHS, strict=True)]
-    for found, expected in zip(answers, single, strict=True):
-        assert torch.allclose(found, expected, atol=1e-6 if dtype == torch.float32 else 1e-2)
+    for result, expected in zip(outputs, single, strict=True):
+        assert torch.allclose(result, expected, atol=1e-6 if dtype == torch.float32 else 1e-2)
 
 
-def test_what_is_pooled_by_hand():
+def test_pooling_equals_values_computed_by_hand():
     hidden, lengths = states([4, 2, 3]), [4, 2, 3]
     first, second, third = hidden.split(lengths)
     mean = head("mean").pool(hidden, flat(lengths))
@@ -61,32 +61,32 @@ def test_what_is_pooled_by_hand():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_mean_by_one_addition_is_the_same(dtype):
+def test_mean_by_addition_equals_the_mean_by_sequence(dtype):
     """As it is computed on other devices; the frame is subtracted, though it may be far larger than what is between."""
     hidden = states(LENGTHS, dtype=dtype)
     hidden[0] = hidden[4] = 300.0
     expected = mean_of_inner(hidden, flat(LENGTHS))
-    found = mean_by_addition(hidden, flat(LENGTHS))
-    assert found.dtype == dtype
-    assert torch.allclose(found.float(), expected.float(), atol=1e-4 if dtype == torch.float32 else 1e-2)
+    result = mean_by_addition(hidden, flat(LENGTHS))
+    assert result.dtype == dtype
+    assert torch.allclose(result.float(), expected.float(), atol=1e-4 if dtype == torch.float32 else 1e-2)
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_answers_are_finer_than_the_arithmetic_of_the_encoder(dense):
+def test_outputs_are_fp32_for_an_encoder_in_bf16(dense):
     """A number in bf16 is known to a percent of the deviation; the last product is in fp32."""
     module, hidden = head("mean", dense=dense), states([3] * 400)
     with torch.autocast("cpu", torch.bfloat16):
-        answers = module(hidden, flat([3] * 400))
-    assert answers.dtype == torch.float32 and len(answers[:, 0].unique()) > 300
+        outputs = module(hidden, flat([3] * 400))
+    assert outputs.dtype == torch.float32 and len(outputs[:, 0].unique()) > 300
 
 
-def test_no_residue_at_all():
+def test_sequences_without_residues_give_no_outputs():
     module = head("residue")
     assert module(states([2, 2]), flat([2, 2])).shape == (0, 3)
 
 
 @pytest.mark.parametrize("pooling", POOLING)
-def test_gradients_reach_what_was_pooled_and_every_weight(pooling):
+def test_gradients_reach_pooled_tokens_and_every_weight(pooling):
     hidden, module = states([4, 3]).requires_grad_(), head(pooling, dense=True)
     module(hidden, flat([4, 3])).square().sum().backward()
     reached = {
@@ -102,21 +102,23 @@ def test_gradients_reach_what_was_pooled_and_every_weight(pooling):
         assert module.score.weight.grad.abs().max() > 0 and module.score.bias.grad.abs().max() < 1e-6
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_in_training_only():
     hidden, module = states([9, 9]), head("mean", dropout=0.5)
     assert torch.equal(module(hidden, flat([9, 9])), module(hidden, flat([9, 9])))
     module.train()
     assert not torch.equal(module(hidden, flat([9, 9])), module(hidden, flat([9, 9])))
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"pooling": "max"}, "pooling=max"), ({"dropout": 1.0}, "dropout=1.0")])
-def test_settings_that_cannot_be(settings, said):
-    with pytest.raises(ConfigError, match=said):
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"pooling": "max"}, "pooling=max"), ({"dropout": 1.0}, "dropout=1.0")]
+)
+def test_invalid_arguments_raise_errors(settings, message):
+    with pytest.raises(ConfigError, match=message):
         Head(8, 3, **settings)
 
 
 @pytest.mark.parametrize("fewer", [2, 3])
-def test_places_from_the_second_on_are_those_of_a_loop_over_the_sequences(fewer):
+def test_inner_positions_equal_those_of_a_loop_over_sequences(fewer):
     lengths = [4, 1, 2, 3, 9, 1, 5]
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     expected = [s + 1 + k for s, n in zip(starts, lengths, strict=True) for k in range(max(n - fewer, 0))]

@@ -1,4 +1,4 @@
-"""Adapters: where they sit, what has gradients, and that adding them to the weights changes no answer."""
+"""LoRA: adapted layers, gradients, and unchanged predictions after merging."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def test_only_adapters_and_head_are_trained(kind, targets):
     net = network(kind)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     with torch.no_grad():
-        answers = net(Flat.pack(SEQUENCES))
+        outputs = net(Flat.pack(SEQUENCES))
     names = [targets] if isinstance(targets, str) else targets
     assert add_lora(net.encoder, rank=2, alpha=8, targets=targets) == 3 * len(names)
     with torch.no_grad():  # layers that learn may use another kernel
-        assert torch.equal(net(Flat.pack(SEQUENCES)), answers)  # the second matrix begins at zero
+        assert torch.equal(net(Flat.pack(SEQUENCES)), outputs)  # the second matrix begins at zero
     stepped(net)
     for name, weight in net.named_parameters():
         ours = ".lora_" in name or name.startswith("head.")
@@ -58,24 +58,24 @@ def test_only_adapters_and_head_are_trained(kind, targets):
 
 
 @pytest.mark.parametrize("kind", ["esm2", "roberta"])
-def test_merged_is_the_same_in_a_plain_network(kind):
+def test_merged_adapters_give_the_same_predictions(kind):
     net, plain = network(kind), network(kind)
     add_lora(net.encoder, rank=4, alpha=16, targets=ALL)
     stepped(net)
     with torch.no_grad():
-        answers = net.eval()(Flat.pack(SEQUENCES))
+        outputs = net.eval()(Flat.pack(SEQUENCES))
         untouched = plain(Flat.pack(SEQUENCES))
         merge_lora(net.encoder)
         merged = net(Flat.pack(SEQUENCES))
-    assert (merged - answers).abs().max() < 1e-5
-    assert (answers - untouched).abs().max() > 1e-2
+    assert (merged - outputs).abs().max() < 1e-5
+    assert (outputs - untouched).abs().max() > 1e-2
     assert list(net.state_dict()) == list(plain.state_dict())
     assert not any("lora" in type(module).__module__ for module in net.modules())
 
 
 @pytest.mark.parametrize("kind", ["esm2", "roberta"])
 def test_checkpointing_gives_the_same_gradients(kind):
-    found = []
+    gradients = []
     for checkpointing in (False, True):
         net = network(kind, checkpointing=checkpointing).train()
         torch.manual_seed(1)
@@ -84,14 +84,14 @@ def test_checkpointing_gives_the_same_gradients(kind):
             if "lora_B" in name:
                 torch.nn.init.normal_(weight, std=0.1)
         net(Flat.pack(SEQUENCES)).square().sum().backward()
-        found.append({name: weight.grad for name, weight in net.named_parameters() if weight.grad is not None})
-    assert found[0].keys() == found[1].keys() and any("lora_A" in name for name in found[0])
-    for name, gradient in found[0].items():
-        assert torch.allclose(gradient, found[1][name], atol=1e-6), name
+        gradients.append({name: weight.grad for name, weight in net.named_parameters() if weight.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and any("lora_A" in name for name in gradients[0])
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-6), name
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"targets": ["query"]}, "no linear layer called query; it has down, output, query_key_value, up"),
         ({"targets": "value"}, "no linear layer called value"),
@@ -100,8 +100,8 @@ def test_checkpointing_gives_the_same_gradients(kind):
         ({"dropout": 1.5}, "dropout=1.5"),
     ],
 )
-def test_what_cannot_be_adapted(settings, said):
+def test_invalid_lora_arguments_raise_errors(settings, message):
     net = network()
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         add_lora(net.encoder, **settings)
     assert all(weight.requires_grad for weight in net.parameters())  # nothing was begun

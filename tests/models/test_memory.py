@@ -1,4 +1,4 @@
-"""The memory that a training needs: what autograd really keeps, what the recipes state, and what follows from it."""
+"""Memory of a training: the estimate, what recipes state, and automatic checkpointing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from trimer.building import build
@@ -58,7 +57,7 @@ def kept_bytes(net: Esm2, precision: str) -> tuple[int, int]:
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "32-true"])
 @pytest.mark.parametrize("ffn", [None, 256])
-def test_the_estimate_is_what_autograd_keeps(monkeypatch, precision, ffn):
+def test_estimate_equals_the_memory_that_autograd_keeps(monkeypatch, precision, ffn):
     monkeypatch.setattr(esm2, "attention", lambda q, k, v, *_: Kept.apply(q, k, v))
     net = Esm2(d_model=256, layers=8, heads=4, ffn=ffn)
     net = net.bfloat16() if precision == "bf16-true" else net
@@ -68,7 +67,7 @@ def test_the_estimate_is_what_autograd_keeps(monkeypatch, precision, ffn):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_checkpointing_keeps_the_states_between_the_layers_and_those_of_one(precision):
+def test_checkpointing_keeps_states_between_layers_and_of_one_layer(precision):
     net = Esm2(d_model=256, layers=8, heads=4, checkpointing=True)
     net = net.bfloat16() if precision == "bf16-true" else net
     tokens, kept = kept_bytes(net, precision)
@@ -77,7 +76,7 @@ def test_checkpointing_keeps_the_states_between_the_layers_and_those_of_one(prec
     assert estimate - one_layer == pytest.approx(kept, rel=0.2)
 
 
-def test_the_state_is_that_of_adam_for_what_moves_and_is_spread_over_devices():
+def test_optimizer_state_counts_trained_weights_and_is_divided_by_devices():
     net = Esm2(d_model=64, layers=2, heads=2)
     weights = sum(parameter.numel() for parameter in net.parameters())
     assert training_bytes(net, 0) == (16 + 2) * weights  # with copies in bf16
@@ -93,10 +92,10 @@ def test_recipes_for_large_models_and_gpus_state_their_memory():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_what_a_recipe_states_is_what_it_needs(path):
+def test_recipes_state_the_estimated_memory(path):
     tokens, plain, twice = (int(number.replace(",", "")) for number in STATED.search(path.read_text()).groups())
     if path.parent.name == "model":
-        settings = yaml.safe_load(path.read_text())
+        settings = compose("train", [f"model={path.stem}"]).model
     else:
         cfg = compose("train", [f"experiment={path.parent.name}/{path.stem}"])
         settings = dict(cfg.model)
@@ -126,7 +125,7 @@ def test_3b_needs_checkpointing_on_one_h200_and_not_spread_over_eight():
         ("validate", "cuda", 1e6, "auto"),
     ],
 )
-def test_auto_is_decided_by_the_gpu_when_the_training_begins(monkeypatch, caplog, make, fn, kind, memory, expected):
+def test_auto_checkpointing_depends_on_the_memory_of_the_gpu(monkeypatch, caplog, make, fn, kind, memory, expected):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
     task = MaskedLM(make(layers=1, heads=4, checkpointing="auto"), None)
     task._trainer = SimpleNamespace(
@@ -136,24 +135,24 @@ def test_auto_is_decided_by_the_gpu_when_the_training_begins(monkeypatch, caplog
     with caplog.at_level("INFO"):
         task.configure_model()
     assert task.net.checkpointing == expected
-    said = {True: "checkpointing is on", False: "checkpointing is off"} if (fn, kind) == ("fit", "cuda") else {}
-    assert said.get(expected, "") in caplog.text and bool(said) == ("needs about" in caplog.text)
+    messages = {True: "checkpointing is on", False: "checkpointing is off"} if (fn, kind) == ("fit", "cuda") else {}
+    assert messages.get(expected, "") in caplog.text and bool(messages) == ("needs about" in caplog.text)
 
 
 @pytest.mark.parametrize(("setting", "calls"), [(True, 2), ("auto", 0), (False, 0)])
-def test_an_undecided_model_computes_nothing_twice(monkeypatch, setting, calls):
-    asked = []
+def test_auto_does_not_recompute_before_a_training(monkeypatch, setting, calls):
+    recomputed = []
 
-    def counted(block: nn.Module, *given, **_):
-        asked.append(block)
-        return block(*given)
+    def counting(block: nn.Module, *inputs, **_):
+        recomputed.append(block)
+        return block(*inputs)
 
-    monkeypatch.setattr(esm2, "checkpoint", counted)
+    monkeypatch.setattr(esm2, "checkpoint", counting)
     Esm2(d_model=32, layers=2, heads=2, checkpointing=setting).train().hidden(Flat.pack([[0, 5, 2]]))
-    assert len(asked) == calls
+    assert len(recomputed) == calls
 
 
 @pytest.mark.parametrize("make", [Esm2, lambda **settings: Roberta(40, **settings)])
-def test_another_word_is_an_error(make):
+def test_unknown_values_of_checkpointing_raise_errors(make):
     with pytest.raises(ConfigError, match=r"model\.checkpointing=always must be true, false or auto"):
         make(checkpointing="always")

@@ -1,13 +1,14 @@
-"""RoBERTa: alone equals packed in every precision, dropout, checkpointing, compilation, length, sizes."""
+"""RoBERTa: independence of the batch, dropout, checkpointing, compilation, lengths, sizes of configs."""
 
 import re
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch.nn.functional import cross_entropy
 
+from trimer.cli.configs import compose
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.models.roberta import Roberta
@@ -17,7 +18,7 @@ SEQUENCES = [[0, 5, MASK, 9, MASK, 20, 2], [0, 14, 14, 7, 11, 23, 22, 21, 15, 3,
 CONFIGS = sorted(
     path
     for path in (Path(__file__).parents[2] / "conf" / "model").glob("*.yaml")
-    if "trimer.models.roberta.Roberta" in path.read_text()
+    if "base/roberta@" in path.read_text()
 )
 
 
@@ -29,7 +30,7 @@ def nano(**settings) -> Roberta:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("32", 2e-6), ("autocast", 2e-2), ("bf16", 4e-2)])
 @torch.no_grad()
-def test_alone_equals_packed_whatever_the_neighbours(dtype, tolerance):
+def test_results_do_not_depend_on_other_sequences(dtype, tolerance):
     net = nano().eval()
     if dtype == "bf16":
         net = net.bfloat16()
@@ -57,13 +58,13 @@ def test_half_precision_is_close_to_full():
 def test_positions_begin_after_the_padding_token():
     net = nano(pad=3).eval()
     net.embedding_norm = torch.nn.Identity()
-    found = net.embed(Flat.pack([[0, 7, 2], [7]]))
+    embeddings = net.embed(Flat.pack([[0, 7, 2], [7]]))
     rows = net.tokens.weight[[0, 7, 2, 7]] + net.positions.weight[[4, 5, 6, 4]] + net.token_type.weight
-    torch.testing.assert_close(found, rows)
+    torch.testing.assert_close(embeddings, rows)
 
 
 @torch.no_grad()
-def test_the_order_of_the_tokens_counts():
+def test_predictions_depend_on_the_order_of_tokens():
     net = nano().eval()
     there, back = net(Flat.pack([[0, 5, 6, 2]])), net(Flat.pack([[0, 6, 5, 2]]))
     assert (there[1] - back[2]).abs().max() > 1e-2
@@ -82,18 +83,18 @@ def test_dropout_acts_in_training_only():
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_learns_a_batch_by_heart_at_the_places_asked_for(half):
+def test_overfits_the_masked_positions_of_a_small_batch(half):
     net = nano(init_std=0.02, dropout=0.0)
     batch = Flat.pack(SEQUENCES)
-    places, labels = torch.tensor([2, 4, 15, 23]), torch.tensor([7, 8, 9, 10])
+    positions, labels = torch.tensor([2, 4, 15, 23]), torch.tensor([7, 8, 9, 10])
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     for _ in range(100):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-            loss = cross_entropy(net(batch, places).float(), labels)
+            loss = cross_entropy(net(batch, positions).float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert cross_entropy(net(batch)[places], labels) < 0.1
+    assert cross_entropy(net(batch)[positions], labels) < 0.1
 
 
 def test_checkpointing_changes_no_gradient():
@@ -116,7 +117,7 @@ def test_hidden_states_of_inner_layers():
 
 
 @torch.no_grad()
-def test_parts_compiled_once_serve_every_length(monkeypatch):
+def test_compiled_layers_are_not_recompiled_for_other_lengths(monkeypatch):
     graphs = []
 
     def backend(graph, inputs):
@@ -126,32 +127,32 @@ def test_parts_compiled_once_serve_every_length(monkeypatch):
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *a, **k: real(*a, **k, backend=backend))
     net = nano(layers=1, dropout=0.0).eval()
-    plain = [net(Flat.pack(part)) for part in (SEQUENCES, SEQUENCES[:1], SEQUENCES[1:3])]
+    plain = [net(Flat.pack(sequences)) for sequences in (SEQUENCES, SEQUENCES[:1], SEQUENCES[1:3])]
     net.compile_parts()
-    for part, expected in zip((SEQUENCES, SEQUENCES[:1], SEQUENCES[1:3]), plain, strict=True):
-        torch.testing.assert_close(net(Flat.pack(part)), expected)
+    for sequences, expected in zip((SEQUENCES, SEQUENCES[:1], SEQUENCES[1:3]), plain, strict=True):
+        torch.testing.assert_close(net(Flat.pack(sequences)), expected)
     assert len(graphs) == 2
 
 
-def test_flops_are_those_of_the_products():
+def test_flops_equal_the_counted_matrix_products():
     # A layer: four square matrices and two of 32 x 64 for each token, scores and sums for each pair of tokens.
     net = nano(ffn=64)
-    tokens, pairs, places = 7 + 12, 7 * 7 + 12 * 12, 2
+    tokens, pairs, positions = 7 + 12, 7 * 7 + 12 * 12, 2
     layer = 2 * (4 * 32 * 32 + 2 * 32 * 64) * tokens + 2 * 2 * 32 * pairs
-    head = 2 * (32 * 32 + 32 * 33) * places
-    assert net.training_flops((7, 12), places) == 3 * (2 * layer + head)
+    head = 2 * (32 * 32 + 32 * 33) * positions
+    assert net.training_flops((7, 12), positions) == 3 * (2 * layer + head)
 
 
 def test_a_sequence_may_have_two_tokens_fewer_than_the_table_has_rows():
     net = nano()
     assert net.longest == 32
     assert net(Flat.pack([[7] * 32])).shape == (32, 33)
-    with pytest.raises(InputError, match=r"33 tokens is longer than the 32 that this model reads \(34 rows"):
+    with pytest.raises(InputError, match=r"33 tokens is longer than the 32 tokens that this model can read \(34 rows"):
         net(Flat.pack([[7], [7] * 33]))
     assert nano(pad=0).longest == 33
 
 
-def test_what_is_wrong_is_said():
+def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match=r"model\.heads=4 does not divide model\.d_model=30"):
         Roberta(33, d_model=30, heads=4)
     with pytest.raises(ConfigError, match=r"model\.dropout=1"):
@@ -163,13 +164,12 @@ def test_what_is_wrong_is_said():
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_the_configs_have_the_size_they_name(path):
-    text = path.read_text()
-    settings = yaml.safe_load(text)
+def test_configs_have_the_size_in_their_name(path):
+    settings = OmegaConf.to_container(compose("train", [f"model={path.stem}"]).model)
     assert settings.pop("_target_") == "trimer.models.roberta.Roberta"
     with torch.device("meta"):
-        net = Roberta(vocab_size=0, **settings)
-    named = float(re.search(r"([\d.]+) million weights and the vocabulary", text)[1])
+        net = Roberta(**{**settings, "vocab_size": 0})
+    named = float(re.search(r"([\d.]+) million weights and the vocabulary", path.read_text())[1])
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(named * 1e6, rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""Rotary positions: a rotation of each pair, fp32 inside, dependent on the distance alone."""
+"""Rotary positions: rotations of pairs in fp32, products that depend on the distance only."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from trimer.models.rotary import rotary_tables, rotate
 
 
-def test_each_pair_turns_by_its_own_angle():
+def test_each_pair_is_rotated_by_a_different_angle():
     x = torch.tensor([[[1.0, 2.0, 3.0, 4.0]]])
     out = rotate(x, *rotary_tables(torch.tensor([3]), 4))[0, 0]
     for pair, frequency in ((0, 1.0), (1, 0.01)):
@@ -30,7 +30,7 @@ def test_products_depend_on_the_distance():
     assert (product(5, 2) - product(5, 3)).abs().max() > 1e-3
 
 
-def test_half_precision_does_not_blur_the_positions():
+def test_half_precision_distinguishes_positions():
     x = torch.ones(2, 1, 16, dtype=torch.bfloat16)
     cos, sin = rotary_tables(torch.tensor([1000, 1001]), 16)  # one place in bf16
     assert cos.dtype == torch.float32
@@ -41,7 +41,7 @@ def test_half_precision_does_not_blur_the_positions():
     torch.testing.assert_close(out.float(), full, atol=1e-2, rtol=1e-2)
 
 
-def test_the_gradient_is_that_of_the_formula():
+def test_gradient_equals_that_of_the_formula():
     torch.manual_seed(0)
     x = torch.randn(3, 2, 8, dtype=torch.float32, requires_grad=True)
     cos, sin = rotary_tables(torch.tensor([0, 7, 2]), 8)

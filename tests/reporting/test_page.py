@@ -115,7 +115,7 @@ def test_nothing_given_is_still_a_page(tmp_path):
 def test_pictures_and_more_tables_are_in_the_page(tmp_path):
     Image.new("RGB", (200, 100)).save(tmp_path / "wide.png")
     Image.new("RGB", (100, 100)).save(tmp_path / "square.png")
-    worst = [{"id": "<one>", "molecule": "CCO", "said": "x" * 200, "probability": 0.98765, "rows": 1200}]
+    worst = [{"id": "<one>", "molecule": "CCO", "predicted": "x" * 200, "probability": 0.98765, "rows": 1200}]
     details = [Detail("Mistakes", worst, "a & b", drawn="molecule"), Detail("Nothing", [])]
     shown = table()
     shown.add("nano", {"tanimoto@1": 0.25, "tanimoto@1_ci95_low": 0.213, "tanimoto@1_ci95_high": 0.287})

@@ -1,4 +1,4 @@
-"""An encoder that ignores what is known of a peptide trains, with a warning."""
+"""Training with an encoder that ignores modifications or conditions gives a warning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
 
 SPLIT = {"keys": ["sequence"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
-UNSEEN, UNTOLD = "ignores modifications", "ignores the charge"
+WITHOUT_MODIFICATIONS, WITHOUT_CONDITIONS = "ignores modifications", "ignores the charge"
 
 
 def retention(tmp_path, modified: float = 0.5) -> LabelledSequences:
@@ -29,7 +29,7 @@ def fragments(tmp_path) -> PeptideFragments:
     return PeptideFragments(SimulatedFragments(60), ProteinTokenizer(), ["b1", "y1"], SPLIT, **settings)
 
 
-def heard(net, data, caplog) -> str:
+def warnings_of(net, data, caplog) -> str:
     data.setup()
     task = (Regression if data.target == "regression" else FragmentIntensities)(net, data.tokenizer)
     task.contract = {}
@@ -43,23 +43,23 @@ def esm2() -> Esm2:
 
 
 @pytest.mark.parametrize(
-    ("net", "data", "said"),
+    ("net", "data", "expected"),
     [
-        (esm2, retention, [UNSEEN]),
+        (esm2, retention, [WITHOUT_MODIFICATIONS]),
         (PeptideEncoder, retention, []),
         (esm2, lambda folder: retention(folder, modified=0.0), []),
-        (esm2, fragments, [UNSEEN, UNTOLD]),
-        (PeptideEncoder, fragments, [UNTOLD]),
+        (esm2, fragments, [WITHOUT_MODIFICATIONS, WITHOUT_CONDITIONS]),
+        (PeptideEncoder, fragments, [WITHOUT_CONDITIONS]),
         (lambda: PeptideEncoder(conditions=True), fragments, []),
     ],
 )
-def test_what_is_not_read_is_said(tmp_path, caplog, net, data, said):
-    text = heard(net(), data(tmp_path), caplog)
-    assert [sentence for sentence in (UNSEEN, UNTOLD) if sentence in text] == said
+def test_ignored_inputs_give_a_warning(tmp_path, caplog, net, data, expected):
+    text = warnings_of(net(), data(tmp_path), caplog)
+    assert [sentence for sentence in (WITHOUT_MODIFICATIONS, WITHOUT_CONDITIONS) if sentence in text] == expected
 
 
-def test_the_peptides_with_modifications_are_counted(tmp_path, caplog):
+def test_peptides_with_ignored_modifications_are_counted(tmp_path, caplog):
     data = retention(tmp_path)
-    text = heard(esm2(), data, caplog)
-    count = sum("[" in one for one in data.store.strings("text"))
+    text = warnings_of(esm2(), data, caplog)
+    count = sum("[" in sequence for sequence in data.store.strings("text"))
     assert f"{count} of 60 peptides" in text

@@ -1,4 +1,4 @@
-"""Every kind of label is learnt, missing ones count nowhere, and a step is the same however it is cut."""
+"""Fine-tuning on every kind of label: learning, missing labels, losses, and steps independent of batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TARGETS = list(OUTPUTS)
 def rows(target: str, count: int = 8, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sequences of very different lengths that begin with what their labels are."""
     rng = np.random.default_rng(seed)
-    found = []
+    examples = []
     for number in range(count):
         length = int(rng.integers(2, 40))
         tokens = np.r_[0, rng.integers(4, 24, length), 2]
@@ -43,17 +43,19 @@ def rows(target: str, count: int = 8, seed: int = 0) -> list[tuple[np.ndarray, n
             "regression": np.array([[100 + 5 * (number % 3), -number % 3]], np.float32),
             "residue": (tokens[1:-1] - 4) % 3,
         }[target]
-        found.append((tokens, label))
-    return found
+        examples.append((tokens, label))
+    return examples
 
 
-def packed(some: list, first: int = 0) -> LabelledBatch:
-    labels = np.concatenate([label for _, label in some])
-    return LabelledBatch.of(Flat.pack([tokens for tokens, _ in some]), labels, np.arange(first, first + len(some)))
+def packed(examples: list, first: int = 0) -> LabelledBatch:
+    labels = np.concatenate([label for _, label in examples])
+    return LabelledBatch.of(
+        Flat.pack([tokens for tokens, _ in examples]), labels, np.arange(first, first + len(examples))
+    )
 
 
-def data_of(target: str, some: list) -> SimpleNamespace:
-    labels = torch.from_numpy(np.concatenate([label for _, label in some]))
+def data_of(target: str, examples: list) -> SimpleNamespace:
+    labels = torch.from_numpy(np.concatenate([label for _, label in examples]))
     names = [f"class {number}" for number in range(OUTPUTS[target])]
     return SimpleNamespace(
         target=target, classes=names, training_labels=lambda: labels, batch=LabelledBatch, max_length=100,
@@ -61,7 +63,7 @@ def data_of(target: str, some: list) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def make(target: str, some: list, lr: float = 3e-3, optimizer=None, net=None, **settings):
+def make(target: str, examples: list, lr: float = 3e-3, optimizer=None, net=None, **settings):
     torch.manual_seed(0)
     kind = Regression if target == "regression" else Classification
     net = net or Esm2(d_model=32, layers=2, heads=2)
@@ -69,7 +71,7 @@ def make(target: str, some: list, lr: float = 3e-3, optimizer=None, net=None, **
     optimizer = optimizer or partial(adamw, lr=lr, weight_decay=0.0, fused=False)
     task = kind(net, ProteinTokenizer(), optimizer, head=head, **settings)
     task.contract = {}
-    data = data_of(target, some)
+    data = data_of(target, examples)
     task.check_parts(data)
     task.configure_for(data)
     return task
@@ -96,9 +98,9 @@ def gradients(task, batches: list[LabelledBatch]) -> torch.Tensor:
     return torch.cat([p.grad.flatten() for p in task.net.parameters() if p.grad is not None])
 
 
-def cut(some: list, sizes: list[int]) -> list[LabelledBatch]:
+def batches_of(examples: list, sizes: list[int]) -> list[LabelledBatch]:
     ends = np.cumsum(sizes).tolist()
-    return [packed(some[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+    return [packed(examples[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
 # ---------------------------------------------------------------- learning
@@ -108,49 +110,51 @@ def cut(some: list, sizes: list[int]) -> list[LabelledBatch]:
     ("target", "head"),
     [(target, {}) for target in TARGETS] + [("single", {"pooling": "attention"}), ("multi", {"pooling": "cls"})],
 )
-def test_a_tiny_batch_is_learnt(target, head):
-    some = rows(target)
-    task = make(target, some, head=head)
-    fit(task, [packed(some)] * 120, 120)
-    batch = packed(some)
-    answers = task.net.eval().answers(task.net(batch.sequence)).detach()
+def test_overfits_a_small_batch(target, head):
+    examples = rows(target)
+    task = make(target, examples, head=head)
+    fit(task, [packed(examples)] * 120, 120)
+    batch = packed(examples)
+    predictions = task.net.eval().predictions(task.net(batch.sequence)).detach()
     if target == "regression":
-        assert (answers - batch.labels).abs().max() < 0.5  # of 100 to 110, in the units of the data
+        assert (predictions - batch.labels).abs().max() < 0.5  # of 100 to 110, in the units of the data
     elif target == "multi":
-        assert torch.equal(answers > 0.5, batch.labels > 0.5)
+        assert torch.equal(predictions > 0.5, batch.labels > 0.5)
     else:
-        assert (answers.argmax(-1) == batch.labels).all()
-        assert torch.allclose(answers.sum(-1), torch.ones(len(answers)))
+        assert (predictions.argmax(-1) == batch.labels).all()
+        assert torch.allclose(predictions.sum(-1), torch.ones(len(predictions)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("sizes", [[3, 5], [1, 4, 1, 2], [7, 1]])
-def test_a_step_is_the_same_however_it_is_cut(target, sizes):
-    some = rows(target)
+def test_a_step_does_not_depend_on_its_division_into_batches(target, sizes):
+    examples = rows(target)
     settings = {} if target == "regression" else {"class_weights": "balanced", "focal": 1.5, "label_smoothing": 0.1}
-    task = make(target, some, **settings)
-    whole = gradients(task, cut(some, [8]))
-    parts = gradients(task, cut(some, sizes))
-    assert (whole - parts).abs().max() < 1e-6 * max(1.0, float(whole.abs().max()))
-    assert whole.abs().max() > 1e-3
+    task = make(target, examples, **settings)
+    undivided = gradients(task, batches_of(examples, [8]))
+    divided = gradients(task, batches_of(examples, sizes))
+    assert (undivided - divided).abs().max() < 1e-6 * max(1.0, float(undivided.abs().max()))
+    assert undivided.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_lightning_cuts_a_step_as_well(size):
-    some = rows("single", 16)
-    whole, parts = (make("single", some, 1e-3, class_weights="balanced") for _ in range(2))
-    fit(whole, cut(some, [8, 8]), 2)
-    fit(parts, cut(some, [size] * (16 // size)), 2, accumulate_grad_batches=8 // size)
-    weights = [torch.cat([p.detach().flatten() for p in task.net.parameters()]) for task in (whole, parts)]
+def test_a_step_in_lightning_does_not_depend_on_its_division_into_batches(size):
+    examples = rows("single", 16)
+    undivided, divided = (make("single", examples, 1e-3, class_weights="balanced") for _ in range(2))
+    fit(undivided, batches_of(examples, [8, 8]), 2)
+    fit(divided, batches_of(examples, [size] * (16 // size)), 2, accumulate_grad_batches=8 // size)
+    weights = [torch.cat([p.detach().flatten() for p in task.net.parameters()]) for task in (undivided, divided)]
     assert (weights[0] - weights[1]).abs().max() < 5e-6
 
 
-def test_weights_that_sum_to_less_than_one_are_a_mean_too():
+def test_weights_that_sum_to_less_than_one_give_a_mean():
     """A frequent class weighs less than 1: a step of one row of it is as long as one of many."""
-    some = [(tokens, np.array([0])) for tokens, _ in rows("single", 9)] + [(np.r_[0, 9, 2], np.array([1]))]
-    task, plain = make("single", some, class_weights="balanced"), make("single", some)
+    examples = [(tokens, np.array([0])) for tokens, _ in rows("single", 9)] + [(np.r_[0, 9, 2], np.array([1]))]
+    task, plain = make("single", examples, class_weights="balanced"), make("single", examples)
     assert float(task.weights[0]) < 1
-    assert torch.allclose(gradients(task, cut(some, [1])), gradients(plain, cut(some, [1])), atol=1e-6)
+    assert torch.allclose(
+        gradients(task, batches_of(examples, [1])), gradients(plain, batches_of(examples, [1])), atol=1e-6
+    )
 
 
 # ---------------------------------------------------------------- missing labels
@@ -158,43 +162,43 @@ def test_weights_that_sum_to_less_than_one_are_a_mean_too():
 
 @pytest.mark.parametrize("settings", [{}, {"class_weights": "balanced", "focal": 0.5, "label_smoothing": 0.1}])
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_missing_label_changes_nothing(target, settings):
+def test_missing_labels_do_not_enter_the_loss(target, settings):
     settings = {} if target == "regression" else settings
-    some = rows(target)
-    task = make(target, some, **settings)
-    raw = torch.randn(len(packed(some).labels), OUTPUTS[target])
-    labels = packed(some).labels.clone()
-    kept = torch.ones(labels.shape, dtype=torch.bool)
-    kept[2] = False
+    examples = rows(target)
+    task = make(target, examples, **settings)
+    raw = torch.randn(len(packed(examples).labels), OUTPUTS[target])
+    labels = packed(examples).labels.clone()
+    labelled = torch.ones(labels.shape, dtype=torch.bool)
+    labelled[2] = False
     if labels.ndim == 2:
-        kept[3, 1] = False
-    labels[~kept] = float("nan") if labels.is_floating_point() else -100
-    found = raw.clone().requires_grad_()
-    loss, count = task.loss(found, labels)
+        labelled[3, 1] = False
+    labels[~labelled] = float("nan") if labels.is_floating_point() else -100
+    outputs = raw.clone().requires_grad_()
+    loss, count = task.loss(outputs, labels)
     loss.backward()
-    other = torch.where(kept if labels.ndim == 2 else kept[:, None], raw, 1e4 * torch.randn_like(raw))
-    again, same = task.loss(other, labels)
-    assert loss.isfinite() and torch.allclose(loss, again) and torch.equal(count, same)
-    assert found.grad.isfinite().all()
-    gone = ~kept if labels.ndim == 2 else ~kept[:, None].expand_as(raw)
-    assert (found.grad[gone] == 0).all() and (found.grad[~gone] != 0).all()
+    other = torch.where(labelled if labels.ndim == 2 else labelled[:, None], raw, 1e4 * torch.randn_like(raw))
+    same_loss, same_count = task.loss(other, labels)
+    assert loss.isfinite() and torch.allclose(loss, same_loss) and torch.equal(count, same_count)
+    assert outputs.grad.isfinite().all()
+    missing = ~labelled if labels.ndim == 2 else ~labelled[:, None].expand_as(raw)
+    assert (outputs.grad[missing] == 0).all() and (outputs.grad[~missing] != 0).all()
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_batch_without_labels_is_no_failure(target):
-    some = rows(target)
-    task = make(target, some)
-    nothing = packed(some)
-    nothing.labels[:] = float("nan") if nothing.labels.is_floating_point() else -100
-    assert (gradients(task, [nothing]) == 0).all()
-    beside = gradients(task, [nothing, packed(some)])
-    assert torch.allclose(beside, gradients(task, [packed(some)]), atol=1e-6)
+def test_a_batch_without_labels_has_a_loss_of_zero(target):
+    examples = rows(target)
+    task = make(target, examples)
+    unlabelled = packed(examples)
+    unlabelled.labels[:] = float("nan") if unlabelled.labels.is_floating_point() else -100
+    assert (gradients(task, [unlabelled]) == 0).all()
+    with_unlabelled = gradients(task, [unlabelled, packed(examples)])
+    assert torch.allclose(with_unlabelled, gradients(task, [packed(examples)]), atol=1e-6)
 
 
 # ---------------------------------------------------------------- the loss
 
 
-def test_balanced_weights_by_hand():
+def test_balanced_weights_equal_values_computed_by_hand():
     labels = torch.tensor([0, 0, 0, 2, -100, 2])  # class 1 is in no row
     assert balanced_weights(labels, "single", 3).tolist() == pytest.approx([5 / 6, 1, 5 / 4])
     assert balanced_weights(labels, "residue", 3).tolist() == pytest.approx([5 / 6, 1, 5 / 4])
@@ -203,17 +207,17 @@ def test_balanced_weights_by_hand():
     assert balanced_weights(torch.full((2,), -100), "single", 2).tolist() == [1.0, 1.0]
 
 
-def test_weights_come_from_the_training_part():
-    some = rows("single", 7)
-    task = make("single", some, class_weights="balanced")
+def test_class_weights_come_from_the_training_split():
+    examples = rows("single", 7)
+    task = make("single", examples, class_weights="balanced")
     assert task.weights.tolist() == pytest.approx([7 / 9, 7 / 6, 7 / 6])
-    assert make("single", some).weights is None
+    assert make("single", examples).weights is None
     raw, labels = torch.randn(3, 3), torch.tensor([0, 1, 2])
     loss, count = task.loss(raw, labels)
     assert float(loss / count) == pytest.approx(float(F.cross_entropy(raw, labels, task.weights)))
-    some = rows("multi", 6)
-    task = make("multi", some, class_weights="balanced")
-    raw, labels = torch.randn(6, 2), packed(some).labels
+    examples = rows("multi", 6)
+    task = make("multi", examples, class_weights="balanced")
+    raw, labels = torch.randn(6, 2), packed(examples).labels
     loss, count = task.loss(raw, labels)
     every = F.binary_cross_entropy_with_logits(raw, labels, reduction="sum", pos_weight=task.weights)
     assert float(loss) == pytest.approx(float(every), rel=1e-6)
@@ -221,11 +225,11 @@ def test_weights_come_from_the_training_part():
 
 
 @pytest.mark.parametrize("target", ["single", "multi", "residue"])
-def test_no_focus_is_the_plain_loss_and_a_focus_passes_over_what_is_sure(target):
-    some = rows(target)
-    labels = packed(some).labels
+def test_focal_loss_reduces_the_loss_of_confident_predictions(target):
+    examples = rows(target)
+    labels = packed(examples).labels
     raw = torch.randn(len(labels), OUTPUTS[target])
-    plain, none, focus = (make(target, some, **words) for words in ({}, {"focal": 0.0}, {"focal": 2.0}))
+    plain, none, focus = (make(target, examples, **words) for words in ({}, {"focal": 0.0}, {"focal": 2.0}))
     assert torch.equal(plain.loss(raw, labels)[0], none.loss(raw, labels)[0])
     if target == "multi":
         p = torch.sigmoid(torch.where(labels > 0, raw, -raw))
@@ -236,99 +240,104 @@ def test_no_focus_is_the_plain_loss_and_a_focus_passes_over_what_is_sure(target)
 
 @pytest.mark.parametrize("focal", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("target", ["single", "multi"])
-def test_a_sure_answer_has_a_finite_gradient(target, focal):
-    some = rows(target)
+def test_confident_predictions_have_finite_gradients(target, focal):
+    examples = rows(target)
     raw = torch.tensor([[200.0, -200.0, -200.0]] if target == "single" else [[200.0, -200.0]], requires_grad=True)
     labels = torch.tensor([0]) if target == "single" else torch.tensor([[1.0, 0.0]])
-    make(target, some, focal=focal).loss(raw, labels)[0].backward()
+    make(target, examples, focal=focal).loss(raw, labels)[0].backward()
     assert raw.grad.isfinite().all()
 
 
 def test_label_smoothing():
-    some = rows("single")
-    raw, labels = torch.randn(8, 3), packed(some).labels
-    loss, count = make("single", some, label_smoothing=0.3).loss(raw, labels)
-    aim = F.one_hot(labels, 3) * 0.7 + 0.1
-    assert float(loss / count) == pytest.approx(float(-(aim * raw.log_softmax(-1)).sum(-1).mean()), rel=1e-5)
-    some = rows("multi")
-    raw, labels = torch.randn(8, 2), packed(some).labels
-    loss, count = make("multi", some, label_smoothing=0.3).loss(raw, labels)
-    aim = labels * 0.7 + 0.15
-    assert float(loss / count) == pytest.approx(float(F.binary_cross_entropy_with_logits(raw, aim)), rel=1e-5)
+    examples = rows("single")
+    raw, labels = torch.randn(8, 3), packed(examples).labels
+    loss, count = make("single", examples, label_smoothing=0.3).loss(raw, labels)
+    smoothed = F.one_hot(labels, 3) * 0.7 + 0.1
+    assert float(loss / count) == pytest.approx(float(-(smoothed * raw.log_softmax(-1)).sum(-1).mean()), rel=1e-5)
+    examples = rows("multi")
+    raw, labels = torch.randn(8, 2), packed(examples).labels
+    loss, count = make("multi", examples, label_smoothing=0.3).loss(raw, labels)
+    smoothed = labels * 0.7 + 0.15
+    assert float(loss / count) == pytest.approx(float(F.binary_cross_entropy_with_logits(raw, smoothed)), rel=1e-5)
 
 
 @pytest.mark.parametrize(("error", "expected"), [("squared", 4.25), ("absolute", 2.5), ("huber", 1.5 + 0.125)])
-def test_errors_are_in_units_of_the_training_deviation(error, expected):
-    some = [(np.r_[0, 5, 2], np.array([[value]], np.float32)) for value in (8.0, 12.0, np.nan)]
+def test_errors_are_standardised_by_the_training_split(error, expected):
+    examples = [(np.r_[0, 5, 2], np.array([[value]], np.float32)) for value in (8.0, 12.0, np.nan)]
     torch.manual_seed(0)
     task = Regression(Esm2(d_model=32, layers=1, heads=2), None, error=error, head={})
     task.contract = {}
-    data = data_of("regression", some)
+    data = data_of("regression", examples)
     data.classes = ["y"]
     task.configure_for(data)
     assert (task.net.mean.tolist(), task.net.deviation.tolist()) == ([10.0], [2.0])
     raw = torch.tensor([[3.0], [-0.5], [7.0]])
-    loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw answers
+    loss, count = task.loss(raw, torch.tensor([[12.0], [10.0], [np.nan]]))  # 1 and 0 of the raw predictions
     assert (float(loss), int(count)) == (pytest.approx(expected), 2)
-    assert task.net.answers(raw).flatten().tolist() == [16.0, 9.0, 24.0]
+    assert task.net.predictions(raw).flatten().tolist() == [16.0, 9.0, 24.0]
 
 
-def test_numbers_that_do_not_vary_or_are_not_there():
-    some = [(np.r_[0, 5, 2], np.array([[7.0, np.nan]], np.float32)) for _ in range(3)]
-    task = make("regression", some)
+def test_constant_and_missing_numbers_have_a_deviation_of_one():
+    examples = [(np.r_[0, 5, 2], np.array([[7.0, np.nan]], np.float32)) for _ in range(3)]
+    task = make("regression", examples)
     assert (task.net.mean.tolist(), task.net.deviation.tolist()) == ([7.0, 0.0], [1.0, 1.0])
 
 
-def test_validation_is_of_the_whole_split_in_the_units_of_the_data():
-    some = rows("regression", 12)
-    task, found = make("regression", some), []
+def test_validation_metrics_cover_the_whole_split_in_units_of_the_data():
+    examples = rows("regression", 12)
+    task, results = make("regression", examples), []
     for sizes in ([12], [1, 4, 7]):
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
         trainer = L.Trainer(accelerator="cpu", devices=1, use_distributed_sampler=False, **quiet)
-        found.append(trainer.validate(task, DataLoader(cut(some, sizes), batch_size=None), verbose=False)[0])
-    batch = packed(some)
+        results.append(
+            trainer.validate(task, DataLoader(batches_of(examples, sizes), batch_size=None), verbose=False)[0]
+        )
+    batch = packed(examples)
     raw = task.net(batch.sequence).detach()
-    expected = regression(task.net.answers(raw).numpy(), batch.labels.numpy(), bootstrap=0).defined
-    for result in found:
+    expected = regression(task.net.predictions(raw).numpy(), batch.labels.numpy(), bootstrap=0).defined
+    for result in results:
         assert result["val/rmse"] == pytest.approx(expected["rmse"], rel=1e-5)
-        aim = (batch.labels - task.net.mean) / task.net.deviation
-        assert result["val/loss"] == pytest.approx(float(F.mse_loss(raw, aim)))
+        smoothed = (batch.labels - task.net.mean) / task.net.deviation
+        assert result["val/loss"] == pytest.approx(float(F.mse_loss(raw, smoothed)))
 
 
 # ---------------------------------------------------------------- what moves, and how fast
 
 
-def moving(task) -> set[str]:
+def trainable(task) -> set[str]:
     return {name for name, weight in task.net.named_parameters() if weight.requires_grad}
 
 
-def test_blocks_that_are_frozen_stay():
-    some = rows("single")
-    assert moving(make("single", some, freeze=-1)) == {"head.output.weight", "head.output.bias"}
-    one = moving(make("single", some, freeze=1))
-    assert {name.split(".")[2] for name in one if name.startswith("encoder.layers")} == {"1"}
-    assert {"encoder.norm.weight", "head.output.weight"} <= one and "encoder.tokens.weight" not in one
-    everything = make("single", some)
-    assert moving(everything) == {name for name, _ in everything.net.named_parameters()}
-    task = make("single", some, freeze=-1)
+def test_frozen_blocks_do_not_change():
+    examples = rows("single")
+    assert trainable(make("single", examples, freeze=-1)) == {"head.output.weight", "head.output.bias"}
+    trained_names = trainable(make("single", examples, freeze=1))
+    assert {name.split(".")[2] for name in trained_names if name.startswith("encoder.layers")} == {"1"}
+    assert {
+        "encoder.norm.weight",
+        "head.output.weight",
+    } <= trained_names and "encoder.tokens.weight" not in trained_names
+    everything = make("single", examples)
+    assert trainable(everything) == {name for name, _ in everything.net.named_parameters()}
+    task = make("single", examples, freeze=-1)
     before = {name: value.clone() for name, value in task.net.state_dict().items()}
-    fit(task, [packed(some)] * 3, 3)
+    fit(task, [packed(examples)] * 3, 3)
     changed = {name for name, value in task.net.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"head.output.weight", "head.output.bias"}
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_learning_rates_fall_with_the_depth_and_follow_the_schedule(name):
+def test_learning_rates_decrease_with_depth_and_follow_the_schedule(name):
     """Half of the rate for each block further from the head; of Muon, the parts that AdamW moves have AdamW's rate."""
-    some = rows("single")
+    examples = rows("single")
     optimizer = {
         "adamw": partial(adamw, lr=0.8, fused=False),
         "muon": partial(Muon, lr=0.8, adamw_lr=0.08),
     }[name]
-    task = make("single", some, optimizer=optimizer, layer_decay=0.5)
+    task = make("single", examples, optimizer=optimizer, layer_decay=0.5)
     task.scheduler_factory = partial(warmup_linear, total_steps=10, warmup=4)
-    found = task.configure_optimizers()
-    optimizer, schedule = found["optimizer"], found["lr_scheduler"]["scheduler"]
+    configured = task.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     names = {id(weight): name for name, weight in task.net.named_parameters()}
     rates = {names[id(p)]: group["initial_lr"] for group in optimizer.param_groups for p in group["params"]}
     assert set(rates) == set(names.values())
@@ -352,10 +361,10 @@ def test_learning_rates_fall_with_the_depth_and_follow_the_schedule(name):
         assert group["lr"] == pytest.approx(group["initial_lr"])
 
 
-def test_a_roberta_has_depths_too():
-    some = rows("single")
+def test_layer_decay_works_for_roberta():
+    examples = rows("single")
     net = Roberta(33, d_model=32, layers=2, heads=2, dropout=0.0)
-    task = make("single", some, net=net, layer_decay=0.5, freeze=1)
+    task = make("single", examples, net=net, layer_decay=0.5, freeze=1)
     names = {id(weight): name for name, weight in task.net.named_parameters()}
     groups = task.configure_optimizers().param_groups
     assert {names[id(p)].rpartition(".")[0] for group in groups for p in group["params"]} == {
@@ -366,13 +375,13 @@ def test_a_roberta_has_depths_too():
     assert {group["scale"] for group in groups} == {1.0, 0.5}
 
 
-def test_the_encoder_of_a_bart_learns_too():
-    some = rows("single")
+def test_the_encoder_of_a_bart_can_be_fine_tuned():
+    examples = rows("single")
     net = Bart(33, d_model=32, encoder_layers=2, decoder_layers=2, encoder_heads=2, decoder_heads=2, dropout=0.0)
-    task = make("single", some, net=net, head={"pooling": "attention"})
-    fit(task, [packed(some)] * 120, 120)
+    task = make("single", examples, net=net, head={"pooling": "attention"})
+    fit(task, [packed(examples)] * 120, 120)
     assert not any("decoder" in name for name in task.net.state_dict())
-    batch = packed(some)
+    batch = packed(examples)
     assert (task.net.eval()(batch.sequence).argmax(-1) == batch.labels).all()
 
 
@@ -380,10 +389,10 @@ def test_the_encoder_of_a_bart_learns_too():
 
 
 @pytest.mark.parametrize(
-    ("target", "settings", "said"),
+    ("target", "settings", "message"),
     [
-        ("single", {"head": {"pooling": "residue"}}, "head.pooling=residue goes with data.target=residue"),
-        ("residue", {"head": {"pooling": "cls"}}, "head.pooling=residue goes with data.target=residue"),
+        ("single", {"head": {"pooling": "residue"}}, "head.pooling=residue and data.target=residue"),
+        ("residue", {"head": {"pooling": "cls"}}, "head.pooling=residue and data.target=residue"),
         ("single", {"head": {"pooling": "sum"}}, "head.pooling=sum must be one of"),
         ("single", {"head": {"dropout": -1}}, "head.dropout=-1"),
         ("single", {"freeze": 3}, "freeze=3 must be -1"),
@@ -392,32 +401,32 @@ def test_the_encoder_of_a_bart_learns_too():
         ("single", {"class_weights": "even"}, "class_weights=even must be balanced"),
         ("single", {"label_smoothing": 1}, "label_smoothing=1"),
         ("single", {"focal": -1}, "focal=-1"),
-        ("single", {"lora": {"rank": 2}, "freeze": 1}, "leave task.freeze at 0"),
+        ("single", {"lora": {"rank": 2}, "freeze": 1}, "set task.freeze=0"),
         ("regression", {"error": "cubic"}, "error=cubic must be one of"),
     ],
 )
-def test_settings_that_cannot_be(target, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_invalid_arguments_raise_errors(target, settings, message):
+    with pytest.raises(ConfigError, match=message):
         make(target, rows(target), **settings)
 
 
-def test_parts_that_do_not_fit():
-    some = rows("single")
-    with pytest.raises(ConfigError, match=r"learns regression labels, and data.target=single"):
-        Regression(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data_of("single", some))
+def test_mismatched_task_data_and_model_raise_errors():
+    examples = rows("single")
+    with pytest.raises(ConfigError, match=r"learns regression labels, but data.target=single"):
+        Regression(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data_of("single", examples))
     with pytest.raises(ConfigError, match="cannot train model=Linear, which has no d_model and no hidden"):
-        Classification(torch.nn.Linear(2, 2), None).check_parts(data_of("single", some))
+        Classification(torch.nn.Linear(2, 2), None).check_parts(data_of("single", examples))
     with pytest.raises(ConfigError, match="max_length=100: this model reads at most 48 tokens"):
         net = Roberta(33, d_model=32, layers=1, heads=2, max_positions=50)
-        Classification(net, None, head={}).check_parts(data_of("single", some))
-    data = data_of("single", some)
+        Classification(net, None, head={}).check_parts(data_of("single", examples))
+    data = data_of("single", examples)
     data.tokenizer = SmilesTokenizer()
-    with pytest.raises(ConfigError, match=r"token_dropout=true takes token 32 for a masked one.*token_dropout=false"):
+    with pytest.raises(ConfigError, match=r"token_dropout=true needs 32 as id of the mask token.*token_dropout=false"):
         Classification(Esm2(d_model=32, layers=1, heads=2), None).check_parts(data)
     Classification(Esm2(d_model=32, layers=1, heads=2, token_dropout=False), None, head={}).check_parts(data)
 
 
-def test_the_contract_says_what_was_learnt():
+def test_the_contract_holds_the_labels():
     task = make("multi", rows("multi"))
     assert task.contract["labels"] == {"target": "multi", "classes": ["class 0", "class 1"]}
     assert task.net(Flat.pack([np.r_[0, 5, 2]])).shape == (1, 2)

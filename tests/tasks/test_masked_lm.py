@@ -1,4 +1,4 @@
-"""Masked language modelling: the loss is a sum over a count however a step is cut up; no masked place is no failure."""
+"""Masked language modelling: steps independent of batches, batches without masked tokens, golden loss curve."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ GOLDEN = Path(__file__).parent / "golden_masked_lm.json"
 def sequences(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Runs of one residue, a few of them masked: easy to learn, of very different lengths and counts of masks."""
     rng = np.random.default_rng(seed)
-    found = []
+    examples = []
     for _ in range(count):
         tokens = np.r_[0, np.full(rng.integers(2, 40), rng.integers(4, 24)), 2]
         hit = rng.random(len(tokens)) < rng.choice([0.05, 0.4])
         hit[[0, -1]] = False
-        found.append((tokens, hit))
-    return found
+        examples.append((tokens, hit))
+    return examples
 
 
-def packed(some: list[tuple[np.ndarray, np.ndarray]]) -> MaskedBatch:
-    tokens, hit = (np.concatenate(part) for part in zip(*some, strict=True))
-    places = np.flatnonzero(hit)
-    lengths = np.array([len(sequence) for sequence, _ in some])
-    return MaskedBatch.pack(np.where(hit, MASK, tokens), lengths, places, tokens[places], np.arange(len(some)))
+def packed(examples: list[tuple[np.ndarray, np.ndarray]]) -> MaskedBatch:
+    tokens, hit = (np.concatenate(arrays) for arrays in zip(*examples, strict=True))
+    positions = np.flatnonzero(hit)
+    lengths = np.array([len(sequence) for sequence, _ in examples])
+    return MaskedBatch.pack(
+        np.where(hit, MASK, tokens), lengths, positions, tokens[positions], np.arange(len(examples))
+    )
 
 
-def batches(some: list, size: int) -> list[MaskedBatch]:
-    return [packed(some[i : i + size]) for i in range(0, len(some), size)]
+def batches(examples: list, size: int) -> list[MaskedBatch]:
+    return [packed(examples[i : i + size]) for i in range(0, len(examples), size)]
 
 
 def task(lr: float = 1e-3) -> MaskedLM:
@@ -63,29 +65,29 @@ def weights(module: MaskedLM) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_a_step_is_the_same_however_it_is_accumulated(size):
-    some = sequences(16)
-    whole, parts = task(), task()
-    fit(whole, batches(some, 8), 2)
-    fit(parts, batches(some, size), 2, accumulate_grad_batches=8 // size)
-    assert (weights(whole) - weights(parts)).abs().max() < 2e-6
-    assert (weights(whole) - weights(task())).abs().max() > 1e-3
+def test_a_step_does_not_depend_on_accumulation(size):
+    examples = sequences(16)
+    undivided, divided = task(), task()
+    fit(undivided, batches(examples, 8), 2)
+    fit(divided, batches(examples, size), 2, accumulate_grad_batches=8 // size)
+    assert (weights(undivided) - weights(divided)).abs().max() < 2e-6
+    assert (weights(undivided) - weights(task())).abs().max() > 1e-3
 
 
-def test_a_batch_without_a_masked_place_changes_nothing():
+def test_a_batch_without_masked_tokens_changes_nothing():
     tokens = np.r_[0, np.full(9, 5), 2]
-    nothing = packed([(tokens, np.zeros(11, bool))])
-    alone, beside = task(), task()
-    some = batches(sequences(4), 4)
-    fit(alone, [nothing], 1)
-    assert weights(alone).isfinite().all()
-    fit(beside, [nothing, *some], 1, accumulate_grad_batches=2)
+    unmasked = packed([(tokens, np.zeros(11, bool))])
+    unmasked_only, with_unmasked = task(), task()
+    examples = batches(sequences(4), 4)
+    fit(unmasked_only, [unmasked], 1)
+    assert weights(unmasked_only).isfinite().all()
+    fit(with_unmasked, [unmasked, *examples], 1, accumulate_grad_batches=2)
     plain = task()
-    fit(plain, some, 1)
-    assert (weights(beside) - weights(plain)).abs().max() < 2e-6
+    fit(plain, examples, 1)
+    assert (weights(with_unmasked) - weights(plain)).abs().max() < 2e-6
 
 
-def test_it_learns_and_counts_its_work():
+def test_training_reduces_the_loss_and_counts_work():
     module, data = task(3e-3), batches(sequences(64), 16)
     fit(module, data * 40, 120)
     logits = module.net(data[0].sequence, data[0].places)
@@ -98,14 +100,14 @@ def test_it_learns_and_counts_its_work():
     )
 
 
-def test_validation_is_the_loss_per_masked_token_of_all_batches():
-    module, some = task(), sequences(24)
+def test_validation_loss_is_the_mean_per_masked_token():
+    module, examples = task(), sequences(24)
     results = []
     for size in (1, 5, 24):
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
         trainer = L.Trainer(accelerator="cpu", devices=1, use_distributed_sampler=False, **quiet)
-        results.append(trainer.validate(module, DataLoader(batches(some, size), batch_size=None), verbose=False)[0])
-    batch = packed(some)
+        results.append(trainer.validate(module, DataLoader(batches(examples, size), batch_size=None), verbose=False)[0])
+    batch = packed(examples)
     expected = torch.nn.functional.cross_entropy(module.net(batch.sequence, batch.places), batch.labels)
     for result in results:
         assert result["val/loss"] == pytest.approx(float(expected), abs=1e-5)
@@ -113,7 +115,7 @@ def test_validation_is_the_loss_per_masked_token_of_all_batches():
 
 
 @pytest.mark.slow
-def test_compiled_parts_compute_the_same_and_keep_their_names():
+def test_compiled_layers_give_the_same_results_and_keep_their_names():
     module, plain = task(), task()
     compiled = MaskedLM(module.net, None, module.optimizer_factory, compile=True)
     names = list(module.net.state_dict())
@@ -123,8 +125,8 @@ def test_compiled_parts_compute_the_same_and_keep_their_names():
     assert (weights(compiled) - weights(plain)).abs().max() < 1e-4
 
 
-def test_the_curve_of_twenty_steps_is_the_golden_one():
-    """A refactoring gives the same losses. After a wanted change: delete the file and run the test twice."""
+def test_golden_loss_curve():
+    """A refactoring gives the same losses. After an intended change, delete the file and run the test twice."""
     module, losses = task(), []
 
     class Record(L.Callback):
@@ -134,5 +136,5 @@ def test_the_curve_of_twenty_steps_is_the_golden_one():
     fit(module, batches(sequences(40, seed=1), 4) * 2, 20, callbacks=[Record()])
     if not GOLDEN.exists():
         GOLDEN.write_text(json.dumps([round(loss, 6) for loss in losses]) + "\n")
-        pytest.fail(f"{GOLDEN.name} was written: look at it and run the test again")
+        pytest.fail(f"{GOLDEN.name} was written: check it and run the test again")
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=2e-4)

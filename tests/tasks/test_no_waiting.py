@@ -45,8 +45,8 @@ def tokens(seed: int = 0) -> np.ndarray:
 
 
 def masked(seed: int = 0, shape: int = 32):
-    places = np.sort(np.random.default_rng(seed).choice(LENGTHS.sum(), 9, replace=False))
-    batch = MaskedBatch.pack(tokens(seed), LENGTHS, places, tokens(seed)[places], np.arange(4))
+    positions = np.sort(np.random.default_rng(seed).choice(LENGTHS.sum(), 9, replace=False))
+    batch = MaskedBatch.pack(tokens(seed), LENGTHS, positions, tokens(seed)[positions], np.arange(4))
     return MaskedLM(Esm2(d_model=shape, layers=2, heads=2), None, OPTIMIZER), batch
 
 
@@ -76,9 +76,9 @@ def labelled(target: str, pooling: str, **settings):
 
 def fragments(body: str):
     kind = Peptides(ProteinTokenizer())
-    found = kind.read(["PEPTIDEK", "AC[UNIMOD:4]DEM[UNIMOD:35]K", "GGK"])
-    told = condition_vectors(np.full(3, 2), np.full(3, 28.0), ["QE"] * 3)
-    peptides = flat([*model_inputs(kind, found, dict(enumerate(found.tokens))).values()], told)
+    peptide_table = kind.read(["PEPTIDEK", "AC[UNIMOD:4]DEM[UNIMOD:35]K", "GGK"])
+    conditions = condition_vectors(np.full(3, 2), np.full(3, 28.0), ["QE"] * 3)
+    peptides = flat([*model_inputs(kind, peptide_table, dict(enumerate(peptide_table.tokens))).values()], conditions)
     batch = FragmentBatch.of(peptides, np.random.default_rng(0).random((14, 3), np.float32), np.arange(3))
     net = PeptideEncoder(d_model=16, layers=2, body=body, conditions=True)
     task = FragmentIntensities(net, ProteinTokenizer(), OPTIMIZER)
@@ -134,7 +134,7 @@ def made_on_meta(way: str):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_training_step_reads_no_value_and_copies_nothing_that_blocks(on_meta, way):
+def test_a_training_step_reads_no_value_and_makes_no_blocking_copy(on_meta, way):
     task, batch, device = on_meta(way)
     with Waits() as waits:
         loss = task.training_step(task.transfer_batch_to_device(batch, device, 0), 0)
@@ -143,7 +143,7 @@ def test_a_training_step_reads_no_value_and_copies_nothing_that_blocks(on_meta, 
 
 
 @pytest.mark.parametrize("way", ["masked", "pairs", "regression", "fragments, convolution"])
-def test_a_batch_moves_with_all_its_tensors_and_without_waiting(on_meta, way):
+def test_all_tensors_of_a_batch_are_copied_without_waiting(on_meta, way):
     task, batch, device = on_meta(way)
     with Waits() as waits:
         moved = task.transfer_batch_to_device(batch, device, 0)
@@ -155,7 +155,7 @@ def test_a_batch_moves_with_all_its_tensors_and_without_waiting(on_meta, way):
     assert len(waits.seen) > len(tensors)  # the sequence has tensors of its own: this is how Lightning would move it
 
 
-def test_a_batch_on_the_cpu_moves_with_waiting():
+def test_copies_to_the_cpu_wait():
     """A copy to the CPU that is not waited for may be read before it is there."""
     asked = {}
     task, _ = masked()
@@ -165,7 +165,7 @@ def test_a_batch_on_the_cpu_moves_with_waiting():
     assert asked == {"cpu": False, "mps": False, "cuda": True}
 
 
-def test_the_trainer_reads_no_value_and_is_given_numbers_to_log(monkeypatch):
+def test_the_trainer_reads_no_value_from_the_device(monkeypatch):
     """Lightning reads what a progress bar shows at every step: numbers lie in host memory."""
     logged: dict[str, type] = {}
     log = Task.log
@@ -191,14 +191,14 @@ def test_the_trainer_reads_no_value_and_is_given_numbers_to_log(monkeypatch):
     assert all(issubclass(kind, float) for kind in logged.values()), logged
 
 
-def test_a_number_is_logged_from_host_memory_and_a_tensor_from_where_it_is(monkeypatch):
-    given = {}
-    monkeypatch.setattr(L.LightningModule, "log", lambda self, name, value, **_: given.update({name: value}))
+def test_numbers_are_logged_from_host_memory_and_tensors_from_their_device(monkeypatch):
+    logged = {}
+    monkeypatch.setattr(L.LightningModule, "log", lambda self, name, value, **_: logged.update({name: value}))
     task, _ = masked()
     task.to("meta").log_dict({"number": 0.5, "count": 2, "tensor": torch.ones((), device="meta")})
-    devices = {name: value.device.type for name, value in given.items()}
+    devices = {name: value.device.type for name, value in logged.items()}
     assert devices == {"number": "cpu", "count": "cpu", "tensor": "meta"}
-    assert given["number"].dtype == given["count"].dtype == torch.float32
+    assert logged["number"].dtype == logged["count"].dtype == torch.float32
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -145,7 +145,7 @@ def test_fit_validate_test_predict_and_load(kind, tmp_path):
     tested = plain.test(task, datamodule=data, verbose=False)[0]
     assert np.isfinite(tested["test/loss"])
     predicted = plain.predict(task, datamodule=data)
-    rows = torch.cat([part["rows"] for part in predicted]).tolist()
+    rows = torch.cat([batch["rows"] for batch in predicted]).tolist()
     assert sorted(rows) == data.split_rows("test").tolist()
 
     path = tmp_path / "ckpt" / "end.ckpt"
@@ -155,21 +155,21 @@ def test_fit_validate_test_predict_and_load(kind, tmp_path):
     for name, weight in task.net.state_dict().items():
         assert torch.equal(loaded.net.state_dict()[name], weight), name
 
-    again = type(task).load_from_checkpoint(path)
+    loaded = type(task).load_from_checkpoint(path)
     assert type(Task.load_from_checkpoint(path)) is type(task)
-    assert trainer(tmp_path).test(again, datamodule=data, verbose=False)[0] == pytest.approx(tested)
-    assert all("rows" in part for part in trainer(tmp_path).predict(again, datamodule=data))
+    assert trainer(tmp_path).test(loaded, datamodule=data, verbose=False)[0] == pytest.approx(tested)
+    assert all("rows" in batch for batch in trainer(tmp_path).predict(loaded, datamodule=data))
 
 
 def test_predictions_are_in_the_units_of_the_data(tmp_path):
     task, data = study("regression", tmp_path)
     trainer(tmp_path).fit(task, datamodule=data)
-    predicted = torch.cat([part["predictions"] for part in trainer(tmp_path).predict(task, datamodule=data)])
+    predicted = torch.cat([batch["predictions"] for batch in trainer(tmp_path).predict(task, datamodule=data)])
     mean = data.training_labels().mean()
     assert predicted.shape == (len(data.split_rows("test")), 1) and (predicted - mean).abs().max() < 25
     task, data = study("classification", tmp_path)
     predicted = trainer(tmp_path).predict(task, datamodule=data)
-    assert torch.allclose(torch.cat([part["predictions"] for part in predicted]).sum(1), torch.ones(6))
+    assert torch.allclose(torch.cat([batch["predictions"] for batch in predicted]).sum(1), torch.ones(6))
 
 
 def test_a_loaded_task_continues_to_train_with_the_weights_of_its_classes(tmp_path):
@@ -177,17 +177,17 @@ def test_a_loaded_task_continues_to_train_with_the_weights_of_its_classes(tmp_pa
     plain = trainer(tmp_path)
     plain.fit(task, datamodule=data)
     plain.save_checkpoint(tmp_path / "a.ckpt")
-    again = Classification.load_from_checkpoint(tmp_path / "a.ckpt", optimizer=OPTIMIZER)
-    assert torch.equal(again.weights, task.weights) and again.training
-    before = again.net.head.output.weight.clone()
-    trainer(tmp_path, 2).fit(again, datamodule=data)
-    assert not torch.equal(again.net.head.output.weight, before)
+    loaded = Classification.load_from_checkpoint(tmp_path / "a.ckpt", optimizer=OPTIMIZER)
+    assert torch.equal(loaded.weights, task.weights) and loaded.training
+    before = loaded.net.head.output.weight.clone()
+    trainer(tmp_path, 2).fit(loaded, datamodule=data)
+    assert not torch.equal(loaded.net.head.output.weight, before)
 
 
 def test_a_plain_checkpoint_is_resumed_by_lightning(tmp_path):
     task, data = study("regression", tmp_path)
-    whole = trainer(tmp_path, 4)
-    whole.fit(task, datamodule=data)
+    uninterrupted = trainer(tmp_path, 4)
+    uninterrupted.fit(task, datamodule=data)
     first, data = study("regression", tmp_path)
     half = trainer(tmp_path, 2)
     half.fit(first, datamodule=data)
@@ -203,23 +203,23 @@ def test_other_labels_than_those_of_the_checkpoint_raise_an_error(tmp_path):
     plain = trainer(tmp_path)
     plain.fit(task, datamodule=data)
     plain.save_checkpoint(tmp_path / "a.ckpt")
-    again = Classification.load_from_checkpoint(tmp_path / "a.ckpt")
+    loaded = Classification.load_from_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=r"was trained on labels with data\.target=single"):
-        trainer(tmp_path).test(again, datamodule=labelled(tmp_path, "regression"))
-    with pytest.raises(CheckpointError, match="holds a Classification"):
+        trainer(tmp_path).test(loaded, datamodule=labelled(tmp_path, "regression"))
+    with pytest.raises(CheckpointError, match="contains a Classification"):
         Regression.load_from_checkpoint(tmp_path / "a.ckpt")
 
 
-def test_a_head_needs_the_data(tmp_path):
+def test_a_head_needs_a_datamodule(tmp_path):
     task, _ = study("regression", tmp_path)
-    with pytest.raises(ConfigError, match="give the trainer a datamodule"):
+    with pytest.raises(ConfigError, match="pass a datamodule to the trainer"):
         trainer(tmp_path).fit(task, DataLoader([], batch_size=None))
     task, _ = study("masked", tmp_path)
-    with pytest.raises(ConfigError, match="reads batches of MaskedBatch, and data=LabelledSequences"):
+    with pytest.raises(ConfigError, match="needs batches of MaskedBatch, but data=LabelledSequences"):
         trainer(tmp_path).fit(task, datamodule=labelled(tmp_path, "single"))
 
 
-def test_data_without_a_test_split_say_so(tmp_path):
+def test_data_without_a_test_split_raise_an_error(tmp_path):
     data = DenoisingCorpus(
         joint(),
         Corruption(masking=0.5, deletion=0.5, infilling=0.0, ratio=0.2),
@@ -236,7 +236,7 @@ def test_data_without_a_test_split_say_so(tmp_path):
         trainer(tmp_path).test(task, datamodule=data)
 
 
-def test_a_network_that_no_config_describes_trains_with_a_warning(tmp_path, caplog):
+def test_a_network_without_known_arguments_trains_with_a_warning(tmp_path, caplog):
     class Mine(nn.Module):
         def __init__(self, vocab_size: int, width: int):
             super().__init__()
@@ -257,7 +257,7 @@ def test_a_network_that_no_config_describes_trains_with_a_warning(tmp_path, capl
         load(tmp_path / "a.ckpt")
 
 
-def test_lightning_may_not_share_out_the_batches_again(tmp_path):
+def test_lightning_may_not_distribute_batches_again(tmp_path):
     task, data = study("masked", tmp_path)
     task.trainer = SimpleNamespace(
         world_size=2, datamodule=data, precision_plugin=None,
@@ -270,7 +270,7 @@ def test_lightning_may_not_share_out_the_batches_again(tmp_path):
 # ---------------------------------------------------------------- metrics of the user
 
 
-def test_own_metrics_are_logged_for_validation_and_test(tmp_path):
+def test_user_metrics_are_logged_for_validation_and_test(tmp_path):
     data = labelled(tmp_path, "regression")
     data.setup()
     task = Regression(
@@ -279,21 +279,21 @@ def test_own_metrics_are_logged_for_validation_and_test(tmp_path):
     )  # fmt: skip
     plain = trainer(tmp_path)
     plain.fit(task, datamodule=data)
-    found = plain.validate(task, datamodule=data, verbose=False)[0]
-    assert found["val/my_mae"] == pytest.approx(found["val/mae"], rel=1e-5)
-    found = plain.test(task, datamodule=data, verbose=False)[0]
-    assert found["test/my_mae"] == pytest.approx(found["test/mae"], rel=1e-5)
-    assert task.evaluate(data.evaluation_batches("test"))["my_mae"] == pytest.approx(found["test/my_mae"], rel=1e-5)
+    values = plain.validate(task, datamodule=data, verbose=False)[0]
+    assert values["val/my_mae"] == pytest.approx(values["val/mae"], rel=1e-5)
+    values = plain.test(task, datamodule=data, verbose=False)[0]
+    assert values["test/my_mae"] == pytest.approx(values["test/mae"], rel=1e-5)
+    assert task.evaluate(data.evaluation_batches("test"))["my_mae"] == pytest.approx(values["test/my_mae"], rel=1e-5)
 
 
-def test_own_metrics_of_classes(tmp_path):
+def test_user_metrics_get_labelled_classes_only(tmp_path):
     data = labelled(tmp_path, "single")
     net = Esm2(len(data.tokenizer), d_model=16, layers=1, heads=2, token_dropout=False)
     metrics = {"f1": MulticlassF1Score(num_classes=3, average="macro")}
     task = Classification(net, data.tokenizer, OPTIMIZER, metrics=metrics)
-    found = trainer(tmp_path).validate(task, datamodule=data, verbose=False)[0]
-    assert 0 <= found["val/f1"] <= 1
-    with pytest.raises(ConfigError, match=r"task\.metrics\.f1 is a float: give a torchmetrics\.Metric"):
+    values = trainer(tmp_path).validate(task, datamodule=data, verbose=False)[0]
+    assert 0 <= values["val/f1"] <= 1
+    with pytest.raises(ConfigError, match=r"task\.metrics\.f1 is a float: pass a torchmetrics\.Metric"):
         Classification(net, data.tokenizer, metrics={"f1": 1.0})
 
 
@@ -313,9 +313,9 @@ def test_the_learning_rate_finder_sets_the_rate(kind, tmp_path):
     assert plain.optimizers[0].param_groups[0]["lr"] == pytest.approx(task.lr * 3 / 4)  # by the schedule
 
 
-def test_tuners_that_cannot_work_raise_an_error(tmp_path):
+def test_unsupported_tuners_raise_an_error(tmp_path):
     task, data = study("regression", tmp_path)
-    with pytest.raises(ConfigError, match="BatchSizeFinder counts rows"):
+    with pytest.raises(ConfigError, match="BatchSizeFinder changes the number of rows"):
         trainer(tmp_path, callbacks=[BatchSizeFinder()]).fit(task, datamodule=data)
     with pytest.raises(ConfigError, match="this task has no optimizer"):
         _ = Regression(Esm2(), None).lr

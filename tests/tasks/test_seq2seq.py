@@ -1,4 +1,4 @@
-"""The seq2seq task: its loss is a sum over a count, however a step is cut up; it learns; its curve stays the same."""
+"""The seq2seq task: steps independent of accumulation, learning, golden loss curve."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def fit(module: Seq2Seq, data, steps: int, **settings) -> L.Trainer:
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_a_step_is_the_same_however_it_is_accumulated(size):
+def test_a_step_does_not_depend_on_accumulation(size):
     sources, targets = pairs(8)
-    whole, parts = task(), task()
-    fit(whole, batches(sources, targets, 8), 1)
-    fit(parts, batches(sources, targets, size), 1, accumulate_grad_batches=8 // size)
-    for name, weight in whole.state_dict().items():
-        assert torch.allclose(parts.state_dict()[name], weight, atol=2e-6), name
+    undivided, divided = task(), task()
+    fit(undivided, batches(sources, targets, 8), 1)
+    fit(divided, batches(sources, targets, size), 1, accumulate_grad_batches=8 // size)
+    for name, weight in undivided.state_dict().items():
+        assert torch.allclose(divided.state_dict()[name], weight, atol=2e-6), name
 
 
-def test_clipping_sees_the_gradient_of_the_mean():
+def test_gradients_are_clipped_after_division_by_the_count():
     sources, targets = pairs(8)
     seen = {}
 
@@ -86,14 +86,14 @@ def test_clipping_sees_the_gradient_of_the_mean():
     assert clipped == pytest.approx(norm.item(), rel=1e-4)
 
 
-def test_it_learns_a_small_batch_by_heart():
+def test_overfits_a_small_batch():
     sources, targets = pairs(4)
     module = task(lr=5e-3)
     fitted = fit(module, batches(sources, targets, 4), 300)
     assert fitted.callback_metrics["train/loss"] < 0.02
 
 
-def test_validation_is_the_loss_per_token_of_all_batches():
+def test_validation_loss_is_the_mean_per_token():
     sources, targets = pairs(9)
     module = task()
     loaders = [DataLoader(batches(sources, targets, size), batch_size=None) for size in (9, 2)]
@@ -102,8 +102,8 @@ def test_validation_is_the_loss_per_token_of_all_batches():
     assert values[0]["val/perplexity"] == pytest.approx(np.exp(values[0]["val/loss"]), rel=1e-5)
 
 
-def test_the_curve_of_twenty_steps_is_the_golden_one():
-    """A refactoring gives the same losses. After a wanted change: delete the file and run the test twice."""
+def test_golden_loss_curve():
+    """A refactoring gives the same losses. After an intended change, delete the file and run the test twice."""
     sources, targets = pairs(40, seed=1)
     module, losses = task(seed=1), []
 
@@ -114,5 +114,5 @@ def test_the_curve_of_twenty_steps_is_the_golden_one():
     fit(module, batches(sources, targets, 4) * 2, 20, callbacks=[Record()])
     if not GOLDEN.exists():
         GOLDEN.write_text(json.dumps([round(loss, 6) for loss in losses]) + "\n")
-        pytest.fail(f"{GOLDEN.name} was written: look at it and run the test again")
+        pytest.fail(f"{GOLDEN.name} was written: check it and run the test again")
     assert losses == pytest.approx(json.loads(GOLDEN.read_text()), rel=2e-4)

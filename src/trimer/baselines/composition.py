@@ -63,9 +63,9 @@ def _features(text: str, ends: Sequence[int]) -> np.ndarray:
     residues = _INDEX[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
     left, right = residues[:-1], residues[1:]
     pairs = (left * 20 + right)[(left >= 0) & (right >= 0)]
-    parts = [_frequencies(residues, 20), _frequencies(pairs, 400)]
-    parts += [_frequencies(residues[:end], 20) for end in ends]
-    return np.concatenate([*parts, _hydropathy(residues)])
+    features = [_frequencies(residues, 20), _frequencies(pairs, 400)]
+    features += [_frequencies(residues[:end], 20) for end in ends]
+    return np.concatenate([*features, _hydropathy(residues)])
 
 
 def _frequencies(indices: np.ndarray, size: int) -> np.ndarray:

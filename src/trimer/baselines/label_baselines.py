@@ -55,7 +55,7 @@ class LabelBaseline:
         if len(labels) != len(texts):
             raise ValueError(f"{len(labels)} labels for {len(texts)} texts")
         if len(labels) == 0:
-            raise InputError("the baselines found no rows to train on; check the split")
+            raise InputError("there are no training rows for the baselines: check the split")
         features = self.features(texts)
         if self.kind == "single":
             self.classes = int(labels.max()) + 1 if classes is None else classes

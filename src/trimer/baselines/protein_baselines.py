@@ -46,7 +46,7 @@ class TrivialBaseline:
         return self
 
     def count(self, batches: Sequence[MaskedBatch]) -> None:
-        """Fit what the baseline needs beside the frequencies."""
+        """Fit the parameters of the baseline besides the frequencies."""
 
     def guess(self, batch: MaskedBatch) -> np.ndarray:
         """(M,) log-probability of the true residue, without looking at the residue that its position shows."""
@@ -82,16 +82,16 @@ class Neighbours(TrivialBaseline):
         counts[self.mask] = counts.sum(0)
         counts[:, self.mask] = counts.sum(1)
         self.counts = counts
-        some = batches[: max(1, len(batches) // 10)]
-        # Each train position is left out of its own counts; otherwise no prior at all would look best.
-        self.strength = best(STRENGTHS, lambda strength: sum(self._log(b, strength, 1).sum() for b in some))
+        sample = batches[: max(1, len(batches) // 10)]
+        # Each train position is left out of the counts; otherwise no prior at all would look best.
+        self.strength = best(STRENGTHS, lambda strength: sum(self._log(b, strength, 1).sum() for b in sample))
 
     def guess(self, batch: MaskedBatch) -> np.ndarray:
         return self._log(batch, self.strength)
 
     def _log(self, batch: MaskedBatch, strength: float, left_out: int = 0) -> np.ndarray:
-        tokens, places, labels = batch.sequence.tokens.numpy(), batch.places.numpy(), batch.labels.numpy()
-        counts = self.counts[tokens[places - 1], tokens[places + 1]]  # (M, V)
+        tokens, positions, labels = batch.sequence.tokens.numpy(), batch.places.numpy(), batch.labels.numpy()
+        counts = self.counts[tokens[positions - 1], tokens[positions + 1]]  # (M, V)
         of_label = np.maximum(counts[np.arange(len(labels)), labels] - left_out, 0)
         total = np.maximum(counts.sum(1) - left_out, 0)
         return np.log((of_label + strength * self.frequencies[labels]) / (total + strength))

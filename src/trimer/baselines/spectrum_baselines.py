@@ -91,7 +91,7 @@ def with_nearest_precursors(
 
 
 def tanimoto_oracle(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
-    """The k training molecules most similar to the true one: the oracle, an upper bound of every look-up."""
+    """The k training molecules most similar to the true one: the oracle, an upper limit for look-ups."""
     molecules = distinct_molecules(train)
     library = [_readable(smiles, "training") for smiles in molecules.smiles]
     ranked: dict[str, list[str]] = {}
@@ -114,7 +114,7 @@ BASELINES: dict[str, Callable[..., list[list[str]]]] = {
 def distinct_molecules(train: SpectrumTable) -> DistinctMolecules:
     """The molecules of the training spectra; InputError for a spectrum without one."""
     if len(train) == 0:
-        raise InputError("the baselines found no training spectra; check the split")
+        raise InputError("there are no training spectra for the baselines: check the split")
     keys = train.columns.get("inchikey1", np.full(len(train), None, object))
     known: dict[str, str | None] = {}
     index: dict[str, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -76,13 +77,14 @@ class LastCheckpoint(ModelCheckpoint):
         self._loop: WholeStepEpochLoop | None = None
         self._logged: dict | None = None  # logged metrics, from the checkpoint
 
-    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         super().setup(trainer, module, stage)
         self._logged = self._loop = None
         if stage == "fit" and not trainer.fast_dev_run:
-            self._loop = use_whole_steps(
-                trainer, lambda due: self._step_ended(trainer, due), lambda: self._stop.requested(trainer)
+            loop: WholeStepEpochLoop = use_whole_steps(
+                trainer, lambda due: self._step_ended(trainer, loop, due), lambda: self._stop.requested(trainer)
             )
+            self._loop = loop
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         super().on_train_start(trainer, module)
@@ -97,19 +99,19 @@ class LastCheckpoint(ModelCheckpoint):
             if isinstance(logger, CSV):
                 logger.drop_rows_after(self._logged["rows"], self._loop._batches_that_stepped)
 
-    def _step_ended(self, trainer: L.Trainer, validation_due: bool) -> None:
+    def _step_ended(self, trainer: L.Trainer, loop: WholeStepEpochLoop, validation_due: bool) -> None:
         stop = validation_due or self._stop.requested(trainer)
-        if stop or trainer.global_step % self._every_n_train_steps == 0 or self._loop.ends_training:
-            self._save(trainer)
+        if stop or trainer.global_step % self._every_n_train_steps == 0 or loop.ends_training:
+            self._save(trainer, loop)
         if stop:
             raise self._stop.exception
 
-    def _save(self, trainer: L.Trainer) -> None:
-        self._loop.saving = True
+    def _save(self, trainer: L.Trainer, loop: WholeStepEpochLoop) -> None:
+        loop.saving = True
         try:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
         finally:
-            self._loop.saving = False
+            loop.saving = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict) -> None:
         """Add the number of rows in metrics.csv, and the last value of each metric."""
@@ -142,7 +144,7 @@ class LastCheckpoint(ModelCheckpoint):
         if self._loop is None:
             return
         if trainer.global_step and self._last_global_step_saved != trainer.global_step:
-            self._save(trainer)
+            self._save(trainer, self._loop)
         if self._stop.requested(trainer):
             raise self._stop.exception
         self._stop.forget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import lightning as L
 
@@ -43,9 +44,9 @@ class EarlyStopping(L.Callback):
         for name, value in (("patience", patience), ("patience_multiple", patience_multiple)):
             if value is not None and value < 1:
                 raise ConfigError(f"callbacks.early_stopping.{name}={value} must be 1 or more")
-        for name, value in (("margin", margin), ("min_delta", min_delta)):
-            if not 0 <= value < math.inf:
-                raise ConfigError(f"callbacks.early_stopping.{name}={value} must not be negative")
+        for name, minimum in (("margin", margin), ("min_delta", min_delta)):
+            if not 0 <= minimum < math.inf:
+                raise ConfigError(f"callbacks.early_stopping.{name}={minimum} must not be negative")
         self.monitor, self.mode, self.margin, self.min_delta = monitor, mode, margin, min_delta
         self.patience, self.patience_multiple = patience, patience_multiple
         self._reset()
@@ -62,7 +63,7 @@ class EarlyStopping(L.Callback):
             self.reason = NOT_FINITE
             return self.reason
         value = value if self.mode == "min" else -value
-        if self.best is None:
+        if self.best is None or self.significant is None:
             self.best = self.significant = value
             return None
         rising = value > self.best + self._smallest_change(self.best)
@@ -109,7 +110,7 @@ class EarlyStopping(L.Callback):
         """Request a stop; a validation within an accumulated step ends the run after that step, in the task."""
         trainer.should_stop = trainer.should_stop or self.reason is not None
 
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: Any, module: L.LightningModule) -> None:
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking and not trainer.fast_dev_run
         if not fitting or self.reason is not None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -37,7 +38,7 @@ class EmbeddingsBefore(L.Callback):
         self.sample = sample
         self.seed = seed
 
-    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_fit_start(self, trainer: Any, module: Any) -> None:
         data = trainer.datamodule
         if not trainer.is_global_zero or self.path.exists():
             return

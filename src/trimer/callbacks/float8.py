@@ -1,8 +1,9 @@
-"""Products of a training in FP8, by torchao, on GPUs that have them."""
+"""Training with FP8 matrix products by torchao, on GPUs that support them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import torch
@@ -12,15 +13,15 @@ from trimer.errors import ConfigError
 
 SMALLEST_CAPABILITY = (8, 9)  # Ada and Hopper
 RECIPES = ("tensorwise", "rowwise")
-MULTIPLE = 16  # rows and columns of a weight
+MULTIPLE = 16  # of which rows and columns of a weight are multiples
 
 
 class Float8(L.Callback):
-    """Compute the linear layers of the blocks in FP8 while training; weights, and their names, stay as they are.
+    """Computes the linear layers of the blocks in FP8 during training; weights and their names do not change.
 
-    It goes with trainer.precision=bf16-mixed and task.compile=true, without which the rounding costs more than the
-    products save. recipe: torchao's name of how values are scaled, `tensorwise` (fastest) or `rowwise` (more exact).
-    emulate: compute with rounded values in the usual products, on any device; slow, for tests.
+    Use it with trainer.precision=bf16-mixed and task.compile=true; otherwise the rounding costs more time than the
+    products save. recipe: scaling in torchao, `tensorwise` (fastest) or `rowwise` (more accurate). emulate: round
+    values, but compute the usual products, on any device; slow, for tests.
     """
 
     def __init__(self, recipe: str = "tensorwise", emulate: bool = False) -> None:
@@ -28,7 +29,7 @@ class Float8(L.Callback):
             raise ConfigError(f"callbacks.float8.recipe={recipe} is not one of {', '.join(RECIPES)}")
         self.recipe, self.emulate = recipe, emulate
 
-    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         if stage != "fit":
             return
         device = trainer.strategy.root_device
@@ -38,18 +39,18 @@ class Float8(L.Callback):
 
 
 def check_fp8(device: torch.device) -> None:
-    """ConfigError unless the device multiplies in FP8."""
+    """ConfigError if the device does not support FP8 products."""
     if device.type == "cuda" and torch.cuda.get_device_capability(device) >= SMALLEST_CAPABILITY:
         return
-    here = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the device {device.type}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the device {device.type}"
     raise ConfigError(
-        f"callbacks=float8 needs a GPU with FP8 products (H100, H200, L4, RTX 40 or newer), and {here} has none: train "
+        f"callbacks=float8 needs a GPU with FP8 products (H100, H200, L4, RTX 40 or newer), and {name} has none: train "
         "without it"
     )
 
 
 def use_float8(net: nn.Module, recipe: str, emulate: bool) -> None:
-    """Let the linear layers inside the blocks of a network compute in FP8, in place."""
+    """Replace the linear layers inside the blocks of a network by FP8 layers, in place."""
     try:
         from torchao.float8 import Float8LinearConfig, convert_to_float8_training
     except ImportError as error:
@@ -61,5 +62,5 @@ def use_float8(net: nn.Module, recipe: str, emulate: bool) -> None:
 
 
 def fits_fp8(module: nn.Module, name: str) -> bool:
-    """Whether FP8 products can take the weight of a linear layer."""
-    return module.in_features % MULTIPLE == 0 and module.out_features % MULTIPLE == 0
+    """Whether the weight of a linear layer has a shape that FP8 products support."""
+    return isinstance(module, nn.Linear) and module.in_features % MULTIPLE == 0 and module.out_features % MULTIPLE == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
@@ -54,7 +55,7 @@ class TrainingProgress(ProgressBar):
         self._show_steps(trainer)
         self._close()
 
-    def _show_steps(self, trainer: L.Trainer) -> None:
+    def _show_steps(self, trainer: Any) -> None:
         if self._display is None:
             return
         step = trainer.global_step

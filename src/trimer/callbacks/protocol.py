@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("property", "split", "epoch", "metric", "value")
 SPLITS = ("all", "train", "validation", "test")  # order of the rows within an epoch
 BEFORE = -1  # epoch number of the metrics before training
-ANSWERS = "protocol_before.npz"
+PREDICTIONS_BEFORE = "protocol_before.npz"
 
 
 class Protocol(L.Callback):
@@ -87,7 +88,7 @@ class Protocol(L.Callback):
         self.values = {(split, epoch, metric): value for split, epoch, metric, value in state["rows"]}
         self._rate = state["rate"]
 
-    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         if stage != "fit":
             return
         self._reset()  # the state of a checkpoint is loaded later
@@ -98,7 +99,7 @@ class Protocol(L.Callback):
             )
         self.property = module.property_of(trainer.datamodule)
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         data = trainer.datamodule
         if trainer.fast_dev_run:
             return
@@ -110,11 +111,11 @@ class Protocol(L.Callback):
             batches = [data.evaluation_batches(split) for split in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
             if getattr(data, "target", None) == "regression" and "test" in data.split.names:
-                attempt(ANSWERS, self._save_predictions, trainer, module, data)  # only a figure needs them
+                attempt(PREDICTIONS_BEFORE, self._save_predictions, trainer, module, data)  # only a figure needs them
         self._save(trainer)
 
     @contextlib.contextmanager
-    def _before(self, module: L.LightningModule) -> Iterator[None]:
+    def _before(self, module: Any) -> Iterator[None]:
         """Give the task the network of the initial checkpoint, if that was trained on these labels."""
         labels = (module.contract or {}).get("labels")
         initial = begun_with(self.folder, labels) if labels else None
@@ -127,32 +128,32 @@ class Protocol(L.Callback):
         finally:
             module.net = trained_net
 
-    def _save_predictions(self, trainer: L.Trainer, module: L.LightningModule, data) -> None:
-        from trimer.evaluation.label_evaluation import answered
+    def _save_predictions(self, trainer: Any, module: Any, data) -> None:
+        from trimer.evaluation.label_evaluation import raw_outputs
 
         training = module.net.training
         try:
-            raw, labels, _ = answered(module.net.eval(), data, "test")
+            raw, labels, _ = raw_outputs(module.net.eval(), data, "test")
         finally:
             module.net.train(training)
-        predictions = module.net.answers(raw.to(module.device)).cpu().numpy()
+        predictions = module.net.predictions(raw.to(module.device)).cpu().numpy()
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            np.savez(self.folder / ANSWERS, answers=predictions, labels=labels.numpy())
+            np.savez(self.folder / PREDICTIONS_BEFORE, answers=predictions, labels=labels.numpy())
 
-    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Any, module: Any, batch, batch_idx: int) -> None:
         self._rate = module.optimizers().param_groups[0]["lr"]  # before the schedule changes it
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs, batch, batch_idx: int) -> None:
         if trainer.fit_loop.epoch_loop._num_ready_batches_reached():  # before a checkpoint is written
             self._add_training(trainer, module, trainer.current_epoch)
 
-    def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.add("validation", trainer.current_epoch, module.validated)
             self._save(trainer)
 
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: Any, module: Any) -> None:
         """Add a row for an unfinished epoch; a resumed run replaces it."""
         epochs = trainer.fit_loop.epoch_progress.current
         if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
@@ -160,11 +161,11 @@ class Protocol(L.Callback):
         self._save(trainer)
         attempt("the protocol of the tracker", self.log_table, trainer)
 
-    def _add_training(self, trainer: L.Trainer, module: L.LightningModule, epoch: int) -> None:
+    def _add_training(self, trainer: Any, module: Any, epoch: int) -> None:
         self.add("train", epoch, {"loss": module.epoch_loss(), "lr": self._rate})
         self._save(trainer)
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def _save(self, trainer: Any) -> None:
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self.save()
 

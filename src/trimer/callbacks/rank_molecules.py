@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs
 from trimer.reporting.attempts import attempt
+
+COLUMNS = ("id", "precursor m/z", "true", "generated", "true SMILES", "generated SMILES", "Tanimoto", "count")
 
 
 class RankMolecules(L.Callback):
@@ -30,7 +33,7 @@ class RankMolecules(L.Callback):
         self.pictures = pictures
         self._validations = 0
 
-    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, module: Any, stage: str) -> None:
         if not getattr(trainer.datamodule, "has_labels", True):
             raise ConfigError(
                 "callbacks=ranking compares generated with true molecules, and these data have no molecules: use "
@@ -43,7 +46,7 @@ class RankMolecules(L.Callback):
     def load_state_dict(self, state: dict) -> None:
         self._validations = state["validations"]
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
         if trainer.sanity_checking:
             return
         self._validations += 1
@@ -81,8 +84,7 @@ def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[di
             def draw(smiles: str) -> wandb.Image:
                 return wandb.Image(Image.open(io.BytesIO(molecule_png(smiles))))
 
-            names = ["id", "precursor m/z", "true", "generated", "true SMILES", "generated SMILES", "Tanimoto", "count"]
-            table = wandb.Table(columns=names)
+            table = wandb.Table(columns=[*COLUMNS])
             for record in predictions:
                 best = record["candidates"][0] if record["candidates"] else None
                 table.add_data(

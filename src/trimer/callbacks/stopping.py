@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import lightning as L
 import torch
@@ -25,7 +26,7 @@ class StopRequest:
     def __init__(self) -> None:
         self._number: int | None = None
         self._hosts: torch.distributed.ProcessGroup | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def listen(self, trainer: L.Trainer) -> None:
         """Replace Lightning's signal handlers, which stop between batches and save in the middle of a step.
@@ -33,9 +34,7 @@ class StopRequest:
         All processes of the run call this together.
         """
         if trainer.world_size > 1 and torch.distributed.is_available() and torch.distributed.is_initialized():
-            self._hosts = torch.distributed.new_group(
-                backend="gloo"
-            )  # communicates through the CPU, without waiting for a GPU
+            self._hosts = torch.distributed.new_group(backend="gloo")  # on the CPU, without waiting for a GPU
         if threading.current_thread() is not threading.main_thread():
             return
         self._number = None
@@ -77,7 +76,7 @@ def requeue_signals(trainer: L.Trainer) -> list[int]:
 
     Lightning would save in the middle of a step and requeue a command that fails, because its run has already begun.
     """
-    environment = trainer._accelerator_connector.cluster_environment
+    environment: Any = trainer._accelerator_connector.cluster_environment
     if not getattr(environment, "auto_requeue", False):
         return []
     return [environment.requeue_signal or signal.SIGUSR1]

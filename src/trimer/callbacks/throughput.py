@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from typing import Any
 
 import lightning as L
 import torch
@@ -42,7 +43,7 @@ class Throughput(L.Callback):
         self._since = 0.0
         self._paused = 0.0
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: Any, module: Any) -> None:
         if self.peak is None and module.device.type == "cuda":
             name = torch.cuda.get_device_name(module.device)
             self.peak = peak_of(name)
@@ -54,7 +55,7 @@ class Throughput(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._since += time.perf_counter() - self._paused
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs, batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs, batch, batch_idx: int) -> None:
         if trainer.fit_loop.epoch_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
             return
         seconds = max(time.perf_counter() - self._since, 1e-9)
@@ -69,6 +70,6 @@ class Throughput(L.Callback):
         module.log("real_tokens", float(module.real_tokens), batch_size=1)
         self._restart(module)
 
-    def _restart(self, module: L.LightningModule) -> None:
+    def _restart(self, module: Any) -> None:
         self._work = Counter(module.total_work)
         self._since = time.perf_counter()

@@ -9,6 +9,7 @@ validation, the checkpoint records this, and the resumed run starts with the val
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
@@ -37,11 +38,12 @@ class WholeStepEpochLoop(_TrainingEpochLoop):
     def ends_training(self) -> bool:
         """Whether this step is the last one of the training."""
         fit_loop = self.trainer.fit_loop
+        progress: Any = fit_loop.epoch_progress.current
         steps = self.max_steps != -1 and self.global_step >= self.max_steps
         epochs = fit_loop.max_epochs not in (None, -1) and self._num_ready_batches_reached()
         return (
             steps
-            or (epochs and fit_loop.epoch_progress.current.processed + 1 >= fit_loop.max_epochs)
+            or (epochs and progress.processed + 1 >= fit_loop.max_epochs)
             or (self.trainer.should_stop and fit_loop._can_stop_early)
         )
 
@@ -84,7 +86,8 @@ class WholeStepEpochLoop(_TrainingEpochLoop):
         try:
             super().on_advance_end(data_fetcher)
         except ValidationInterrupted:
-            for callback in self.trainer.callbacks:
+            trainer: Any = self.trainer
+            for callback in trainer.callbacks:
                 if isinstance(callback, WeightAveraging):  # validates with the average in place of the weights
                     callback._swap_models(self.trainer.lightning_module)
             self.trainer.training = True
@@ -106,7 +109,7 @@ class WholeStepFitLoop(_FitLoop):
 
     @property
     def done(self) -> bool:
-        epochs = self.epoch_progress.current
+        epochs: Any = self.epoch_progress.current
         return not (self.epoch_loop.resumed and epochs.processed < epochs.started) and super().done
 
 
@@ -115,7 +118,7 @@ def use_whole_steps(
 ) -> WholeStepEpochLoop:
     """Replace the loop classes of a trainer before its training begins; the loops keep their state and data."""
     trainer.fit_loop.__class__ = WholeStepFitLoop
-    loop = trainer.fit_loop.epoch_loop
+    loop: Any = trainer.fit_loop.epoch_loop
     loop.__class__ = WholeStepEpochLoop
     loop.step_ended, loop.stopping = step_ended, stopping
     return loop

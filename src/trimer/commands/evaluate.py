@@ -170,7 +170,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
     """Add the test split to the table of callbacks=protocol, with the metrics of the validations, and draw figures."""
     from trimer.accelerators.hardware import computing, device_of
-    from trimer.callbacks.protocol import ANSWERS, Protocol
+    from trimer.callbacks.protocol import PREDICTIONS_BEFORE, Protocol
     from trimer.checkpoint import read
     from trimer.reporting.protocol_figures import metric_curves
 
@@ -187,7 +187,7 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     out = run.path / "test"
     attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
     if getattr(data, "target", None) == "regression":
-        attempt("before_and_after.png", before_and_after, run.path / ANSWERS, evaluation, data, out)
+        attempt("before_and_after.png", before_and_after, run.path / PREDICTIONS_BEFORE, evaluation, data, out)
 
 
 def before_and_after(stored: Path, evaluation, data, out: Path) -> None:
@@ -197,7 +197,7 @@ def before_and_after(stored: Path, evaluation, data, out: Path) -> None:
     from trimer.reporting.number_figures import predicted_against_observed
 
     before = np.load(stored)["answers"] if stored.is_file() else None
-    predictions = {"Before": before, "After": evaluation.answers}
+    predictions = {"Before": before, "After": evaluation.predictions}
     predicted_against_observed(predictions, evaluation.labels, data.classes, out / "before_and_after.png")
 
 

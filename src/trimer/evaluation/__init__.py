@@ -1,1 +1,1 @@
-"""A model on a split, beside what it has to beat: the same rows, the same metrics, one table."""
+"""Evaluation of a model on a split, compared with baselines on the same rows by the same metrics."""

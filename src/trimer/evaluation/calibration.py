@@ -41,24 +41,24 @@ def weighted(net: Labelled) -> bool:
     return bool((net.weight != 1).any() or net.focal > 0)
 
 
-def chosen_for(net: Labelled, answers: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+def chosen_for(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Thresholds for another method, chosen as those of the network; None if the network has default ones."""
     multi = net.target == "multi"
     if net.criterion is None or not (multi or (net.target == "single" and weighted(net))):
         return None
-    plain = np.full(answers.shape[1], 0.5 if multi else 1 / answers.shape[1])
-    return (choose_for_labels if multi else choose_for_classes)(answers, labels, net.criterion, plain)
+    plain = np.full(predictions.shape[1], 0.5 if multi else 1 / predictions.shape[1])
+    return (choose_for_labels if multi else choose_for_classes)(predictions, labels, net.criterion, plain)
 
 
 def mean_probabilities(
-    target: str, answers: np.ndarray, labels: np.ndarray, names, thresholds: np.ndarray | None
+    target: str, predictions: np.ndarray, labels: np.ndarray, names, thresholds: np.ndarray | None
 ) -> list[dict]:
     """A row for each class or label: its mean probability, its share of the rows, and its threshold."""
     rows = []
     for k, name in enumerate(names):
         known = ~np.isnan(labels[:, k]) if target == "multi" else np.ones(len(labels), bool)
         true = labels[known, k] == 1 if target == "multi" else labels == k
-        predicted = answers[known, k]
+        predicted = predictions[known, k]
         empty = not len(predicted)
         rows.append(
             {

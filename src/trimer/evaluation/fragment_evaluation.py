@@ -25,7 +25,7 @@ LONGEST = 40  # residues of a fragment in the mean spectrum; longer fragments co
 class FragmentEvaluation:
     """The table of methods by metrics, and the predictions of the model for each spectrum.
 
-    values: metric -> (n,). answers, labels: (S, K), labels below 0 where a fragment is impossible. sizes: (n,) sites.
+    values: metric -> (n,). predictions, labels: (S, K), labels below 0 for impossible fragments. sizes: (n,) sites.
     """
 
     table: ResultTable
@@ -34,7 +34,7 @@ class FragmentEvaluation:
     channels: list[str]
     ids: list[str]
     texts: list[str]
-    answers: np.ndarray
+    predictions: np.ndarray
     labels: np.ndarray
     sizes: list[int]
 
@@ -51,7 +51,7 @@ class FragmentEvaluation:
             "text": self.texts,
             **{name: of_metric.tolist() for name, of_metric in self.values.items()},
         }
-        for name, values in (("predicted", self.answers), ("measured", self.labels)):
+        for name, values in (("predicted", self.predictions), ("measured", self.labels)):
             columns[name] = [part.ravel().tolist() for part in np.split(values, bounds[1:])]
         table = pa.table(columns).replace_schema_metadata({"channels": ",".join(self.channels)})
         pq.write_table(table, out / "predictions.parquet")
@@ -70,7 +70,7 @@ def evaluate_fragments(
 ) -> FragmentEvaluation:
     """Predict every spectrum of a split and compute metrics. before: the model before fine-tuning."""
     rows = data.split.rows(split)
-    answers, labels, sizes = answered(net, data, split)
+    predictions, labels, sizes = predicted_and_measured(net, data, split)
     table = ResultTable(metrics=METRICS)
 
     def add(method: str, predicted: np.ndarray, baseline: bool) -> tuple[dict, dict]:
@@ -82,21 +82,21 @@ def evaluate_fragments(
     if baselines:
         add("trivial baseline: mean spectrum", mean_spectrum(data, split), True)
         if before is not None:
-            add("before fine-tuning", answered(before, data, split)[0], True)
-    values, metrics = add(name, answers, False)
+            add("before fine-tuning", predicted_and_measured(before, data, split)[0], True)
+    values, metrics = add(name, predictions, False)
     return FragmentEvaluation(
-        table, metrics, values, list(data.classes), data.ids(rows), data.texts(rows), answers, labels, sizes
+        table, metrics, values, list(data.classes), data.ids(rows), data.texts(rows), predictions, labels, sizes
     )
 
 
 @torch.no_grad()
-def answered(net: Fragments, data, split: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+def predicted_and_measured(net: Fragments, data, split: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """(S, K) predicted and measured intensities of a split, in the order of its rows, and their cleavage sites."""
     device = next(net.parameters()).device
     predicted, labels, sizes = [], [], []
     for batch in data.evaluation_batches(split):
         here = batch.to(device)
-        predicted.append(net.answers(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
+        predicted.append(net.predictions(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
         labels.append(batch.labels.numpy())
         sizes += [size - 3 for size in batch.sequence.sizes]
     return np.concatenate(predicted), np.concatenate(labels), sizes

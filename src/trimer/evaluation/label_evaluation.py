@@ -48,8 +48,8 @@ METRICS = {
 class LabelEvaluation:
     """The table of methods by metrics, and the predictions of the model for each row.
 
-    answers: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), by which probabilities
-    become decisions. undefined: method -> metric -> why it has no value.
+    predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
+    probabilities into decisions. undefined: method -> metric -> why it has no value.
     For residues these are the residues with a label; whole: predictions, labels and row of all residues.
     """
 
@@ -59,7 +59,7 @@ class LabelEvaluation:
     classes: list[str]
     ids: list[str]
     texts: list[str]
-    answers: np.ndarray
+    predictions: np.ndarray
     labels: np.ndarray
     thresholds: np.ndarray | None = None
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -81,13 +81,13 @@ class LabelEvaluation:
         """
         self.table.save(out)
         (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
-        pq.write_table(pa.table(self.predictions()), out / "predictions.parquet")
+        pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
             _write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
         if self.target in ("single", "residue"):
-            rows = per_class(self.answers, self.labels, self.classes, self.thresholds)
+            rows = per_class(self.predictions, self.labels, self.classes, self.thresholds)
             _write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
-            counts = confusion(self.answers, self.labels, self.thresholds).tolist()
+            counts = confusion(self.predictions, self.labels, self.thresholds).tolist()
             lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
             _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
 
@@ -95,7 +95,7 @@ class LabelEvaluation:
         """Mean probability, share and threshold of each class or label; empty for numbers."""
         if self.target == "regression":
             return []
-        return mean_probabilities(self.target, self.answers, self.labels, self.classes, self.thresholds)
+        return mean_probabilities(self.target, self.predictions, self.labels, self.classes, self.thresholds)
 
     def reasons(self) -> list[dict]:
         """Why a metric of the table is undefined, or leaves something out: a row for each reason."""
@@ -106,38 +106,38 @@ class LabelEvaluation:
             if name in reasons
         ]
 
-    def predictions(self) -> dict[str, list]:
+    def prediction_columns(self) -> dict[str, list]:
         """Columns of the table of predictions: id, text, true labels, predictions and probabilities."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
         if self.target == "residue":
             return columns | self._of_residues()
         if self.target == "single":
             columns["label"] = [self.classes[label] for label in self.labels]
-            columns["predicted"] = [self.classes[label] for label in decide_classes(self.answers, self.thresholds)]
+            columns["predicted"] = [self.classes[label] for label in decide_classes(self.predictions, self.thresholds)]
             names = [f"probability of {name}" for name in self.classes]
-            return columns | dict(zip(names, self.answers.T.tolist(), strict=True))
+            return columns | dict(zip(names, self.predictions.T.tolist(), strict=True))
         kind = "probability" if self.target == "multi" else "predicted"
-        for name, labels, answers in zip(self.classes, self.labels.T, self.answers.T, strict=True):
+        for name, labels, predicted in zip(self.classes, self.labels.T, self.predictions.T, strict=True):
             columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
-            columns[f"{kind}: {name}"] = answers.tolist()
+            columns[f"{kind}: {name}"] = predicted.tolist()
         if self.target == "multi":
-            decided = decide_labels(self.answers, self.thresholds)
+            decided = decide_labels(self.predictions, self.thresholds)
             names = [f"predicted: {name}" for name in self.classes]
             columns |= dict(zip(names, decided.astype(float).T.tolist(), strict=True))
         return columns
 
     def _of_residues(self) -> dict[str, list]:
         """For each sequence the labels as one text, and lists of probabilities; null for a residue without a label."""
-        answers, labels, owners = self.whole or (self.answers, self.labels, np.arange(len(self.labels)))
+        predicted, labels, owners = self.whole or (self.predictions, self.labels, np.arange(len(self.labels)))
         cuts = np.flatnonzero(np.diff(owners)) + 1
-        decided = decide_classes(answers, self.thresholds)
+        decided = decide_classes(predicted, self.thresholds)
         names = [*self.classes, None]  # the last name is for residues without a label
         true = np.split(np.where(labels < 0, len(self.classes), labels), cuts)
         columns = {
             "label": [joined_labels([names[number] for number in row]) for row in true],
             "predicted": [joined_labels([names[n] for n in row]) for row in np.split(decided, cuts)],
         }
-        for name, probabilities in zip(self.classes, answers.T, strict=True):
+        for name, probabilities in zip(self.classes, predicted.T, strict=True):
             columns[f"probability of {name}"] = [row.tolist() for row in np.split(probabilities, cuts)]
         return columns
 
@@ -158,7 +158,7 @@ def evaluate_labels(
     before: the model before fine-tuning, whose head was trained on the same labels.
     """
     rows = data.split.rows(split)
-    raw, labels, owners = answered(net, data, split)
+    raw, labels, owners = raw_outputs(net, data, split)
     table = ResultTable(metrics=METRICS[data.target])
     result = LabelEvaluation(
         table,
@@ -167,14 +167,14 @@ def evaluate_labels(
         list(data.classes),
         data.ids(rows),
         data.texts(rows),
-        net.answers(raw.to(net.mean.device)).cpu().numpy(),
+        net.predictions(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
         net.thresholds,
     )
     if data.target == "residue":
-        result.whole = result.answers, result.labels, owners
+        result.whole = result.predictions, result.labels, owners
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
-    result.answers, result.labels = result.answers[known], result.labels[known]
+    result.predictions, result.labels = result.predictions[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None
 
     def add(method: str, predicted: np.ndarray, baseline: bool, thresholds: np.ndarray | None = None) -> Measured:
@@ -189,7 +189,7 @@ def evaluate_labels(
     earlier = {} if before is None else _before(before, data, split)
     for method, predicted in earlier.items():
         add(method, predicted, True, None if before is None else before.thresholds)
-    values = add(name, result.answers, False, result.thresholds).values
+    values = add(name, result.predictions, False, result.thresholds).values
     result.metrics = {name: value for name, value in values.items() if not name.endswith((LOW, HIGH))}
     better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if better:
@@ -200,11 +200,11 @@ def evaluate_labels(
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
     """Predictions of the model before fine-tuning; of numbers also recalibrated by a linear and a spline fit."""
     device = before.mean.device
-    predicted = before.answers(answered(before, data, split)[0].to(device)).cpu().numpy()
+    predicted = before.predictions(raw_outputs(before, data, split)[0].to(device)).cpu().numpy()
     predictions = {"before fine-tuning": predicted}
     if data.target == "regression":
-        raw, labels, _ = answered(before, data, "train")
-        train, true = before.answers(raw.to(device)).cpu().numpy(), labels.numpy()
+        raw, labels, _ = raw_outputs(before, data, "train")
+        train, true = before.predictions(raw.to(device)).cpu().numpy(), labels.numpy()
         for curve in CURVES:
             columns = [calibrated(curve, train[:, k], true[:, k], predicted[:, k]) for k in range(predicted.shape[1])]
             predictions[f"calibrated only, {curve}"] = np.stack(columns, 1)
@@ -217,20 +217,20 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
 
 
 def measure(
-    target: str, answers, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0, thresholds=None
+    target: str, predicted, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0, thresholds=None
 ) -> Measured:
     """The metrics for a kind of label; for a single yes-or-no label or number they are not called means over tasks."""
     options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
     if target == "regression":
-        return regression(answers, labels, tasks=classes, **options)
+        return regression(predicted, labels, tasks=classes, **options)
     options["thresholds"] = thresholds
     if target in ("single", "residue"):
-        return single_label(answers, labels, classes=classes, **options)
-    return multi_label(answers, labels, tasks=classes, **options)
+        return single_label(predicted, labels, classes=classes, **options)
+    return multi_label(predicted, labels, tasks=classes, **options)
 
 
 @torch.no_grad()
-def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+def raw_outputs(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     """Raw outputs and labels of a split in the order of its rows, and the (n,) or (R,) row that each belongs to."""
     device = next(net.parameters()).device
     raw, labels, owners = [], [], []
@@ -245,7 +245,7 @@ def answered(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tenso
 
 def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
     """Temperatures and thresholds of the network, fitted on a split that its weights were not trained on."""
-    raw, labels, _ = answered(net, data, split)
+    raw, labels, _ = raw_outputs(net, data, split)
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
     return fitted(net, raw, labels.numpy())

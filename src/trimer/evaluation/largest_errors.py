@@ -30,16 +30,16 @@ def mistakes(evaluation: LabelEvaluation, called: str = "sequence", most: int = 
 
 
 def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dict]:
-    answers, labels, classes = evaluation.answers, evaluation.labels, evaluation.classes
-    predicted = decide_classes(answers, evaluation.thresholds)
-    confidence = np.where(predicted == labels, -1.0, answers[np.arange(len(predicted)), predicted])  # -1: correct
+    predictions, labels, classes = evaluation.predictions, evaluation.labels, evaluation.classes
+    predicted = decide_classes(predictions, evaluation.thresholds)
+    confidence = np.where(predicted == labels, -1.0, predictions[np.arange(len(predicted)), predicted])  # -1: correct
     rows = [row for row in np.argsort(-confidence, kind="stable")[:most] if confidence[row] >= 0]
     return [
         {
             "id": evaluation.ids[row],
             called: evaluation.texts[row],
             "true": classes[labels[row]],
-            "said": classes[predicted[row]],
+            "predicted": classes[predicted[row]],
             "probability": float(confidence[row]),
         }
         for row in rows
@@ -47,8 +47,8 @@ def _of_classes(evaluation: LabelEvaluation, called: str, most: int) -> list[dic
 
 
 def _of_columns(evaluation: LabelEvaluation, called: str, most: int) -> list[dict]:
-    answers, labels = evaluation.answers, evaluation.labels  # (n, K), NaN where a label is missing
-    distance = np.nan_to_num(np.abs(answers - labels), nan=0.0)
+    predictions, labels = evaluation.predictions, evaluation.labels  # (n, K), NaN where a label is missing
+    distance = np.nan_to_num(np.abs(predictions - labels), nan=0.0)
     numbers = evaluation.target == "regression"
     if numbers:
         spread = np.array([np.nanstd(column) if np.isfinite(column).any() else 1.0 for column in labels.T])
@@ -58,7 +58,7 @@ def _of_columns(evaluation: LabelEvaluation, called: str, most: int) -> list[dic
         row, column = np.unravel_index(cell, distance.shape)
         if distance[row, column] <= (0 if numbers else 0.5):
             break
-        true, predicted = float(labels[row, column]), float(answers[row, column])
+        true, predicted = float(labels[row, column]), float(predictions[row, column])
         values = (
             {"observed": true, "predicted": predicted, "error": predicted - true}
             if numbers

@@ -17,7 +17,7 @@ from trimer.baselines.spectrum_baselines import BASELINES
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 from trimer.generation.candidates import Candidate
-from trimer.generation.molecule_generator import MoleculeGenerator, Written
+from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.metrics.candidate_metrics import MoleculeRanking
 from trimer.reporting.table import ResultTable
 
@@ -84,7 +84,8 @@ def evaluate_pairs(
     rows = sample_rows(data.split.rows(split), limit, seed)
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
-    written = generator.write(net, tokenizer, sources, table["precursor_mz"].tolist(), table["adduct"].tolist())
+    precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
+    generated = generator.generate(net, tokenizer, sources, precursors, adducts)
     result = ResultTable(k=list(k))
     options: dict[str, Any] = {
         "k": sorted({1, *k}),
@@ -92,7 +93,7 @@ def evaluate_pairs(
         "formula_known": formula_known,
         "mces": mces,
     }
-    ranking = measure(table, [[c.smiles for c in w.candidates] for w in written], written, by=by, **options)
+    ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, by=by, **options)
     metrics, scores = ranking.compute(), ranking.rows()
     similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
@@ -105,7 +106,7 @@ def evaluate_pairs(
             similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
     result.add(name, metrics)
     slices = {group: slice_table(group, metrics, k) for group in by}
-    return Evaluation(result, predictions(table, written, scores), metrics, similarities, slices)
+    return Evaluation(result, predictions(table, generated, scores), metrics, similarities, slices)
 
 
 def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:
@@ -129,26 +130,28 @@ def sample_rows(rows: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
 def measure(
     table: SpectrumTable,
     candidates: list[list[str]],
-    written: Sequence[Written] | None = None,
+    generated: Sequence[GeneratedMolecules] | None = None,
     **options,
 ) -> MoleculeRanking:
     """The ranking metrics of candidates for labelled spectra; a process of a distributed run measures by itself."""
     ranking = MoleculeRanking(**options, sync_on_compute=False)
     details = {"adducts": list(table["adduct"]), "precursor_mz": list(table["precursor_mz"])}
-    if written is not None:
+    if generated is not None:
         details |= {
-            "generated": [w.written for w in written],
-            "valid": [w.valid for w in written],
-            "distinct": [len(w.candidates) for w in written],
+            "generated": [g.generated for g in generated],
+            "valid": [g.valid for g in generated],
+            "distinct": [len(g.candidates) for g in generated],
         }
     ranking.update(candidates, list(table["smiles"]), groups={name: list(table[name]) for name in GROUPS}, **details)
     return ranking
 
 
-def predictions(table: SpectrumTable, written: Sequence[Written], scores: dict[str, np.ndarray]) -> list[dict]:
+def predictions(
+    table: SpectrumTable, generated: Sequence[GeneratedMolecules], scores: dict[str, np.ndarray]
+) -> list[dict]:
     """One record of plain values per spectrum: measurement, true molecule, candidates and scores."""
     records = []
-    for row, result in enumerate(written):
+    for row, result in enumerate(generated):
         mz, intensity = table.peaks(row)
         records.append(
             {

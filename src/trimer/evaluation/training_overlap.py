@@ -37,12 +37,12 @@ class TrainingOverlap:
 
     rows: n texts: "train: molecule" (the split and the kinds of key it is known by), "validation: molecule", "no", or
     "unknown" if the record has no key, or the checkpoint has no keys of its data. Stages without keys are ignored.
-    found: for each stage, split and kind of key, how many records have a key and how many of these were in it.
+    shared: for each stage, split and kind of key, the number of records with a key, and how many of these it contains.
     unknown: names of the stages without keys.
     """
 
     rows: list[str]
-    found: list[dict] = field(default_factory=list)
+    shared: list[dict] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -61,7 +61,7 @@ class TrainingOverlap:
             f"{counts['in_validation']:,} in validation only, {counts['new']:,} in neither, "
             f"{counts['unknown']:,} unknown"
         ]
-        for row in self.found:
+        for row in self.shared:
             if row["shared"]:
                 line = f"  {row['stage']}, {row['split']}: {row['shared']:,} of {row['records']:,} by {BY[row['key']]}"
                 rate = row.get("false_positives")
@@ -73,7 +73,7 @@ class TrainingOverlap:
     def save(self, out: Path, ids: Sequence[str]) -> None:
         """Write `training_overlap.json` with the counts, and `training_overlap.csv` with a row for each record."""
         out.mkdir(parents=True, exist_ok=True)
-        facts = {"counts": self.counts(), "found": self.found, "not_known": self.unknown}
+        facts = {"counts": self.counts(), "found": self.shared, "not_known": self.unknown}
         (out / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         self.save_rows(out / f"{FILE}.csv", ids)
 
@@ -109,7 +109,7 @@ def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.nda
         return TrainingOverlap([UNKNOWN] * count, [], ["this checkpoint, which carries no keys,"])
     known: dict[str, dict[str, np.ndarray]] = {split: {} for split in SPLITS}
     compared: set[str] = set()
-    found = []
+    shared = []
     for stage in stages:
         for split, sets in stage["keys"].items():
             for kind in [kind for kind in sets if kind in keys]:
@@ -119,32 +119,32 @@ def training_overlap(stages: Sequence[Mapping] | None, keys: Mapping[str, np.nda
                 facts = {"stage": stage["name"], "split": SPLITS[split], "key": kind, "keys": sets[kind]["count"]}
                 rate = {name: sets[kind][name] for name in ("false_positives",) if name in sets[kind]}
                 records = int((keys[kind] != 0).sum())
-                found.append({**facts, "records": records, "shared": int(hit.sum()), **rate})
+                shared.append({**facts, "records": records, "shared": int(hit.sum()), **rate})
     must = [kind for kind in keys if kind in IDENTITY and kind in compared]
-    answers = np.full(count, NO if must else UNKNOWN, dtype=object)
+    seen_in = np.full(count, NO if must else UNKNOWN, dtype=object)
     for kind in must:
-        answers[keys[kind] == 0] = UNKNOWN
+        seen_in[keys[kind] == 0] = UNKNOWN
     for split in reversed(SPLITS):  # train overwrites validation
         by = np.full(count, "", dtype=object)
         for kind, hit in known[split].items():
             by[hit] = [f"{text}, {kind}" if text else kind for text in by[hit]]
         hit = by != ""
-        answers[hit] = [f"{SPLITS[split]}: {text}" for text in by[hit]]
-    return TrainingOverlap(answers.tolist(), found, [stage["name"] for stage in stages if not stage["known"]])
+        seen_in[hit] = [f"{SPLITS[split]}: {text}" for text in by[hit]]
+    return TrainingOverlap(seen_in.tolist(), shared, [stage["name"] for stage in stages if not stage["known"]])
 
 
 def merged(overlaps: Sequence[TrainingOverlap]) -> TrainingOverlap:
     """The overlap of records that were looked up in chunks, in the same checkpoint."""
-    whole = TrainingOverlap([], [], overlaps[0].unknown if overlaps else [])
+    total = TrainingOverlap([], [], overlaps[0].unknown if overlaps else [])
     for overlap in overlaps:
-        whole.rows += overlap.rows
-        if not whole.found:
-            whole.found = [dict(row) for row in overlap.found]
+        total.rows += overlap.rows
+        if not total.shared:
+            total.shared = [dict(row) for row in overlap.shared]
             continue
-        for total, row in zip(whole.found, overlap.found, strict=True):
-            total["records"] += row["records"]
-            total["shared"] += row["shared"]
-    return whole
+        for sums, row in zip(total.shared, overlap.shared, strict=True):
+            sums["records"] += row["records"]
+            sums["shared"] += row["shared"]
+    return total
 
 
 def report_split(out: Path, stages: Sequence[Mapping] | None, data, split: str) -> TrainingOverlap:

@@ -1,4 +1,4 @@
-"""From spectra to ranked molecules: sampling or beam search, decoding, de-duplication, ranking."""
+"""Generation of ranked molecules from spectra: sampling or beam search, decoding, de-duplication, ranking."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from trimer.generation.candidates import RANKS, Candidate, rank_candidates
 from trimer.generation.sampling import sample
 
 METHODS = ("sampling", "beam")
-# Setting: the type of its value, what must be true of it, and that in words.
+# Parameter: type, condition and description of valid values.
 NUMBERS = {
     "num_samples": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
     "temperature": (
         Real,
         lambda t: 0 < t < math.inf,
-        "a number above 0; for the likeliest text use generator.method=beam generator.beams=1",
+        "a number above 0; for the most likely text use generator.method=beam generator.beams=1",
     ),
     "top_k": (Integral, lambda k: k >= 0, "a whole number of at least 0 (0: all tokens)"),
     "top_p": (Real, lambda p: 0 < p <= 1, "a number above 0 and at most 1 (1: all tokens)"),
     "beams": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
     "length_penalty": (Real, math.isfinite, "a finite number"),
     "max_length": (Integral, lambda n: n >= 2, "a whole number of at least 2"),
-    "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to leave the mass aside"),
+    "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to ignore the mass"),
     "batch": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
     "seed": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
 }
 
 
 @dataclass
-class Written:
-    """What was generated for one spectrum: ranked molecules, the number of texts, and how many of them are molecules.
+class GeneratedMolecules:
+    """Ranked molecules generated for one spectrum.
 
-    flaws: how many texts are none, by what is wrong with them.
+    generated: number of generated texts; valid: how many of them are molecules; flaws: invalid texts by reason.
     """
 
     candidates: list[Candidate]
-    written: int
+    generated: int
     valid: int
     flaws: Counter[str] = field(default_factory=Counter)
 
 
 def generation_key(source: np.ndarray) -> int:
-    """The seed of a spectrum's own random numbers, from its tokens: the same in any file, under any name or id."""
+    """Seed for a spectrum, from its tokens only, so that samples do not depend on its file, name or id."""
     return zlib.crc32(np.asarray(source, np.int64).tobytes())
 
 
 class MoleculeGenerator:
-    """How molecules are written.
+    """Parameters for the generation of molecules.
 
-    method: `sampling` (num_samples texts at temperature, among the top_k tokens or the top_p mass of probability) or
-    `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (nearest to all, together).
-    tolerance_ppm: molecules whose mass agrees with the measured precursor come first; null to leave the mass aside.
-    batch: spectra written at a time; the result does not depend on it.
+    method: `sampling` (num_samples texts at temperature, from the top_k tokens or a total probability of top_p) or
+    `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (the set of candidates with
+    the highest mean Tanimoto similarity to all samples). tolerance_ppm: molecules whose mass agrees with the measured
+    precursor come first; null ignores the mass. batch: spectra at a time; the result does not depend on it.
     """
 
     def __init__(
@@ -97,27 +97,30 @@ class MoleculeGenerator:
         self.tolerance_ppm = tolerance_ppm
         self.batch = batch
         self.seed = seed
-        for name, (kind, good, words) in NUMBERS.items():
+        for name, (kind, is_valid, description) in NUMBERS.items():
             value = getattr(self, name)
             if name == "tolerance_ppm" and value is None:
                 continue
-            if not isinstance(value, kind) or isinstance(value, bool) or not good(value):
-                raise ConfigError(f"generator.{name}={value} must be {words}")
+            if not isinstance(value, kind) or isinstance(value, bool) or not is_valid(value):
+                raise ConfigError(f"generator.{name}={value} must be {description}")
 
     @torch.inference_mode()
-    def write(
+    def generate(
         self,
         net: nn.Module,
         tokenizer,
         sources: Sequence[np.ndarray],
         precursor_mz: Sequence[float] | None = None,
         adducts: Sequence[str | None] | None = None,
-    ) -> list[Written]:
-        """Molecules for each source. precursor_mz: NaN where it is not known; adducts: None where they are not."""
+    ) -> list[GeneratedMolecules]:
+        """Ranked molecules for each source (tokens of a spectrum).
+
+        precursor_mz: measured m/z, NaN if unknown; adducts: None if unknown.
+        """
         training = net.training
         net.eval()
-        out: list[Written | None] = [None] * len(sources)
-        # Spectra of one length together: the batch is then done at about the same time.
+        results: dict[int, GeneratedMolecules] = {}
+        # Spectra of similar lengths together: they finish at about the same time.
         order = np.argsort([len(s) for s in sources], kind="stable")
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
@@ -127,9 +130,11 @@ class MoleculeGenerator:
                     hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm
                 )
                 invalid = ranked.flaws.total()
-                out[row] = Written(ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws)
+                results[int(row)] = GeneratedMolecules(
+                    ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws
+                )
         net.train(training)
-        return out
+        return [results[row] for row in range(len(sources))]
 
     def _hypotheses(self, net, tokenizer, sources, rows):
         device = next(net.parameters()).device

@@ -1,4 +1,4 @@
-"""Linear layers prepared for many products with few rows."""
+"""Linear layers for generation, with weights reordered once for many products with few rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 class PackedLinear:
-    """x W^T + b with fixed weights, on the CPU in the order in which oneDNN reads them.
+    """x W^T + b with fixed weights, which are stored in the layout of oneDNN on the CPU.
 
-    With few rows the usual product spends much of its time on reordering the weights. oneDNN also sums a row in the
-    same order however many rows there are.
+    With few rows, the usual product spends much of its time on reordering the weights. oneDNN also sums a row in the
+    same order for any number of rows.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, rows: int):
-        """rows: of the products, roughly; the order of the weights is chosen for them."""
+        """rows: approximate number of rows of x, for which the layout is chosen."""
         self.weight, self.bias = weight, bias
         self.packed = can_pack(weight)
         if self.packed:
@@ -29,7 +29,7 @@ class PackedLinear:
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether this build of torch has oneDNN, and oneDNN has this type on this CPU."""
+    """Whether torch has oneDNN, and oneDNN supports this dtype on this CPU."""
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     if weight.dtype == torch.bfloat16:

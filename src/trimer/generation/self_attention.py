@@ -1,7 +1,7 @@
-"""Keys and values of the tokens that were written so far, for self-attention one token a step.
+"""Caches of keys and values for self-attention during generation, one token per step.
 
-Shapes: R rows (sequences being written), B inputs, K beams of an input, H heads, D width of one head, C capacity of the
-cache in tokens.
+Shapes: R rows (sequences being generated), B inputs, K beams of an input, H heads, D width of one head, C capacity
+of the cache in tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ CAPACITY_STEP = 16  # the cache grows by this many tokens
 
 
 class RowCache:
-    """Each row has keys and values of its own: for samples, which share none."""
+    """Separate keys and values for each row, for sampling."""
 
     def __init__(self, rows: int, layers: int, heads: int, width: int, like: Tensor):
         self.rows, self.shape, self.like = rows, (heads, width), like
@@ -23,7 +23,7 @@ class RowCache:
         self.values: list[Tensor] = [like.new_zeros(0)] * layers
 
     def next_token(self) -> None:
-        """Make room for one more token of each row."""
+        """Extend the cache by one token of each row."""
         if self.length == self.capacity:
             self.capacity += CAPACITY_STEP
             self.keys = [self._grown(x) for x in self.keys]
@@ -31,7 +31,7 @@ class RowCache:
         self.length += 1
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Add k and v of the new tokens, and let these see all tokens of their row. (R, H, D) each -> (R, H D)."""
+        """Store k and v of the new tokens and return their attention to their row. (R, H, D) each -> (R, H D)."""
         keys, values = self.keys[layer], self.values[layer]  # (R, H, C, D)
         keys[:, :, self.length - 1], values[:, :, self.length - 1] = k, v
         scores = torch.bmm(q.flatten(0, 1).unsqueeze(1), keys.flatten(0, 1).transpose(1, 2))  # (R H, 1, C)
@@ -54,11 +54,11 @@ class RowCache:
 
 
 class BeamCache:
-    """The beams of an input share all that was written for it, and a mask says which of it each beam continues.
+    """Keys and values that all beams of an input share, with a mask of the tokens that belong to each beam.
 
-    A beam that changes its parent takes over a row of the mask; no key and no value is ever copied for it. Beams see
-    K times the tokens of one sequence, most of them masked, in one product for all beams: that is less work than a copy
-    of the cache and a product for each beam.
+    A beam that continues another one copies a row of the mask, and no keys and values. One product computes the
+    attention of all beams to the tokens of all beams, most of which are masked. This takes less time than copying the
+    cache and computing a product for each beam.
     """
 
     def __init__(self, inputs: int, beams: int, layers: int, heads: int, width: int, like: Tensor):
@@ -66,22 +66,23 @@ class BeamCache:
         self.length, self.capacity = 0, 0
         self.keys: list[Tensor] = [like.new_zeros(0)] * layers  # (B, H, C K, D): token by token, beam by beam
         self.values: list[Tensor] = [like.new_zeros(0)] * layers
-        self.mask = like.new_full((inputs, beams, 0), float("-inf"))  # (B, K, C K), zero where a beam may look
-        own = torch.eye(beams, dtype=torch.bool, device=like.device)
-        self.own = torch.zeros(beams, beams, dtype=like.dtype, device=like.device).masked_fill(~own, float("-inf"))
+        self.mask = like.new_full((inputs, beams, 0), float("-inf"))  # (B, K, C K), zero for the tokens of a beam
+        same_beam = torch.eye(beams, dtype=torch.bool, device=like.device)
+        zeros = torch.zeros(beams, beams, dtype=like.dtype, device=like.device)
+        self.newest_mask = zeros.masked_fill(~same_beam, float("-inf"))
 
     def next_token(self) -> None:
-        """Make room for one more token of each beam, which that beam may look at."""
+        """Extend the cache by one token of each beam, which this beam alone attends to."""
         if self.length == self.capacity:
             self.capacity += CAPACITY_STEP
             self.keys = [self._grown(x) for x in self.keys]
             self.values = [self._grown(x) for x in self.values]
             self.mask = F.pad(self.mask, (0, CAPACITY_STEP * self.beams), value=float("-inf"))
         self.length += 1
-        self.mask[:, :, self._newest()] = self.own
+        self.mask[:, :, self._newest()] = self.newest_mask
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """As `RowCache.attend`, without the rows beyond B K that only fill a product up. Returns (B K, H D)."""
+        """Same as `RowCache.attend`, without the rows beyond B K, which are padding. Returns (B K, H D)."""
         real = self.inputs * self.beams
         q, k, v = (x[:real].view(self.inputs, self.beams, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
         keys, values = self.keys[layer], self.values[layer]
@@ -90,7 +91,7 @@ class BeamCache:
         return out.transpose(1, 2).reshape(real, -1)
 
     def select(self, rows: Tensor) -> None:
-        """Continue with these rows: K of each input that stays, all from its own K."""
+        """Continue with these rows: K for each remaining input, all of them rows of the same input."""
         rows = rows.view(-1, self.beams)
         inputs = rows[:, 0] // self.beams
         if len(inputs) < self.inputs:
@@ -100,7 +101,7 @@ class BeamCache:
         self.inputs = len(inputs)
 
     def _newest(self) -> slice:
-        """Where the last token of each beam is."""
+        """Indices of the last token of each beam."""
         return slice((self.length - 1) * self.beams, self.length * self.beams)
 
     def _grown(self, old: Tensor) -> Tensor:

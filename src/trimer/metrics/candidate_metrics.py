@@ -16,7 +16,7 @@ from trimer.metrics.molecule_metrics import (
     TopKAccuracy,
     Uniqueness,
     Validity,
-    answers,
+    spectrum_predictions,
 )
 
 KEY, LABEL = 14, 48  # bytes kept of a molecule's key and of a slice's label
@@ -61,11 +61,11 @@ class MoleculeRanking(MoleculeMetric):
         self.bootstrap = bootstrap
         self.formula_known = formula_known
 
-    def score(self, answer) -> list[float]:
-        scores = [score for part in self._ranked + self._counted for score in part.score(answer)]
+    def score(self, prediction) -> list[float]:
+        scores = [score for part in self._ranked + self._counted for score in part.score(prediction)]
         if self.formula_known:
-            answer = answer.with_formula_first()
-            scores += [score for part in self._ranked for score in part.score(answer)]
+            prediction = prediction.with_formula_first()
+            scores += [score for part in self._ranked for score in part.score(prediction)]
         return scores
 
     def update(
@@ -77,18 +77,19 @@ class MoleculeRanking(MoleculeMetric):
     ) -> None:
         """candidates: ranked SMILES per spectrum; targets: the true SMILES; groups: labels to slice `by`.
 
-        details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`; see `answers`.
+        details: `generated`, `valid`, `distinct` (counts per spectrum), `adducts`, `precursor_mz`: as in
+        `spectrum_predictions`.
         """
         groups = groups or {}
         missing = [name for name in self.by if name not in groups]
         if missing:
             raise ValueError(f"slices by {missing} need groups={{'{missing[0]}': [one label per spectrum]}}")
         rows = []
-        for row, answer in enumerate(answers(candidates, targets, ranks=self.ranks, **details)):
-            text = _bytes(answer.target.inchikey1 or "", KEY)
+        for row, prediction in enumerate(spectrum_predictions(candidates, targets, ranks=self.ranks, **details)):
+            text = _bytes(prediction.target.inchikey1 or "", KEY)
             for name in self.by:
                 text += _bytes(groups[name][row] or "not stated", LABEL)
-            rows.append([*self.score(answer), *text])
+            rows.append([*self.score(prediction), *text])
         self.add_rows(rows)
 
     def compute(self) -> dict[str, float]:

@@ -61,7 +61,7 @@ def single_label(
     shares = {("accuracy" if k == 1 else f"top{k}_accuracy"): rank < k for k in top if k < count}
     loss = -np.log(np.clip(probabilities[np.arange(rows), labels], LEAST, 1))
     seen = np.bincount(labels, minlength=count)
-    asked = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
+    scored = [1] if count == 2 else [c for c in range(count) if 0 < seen[c] < rows]
     calibrated = [1] if count == 2 else range(count)
     bins = {c: bin_of(probabilities[:, c]) for c in calibrated}
 
@@ -70,7 +70,7 @@ def single_label(
         values = {name: weighted.mean(hit, weights) for name, hit in shares.items()}
         values |= _of_confusion(confusion, (*OF_CONFUSION, *MACRO))
         none = [np.full(len(weights), np.nan)]
-        by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in asked]
+        by_class = [_of_scores(probabilities[:, c], labels == c, weights) for c in scored]
         for name in ("auroc", "average_precision"):
             values[name] = weighted.nanmean(np.stack([scores[name] for scores in by_class] or none, -1))
         values["cross_entropy"] = weighted.mean(loss, weights)
@@ -122,7 +122,7 @@ def multi_label(
     if len(wrong):
         raise ValueError(f"label {labels[tuple(wrong[0])]:g} of row {wrong[0][0]}: labels are 0, 1 or NaN for missing")
     if len(probabilities) and (probabilities.min() < 0 or probabilities.max() > 1):
-        raise ValueError("probabilities lie between 0 and 1; these do not: were logits given?")
+        raise ValueError("probabilities must be between 0 and 1: pass probabilities instead of logits")
 
     decided = decide_labels(probabilities, thresholds)
 
@@ -156,20 +156,21 @@ def _micro(decided: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed
     if not rows.any():
         return nothing(MICRO, "there are no labels")
     predicted, true = decided & known, labels == 1
-    right, given, wanted = (np.count_nonzero(cells, 1) for cells in (predicted & true, predicted, true))
+    cells = (predicted & true, predicted, true)
+    correct, positive_predictions, positives = (np.count_nonzero(cell, 1) for cell in cells)
     exact = (predicted == true).all(1)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {
-            "micro_precision": weighted.ratio(weights @ right, weights @ given),
-            "micro_recall": weighted.ratio(weights @ right, weights @ wanted),
+            "micro_precision": weighted.ratio(weights @ correct, weights @ positive_predictions),
+            "micro_recall": weighted.ratio(weights @ correct, weights @ positives),
             "exact_match": weighted.mean(exact[rows], weights[:, rows]),
         }
 
     weights = weighted.weightings(len(labels), bootstrap, groups, seed, weighted.rarest_label(labels))
     measured = with_errors(weighted.in_blocks(measure, weights))
-    undefine(measured, MICRO[:1], "" if given.any() else "no label is predicted")
-    undefine(measured, MICRO[1:2], "" if wanted.any() else "no label is true")
+    undefine(measured, MICRO[:1], "" if positive_predictions.any() else "no label is predicted")
+    undefine(measured, MICRO[1:2], "" if positives.any() else "no label is true")
     return measured
 
 
@@ -321,7 +322,7 @@ def _check_classes(probabilities: np.ndarray, labels: np.ndarray, classes: Seque
     if len(labels) and (labels.min() < 0 or labels.max() >= probabilities.shape[1]):
         raise ValueError(f"labels from {labels.min()} to {labels.max()} for {probabilities.shape[1]} classes")
     if not np.allclose(probabilities.sum(1), 1, atol=1e-2) or (len(labels) and probabilities.min() < 0):
-        raise ValueError("the probabilities of a row sum to 1; these do not, or hold NaN: were logits given?")
+        raise ValueError("the probabilities of each row must sum to 1: pass probabilities instead of logits")
 
 
 def _check_tasks(predicted: np.ndarray, labels: np.ndarray, tasks: Sequence[str] | None) -> Sequence[str]:

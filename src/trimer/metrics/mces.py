@@ -9,7 +9,7 @@ import functools
 from collections.abc import Sequence
 
 from trimer.errors import ConfigError
-from trimer.metrics.molecule_metrics import Answer, MoleculeMetric
+from trimer.metrics.molecule_metrics import MoleculeMetric, SpectrumPrediction
 
 INVALID = 100.0  # MassSpecGym's distance for a candidate that is no molecule
 THRESHOLD = 15.0  # above it the number is a lower bound, not a distance
@@ -29,10 +29,10 @@ class MCES(MoleculeMetric):
         _solver()
         super().__init__([f"mces@{k}" for k in self.k], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
         distances = [
-            INVALID if candidate is None else mces_distance(candidate.smiles, answer.target.smiles, self.threshold)
-            for candidate in answer.candidates[: max(self.k)]
+            INVALID if candidate is None else mces_distance(candidate.smiles, prediction.target.smiles, self.threshold)
+            for candidate in prediction.candidates[: max(self.k)]
         ]
         return [min(distances[:k], default=INVALID) for k in self.k]
 
@@ -56,5 +56,5 @@ def _solver() -> str:
         raise ConfigError("the MCES metric needs myopic-mces: pip install 'trimer[mces]', or set mces=false") from error
     available = pulp.listSolvers(onlyAvailable=True)
     if not available:
-        raise ConfigError("the MCES metric found no solver for pulp: install the CBC solver, or set mces=false")
+        raise ConfigError("the MCES metric needs a solver for pulp: install the CBC solver, or set mces=false")
     return next((name for name in ("PULP_CBC_CMD", "COIN_CMD") if name in available), available[0])

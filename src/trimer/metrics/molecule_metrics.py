@@ -24,7 +24,7 @@ NAN = math.nan
 
 
 @dataclass
-class Answer:
+class SpectrumPrediction:
     """The candidates for one spectrum, best first, and the true molecule.
 
     A candidate that is no molecule (`trimer.chemistry.molecule_definition`) is None: it keeps its rank and scores 0.
@@ -50,13 +50,15 @@ class Answer:
         """Whether each candidate is the target."""
         return [facts.same_molecule(candidate, self.target) for candidate in self.candidates]
 
-    def with_formula_first(self) -> Answer:
+    def with_formula_first(self) -> SpectrumPrediction:
         """The same candidates, those with the true formula first: the ranking if the formula were known."""
         order = sorted(self.candidates, key=lambda candidate: not facts.same_formula(candidate, self.target))
-        return Answer(order, self.target, self.generated, self.valid, self.distinct, self.adduct, self.precursor_mz)
+        return SpectrumPrediction(
+            order, self.target, self.generated, self.valid, self.distinct, self.adduct, self.precursor_mz
+        )
 
 
-def answers(
+def spectrum_predictions(
     candidates: Sequence[Sequence[str]],
     targets: Sequence[str],
     generated: Sequence[int] | None = None,
@@ -65,8 +67,8 @@ def answers(
     adducts: Sequence[str | None] | None = None,
     precursor_mz: Sequence[float] | None = None,
     ranks: int | None = None,
-) -> Iterator[Answer]:
-    """One Answer per spectrum. Where the counts are not given, the candidates themselves are counted.
+) -> Iterator[SpectrumPrediction]:
+    """One SpectrumPrediction per spectrum. Without counts, the candidates themselves are counted.
 
     ranks: candidates beyond this rank are ignored, unless they have to be counted.
     """
@@ -88,7 +90,7 @@ def answers(
         adduct = None if adducts is None else adducts[row]
         molecules = [candidate_facts(candidate, adduct) for candidate in (ranked[:ranks] if counted else ranked)]
         readable = [molecule for molecule in molecules if molecule is not None]
-        yield Answer(
+        yield SpectrumPrediction(
             candidates=molecules,
             target=target,
             generated=len(molecules) if generated is None else int(generated[row]),
@@ -100,9 +102,9 @@ def answers(
 
 
 class MoleculeMetric(Metric):
-    """Base: a subclass names its M numbers and scores one Answer; NaN means undefined and is left out.
+    """Base class: a subclass names M numbers and computes them for each spectrum; NaN (undefined) is not averaged.
 
-    update(candidates, targets, ...): see `answers`. compute() -> {name: mean over spectra}, or median for `medians`.
+    update: arguments of `spectrum_predictions`. compute() -> {name: mean over spectra}, or median for `medians`.
     """
 
     full_state_update = False
@@ -115,12 +117,12 @@ class MoleculeMetric(Metric):
         # One flat float32 state: a process without spectra gathers an empty float32 vector; any other shape would hang.
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
-    def score(self, answer: Answer) -> list[float]:
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
         """The M numbers of one spectrum."""
         raise NotImplementedError
 
     def update(self, candidates: Sequence[Sequence[str]], targets: Sequence[str], **details) -> None:
-        self.add_rows([self.score(answer) for answer in answers(candidates, targets, **details)])
+        self.add_rows([self.score(prediction) for prediction in spectrum_predictions(candidates, targets, **details)])
 
     def compute(self) -> dict[str, float]:
         return self.reduce(self.matrix(len(self.names)))
@@ -143,10 +145,13 @@ class MoleculeMetric(Metric):
         }
 
 
-_SAME: dict[str, tuple[str, Callable[[Answer, int], bool]]] = {
-    "inchikey": ("top{}_accuracy", lambda answer, rank: answer.hits[rank]),
-    "smiles": ("top{}_same_smiles", lambda answer, rank: facts.same_smiles(answer.candidates[rank], answer.target)),
-    "fingerprint": ("top{}_same_fingerprint", lambda answer, rank: answer.similarities[rank] == 1.0),
+_SAME: dict[str, tuple[str, Callable[[SpectrumPrediction, int], bool]]] = {
+    "inchikey": ("top{}_accuracy", lambda prediction, rank: prediction.hits[rank]),
+    "smiles": (
+        "top{}_same_smiles",
+        lambda prediction, rank: facts.same_smiles(prediction.candidates[rank], prediction.target),
+    ),
+    "fingerprint": ("top{}_same_fingerprint", lambda prediction, rank: prediction.similarities[rank] == 1.0),
 }
 
 
@@ -162,9 +167,9 @@ class TopKAccuracy(MoleculeMetric):
         self.k = list(k)
         super().__init__([name.format(k) for k in self.k], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        ranks = range(min(max(self.k), len(answer.candidates)))
-        first = next((rank for rank in ranks if self.same(answer, rank)), max(self.k))
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        ranks = range(min(max(self.k), len(prediction.candidates)))
+        first = next((rank for rank in ranks if self.same(prediction, rank)), max(self.k))
         return [float(first < k) for k in self.k]
 
 
@@ -178,8 +183,8 @@ class TanimotoAtK(MoleculeMetric):
         self.k = list(k)
         super().__init__([f"tanimoto@{k}" for k in self.k], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        return [max(answer.similarities[:k], default=0.0) for k in self.k]
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        return [max(prediction.similarities[:k], default=0.0) for k in self.k]
 
 
 class Validity(MoleculeMetric):
@@ -188,8 +193,8 @@ class Validity(MoleculeMetric):
     def __init__(self, **kwargs):
         super().__init__(["validity"], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        return [answer.valid / answer.generated if answer.generated else NAN]
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        return [prediction.valid / prediction.generated if prediction.generated else NAN]
 
 
 class Uniqueness(MoleculeMetric):
@@ -198,8 +203,8 @@ class Uniqueness(MoleculeMetric):
     def __init__(self, **kwargs):
         super().__init__(["uniqueness"], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        return [answer.distinct / answer.valid if answer.valid else NAN]
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        return [prediction.distinct / prediction.valid if prediction.valid else NAN]
 
 
 class FormulaMatch(MoleculeMetric):
@@ -209,9 +214,9 @@ class FormulaMatch(MoleculeMetric):
         self.k = list(k)
         super().__init__([f"formula_match@{k}" for k in self.k], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        ranked = answer.candidates[: max(self.k)]
-        first = next((i for i, c in enumerate(ranked) if facts.same_formula(c, answer.target)), max(self.k))
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        ranked = prediction.candidates[: max(self.k)]
+        first = next((i for i, c in enumerate(ranked) if facts.same_formula(c, prediction.target)), max(self.k))
         return [float(first < k) for k in self.k]
 
 
@@ -229,9 +234,9 @@ class PrecursorPpmError(MoleculeMetric):
         self.within = within
         super().__init__(["precursor_ppm@1", f"precursor_within_{within:g}ppm@1"], **kwargs)
 
-    def score(self, answer: Answer) -> list[float]:
-        if facts.precursor_ppm(answer.target, answer.precursor_mz, answer.adduct) is None:
+    def score(self, prediction: SpectrumPrediction) -> list[float]:
+        if facts.precursor_ppm(prediction.target, prediction.precursor_mz, prediction.adduct) is None:
             return [NAN, NAN]
-        first = answer.candidates[0] if answer.candidates else None
-        error = facts.precursor_ppm(first, answer.precursor_mz, answer.adduct)
+        first = prediction.candidates[0] if prediction.candidates else None
+        error = facts.precursor_ppm(first, prediction.precursor_mz, prediction.adduct)
         return [NAN, 0.0] if error is None else [abs(error), float(abs(error) <= self.within)]

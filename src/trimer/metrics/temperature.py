@@ -19,11 +19,11 @@ HOTTEST = 100.0  # the temperature lies between this and its inverse
 
 
 def confidences(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A probability for each answer, and whether it came true: (m,) floats and (m,) 0 or 1.
+    """Probability of each prediction, and whether it was correct: (m,) floats and (m,) 0 or 1.
 
     probabilities (n, 2) with labels (n,): that of class 1, and whether it is the true one. (n, C): that of the
-    likeliest class. probabilities of the same shape as labels, (n,) or (n, K) with NaN for missing: the probability of
-    "yes", and whether it is so; missing labels are left out.
+    most likely class. Probabilities of the same shape as labels, (n,) or (n, K) with NaN for missing: that of "yes",
+    and whether the label is "yes"; missing labels are left out.
     """
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     if probabilities.shape == labels.shape:

@@ -1,13 +1,13 @@
-"""Attention over flat batches: one function, four ways to compute it, the same answer.
+"""Attention over flat batches, computed in four ways with the same result.
 
-A flat batch lays B sequences end to end, and a query may only see the keys of its own sequence.
-- on the CPU, sequence by sequence: torch's flash kernel, which never holds all weights, or two batched matrix products
-  while learning in half precision, where its gradient is slow, and where weights are dropped, which it cannot do;
-- on CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel;
-- everywhere else: rows padded to the longest sequence, with a mask.
-A static batch has rows already, each of several sequences: there a mask keeps the sequences of a row apart.
+A flat batch concatenates B sequences, and a query may only see the keys of the sequence that it belongs to.
+- On the CPU, sequence by sequence: torch's flash kernel, which never holds all weights. Two batched matrix products
+  replace it when training in half precision, where its gradient is slow, and with dropout, which it does not support.
+- On CUDA in half precision: `torch.nn.attention.varlen`, the variable-length flash kernel.
+- Elsewhere: rows padded to the longest sequence, with a mask.
+- Static batches already have rows, each with several sequences: a mask separates the sequences of a row.
 
-Shapes: T tokens in all, B sequences, H heads, D width of one head, L length of one sequence.
+Shapes: T tokens in a flat batch, B sequences, H heads, D width of one head, L length of one sequence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,19 +24,22 @@ from torch import Tensor
 
 from trimer.flat import Rows
 
+varlen_attn: Any
 try:  # torch 2.9, which the TPU stack needs, does not have it
-    from torch.nn.attention.varlen import varlen_attn
+    from torch.nn.attention import varlen
+
+    varlen_attn = varlen.varlen_attn
 except ImportError:
     varlen_attn = None
-# On the CPU, in tokens of a sequence. Up to STACKED, those of equal lengths share a call, which costs more than their
-# work. Up to SHORT, two products are faster than the flash kernel while learning in fp32 too. Above LONG, weights
-# (H, L, L) are never laid out unless some are dropped: those of titin would be 100 GB. The crossings were the same with
-# and without AMX.
+# Lengths in tokens, for the CPU. Up to STACKED, sequences of equal length share a call, because a call costs more than
+# their computation. Up to SHORT, two products are faster than the flash kernel when training in fp32 too. Above LONG,
+# weights (H, L, L) are never stored, except with dropout: those of titin would take 100 GB. The same lengths were
+# measured with and without AMX.
 STACKED, SHORT, LONG = 48, 128, 2048
-IN_CACHE = 2**20  # weights laid out at a time: 2 MB in half precision, what a core's own cache holds
+IN_CACHE = 2**20  # attention weights computed at a time: 2 MB in half precision, the cache of one core
 FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-# What says causal: a flag at first, a window since torch 2.11.
+# The argument for causal attention: `is_causal` in older versions, `window_size` since torch 2.11.
 _CAUSAL_WINDOW = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
 
 
@@ -49,15 +52,17 @@ def attention(
     causal: bool = False,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Let every token attend to the tokens of its own sequence: softmax(q k^T / sqrt(D)) v.
+    """Attention of every token to the tokens of its sequence: softmax(q k^T / sqrt(D)) v.
 
-    q: (Tq, H, D); k, v: (Tk, H, D); lengths_q sums to Tq, lengths_k to Tk, both of B integers; of a static batch both
-    are its rows (`Flat.layout`), and a sequence has the same row on both sides. causal: position i sees the keys 0..i,
-    so lengths_q equals lengths_k. dropout: share of attention weights set to zero, 0 outside training. Returns
-    (Tq, H, D). What one sequence gets does not depend on the others in the batch.
+    q: (Tq, H, D); k, v: (Tk, H, D). lengths_q, lengths_k: B integers that sum to Tq and Tk; for a static batch, its
+    rows (`Flat.layout`), with each sequence in the same row for queries and keys. causal: position i sees the keys
+    0..i, so lengths_q equals lengths_k. dropout: fraction of attention weights set to zero, 0 outside training.
+    Returns (Tq, H, D). The result of a sequence does not depend on the others in the batch.
     """
-    if isinstance(lengths_q, Rows):
+    if isinstance(lengths_q, Rows) and isinstance(lengths_k, Rows):
         return _in_rows(q, k, v, lengths_q.segments, lengths_k.segments, causal, dropout)
+    if isinstance(lengths_q, Rows) or isinstance(lengths_k, Rows):
+        raise TypeError("queries and keys must both be those of a static batch, or both those of a flat one")
     if q.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
             return _BySequence.apply(q, k, v, _stacks(tuple(lengths_q), tuple(lengths_k)), causal, dropout)
@@ -67,26 +72,26 @@ def attention(
 
 
 def attention_maps(q: Tensor, k: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-    """The weights softmax(q k^T / sqrt(D)) of each sequence: B tensors of (H, L, L). q, k: (T, H, D)."""
-    parts = zip(q.split(tuple(lengths)), k.split(tuple(lengths)), strict=True)
+    """Attention weights softmax(q k^T / sqrt(D)) of each sequence: B tensors of (H, L, L). q, k: (T, H, D)."""
+    pairs = zip(q.split(tuple(lengths)), k.split(tuple(lengths)), strict=True)
     scale = q.shape[-1] ** -0.5
-    return [torch.softmax((qi.transpose(0, 1) * scale) @ ki.permute(1, 2, 0), -1) for qi, ki in parts]
+    return [torch.softmax((qi.transpose(0, 1) * scale) @ ki.permute(1, 2, 0), -1) for qi, ki in pairs]
 
 
 def _in_rows(
     q: Tensor, k: Tensor, v: Tensor, segments_q: Tensor, segments_k: Tensor, causal: bool, dropout: float
 ) -> Tensor:
-    """segments_q: (R, Lq), segments_k: (R, Lk), number of the sequence of each token."""
+    """Attention of a static batch. segments_q: (R, Lq), segments_k: (R, Lk), sequence number of each token."""
     allowed = segments_q[:, :, None] == segments_k[:, None, :]  # (R, Lq, Lk)
     if causal:
         allowed = allowed & torch.ones_like(allowed[0]).tril()
-    # Finite: a row without padding leaves the padding of the other side no key, and 0 / 0 would reach the gradients.
+    # Finite instead of -inf: padding on one side may have no key on the other, and 0 / 0 would reach the gradients.
     mask = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(
         ~allowed, torch.finfo(q.dtype).min / 2
     )
     rows = len(segments_q)
-    heads_first = (x.view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))  # (R, H, L, D)
-    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask[:, None], dropout_p=dropout)
+    q, k, v = (x.view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))  # (R, H, L, D)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], dropout_p=dropout)
     return out.transpose(1, 2).flatten(0, 1)
 
 
@@ -105,13 +110,13 @@ def _variable_length(
     return varlen_attn(q, k, v, starts_q, starts_k, max(lengths_q), max(lengths_k), **window)
 
 
-# What is kept between calls is made outside of inference mode: a tensor made inside could not serve in training later.
+# Cached tensors are created outside inference mode: one created inside could not be used in a later training.
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _starts(lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """(B + 1,) int32 cumulative lengths; every layer of a step asks for the same ones."""
+    """(B + 1,) int32 cumulative lengths, the same for every layer of a step."""
     return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32).to(device, non_blocking=True)
 
 
@@ -124,33 +129,36 @@ def _padded(
     causal: bool,
     dropout: float = 0.0,
 ) -> Tensor:
-    rows_q, _, places = _rows(tuple(lengths_q), q.device)
+    rows_q, _, positions = _rows(tuple(lengths_q), q.device)
     rows_k, mask, _ = _rows(tuple(lengths_k), q.device)
     if causal:
         mask = mask & torch.ones(rows_q.shape[1], rows_k.shape[1], dtype=torch.bool, device=q.device).tril()
-    heads_first = (x[rows].transpose(1, 2) for x, rows in ((q, rows_q), (k, rows_k), (v, rows_k)))  # (B, H, L, D)
-    out = F.scaled_dot_product_attention(*heads_first, attn_mask=mask, dropout_p=dropout)
-    return out.transpose(1, 2).flatten(0, 1)[places]
+    q, k, v = (x[rows].transpose(1, 2) for x, rows in ((q, rows_q), (k, rows_k), (v, rows_k)))  # (B, H, L, D)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    return out.transpose(1, 2).flatten(0, 1)[positions]
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _rows(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """How a flat batch becomes rows and comes back.
+    """Indices that turn a flat batch into padded rows and back.
 
-    (B, L) place in T of each token of each row, where places past the end repeat the last token; (B, 1, 1, L) which of
-    them are real; (T,) place in the rows, laid end to end, of each token of T.
+    (B, L) index in T of each token of each row, where padding repeats the last token; (B, 1, 1, L) mask of the real
+    tokens; (T,) index of each token in the concatenated rows.
     """
     sizes, longest = torch.tensor(lengths), max(lengths)
     columns = torch.arange(longest).expand(len(lengths), -1)
     real = columns < sizes[:, None]
     rows = (sizes.cumsum(0) - sizes)[:, None] + columns.minimum((sizes - 1)[:, None]).clamp(min=0)
-    places = real.flatten().nonzero().squeeze(1)
-    return rows.to(device), real[:, None, None, :].to(device), places.to(device)
+    positions = real.flatten().nonzero().squeeze(1)
+    return rows.to(device), real[:, None, None, :].to(device), positions.to(device)
 
 
 class Stack(NamedTuple):
-    """n sequences of one length, side by side: rows say which tokens of the flat batch are theirs."""
+    """n sequences of one length, computed together.
+
+    rows_q, rows_k: their tokens in the flat batch, as indices, or as start and length for a single sequence.
+    """
 
     n: int
     length_q: int
@@ -159,140 +167,133 @@ class Stack(NamedTuple):
     rows_k: Tensor | tuple[int, int]
 
     def take(self, x: Tensor, rows: Tensor | tuple[int, int]) -> Tensor:
-        """(n H, L, D) of x (T, H, D): a view where the sequence is alone."""
-        if self.n == 1:
+        """(n H, L, D) of x (T, H, D): a view for a single sequence."""
+        if isinstance(rows, tuple):
             return x.narrow(0, *rows).transpose(0, 1)
         return x.index_select(0, rows).view(self.n, -1, *x.shape[1:]).transpose(1, 2).flatten(0, 1)
 
     def take_all(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.take(q, self.rows_q), self.take(k, self.rows_k), self.take(v, self.rows_k)
 
-    def room(self, x: Tensor, rows: Tensor | tuple[int, int]) -> Tensor:
-        """Where (n H, L, D) may be written for `put`: in place where the sequence is alone."""
-        if self.n == 1:
+    def output_buffer(self, x: Tensor, rows: Tensor | tuple[int, int]) -> Tensor:
+        """(n H, L, D) buffer for a result that `put` copies; for a single sequence it is a view of x."""
+        if isinstance(rows, tuple):
             return self.take(x, rows)
         return x.new_empty(self.n * x.shape[1], len(rows) // self.n, x.shape[2])
 
-    def put(self, x: Tensor, rows: Tensor | tuple[int, int], some: Tensor) -> None:
-        """Bring (n H, L, D) to the rows of x (T, H, D)."""
-        if self.n == 1:
-            x.narrow(0, *rows).copy_(some.transpose(0, 1))
+    def put(self, x: Tensor, rows: Tensor | tuple[int, int], result: Tensor) -> None:
+        """Copy a result (n H, L, D) to the rows of x (T, H, D)."""
+        if isinstance(rows, tuple):
+            x.narrow(0, *rows).copy_(result.transpose(0, 1))
         else:
-            x.index_copy_(0, rows, some.view(self.n, -1, *some.shape[1:]).transpose(1, 2).flatten(0, 1))
+            x.index_copy_(0, rows, result.view(self.n, -1, *result.shape[1:]).transpose(1, 2).flatten(0, 1))
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _stacks(lengths_q: tuple[int, ...], lengths_k: tuple[int, ...]) -> list[Stack]:
-    """The sequences of a flat batch; short ones of equal lengths are put together."""
-    alike: dict[tuple[int, ...], list[int]] = {}
+    """The sequences of a flat batch, with short sequences of equal lengths stacked."""
+    by_lengths: dict[tuple[int, ...], list[int]] = {}
     for i, pair in enumerate(zip(lengths_q, lengths_k, strict=True)):
-        alike.setdefault(pair if pair[0] * pair[1] <= STACKED * STACKED else (*pair, i), []).append(i)
+        by_lengths.setdefault(pair if pair[0] * pair[1] <= STACKED * STACKED else (*pair, i), []).append(i)
     ends = [list(accumulate(lengths, initial=0)) for lengths in (lengths_q, lengths_k)]
     stacks = []
-    for (length_q, length_k, *_), members in alike.items():
+    for (length_q, length_k, *_), members in by_lengths.items():
         rows: list[Tensor | tuple[int, int]] = []
         for length, starts in ((length_q, ends[0]), (length_k, ends[1])):
             first = torch.tensor([starts[i] for i in members])
-            alone = (starts[members[0]], length)
-            rows.append(alone if len(members) == 1 else (first[:, None] + torch.arange(length)).flatten())
+            single = (starts[members[0]], length)
+            rows.append(single if len(members) == 1 else (first[:, None] + torch.arange(length)).flatten())
         stacks.append(Stack(len(members), length_q, length_k, *rows))
     return stacks
 
 
 class _BySequence(torch.autograd.Function):
-    """Attention of each stack of sequences, by one of two kernels, differentiated as a whole.
+    """Attention of each stack of sequences by one of two kernels, as a single node of autograd.
 
-    Written out because autograd would keep a dozen nodes for every sequence, which costs more than short ones take.
+    Autograd would keep a dozen nodes for every sequence, which costs more time than short sequences take.
     """
 
     @staticmethod
-    def forward(ctx, q, k, v, stacks, causal, dropout):  # (T, H, D) each
+    def forward(ctx, q, k, v, stacks: list[Stack], causal: bool, dropout: float):  # (T, H, D) each
         q = q * q.shape[-1] ** -0.5
         out = torch.empty_like(q)
-        learning = any(ctx.needs_input_grad)
-        kept, flash = [], []
+        training = any(ctx.needs_input_grad)
+        saved: list[Tensor] = []
+        flash: list[bool] = []
         for stack in stacks:
-            some = stack.take_all(q, k, v)
-            flash.append(_flash_is_faster(stack, q.element_size(), learning, dropout))
+            qi, ki, vi = stack.take_all(q, k, v)
+            flash.append(_flash_is_faster(stack, q.element_size(), training, dropout))
             if flash[-1]:
-                result, *parts = FLASH(*(x[None] for x in some), 0.0, causal, scale=1.0)
+                result, *for_gradient = FLASH(qi[None], ki[None], vi[None], 0.0, causal, scale=1.0)
             else:
-                result = stack.room(out, stack.rows_q)
-                parts = _products(*some, result, causal, dropout)
-            if learning:
-                kept += parts
+                result = stack.output_buffer(out, stack.rows_q)
+                for_gradient = _products(qi, ki, vi, result, causal, dropout)
+            if training:
+                saved += for_gradient
             if stack.n > 1 or flash[-1]:
                 stack.put(out, stack.rows_q, result[0] if flash[-1] else result)
-        if learning:
-            ctx.save_for_backward(q, k, v, out, *kept)
+        if training:
+            ctx.save_for_backward(q, k, v, out, *saved)
             ctx.stacks, ctx.flash, ctx.causal, ctx.dropout = stacks, flash, causal, dropout
         return out
 
     @staticmethod
     def backward(ctx, grad_out):
-        q, k, v, out, *kept = ctx.saved_tensors
+        q, k, v, out, *saved = ctx.saved_tensors
         grads = [torch.empty(x.shape, dtype=x.dtype) for x in (q, k, v)]
-        kept = iter(kept)
+        remaining = iter(saved)
         for stack, flash in zip(ctx.stacks, ctx.flash, strict=True):
-            some, grad = stack.take_all(q, k, v), stack.take(grad_out, stack.rows_q)
-            places = list(zip(grads, (stack.rows_q, stack.rows_k, stack.rows_k), strict=True))
+            inputs, grad = stack.take_all(q, k, v), stack.take(grad_out, stack.rows_q)
+            destinations = list(zip(grads, (stack.rows_q, stack.rows_k, stack.rows_k), strict=True))
             if flash:
-                given = (x[None] for x in (grad, *some, stack.take(out, stack.rows_q)))
-                results = FLASH_BACKWARD(*given, next(kept), 0.0, ctx.causal, scale=1.0)
+                arguments = (x[None] for x in (grad, *inputs, stack.take(out, stack.rows_q)))
+                results = FLASH_BACKWARD(*arguments, next(remaining), 0.0, ctx.causal, scale=1.0)
             else:
-                results = [stack.room(*place) for place in places]
-                _products_backward(grad, *some, *results, kept, ctx.dropout)
-            for (x, rows), result in zip(places, results, strict=True) if stack.n > 1 or flash else ():
+                results = [stack.output_buffer(*destination) for destination in destinations]
+                _products_backward(grad, inputs, results, remaining, ctx.dropout)
+            for (x, rows), result in zip(destinations, results, strict=True) if stack.n > 1 or flash else ():
                 stack.put(x, rows, result[0] if flash else result)
         grads[0].mul_(q.shape[-1] ** -0.5)
         return *grads, None, None, None
 
 
-def _flash_is_faster(stack: Stack, element_size: int, learning: bool, dropout: float) -> bool:
-    """Whether the flash kernel is to be used; it can drop nothing, and its gradient is slow in half precision."""
+def _flash_is_faster(stack: Stack, element_size: int, training: bool, dropout: float) -> bool:
+    """Whether to use the flash kernel. It does not support dropout, and its gradient is slow in half precision."""
     if dropout:
         return False
-    if not learning:
+    if not training:
         return True
     weights = stack.length_q * stack.length_k
     return weights > (SHORT * SHORT if element_size > 2 else LONG * LONG)
 
 
 def _products(q: Tensor, k: Tensor, v: Tensor, out: Tensor, causal: bool, dropout: float) -> list[Tensor]:
-    """Two batched products with a softmax between. q: (n H, Lq, D); k, v: (n H, Lk, D); out: as q, is written.
+    """Two batched products with a softmax between. q: (n H, Lq, D); k, v: (n H, Lk, D); out: shape of q, is written.
 
-    Returns what the gradient needs: of some heads at a time the weights, and what was dropped.
+    Returns the tensors for the gradient: for each group of heads the weights and, with dropout, their mask.
     """
-    kept = []
+    saved = []
     for qi, ki, vi, oi in _heads((q, k, v), (out,)):
         scores = torch.bmm(qi, ki.transpose(1, 2))
         if causal:
             scores += _causal_mask(scores.shape[1], scores.dtype)
-        weights = torch.softmax(scores, -1)  # sums in fp32, whatever the type
-        kept.append(weights)
+        weights = torch.softmax(scores, -1)  # summed in fp32, whatever the dtype
+        saved.append(weights)
         if dropout:
-            kept.append(F.dropout(torch.ones_like(weights), dropout))
-            weights = weights * kept[-1]
+            saved.append(F.dropout(torch.ones_like(weights), dropout))
+            weights = weights * saved[-1]
         torch.bmm(weights, vi, out=oi)
-    return kept
+    return saved
 
 
 def _products_backward(
-    grad: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    grad_q: Tensor,
-    grad_k: Tensor,
-    grad_v: Tensor,
-    kept: Iterator[Tensor],
-    dropout: float,
+    grad: Tensor, inputs: Sequence[Tensor], grads: Sequence[Tensor], saved: Iterator[Tensor], dropout: float
 ) -> None:
-    """Write the gradients of q, k and v."""
-    for qi, ki, vi, gi, gqi, gki, gvi in _heads((q, k, v, grad), (grad_q, grad_k, grad_v)):
-        weights = next(kept)
-        mask = next(kept) if dropout else None
+    """Write the gradients of the inputs q, k and v to `grads`. saved: what `_products` returned."""
+    for qi, ki, vi, gi, gqi, gki, gvi in _heads((*inputs, grad), grads):
+        weights = next(saved)
+        mask = next(saved) if dropout else None
         torch.bmm((weights if mask is None else weights * mask).transpose(1, 2), gi, out=gvi)
         grad_weights = torch.bmm(gi, vi.transpose(1, 2))
         if mask is not None:
@@ -302,19 +303,19 @@ def _products_backward(
         torch.bmm(grad_scores.transpose(1, 2), qi, out=gki)
 
 
-def _heads(read: Sequence[Tensor], written: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
-    """Some heads of tensors (n H, L, D) at a time, as many as have their weights in a core's own cache."""
-    at_once = max(1, IN_CACHE // (read[0].shape[1] * read[1].shape[1]))
-    whole = (*(x.contiguous() for x in read), *written)  # the copy inside bmm is slower
+def _heads(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterable[Sequence[Tensor]]:
+    """Groups of heads of tensors (n H, L, D), so many that their attention weights fit into the cache of one core."""
+    at_once = max(1, IN_CACHE // (inputs[0].shape[1] * inputs[1].shape[1]))
+    whole = (*(x.contiguous() for x in inputs), *outputs)  # the copy inside bmm is slower
     return [whole] if len(whole[0]) <= at_once else zip(*(x.split(at_once) for x in whole), strict=True)
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
-def _mask_of(length: int, dtype: torch.dtype) -> Tensor:
+def _cached_mask(length: int, dtype: torch.dtype) -> Tensor:
     return torch.full((length, length), float("-inf"), dtype=dtype).triu(1)
 
 
 def _causal_mask(length: int, dtype: torch.dtype) -> Tensor:
-    """(L, L) zero on and below the diagonal, minus infinity above: a corner of one kept mask."""
-    return _mask_of(-(-length // 256) * 256, dtype)[:length, :length]
+    """(L, L) zero on and below the diagonal, minus infinity above; a corner of a larger cached mask."""
+    return _cached_mask(-(-length // 256) * 256, dtype)[:length, :length]

@@ -1,10 +1,10 @@
-"""BART: an encoder that reads a whole sequence and a decoder that writes another, token by token.
+"""BART: an encoder for a whole sequence and a decoder that generates another one token by token.
 
-Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Notable choices, all of them BART's own:
-- learned positions, whose first row in the table stands for position -2;
-- a layer norm after the embeddings, and after each residual sum (post-norm);
+Lewis et al. 2019, https://arxiv.org/abs/1910.13461. Its notable choices:
+- learned positions, whose table begins at position -2;
+- a layer norm after the embeddings and after each residual sum (post-norm);
 - one embedding table for source, target and output.
-Unlike the usual code, a batch is flat (`trimer.flat`): no padding is ever computed.
+Unlike in most implementations, a batch is flat (`trimer.flat`): nothing is computed for padding.
 
 Shapes: T tokens of a flat batch, B sequences, D model width, H heads, V vocabulary.
 """
@@ -12,8 +12,9 @@ Shapes: T tokens of a flat batch, B sequences, D model width, H heads, V vocabul
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +22,11 @@ from torch import Tensor, nn
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
-from trimer.flat import Flat
+from trimer.flat import Flat, Rows
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 
-ACTIVATIONS = {  # by the names of the Hugging Face configurations
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # names as in Hugging Face configurations
     "gelu": F.gelu,
     "gelu_new": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
@@ -37,7 +38,7 @@ POSITION_OFFSET = 2  # BART's position table starts two rows before position 0
 
 
 class SelfAttention(nn.Module):
-    """Each token looks at the tokens of its own sequence; with causal, only at those before it and itself."""
+    """Attention of each token to the tokens of its sequence; if causal, only to itself and those before it."""
 
     def __init__(self, d_model: int, heads: int, dropout: float, causal: bool):
         super().__init__()
@@ -45,7 +46,7 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(d_model, 3 * d_model)
         self.output = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, sizes: Sequence[int] | Rows) -> Tensor:
         """x: (T, D), sizes: B lengths -> (T, D)."""
         q, k, v = self.query_key_value(x).view(x.shape[0], 3, self.heads, -1).unbind(1)  # (T, H, D / H) each
         dropout = self.dropout if self.training else 0.0
@@ -53,7 +54,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each token of the target looks at all tokens of its own source."""
+    """Attention of each token of the target to all tokens of its source."""
 
     def __init__(self, d_model: int, heads: int, dropout: float):
         super().__init__()
@@ -62,7 +63,9 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(d_model, 2 * d_model)
         self.output = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor, sizes: Sequence[int], memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+    def forward(
+        self, x: Tensor, sizes: Sequence[int] | Rows, memory: Tensor, memory_sizes: Sequence[int] | Rows
+    ) -> Tensor:
         """x: (T, D) of the target, memory: (S, D) of the source, sizes: B lengths each -> (T, D)."""
         q = self.query(x).view(x.shape[0], self.heads, -1)
         k, v = self.key_value(memory).view(memory.shape[0], 2, self.heads, -1).unbind(1)
@@ -71,7 +74,7 @@ class CrossAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around an activation, for each token by itself."""
+    """Two linear layers with an activation between them, applied to each token."""
 
     def __init__(self, d_model: int, width: int, activation: str, dropout: float):
         super().__init__()
@@ -85,7 +88,7 @@ class FeedForward(nn.Module):
 
 
 class ResidualNorm(nn.Module):
-    """LayerNorm(residual + dropout(x)): what BART does after every sub-layer."""
+    """LayerNorm(residual + dropout(x)), applied after every sub-layer."""
 
     def __init__(self, d_model: int, dropout: float):
         super().__init__()
@@ -97,6 +100,8 @@ class ResidualNorm(nn.Module):
 
 
 class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward layers of the encoder."""
+
     def __init__(self, d_model: int, heads: int, ffn: int, activation: str, dropouts: tuple[float, float, float]):
         super().__init__()
         dropout, attention_dropout, activation_dropout = dropouts
@@ -105,12 +110,14 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(d_model, ffn, activation, activation_dropout)
         self.feed_forward_norm = ResidualNorm(d_model, dropout)
 
-    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, sizes: Sequence[int] | Rows) -> Tensor:
         x = self.self_attention_norm(x, self.self_attention(x, sizes))
         return self.feed_forward_norm(x, self.feed_forward(x))
 
 
 class DecoderLayer(nn.Module):
+    """Causal self-attention, cross-attention to the source, and feed-forward layers of the decoder."""
+
     def __init__(self, d_model: int, heads: int, ffn: int, activation: str, dropouts: tuple[float, float, float]):
         super().__init__()
         dropout, attention_dropout, activation_dropout = dropouts
@@ -121,14 +128,16 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(d_model, ffn, activation, activation_dropout)
         self.feed_forward_norm = ResidualNorm(d_model, dropout)
 
-    def forward(self, x: Tensor, sizes: Sequence[int], memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+    def forward(
+        self, x: Tensor, sizes: Sequence[int] | Rows, memory: Tensor, memory_sizes: Sequence[int] | Rows
+    ) -> Tensor:
         x = self.self_attention_norm(x, self.self_attention(x, sizes))
         x = self.cross_attention_norm(x, self.cross_attention(x, sizes, memory, memory_sizes))
         return self.feed_forward_norm(x, self.feed_forward(x))
 
 
 class Embedding(nn.Module):
-    """Token and position embeddings of one side, summed and normalised. The token table is the model's one table."""
+    """Token and position embeddings of one side, summed and normalised. All sides share one token table."""
 
     def __init__(self, d_model: int, max_positions: int, dropout: float, scale: float):
         super().__init__()
@@ -150,8 +159,12 @@ class Bart(KeepsArguments, nn.Module):
 
     scale_embedding multiplies token embeddings by sqrt(d_model). max_positions is the longest sequence, in tokens.
     dropout acts on embeddings and sub-layers, attention_dropout on attention weights, activation_dropout inside the
-    feed-forward layers. Weights start normal with init_std, biases at zero.
+    feed-forward layers. Weights are initialised from a normal distribution with deviation init_std, biases with zero.
     """
+
+    encoder: Any  # nn.ModuleList of EncoderLayer
+    decoder: Any  # nn.ModuleList of DecoderLayer
+    final_logits_bias: Tensor
 
     def __init__(
         self,
@@ -175,13 +188,13 @@ class Bart(KeepsArguments, nn.Module):
         for name, heads in (("encoder_heads", encoder_heads), ("decoder_heads", decoder_heads)):
             if d_model % heads:
                 raise ConfigError(f"model.{name}={heads} does not divide model.d_model={d_model}")
-        for name, share in (
+        for name, fraction in (
             ("dropout", dropout),
             ("attention_dropout", attention_dropout),
             ("activation_dropout", activation_dropout),
         ):
-            if not 0 <= share < 1:
-                raise ConfigError(f"model.{name}={share} must be at least 0 and below 1")
+            if not 0 <= fraction < 1:
+                raise ConfigError(f"model.{name}={fraction} must be at least 0 and below 1")
         if activation not in ACTIVATIONS:
             raise ConfigError(f"model.activation={activation} is not one of {', '.join(ACTIVATIONS)}")
         self.vocab_size, self.d_model, self.max_positions = vocab_size, d_model, max_positions
@@ -205,14 +218,14 @@ class Bart(KeepsArguments, nn.Module):
                 nn.init.zeros_(module.bias)
 
     def encode(self, source: Flat) -> Tensor:
-        """What the encoder makes of the sources: (T, D)."""
+        """Hidden states of the sources after the encoder: (T, D)."""
         self._check_length(source, "source")
         x = self.encoder_embedding(source.tokens, source.positions(), self.tokens.weight)
         for layer in self.encoder:
             x = layer(x, source.layout)
         return x
 
-    def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int]) -> Tensor:
+    def decode(self, target: Flat, memory: Tensor, memory_sizes: Sequence[int] | Rows) -> Tensor:
         """Hidden states of the decoder inputs, given the encoder's output: (T, D)."""
         self._check_length(target, "target")
         x = self.decoder_embedding(target.tokens, target.positions(), self.tokens.weight)
@@ -234,12 +247,12 @@ class Bart(KeepsArguments, nn.Module):
         return self.logits(self.hidden(source, target))
 
     def compile_parts(self) -> None:
-        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        """Compile the token-wise layers in place; sequence lengths never cause a recompilation."""
         for layer in (*self.encoder, *self.decoder):
             layer.feed_forward.compile(dynamic=True)
 
     def alone(self) -> BartEncoder:
-        """What reads: the encoder, with these weights."""
+        """The encoder, sharing these weights."""
         return BartEncoder(self)
 
     def _check_length(self, batch: Flat, side: str) -> None:
@@ -252,7 +265,9 @@ class Bart(KeepsArguments, nn.Module):
 
 
 class BartEncoder(nn.Module):
-    """The encoder of a BART by itself, to be fine-tuned on labels; it takes the parts of `net` over."""
+    """The encoder of a BART, for fine-tuning on labels; it shares the modules of `net`."""
+
+    layers: Any  # nn.ModuleList of EncoderLayer
 
     def __init__(self, net: Bart):
         super().__init__()
@@ -270,10 +285,10 @@ class BartEncoder(nn.Module):
         return x
 
     def alone(self) -> BartEncoder:
-        """Itself."""
+        """The encoder itself."""
         return self
 
     def compile_parts(self) -> None:
-        """Compile what is done token by token, in place."""
+        """Compile the token-wise layers in place."""
         for layer in self.layers:
             layer.feed_forward.compile(dynamic=True)

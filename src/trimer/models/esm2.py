@@ -1,18 +1,20 @@
-"""ESM2: a protein is read whole, and each masked residue is found from all that surrounds it.
+"""ESM2: an encoder of proteins that predicts masked residues from both sides of the sequence.
 
-Lin et al. 2023, https://doi.org/10.1126/science.ade2574. Notable choices, all of them ESM2's own:
-- rotary positions instead of learned ones, counted from `<cls>`;
+Lin et al. 2023, https://doi.org/10.1126/science.ade2574. Its notable choices:
+- rotary position embeddings instead of learned ones, counted from `<cls>`;
 - a layer norm before each sub-layer and one after the last (pre-norm), eps 1e-5;
-- token dropout: masked tokens have a zero embedding, and the others are scaled as if a fixed share were masked;
+- token dropout: masked tokens have a zero embedding, and the others are scaled as if a fixed fraction were masked;
 - one embedding table for input and output.
-A batch is flat (`trimer.flat`): no padding is ever computed, and every sequence is treated as if it were alone.
+A batch is flat (`trimer.flat`): nothing is computed for padding, and the result of a sequence does not depend on
+the others in the batch.
 
-Shapes: T tokens of a flat batch, B sequences, M places that are asked for, D model width, H heads, V vocabulary.
+Shapes: T tokens of a flat batch, B sequences, M masked positions, D model width, H heads, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError
-from trimer.flat import Flat
+from trimer.flat import Flat, Rows
 from trimer.models.attention import attention, attention_maps
 from trimer.models.flops import encoder_training_flops
 from trimer.models.memory import check_checkpointing
@@ -34,7 +36,7 @@ LAYER_NORM_EPS = 1e-5
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)).
 
-    What is done token by token is in `before` and `after`, so that it can be compiled whatever the lengths are.
+    `before` and `after` hold the token-wise computation, so that they can be compiled for any sequence lengths.
     """
 
     def __init__(self, d_model: int, heads: int, ffn: int, bias: bool):
@@ -48,22 +50,22 @@ class Layer(nn.Module):
         self.down = nn.Linear(ffn, d_model)
 
     def before(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(T, D) -> queries and keys at their places, and values: (T, H, D / H) each."""
+        """(T, D) -> queries and keys with rotary positions, and values: (T, H, D / H) each."""
         q, k, v = self.query_key_value(self.attention_norm(x)).view(x.shape[0], 3, self.heads, -1).unbind(1)
         return rotate(q, cos, sin), rotate(k, cos, sin), v
 
     def after(self, x: Tensor, attended: Tensor) -> Tensor:
-        """(T, D) and what the heads brought, (T, H, D / H) -> (T, D)."""
+        """(T, D) and the output of the heads, (T, H, D / H) -> (T, D)."""
         x = x + self.output(attended.flatten(1))
         return x + self.down(F.gelu(self.up(self.feed_forward_norm(x))))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, sizes: Sequence[int] | Rows) -> Tensor:
         q, k, v = self.before(x, cos, sin)
         return self.after(x, attention(q, k, v, sizes, sizes))
 
 
 class MaskedHead(nn.Module):
-    """From hidden states to tokens: dense, GELU, norm, and the embedding table as the last matrix."""
+    """Head for masked tokens: dense layer, GELU, norm, and the embedding table as output matrix."""
 
     def __init__(self, d_model: int, vocab_size: int, eps: float = LAYER_NORM_EPS):
         super().__init__()
@@ -81,13 +83,15 @@ class Esm2(KeepsArguments, nn.Module):
 
     ffn: width of the feed-forward layers, 4 times d_model by default. bias: of the projections to queries, keys,
     values and the feed-forward width. token_dropout scales the embeddings of each sequence by (1 - masked_share) /
-    (1 - its own share of `<mask>`); masked_share is 0.15 x 0.8 in the published models, whatever is masked in training.
-    head: the head that finds masked tokens; without it there are hidden states only. contacts: also a head that
-    predicts which residues touch; masking does not train it, so it has no gradient, and several devices do not wait for
-    one. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept;
-    "auto" where the training would not fit into the memory of the GPU (`trimer.models.memory`).
-    Weights start normal with init_std, biases at zero.
+    (1 - fraction of `<mask>` in it); masked_share is 0.15 x 0.8 in the published models, whatever fraction is masked in
+    training. head: the head that predicts masked tokens; without it the model only returns hidden states. contacts:
+    also a head that predicts residue contacts; masked training does not reach it, so it has no gradient.
+    checkpointing: recompute the hidden states inside the layers for the gradients instead of keeping them; "auto" does
+    so if the training would not fit into the memory of the GPU (`trimer.models.memory`).
+    Weights are initialised from a normal distribution with deviation init_std, biases with zero.
     """
+
+    layers: Any  # nn.ModuleList of Layer
 
     def __init__(
         self,
@@ -107,7 +111,7 @@ class Esm2(KeepsArguments, nn.Module):
         super().__init__()
         if d_model % (2 * heads):
             raise ConfigError(
-                f"model.d_model={d_model} must be a multiple of 2 x model.heads={heads}: heads turn in pairs"
+                f"model.d_model={d_model} must be a multiple of 2 x model.heads={heads}: rotation needs pairs"
             )
         if not 0 <= masked_share < 1:
             raise ConfigError(f"model.masked_share={masked_share} must be at least 0 and below 1")
@@ -128,7 +132,7 @@ class Esm2(KeepsArguments, nn.Module):
 
     @property
     def mask(self) -> int | None:
-        """The id that a hidden token must have, for the embeddings to be scaled by it; None where they are not."""
+        """Id of the mask token that token dropout expects; None without token dropout."""
         return MASK if self.token_dropout else None
 
     def embed(self, sequence: Flat) -> Tensor:
@@ -136,13 +140,13 @@ class Esm2(KeepsArguments, nn.Module):
         x = self.tokens(sequence.tokens)
         if not self.token_dropout:
             return x
-        hidden = sequence.tokens == MASK
+        is_mask = sequence.tokens == MASK
         owner = sequence.owners()
-        # fp32 whatever the weights: bf16 cannot count beyond 256.
-        masked = torch.zeros(sequence.slots, device=x.device).index_add_(0, owner, hidden.float())
-        seen = 1 - masked / sequence.lengths  # (B,); a sequence of masks only has no vector to scale
-        scale = (1 - self.masked_share) / torch.where(seen > 0, seen, 1.0)
-        return x * (scale[owner] * ~hidden)[:, None].to(x.dtype)
+        # fp32 whatever the dtype of the weights: bf16 cannot count beyond 256.
+        masked = torch.zeros(sequence.slots, device=x.device).index_add_(0, owner, is_mask.float())
+        visible = 1 - masked / sequence.lengths  # (B,); 0 if all tokens are masked, and none is scaled then
+        scale = (1 - self.masked_share) / torch.where(visible > 0, visible, 1.0)
+        return x * (scale[owner] * ~is_mask)[:, None].to(x.dtype)
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
@@ -156,21 +160,21 @@ class Esm2(KeepsArguments, nn.Module):
         return x if layer is not None and layer < len(self.layers) else self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the residue at each place: (..., D) -> (..., V)."""
+        """Scores of the residue at each position: (..., D) -> (..., V)."""
         if self.head is None:
             raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
         return self.head(hidden, self.tokens.weight)
 
     def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
-        """Scores at the places (M,) in T that are asked for, or everywhere: (M, V) or (T, V)."""
+        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V)."""
         hidden = self.hidden(sequence)
         return self.logits(hidden if places is None else hidden[places])
 
     def contacts(self, sequence: Flat) -> list[Tensor]:
-        """Probability that two residues touch, (L - 2, L - 2) for each sequence of L tokens `<cls> ... <eos>`.
+        """Probability that two residues are in contact, (L - 2, L - 2) for each sequence of L tokens `<cls> ... <eos>`.
 
-        The attention maps of all heads, symmetrised and corrected for what is high on average (APC), are the inputs of
-        a logistic regression (Rao et al. 2021).
+        A logistic regression on the attention maps of all heads, symmetrised and with average product correction (APC),
+        by Rao et al. 2021. ConfigError without a contact head.
         """
         if self.contact_head is None:
             raise ConfigError("this model has no contact head: build it with model.contacts=true")
@@ -180,25 +184,25 @@ class Esm2(KeepsArguments, nn.Module):
             q, k, v = block.before(x, cos, sin)
             maps.append(attention_maps(q, k, sequence.sizes))
             x = block.after(x, attention(q, k, v, sequence.sizes, sequence.sizes))
-        found = []
-        for of_layers in zip(*maps, strict=True):  # one sequence: (H, L, L) of each layer
-            inner = torch.cat(of_layers)[:, 1:-1, 1:-1]
+        contacts = []
+        for layer_maps in zip(*maps, strict=True):  # of one sequence: (H, L, L) for each layer
+            inner = torch.cat(layer_maps)[:, 1:-1, 1:-1]
             inner = inner + inner.transpose(1, 2)
             expected = inner.sum(1, keepdim=True) * inner.sum(2, keepdim=True) / inner.sum((1, 2), keepdim=True)
-            found.append(torch.sigmoid(self.contact_head((inner - expected).permute(1, 2, 0))).squeeze(-1))
-        return found
+            contacts.append(torch.sigmoid(self.contact_head((inner - expected).permute(1, 2, 0))).squeeze(-1))
+        return contacts
 
     def alone(self) -> Esm2:
-        """Itself without the head that finds masked tokens, whose weights would have no gradient."""
+        """The model itself without the head for masked tokens, whose weights would have no gradient."""
         self.head = None
         return self
 
     def compile_parts(self) -> None:
-        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        """Compile the token-wise functions in place; sequence lengths never cause a recompilation."""
         for block in self.layers:
             block.before = torch.compile(block.before, dynamic=True)
             block.after = torch.compile(block.after, dynamic=True)
 
     def training_flops(self, sizes: Sequence[int], places: int) -> float:
-        """Floating-point operations of one training pass over B sequences of these sizes, the head asked M times."""
+        """Floating-point operations of a forward and backward pass over B sequences of these sizes, M masked tokens."""
         return encoder_training_flops(self, sizes, places)

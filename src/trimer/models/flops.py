@@ -1,17 +1,16 @@
-"""Floating-point operations of an encoder, for throughput as a share of the peak of the device."""
+"""Floating-point operations of an encoder, for throughput as a fraction of the peak of the device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import nn
 
+def encoder_training_flops(net: Any, sizes: Sequence[int], places: int) -> float:
+    """Floating-point operations of the matrix products in one forward and backward pass, without recomputation.
 
-def encoder_training_flops(net: nn.Module, sizes: Sequence[int], places: int) -> float:
-    """Floating-point operations of the products of one training pass, forward and backward, nothing computed twice.
-
-    net: with `layers` that have query_key_value, output, up and down. sizes: B lengths. places: M, where the head is
-    asked.
+    net: encoder whose `layers` have the linear layers query_key_value, output, up and down. sizes: B lengths. places:
+    number of positions at which the head predicts a token.
     """
     block = net.layers[0]
     tokens, squares = sum(sizes), sum(length * length for length in sizes)

@@ -1,7 +1,7 @@
-"""An encoder of peptides with a head for the bonds between residues, which predicts fragment intensities.
+"""Encoder of peptides with a head for peptide bonds, which predicts the intensities of fragment ions.
 
-Shapes: T tokens of a flat batch, B peptides, L residues of one, S cleavage sites (the sum of L - 1), K channels,
-D width.
+Shapes: T tokens of a flat batch, B peptides, L residues of a peptide, S cleavage sites (sum of L - 1), K channels
+(ion types), D width.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ACTIVATIONS = ("softplus", "linear")
 
 
 class Fragments(nn.Module):
-    """encoder -> hidden states (T, D) -> both residues of a bond side by side -> (S, K) raw outputs.
+    """encoder -> hidden states (T, D) -> both residues of each bond, concatenated -> (S, K) raw outputs.
 
-    The intensity of a fragment is a function of its raw answer, relative to the highest of the spectrum. activation:
-    "softplus", never negative and never without a gradient; "linear", as it is, and at least 0 where it is an answer:
-    for an absolute error, whose many zeros would put out anything that flattens towards zero.
+    An intensity is the activation of the raw output, relative to the highest intensity of the spectrum. activation:
+    "softplus" is never negative and always has a gradient; "linear" is the raw output, clipped at 0 in predictions.
+    Use "linear" for an absolute error: the many zeros in the data would drive softplus to where its gradient vanishes.
     """
 
     target = "fragments"
@@ -47,12 +47,12 @@ class Fragments(nn.Module):
 
     @property
     def head_kind(self) -> str:
-        """The settings of the head that its weights do not show."""
+        """Hyper-parameters of the head that cannot be inferred from weight shapes."""
         return self.activation
 
     @property
     def head(self) -> nn.ModuleList:
-        """The layers that are not in the encoder."""
+        """The layers outside the encoder."""
         return nn.ModuleList([self.dense, self.output])
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
@@ -60,20 +60,20 @@ class Fragments(nn.Module):
         return self.encoder.hidden(sequence, layer)
 
     def forward(self, sequence: Flat) -> Tensor:
-        """(S, K), the sites of a peptide from its N terminus on."""
+        """(S, K) raw outputs; the sites of a peptide are ordered from its N terminus."""
         hidden = self.encoder.hidden(sequence)
         left = sequence.bonds()
         bonds = torch.cat([hidden[left], hidden[left + 1]], 1)
         return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
 
     def activated(self, raw: Tensor) -> Tensor:
-        """(S, K) raw outputs as the loss sees them; float32."""
+        """(S, K) activation of the raw outputs, for the loss; float32."""
         return F.softplus(raw.float()) if self.activation == "softplus" else raw.float()
 
-    def answers(self, raw: Tensor, sequence: Flat, possible: Tensor) -> Tensor:
-        """(S, K) intensities relative to the highest possible one of their spectrum, 0 where they cannot be; float32.
+    def predictions(self, raw: Tensor, sequence: Flat, possible: Tensor) -> Tensor:
+        """(S, K) intensities relative to the highest one of their spectrum, 0 for impossible fragments; float32.
 
-        possible: (S, K) bool.
+        possible: (S, K) bool, whether the fragment can exist.
         """
         intensity = torch.where(possible, self.activated(raw).clamp(min=0), 0.0)
         owner = sequence.bond_owners()
@@ -81,5 +81,5 @@ class Fragments(nn.Module):
         return intensity / highest.clamp(min=1e-12)[owner, None]
 
     def compile_parts(self) -> None:
-        """Compile the encoder, in place."""
+        """Compile the encoder in place."""
         compile_parts(self.encoder)

@@ -1,4 +1,4 @@
-"""An encoder with a head, to be fine-tuned on labels and to predict them.
+"""Encoder with a head, for fine-tuning on labels and predicting them.
 
 Shapes: T tokens of a flat batch, B sequences, R residues, D width, K outputs.
 """
@@ -19,22 +19,22 @@ from trimer.protocols import compile_parts, encoder_of
 
 
 def check_pooling(head: Mapping[str, Any], target: str) -> None:
-    """ConfigError where predictions would be for sequences and labels for residues, or the other way round."""
+    """ConfigError if predictions are per sequence and labels per residue, or the other way round."""
     if (target == "residue") != (head.get("pooling") == "residue"):
-        raise ConfigError("task.head.pooling=residue goes with data.target=residue, and with no other")
+        raise ConfigError("task.head.pooling=residue and data.target=residue need each other: set both or neither")
 
 
 class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw outputs: (B, K) for sequences, (R, K) for residues.
 
-    encoder: a network with `hidden(sequence)`; without its other heads (`alone`).
+    encoder: a network with `hidden(sequence)`; its other heads are not used.
     target: "single", "multi", "regression" or "residue". head: arguments of `Head`.
 
-    Buffers, K outputs each unless it says otherwise: `mean` and `deviation` of the numbers in the training split, in
-    whose units a regression works; `weight` that the loss gave to a class, or to the yes of a label; `focal`, its
-    exponent (one number); `prior`, log frequency of the classes (log odds of yes) as the weighted loss saw them;
-    `temperature` (one number, or one a label), fitted after training; `threshold` of the probabilities
-    (`trimer.metrics.decisions`), which `criterion` says how to choose.
+    Buffers of shape (K,), unless noted: `mean` and `deviation` of the numbers in the training split, by which a
+    regression is standardised; `weight` of each class, or of the positive label, in the loss; `focal`, exponent of the
+    focal loss (scalar); `prior`, log frequency of the classes (log odds of the positive label) in the training split as
+    weighted by the loss; `temperature` (scalar, or one per label), fitted after training; `threshold` of the
+    probabilities (`trimer.metrics.decisions`), chosen by `criterion`.
     """
 
     criterion: str | None = None
@@ -68,7 +68,7 @@ class Labelled(nn.Module):
 
     @property
     def head_kind(self) -> str:
-        """The settings of the head that its weights do not show."""
+        """Hyper-parameters of the head that cannot be inferred from weight shapes."""
         return self.head.pooling
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
@@ -76,14 +76,14 @@ class Labelled(nn.Module):
         return self.encoder.hidden(sequence, layer)
 
     def forward(self, sequence: Flat) -> Tensor:
-        """Raw outputs: logits, or numbers in units of the deviation."""
+        """Raw outputs: logits, or standardised numbers."""
         return self.head(self.encoder.hidden(sequence), sequence)
 
-    def answers(self, raw: Tensor) -> Tensor:
-        """Probabilities of the classes, of yes for each label, or numbers in the units of the data; float32.
+    def predictions(self, raw: Tensor) -> Tensor:
+        """Probabilities of classes, probabilities of each label, or numbers in the units of the data; float32.
 
-        What class weights and a focal loss do to the probabilities is undone, and the temperature draws them to the
-        frequencies of the training split, not to equal ones.
+        The effect of class weights and of a focal loss on the probabilities is removed. A higher temperature moves
+        them towards the frequencies of the training split, not towards equal probabilities.
         """
         raw = raw.float()
         if self.target == "regression":
@@ -92,7 +92,7 @@ class Labelled(nn.Module):
         return torch.sigmoid(logits) if self.target == "multi" else torch.softmax(logits, -1)
 
     def centred(self, raw: Tensor) -> Tensor:
-        """Logits of the weighted loss, without a focal exponent and less the prior: what a temperature divides."""
+        """Logits without the effect of the focal loss and minus the prior; the temperature divides these."""
         return without_focal(raw, float(self.focal), self.target == "multi") - self.prior
 
     @property
@@ -102,11 +102,11 @@ class Labelled(nn.Module):
 
     @property
     def offset(self) -> Tensor:
-        """What is added to the divided logits: the prior without the weights of the loss."""
+        """Prior without the class weights, added to the logits after division by the temperature."""
         return self.prior.float() - self.weight.float().log()
 
     def complete(self, state: dict[str, Tensor], prefix: str = "") -> None:
-        """Add to the state of an older checkpoint the buffers that it lacks, as they are here."""
+        """Add buffers that the state of an older checkpoint lacks, with their values in this model."""
         for name in ("weight", "focal", "prior", "threshold"):
             state.setdefault(prefix + name, getattr(self, name))
         temperature = state.get(prefix + "temperature")
@@ -118,15 +118,16 @@ class Labelled(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     def compile_parts(self) -> None:
-        """Compile the encoder, in place."""
+        """Compile the encoder in place."""
         compile_parts(self.encoder)
 
 
 def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:
-    """Logits of the class probabilities for which these minimise a focal loss, in closed form.
+    """Logits of the true class probabilities, from logits that minimise a focal loss, in closed form.
 
-    With phi(p) = -(1 - p)^exponent log p the minimum has probabilities proportional to -1 / phi'(p) (Charoenphakdee et
-    al., CVPR 2021). multi: raw are logits of yes, else of classes. Exponent 0 gives the same logits.
+    With phi(p) = -(1 - p)^exponent log p, the true probabilities are proportional to -1 / phi'(p) (Charoenphakdee et
+    al., CVPR 2021). multi: raw holds one logit per yes-or-no label, otherwise one per class. An exponent of 0 returns
+    raw.
     """
     if exponent == 0:
         return raw
@@ -134,9 +135,9 @@ def without_focal(raw: Tensor, exponent: float, multi: bool) -> Tensor:
     if multi:
         yes, no = torch.nn.functional.logsigmoid(wide), torch.nn.functional.logsigmoid(-wide)
         return (_log_slope(no, yes, exponent) - _log_slope(yes, no, exponent)).float()
-    own = torch.log_softmax(wide, -1)
-    others = torch.log1p(-own.exp().clamp(max=1 - 1e-15))
-    return -_log_slope(own, others, exponent).float()
+    log_p = torch.log_softmax(wide, -1)
+    log_rest = torch.log1p(-log_p.exp().clamp(max=1 - 1e-15))
+    return -_log_slope(log_p, log_rest, exponent).float()
 
 
 def _log_slope(log_p: Tensor, log_rest: Tensor, exponent: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any, cast
 
 from torch import nn
 
@@ -17,10 +18,10 @@ def add_lora(
     dropout: float = 0.0,
     targets: Sequence[str] = ("query_key_value",),
 ) -> int:
-    """Freeze the encoder, and add adapters of the given rank to the linear layers called `targets`.
+    """Freeze an encoder and add adapters of rank `rank` to its linear layers with the names `targets`.
 
-    Returns how many layers have one: as many of each name as the encoder has blocks. ConfigError where a name matches
-    nothing. The update is alpha / rank times the product of the two small matrices, the second of which begins at zero.
+    Returns the number of layers with an adapter. The update of a weight is alpha / rank times the product of two small
+    matrices, the second of which is initialised with zero. ConfigError for a name that no layer has.
     """
     check_installed()
     from peft import LoraConfig, inject_adapter_in_model
@@ -39,26 +40,28 @@ def add_lora(
             raise ConfigError(f"task.lora.targets: this encoder has no linear layer called {target}; it has {known}")
     for parameter in encoder.parameters():
         parameter.requires_grad = False
-    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets)
+    # peft declares an integer and only divides it by the rank: a fraction works too.
+    settings = LoraConfig(r=rank, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=targets)
     inject_adapter_in_model(settings, encoder)
     return len(_adapted(encoder))
 
 
 def check_installed() -> None:
-    """ConfigError where `peft` is not installed."""
+    """ConfigError if `peft` is not installed."""
     if find_spec("peft") is None:
         raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'")
 
 
 def merge_lora(encoder: nn.Module) -> None:
-    """Add the adapters to the weights of their layers and remove them: the predictions stay the same."""
+    """Merge the adapters into the weights of their layers and remove them; predictions stay the same."""
     for name, module in _adapted(encoder):
         module.merge()
         parent, _, last = name.rpartition(".")
         setattr(encoder.get_submodule(parent), last, module.get_base_layer())
 
 
-def _adapted(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
+def _adapted(encoder: nn.Module) -> list[tuple[str, Any]]:
+    """Names and layers that have an adapter."""
     from peft.tuners.lora import LoraLayer
 
     return [(name, module) for name, module in encoder.named_modules() if isinstance(module, LoraLayer)]

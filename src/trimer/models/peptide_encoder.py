@@ -1,14 +1,15 @@
-"""An encoder of peptides, small enough for a processor: convolutions, recurrent layers or attention on one frame.
+"""Small encoder of peptides for the CPU, with convolutions, recurrent layers or attention.
 
-A modification enters by the atoms that it adds, so that one which was never seen can be read; it sits on its residue,
-or on the token of its terminus. A batch is flat: between the peptides lie a few rows of zeros, as many as a convolution
-reaches over, and no peptide sees another.
+A modification enters by its elemental composition, so modifications that are absent from the training data can be used.
+It is added to the embedding of its residue, or of the token of its terminus. A batch is flat. For convolutions, rows of
+zeros separate the peptides, half a kernel wide, so that no peptide affects another.
 
 Shapes: T tokens of a flat batch, S rows with the gaps, B peptides, M modifications, E elements, C conditions, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,26 +25,34 @@ from trimer.peptides.conditions import CONDITIONS
 from trimer.peptides.modifications import ELEMENTS
 
 BODIES = ("convolution", "recurrent", "transformer")
-ENDS = 24  # residues from either end that have a place of their own
+ENDS = 24  # distances from either end with separate embeddings; larger ones share the last
 LONGEST = 512  # tokens of a peptide, for the tables of rotary positions
 
 
 @dataclass
 class Layout:
-    """Where the tokens of a batch lie, and what else a body asks for.
-
-    rows: (T,) row in S of each token; mask: (S, 1), 1 at tokens and 0 in gaps; of convolutions. turns: cos and sin of
-    the rotary positions.
-    """
+    """Lengths of the peptides in a batch."""
 
     sizes: tuple[int, ...] | Rows
-    rows: Tensor | None = None
-    mask: Tensor | None = None
-    turns: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass
+class LayoutWithGaps(Layout):
+    """For convolutions. rows: (T,) row in S of each token; mask: (S, 1), 1 at tokens and 0 in gaps."""
+
+    rows: Tensor
+    mask: Tensor
+
+
+@dataclass
+class RotaryLayout(Layout):
+    """For attention. rotary: cos and sin of the rotary positions."""
+
+    rotary: tuple[Tensor, Tensor]
 
 
 class Convolution(nn.Module):
-    """x + down(gelu(up(window))): each token sees `kernel` neighbours, itself among them."""
+    """x + down(gelu(up(window))): convolution over windows of `kernel` tokens."""
 
     def __init__(self, d_model: int, kernel: int, dropout: float):
         super().__init__()
@@ -53,27 +62,27 @@ class Convolution(nn.Module):
         self.down = nn.Linear(d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """(S, D) with zeros in the gaps -> the same."""
+    def forward(self, x: Tensor, layout: LayoutWithGaps) -> Tensor:
+        """(S, D) with zeros in the gaps -> (S, D) with zeros in the gaps."""
         reach = self.kernel // 2
-        near = F.pad(computed(self.norm(x) * layout.mask), (0, 0, reach, reach))
-        windows = torch.cat([near[shift : shift + len(x)] for shift in range(self.kernel)], dim=1)
+        padded = F.pad(in_autocast_dtype(self.norm(x) * layout.mask), (0, 0, reach, reach))
+        windows = torch.cat([padded[shift : shift + len(x)] for shift in range(self.kernel)], dim=1)
         return x + self.dropout(self.down(F.gelu(self.up(windows)))) * layout.mask
 
 
-def computed(x: Tensor) -> Tensor:
-    """In the dtype that a matrix product would turn it into, before it is copied for each place of a window."""
+def in_autocast_dtype(x: Tensor) -> Tensor:
+    """x in the dtype of matrix products; converting before the windows are copied saves memory traffic."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def projected(layer: nn.Linear, numbers: Tensor) -> Tensor:
-    """Numbers of the data through a layer, whatever the type of its weights."""
+    """Linear layer applied to numbers of the data, converted to the dtype of its weights."""
     return layer(numbers.to(layer.weight.dtype))
 
 
 class Recurrent(nn.Module):
-    """x + what a GRU in both directions says, D / 2 wide each."""
+    """x + output of a bidirectional GRU, D / 2 wide in each direction."""
 
     def __init__(self, d_model: int, dropout: float):
         super().__init__()
@@ -85,8 +94,8 @@ class Recurrent(nn.Module):
         """(T, D) -> (T, D)."""
         normed = self.norm(x).to(self.gru.weight_ih_l0.dtype)
         packed = nn.utils.rnn.pack_sequence(normed.split(layout.sizes), enforce_sorted=False)
-        said = nn.utils.rnn.unpack_sequence(self.gru(packed)[0])
-        return x + self.dropout(torch.cat(said))
+        outputs = nn.utils.rnn.unpack_sequence(self.gru(packed)[0])
+        return x + self.dropout(torch.cat(outputs))
 
 
 class Transformer(nn.Module):
@@ -103,20 +112,20 @@ class Transformer(nn.Module):
         self.down = nn.Linear(4 * d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+    def forward(self, x: Tensor, layout: RotaryLayout) -> Tensor:
         """(T, D) -> (T, D)."""
         q, k, v = self.query_key_value(self.attention_norm(x)).view(len(x), 3, self.heads, -1).unbind(1)
-        attended = attention(rotate(q, *layout.turns), rotate(k, *layout.turns), v, layout.sizes, layout.sizes)
+        attended = attention(rotate(q, *layout.rotary), rotate(k, *layout.rotary), v, layout.sizes, layout.sizes)
         x = x + self.dropout(self.output(attended.flatten(1)))
         return x + self.dropout(self.down(F.gelu(self.up(self.feed_forward_norm(x)))))
 
 
 class PeptideEncoder(KeepsArguments, nn.Module):
-    """From peptides to one vector a token, the termini included.
+    """Encoder of peptides: one vector per residue and terminus.
 
-    body: "convolution" (`kernel` tokens wide), "recurrent" or "transformer" (`heads`). Every token also knows how far
-    it is from either end, up to 24 residues. conditions: whether charge, energy and instrument are read as well, by
-    every token; they are needed for fragments, and a batch without them is refused.
+    body: "convolution" (`kernel` tokens wide), "recurrent" or "transformer" (`heads`). Every token also has embeddings
+    of its distance from both ends, up to 24 residues. conditions: whether charge, collision energy and instrument are
+    added to every token, as fragment intensities need; batches without them then raise a ConfigError.
     """
 
     reads_modifications = True
@@ -137,31 +146,31 @@ class PeptideEncoder(KeepsArguments, nn.Module):
         if body not in BODIES:
             raise ConfigError(f"model.body={body} must be one of {', '.join(BODIES)}")
         if kernel < 1 or kernel % 2 == 0:
-            raise ConfigError(f"model.kernel={kernel} must be odd: a token and as many on each side")
+            raise ConfigError(f"model.kernel={kernel} must be odd: windows are symmetric around a token")
         if body == "transformer" and d_model % (2 * heads):
             raise ConfigError(f"model.d_model={d_model} must be a multiple of 2 x model.heads={heads}")
         if body == "recurrent" and d_model % 2:
-            raise ConfigError(f"model.d_model={d_model} must be even: half of it reads from each end")
+            raise ConfigError(f"model.d_model={d_model} must be even: each direction of the GRU has half of it")
         self.vocab_size, self.d_model, self.body, self.heads, self.kernel = vocab_size, d_model, body, heads, kernel
         self.tokens = nn.Embedding(vocab_size, d_model)
         self.from_start = nn.Embedding(ENDS, d_model)
         self.from_end = nn.Embedding(ENDS, d_model)
         self.composition = nn.Linear(len(ELEMENTS), d_model, bias=False)
         self.conditions = nn.Linear(CONDITIONS, d_model) if conditions else None
-        make = {
+        make_layer: Callable[[], nn.Module] = {
             "convolution": lambda: Convolution(d_model, kernel, dropout),
             "recurrent": lambda: Recurrent(d_model, dropout),
             "transformer": lambda: Transformer(d_model, heads, dropout),
         }[body]
-        self.layers = nn.ModuleList(make() for _ in range(layers))
+        self.layers = nn.ModuleList(make_layer() for _ in range(layers))
         self.norm = nn.LayerNorm(d_model)
         self.longest = LONGEST
         for table in (self.tokens, self.from_start, self.from_end):
             nn.init.normal_(table.weight, std=init_std)
-        nn.init.normal_(self.composition.weight, std=init_std / 4)  # of several atoms each
+        nn.init.normal_(self.composition.weight, std=init_std / 4)  # a modification sums several atoms
 
     def embed(self, sequence: Flat) -> Tensor:
-        """(T, D) of the letters, their distance from the ends, their modifications, and the measurement."""
+        """(T, D) sum of embeddings: residue, distance from both ends, modifications, conditions of the measurement."""
         start = sequence.positions()
         owners = sequence.owners()
         lengths = sequence.lengths[owners]
@@ -170,46 +179,45 @@ class PeptideEncoder(KeepsArguments, nn.Module):
         if isinstance(sequence, FlatPeptides):
             x = x.index_add(0, sequence.places, projected(self.composition, sequence.composition).to(x.dtype))
         if self.conditions is not None:
-            if getattr(sequence, "conditions", None) is None:
+            conditions = getattr(sequence, "conditions", None)
+            if conditions is None:
                 raise ConfigError(
-                    "model.conditions=true, and these data have no charge, energy and instrument: set it to false"
+                    "model.conditions=true, but these data have no charge, collision energy and instrument: set "
+                    "model.conditions=false"
                 )
-            told = projected(self.conditions, sequence.conditions)  # (B, D)
-            x = x + told.index_select(0, owners)
+            x = x + projected(self.conditions, conditions).index_select(0, owners)
         return x
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states after the last layer and its norm, or after `layer` layers (0: the embeddings): (T, D)."""
         x = self.embed(sequence)
         layout = self._layout(sequence, x.dtype)
-        if layout.rows is not None:
+        if isinstance(layout, LayoutWithGaps):
             x = x.new_zeros(len(layout.mask), self.d_model).index_copy(0, layout.rows, x)
         for block in self.layers[:layer]:
             x = block(x, layout)
-        if layout.rows is not None:
+        if isinstance(layout, LayoutWithGaps):
             x = x[layout.rows]
         return x if layer is not None and layer < len(self.layers) else self.norm(x)
 
     def _layout(self, sequence: Flat, dtype: torch.dtype) -> Layout:
-        """Of convolutions: `kernel // 2` rows of zeros after each peptide."""
+        """Layout for the layers; convolutions get `kernel // 2` rows of zeros after each peptide."""
         if self.body == "transformer":
-            return Layout(sequence.layout, turns=rotary_tables(sequence.positions(), self.d_model // self.heads))
+            return RotaryLayout(sequence.layout, rotary_tables(sequence.positions(), self.d_model // self.heads))
         if self.body == "recurrent":
             if isinstance(sequence, Static):
-                raise ConfigError(
-                    "model.body=recurrent cannot read the rows of a TPU: choose convolution or transformer"
-                )
+                raise ConfigError("model.body=recurrent does not run on a TPU: choose convolution or transformer")
             return Layout(sequence.sizes)
         rows, count = sequence.with_gaps(self.kernel // 2)
         mask = torch.zeros(count, 1, device=rows.device, dtype=dtype)
-        return Layout(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
+        return LayoutWithGaps(sequence.sizes, rows, mask.index_fill(0, rows, 1.0))
 
     def alone(self) -> PeptideEncoder:
-        """Itself."""
+        """The encoder itself."""
         return self
 
     def compile_parts(self) -> None:
-        """Compile what has the shape of whole batches, in place: the convolutions."""
+        """Compile the convolutions in place; their shapes depend on the number of rows only."""
         if self.body == "convolution":
             for block in self.layers:
                 block.compile(dynamic=True)

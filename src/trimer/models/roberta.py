@@ -1,19 +1,21 @@
-"""RoBERTa: a text, such as a SMILES, is read whole, and each masked token is found from all that surrounds it.
+"""RoBERTa: an encoder of text, such as SMILES, that predicts masked tokens from both sides of the sequence.
 
 Liu et al. 2019, https://arxiv.org/abs/1907.11692; ChemBERTa (Chithrananda et al. 2020, https://arxiv.org/abs/2010.09885)
-is a RoBERTa of SMILES. Notable choices, all of them RoBERTa's own:
-- learned positions: the first token of a sequence has the row after that of the padding token, `pad + 1`, so that
-  pad + 1 rows of the table are never used;
-- a layer norm after the embeddings, and after each residual sum (post-norm), with an eps that models differ in;
+is a RoBERTa of SMILES. Its notable choices:
+- learned positions: the first token of a sequence has row `pad + 1` of the table, so the first pad + 1 rows are never
+  used;
+- a layer norm after the embeddings and after each residual sum (post-norm), with an eps that differs between models;
 - one embedding table for input and output.
-A batch is flat (`trimer.flat`): no padding is ever computed, and every sequence is treated as if it were alone.
+A batch is flat (`trimer.flat`): nothing is computed for padding, and the result of a sequence does not depend on
+the others in the batch.
 
-Shapes: T tokens of a flat batch, B sequences, M places that are asked for, D model width, H heads, V vocabulary.
+Shapes: T tokens of a flat batch, B sequences, M masked positions, D model width, H heads, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trimer.arguments import KeepsArguments
 from trimer.errors import ConfigError, InputError
-from trimer.flat import Flat
+from trimer.flat import Flat, Rows
 from trimer.models.attention import attention
 from trimer.models.dropout import dropout as drop
 from trimer.models.esm2 import MaskedHead
@@ -33,7 +35,7 @@ from trimer.models.memory import check_checkpointing
 class Layer(nn.Module):
     """norm(x + attention(x)), then norm(x + feed_forward(x)).
 
-    What is done token by token is in `before` and `feed_forward`, so that it can be compiled whatever the lengths are.
+    `before` and `feed_forward` hold the token-wise computation, so that they can be compiled for any sequence lengths.
     """
 
     def __init__(self, d_model: int, heads: int, ffn: int, eps: float, dropout: float, attention_dropout: float):
@@ -55,7 +57,7 @@ class Layer(nn.Module):
         """(T, D) -> (T, D)."""
         return self.down(F.gelu(self.up(x)))
 
-    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(self, x: Tensor, sizes: Sequence[int] | Rows) -> Tensor:
         attended = attention(*self.before(x), sizes, sizes, dropout=self.attention_dropout if self.training else 0.0)
         x = self._added(x, self.output(attended.flatten(1)), self.attention_norm)
         return self._added(x, self.feed_forward(x), self.feed_forward_norm)
@@ -68,13 +70,15 @@ class Roberta(KeepsArguments, nn.Module):
     """RoBERTa over flat batches.
 
     ffn: width of the feed-forward layers, 4 times d_model by default. max_positions: rows of the position table, of
-    which max_positions - pad - 1 can be used (`longest`). pad: id of the padding token, which only says where the
-    positions begin. eps: of all layer norms. dropout acts on the embeddings and after each sub-layer,
-    attention_dropout on attention weights. head: the head that finds masked tokens; without it there are hidden states
-    only. checkpointing: hidden states inside the layers are computed again for the gradients instead of being kept;
-    "auto" where the training would not fit into the memory of the GPU (`trimer.models.memory`).
-    Weights start normal with init_std, biases at zero.
+    which max_positions - pad - 1 can be used (`longest`). pad: id of the padding token; positions begin at row pad + 1.
+    eps: of all layer norms. dropout acts on the embeddings and after each sub-layer, attention_dropout on attention
+    weights. head: the head that predicts masked tokens; without it the model only returns hidden states. checkpointing:
+    recompute the hidden states inside the layers for the gradients instead of keeping them; "auto" does so if the
+    training would not fit into the memory of the GPU (`trimer.models.memory`).
+    Weights are initialised from a normal distribution with deviation init_std, biases with zero.
     """
+
+    layers: Any  # nn.ModuleList of Layer
 
     def __init__(
         self,
@@ -100,9 +104,9 @@ class Roberta(KeepsArguments, nn.Module):
                 f"model.max_positions={max_positions} leaves no position for a token: rows 0 to model.pad={pad} are "
                 f"never used"
             )
-        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
-            if not 0 <= share < 1:
-                raise ConfigError(f"model.{name}={share} must be at least 0 and below 1")
+        for name, fraction in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if not 0 <= fraction < 1:
+                raise ConfigError(f"model.{name}={fraction} must be at least 0 and below 1")
         check_checkpointing(checkpointing)
         self.vocab_size, self.d_model, self.heads = vocab_size, d_model, heads
         self.max_positions, self.pad, self.eps = max_positions, pad, eps
@@ -110,7 +114,7 @@ class Roberta(KeepsArguments, nn.Module):
         self.checkpointing, self.init_std = checkpointing, init_std
         self.tokens = nn.Embedding(vocab_size, d_model)
         self.positions = nn.Embedding(max_positions, d_model)
-        self.token_type = nn.Embedding(1, d_model)  # BERT told two texts apart by it; RoBERTa reads one
+        self.token_type = nn.Embedding(1, d_model)  # BERT distinguishes two texts by it; RoBERTa has one
         self.embedding_norm = nn.LayerNorm(d_model, eps=eps)
         self.layers = nn.ModuleList(
             Layer(d_model, heads, ffn or 4 * d_model, eps, dropout, attention_dropout) for _ in range(layers)
@@ -124,15 +128,15 @@ class Roberta(KeepsArguments, nn.Module):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence that can be read, `<s>` and `</s>` included."""
+        """Length of the longest possible input in tokens, `<s>` and `</s>` included."""
         return self.max_positions - self.pad - 1
 
     def embed(self, sequence: Flat) -> Tensor:
-        """Embeddings of the tokens at their places, normalised: (T, D). InputError for too long a sequence."""
+        """Normalised sum of token and position embeddings: (T, D). InputError for a sequence that is too long."""
         length = max(sequence.sizes, default=0)
         if length > self.longest:
             raise InputError(
-                f"a sequence of {length} tokens is longer than the {self.longest} that this model reads "
+                f"a sequence of {length} tokens is longer than the {self.longest} tokens that this model can read "
                 f"({self.max_positions} rows of positions, of which the first {self.pad + 1} are never used): "
                 f"shorten it, or train a model with a larger model.max_positions"
             )
@@ -153,27 +157,27 @@ class Roberta(KeepsArguments, nn.Module):
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the token at each place: (..., D) -> (..., V)."""
+        """Scores of the token at each position: (..., D) -> (..., V)."""
         if self.head is None:
             raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
         return self.head(hidden, self.tokens.weight)
 
     def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
-        """Scores at the places (M,) in T that are asked for, or everywhere: (M, V) or (T, V)."""
+        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V)."""
         hidden = self.hidden(sequence)
         return self.logits(hidden if places is None else hidden[places])
 
     def alone(self) -> Roberta:
-        """Itself without the head that finds masked tokens, whose weights would have no gradient."""
+        """The model itself without the head for masked tokens, whose weights would have no gradient."""
         self.head = None
         return self
 
     def compile_parts(self) -> None:
-        """Compile what is done token by token, in place; the lengths of the sequences never cause a recompilation."""
+        """Compile the token-wise functions in place; sequence lengths never cause a recompilation."""
         for block in self.layers:
             block.before = torch.compile(block.before, dynamic=True)
             block.feed_forward = torch.compile(block.feed_forward, dynamic=True)
 
     def training_flops(self, sizes: Sequence[int], places: int) -> float:
-        """Floating-point operations of one training pass over B sequences of these sizes, the head asked M times."""
+        """Floating-point operations of a forward and backward pass over B sequences of these sizes, M masked tokens."""
         return encoder_training_flops(self, sizes, places)

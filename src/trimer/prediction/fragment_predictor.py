@@ -152,7 +152,7 @@ class FragmentPredictor(Predictor):
         conditions = condition_vectors(np.array(charges), np.array(energy), list(instruments))
         batch = flat(sequences, conditions).to(self.device)
         mask = torch.from_numpy(np.concatenate(masks)).to(self.device)
-        intensities = self.net.answers(self.net(batch), batch, mask).cpu().numpy()
+        intensities = self.net.predictions(self.net(batch), batch, mask).cpu().numpy()
         spectra = np.split(intensities, np.cumsum([len(mask) for mask in masks])[:-1])
         times = self._retention_times(sequences)
         return [
@@ -164,7 +164,7 @@ class FragmentPredictor(Predictor):
         if self.retention is None:
             return [None] * len(sequences)
         batch = flat(sequences).to(self.device)
-        return self.retention.answers(self.retention(batch))[:, 0].tolist()
+        return self.retention.predictions(self.retention(batch))[:, 0].tolist()
 
     def _warn_of_conditions(self, energy: np.ndarray, instrument: Sequence[str | None]) -> None:
         """Warn if the model ignores measurement conditions, or if an instrument is unknown."""

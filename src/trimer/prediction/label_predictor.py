@@ -110,7 +110,7 @@ class LabelPredictor(Predictor):
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
         batch = flat(inputs).to(self.device)
-        predicted = self.net.answers(self.net(batch)).cpu()
+        predicted = self.net.predictions(self.net(batch)).cpu()
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
         thresholds = self.net.thresholds
         return [[self._row(values.numpy(), thresholds)] for values in predicted.split(sizes)]

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
-    from trimer.generation.molecule_generator import MoleculeGenerator
-    from trimer.generation.molecule_generator import Written as Generated
+    from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 
 log = logging.getLogger(__name__)
 
@@ -128,17 +127,17 @@ class MoleculePredictor(Predictor):
 
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None]]) -> list[list[dict]]:
         tokens, precursors, adducts = zip(*inputs, strict=True)
-        generated = self.generator.write(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
+        generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
         count = self.cfg.candidates if self.cfg.ranked else 1
         return [candidate_rows(result, count, self.cfg.tolerance_ppm, self.cfg.only_agreeing) for result in generated]
 
 
-def candidate_rows(generated: Generated, count: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:
+def candidate_rows(generated: GeneratedMolecules, count: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:
     """The columns of the first `count` candidates of a spectrum, or the reason why there is none."""
     candidates = generated.candidates
     if not candidates:
         flaws = in_words(generated.flaws)
-        return [{"reason": f"none of the {generated.written} generated texts is a valid molecule ({flaws})"}]
+        return [{"reason": f"none of the {generated.generated} generated texts is a valid molecule ({flaws})"}]
     agreement = [agrees(candidate.ppm_error, tolerance_ppm) for candidate in candidates]
     agreeing = None if None in agreement else agreement.count(True)
     if only_agreeing and not agreeing:

@@ -46,5 +46,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TrimerError):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f" at {last.filename.rpartition('/')[2]}:{last.lineno}"
-    return f"{type(error).__name__}{place}: {' '.join(str(error).split())}"
+    location = f" at {last.filename.rpartition('/')[2]}:{last.lineno}"
+    return f"{type(error).__name__}{location}: {' '.join(str(error).split())}"

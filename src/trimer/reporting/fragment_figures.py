@@ -56,7 +56,7 @@ def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int 
         figure = Figure(figsize=(9, 2.1 * count), layout="constrained")
         for axis, row in zip(np.atleast_1d(figure.subplots(count, 1)), chosen, strict=True):
             sites = slice(bounds[row], bounds[row + 1])
-            _mirror(axis, evaluation, int(row), evaluation.answers[sites], evaluation.labels[sites])
+            _mirror(axis, evaluation, int(row), evaluation.predictions[sites], evaluation.labels[sites])
         figure.axes[-1].set_xlabel("m/z (Th)")
         return save_figure(figure, path)
 

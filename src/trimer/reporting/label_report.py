@@ -21,28 +21,28 @@ def label_pictures(evaluation: LabelEvaluation, data: Any, name: str, out: Path)
     from trimer.reporting.label_figures import confusion_matrix, reliability
     from trimer.reporting.number_figures import predicted_against_observed
 
-    answers, labels = evaluation.answers, evaluation.labels
+    predictions, labels = evaluation.predictions, evaluation.labels
     if data.target == "regression":
         path = out / "predicted.png"
-        return [attempt(path.name, predicted_against_observed, {name: answers}, labels, data.classes, path)]
-    pictures = [attempt("reliability.png", reliability, answers, labels, out / "reliability.png")]
+        return [attempt(path.name, predicted_against_observed, {name: predictions}, labels, data.classes, path)]
+    pictures = [attempt("reliability.png", reliability, predictions, labels, out / "reliability.png")]
     if evaluation.has_classes:
         path = out / "confusion.png"
 
         def matrix() -> Path:
-            return confusion_matrix(confusion(answers, labels, evaluation.thresholds), evaluation.classes, path)
+            return confusion_matrix(confusion(predictions, labels, evaluation.thresholds), evaluation.classes, path)
 
         pictures.insert(0, attempt(path.name, matrix))
     return pictures
 
 
 def label_details(evaluation: LabelEvaluation, data: Any) -> list[Detail]:
-    """Tables of the page beside the metrics: each class, probabilities, largest errors, undefined metrics."""
+    """Additional tables of the page: each class, probabilities, largest errors, undefined metrics."""
     from trimer.evaluation.largest_errors import mistakes
     from trimer.metrics.label_metrics import per_class
     from trimer.reporting.page import Detail
 
-    predictions = evaluation.answers, evaluation.labels, evaluation.classes, evaluation.thresholds
+    predictions = evaluation.predictions, evaluation.labels, evaluation.classes, evaluation.thresholds
     record = data.sequences.plural.removesuffix("s")
     drawn = record if record == "molecule" else None
     return [

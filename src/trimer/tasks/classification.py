@@ -1,4 +1,4 @@
-"""Predict the class of a sequence or of a residue, or several yes-or-no labels of a sequence."""
+"""Classification of sequences or residues, or prediction of several yes-or-no labels of a sequence."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ WEIGHTS = ("balanced",)
 
 
 class Classification(LabelTask):
-    """Cross-entropy over classes, or a yes or no for each label where the data have several.
+    """Cross-entropy over classes, or binary cross-entropy for each yes-or-no label.
 
-    class_weights: "balanced" weighs a class by n / (C n_c), from the training split alone, and the yes of a label by
-    n_no / n_yes; null weighs all alike. label_smoothing: share of the probability that is spread evenly over all
-    classes. focal: the exponent of the focal loss (Lin et al. 2017), 0 for none. The loss of a step is
-    the weighted sum over the sum of the weights, however the step is cut into batches. Missing labels do not enter
-    it. Probabilities are those without the weights and the exponent. threshold: "mcc" or "f1", the criterion by which
-    the thresholds of yes-or-no labels, and of weighted classes, are chosen on the validation split after training; null
-    keeps those of the loss. During training the thresholds are those of the loss.
+    class_weights: "balanced" weights a class by n / (C n_c) and the positive cases of a label by n_no / n_yes, counted
+    in the training split; null weights all equally. label_smoothing: fraction of the probability that is spread evenly
+    over all classes. focal: exponent of the focal loss (Lin et al. 2017), 0 for none. The loss of a step is the
+    weighted sum divided by the sum of the weights, for any division of the step into batches. Missing labels do not
+    enter the loss. Predicted probabilities are free of the effect of weights and focal loss. threshold: "mcc" or "f1",
+    the criterion by which the thresholds of yes-or-no labels and of weighted classes are chosen on the validation split
+    after training; null keeps those of the loss, which are used during training.
     """
 
     targets = ("single", "multi", "residue")
@@ -61,7 +61,7 @@ class Classification(LabelTask):
         self.register_buffer("weights", None, persistent=False)
 
     def configure_loss(self, data) -> None:
-        """Compute class weights from the training split; the network keeps what its probabilities need of them."""
+        """Compute class weights and prior from the training split, and store them in the network."""
         self.target = data.target
         labels = data.training_labels()
         weights = torch.ones(len(data.classes))
@@ -74,53 +74,54 @@ class Classification(LabelTask):
         self.net.threshold.copy_(inverse / (1 + inverse) if data.target == "multi" else inverse / inverse.sum())
 
     def restore(self, loaded: Loaded) -> None:
-        """Also: the weights of the classes in the loss."""
+        """Also restore the class weights of the loss."""
         super().restore(loaded)
         self.target = self.net.target
         if self.class_weights is not None:
             self.weights = self.net.weight.clone()
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sum of the loss, and sum of the weights."""
         if self.target == "multi":
-            return self._labels(raw, labels)
+            return self._label_loss(raw, labels)
         known = labels != MISSING
         labels = labels.clamp(min=0)
-        each = F.cross_entropy(raw, labels, reduction="none", label_smoothing=self.label_smoothing)
+        losses = F.cross_entropy(raw, labels, reduction="none", label_smoothing=self.label_smoothing)
         if self.focal:
-            sure = torch.softmax(raw, -1).gather(1, labels[:, None]).squeeze(1)
-            each = each * unsure(sure) ** self.focal
-        weight = known.to(each.dtype) if self.weights is None else self.weights[labels] * known
-        return (each * weight).sum(), weight.sum()
+            probability = torch.softmax(raw, -1).gather(1, labels[:, None]).squeeze(1)
+            losses = losses * complement(probability) ** self.focal
+        weight = known.to(losses.dtype) if self.weights is None else self.weights[labels] * known
+        return (losses * weight).sum(), weight.sum()
 
-    def _labels(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _label_loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         known = ~torch.isnan(labels)
         true = torch.where(known, labels, 0.0)
-        aim = true * (1 - self.label_smoothing) + self.label_smoothing / 2
-        each = F.binary_cross_entropy_with_logits(raw, aim, reduction="none")
+        target = true * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(raw, target, reduction="none")
         if self.focal:
-            sure = torch.sigmoid(torch.where(true > 0.5, raw, -raw))
-            each = each * unsure(sure) ** self.focal
-        weight = known.to(each.dtype)
+            probability = torch.sigmoid(torch.where(true > 0.5, raw, -raw))
+            losses = losses * complement(probability) ** self.focal
+        weight = known.to(losses.dtype)
         if self.weights is not None:
             weight = weight * torch.where(true > 0.5, self.weights, 1.0)
-        return (each * weight).sum(), weight.sum()
+        return (losses * weight).sum(), weight.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
         known = slice(None) if self.target == "multi" else labels != MISSING
-        predictions, true = self.net.answers(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
+        predictions, true = self.net.predictions(raw)[known].cpu().numpy(), labels[known].cpu().numpy()
         thresholds = self.net.thresholds
         if self.target == "multi":
             return multi_label(predictions, true, self.classes, bootstrap=0, thresholds=thresholds).defined
         return single_label(predictions, true, bootstrap=0, thresholds=thresholds).defined
 
 
-def unsure(sure: Tensor) -> Tensor:
-    """1 - probability; never quite 0, where a power below 1 has no gradient."""
-    return (1 - sure).clamp(min=torch.finfo(sure.dtype).eps)
+def complement(probability: Tensor) -> Tensor:
+    """1 - probability; never exactly 0, where a power below 1 has no gradient."""
+    return (1 - probability).clamp(min=torch.finfo(probability.dtype).eps)
 
 
 def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
-    """(outputs,) weights of classes, or of the yes of each label; 1 for what the training split lacks."""
+    """(outputs,) weights of classes, or of the positive cases of each label; 1 if the training split has none."""
     if target == "multi":
         yes, no = (labels == 1).sum(0).float(), (labels == 0).sum(0).float()
         return torch.where((yes > 0) & (no > 0), no / yes.clamp(min=1), 1.0)
@@ -129,9 +130,9 @@ def balanced_weights(labels: Tensor, target: str, outputs: int) -> Tensor:
 
 
 def weighted_prior(labels: Tensor, target: str, weights: Tensor) -> Tensor:
-    """(outputs,) log frequency of the classes, or log odds of yes, in the training split as the weighted loss sees it.
+    """(outputs,) weighted log frequency of the classes, or weighted log odds of yes, in the training split.
 
-    Half a label is added to each count, so that what the training split lacks is rare and not impossible.
+    Half a label is added to each count, so that classes without a training example are rare but not impossible.
     """
     if target == "multi":
         yes, no = (labels == 1).sum(0) + 0.5, (labels == 0).sum(0) + 0.5

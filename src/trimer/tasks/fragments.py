@@ -1,6 +1,6 @@
-"""Predict the intensities of the fragments of a peptide.
+"""Prediction of the fragment intensities of a peptide.
 
-Shapes: B spectra, S cleavage sites of all of them, K channels.
+Shapes: B spectra, L residues of a peptide, S cleavage sites of a batch (sum of L - 1), K channels (ion types).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 LOSSES = ("spectral_angle", "absolute")
 
 
-class Spectra(Metric):
-    """The similarity of all spectra of a split, from all devices, and the loss."""
+class SpectrumSimilarity(Metric):
+    """Similarities of all spectra of a split, over all devices, and the loss."""
 
     values: list[Tensor]
     loss: Tensor
@@ -49,11 +49,11 @@ class Spectra(Metric):
 
 
 class FragmentIntensities(HeadedTask):
-    """Intensities by their spectral angle, or by their absolute error; impossible fragments do not enter the loss.
+    """Regression of fragment intensities. Impossible fragments do not enter the loss.
 
-    loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, whatever its scale; "absolute", of intensities relative
-    to the highest, by cell. head: arguments of `Fragments` (dropout, activation).
-    metrics get (S, K) predicted and measured intensities; -1 is measured where a fragment is impossible.
+    loss: "spectral_angle", 2 arccos(cos) / pi of each spectrum, independent of its scale; "absolute", the absolute
+    error of each intensity relative to the highest of the spectrum. head: arguments of `Fragments` (dropout,
+    activation). metrics: get (S, K) predicted and measured intensities; measured ones are -1 for impossible fragments.
     """
 
     batch = FragmentBatch
@@ -77,11 +77,11 @@ class FragmentIntensities(HeadedTask):
             raise ConfigError(f"task.loss={loss} must be one of {', '.join(LOSSES)}")
         self.loss_name, self.head = loss, dict(head or {})
         if loss == "absolute" and self.head.get("activation") != "linear":
-            raise ConfigError("task.loss=absolute ends in spectra of zeros unless task.head.activation=linear: set it")
-        self.spectra = Spectra()
+            raise ConfigError("task.loss=absolute predicts only zeros unless you set task.head.activation=linear")
+        self.similarity = SpectrumSimilarity()
 
     def configure_for(self, data) -> None:
-        """Add the head."""
+        """Add the head for the channels of the data."""
         self.attach_head(Fragments(self.net, len(data.classes), **self.head), data)
 
     def training_step(self, batch: FragmentBatch, batch_idx: int) -> Tensor:
@@ -89,40 +89,40 @@ class FragmentIntensities(HeadedTask):
         return self.record_loss(loss, count, tokens=batch.real_tokens)
 
     def loss(self, raw: Tensor, batch: FragmentBatch) -> tuple[Tensor, Tensor]:
-        """Sum of the loss, and what it is divided by: spectra with a fragment, or possible cells."""
+        """Sum of the loss and its divisor: spectra with a fragment, or possible fragments."""
         possible = batch.labels >= 0
         measured = torch.where(possible, batch.labels, 0.0)
         predicted = torch.where(possible, self.net.activated(raw), 0.0)
-        if self.loss_name == "absolute":  # not of normalised intensities, whose highest is always 1
+        if self.loss_name == "absolute":  # not normalised: the highest intensity would always be 1
             return torch.where(possible, (predicted - measured).abs(), 0.0).sum(), possible.sum()
         owner = batch.sequence.bond_owners()
 
         def by_spectrum(values: Tensor) -> Tensor:
             return values.new_zeros(batch.sequence.slots).index_add(0, owner, values.sum(1))
 
-        lengths = by_spectrum(predicted**2), by_spectrum(measured**2)
-        known = (lengths[0] > 0) & (lengths[1] > 0)
-        scale = torch.where(known, lengths[0] * lengths[1], 1.0).sqrt()
+        squares = by_spectrum(predicted**2), by_spectrum(measured**2)
+        known = (squares[0] > 0) & (squares[1] > 0)
+        scale = torch.where(known, squares[0] * squares[1], 1.0).sqrt()
         cosine = (by_spectrum(predicted * measured) / scale).clamp(-1 + 1e-6, 1 - 1e-6)
         return torch.where(known, 2 * torch.arccos(cosine) / torch.pi, 0.0).sum(), known.sum()
 
     def validation_step(self, batch: FragmentBatch, batch_idx: int) -> None:
         raw = self.net(batch.sequence)
-        predicted = self.net.answers(raw, batch.sequence, batch.labels >= 0)
+        predicted = self.net.predictions(raw, batch.sequence, batch.labels >= 0)
         sizes = [size - 3 for size in batch.sequence.sizes]
         real = batch.sequence.real_bonds()
         pairs = predicted.float().cpu().numpy()[real], batch.labels.cpu().numpy()[real]
-        self.spectra.update(per_spectrum(*pairs, sizes), *self.loss(raw, batch))
+        self.similarity.update(per_spectrum(*pairs, sizes), *self.loss(raw, batch))
         self.update_metrics(predicted[real], batch.labels[real])
 
     def predict_step(self, batch: FragmentBatch, batch_idx: int) -> dict[str, Any]:
-        """`rows`, and for each the intensities: (L - 1, K), the highest of a spectrum is 1, impossible ones are 0."""
-        predicted = self.net.answers(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
+        """`rows`, and `intensities` (L - 1, K) of each: the highest is 1, those of impossible fragments are 0."""
+        predicted = self.net.predictions(self.net(batch.sequence), batch.sequence, batch.labels >= 0)
         sites = [size - 3 for size in batch.sequence.sizes]
         return {"rows": batch.rows, "intensities": list(predicted[batch.sequence.real_bonds()].split(sites))}
 
     def validation_metrics(self) -> dict[str, float]:
         """The loss as in training, and medians and means over all spectra."""
-        found = self.spectra.compute()
-        self.spectra.reset()
-        return found
+        values = self.similarity.compute()
+        self.similarity.reset()
+        return values

@@ -1,4 +1,4 @@
-"""Tasks that add a head to an encoder, and may start from a network that has one already."""
+"""Base of tasks that add a head to an encoder, or continue from a network with a head."""
 
 from __future__ import annotations
 
@@ -17,56 +17,58 @@ log = logging.getLogger(__name__)
 
 
 class HeadedTask(Task):
-    """An encoder that gets its head when the data are known.
+    """An encoder whose head is added when the data are known.
 
-    outputs: what the head predicts, in words.
+    outputs: name of the predicted values, for log lines.
     """
 
     outputs: ClassVar[str] = "labels"
 
     def __init__(self, net: nn.Module, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
         super().__init__(encoder_of(net), tokenizer, optimizer, scheduler, compile, metrics)
-        self.learnt: Loaded | None = None
+        self.initial: Loaded | None = None
 
-    def start_from(self, learnt: Loaded) -> None:
-        """Take the encoder of a fine-tuned network, and its head if it has the same labels and layers."""
-        encoder: Any = learnt.net.encoder
-        copy_weights(self.net, encoder.state_dict(), learnt.path)
-        self.learnt = learnt
+    def start_from(self, initial: Loaded) -> None:
+        """Start from the encoder of a fine-tuned network, and from its head if labels and layers are the same."""
+        encoder: Any = initial.net.encoder
+        copy_weights(self.net, encoder.state_dict(), initial.path)
+        self.initial = initial
 
     def check_parts(self, data) -> None:
-        """Also: no sequence is longer than the network reads."""
+        """Also check that no sequence is too long for the network."""
         super().check_parts(data)
         longest = getattr(self.net, "longest", None)
         if longest is not None and data.max_length > longest:
             raise ConfigError(
-                f"data.max_length={data.max_length}: this model reads at most {longest} tokens, set data.max_length"
+                f"data.max_length={data.max_length}: this model reads at most {longest} tokens; reduce data.max_length"
             )
 
     def check_without_data(self) -> None:
         if "labels" not in (self.contract or {}):
             raise ConfigError(
-                f"task={type(self).__name__} makes its head when it knows the data: give the trainer a datamodule, or "
-                "call task.configure_for(data) before"
+                f"task={type(self).__name__} has no head yet, since it depends on the data: pass a datamodule to the "
+                "trainer, or call task.configure_for(data) first"
             )
 
     def attach_head(self, headed: nn.Module, data) -> None:
-        """Replace the network by one with a head, and write its labels into the contract."""
+        """Replace the network by one with a head, and add its labels to the contract."""
         warn_of_ignored_inputs(self.net, data)
         self.net = headed
         self.contract = self.contract or {}
-        self.contract["labels"] = {"target": data.target, "classes": list(data.classes)}
-        if self.learnt is not None:
-            self._take_head(self.learnt)
-            self.learnt = None
+        labels = {"target": data.target, "classes": list(data.classes)}
+        self.contract["labels"] = labels
+        if self.initial is not None:
+            self._copy_head(self.initial, labels)
+            self.initial = None
 
-    def _take_head(self, learnt: Loaded) -> None:
-        path = learnt.path
-        head: Any = learnt.net.head
-        layers = [[name for name, _ in one.named_parameters()] for one in (head, self.net.head)]
-        if learnt.contract["labels"] != self.contract["labels"]:
+    def _copy_head(self, initial: Loaded, labels: dict[str, Any]) -> None:
+        """Copy the head of the initial network, if it predicts the same labels with the same layers."""
+        path = initial.path
+        head: Any = initial.net.head
+        layers = [[name for name, _ in module.named_parameters()] for module in (head, self.net.head)]
+        if initial.contract["labels"] != labels:
             log.info("starting from the encoder of %s with a new head: it was trained on other %s", path, self.outputs)
-        elif learnt.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
+        elif initial.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
             log.info("starting from the encoder of %s with a new head: task.head differs", path)
         else:
             self.net.head.load_state_dict(head.state_dict())

@@ -1,4 +1,4 @@
-"""Warnings before training, where an encoder ignores modifications of peptides or conditions of a spectrum."""
+"""Warnings before training if an encoder ignores modifications of peptides or conditions of a spectrum."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def warn_of_ignored_inputs(encoder, data) -> None:
         modified = len(np.unique(owners[np.flatnonzero(numbers.values)]))
     if modified and not getattr(encoder, "reads_modifications", False):
         log.warning(
-            "model=%s ignores modifications: %s of %s peptides have some and are read as if they had none; choose "
-            "model=peptides_small, or another model of peptides",
+            "model=%s ignores modifications: %s of %s peptides have some and are treated as unmodified; choose "
+            "model=peptides_small or another model of peptides",
             name,
             f"{modified:,}",
             f"{records:,}",
@@ -29,6 +29,6 @@ def warn_of_ignored_inputs(encoder, data) -> None:
     if getattr(data, "target", None) == "fragments" and getattr(encoder, "conditions", None) is None:
         log.warning(
             "model=%s ignores the charge, the collision energy and the instrument of a spectrum: choose "
-            "model=peptides_fragments, or set model.conditions=true where the model is one of peptides",
+            "model=peptides_fragments, or set model.conditions=true for a model of peptides",
             name,
         )

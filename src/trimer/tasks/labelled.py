@@ -1,4 +1,4 @@
-"""Fine-tuning an encoder on labels: a head, which weights are trained, and at which rate.
+"""Fine-tuning of an encoder on labels: its head, trainable weights and learning rates.
 
 Shapes: B sequences, K outputs, C classes, R residues.
 """
@@ -26,8 +26,8 @@ from trimer.tasks.headed import HeadedTask
 log = logging.getLogger(__name__)
 
 
-class Collected(Metric):
-    """All raw outputs and labels of a split, from all devices."""
+class CollectedOutputs(Metric):
+    """Raw outputs and labels of a whole split, from all devices."""
 
     raw: list[Tensor]
     labels: list[Tensor]
@@ -49,9 +49,9 @@ class LabelTask(HeadedTask):
     """An encoder with a head for the labels of the data.
 
     head: arguments of `Head` (pooling, dense, dropout). lora: arguments of `add_lora`, or null to train all weights.
-    freeze: how many of the first blocks stay as they are, the embeddings with them; -1 freezes the encoder whole.
-    layer_decay: learning rate of a block as a share of that of the block above it.
-    metrics get predictions and labels as `known` has them.
+    freeze: number of first blocks to freeze, together with the embeddings; -1 freezes the whole encoder.
+    layer_decay: learning rate of a block as a fraction of that of the next one.
+    metrics: get predictions and labels from `known`.
     """
 
     batch = LabelledBatch
@@ -81,12 +81,12 @@ class LabelTask(HeadedTask):
         if lora:
             check_installed()
         if lora and freeze:
-            raise ConfigError("task.lora freezes the encoder itself: leave task.freeze at 0")
+            raise ConfigError("task.lora already freezes the encoder: set task.freeze=0")
         self.head, self.lora, self.freeze_blocks, self.layer_decay = head, lora, freeze, layer_decay
-        self.collected = Collected()
+        self.collected = CollectedOutputs()
 
     def check_parts(self, data) -> None:
-        """Also: the task can learn labels of this kind, and the encoder has as many blocks as are frozen."""
+        """Also check the kind of labels, the head, and the number of frozen blocks."""
         super().check_parts(data)
         if not hasattr(self.net, "layers") and (self.freeze_blocks not in (0, -1) or self.layer_decay != 1.0):
             raise ConfigError(
@@ -96,18 +96,18 @@ class LabelTask(HeadedTask):
         blocks = len(getattr(self.net, "layers", ()))
         if not -1 <= self.freeze_blocks <= blocks:
             raise ConfigError(
-                f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the blocks there are"
+                f"task.freeze={self.freeze_blocks} must be -1 (all) or 0 to {blocks}, the number of blocks"
             )
         if data.target not in self.targets:
             raise ConfigError(
-                f"task={type(self).__name__} learns {' and '.join(self.targets)} labels, and data.target={data.target}"
+                f"task={type(self).__name__} learns {' and '.join(self.targets)} labels, but data.target={data.target}"
             )
         check_pooling(self.head or {}, data.target)
         with torch.device("meta"):
             Head(self.net.d_model, 1, **(self.head or {}))  # for its errors
 
     def configure_for(self, data) -> None:
-        """Add the head, freeze blocks, and compute what the loss needs of the training labels."""
+        """Add the head, freeze blocks, and compute statistics of the training labels for the loss."""
         encoder = self.net
         self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
         if self.lora:
@@ -116,19 +116,21 @@ class LabelTask(HeadedTask):
         self.classes = list(data.classes)
         self.configure_loss(data)
 
-    def freeze_encoder(self, encoder: nn.Module) -> None:
-        """Keep the weights of the first blocks, or of all, as they are."""
+    def freeze_encoder(self, encoder: Any) -> None:
+        """Freeze the weights of the first blocks and the embeddings, or of the whole encoder."""
         if not self.freeze_blocks:
             return
-        moving = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
-        kept = {id(parameter) for block in moving for parameter in block.parameters()}
+        trained_blocks = encoder.layers[self.freeze_blocks :] if self.freeze_blocks > 0 else []
+        trained = {id(parameter) for block in trained_blocks for parameter in block.parameters()}
         norm = getattr(encoder, "norm", None)
-        kept |= {id(parameter) for parameter in norm.parameters()} if norm is not None and len(moving) else set()
+        trained |= (
+            {id(parameter) for parameter in norm.parameters()} if norm is not None and len(trained_blocks) else set()
+        )
         for parameter in encoder.parameters():
-            parameter.requires_grad = id(parameter) in kept
+            parameter.requires_grad = id(parameter) in trained
 
     def configure_loss(self, data) -> None:
-        """Compute what the loss needs of the training split."""
+        """Compute statistics of the training split for the loss."""
 
     def configure_optimizers(self):
         if not isinstance(self.net, Labelled) or self.layer_decay == 1.0:
@@ -137,7 +139,7 @@ class LabelTask(HeadedTask):
             self.net, weight_decay(self.optimizer_factory), depth_scales(self.net, self.layer_decay)
         )
         optimizer = self.optimizer_factory(groups)
-        for group in optimizer.param_groups:  # some groups of Muon have another rate
+        for group in optimizer.param_groups:  # some groups of Muon have a different rate
             group["lr"] *= group["scale"]
         return self.with_schedule(optimizer)
 
@@ -149,12 +151,13 @@ class LabelTask(HeadedTask):
         raw = self.net(batch.sequence)
         self.collected.update(raw, batch.labels)
         if self.metrics:
-            self.update_metrics(*self.known(self.net.answers(raw), batch.labels))
+            self.update_metrics(*self.known(self.net.predictions(raw), batch.labels))
 
     def known(self, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What a metric of the user gets: no missing class; missing numbers are NaN, missing yes-or-no labels -100.
+        """Predictions and labels for the metrics of the user, without missing labels where possible.
 
-        Classes: (n, C) probabilities and (n,) class numbers. Else (n, K) of both, or (n,) where there is one label.
+        Classes: (n, C) probabilities and (n,) class numbers. Otherwise (n, K) of both, or (n,) for a single label; with
+        several labels, missing numbers are NaN and missing yes-or-no labels -100.
         """
         if labels.ndim == 1:
             return predictions[labels >= 0], labels[labels >= 0]
@@ -167,13 +170,13 @@ class LabelTask(HeadedTask):
 
     def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Any]:
         """`rows`, and `predictions`: probabilities or numbers, (B, K), or a list of (L, C) by residue."""
-        predictions = self.net.answers(self.net(batch.sequence))
+        predictions = self.net.predictions(self.net(batch.sequence))
         if self.net.target != "residue":
             return {"rows": batch.rows, "predictions": predictions}
         return {"rows": batch.rows, "predictions": list(predictions.split([n - 2 for n in batch.sequence.sizes]))}
 
     def restore(self, loaded: Loaded) -> None:
-        """Also: the labels, and what of the network is trained."""
+        """Also restore the labels and the frozen weights."""
         super().restore(loaded)
         self.classes = list(loaded.contract["labels"]["classes"])
         self.freeze_encoder(self.net.encoder)
@@ -182,19 +185,19 @@ class LabelTask(HeadedTask):
         """The loss as in training, and the metrics of the whole split."""
         raw, labels = self.collected.compute()
         self.collected.reset()
-        raw = raw.reshape(-1, len(self.classes))  # torchmetrics makes a scalar of a single number
+        raw = raw.reshape(-1, len(self.classes))  # torchmetrics turns a single number into a scalar
         labels = labels.reshape(raw.shape if labels.is_floating_point() else -1)
         loss, count = self.loss(raw, labels)
         return {"loss": float(loss / torch.clamp(count, min=1e-9)), **self.measure(raw, labels)}
 
     def property_of(self, data) -> str:
-        """The name of the label, where there is one alone."""
+        """The name of the label, if there is only one."""
         return data.classes[0] if len(data.classes) == 1 else super().property_of(data)
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the loss, and what it is divided by."""
+        """Sum of the loss and its divisor."""
         raise NotImplementedError
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        """The metrics of a split that are defined."""
+        """The defined metrics of a split."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Predict the masked tokens of a sequence: pre-training of encoders."""
+"""Pre-training of encoders: prediction of the masked tokens of a sequence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MaskedLM(Task):
     """An encoder trained by cross-entropy on masked tokens; logits are computed at these positions only.
 
     A batch without a masked token has a loss of zero and does not change its optimizer step.
-    metrics get (M, V) logits at the masked positions and (M,) labels, -100 where none is asked for.
+    metrics: get (M, V) logits at the masked positions and (M,) labels, -100 at padding.
     """
 
     batch = MaskedBatch

@@ -1,6 +1,8 @@
-"""Predict numbers for sequences, scaled by the standard deviation of the training split."""
+"""Prediction of numbers for sequences, standardised by the training split."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +16,9 @@ ERRORS = ("squared", "absolute", "huber")
 
 
 class Regression(LabelTask):
-    """Squared, absolute or Huber error of numbers that are scaled by mean and deviation of the training split.
+    """Squared, absolute or Huber error of numbers, standardised by mean and deviation of the training split.
 
-    Missing numbers do not enter the loss.
+    error: "squared", "absolute" or "huber". Missing numbers do not enter the loss.
     """
 
     targets = ("regression",)
@@ -41,6 +43,7 @@ class Regression(LabelTask):
         self.error = error
 
     def configure_loss(self, data) -> None:
+        """Compute mean and standard deviation of the training split, and store them in the network."""
         labels = data.training_labels().double()
         known = ~torch.isnan(labels)
         count = known.sum(0).clamp(min=1)
@@ -50,11 +53,13 @@ class Regression(LabelTask):
         self.net.deviation.copy_(torch.where(variance > 0, variance.sqrt(), 1.0))
 
     def loss(self, raw: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the errors, and number of labels."""
         known = ~torch.isnan(labels)
-        aim = torch.where(known, (labels - self.net.mean) / self.net.deviation, raw.detach())
-        of_error = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[self.error]
-        return of_error(raw, aim, reduction="sum"), known.sum()
+        target = torch.where(known, (labels - self.net.mean) / self.net.deviation, raw.detach())
+        losses: dict[str, Callable[..., Tensor]]
+        losses = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
+        return losses[self.error](raw, target, reduction="sum"), known.sum()
 
     def measure(self, raw: Tensor, labels: Tensor) -> dict[str, float]:
-        predictions = self.net.answers(raw).cpu().numpy()
+        predictions = self.net.predictions(raw).cpu().numpy()
         return regression(predictions, labels.cpu().numpy(), self.classes, bootstrap=0).defined

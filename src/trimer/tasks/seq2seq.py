@@ -1,4 +1,4 @@
-"""Read one sequence, write another: denoising, and spectra to molecules. They differ in their data only."""
+"""Sequence-to-sequence training: denoising, or spectra to molecules, depending on the data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from trimer.tasks.task import Task
 class Seq2Seq(Task):
     """An encoder-decoder trained by cross-entropy on each token of the target.
 
-    label_smoothing: share of the probability spread over the vocabulary, in training only.
-    generator: how molecules are written for validation, evaluation and prediction.
-    metrics get (T, V) logits and the (T,) tokens that follow, -100 at padding.
+    label_smoothing: fraction of the probability spread over the vocabulary, in training only.
+    generator: generates molecules for validation, evaluation and prediction.
+    metrics: get (T, V) logits and (T,) next tokens, -100 at padding.
     """
 
     batch = PairBatch
@@ -60,10 +60,10 @@ class Seq2Seq(Task):
         self.update_metrics(logits, batch.labels)
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
-        """`rows`, and for each the generated molecules, ranked (`written`: `trimer.generation.molecule_generator`)."""
+        """`rows`, and `written`: for each the ranked `GeneratedMolecules`."""
         generator = self.generator or MoleculeGenerator()
         sources = [tokens.cpu().numpy() for tokens in batch.source.unpack()]
-        return {"rows": batch.rows, "written": generator.write(self.net, self.tokenizer, sources)}
+        return {"rows": batch.rows, "written": generator.generate(self.net, self.tokenizer, sources)}
 
     def validation_metrics(self) -> dict[str, float]:
         """Loss, perplexity and accuracy per token of the whole split."""

@@ -175,12 +175,12 @@ def read_files(folder: str | Path, atoms: bool = False) -> dict[str, Any]:
     the model has: ids without a token, in between or after the last, get a name and are never used.
     """
     folder = Path(folder).expanduser()
-    whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    tokenizer, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
     pairs: list = []
     if atoms:
         ids = published_ids(folder)
-    elif whole.is_file():
-        ids, pairs = _of_one_file(whole)
+    elif tokenizer.is_file():
+        ids, pairs = _of_one_file(tokenizer)
     elif vocabulary.is_file() and merges.is_file():
         ids, pairs = read_object(vocabulary), _merges(merges)
     else:

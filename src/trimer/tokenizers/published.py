@@ -24,12 +24,12 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def published_ids(folder: Path) -> dict[str, int] | None:
     """Token -> id of a folder, for any kind of tokenizer; None if it has no vocabulary."""
-    lines, whole, plain = folder / "vocab.txt", folder / "tokenizer.json", folder / "vocab.json"
+    lines, tokenizer, plain = folder / "vocab.txt", folder / "tokenizer.json", folder / "vocab.json"
     if lines.is_file():
         tokens = lines.read_text(encoding="utf-8").rstrip("\n").split("\n")
         ids: dict[str, Any] = {token.rstrip("\r"): number for number, token in enumerate(tokens)}
-    elif whole.is_file():
-        content = read_object(whole)
+    elif tokenizer.is_file():
+        content = read_object(tokenizer)
         ids = {**vocabulary_of(content.get("model") or {}), **added_tokens(content)}
     elif plain.is_file():
         ids = read_object(plain)
@@ -40,10 +40,10 @@ def published_ids(folder: Path) -> dict[str, int] | None:
 
 def vocabulary_of(model: dict[str, Any]) -> dict[str, int]:
     """Token -> id of the model in a `tokenizer.json`; that of a unigram model is a list of tokens with scores."""
-    found = model.get("vocab") or {}
-    return {pair[0]: number for number, pair in enumerate(found)} if isinstance(found, list) else found
+    tokens = model.get("vocab") or {}
+    return {pair[0]: number for number, pair in enumerate(tokens)} if isinstance(tokens, list) else tokens
 
 
 def added_tokens(content: dict[str, Any]) -> dict[str, int]:
-    """Token -> id of what a `tokenizer.json` adds to its model, as special tokens."""
+    """Token -> id of the tokens that a `tokenizer.json` adds to its model, such as special tokens."""
     return {token["content"]: token["id"] for token in content.get("added_tokens") or []}

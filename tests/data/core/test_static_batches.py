@@ -314,5 +314,5 @@ def test_clusters_are_refused(tmp_path):
 def test_the_recurrent_body_is_refused(tmp_path):
     task, data = made([*TASKS["regression"], "model.body=recurrent"], tmp_path)
     loader = data.train_dataloader()
-    with pytest.raises(ConfigError, match=r"model\.body=recurrent cannot read the rows of a TPU"):
+    with pytest.raises(ConfigError, match=r"model\.body=recurrent does not run on a TPU"):
         task.training_step(loader.dataset[next(loader.sampler.plan.epoch(0))], 0)

@@ -75,7 +75,7 @@ def test_every_record_has_an_answer_and_every_stage_a_count():
         "train: molecule",
     ]
     assert found.counts() == {"records": 7, "in_train": 4, "in_validation": 1, "new": 1, "unknown": 1}
-    shared = {(row["stage"], row["split"], row["key"]): row["shared"] for row in found.found}
+    shared = {(row["stage"], row["split"], row["key"]): row["shared"] for row in found.shared}
     assert shared == {
         ("pre", "train", "molecule"): 1,
         ("fine", "train", "molecule"): 2,

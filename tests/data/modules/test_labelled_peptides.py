@@ -131,4 +131,4 @@ def test_negative_times_survive_and_come_back(tmp_path):
     assert data.labels.min() < 0 and data.store.array("label:retention").min() == pytest.approx(data.labels.min())
     net = scale(data).net
     labels = torch.tensor([[-1000.0], [-0.05], [0.0], [33.3], [1e4]])
-    assert torch.allclose(net.answers((labels - net.mean) / net.deviation), labels, atol=1e-3)
+    assert torch.allclose(net.predictions((labels - net.mean) / net.deviation), labels, atol=1e-3)

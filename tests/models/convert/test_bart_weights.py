@@ -57,7 +57,7 @@ def big_weights(model: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("settings", GRID)
 @torch.no_grad()
-def test_ours_to_theirs_and_back(settings):
+def test_conversion_to_huggingface_and_back_keeps_logits(settings):
     net = big_weights(Bart(vocab_size=40, max_positions=32, **settings))
     state, config = bart_to_huggingface(net)
     model = transformers.BartForConditionalGeneration(transformers.BartConfig(**config)).eval()
@@ -72,7 +72,7 @@ def test_ours_to_theirs_and_back(settings):
 
 @pytest.mark.parametrize("settings", GRID)
 @torch.no_grad()
-def test_theirs_to_ours(settings):
+def test_conversion_from_huggingface_keeps_logits(settings):
     _, config = bart_to_huggingface(Bart(vocab_size=40, max_positions=32, **settings))
     model = big_weights(transformers.BartForConditionalGeneration(transformers.BartConfig(**config)))
     arguments, state = bart_from_huggingface(model.state_dict(), model.config.to_dict())
@@ -82,7 +82,7 @@ def test_theirs_to_ours(settings):
 
 
 @torch.no_grad()
-def test_folders_of_either_side(tmp_path):
+def test_folders_are_read_and_written(tmp_path):
     net = big_weights(Bart(vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=2, encoder_heads=2))
     model = transformers.BartForConditionalGeneration.from_pretrained(save_bart(net, tmp_path / "ours")).eval()
     assert model.lm_head.weight.data_ptr() == model.model.shared.weight.data_ptr()
@@ -104,7 +104,7 @@ def test_a_bare_model_has_no_output_bias():
     assert not state["final_logits_bias"].any()
 
 
-def test_what_cannot_be_converted_says_so(tmp_path):
+def test_unsupported_weights_raise_errors(tmp_path):
     state, config = bart_to_huggingface(Bart(vocab_size=40, d_model=16, encoder_layers=1, decoder_layers=1))
     with pytest.raises(ConfigError, match="tie_word_embeddings"):
         bart_from_huggingface(state, {**config, "tie_word_embeddings": False})
@@ -114,7 +114,7 @@ def test_what_cannot_be_converted_says_so(tmp_path):
         bart_from_huggingface(state, {**config, "activation_function": "quick"})
     with pytest.raises(CheckpointError, match=r"lack encoder\.layers\.0\.fc1\.weight"):
         bart_from_huggingface({k: v for k, v in state.items() if "encoder.layers.0.fc1.weight" not in k}, config)
-    with pytest.raises(CheckpointError, match=r"no place for: encoder\.odd"):
+    with pytest.raises(CheckpointError, match=r"does not have these weights: encoder\.odd"):
         bart_from_huggingface({**state, "model.encoder.odd": torch.zeros(1)}, config)
     with pytest.raises(CheckpointError, match=r"no config\.json"):
         load_bart(tmp_path)

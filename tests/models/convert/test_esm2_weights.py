@@ -58,7 +58,7 @@ def huggingface(net: Esm2, attention: str):
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("settings", GRID)
 @torch.no_grad()
-def test_ours_equal_huggingface_padded_and_alone(settings, attention):
+def test_logits_equal_huggingface_padded_and_single(settings, attention):
     net = big_weights(Esm2(**settings))
     model = huggingface(net, attention)
     ours = net(Flat.pack(SEQUENCES)).split([len(s) for s in SEQUENCES])
@@ -72,7 +72,7 @@ def test_ours_equal_huggingface_padded_and_alone(settings, attention):
 
 
 @torch.no_grad()
-def test_huggingface_to_ours():
+def test_conversion_from_huggingface_keeps_logits():
     config = transformers.EsmConfig(
         vocab_size=33, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
         position_embedding_type="rotary", token_dropout=True, mask_token_id=32, pad_token_id=1, layer_norm_eps=1e-5,
@@ -95,7 +95,7 @@ def test_huggingface_to_ours():
 
 @pytest.mark.parametrize("settings", GRID[:3])
 @torch.no_grad()
-def test_ours_equal_fair_esm_and_come_back_from_its_file(settings, tmp_path):
+def test_logits_equal_fair_esm_and_its_files_are_read(settings, tmp_path):
     net = big_weights(Esm2(**settings, contacts=True))
     model = fair.model.esm2.ESM2(settings["layers"], settings["d_model"], settings["heads"], "ESM-1b").eval()
     if settings["ffn"] != 4 * settings["d_model"]:  # theirs are always four times as wide
@@ -120,7 +120,7 @@ def test_ours_equal_fair_esm_and_come_back_from_its_file(settings, tmp_path):
 
 
 @torch.no_grad()
-def test_a_folder_there_and_back(tmp_path):
+def test_folders_are_written_and_read_back(tmp_path):
     net = big_weights(Esm2(d_model=32, layers=2, heads=2, contacts=True))
     save_esm2(net, tmp_path)
     model = transformers.EsmForMaskedLM.from_pretrained(tmp_path).eval()
@@ -135,7 +135,7 @@ def test_a_folder_there_and_back(tmp_path):
     assert all(torch.equal(value, theirs[key]) for key, value in net.state_dict().items())
 
 
-def test_the_folder_of_a_model_that_transformers_made(tmp_path):
+def test_folders_of_new_transformers_models_are_read(tmp_path):
     _, config = esm2_to_huggingface(Esm2(d_model=32, layers=2, heads=2))
     model = big_weights(transformers.EsmForMaskedLM(transformers.EsmConfig(**config)))
     model.save_pretrained(tmp_path)  # transformers 5 calls the weights of some norms gamma and beta here
@@ -144,7 +144,7 @@ def test_the_folder_of_a_model_that_transformers_made(tmp_path):
     assert all(torch.equal(value, ours[key]) for key, value in state.items())
 
 
-def test_what_older_files_hold_beside_the_weights_is_left():
+def test_extra_keys_of_older_files_are_ignored():
     """Rotary frequencies that half precision rounded, above all: 2 % of the logits."""
     net = Esm2(d_model=32, layers=1, heads=2)
     state, config = esm2_to_huggingface(net)
@@ -171,7 +171,7 @@ def test_projections_without_bias_become_biases_of_zero():
     torch.testing.assert_close(net(Flat.pack(SEQUENCES)), expected, atol=1e-6, rtol=0)
 
 
-def test_what_cannot_be_converted_is_said(tmp_path):
+def test_unsupported_weights_raise_errors(tmp_path):
     net = Esm2(d_model=16, layers=1, heads=1)
     state, config = esm2_to_huggingface(net)
     with pytest.raises(ConfigError, match="layer_norm_eps=1e-12"):
@@ -180,9 +180,9 @@ def test_what_cannot_be_converted_is_said(tmp_path):
         esm2_from_huggingface(state, {**config, "position_embedding_type": "absolute"})
     with pytest.raises(CheckpointError, match=r"lack esm\.encoder\.layer\.0\.output\.dense\.bias"):
         esm2_from_huggingface({k: v for k, v in state.items() if not k.endswith("0.output.dense.bias")}, config)
-    with pytest.raises(CheckpointError, match="no place for: stray"):
+    with pytest.raises(CheckpointError, match="does not have these weights: stray"):
         esm2_from_huggingface({**state, "stray": torch.zeros(1)}, config)
-    with pytest.raises(ConfigError, match=r"masked_share=0\.25 has no place"):
+    with pytest.raises(ConfigError, match=r"masked_share=0\.25 cannot be converted"):
         esm2_to_huggingface(Esm2(d_model=16, layers=1, heads=1, masked_share=0.25))
 
     class Bad:
@@ -190,5 +190,5 @@ def test_what_cannot_be_converted_is_said(tmp_path):
             return print, ("this code would run",)
 
     torch.save({"model": Bad()}, tmp_path / "bad.pt")
-    with pytest.raises(CheckpointError, match=r"bad\.pt is no file of fair-esm that can be read safely"):
+    with pytest.raises(CheckpointError, match=r"bad\.pt is not a fair-esm file that can be read safely"):
         load_esm2(tmp_path / "bad.pt")

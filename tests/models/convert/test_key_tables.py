@@ -1,4 +1,4 @@
-"""Weights under our names and theirs: joined, split again, and refused where one is missing or left over."""
+"""Conversion between two sets of names: concatenated, split again, errors for missing and unknown weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def test_rows_are_concatenated_and_split_again():
     assert back.keys() == theirs.keys() and all(torch.equal(back[name], theirs[name]) for name in theirs)
 
 
-def test_missing_and_unknown_weights_are_named():
-    with pytest.raises(CheckpointError, match=r"lack k\.weight: the file is cut short or not an ESM2"):
+def test_missing_and_unknown_weights_raise_errors():
+    with pytest.raises(CheckpointError, match=r"lack k\.weight: the file is incomplete or not an ESM2"):
         to_ours({"q.weight": torch.zeros(1)}, TABLE, "an ESM2")
-    with pytest.raises(CheckpointError, match=r"our BART has no place for: a, b"):
+    with pytest.raises(CheckpointError, match=r"BART does not have these weights: a, b"):
         check_all_used(["b", "a"], "a BART")
     check_all_used([], "a BART")

@@ -1,4 +1,4 @@
-"""Logits equal those of `transformers` on random configurations, in both directions, whatever else the files hold."""
+"""Logits equal those of `transformers` on random configurations, in both directions, with extra keys in files."""
 
 import json
 
@@ -45,7 +45,7 @@ def padded(pad: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def without(pad: int) -> list[list[int]]:
-    """The sequences without the token that would be taken for padding, and be given its position."""
+    """The sequences without the padding token, which would get the position of padding."""
     return [[29 if token == pad else token for token in sequence] for sequence in SEQUENCES]
 
 
@@ -66,23 +66,23 @@ def ours(state, config) -> Roberta:
 
 @pytest.mark.parametrize("settings", GRID)
 @torch.no_grad()
-def test_theirs_become_ours_alone_and_packed(settings):
+def test_conversion_from_huggingface_keeps_logits(settings):
     config = configuration(**settings)
     model = big_weights(transformers.RobertaForMaskedLM(config))
     net = ours(model.state_dict(), config)
     assert {m.eps for m in net.modules() if isinstance(m, torch.nn.LayerNorm)} == {settings["eps"]}
     sequences = without(config.pad_token_id)
     packed = net(Flat.pack(sequences)).split([len(s) for s in sequences])
-    for sequence, found in zip(sequences, packed, strict=True):
+    for sequence, result in zip(sequences, packed, strict=True):
         theirs = model(input_ids=torch.tensor([sequence])).logits[0]
         assert theirs.abs().max() > 0.3
         assert (net(Flat.pack([sequence])) - theirs).abs().max() <= 1e-5
-        assert (found - theirs).abs().max() <= 1e-5
+        assert (result - theirs).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("settings", GRID)
 @torch.no_grad()
-def test_ours_become_theirs_padded(settings):
+def test_conversion_to_huggingface_keeps_logits(settings):
     net = big_weights(Roberta(VOCABULARY, **settings))
     state, config = roberta_to_huggingface(net)
     model = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**config)).eval()
@@ -100,7 +100,7 @@ def test_ours_become_theirs_padded(settings):
 
 
 @torch.no_grad()
-def test_a_folder_there_and_back(tmp_path):
+def test_folders_are_written_and_read_back(tmp_path):
     net = big_weights(Roberta(VOCABULARY, **GRID[0], dropout=0.25, attention_dropout=0.05))
     save_roberta(net, tmp_path)
     model = transformers.RobertaForMaskedLM.from_pretrained(tmp_path).eval()
@@ -115,7 +115,7 @@ def test_a_folder_there_and_back(tmp_path):
 
 
 @torch.no_grad()
-def test_an_old_file_with_all_that_such_files_hold(tmp_path):
+def test_extra_keys_of_older_files_are_ignored(tmp_path):
     config = configuration(**GRID[0])
     model = big_weights(transformers.RobertaForMaskedLM(config))
     state = {
@@ -139,7 +139,7 @@ def test_an_old_file_with_all_that_such_files_hold(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["classifier", "regression"])
 @torch.no_grad()
-def test_the_head_of_a_task_comes_apart(prefix):
+def test_task_heads_are_read_separately(prefix):
     config = configuration(**GRID[0], num_labels=5)
     model = big_weights(transformers.RobertaForSequenceClassification(config))
     state = {key.replace("classifier.", f"{prefix}."): value for key, value in model.state_dict().items()}
@@ -160,7 +160,7 @@ def test_the_head_of_a_task_comes_apart(prefix):
 
 
 @torch.no_grad()
-def test_a_task_head_goes_back(tmp_path):
+def test_task_heads_are_written_back(tmp_path):
     config = configuration(**GRID[1], num_labels=3)
     model = big_weights(transformers.RobertaForSequenceClassification(config))
     state = model.state_dict()
@@ -171,7 +171,7 @@ def test_a_task_head_goes_back(tmp_path):
 
 
 @torch.no_grad()
-def test_the_bare_encoder_there_and_back(tmp_path):
+def test_encoders_without_a_head_are_written_and_read_back(tmp_path):
     config = configuration(**GRID[0])
     model = big_weights(transformers.RobertaModel(config))  # with a pooler, which is passed over
     net = ours(model.state_dict(), config)
@@ -184,7 +184,7 @@ def test_the_bare_encoder_there_and_back(tmp_path):
 
 
 @torch.no_grad()
-def test_as_many_tokens_as_theirs_can_read():
+def test_maximum_length_equals_that_of_huggingface():
     config = configuration(**GRID[0])
     model = big_weights(transformers.RobertaForMaskedLM(config))
     net = ours(model.state_dict(), config)
@@ -197,7 +197,7 @@ def test_as_many_tokens_as_theirs_can_read():
         net(Flat.pack([longest, [*longest, 2]]))
 
 
-def test_what_cannot_be_converted_is_said():
+def test_unsupported_weights_raise_errors():
     state, config = roberta_to_huggingface(Roberta(VOCABULARY, **GRID[0]))
     for key, value in {"hidden_act": "relu", "type_vocab_size": 2, "model_type": "bert", "is_decoder": True}.items():
         with pytest.raises(ConfigError, match=f"{key}={value} in the configuration cannot be converted"):
@@ -213,7 +213,7 @@ def test_what_cannot_be_converted_is_said():
         )
     with pytest.raises(CheckpointError, match=r"lack embeddings\.word_embeddings\.weight"):
         roberta_from_huggingface({}, config)
-    with pytest.raises(CheckpointError, match="no place for: stray"):
+    with pytest.raises(CheckpointError, match="does not have these weights: stray"):
         roberta_from_huggingface({**state, "stray": torch.zeros(1)}, config)
     with pytest.raises(ConfigError, match=r"lm_head\.decoder\.bias of these weights differ"):
         roberta_from_huggingface({**state, "lm_head.decoder.bias": torch.ones(VOCABULARY)}, config)

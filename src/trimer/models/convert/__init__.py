@@ -1,1 +1,1 @@
-"""Weights to and from the public formats: same numbers, other names."""
+"""Conversion of weights to and from public formats: the names change, the values stay the same."""

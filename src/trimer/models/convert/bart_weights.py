@@ -1,7 +1,7 @@
-"""BART weights to and from Hugging Face: same numbers, other names.
+"""Conversion of BART weights to and from Hugging Face: the names change, the values stay the same.
 
-Ours joins the query, key and value projections that theirs keeps apart, and holds the tied embedding table once.
-A folder is what `transformers` reads and writes: `config.json` and `model.safetensors`.
+Trimer concatenates the query, key and value projections, which Hugging Face stores separately, and stores the tied
+embedding table once. Folders are those of `transformers`: `config.json` and `model.safetensors`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trimer.models.bart import ACTIVATIONS, Bart
 from trimer.models.convert.folders import read_folder, write_folder
 from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 
-# Our argument -> key of the Hugging Face configuration.
+# Argument of `Bart` -> key of the Hugging Face configuration.
 ARGUMENTS = {
     "vocab_size": "vocab_size",
     "d_model": "d_model",
@@ -38,7 +38,7 @@ ARGUMENTS = {
     "init_std": "init_std",
 }
 
-# Our module -> their modules, whose rows are ours laid one below the other.
+# Module in Trimer -> modules in Hugging Face whose rows it concatenates.
 SIDE = {
     "embedding.positions": ["embed_positions"],
     "embedding.norm": ["layernorm_embedding"],
@@ -56,46 +56,43 @@ LAYER = {
     "feed_forward_norm.norm": ["final_layer_norm"],
 }
 
-UNUSED = re.compile(r"version$|^(classification_head|qa_outputs)\.")  # marks of the oldest files; the head of a task
+UNUSED = re.compile(r"version$|^(classification_head|qa_outputs)\.")  # versions in the oldest files; heads of tasks
 TIED = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
 
 def bart_from_huggingface(
     state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments and weights of our `Bart` from the state and configuration of a Hugging Face BART.
+    """Arguments and weights of `Bart` from the state and configuration of a Hugging Face BART.
 
-    Takes the states of `BartForConditionalGeneration`, of the bare `BartModel` and of a classifier, whose head is left
-    out. Raises ConfigError for a
-    configuration that ours cannot express, CheckpointError for weights that are missing or have no place.
+    Accepts the states of `BartForConditionalGeneration`, of the bare `BartModel`, and of a classifier without its head.
+    Raises ConfigError for a configuration that `Bart` does not support, CheckpointError for missing or unknown weights.
     """
     if not config.get("tie_word_embeddings", True):
-        raise ConfigError("tie_word_embeddings=false cannot be converted: our BART has one embedding table")
+        raise ConfigError("tie_word_embeddings=false cannot be converted: Trimer's BART has one tied embedding table")
     missing = [theirs for theirs in ARGUMENTS.values() if theirs not in config and theirs != "init_std"]
     if missing:
-        raise ConfigError(f"this configuration is not that of a BART: it lacks {', '.join(missing)}")
+        raise ConfigError(f"this is not the configuration of a BART: it lacks {', '.join(missing)}")
     arguments = {ours: config[theirs] for ours, theirs in ARGUMENTS.items() if theirs in config}
     if arguments["activation"] not in ACTIVATIONS:
         raise ConfigError(f"activation_function={arguments['activation']} is not one of {', '.join(ACTIVATIONS)}")
 
-    left = {key.removeprefix("model."): value for key, value in state.items()}
-    tables = [left.pop(key) for key in TIED if key in left]
+    unused = {key.removeprefix("model."): value for key, value in state.items()}
+    tables = [unused.pop(key) for key in TIED if key in unused]
     if not tables:
-        raise CheckpointError(
-            "these weights are not those of a BART: they hold no token embedding (model.shared.weight)"
-        )
+        raise CheckpointError("these are not the weights of a BART: they lack a token embedding (model.shared.weight)")
     if any(not torch.equal(table, tables[0]) for table in tables[1:]):
-        raise ConfigError("the embedding tables of these weights differ: our BART has one table, tied")
+        raise ConfigError("the embedding tables of these weights differ: Trimer's BART has one tied table")
     converted = {"tokens.weight": tables[0]}
-    bias = left.pop("final_logits_bias", torch.zeros(1, arguments["vocab_size"]))
+    bias = unused.pop("final_logits_bias", torch.zeros(1, arguments["vocab_size"]))
     converted["final_logits_bias"] = bias.reshape(-1).float()
-    converted |= to_ours(left, _key_table(arguments["encoder_layers"], arguments["decoder_layers"]), "a BART")
-    check_all_used((key for key in left if not UNUSED.search(key)), "a BART")
+    converted |= to_ours(unused, _key_table(arguments["encoder_layers"], arguments["decoder_layers"]), "a BART")
+    check_all_used((key for key in unused if not UNUSED.search(key)), "a BART")
     return arguments, converted
 
 
 def bart_to_huggingface(net: Bart) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of a `BartForConditionalGeneration` that computes what ours does."""
+    """State and configuration of an equivalent `BartForConditionalGeneration`."""
     ours = net.state_dict()
     theirs = to_theirs(ours, _key_table(len(net.encoder), len(net.decoder)))
     state = {f"model.{name}": value for name, value in theirs.items()}
@@ -111,14 +108,14 @@ def bart_to_huggingface(net: Bart) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "bos_token_id": 0,
         "pad_token_id": 1,
         "eos_token_id": 2,
-        "decoder_start_token_id": 0,  # our targets begin with <s>; facebook's begin with </s>
+        "decoder_start_token_id": 0,  # targets begin with <s> in Trimer, with </s> in the models of Facebook
         "forced_eos_token_id": None,
     }
     return state, {**config, **fixed}
 
 
 def bart_arguments(net: Bart) -> dict[str, Any]:
-    """The arguments that build a net of this shape."""
+    """The arguments that build a network of this shape."""
     encoder, decoder = net.encoder[0], net.decoder[0]
     return {
         "vocab_size": net.vocab_size,
@@ -150,12 +147,12 @@ def load_bart(folder: str | Path) -> Bart:
 def save_bart(net: Bart, folder: str | Path) -> Path:
     """Write a folder that `BartForConditionalGeneration.from_pretrained` reads; returns it."""
     state, config = bart_to_huggingface(net)
-    alone = {key: value for key, value in state.items() if key.removeprefix("model.") not in TIED[1:]}
-    return write_folder(folder, alone, config)
+    unique = {key: value for key, value in state.items() if key.removeprefix("model.") not in TIED[1:]}
+    return write_folder(folder, unique, config)
 
 
 def _key_table(encoder_layers: int, decoder_layers: int) -> KeyTable:
-    """Every weight but the tied table and the output bias: our name, and theirs without `model.`."""
+    """All weights except the tied table and the output bias; names in Hugging Face are without `model.`."""
     table: KeyTable = []
     for side, layers in (("encoder", encoder_layers), ("decoder", decoder_layers)):
         for ours, theirs in SIDE.items():

@@ -1,9 +1,9 @@
-"""ESM2 weights to and from Hugging Face and fair-esm: same numbers, other names.
+"""Conversion of ESM2 weights to and from Hugging Face and fair-esm: the names change, the values stay the same.
 
-Ours joins the query, key and value projections that theirs keep apart, holds the tied embedding table once, and
-computes the rotary frequencies instead of reading them (stored ones may have been rounded to half precision).
-Folders of `EsmModel` and of classifiers have no head for masked tokens, and neither has our network then; the head of
-a classifier and the pooler are left out.
+Trimer concatenates the query, key and value projections, which the others store separately, stores the tied embedding
+table once, and computes the rotary frequencies instead of reading them (stored ones may have been rounded to half
+precision). Folders of `EsmModel` and of classifiers give a network without a head for masked tokens; the head of a
+classifier and the pooler are not converted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import LAYER_NORM_EPS, MASK, Esm2
 from trimer.tokenizers.protein import ProteinTokenizer
 
-# Ours -> Hugging Face, fair-esm. What a layer holds, then what stands outside; weights and biases alike.
+# Module in Trimer -> modules in Hugging Face, in fair-esm. First inside, then outside of the layers.
 LAYER = {
     "attention_norm": (["attention.LayerNorm"], ["self_attn_layer_norm"]),
     "query_key_value": (
@@ -47,23 +47,22 @@ TABLES = (
     ("esm.embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
     ("embed_tokens.weight", "lm_head.weight"),
 )
-BIASES = (("lm_head.bias", "lm_head.decoder.bias"), ("lm_head.bias",))  # the first is written, all are read
-# Of older files; the pooler of `EsmModel`; the head of a classifier.
+BIASES = (("lm_head.bias", "lm_head.decoder.bias"), ("lm_head.bias",))  # the first is written, all of them are read
+# Keys of older files, the pooler of `EsmModel`, the head of a classifier.
 UNUSED = re.compile(
     r"inv_freq$|position_ids$|position_embeddings\.weight$|rotary_embeddings\.|^esm\.pooler\.|^classifier\."
 )
-HEADS = ("lm_head.", "classifier.")  # what stands outside of the encoder in the folders of Hugging Face
+HEADS = ("lm_head.", "classifier.")  # keys outside the encoder in Hugging Face folders
 HUGGINGFACE, FAIR = 0, 1
 
 
 def esm2_from_huggingface(
     state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments and weights of our `Esm2` from the state and configuration of a Hugging Face ESM-2.
+    """Arguments and weights of `Esm2` from the state and configuration of a Hugging Face ESM-2.
 
-    Takes the states of `EsmForMaskedLM`, of the bare `EsmModel` and of the classifiers of sequences and tokens. Raises
-    ConfigError for a configuration that ours cannot express, CheckpointError for weights that are missing or have no
-    place.
+    Accepts the states of `EsmForMaskedLM`, of the bare `EsmModel`, and of classifiers of sequences and tokens. Raises
+    ConfigError for a configuration that `Esm2` does not support, CheckpointError for missing or unknown weights.
     """
     fixed = {
         "model_type": "esm",
@@ -76,7 +75,7 @@ def esm2_from_huggingface(
         if (config.get(key) or False) != value:
             raise ConfigError(f"{key}={config.get(key)} in the configuration cannot be converted: an ESM2 has {value}")
     if config.get("token_dropout") and config.get("mask_token_id") != MASK:
-        raise ConfigError(f"mask_token_id={config.get('mask_token_id')} cannot be converted: ours is {MASK}")
+        raise ConfigError(f"mask_token_id={config.get('mask_token_id')} cannot be converted: it is {MASK} in Trimer")
     arguments = {
         "vocab_size": config["vocab_size"],
         "d_model": config["hidden_size"],
@@ -86,15 +85,17 @@ def esm2_from_huggingface(
         "token_dropout": bool(config.get("token_dropout")),
         "init_std": config.get("initializer_range", 0.02),
     }
-    if not any(key.startswith("esm.") for key in state):  # of the bare `EsmModel`
+    if not any(key.startswith("esm.") for key in state):  # the bare `EsmModel`
         state = {key if key.startswith(HEADS) else f"esm.{key}": value for key, value in state.items()}
     return _ours(state, arguments, HUGGINGFACE)
 
 
 def esm2_to_huggingface(net: Esm2) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of an `EsmForMaskedLM` that computes what ours does; without a head, of an `EsmModel`."""
+    """State and configuration of an equivalent `EsmForMaskedLM`, or of an `EsmModel` for a network without a head."""
     if net.token_dropout and abs(net.masked_share - 0.12) > 1e-9:
-        raise ConfigError(f"model.masked_share={net.masked_share} has no place in an EsmConfig, which means 0.12")
+        raise ConfigError(
+            f"model.masked_share={net.masked_share} cannot be converted: it is always 0.12 in transformers"
+        )
     block = net.layers[0]
     config = {
         "architectures": ["EsmForMaskedLM" if net.head is not None else "EsmModel"],
@@ -120,50 +121,52 @@ def esm2_to_huggingface(net: Esm2) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def esm2_from_fair(state: Mapping[str, Tensor], token_dropout: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments and weights of our `Esm2` from the state of a fair-esm `ESM2`; its shape is read off the weights.
+    """Arguments and weights of `Esm2` from the state of a fair-esm `ESM2`, whose shape is inferred from the weights.
 
-    The number of heads is not: it comes from the contact head, or is 20 up to 1,280 wide and 40 above, as published.
+    The number of heads is inferred from the contact head; without one it is that of the published models: 20 up to a
+    width of 1,280, and 40 above.
     """
-    left = {re.sub(r"^(encoder\.sentence_encoder\.|encoder\.)", "", key): value for key, value in state.items()}
+    state = {re.sub(r"^(encoder\.sentence_encoder\.|encoder\.)", "", key): value for key, value in state.items()}
     try:
-        vocab_size, d_model = left[TABLES[FAIR][0]].shape
-        ffn = left["layers.0.fc1.weight"].shape[0]
+        vocab_size, d_model = state[TABLES[FAIR][0]].shape
+        ffn = state["layers.0.fc1.weight"].shape[0]
     except KeyError as error:
-        raise CheckpointError(f"these weights are not those of a fair-esm ESM2: they lack {error}") from error
-    layers = 1 + max(int(match[1]) for match in (re.match(r"layers\.(\d+)\.", key) for key in left) if match)
-    contact = left.get("contact_head.regression.weight")
+        raise CheckpointError(f"these are not the weights of a fair-esm ESM2: they lack {error}") from error
+    layers = 1 + max(int(match[1]) for match in (re.match(r"layers\.(\d+)\.", key) for key in state) if match)
+    contact = state.get("contact_head.regression.weight")
     heads = contact.shape[1] // layers if contact is not None else 20 if d_model <= 1280 else 40
     arguments = {"vocab_size": vocab_size, "d_model": d_model, "layers": layers, "heads": heads, "ffn": ffn}
-    return _ours(left, {**arguments, "token_dropout": token_dropout}, FAIR)
+    return _ours(state, {**arguments, "token_dropout": token_dropout}, FAIR)
 
 
 def esm2_to_fair(net: Esm2) -> dict[str, Tensor]:
-    """State of a fair-esm `ESM2` that computes what ours does; its rotary frequencies are its own to compute."""
+    """State of an equivalent fair-esm `ESM2`, without the rotary frequencies, which fair-esm computes."""
     return _theirs(net, FAIR)
 
 
 def load_esm2(path: str | Path) -> Esm2:
-    """An ESM2 from a Hugging Face folder, or from a `.pt` file of fair-esm, with its contact regression if beside it.
+    """Load an ESM2 from a Hugging Face folder or a `.pt` file of fair-esm.
 
-    Where the vocabulary of a folder has the tokens in another order, the rows of the weights are put into ours.
+    A contact regression next to the `.pt` file is loaded too. If the vocabulary of a folder has another order of
+    tokens, the rows of the weights are reordered.
 
-    The files of fair-esm are pickles that hold an `argparse.Namespace` beside the tensors. They are read with
-    `weights_only=True` and that one class allowed: its objects hold settings and run no code; anything else is refused.
+    The files of fair-esm are pickles that contain an `argparse.Namespace` besides the tensors. They are read with
+    `weights_only=True`, where this class is allowed because its objects cannot run code; any other object is an error.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         state, config = read_folder(path)
         rows = rows_of(ProteinTokenizer().vocabulary.tokens, path)
         if rows is not None:
-            config = {**config, "mask_token_id": MASK}  # as it is called after the rows have changed places
+            config = {**config, "mask_token_id": MASK}  # its id after the rows are reordered
         arguments, state = esm2_from_huggingface(state, config)
         state = in_order(state, rows)
     else:
         raw = _read_fair(path)
         state = dict(raw["model"]) if "model" in raw else dict(raw)
-        beside = path.with_name(f"{path.stem}-contact-regression.pt")
-        if beside.is_file():
-            state |= _read_fair(beside)["model"]
+        contact_file = path.with_name(f"{path.stem}-contact-regression.pt")
+        if contact_file.is_file():
+            state |= _read_fair(contact_file)["model"]
         check_finite(state, path)
         settings = (raw.get("cfg") or {}).get("model") or raw.get("args")
         arguments, state = esm2_from_fair(state, bool(getattr(settings, "token_dropout", True)))
@@ -185,32 +188,34 @@ def _read_fair(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such file or folder")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is no file of fair-esm that can be read safely ({reason})") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, not the weights of an ESM2")
-    return found
+        raise CheckpointError(f"{path} is not a fair-esm file that can be read safely ({reason})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} contains a {type(content).__name__}, not the weights of an ESM2")
+    return content
 
 
 def _ours(
     state: Mapping[str, Tensor], arguments: dict[str, Any], side: int
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    left = {key: value for key, value in state.items() if not UNUSED.search(key)}
-    tables = [left.pop(key) for key in TABLES[side] if key in left]
-    biases = [left.pop(key) for key in BIASES[side] if key in left]
-    arguments["head"] = bool(biases) or any(key.startswith("lm_head.") for key in left)
+    unused = {key: value for key, value in state.items() if not UNUSED.search(key)}
+    tables = [unused.pop(key) for key in TABLES[side] if key in unused]
+    biases = [unused.pop(key) for key in BIASES[side] if key in unused]
+    arguments["head"] = bool(biases) or any(key.startswith("lm_head.") for key in unused)
     if not tables or (arguments["head"] and not biases):
-        raise CheckpointError(f"these weights lack {TABLES[side][0]} or {BIASES[side][0]}: they are not a whole ESM2")
+        raise CheckpointError(
+            f"these weights lack {TABLES[side][0]} or {BIASES[side][0]}: they are not a complete ESM2"
+        )
     if any(not torch.equal(table, tables[0]) for table in tables[1:]):
-        raise ConfigError("the embedding tables of these weights differ: an ESM2 has one table, tied")
-    arguments["bias"] = f"{PREFIX[side]}0.{LAYER['up'][side][0]}.bias" in left
-    arguments["contacts"] = f"{OUTSIDE['contact_head'][side]}.weight" in left
+        raise ConfigError("the embedding tables of these weights differ: an ESM2 has one tied table")
+    arguments["bias"] = f"{PREFIX[side]}0.{LAYER['up'][side][0]}.bias" in unused
+    arguments["contacts"] = f"{OUTSIDE['contact_head'][side]}.weight" in unused
     converted = {"tokens.weight": tables[0], **({"head.bias": biases[0]} if biases else {})}
     table = _key_table(side, *(arguments[name] for name in ("layers", "bias", "contacts", "head")))
-    converted |= to_ours(left, table, "an ESM2")
-    check_all_used(left, "an ESM2")
+    converted |= to_ours(unused, table, "an ESM2")
+    check_all_used(unused, "an ESM2")
     return arguments, converted
 
 
@@ -219,7 +224,7 @@ def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
     bias = net.layers[0].up.bias is not None
     head = net.head is not None
     state = to_theirs(ours, _key_table(side, len(net.layers), bias, net.contact_head is not None, head))
-    if not bias:  # theirs always have one
+    if not bias:  # the other formats always have one
         for layer in range(len(net.layers)):
             for name in (*LAYER["query_key_value"][side], *LAYER["up"][side]):
                 weight = state[f"{PREFIX[side]}{layer}.{name}.weight"]
@@ -229,7 +234,7 @@ def _theirs(net: Esm2, side: int) -> dict[str, Tensor]:
 
 
 def _key_table(side: int, layers: int, bias: bool, contacts: bool, head: bool) -> KeyTable:
-    """Every weight but the tied table and the bias over it: our name, and theirs."""
+    """All weights except the tied table and the output bias, with their names in both formats."""
     table: KeyTable = []
     for layer in range(layers):
         for ours, theirs in LAYER.items():

@@ -1,4 +1,4 @@
-"""Folders in the form that `transformers` reads and writes: `config.json` with the weights, whole or in shards."""
+"""Model folders of `transformers`: `config.json` with the weights in one file or in shards."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from trimer.errors import CheckpointError
 
-# TensorFlow's names in the layer norms of BERT; transformers 5 writes them again for a model that it made itself.
+# TensorFlow names in the layer norms of BERT; transformers 5 writes them for a model that it has created.
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each is one file, or `<name>.index.json` with the shards
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of a folder with `model.safetensors` or `pytorch_model.bin`, whole or in shards.
+    """State and configuration from a folder with `model.safetensors` or `pytorch_model.bin`, also in shards.
 
-    CheckpointError for a folder that is no whole model, and for weights that are not finite.
+    CheckpointError for an incomplete model, and for weights that are not finite.
     """
     folder = Path(folder).expanduser()
     config = read_config(folder)
@@ -34,18 +34,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The settings in `config.json`."""
     path = folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{folder} has no config.json: give the folder of a Hugging Face model")
+        raise CheckpointError(f"{folder} has no config.json: pass the folder of a Hugging Face model")
     return read_object(path)
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; CheckpointError where there is none."""
+    """The JSON object in a file. CheckpointError if it is not one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}): copy the folder again") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, not an object: copy the folder again")
+        raise CheckpointError(f"{path} contains a JSON {type(content).__name__}, not an object: copy the folder again")
     return content
 
 
@@ -60,17 +60,18 @@ def _read_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
-    places = read_object(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(f"{index} has no weight_map of tensors and files: copy the folder again")
-    names = sorted(set(places.values()))
-    if absent := [name for name in names if not (folder / name).is_file()]:
+    file_of = read_object(index).get("weight_map")
+    if not isinstance(file_of, dict) or not all(isinstance(name, str) for name in file_of.values()):
+        raise CheckpointError(f"{index} has no weight_map from tensors to files: copy the folder again")
+    names = sorted(set(file_of.values()))
+    if missing_files := [name for name in names if not (folder / name).is_file()]:
         raise CheckpointError(
-            f"{folder} lacks {len(absent)} of {len(names)} files of weights, such as {absent[0]}: copy the folder again"
+            f"{folder} lacks {len(missing_files)} of {len(names)} weight files, such as {missing_files[0]}: "
+            "copy the folder again"
         )
     state = {key: value for name in names for key, value in _read_weights(folder / name).items()}
-    if lost := sorted(set(places) - set(state)):
-        raise CheckpointError(f"{folder}: {places[lost[0]]} lacks the tensor {lost[0]}: copy the folder again")
+    if missing := sorted(set(file_of) - set(state)):
+        raise CheckpointError(f"{folder}: {file_of[missing[0]]} lacks the tensor {missing[0]}: copy the folder again")
     return state
 
 
@@ -87,7 +88,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
-    """CheckpointError naming the first tensor that holds NaN or infinity: every prediction would be NaN."""
+    """CheckpointError with the first tensor that contains NaN or infinity, since every prediction would be NaN."""
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             count = int((~torch.isfinite(value)).sum())
@@ -97,7 +98,7 @@ def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:
 
 
 def write_folder(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Path:
-    """Write both files; state: tensors that share no memory. Returns the folder."""
+    """Write `config.json` and `model.safetensors`. state: tensors that share no memory. Returns the folder."""
     from safetensors.torch import save_file
 
     folder = Path(folder)

@@ -1,9 +1,9 @@
-"""RoBERTa weights to and from Hugging Face, those of ChemBERTa among them: same numbers, other names.
+"""Conversion of RoBERTa weights to and from Hugging Face, such as ChemBERTa: names change, values stay the same.
 
-Ours joins the query, key and value projections that theirs keep apart, and holds the tied embedding table once.
-What a file may hold or lack: the tied tensors of the head (`lm_head.decoder.*`, which safetensors omit), the list of
-position numbers, the pooler, which masking never trains, and the head of a task. All else has to be there, and nothing
-more.
+Trimer concatenates the query, key and value projections, which Hugging Face stores separately, and stores the tied
+embedding table once. Optional in a file are the tied tensors of the head (`lm_head.decoder.*`, which safetensors omit),
+the position numbers, the pooler, which masked training never reaches, and the head of a task. All other weights are
+required, and unknown ones are errors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trimer.models.convert.folders import read_folder, write_folder
 from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 from trimer.models.roberta import Roberta
 
-# Our argument -> key of the Hugging Face configuration, and what its absence means (None: it has to be there).
+# Argument of `Roberta` -> key of the Hugging Face configuration, and its default (None: the key is required).
 ARGUMENTS: dict[str, tuple[str, Any]] = {
     "vocab_size": ("vocab_size", None),
     "d_model": ("hidden_size", None),
@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, tuple[str, Any]] = {
     "attention_dropout": ("attention_probs_dropout_prob", 0.1),
     "init_std": ("initializer_range", 0.02),
 }
-FIXED = {  # what ours can be
+FIXED = {  # the only supported values
     "model_type": "roberta",
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
@@ -45,7 +45,7 @@ FIXED = {  # what ours can be
     "tie_word_embeddings": True,
 }
 
-# Our module -> theirs, whose rows are ours laid one below the other.
+# Module in Trimer -> modules in Hugging Face whose rows it concatenates.
 LAYER = {
     "query_key_value": ["attention.self.query", "attention.self.key", "attention.self.value"],
     "output": ["attention.output.dense"],
@@ -62,8 +62,8 @@ BIAS, TIED_TABLE, TIED_BIAS = "lm_head.bias", "lm_head.decoder.weight", "lm_head
 UNUSED = re.compile(
     r"(embeddings\.(position_ids|token_type_ids)|pooler\.dense\.(weight|bias)|(classifier|qa_outputs)\.(weight|bias))$"
 )
-# The head of a task: of `RobertaForSequenceClassification`, and of the ChemBERTa-2 that learned descriptors, which also
-# keeps the mean and deviation of each descriptor.
+# The head of a task: of `RobertaForSequenceClassification`, and of ChemBERTa-2 trained on descriptors, which also has
+# the mean and standard deviation of each descriptor.
 TASK = re.compile(r"(?:classifier|regression)\.((?:dense|out_proj)\.(?:weight|bias))|(norm_mean|norm_std)")
 TASK_KEYS = ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
 
@@ -71,61 +71,61 @@ TASK_KEYS = ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
 def roberta_from_huggingface(
     state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Arguments and weights of our `Roberta` from the state and configuration of a Hugging Face RoBERTa.
+    """Arguments and weights of `Roberta` from the state and configuration of a Hugging Face RoBERTa.
 
-    Takes the states of `RobertaForMaskedLM`, of the bare `RobertaModel` and of the classifiers of sequences and tokens.
-    Without a masked head in the state there is none in the network (`head` is False in the arguments). The head of a
-    task is left out here: see `roberta_task_head`. Raises ConfigError for a configuration that ours cannot express,
-    CheckpointError for weights that are missing or have no place.
+    Accepts the states of `RobertaForMaskedLM`, of the bare `RobertaModel`, and of classifiers of sequences and tokens.
+    A state without a head for masked tokens gives a network without one (argument `head` is False). The head of a task
+    is not converted here: see `roberta_task_head`. Raises ConfigError for a configuration that `Roberta` does not
+    support, CheckpointError for missing or unknown weights.
     """
-    for key, value in FIXED.items():
-        found = config.get(key, value)
-        if (found if found is not None else value) != value:
-            raise ConfigError(f"{key}={found} in the configuration cannot be converted: ours is a RoBERTa with {value}")
+    for key, supported in FIXED.items():
+        value = config.get(key, supported)
+        if value is not None and value != supported:
+            raise ConfigError(f"{key}={value} in the configuration cannot be converted: Trimer supports {supported}")
     missing = [theirs for theirs, default in ARGUMENTS.values() if default is None and theirs not in config]
     if missing:
-        raise ConfigError(f"this configuration is not that of a RoBERTa: it lacks {', '.join(missing)}")
+        raise ConfigError(f"this is not the configuration of a RoBERTa: it lacks {', '.join(missing)}")
     arguments = {ours: config.get(theirs, default) for ours, (theirs, default) in ARGUMENTS.items()}
 
-    left = {key.removeprefix("roberta."): value for key, value in state.items()}
-    left = {key: value for key, value in left.items() if not UNUSED.fullmatch(key) and not TASK.fullmatch(key)}
-    arguments["head"] = any(key.startswith("lm_head.") for key in left)
+    unused = {key.removeprefix("roberta."): value for key, value in state.items()}
+    unused = {key: value for key, value in unused.items() if not UNUSED.fullmatch(key) and not TASK.fullmatch(key)}
+    arguments["head"] = any(key.startswith("lm_head.") for key in unused)
     converted = {}
     for ours, first, second in (("tokens.weight", TOKENS, TIED_TABLE), ("head.bias", BIAS, TIED_BIAS)):
-        copies = [left.pop(key) for key in (first, second) if key in left]
+        copies = [unused.pop(key) for key in (first, second) if key in unused]
         if not copies and (ours == "tokens.weight" or arguments["head"]):
-            raise CheckpointError(f"these weights lack {first}: they are not a whole RoBERTa")
+            raise CheckpointError(f"these weights lack {first}: they are not a complete RoBERTa")
         if any(not torch.equal(copy, copies[0]) for copy in copies[1:]):
-            raise ConfigError(f"{first} and {second} of these weights differ: our RoBERTa has them tied")
+            raise ConfigError(f"{first} and {second} of these weights differ: Trimer's RoBERTa has them tied")
         if copies:
             converted[ours] = copies[0]
-    converted |= to_ours(left, _key_table(arguments["layers"], arguments["head"]), "a RoBERTa")
-    check_all_used(left, "a RoBERTa")
+    converted |= to_ours(unused, _key_table(arguments["layers"], arguments["head"]), "a RoBERTa")
+    check_all_used(unused, "a RoBERTa")
     return arguments, converted
 
 
 def roberta_task_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The head of a task in the state of a Hugging Face RoBERTa: out_proj(tanh(dense(hidden state of `<s>`))).
 
-    Keys: `dense.weight` (D, D), `dense.bias`, `out_proj.weight` (outputs, D) and `out_proj.bias`; of a ChemBERTa-2 that
-    learned descriptors also `norm_mean` and `norm_std` (outputs,), by which its answers are scaled back. Empty where
-    there is no such head.
+    Keys: `dense.weight` (D, D), `dense.bias`, `out_proj.weight` (outputs, D) and `out_proj.bias`; for ChemBERTa-2
+    trained on descriptors also `norm_mean` and `norm_std` (outputs,), by which its predictions are scaled back. Empty
+    without such a head. CheckpointError for an incomplete head.
     """
     matches = ((TASK.fullmatch(key), value) for key, value in state.items())
     head = {match[1] or match[2]: value for match, value in matches if match}
-    absent = [key for key in TASK_KEYS if key not in head] if head else []
-    if absent:
-        raise CheckpointError(f"the head of a task in these weights lacks {', '.join(absent)}: the file is cut short")
+    missing = [key for key in TASK_KEYS if key not in head] if head else []
+    if missing:
+        raise CheckpointError(f"the head of a task in these weights lacks {', '.join(missing)}: the file is incomplete")
     return head
 
 
 def roberta_to_huggingface(
     net: Roberta, task_head: Mapping[str, Tensor] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State and configuration of a `RobertaForMaskedLM` that computes what ours does.
+    """State and configuration of an equivalent `RobertaForMaskedLM`.
 
-    With a task head, as `roberta_task_head` returns it, those of a `RobertaForSequenceClassification`; without either
-    head, those of the bare `RobertaModel`.
+    With a task head, as `roberta_task_head` returns it, of a `RobertaForSequenceClassification`; without any head, of
+    the bare `RobertaModel`.
     """
     ours = net.state_dict()
     if task_head is not None:
@@ -149,7 +149,7 @@ def roberta_to_huggingface(
 
 
 def roberta_arguments(net: Roberta) -> dict[str, Any]:
-    """The arguments that build a net of this shape."""
+    """The arguments that build a network of this shape."""
     return {
         "vocab_size": net.vocab_size,
         "d_model": net.d_model,
@@ -175,7 +175,7 @@ def load_roberta(folder: str | Path) -> Roberta:
 
 
 def save_roberta(net: Roberta, folder: str | Path, task_head: Mapping[str, Tensor] | None = None) -> Path:
-    """Write a folder that the `from_pretrained` of the kind in `roberta_to_huggingface` reads; returns it."""
+    """Write a folder for `from_pretrained` of the class that `roberta_to_huggingface` chooses; returns it."""
     state, config = roberta_to_huggingface(net, task_head)
     return write_folder(
         folder, {key: value for key, value in state.items() if key not in (TIED_TABLE, TIED_BIAS)}, config
@@ -183,7 +183,7 @@ def save_roberta(net: Roberta, folder: str | Path, task_head: Mapping[str, Tenso
 
 
 def _key_table(layers: int, head: bool) -> KeyTable:
-    """Every weight but the tied table and bias: our name, and theirs without `roberta.`."""
+    """All weights except the tied table and bias; names in Hugging Face are without `roberta.`."""
     modules = {"embedding_norm": [NORM]}
     for layer in range(layers):
         for ours, theirs in LAYER.items():
