@@ -111,7 +111,7 @@ def test_what_was_fine_tuned_gives_vectors_of_what_it_reads(entity, tmp_path):
     [
         (["pooling=max"], "pooling=max must be one of mean, cls, residue"),
         (["layer=3"], "layer=3: this model has layers 0 (embeddings) to 2"),
-        (["output=out.csv"], "output=out.csv: embeddings are written to a .parquet file"),
+        (["output=out.csv"], "output=out.csv: embeddings are written as Parquet"),
         (["output=nowhere/out.parquet"], "the folder nowhere does not exist"),
         (["tokens_per_batch=0"], "tokens_per_batch=0 must be 1 or more"),
         (["input=nothing.fasta"], "nothing.fasta: no such file"),
