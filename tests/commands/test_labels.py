@@ -171,7 +171,7 @@ def test_thresholds_are_kept_with_the_weights_of_the_loss_and_stated(run, kind, 
     assert "mean probability" in page and "Probabilities" in page
     write(tmp_path / "my.csv", ["smiles", "id"], [["CCO", "a"], ["c1ccccc1O", "b"]])
     assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
-    stated = "each record gets its most probable class" if kind == "lora" else "thresholds of the probability: "
+    stated = "the predicted class is the most probable one" if kind == "lora" else "thresholds of the probability: "
     assert stated in capsys.readouterr().out
     for row in read(tmp_path / "out.csv"):
         if kind == "multi":
