@@ -39,7 +39,7 @@ from trimer.protocols import (
 )
 from trimer.simulate.simulated_proteins import SimulatedProteins
 from trimer.tasks.classification import Classification
-from trimer.tasks.fragments import Spectra
+from trimer.tasks.fragments import SpectrumSimilarity
 from trimer.tasks.masked_lm import MaskedLM
 from trimer.tasks.regression import Regression
 from trimer.tokenizers.protein import ProteinTokenizer
@@ -107,7 +107,7 @@ def bart() -> Bart:
         (ProteinTokenizer(), Tokenizer),
         (SmilesTokenizer(), Tokenizer),
         (SimulatedProteins(3), Source),
-        (Spectra(), Metric),
+        (SpectrumSimilarity(), Metric),
         (Letters(), Tokenizer),
         (Alkanols(), Source),
         (Bag(5), Encoder),

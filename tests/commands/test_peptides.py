@@ -333,7 +333,7 @@ def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, sa
 @pytest.mark.parametrize(
     ("kind", "output", "words"),
     [
-        ("fragments", "out.json", "a spectral library needs one of the suffixes .tsv, .csv, .parquet, .msp, .hdf, .hdf5, .h5"),
+        ("fragments", "out.json", "a spectral library needs one of the suffixes .tsv, .csv, .parquet, .msp"),
         ("retention", "out.tsv", "the suffix must be one of .csv, .parquet, .json"),
     ],
 )
