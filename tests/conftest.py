@@ -1,4 +1,4 @@
-"""What all tests share: one thread each, no writing outside a temporary folder, and a toy command to drive the CLI."""
+"""Shared by all tests: one thread each, output only in temporary folders, and a toy training command."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Signals as in a terminal: a shell in the background, and nohup, let their processes ignore some of them."""
+    """Restore the signal handlers of a terminal: background shells and nohup ignore some of them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-# A training command that trains nothing: it ends as its name says.
+# A training command that trains nothing: it ends in the way its name states.
 TOY = """
 import errno, json, sys, types
 
@@ -63,7 +63,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with nothing in it."""
+    """An empty working directory."""
     folder = tmp_path / "empty"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -73,7 +73,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def trimer(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """The command line in this process and in an empty folder, with the toy as its `train`; returns the exit code."""
+    """The command line in this process and an empty folder, with the toy as `train`; returns the exit code."""
     from trimer.cli import main as cli
     from trimer.cli import resolvers
 
@@ -89,12 +89,12 @@ def trimer(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
         return cli.main()
 
     yield run
-    root.handlers[:], root.level = handlers, level  # Hydra has put its own
+    root.handlers[:], root.level = handlers, level  # Hydra has replaced them
 
 
 @pytest.fixture
 def shell(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`python -m <words>` in a process of its own, in an empty folder that holds toy.py."""
+    """`python -m <words>` in a separate process, in a folder that holds only toy.py."""
     (empty_folder / "toy.py").write_text(TOY)
 
     def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""`import trimer`: trained models in Python do what the commands do, for files and for objects."""
+"""`import trimer`: trained models in Python give the results of the commands, for files and for objects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    """kind -> its trained model, trained when it is first asked for."""
+    """kind -> trained model, trained on first use."""
 
     def trained(kind: str) -> trimer.api.TrainedModel:
         path = folder / kind
@@ -62,7 +62,7 @@ def model(folder):
     return trained
 
 
-def test_importing_the_package_imports_nothing_heavy():
+def test_importing_the_package_loads_no_heavy_library():
     heavy = "print([name for name in ('torch', 'lightning', 'rdkit', 'hydra', 'matchms') if name in sys.modules])"
     code = f"import sys, trimer; assert 'predict' in dir(trimer); {heavy}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -78,21 +78,21 @@ def test_every_public_name_exists():
         trimer.nothing  # noqa: B018
 
 
-def test_labels_are_those_of_the_command(model, folder, tmp_path):
+def test_labels_equal_those_of_the_command(model, folder, tmp_path):
     labels, smiles = model("labels"), ["CCO", "c1ccccc1O", "not a molecule"]
     table = tmp_path / "mine.csv"
     table.write_text("smiles\n" + "\n".join(smiles) + "\n")
     assert main(["predict", f"ckpt={folder / 'labels'}", f"input={table}", f"output={tmp_path / 'out.parquet'}"]) == 0
     expected = pq.read_table(tmp_path / "out.parquet").to_pandas()
-    found = labels.predict(smiles)
-    assert found.to_pandas()["label"].tolist()[:2] == expected["label"].tolist()[:2]
-    np.testing.assert_allclose(found.to_pandas()["probability"][:2], expected["probability"][:2], rtol=1e-5)
-    assert found[2]["label"] is None and "cannot read" in found[2]["reason"]
+    predictions = labels.predict(smiles)
+    assert predictions.to_pandas()["label"].tolist()[:2] == expected["label"].tolist()[:2]
+    np.testing.assert_allclose(predictions.to_pandas()["probability"][:2], expected["probability"][:2], rtol=1e-5)
+    assert predictions[2]["label"] is None and "cannot read" in predictions[2]["reason"]
     same = labels.predict(table)  # a file
     assert [row["probability"] for row in same] == [row["probability"] for row in labels.predict(str(table))]
 
 
-def test_objects_of_the_field_are_records(model):
+def test_molecules_data_frames_and_spectra_are_accepted_as_records(model):
     labels = model("labels")
     expected = [row["probability"] for row in labels.predict(["CCO"])]
     assert [row["probability"] for row in labels.predict(Chem.MolFromSmiles("OCC"))] == expected
@@ -101,29 +101,29 @@ def test_objects_of_the_field_are_records(model):
     assert row["precursor_mz"] == SPECTRUM["precursor_mz"] and (row["smiles"] or "is a molecule" in row["reason"])
 
 
-def test_one_bad_record_does_not_cost_the_others(model):
+def test_an_invalid_record_does_not_affect_the_others(model):
     rows = model("labels").predict(["CCO", None, "C(", "CCN"])
     assert [bool(row["label"]) for row in rows] == [True, False, False, True]
     assert all(row["reason"] for row in list(rows)[1:3])
 
 
-def test_settings_have_the_names_of_the_command(model):
+def test_settings_are_named_as_in_the_command(model):
     spectra = model("spectra")
     with pytest.raises(ConfigError, match="candidate is not a setting of trimer predict; did you mean candidates"):
         spectra.predict([SPECTRUM], candidate=3)
     with pytest.raises(ConfigError, match=r"generator\.num_sample is not a setting"):
         spectra.predict([SPECTRUM], generator={"num_sample": 3})
     assert spectra.predictor(generator={"num_samples": 3}).generator.num_samples == 3
-    assert spectra.predictor() is spectra.predictor(), "made once for the same settings"
+    assert spectra.predictor() is spectra.predictor(), "one predictor for the same settings"
 
 
-def test_fragments_of_a_peptide(model):
+def test_fragment_intensities_of_a_peptide_are_predicted(model):
     (row,) = model("fragments").predict(["PEPTIDEK/2"])
     assert row["charge"] == 2 and len(row["intensities"]) == 7
     assert max(max(site) for site in row["intensities"]) == pytest.approx(1)
 
 
-def test_vectors_are_those_of_the_command(model, folder, tmp_path):
+def test_embeddings_equal_those_of_the_command(model, folder, tmp_path):
     proteins, fasta, output = model("proteins"), tmp_path / "two.fasta", tmp_path / "out.parquet"
     fasta.write_text(">a\nMKTAYIAK\n>b\nMEEPQSDPSV\n")
     assert main(["embed", f"ckpt={folder / 'proteins'}", f"input={fasta}", f"output={output}"]) == 0
@@ -135,7 +135,7 @@ def test_vectors_are_those_of_the_command(model, folder, tmp_path):
     assert by_residue.vectors[0].shape == (8, 32)
 
 
-def test_a_model_without_an_encoder_says_so(model):
+def test_embedding_without_an_encoder_raises_an_error(model):
     with pytest.raises(CheckpointError, match="has no encoder"):
         model("spectra").embed(["CCO"])
     with pytest.raises(CheckpointError, match="not to predict"):
@@ -148,21 +148,21 @@ def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
     assert (tmp_path / "evaluation" / "val" / "table.csv").is_file()
 
 
-def test_lookups_of_matchms_stand_in_the_table(model, tmp_path):
+def test_lookups_of_matchms_are_in_the_table(model, tmp_path):
     evaluation = model("spectra").evaluate(folder=tmp_path / "evaluation", split="val", lookups=["modified_cosine"])
     assert "modified cosine (matchms)" in [row["method"] for row in evaluation.table.rows]
     with pytest.raises(ConfigError, match="similarity=sine must be one of cosine_greedy"):
         model("spectra").evaluate(folder=tmp_path / "other", split="val", lookups=["sine"])
 
 
-def test_the_card_says_what_a_model_does(model):
+def test_the_model_card_describes_the_model(model):
     card = model("labels").card
     assert card.does == "predicts one of 2 classes of molecules" and card.classes == ["long", "short"]
     assert "accuracy" in card.metrics and card.stages[-1]["rows"]["train"]
     assert "<table>" in card._repr_html_() and "predicts one of 2 classes" in str(model("labels"))
 
 
-def test_a_training_from_python_returns_the_model(tmp_path, monkeypatch):
+def test_training_from_python_returns_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [*STUDIES["proteins"], *SHORT, f"paths.cache={tmp_path / 'cache'}", f"paths.run={tmp_path / 'run'}"]
     model = trimer.train(trimer.compose("train", words))
@@ -170,7 +170,7 @@ def test_a_training_from_python_returns_the_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_several_processes_give_the_rows_of_one(model, folder, tmp_path):
+def test_several_processes_predict_the_same_rows_as_one(model, folder, tmp_path):
     table = tmp_path / "mine.csv"
     with table.open("w", newline="") as stream:
         csv.writer(stream).writerows([["smiles"], *([smiles] for smiles in simulated_molecules(300, seed=5))])
@@ -184,7 +184,7 @@ def test_several_processes_give_the_rows_of_one(model, folder, tmp_path):
     assert [row["label"] for row in rows[0]] == [row["label"] for row in rows[1]]
 
 
-def test_a_text_that_names_no_file_is_a_record(tmp_path):
+def test_text_that_names_no_file_is_a_record(tmp_path):
     from trimer.api import as_file
 
     (tmp_path / "a.mgf").write_text("")

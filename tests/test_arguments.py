@@ -1,4 +1,4 @@
-"""An object that was made in Python is described by the arguments it was made with."""
+"""An object created in Python is described by its constructor arguments."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Point:
     where: Path
 
 
-def test_arguments_are_kept_by_name():
+def test_arguments_are_recorded_by_name():
     assert Net(3, part=[Point(1, Path("a"))], z=2).made_with == {
         "_target_": f"{__name__}.Net", "width": 3, "z": 2,
         "part": [{"_target_": f"{__name__}.Point", "x": 1, "where": "a"}],
@@ -52,7 +52,7 @@ def test_arguments_are_kept_by_name():
     assert Narrow("mine").made_with == {"_target_": f"{__name__}.Narrow", "name": "mine"}
 
 
-def test_a_copy_knows_them_too():
+def test_copies_keep_the_recorded_arguments():
     net = Esm2(d_model=16, layers=1, heads=2)
     for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert other.made_with == net.made_with != {}
@@ -68,18 +68,18 @@ def test_a_copy_knows_them_too():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_our_objects_are_built_again_from_their_config(value):
+def test_objects_are_rebuilt_from_their_config(value):
     config = config_of(value)
     assert not list(undescribed(config))
     assert config_of(build(config)) == config
 
 
-def test_values():
+def test_values_are_converted_to_plain_config_values():
     assert config_of([np.float64(0.5), (1, None), {"a": Path("x")}]) == [0.5, [1, None], {"a": "x"}]
     assert config_of(partial(adamw, lr=0.1)) == {"_target_": "trimer.optim.adamw", "lr": 0.1, "_partial_": True}
 
 
-def test_what_no_config_can_hold_is_named():
+def test_values_that_no_config_can_hold_are_listed():
     config = config_of({"net": nn.Linear(2, 2), "many": [1, np.zeros(3)], "call": print})
     assert list(undescribed(config)) == [
         "net (torch.nn.modules.linear.Linear)", "many[1] (numpy.ndarray)", "call (builtins.builtin_function_or_method)",
@@ -87,6 +87,6 @@ def test_what_no_config_can_hold_is_named():
     assert without_undescribed(config) == {"net": None, "many": [1, None], "call": None}
 
 
-def test_a_wrong_call_is_refused_by_the_class_itself():
+def test_invalid_arguments_raise_the_type_error_of_the_class():
     with pytest.raises(TypeError, match="unexpected keyword argument 'heigth'"):
         Esm2(heigth=3)

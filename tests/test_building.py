@@ -1,4 +1,4 @@
-"""Objects from configs: what may be named, what is said about mistakes, and that nothing runs before the check."""
+"""Objects from configs: allowed targets, messages about mistakes, and no code before the check."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ADAMW = {"_target_": "trimer.optim.adamw", "_partial_": True, "lr": 0.5}
 
 
 @pytest.fixture
-def own(monkeypatch):
-    """A package of the user's, `mine`, with a class, a function and an import of os."""
+def user_package(monkeypatch):
+    """A user package, `mine`, with a class, a function and an import of os."""
     package = types.ModuleType("mine")
     code = """
 import os
@@ -96,7 +96,7 @@ def double(x: int):
     ],
 )
 @pytest.mark.parametrize("place", ["top", "nested", "list"])
-def test_foreign_targets_are_refused(target, place):
+def test_foreign_targets_are_rejected(target, place):
     node = {"_target_": target, "command": "touch /tmp/never"}
     tree = {"top": node, "nested": {**ADAMW, "betas": node}, "list": {**ADAMW, "betas": [0.9, {"a": [node]}]}}[place]
     with pytest.raises(ConfigError):
@@ -109,11 +109,11 @@ def test_the_message_names_key_and_target():
         build(cfg.task)
 
 
-def test_nothing_is_built_or_imported_before_the_whole_tree_is_checked(own):
+def test_nothing_is_built_or_imported_before_the_whole_config_is_checked(user_package):
     tree = [{"_target_": "mine.Thing", "size": 1}, {"_target_": "antigravity.fly"}]
     with pytest.raises(ConfigError):
         build(tree)
-    assert own.calls == []
+    assert user_package.calls == []
     assert "antigravity" not in sys.modules
 
 
@@ -121,19 +121,19 @@ def test_nothing_is_built_or_imported_before_the_whole_tree_is_checked(own):
     "value",
     ["${oc.create:{_target_: os.system}}", "${oc.env:HOME}", "a ${b} c"],
 )
-def test_values_that_resolve_later_are_refused(value):
-    """Plain values come from a checkpoint; an interpolation in them would be read after the check."""
+def test_values_that_resolve_later_are_rejected(value):
+    """Plain values come from a checkpoint; an interpolation in them would be resolved after the check."""
     with pytest.raises(ConfigError, match="resolved later"):
         build({**ADAMW, "eps": value})
 
 
-def test_a_resolver_that_gives_an_interpolation_is_refused():
+def test_a_resolver_that_returns_an_interpolation_is_rejected():
     OmegaConf.register_new_resolver("test.later", lambda: "${oc.create:{_target_: os.system}}", replace=True)
     with pytest.raises(ConfigError, match="resolved later"):
         build(OmegaConf.create({**ADAMW, "eps": "${test.later:}"}))
 
 
-def test_a_target_made_by_a_resolver_is_seen():
+def test_a_target_from_a_resolver_is_checked():
     cfg = OmegaConf.create({**ADAMW, "betas": "${oc.create:{_target_: os.system}}"})
     with pytest.raises(ConfigError, match=r"os\.system"):
         build(cfg)
@@ -142,7 +142,7 @@ def test_a_target_made_by_a_resolver_is_seen():
         build(cfg)
 
 
-def test_allow_is_for_python_only(own):
+def test_only_allowed_packages_provide_targets(user_package):
     assert build({"_target_": "mine.Thing", "size": 3}).size == 3
     assert build({"_target_": "mine.double", "x": 3}) == 6
     assert build({"_target_": "mine.Thing.small"}).size == 1
@@ -155,7 +155,7 @@ def test_allow_is_for_python_only(own):
         build({"_target_": "mineral.Thing"})
 
 
-def test_arguments(own):
+def test_invalid_arguments_name_the_key(user_package):
     node = OmegaConf.create({"data": {"_target_": "mine.Thing", "size": 3, "prats": []}}).data
     with pytest.raises(ConfigError, match=r"data\.prats: mine\.Thing has no argument 'prats'; did you mean parts\?"):
         build(node)
@@ -169,7 +169,7 @@ def test_arguments(own):
         build(OmegaConf.create({"data": {"_target_": "mine.Thing", "size": "???"}}).data)
 
 
-def test_objects_are_passed_on_as_they_are(own):
+def test_objects_are_passed_unchanged(user_package):
     import torch
 
     net = torch.nn.Linear(2, 2)
@@ -181,14 +181,14 @@ def test_objects_are_passed_on_as_they_are(own):
     assert type(built.parts[1]) is dict
 
 
-def test_what_a_constructor_says_is_raised_as_it_is(own):
+def test_errors_of_a_constructor_are_raised_unchanged(user_package):
     for arguments in ({}, {"tool": 1}):
         with pytest.raises(InputError, match="size must not be negative"):
             build({"_target_": "mine.Thing", "size": -1}, **arguments)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"tool": 1}])
-def test_values_that_a_constructor_refuses_name_the_key(own, arguments):
+def test_values_that_a_constructor_rejects_name_the_key(user_package, arguments):
     thing = {"_target_": "mine.Thing", "size": 100}
     with pytest.raises(ConfigError, match=r"^data: size 100 is too large") as caught:
         build(OmegaConf.create({"data": thing}).data, **arguments)
@@ -206,7 +206,7 @@ def test_a_factory_names_the_key_when_it_is_called():
     factory = build(OmegaConf.create({"optimizer": {**ADAMW, "lr": -1}}).optimizer)
     with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
         factory([torch.nn.Parameter(torch.zeros(2))])
-    copy = pickle.loads(pickle.dumps(factory))  # as the launchers do
+    copy = pickle.loads(pickle.dumps(factory))  # as launchers do
     with pytest.raises(ConfigError, match=r"^optimizer: Invalid learning rate: -1"):
         copy([torch.nn.Parameter(torch.zeros(2))])
 
@@ -239,13 +239,13 @@ def test_the_type_of_a_value_is_checked(key, value, sentence):
         build(cfg[group], **({"vocab_size": 10} if group == "model" else {}))
 
 
-def test_values_that_may_stand_for_another_type(own):
+def test_values_of_compatible_types_are_accepted(user_package):
     assert build({"_target_": "mine.Thing", "size": 2.0}).size == 2.0
     assert build({**ADAMW, "lr": 1}).keywords["lr"] == 1
     assert build({"_target_": "mine.Thing", "size": 1, "parts": None}).parts is None
 
 
-def test_factories(own):
+def test_partial_targets_build_factories(user_package):
     import torch
 
     factory = build(OmegaConf.create(ADAMW))
@@ -256,7 +256,7 @@ def test_factories(own):
     assert build({"_target_": "mine.Thing", "_partial_": True, "size": 1}, tool="t")().tool == "t"
 
 
-def test_groups(own):
+def test_null_is_kept_by_build_and_skipped_by_build_all(user_package):
     cfg = OmegaConf.create({"a": {"_target_": "mine.Thing", "size": 1}, "b": None})
     assert build(None) is None
     assert build_all(None) == []
@@ -264,28 +264,28 @@ def test_groups(own):
     assert [thing.size for thing in build_all(cfg)] == [1]
 
 
-def test_nested_objects_are_built(own):
+def test_nested_objects_are_built(user_package):
     inner = {"_target_": "mine.Thing", "size": 1}
     built = build({"_target_": "mine.Thing", "size": 2, "tool": inner, "parts": [inner]})
     assert built.tool.size == 1
     assert built.parts[0].size == 1
 
 
-def test_check_builds_nothing(own):
+def test_checking_builds_nothing(user_package):
     check({"_target_": "mine.Thing", "size": 2})
-    assert own.calls == []
+    assert user_package.calls == []
     with pytest.raises(ConfigError):
         check({"_target_": "mine.Thing", "sice": 2})
 
 
-def test_a_missing_library_is_told_from_a_wrong_path(own, monkeypatch):
+def test_a_missing_library_and_a_wrong_path_have_different_messages(user_package, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.pytorch.callbacks.nothing", None)
     with pytest.raises(ConfigError, match=r"there is no lightning\.pytorch\.callbacks\.Nothing"):
         build({"_target_": "lightning.pytorch.callbacks.Nothing"})
 
 
 @pytest.mark.parametrize("key", ["data.source", "data.cleaning", "data.split", "data.tokenizer"])
-def test_null_where_a_value_is_needed_is_said(key):
+def test_null_for_a_required_value_names_the_key(key):
     cfg = compose("train", [f"{key}=null"])
     with pytest.raises(
         ConfigError, match=rf"^{key}=null: trimer.data.modules.spectrum_pairs.SpectraToMolecules needs a value here"
@@ -305,8 +305,8 @@ def test_null_where_a_value_is_needed_is_said(key):
         ({"prepare_workers": "all"}, r"data\.prepare_workers=all must be a whole number or null"),
     ],
 )
-def test_arguments_that_a_constructor_passes_on_are_checked_by_name_and_type(settings, sentence):
-    """Those that `**loading: Unpack[Loading]` describes."""
+def test_forwarded_keyword_arguments_are_checked_by_name_and_type(settings, sentence):
+    """Keyword arguments described by `**loading: Unpack[Loading]`."""
     cfg = compose("train", ["data=simulated_proteins"])
     node = OmegaConf.to_container(cfg.data, resolve=True)
     check(node, "data")

@@ -15,10 +15,10 @@ CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}, "kind": "trimer.tasks.
 
 
 class Foreign:
-    """Anything that only Python's pickle can hold."""
+    """An object that only Python's pickle can store."""
 
 
-def test_a_file_that_holds_more_than_plain_values(tmp_path):
+def test_a_pickle_with_other_than_plain_values_is_rejected(tmp_path):
     path = tmp_path / "foreign.ckpt"
     torch.save({"trimer": CONTRACT, "state_dict": {}, "odd": Foreign()}, path)
     pickled = tmp_path / "pickled.ckpt"
@@ -29,7 +29,7 @@ def test_a_file_that_holds_more_than_plain_values(tmp_path):
         assert str(file) in str(caught.value) and "weights_only" not in str(caught.value)
 
 
-def test_files_that_are_no_checkpoint(tmp_path):
+def test_files_that_are_not_checkpoints_are_rejected(tmp_path):
     whole = tmp_path / "whole.ckpt"
     torch.save({"trimer": CONTRACT, "state_dict": {"net.weight": torch.zeros(999)}}, whole)
     for content, words in (
@@ -54,14 +54,14 @@ def test_files_that_are_no_checkpoint(tmp_path):
         ({"trimer": {"vocabulary": []}, "state_dict": {}}, "it lacks format, kind"),
     ],
 )
-def test_the_contract_is_checked(tmp_path, content, words):
+def test_incomplete_contracts_are_rejected(tmp_path, content, words):
     path = tmp_path / "a.ckpt"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=rf"a\.ckpt .*{words}"):
         read(path)
 
 
-def test_weights_that_do_not_fit_are_named():
+def test_weights_of_another_shape_are_named():
     checkpoint = {"state_dict": {"net.weight": torch.zeros(3, 2), "net.odd": torch.zeros(1)}}
     with pytest.raises(
         CheckpointError, match=r"a\.ckpt does not fit model=Linear: bias is missing; odd is not .* \(3, 2\)"
@@ -91,21 +91,21 @@ def test_training_starts_from_public_weights(tmp_path):
         warm_start(nn.Linear(2, 2), None, tmp_path / "bart")
 
 
-def test_weights_mean_nothing_with_another_number_of_heads(tmp_path):
-    """No weight has a shape that shows it, so they would load."""
+def test_weights_with_another_number_of_heads_are_rejected(tmp_path):
+    """No weight shape depends on the number of heads, so the weights would load."""
     from trimer.models.esm2 import Esm2
     from trimer.tokenizers.protein import ProteinTokenizer
 
     tokenizer, trained = ProteinTokenizer(), Esm2(d_model=16, layers=1, heads=2)
-    found = {**CONTRACT, "vocabulary": list(tokenizer.vocabulary.tokens), "model": {"d_model": 16, "heads": 2}}
+    contract = {**CONTRACT, "vocabulary": list(tokenizer.vocabulary.tokens), "model": {"d_model": 16, "heads": 2}}
     state = {f"net.{name}": value for name, value in trained.state_dict().items()}
-    torch.save({"trimer": found, "state_dict": state}, tmp_path / "a.ckpt")
+    torch.save({"trimer": contract, "state_dict": state}, tmp_path / "a.ckpt")
     warm_start(Esm2(d_model=16, layers=1, heads=2), tokenizer, tmp_path / "a.ckpt")
     with pytest.raises(CheckpointError, match=r"a\.ckpt was trained with model\.heads=2, but this model has"):
         warm_start(Esm2(d_model=16, layers=1, heads=4), tokenizer, tmp_path / "a.ckpt")
 
 
-def test_training_starts_from_a_public_roberta(tmp_path):
+def test_training_starts_from_public_roberta_weights(tmp_path):
     from trimer.models.convert.roberta_weights import save_roberta
     from trimer.models.roberta import Roberta
 
@@ -123,7 +123,7 @@ def test_training_starts_from_a_public_roberta(tmp_path):
         warm_start(net, None, tmp_path / "bare")
 
 
-def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
+def test_a_checkpoint_rebuilds_a_roberta_and_its_tokenizer(tmp_path):
     from trimer.models.roberta import Roberta
     from trimer.tokenizers.bpe import SPECIALS, BytePairTokenizer
 
@@ -144,7 +144,7 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("labels", "message"),
     [
         (None, "was trained on labels with data.target=single, these data have none"),
         (
@@ -159,9 +159,9 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_encoding(tmp_path):
         ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' in the checkpoint and 'c' in the data"),
     ],
 )
-def test_labels_of_another_kind_name_or_order_are_refused(found, said):
+def test_labels_of_another_type_name_or_order_are_rejected(labels, message):
     learnt = {"labels": {"target": "single", "classes": ["a", "b"]}}
-    with pytest.raises(CheckpointError, match=said):
-        check_labels(learnt, found, "best.ckpt")
+    with pytest.raises(CheckpointError, match=message):
+        check_labels(learnt, labels, "best.ckpt")
     check_labels(learnt, dict(learnt["labels"]), "best.ckpt")
-    check_labels({}, found, "best.ckpt")
+    check_labels({}, labels, "best.ckpt")

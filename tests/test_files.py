@@ -1,4 +1,4 @@
-"""Output files: whole or not there, and nothing else left beside them."""
+"""Output files are complete or absent, and no temporary file remains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from trimer.files import write_text, written
 
 
-def test_the_file_appears_when_it_is_whole(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("old")
     with written(path, "out.csv.writing") as beside:
@@ -18,7 +18,7 @@ def test_the_file_appears_when_it_is_whole(tmp_path):
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path, durable):
+def test_an_error_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, durable):
     path = tmp_path / "out.csv"
     path.write_text("old")
     with pytest.raises(ValueError, match="stopped"), written(path, durable=durable) as beside:
@@ -27,6 +27,6 @@ def test_an_error_keeps_the_old_file_and_leaves_no_other(tmp_path, durable):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_text_is_utf_8(tmp_path):
+def test_text_is_written_as_utf_8(tmp_path):
     write_text(tmp_path / "a.txt", "R² ≥ 0.9\n")
     assert (tmp_path / "a.txt").read_bytes() == "R² ≥ 0.9\n".encode()

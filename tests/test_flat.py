@@ -5,7 +5,7 @@ from trimer.data.core.batches import PairBatch
 from trimer.flat import Flat
 
 
-def test_pack_lays_sequences_end_to_end():
+def test_pack_concatenates_sequences():
     flat = Flat.pack([[5, 6], [7], [8, 9, 10]])
     assert flat.tokens.tolist() == [5, 6, 7, 8, 9, 10]
     assert flat.sizes == (2, 1, 3) and flat.lengths.tolist() == [2, 1, 3]
@@ -15,7 +15,7 @@ def test_pack_lays_sequences_end_to_end():
     assert len(flat) == 3
 
 
-def test_labels_are_the_tokens_that_follow():
+def test_labels_are_the_next_tokens():
     batch = PairBatch.pack([np.array([0, 20, 2], np.uint16)], [np.array([0, 11, 12, 2], np.uint16)], np.array([7]))
     assert batch.target.tokens.tolist() == [0, 11, 12]
     assert batch.labels.tolist() == [11, 12, 2]

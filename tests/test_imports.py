@@ -1,4 +1,4 @@
-"""Which part of the package may import which: the layers, and every exception by name.
+"""Which package may import which: the layers, and every exception by name.
 
 Imports are read from the source, those inside functions too; those for type checkers alone do not count.
 """
@@ -15,9 +15,9 @@ import pytest
 import trimer
 
 ROOT = Path(trimer.__file__).parent
-BASE = {"errors", "suggestions"}  # sentences and misspelt names: anything may import them
+BASE = {"errors", "suggestions"}  # error messages and spelling suggestions: every package may import them
 
-# Part: the parts that it may import, beside itself and BASE. The order is that of the layers, lowest first.
+# Package: the packages it may import, in addition to itself and BASE. The order is that of the layers, lowest first.
 LAYERS: dict[str, set[str]] = {
     "chemistry": set(),
     "peptides": set(),
@@ -46,13 +46,13 @@ LAYERS: dict[str, set[str]] = {
     },
 }  # fmt: skip
 
-# Module -> what it imports beside its layer, with the reason.
+# Module -> what it imports in addition to its layer, with the reason.
 EXCEPTIONS: dict[str, set[str]] = {
     "data.core.masking": {"tokenizers.alphabet"},  # the type of an argument
     "data.core.parallel": {"accelerators.cpu_speed"},  # how many cores a process may use
-    # The keys of training data stand in checkpoints, and proteins are keyed by their tokens.
+    # Checkpoints hold the keys of training data, and the keys of proteins come from their tokens.
     "data.core.training_keys": {"checkpoint", "public", "tokenizers.protein", "training_facts"},
-    "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as checkpoints have them
+    "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as stored in checkpoints
     "data.spectra.spectrum_table": {"results.html_tables"},  # how a notebook shows a table
     # Tokenizers encode whole tables: the types of their arguments.
     "tokenizers.bpe": {"data.core.ragged"},
@@ -61,7 +61,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "tokenizers.spectrum": {"data.spectra.spectrum_table"},
 }
 
-# Part -> packages that it must not load, by itself or through what it imports at its top.
+# Package -> libraries it must not load, directly or through its top-level imports.
 FOREIGN: dict[str, set[str]] = {
     "chemistry": {"torch", "lightning", "hydra", "omegaconf"},
     "peptides": {"torch", "lightning", "hydra", "omegaconf", "rdkit"},
@@ -73,7 +73,7 @@ FOREIGN: dict[str, set[str]] = {
     "metrics": {"lightning", "hydra", "omegaconf"},
 }
 
-# Part -> parts that it never imports, at any depth of the tree, in functions neither.
+# Package -> packages it never imports, directly or indirectly, not even inside functions.
 NEVER: dict[str, set[str]] = {
     "data": {"reporting", "commands", "cli", "tasks", "models", "callbacks", "evaluation", "prediction"},
     "models": {"reporting", "commands", "cli", "tasks", "callbacks", "data", "evaluation", "prediction"},
@@ -89,7 +89,7 @@ def is_in(module: str, part: str) -> bool:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Dotted name inside the package -> file; a folder has the name of its `__init__`."""
+    """Dotted name inside the package -> file; a folder stands for its `__init__`."""
     paths = {path.relative_to(ROOT): path for path in ROOT.rglob("*.py")}
     names = {".".join(relative.with_suffix("").parts): path for relative, path in paths.items()}
     return {name.removesuffix(".__init__"): path for name, path in names.items()}
@@ -97,7 +97,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(module: str) -> tuple[set[str], set[str]]:
-    """What a module imports at its top, and what inside functions, as dotted names; ours begin with `trimer.`."""
+    """The imports of a module at the top level and inside functions, as dotted names; ours begin with `trimer.`."""
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     return set(_names(tree, inside=False)), set(_names(tree, inside=True))
 
@@ -120,7 +120,7 @@ def ours(names: set[str]) -> set[str]:
 
 
 def closure(module: str) -> set[str]:
-    """All modules of ours that are loaded with a module, their folders too."""
+    """All modules of Trimer that are loaded with a module, including their packages."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -138,7 +138,7 @@ def of_part(part: str) -> list[str]:
 
 
 @pytest.mark.parametrize("part", LAYERS)
-def test_a_layer_imports_only_what_stands_below_it(part):
+def test_a_layer_imports_only_lower_layers(part):
     allowed = LAYERS[part] | BASE | {part}
     wrong = [
         f"{module} imports {name}"
@@ -149,21 +149,21 @@ def test_a_layer_imports_only_what_stands_below_it(part):
     assert wrong == []
 
 
-def test_the_layers_are_in_order():
-    """No layer may import one that stands above it, so that no two layers import each other."""
+def test_the_layers_are_listed_from_lowest_to_highest():
+    """No layer may import a higher layer, so no two layers import each other."""
     order = list(LAYERS)
     for part, allowed in LAYERS.items():
         above = [other for other in allowed if other in order and order.index(other) > order.index(part)]
-        assert above == [], f"{part} stands below {', '.join(above)}"
+        assert above == [], f"{part} is listed below {', '.join(above)}"
 
 
-def test_every_exception_is_needed():
+def test_each_exception_is_needed():
     for module, names in EXCEPTIONS.items():
         assert names <= ours(set.union(*imports(module))), f"{module} no longer imports all of {sorted(names)}"
 
 
 @pytest.mark.parametrize("part", FOREIGN)
-def test_a_part_loads_no_package_that_it_does_not_need(part):
+def test_a_package_loads_no_library_that_it_does_not_need(part):
     for module in of_part(part):
         for loaded in closure(module):
             packages = {name.partition(".")[0] for name in imports(loaded)[0]}
@@ -173,7 +173,7 @@ def test_a_part_loads_no_package_that_it_does_not_need(part):
 
 
 @pytest.mark.parametrize("part", NEVER)
-def test_a_part_never_imports(part):
+def test_forbidden_imports_are_absent(part):
     wrong = [
         f"{module} imports {name}"
         for module in of_part(part)
@@ -183,8 +183,8 @@ def test_a_part_never_imports(part):
     assert wrong == []
 
 
-def test_no_modules_of_data_import_each_other():
-    """No cycle between readers, sources, tables and data modules; none hidden in functions either."""
+def test_data_modules_have_no_import_cycles():
+    """No import cycle between readers, sources, tables and data modules, not even inside functions."""
     names = of_part("data")
     edges = {module: {name for name in ours(set.union(*imports(module))) if is_in(name, "data")} for module in names}
     while leaves := [module for module, targets in edges.items() if not targets & edges.keys()]:

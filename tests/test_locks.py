@@ -1,4 +1,4 @@
-"""Locks of folders: one process at a time, and none left over by a process that died."""
+"""Locks of folders: one process at a time, and dead processes leave no lock."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def holder(tmp_path):
     process.communicate()
 
 
-def test_a_folder_has_one_holder_who_is_named(tmp_path, holder):
+def test_a_locked_folder_names_the_process_that_holds_it(tmp_path, holder):
     with pytest.raises(ConfigError, match=rf"is in use by process {holder.pid} since 20.*stop it \(kill\)"):
         FolderLock(tmp_path).require()
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
+def test_the_lock_of_a_dead_process_is_acquired(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (tmp_path / ".lock").is_file()  # it was left
@@ -61,7 +61,7 @@ def test_a_forked_worker_does_not_keep_the_lock(tmp_path):
     worker.join()
 
 
-def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch, caplog):
     def refuse(*args: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

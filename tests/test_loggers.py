@@ -1,4 +1,4 @@
-"""metrics.csv survives a resumption, and loggers are closed whatever happens."""
+"""metrics.csv survives a resumption, and loggers are closed after success and failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def rows(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_rows_and_new_columns(tmp_path):
+def test_new_metrics_add_columns_to_the_csv(tmp_path):
     logger = CSV(tmp_path, flush_every=2)
     for step in range(5):
         logger.log_metrics({"train/loss": 1.0 / (step + 1), "epoch": 0}, step)
@@ -28,33 +28,33 @@ def test_rows_and_new_columns(tmp_path):
 
 def test_a_resumed_run_continues_the_file(tmp_path):
     first = CSV(tmp_path)
-    for step in range(10, 60, 10):  # the checkpoint is that of step 30, the run died after step 50
+    for step in range(10, 60, 10):  # the checkpoint was written at step 30, the run died after step 50
         first.log_metrics({"train/loss": float(step)}, step)
     first.log_metrics({"val/loss": 3.0}, 30)
     first.save()
     second = CSV(tmp_path)
-    second.drop_rows_after(None, 40)  # an earlier version's checkpoint, which knows the step alone
+    second.drop_rows_after(None, 40)  # a checkpoint of an earlier version stores only the step
     second.log_metrics({"train/loss": -1.0}, 40)
     second.log_metrics({"train/loss": -1.0, "lr": 0.1}, 50)
     second.finalize("success")
-    found = rows(tmp_path)
-    assert [(row["step"], row["train/loss"]) for row in found if row["train/loss"]] == [
+    written = rows(tmp_path)
+    assert [(row["step"], row["train/loss"]) for row in written if row["train/loss"]] == [
         ("10", "10.0"),
         ("20", "20.0"),
         ("30", "30.0"),
         ("40", "-1.0"),
         ("50", "-1.0"),
     ]
-    assert [row["val/loss"] for row in found if row["val/loss"]] == ["3.0"]
+    assert [row["val/loss"] for row in written if row["val/loss"]] == ["3.0"]
 
 
-def test_measuring_the_test_split_again_keeps_the_training(tmp_path):
+def test_evaluating_the_test_split_again_keeps_the_training_rows(tmp_path):
     first = CSV(tmp_path)
     first.log_metrics({"train/loss": 1.0}, 100)
     first.log_metrics({"test/loss": 1.0}, 100)
     first.save()
     second = CSV(tmp_path)
-    second.drop_rows_after(1, 100)  # the rows that the checkpoint knows
+    second.drop_rows_after(1, 100)  # the rows recorded in the checkpoint
     second.log_metrics({"test/loss": 2.0}, 100)
     second.save()
     assert [(row["train/loss"], row["test/loss"]) for row in rows(tmp_path)] == [("1.0", ""), ("", "2.0")]
@@ -70,7 +70,7 @@ class Recorder(CSV):
 @pytest.mark.parametrize(
     ("error", "status"), [(None, "success"), (ValueError, "failed"), (KeyboardInterrupt, "failed")]
 )
-def test_loggers_are_closed_whatever_happens(tmp_path, error, status):
+def test_loggers_are_closed_after_success_and_failure(tmp_path, error, status):
     logger = Recorder(tmp_path)
 
     def run() -> None:
@@ -87,8 +87,8 @@ def test_loggers_are_closed_whatever_happens(tmp_path, error, status):
     assert logger.status == status
 
 
-def test_jobs_of_one_process_are_runs_of_their_own(tmp_path, monkeypatch):
-    """Without the closing, W&B writes the second job into the first one's run."""
+def test_jobs_of_one_process_are_logged_as_separate_runs(tmp_path, monkeypatch):
+    """Without closing, W&B writes the second job into the run of the first."""
     wandb = pytest.importorskip("wandb")
     from lightning.pytorch.loggers import WandbLogger
 

@@ -1,4 +1,4 @@
-"""Which parameters decay, schedules, and optimizers under Lightning's clipping."""
+"""Weight decay, learning rate schedules, and optimizers with Lightning's gradient clipping."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trimer.orthogonal import orthogonal
 
 
 class Net(nn.Module):
-    """Embedding tied to the output, one block with a norm."""
+    """An embedding tied to the output, and one block with a norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def loss_of(net: Net) -> torch.Tensor:
     return nn.functional.cross_entropy(net(ids), ids.roll(1))
 
 
-def test_only_matrices_decay():
+def test_weight_decay_applies_to_matrices_only():
     net = Net()
     groups = {group["name"]: group for group in parameter_groups(net, 0.1)}
     assert [id(p) for p in groups["matrices"]["params"]] == [id(net.linear.weight)]
@@ -56,7 +56,7 @@ def test_only_matrices_decay():
     assert len(groups["rest"]["params"]) == 4  # the tied weight once, one bias, two of the norm
 
 
-def test_frozen_parameters_are_left_out():
+def test_frozen_parameters_are_not_optimized():
     net = Net()
     net.linear.weight.requires_grad_(False)
     assert [group["name"] for group in parameter_groups(net, 0.1)] == ["rest"]
@@ -65,17 +65,17 @@ def test_frozen_parameters_are_left_out():
 def rates(schedule, steps: int, **settings) -> list[float]:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = schedule(optimizer, **settings)
-    found = []
+    seen = []
     for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
+        seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return found
+    return seen
 
 
-def test_schedules():
+def test_schedules_have_the_expected_rates():
     cosine = rates(warmup_cosine, 101, total_steps=100, warmup=10, min_lr_ratio=0.1)
-    assert cosine[0] == pytest.approx(2 / 11)  # the first step moves too
+    assert cosine[0] == pytest.approx(2 / 11)  # the first step has a nonzero rate
     assert cosine[10] == pytest.approx(2.0)
     assert cosine[55] == pytest.approx(1.1)
     assert cosine[100] == pytest.approx(0.2)
@@ -83,13 +83,13 @@ def test_schedules():
     linear = rates(warmup_linear, 120, total_steps=100, warmup=0.2)
     assert linear[20] == pytest.approx(2.0)
     assert linear[60] == pytest.approx(1.0)
-    assert linear[100] == linear[119] == 0.0  # and stays at the floor
+    assert linear[100] == linear[119] == 0.0  # and stays at the minimum
     constant = rates(warmup_constant, 50, total_steps=100, warmup=0.0)
     assert set(constant) == {2.0}
 
 
-def test_warmup_and_plateau():
-    """Exactly to the peak and no higher; falls after `patience` validations that did not improve; resumes the same."""
+def test_plateau_schedule_warms_up_reduces_and_resumes():
+    """The rate rises exactly to the peak, falls after `patience` validations without improvement, and resumes."""
 
     def run(values: list[float], state: dict | None = None, **settings) -> tuple[list[float], dict]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
@@ -97,14 +97,14 @@ def test_warmup_and_plateau():
         if state is not None:
             schedule.load_state_dict(state["schedule"])
             optimizer.load_state_dict(state["optimizer"])
-        found = []
+        seen = []
         for value in values:  # a validation after every second step
             for _ in range(2):
-                found.append(optimizer.param_groups[0]["lr"])
+                seen.append(optimizer.param_groups[0]["lr"])
                 optimizer.step()
                 schedule.step()
             schedule.observe(value)
-        return found, copy.deepcopy({"schedule": schedule.state_dict(), "optimizer": optimizer.state_dict()})
+        return seen, copy.deepcopy({"schedule": schedule.state_dict(), "optimizer": optimizer.state_dict()})
 
     values = [9.0, 5.0, 4.0, 4.0, 4.5, 3.0, 3.0, 3.0]
     whole, _ = run(values)
@@ -119,12 +119,12 @@ def test_warmup_and_plateau():
 
 
 @pytest.mark.parametrize("settings", [{"total_steps": -1}, {"total_steps": 10, "min_lr_ratio": 2.0}])
-def test_impossible_schedules(settings):
+def test_invalid_schedule_settings_raise_errors(settings):
     with pytest.raises(ConfigError):
         rates(warmup_cosine, 1, **settings)
 
 
-def test_state_of_a_schedule_is_plain(tmp_path):
+def test_schedule_state_holds_plain_values(tmp_path):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = warmup_cosine(optimizer, total_steps=10)
     torch.save(scheduler.state_dict(), tmp_path / "state.pt")
@@ -167,8 +167,8 @@ def test_optimizers_learn_and_resume_exactly(make, tmp_path):
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 2e-4), ("32-true", 2e-3)])
 @pytest.mark.parametrize("together", [1, 2**26], ids=["one by one", "together"])
-def test_muon_moves_matrices_as_torch_does(monkeypatch, precision, tolerance, together):
-    """torch orthogonalises one matrix at a time, in bf16; in fp32 the result differs by what bf16 rounds."""
+def test_muon_updates_agree_with_torch(monkeypatch, precision, tolerance, together):
+    """torch orthogonalizes one matrix at a time in bf16; in fp32 the result differs by the rounding of bf16."""
     monkeypatch.setattr(orthogonal_module, "TOGETHER", together)
     torch.manual_seed(0)
     shapes = [(8, 20), (20, 8), (8, 8), (8, 20), (24, 8), (1, 5)]
@@ -178,16 +178,16 @@ def test_muon_moves_matrices_as_torch_does(monkeypatch, precision, tolerance, to
     ours_steps = Muon([group], lr=0.03, momentum=0.9, precision=precision)
     theirs_steps = torch.optim.Muon(theirs, lr=0.03, momentum=0.9, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
-        for one, other in zip(ours, theirs, strict=True):
-            one.grad = torch.randn_like(one)
-            other.grad = one.grad.clone()
+        for our_parameter, their_parameter in zip(ours, theirs, strict=True):
+            our_parameter.grad = torch.randn_like(our_parameter)
+            their_parameter.grad = our_parameter.grad.clone()
         ours_steps.step()
         theirs_steps.step()
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, atol=tolerance, rtol=0)
+    for our_parameter, their_parameter in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(our_parameter, their_parameter, atol=tolerance, rtol=0)
 
 
-def test_singular_values_come_close_to_one():
+def test_orthogonalized_matrices_have_singular_values_near_one():
     torch.manual_seed(0)
     matrices = [torch.randn(6, 30), torch.randn(30, 6) * 1e-3, torch.zeros(6, 30)]
     first, second, zero = orthogonal(matrices, torch.float32)
@@ -199,7 +199,7 @@ def test_singular_values_come_close_to_one():
     assert not zero.any()
 
 
-def test_muon_has_its_matrices_and_rates():
+def test_muon_has_two_groups_with_separate_rates():
     optimizer = Muon(parameter_groups(Net(), 0.01), lr=0.03, adamw_lr=0.02)
     assert [(group["name"], group["lr"]) for group in optimizer.param_groups] == [("matrices", 0.03), ("rest", 0.02)]
     scheduler = warmup_constant(optimizer, total_steps=10, warmup=1)
@@ -211,8 +211,8 @@ def test_muon_has_its_matrices_and_rates():
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_clipping_by_the_trainer(name, precision, tmp_path, monkeypatch):
-    """Lightning refuses to clip for fused optimizers that could unscale; ours say that they do not."""
+def test_gradient_clipping_by_the_trainer_works(name, precision, tmp_path, monkeypatch):
+    """Lightning does not clip for fused optimizers that unscale gradients; ours declare that they do not."""
     import lightning
 
     monkeypatch.chdir(tmp_path)
@@ -237,7 +237,7 @@ def test_clipping_by_the_trainer(name, precision, tmp_path, monkeypatch):
     assert trainer.global_step == 2
 
 
-def test_the_weight_decay_is_that_of_the_config_or_of_the_optimizer():
+def test_weight_decay_comes_from_the_config_or_the_optimizer_default():
     assert weight_decay(partial(torch.optim.AdamW, weight_decay=0.3)) == 0.3
     assert weight_decay(partial(torch.optim.AdamW, lr=0.1)) == 0.01
     assert weight_decay(partial(torch.optim.SGD, lr=0.1)) == 0
@@ -245,16 +245,16 @@ def test_the_weight_decay_is_that_of_the_config_or_of_the_optimizer():
 
 
 def rates_of_epochs(values: list[float], **settings) -> list[float]:
-    """The rate of each epoch, in units of 1e-4, with a peak of 5e-4 and the metric after each epoch."""
+    """The rate of each epoch in units of 1e-4, for a peak of 5e-4 and these metrics after each epoch."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=5e-4)
     schedule = WarmupPlateau(optimizer, interval="epoch", **{"warmup": 5, "patience": 3, **settings})
-    found = []
+    seen = []
     for value in values:
-        found.append(optimizer.param_groups[0]["lr"] * 1e4)
+        seen.append(optimizer.param_groups[0]["lr"] * 1e4)
         optimizer.step()
         schedule.step()
         schedule.observe(value)
-    return found
+    return seen
 
 
 def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
@@ -263,16 +263,16 @@ def test_a_warm_up_in_epochs_ends_at_the_peak_exactly():
 
 
 @pytest.mark.parametrize("patience", [0, 1, 3])
-def test_the_rate_falls_after_patience_and_one_more_bad_epochs(patience):
-    """The first epoch after the warm-up has nothing to be compared with; what was before it does not count."""
-    found = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
+def test_the_rate_is_reduced_after_patience_plus_one_epochs_without_improvement(patience):
+    """The first epoch after the warm-up is the reference; earlier metrics do not count."""
+    epoch_rates = rates_of_epochs([0.01] * 5 + [0.06] * 20, patience=patience)
     flat = 5 + 1 + patience + 1
-    assert found[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])
-    assert found[flat : flat + patience + 1] == pytest.approx([2.5] * (patience + 1))
-    assert found[flat + patience + 1] == pytest.approx(1.25)
+    assert epoch_rates[:flat] == pytest.approx([1, 2, 3, 4, *[5] * (flat - 4)])
+    assert epoch_rates[flat : flat + patience + 1] == pytest.approx([2.5] * (patience + 1))
+    assert epoch_rates[flat + patience + 1] == pytest.approx(1.25)
 
 
-def test_settings_of_a_schedule_in_epochs():
+def test_settings_of_an_epoch_schedule_are_checked():
     with pytest.raises(ConfigError, match="interval=day must be one of step, epoch"):
         rates(WarmupPlateau, 1, warmup=1, interval="day")
     with pytest.raises(ConfigError, match=r"set scheduler\.interval=epoch"):

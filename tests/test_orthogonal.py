@@ -1,4 +1,4 @@
-"""Matrices made orthogonal part by part, and by two processes that share the work."""
+"""Matrices are orthogonalized part by part, and by two processes that share the work."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def matrices() -> list[torch.Tensor]:
     return [torch.randn(shape) for shape in SHAPES]
 
 
-def test_parts_are_orthogonalised_as_matrices_of_their_own():
+def test_parts_of_a_fused_matrix_are_orthogonalized_separately():
     fused, whole = matrices()[0], matrices()[2]
-    found, other = orthogonal([fused, whole], torch.float32, [3, 1])
+    in_parts, as_whole = orthogonal([fused, whole], torch.float32, [3, 1])
     alone = orthogonal(list(fused.chunk(3)), torch.float32)
-    torch.testing.assert_close(found, torch.cat(alone))
-    torch.testing.assert_close(other, orthogonal([whole], torch.float32)[0])
+    torch.testing.assert_close(in_parts, torch.cat(alone))
+    torch.testing.assert_close(as_whole, orthogonal([whole], torch.float32)[0])
 
 
-def test_queries_keys_and_values_move_apart_when_asked():
+def test_queries_keys_and_values_are_orthogonalized_separately_on_request():
     torch.manual_seed(0)
     net = Esm2(d_model=8, layers=1, heads=2, ffn=16)
     groups = parameter_groups(net, 0.0)
@@ -54,10 +54,10 @@ def test_fused_projections_stay_one_matrix_by_default():
 
 
 def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
-    """In a process of its own: the result of one process, from half of the products."""
+    """Runs in each process: half of the products give the result of a single process."""
     torch.set_num_threads(1)
-    given = matrices()
-    expected = orthogonal(given, dtype, PARTS)
+    inputs = matrices()
+    expected = orthogonal(inputs, dtype, PARTS)
     computed = []
     newton_schulz = orthogonal_module.newton_schulz
     orthogonal_module.newton_schulz = lambda x: computed.append(len(x)) or newton_schulz(x)
@@ -68,21 +68,21 @@ def share(rank: int, port: int, kind: str, dtype: torch.dtype) -> None:
             from torch.distributed.tensor import Shard, distribute_tensor
 
             mesh = init_device_mesh("cpu", (2,))
-            given = [distribute_tensor(matrix, mesh, [Shard(0)]) for matrix in given]
-        found = orthogonal(given, dtype, PARTS)
+            inputs = [distribute_tensor(matrix, mesh, [Shard(0)]) for matrix in inputs]
+        results = orthogonal(inputs, dtype, PARTS)
         if kind == "sharded":
-            assert all(one.placements == other.placements for one, other in zip(found, given, strict=True))
-            found = [one.full_tensor() for one in found]
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other)
-        # Two matrices of three parts, and two of (8, 20): one each. One of (8, 8) and one of (24, 8): both here.
+            assert [result.placements for result in results] == [matrix.placements for matrix in inputs]
+            results = [result.full_tensor() for result in results]
+        for result, reference in zip(results, expected, strict=True):
+            torch.testing.assert_close(result, reference)
+        # Two matrices of three parts and two of (8, 20): one for each process. One (8, 8) and one (24, 8): both here.
         assert sum(computed) == (3 + 1 + 1 + 1 if rank == 0 else 3 + 1)
     finally:
         dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("copied", torch.bfloat16), ("sharded", torch.float32)])
-def test_two_processes_compute_a_share_each(kind, dtype):
+def test_two_processes_share_the_orthogonalization(kind, dtype):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

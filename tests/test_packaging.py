@@ -1,4 +1,4 @@
-"""The wheel: it carries the configs and the plugins, and works in an empty directory."""
+"""The wheel contains the configs and the plugins, and works in an empty directory."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def wheel(tmp_path_factory) -> Path:
     return path
 
 
-def test_the_wheel_carries_configs_and_plugins(wheel):
+def test_the_wheel_contains_configs_and_plugins(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     shipped = {f"trimer/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert shipped <= names
     assert "hydra_plugins/trimer/process_launcher.py" in names
-    assert "hydra_plugins/__init__.py" not in names  # others put their plugins beside ours
+    assert "hydra_plugins/__init__.py" not in names  # other projects put their plugins into the same package
     assert "trimer/py.typed" in names
     assert {"trimer/reporting/templates/page.html", "trimer/reporting/templates/page.css"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -73,7 +73,7 @@ def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
     assert (target / "bin" / "trimer").is_file()
 
 
-def test_pins_that_matter():
+def test_required_version_limits_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     dependencies = project["dependencies"]
     assert "hydra-core>=1.3.8,<1.4" in dependencies
@@ -82,14 +82,14 @@ def test_pins_that_matter():
     assert project["scripts"] == {"trimer": "trimer.cli.main:main"}
 
 
-def test_the_license_is_whole():
+def test_the_license_is_complete():
     text = (ROOT / "LICENSE").read_text()
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "types", "docs", "notebooks", "clean", "bench-mgf-reading"])
-def test_the_makefile_knows_its_targets(target):
+def test_the_makefile_has_its_documented_targets(target):
     words = ["make", "--dry-run", "--directory", str(ROOT), target]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

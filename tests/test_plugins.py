@@ -1,4 +1,4 @@
-"""Python files of the user are loaded by the switch, and by nothing else."""
+"""Python files of the user are loaded only by the command line flag or the environment variable."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plugin(name: str = "my_thing.py", code: str = CODE) -> Path:
     return path
 
 
-def test_without_the_switch_nothing_is_imported(trimer, empty_folder, capsys):
+def test_plugins_are_not_imported_without_the_flag(trimer, empty_folder, capsys):
     plugin()
     assert trimer("train", "model._target_=my_thing.Thing", "+model.size=3") == 0  # a toy, which builds nothing
     with pytest.raises(ConfigError, match=r"'my_thing\.Thing' is not on the allow-list; .* --plugin my_thing\.py"):
@@ -56,7 +56,7 @@ def test_without_the_switch_nothing_is_imported(trimer, empty_folder, capsys):
     assert not Path("imported").exists() and "my_thing" not in sys.modules
 
 
-def test_the_switch_loads_a_file_and_the_run_keeps_a_copy(trimer, empty_folder):
+def test_the_flag_loads_a_file_and_the_run_keeps_a_copy(trimer, empty_folder):
     path = plugin()
     assert trimer("train", "--plugin", "my_thing.py", "hydra.run.dir=run") == 0
     assert build({"_target_": "my_thing.Thing", "size": 3}).size == 3
@@ -66,24 +66,24 @@ def test_the_switch_loads_a_file_and_the_run_keeps_a_copy(trimer, empty_folder):
     assert "TRIMER_PLUGINS" not in os.environ
 
 
-def test_the_environment_loads_files_too(monkeypatch, trimer, empty_folder):
+def test_the_environment_variable_loads_files(monkeypatch, trimer, empty_folder):
     plugin()
     monkeypatch.setenv("TRIMER_PLUGINS", "my_thing.py")
     assert trimer("train") == 0 and Path("imported").exists()
 
 
-def test_no_key_of_a_config_loads_a_file(trimer, empty_folder, capsys):
+def test_config_keys_cannot_load_a_file(trimer, empty_folder, capsys):
     plugin()
     assert trimer("train", "plugin=my_thing.py") == 2
     assert not Path("imported").exists()
 
 
-def test_a_resumed_run_needs_the_switch_again(trimer, empty_folder, capsys):
+def test_a_resumed_run_needs_the_flag_again(trimer, empty_folder, capsys):
     plugin()
     assert trimer("train", "--plugin", "my_thing.py", "hydra.run.dir=run") == 0
     assert trimer("train", "resume=run") == 1
-    said = capsys.readouterr().err
-    assert "resume=run used a plug-in: pass it again, --plugin" in said and "run/plugins/my_thing.py" in said
+    message = capsys.readouterr().err
+    assert "resume=run used a plug-in: pass it again, --plugin" in message and "run/plugins/my_thing.py" in message
     plugin(code=CODE + "\nversion = 2\n")
     plugins._loaded.clear()
     sys.modules.pop("my_thing")
@@ -94,7 +94,7 @@ def test_a_resumed_run_needs_the_switch_again(trimer, empty_folder, capsys):
     )
 
 
-def test_children_of_a_command_load_the_same_files():
+def test_child_processes_load_the_same_files():
     plugin()
     with exported(["my_thing.py"]):
         assert os.environ["TRIMER_PLUGINS"] == str(Path("my_thing.py").resolve())
@@ -103,7 +103,7 @@ def test_children_of_a_command_load_the_same_files():
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "said"),
+    ("name", "code", "message"),
     [
         ("my_bug.py", "x = 1\nraise KeyError('here')\n", r"my_bug\.py line 2: KeyError: 'here'"),
         ("my_bug.py", "def broken(:\n", r"my_bug\.py line 1: SyntaxError"),
@@ -111,28 +111,28 @@ def test_children_of_a_command_load_the_same_files():
         ("json.py", "", "Python already has a module 'json': rename the file"),
     ],
 )
-def test_files_that_cannot_be_loaded(name, code, said):
+def test_files_that_cannot_be_loaded_give_one_sentence(name, code, message):
     path = plugin(name, code)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_plugin(path)
     assert "my_bug" not in sys.modules
 
 
-def test_two_files_of_one_name():
+def test_two_files_with_the_same_name_are_rejected():
     load_plugin(plugin())
-    assert load_plugin(plugin()).module == "my_thing"  # again the same file
+    assert load_plugin(plugin()).module == "my_thing"  # the same file again
     with pytest.raises(ConfigError, match="another plug-in of this name is loaded"):
         load_plugin(plugin("other/my_thing.py"))
 
 
 @pytest.mark.parametrize("name", ["missing.py", "my_thing.txt", "my-thing.py"])
-def test_names_that_are_no_python_file(name):
+def test_paths_that_are_not_python_files_are_rejected(name):
     plugin("my_thing.txt"), plugin("my-thing.py")
     with pytest.raises(ConfigError, match="give an existing Python file"):
         named_plugins([name])
 
 
-def test_a_checkpoint_says_which_plugin_it_needs(caplog):
+def test_a_checkpoint_names_the_plugin_it_needs(caplog):
     import torch
 
     code = "from trimer.models.esm2 import Esm2\n\nclass Mine(Esm2):\n    pass\n"
@@ -159,13 +159,13 @@ def test_a_checkpoint_says_which_plugin_it_needs(caplog):
     assert "has changed since the training of a.ckpt" in caplog.text
 
 
-def test_only_the_plugins_that_a_checkpoint_names_are_in_it():
+def test_a_checkpoint_names_only_the_plugins_it_uses():
     load_plugin(plugin())
     assert plugins_of({"task": {"metrics": [{"_target_": "trimer.models.esm2.Esm2"}]}}) == []
     assert len(plugins_of({"data": {"source": {"_target_": "my_thing.Thing"}}})) == 1
 
 
-def test_a_package_with_an_entry_point_needs_no_switch(monkeypatch):
+def test_a_package_with_an_entry_point_needs_no_flag(monkeypatch):
     info = Path("my_thing-1.0.dist-info")
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_thing\nVersion: 1.0\n")
@@ -179,7 +179,7 @@ def test_a_package_with_an_entry_point_needs_no_switch(monkeypatch):
         build_module._declared_packages.cache_clear()
 
 
-def test_runs_without_plugins_have_no_such_entry(tmp_path):
+def test_runs_without_plugins_have_no_plugin_entry(tmp_path):
     run = RunFolder(tmp_path / "run").start(OmegaConf.create({"seed": 0}), overrides=[])
     assert "plugins" not in run.record and not (run.path / "plugins").exists()
     run.finish({})

@@ -1,4 +1,4 @@
-"""The progress display: messages in a log file, one line on a terminal, silence where nothing is to be shown."""
+"""The progress display: messages in a log file, one line on a terminal, silence for quiet commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def messages(caplog):
 
 
 class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
+    """A stream that reports to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -47,7 +47,7 @@ def test_a_log_file_gets_one_message_per_tenth(messages):
     assert "ETA 0:00:0" in messages()[0] and "took 0:00:0" in messages()[-1]
 
 
-def test_large_chunks_get_one_message_each(messages):
+def test_each_large_chunk_gets_one_message(messages):
     with progress("embed", total=7, unit="proteins") as advance:
         for chunk in (3, 3, 1):
             advance(chunk)
@@ -70,7 +70,7 @@ def test_an_unknown_total_is_reported_once_a_minute(messages, monkeypatch):
     assert messages() == ["prepare: 9,000 rows", "prepare: 18,000 rows"]
 
 
-def test_quiet_commands_and_further_processes_show_nothing(messages, monkeypatch):
+def test_quiet_commands_and_other_ranks_show_no_progress(messages, monkeypatch):
     monkeypatch.setenv(VARIABLE, QUIET)
     with progress("predict", total=2) as advance:
         advance(2)
@@ -89,7 +89,7 @@ def test_an_inner_display_is_not_shown(messages):
     assert len(messages()) == 1 and messages()[0].startswith("train: 1/1")
 
 
-def test_a_display_ends_after_an_error(messages):
+def test_the_display_is_closed_after_an_error(messages):
     with pytest.raises(KeyboardInterrupt), progress("predict", total=2):
         raise KeyboardInterrupt
     with progress("embed", total=1) as advance:
@@ -124,14 +124,14 @@ def test_messages_appear_above_the_line_of_a_terminal(on_terminal):
 
 
 @pytest.mark.parametrize(("width", "end"), [(80, "2 tokens/s"), (45, "loss 2.31"), (34, "ETA")])
-def test_details_that_do_not_fit_are_left_out(width, end):
+def test_details_that_do_not_fit_the_line_are_omitted(width, end):
     with Display("train", total=900, unit="step") as display:
         display.update(312, ["loss 2.31", "lr 6.0e-05", "2 tokens/s"])
         line = display.text(width)
     assert len(line) <= width and end in line and not line.endswith(",")
 
 
-def test_a_wide_terminal_has_a_bar_without_colours_under_no_color(on_terminal, monkeypatch):
+def test_no_color_disables_the_colours_of_the_bar(on_terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     shown = {}
     for no_color in ("", "1"):

@@ -1,4 +1,4 @@
-"""Our classes have the members of the protocols; a minimal class of a user works, and what it lacks is one sentence."""
+"""Classes have the members of their protocols; minimal user classes work, and missing members give one sentence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from trimer.tokenizers.vocabulary import Vocabulary
 
 
 class Letters:
-    """A minimal tokenizer: one token a character."""
+    """A minimal tokenizer: one token for each character."""
 
     def __init__(self):
         self.vocabulary = Vocabulary("CON")
@@ -120,7 +120,7 @@ def test_classes_have_the_members_of_their_protocol(value, protocol):
 
 @pytest.mark.parametrize("kind", [LabelPredictor, MoleculePredictor, FragmentPredictor])
 def test_predictors_have_the_members_of_their_protocol(kind):
-    """The columns of labels are known when a checkpoint is."""
+    """The columns of labels are known from the checkpoint."""
     assert set(missing_members(kind, Predictor)) <= {"columns"}
 
 
@@ -135,7 +135,7 @@ def test_minimal_source_tokenizer_and_encoder_of_a_user(tmp_path):
     split = {"keys": ["inchikey1"], "fractions": {"train": 0.6, "val": 0.2, "test": 0.2}}
     tokenizer = Letters()
     data = LabelledSequences(
-        Alkanols(), tokenizer, "molecules", "regression", split, str(tmp_path), tokens_per_batch=60
+        Alkanols(), tokenizer, "molecules", "regression", split, cache=str(tmp_path), tokens_per_batch=60
     )
     data.setup()
     task = Regression(Bag(len(tokenizer)), tokenizer, lambda groups: adamw(groups, fused=False), freeze=-1)
@@ -151,7 +151,7 @@ def data_of(batch: type) -> SimpleNamespace:
     return SimpleNamespace(batch=batch, tokenizer=None, target="single", classes=["a", "b"], max_length=9)
 
 
-def test_what_is_missing_is_one_sentence():
+def test_missing_members_are_reported_in_one_sentence():
     with pytest.raises(ConfigError, match="cannot train model=Bag, which has no logits"):
         MaskedLM(Bag(5), None).check_parts(data_of(MaskedBatch))
     for settings in ({"freeze": 1}, {"layer_decay": 0.5}):
@@ -162,7 +162,7 @@ def test_what_is_missing_is_one_sentence():
             compile_parts(net)
 
 
-def test_defaults_of_what_is_optional():
+def test_optional_members_have_defaults():
     net = Bag(5)
     assert encoder_of(net) is net
     assert type(encoder_of(bart())).__name__ == "BartEncoder"

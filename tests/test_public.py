@@ -1,4 +1,4 @@
-"""Public folders: whatever a library wrote is read, followed or rejected with a sentence, and never misread."""
+"""Public weights: folders of other libraries are read correctly or rejected in one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
 
 
 def in_shards(folder, suffix: str) -> None:
-    """Cut model.safetensors into two shards with an index, as the folders of large models have them."""
+    """Split model.safetensors into two shards with an index, as in the folders of large models."""
     whole = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     stem = {"safetensors": "model", "bin": "pytorch_model"}[suffix]
@@ -77,7 +77,7 @@ def in_shards(folder, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_in_shards_are_read(kind, suffix, tmp_path):
+def test_sharded_weights_are_read(kind, suffix, tmp_path):
     make, save, load = KINDS[kind]
     net = make()
     save(net, tmp_path)
@@ -89,7 +89,7 @@ def test_weights_in_shards_are_read(kind, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_that_are_not_finite_are_rejected(kind, tmp_path):
+def test_nonfinite_weights_are_rejected(kind, tmp_path):
     make, save, load = KINDS[kind]
     save(make(), tmp_path)
     state = load_file(tmp_path / "model.safetensors")
@@ -100,7 +100,7 @@ def test_weights_that_are_not_finite_are_rejected(kind, tmp_path):
         load(tmp_path)
 
 
-def test_a_file_of_fair_esm_and_our_own_weights_must_be_finite_too(tmp_path):
+def test_nonfinite_fair_esm_files_and_own_checkpoints_are_rejected(tmp_path):
     net = esm2()
     with torch.no_grad():
         net.layers[1].up.weight[0, 0] = math.inf
@@ -115,7 +115,7 @@ def test_a_file_of_fair_esm_and_our_own_weights_must_be_finite_too(tmp_path):
 
 @pytest.mark.parametrize("text", ["{broken", "[1, 2]", ""])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_broken_config_is_a_sentence(kind, text, tmp_path, capsys):
+def test_a_broken_config_gives_one_sentence(kind, text, tmp_path, capsys):
     make, save, load = KINDS[kind]
     save(make(), tmp_path)
     (tmp_path / "config.json").write_text(text)
@@ -127,7 +127,7 @@ def test_a_broken_config_is_a_sentence(kind, text, tmp_path, capsys):
 
 
 def headless(folder, net: Esm2, prefix: str, extra: dict[str, torch.Tensor]) -> None:
-    """The folder of an `EsmModel` or of a classifier that has the encoder of a network."""
+    """Write the folder of an `EsmModel` or of a classifier with the encoder of a network."""
     state, config = esm2_to_huggingface(net)
     encoder = {k.removeprefix("esm."): v.clone() for k, v in state.items() if k.startswith("esm.")}
     folder.mkdir()
@@ -147,9 +147,9 @@ FOLDERS = {
 def test_esm_folders_without_a_masked_head_give_the_same_hidden_states(kind, tmp_path):
     net = esm2(contacts=True)
     headless(tmp_path / kind, net, *FOLDERS[kind])
-    found = load_esm2(tmp_path / kind)
-    assert found.head is None and found.contact_head is not None
-    assert torch.equal(found.hidden(Flat.pack([SEQUENCE])), net.hidden(Flat.pack([SEQUENCE])))
+    loaded = load_esm2(tmp_path / kind)
+    assert loaded.head is None and loaded.contact_head is not None
+    assert torch.equal(loaded.hidden(Flat.pack([SEQUENCE])), net.hidden(Flat.pack([SEQUENCE])))
     with pytest.raises(CheckpointError, match=r"no head for masked tokens: set model\.head=false"):
         warm_start(esm2(), ProteinTokenizer(), tmp_path / kind)
     bare = esm2(head=False)
@@ -158,7 +158,7 @@ def test_esm_folders_without_a_masked_head_give_the_same_hidden_states(kind, tmp
 
 
 @torch.no_grad()
-def test_folders_that_transformers_wrote_without_a_masked_head_are_read(tmp_path):
+def test_transformers_folders_without_a_masked_head_are_read(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.EsmConfig(**esm2_to_huggingface(esm2())[1], num_labels=3)
     tokens = torch.tensor([SEQUENCE])
@@ -168,11 +168,11 @@ def test_folders_that_transformers_wrote_without_a_masked_head_are_read(tmp_path
         model.save_pretrained(tmp_path / name)
         encoder = getattr(model, "esm", model)
         expected = encoder(tokens, torch.ones_like(tokens)).last_hidden_state[0]
-        found = load_esm2(tmp_path / name).eval().hidden(Flat.pack([SEQUENCE]))
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        hidden_states = load_esm2(tmp_path / name).eval().hidden(Flat.pack([SEQUENCE]))
+        torch.testing.assert_close(hidden_states, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_classifier_heads_of_roberta_and_bart_are_left_out(tmp_path):
+def test_classifier_heads_of_roberta_and_bart_are_not_loaded(tmp_path):
     for kind, extra in (("roberta", "classifier.weight"), ("bart", "classification_head.out_proj.weight")):
         make, save, load = KINDS[kind]
         net = make()
@@ -183,8 +183,8 @@ def test_classifier_heads_of_roberta_and_bart_are_left_out(tmp_path):
 
 
 def shuffled(folder, mask: int) -> list[str]:
-    """Give the folder of an ESM-2 another order of tokens: of vocab.txt, of the rows, of the mask's id."""
-    order = np.random.default_rng(0).permutation(len(TOKENS)).tolist()  # our id of each of their tokens
+    """Reorder the tokens of an ESM-2 folder: vocab.txt, embedding rows and the id of the mask token."""
+    order = np.random.default_rng(0).permutation(len(TOKENS)).tolist()  # our id of each token of the folder
     state = load_file(folder / "model.safetensors")
     for name in ("esm.embeddings.word_embeddings.weight", "lm_head.bias"):
         state[name] = state[name][order].clone()
@@ -195,7 +195,7 @@ def shuffled(folder, mask: int) -> list[str]:
 
 
 @torch.no_grad()
-def test_another_order_of_the_vocabulary_is_followed(tmp_path):
+def test_weights_are_reordered_to_another_vocabulary_order(tmp_path):
     net = esm2()
     save_esm2(net, tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join(shuffled(tmp_path, mask=32)) + "\n")
@@ -206,7 +206,7 @@ def test_another_order_of_the_vocabulary_is_followed(tmp_path):
     assert same(started, net)
 
 
-def test_another_vocabulary_is_rejected(tmp_path):
+def test_a_different_vocabulary_is_rejected(tmp_path):
     save_esm2(esm2(), tmp_path / "esm2")
     (tmp_path / "esm2" / "vocab.txt").write_text("\n".join(["<cls>", *TOKENS[1:-2], "J", "<mask>"]))
     with pytest.raises(CheckpointError, match=r"another vocabulary: '<null_1>' is in the vocabulary of the model"):
@@ -222,11 +222,11 @@ def test_another_vocabulary_is_rejected(tmp_path):
             public_weights(make(), ProteinTokenizer(), tmp_path / kind)
         turned = {token: i for i, token in enumerate(TOKENS[::-1])}
         (tmp_path / kind / "vocab.json").write_text(json.dumps(turned))
-        found = public_weights(make(), ProteinTokenizer(), tmp_path / kind)["tokens.weight"]
-        assert torch.equal(found, make().tokens.weight.flip(0))
+        embedding = public_weights(make(), ProteinTokenizer(), tmp_path / kind)["tokens.weight"]
+        assert torch.equal(embedding, make().tokens.weight.flip(0))
 
 
-def test_a_model_of_proteins_is_not_started_with_another_tokenizer(tmp_path):
+def test_a_protein_model_with_another_tokenizer_is_rejected(tmp_path):
     save_esm2(esm2(), tmp_path)
     with pytest.raises(CheckpointError, match="reads proteins"):
         warm_start(esm2(), SmilesTokenizer(), tmp_path)
@@ -257,22 +257,22 @@ def test_a_roberta_folder_embeds_molecules(tmp_path):
     np.testing.assert_allclose(rows[0]["embedding"], expected.numpy(), atol=1e-5)
 
 
-def test_embed_warns_of_a_vocabulary_that_cannot_spell_and_cuts_by_atoms(tmp_path, capsys):
+def test_embed_warns_about_unknown_tokens_and_splits_by_atoms(tmp_path, capsys):
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "C", "N", "O", "Cl"]
     save_roberta(roberta(len(tokens)), tmp_path / "weights")
     (tmp_path / "weights" / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (tmp_path / "weights" / "merges.txt").write_text("")
     (tmp_path / "mols.csv").write_text("smiles\nCCO\nCCCl\nCCC\n")
     words = ["embed", f"ckpt={tmp_path}/weights", f"input={tmp_path}/mols.csv", f"output={tmp_path}/out.parquet"]
-    found = {}
+    vectors = {}
     for atoms in ("false", "true"):
         assert main([*words, f"atoms={atoms}"]) == 0
         assert ("1 of 3 molecules (33.3 %) hold what the vocabulary cannot spell" in capsys.readouterr().err) == (
             atoms == "false"
         )
-        found[atoms] = [row["embedding"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()]
-    assert found["false"][1] == found["false"][2], "without the l of Cl it is propane"
-    assert found["true"][1] != found["true"][2]
+        vectors[atoms] = [row["embedding"] for row in pq.read_table(tmp_path / "out.parquet").to_pylist()]
+    assert vectors["false"][1] == vectors["false"][2], "without the l of Cl it is propane"
+    assert vectors["true"][1] != vectors["true"][2]
 
 
 def evaluated(tmp_path, *words: str) -> dict:
@@ -280,7 +280,7 @@ def evaluated(tmp_path, *words: str) -> dict:
     return json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
 
 
-def test_public_esm_weights_are_evaluated_on_all_of_a_new_fasta(tmp_path):
+def test_public_esm_weights_are_evaluated_on_a_whole_fasta_file(tmp_path):
     save_esm2(esm2(), tmp_path / "weights")
     (tmp_path / "new.fasta").write_text(PROTEINS)
     data = ["data=proteins", f"data.source.paths={tmp_path}/new.fasta", "data.validation_masking.ratio=0.5"]
@@ -310,7 +310,7 @@ def test_a_public_bart_is_evaluated_with_the_tokenizer_of_the_data(tmp_path):
     assert 0 <= metrics["test/validity"] <= 1
 
 
-def test_what_public_weights_cannot_do_is_a_sentence(tmp_path, capsys):
+def test_unsupported_uses_of_public_weights_give_one_sentence(tmp_path, capsys):
     save_esm2(esm2(), tmp_path / "esm2")
     save_bart(bart(), tmp_path / "bart")
     headless(tmp_path / "bare", esm2(), *FOLDERS["model"])
@@ -330,7 +330,7 @@ def test_what_public_weights_cannot_do_is_a_sentence(tmp_path, capsys):
         load_public(tmp_path / "bart", {"tokenizer": SmilesTokenizer().to_config()})
 
 
-def test_a_folder_without_weights_is_a_sentence(tmp_path):
+def test_a_folder_without_weights_gives_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor pytorch_model\.bin"):
         read_folder(tmp_path)

@@ -16,12 +16,12 @@ from trimer.tokenizers.protein import ProteinTokenizer
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES.values())))
-def test_every_present_module_exists(module):
+def test_every_new_module_name_exists(module):
     importlib.import_module(f"trimer.{module}")
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_no_former_module_exists(module):
+def test_no_old_module_name_exists(module):
     try:
         former = importlib.import_module(f"trimer.{module}")
     except ModuleNotFoundError:
@@ -29,7 +29,7 @@ def test_no_former_module_exists(module):
     assert hasattr(former, "__path__"), "a folder of that name may exist, a module may not"
 
 
-def test_targets_are_renamed_at_any_depth_and_nothing_else_is():
+def test_only_targets_are_renamed_at_any_depth():
     config = {
         "_target_": "trimer.generation.molecules.MoleculeGenerator",
         "note": "trimer.generation.molecules.MoleculeGenerator",
@@ -78,7 +78,7 @@ def test_present_names_stay():
 
 
 @pytest.mark.parametrize("former", sorted(CLASSES))
-def test_a_former_class_is_gone_and_its_present_one_takes_the_arguments(former):
+def test_old_classes_are_replaced_by_new_ones_with_the_same_arguments(former):
     module, _, name = former.rpartition(".")
     assert not hasattr(importlib.import_module(f"trimer.{module}"), name)
     target, arguments = CLASSES[former]
@@ -88,8 +88,8 @@ def test_a_former_class_is_gone_and_its_present_one_takes_the_arguments(former):
 
 
 @pytest.mark.parametrize("module", ["data.molecules", "data.modules.masked_molecules"])
-def test_masked_molecules_of_an_earlier_version_are_built_as_what_they_were(module, tmp_path):
-    """A data config as checkpoints and run folders of the two earlier versions hold it."""
+def test_masked_molecule_configs_of_earlier_versions_build_the_same_data(module, tmp_path):
+    """A data config as stored in checkpoints and run folders of the two earlier versions."""
     (tmp_path / "a.smi").write_text("\n".join(simulated_molecules(20, seed=3)) + "\n")
     masking = {"_target_": "trimer.data.masking.Masking", "ratio": 0.3, "mask": 0.8, "replace": 0.1}
     data = build(
@@ -120,13 +120,13 @@ def test_masked_molecules_of_an_earlier_version_are_built_as_what_they_were(modu
 
 
 @pytest.mark.parametrize(("written", "crop"), [({}, 1022), ({"crop": 60}, 60), ({"crop": None}, None)])
-def test_masked_proteins_of_an_earlier_version_keep_what_they_say_and_have_the_former_defaults(written, crop):
+def test_masked_protein_configs_of_earlier_versions_keep_their_values_and_old_defaults(written, crop):
     former = {"_target_": "trimer.data.proteins.ProteinSequences", "clusters": None, "max_unknown": 0.5, **written}
     config = current_config({"data": former})["data"]
     assert config["_target_"] == "trimer.data.modules.masked_sequences.MaskedSequences"
     assert (config["entity"], config["crop"], config["max_unknown"]) == ("proteins", crop, 0.5)
     assert config["masking"]["ratio"] == config["validation_masking"]["ratio"] == 0.15
-    assert current_config({"data": config})["data"] == config, "a present config stays"
+    assert current_config({"data": config})["data"] == config, "a current config is unchanged"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_masked_proteins_of_an_earlier_version_keep_what_they_say_and_have_the_f
         ["data=simulated_fragments", "task=fragments", "model=peptides_nano"],
     ],
 )  # fmt: skip
-def test_the_contract_of_an_earlier_checkpoint_is_that_of_a_present_one(words):
-    """Every `_target_` of a real config is written under its former name, and the study is left out."""
+def test_the_contract_of_an_old_checkpoint_equals_the_current_one(words):
+    """Every `_target_` of a real config has its old name, and the study is missing."""
     config = OmegaConf.to_container(compose("train", words), resolve=True)
     present = contract(config, ProteinTokenizer())
     former = {current: old for old, current in MODULES.items()}

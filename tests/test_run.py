@@ -22,7 +22,7 @@ def only_run(folder: Path) -> Path:
     return found
 
 
-def test_a_run_leaves_what_is_needed_to_know_it(trimer, empty_folder):
+def test_a_run_folder_records_config_code_and_environment(trimer, empty_folder):
     assert trimer("train", "seed=3", "optimizer.lr=0.5", "+data.extra=1") == 0
     run = RunFolder(only_run(empty_folder))
     cfg = OmegaConf.load(run.path / "config.yaml")
@@ -40,7 +40,7 @@ def test_a_run_leaves_what_is_needed_to_know_it(trimer, empty_folder):
     assert run.result["objective"] == 6.0
 
 
-def test_no_host_or_user_name_is_written(trimer, empty_folder):
+def test_no_host_or_user_name_is_recorded(trimer, empty_folder):
     import getpass
     import platform
 
@@ -52,7 +52,7 @@ def test_no_host_or_user_name_is_written(trimer, empty_folder):
 
 
 def interrupted(folder: Path) -> Path:
-    """The only run, as one that was stopped after its first checkpoint."""
+    """The only run, changed into one that was stopped after its first checkpoint."""
     path = only_run(folder)
     (path / "checkpoints").mkdir(exist_ok=True)
     (path / "checkpoints" / "last.ckpt").touch()
@@ -61,7 +61,7 @@ def interrupted(folder: Path) -> Path:
     return path
 
 
-def test_a_resumption_is_added_to_the_record_and_overwrites_nothing(trimer, empty_folder):
+def test_a_resumption_is_appended_to_the_record(trimer, empty_folder):
     trimer("train", "seed=3", "optimizer=muon", "optimizer.lr=0.5", "tags=[a,b]")
     path = interrupted(empty_folder)
     kept = {name: (path / name).read_text() for name in ("config.yaml", "overrides.yaml")}
@@ -78,7 +78,7 @@ def test_a_resumption_is_added_to_the_record_and_overwrites_nothing(trimer, empt
     config = RunFolder(path).config
     assert (config["seed"], config["trainer"]["max_steps"], config["scheduler"]["total_steps"]) == (3, 9, 8)
     assert config["logger"] is None and config["optimizer"]["_target_"].endswith("Muon")
-    # And once more: the changes of the first resumption stay.
+    # A second resumption keeps the changes of the first.
     assert trimer("train", f"resume={path}") == 0
     assert RunFolder(path).config["trainer"]["max_steps"] == 9
     assert [entry["changes"] for entry in RunFolder(path).record["resumed"]][1] == {}
@@ -95,7 +95,7 @@ def test_a_resumption_is_added_to_the_record_and_overwrites_nothing(trimer, empt
         ("scheduler=warmup_linear", "scheduler._target_ (trimer.optim.warmup_cosine, now trimer.optim.warmup_linear)"),
     ],
 )
-def test_what_a_resumption_may_not_change_is_refused_by_name(trimer, empty_folder, capsys, word, sentence):
+def test_settings_that_must_not_change_are_rejected_by_name(trimer, empty_folder, capsys, word, sentence):
     trimer("train", "seed=3", "optimizer.lr=0.5")
     path = interrupted(empty_folder)
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
@@ -106,13 +106,13 @@ def test_what_a_resumption_may_not_change_is_refused_by_name(trimer, empty_folde
     assert before == {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def test_a_config_that_was_edited_since_is_refused_by_name(trimer, empty_folder, capsys):
+def test_an_edited_config_is_rejected_by_name(trimer, empty_folder, capsys):
     (empty_folder / "conf" / "experiment").mkdir(parents=True)
-    own = empty_folder / "conf" / "experiment" / "own.yaml"
-    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
+    experiment = empty_folder / "conf" / "experiment" / "own.yaml"
+    experiment.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.5}\n")
     assert trimer("train", "experiment=own") == 0
     path = interrupted(empty_folder)
-    own.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
+    experiment.write_text("# @package _global_\nname: own\noptimizer: {lr: 0.4}\n")
     assert trimer("train", f"resume={path}") == 1
     assert "optimizer.lr (0.5, now 0.4)" in capsys.readouterr().err
 
@@ -122,7 +122,7 @@ def test_a_config_that_was_edited_since_is_refused_by_name(trimer, empty_folder,
     [("trainer=ddp", "trainer.strategy=ddp"), ("trainer=cpu", "trainer=ddp"), ("trainer=ddp", "trainer=fsdp2"),
      ("trainer=fsdp2", "trainer=ddp"), ("trainer=ddp", "trainer=cpu")],
 )  # fmt: skip
-def test_the_strategy_of_several_devices_may_change(trimer, empty_folder, before, after):
+def test_the_strategy_may_change_on_resumption(trimer, empty_folder, before, after):
     trimer("train", before)
     path = interrupted(empty_folder)
     assert trimer("train", f"resume={path}", after) == 0
@@ -133,7 +133,7 @@ def test_the_strategy_of_several_devices_may_change(trimer, empty_folder, before
     assert RunFolder(path).record["resumed"][1]["changes"] == {}
 
 
-def test_another_gpu_may_need_checkpointing(trimer, empty_folder):
+def test_activation_checkpointing_may_change_on_resumption(trimer, empty_folder):
     trimer("train", "model=esm2_8m")
     path = interrupted(empty_folder)
     assert trimer("train", f"resume={path}", "model.checkpointing=auto") == 0
@@ -141,7 +141,7 @@ def test_another_gpu_may_need_checkpointing(trimer, empty_folder):
     assert changes == {"model.checkpointing": {"from": False, "to": "auto"}}
 
 
-def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_folder, monkeypatch):
+def test_devices_paths_and_derived_values_may_change(trimer, empty_folder, monkeypatch):
     trimer("train")
     path = interrupted(empty_folder)
     moved = path.with_name("moved")
@@ -152,7 +152,7 @@ def test_devices_and_paths_may_change_and_what_follows_from_them(trimer, empty_f
     assert {"trainer.strategy", "trainer.devices", "paths.run", "callbacks.last.dirpath", "data.cache"} <= set(changes)
 
 
-def test_a_key_that_a_later_version_has_added_is_no_change(trimer, empty_folder):
+def test_a_key_added_by_a_later_version_is_not_a_change(trimer, empty_folder):
     trimer("train")
     path = interrupted(empty_folder)
     config = OmegaConf.load(path / "config.yaml")
@@ -164,7 +164,7 @@ def test_a_key_that_a_later_version_has_added_is_no_change(trimer, empty_folder)
     assert trimer("train", f"resume={path}") == 0
 
 
-def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder, monkeypatch):
+def test_the_diff_of_a_resumption_is_kept_separately(trimer, empty_folder, monkeypatch):
     names = []
     monkeypatch.setattr("trimer.run.code_version", lambda folder, name="git.diff": names.append(name) or {})
     trimer("train")
@@ -174,14 +174,14 @@ def test_the_diff_of_a_resumption_is_kept_beside_the_first(trimer, empty_folder,
     assert names == ["git.diff", "git.1.diff", "git.2.diff"]
 
 
-def test_a_folder_of_another_command_is_not_written_into(tmp_path):
+def test_the_folder_of_another_command_is_rejected(tmp_path):
     run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
     with pytest.raises(ConfigError, match="is the folder of trimer train: use another"):
         run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
     run.unlock()
 
 
-def test_resume_keeps_the_config_folders(trimer, empty_folder):
+def test_resuming_keeps_the_config_folders(trimer, empty_folder):
     (empty_folder / "mine" / "experiment").mkdir(parents=True)
     (empty_folder / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\nseed: 7\n")
     assert trimer("train", "experiment=own", "--config-dir", "mine") == 0
@@ -190,7 +190,7 @@ def test_resume_keeps_the_config_folders(trimer, empty_folder):
     assert RunFolder(path).config["seed"] == 7
 
 
-def test_resume_says_what_is_wrong_with_the_folder(trimer, empty_folder, capsys):
+def test_resuming_an_unusable_folder_states_the_reason(trimer, empty_folder, capsys):
     trimer("train", "name=study")
     path = only_run(empty_folder)
     (empty_folder / "other").mkdir()
@@ -208,7 +208,7 @@ def test_resume_says_what_is_wrong_with_the_folder(trimer, empty_folder, capsys)
         assert sentence in capsys.readouterr().err
 
 
-def test_new_overrides_replace_stored_ones(tmp_path):
+def test_new_overrides_replace_stored_overrides(tmp_path):
     run = RunFolder(tmp_path / 'a "b" run')
     run.start(OmegaConf.create({"seed": 1}), ["model=bart_nano", "+data.x=1", "~callbacks.best", "lr=1"])
     overrides, _ = resume(str(run.path), ["model=bart_small", "++data.x=2", "resume=ignored"])
@@ -243,7 +243,7 @@ def test_results_are_valid_json(tmp_path):
     assert finite({"a": [math.inf, (1, 2)]}) == {"a": [None, [1, 2]]}
 
 
-def test_last_checkpoint(tmp_path):
+def test_the_last_checkpoint_is_found(tmp_path):
     run = RunFolder(tmp_path)
     assert run.last_checkpoint() is None
     (tmp_path / "checkpoints").mkdir()
@@ -255,13 +255,13 @@ def test_last_checkpoint(tmp_path):
     assert run.last_checkpoint().name == "last.ckpt"
 
 
-def test_broken_records_are_said_to_be_so(tmp_path):
+def test_a_broken_record_is_named(tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(InputError, match=r"run\.json is not JSON"):
         _ = RunFolder(tmp_path).record
 
 
-def test_git_version_and_diff(tmp_path, monkeypatch):
+def test_git_version_and_diff_are_recorded(tmp_path, monkeypatch):
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     git = ["git", "-C", str(checkout), "-c", "user.name=a", "-c", "user.email=a@b.c"]
@@ -270,16 +270,16 @@ def test_git_version_and_diff(tmp_path, monkeypatch):
     (checkout / "run.py").write_text("a = 1\n")
     subprocess.run([*git, "add", "run.py"], check=True)
     monkeypatch.setattr("trimer.run.__file__", str(checkout / "run.py"))
-    found = code_version(tmp_path)["git"]
-    assert len(found["sha"]) == 40
-    assert found["dirty"] is True
+    version = code_version(tmp_path)["git"]
+    assert len(version["sha"]) == 40
+    assert version["dirty"] is True
     assert "+a = 1" in (tmp_path / "git.diff").read_text()
     monkeypatch.setattr("trimer.run.__file__", str(tmp_path / "run.py"))
     monkeypatch.chdir(tmp_path)
     assert code_version(tmp_path) == {"git": None}
 
 
-def test_identity_of_a_run(tmp_path):
+def test_the_id_of_a_run_comes_from_its_folder_or_record(tmp_path):
     run = tmp_path / "study" / "2025-01-01_00-00-00-abcdef"
     assert resolvers.run_id(str(run)) == "study-2025-01-01_00-00-00-abcdef"
     assert resolvers.run_id(str(run / "3")).endswith("abcdef-3")
@@ -288,7 +288,7 @@ def test_identity_of_a_run(tmp_path):
     assert resolvers.run_id(str(run)) == "kept"
 
 
-def test_the_tracker_gets_the_stored_identity(tmp_path):
+def test_the_tracker_gets_the_stored_id(tmp_path):
     (tmp_path / "run.json").write_text('{"id": "kept"}')
     cfg = configs.compose("train", ["logger=wandb", f"paths.run={tmp_path}"])
     assert (cfg.logger.wandb.id, cfg.logger.wandb.resume) == ("kept", "allow")

@@ -1,4 +1,4 @@
-"""Tables fit the terminal: no line is longer, no number is broken, and what is left out is named."""
+"""Tables fit the terminal: no line is too long, no number is cut, and omitted columns are named."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def printed(table, width: int, file: str | None = None) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 @pytest.mark.parametrize("methods", [2, 4, 12])
-def test_lines_are_never_longer_than_the_terminal(width, methods):
+def test_lines_fit_the_terminal(width, methods):
     text = printed(results(methods).to_rich("test split", errors=False), width, "table.md")
     table = [line for line in text.splitlines() if not line.startswith("Not shown")]
     assert max(map(len, table)) <= width
-    assert text.count("0.123") + text.count("12.34") >= 2 * methods  # values are whole
+    assert text.count("0.123") + text.count("12.34") >= 2 * methods  # values are not cut
 
 
 def test_a_wide_terminal_shows_all_columns():
@@ -48,7 +48,7 @@ def test_a_narrow_terminal_shows_the_table_transposed():
     assert "Method" not in text and "Not shown" not in text
 
 
-def test_what_does_not_fit_is_named_with_the_file_of_the_whole_table():
+def test_omitted_columns_are_named_with_the_file_of_the_full_table():
     text = printed(results(12).to_rich(errors=False), 60, "runs/a/test/table.md")
     assert "Top-1" in text
     assert "Not shown at this width: " in text and "Unique (%); the whole table is in runs/a/test/table.md" in text

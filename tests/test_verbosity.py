@@ -1,4 +1,4 @@
-"""`-q` and `-v`: what a command prints, what its log file keeps, and that jobs of a sweep follow."""
+"""`-q` and `-v`: printed messages, the log file, and jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ sys.exit(trimer())
         (["--verbose"], ["a detail", "a message", "a warning", "train: step 1/1"]),
     ],
 )
-def test_levels(shell, empty_folder, flags, printed):
+def test_flags_select_the_printed_messages(shell, empty_folder, flags, printed):
     (empty_folder / "talking.py").write_text(TALKING)
     done = shell("talking", "train", *flags, "hydra.run.dir=run")
     assert done.returncode == 0 and done.stdout == "the result\n"

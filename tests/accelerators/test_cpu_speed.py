@@ -42,7 +42,7 @@ def set_measured_speeds(monkeypatch, fp32, bf16):
     forget()
 
 
-def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
+def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
     found = cpu_speed.speeds()
     assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
@@ -53,7 +53,7 @@ def test_products_are_measured_once_and_kept(_speeds, monkeypatch):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
-def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
+def test_an_unreadable_cache_is_measured_again(_speeds, content):
     cpu_speed.speeds()
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
     stored.write_text(content)
@@ -62,7 +62,7 @@ def test_a_cache_that_cannot_be_read_is_measured_again(_speeds, content):
     assert json.loads(stored.read_text())["fp32"] > 1
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(_speeds, monkeypatch, tmp_path):
+def test_an_unwritable_cache_is_not_needed(_speeds, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "file"))
     assert cpu_speed.speeds()["fp32"] > 1
@@ -76,8 +76,8 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
     set_measured_speeds(monkeypatch, fp32, bf16)
     caplog.set_level("INFO")
     for command in ("train", "predict", "embed", "evaluate"):
-        given = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
-        assert configs.compose(command, given).trainer.precision == expected
+        arguments = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
+        assert configs.compose(command, arguments).trainer.precision == expected
     assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=cpu"]).trainer.precision == expected
     assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=gpu"]).trainer.precision == "bf16-mixed"
     assert configs.compose("train", ["trainer.precision=64-true"]).trainer.precision == "64-true"
@@ -87,12 +87,12 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
         f"precision {expected}: this CPU computes matrix products at {fp32} GFLOP/s in fp32 and {bf16}" in caplog.text
     )
     caplog.clear()
-    cpu_speed.log_choice("64-true")  # was not chosen here
+    cpu_speed.log_choice("64-true")  # not chosen in this run
     assert not caplog.text
 
 
 def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monkeypatch, tmp_path):
-    """Bit for bit: the other precision would change every weight."""
+    """The other precision would change every weight."""
     cpu_speed.speeds()
     set_measured_speeds(monkeypatch, 100, 400)
     weights = {}
@@ -113,17 +113,17 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monk
         assert torch.equal(value, weights["resumed"][key]), key
 
 
-def test_later_processes_take_the_choice_of_the_first(_speeds):
+def test_later_processes_use_the_choice_of_the_first(_speeds):
     code = "from trimer.accelerators.cpu_speed import cpu_precision; print(cpu_precision())"
-    found = []
+    choices = []
     for chosen in ("32-true", "bf16-mixed"):
         environment = {**os.environ, cpu_speed.CHOICE: chosen, "LOCAL_RANK": "1"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        found.append(done.stdout.strip())
-    assert found == ["32-true", "bf16-mixed"]
+        choices.append(done.stdout.strip())
+    assert choices == ["32-true", "bf16-mixed"]
 
 
-def test_names_that_virtual_machines_share_are_told_apart(monkeypatch):
+def test_cpus_with_the_same_name_are_distinguished(monkeypatch):
     text = "model name : Intel(R) Xeon(R) Processor\nflags : {}\n"
     found = set()
     for flags in ("avx512_bf16", "avx512_bf16 amx_bf16", "amx_bf16 avx512_bf16"):

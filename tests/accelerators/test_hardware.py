@@ -1,4 +1,4 @@
-"""Device and precision outside of training, by the names of Lightning's trainer."""
+"""Device and precision outside of training, with the names of Lightning's trainer."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def trainer(**settings):
     return OmegaConf.create({"accelerator": "cpu", "devices": 1, "precision": "32-true", **settings})
 
 
-def test_the_first_device_of_a_list(monkeypatch):
+def test_the_first_device_of_a_list_is_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device_of(trainer(devices=[1])) == torch.device("cpu")
@@ -30,7 +30,7 @@ def test_the_first_device_of_a_list(monkeypatch):
         device_of(trainer(accelerator="gpu", devices=[3]))
 
 
-def test_the_names_of_a_precision():
+def test_all_names_of_a_precision_are_accepted():
     for name in ("bf16-mixed", "bf16-true", "16-mixed", "32-true", 32, "64-true"):
         with computing(trainer(precision=name)):
             assert torch.is_autocast_enabled("cpu") == str(name).startswith("bf16")
@@ -39,27 +39,27 @@ def test_the_names_of_a_precision():
 
 
 @pytest.mark.parametrize("make", [Esm2, Roberta])
-def test_int8_weights_change_vectors_by_some_per_cent(make):
+def test_int8_weights_change_vectors_by_a_few_percent(make):
     torch.manual_seed(0)
     net = make(vocab_size=33, d_model=64, layers=2, heads=4)
     generator = np.random.default_rng(0)
     tokens = Ragged.pack([np.r_[0, generator.integers(4, 24, n), 2] for n in (5, 40, 12)])
     expected = list(embed(net.eval(), tokens))
     size = sum(parameter.numel() for parameter in net.parameters())
-    asked = trainer(precision="int8")
-    with computing(asked):
-        small = place(net, asked)
-        found = list(embed(small, tokens))
+    int8_trainer = trainer(precision="int8")
+    with computing(int8_trainer):
+        small = place(net, int8_trainer)
+        rounded = list(embed(small, tokens))
     assert sum(parameter.numel() for parameter in small.parameters()) < 0.3 * size
-    for one, other in zip(expected, found, strict=True):
-        difference = np.linalg.norm(one - other) / np.linalg.norm(one)
+    for exact_vector, rounded_vector in zip(expected, rounded, strict=True):
+        difference = np.linalg.norm(exact_vector - rounded_vector) / np.linalg.norm(exact_vector)
         assert 1e-5 < difference < 0.05
-    alone = next(embed(small, tokens.take([1])))  # what is rounded does not depend on the rest of the batch
-    np.testing.assert_allclose(alone, found[1], rtol=1e-4, atol=1e-5)
+    alone = next(embed(small, tokens.take([1])))  # rounding does not depend on the rest of the batch
+    np.testing.assert_allclose(alone, rounded[1], rtol=1e-4, atol=1e-5)
 
 
-def test_int8_products_are_exact_up_to_the_largest_weight():
-    """Some processors add two products in 16 bits; what they cannot add is never asked of them."""
+def test_int8_products_are_exact_for_the_largest_weights():
+    """Some CPUs add two products in 16 bits; the weights are limited so that the sum never overflows."""
     weight = torch.full((16, 64), float(largest_weight()))
     weight[::2] *= -1
     linear = torch.nn.Linear(64, 16, bias=False)

@@ -1,4 +1,4 @@
-"""All tasks train with low precision: weights spread over two processes, and weights that are rounded themselves."""
+"""All tasks train with low precision: weights sharded over two processes, and bf16 weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_trains_spread_over_two_processes_with_fp32_weights(tmp_path, task):
+def test_every_task_trains_on_two_processes_with_sharded_fp32_weights(tmp_path, task):
     words = [*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2"]
     done = subprocess.run(
         [sys.executable, "-m", "trimer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False

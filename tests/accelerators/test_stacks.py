@@ -1,4 +1,4 @@
-"""Which TPU software is chosen, and the sentence for what is missing."""
+"""Which TPU software is chosen, and the message for missing packages."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from trimer.errors import ConfigError
 
 @pytest.fixture
 def packages(monkeypatch):
-    """Pretend that these versions are installed, and nothing else."""
+    """Make only these versions appear to be installed."""
 
     def install(**versions):
         monkeypatch.setattr(stacks, "installed", versions.get)
@@ -52,14 +52,14 @@ def test_missing_and_clashing_packages_are_reported_with_the_command(packages, a
     assert "\n" not in str(caught.value)
 
 
-def test_a_stack_without_a_device(packages, monkeypatch):
+def test_a_stack_without_a_device_is_reported(packages, monkeypatch):
     packages(torch="2.13.0", torch_tpu="0.2.0")
     monkeypatch.setattr(stacks, "_torch_tpu_device", lambda: False)
     with pytest.raises(ConfigError, match="torch_tpu is installed but finds no TPU; use trainer=cpu"):
         check_device("tpu")
 
 
-def test_a_device_of_another_kind_in_the_environment(packages, monkeypatch):
+def test_another_device_type_in_the_environment_is_reported(packages, monkeypatch):
     packages(torch="2.9.1", torch_xla="2.9.0")
     monkeypatch.setenv("PJRT_DEVICE", "TPU")
     with pytest.raises(ConfigError, match="PJRT_DEVICE=TPU; use export PJRT_DEVICE=CPU"):
@@ -76,13 +76,13 @@ def test_a_device_of_another_kind_in_the_environment(packages, monkeypatch):
         ("trainer.accelerator=gpu", "must be tpu or xla_cpu"),
     ],
 )
-def test_settings_that_a_tpu_cannot_have(override, message):
+def test_settings_unsupported_by_a_tpu_are_rejected(override, message):
     with pytest.raises(ConfigError, match=message):
         build(compose("train", ["trainer=tpu", override]).trainer)
 
 
 @pytest.mark.parametrize("accelerator", ["tpu", "xla_cpu"])
-def test_only_training_runs_there(accelerator):
+def test_only_training_runs_on_a_tpu(accelerator):
     cfg = OmegaConf.create({"accelerator": accelerator, "devices": 1, "precision": "bf16-mixed"})
     for ask in (device_of, computing):
         with pytest.raises(ConfigError, match=f"trainer={accelerator} can only train; use trainer=cpu or trainer=gpu"):
@@ -90,8 +90,8 @@ def test_only_training_runs_there(accelerator):
 
 
 @pytest.mark.parametrize("choice", choices("train")["trainer"])
-def test_every_trainer_is_built_or_refused_with_a_sentence(choice, empty_folder):
-    """On this machine, whatever it has; a missing device is the user's to read about, not a traceback."""
+def test_every_trainer_is_built_or_rejected_with_a_sentence(choice, empty_folder):
+    """On any machine: a missing device gives a message for the user, not a traceback."""
     cfg = compose("train", [f"trainer={choice}"]).trainer
     try:
         trainer = build(cfg)

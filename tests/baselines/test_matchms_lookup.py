@@ -1,4 +1,4 @@
-"""Look-ups with the similarity scores of matchms."""
+"""Library search with the similarity scores of matchms."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from trimer.errors import ConfigError
 
 def table(spectra: list[tuple[str, float, list[tuple[float, float]]]]) -> SpectrumTable:
     """Spectra as (SMILES, precursor m/z, peaks)."""
-    peaks = [peak for _, _, own in spectra for peak in own]
-    offsets = np.concatenate([[0], np.cumsum([len(own) for _, _, own in spectra])])
+    peaks = [peak for _, _, spectrum_peaks in spectra for peak in spectrum_peaks]
+    offsets = np.concatenate([[0], np.cumsum([len(spectrum_peaks) for _, _, spectrum_peaks in spectra])])
     columns = {"id": [f"s{row}" for row in range(len(spectra))], "smiles": [smiles for smiles, _, _ in spectra]}
     columns["precursor_mz"] = [mz for _, mz, _ in spectra]
     return SpectrumTable.build([m for m, _ in peaks], [i for _, i in peaks], offsets, columns)
@@ -26,7 +26,7 @@ def table(spectra: list[tuple[str, float, list[tuple[float, float]]]]) -> Spectr
 TRAIN = table(
     [
         ("CCO", 147.0, [(29.0, 100), (31.0, 50)]),
-        ("OCC", 147.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, written otherwise
+        ("OCC", 147.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, another SMILES
         ("CCCCO", 175.0, [(41.0, 100), (57.0, 80)]),
         ("c1ccccc1O", 195.0, [(77.0, 100), (95.0, 30)]),
         ("C", np.nan, [(77.0, 100), (95.0, 30)]),
@@ -72,7 +72,7 @@ def test_the_modified_cosine_matches_peaks_that_are_shifted_by_the_precursor_dif
     assert MatchmsLookup("modified_cosine", candidates=None)(TRAIN, unmeasured, k=1) == [[]]
 
 
-def test_it_is_built_from_a_config():
+def test_the_baseline_is_built_from_a_config():
     target = "trimer.baselines.matchms_lookup.MatchmsLookup"
     lookup = build({"_target_": target, "similarity": "spectral_entropy", "candidates": 5})
     assert (lookup.similarity, lookup.candidates) == ("spectral_entropy", 5)
@@ -86,12 +86,12 @@ def test_it_is_built_from_a_config():
         ({"tolerance": 0}, "tolerance=0 must be above 0 Th"),
     ],
 )
-def test_wrong_settings_are_errors(settings, sentence):
+def test_invalid_settings_raise_errors(settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         MatchmsLookup(**settings)
 
 
-def test_matchms_is_imported_when_it_is_used():
+def test_matchms_is_imported_on_first_use():
     code = "import sys; import trimer.baselines.matchms_lookup as m; m.MatchmsLookup(); print('matchms' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Baselines on tables small enough to know the answer, and on the simulated corner cases."""
+"""Baselines on tables small enough to know the result, and on simulated edge cases."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MASSBANK = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank
 
 def table(spectra: list[tuple[str | None, float, list[tuple[float, float]]]]) -> SpectrumTable:
     """Spectra as (SMILES, precursor m/z, peaks)."""
-    peaks = [peak for _, _, own in spectra for peak in own]
-    offsets = np.concatenate([[0], np.cumsum([len(own) for _, _, own in spectra])])
+    peaks = [peak for _, _, spectrum_peaks in spectra for peak in spectrum_peaks]
+    offsets = np.concatenate([[0], np.cumsum([len(spectrum_peaks) for _, _, spectrum_peaks in spectra])])
     columns = {
         "id": [f"s{i}" for i in range(len(spectra))],
         "smiles": [smiles for smiles, _, _ in spectra],
@@ -35,7 +35,7 @@ def table(spectra: list[tuple[str | None, float, list[tuple[float, float]]]]) ->
 TRAIN = table(
     [
         ("CCO", 47.0, [(29.0, 100), (31.0, 50)]),
-        ("OCC", 47.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, written otherwise
+        ("OCC", 47.1, [(29.0, 100), (45.0, 10)]),  # the same molecule, another SMILES
         ("CCCCO", 75.0, [(41.0, 100), (57.0, 80)]),
         ("c1ccccc1O", 95.0, [(77.0, 100), (95.0, 30)]),
         ("Cc1ccccc1", 93.0, [(91.0, 100), (65.0, 30)]),
@@ -66,11 +66,11 @@ def test_cosine_lookup_finds_the_shared_peaks_and_then_the_nearest_mass():
     test = table([("C", 95.0, [(77.005, 90), (95.005, 40)]), ("C", 76.0, [(300.0, 1)]), ("C", np.nan, [])])
     ranked = cosine_lookup(TRAIN, test, k=2)
     assert ranked[0] == ["c1ccccc1O", "Cc1ccccc1"]
-    assert ranked[1] == ["CCCCO", "Cc1ccccc1"]  # no peak in common with anything
+    assert ranked[1] == ["CCCCO", "Cc1ccccc1"]  # no peak in common with any spectrum
     assert ranked[2] == []
 
 
-def test_cosine_lookup_agrees_with_the_written_out_formula(monkeypatch):
+def test_cosine_lookup_agrees_with_the_explicit_formula(monkeypatch):
     random = np.random.default_rng(1)
     spectra = []
     for i in range(60):
@@ -111,7 +111,7 @@ def test_random_molecules_are_different_and_follow_the_seed():
     assert ranked != random_molecule(TRAIN, test, k=10, seed=4)
 
 
-def test_all_baselines_answer_every_spectrum():
+def test_all_baselines_predict_every_spectrum():
     test = table([("CCCO", 60.0, [(29.0, 1)]), ("CCN", 46.0, [(30.0, 1)])])
     answers = {name: baseline(TRAIN, test, k=3, seed=0) for name, baseline in BASELINES.items()}
     assert list(answers)[-1].startswith("oracle")
@@ -128,8 +128,8 @@ def test_training_spectra_without_a_molecule_are_named():
 
 
 @pytest.mark.skipif(not MASSBANK.exists(), reason="needs the MassBank file")
-def test_the_bar_of_the_massbank_split():
-    """Tanimoto@1 and @10 of the test fold, as measured independently: nearest 0.130 / 0.196, cosine 0.201 / 0.305."""
+def test_baseline_scores_on_the_massbank_split():
+    """Tanimoto@1 and @10 of the test fold, measured independently: nearest 0.130 / 0.196, cosine 0.201 / 0.305."""
     from trimer.data.spectra.readers import read_spectra
     from trimer.metrics.candidate_metrics import MoleculeRanking
 

@@ -1,4 +1,4 @@
-"""The GPU benchmark of ESM2, as far as a CPU can show: how batches are cut for the peer, and rows that fail."""
+"""The GPU benchmark of ESM2, as far as a CPU can test it: micro-batches of the compared code, and failing rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_micro_batches_hold_every_protein_once_within_the_padded_budget(benchmar
     assert padded < 1.15 * lengths.sum() < 80 * lengths.max()
 
 
-def test_a_protein_beyond_the_budget_is_a_micro_batch_of_its_own(benchmark):
+def test_a_protein_beyond_the_budget_has_its_micro_batch(benchmark):
     batch = [(np.zeros(n), np.zeros(n)) for n in (3000, 10, 10)]
     assert [[len(tokens) for tokens, _ in part] for part in benchmark.micro_batches(batch, 2000)] == [[10, 10], [3000]]
 
@@ -46,19 +46,19 @@ def test_a_protein_beyond_the_budget_is_a_micro_batch_of_its_own(benchmark):
         (ImportError("no flash_attn\nmore"), "no flash_attn"),
     ],
 )
-def test_a_row_that_fails_states_why(benchmark, error, failure):
+def test_a_failing_row_states_the_reason(benchmark, error, failure):
     def run():
         raise error
 
     assert benchmark.guarded(run).failure == failure
 
 
-def test_another_error_ends_the_benchmark(benchmark):
+def test_other_errors_end_the_benchmark(benchmark):
     with pytest.raises(RuntimeError, match="a fault"):
         benchmark.guarded(lambda: (_ for _ in ()).throw(RuntimeError("a fault")))
 
 
-def test_a_missing_flash_attn_is_an_import_error(benchmark):
+def test_missing_flash_attn_raises_an_import_error(benchmark):
     transformers = pytest.importorskip("transformers")
     if transformers.utils.is_flash_attn_2_available():
         pytest.skip("flash-attn is installed")

@@ -1,4 +1,4 @@
-"""The neutral side of the peptide benchmark: its metrics against scipy, its cells, and the notations of its tables."""
+"""Independent code of the peptide benchmark: metrics against scipy, fragment cells, and notations of tables."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ def columns(**values: list) -> dict[str, np.ndarray]:
     return {name: np.array(value, object if isinstance(value[0], str) else None) for name, value in values.items()}
 
 
-def test_retention_metrics_are_those_of_scipy(metrics):
+def test_retention_metrics_agree_with_scipy(metrics):
     rng = np.random.default_rng(0)
     measured = rng.normal(50, 40, 300)
     predicted = 0.8 * measured + rng.normal(0, 10, 300)
-    found = metrics.retention_metrics(measured, predicted)
+    values = metrics.retention_metrics(measured, predicted)
     line = stats.linregress(predicted, measured)
-    assert found["r2"] == pytest.approx(line.rvalue**2)
-    assert found["p95"] == pytest.approx(stats.scoreatpercentile(abs(predicted - measured), 95))
-    assert found["R2"] == pytest.approx(1 - np.mean((predicted - measured) ** 2) / np.var(measured))
-    assert found["R2"] < found["r2"]  # the slope of 0.8 counts as an error
+    assert values["r2"] == pytest.approx(line.rvalue**2)
+    assert values["p95"] == pytest.approx(stats.scoreatpercentile(abs(predicted - measured), 95))
+    assert values["R2"] == pytest.approx(1 - np.mean((predicted - measured) ** 2) / np.var(measured))
+    assert values["R2"] < values["r2"]  # the slope of 0.8 counts as an error
 
 
-def test_spectrum_metrics_are_those_of_scipy_with_ties(metrics):
+def test_spectrum_metrics_agree_with_scipy_for_ties(metrics):
     rng = np.random.default_rng(1)
     for _ in range(20):
         measured, predicted = (rng.random(40).round(1) * (rng.random(40) < 0.5) for _ in range(2))
-        found = metrics.spectrum_metrics(measured, predicted)
-        assert found["Pearson"] == pytest.approx(stats.pearsonr(measured, predicted).statistic)
-        assert found["Spearman"] == pytest.approx(stats.spearmanr(measured, predicted).statistic)
+        values = metrics.spectrum_metrics(measured, predicted)
+        assert values["Pearson"] == pytest.approx(stats.pearsonr(measured, predicted).statistic)
+        assert values["Spearman"] == pytest.approx(stats.spearmanr(measured, predicted).statistic)
         cosine = 1 - distance.cosine(measured, predicted)
-        assert found["cosine"] == pytest.approx(cosine)
-        assert found["spectral angle"] == pytest.approx(1 - 2 * np.arccos(cosine) / np.pi)
+        assert values["cosine"] == pytest.approx(cosine)
+        assert values["spectral angle"] == pytest.approx(1 - 2 * np.arccos(cosine) / np.pi)
         assert metrics.average_ranks(measured) == pytest.approx(stats.rankdata(measured))
 
 
-def test_the_same_spectrum_has_ones_and_an_empty_prediction_zeros(metrics):
+def test_an_identical_spectrum_scores_one_and_an_empty_prediction_zero(metrics):
     measured = np.array([0.0, 1.0, 0.2, 0.0])
     assert list(metrics.spectrum_metrics(measured, 3 * measured).values()) == pytest.approx([1, 1, 1, 1], abs=1e-6)
     assert list(metrics.spectrum_metrics(measured, -measured).values()) == [0, 0, 0, 0]
 
 
-def test_cells_that_cannot_be_are_left_out(metrics):
+def test_impossible_fragments_are_ignored(metrics):
     peptides = columns(
         id=[7, 3],
         sequence=["ASAK", "AAA"],
@@ -76,7 +76,7 @@ def test_cells_that_cannot_be_are_left_out(metrics):
     assert first[:, :4].all()
     assert first[:, 4:].tolist() == [[False, False, True, True], [True, True, False, False], [True, True, False, False]]
     assert possible[3 * 8 :].reshape(2, 8).tolist() == [[True, False, True, False, False, False, False, False]] * 2
-    # y3 with H3PO4 of the first is at its first site; y1 of the second at its last. What cannot be does not count.
+    # H3PO4 loss: first spectrum at y3, its first site; second at y1, its last. Impossible fragments do not count.
     measured = columns(
         id=[3, 7, 7],
         series=["y", "y", "b"],
@@ -94,7 +94,7 @@ def test_cells_that_cannot_be_are_left_out(metrics):
         metrics.fragment_cells(peptides, wrong | {"number": np.array([3])})
 
 
-def test_a_spectrum_of_deepphospho_is_read(driver):
+def test_a_deepphospho_spectrum_is_read(driver):
     peaks = {"b3+1-1,H3PO4": 40.0, "y1+1-Noloss": 80.0, "b3+1-1,H2O": 100.0, "b2+1-1,H3PO4": 90.0, "y2+3-Noloss": 9.0}
     precursor, ions = driver.parse_spectrum("*AC2DE1K.2", peaks)
     assert precursor["sequence"] == "ACSDEMK"
@@ -107,7 +107,7 @@ def test_a_spectrum_of_deepphospho_is_read(driver):
     ]
 
 
-def test_a_table_of_cells_comes_back(metrics):
+def test_a_table_of_fragments_round_trips(metrics):
     peptides = columns(id=[4, 2], sequence=["AAAA", "AAA"], mods=["", ""], mod_sites=["", ""], charge=[2, 2])
     values = np.arange(1.0, 41).reshape(5, 8)
     table = metrics.site_table(peptides["id"], np.array([4, 3]), values)

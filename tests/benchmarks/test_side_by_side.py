@@ -1,4 +1,4 @@
-"""What the benchmarks of speed share: fair peers, their ratios, and the work that shares of the peak are taken of."""
+"""Shared by the speed benchmarks: fair comparisons, ratios, and the FLOPs from which MFU is computed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_best_peer_is_the_fastest_of_the_same_precision(side_by_side):
     ]
 
 
-def test_sorted_micro_batches_have_the_gradient_of_the_batch(side_by_side, load, monkeypatch):
+def test_sorted_micro_batches_give_the_gradient_of_the_batch(side_by_side, load, monkeypatch):
     training = load("esm2_training")
     items = training.proteins(8, None, longest=40)
     monkeypatch.setattr(side_by_side, "adamw", lambda parameters, lr: torch.optim.SGD(parameters, lr=1.0))
@@ -59,7 +59,7 @@ def test_sorted_micro_batches_have_the_gradient_of_the_batch(side_by_side, load,
     assert torch.allclose(*weights, atol=1e-5)
 
 
-def test_the_work_of_bart_is_that_of_its_products(load):
+def test_the_flops_of_bart_are_those_of_its_matrix_products(load):
     training = load("bart_training")
     torch.manual_seed(0)
     net = training.Bart(64, d_model=16, encoder_layers=1, decoder_layers=2, encoder_ffn=32, decoder_ffn=48)
@@ -82,20 +82,20 @@ def test_peaks_are_positive_for_both_precisions(load, monkeypatch):
     assert machine.chosen_precision() in peaks
 
 
-def test_a_cpu_without_a_file_of_its_facts_still_has_a_name(load, tmp_path):
+def test_a_cpu_without_cpuinfo_has_a_name(load, tmp_path):
     machine = load("machine")
     assert machine.cpu_name(str(tmp_path / "none"))
     (tmp_path / "cpuinfo").write_text("cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Some CPU\nflags\t\t: avx512f\n")
     assert machine.cpu_name(str(tmp_path / "cpuinfo")) == "Some CPU, family 6, model 143, avx512f"
 
 
-def test_texts_have_the_likelihood_that_the_search_says(load):
+def test_generated_texts_have_the_likelihood_of_the_search(load):
     generation = load("generation")
     torch.manual_seed(0)
     net = generation.Bart(32, d_model=16, encoder_layers=1, decoder_layers=1, dropout=0.0).eval()
     sources = generation.sources_of(2, 32, seed=0)
-    found = generation.beam_search(net, generation.Flat.pack(sources), 10, max_length=12)
-    texts = [hypothesis.tokens for hypotheses in found for hypothesis in hypotheses]
-    expected = [hypothesis.log_likelihood for hypotheses in found for hypothesis in hypotheses]
+    beams = generation.beam_search(net, generation.Flat.pack(sources), 10, max_length=12)
+    texts = [hypothesis.tokens for hypotheses in beams for hypothesis in hypotheses]
+    expected = [hypothesis.log_likelihood for hypotheses in beams for hypothesis in hypotheses]
     assert len(texts) == 20
     assert generation.log_likelihoods(net, sources, texts) == pytest.approx(expected, abs=1e-3)

@@ -1,4 +1,4 @@
-"""A checkpoint is on the disk before it gets its name, and a failure to write one leaves the last one as it was."""
+"""A checkpoint is on the disk before it gets its name, and a failed write leaves the last one unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def save(path: Path, value: int) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are opened on POSIX systems only")
-def test_content_then_name_then_folder_reach_the_disk(path, monkeypatch):
+def test_content_is_synchronized_before_name_and_folder(path, monkeypatch):
     events, sync, replace = [], os.fsync, os.replace
 
     def synced(number: int) -> None:
@@ -45,7 +45,7 @@ def test_content_then_name_then_folder_reach_the_disk(path, monkeypatch):
     assert torch.load(path)["value"] == 3 and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 
-def test_a_disk_that_is_full_when_the_content_is_synchronised_keeps_the_last_checkpoint(path, monkeypatch):
+def test_a_full_disk_during_synchronization_keeps_the_last_checkpoint(path, monkeypatch):
     save(path, 1)
 
     def full(number: int) -> None:
@@ -59,7 +59,7 @@ def test_a_disk_that_is_full_when_the_content_is_synchronised_keeps_the_last_che
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are opened on POSIX systems only")
 @pytest.mark.parametrize(("number", "raises"), [(errno.EINVAL, False), (errno.EIO, True)])
-def test_a_folder_that_cannot_be_synchronised_is_no_failure_but_a_broken_disk_is(tmp_path, monkeypatch, number, raises):
+def test_an_unsupported_folder_sync_is_ignored_but_a_disk_error_is_raised(tmp_path, monkeypatch, number, raises):
     def fails(_: int) -> None:
         raise OSError(number, os.strerror(number))
 

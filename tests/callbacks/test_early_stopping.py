@@ -1,4 +1,4 @@
-"""What counts as a bad validation, what does not, and that a stopped run is measured by its best weights."""
+"""Which validations count as no improvement, and that a stopped run is evaluated with its best weights."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ FLATTENING = [0.9, 0.6, 0.4, 0.3, 0.25, 0.2496, 0.2494, 0.2493, 0.2492, 0.2491]
 
 
 def stopped(values, **settings) -> tuple[int, str] | None:
-    """The place of the value that stops, and why."""
+    """The position of the value that stops the training, and the reason."""
     callback = EarlyStopping(**{"patience": 3, **settings})
-    return next(((place, why) for place, value in enumerate(values) if (why := callback.update(value))), None)
+    return next(((position, why) for position, value in enumerate(values) if (why := callback.update(value))), None)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_three_traces(sign):
-    """A loss that rises again, one that falls on, and one that falls by a tenth of a per cent."""
+def test_three_typical_traces_stop_at_the_expected_value(sign):
+    """A loss that rises again, one that keeps falling, and one that falls by 0.1 %."""
     mode = "min" if sign == 1 else "max"
     for trace, end in ((DIVERGING, (6, RISING)), (CONVERGING, None), (FLATTENING, (7, FLAT))):
-        found = stopped([sign * value for value in trace], mode=mode)
-        assert found == end, trace
+        stop = stopped([sign * value for value in trace], mode=mode)
+        assert stop == end, trace
 
 
-def test_small_steps_are_an_improvement_together():
+def test_small_improvements_add_up():
     steady = [0.992**n for n in range(60)]
     assert stopped(steady, patience=2) is None and stopped(steady, patience=1) == (1, FLAT)
     assert stopped([0.25, 0.2482, 0.2461, 0.2459, 0.2458, 0.2457]) == (5, FLAT)  # counted from 0.2461
@@ -49,23 +49,23 @@ def test_the_first_value_can_be_the_best():
     assert (callback.best, callback.bad) == (0.1, 2)
 
 
-def test_zero_and_negative_values():
+def test_zero_and_negative_values_are_compared_correctly():
     assert stopped([0.0] * 9) == (3, FLAT)
     assert stopped([1.0, 0.0, 0.0, 0.0, 0.0]) == (4, FLAT)
     assert stopped([0.0, -1.0, -2.0, -3.0, -4.0]) is None
     assert stopped([-2.0, -2.01, -2.015, -2.019]) == (3, FLAT)
     assert stopped([-2.0, -1.9, -1.8, -1.7]) == (3, RISING)
-    assert stopped([-0.3, -0.1, 0.001, 0.2, 0.4], mode="max") is None  # R2 that crosses zero
+    assert stopped([-0.3, -0.1, 0.001, 0.2, 0.4], mode="max") is None  # R2 crosses zero
     assert stopped([1e-9, 0.9e-9, 0.8e-9, 0.7e-9], min_delta=1e-6) == (3, FLAT)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_stops_at_once(value):
+def test_nonfinite_values_stop_immediately(value):
     assert stopped([1.0, 0.5, value, 0.4], patience=100) == (2, NOT_FINITE)
     assert stopped([value], patience=100) == (0, NOT_FINITE)
 
 
-def test_the_state_goes_on():
+def test_the_state_is_restored():
     for trace in (DIVERGING, FLATTENING):
         first, second = EarlyStopping(patience=3), EarlyStopping(patience=3)
         for value in trace[:5]:
@@ -78,7 +78,7 @@ def test_the_state_goes_on():
 @pytest.mark.parametrize(
     "settings", [{"patience": 0}, {"patience_multiple": 0}, {"margin": -1.0}, {"mode": "best"}, {"min_delta": math.nan}]
 )
-def test_impossible_settings(settings):
+def test_invalid_settings_raise_errors(settings):
     (name,) = settings
     with pytest.raises(ConfigError, match=name):
         EarlyStopping(**settings)
@@ -104,15 +104,15 @@ def words(tmp_path_factory):
 
 
 def validations_are(monkeypatch, values: dict[int, float]) -> None:
-    """The loss of the validation of these epochs, whatever the network says."""
+    """Set the validation loss of these epochs, independent of the network."""
     from trimer.tasks.task import Task
 
     log_validation = Task.log_validation
 
-    def told(self, measured) -> None:
+    def log_changed(self, measured) -> None:
         log_validation(self, {**measured, "loss": values.get(self.trainer.current_epoch, measured["loss"])})
 
-    monkeypatch.setattr(Task, "log_validation", told)
+    monkeypatch.setattr(Task, "log_validation", log_changed)
 
 
 def run(folder, *words: str) -> dict:
@@ -120,25 +120,25 @@ def run(folder, *words: str) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
-def test_the_test_part_is_measured_by_the_best_weights(words, tmp_path, monkeypatch, capsys):
-    """Worse and worse after epoch 3: the table is that of a run which ended there."""
+def test_the_test_split_is_evaluated_with_the_best_weights(words, tmp_path, monkeypatch, capsys):
+    """The loss rises after epoch 3: the table is that of a run which ended there."""
     epochs = {epoch: 1.0 / (epoch + 1) if epoch <= 3 else float(epoch) for epoch in range(12)}
     validations_are(monkeypatch, epochs)
     late = run(tmp_path / "late", *words)
-    heard = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     assert (
         late["stopped_early"] == RISING
-        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in heard
+        and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in output
     )
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
-    assert (best["epoch"], last["epoch"]) == (3, 5)  # the last step of the sixth epoch, from which it is ended again
+    assert (best["epoch"], last["epoch"]) == (3, 5)  # the end of the sixth epoch
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")
     assert short["stopped_early"] is None
     tested = {name: value for name, value in late["metrics"].items() if name.startswith("test/")}
     assert tested and tested == {name: short["metrics"][name] for name in tested}
 
 
-def test_a_stopped_run_stays_stopped_unless_its_patience_is_longer(words, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_only_with_a_longer_patience(words, tmp_path, monkeypatch):
     validations_are(monkeypatch, {epoch: float(epoch + 1) for epoch in range(12)})
     first = run(tmp_path / "run", *words)
     again = run(tmp_path / "run", *words, f"resume={tmp_path / 'run'}")
@@ -154,24 +154,24 @@ def test_a_stopped_run_stays_stopped_unless_its_patience_is_longer(words, tmp_pa
 @pytest.mark.parametrize(
     ("settings", "stop"),
     [
-        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 6),  # the first, and six bad ones
+        (["callbacks.early_stopping.patience_multiple=2", "scheduler.patience=3"], 6),  # the first and six more
         (["callbacks.early_stopping.patience_multiple=4", "scheduler.patience=0"], 1),  # never 0
         (["trainer.check_val_every_n_epoch=2", "callbacks.early_stopping.patience=3"], 7),
     ],
 )
-def test_the_patience_is_in_validations(words, tmp_path, monkeypatch, settings, stop):
+def test_patience_is_counted_in_validations(words, tmp_path, monkeypatch, settings, stop):
     validations_are(monkeypatch, {epoch: 1.0 for epoch in range(12)})
     assert run(tmp_path, *words, "test=false", *settings)["stopped_early"] == FLAT
     assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["epoch"] == stop
 
 
-def test_a_loss_that_is_no_number_ends_the_run(words, tmp_path, monkeypatch):
+def test_a_nan_loss_ends_the_run(words, tmp_path, monkeypatch):
     validations_are(monkeypatch, {1: math.nan})
     assert run(tmp_path, *words, "test=false")["stopped_early"] == NOT_FINITE
     assert torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)["epoch"] == 0
 
 
-def test_a_try_and_a_check_at_the_start_are_not_fed(words, tmp_path, monkeypatch):
+def test_fast_dev_runs_and_sanity_checks_do_not_update_early_stopping(words, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         validations_are(patch, {0: math.nan})
         assert run(tmp_path / "try", *words, "trainer.fast_dev_run=true")["stopped_early"] is None
@@ -194,7 +194,7 @@ def test_a_try_and_a_check_at_the_start_are_not_fed(words, tmp_path, monkeypatch
         ("callbacks.early_stopping.patience=0", "callbacks.early_stopping.patience=0 must be 1 or more"),
     ],
 )
-def test_what_cannot_be_followed_is_said(words, tmp_path, capsys, word, sentence):
+def test_invalid_monitors_and_patience_are_reported(words, tmp_path, capsys, word, sentence):
     assert main(["train", *words, word, f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     assert sentence in " ".join(capsys.readouterr().err.split())
 

@@ -1,4 +1,4 @@
-"""A picture that cannot be drawn is refused before the training."""
+"""A figure that cannot be drawn is rejected before the training."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from trimer.callbacks.embeddings import EmbeddingsBefore
 from trimer.errors import ConfigError
 
 
-def test_umap_needs_its_package(monkeypatch, tmp_path):
+def test_umap_without_its_package_is_rejected(monkeypatch, tmp_path):
     EmbeddingsBefore(tmp_path, projection="pca")
     monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"projection=umap needs a package: pip install 'trimer\[umap\]'"):

@@ -1,4 +1,4 @@
-"""FP8 products while training: nearly the same gradients, or a sentence that says what is missing."""
+"""FP8 products in training: nearly the same gradients, or one sentence about what is missing."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def gradients(one: Esm2) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in one.named_parameters()}
 
 
-def test_rounded_products_keep_names_and_nearly_the_gradients():
+def test_fp8_products_keep_parameter_names_and_approximate_gradients():
     pytest.importorskip("torchao")
     exact, rounded = net(), net()
     use_float8(rounded, "tensorwise", emulate=True)
     assert type(rounded.layers[0].up) is not torch.nn.Linear
     assert type(rounded.head.dense) is torch.nn.Linear
     assert rounded.state_dict().keys() == exact.state_dict().keys()
-    expected, found = gradients(exact), gradients(rounded)
-    assert not torch.equal(found["layers.0.up.weight"], expected["layers.0.up.weight"])
+    expected, fp8_gradients = gradients(exact), gradients(rounded)
+    assert not torch.equal(fp8_gradients["layers.0.up.weight"], expected["layers.0.up.weight"])
     for name in ("layers.0.up.weight", "layers.1.query_key_value.weight", "tokens.weight"):
-        assert torch.nn.functional.cosine_similarity(found[name].flatten(), expected[name].flatten(), 0) > 0.97
+        assert torch.nn.functional.cosine_similarity(fp8_gradients[name].flatten(), expected[name].flatten(), 0) > 0.97
     groups = {group["name"]: group for group in parameter_groups(rounded, 0.1)}
     assert groups["matrices"]["parts"].count(3) == 2
 
 
-def test_a_device_without_fp8_is_named():
+def test_a_device_without_fp8_is_rejected_by_name():
     with pytest.raises(ConfigError, match="the device cpu has none"):
         check_fp8(torch.device("cpu"))
 
 
-def test_missing_torchao_is_one_sentence(monkeypatch):
+def test_missing_torchao_gives_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.float8", None)
     with pytest.raises(ConfigError, match="pip install torchao"):
         use_float8(net(), "tensorwise", emulate=True)

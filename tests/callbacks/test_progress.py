@@ -1,4 +1,4 @@
-"""What a training shows: steps of all, metrics of the last logging step, the position in a validation."""
+"""Progress of a training: steps, metrics of the last logging step, the position in a validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trimer.callbacks.progress import TrainingProgress, batches, describe
 
 
 class Line(L.LightningModule):
-    """One weight, and a loss that is logged as the tasks log theirs."""
+    """One weight, and a loss that is logged as in the tasks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Line(L.LightningModule):
     def validation_step(self, batch, batch_idx):
         self.log("val/loss", 0.5)
 
-    def test_step(self, batch, batch_idx):
+    def test_training_shows_steps_and_logged_metrics(self, batch, batch_idx):
         pass
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
@@ -51,7 +51,7 @@ def messages(caplog):
 LOADER = DataLoader(torch.ones(20, 1), batch_size=1)
 
 
-def test_steps_of_a_step_bound_training(messages):
+def test_a_training_limited_in_steps_counts_steps(messages):
     trainer(max_steps=30, val_check_interval=10, limit_val_batches=2).fit(Line(), LOADER, LOADER)
     lines = messages()
     assert len(lines) == 10
@@ -106,6 +106,6 @@ def test_a_display_is_closed_after_an_error(messages):
     assert messages()[-1].startswith("train: step 3/3")
 
 
-def test_formats():
+def test_values_are_formatted_briefly():
     assert describe({"lr": 6e-5, "train/loss": 2.345678, "other": 1.0}) == ["loss 2.346", "lr 6.0e-05"]
     assert batches([3, 4]) == 7 and batches(float("inf")) is None

@@ -1,4 +1,4 @@
-"""One long table: its rows can be counted beforehand, a resumed run has the same, and the test part is there once."""
+"""The protocol table: a known number of rows, the same after resuming, and one evaluation of the test split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from trimer.cli.main import main
 from trimer.simulate.simulated_molecules import simulated_molecules
 
-MEASURED = {  # the metrics of a validation
+MEASURED = {  # metrics of a validation
     "regression": {
         "loss", "rmse", "mae", "p95_error", "r2", "spearman", "slope", "intercept", "pearson", "r_squared",
         "labels_seen",
@@ -28,7 +28,7 @@ MEASURED = {  # the metrics of a validation
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    """kind of label -> a short fine-tuning in epochs."""
+    """type of label -> arguments of a short fine-tuning in epochs."""
     folder = tmp_path_factory.mktemp("protocol")
     rows = [f"{smiles},{len(smiles)},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     (folder / "my.csv").write_text("\n".join(["smiles,length of it,kind", *rows]) + "\n")
@@ -53,14 +53,14 @@ def table(folder) -> list[tuple]:
         {**row, "epoch": int(row["epoch"]), "value": float(row["value"])} for row in rows
     ]
     assert all(math.isfinite(float(row["value"])) for row in rows)
-    found = [(row["split"], int(row["epoch"]), row["metric"], float(row["value"])) for row in rows]
-    assert len({row[:3] for row in found}) == len(found), "no row is there twice"
-    return found
+    typed = [(row["split"], int(row["epoch"]), row["metric"], float(row["value"])) for row in rows]
+    assert len({row[:3] for row in typed}) == len(typed), "no row is there twice"
+    return typed
 
 
 @pytest.fixture(scope="module")
 def runs(words, tmp_path_factory):
-    """kind of label -> the folder of its run."""
+    """type of label -> folder of its run."""
     folder = tmp_path_factory.mktemp("runs")
     for kind in words:
         assert main(["train", *words[kind], f"hydra.run.dir={folder / kind}"]) == 0
@@ -68,7 +68,7 @@ def runs(words, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", MEASURED)
-def test_the_rows_can_be_counted(runs, kind):
+def test_the_number_of_rows_is_as_expected(runs, kind):
     rows, metrics, epochs = table(runs / kind), MEASURED[kind], range(4)
     best = torch.load(runs / kind / "checkpoints/best.ckpt", weights_only=True)["epoch"]
     expected = {("all", -1, name) for name in metrics}
@@ -82,7 +82,7 @@ def test_the_rows_can_be_counted(runs, kind):
     assert properties == {"length of it" if kind == "regression" else "labelled"}
 
 
-def test_the_values_are_those_of_the_run(runs):
+def test_the_values_equal_those_of_the_run(runs):
     rows = {row[:3]: row[3] for row in table(runs / "regression")}
     assert [rows["train", epoch, "lr"] for epoch in range(4)] == [0.005, 0.01, 0.01, 0.01]
     with open(runs / "regression" / "metrics.csv", newline="") as file:
@@ -98,7 +98,7 @@ def test_the_values_are_those_of_the_run(runs):
     assert rows["all", -1, "rmse"] > rows["test", best, "rmse"]
 
 
-def test_the_pictures_lie_beside_the_test(runs):
+def test_the_figures_are_in_the_test_folder(runs):
     assert {"protocol.png", "before_and_after.png"} <= {path.name for path in (runs / "regression/test").iterdir()}
     assert (runs / "single/test/protocol.png").is_file()
     assert not (runs / "single/test/before_and_after.png").exists()
@@ -113,7 +113,7 @@ def test_the_pictures_lie_beside_the_test(runs):
         ("last", ["trainer.num_sanity_val_steps=2"]),
     ],
 )
-def test_a_resumed_run_goes_on_with_the_same_table(words, tmp_path, batch, settings, monkeypatch):
+def test_a_resumed_run_continues_the_same_table(words, tmp_path, batch, settings, monkeypatch):
     words = [*words["regression"], *settings]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
 
@@ -131,12 +131,12 @@ def test_a_resumed_run_goes_on_with_the_same_table(words, tmp_path, batch, setti
     assert main(["train", *words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
     assert table(tmp_path / "parts") == table(tmp_path / "whole")
     again = [*words, f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]
-    assert main(["train", *again]) == 0  # there is nothing left to do but the test
+    assert main(["train", *again]) == 0  # only the test is left
     assert table(tmp_path / "parts") == table(tmp_path / "whole")
 
 
-def test_what_a_split_cannot_tell_has_no_row(words, tmp_path):
-    """One row in the part has no correlation."""
+def test_undefined_metrics_have_no_row(words, tmp_path):
+    """The correlation of a split with one row is undefined."""
     few = ["data.split.fractions={train: 0.96, val: 0.02, test: 0.02}", "trainer.max_epochs=2"]
     assert main(["train", *words["regression"], *few, f"hydra.run.dir={tmp_path}"]) == 0
     rows = table(tmp_path)
@@ -145,8 +145,8 @@ def test_what_a_split_cannot_tell_has_no_row(words, tmp_path):
         assert "spearman" not in {row[2] for row in rows if row[0] == "validation"}
 
 
-def test_steps_and_a_run_without_a_test(words, tmp_path):
-    """Counted in steps, an epoch that was not finished has its rows as far as it came."""
+def test_runs_in_steps_and_runs_without_a_test_have_a_table(words, tmp_path):
+    """In a run measured in steps, an incomplete epoch has the rows it reached."""
     others = [word for word in words["single"] if not word.startswith(("trainer=", "trainer.max_e", "scheduler"))]
     others += ["trainer.max_steps=5", "trainer.val_check_interval=5", "trainer.limit_train_batches=3", "test=false"]
     assert main(["train", *others, f"hydra.run.dir={tmp_path}"]) == 0
@@ -157,7 +157,7 @@ def test_steps_and_a_run_without_a_test(words, tmp_path):
     assert {row[1] for row in rows if row[0] == "validation"} == {1}
 
 
-def test_a_masked_language_model_has_one_too(tmp_path):
+def test_a_masked_language_model_has_a_protocol(tmp_path):
     words = [
         "data=simulated_proteins", "data.source.proteins=100", "data.tokens_per_batch=1500", "model=esm2_nano",
         "model.d_model=32", "task=masked_lm", "trainer=epochs", "trainer.max_epochs=2", "baselines=false",
@@ -170,7 +170,7 @@ def test_a_masked_language_model_has_one_too(tmp_path):
     assert {row[2] for row in rows if row[0] == "test"} == {"loss", "perplexity", "token_accuracy"}
 
 
-def test_data_that_are_not_read_by_part_are_refused(tmp_path, capsys):
+def test_data_that_cannot_be_read_by_split_are_rejected(tmp_path, capsys):
     words = ["data.source.molecules=40", "callbacks=protocol", "trainer.max_steps=1", f"hydra.run.dir={tmp_path}"]
     assert main(["train", *words]) == 1
     assert "data=SpectraToMolecules cannot be read part by part" in " ".join(capsys.readouterr().err.split())

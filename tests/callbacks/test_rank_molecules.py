@@ -1,4 +1,4 @@
-"""The ranking during training."""
+"""The ranking of molecules during training."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ from trimer.callbacks.rank_molecules import RankMolecules
 from trimer.errors import ConfigError
 
 
-def test_data_without_molecules_are_refused_at_the_start():
+def test_data_without_molecules_are_rejected_at_the_start():
     callback = RankMolecules()
     callback.setup(SimpleNamespace(datamodule=SimpleNamespace(has_labels=True)), None, "fit")
     with pytest.raises(ConfigError, match="use callbacks=default"):

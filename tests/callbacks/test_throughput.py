@@ -1,4 +1,4 @@
-"""Rates are of real work over the time of training, validation not counted; MFU is operations over the peak."""
+"""Throughput counts real tokens over training time without validation; MFU is operations over the peak."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parts(world: int = 1):
     return SimpleNamespace(fit_loop=loop, global_step=10, log_every_n_steps=10, world_size=world), task, logged
 
 
-def test_rates_without_the_time_of_validation(clock):
+def test_throughput_excludes_validation_time(clock):
     trainer, task, logged = parts(world=2)
     callback = Throughput(peak=0.5)
     callback.on_train_start(trainer, task)
@@ -55,16 +55,16 @@ def test_rates_without_the_time_of_validation(clock):
     clock.now += 1000
     callback.on_validation_end(trainer, task)
     callback.on_train_batch_end(trainer, task, None, None, 0)
-    assert logged["tokens_per_second"] == pytest.approx(1500)  # of two devices
+    assert logged["tokens_per_second"] == pytest.approx(1500)  # for two devices
     assert logged["residues_per_second"] == pytest.approx(1450)
-    assert logged["mfu"] == pytest.approx(1e12 / 4 / 0.5e12)  # of one
+    assert logged["mfu"] == pytest.approx(1e12 / 4 / 0.5e12)  # for one device
     task.work.update(tokens=100)
     clock.now += 1
     callback.on_train_batch_end(trainer, task, None, None, 0)
     assert logged["tokens_per_second"] == pytest.approx(200), "only what came since the last logging"
 
 
-def test_no_share_of_an_unknown_peak(clock):
+def test_mfu_is_omitted_for_an_unknown_peak(clock):
     trainer, task, logged = parts()
     callback = Throughput()
     callback.on_train_start(trainer, task)
@@ -92,5 +92,5 @@ def test_no_share_of_an_unknown_peak(clock):
         ("NVIDIA GeForce RTX 4090", 165),
     ],
 )
-def test_the_peak_is_that_of_the_very_device(name, peak):
+def test_the_peak_is_that_of_the_exact_device(name, peak):
     assert peak_of(name) == peak

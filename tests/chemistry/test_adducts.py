@@ -1,4 +1,4 @@
-"""Adducts are read as formulas; their masses are those of independent tables."""
+"""Adducts are parsed as formulas; their masses agree with independent tables."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ROWS = [line.split() for line in FIEHN.split("\n") if line]
 
 
 @pytest.mark.parametrize(("name", "charge", "mz"), ROWS, ids=[row[0] for row in ROWS])
-def test_the_masses_are_those_of_the_fiehn_table(name, charge, mz):
+def test_masses_agree_with_the_fiehn_table(name, charge, mz):
     sign = "+" if int(charge) > 0 else "-"
     stated = f"[{name}]{abs(int(charge)) if abs(int(charge)) > 1 else ''}{sign}"
     for text in (name, stated, f"[{name}]", stated.replace("-", "−")):
@@ -80,7 +80,7 @@ def test_the_masses_are_those_of_the_fiehn_table(name, charge, mz):
         assert adduct.mass(adduct.mz(TAXOL)) == pytest.approx(TAXOL, abs=1e-9)
 
 
-def test_the_masses_are_those_of_the_matchms_table():
+def test_masses_agree_with_the_matchms_table():
     package = Path(find_spec("matchms").origin).parent  # not imported: that takes 3 s and turns on the log of RDKit
     path = package / "data" / "known_adducts_table.csv"
     # 243.02 for acetate is a mistake of that table; the two others state a charge that their groups do not carry
@@ -137,19 +137,19 @@ def test_the_masses_are_those_of_the_matchms_table():
         ("[M+Fe-2H]+", "[M+Fe-2H]+"),
         ("[M+Fe-H]+", "[M+Fe-H]+"),
         ("[M+H3O]+", "[M+H3O]+"),
-        ("[M+C3H10N]+", "[M+C3H10N]+"),  # an ammonium ion by its odd number of electrons
+        ("[M+C3H10N]+", "[M+C3H10N]+"),  # an ammonium ion, from its odd number of electrons
         ("[M+H-CH3]+.", "[M-CH3+H]+"),
         ("[M-Br]+", "[M-Br]+"),
         ("[M-H-CO2-2HF]-", "[M-CO2-2HF-H]-"),
     ],
 )
-def test_every_way_of_writing_an_ion_has_one_name(text, expected):
+def test_all_notations_of_an_ion_have_one_name(text, expected):
     assert harmonise_adduct(text) == expected
     assert parse_adduct(expected) == parse_adduct(text)
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_the_common_names_stay_as_they_are(name):
+def test_common_adduct_names_are_unchanged(name):
     assert harmonise_adduct(name) == name
 
 
@@ -174,19 +174,19 @@ def test_the_common_names_stay_as_they_are(name):
         ("", "not of the form"),
     ],
 )
-def test_a_text_that_is_no_adduct_says_why(text, problem):
+def test_invalid_adducts_have_a_reason(text, problem):
     with pytest.raises(AdductError, match=problem):
         read_adduct(text)
     assert harmonise_adduct(text) is None
 
 
-def test_deuterium_and_hydrogen_fluoride_are_not_lost():
-    """Both were read as if the group were not there."""
+def test_deuterium_and_hydrogen_fluoride_are_included():
+    """Both groups were once ignored."""
     assert parse_adduct("[M+D]+").mz(100.0) == pytest.approx(102.013553, abs=1e-6)  # 2.014102 - 0.000549
     assert parse_adduct("[M-HF]-").mz(100.0) == pytest.approx(79.994321, abs=1e-6)  # -20.006228 + 0.000549
 
 
-def test_a_cation_is_its_own_ion():
+def test_a_cation_is_its_molecular_ion():
     mass = ExactMolWt(Chem.MolFromSmiles("C[N+](C)(C)C"))
     for name in ("[Cat]+", "[M]+"):
         adduct = parse_adduct(name)
@@ -197,10 +197,10 @@ def test_a_cation_is_its_own_ion():
     assert parse_adduct("[Cat+H]2+").molecule_charges == (1,)
 
 
-def test_what_is_added_is_known_by_element():
+def test_added_atoms_are_counted_by_element():
     assert dict(parse_adduct("[M+FA-H]-").atoms) == {"C": 1, "H": 1, "O": 2}
     assert dict(parse_adduct("[M-H2O+H]+").atoms) == {"H": -1, "O": -1}
 
 
-def test_the_old_table_is_still_there():
+def test_the_adduct_table_gives_mz():
     assert ADDUCTS["[M+H]+"].mz(100.0) == pytest.approx(101.007276, abs=1e-6)

@@ -1,4 +1,4 @@
-"""One definition of a molecule: what it lets through, what it calls the rest, and which ion a molecule gives."""
+"""The definition of a molecule: what it accepts, how it names the rest, and the ion of a molecule."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_neutral_single_structures_are_molecules(smiles):
         ("CC(=O)[O-].[Na+]", "several components"), ("CCO.O", "several components"), ("*.C", "several components"),
     ],
 )  # fmt: skip
-def test_what_is_no_molecule_is_called_by_what_is_wrong_with_it(smiles, name):
+def test_invalid_molecules_are_classified_by_their_flaw(smiles, name):
     assert flaw(smiles, "[M+H]+") == flaw(smiles) == name
     assert candidate_facts(smiles, "[M+H]+") is None
 
@@ -59,16 +59,16 @@ def test_what_is_no_molecule_is_called_by_what_is_wrong_with_it(smiles, name):
         ("CCO", "[Cat]+", False),
     ],
 )
-def test_a_charge_is_allowed_where_the_adduct_is_the_bare_ion(smiles, adduct, good):
+def test_a_charged_molecule_is_allowed_with_a_bare_ion_adduct(smiles, adduct, good):
     assert (flaw(smiles, adduct) is None) is good
 
 
-def test_the_adduct_says_which_charges_a_molecule_may_have():
+def test_the_adduct_determines_the_allowed_charges():
     adducts = ("[M]+", "[M]-", "[Cat]+", "[M+H]+", "[M-2H]2-", "nonsense", None)
     assert [charges_of(adduct) for adduct in adducts] == [(0, 1), (0, -1), (1,), (0,), (0,), (0,), (0,)]
 
 
-def test_a_cation_is_its_own_ion_and_a_neutral_molecule_loses_an_electron():
+def test_a_cation_is_its_molecular_ion_and_a_neutral_molecule_loses_an_electron():
     choline = molecule_facts("C[N+](C)(C)CCO")
     mass = 5 * 12 + 14 * 1.00782503207 + 14.0030740048 + 15.99491461956 - ELECTRON
     assert ion_mz(choline.mass, choline.charge, "[M]+") == pytest.approx(mass, abs=1e-6)
@@ -87,5 +87,5 @@ def test_metrics_count_only_molecules():
     assert similarity.compute() == {"tanimoto@3": 0.5}
 
 
-def test_flaws_are_reported_the_most_frequent_first():
+def test_the_most_frequent_flaws_are_reported_first():
     assert in_words({"radical": 2, "wildcard": 1200, "unreadable": 2}) == "1,200 wildcard, 2 radical, 2 unreadable"

@@ -1,4 +1,4 @@
-"""Structures as users write them, and RDKit's own words where it refuses one."""
+"""Structures as users write them, and RDKit's message where it rejects one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trimer.chemistry.structures import read_structure, refusal
         ("", "empty text"),
     ],
 )
-def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
-    RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which turns it on
+def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
+    RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which enables the RDKit log
     assert read_structure(text) is None
     assert says in refusal(text)
     assert Chem.MolFromSmiles("c1ccccc") is None
@@ -28,6 +28,6 @@ def test_the_reason_is_that_of_rdkit_and_nothing_is_printed(text, says, capfd):
     assert (out, err) == ("", ""), "RDKit is silent again afterwards"
 
 
-def test_inchi_and_smiles_are_one_molecule():
-    one = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
-    assert Chem.MolToSmiles(one) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"
+def test_inchi_and_smiles_give_the_same_molecule():
+    molecule = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
+    assert Chem.MolToSmiles(molecule) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"

@@ -1,4 +1,4 @@
-"""Mistakes in YAML files, choices and sweeps: the first line names the file, the line, the key and the remedy."""
+"""Mistakes in YAML files, choices and sweeps: the first line names the file, the line, the key and what to do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_broken_experiment_names_its_file(trimer, empty_folder, capsys, text, 
         ("seed=choice(1,2)", "add -m to run them all (trimer train -m 'seed=choice(1,2)')"),
     ],
 )
-def test_several_values_without_m(trimer, capsys, word, hint):
+def test_several_values_without_the_multirun_flag_are_rejected(trimer, capsys, word, hint):
     assert trimer("train", word) == 2
     assert hint in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""The command line: what it answers, how fast, and how it fails."""
+"""The command line: output, speed and errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trimer.cli.configs import shipped_folder
 from trimer.cli.schema import SCHEMAS
 from trimer.suggestions import nearest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = {"torch", "lightning", "rdkit", "numpy", "wandb", "torchmetrics", "matplotlib", "pyarrow", "matchms", "pandas"}
 
@@ -40,14 +40,14 @@ def runs(folder: Path) -> list[Path]:
         (["train", "--info", "searchpath"], "hydra"),
     ],
 )
-def test_answers_without_a_run(trimer, empty_folder, capsys, words, shown):
+def test_informational_commands_start_no_run(trimer, empty_folder, capsys, words, shown):
     assert trimer(*words) == 0
     assert shown in capsys.readouterr().out
     assert list(empty_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"]])
-def test_help_fits_a_screen(trimer, capsys, words):
+def test_help_fits_one_screen(trimer, capsys, words):
     assert trimer(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 50
@@ -79,15 +79,15 @@ def test_help_fits_a_screen(trimer, capsys, words):
         (["--completion", "tcsh"], "bash, zsh, fish"),
     ],
 )
-def test_mistakes_are_one_sentence_and_exit_code_2(trimer, capsys, words, sentence):
+def test_usage_errors_give_one_sentence_and_exit_code_2(trimer, capsys, words, sentence):
     assert trimer(*words) == 2
-    said = capsys.readouterr().err.strip()
-    assert sentence in said
-    assert said.startswith("trimer: ")
-    assert len(said.splitlines()) == 1
+    stderr = capsys.readouterr().err.strip()
+    assert sentence in stderr
+    assert stderr.startswith("trimer: ")
+    assert len(stderr.splitlines()) == 1
 
 
-def test_errors_of_the_user_are_one_sentence_and_exit_code_1(trimer, empty_folder, capsys):
+def test_input_errors_give_one_sentence_and_exit_code_1(trimer, empty_folder, capsys):
     assert trimer("train", "name=bad_input") == 1
     assert capsys.readouterr().err.strip() == "trimer: spectra.mgf line 3: no precursor m/z; add PEPMASS"
     result = json.loads((runs(empty_folder)[0] / "result.json").read_text())
@@ -95,7 +95,7 @@ def test_errors_of_the_user_are_one_sentence_and_exit_code_1(trimer, empty_folde
     assert "line 3" in result["error"]
 
 
-def test_full_error_on_request(trimer, capsys, monkeypatch):
+def test_the_full_traceback_is_shown_on_request(trimer, capsys, monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     assert trimer("train", "name=bad_input") == 1
     assert "Traceback" in capsys.readouterr().err
@@ -103,26 +103,26 @@ def test_full_error_on_request(trimer, capsys, monkeypatch):
 
 def test_a_bug_keeps_its_traceback(trimer, empty_folder, capsys):
     assert trimer("train", "name=bug") == 1
-    said = capsys.readouterr().err
-    assert "Traceback" in said
-    assert "ValueError: a bug" in said
+    stderr = capsys.readouterr().err
+    assert "Traceback" in stderr
+    assert "ValueError: a bug" in stderr
     assert json.loads((runs(empty_folder)[0] / "result.json").read_text())["error"] == "ValueError: a bug"
 
 
 def test_a_full_disk_names_the_folder(trimer, capsys):
     assert trimer("train", "name=full") == 1
-    said = capsys.readouterr().err
-    assert "the disk is full in" in said
-    assert "checkpoints" in said
-    assert "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert "the disk is full in" in stderr
+    assert "checkpoints" in stderr
+    assert "Traceback" not in stderr
 
 
-def test_interruption_is_130(trimer, capsys):
+def test_an_interruption_has_exit_code_130(trimer, capsys):
     assert trimer("train", "name=stopped") == 130
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_lightnings_exit_after_an_interruption_is_130_too():
+def test_an_interruption_caught_by_lightning_has_exit_code_130():
     try:
         try:
             raise KeyboardInterrupt
@@ -132,19 +132,19 @@ def test_lightnings_exit_after_an_interruption_is_130_too():
         assert cli.failures.report(error) == 130
 
 
-def test_two_runs_of_one_second_have_two_folders(trimer, empty_folder):
+def test_two_runs_in_the_same_second_have_separate_folders(trimer, empty_folder):
     assert [trimer("train"), trimer("train")] == [0, 0]
     assert len(runs(empty_folder)) == 2
 
 
-def test_python_m_trimer_is_the_command(shell):
+def test_python_m_trimer_runs_the_command_line(shell):
     done = shell("trimer", "--version")
     assert (done.returncode, done.stdout.strip()) == (0, "trimer 0.2.0")
     assert shell("trimer", "trian").returncode == 2
     assert shell("toy", "train", "name=stopped").returncode == 130
 
 
-def test_nothing_heavy_is_imported_before_a_run(shell, empty_folder):
+def test_no_heavy_library_is_imported_before_a_run(shell, empty_folder):
     code = f"""
 import sys
 from trimer.cli.main import main
@@ -167,8 +167,8 @@ print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
         (["train", "--cfg", "job"], 1.0),
     ],
 )
-def test_answers_are_quick(shell, words, seconds):
-    """Processor seconds, in one of three attempts: the wall clock of a busy machine says nothing."""
+def test_informational_commands_are_fast(shell, words, seconds):
+    """CPU seconds in the best of three attempts: wall time is not reliable on a busy machine."""
 
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -193,13 +193,13 @@ def test_answers_are_quick(shell, words, seconds):
         ("trimer nothing x", set()),
     ],
 )
-def test_completion(trimer, line, expected):
-    found = set(completion.candidates(line))
-    assert expected <= found
-    assert bool(expected) == bool(found)
+def test_completion_offers_keys_choices_and_commands(trimer, line, expected):
+    candidates = set(completion.candidates(line))
+    assert expected <= candidates
+    assert bool(expected) == bool(candidates)
 
 
-def test_completion_of_paths(trimer, empty_folder):
+def test_paths_are_completed(trimer, empty_folder):
     (empty_folder / "spectra.mgf").touch()
     assert completion.candidates("trimer predict input=spec") == ["input=spectra.mgf"]
     assert not [word for word in completion.candidates("trimer train ") if word.startswith(("hydra", "_"))]
@@ -215,8 +215,8 @@ def test_completion_script_is_valid(shell_name, capsys):
         assert subprocess.run([program, "-n"], input=script, text=True, check=False).returncode == 0
 
 
-def test_bash_completes(empty_folder):
-    """The function that bash calls fills its list of replies."""
+def test_bash_completes_words(empty_folder):
+    """The function called by bash fills its list of completions."""
     program = empty_folder / "trimer"
     program.write_text(f'#!/bin/bash\nPYTHONPATH={ROOT / "src"} exec {sys.executable} -m trimer "$@"\n')
     program.chmod(0o755)
@@ -240,7 +240,7 @@ _trimer; printf '%s\\n' "${{COMPREPLY[@]}}"
         ("xyzzy", None),
     ],
 )
-def test_nearest_key(word, expected):
+def test_the_nearest_key_is_suggested(word, expected):
     assert nearest(word, ["data.num_workers", "optimizer.lr", "trainer.max_steps", "seed", "data.seed"]) == expected
 
 
@@ -249,7 +249,7 @@ def test_every_command_has_a_schema_a_config_and_a_screen():
 
 
 @pytest.mark.parametrize("word", ["logger=null", "scheduler=null", "experiment=null", "+debug=null"])
-def test_a_group_that_can_be_left_out_may_be_null(trimer, empty_folder, word):
+def test_an_optional_group_may_be_null(trimer, empty_folder, word):
     assert trimer("train", word) == 0
     (config,) = empty_folder.glob("runs/*/*/config.yaml")
     assert OmegaConf.load(config).get(word.lstrip("+").partition("=")[0]) is None
@@ -266,12 +266,12 @@ def test_a_group_that_can_be_left_out_may_be_null(trimer, empty_folder, word):
         ("hydra/launcher=null", "leave it out"),
     ],
 )
-def test_a_group_that_is_needed_and_null_is_said(trimer, capsys, word, hint):
+def test_a_required_group_that_is_null_is_reported(trimer, capsys, word, hint):
     assert trimer("train", word) == 2
     assert f"{word} is not possible, since trimer train needs this group: {hint}" in capsys.readouterr().err
 
 
-def test_a_launcher_of_hydra_needs_no_launcher_of_ours(trimer, empty_folder):
+def test_other_hydra_launchers_can_be_used(trimer, empty_folder):
     assert trimer("train", "-m", "seed=1,2", "hydra/launcher=basic", "hydra.sweep.dir=sweep") == 0
     assert [json.loads(path.read_text())["objective"] for path in sorted(empty_folder.glob("sweep/*/result.json"))] == [
         2,
@@ -279,6 +279,6 @@ def test_a_launcher_of_hydra_needs_no_launcher_of_ours(trimer, empty_folder):
     ]
 
 
-def test_null_among_the_choices_of_a_sweep_is_said(trimer, capsys):
+def test_null_among_the_choices_of_a_sweep_is_reported(trimer, capsys):
     assert trimer("train", "-m", "logger=csv,null") == 2
     assert "logger=csv,null: null cannot be one of several choices" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Every YAML composes, says what it is, and names only what can be built."""
+"""Every YAML file composes, has a description, and names only targets that can be built."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def composed(command: str, *overrides: str):
 @pytest.mark.parametrize(("command", "choice"), CHOICES, ids=lambda value: value)
 def test_every_choice_composes_and_can_be_built(command, choice):
     cfg = composed(command, choice)
-    for key in OmegaConf.missing_keys(cfg):  # what the user has to give
+    for key in OmegaConf.missing_keys(cfg):  # required from the user
         OmegaConf.update(cfg, key, "given")
     named = choice.partition("=")[0]
     for group in [named] if named in PARTS else PARTS:
         if cfg.get(group) is not None:
             tree, key = plain(cfg[group])
-            # The commands add what no config can hold: the vocabulary's size, the network, the tokenizer.
+            # Commands add values that no config can hold: vocabulary size, network, tokenizer.
             check(tree, key, dict.fromkeys({"model": ["vocab_size"], "task": ["net", "tokenizer"]}.get(group, [])))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(shipped_folder())))
-def test_every_file_is_written_for_its_reader(path):
+def test_every_config_file_has_a_readable_description(path):
     lines = path.read_text().splitlines()
     comments = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @package")]
     assert comments, "the first line says what you get"
@@ -60,21 +60,21 @@ def test_every_file_is_written_for_its_reader(path):
 
 
 @pytest.mark.parametrize("choice", choices("train")["model"])
-def test_every_model_has_the_weights_that_its_file_says(choice):
+def test_every_model_has_the_parameter_count_of_its_description(choice):
     """Built on the meta device, so that three billion weights cost nothing."""
     cfg = compose("train", [f"model={choice}"])
     with torch.device("meta"):
         net = build(cfg.model, vocab_size=33)
     weights = sum(parameter.numel() for parameter in net.parameters())
     text = (shipped_folder() / f"model/{choice}.yaml").read_text()
-    said = re.search(r"([\d.]+) (million|billion) weights", text)
-    assert said, "the first line says how many weights"
-    number = float(said[1]) * {"million": 1e6, "billion": 1e9}[said[2]]
+    stated = re.search(r"([\d.]+) (million|billion) weights", text)
+    assert stated, "the first line says how many weights"
+    number = float(stated[1]) * {"million": 1e6, "billion": 1e9}[stated[2]]
     assert weights == pytest.approx(number, rel=0.1)
 
 
-def test_the_keys_of_the_commands():
-    """The surface of the command line: a new key is a decision."""
+def test_commands_have_the_expected_keys():
+    """The keys of the commands: a new key is a decision."""
     surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
     assert surface["train"] == sorted(
         [*PARTS, "paths", "text", "name", "seed", "tags", "resume", "ckpt", "test", "baselines", "objective", "n_jobs"]
@@ -95,7 +95,7 @@ def test_paths_follow_the_environment(monkeypatch, empty_folder):
     assert compose("train").paths.data == "data"
 
 
-def test_trainers(empty_folder):
+def test_trainer_configs_have_the_expected_settings(empty_folder):
     for trainer, expected in {
         "cpu": ("cpu", "auto"),
         "gpu": ("gpu", "auto"),
@@ -115,17 +115,17 @@ def test_trainers(empty_folder):
 
 
 @pytest.mark.parametrize("trainer", ["gpu", "ddp", "fsdp2"])
-def test_a_strategy_can_be_named_whatever_the_trainer_has(trainer):
+def test_a_strategy_can_be_set_with_every_trainer(trainer):
     assert compose("train", [f"trainer={trainer}", "trainer.strategy=ddp"]).trainer.strategy == "ddp"
 
 
-def test_ddp_keeps_one_copy_of_the_gradients():
+def test_ddp_holds_gradients_as_bucket_views():
     strategy = build(compose("train", ["trainer=ddp"]).trainer.strategy)
     assert type(strategy) is DDPStrategy
     assert strategy._ddp_kwargs["gradient_as_bucket_view"] is True
 
 
-def test_recipes_for_a_gpu_compile_the_model():
+def test_gpu_recipes_compile_the_model():
     recipes = {name: compose("train", [f"experiment={name}"]) for name in choices("train")["experiment"]}
     of_gpus = {name for name, cfg in recipes.items() if cfg.trainer.accelerator == "gpu"}
     assert {"cramming/cramming", "cramming/esm2_paper", "cramming/gpu_day"} <= of_gpus
@@ -133,19 +133,19 @@ def test_recipes_for_a_gpu_compile_the_model():
 
 
 @pytest.mark.parametrize("trainer", ["epochs", "gpu_epochs"])
-def test_a_length_in_epochs(trainer):
+def test_training_length_can_be_set_in_epochs(trainer):
     cfg = compose("train", [f"trainer={trainer}", "scheduler=warmup_plateau", "trainer.max_epochs=7"]).trainer
     assert (cfg.max_epochs, cfg.max_steps, cfg.check_val_every_n_epoch, cfg.val_check_interval) == (7, -1, 1, None)
     assert compose("train", [f"trainer={trainer}"]).trainer.max_epochs == 50
 
 
-def test_schedules_are_as_long_as_the_run():
+def test_schedules_have_the_length_of_the_run():
     cfg = compose("train", ["trainer.max_steps=77"])
     assert cfg.scheduler.total_steps == 77
 
 
 @pytest.mark.parametrize("logger", ["csv", "wandb", "wandb_offline", "tensorboard", "many"])
-def test_csv_is_always_there(logger):
+def test_the_csv_logger_is_always_present(logger):
     assert "csv" in compose("train", [f"logger={logger}"]).logger
 
 
@@ -160,7 +160,7 @@ def own_folder(folder):
 
 
 @pytest.mark.parametrize("way", ["working directory", "environment", "flag"])
-def test_a_users_own_folder_is_found(empty_folder, tmp_path, monkeypatch, way):
+def test_the_users_config_folder_is_found(empty_folder, tmp_path, monkeypatch, way):
     folders = []
     if way == "working directory":
         own_folder(empty_folder / "conf")
@@ -170,25 +170,25 @@ def test_a_users_own_folder_is_found(empty_folder, tmp_path, monkeypatch, way):
         folders = [own_folder(tmp_path / "mine")]
     cfg = compose("train", ["experiment=own"], folders)
     assert (cfg.name, cfg.model.d_model, cfg.trainer.max_steps) == ("own", 256, 5)
-    assert cfg.model._target_ == "trimer.models.bart.Bart"  # inherited from the shipped one
+    assert cfg.model._target_ == "trimer.models.bart.Bart"  # inherited from the shipped file
     assert "own" in choices("train", folders)["experiment"]
 
 
-def test_a_users_file_replaces_no_shipped_one(empty_folder):
+def test_a_users_file_cannot_replace_a_shipped_file(empty_folder):
     (empty_folder / "conf" / "optimizer").mkdir(parents=True)
     (empty_folder / "conf" / "optimizer" / "adamw.yaml").write_text("lr: 123\n")
     assert compose("train").optimizer.lr != 123
     assert shadowed() == [empty_folder / "conf" / "optimizer" / "adamw.yaml"]
 
 
-def test_the_checkouts_own_folder_is_not_found_twice(monkeypatch):
+def test_the_config_folder_of_the_checkout_is_not_added_twice(monkeypatch):
     monkeypatch.chdir(shipped_folder().parent)
     monkeypatch.delenv("TRIMER_CONF", raising=False)
     assert user_folders() == []
     assert shadowed() == []
 
 
-def test_a_wrong_folder_is_said_to_be_so(monkeypatch, tmp_path):
+def test_a_missing_config_folder_is_named(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="is not a folder"):
         compose("train", config_dirs=[tmp_path / "none"])
     monkeypatch.setenv("TRIMER_CONF", str(tmp_path / "none"))
@@ -196,6 +196,6 @@ def test_a_wrong_folder_is_said_to_be_so(monkeypatch, tmp_path):
         compose("train")
 
 
-def test_dotted_keys():
+def test_dotted_keys_are_listed():
     cfg = OmegaConf.create({"a": {"_target_": "x", "b": {"c": 1}}, "d": "${a}", "e": None, "f": "???"})
     assert list(dotted_keys(cfg)) == ["a", "a.b", "a.b.c", "d", "e", "f"]

@@ -1,4 +1,4 @@
-"""A value is owned once: what a YAML file states and what a constructor has by default do not differ.
+"""Each value has one owner: YAML files and constructor defaults do not differ.
 
 The YAML files own what users tune. A constructor keeps a default for callers in Python and for checkpoints that are
 older than a key, and it is then the value of the YAML file; null in a file says that something is off, so that the key
@@ -19,11 +19,11 @@ from omegaconf import OmegaConf
 from trimer.building import located
 from trimer.cli.configs import shipped_folder
 
-DUPLICATES = 157  # values in YAML that repeat a default; lower it when one goes, a new one is a decision
+DUPLICATES = 157  # values in YAML that repeat a default; lower the number when one is removed, a new one is a decision
 
 
 def defaults_of(target: type) -> dict[str, Any]:
-    """The default of each argument that has one; arguments that a constructor passes on are those of its base class."""
+    """The default of each argument that has one; forwarded arguments have the defaults of the base class."""
     defaults: dict[str, Any] = {}
     for owner in target.__mro__ if isinstance(target, type) else [target]:
         call = owner.__dict__.get("__init__") if isinstance(owner, type) else owner
@@ -43,7 +43,7 @@ def defaults_of(target: type) -> dict[str, Any]:
 
 
 def stated(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
-    """Dotted key, target and value of each argument that a node with a target of ours states."""
+    """Dotted key, target and value of each argument of the nodes with a Trimer target."""
     if isinstance(node, list):
         for number, value in enumerate(node):
             yield from stated(value, f"{key}[{number}]")
@@ -59,14 +59,14 @@ def stated(node: Any, key: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """Lists for tuples, and null for what is empty: a constructor cannot tell them apart."""
+    """Lists for tuples, and null for empty values, which constructors treat alike."""
     if isinstance(value, (list, tuple)):
         value = [plain(part) for part in value]
     return None if value in ([], {}, "") else value
 
 
 def values() -> dict[tuple[str, str], dict[str, Any]]:
-    """(target, argument that has a default) -> where it is stated -> value."""
+    """(target, argument with a default) -> where it is stated -> value."""
     found: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for path in sorted(shipped_folder().rglob("*.yaml")):
         name = str(path.relative_to(shipped_folder()))
@@ -81,7 +81,7 @@ VALUES = values()
 
 
 @pytest.mark.parametrize(("target", "argument"), sorted(VALUES), ids=lambda value: value.rpartition(".")[2])
-def test_a_stated_value_and_the_default_do_not_differ(target, argument):
+def test_config_values_equal_constructor_defaults(target, argument):
     default = plain(defaults_of(located(target, ""))[argument])
     places = VALUES[target, argument]
     choices = [value for value in places.values() if value is not None]
@@ -92,7 +92,7 @@ def test_a_stated_value_and_the_default_do_not_differ(target, argument):
     assert not different or len({repr(value) for value in choices}) > 1, f"default {default}, {different}"
 
 
-def test_how_many_values_repeat_a_default():
+def test_the_number_of_repeated_defaults_does_not_grow():
     repeated = [
         (place, value)
         for (target, argument), places in VALUES.items()

@@ -28,7 +28,7 @@ def weighted(net: Labelled, labels: torch.Tensor, weights: torch.Tensor, focal: 
 
 
 def of_classes(truth: np.ndarray, weights: np.ndarray, focal: float) -> np.ndarray:
-    """The logits that minimise the expected weighted focal loss of one row whose classes have these probabilities."""
+    """The logits that minimize the expected weighted focal loss for these class probabilities."""
 
     def loss(raw: np.ndarray) -> float:
         p = np.exp(raw - raw.max())
@@ -40,7 +40,7 @@ def of_classes(truth: np.ndarray, weights: np.ndarray, focal: float) -> np.ndarr
 
 @pytest.mark.parametrize("focal", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.4, 2.0, 9.0]])
-def test_the_minimum_of_the_loss_gives_the_true_probabilities(focal, weights):
+def test_logits_at_the_loss_minimum_give_the_true_probabilities(focal, weights):
     truth = np.array([0.82, 0.13, 0.05])
     raw = of_classes(truth, np.array(weights), focal)
     net = weighted(network(3, "single"), torch.tensor([0] * 82 + [1] * 13 + [2] * 5), torch.tensor(weights), focal)
@@ -48,7 +48,7 @@ def test_the_minimum_of_the_loss_gives_the_true_probabilities(focal, weights):
 
 
 @pytest.mark.parametrize("focal", [0.0, 2.0])
-def test_the_minimum_of_the_loss_of_a_yes_or_no_gives_its_probability(focal):
+def test_a_binary_logit_at_the_loss_minimum_gives_the_true_probability(focal):
     truth, weight = 0.05, 19.0
     raw = of_classes(np.array([1 - truth, truth]), np.array([1.0, weight]), focal)
     labels = torch.tensor([[1.0]] * 5 + [[0.0]] * 95)
@@ -57,7 +57,7 @@ def test_the_minimum_of_the_loss_of_a_yes_or_no_gives_its_probability(focal):
     assert float(said) == pytest.approx(truth, abs=2e-4)
 
 
-def test_a_temperature_draws_weighted_probabilities_to_the_frequencies():
+def test_a_temperature_after_the_correction_keeps_the_class_frequencies():
     labels = torch.tensor([0] * 95 + [1] * 5)
     weights = balanced_weights(labels, "single", 2)
     net = weighted(network(2, "single"), labels, weights)
@@ -65,7 +65,7 @@ def test_a_temperature_draws_weighted_probabilities_to_the_frequencies():
     assert net.predictions(torch.randn(50, 2))[:, 1].numpy() == pytest.approx(0.05, abs=0.01)
 
 
-def test_mean_probability_is_near_the_share_after_balanced_weights():
+def test_mean_probability_is_near_the_class_frequency_after_balanced_weights():
     torch.manual_seed(0)
     x = torch.randn(4000, 1)
     labels = (torch.rand(4000) < torch.sigmoid(2 * x[:, 0] - 4.2)).long()
@@ -95,7 +95,7 @@ def test_mean_probability_is_near_the_share_after_balanced_weights():
     assert (said == 1).sum() > (predictions.argmax(1) == 1).sum(), "a rare class is found by its threshold"
 
 
-def test_training_starts_with_the_decisions_of_the_loss():
+def test_initial_thresholds_reproduce_the_decisions_of_the_loss():
     class Data:
         target, classes = "single", ["a", "b"]
         labels = torch.tensor([0] * 90 + [1] * 10)
@@ -117,20 +117,20 @@ def test_training_starts_with_the_decisions_of_the_loss():
 
 
 @pytest.mark.parametrize("by", ["mcc", "f1"])
-def test_no_other_threshold_is_better_on_the_rows_that_it_was_chosen_on(by):
+def test_the_chosen_threshold_is_optimal_on_its_rows(by):
     random = np.random.default_rng(0)
     labels = (random.random((150, 2)) < [0.1, 0.4]).astype(float)
-    said = np.clip(0.25 * labels + 0.3 * random.random((150, 2)), 0, 1)
+    probabilities = np.clip(0.25 * labels + 0.3 * random.random((150, 2)), 0, 1)
     labels[::7, 1] = np.nan
-    chosen = choose_for_labels(said, labels, by, np.array([0.5, 0.5]))
+    chosen = choose_for_labels(probabilities, labels, by, np.array([0.5, 0.5]))
     score = {"mcc": matthews_corrcoef, "f1": f1_score}[by]
     for k in range(2):
         known = ~np.isnan(labels[:, k])
-        best = max(score(labels[known, k], said[known, k] > t) for t in np.linspace(0, 1, 400))
-        assert score(labels[known, k], said[known, k] > chosen[k]) >= best - 1e-9
+        best = max(score(labels[known, k], probabilities[known, k] > t) for t in np.linspace(0, 1, 400))
+        assert score(labels[known, k], probabilities[known, k] > chosen[k]) >= best - 1e-9
 
 
-def test_a_label_with_too_few_yes_keeps_its_threshold():
+def test_a_label_with_too_few_positives_keeps_its_threshold():
     labels = np.array([[1.0], [1.0], *[[0.0]] * 20])
     assert choose_for_labels(np.linspace(0.9, 0.1, 22)[:, None], labels, "mcc", np.array([0.3])).tolist() == [0.3]
     kept = choose_for_classes(np.full((5, 2), 0.5), np.array([0, 0, 0, 1, 1]), "f1", np.array([0.7, 0.3]))
@@ -141,13 +141,13 @@ def test_thresholds_of_many_classes_find_a_rare_one():
     random = np.random.default_rng(1)
     labels = random.choice(3, 600, p=[0.6, 0.34, 0.06])
     raw = 1.2 * np.eye(3)[labels] + random.normal(size=(600, 3)) + np.log([0.6, 0.34, 0.06])
-    said = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
-    chosen = choose_for_classes(said, labels, "f1", np.full(3, 1 / 3))
-    plain, better = (f1_score(labels, decide_classes(said, t), average="macro") for t in (None, chosen))
+    probabilities = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
+    chosen = choose_for_classes(probabilities, labels, "f1", np.full(3, 1 / 3))
+    plain, better = (f1_score(labels, decide_classes(probabilities, t), average="macro") for t in (None, chosen))
     assert better > plain and chosen[2] < chosen[0] and chosen.sum() == pytest.approx(1)
 
 
-def test_other_methods_get_thresholds_only_where_the_network_has():
+def test_baselines_get_thresholds_only_if_the_loss_is_weighted():
     net = network(2, "single")
     predictions, labels = np.array([[0.8, 0.2]] * 6 + [[0.7, 0.3]] * 4), np.array([0] * 6 + [1] * 4)
     net.criterion = "mcc"
@@ -157,7 +157,7 @@ def test_other_methods_get_thresholds_only_where_the_network_has():
 
 
 @pytest.mark.parametrize(("outputs", "target"), [(2, "single"), (3, "multi"), (1, "regression")])
-def test_a_state_of_an_older_version_loads_with_its_one_temperature(outputs, target, tmp_path):
+def test_an_older_state_with_a_single_temperature_is_loaded(outputs, target, tmp_path):
     net = network(outputs, target)
     new = ("weight", "focal", "prior", "threshold")
     state = {name: value for name, value in net.state_dict().items() if name not in new}

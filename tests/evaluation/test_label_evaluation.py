@@ -1,4 +1,4 @@
-"""A model of labels in a table beside its baselines: the same rows, and nothing learnt from them."""
+"""A label model compared with its baselines on the same rows, which neither has trained on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def network(data: LabelledSequences) -> Labelled:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, target):
+def test_predictions_are_in_row_order_for_any_batching(data, target):
     small, large = data(target, 100), data(target, 100_000)
     net = network(small)
     for part in ("val", "test"):
@@ -75,7 +75,7 @@ def test_the_answers_are_of_the_rows_in_their_order_whatever_the_batches(data, t
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_table(data, target, tmp_path):
+def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path):
     found = data(target)
     net = network(found)
     evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
@@ -148,7 +148,7 @@ def test_the_temperature_is_that_of_validation(data, target):
     assert again == pytest.approx(expected), "raw predictions are not divided before"
 
 
-def test_a_temperature_leaves_the_order_of_the_classes():
+def test_a_temperature_keeps_the_order_of_the_classes():
     net = Labelled(Esm2(33, 32, layers=1, heads=2), 3, "single")
     raw = torch.randn(20, 3)
     cold = net.predictions(raw)

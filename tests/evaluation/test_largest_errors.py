@@ -25,24 +25,24 @@ def test_classes():
     assert len(mistakes(evaluation("single", predictions, [0, 0, 0, 1], ["a", "b"]), most=1)) == 1
 
 
-def test_yes_or_no_of_several_labels_of_which_some_are_missing():
+def test_errors_of_several_labels_ignore_missing_labels():
     worst = mistakes(evaluation("multi", [[0.9, 0.2], [0.6, 0.99]], [[0.0, 0.0], [np.nan, 0.0]], ["x", "y"]))
     assert [(row["id"], row["label"], row["true"]) for row in worst] == [("row 1", "y", "no"), ("row 0", "x", "no")]
     assert worst[0]["probability of yes"] == pytest.approx(0.99)
 
 
-def test_numbers_in_units_of_their_spread():
+def test_numeric_errors_are_in_units_of_the_standard_deviation():
     labels = [[0.0, 0.0], [1.0, 1000.0], [2.0, 2000.0]]
     predictions = [[0.0, 100.0], [3.0, 1000.0], [2.0, 2000.0]]
     worst = mistakes(evaluation("regression", predictions, labels, ["small", "large"]))
     assert [(row["label"], row["error"]) for row in worst] == [("small", 2.0), ("large", 100.0)]
-    one = mistakes(evaluation("regression", [[2.0], [5.0]], [[1.0], [1.0]], ["same"]))
-    assert [row["error"] for row in one] == [4.0, 1.0] and "label" not in one[0]
+    single_task = mistakes(evaluation("regression", [[2.0], [5.0]], [[1.0], [1.0]], ["same"]))
+    assert [row["error"] for row in single_task] == [4.0, 1.0] and "label" not in single_task[0]
 
 
-def test_residues_have_none_and_reasons_are_of_the_columns_shown():
+def test_residue_labels_have_no_list_and_reasons_cover_the_shown_columns():
     assert mistakes(evaluation("residue", [[0.1, 0.9]], [0], ["a", "b"])) == []
-    found = evaluation("single", [[0.9, 0.1]], [0], ["a", "b"])
-    found.table.add("mine", {"mcc": np.nan})
-    found.undefined = {"mine": {"mcc": "only class a occurs", "auroc": "only class a occurs"}}
-    assert found.reasons() == [{"method": "mine", "metric": "MCC", "why": "only class a occurs"}]
+    result = evaluation("single", [[0.9, 0.1]], [0], ["a", "b"])
+    result.table.add("mine", {"mcc": np.nan})
+    result.undefined = {"mine": {"mcc": "only class a occurs", "auroc": "only class a occurs"}}
+    assert result.reasons() == [{"method": "mine", "metric": "MCC", "why": "only class a occurs"}]

@@ -1,4 +1,4 @@
-"""A masked language model compared with trivial baselines: means over positions, whatever the batches."""
+"""A masked language model compared with trivial baselines: means over positions, independent of the batches."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def data(tmp_path_factory):
     return data
 
 
-def test_perplexity_is_of_the_sum_and_not_a_mean_of_means():
+def test_perplexity_comes_from_the_summed_loss():
     loss, sequence = np.array([1.0, 1.0, 1.0, 4.0]), np.array([0, 0, 0, 1])
-    answers = MaskedPredictions(
+    predictions = MaskedPredictions(
         loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool)
     )
-    found = answers.metrics()
-    assert found["loss"] == pytest.approx(7 / 4)
-    assert found["perplexity"] == pytest.approx(math.exp(7 / 4))
-    assert found["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
-    assert found["token_accuracy"] == pytest.approx(0.75)
-    assert found["masked_tokens"] == 4
-    assert 0.3 < found["loss_std_error"] < 1.5
+    metrics = predictions.metrics()
+    assert metrics["loss"] == pytest.approx(7 / 4)
+    assert metrics["perplexity"] == pytest.approx(math.exp(7 / 4))
+    assert metrics["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
+    assert metrics["token_accuracy"] == pytest.approx(0.75)
+    assert metrics["masked_tokens"] == 4
+    assert 0.3 < metrics["loss_std_error"] < 1.5
 
 
-def test_the_table_and_what_lies_behind_it(data, tmp_path):
+def test_the_evaluation_writes_a_table_and_per_residue_values(data, tmp_path):
     torch.manual_seed(0)
     net = Esm2(d_model=32, layers=1, heads=2).eval()
     evaluation = evaluate_language(net, data.tokenizer, data, "val", name="untrained")
     rows = {row["method"]: row["values"] for row in evaluation.table.ordered()}
     assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
-    assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all answer for the same places"
+    assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all methods predict the same positions"
     assert rows["untrained"]["perplexity"] > rows["trivial baseline: residue frequencies"]["perplexity"]
     assert rows["trivial baseline: residue frequencies"]["perplexity"] < 21
     total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)
@@ -54,7 +54,7 @@ def test_the_table_and_what_lies_behind_it(data, tmp_path):
     assert evaluation.named("val")["val/loss"] == evaluation.metrics["loss"]
 
 
-def test_the_batch_size_does_not_matter(data):
+def test_metrics_do_not_depend_on_the_batch_size(data):
     torch.manual_seed(0)
     net = Esm2(d_model=32, layers=1, heads=2).eval()
     losses = []
@@ -64,7 +64,7 @@ def test_the_batch_size_does_not_matter(data):
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 
 
-def test_a_split_without_a_masked_token_is_told(data, monkeypatch):
+def test_a_split_without_masked_tokens_is_reported(data, monkeypatch):
     monkeypatch.setattr(data, "validation_masking", Masking(1e-9, 0.8, 0.1))
     with pytest.raises(InputError, match=r"no token is masked in the \d+ sequences of the split val"):
         evaluate_language(Esm2(d_model=32, layers=1, heads=2), data.tokenizer, data, "val")

@@ -1,4 +1,4 @@
-"""The file of predictions that an evaluation of spectra leaves."""
+"""The prediction file of an evaluation of spectra."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trimer.evaluation.molecule_evaluation import write_predictions
 from trimer.generation.candidates import Candidate
 
 
-def test_every_candidate_has_formula_mass_and_error_and_a_spectrum_without_one_keeps_its_row(tmp_path):
+def test_candidates_have_formula_mass_and_error_and_every_spectrum_has_a_row(tmp_path):
     head = {"id": "a", "precursor_mz": 47.0491, "adduct": "[M+H]+", "smiles": "CCO"}
-    found = Candidate("COC", "C2H6O", 46.0418648, 0.9, 3, -2.0, 0.5)
-    records = [{**head, "candidates": []}, {**head, "id": "b", "candidates": [asdict(found)]}]
+    candidate = Candidate("COC", "C2H6O", 46.0418648, 0.9, 3, -2.0, 0.5)
+    records = [{**head, "candidates": []}, {**head, "id": "b", "candidates": [asdict(candidate)]}]
     write_predictions(tmp_path / "predictions.parquet", records)
     nothing, row = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert nothing["id"] == "a" and nothing["smiles"] is None and nothing["count"] == 0 and nothing["score"] is None

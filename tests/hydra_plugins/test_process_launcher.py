@@ -1,4 +1,4 @@
-"""Sweeps: one process a job, answers by result.json, interrupted ones go on."""
+"""Sweeps: one process for each job, results in result.json, interrupted sweeps resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def jobs(folder: Path) -> dict[str, dict]:
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_each_job_has_a_process_and_a_folder(shell, empty_folder, n_jobs):
+def test_each_job_has_its_process_and_folder(shell, empty_folder, n_jobs):
     done = shell("toy", "train", "-m", "seed=1,2", "name=sweep", f"n_jobs={n_jobs}", "objective=val/loss")
     assert done.returncode == 0, done.stderr
     (sweep,) = empty_folder.glob("runs/sweep/multirun-*")
@@ -26,14 +26,14 @@ def test_each_job_has_a_process_and_a_folder(shell, empty_folder, n_jobs):
     assert (sweep / "0" / "output.log").exists() is (n_jobs == 2)
 
 
-def test_a_failing_job_names_its_folder_and_stops_no_other(shell, empty_folder):
+def test_a_failing_job_names_its_folder_and_the_others_run(shell, empty_folder):
     words = ["toy", "train", "-m", "seed=13,2", "hydra.sweep.dir=sweep"]
     done = shell(*words)
     assert done.returncode == 1
     assert "job 0 seed=13 in sweep/0 failed with exit code 1: spectra.mgf line 3" in done.stderr
     assert "Traceback" not in done.stderr
     assert {name: job["status"] for name, job in jobs(empty_folder / "sweep").items()} == {"0": "failed", "1": "ok"}
-    # The same again: the job that ended well is not run twice, the other starts anew, since it has no checkpoint.
+    # Again: the successful job is not repeated, the other one starts from the beginning since it has no checkpoint.
     toy = empty_folder / "toy.py"
     toy.write_text(toy.read_text().replace("cfg.seed == 13", "False"))
     done = shell(*words)
@@ -52,13 +52,13 @@ def test_a_misspelt_key_is_reported_before_any_job_runs(shell, empty_folder):
     assert not list(empty_folder.glob("runs/*/*/*/run.json"))
 
 
-def test_grid_search_is_a_sweep_without_a_flag(shell):
+def test_a_grid_search_needs_no_multirun_flag(shell):
     done = shell("toy", "train", "--cfg", "hydra", "hparams_search=grid")
     assert "mode: MULTIRUN" in done.stdout
     assert "optimizer.lr: 3e-4,1e-3,3e-3" in done.stdout
 
 
-def test_own_configs_reach_the_jobs(shell, empty_folder):
+def test_the_users_config_folder_reaches_the_jobs(shell, empty_folder):
     (empty_folder / "mine" / "experiment").mkdir(parents=True)
     (empty_folder / "mine" / "experiment" / "own.yaml").write_text("# @package _global_\nname: own\n")
     done = shell("toy", "train", "-m", "--config-dir", "mine", "experiment=own", "seed=1,2", "n_jobs=2")
@@ -100,8 +100,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_all_ranks_of_a_job_train_with_the_jobs_values(shell, empty_folder):
-    """Under Hydra's own launchers each rank repeats the sweep, and may train with the values of another job."""
+def test_all_ranks_of_a_job_use_the_values_of_the_job(shell, empty_folder):
+    """With Hydra's launchers each rank repeats the sweep and might train with the values of another job."""
     (empty_folder / "distributed.py").write_text(DISTRIBUTED)
     short = ["trainer.max_steps=1", "trainer.val_check_interval=null", "trainer.enable_progress_bar=false"]
     trainer = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", *short]

@@ -1,4 +1,4 @@
-"""The collection of all metrics: names, slices, standard errors, and independence of how the data was cut."""
+"""The collection of all metrics: names, slices, standard errors, and independence of the batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def update(metric: MoleculeRanking, rows: range) -> None:
     )
 
 
-def test_names_and_values():
+def test_metrics_have_the_expected_names_and_values():
     metric = MoleculeRanking(k=[1, 10])
     update(metric, range(6))
     values = metric.compute()
@@ -42,7 +42,7 @@ def test_names_and_values():
     assert all(type(value) is float for value in values.values())
 
 
-def test_slices_are_the_metric_of_their_own_spectra():
+def test_a_slice_is_the_metric_of_its_spectra():
     whole, alone = MoleculeRanking(k=[1, 10], by=["adduct"]), MoleculeRanking(k=[1, 10])
     update(whole, range(6))
     for row in (0, 2, 4):
@@ -53,7 +53,7 @@ def test_slices_are_the_metric_of_their_own_spectra():
     assert values["spectra/adduct=not stated"] == 1
 
 
-def test_the_result_does_not_depend_on_the_batches():
+def test_metrics_do_not_depend_on_the_batches():
     together, apart = MoleculeRanking(by=["adduct"], bootstrap=50), MoleculeRanking(by=["adduct"], bootstrap=50)
     update(together, range(6))
     for row in range(6):
@@ -61,7 +61,7 @@ def test_the_result_does_not_depend_on_the_batches():
     assert together.compute() == pytest.approx(apart.compute(), nan_ok=True)
 
 
-def test_a_known_formula_is_in_the_name_and_helps():
+def test_a_known_formula_is_in_the_metric_name_and_improves_accuracy():
     metric = MoleculeRanking(k=[1], formula_known=True)
     update(metric, range(6))
     values = metric.compute()
@@ -69,7 +69,7 @@ def test_a_known_formula_is_in_the_name_and_helps():
     assert "validity_formula_known" not in values
 
 
-def test_candidates_after_the_last_rank_cost_nothing_and_change_nothing():
+def test_candidates_beyond_the_last_rank_are_ignored():
     counts = {"generated": [20], "valid": [20], "distinct": [3]}
     long, short = MoleculeRanking(k=[1, 2]), MoleculeRanking(k=[1, 2])
     long.update([["CCCO", "CCOC", "CCO"]], ["CCO"], **counts)
@@ -86,18 +86,18 @@ def test_rows_keep_the_order_of_the_spectra():
     assert metric.rows()["top10_accuracy"].tolist() == [1, 1, 0, 1, 0, 1]
 
 
-def test_no_spectra_gives_every_name_without_a_number():
+def test_without_spectra_every_metric_is_nan():
     values = MoleculeRanking(k=[1]).compute()
     assert math.isnan(values["tanimoto@1"])
     assert values["spectra"] == 0
 
 
-def test_slices_without_labels_are_refused():
+def test_slices_without_labels_are_rejected():
     with pytest.raises(ValueError, match="slices by"):
         MoleculeRanking(by=["instrument"]).update([["C"]], ["C"])
 
 
-def test_standard_errors_follow_the_number_of_molecules_not_of_spectra():
+def test_standard_errors_depend_on_the_number_of_molecules_not_spectra():
     random = np.random.default_rng(0)
     molecules = random.normal(size=(100, 1))
     rows = np.repeat(molecules, 20, axis=0)
@@ -107,7 +107,7 @@ def test_standard_errors_follow_the_number_of_molecules_not_of_spectra():
     assert naive[0] == pytest.approx(molecules.std() / math.sqrt(2000), rel=0.15)
 
 
-def test_standard_error_of_a_median_and_of_columns_with_gaps():
+def test_standard_errors_of_a_median_and_of_columns_with_missing_values():
     rows = np.random.default_rng(1).normal(size=(400, 2))
     rows[:200, 1] = np.nan
     mean, gappy = bootstrap_errors(rows, resamples=1000)
@@ -122,23 +122,23 @@ def _rank(rank: int, port: int, path: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     metric = MoleculeRanking(by=["adduct"])
     if rank == 0:
-        update(metric, range(6))  # the other rank has no spectra at all
+        update(metric, range(6))  # the other rank has no spectra
     values = metric.compute()
     torch.save(values, f"{path}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def test_two_ranks_give_the_numbers_of_one(tmp_path):
+def test_two_ranks_give_the_same_metrics_as_one(tmp_path):
     import socket
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.start_processes(_rank, (port, str(tmp_path)), nprocs=2, start_method="fork")
-    one = MoleculeRanking(by=["adduct"])
-    update(one, range(6))
+    single = MoleculeRanking(by=["adduct"])
+    update(single, range(6))
     for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(one.compute(), nan_ok=True)
+        assert torch.load(tmp_path / f"{rank}.pt") == pytest.approx(single.compute(), nan_ok=True)
 
 
 def test_mces_distance_and_its_value_for_invalid_candidates():

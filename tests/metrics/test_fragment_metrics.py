@@ -1,4 +1,4 @@
-"""Likeness of spectra, against numpy and scipy."""
+"""Similarity of spectra agrees with numpy and scipy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spectra(seed: int = 0):
     return random.random((17, 4)), measured, sizes
 
 
-def test_each_metric_is_of_one_spectrum_and_of_its_possible_fragments():
+def test_each_metric_uses_the_possible_fragments_of_one_spectrum():
     predicted, measured, sizes = spectra()
     values = per_spectrum(predicted, measured, sizes)
     for row, (a, b) in enumerate([(0, 5), (5, 14), (14, 17)]):
@@ -31,17 +31,17 @@ def test_each_metric_is_of_one_spectrum_and_of_its_possible_fragments():
         assert values["l1"][row] == pytest.approx(np.abs(p - t).mean())
 
 
-def test_what_stands_in_impossible_cells_changes_nothing():
+def test_values_of_impossible_fragments_are_ignored():
     predicted, measured, sizes = spectra()
-    other = np.where(measured < 0, 99.0, predicted)
-    one, two = per_spectrum(predicted, measured, sizes), per_spectrum(other, measured, sizes)
-    assert all(np.array_equal(one[name], two[name]) for name in one)
+    changed = np.where(measured < 0, 99.0, predicted)
+    expected, result = per_spectrum(predicted, measured, sizes), per_spectrum(changed, measured, sizes)
+    assert all(np.array_equal(expected[name], result[name]) for name in expected)
 
 
-def test_the_same_orthogonal_flat_and_empty_spectra():
+def test_identical_orthogonal_flat_and_empty_spectra_have_known_metrics():
     same = np.array([[0.2, 1.0], [0.0, 0.5]])
-    found = per_spectrum(same * 3, same, [2])
-    assert found["cos"][0] == pytest.approx(1) and found["sa"][0] == pytest.approx(1, abs=1e-6)
+    identical = per_spectrum(same * 3, same, [2])
+    assert identical["cos"][0] == pytest.approx(1) and identical["sa"][0] == pytest.approx(1, abs=1e-6)
     apart = per_spectrum(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), [1])
     assert apart["cos"][0] == 0 and apart["sa"][0] == pytest.approx(0)
     flat = per_spectrum(np.array([[0.5, 0.5]]), np.array([[0.5, 0.5]]), [1])
@@ -52,16 +52,16 @@ def test_the_same_orthogonal_flat_and_empty_spectra():
     assert np.isnan(none["cos"][0])
 
 
-def test_medians_and_means_bear_their_names_and_leave_out_what_is_not_defined():
+def test_medians_and_means_are_named_and_ignore_undefined_values():
     values = {"cos": np.array([0.1, 0.2, 0.9, np.nan]), "pcc": np.full(4, np.nan)}
     assert summary(values) == pytest.approx({"cos_median": 0.2, "cos_mean": 0.4})
     errors = resampled_errors({"cos": np.random.default_rng(0).random(400)}, 300)
     assert errors["cos_mean_std_error"] == pytest.approx(0.289 / 20, rel=0.15)
 
 
-def test_random_spectra_with_common_zeros_look_alike_by_rank():
-    """Why the rank correlation is never read alone."""
+def test_shared_zeros_inflate_the_rank_correlation_of_random_spectra():
+    """The reason why the rank correlation is never reported alone."""
     random = np.random.default_rng(0)
     zero = random.random((60, 4)) < 0.5
-    one, two = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))
-    assert per_spectrum(one, two, [60])["spc"][0] > 0.7
+    first, second = (np.where(zero, 0, random.random((60, 4))) for _ in range(2))
+    assert per_spectrum(first, second, [60])["spc"][0] > 0.7

@@ -1,4 +1,4 @@
-"""Metrics of labelled sequences: scikit-learn's values, with ties, absent classes and missing labels."""
+"""Metrics of labelled sequences agree with scikit-learn, with ties, absent classes and missing labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn import metrics as sk
 from trimer.metrics import weighted_rows as weighted
 from trimer.metrics.label_metrics import OF_SEVERAL, confusion, multi_label, per_class, regression, single_label
 
-FEW = 20  # resamples, where their number does not matter
+FEW = 20  # number of resamples where it does not matter
 
 
 def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that know something of the labels, in steps of a tenth where there are to be ties."""
+    """Probabilities correlated with the labels; for ties they are rounded to one decimal."""
     random = np.random.default_rng(seed)
     labels = random.integers(count, size=rows)
     logits = random.normal(size=(rows, count)) + 1.2 * np.eye(count)[labels]
@@ -28,28 +28,28 @@ def classes(rows: int, count: int, seed: int = 0, ties: bool = False) -> tuple[n
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_several_classes_are_as_in_scikit_learn(ties):
+def test_metrics_of_several_classes_agree_with_scikit_learn(ties):
     probabilities, labels = classes(300, 5, ties=ties)
-    found = single_label(probabilities, labels, bootstrap=FEW)
-    said, yes = probabilities.argmax(1), np.eye(5)[labels]
+    result = single_label(probabilities, labels, bootstrap=FEW)
+    predicted_classes, yes = probabilities.argmax(1), np.eye(5)[labels]
     expected = {
-        "accuracy": sk.accuracy_score(labels, said),
-        "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
-        "macro_f1": sk.f1_score(labels, said, average="macro"),
-        "macro_precision": sk.precision_score(labels, said, average="macro"),
-        "macro_recall": sk.recall_score(labels, said, average="macro"),
-        "mcc": sk.matthews_corrcoef(labels, said),
+        "accuracy": sk.accuracy_score(labels, predicted_classes),
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted_classes),
+        "macro_f1": sk.f1_score(labels, predicted_classes, average="macro"),
+        "macro_precision": sk.precision_score(labels, predicted_classes, average="macro"),
+        "macro_recall": sk.recall_score(labels, predicted_classes, average="macro"),
+        "mcc": sk.matthews_corrcoef(labels, predicted_classes),
         "auroc": sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro"),
         "average_precision": sk.average_precision_score(yes, probabilities, average="macro"),
         "cross_entropy": sk.log_loss(labels, probabilities),
     }
-    assert {name: found.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert {name: result.values[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     if not ties:
-        assert found.values["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, probabilities, k=3))
-    assert found.undefined == {}
+        assert result.values["top3_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, probabilities, k=3))
+    assert result.undefined == {}
 
 
-def test_two_classes_are_measured_on_the_second():
+def test_binary_metrics_refer_to_the_second_class():
     probabilities, labels = classes(200, 2)
     values = single_label(probabilities, labels, bootstrap=FEW).values
     assert values["auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities[:, 1]))
@@ -57,8 +57,8 @@ def test_two_classes_are_measured_on_the_second():
     assert "top3_accuracy" not in values
 
 
-def test_by_hand():
-    """Three of four right; class 0 found twice of twice, class 1 once of two."""
+def test_metrics_agree_with_a_hand_calculation():
+    """Three of four are right: both rows of class 0, one of two rows of class 1."""
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
     labels = np.array([0, 0, 1, 1])
     values = single_label(probabilities, labels, bootstrap=0).values
@@ -66,7 +66,7 @@ def test_by_hand():
     assert values["balanced_accuracy"] == 0.75
     assert values["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert values["mcc"] == pytest.approx(1 / math.sqrt(3))
-    assert values["auroc"] == 0.75  # of the pairs (.7, .1) (.7, .4) (.2, .1) (.2, .4) three are in order
+    assert values["auroc"] == 0.75  # three of the pairs (.7, .1) (.7, .4) (.2, .1) (.2, .4) are in order
     assert values["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert values["cross_entropy"] == pytest.approx(
         -(math.log(0.9) + math.log(0.6) + math.log(0.7) + math.log(0.2)) / 4
@@ -74,58 +74,58 @@ def test_by_hand():
     assert not any(name.endswith("std_error") for name in values)
 
 
-def test_equal_scores_are_worth_a_half():
+def test_tied_scores_count_half():
     half = np.full((6, 2), 0.5)
     values = single_label(half, np.array([0, 1, 0, 1, 1, 1]), bootstrap=0).values
     assert values["auroc"] == 0.5
     assert values["average_precision"] == pytest.approx(4 / 6)
-    assert values["accuracy"] == pytest.approx(2 / 6)  # the first of equal classes is the answer
+    assert values["accuracy"] == pytest.approx(2 / 6)  # the first of tied classes is predicted
     assert values["mcc"] == 0.0
 
 
-def test_an_absent_class_is_left_out_and_said():
+def test_an_absent_class_is_excluded_and_reported():
     probabilities, labels = classes(200, 4)
     kept = labels != 2
-    found = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
+    result = single_label(probabilities[kept], labels[kept], bootstrap=FEW)
     one_by_one = [sk.roc_auc_score(labels[kept] == c, probabilities[kept, c]) for c in (0, 1, 3)]
-    assert found.values["auroc"] == pytest.approx(np.mean(one_by_one))
-    assert found.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
-    assert math.isfinite(found.values["auroc_std_error"])
+    assert result.values["auroc"] == pytest.approx(np.mean(one_by_one))
+    assert result.undefined["auroc"] == "class 2 does not occur; the mean is over the other 3"
+    assert math.isfinite(result.values["auroc_std_error"])
 
 
-def test_a_class_that_is_never_predicted_has_no_precision_and_lowers_the_mean():
-    """And so does one that is predicted and does not occur; one that does neither counts nowhere."""
+def test_a_never_predicted_class_has_no_precision_and_lowers_the_mean():
+    """A class that is predicted and does not occur lowers it too; one with neither does not count."""
     probabilities, labels = classes(200, 6)
     labels[labels >= 4] = 0
     probabilities[:, 2] = 0  # never predicted
-    probabilities[:, 5] = 0  # neither predicted nor there; 4 is predicted, and is not there
+    probabilities[:, 5] = 0  # neither predicted nor present; 4 is predicted and not present
     probabilities /= probabilities.sum(1, keepdims=True)
-    said = probabilities.argmax(1)
-    assert set(said) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
-    found = single_label(probabilities, labels, bootstrap=FEW)
+    predicted_classes = probabilities.argmax(1)
+    assert set(predicted_classes) == {0, 1, 3, 4} and set(labels) == {0, 1, 2, 3}
+    result = single_label(probabilities, labels, bootstrap=FEW)
     for name, score in (("macro_precision", sk.precision_score), ("macro_recall", sk.recall_score)):
-        assert found.values[name] == pytest.approx(score(labels, said, average="macro", zero_division=0))
-        assert found.values[f"{name}_std_error"] > 0
+        assert result.values[name] == pytest.approx(score(labels, predicted_classes, average="macro", zero_division=0))
+        assert result.values[f"{name}_std_error"] > 0
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_one_class_alone_tells_nothing_apart(count):
+def test_ranking_metrics_of_a_single_class_are_undefined(count):
     probabilities, _ = classes(30, count)
-    found = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
+    result = single_label(probabilities, np.ones(30, int), bootstrap=FEW)
     for name in ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"):
-        assert math.isnan(found.values[name])
-        assert found.undefined[name] == "only class 1 occurs"
-        assert f"{name}_std_error" not in found.values
-    assert found.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
+        assert math.isnan(result.values[name])
+        assert result.undefined[name] == "only class 1 occurs"
+        assert f"{name}_std_error" not in result.values
+    assert result.values["accuracy"] == pytest.approx((probabilities.argmax(1) == 1).mean())
 
 
-def test_no_rows_at_all():
-    found = single_label(np.zeros((0, 3)), np.zeros(0, int))
-    assert math.isnan(found.values["accuracy"])
-    assert found.undefined["accuracy"] == "there are no rows"
+def test_metrics_without_rows_are_undefined():
+    result = single_label(np.zeros((0, 3)), np.zeros(0, int))
+    assert math.isnan(result.values["accuracy"])
+    assert result.undefined["accuracy"] == "there are no rows"
 
 
-def test_a_certain_error_costs_no_infinity():
+def test_a_certain_error_has_a_finite_loss():
     values = single_label(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]), bootstrap=0).values
     assert values["cross_entropy"] == pytest.approx(sk.log_loss([0, 1], [[1.0, 0.0], [1.0, 0.0]]))
 
@@ -143,16 +143,16 @@ def test_logits_are_no_probabilities():
         regression(np.array([math.nan]), np.array([1.0]))
 
 
-def test_resamples_are_rows_drawn_again():
-    """Every metric of a weighting equals scikit-learn's on the rows repeated as often as they were drawn."""
+def test_weighted_metrics_equal_metrics_of_repeated_rows():
+    """Every weighted metric equals scikit-learn's on rows repeated as often as they were sampled."""
     probabilities, labels = classes(60, 3, ties=True)
     scores, numbers = probabilities[:, 1], labels + np.random.default_rng(1).integers(3, size=60) / 2
-    said, yes = probabilities.argmax(1), labels == 1
+    predicted_classes, yes = probabilities.argmax(1), labels == 1
     weights = weighted.weightings(60, 10, seed=3)
-    confusions = weighted.confusions(labels, said, 3, weights.astype(float))
-    found = weighted.by_score(scores, yes, weights.astype(float))
+    confusions = weighted.confusions(labels, predicted_classes, 3, weights.astype(float))
+    result = weighted.by_score(scores, yes, weights.astype(float))
     ours = {
-        "auroc": weighted.auroc(*found), "ap": weighted.average_precision(*found),
+        "auroc": weighted.auroc(*result), "ap": weighted.average_precision(*result),
         "balanced": weighted.balanced_accuracy(confusions), "f1": weighted.macro_f1(confusions),
         "mcc": weighted.mcc(confusions), "r2": weighted.r2(scores, numbers, weights.astype(float)),
         "spearman": weighted.spearman(scores, numbers, weights.astype(float)),
@@ -162,23 +162,23 @@ def test_resamples_are_rows_drawn_again():
         theirs = {
             "auroc": sk.roc_auc_score(yes[rows], scores[rows]),
             "ap": sk.average_precision_score(yes[rows], scores[rows]),
-            "balanced": sk.balanced_accuracy_score(labels[rows], said[rows]),
-            "f1": sk.f1_score(labels[rows], said[rows], average="macro"),
-            "mcc": sk.matthews_corrcoef(labels[rows], said[rows]),
+            "balanced": sk.balanced_accuracy_score(labels[rows], predicted_classes[rows]),
+            "f1": sk.f1_score(labels[rows], predicted_classes[rows], average="macro"),
+            "mcc": sk.matthews_corrcoef(labels[rows], predicted_classes[rows]),
             "r2": sk.r2_score(numbers[rows], scores[rows]),
             "spearman": spearmanr(scores[rows], numbers[rows]).statistic,
         }
         assert {name: values[draw] for name, values in ours.items()} == pytest.approx(theirs, abs=1e-12)
 
 
-def test_the_standard_error_of_a_share_is_binomial():
+def test_the_standard_error_of_a_proportion_is_binomial():
     probabilities, labels = classes(400, 3)
     values = single_label(probabilities, labels, bootstrap=2000).values
     share = values["accuracy"]
     assert values["accuracy_std_error"] == pytest.approx(math.sqrt(share * (1 - share) / 400), rel=0.1)
 
 
-def test_the_interval_of_a_share_is_binomial():
+def test_the_interval_of_a_proportion_is_binomial():
     probabilities, labels = classes(400, 3)
     values = single_label(probabilities, labels, bootstrap=4000).values
     hits = round(values["accuracy"] * 400)
@@ -189,8 +189,8 @@ def test_the_interval_of_a_share_is_binomial():
     assert only.undefined["mcc"] == "only class y occurs" and "mcc_ci95_low" not in only.values
 
 
-def test_rows_of_a_group_are_drawn_together():
-    """Each row four times over is no more knowledge: by groups the error stays, by rows it would halve."""
+def test_rows_of_a_group_are_resampled_together():
+    """Four copies of each row add no information: the error by groups is the same, by rows it would halve."""
     probabilities, labels = classes(200, 3)
     often = np.tile(probabilities, (4, 1)), np.tile(labels, 4)
     alone = single_label(probabilities, labels, bootstrap=1000).values["accuracy_std_error"]
@@ -200,7 +200,7 @@ def test_rows_of_a_group_are_drawn_together():
     assert single_label(*often, bootstrap=1000).values["accuracy_std_error"] == pytest.approx(alone / 2, rel=0.15)
 
 
-def test_resamples_taken_in_blocks_are_the_same(monkeypatch):
+def test_resampling_in_blocks_gives_the_same_result(monkeypatch):
     probabilities, labels = classes(50, 3)
     whole = single_label(probabilities, labels, bootstrap=FEW).values
     monkeypatch.setattr(weighted, "CELLS", 150)
@@ -215,114 +215,115 @@ def yes_or_no() -> tuple[np.ndarray, np.ndarray]:
     return probabilities, labels
 
 
-def test_missing_labels_are_left_out():
+def test_missing_labels_are_ignored():
     probabilities, labels = yes_or_no()
-    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    result = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
     aurocs = []
     for task, name in enumerate("abc"):
         known = ~np.isnan(labels[:, task])
-        own = labels[known, task].astype(int), probabilities[known, task]
-        aurocs.append(sk.roc_auc_score(*own))
-        said = (own[1] > 0.5).astype(int)
+        known_rows = labels[known, task].astype(int), probabilities[known, task]
+        aurocs.append(sk.roc_auc_score(*known_rows))
+        predicted_classes = (known_rows[1] > 0.5).astype(int)
         expected = {
             "auroc": aurocs[-1],
-            "average_precision": sk.average_precision_score(*own),
-            "balanced_accuracy": sk.balanced_accuracy_score(own[0], said),
-            "macro_f1": sk.f1_score(own[0], said, average="macro"),
-            "mcc": sk.matthews_corrcoef(own[0], said),
-            "accuracy": sk.accuracy_score(own[0], said),
-            "cross_entropy": sk.log_loss(*own),
+            "average_precision": sk.average_precision_score(*known_rows),
+            "balanced_accuracy": sk.balanced_accuracy_score(known_rows[0], predicted_classes),
+            "macro_f1": sk.f1_score(known_rows[0], predicted_classes, average="macro"),
+            "mcc": sk.matthews_corrcoef(known_rows[0], predicted_classes),
+            "accuracy": sk.accuracy_score(known_rows[0], predicted_classes),
+            "cross_entropy": sk.log_loss(*known_rows),
             "labels_seen": known.sum(),
         }
-        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected, abs=1e-12)
-    assert found.values["auroc"] == pytest.approx(np.mean(aurocs))
-    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+        assert {key: result.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert result.values["auroc"] == pytest.approx(np.mean(aurocs))
+    assert result.values["labels_seen"] == (~np.isnan(labels)).sum()
     changed = np.where(np.isnan(labels), 1 - probabilities, probabilities)
-    assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == found.values
+    assert multi_label(changed, labels, tasks=["a", "b", "c"], bootstrap=FEW).values == result.values
 
 
-def test_a_task_with_one_label_only_is_left_out_of_the_mean_and_said():
+def test_a_task_with_a_single_class_is_excluded_from_the_mean_and_reported():
     probabilities, labels = yes_or_no()
     labels[:, 1] = np.where(labels[:, 1] == 1, np.nan, labels[:, 1])
     labels[:, 2] = np.nan
-    found = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
-    assert found.values["auroc"] == found.values["a/auroc"]
-    assert found.values["auroc_std_error"] == found.values["a/auroc_std_error"]
-    assert math.isnan(found.values["b/auroc"]) and found.undefined["b/auroc"] == "all labels are 0"
-    assert math.isnan(found.values["c/accuracy"]) and found.undefined["c/accuracy"] == "there are no labels"
-    assert found.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
-    assert found.values["accuracy"] == pytest.approx((found.values["a/accuracy"] + found.values["b/accuracy"]) / 2)
-    assert found.values["labels_seen"] == (~np.isnan(labels)).sum()
+    result = multi_label(probabilities, labels, tasks=["a", "b", "c"], bootstrap=FEW)
+    assert result.values["auroc"] == result.values["a/auroc"]
+    assert result.values["auroc_std_error"] == result.values["a/auroc_std_error"]
+    assert math.isnan(result.values["b/auroc"]) and result.undefined["b/auroc"] == "all labels are 0"
+    assert math.isnan(result.values["c/accuracy"]) and result.undefined["c/accuracy"] == "there are no labels"
+    assert result.undefined["auroc"] == "not defined for 2 of 3 tasks; the mean is over the other 1"
+    assert result.values["accuracy"] == pytest.approx((result.values["a/accuracy"] + result.values["b/accuracy"]) / 2)
+    assert result.values["labels_seen"] == (~np.isnan(labels)).sum()
 
 
-def test_labels_of_all_tasks_together_are_as_in_scikit_learn():
+def test_micro_averages_agree_with_scikit_learn():
     probabilities, labels = yes_or_no()
     whole = np.where(np.isnan(labels), 0, labels)
     probabilities[:, 1] *= 0.4  # a label that is never predicted
-    said = (probabilities > 0.5).astype(int)
-    assert not said[:, 1].any() and whole[:, 1].any()
-    found = multi_label(probabilities, whole, bootstrap=FEW).values
+    predicted_classes = (probabilities > 0.5).astype(int)
+    assert not predicted_classes[:, 1].any() and whole[:, 1].any()
+    result = multi_label(probabilities, whole, bootstrap=FEW).values
     expected = {
-        "micro_precision": sk.precision_score(whole, said, average="micro"),
-        "micro_recall": sk.recall_score(whole, said, average="micro"),
-        "exact_match": sk.accuracy_score(whole, said),
+        "micro_precision": sk.precision_score(whole, predicted_classes, average="micro"),
+        "micro_recall": sk.recall_score(whole, predicted_classes, average="micro"),
+        "exact_match": sk.accuracy_score(whole, predicted_classes),
     }
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    assert all(found[f"{name}_std_error"] > 0 for name in expected)
+    assert {name: result[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert all(result[f"{name}_std_error"] > 0 for name in expected)
     known = ~np.isnan(labels)
-    found = multi_label(probabilities, labels, bootstrap=FEW).values
-    assert found["micro_precision"] == pytest.approx(sk.precision_score(labels[known], said[known]))
-    assert found["micro_recall"] == pytest.approx(sk.recall_score(labels[known], said[known]))
+    result = multi_label(probabilities, labels, bootstrap=FEW).values
+    assert result["micro_precision"] == pytest.approx(sk.precision_score(labels[known], predicted_classes[known]))
+    assert result["micro_recall"] == pytest.approx(sk.recall_score(labels[known], predicted_classes[known]))
 
 
-def test_a_row_matches_by_the_labels_that_it_has():
+def test_exact_match_uses_the_known_labels_of_a_row():
     labels = np.array([[1, np.nan], [0, 1], [np.nan, np.nan], [1, 1]])
-    found = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
-    assert found["exact_match"] == pytest.approx(1 / 3)  # a half is "no"
-    assert found["micro_precision"] == 1.0 and found["micro_recall"] == pytest.approx(2 / 4)
+    result = multi_label(np.array([[0.9, 0.9], [0.1, 0.2], [0.9, 0.9], [0.5, 0.9]]), labels, bootstrap=0).values
+    assert result["exact_match"] == pytest.approx(1 / 3)  # 0.5 is negative
+    assert result["micro_precision"] == 1.0 and result["micro_recall"] == pytest.approx(2 / 4)
 
 
-def test_nothing_said_or_nothing_true_has_its_reason():
-    found = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
-    assert found.undefined["micro_precision"] == "no label is predicted" and math.isnan(found.values["micro_precision"])
-    assert found.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in found.values
-    assert found.values["exact_match"] == 1.0
+def test_no_positive_predictions_or_labels_give_a_reason():
+    result = multi_label(np.full((4, 2), 0.1), np.zeros((4, 2)), bootstrap=FEW)
+    assert result.undefined["micro_precision"] == "no label is predicted"
+    assert math.isnan(result.values["micro_precision"])
+    assert result.undefined["micro_recall"] == "no label is true" and "micro_recall_std_error" not in result.values
+    assert result.values["exact_match"] == 1.0
     none = multi_label(np.full((4, 2), 0.1), np.full((4, 2), np.nan), bootstrap=FEW)
     assert none.undefined["exact_match"] == "there are no labels"
 
 
-def test_one_task_has_no_mean_beside_it():
+def test_a_single_task_has_no_mean():
     probabilities, labels = yes_or_no()
-    found = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
-    assert found.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
-    assert not any("/" in name for name in found.values)
+    result = multi_label(probabilities[:, :1], labels[:, :1], bootstrap=FEW)
+    assert result.values["auroc"] == multi_label(probabilities, labels, bootstrap=FEW).values["task 0/auroc"]
+    assert not any("/" in name for name in result.values)
 
 
-def test_numbers_are_as_in_scikit_learn_and_scipy():
+def test_regression_metrics_agree_with_scikit_learn_and_scipy():
     random = np.random.default_rng(0)
     labels = random.normal(5, 2, size=(80, 2))
     predicted = (labels + random.normal(size=(80, 2))).round(1)
     labels[random.random((80, 2)) < 0.25] = np.nan
-    found = regression(predicted, labels, tasks=["logS", "logD"], bootstrap=FEW)
+    result = regression(predicted, labels, tasks=["logS", "logD"], bootstrap=FEW)
     for task, name in enumerate(("logS", "logD")):
         known = ~np.isnan(labels[:, task])
-        own = labels[known, task], predicted[known, task]
+        known_rows = labels[known, task], predicted[known, task]
         expected = {
-            "rmse": sk.root_mean_squared_error(*own),
-            "mae": sk.mean_absolute_error(*own),
-            "r2": sk.r2_score(*own),
-            "spearman": spearmanr(*own).statistic,
-            "p95_error": np.percentile(np.abs(own[0] - own[1]), 95),
-            **dict(zip(("slope", "intercept", "pearson"), linregress(*own[::-1])[:3], strict=True)),
-            "r_squared": linregress(*own).rvalue ** 2,
+            "rmse": sk.root_mean_squared_error(*known_rows),
+            "mae": sk.mean_absolute_error(*known_rows),
+            "r2": sk.r2_score(*known_rows),
+            "spearman": spearmanr(*known_rows).statistic,
+            "p95_error": np.percentile(np.abs(known_rows[0] - known_rows[1]), 95),
+            **dict(zip(("slope", "intercept", "pearson"), linregress(*known_rows[::-1])[:3], strict=True)),
+            "r_squared": linregress(*known_rows).rvalue ** 2,
         }
-        assert {key: found.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
-    assert found.values["rmse"] == pytest.approx((found.values["logS/rmse"] + found.values["logD/rmse"]) / 2)
+        assert {key: result.values[f"{name}/{key}"] for key in expected} == pytest.approx(expected)
+    assert result.values["rmse"] == pytest.approx((result.values["logS/rmse"] + result.values["logD/rmse"]) / 2)
     flat = regression(predicted[:, 0], labels[:, 0], bootstrap=FEW)
-    assert flat.values["r2"] == found.values["logS/r2"]
+    assert flat.values["r2"] == result.values["logS/r2"]
 
 
-def test_numbers_that_tell_nothing():
+def test_regression_metrics_of_constant_or_few_values_are_undefined():
     one = regression(np.array([1.0, 2.0]), np.array([math.nan, 4.0]), bootstrap=FEW)
     assert one.values["rmse"] == 2.0 and math.isnan(one.values["r2"])
     assert one.undefined == dict.fromkeys(OF_SEVERAL, "there is one label only")
@@ -335,19 +336,19 @@ def test_numbers_that_tell_nothing():
     assert none.undefined["rmse"] == "there are no labels"
 
 
-def test_every_value_that_is_not_defined_has_its_reason():
+def test_every_undefined_metric_has_a_reason():
     probabilities, labels = yes_or_no()
     labels[:, 0] = 1
-    for found in (
+    for result in (
         multi_label(probabilities, labels, bootstrap=FEW),
         single_label(np.full((3, 3), 1 / 3), np.zeros(3, int), bootstrap=FEW),
         regression(np.zeros((3, 2)), np.array([[1, np.nan], [2, np.nan], [3, 1.0]]), bootstrap=FEW),
     ):
-        unknown = {name for name, value in found.values.items() if math.isnan(value)}
-        assert unknown and unknown <= set(found.undefined)
+        unknown = {name for name, value in result.values.items() if math.isnan(value)}
+        assert unknown and unknown <= set(result.undefined)
 
 
-def test_per_class_and_confusion_by_hand():
+def test_class_table_and_confusion_matrix_agree_with_a_hand_calculation():
     probabilities = np.eye(4)[[0, 0, 1, 0, 1]]
     labels = np.array([0, 0, 1, 1, 2])
     rows = {row["class"]: row for row in per_class(probabilities, labels, ["a", "b", "c", "d"])}
@@ -363,8 +364,8 @@ def test_per_class_and_confusion_by_hand():
 # ---------------------------------------------------------------- intervals of rare classes
 
 
-def test_a_constant_classifier_has_a_balanced_accuracy_of_a_half_without_spread():
-    """As resamples that lose the rare class would give 100 % each, which is no spread of the classifier."""
+def test_a_constant_classifier_has_a_balanced_accuracy_of_one_half_without_interval():
+    """Resamples without the rare class would give 100 % each, a spread that the classifier does not have."""
     labels = np.array([1] * 2 + [0] * 18)
     values = single_label(np.tile([0.9, 0.1], (20, 1)), labels, bootstrap=500).values
     assert values["balanced_accuracy"] == 0.5
@@ -380,7 +381,7 @@ def test_a_class_with_one_row_has_no_interval_and_the_reason_names_it():
     assert "accuracy_ci95_low" in measured.values
 
 
-def test_one_rare_class_of_many_leaves_the_interval():
+def test_one_rare_class_among_many_keeps_the_interval():
     labels = np.array([0] + [1 + n % 19 for n in range(190)])
     random = np.random.default_rng(0)
     values = single_label(random.dirichlet(np.ones(20), 191), labels, bootstrap=100).values
@@ -396,7 +397,7 @@ def test_rows_are_resampled_within_their_classes():
     assert weighted.rarest_label(labels).tolist() == [2, 3, 0, 0, 0, 0, -1]
 
 
-def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
+def test_no_resample_loses_the_rare_positives_of_a_label():
     random = np.random.default_rng(0)
     labels = np.stack([np.arange(60) < 2, np.arange(60) % 2 == 0], 1).astype(float)
     values = multi_label(random.random((60, 2)), labels, ["rare", "even"], bootstrap=300).values
@@ -405,9 +406,9 @@ def test_no_resample_loses_the_rare_yes_of_one_of_several_labels():
     assert values["rare/auroc_std_error"] > 0 and values["rare/auroc_ci95_high"] <= 1
 
 
-def test_resamples_of_groups_that_lose_a_class_are_left_out_and_too_many_of_them_are_said():
+def test_resamples_without_a_class_are_discarded_and_too_many_are_reported():
     labels = np.array([1] * 5 + [0] * 45)
-    groups = np.repeat(np.arange(10), 5)  # all of class 1 in one group: a third of the resamples have none
+    groups = np.repeat(np.arange(10), 5)  # all rows of class 1 are in one group: a third of the resamples have none
     measured = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups)
     assert "balanced_accuracy_std_error" not in measured.values
     assert measured.undefined["balanced_accuracy"].startswith("no interval: 3")

@@ -1,4 +1,4 @@
-"""Metrics of ranked candidates, each on cases small enough to count by hand."""
+"""Metrics of ranked candidates on small cases that are calculated by hand."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_an_invalid_candidate_keeps_its_rank():
 def test_the_three_definitions_of_the_same_molecule_disagree_on_tautomers_and_homologues():
     keto, enol = "O=c1cccc[nH]1", "Oc1ccccn1"
     homologues = "C" * 20, "C" * 21
-    found = {}
+    values = {}
     for definition in ("inchikey", "smiles", "fingerprint"):
         metric = TopKAccuracy(k=[1], definition=definition)
         metric.update([[enol], [homologues[0]]], [keto, homologues[1]])
-        found |= metric.compute()
-    assert found == {"top1_accuracy": 0.5, "top1_same_smiles": 0.0, "top1_same_fingerprint": 0.5}
+        values |= metric.compute()
+    assert values == {"top1_accuracy": 0.5, "top1_same_smiles": 0.0, "top1_same_fingerprint": 0.5}
 
 
 def test_tanimoto_at_k_is_the_best_of_the_first_k_and_zero_without_candidates():
@@ -52,15 +52,15 @@ def test_tanimoto_at_k_is_the_best_of_the_first_k_and_zero_without_candidates():
     assert metric.compute() == pytest.approx({"tanimoto@1": first / 2, "tanimoto@2": second / 2}, abs=1e-6)
 
 
-def test_validity_and_uniqueness_from_the_counts_of_generation():
+def test_validity_and_uniqueness_are_computed_from_generation_counts():
     validity, uniqueness = Validity(), Uniqueness()
     for metric in (validity, uniqueness):
         metric.update([[ETHANOL, ETHER], []], [ETHANOL] * 2, generated=[10, 10], valid=[8, 0], distinct=[2, 0])
     assert validity.compute() == pytest.approx({"validity": 0.4})
-    assert uniqueness.compute() == pytest.approx({"uniqueness": 0.25})  # the spectrum without a molecule has no say
+    assert uniqueness.compute() == pytest.approx({"uniqueness": 0.25})  # the spectrum without a molecule does not count
 
 
-def test_validity_and_uniqueness_from_the_candidates_themselves():
+def test_validity_and_uniqueness_are_computed_from_candidates():
     candidates = [[ETHANOL, "OCC", "C1CC", ETHER]]
     validity, uniqueness = Validity(), Uniqueness()
     validity.update(candidates, [ETHANOL])
@@ -75,7 +75,7 @@ def test_formula_match_counts_isomers():
     assert metric.compute() == pytest.approx({"formula_match@1": 1 / 3, "formula_match@2": 2 / 3})
 
 
-def test_precursor_error_leaves_out_what_it_cannot_judge():
+def test_precursor_error_ignores_missing_candidates_adducts_and_precursors():
     metric = PrecursorPpmError(within=10)
     mz = 47.04914  # [M+H]+ of ethanol
     metric.update(
@@ -86,18 +86,18 @@ def test_precursor_error_leaves_out_what_it_cannot_judge():
     )
     values = metric.compute()
     assert values["precursor_within_10ppm@1"] == pytest.approx(1 / 3)
-    assert values["precursor_ppm@1"] < 1  # torch's median of two is the lower one
+    assert values["precursor_ppm@1"] < 1  # torch's median of two values is the lower one
 
 
-def test_a_true_molecule_that_cannot_be_read_is_an_error_with_its_smiles():
+def test_an_unreadable_true_molecule_raises_an_error_with_its_smiles():
     with pytest.raises(InputError, match=r"spectrum 1 of this batch, 'C1CC'"):
         TopKAccuracy().update([[ETHANOL], [ETHANOL]], [ETHANOL, "C1CC"])
 
 
-def test_columns_of_another_length_are_refused():
+def test_columns_of_different_lengths_are_rejected():
     with pytest.raises(ValueError, match="1 valid for the candidates of 2 spectra"):
         Validity().update([[ETHANOL], [ETHANOL]], [ETHANOL, ETHANOL], generated=[1, 1], valid=[1])
 
 
-def test_a_metric_without_spectra_is_not_a_number():
+def test_a_metric_without_spectra_is_nan():
     assert math.isnan(TanimotoAtK(k=[1]).compute()["tanimoto@1"])

@@ -1,4 +1,4 @@
-"""Identity, formula and mass of molecules: what counts as the same."""
+"""Identity, formula and mass of molecules: which molecules count as the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trimer.metrics import molecule_properties as facts
 from trimer.metrics.molecule_properties import molecule_facts
 
 
-def test_tautomers_and_stereoisomers_are_one_molecule_but_not_one_smiles():
+def test_tautomers_and_stereoisomers_are_the_same_molecule_with_different_smiles():
     keto, enol = molecule_facts("O=c1cccc[nH]1"), molecule_facts("Oc1ccccn1")
     assert facts.same_molecule(keto, enol)
     assert not facts.same_smiles(keto, enol)
@@ -19,7 +19,7 @@ def test_the_heavy_atom_shortcut_never_hides_an_inchikey_match():
     acid, anion = molecule_facts("CC(=O)O"), molecule_facts("CC(=O)[O-]")
     assert acid.formula != anion.formula
     assert acid.heavy_formula == anion.heavy_formula == "C2O2"
-    assert facts.same_molecule(acid, anion)  # the charge is in another block of the key
+    assert facts.same_molecule(acid, anion)  # the charge is in another block of the InChIKey
     deuterated = molecule_facts("[2H]C([2H])([2H])O")
     assert facts.same_molecule(deuterated, molecule_facts("CO"))
 
@@ -27,7 +27,7 @@ def test_the_heavy_atom_shortcut_never_hides_an_inchikey_match():
 @pytest.mark.parametrize(
     ("smiles", "heavy"), [("[He]", "He"), ("C[Hg]C", "C2Hg"), ("OS(O)(=O)=O", "O4S"), ("[NH4+]", "N"), ("[H][H]", "")]
 )
-def test_heavy_formula_drops_hydrogen_and_charge_only(smiles, heavy):
+def test_heavy_formula_omits_only_hydrogen_and_charge(smiles, heavy):
     assert molecule_facts(smiles).heavy_formula == heavy
 
 
@@ -40,7 +40,7 @@ def test_isomers_share_a_formula_and_are_different_molecules():
 
 
 @pytest.mark.parametrize("text", [None, "", "C1CC", "not a molecule", "C(C)(C)(C)(C)C"])
-def test_what_is_no_molecule_is_none_and_equals_nothing(text):
+def test_invalid_molecules_are_none_and_equal_nothing(text):
     assert molecule_facts(text) is None
     ethanol = molecule_facts("CCO")
     assert not facts.same_molecule(None, None)

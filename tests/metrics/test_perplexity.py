@@ -1,4 +1,4 @@
-"""Loss and perplexity as sums over tokens."""
+"""Loss and perplexity are sums over tokens."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def test_loss_is_weighted_by_tokens_not_by_batches():
     assert values == pytest.approx({"loss": 0.25, "perplexity": math.exp(0.25), "token_accuracy": 35 / 40})
 
 
-def test_how_the_tokens_are_cut_into_batches_does_not_matter():
+def test_perplexity_does_not_depend_on_the_batches():
     losses = torch.rand(1000, dtype=torch.float64)
-    one, many = TokenLoss(), TokenLoss()
-    one.update(losses.sum(), 1000, 0)
+    single_batch, batches = TokenLoss(), TokenLoss()
+    single_batch.update(losses.sum(), 1000, 0)
     for part in losses.split([1, 9, 90, 900]):
-        many.update(part.sum(), len(part), 0)
-    assert one.compute() == pytest.approx(many.compute())
+        batches.update(part.sum(), len(part), 0)
+    assert single_batch.compute() == pytest.approx(batches.compute())
 
 
-def test_accuracy_is_left_out_where_it_was_not_counted():
+def test_accuracy_is_omitted_where_it_was_not_counted():
     metric = TokenLoss()
     metric.update(torch.tensor(1.0), 2)
     assert "token_accuracy" not in metric.compute()
 
 
-def test_a_diverged_loss_is_infinite_perplexity_and_no_tokens_is_no_number():
+def test_a_diverged_loss_gives_infinite_perplexity_and_no_tokens_give_nan():
     metric = TokenLoss()
     assert math.isnan(metric.compute()["loss"])
     metric.reset()
@@ -41,7 +41,7 @@ def test_a_diverged_loss_is_infinite_perplexity_and_no_tokens_is_no_number():
     assert metric.compute()["perplexity"] == math.inf
 
 
-def test_gradients_are_not_kept():
+def test_the_metric_keeps_no_gradients():
     metric = TokenLoss()
     metric.update(torch.ones((), requires_grad=True) * 2, 1, 1)
     assert not metric.loss_sum.requires_grad

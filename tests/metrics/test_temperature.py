@@ -1,4 +1,4 @@
-"""Calibration: the error by hand, and a temperature that undoes what made the logits too sure."""
+"""Calibration: the expected calibration error, and temperatures that correct overconfident logits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trimer.metrics.temperature import (
 
 
 def honest(rows: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and labels drawn from the probabilities that they give."""
+    """Logits, and labels sampled from their probabilities."""
     random = np.random.default_rng(seed)
     logits = 2 * random.normal(size=(rows, classes))
     probabilities = calibration.apply(logits)
     return logits, (probabilities.cumsum(1) < random.random((rows, 1))).sum(1)
 
 
-def test_the_error_by_hand():
-    """Of class 1: two at .1, one true, one at .35, not true, one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
+def test_calibration_error_agrees_with_a_hand_calculation():
+    """Class 1: two rows at .1, one of them true; one at .35, false; one at .65, true: (2 |.5 - .1| + .35 + .35) / 4."""
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.65, 0.35], [0.35, 0.65]])
     labels = np.array([0, 1, 0, 1])
     assert expected_calibration_error(probabilities, labels, bins=10) == pytest.approx(0.375)
@@ -37,7 +37,7 @@ def test_the_error_by_hand():
     assert math.isnan(expected_calibration_error(np.zeros((0, 2)), np.zeros(0, int)))
 
 
-def test_the_error_is_that_of_torchmetrics():
+def test_calibration_error_agrees_with_torchmetrics():
     logits, labels = honest(500, 4)
     probabilities = calibration.apply(3 * logits)
     theirs = multiclass_calibration_error(torch.tensor(probabilities), torch.tensor(labels), 4, n_bins=15)
@@ -53,16 +53,16 @@ def test_the_error_is_that_of_torchmetrics():
     assert expected_calibration_error(probabilities[:, 1], yes) == pytest.approx(theirs.item(), abs=1e-6)
 
 
-def test_missing_labels_do_not_count():
-    said, labels = np.array([[0.2, 0.9], [0.7, 0.4]]), np.array([[0.0, np.nan], [np.nan, 1.0]])
-    assert expected_calibration_error(said, labels) == pytest.approx((0.2 + 0.6) / 2)
+def test_missing_labels_do_not_enter_the_calibration_error():
+    probabilities, labels = np.array([[0.2, 0.9], [0.7, 0.4]]), np.array([[0.0, np.nan], [np.nan, 1.0]])
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.2 + 0.6) / 2)
 
 
-def test_an_end_of_a_bin_belongs_to_it():
+def test_the_upper_edge_of_a_bin_belongs_to_it():
     assert calibration.bin_of(np.array([0.0, 0.1, 0.2, 0.21, 1.0]), 10).tolist() == [0, 0, 1, 2, 9]
 
 
-def test_a_temperature_undoes_what_made_the_logits_too_sure():
+def test_a_temperature_corrects_overconfident_logits():
     logits, labels = honest(4000, 5)
     assert fit_temperature(logits, labels) == pytest.approx(1, abs=0.05)
     assert fit_temperature(3 * logits, labels) == pytest.approx(3 * fit_temperature(logits, labels), rel=1e-6)
@@ -71,15 +71,15 @@ def test_a_temperature_undoes_what_made_the_logits_too_sure():
     assert expected_calibration_error(after, labels) < 0.015
 
 
-def test_a_rare_class_with_far_too_high_probabilities_has_a_large_error():
-    """The error of the likeliest class hides them: of 1,000 rows 51 are of class 1, and all have .472."""
+def test_an_overpredicted_rare_class_has_a_large_calibration_error():
+    """The error of the predicted class alone misses it: 51 of 1,000 rows are of class 1, and all have .472."""
     labels = (np.arange(1000) < 51).astype(int)
     probabilities = np.tile([0.528, 0.472], (1000, 1))
     assert expected_calibration_error(probabilities, labels) == pytest.approx(0.421)
     assert single_label(probabilities, labels, bootstrap=0).values["ece"] == pytest.approx(0.421)
 
 
-def test_no_other_temperature_is_likelier():
+def test_the_fitted_temperature_maximizes_the_likelihood():
     logits, labels = honest(300, 3)
     best = fit_temperature(logits, labels)
 
@@ -89,7 +89,7 @@ def test_no_other_temperature_is_likelier():
     assert loss(best) < min(loss(best * 1.01), loss(best / 1.01))
 
 
-def test_yes_or_no_with_missing_labels():
+def test_binary_temperatures_ignore_missing_labels():
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(3000, 2))
     labels = (random.random((3000, 2)) < calibration.apply(logits, kind="multi")).astype(float)
@@ -99,19 +99,19 @@ def test_yes_or_no_with_missing_labels():
     assert fit_temperature(2 * logits, labels) == full
 
 
-def test_each_label_has_a_temperature_of_its_own_if_it_has_enough_of_either():
+def test_each_label_with_enough_of_both_classes_has_its_temperature():
     random = np.random.default_rng(0)
     logits = 2 * random.normal(size=(3000, 3))
     labels = (random.random((3000, 3)) < calibration.apply(logits, kind="multi")).astype(float)
     labels[2:, 2] = 0.0
     labels[:2, 2] = 1.0
     scaled = logits * [2, 0.5, 1]
-    found = fit_temperatures(scaled, labels)
-    assert found[:2] == pytest.approx([2, 0.5], rel=0.1)
-    assert found[2] == fit_temperature(scaled, labels), "of two yes alone nothing is fitted"
+    temperatures = fit_temperatures(scaled, labels)
+    assert temperatures[:2] == pytest.approx([2, 0.5], rel=0.1)
+    assert temperatures[2] == fit_temperature(scaled, labels), "two positive labels are too few for a temperature"
 
 
-def test_a_high_temperature_leaves_the_frequencies():
+def test_a_high_temperature_gives_the_class_frequencies():
     random = np.random.default_rng(0)
     labels = (random.random(2000) < 0.05).astype(int)
     logits = random.normal(size=(2000, 2))
@@ -122,15 +122,15 @@ def test_a_high_temperature_leaves_the_frequencies():
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
-def test_where_every_answer_is_right_nothing_is_changed(kind):
+def test_perfect_predictions_keep_a_temperature_of_one(kind):
     sure = np.array([[4.0, -4.0], [-3.0, 3.0]])
     labels = np.array([0, 1]) if kind == "single" else np.array([[1.0, 0.0], [0.0, np.nan]])
     assert fit_temperature(sure, labels) == 1.0
 
 
-def test_odd_logits():
+def test_unusual_logits_give_a_finite_temperature_or_an_error():
     labels = np.array([0, 1, 1])
-    assert fit_temperature(np.zeros((3, 2)), labels) == 1.0  # no temperature makes a difference
+    assert fit_temperature(np.zeros((3, 2)), labels) == 1.0  # all temperatures are equivalent
     assert fit_temperature(np.zeros((0, 2)), labels[:0]) == 1.0
     wrong = np.array([[-5.0, 5.0], [5.0, -5.0], [5.0, -5.0]])
     assert fit_temperature(wrong, labels) == calibration.HOTTEST

@@ -19,19 +19,19 @@ def test_a_fragment_has_no_more_charges_than_its_peptide():
     assert can("PEPTIDEK", 2, "b1", "y2").all()
 
 
-def test_phosphoric_acid_leaves_fragments_that_hold_a_phosphate():
-    found = can("AAS[UNIMOD:21]AAK", 2, "b1-H3PO4", "y1-H3PO4")
-    assert found[:, 0].tolist() == [False, False, True, True, True]  # b3, b4, b5
-    assert found[:, 1].tolist() == [True, True, False, False, False]  # y5, y4
+def test_only_phosphorylated_fragments_lose_phosphoric_acid():
+    allowed = can("AAS[UNIMOD:21]AAK", 2, "b1-H3PO4", "y1-H3PO4")
+    assert allowed[:, 0].tolist() == [False, False, True, True, True]  # b3, b4, b5
+    assert allowed[:, 1].tolist() == [True, True, False, False, False]  # y5, y4
     assert not can("AASAAK", 2, "b1-H3PO4", "y1-H3PO4").any()
 
 
-def test_water_and_ammonia_leave_where_their_residues_are():
-    found = can("AASAAK", 2, "b1-H2O", "y1-NH3")
-    assert found[:, 0].tolist() == [False, False, True, True, True] and found[:, 1].all()
+def test_only_fragments_with_matching_residues_lose_water_or_ammonia():
+    allowed = can("AASAAK", 2, "b1-H2O", "y1-NH3")
+    assert allowed[:, 0].tolist() == [False, False, True, True, True] and allowed[:, 1].all()
 
 
 @pytest.mark.parametrize("names", [["c1"], ["b0"], ["y1-CO2"], ["b1", "b1"], []])
-def test_names_that_are_no_channels(names):
+def test_invalid_channel_names_are_rejected(names):
     with pytest.raises(ConfigError, match="channels"):
         channels_of(names)

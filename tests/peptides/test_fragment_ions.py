@@ -1,4 +1,4 @@
-"""Fragment masses as pyteomics computes them."""
+"""Fragment masses agree with pyteomics."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ Y = [148.060434, 263.087377, 376.171441, 477.21912, 574.271884, 703.314477]
 MODIFIED = read_proforma("[Acetyl]-AC[Carbamidomethyl]DEM[Oxidation]S[Phospho]PEPK")
 
 
-def test_masses():
+def test_fragment_masses_agree_with_pyteomics():
     peptide = read_proforma("PEPTIDE")
     b, y = fragment_masses(peptide)
     assert b.shape == y.shape == (6,) and b.dtype == y.dtype == np.float64
@@ -36,18 +36,18 @@ def test_masses():
         ("y", 3, 1, "NH3", 356.181612),
     ],
 )
-def test_mz(series, number, charge, loss, mz):
+def test_fragment_mz_agree_with_pyteomics(series, number, charge, loss, mz):
     assert fragment_mz(MODIFIED, series, number, charge, loss) == pytest.approx(mz, abs=1e-6)
 
 
-def test_modified_ends_and_short_peptides():
+def test_terminal_modifications_and_short_peptides_are_supported():
     b, y = fragment_masses(read_proforma("AK-[Amidated]"))
     assert y[0] + PROTON == pytest.approx(147.112804 - 0.984016, abs=1e-6)
     assert b[0] + PROTON == pytest.approx(72.04439, abs=1e-6)
     assert [len(part) for part in fragment_masses(Peptide("K"))] == [0, 0]
 
 
-def test_losses():
+def test_neutral_losses_have_their_masses():
     assert pytest.approx({"": 0, "H3PO4": 97.976896, "H2O": 18.010565, "NH3": 17.026549}, abs=1e-6) == LOSSES
 
 
@@ -61,7 +61,7 @@ def test_losses():
         (("y", 1, 1, "CO"), "loss=CO must be one of H3PO4, H2O, NH3, or empty"),
     ],
 )
-def test_errors(given, message):
+def test_invalid_arguments_raise_errors(given, message):
     with pytest.raises(ValueError) as error:
         fragment_mz(MODIFIED, *given)
     assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""Modifications by every name they go by; masses as UNIMOD states them."""
+"""Modifications under all their names; masses agree with UNIMOD."""
 
 import numpy as np
 import pytest
@@ -30,13 +30,13 @@ UNIMOD_MASSES = {
 
 
 @pytest.mark.parametrize("name", UNIMOD_MASSES)
-def test_mass_and_id(name):
+def test_modifications_have_masses_and_ids(name):
     number, mass = UNIMOD_MASSES[name]
-    found = modification(name)
-    assert (found.id, found.name, found.proforma) == (number, name, f"UNIMOD:{number}")
-    assert found.mass == pytest.approx(mass, abs=2e-6)
-    assert modification(f"UNIMOD:{number}") is found
-    assert modification(f"{mass:+.6f}", {"Gln->pyro-Glu": "Q"}.get(name)) is found
+    known = modification(name)
+    assert (known.id, known.name, known.proforma) == (number, name, f"UNIMOD:{number}")
+    assert known.mass == pytest.approx(mass, abs=2e-6)
+    assert modification(f"UNIMOD:{number}") is known
+    assert modification(f"{mass:+.6f}", {"Gln->pyro-Glu": "Q"}.get(name)) is known
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_mass_and_id(name):
         ("+304.2054", "iTRAQ8plex"),
     ],
 )
-def test_names(text, name):
+def test_modifications_are_found_by_all_names(text, name):
     assert modification(text).name == name
 
 
-def test_equal_masses_are_told_apart_by_the_residue():
+def test_equal_masses_are_distinguished_by_the_residue():
     assert modification("-17.0265", "Q").name == modification("-17.03", "-Q").name == "Gln->pyro-Glu"
     assert modification("-17.0265", "N").name == "Ammonia-loss"
     assert modification("gl", "-E").name == "Glu->pyro-Glu"
@@ -87,7 +87,7 @@ def test_equal_masses_are_told_apart_by_the_residue():
 @pytest.mark.parametrize(
     "text", ["Foo", "UNIMOD:99999", "+1000.5", "+61", "gl", "Hex(99)", "Formula:Xx2", "Formula:C2-", "Formula:", ""]
 )
-def test_unknown(text):
+def test_unknown_modifications_raise_an_error(text):
     with pytest.raises(UnknownModification) as error:
         modification(text)
     assert str(error.value) == f"unknown modification [{text}]"
@@ -107,7 +107,7 @@ def test_unknown(text):
         ("+229", "K", "TMT6plex"),
     ],
 )
-def test_rounded_deltas_are_the_common_modification_at_home_on_the_residue(text, residue, name):
+def test_rounded_mass_shifts_are_the_common_modification_of_the_residue(text, residue, name):
     assert modification(text, residue).name == name
 
 
@@ -123,7 +123,7 @@ def test_rounded_deltas_are_the_common_modification_at_home_on_the_residue(text,
         ),
     ],
 )
-def test_what_could_be_two_modifications_is_not_guessed(text, residue, reason):
+def test_ambiguous_modifications_are_not_guessed(text, residue, reason):
     with pytest.raises(UnknownModification) as error:
         modification(text, residue)
     assert str(error.value) == reason
@@ -134,18 +134,18 @@ def test_every_common_modification_is_registered():
     assert all(modification(name).name == name for name in COMMON)
 
 
-def test_formula():
+def test_formulas_are_parsed():
     assert parse_formula("H-1N-1O") == (("H", -1), ("N", -1), ("O", 1))
     assert parse_formula("[13C6] C-6 N2 N1") == (("C", -6), ("13C", 6), ("N", 3))
     assert formula_text(parse_formula("[13C6]C-6N3")) == "C-6[13C6]N3"
     assert parse_formula("C2H3N(O)") is None
-    own = modification("Formula:H3C2NO")
-    assert (own.id, own.name, own.proforma) == (None, "C2H3NO", "Formula:C2H3NO")
-    assert own.mass == pytest.approx(57.021464, abs=2e-6)
-    assert modification(own.proforma) == own
+    custom = modification("Formula:H3C2NO")
+    assert (custom.id, custom.name, custom.proforma) == (None, "C2H3NO", "Formula:C2H3NO")
+    assert custom.mass == pytest.approx(57.021464, abs=2e-6)
+    assert modification(custom.proforma) == custom
 
 
-def test_composition_vector():
+def test_composition_vectors_count_elements():
     assert ELEMENTS[:6] == ("C", "H", "N", "O", "P", "S") and len(ELEMENTS) == len(set(ELEMENTS))
     vector = composition_vector([modification("Phospho"), modification("Oxidation")])
     assert vector.dtype == np.int16 and vector.shape == (len(ELEMENTS),)

@@ -54,7 +54,7 @@ FULL = "[UNIMOD:1]-AC[UNIMOD:4]DEM[UNIMOD:35]K"
         ("deepphospho", ["@AESK"], "AESK"),
     ],
 )
-def test_notation(notation, texts, canonical):
+def test_notations_are_converted_to_proforma(notation, texts, canonical):
     assert NOTATIONS[notation](*texts).proforma == canonical
 
 
@@ -79,7 +79,7 @@ def test_notation(notation, texts, canonical):
         ("deepphospho", ["@AE5K"], "residue 5 is not one of the 20"),
     ],
 )
-def test_reasons(notation, texts, reason):
+def test_invalid_notations_have_a_reason(notation, texts, reason):
     with pytest.raises(PeptideError) as error:
         NOTATIONS[notation](*texts)
     assert str(error.value) == reason

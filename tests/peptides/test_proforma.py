@@ -1,4 +1,4 @@
-"""ProForma in and out; masses as pyteomics computes them."""
+"""ProForma is read and written; masses agree with pyteomics."""
 
 import random
 
@@ -24,13 +24,13 @@ from trimer.peptides.proforma import Peptide, PeptideError, assemble, read_profo
         ("AC[INFO:seen|Carbamidomethyl]K", "AC[UNIMOD:4]K"),
     ],
 )
-def test_canonical(text, canonical):
+def test_peptides_are_written_canonically(text, canonical):
     peptide = read_proforma(text)
     assert peptide.proforma == canonical
     assert read_proforma(canonical) == peptide
 
 
-def test_positions():
+def test_modifications_have_positions():
     peptide = read_proforma("[Acetyl]-AM[Oxidation]K-[Amidated]")
     assert peptide.letters == "AMK"
     assert [(position, one.name) for position, one in peptide.modifications] == [
@@ -40,13 +40,13 @@ def test_positions():
     ]
 
 
-def test_charge():
+def test_charges_are_parsed():
     assert read_proforma_charged("PEPTIDE/3") == (Peptide("PEPTIDE"), 3)
     assert read_proforma_charged("PEPTIDE") == (Peptide("PEPTIDE"), None)
     assert read_proforma("PEPTIDE/3") == Peptide("PEPTIDE")
 
 
-def test_mass():
+def test_masses_agree_with_pyteomics():
     assert read_proforma("PEPTIDE").mass == pytest.approx(799.35996402671, abs=1e-8)
     assert read_proforma("PEPTIDE").mz(2) == pytest.approx(400.687258480125, abs=1e-8)
     assert read_proforma("SAMPLER").mass == pytest.approx(802.40072372322, abs=1e-8)
@@ -91,7 +91,7 @@ def test_mass():
         ("PEP/2[+2Na]", "charges of this kind are not supported"),
     ],
 )
-def test_reasons(text, reason):
+def test_invalid_peptides_have_a_reason(text, reason):
     with pytest.raises(PeptideError) as error:
         read_proforma(text)
     assert str(error.value) == reason
@@ -104,7 +104,7 @@ def test_assemble_sorts_and_checks_positions():
     assert str(error.value) == "modification [Oxidation] at position 5 of 3 residues"
 
 
-def test_round_trip_of_made_up_peptides():
+def test_simulated_peptides_round_trip():
     draw = random.Random(0)
     names = ["Oxidation", "Phospho", "Acetyl", "Formula:[13C2]H4", "Label:13C(6)15N(2)", "Xlink:DTSSP[88]"]
     for _ in range(500):
@@ -117,7 +117,7 @@ def test_round_trip_of_made_up_peptides():
         )
 
 
-def test_any_text_is_a_peptide_or_says_why_not():
+def test_any_text_is_a_peptide_or_has_a_reason():
     draw = random.Random(1)
     signs = "ACKM[]()-.+|;:/{}<>?#@ 2oxU"
     texts = ["".join(draw.choices(signs, k=draw.randint(0, 10))) for _ in range(5000)]
@@ -142,9 +142,9 @@ def test_any_text_is_a_peptide_or_says_why_not():
         ("[43]-AK", "[UNIMOD:1]-AK"),
     ],
 )
-def test_a_mass_without_a_sign_is_that_of_the_residue_with_its_modification(text, canonical):
+def test_an_unsigned_mass_is_that_of_the_modified_residue(text, canonical):
     assert read_proforma(text).proforma == canonical
 
 
-def test_a_charge_may_have_its_sign_on_either_side():
+def test_the_sign_of_a_charge_may_precede_or_follow():
     assert [read_proforma_charged(f"PEPTIDEK/{text}")[1] for text in ("2", "+2", "2+")] == [2, 2, 2]

@@ -1,9 +1,9 @@
-"""What a model has learnt from, by residue and modification."""
+"""Which modifications and residues a model was trained on."""
 
 from trimer.peptides.seen import seen_sites, unseen_sites
 
 
-def test_a_new_modification_a_new_place_and_a_bare_residue_are_unseen():
+def test_new_modifications_new_sites_and_unmodified_residues_are_unseen():
     seen = seen_sites(["AC[UNIMOD:4]K", "M[UNIMOD:35]K", "[UNIMOD:1]-AK", "AK-[UNIMOD:2]"])
     assert seen == ["-[UNIMOD:2]", "A", "C[UNIMOD:4]", "K", "M[UNIMOD:35]", "[UNIMOD:1]-"]
     assert unseen_sites("[UNIMOD:1]-AC[UNIMOD:4]M[UNIMOD:35]K-[UNIMOD:2]", seen) == ""

@@ -1,4 +1,4 @@
-"""A page or a figure that fails never fails a run: it is named with the reason, and the numbers are all there."""
+"""A failing page or figure never fails a run: it is named with the reason, and all numbers are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def broken(*arguments, **named):
     raise ZeroDivisionError("a drawing\nfailed")
 
 
-def test_what_works_is_returned_and_what_fails_is_reported_once(caplog):
+def test_results_are_returned_and_failures_reported_once(caplog):
     assert attempt("a sum", sum, [1, 2]) == 3
     with caplog.at_level(logging.WARNING):
         assert attempt("curves.png", broken, 1, path="x") is None
@@ -34,7 +34,7 @@ def test_what_works_is_returned_and_what_fails_is_reported_once(caplog):
     assert sentence.startswith("curves.png: ZeroDivisionError") and failed_reports() == {}
 
 
-def test_an_error_of_ours_is_its_sentence_and_a_stop_passes():
+def test_known_errors_give_their_sentence_and_interruptions_are_raised():
     def unusable():
         raise InputError("run.json is not JSON")
 
@@ -47,7 +47,7 @@ def test_an_error_of_ours_is_its_sentence_and_a_stop_passes():
         attempt("page.html", stopped)
 
 
-def test_a_section_that_fails_leaves_the_rest_of_the_page(tmp_path):
+def test_a_failing_section_keeps_the_rest_of_the_page(tmp_path):
     table = ResultTable(k=[1])
     table.add("mine", {"tanimoto@1": 0.25})
     spectrum = {"id": "s", "smiles": "CCO", "adduct": "[M+H]+", "precursor_mz": 47.0491, "mz": [29.0]}
@@ -66,7 +66,7 @@ CANDIDATES = ["*N", "*", "C[*:1]", "[CH3]", "[Na+]", "CC(=O)[O-].[Na+]", "C1CC",
 
 
 @pytest.mark.parametrize("smiles", CANDIDATES)
-def test_every_generated_text_has_its_card_and_its_figure(tmp_path, smiles):
+def test_every_generated_text_has_a_card_and_a_figure(tmp_path, smiles):
     from trimer.reporting.figures import spectra_grid
 
     record = {"id": "s", "smiles": "CCO", "adduct": "[M+H]+", "precursor_mz": 47.0491, "mz": [29.0], "intensity": [1.0]}
@@ -77,7 +77,7 @@ def test_every_generated_text_has_its_card_and_its_figure(tmp_path, smiles):
     assert spectra_grid(records, tmp_path / "grid.png").stat().st_size > 0
 
 
-# ---------------------------------------------------------------- whole runs whose every page and figure fails
+# ---------------------------------------------------------------- complete runs in which every page and figure fails
 
 DRAWN = {
     "trimer.reporting.figures": ["training_curves", "residue_bars", "tanimoto_histogram", "spectra_grid"],
@@ -117,7 +117,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_a_run_whose_every_figure_fails_ends_well_and_names_them(tmp_path, monkeypatch, kind):
+def test_a_run_with_failing_figures_succeeds_and_names_them(tmp_path, monkeypatch, kind):
     import importlib
 
     for module, names in DRAWN.items():

@@ -15,7 +15,7 @@ METRICS = """step,epoch,train/loss,val/loss,val/tanimoto@1,lr
 """
 
 
-def test_empty_cells_and_nan_are_left_out(tmp_path):
+def test_empty_cells_and_nan_are_skipped(tmp_path):
     (tmp_path / "metrics.csv").write_text(METRICS)
     curves = read_curves(tmp_path / "metrics.csv")
     assert curves["train/loss"] == Curve([10, 20, 40], [3.0, 2.0, 1.5])
@@ -23,13 +23,13 @@ def test_empty_cells_and_nan_are_left_out(tmp_path):
     assert "epoch" not in curves
 
 
-def test_panels_put_train_and_validation_together():
-    own = Curve([1, 2], [1.0, 0.5])
-    found = panels(
-        {"val/tanimoto@1": own, "train/loss": own, "val/loss": own, "lr": own, "val/validity": Curve([1], [1])}
+def test_panels_show_train_and_validation_together():
+    curve = Curve([1, 2], [1.0, 0.5])
+    drawn = panels(
+        {"val/tanimoto@1": curve, "train/loss": curve, "val/loss": curve, "lr": curve, "val/validity": Curve([1], [1])}
     )
-    assert list(found) == ["loss", "tanimoto@1"]  # one point is no curve
-    assert list(found["loss"]) == ["train", "val"]
+    assert list(drawn) == ["loss", "tanimoto@1"]  # a single point is no curve
+    assert list(drawn["loss"]) == ["train", "val"]
 
 
 def test_smoothing_keeps_length_and_mean():

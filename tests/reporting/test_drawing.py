@@ -1,4 +1,4 @@
-"""Molecule drawings: well-formed, self-contained, and never an exception."""
+"""Molecule drawings are well-formed and self-contained, and never raise an exception."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def test_svg_is_well_formed_and_png_is_png(smiles):
     assert molecule_png(smiles, shared_with="CCO").startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_drawn_says_so():
+def test_molecules_that_cannot_be_drawn_show_the_reason():
     assert "not readable" in molecule_svg("C1CC")
     assert "no molecule" in molecule_svg(None)
 
 
-def test_lines_follow_the_text_colour_and_heteroatoms_do_not():
+def test_bonds_use_the_text_colour_and_heteroatoms_their_own():
     drawing = molecule_svg("CCO")
     assert "currentColor" in drawing
     assert "#C8431A" in drawing.upper()
 
 
-def test_shared_parts_are_what_both_molecules_have():
+def test_the_shared_substructure_is_highlighted_in_both_molecules():
     ester, acid = Chem.MolFromSmiles("CCOC(=O)c1ccccc1"), Chem.MolFromSmiles("OC(=O)c1ccccc1")
     atoms, bonds = shared_parts(ester, acid)
     ring = {atom.GetIdx() for atom in ester.GetAtoms() if atom.GetIsAromatic()}

@@ -1,4 +1,4 @@
-"""The page of embeddings: one file that loads nothing, with every row in both pictures."""
+"""The embedding page: a single file without external references, with every row in both figures."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ IDS = [f"protein {number}" for number in range(19)] + ["</script><b>$data"]
 
 
 def data_of(text: str) -> dict:
-    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    assert len(found) == 1
-    return json.loads(found[0])
+    scripts = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert len(scripts) == 1
+    return json.loads(scripts[0])
 
 
-def test_the_page_is_one_file_with_all_rows(tmp_path):
+def test_the_page_is_a_single_file_with_all_rows(tmp_path):
     labels = np.arange(20) % 2
     path = embedding_page(BEFORE, AFTER, labels, IDS, tmp_path / "new/e.html", TRAIN, ["soluble", "membrane"])
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"https?://|src=|@import|href=", text)
-    assert "$" not in re.sub(r"\$\{", "", text.replace("$data", ""))  # every place of the template is filled
+    assert "$" not in re.sub(r"\$\{", "", text.replace("$data", ""))  # every placeholder of the template is filled
     data = data_of(text)
     assert data["ids"] == IDS
     assert data["train"] == TRAIN.astype(int).tolist()
-    assert [data["names"][place] for place in data["of_row"]] == data["texts"] == ["soluble", "membrane"] * 10
-    for part, vectors in (("before", BEFORE), ("after", AFTER)):
+    assert [data["names"][number] for number in data["of_row"]] == data["texts"] == ["soluble", "membrane"] * 10
+    for side, vectors in (("before", BEFORE), ("after", AFTER)):
         points, explained = project(vectors, TRAIN)
         for axis in (0, 1):
-            places = np.array(data[part][axis])
-            assert (places.min(), places.max()) == (0, GRID)
-            assert np.corrcoef(places, points[:, axis])[0, 1] == pytest.approx(1, abs=1e-5)
+            values = np.array(data[side][axis])
+            assert (values.min(), values.max()) == (0, GRID)
+            assert np.corrcoef(values, points[:, axis])[0, 1] == pytest.approx(1, abs=1e-5)
         assert f"{explained[0]:.1%} + {explained[1]:.1%}" in text
     assert "click a class to hide it" in text
 
 
-def test_numbers_are_on_a_scale(tmp_path):
+def test_numeric_labels_have_a_colour_scale(tmp_path):
     labels = np.linspace(-1, 3, 20)
     labels[4] = np.nan
     text = embedding_page(BEFORE, AFTER, labels, IDS, tmp_path / "e.html", name="logD").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_numbers_are_on_a_scale(tmp_path):
     assert "click a class" not in text and "train rows" not in text
 
 
-def test_odd_input(tmp_path):
+def test_unusual_input_gives_a_page_or_an_error(tmp_path):
     same = np.ones((3, 4))
     page = embedding_page(same, same, np.full(3, np.nan), ["a", "b", "c"], tmp_path / "e.html")
     assert data_of(page.read_text(encoding="utf-8"))["before"] == [[0] * 3] * 2

@@ -1,4 +1,4 @@
-"""Figures: each writes its file, for odd input too."""
+"""Each figure writes its file, also for unusual input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECORD = {
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_training_curves(tmp_path, suffix):
+def test_training_curves_are_drawn(tmp_path, suffix):
     curves = {
         "train/loss": Curve(list(range(100)), [1.0] * 100),
         "val/loss": Curve([1, 50], [1.0, 0.5]),
@@ -37,28 +37,28 @@ def test_training_curves(tmp_path, suffix):
     assert path.stat().st_size > 2000
 
 
-def test_figures_of_nothing_are_empty_not_errors(tmp_path):
+def test_figures_without_data_are_empty(tmp_path):
     assert training_curves({}, tmp_path / "a.png").exists()
     assert tanimoto_histogram({"model": []}, tmp_path / "b.png").exists()
     assert spectra_grid([], tmp_path / "c.png").exists()
 
 
-def test_histogram_leaves_out_what_is_no_number(tmp_path):
+def test_histograms_ignore_nonfinite_values(tmp_path):
     assert tanimoto_histogram({"model": [0.1, math.nan, 1.0], "look-up": [0.2]}, tmp_path / "h.png").exists()
 
 
-def test_grid_of_labelled_unlabelled_and_empty_spectra(tmp_path):
+def test_the_grid_shows_labelled_unlabelled_and_empty_spectra(tmp_path):
     bare = {**RECORD, "smiles": None, "candidates": [], "mz": [], "intensity": [], "precursor_mz": None, "name": None}
     assert spectra_grid([RECORD, bare], tmp_path / "grid.png").stat().st_size > 10_000
 
 
-def test_no_window_and_no_global_figure_is_left(tmp_path):
+def test_no_window_or_global_figure_remains(tmp_path):
     tanimoto_histogram({"model": [0.1]}, tmp_path / "h.png")
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
 
 
-def test_a_chart_on_a_page_is_a_small_svg_without_references_to_elsewhere():
+def test_a_chart_is_a_small_svg_without_external_references():
     series = {"train": Curve(list(range(5000)), [math.sin(i) for i in range(5000)]), "val": Curve([1, 20000], [2, 1.5])}
     chart = page_chart("Loss < 1", draw_curves, "loss", series)
     assert chart.startswith('<img class="chart" alt="Loss &lt; 1" src="data:image/svg+xml;base64,')

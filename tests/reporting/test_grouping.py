@@ -1,4 +1,4 @@
-"""Runs are averaged only where their resolved configs differ by nothing but the seed."""
+"""Runs are averaged only if their resolved configs differ only in the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trimer.reporting.runs import read_runs, summarise
 
 
 def run(folder: Path, seed: int, loss: float, rate: float = 1e-3, split: str = "a", **record) -> None:
-    """A run folder with one override, the seed; its learning rate comes from a file that was edited in between."""
+    """A run folder with one override, the seed; the learning rate comes from a file edited between runs."""
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"command": "train", "seeds": {"seed": seed}, **record}))
     (folder / "overrides.yaml").write_text(f"- seed={seed}\n- experiment=mine\n")
@@ -22,7 +22,7 @@ def run(folder: Path, seed: int, loss: float, rate: float = 1e-3, split: str = "
     (folder / "result.json").write_text(json.dumps({"status": "ok", "metrics": {"val/loss": loss}}))
 
 
-def test_an_edited_experiment_file_makes_two_groups(tmp_path):
+def test_an_edited_experiment_file_gives_two_groups(tmp_path):
     for seed in range(2):
         run(tmp_path / f"before-{seed}", seed, 1.0 + seed)
         run(tmp_path / f"after-{seed}", seed, 5.0 + seed, rate=1e-4)
@@ -33,7 +33,7 @@ def test_an_edited_experiment_file_makes_two_groups(tmp_path):
     assert [group.seeds for group in summary.groups] == ["2/2", "2/2"]
 
 
-def test_the_same_seed_twice_is_one_seed_and_is_reported(tmp_path):
+def test_a_repeated_seed_is_counted_once_and_reported(tmp_path):
     for name, seed, loss in (("one", 0, 1.0), ("two", 0, 3.0), ("three", 1, 4.0)):
         run(tmp_path / name, seed, loss)
     summary = summarise(read_runs(tmp_path))
@@ -42,7 +42,7 @@ def test_the_same_seed_twice_is_one_seed_and_is_reported(tmp_path):
     assert summary.notes == ["one, two: same settings and seed 0, counted as one seed"]
 
 
-def test_runs_with_different_splits_have_no_mean(tmp_path):
+def test_runs_with_different_splits_are_not_averaged(tmp_path):
     run(tmp_path / "one", 0, 1.0)
     run(tmp_path / "two", 1, 3.0, split="b")
     summary = summarise(read_runs(tmp_path))
@@ -54,7 +54,7 @@ def test_runs_with_different_splits_have_no_mean(tmp_path):
     assert summary.errors[0] in summary.to_markdown()
 
 
-def test_runs_on_different_data_have_no_mean(tmp_path):
+def test_runs_on_different_data_are_not_averaged(tmp_path):
     run(tmp_path / "one", 0, 1.0, data="store-1")
     run(tmp_path / "two", 1, 3.0, data="store-2")
     (group,) = summarise(read_runs(tmp_path)).groups

@@ -1,4 +1,4 @@
-"""Figures of classified sequences: what they are drawn from, and that odd input gives a figure and not an error."""
+"""Figures of classified sequences: their values, and unusual input that gives a figure instead of an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAIN = np.arange(40) < 30
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 @pytest.mark.parametrize("count", [2, 5, 25])
-def test_confusion_matrix(tmp_path, suffix, count):
+def test_the_confusion_matrix_shows_counts_and_names(tmp_path, suffix, count):
     counts = RANDOM.poisson(2 + 30 * np.eye(count))
     counts[0] = 0  # a class that does not occur
     names = [f"class {number} " + "x" * number * 3 for number in range(count)]
@@ -37,7 +37,7 @@ def test_confusion_matrix(tmp_path, suffix, count):
         assert f">{counts[1, 1]}</" in text
 
 
-def test_a_name_is_no_formula(tmp_path):
+def test_class_names_are_not_parsed_as_formulas(tmp_path):
     names = ["$x_$", r"$\frac{$", "100 % & <b>"]
     text = confusion_matrix(np.eye(3, dtype=int), names, tmp_path / "c.svg").read_text()
     assert "$x_$" in text and r"$\frac{$" in text
@@ -45,12 +45,12 @@ def test_a_name_is_no_formula(tmp_path):
     assert embedding_map(VECTORS, VECTORS, labels, tmp_path / "e.png", train=TRAIN, classes=names).stat().st_size > 4000
 
 
-def test_names_and_counts_have_to_agree(tmp_path):
+def test_the_number_of_names_and_counts_must_agree(tmp_path):
     with pytest.raises(ValueError, match="for 2 classes"):
         confusion_matrix(np.eye(3), ["a", "b"], tmp_path / "c.png")
 
 
-def test_reliability_says_the_error_of_each(tmp_path):
+def test_the_reliability_diagram_states_each_error(tmp_path):
     labels = RANDOM.integers(3, size=200)
     sure = 0.04 + 0.88 * np.eye(3)[(labels + (RANDOM.random(200) < 0.4)) % 3]
     modest = np.full((200, 3), 1 / 3)
@@ -61,13 +61,13 @@ def test_reliability_says_the_error_of_each(tmp_path):
     assert "probability of the predicted class" in text
 
 
-def test_reliability_of_two_classes_is_of_the_second(tmp_path):
-    said = np.tile([0.6, 0.4], (10, 1))
-    text = reliability(said, np.array([1, *[0] * 9]), tmp_path / "r.svg").read_text()
+def test_the_reliability_of_two_classes_refers_to_the_second(tmp_path):
+    probabilities = np.tile([0.6, 0.4], (10, 1))
+    text = reliability(probabilities, np.array([1, *[0] * 9]), tmp_path / "r.svg").read_text()
     assert "probability of the second class" in text and ">ECE 0.300" in text
 
 
-def test_reliability_of_yes_or_no_and_of_nothing(tmp_path):
+def test_reliability_of_binary_labels_and_of_no_rows(tmp_path):
     labels = np.array([[1.0, np.nan], [0.0, 1.0]])
     text = reliability(np.array([[0.9, 0.2], [0.2, 0.7]]), labels, tmp_path / "r.svg").read_text()
     assert "probability of “yes”" in text
@@ -75,7 +75,7 @@ def test_reliability_of_yes_or_no_and_of_nothing(tmp_path):
     assert reliability(np.zeros((0, 3)), np.zeros(0, int), tmp_path / "r.png").exists()
 
 
-def test_components_are_those_of_the_train_rows():
+def test_components_are_fitted_on_the_train_rows():
     points, explained = project(VECTORS, TRAIN)
     fitted = PCA(2).fit(VECTORS[TRAIN])
     assert points == pytest.approx(fitted.transform(VECTORS))
@@ -98,17 +98,17 @@ def test_a_component_that_does_not_exist_is_zero(vectors, train):
     assert np.isfinite(points).all() and np.isfinite(explained).all()
 
 
-def test_vectors_that_are_no_numbers():
+def test_nonfinite_vectors_are_rejected():
     broken = VECTORS.copy()
     broken[7, 2] = np.nan
     with pytest.raises(ValueError, match="row 7 of the embeddings"):
         project(broken, TRAIN)
 
 
-def test_frequent_classes_have_a_colour_and_the_rest_share_one():
+def test_frequent_classes_have_a_colour_and_the_others_share_one():
     room = len(COLOURS_OF_CLASSES)
     assert len(set(COLOURS_OF_CLASSES)) == room
-    labels = np.repeat(np.arange(room + 3), np.arange(room + 3) + 1)  # the higher the more frequent
+    labels = np.repeat(np.arange(room + 3), np.arange(room + 3) + 1)  # frequent classes are drawn higher
     shown = Classes.of(labels, [f"c{number}" for number in range(room + 3)])
     assert shown.names == [f"c{number}" for number in range(room + 2, 2, -1)] + [REST]
     assert [shown.names[place] for place in shown.of_row[[0, 5, -1]]] == [REST, REST, f"c{room + 2}"]
@@ -116,7 +116,7 @@ def test_frequent_classes_have_a_colour_and_the_rest_share_one():
     assert (few.names, few.of_row.tolist()) == (["e", "c"], [0, 0, 1])
 
 
-def test_map_says_what_is_explained(tmp_path):
+def test_the_map_states_the_explained_variance(tmp_path):
     labels = np.arange(40) % 3
     text = embedding_map(VECTORS, VECTORS * 2, labels, tmp_path / "m.svg", TRAIN, ["a & b", "b", "c"]).read_text()
     share = project(VECTORS, TRAIN)[1]
@@ -132,7 +132,7 @@ def test_umap_is_fitted_on_the_train_rows():
     assert project(others, TRAIN, "umap")[0][TRAIN] == pytest.approx(points[TRAIN])
 
 
-def test_map_of_numbers_of_one_class_and_of_nothing(tmp_path):
+def test_maps_of_numbers_a_single_class_and_no_rows_are_drawn(tmp_path):
     numbers = np.where(np.arange(40) % 5 == 0, np.nan, VECTORS[:, 0])
     assert embedding_map(VECTORS, VECTORS, numbers, tmp_path / "n.png", TRAIN, name="logD").stat().st_size > 10_000
     assert embedding_map(VECTORS, VECTORS, np.full(40, np.nan), tmp_path / "n.png", TRAIN).exists()

@@ -1,4 +1,4 @@
-"""The pictures of predicted numbers."""
+"""Figures of predicted numbers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from trimer.reporting.number_figures import predicted_against_observed
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were saved."""
+    """The saved figures."""
     found: list[Figure] = []
     save = number_figures.save_figure
     monkeypatch.setattr(number_figures, "save_figure", lambda figure, path: found.append(figure) or save(figure, path))
     return found
 
 
-def test_before_and_after(tmp_path, drawn):
+def test_predictions_before_and_after_fine_tuning_are_drawn(tmp_path, drawn):
     observed = np.arange(20.0)[:, None] * [1, -10]
     observed[3, 0] = np.nan
-    said = {"Before": None, "After": observed.copy()}
-    said["After"][3, 0] = 1.0
-    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "one.png")
-    said["Before"] = np.zeros_like(observed)
-    predicted_against_observed(said, observed, ["iRT (min)", "$charge_$"], tmp_path / "two.png")
+    predictions = {"Before": None, "After": observed.copy()}
+    predictions["After"][3, 0] = 1.0
+    predicted_against_observed(predictions, observed, ["iRT (min)", "$charge_$"], tmp_path / "one.png")
+    predictions["Before"] = np.zeros_like(observed)
+    predicted_against_observed(predictions, observed, ["iRT (min)", "$charge_$"], tmp_path / "two.png")
     assert [len(figure.axes) for figure in drawn] == [2, 4]
     first = drawn[0].axes[0]
     assert "MAE 0, RMSE 0, R² 1" in first.texts[0].get_text() and "n = 19" in first.texts[0].get_text()

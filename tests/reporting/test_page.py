@@ -1,4 +1,4 @@
-"""The HTML page: self-contained, well-formed, and honest about what it shows."""
+"""The HTML page is self-contained, well-formed, and shows what it claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOID = {"meta", "br", "link", "img", "hr"}
 
 
 class Balanced(HTMLParser):
-    """Fails on a tag that is closed out of order, and collects what would be loaded from elsewhere."""
+    """Fails if a tag is closed out of order, and collects external references."""
 
     def __init__(self):
         super().__init__()
@@ -79,7 +79,7 @@ def table() -> ResultTable:
     return table
 
 
-def test_the_whole_page(tmp_path):
+def test_a_page_has_all_sections(tmp_path):
     drops = DropReport(10)
     drops.add("MS level is not 2", ["a<b>"], 6)
     drops.add("duplicates", [])
@@ -108,11 +108,11 @@ def test_the_whole_page(tmp_path):
     assert text.count('<article class="card">') == 4
 
 
-def test_nothing_given_is_still_a_page(tmp_path):
+def test_a_page_without_content_is_valid(tmp_path):
     check(write_page(tmp_path / "page.html", title="Empty", table=ResultTable(), predictions=[]).read_text())
 
 
-def test_pictures_and_more_tables_are_in_the_page(tmp_path):
+def test_figures_and_additional_tables_are_in_the_page(tmp_path):
     Image.new("RGB", (200, 100)).save(tmp_path / "wide.png")
     Image.new("RGB", (100, 100)).save(tmp_path / "square.png")
     worst = [{"id": "<one>", "molecule": "CCO", "predicted": "x" * 200, "probability": 0.98765, "rows": 1200}]
@@ -134,7 +134,7 @@ def test_pictures_and_more_tables_are_in_the_page(tmp_path):
     assert read == (tmp_path / "square.png").read_bytes()
 
 
-def test_labels_have_numbers_at_the_head_of_their_page(tmp_path):
+def test_label_pages_start_with_the_main_metrics(tmp_path):
     shown = ResultTable(metrics=["accuracy", "mcc", "auroc"])
     shown.add("floor", {"accuracy": 0.5, "mcc": 0.0, "auroc": 0.5}, baseline=True)
     shown.add("mine", {"accuracy": 0.8, "mcc": 0.6, "auroc": math.nan})
@@ -152,8 +152,8 @@ def test_unlabelled_spectra_have_no_true_molecule_and_no_tanimoto(tmp_path):
     assert "Tanimoto" not in body
 
 
-def test_examples_run_from_best_to_worst_and_are_not_picked():
-    ladder = [record(n, ["C" * (n + 1) + "O"]) for n in range(9)]  # ethanol is the second
+def test_examples_are_evenly_spaced_from_best_to_worst():
+    ladder = [record(n, ["C" * (n + 1) + "O"]) for n in range(9)]  # ethanol is the second molecule
     chosen = evenly(ladder, 3)
     assert [place for place, _ in chosen] == [1, 5, 9]
     assert chosen[0][1]["id"] == "spectrum 1"
@@ -161,7 +161,7 @@ def test_examples_run_from_best_to_worst_and_are_not_picked():
     assert evenly([], 5) == []
 
 
-def test_the_page_of_a_run_reads_its_folder(tmp_path):
+def test_the_page_of_a_run_is_made_from_its_folder(tmp_path):
     (tmp_path / "metrics.csv").write_text("step,train/loss\n1,2.0\n2,1.0\n")
     (tmp_path / "split.json").write_text(
         json.dumps({"method": "inchikey1 + scaffold", "sizes": {"train": 8, "test": 2}})
@@ -190,7 +190,7 @@ def test_the_page_of_a_run_reads_its_folder(tmp_path):
     assert "inchikey1 + scaffold" in text
 
 
-def test_the_page_of_a_bare_folder(tmp_path):
+def test_a_folder_without_results_has_a_page(tmp_path):
     check(write_run_page(tmp_path, "val", table(), PREDICTIONS).read_text())
 
 

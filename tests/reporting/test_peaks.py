@@ -1,4 +1,4 @@
-"""What drawings of spectra share: relative intensities, the precursor, labels that can be read."""
+"""Shared by drawings of spectra: relative intensities, the precursor, readable labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trimer.reporting.peaks import RelativeSpectrum, place_labels
 
 
 def labels(*peaks: tuple[float, float, str]) -> list[str]:
-    """Labels of a width of 5 units a letter and a height of 0.17, above peaks of at least 0.2."""
+    """Labels with a width of 5 units per letter and a height of 0.17, for peaks of at least 0.2."""
     tips = [(position, height) for position, height, _ in peaks]
     return [peaks[index][2] for index in place_labels(tips, [2.5 * len(label) for *_, label in peaks], 0.17, 0.2)]
 
 
-def test_the_highest_of_near_peaks_has_its_label():
+def test_the_highest_of_close_peaks_is_labelled():
     assert labels((100, 0.5, "y1+"), (104, 0.9, "b2+")) == ["b2+"]
     assert labels((100, 0.5, "y1+"), (200, 0.9, "b2+")) == ["b2+", "y1+"]
 
@@ -37,6 +37,6 @@ def test_intensities_are_relative_and_the_precursor_is_recognised():
 
 
 @pytest.mark.parametrize("precursor", [None, math.nan, 0.0])
-def test_without_peaks_and_precursor_there_is_nothing_to_draw(precursor):
+def test_nothing_is_drawn_without_peaks_and_precursor(precursor):
     spectrum = RelativeSpectrum.of([], [], precursor)
     assert spectrum.precursor is None and spectrum.limits is None and not spectrum.is_precursor(0.0)

@@ -1,4 +1,4 @@
-"""The pictures of a fine-tuning."""
+"""Figures of a fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trimer.reporting.protocol_figures import metric_curves
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[Figure]:
-    """The figures that were saved."""
+    """The saved figures."""
     found: list[Figure] = []
     save = protocol_figures.save_figure
     monkeypatch.setattr(
@@ -40,7 +40,7 @@ def rows_of(epochs: int, before: float) -> list[dict]:
 
 
 @pytest.mark.parametrize(("epochs", "before"), [(1, 2.0), (20, 1.5), (20, 1e6), (20, -1e6)])
-def test_the_curves_of_a_protocol(tmp_path, drawn, epochs, before):
+def test_protocol_curves_are_drawn(tmp_path, drawn, epochs, before):
     assert metric_curves(rows_of(epochs, before), tmp_path / "protocol.png").stat().st_size > 10_000
     axes = drawn[0].axes
     assert [axis.get_title("left") for axis in axes] == ["Loss", "MAE", "Learning rate"]

@@ -1,4 +1,4 @@
-"""A sweep in one table: grouping over seeds, the best settings, runs that failed."""
+"""A sweep in one table: grouping over seeds, the best settings, failed runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_runs_are_read_in_the_order_of_their_numbers(sweep):
+def test_runs_are_sorted_by_number(sweep):
     runs = read_runs(sweep)
     assert [run.folder for run in runs] == ["7", "8", "9", "10", "11", "12"]
     assert [run.status for run in runs] == ["ok"] * 4 + ["failed", "unfinished"]
@@ -55,13 +55,13 @@ def test_mean_and_deviation_over_seeds(sweep):
     assert summary.metrics == ["val/loss", "test/tanimoto@1", "test/validity"]
 
 
-def test_another_objective_has_its_own_direction(sweep):
+def test_each_objective_has_its_direction(sweep):
     summary = summarise(read_runs(sweep), objective="test/tanimoto@1", metrics=["test/tanimoto@1"])
     assert summary.best.settings["optimizer.lr"] == "1e-4"
     assert summary.metrics == ["test/tanimoto@1"]
 
 
-def test_markdown_and_csv(sweep, tmp_path_factory):
+def test_the_table_is_written_as_markdown_and_csv(sweep, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     paths = write_summary(summarise(read_runs(sweep)), out)
     text = (out / "summary.md").read_text()
@@ -94,21 +94,21 @@ def test_runs_of_different_kinds_share_one_column_of_settings(tmp_path):
     assert text.count("0.100") == 10 and max(map(len, text.splitlines())) <= 80
 
 
-def test_one_run_alone(tmp_path):
+def test_a_single_run_has_a_table(tmp_path):
     run(tmp_path / "only", [], {"val/loss": 1.0, "val/tanimoto@1": 0.2})
     summary = summarise(read_runs(tmp_path / "only"))
     assert summary.metrics == ["val/loss", "val/tanimoto@1"]
     assert "only" in summary.to_markdown()
 
 
-def test_a_job_that_died_before_it_began(tmp_path):
+def test_a_job_that_died_before_its_start_is_listed(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "job.json").write_text(json.dumps({"overrides": ["optimizer.lr=1"], "exit": 1}))
     only = read_runs(tmp_path)[0]
     assert (only.status, only.settings) == ("failed", {"optimizer.lr": "1"})
 
 
-def test_nested_numbers_null_and_text(tmp_path):
+def test_nested_numbers_null_and_text_are_read_from_results(tmp_path):
     run(tmp_path / "a", ["seed=1"], {"test": {"tanimoto@1": 0.2}, "note": "x", "val/loss": None})
     assert read_runs(tmp_path)[0].metrics == {"test/tanimoto@1": 0.2}
 

@@ -1,4 +1,4 @@
-"""Spectra as inline SVG: well-formed, the precursor marked, labels apart."""
+"""Spectra as inline SVG: well-formed, with a marked precursor and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from trimer.reporting.spectrum_svg import spectrum_svg, ticks
 
 
-def test_ticks_are_round_and_inside():
+def test_ticks_are_round_numbers_within_the_range():
     assert ticks(0, 100) == [0, 20, 40, 60, 80, 100]
     assert ticks(43.2, 461) == [100, 200, 300, 400]
     assert ticks(0.105, 0.224, 4) == pytest.approx([0.125, 0.15, 0.175, 0.2])
     assert ticks(5, 5) == [5]
 
 
-def test_precursor_is_marked_and_its_peak_is_in_its_colour():
+def test_the_precursor_and_its_peak_are_marked():
     drawing = spectrum_svg([100.0, 200.1], [50, 100], 200.1)
     ElementTree.fromstring(drawing)
     assert "precursor 200.1000" in drawing
@@ -30,7 +30,7 @@ def test_precursor_is_marked_and_its_peak_is_in_its_colour():
 
 
 @pytest.mark.parametrize("precursor", [None, math.nan, 0.0])
-def test_a_spectrum_without_precursor_or_without_peaks(precursor):
+def test_a_spectrum_without_precursor_or_peaks_is_drawn(precursor):
     assert "precursor" not in spectrum_svg([100.0], [1.0], precursor)
     ElementTree.fromstring(spectrum_svg([100.0], [1.0], precursor))
     assert "no peaks" in spectrum_svg([], [], precursor)

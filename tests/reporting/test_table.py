@@ -1,4 +1,4 @@
-"""The result table: order of its rows, what is best, units, and its three formats."""
+"""The result table: row order, best values, units, and its three formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def example() -> ResultTable:
     return table
 
 
-def test_baselines_come_first_then_their_bound_then_methods():
+def test_baselines_come_first_then_the_oracle_then_methods():
     kinds = [(row["method"], row["kind"]) for row in example().ordered()]
     assert kinds == [
         ("random training molecule", "baseline"),
@@ -34,7 +34,7 @@ def test_baselines_come_first_then_their_bound_then_methods():
     ]
 
 
-def test_the_bound_is_never_best_and_shares_are_in_per_cent():
+def test_the_oracle_is_never_best_and_fractions_are_shown_in_percent():
     lines = example().to_markdown().splitlines()
     assert lines[0] == "| Method | Top-1 accuracy (%) | Tanimoto@1 | Valid (%) |"
     assert lines[4] == "| _oracle: most similar_ | 0.00 | 0.436 | – |"
@@ -49,7 +49,7 @@ def test_lower_is_better_for_errors():
     assert table.best("loss") == 1.0
 
 
-def test_one_method_alone_is_not_called_best():
+def test_a_single_method_is_not_marked_best():
     table = ResultTable(k=[1])
     table.add("model", {"tanimoto@1": 0.2})
     assert "**" not in table.to_markdown()
@@ -68,7 +68,7 @@ def test_csv_keeps_every_value_unrounded():
     assert rows[2]["kind"] == "bound"
 
 
-def test_json_round_trip_with_what_is_not_a_number(tmp_path):
+def test_json_round_trip_keeps_nan(tmp_path):
     table = example()
     table.add("broken", {"tanimoto@1": math.nan, "precursor_ppm@1": math.inf})
     paths = table.save(tmp_path / "new")
@@ -86,7 +86,7 @@ def test_terminal_table_shows_every_method():
     assert all(row["method"] in text for row in example().rows)
 
 
-def test_names_become_labels():
+def test_metric_names_become_readable_labels():
     assert column("test/top10_accuracy").label == "test Top-10 accuracy (%)"
     assert column("tanimoto@5").label == "Tanimoto@5"
     assert column("precursor_within_10ppm@1").label == "Within 10 ppm@1 (%)"
@@ -99,7 +99,7 @@ def test_names_become_labels():
     assert column("something_else").label == "something_else"
 
 
-def test_metrics_of_labels_and_their_direction():
+def test_label_metrics_have_labels_and_directions():
     lower = [name for name in _OF_LABELS if column(name).lower_is_better]
     assert lower == ["cross_entropy", "ece", "rmse", "mae", "p95_error"]
     table = ResultTable(metrics=["accuracy", "balanced_accuracy", "mcc", "r2", "rmse"])
@@ -118,6 +118,6 @@ def test_every_metric_that_is_measured_has_a_column():
         multi_label(half, np.eye(4), bootstrap=2),
         regression(half, np.eye(4), bootstrap=2),
     ]
-    for name in (name for found in measured for name in found.values if not name.endswith(SPREAD)):
+    for name in (name for metrics in measured for name in metrics.values if not name.endswith(SPREAD)):
         task, _, metric = name.rpartition("/")
         assert column(name).label != f"{task} {metric}".strip()

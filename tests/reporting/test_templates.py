@@ -1,4 +1,4 @@
-"""Templates: all of them compile, text is escaped in HTML, and a name that nobody gives is an error."""
+"""Templates compile, text is escaped in HTML, and an undefined variable is an error."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def test_every_template_compiles(name):
     environment().get_template(name)
 
 
-def test_text_is_escaped_and_markup_is_not():
+def test_text_is_escaped_and_markup_is_kept():
     rows = [{"a": "<b>", "b": Markup("<svg/>")}]
     text = render("table.html", title="x & y", note="", columns=["a", "b"], words=["a"], rows=rows)
     assert "x &amp; y" in text and '<td class="words">&lt;b&gt;</td><td><svg/></td>' in text
 
 
-def test_a_name_that_is_not_given_is_an_error():
+def test_an_undefined_template_variable_raises_an_error():
     with pytest.raises(jinja2.UndefinedError, match="name"):
         render("missing.html")
 
 
-def test_cells_of_markdown_tables_hold_no_bars():
+def test_cells_of_markdown_tables_contain_no_pipes():
     assert environment().from_string("{{ cells | row }}").render(cells=["a|b", 1]) == "| a\\|b | 1 |"

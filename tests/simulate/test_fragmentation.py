@@ -23,7 +23,7 @@ def pieces_of(smiles: str, generations: int = 2) -> tuple:
 
 
 @pytest.mark.parametrize("smiles", MOLECULES.values(), ids=MOLECULES)
-def test_pieces_are_connected_and_distinct(smiles):
+def test_fragments_are_connected_and_distinct(smiles):
     frame, bits = pieces_of(smiles, generations=3)
     graph = networkx.Graph(frame.bonds.tolist())
     assert bits[0].all()
@@ -32,7 +32,7 @@ def test_pieces_are_connected_and_distinct(smiles):
 
 
 @pytest.mark.parametrize("smiles", MOLECULES.values(), ids=MOLECULES)
-def test_first_generation_is_every_cut_of_one_bond_or_two(smiles):
+def test_the_first_generation_cuts_one_or_two_bonds(smiles):
     frame, bits = pieces_of(smiles, generations=1)
     graph = networkx.Graph(frame.bonds.tolist())
     expected = set()
@@ -45,29 +45,29 @@ def test_first_generation_is_every_cut_of_one_bond_or_two(smiles):
         parts = list(networkx.connected_components(opened))
         if len(parts) == 2:
             expected |= {frozenset(part) for part in parts}
-    found = {frozenset(np.flatnonzero(row).tolist()) for row in bits[1:]}
-    assert found == expected
+    generated = {frozenset(np.flatnonzero(row).tolist()) for row in bits[1:]}
+    assert generated == expected
 
 
-def test_masses_add_up():
+def test_fragment_masses_add_up():
     molecule = Chem.MolFromSmiles(MOLECULES["caffeine"])
     assert skeleton(molecule).masses.sum() == pytest.approx(ExactMolWt(molecule), abs=1e-6)
 
 
-def test_more_than_64_atoms():
+def test_more_than_64_atoms_are_supported():
     frame, bits = pieces_of("C" * 70, generations=1)
     assert frame.sides.shape == (69, 2)
     assert sorted(bits.sum(1).tolist()) == sorted([*range(1, 70), *range(1, 70), 70])
     assert len(np.unique(bits, axis=0)) == len(bits)
 
 
-def test_one_atom_has_no_cut():
+def test_a_single_atom_has_no_cut():
     frame, bits = pieces_of("C")
     assert bits.tolist() == [[1]]
     assert frame.bonds.shape == (0, 2)
 
 
-def test_atom_kinds():
+def test_atom_types_are_distinguished():
     frame, _ = pieces_of(MOLECULES["paracetamol"])
     kinds = [ATOM_KINDS[kind] for kind in frame.kinds]
     assert kinds[1:4] == ["C carboxyl", "O double", "NH amide"]

@@ -1,4 +1,4 @@
-"""The simulated peptides: the same for the same numbers, tryptic, and with the stated rules in their labels."""
+"""Simulated peptides: reproducible, tryptic, and with labels that follow the stated rules."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def spectra() -> FragmentTable:
     return FragmentTable.concatenate(list(SimulatedFragments(300, seed=1).chunks()))
 
 
-def test_the_same_for_the_same_seed_and_a_smaller_number_is_a_beginning():
+def test_the_same_seed_gives_the_same_records_and_a_smaller_count_a_prefix():
     few, many = whole(SimulatedPeptides(60, seed=1)), whole(SimulatedPeptides(2100, seed=1))
     assert few.texts == many.texts[:60] and few.labels["retention"] == many.labels["retention"][:60]
     assert few.texts != whole(SimulatedPeptides(60, seed=2)).texts
@@ -38,20 +38,20 @@ def test_the_same_for_the_same_seed_and_a_smaller_number_is_a_beginning():
 def test_peptides_are_tryptic():
     table = whole(SimulatedPeptides(2000, seed=3), ["letters"])
     peptides = [read_proforma(text) for text in table.texts]
-    assert [one.proforma for one in peptides] == table.texts
-    assert [one.letters for one in peptides] == table.columns["letters"]
-    lengths = np.array([len(one.letters) for one in peptides])
+    assert [peptide.proforma for peptide in peptides] == table.texts
+    assert [peptide.letters for peptide in peptides] == table.columns["letters"]
+    lengths = np.array([len(peptide.letters) for peptide in peptides])
     assert lengths.min() == 7 and 25 < lengths.max() <= 30 and 11 <= np.median(lengths) <= 15
-    assert {one.letters[-1] for one in peptides} == {"K", "R"}
-    names = [own.name for one in peptides for _, own in one.modifications]
-    assert 0.17 < np.mean([bool(one.modifications) for one in peptides]) < 0.23
+    assert {peptide.letters[-1] for peptide in peptides} == {"K", "R"}
+    names = [modification.name for peptide in peptides for _, modification in peptide.modifications]
+    assert 0.17 < np.mean([bool(peptide.modifications) for peptide in peptides]) < 0.23
     assert set(names) == {"Acetyl", "Oxidation", "Phospho"}
     assert not table.problems and len(set(table.ids)) == 2000
     bare = whole(SimulatedPeptides(200, modified=0.0))
     assert not any("[" in text for text in bare.texts)
 
 
-def test_retention_rule():
+def test_retention_times_follow_the_stated_rule():
     assert retention(Peptide("GGGGGGGGGG")) == pytest.approx(-0.2 * (7 + 0.6 + 0.8 + 0.9))
     assert retention(Peptide("LAAAAAAAAK")) < retention(Peptide("AAAALAAAAK")), "the amine lessens the first residue"
     bare, oxidised = retention(read_proforma("AAAMAAAAAK")), retention(read_proforma("AAAM[Oxidation]AAAAAK"))
@@ -67,7 +67,7 @@ def test_retention_rule():
     assert 0.4 < np.std(errors) < 0.6 and abs(np.mean(errors)) < 0.1
 
 
-def test_charge_rule():
+def test_charges_follow_the_stated_rule():
     shares = charge_shares(Peptide("AAAAAAK"))
     assert shares.shape == (6,) and shares.sum() == pytest.approx(1)
     assert shares[:3] == pytest.approx(np.array([0.75 * 0.1 + 0.25 * 0.9, 0.75 * 0.9, 0]) / 0.975)
@@ -80,7 +80,7 @@ def test_charge_rule():
     assert set(one.labels["charge"]) <= set("123456") and one.labels["charge"].count("2") > 100
 
 
-def test_fragments_are_what_a_peptide_has(spectra):
+def test_only_possible_fragments_have_intensities(spectra):
     assert len(spectra) == 300 and not spectra.problems
     assert spectra.texts == whole(SimulatedPeptides(300, seed=1)).texts
     lengths = np.array([len(read_proforma(text).letters) for text in spectra.texts])
@@ -96,18 +96,18 @@ def test_fragments_are_what_a_peptide_has(spectra):
 
 
 def brightness(text: str, charge: int) -> dict[tuple[str, int], float]:
-    found: dict[tuple[str, int], float] = {}
+    summed: dict[tuple[str, int], float] = {}
     for series, number, _, _, value in fragment_intensities(read_proforma(text), charge, 27.0):
-        found[series, number] = found.get((series, number), 0.0) + value
-    return found
+        summed[series, number] = summed.get((series, number), 0.0) + value
+    return summed
 
 
-def test_fragment_rule():
+def test_fragment_intensities_follow_the_stated_rule():
     proline = brightness("AAAAPAAAK", 2)
     assert max(proline, key=proline.get) == ("y", 5), "the bond in front of P"
     assert proline["y", 4] < proline["y", 3], "the bond behind P"
     mobile, fixed = brightness("AAADAAAAR", 2), brightness("AAADAAAAR", 1)
-    share = [own["y", 5] / sum(own.values()) for own in (mobile, fixed)]
+    share = [intensities["y", 5] / sum(intensities.values()) for intensities in (mobile, fixed)]
     assert share[1] > 2 * share[0], "behind D where no proton is mobile"
     assert brightness("AAAAAAAAR", 1)["y", 4] > brightness("RAAAAAAAA", 1)["y", 4], "the basic end keeps the charge"
     lost = {loss for *_, loss, _ in fragment_intensities(read_proforma("AAS[Phospho]AAAK"), 2, 27.0)}
@@ -116,7 +116,7 @@ def test_fragment_rule():
     assert "H3PO4" not in plain
 
 
-def test_errors():
+def test_invalid_arguments_raise_errors():
     with pytest.raises(ConfigError, match="no column fold, only letters"):
         next(SimulatedPeptides(10).chunks(["fold"]))
     with pytest.raises(ValueError, match="count=0 must be 1 or more"):

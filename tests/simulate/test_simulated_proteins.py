@@ -1,4 +1,4 @@
-"""The simulated proteins: the same for the same numbers, as long as real ones, and with something to learn in them."""
+"""Simulated proteins: reproducible, with realistic lengths and learnable patterns."""
 
 from itertools import islice, pairwise
 
@@ -11,7 +11,7 @@ from trimer.simulate.simulated_proteins import LETTERS, SimulatedProteins
 
 @pytest.fixture(scope="module")
 def proteins() -> dict[str, tuple[str, np.ndarray]]:
-    """id -> family, letters of 1,500 proteins."""
+    """id -> (family, sequence) of 1,500 proteins."""
     tables = SimulatedProteins(1500, seed=1).chunks()
     return {name: (table.clusters[row], table.sequences[row]) for table in tables for row, name in enumerate(table.ids)}
 
@@ -20,14 +20,14 @@ def text(source) -> list[bytes]:
     return [table.sequences[row].tobytes() for table in source.chunks() for row in range(len(table))]
 
 
-def test_the_same_for_the_same_seed_and_a_smaller_number_is_a_beginning():
+def test_the_same_seed_gives_the_same_records_and_a_smaller_count_a_prefix():
     assert text(SimulatedProteins(60, seed=1)) == text(SimulatedProteins(150, seed=1))[:60]
     assert text(SimulatedProteins(60, seed=1)) != text(SimulatedProteins(60, seed=2))
     prints = {SimulatedProteins(n, seed).fingerprint() for n, seed in ((60, 1), (61, 1), (60, 2))}
     assert len(prints) == 3
 
 
-def test_numbers_and_columns():
+def test_the_table_has_the_requested_size_and_columns():
     tables = list(SimulatedProteins(4100).chunks(["family"]))
     assert [len(table) for table in tables] == [2000, 2000, 100]
     assert tables[0].columns["family"] == tables[0].clusters
@@ -39,7 +39,7 @@ def test_numbers_and_columns():
         SimulatedProteins(0)
 
 
-def test_lengths_are_those_of_uniref(proteins):
+def test_lengths_follow_uniref(proteins):
     lengths = np.array([len(letters) for _, letters in proteins.values()])
     logarithms = np.log(lengths)
     assert 220 < np.median(lengths) < 360
@@ -53,7 +53,7 @@ def kmers(letters: np.ndarray, k: int = 6) -> set[bytes]:
     return {line[i : i + k] for i in range(len(line) - k + 1)}
 
 
-def test_members_are_related_and_families_are_not(proteins):
+def test_only_members_of_a_family_are_related(proteins):
     families: dict[str, list[np.ndarray]] = {}
     for family, letters in proteins.values():
         families.setdefault(family, []).append(letters)
@@ -66,8 +66,8 @@ def test_members_are_related_and_families_are_not(proteins):
     assert within > 0.1 > 5 * between
 
 
-def test_a_residue_follows_from_its_neighbours_in_families_never_seen(proteins):
-    """Counts of (left, right) -> residue on some families, measured on others: far below what the composition says."""
+def test_neighbours_predict_residues_in_unseen_families(proteins):
+    """Counts of (left, right) -> residue on some families predict others far better than the composition."""
     index = np.zeros(128, np.int64)
     index[LETTERS] = np.arange(20)
     names = sorted({family for family, _ in proteins.values()})

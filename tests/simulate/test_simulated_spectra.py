@@ -14,7 +14,7 @@ SMILES = simulated_molecules(12, seed=5)
 
 
 @pytest.mark.parametrize("settings", [{"molecules": 0}, {"molecules": -5}, {"spectra_per_molecule": 0}])
-def test_a_source_of_nothing_is_refused(settings):
+def test_an_empty_source_is_rejected(settings):
     with pytest.raises(ValueError, match=f"{next(iter(settings))}=.* must be 1 or more"):
         SimulatedSpectra(**settings)
 
@@ -24,7 +24,7 @@ def same(first: SpectrumTable, second: SpectrumTable) -> bool:
     return texts and (first.mz == second.mz).all() and (first.intensity == second.intensity).all()
 
 
-def test_a_spectrum_depends_on_seed_and_molecule_alone():
+def test_a_spectrum_depends_only_on_seed_and_molecule():
     table = simulate_table(SMILES, seed=3, spectra_per_molecule=2)
     order = np.random.default_rng(0).permutation(len(SMILES))
     shuffled = simulate_table([SMILES[i] for i in order], seed=3, spectra_per_molecule=2)
@@ -35,7 +35,7 @@ def test_a_spectrum_depends_on_seed_and_molecule_alone():
     assert not same(table, simulate_table(SMILES, seed=4, spectra_per_molecule=2))
 
 
-def test_spectra_look_like_spectra():
+def test_simulated_spectra_are_valid():
     table = simulate_table(SMILES, seed=0, spectra_per_molecule=3)
     assert len(table) == 36
     assert not table["problem"].any()
@@ -52,7 +52,7 @@ def test_spectra_look_like_spectra():
     assert len(set(table["collision_energy"])) > 10
 
 
-def test_low_noise_gives_more_peaks_that_the_rule_explains():
+def test_low_noise_gives_more_explained_peaks():
     quiet = Measurement(chemistry=0.0, scatter=0.0, noise_peaks=0.0, missing=0.0, detection=(0.001, 0.0010001))
     table = simulate_table(SMILES, measurement=quiet)
     again = simulate_table(SMILES, measurement=Measurement(noise_peaks=40.0))
@@ -79,14 +79,14 @@ def test_a_molecule_that_cannot_be_simulated_keeps_its_row(smiles, reason):
     assert re.search(reason, table["problem"][1])
 
 
-def test_adducts():
+def test_only_supported_adducts_are_simulated():
     table = simulate_table(SMILES, adducts={"[M+Na]+": 1.0})
     assert set(table["adduct"]) == {"[M+Na]+"}
     with pytest.raises(ConfigError, match=r"not \[M-H\]-"):
         simulate_table(SMILES, adducts={"[M-H]-": 1.0})
 
 
-def test_the_simulated_source():
+def test_the_simulated_source_returns_a_table():
     source = SimulatedSpectra(molecules=8, spectra_per_molecule=2, seed=1)
     (table,) = source.chunks()
     assert len(table) == 16

@@ -1,4 +1,4 @@
-"""Byte-pair encodings read from files give the ids of `transformers`, and come whole out of a checkpoint."""
+"""Byte-pair encodings read from files agree with `transformers` and are stored completely in checkpoints."""
 
 import json
 import pickle
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def chemberta_2(tmp_path):
-    """The files of ChemBERTa-2: tokens of atoms, names of its own, nothing to merge, fewer tokens than rows."""
+    """The files of ChemBERTa-2: atom tokens, special names, no merges, fewer tokens than embedding rows."""
     (tmp_path / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(CHEMBERTA_2)}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     names = {"unk_token": "[UNK]", "bos_token": "[CLS]", "eos_token": "[SEP]", "sep_token": "[SEP]",
@@ -50,7 +50,7 @@ def chemberta_2(tmp_path):
 
 
 def check(ours: BytePairTokenizer, theirs, texts: list[str] = TEXTS) -> None:
-    """The same ids, one by one and together, and the same texts."""
+    """Check that ids and texts agree with `transformers`, one by one and in batches."""
     together = ours.encode_many(texts)
     assert len(together) == len(texts) and together.values.dtype == np.uint16
     for row, text in enumerate(texts):
@@ -67,16 +67,16 @@ def check(ours: BytePairTokenizer, theirs, texts: list[str] = TEXTS) -> None:
     assert (ours.cls, ours.pad, ours.eos, ours.unk, ours.mask) == special
 
 
-def test_the_ids_are_those_of_transformers(folder):
+def test_ids_agree_with_transformers(folder):
     ours = BytePairTokenizer(folder)
     check(ours, transformers.RobertaTokenizer.from_pretrained(folder))
     assert (ours.cls, ours.pad, ours.eos, ours.unk, ours.mask) == (0, 1, 2, 3, 4)
-    assert len(ours.encode(SMILES[0])) < len(SMILES[0])  # something was merged
+    assert len(ours.encode(SMILES[0])) < len(SMILES[0])  # some pairs were merged
     assert len(ours) == len(ours.vocabulary) == 5 + 256 + len(ours.merges)
     assert all(ours.decode(ours.encode(smiles)) == smiles and ours.unspelled(smiles) == [] for smiles in SMILES)
 
 
-def test_one_file_in_place_of_two(folder, tmp_path):
+def test_a_single_tokenizer_file_is_read(folder, tmp_path):
     theirs = transformers.RobertaTokenizer.from_pretrained(folder)
     theirs.save_pretrained(tmp_path)
     for name in ("vocab.json", "merges.txt"):
@@ -86,7 +86,7 @@ def test_one_file_in_place_of_two(folder, tmp_path):
     assert BytePairTokenizer(tmp_path).to_config() == BytePairTokenizer(folder).to_config()
 
 
-def test_a_space_before_the_text(folder, tmp_path):
+def test_a_prefix_space_is_added_as_configured(folder, tmp_path):
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
@@ -95,7 +95,7 @@ def test_a_space_before_the_text(folder, tmp_path):
     assert ours.encode("C").tolist() != BytePairTokenizer(folder).encode("C").tolist()
 
 
-def test_the_kind_of_chemberta_2(chemberta_2):
+def test_the_tokenizer_of_chemberta_2_is_read(chemberta_2):
     ours = BytePairTokenizer(chemberta_2)
     texts = ["CC(=O)O", "[C@@H](N)Cl", "c1ccnc1", "C[MASK]O", "Br", "C C", ""]
     check(ours, transformers.RobertaTokenizer.from_pretrained(chemberta_2), texts)
@@ -106,7 +106,7 @@ def test_the_kind_of_chemberta_2(chemberta_2):
     assert ours.vocabulary.tokens[-1] == "<unused_39>" and ours.vocabulary.tokens[: len(CHEMBERTA_2)] == CHEMBERTA_2
 
 
-def test_a_checkpoint_carries_it_whole(folder, chemberta_2, tmp_path):
+def test_a_checkpoint_holds_the_complete_tokenizer(folder, chemberta_2, tmp_path):
     for source in (folder, chemberta_2):
         ours = BytePairTokenizer(source)
         torch.save(ours.to_config(), tmp_path / "config.pt")
@@ -119,7 +119,7 @@ def test_a_checkpoint_carries_it_whole(folder, chemberta_2, tmp_path):
         assert pickle.loads(pickle.dumps(ours)).encode("CCO").tolist() == ours.encode("CCO").tolist()
 
 
-def test_built_from_plain_values_in_a_config():
+def test_the_tokenizer_is_built_from_plain_config_values():
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "$", "{", "${", "C", "CC", "?", "??", "???"]
     merges = ["$ {", "C C", "? ?", "?? ?"]
     ours = BytePairTokenizer(tokens=tokens, merges=merges)
@@ -129,7 +129,7 @@ def test_built_from_plain_values_in_a_config():
     assert build({**plain, "merges": ["C C"]}).encode("CCC").tolist() == [0, 6, 5, 2]
 
 
-def test_ids_with_holes_and_added_tokens(tmp_path):
+def test_unused_ids_and_added_tokens_are_supported(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps({"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "C": 6}))
     (tmp_path / "merges.txt").write_text("")
     (tmp_path / "added_tokens.json").write_text('{"<mask>": 7}')
@@ -139,30 +139,30 @@ def test_ids_with_holes_and_added_tokens(tmp_path):
     assert ours.decode([0, 6, 4, 7, 2, 1]) == "C<unused_4><mask>"
 
 
-def test_what_masking_may_hide_and_put_in(folder, chemberta_2):
+def test_only_ordinary_tokens_are_masked_and_used_as_replacements(folder, chemberta_2):
     ours = BytePairTokenizer(folder)
-    found = ours.alphabet
-    assert (found.begin, found.end, found.mask) == (0, 2, 4)
-    assert found.hideable.tolist() == [False] * 5 + [True] * (len(ours) - 5)
-    assert found.replacements.tolist() == list(range(5, len(ours)))
+    alphabet = ours.alphabet
+    assert (alphabet.begin, alphabet.end, alphabet.mask) == (0, 2, 4)
+    assert alphabet.hideable.tolist() == [False] * 5 + [True] * (len(ours) - 5)
+    assert alphabet.replacements.tolist() == list(range(5, len(ours)))
     few = BytePairTokenizer(chemberta_2)
     assert np.flatnonzero(~few.alphabet.hideable).tolist() == [0, 11, 12, 13, 14]
-    # Without merges no text is ever cut into an atom of two letters, nor into a token that only fills a row.
+    # Without merges no text is ever split into an atom of two letters or an unused token.
     assert [few.vocabulary.tokens[i] for i in few.alphabet.replacements] == list("cC()O12=Nn")
 
 
-def test_a_large_vocabulary_has_larger_numbers():
+def test_ids_above_65535_are_supported():
     tokens = [*SPECIALS.values(), *[f"word{i}" for i in range(70_000)], "C"]
     assert BytePairTokenizer(tokens=tokens).encode("C").tolist() == [0, 70_005, 2]
 
 
-def test_no_texts():
+def test_encoding_no_texts_gives_no_tokens():
     ours = BytePairTokenizer(tokens=list(SPECIALS.values()))
     assert len(ours.encode_many([])) == 0
     assert ours.decode([]) == ""
 
 
-def test_what_is_wrong_is_said(folder, chemberta_2, tmp_path):
+def test_invalid_files_and_arguments_give_one_sentence(folder, chemberta_2, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"neither tokenizer\.json nor vocab\.json with merges\.txt"):

@@ -22,7 +22,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
-def test_molecules_come_back(representation):
+def test_molecules_round_trip(representation):
     codec = MoleculeCodec(representation)
     for smiles in MOLECULES:
         text = codec.encode(smiles)
@@ -31,7 +31,7 @@ def test_molecules_come_back(representation):
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
-def test_stereo_is_kept_on_demand(representation):
+def test_stereochemistry_is_kept_on_request(representation):
     for smiles in CHIRAL:
         kept = MoleculeCodec(representation, stereo=True)
         assert kept.decode(kept.encode(smiles)) == Chem.CanonSmiles(smiles)
@@ -41,7 +41,7 @@ def test_stereo_is_kept_on_demand(representation):
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
-def test_every_writing_of_a_molecule_gives_one_text(representation):
+def test_all_smiles_of_a_molecule_give_one_text(representation):
     codec = MoleculeCodec(representation)
     for smiles in MOLECULES:
         molecule = Chem.MolFromSmiles(smiles)
@@ -53,14 +53,14 @@ def test_every_writing_of_a_molecule_gives_one_text(representation):
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("text", SPOILT, ids=lambda text: repr(text)[:20])
-def test_spoilt_text_is_none_or_a_molecule(representation, text):
+def test_corrupted_text_is_none_or_a_molecule(representation, text):
     codec = MoleculeCodec(representation)
     decoded = codec.decode(text)
     assert decoded is None or Chem.MolFromSmiles(decoded) is not None
     assert codec.encode(text) is None or representation == "selfies" or codec.canonical(text) is not None
 
 
-def test_what_rdkit_would_cut_off_is_no_molecule():
+def test_text_that_rdkit_would_truncate_is_rejected():
     codec = MoleculeCodec("smiles")
     assert [codec.decode(text) for text in ("C C", "C\0", "C\tname", " C", "", "CC |$a$|")] == [None] * 6
 
@@ -79,18 +79,18 @@ def test_random_text_never_raises(representation):
         assert decoded is None or codec.canonical(decoded) == decoded
 
 
-def test_long_chains_do_not_depend_on_the_depth_of_calls():
+def test_long_chains_do_not_exceed_the_recursion_limit():
     codec, limit = MoleculeCodec("deepsmiles"), sys.getrecursionlimit()
     chain = "NCC(=O)" * 300
     assert codec.decode(codec.encode(chain)) == codec.canonical(chain)
     assert sys.getrecursionlimit() == limit
 
 
-def test_more_rings_than_deepsmiles_can_count_are_refused():
+def test_more_rings_than_deepsmiles_can_number_are_rejected():
     assert MoleculeCodec("deepsmiles").encode("C1CC1" * 120) is None
     assert MoleculeCodec("smiles").encode("C1CC1" * 120) is not None
 
 
-def test_unknown_representation():
+def test_an_unknown_representation_is_rejected():
     with pytest.raises(ConfigError, match="deepsmiles"):
         MoleculeCodec("inchi")

@@ -17,7 +17,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_forms_found_in_public_libraries(text):
+def test_notations_of_public_libraries_are_parsed(text):
     value, unit = parse_collision_energy(text)
     assert value == pytest.approx(WRITTEN[text][0])
     assert unit == WRITTEN[text][1]
@@ -28,5 +28,5 @@ def test_forms_found_in_public_libraries(text):
     [None, "", "N/A", "nan", float("nan"), "ceV", "15, 30, 45, 60, 70 or 90 (nominal)", "low", "%",
      "160-0.41mz or 15 (mz>350) nominal units", "scaled 80 (m/z=200) to 110 (m/z=120)"],
 )  # fmt: skip
-def test_no_single_energy(text):
+def test_text_without_a_single_energy_gives_none(text):
     assert parse_collision_energy(text) == (None, None)

@@ -19,7 +19,7 @@ def tokenizer():
     return SpectrumMoleculeTokenizer(SpectrumTokenizer(), MoleculeTokenizer())
 
 
-def test_languages_do_not_overlap(tokenizer):
+def test_token_ranges_of_the_languages_do_not_overlap(tokenizer):
     (a, b), (c, d) = tokenizer.molecule_ids, tokenizer.spectrum_ids
     assert (a, b, d) == (5, c, len(tokenizer)) and len(tokenizer) == len(tokenizer.vocabulary)
     assert tokenizer.vocabulary.tokens[a:b] == tokenizer.molecule.tokens
@@ -44,11 +44,11 @@ def test_molecules_round_trip(tokenizer):
     inner = ids[1:-1]
     assert tokenizer.decode_molecule(ids) == tokenizer.decode_molecule(inner.tolist()) == ASPIRIN
     assert tokenizer.decode_molecule([EOS, *ids, PAD, PAD]) == ASPIRIN  # as a decoder that starts from </s> writes it
-    assert tokenizer.decode_molecule([*ids, *inner]) == ASPIRIN  # nothing counts after </s>
+    assert tokenizer.decode_molecule([*ids, *inner]) == ASPIRIN  # tokens after </s> are ignored
     assert tokenizer.encode_molecule("c1cc") is None
 
 
-def test_what_is_no_molecule_is_none(tokenizer):
+def test_invalid_molecules_decode_to_none(tokenizer):
     inner = tokenizer.encode_molecule(ASPIRIN)[1:-1].tolist()
     for ids in (
         [],
@@ -64,7 +64,7 @@ def test_what_is_no_molecule_is_none(tokenizer):
     assert tokenizer.decode_molecule([len(tokenizer)]) is None and tokenizer.decode_molecule([-1]) is None
 
 
-def test_spectra_stand_between_bos_and_eos(tokenizer):
+def test_spectra_are_enclosed_by_bos_and_eos(tokenizer):
     columns = {
         "precursor_mz": [300.1, np.nan, 200.2],
         "adduct": ["[M+H]+", None, "[M+Na]+"],
@@ -101,5 +101,5 @@ def test_the_config_rebuilds_the_tokenizer():
 
 def test_importing_tokenizers_needs_neither_torch_nor_rdkit():
     code = "import sys, trimer.tokenizers.joint; print([m for m in ('torch', 'rdkit', 'selfies') if m in sys.modules])"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

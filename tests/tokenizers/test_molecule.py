@@ -20,14 +20,14 @@ def test_atoms_rings_and_branches_are_tokens():
     assert MoleculeTokenizer("selfies").split("[C][=Branch1][Ring1]") == ["[C]", "[=Branch1]", "[Ring1]"]
 
 
-def test_rare_atoms_fall_apart_into_characters():
+def test_rare_atoms_are_split_into_characters():
     assert MoleculeTokenizer("smiles").split("[Cu-5]C") == [*"[Cu-5]", "C"]
     assert MoleculeTokenizer("deepsmiles").split("C%41" + ")" * 26) == ["C", *"%41", ")" * 24, "))"]
 
 
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("stereo", [False, True])
-def test_round_trip(representation, stereo):
+def test_tokens_round_trip(representation, stereo):
     tokenizer = MoleculeTokenizer(representation, stereo)
     for smiles in (
         ASPIRIN,
@@ -54,7 +54,7 @@ def test_every_element_can_be_written(representation):
             assert "".join(tokenizer.split(text)) == text
 
 
-def test_molecules_that_cannot_be_read():
+def test_unreadable_molecules_encode_to_none():
     tokenizer = MoleculeTokenizer()
     assert tokenizer.encode("c1ccccc") is None and tokenizer.encode("") is None
     assert tokenizer.decode(tokenizer.encode_text("C))))C")) is None
@@ -68,12 +68,12 @@ def test_the_vocabulary_is_fixed():
     for representation in REPRESENTATIONS:
         tokens = MoleculeTokenizer(representation).tokens
         assert len(set(tokens)) == len(tokens)
-        assert tokens == MoleculeTokenizer(representation, stereo=True).tokens  # stereo can be switched in fine-tuning
+        assert tokens == MoleculeTokenizer(representation, stereo=True).tokens  # fine-tuning may change it
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not at hand")
 @pytest.mark.parametrize(("representation", "stereo"), [("smiles", True), ("deepsmiles", False), ("deepsmiles", True)])
-def test_lossless_on_a_sample_of_the_corpus(representation, stereo):
+def test_encoding_is_lossless_on_a_sample_of_the_corpus(representation, stereo):
     tokenizer = MoleculeTokenizer(representation, stereo)
     with gzip.open(CORPUS, "rt") as lines:
         sample = [line.split()[0] for line in lines][::600]

@@ -1,4 +1,4 @@
-"""The alphabet of the ESM models, and that a character is a token whatever it is."""
+"""The alphabet of the ESM models: every character is one token."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from trimer.tokenizers.protein import CLS, EOS, MASK, PAD, RESIDUES, UNK, Protei
 PUBLISHED = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
 
 
-def test_the_published_order():
+def test_the_vocabulary_has_the_published_order():
     tokenizer = ProteinTokenizer()
     assert tokenizer.vocabulary.tokens == PUBLISHED.split()
     assert len(tokenizer) == 33
@@ -33,14 +33,14 @@ def test_a_character_is_always_one_token():
     assert known == set("LAGVSERTIDPKQNFYMHWCXBUZO.-" + "lagvsertidpkqnfymhwcxbuzo")
 
 
-def test_lower_case_is_read_as_asked():
+def test_lower_case_is_handled_as_configured():
     assert ProteinTokenizer().encode("mKl").tolist() == ProteinTokenizer().encode("MKL").tolist()
     assert ProteinTokenizer(lower="unknown").encode("mKl").tolist() == [CLS, UNK, 15, UNK, EOS]
     with pytest.raises(ConfigError, match="lower='mixed' is not known: choose one of upper, unknown"):
         ProteinTokenizer(lower="mixed")
 
 
-def test_what_is_written_is_read_back():
+def test_encoded_sequences_decode_to_the_same_text():
     tokenizer = ProteinTokenizer()
     sequence = "MLAGVSERTIDPKQNFYMHWCXBUZO.-"
     assert tokenizer.decode(tokenizer.encode(sequence)) == sequence
@@ -48,20 +48,20 @@ def test_what_is_written_is_read_back():
     assert tokenizer.decode([]) == ""
 
 
-def test_many_at_once_are_the_same_as_one_by_one():
+def test_batch_encoding_equals_single_encoding():
     tokenizer = ProteinTokenizer()
     random = np.random.default_rng(0)
     letters = random.integers(0, 256, 500).astype(np.uint8)
-    offsets = np.sort(np.concatenate([[20, 20, 480], random.integers(20, 480, 30)]))  # empty ones, and loose ends
-    found = tokenizer.encode_many(letters, offsets)
-    assert found.values.dtype == np.uint8 and len(found) == len(offsets) - 1
+    offsets = np.sort(np.concatenate([[20, 20, 480], random.integers(20, 480, 30)]))  # empty ones, unused ends
+    encoded = tokenizer.encode_many(letters, offsets)
+    assert encoded.values.dtype == np.uint8 and len(encoded) == len(offsets) - 1
     for row, (start, stop) in enumerate(pairwise(offsets)):
-        assert found[row].tolist() == tokenizer.encode(letters[start:stop].tobytes()).tolist()
+        assert encoded[row].tolist() == tokenizer.encode(letters[start:stop].tobytes()).tolist()
     none = tokenizer.encode_many(b"", np.array([0]))
     assert len(none) == 0 and none.values.tolist() == []
 
 
-def test_it_is_rebuilt_from_its_config():
+def test_the_tokenizer_is_rebuilt_from_its_config():
     tokenizer = ProteinTokenizer(lower="unknown")
     again = build(tokenizer.to_config())
     assert again.lower == "unknown" and again.vocabulary.digest == tokenizer.vocabulary.digest

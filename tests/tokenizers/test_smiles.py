@@ -1,4 +1,4 @@
-"""SMILES as the sequences of an encoder: framed, back again, and what of them may be hidden."""
+"""SMILES as sequences of an encoder: special tokens, round trips, and which tokens may be masked."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ MOLECULES = [*simulated_molecules(40, seed=3), "C[C@H](N)C(=O)O", "[Na+].[Cl-]",
 
 
 @pytest.mark.parametrize("representation", ["smiles", "deepsmiles", "selfies"])
-def test_there_and_back(representation):
+def test_molecules_round_trip(representation):
     from rdkit.Chem import MolToSmiles
 
     tokenizer = SmilesTokenizer(representation)
@@ -29,13 +29,13 @@ def test_there_and_back(representation):
         assert again.encode(smiles).tolist() == ids.tolist()
 
 
-def test_stereo_is_kept_or_left_out():
+def test_stereochemistry_is_kept_or_removed():
     left, right = "C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"
     assert SmilesTokenizer().encode(left).tolist() != SmilesTokenizer().encode(right).tolist()
     assert SmilesTokenizer(stereo=False).encode(left).tolist() == SmilesTokenizer(stereo=False).encode(right).tolist()
 
 
-def test_what_is_no_molecule():
+def test_invalid_molecules_and_texts_are_none():
     tokenizer = SmilesTokenizer()
     assert tokenizer.encode("C(") is None
     for ids in ([], [BOS, EOS], [BOS, MASK, EOS], [BOS, UNK, EOS]):
@@ -44,20 +44,20 @@ def test_what_is_no_molecule():
     assert tokenizer.decode([BOS, *opened, EOS]) is None
 
 
-def test_specials_are_never_hidden_and_only_tokens_of_molecules_are_put_in():
+def test_special_tokens_are_never_masked_or_used_as_replacements():
     tokenizer = SmilesTokenizer()
     alphabet = tokenizer.alphabet
     assert (alphabet.begin, alphabet.end, alphabet.mask) == (BOS, EOS, MASK)
     assert np.flatnonzero(~alphabet.hideable).tolist() == [BOS, PAD, EOS, UNK, MASK]
     assert alphabet.replacements.tolist() == list(range(len(SPECIALS), len(tokenizer)))
-    found = [tokenizer.encode(smiles) for smiles in MOLECULES] * 50
-    tokens, lengths = np.concatenate(found), np.array([len(ids) for ids in found])
+    sequences = [tokenizer.encode(smiles) for smiles in MOLECULES] * 50
+    tokens, lengths = np.concatenate(sequences), np.array([len(ids) for ids in sequences])
     ends = np.cumsum(lengths)
-    drawn = keys(0, 0, np.arange(len(found)))
-    damaged, places = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, alphabet)
+    drawn = keys(0, 0, np.arange(len(sequences)))
+    damaged, positions = Masking(1.0, 0.5, 0.5)(tokens, lengths, drawn, alphabet)
     frame = np.r_[ends - lengths, ends - 1]
-    assert len(places) == len(tokens) - 2 * len(found) and not np.isin(frame, places).any()
+    assert len(positions) == len(tokens) - 2 * len(sequences) and not np.isin(frame, positions).any()
     assert (damaged[frame] == tokens[frame]).all() and damaged.dtype == tokens.dtype
-    put = damaged[places][damaged[places] != MASK]
-    assert set(put.tolist()) == set(alphabet.replacements.tolist()), "each of them, and nothing else"
-    assert 0.45 < len(put) / len(places) < 0.55
+    put = damaged[positions][damaged[positions] != MASK]
+    assert set(put.tolist()) == set(alphabet.replacements.tolist()), "exactly the replacement tokens"
+    assert 0.45 < len(put) / len(positions) < 0.55

@@ -40,7 +40,7 @@ def random_table(n=60, seed=0):
     return SpectrumTable.build(mz, intensity, np.concatenate([[0], np.cumsum(counts)]), columns)
 
 
-def test_the_sentence_of_a_spectrum():
+def test_a_spectrum_has_the_expected_tokens():
     tokenizer = SpectrumTokenizer()
     ids = tokenizer.encode(MZ, INTENSITY, 460.98889, "[M+H]+", "40 eV")
     assert words(tokenizer, ids) == (
@@ -51,22 +51,22 @@ def test_the_sentence_of_a_spectrum():
     assert words(tokenizer, ids) == "<adduct?> <precursor?> <ce?> i1 mz113 .0 i2 mz141 .0 i2 mz158 .0"
 
 
-def test_rounding_carries():
+def test_rounding_carries_to_the_next_digit():
     tokenizer = SpectrumTokenizer(intensity_bins=0)
     ids = tokenizer.encode([99.996, 199.994, 299.995001], [3, 2, 1], 399.997)
     assert words(tokenizer, ids) == "<adduct?> mz400 .00 <ce?> mz100 .00 mz199 .99 mz300 .00"
 
 
-def test_energies_of_different_units_are_kept_apart():
+def test_energies_of_different_units_have_different_tokens():
     tokenizer = SpectrumTokenizer(precursor=False, adduct=False)
-    said = [
+    texts = [
         words(tokenizer, tokenizer.encode([], [], collision_energy=e))
         for e in ("40", "40V", "40%", "44 eV", "9999", "x")
     ]
-    assert said == ["<40 ?>", "<40 eV>", "<40 NCE>", "<40 eV>", "<200 ?>", "<ce?>"]
+    assert texts == ["<40 ?>", "<40 eV>", "<40 NCE>", "<40 eV>", "<200 ?>", "<ce?>"]
 
 
-def test_peaks_without_a_token_are_passed_over_and_told():
+def test_peaks_without_a_token_are_skipped_and_reported():
     tokenizer = SpectrumTokenizer(max_mz=500, intensity_bins=0, adduct=False, collision_energy=False)
     mz, intensity = (
         [-1, np.nan, 100, 200, 300, 400, 500.994, 500.996, 1e300, np.inf],
@@ -77,14 +77,14 @@ def test_peaks_without_a_token_are_passed_over_and_told():
     assert words(tokenizer, tokenizer.encode_table(table)[0]) == "<precursor?> mz500 .99 mz100 .00"
 
 
-def test_peaks_on_one_rounded_mz_are_summed():
+def test_peaks_with_the_same_rounded_mz_are_summed():
     tokenizer = SpectrumTokenizer(adduct=False, precursor=False, collision_energy=False, intensity_scale="linear")
     decoded = tokenizer.decode(tokenizer.encode([100.001, 100.004, 150, 200], [30, 30, 100, 60]))
     assert decoded.mz.tolist() == [150, 100, 200]
     assert decoded.intensity[1] == decoded.intensity[2] == pytest.approx(5 / 9)
 
 
-def test_order_of_the_input_does_not_matter():
+def test_the_order_of_peaks_does_not_matter():
     tokenizer = SpectrumTokenizer()
     expected = tokenizer.encode(MZ, INTENSITY)
     assert (tokenizer.encode(MZ[::-1], INTENSITY[::-1]) == expected).all()
@@ -92,22 +92,22 @@ def test_order_of_the_input_does_not_matter():
 
 
 def by_hand(tokenizer, mz, intensity, precursor_mz, adduct, collision_energy):
-    """The tokens of one spectrum by a plain loop."""
+    """The tokens of one spectrum, computed by a loop."""
     unit = 10**tokenizer.decimals
     highest = (int(tokenizer.max_mz) + 1) * unit
 
     def number(place):
         return [f"mz{place // unit}"] + ([f".{place % unit:0{tokenizer.decimals}d}"] if tokenizer.decimals else [])
 
-    said = []
+    token_texts = []
     if tokenizer.adduct:
-        said.append({"[M+H]+": "[M+H]+", "M+Na": "[M+Na]+", "[M-H]-": "[M-H]-"}.get(adduct, "<adduct?>"))
+        token_texts.append({"[M+H]+": "[M+H]+", "M+Na": "[M+Na]+", "[M-H]-": "[M-H]-"}.get(adduct, "<adduct?>"))
     if tokenizer.precursor:
         known = precursor_mz > 0 and math.floor(precursor_mz * unit + 0.5) < highest
-        said += number(math.floor(precursor_mz * unit + 0.5)) if known else ["<precursor?>"]
+        token_texts += number(math.floor(precursor_mz * unit + 0.5)) if known else ["<precursor?>"]
     if tokenizer.collision_energy:
         names = {"40": "<40 ?>", "6V": "<10 eV>", "35 % (nominal)": "<40 NCE>", "500 eV": "<200 eV>"}
-        said.append(names.get(collision_energy, "<ce?>"))
+        token_texts.append(names.get(collision_energy, "<ce?>"))
     peaks: dict[int, float] = {}
     for m, i in zip(mz, intensity, strict=True):
         if math.isfinite(i) and i > 0 and math.floor(m * unit + 0.5) < highest:
@@ -119,14 +119,14 @@ def by_hand(tokenizer, mz, intensity, precursor_mz, adduct, collision_energy):
     for place in sorted(best) if tokenizer.order == "mz" else best:
         if tokenizer.intensity_bins:
             level = round(SCALES[tokenizer.intensity_scale](relative[place]) * (tokenizer.intensity_bins - 1))
-            said += [f"i{level}"] if level != before or tokenizer.repeat_intensity else []
+            token_texts += [f"i{level}"] if level != before or tokenizer.repeat_intensity else []
             before = level
-        said += number(place)
-    return " ".join(said)
+        token_texts += number(place)
+    return " ".join(token_texts)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_columns_at_once_agree_with_a_plain_loop(settings):
+def test_vectorized_encoding_agrees_with_a_loop(settings):
     tokenizer, table = SpectrumTokenizer(**settings), random_table()
     values, offsets = tokenizer.encode_table(table)
     assert values.dtype == np.int32 and offsets.dtype == np.int64 and offsets[-1] == len(values)
@@ -137,8 +137,8 @@ def test_columns_at_once_agree_with_a_plain_loop(settings):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_round_trip(settings):
-    """m/z to half of the last decimal, and what is read back is written the same again."""
+def test_tokens_round_trip(settings):
+    """m/z agree to half of the last decimal, and encoding the decoded spectrum gives the same tokens."""
     tokenizer, table = SpectrumTokenizer(**settings), random_table(seed=1)
     values, offsets = tokenizer.encode_table(table)
     for row in range(len(table)):
@@ -172,7 +172,7 @@ def test_intensity_is_known_to_half_a_level(scale):
     assert decoded.intensity[0] == 1 and decoded.intensity.min() > 0
 
 
-def test_repeated_intensity_tokens_say_the_same():
+def test_repeated_intensity_tokens_decode_to_the_same_value():
     short, full = SpectrumTokenizer(), SpectrumTokenizer(repeat_intensity=True)
     rng = np.random.default_rng(0)
     mz, intensity = rng.uniform(50, 500, 40), rng.exponential(1, 40)
@@ -193,7 +193,7 @@ def test_any_sequence_of_tokens_can_be_decoded():
     assert tokenizer.decode(ids).mz.tolist() == [101.5]
 
 
-def test_empty_table():
+def test_an_empty_table_gives_no_tokens():
     values, offsets = SpectrumTokenizer().encode_table(SpectrumTable.build([], [], [0], {}))
     assert len(values) == 0 and offsets.tolist() == [0]
 
@@ -208,6 +208,6 @@ def test_the_vocabulary_is_fixed():
     {"order": "random"}, {"decimals": 4}, {"intensity_bins": 1}, {"intensity_scale": "cube"}, {"max_peaks": 0},
     {"max_mz": 0},
 ], ids=str)  # fmt: skip
-def test_settings_that_cannot_be_used(settings):
+def test_invalid_settings_raise_errors(settings):
     with pytest.raises(ConfigError, match=next(iter(settings))):
         SpectrumTokenizer(**settings)

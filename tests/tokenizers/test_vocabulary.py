@@ -11,12 +11,12 @@ def test_special_tokens_have_the_ids_of_bart():
     assert vocabulary.ids["C"] == 5 and vocabulary.tokens[6] == "N" and len(vocabulary) == 7
 
 
-def test_other_special_tokens():
+def test_other_special_tokens_can_be_chosen():
     vocabulary = Vocabulary(["L", "A", "<mask>"], specials=("<cls>", "<pad>"))
     assert vocabulary.tokens == ["<cls>", "<pad>", "L", "A", "<mask>"] and vocabulary.ids["<mask>"] == 4
 
 
-def test_digest_tells_vocabularies_apart():
+def test_the_digest_distinguishes_vocabularies():
     assert Vocabulary(["C", "N"]).digest == Vocabulary(("C", "N")).digest
     assert len({Vocabulary(tokens).digest for tokens in (["C", "N"], ["N", "C"], ["CN"], ["C"])}) == 4
 

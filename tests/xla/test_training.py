@@ -54,7 +54,7 @@ def cache(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def compilations(monkeypatch) -> list[int]:
-    """Programs compiled since the process began, as each training step finds it when it begins."""
+    """The number of programs compiled so far, at the start of each training step."""
     counts: list[int] = []
     started = Task.on_train_batch_start
 
@@ -106,17 +106,17 @@ def test_training_compiles_twice_and_resumes_exactly(name, tmp_path, compilation
 
 
 @pytest.mark.parametrize("settings", [["trainer.precision=bf16-mixed"], ["trainer.accumulate_grad_batches=2"]])
-def test_mixed_precision_and_accumulation(settings, tmp_path, compilations):
-    """Weights stay fp32, and no step is compiled again once the shape of an optimizer step is known."""
+def test_mixed_precision_and_accumulation_recompile_no_later_step(settings, tmp_path, compilations):
+    """Weights stay fp32, and no step is recompiled after the first optimizer step."""
     study = [*COMMON, *STUDIES["ESM2"], "trainer.max_steps=5", *settings]
     train(tmp_path / "xla", *study)
     assert len(set(compilations[-3:])) == 1, "a later step was compiled again"
     metrics = json.loads((tmp_path / "xla/result.json").read_text())["metrics"]
-    assert 2.5 < metrics["val/loss"] < 3.6  # 33 tokens: 3.5 where nothing is known
+    assert 2.5 < metrics["val/loss"] < 3.6  # 33 tokens: an untrained model has ln 33 = 3.5
     assert {t.dtype for t in state(tmp_path / "xla")["state_dict"].values() if t.is_floating_point()} == {torch.float32}
 
 
-def test_the_test_split_is_measured_on_the_cpu(tmp_path):
+def test_the_test_split_is_evaluated_on_the_cpu(tmp_path):
     study = [*COMMON, *STUDIES["ESM2"], "trainer.max_steps=2", "test=true", "baselines=false"]
     train(tmp_path / "run", *study)
     metrics = json.loads((tmp_path / "run/result.json").read_text())["metrics"]

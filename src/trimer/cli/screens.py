@@ -88,6 +88,8 @@ def command(name: str) -> str:
     if groups:
         lines += ["", bold("Groups") + "  (* is the default)"]
         for group, options in groups.items():
+            if options == ["default"]:
+                continue  # nothing to choose
             marked = [f"{option}*" if option == chosen[group] else option for option in options]
             lines += choices_of(group, [option for option in marked if (group, option) != ("trainer", "default")])
     lines += ["", f"trimer {name} --cfg job shows every key; set any of them with <key>=<value>."]

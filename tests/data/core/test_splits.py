@@ -8,7 +8,7 @@ import pytest
 from trimer.data.core.splits import UNUSED, Split, column_split, grouped_split, ordered_split, row_groups
 from trimer.errors import ConfigError, InputError
 
-LIBRARY = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
+LIBRARY = Path(__file__).parents[4] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
 
 
 def library(molecules: int = 300, seed: int = 0) -> dict[str, list]:

@@ -24,7 +24,7 @@ from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
 
 CAFFEINE = "CN1C=NC2=C1C(=O)N(C)C(=O)N2C"
-LIBRARY = Path(__file__).parents[3] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
+LIBRARY = Path(__file__).parents[4] / "shared" / "data" / "spectra" / "massbank_pos.mgf"
 
 
 def spectra(*peak_lists, **columns):

@@ -23,10 +23,10 @@ class Corruption:
 
     def __init__(
         self,
-        masking: float,
-        deletion: float,
-        infilling: float,
-        ratio: float,
+        masking: float = 0.3,
+        deletion: float = 0.3,
+        infilling: float = 0.4,
+        ratio: float = 0.3,
         poisson: float = 3.0,
     ):
         if min(masking, deletion, infilling) < 0 or masking + deletion + infilling > 1 + 1e-9:

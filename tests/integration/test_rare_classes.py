@@ -1,4 +1,4 @@
-"""Rare classes from the training to the table: probabilities near the share, intervals that hold the class."""
+"""Rare classes from training to the table: calibrated probabilities and intervals that include the class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CASES = Path(__file__).parents[1] / "cases" / "molecules"
 
 
 def trained(folder: Path, case: str, label: str, *words: str) -> tuple[dict, list[dict]]:
-    """The metrics of a short training on a case, and the rows of its predictions for the whole file."""
+    """The metrics of a short training on a case, and its predictions for the whole file."""
     common = [
         "data=labelled_molecules", f"data.source.paths={CASES / case}", f"data.source.labels={label}",
         "data.target=single", "task=classification", "model=smiles_nano", "trainer.enable_progress_bar=false",
@@ -29,8 +29,8 @@ def trained(folder: Path, case: str, label: str, *words: str) -> tuple[dict, lis
 
 
 @pytest.mark.parametrize("weights", ["null", "balanced"])
-def test_mean_probability_is_near_the_share_with_and_without_class_weights(tmp_path, weights):
-    """tox.csv: 5 % of the labels are yes; without the correction balanced weights give a mean near a half."""
+def test_mean_probability_is_near_the_class_frequency_with_and_without_class_weights(tmp_path, weights):
+    """tox.csv: 5 % of the labels are positive; without correction, balanced weights give a mean near 0.5."""
     words = [f"task.class_weights={weights}", "trainer.max_steps=30", "trainer.val_check_interval=30", "test=false"]
     _, rows = trained(tmp_path, "tox.csv", "toxic", *words, "optimizer.lr=0.003")
     mean = sum(float(row["probability of yes"]) for row in rows) / len(rows)
@@ -41,7 +41,7 @@ def test_mean_probability_is_near_the_share_with_and_without_class_weights(tmp_p
 
 
 def test_a_constant_classifier_has_no_wide_interval(tmp_path):
-    """imbalanced.csv: a balanced accuracy of 50 % has no spread, or a dash with the reason."""
+    """imbalanced.csv: a balanced accuracy of 50 % has no spread, or is undefined with a reason."""
     words = ["trainer.max_steps=2", "trainer.val_check_interval=2", "baselines=false", "optimizer.lr=1e-9"]
     metrics, _ = trained(tmp_path, "imbalanced.csv", "y", *words)
     assert metrics["test/balanced_accuracy"] == pytest.approx(0.5)

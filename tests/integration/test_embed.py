@@ -1,4 +1,4 @@
-"""`trimer embed`: a row for every protein, the same vector alone as in any batch, public weights as well as our own."""
+"""`trimer embed`: a row for every protein, vectors that do not depend on the batch, public and own weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def expected(weights, sequence: str, pooling: str, layer: int | None = None) -> 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "residue"])
 @pytest.mark.parametrize("layer", [None, 0, 1])
-def test_every_protein_has_a_row_with_its_vector_or_a_reason(weights, fasta, pooling, layer):
+def test_every_protein_has_a_row_with_a_vector_or_a_reason(weights, fasta, pooling, layer):
     words = [f"pooling={pooling}", f"layer={'null' if layer is None else layer}", "trainer.precision=32-true"]
     rows = run(weights, fasta, *words, "tokens_per_batch=50")
     assert [row["id"] for row in rows] == list(PROTEINS)
@@ -62,12 +62,12 @@ def test_every_protein_has_a_row_with_its_vector_or_a_reason(weights, fasta, poo
         if row["reason"]:
             assert row["embedding"] is None
         else:
-            own = expected(weights, PROTEINS[row["id"]], pooling, layer)
-            np.testing.assert_allclose(np.array(row["embedding"]), own, atol=2e-5)
+            reference = expected(weights, PROTEINS[row["id"]], pooling, layer)
+            np.testing.assert_allclose(np.array(row["embedding"]), reference, atol=2e-5)
             assert row["length"] == len(PROTEINS[row["id"]])
 
 
-def test_the_batch_does_not_matter_and_long_ones_can_be_left_out(weights, fasta):
+def test_vectors_do_not_depend_on_the_batch_and_long_sequences_can_be_excluded(weights, fasta):
     one, all_ = (run(weights, fasta, f"tokens_per_batch={n}", "trainer.precision=32-true") for n in (1, 10_000))
     for a, b in zip(one, all_, strict=True):
         if a["embedding"]:
@@ -77,14 +77,14 @@ def test_the_batch_does_not_matter_and_long_ones_can_be_left_out(weights, fasta)
     assert sum(row["embedding"] is not None for row in short) == 3
 
 
-def test_tables_are_read_too(weights, tmp_path):
+def test_sequences_are_read_from_tables(weights, tmp_path):
     (tmp_path / "proteins.csv").write_text("name,seq\na,MKV\nb,GG\n")
     rows = run(weights, tmp_path / "proteins.csv", "column=seq", "id_column=name")
     assert [row["id"] for row in rows] == ["a", "b"]
 
 
 @pytest.mark.parametrize("entity", ["molecules", "peptides"])
-def test_what_was_fine_tuned_gives_vectors_of_what_it_reads(entity, tmp_path):
+def test_fine_tuned_models_embed_molecules_and_peptides(entity, tmp_path):
     few = ["trainer.max_steps=1", "trainer.enable_progress_bar=false", "test=false", "trainer.precision=32-true"]
     if entity == "peptides":
         texts = ["PEPTIDEK", "AAS[UNIMOD:21]AAAAK", "AASAAAAK", "AAJAAAAK"]
@@ -118,14 +118,14 @@ def test_what_was_fine_tuned_gives_vectors_of_what_it_reads(entity, tmp_path):
         (["ckpt=nothing"], "ckpt=nothing: no such file or run folder"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(weights, fasta, capsys, monkeypatch, words, sentence):
+def test_invalid_arguments_give_one_sentence(weights, fasta, capsys, monkeypatch, words, sentence):
     monkeypatch.chdir(fasta.parent)
     assert main(["embed", f"ckpt={weights}", f"input={fasta}", "output=out.parquet", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert sentence in said and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert sentence in error_text and "\n" not in error_text
 
 
-def test_batches_fill_the_budget_and_lose_nothing():
+def test_batches_fill_the_token_budget_and_keep_every_sequence():
     parts = list(batches(np.array([5, 5, 30, 1, 1]), 10))
     assert [list(part) for part in parts] == [[0, 1], [2], [3, 4]]
     assert list(batches(np.zeros(0, int), 10)) == []
@@ -157,7 +157,7 @@ def test_the_vectors_of_a_batch_leave_the_device_in_one_copy(monkeypatch, poolin
 
 
 @pytest.mark.parametrize("pooling", ["mean", "residue"])
-def test_a_row_group_is_bounded_and_holds_no_more_vectors_than_it_needs(tmp_path, monkeypatch, pooling):
+def test_row_groups_are_bounded_and_hold_few_vectors_in_memory(tmp_path, monkeypatch, pooling):
     monkeypatch.setattr("trimer.prediction.embedding.VALUES", 40)
     rng = np.random.default_rng(0)
     lengths = [3, 1, 7, 2, 30, 5, 0]
@@ -179,7 +179,7 @@ def test_a_row_group_is_bounded_and_holds_no_more_vectors_than_it_needs(tmp_path
         target.add(list("abcdefg"), lengths, lazily(), [None if v is not None else "lost" for v in vectors])
     file = pq.ParquetFile(tmp_path / "out.parquet")
     assert file.num_row_groups == len(written) == (4 if pooling == "residue" else 1)
-    if pooling == "residue":  # a group is written when the first vector beyond it is there
+    if pooling == "residue":  # a row group is written when the first vector of the next one arrives
         assert written == [(4, 3), (5, 1), (6, 1), (7, 2)]
     rows = file.read().to_pylist()
     assert [(row["id"], row["row"], row["length"]) for row in rows] == list(
@@ -192,7 +192,7 @@ def test_a_row_group_is_bounded_and_holds_no_more_vectors_than_it_needs(tmp_path
     assert target.summary().startswith("5 of 7 proteins embedded, 2 without one")
 
 
-def test_offsets_beyond_32_bits_are_an_error_and_never_wrong():
+def test_offsets_beyond_32_bits_raise_an_error():
     assert offsets_of([2, 0, 3]).to_pylist() == [0, 2, 2, 5]
     with pytest.raises(pa.ArrowInvalid):
         offsets_of([2**30, 2**30])

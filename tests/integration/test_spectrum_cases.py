@@ -12,7 +12,7 @@ import pytest
 from trimer.data.spectra.cleaning import Adducts, MsLevel, Readable, Structure, clean_rows
 from trimer.data.spectra.readers import read_spectra
 
-CASES = Path(__file__).parents[3] / "cases" / "spectra"
+CASES = Path(__file__).parents[1] / "cases" / "spectra"
 STEPS = {"readable": Readable(), "ms_level": MsLevel(), "adducts": Adducts()}
 
 

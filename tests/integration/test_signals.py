@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A training command that waits until a signal ends it, and notes which.
+# A training command that waits for a signal and records which one it received.
 WAITING = """
 import signal, sys, time, types
 
@@ -38,7 +38,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def started(empty_folder):
-    """Starts the waiting command, returns its process once the file that is named exists."""
+    """Start the waiting command and return its process as soon as the named file exists."""
     (empty_folder / "waiting.py").write_text(WAITING)
     path = os.pathsep.join([str(ROOT / "src"), str(empty_folder)])
     processes = []
@@ -70,14 +70,14 @@ SWEEP = ("sweep/0/ready", "-m", "seed=1,2", "hydra.sweep.dir=sweep")
     ("number", "job_gets", "code"),
     [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "SIGINT", 130), (signal.SIGHUP, "SIGTERM", 143)],
 )
-def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_other(started, empty_folder, number, job_gets, code):
+def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_further_job(started, empty_folder, number, job_gets, code):
     sweep = started(*SWEEP)
     sweep.send_signal(number)
-    said = sweep.communicate(timeout=60)[1]
-    assert sweep.returncode == code, said
+    error_text = sweep.communicate(timeout=60)[1]
+    assert sweep.returncode == code, error_text
     assert (empty_folder / "sweep/0/signal").read_text() == job_gets
     assert not (empty_folder / "sweep/1").exists()
-    assert "stopped by" in said and "Traceback" not in said
+    assert "stopped by" in error_text and "Traceback" not in error_text
 
 
 def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):
@@ -86,7 +86,7 @@ def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):
     assert (empty_folder / "sweep/0/signal").read_text() == "SIGTERM"
 
 
-def test_a_sweep_that_runs_is_not_started_twice(started, shell, empty_folder):
+def test_a_running_sweep_is_not_started_twice(started, shell, empty_folder):
     sweep = started(*SWEEP)
     again = shell("toy", "train", *SWEEP[1:])
     assert again.returncode == 1
@@ -102,7 +102,7 @@ def test_a_closed_terminal_ends_a_run_as_sigterm_does(started, empty_folder):
 
 
 def test_a_run_under_nohup_ignores_a_closed_terminal(started, empty_folder):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as of nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as with nohup
     try:
         run = started("run/ready", "hydra.run.dir=run")
     finally:

@@ -1,4 +1,4 @@
-"""A run that a signal interrupts, wherever it is, is resumed to the result of the run that was not."""
+"""A run that a signal interrupts at any point gives the result of the uninterrupted run after resuming."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOCK = ("tokens_per_second", "residues_per_second")
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch, tmp_path_factory):
-    """One cache for all tests, and the handlers of the signals as they were."""
+    """Share one cache between all tests, and restore the signal handlers."""
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path_factory.getbasetemp() / "stopping-cache"))
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.getsignal(number) for number in numbers]
@@ -49,7 +49,7 @@ def results(folder) -> dict:
 
 
 def check_same(one, other) -> None:
-    """Weights, their mean, the optimizer, the best weights, the rows and the metrics."""
+    """Compare weights, averaged weights, the best weights, logged rows and final metrics."""
     for file in ("last.ckpt", "best.ckpt"):
         states = [torch.load(path / "checkpoints" / file, weights_only=True) for path in (one, other)]
         for part in ("state_dict", "current_model_state"):
@@ -60,7 +60,7 @@ def check_same(one, other) -> None:
 
 
 def stop_in(patch, hook: str, number: int, when) -> None:
-    """Raise a signal in a hook of a callback, once `when(trainer)`."""
+    """Raise a signal in a callback hook as soon as `when(trainer)` holds."""
 
     def ask(self, trainer, *args) -> None:
         if when(trainer):
@@ -84,7 +84,7 @@ def stop_in(patch, hook: str, number: int, when) -> None:
         pytest.param("on_train_end", signal.SIGTERM, [], 6, False, id="at the end of the training"),
     ],
 )  # fmt: skip
-def test_a_signal_leaves_a_whole_checkpoint(tmp_path, monkeypatch, hook, number, settings, step, due):
+def test_a_signal_leaves_a_complete_checkpoint(tmp_path, monkeypatch, hook, number, settings, step, due):
     common = ["test=false", *settings]
     assert train(tmp_path / "whole", *common) == 0
     with monkeypatch.context() as patch:
@@ -112,8 +112,8 @@ def test_an_interrupted_test_phase_is_resumed(tmp_path, monkeypatch, settings):
     check_same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_signal_to_the_workers_too_leaves_a_checkpoint(tmp_path, monkeypatch):
-    """As queues send it: to all processes of a job."""
+def test_a_signal_to_all_processes_of_a_job_leaves_a_checkpoint(tmp_path, monkeypatch):
+    """Job schedulers send signals to all processes of a job."""
     import multiprocessing
 
     def ask(self, trainer, module, outputs, batch, batch_idx) -> None:
@@ -133,7 +133,7 @@ def test_a_signal_to_the_workers_too_leaves_a_checkpoint(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
-    """One of them alone is told."""
+    """Only one of the two processes receives the signal."""
     words = [*PROTEINS, "test=false", "callbacks=default", "trainer=ddp", "trainer.accelerator=cpu"]
     words += ["trainer.precision=32-true", "trainer.accumulate_grad_batches=2"]
     code = (

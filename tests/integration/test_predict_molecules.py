@@ -1,4 +1,4 @@
-"""What `trimer predict` says of generated molecules: agreement with the precursor, ranks, warnings, and resumption."""
+"""`trimer predict` for generated molecules: agreement with the precursor, ranks, warnings, and resumption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def candidate(smiles: str, ppm: float | None, count: int = 1) -> Candidate:
 def written(
     tmp_path, results: list[GeneratedMolecules], kept: int = 1, tolerance_ppm: float = 10.0, only_agreeing: bool = False
 ) -> tuple[list[dict], str]:
-    """The rows of a file of predictions, and its summary."""
+    """The rows of a prediction file and its summary."""
     columns = MoleculePredictor.columns
     with MoleculeFile(tmp_path / "out.json", columns, tolerance_ppm) as target:
         for row, result in enumerate(results):
@@ -48,7 +48,7 @@ RESULTS = [
 ]
 
 
-def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them(tmp_path):
+def test_the_first_candidate_has_its_precursor_agreement_and_the_summary_counts_them(tmp_path):
     rows, summary = written(tmp_path, RESULTS)
     assert [tuple(row[name] for name in ("rank", "candidates", "agreeing", "agrees")) for row in rows] == [
         (1, 3, 2, True), (1, 2, 1, False), (1, 1, 0, False), (1, 1, None, None), (None, None, None, None),
@@ -60,7 +60,7 @@ def test_the_best_of_each_spectrum_has_its_agreement_and_the_summary_counts_them
     assert "any candidate for 2" in summary and "1 predictions cannot be checked" in summary
 
 
-def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_path):
+def test_filtered_candidates_keep_their_rank_among_all_candidates(tmp_path):
     rows, summary = written(tmp_path, RESULTS, only_agreeing=True)
     assert [(row["id"], row["rank"], row["smiles"]) for row in rows[:2]] == [("s0", 1, "CCO"), ("s1", 2, "CCO")]
     assert "none of the 1 generated molecules is within 10 ppm" in rows[2]["reason"]
@@ -78,7 +78,7 @@ def test_the_filter_keeps_the_rank_among_all_candidates_and_gives_reasons(tmp_pa
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A model that has learnt nothing: `molecules` gives its texts a meaning."""
+    """An untrained model, whose texts the fixture `molecules` turns into molecules."""
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "data.source.molecules=60", "data.tokens_per_batch=2000", f"paths.cache={folder / 'cache'}", "model.d_model=32",
@@ -100,7 +100,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def molecules(monkeypatch):
-    """The texts of an untrained model are no molecules: here every text is one of these, by its tokens."""
+    """Decode every text of the untrained model to one of these molecules, chosen by its tokens."""
     smiles = ["CCO", "CCCO", "*N", "c1ccccc1O", "[CH3]", "CC(=O)OC", None, "C[N+](C)(C)C", "OCC1CCCC1", "NCC(=O)O"]
     decode = lambda self, ids: smiles[sum(ids) % len(smiles)]  # noqa: E731
     monkeypatch.setattr("trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule", decode)
@@ -110,7 +110,7 @@ def predict(run, source, output, *words: str) -> int:
     return main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer=cpu", *words])
 
 
-def test_formula_mass_and_error_of_every_molecule_agree_with_each_other(run, source, tmp_path, molecules):
+def test_formula_mass_and_error_of_each_molecule_are_consistent(run, source, tmp_path, molecules):
     from rdkit import Chem
     from rdkit.Chem.Descriptors import ExactMolWt
 
@@ -134,7 +134,7 @@ def test_formula_mass_and_error_of_every_molecule_agree_with_each_other(run, sou
         assert 0 < float(row["score"]) <= 1
 
 
-def test_warnings_name_what_the_checkpoint_never_saw(run, source, tmp_path, capsys, molecules):
+def test_warnings_name_values_unseen_in_training(run, source, tmp_path, capsys, molecules):
     (stage,) = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["training_keys"]
     seen = stage["facts"]
     assert (
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_measured_spectra_and_known_adducts_gets_no_warning(capl
     assert "trained on simulated spectra only" in caplog.text
 
 
-def test_stages_before_count_for_what_was_seen(caplog):
+def test_earlier_training_stages_count_as_seen(caplog):
     def stage(simulated, *adducts):
         return {"facts": {"simulated": simulated, "adducts": dict.fromkeys(adducts, 1)}}
 

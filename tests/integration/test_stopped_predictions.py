@@ -1,4 +1,4 @@
-"""Labels and libraries: a prediction that was stopped or killed continues, and its output is that of a whole one."""
+"""Labels and libraries: a stopped or killed prediction continues and gives the output of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """kind -> the folder of its run, trained when it is first asked for."""
+    """kind -> folder of its run, trained on first use."""
     settings = {
         "retention": ["data=simulated_peptides", "data.source.count=200", "task=regression"],
         "fragments": ["data=simulated_fragments", "data.source.count=200", "task=fragments"],

@@ -1,4 +1,4 @@
-"""What a checkpoint is measured on: its own data or others, always read as it was trained to read."""
+"""Evaluation of checkpoints on their training data or other data, always with the settings of the training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def contract(tmp_path) -> dict:
     return {"data": data, "tokenizer": build(cfg.data.tokenizer).to_config()}
 
 
-def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
+def test_spectra_are_read_with_the_settings_of_the_checkpoint(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", "data=simulated_spectra", "seed=3", f"paths.cache={tmp_path}/here"])
     data = build(evaluated_data(cfg, contract(tmp_path)))
     assert data.tokenizer.spectrum.max_peaks == 7
@@ -32,7 +32,7 @@ def test_the_checkpoint_says_how_spectra_are_read(tmp_path):
     assert data.cache == tmp_path / "here"
 
 
-def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
+def test_training_data_are_prepared_in_the_local_cache(tmp_path):
     cfg = compose("evaluate", ["ckpt=x", f"paths.cache={tmp_path}/here"])
     found = contract(tmp_path)
     found["data"]["exclude"] = {
@@ -45,7 +45,7 @@ def test_its_own_data_are_prepared_in_the_cache_of_this_machine(tmp_path):
     assert data["source"] == found["data"]["source"]
 
 
-def test_slices_of_the_metrics_are_tables_of_their_own():
+def test_each_slice_of_the_metrics_has_a_table():
     metrics = {"tanimoto@1": 0.3, "spectra": 5.0, "tanimoto@1/adduct=[M+H]+": 0.4, "spectra/adduct=[M+H]+": 3.0}
     metrics |= {"tanimoto@1/adduct=[M+Na]+": 0.15, "spectra/adduct=[M+Na]+": 2.0}
     table = slice_table("adduct", metrics, k=[1])
@@ -53,12 +53,12 @@ def test_slices_of_the_metrics_are_tables_of_their_own():
     assert [row["values"]["tanimoto@1"] for row in table.rows] == [0.4, 0.15]
 
 
-def test_an_unknown_slice_is_refused_before_anything_is_written():
+def test_an_unknown_slice_is_rejected_before_anything_is_written():
     with pytest.raises(ConfigError, match="by adduct and instrument_type"):
         evaluate_pairs(None, None, None, None, by=["colour"])
 
 
-def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_split_that_differs_from_the_run_is_rejected(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     small = ["data=simulated_proteins", "data.source.proteins=120", "model=esm2_nano", "task=masked_lm", "test=false"]
     small += ["data.split.fractions={train: 0.6, val: 0.2, test: 0.2}", "trainer.max_steps=1"]
@@ -73,7 +73,7 @@ def test_a_split_that_is_not_that_of_the_run_is_refused(tmp_path, monkeypatch, c
     assert "split differently than in this run" in capsys.readouterr().err
 
 
-def test_pictures_and_the_page_of_embeddings_reach_the_tracker(tmp_path, monkeypatch):
+def test_figures_and_the_embedding_page_are_logged_to_the_tracker(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     from lightning.pytorch.loggers import WandbLogger
 

@@ -1,4 +1,4 @@
-"""`trimer predict` answers for every spectrum of a user's file, or says why it cannot."""
+"""`trimer predict` gives a prediction or a reason for every spectrum of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from trimer.cli.main import main
 
-CASES = Path(__file__).parent / "cases" / "spectra"
+CASES = Path(__file__).parents[1] / "cases" / "spectra"
 
 MGF = """BEGIN IONS
 TITLE=usable
@@ -61,7 +61,7 @@ IDS = ["usable", "no precursor", "other adduct", "not a number", "last"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A tiny trained model of the simulated source."""
+    """A tiny model trained on simulated spectra."""
     folder = tmp_path_factory.mktemp("run")
     overrides = [
         "data.source.molecules=60",
@@ -103,17 +103,17 @@ def test_every_spectrum_has_a_row_with_its_id(run, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "json"])
-def test_other_formats_hold_the_same_rows(run, tmp_path, suffix):
+def test_all_output_formats_hold_the_same_rows(run, tmp_path, suffix):
     csv_file, other = tmp_path / "out.csv", tmp_path / f"out.{suffix}"
     assert predict(run, tmp_path, f"output={csv_file}") == 0
     assert predict(run, tmp_path, f"output={other}") == 0
     expected = list(csv.DictReader(csv_file.open()))
-    found = pq.read_table(other).to_pylist() if suffix == "parquet" else json.loads(other.read_text())
-    assert [r["id"] for r in found] == [r["id"] for r in expected]
-    assert [r["smiles"] or "" for r in found] == [r["smiles"] for r in expected]
+    rows = pq.read_table(other).to_pylist() if suffix == "parquet" else json.loads(other.read_text())
+    assert [r["id"] for r in rows] == [r["id"] for r in expected]
+    assert [r["smiles"] or "" for r in rows] == [r["smiles"] for r in expected]
 
 
-def test_ranked_rows_count_from_one(run, tmp_path):
+def test_ranks_start_at_one(run, tmp_path):
     output = tmp_path / "out.csv"
     changes = "generator.num_samples=8"
     assert predict(run, tmp_path, f"output={output}", "ranked=true", "candidates=3", changes) == 0
@@ -121,7 +121,7 @@ def test_ranked_rows_count_from_one(run, tmp_path):
     assert [row["rank"] for row in rows] == [str(i + 1) for i in range(len(rows))] and len(rows) <= 3
 
 
-def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
+def test_predictions_do_not_depend_on_the_other_spectra_of_the_file(run, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "my.mgf").write_text(MGF.split("\n\n")[0] + "\n")
@@ -131,26 +131,26 @@ def test_the_answer_does_not_depend_on_the_neighbours(run, tmp_path):
     assert next(csv.DictReader((alone / "one.csv").open()))["smiles"] == first["smiles"]
 
 
-def test_the_molecule_of_a_spectrum_stays_under_any_name_and_place(run, tmp_path, monkeypatch):
-    """The spectrum has no adduct and no id but its name; the files are called differently and hold more."""
-    decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # what is generated is no molecule yet
+def test_predictions_do_not_depend_on_file_name_or_position(run, tmp_path, monkeypatch):
+    """The spectrum has only a name, no adduct; the files have different names and hold further spectra."""
+    decode = "trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule"  # untrained: no valid molecules
     monkeypatch.setattr(decode, lambda self, ids: "C" * (1 + sum(ids) % 50))
     msp = (CASES / "noadduct.msp").read_text()
     (tmp_path / "one.msp").write_text(msp)
     above = "NAME: before\nPRECURSORMZ: 90\nNum Peaks: 0\n\n"
     (tmp_path / "other.msp").write_text(above + msp.replace("NAME", "TITLE"))
-    found = {}
+    predictions = {}
     for name in ("one", "other"):
         output = tmp_path / f"{name}.csv"
         changes = ["ranked=true", "generator.num_samples=20", f"input={tmp_path / name}.msp"]
         assert main(["predict", f"ckpt={run}", f"output={output}", "trainer=cpu", *changes]) == 0
         rows = [row for row in csv.DictReader(output.open()) if row["id"] != "before"]
         assert {row["id"] for row in rows} == {"glycoside-like unknown"}
-        found[name] = [(row["smiles"], row["count"], row["reason"]) for row in rows]
-    assert found["one"] == found["other"] and found["one"][0][0]
+        predictions[name] = [(row["smiles"], row["count"], row["reason"]) for row in rows]
+    assert predictions["one"] == predictions["other"] and predictions["one"][0][0]
 
 
-def test_every_charge_that_the_model_does_not_know_has_a_reason(run, tmp_path):
+def test_spectra_of_unsupported_charges_have_a_reason(run, tmp_path):
     output = tmp_path / "out.csv"
     source = CASES / "b16_neg_noionmode.mgf"
     assert main(["predict", f"ckpt={run}", f"input={source}", f"output={output}", "trainer=cpu"]) == 0
@@ -159,7 +159,7 @@ def test_every_charge_that_the_model_does_not_know_has_a_reason(run, tmp_path):
     assert all(not row["smiles"] and "the charge is " in row["reason"] for row in rows)
 
 
-def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
+def test_folders_and_globs_are_accepted_as_input(run, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.mgf", "b.mgf"):
         (tmp_path / "in" / name).write_text(MGF.split("\n\n")[0] + "\n")
@@ -174,7 +174,7 @@ def test_a_folder_and_a_glob_are_predicted(run, tmp_path):
     assert inside.read_text() == "[]"
 
 
-def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_path):
+def test_cleaning_steps_of_the_checkpoint_can_be_changed_removed_and_added(run, tmp_path):
     output = tmp_path / "out.csv"
     window = "+cleaning.late={_target_:trimer.data.spectra.cleaning.PrecursorWindow,min:200,max:1000}"
     changes = ["+cleaning.peak_count.min=5", "+cleaning.intensity=null", window]
@@ -217,7 +217,7 @@ def test_the_steps_of_the_checkpoint_can_be_changed_left_out_and_added(run, tmp_
         ),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, sentence):
+def test_invalid_arguments_give_one_sentence(run, tmp_path, capsys, overrides, sentence):
     (tmp_path / "my.mgf").write_text(MGF)
     (tmp_path / "text.ckpt").write_text("this is no checkpoint")
     (tmp_path / "my.csv").write_text("id\n")
@@ -227,5 +227,5 @@ def test_what_cannot_be_used_is_one_sentence(run, tmp_path, capsys, overrides, s
     places = {"run": run, "mgf": tmp_path / "my.mgf", "csv": tmp_path / "my.csv", "folder": tmp_path}
     places |= {name: tmp_path / f"{name}.ckpt" for name in ("text", "denoising")} | {"out": tmp_path / "out"}
     assert main(["predict", "trainer=cpu", *(o.format(**places) for o in overrides)]) == 1
-    said = capsys.readouterr().err.strip().splitlines()
-    assert sentence in said[-1] and "Traceback" not in "".join(said)
+    error_lines = capsys.readouterr().err.strip().splitlines()
+    assert sentence in error_lines[-1] and "Traceback" not in "".join(error_lines)

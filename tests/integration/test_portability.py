@@ -35,13 +35,13 @@ def windows(shell, empty_folder):
     return lambda *words: shell("windows", *words)
 
 
-def test_help_and_configs_without_the_modules_of_unix(windows):
+def test_help_and_configs_work_without_unix_modules(windows):
     done = windows("--help")
     assert (done.returncode, done.stderr) == (0, "") and "trimer train" in done.stdout
     assert windows("train", "--cfg", "job").returncode == 0
 
 
-def test_a_training_without_the_modules_of_unix(windows, empty_folder):
+def test_training_works_without_unix_modules(windows, empty_folder):
     done = windows("train", *SMALL)
     assert done.returncode == 0, done.stderr
     result = json.loads((empty_folder / "run" / "result.json").read_text())

@@ -1,4 +1,4 @@
-"""Every experiment and every choice that trains runs a step, on small files in the layout of the real ones."""
+"""Every experiment and every choice that affects training runs a step on small files in the layout of the real data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ EXPERIMENTS = sorted(
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """A folder like that of the real data: spectra with folds, negative spectra, a corpus of molecules."""
+    """A folder in the layout of the real data: spectra with folds, negative spectra, a corpus of molecules."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "spectra").mkdir()
     (folder / "molecules").mkdir()
@@ -110,7 +110,7 @@ def write(path: Path, header: list[str], rows: list) -> None:
 
 
 def labelled_molecules(folder: Path) -> None:
-    """Tables in the layout of superclass.csv, of MoleculeNet's and of FooDB's, of small molecules."""
+    """Tables of small molecules in the layouts of superclass.csv, MoleculeNet and FooDB."""
     smiles = simulated_molecules(60, seed=3)
     known = list(enumerate(smiles))
     kinds = [f"kind {number % 7}, of seven" for number, _ in known]
@@ -133,7 +133,7 @@ def labelled_molecules(folder: Path) -> None:
 
 
 def labelled_proteins(folder: Path, texts: list[str]) -> None:
-    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and one FASTA file with families in its headers."""
+    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and a FASTA file with families in its headers."""
     known = list(enumerate(texts))
     records = [f">P{n} {('Nucleus', 'Plastid')[n % 2]}-{'MSU'[n // 2 % 3]}\n{text}\n" for n, text in known]
     (folder / "proteins/deeploc1_train_2768.fasta").write_text("".join(records[:45]))
@@ -150,7 +150,7 @@ MARKS = {("M", "UNIMOD:35"): "1", ("S", "UNIMOD:21"): "2", ("T", "UNIMOD:21"): "
 
 
 def peptides(folder: Path) -> None:
-    """Tables in the layout of ProteomeTools' and DeepLC's, annotated spectra in that of DeepPhospho."""
+    """Tables in the layouts of ProteomeTools and DeepLC, annotated spectra in the layout of DeepPhospho."""
     times = next(iter(SimulatedPeptides(240, "retention", seed=4, modified=0).chunks()))
     rows = list(zip(times.texts, times.labels["retention"], strict=True))
     for number, part in enumerate(("train", "val", "test")):
@@ -183,7 +183,7 @@ def peptides(folder: Path) -> None:
 
 
 def byte_pairs(folder: Path) -> None:
-    """A Hugging Face folder with a vocabulary of atoms and signs, and one pair to merge."""
+    """A Hugging Face folder with a vocabulary of atoms and symbols, and one merge."""
     folder.mkdir()
     signs = [*"CNOSPFIBHclnosr()[]=#+-@/\\123456789%.", "CC"]
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *dict.fromkeys(signs)]
@@ -232,7 +232,7 @@ def train(folder, *overrides: str, small=SMALL, steps: int = 2) -> dict:
 def test_every_experiment_with_proteins_runs(experiment, library, tmp_path):
     words = [] if experiment == "cramming/sample" else [f"data.source.path={library}/uniref/proteins.fasta.gz"]
     if experiment == "cramming/gpu_day":
-        words.append("task.compile=false")  # minutes of compilation, tested with the task
+        words.append("task.compile=false")  # compiles for minutes; tested with the task
     result = train(tmp_path / "run", f"experiment={experiment}", f"paths.data={library}", *words, small=PROTEINS)
     assert result["metrics"]["val/perplexity"] < 40 and result["metrics"]["test/hidden_perplexity"] < 40
     folder = tmp_path / "run" / "test"
@@ -248,7 +248,7 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
         words[1:] = ["data.prepare_workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
     if experiment == "foodb/descriptors":
         words[1:] = ["data.source.workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
-        words.append("data.source.exclude=null")  # it leaves all simulated molecules out
+        words.append("data.source.exclude=null")  # this choice excludes all simulated molecules
     result = train(tmp_path / "run", f"experiment={experiment}", *words, small=small)
     assert result["metrics"]["val/loss"] < 10
     if experiment in ("foodb/pretrain", "foodb/descriptors"):
@@ -260,7 +260,7 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
 
 
 def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):
-    """Both stages of foodb; the molecules of the tables were not seen before, and the head alone is new."""
+    """Both stages of foodb: the molecules of the tables were excluded before, and only the head is new."""
     import torch
 
     words = [f"paths.data={library}", *LABELS, "optimizer.lr=0", "optimizer.weight_decay=0"]
@@ -317,7 +317,7 @@ def test_every_experiment_runs(experiment, library, tmp_path):
         assert "cosine look-up" in (tmp_path / "run" / "test" / "table.md").read_text()
 
 
-def test_pretraining_leaves_out_the_held_out_molecules(library, tmp_path):
+def test_pretraining_excludes_the_held_out_molecules(library, tmp_path):
     train(tmp_path / "run", "experiment=spectrums/simulate", f"paths.data={library}", *SIMULATE)
     drops = json.loads((tmp_path / "run" / "drops.json").read_text())
     held_out = next(row for row in drops["rules"] if row["rule"] == "molecule held out elsewhere")
@@ -336,7 +336,7 @@ SUPERCLASS = ["data=superclass", *CLASSES]
 SUPERCLASS_OF_NANO = [*SUPERCLASS, "model=smiles_nano"]
 MASKED = ["task=masked_lm", "data=molecules", "data.source.paths={library}/molecules/corpus_263k.smi.gz"]
 BYTE_PAIRS = ["data/tokenizer=bpe", "data.tokenizer.folder={library}/bpe"]
-# What each choice is given to be small; the models of other sizes are built in test_conf, without their weights.
+# Settings that make each choice small; models of other sizes are built in test_conf without weights.
 RUNS = {
     "data": {
         "bace": OF_MOLECULES,
@@ -444,15 +444,15 @@ RUNS = {
     "debug": {name: FEW for name in ("default", "fast", "limit", "overfit", "profiler")},
 }
 NOT_HERE = {
-    # Others run in the experiments or are too large; test_esm2
+    # Others run in the experiments or are too large; see test_esm2
     "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},
-    "logger": {"wandb"},  # needs an account; wandb_offline is the same but for one word
+    "logger": {"wandb"},  # needs an account; wandb_offline differs in one word only
 }
 SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"
 
 
 @pytest.mark.parametrize("group", RUNS)
-def test_no_choice_is_left_out(group):
+def test_every_config_choice_is_tested(group):
     assert set(RUNS[group]) | NOT_HERE.get(group, set()) == set(choices("train")[group])
 
 
@@ -475,24 +475,24 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         "deeploc1_location",
         "deeploc1_membrane",
         "deeploc2",
-    ):  # these have folds of their own
+    ):  # these data define folds
         small.append(SPLIT)
-    if choice == "bart_base":  # 12 heads do not divide the small width
+    if choice == "bart_base":  # the small width is not divisible by 12 heads
         small += ["model.encoder_heads=4", "model.decoder_heads=4"]
-    if choice == "limit":  # a hundredth of these few batches is none
+    if choice == "limit":  # 1 % of these few batches is no batch
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
     assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity", "descriptors")
 
 
-def test_any_ranks_may_be_followed_in_validation(tmp_path):
+def test_any_rank_can_be_monitored_in_validation(tmp_path):
     ranks = ["callbacks=ranking", "callbacks.ranking.k=[5,10]", "callbacks.ranking.sample=4", "test=false"]
     result = train(tmp_path / "run", "data.source.molecules=40", *ranks)
     assert "val/tanimoto@10" in result["metrics"]
 
 
-def test_a_table_of_beams(tmp_path):
+def test_beam_search_is_evaluated(tmp_path):
     beams = ["task.generator.method=beam", "task.generator.rank=likelihood"]
     result = train(tmp_path / "run", "data.source.molecules=40", *beams)
     assert 0 <= result["metrics"]["test/validity"] <= 1
@@ -511,13 +511,13 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(tmp_path):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
+def test_a_checkpoint_of_another_shape_is_rejected_by_name(tmp_path, capsys):
     common = ["data.source.molecules=40", "test=false"]
     train(tmp_path / "first", *common)
     words = [*common, *SMALL, "model.d_model=64", f"ckpt='{tmp_path / 'first'}'"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'second'}"]) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "does not fit" in said and "this model has" in said
+    error_text = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "does not fit" in error_text and "this model has" in error_text
     assert json.loads((tmp_path / "second" / "result.json").read_text())["status"] == "failed"
 
 
@@ -534,11 +534,11 @@ def test_a_checkpoint_of_another_shape_is_refused_by_name(tmp_path, capsys):
         ("callbacks.last.every_n_train_steps=no", "callbacks.last.every_n_train_steps=no must be a whole number"),
     ],
 )
-def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
+def test_invalid_settings_are_reported_before_the_data_are_prepared(override, sentence, tmp_path, capsys):
     words = [*SMALL, override, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.startswith(f"trimer: {sentence}") and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert error_text.startswith(f"trimer: {sentence}") and "\n" not in error_text
     assert not (tmp_path / "cache").exists()
 
 
@@ -556,15 +556,15 @@ def test_what_cannot_be_used_is_said_before_the_data_are_prepared(override, sent
         (["model=esm2_nano"], "task=Seq2Seq cannot train model=Esm2, which has no encode"),
     ],
 )
-def test_parts_that_do_not_fit_are_said_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
+def test_incompatible_choices_are_reported_before_the_data_are_prepared(words, sentence, tmp_path, capsys):
     words = [*words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}"]
     assert main(["train", *words]) == 1
-    said = capsys.readouterr().err.strip()
-    assert sentence in said and "\n" not in said
+    error_text = capsys.readouterr().err.strip()
+    assert sentence in error_text and "\n" not in error_text
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, capsys):
+def test_a_nan_loss_stops_the_run(tmp_path, capsys):
     wild = ["data.source.molecules=40", "trainer.log_every_n_steps=1", "optimizer.lr=1e30", "scheduler.warmup=0"]
     assert main(["train", *SMALL, *wild, "trainer.max_steps=6", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
     assert "the training loss is " in capsys.readouterr().err.strip().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""A checkpoint knows what it was trained on, through fine-tuning and resuming; evaluate and predict report it."""
+"""A checkpoint records its training data across fine-tuning and resuming; evaluate and predict report overlap."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A corpus of 40 molecules, 40 labelled ones of which 10 are of the corpus, and new ones with some of both."""
+    """A corpus of 40 molecules, 40 labelled molecules (10 from the corpus), and new ones mixed with some of both."""
     folder = tmp_path_factory.mktemp("overlap")
     (folder / "corpus.smi").write_text("".join(f"{text} c{n}\n" for n, text in enumerate(SMILES[:40])))
     rows = [[text, f"m{n}", n % 2] for n, text in enumerate(SMILES)]
@@ -75,7 +75,7 @@ def stages(run: Path, name: str = "best") -> list[dict]:
 
 
 def split_of(run: Path) -> dict[str, set[str]]:
-    """Ids of the train and validation rows, by the split that the run saved and the order of the file."""
+    """Ids of the train and validation rows, from the saved split of the run and the order of the file."""
     saved = np.load(run / "split.npz")
     ids = [row["id"] for row in read(run.parent / "labelled.csv")]
     names = saved["names"].tolist()
@@ -83,23 +83,23 @@ def split_of(run: Path) -> dict[str, set[str]]:
 
 
 def expected(runs: Path) -> dict[str, str]:
-    """id -> what is right for each new record: by where its SMILES was, in corpus or labelled, train or validation."""
+    """id -> expected overlap of each new record: whether its SMILES was in a train or validation split."""
     split = split_of(runs / "fine")
     pre = np.load(runs / "pre" / "split.npz")
     corpus = {code: set(np.flatnonzero(pre["codes"] == code)) for code in (0, 1)}
-    found = {}
+    overlap = {}
     for row in read(runs / "new.csv"):
         number = int(row["id"][1:])
         if number in corpus[0] or row["id"] in split["train"]:
-            found[row["id"]] = "train: molecule"
+            overlap[row["id"]] = "train: molecule"
         elif number in corpus[1] or row["id"] in split["val"]:
-            found[row["id"]] = "validation: molecule"
+            overlap[row["id"]] = "validation: molecule"
         else:
-            found[row["id"]] = "no"
-    return found
+            overlap[row["id"]] = "no"
+    return overlap
 
 
-def test_a_checkpoint_carries_the_keys_of_all_stages_and_of_train_alone(runs):
+def test_a_checkpoint_holds_training_keys_of_all_stages_and_only_of_train_splits(runs):
     pre, fine = stages(runs / "fine")
     assert [pre["name"], fine["name"]] == ["pre", "fine"]
     (alone,) = stages(runs / "pre")
@@ -109,12 +109,12 @@ def test_a_checkpoint_carries_the_keys_of_all_stages_and_of_train_alone(runs):
 
     rows = read(runs / "labelled.csv")
     known = dict(zip([row["id"] for row in rows], keys_of([row["smiles"] for row in rows]), strict=True))
-    for part, ids in split_of(runs / "fine").items():
+    for split, ids in split_of(runs / "fine").items():
         hit = contains(fine["keys"]["train"]["molecule"], text_keys([known[name].inchikey1 for name in sorted(ids)]))
-        assert hit.all() if part == "train" else not hit.any(), part
+        assert hit.all() if split == "train" else not hit.any(), split
 
 
-def test_other_data_are_measured_whole_with_what_was_trained_on(runs, tmp_path, capsys):
+def test_other_data_are_evaluated_in_full_and_their_training_overlap_is_reported(runs, tmp_path, capsys):
     words = [*LABELS, f"data.source.paths={runs / 'new.csv'}", f"ckpt={runs / 'fine'}"]
     assert command("evaluate", runs, tmp_path / "out", *words) == 0
     right = expected(runs)
@@ -133,14 +133,14 @@ def test_other_data_are_measured_whole_with_what_was_trained_on(runs, tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["split=test"], ["data.split.seed=1"]])
-def test_a_split_of_other_data_is_measured_where_it_is_asked_for(runs, tmp_path, words):
+def test_a_split_of_other_data_is_evaluated_on_request(runs, tmp_path, words):
     words = [*LABELS, f"data.source.paths={runs / 'new.csv'}", f"ckpt={runs / 'fine'}", "baselines=false", *words]
     assert command("evaluate", runs, tmp_path / "out", *words) == 0
     assert 0 < len(read(tmp_path / "out" / "test" / "training_overlap.csv")) < 20
     assert not (tmp_path / "out" / "all").exists()
 
 
-def test_predictions_say_what_was_trained_on(runs, tmp_path, capsys):
+def test_predictions_mark_records_of_the_training_data(runs, tmp_path, capsys):
     rows = [*read(runs / "new.csv"), {"smiles": "C(", "id": "broken"}]
     write(tmp_path / "in.csv", ["smiles", "id"], [[row["smiles"], row["id"]] for row in rows])
     words = [f"ckpt={runs / 'fine'}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.csv'}", "id_column=id"]
@@ -151,7 +151,7 @@ def test_predictions_say_what_was_trained_on(runs, tmp_path, capsys):
     assert f"{count} of 35 sequences were in train" in capsys.readouterr().out
 
 
-def test_an_old_checkpoint_says_that_it_does_not_know(runs, tmp_path, capsys):
+def test_an_old_checkpoint_reports_unknown_training_overlap(runs, tmp_path, capsys):
     checkpoint = torch.load(runs / "fine" / "checkpoints" / "best.ckpt", weights_only=True)
     del checkpoint["training_keys"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
@@ -167,7 +167,7 @@ def test_an_old_checkpoint_says_that_it_does_not_know(runs, tmp_path, capsys):
     ]
 
 
-def test_a_resumed_run_keeps_its_keys_where_what_it_began_with_is_gone(runs, tmp_path):
+def test_a_resumed_run_keeps_its_keys_without_the_initial_checkpoint(runs, tmp_path):
     shutil.copytree(runs / "fine", tmp_path / "fine")
     before = stages(tmp_path / "fine", "last")
     shutil.move(runs / "pre", tmp_path / "moved")
@@ -181,11 +181,11 @@ def test_a_resumed_run_keeps_its_keys_where_what_it_began_with_is_gone(runs, tmp
         assert one["keys"]["train"]["molecule"]["sorted"].equal(two["keys"]["train"]["molecule"]["sorted"])
 
 
-# ---------------------------------------------------------------- the other kinds of data
+# ---------------------------------------------------------------- other types of data
 
 
 def mgf(path: Path, table, rows, structure: bool = True) -> Path:
-    """Spectra as a file of a user, with their structure or without."""
+    """Write spectra to an MGF file, with or without structures."""
     blocks = []
     for row in rows:
         mz, intensity = table.peaks(row)
@@ -197,7 +197,7 @@ def mgf(path: Path, table, rows, structure: bool = True) -> Path:
     return path
 
 
-def test_spectra_are_known_by_their_molecule_and_by_their_peaks(tmp_path, monkeypatch):
+def test_training_spectra_are_recognized_by_molecule_and_by_peaks(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     table = simulate_table(SMILES[:12], seed=1)
     mgf(tmp_path / "train.mgf", table, range(len(table)))
@@ -222,7 +222,7 @@ def test_spectra_are_known_by_their_molecule_and_by_their_peaks(tmp_path, monkey
     assert counts["in_train"] == own["rows"]["train"] and counts["records"] == sum(own["rows"].values()) + counts["new"]
 
 
-def test_proteins_are_known_by_sequence_through_both_kinds_of_data(tmp_path, monkeypatch):
+def test_training_proteins_are_recognized_across_both_data_modules(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ACDEFGHIKLMNPQRSTVWY"), 60)) for _ in range(40)]
@@ -243,7 +243,7 @@ def test_proteins_are_known_by_sequence_through_both_kinds_of_data(tmp_path, mon
     assert shared["pre", "train"] == (codes[ids] == 0).sum() > 0, "the test proteins that the first stage had"
 
 
-def test_peptides_are_known_by_their_letters(tmp_path, monkeypatch):
+def test_training_peptides_are_recognized_by_their_residues(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ACDEFGHILMNPQSTVWY"), 9)) + "K" for _ in range(40)]
@@ -260,7 +260,7 @@ def test_peptides_are_known_by_their_letters(tmp_path, monkeypatch):
     assert [row["in_training"] for row in read(out)] == [answers[code] for code in codes]
 
 
-def test_a_resumed_fine_tuning_remembers_the_modifications_of_its_first_stage(tmp_path, monkeypatch):
+def test_a_resumed_fine_tuning_keeps_the_modifications_of_its_first_stage(tmp_path, monkeypatch):
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ADEFGHILNPQSTVWY"), 9)) for _ in range(60)]

@@ -15,7 +15,7 @@ from trimer.data.molecules.molecule_files import SmilesFiles
 from trimer.errors import ConfigError, InputError
 from trimer.tokenizers.smiles import SmilesTokenizer
 
-CASES = Path(__file__).parents[2] / "cases" / "molecules"
+CASES = Path(__file__).parents[1] / "cases" / "molecules"
 
 
 def ready(tmp_path, name: str, target: str, labels="y", classes=None, learnt=None, **settings) -> LabelledSequences:

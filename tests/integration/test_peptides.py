@@ -1,4 +1,4 @@
-"""Peptides from files and the simulation to checkpoints, their tables, predictions and libraries."""
+"""From peptide files and simulated peptides to checkpoints, result tables, predictions and libraries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """kind -> the folder of its run, trained when it is first asked for."""
+    """kind -> folder of its run, trained on first use."""
     settings = {
         "retention": RETENTION,
         "fragments": [*FRAGMENTS, "model.conditions=true", "data.channels=[b1,y1,y2,y1-H3PO4]"],
@@ -56,14 +56,14 @@ def methods(path: Path) -> list[str]:
     return [row[0] for row in csv.reader((path / "test" / "table.csv").open())][1:]
 
 
-def test_retention_has_its_baselines_and_the_scale_of_the_train_part(run):
+def test_retention_models_have_baselines_and_the_scale_of_the_train_split(run):
     assert methods(run("retention")) == ["trivial baseline: majority or mean", "linear model on composition", "train"]
     result = json.loads((run("retention") / "result.json").read_text())["metrics"]
     assert result["test/mae"] < result["test/rmse"] < result["test/p95_error"]
     assert {"test/r2", "test/r_squared", "test/pearson", "test/slope", "test/intercept"} <= set(result)
 
 
-def test_transfer_is_measured_beside_what_it_began_with_and_a_calibration(run, folder):
+def test_fine_tuning_is_compared_with_the_initial_model_and_its_recalibration(run, folder):
     words = [*RETENTION, *SHORT, f"ckpt={run('retention')}", "data.source.seed=5", "scheduler=warmup_plateau"]
     words += ["trainer=epochs", "trainer.max_epochs=3", "scheduler.interval=epoch", "scheduler.warmup=1"]
     words += ["callbacks=protocol_early_stopping", f"hydra.run.dir={folder / 'transfer'}", "trainer.precision=32-true"]
@@ -77,8 +77,8 @@ def test_transfer_is_measured_beside_what_it_began_with_and_a_calibration(run, f
     assert {row["property"] for row in table} == {"retention"}
 
 
-def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
-    """Twice the time and an offset: what the network knows is still there, and a line finds it."""
+def test_another_scale_affects_only_the_model_without_recalibration(run, folder, capsys):
+    """Retention times are doubled and shifted: a linear recalibration of the initial model corrects both."""
     path = folder / "slow.csv"
     table = next(iter(SimulatedPeptides(400, "retention", seed=9).chunks()))
     rows = [[text, 2 * float(value) + 30] for text, value in zip(table.texts, table.labels["retention"], strict=True)]
@@ -88,23 +88,23 @@ def test_another_scale_shows_in_the_calibration_alone(run, folder, capsys):
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in heard(capsys)  # at a rate of 0 it cannot be
-    found = {
+    assert "fine-tuning was not worth its while" in heard(capsys)  # a learning rate of 0 cannot improve the model
+    metrics_of = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
     }
-    assert found["calibrated only, linear"]["mae"] < 0.5 * found["before fine-tuning"]["mae"]
-    assert found["calibrated only, linear"]["r_squared"] == pytest.approx(
-        found["before fine-tuning"]["r_squared"], 1e-3
+    assert metrics_of["calibrated only, linear"]["mae"] < 0.5 * metrics_of["before fine-tuning"]["mae"]
+    assert metrics_of["calibrated only, linear"]["r_squared"] == pytest.approx(
+        metrics_of["before fine-tuning"]["r_squared"], 1e-3
     )
     protocol = pq.read_table(folder / "slow" / "protocol.parquet").to_pylist()
     before = {row["metric"]: row["value"] for row in protocol if row["epoch"] == -1}
-    # one network, on its own scale: all data here, the test part there
-    assert before["mae"] == pytest.approx(found["before fine-tuning"]["mae"], rel=0.25)
-    assert before["slope"] == pytest.approx(found["before fine-tuning"]["slope"], rel=0.25)
+    # the same network and scale, on all data here and on the test split there
+    assert before["mae"] == pytest.approx(metrics_of["before fine-tuning"]["mae"], rel=0.25)
+    assert before["slope"] == pytest.approx(metrics_of["before fine-tuning"]["slope"], rel=0.25)
 
 
-def test_fragments_have_their_table_and_their_pictures(run):
+def test_fragment_models_write_their_table_and_figures(run):
     assert methods(run("fragments")) == ["trivial baseline: mean spectrum", "train"]
     names = {path.name for path in (run("fragments") / "test").iterdir()}
     assert {"similarity.png", "spectra.png", "predictions.parquet", "page.html", "curves.png"} <= names
@@ -113,7 +113,7 @@ def test_fragments_have_their_table_and_their_pictures(run):
         assert len(row["predicted"]) == len(row["measured"]) == 4 * (len(read_proforma(row["text"]).letters) - 1)
 
 
-def test_fragments_go_on_with_their_head(run, folder, capsys):
+def test_fragment_models_continue_with_their_head(run, folder, capsys):
     words = [*FRAGMENTS, *STEPS, "optimizer.lr=0.0", f"ckpt={run('fragments')}", "model.conditions=true"]
     same = [*words, "data.channels=[b1,y1,y2,y1-H3PO4]", f"hydra.run.dir={folder / 'same'}"]
     assert main(["train", *same, f"paths.cache={folder / 'cache'}"]) == 0
@@ -121,13 +121,13 @@ def test_fragments_go_on_with_their_head(run, folder, capsys):
     assert methods(folder / "same") == ["trivial baseline: mean spectrum", "before fine-tuning", "train"]
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
-    told = heard(capsys)
-    assert "with a new head: it has learnt other channels" in told
-    assert "no row 'before fine-tuning'" in told and "has not learnt these labels" in told
+    output = heard(capsys)
+    assert "with a new head: it has learnt other channels" in output
+    assert "no row 'before fine-tuning'" in output and "has not learnt these labels" in output
     assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
 
 
-def test_a_checkpoint_of_fragments_is_evaluated_again(run, folder):
+def test_evaluating_a_fragment_checkpoint_again_gives_the_same_table(run, folder):
     words = [f"ckpt={run('fragments')}", f"hydra.run.dir={folder / 'again'}", f"paths.cache={folder / 'cache'}"]
     assert main(["evaluate", *words, "trainer.precision=32-true"]) == 0
     one, two = (list(csv.reader((path / "test" / "table.csv").open())) for path in (run("fragments"), folder / "again"))
@@ -145,7 +145,7 @@ DIRTY = [
 ]
 
 
-def test_a_dirty_table_comes_back_whole(run, folder):
+def test_every_row_of_a_dirty_table_is_returned(run, folder):
     path, out = folder / "dirty.csv", folder / "said.csv"
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([["sequence", "charge"], *DIRTY])
@@ -157,8 +157,8 @@ def test_a_dirty_table_comes_back_whole(run, folder):
     assert [bool(row["retention"]) for row in rows] == [True, True, False, False, True, True, True]
 
 
-def test_what_the_file_of_the_training_left_out_is_put_back_in_prediction(folder):
-    """A search engine does not write carbamidomethylated cysteines; the model has seen them all the same."""
+def test_modifications_omitted_in_the_training_file_are_restored_in_prediction(folder):
+    """The file omits carbamidomethylation of cysteines, which the model was trained with."""
     rows = [[f"AAC{'GAVLISTE'[n % 8]}{'L' * (n % 5 + 2)}K", 10 + n % 5] for n in range(60)]
     for name, given in (("bare", rows), ("asked", [["AACGLLK", 0]])):
         with (folder / f"{name}.csv").open("w", newline="") as stream:
@@ -168,15 +168,15 @@ def test_what_the_file_of_the_training_left_out_is_put_back_in_prediction(folder
     assert main(["train", *words, f"hydra.run.dir={folder / 'fixed'}", f"paths.cache={folder / 'cache'}"]) == 0
     written = folder / "written.csv"
     written.write_text("proforma\nAAC[UNIMOD:4]GLLK\n")
-    said = []
+    times = []
     for path in (folder / "asked.csv", written):
         out = folder / f"of_{path.name}"
         assert main(["predict", f"ckpt={folder / 'fixed'}", f"input={path}", f"output={out}"]) == 0
-        said.append(float(next(csv.DictReader(out.open()))["retention"]))
-    assert said[0] == said[1]
+        times.append(float(next(csv.DictReader(out.open()))["retention"]))
+    assert times[0] == times[1]
 
 
-def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
+def test_a_library_has_masses_retention_times_and_reasons(run, folder):
     path, out = folder / "dirty.csv", folder / "library.tsv"
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([["sequence", "charge"], *DIRTY])
@@ -203,7 +203,7 @@ def test_a_library_is_written_with_masses_times_and_reasons(run, folder):
     assert reasons["7"].endswith("no charge, and the model has learnt charges from 1 to 6")
 
 
-def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, capsys):
+def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, capsys):
     path, out = folder / "named.csv", folder / "named.tsv"
     path.write_text(
         "sequence,charge,nce,Protein,Gene\nPEPTIDEK,2,28,P1;P2,G1\nPEPTIDEC[UNIMOD:121]K,2,28,P3,\n"
@@ -228,7 +228,7 @@ def test_a_library_has_proteins_genes_and_what_the_model_never_saw(run, folder, 
     assert "energy=-3.0 must be 0 or more" in capsys.readouterr().err
 
 
-def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
+def test_every_row_without_a_spectrum_has_the_correct_reason(run, folder):
     path, out = Path(__file__).parents[1] / "cases" / "peptides" / "pepin.csv", folder / "pepin.msp"
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
     rows = csv.DictReader((folder / "pepin.reasons.csv").open())
@@ -249,7 +249,7 @@ def test_every_row_without_a_spectrum_has_the_reason_that_holds(run, folder):
     }
 
 
-def test_predictions_mark_what_the_model_never_saw(run, folder):
+def test_predictions_mark_unseen_modifications(run, folder):
     path, out = folder / "new.csv", folder / "new_said.csv"
     path.write_text("sequence\nPEPTIDEK\n[UNIMOD:36]-PEPK[UNIMOD:121]TIDEK\nPEJK\n")
     assert main(["predict", f"ckpt={run('retention')}", f"input={path}", f"output={out}"]) == 0
@@ -257,21 +257,23 @@ def test_predictions_mark_what_the_model_never_saw(run, folder):
     assert [row["unseen"] for row in rows] == ["", "[UNIMOD:36]-; K[UNIMOD:121]", ""]
 
 
-def test_a_library_says_which_peptides_the_model_was_trained_on(run, folder, capsys):
+def test_a_library_marks_peptides_of_the_training_data(run, folder, capsys):
     data = build(load(run("fragments")).contract["data"])
     data.setup()
-    splits = {part: data.store.strings("sequence", data.split.rows(part)[:3]) for part in data.split.names}
+    splits = {split: data.store.strings("sequence", data.split.rows(split)[:3]) for split in data.split.names}
     path, out = folder / "known.csv", folder / "known.tsv"
     letters = list(dict.fromkeys(text for some in splits.values() for text in some))
     path.write_text("sequence,charge\n" + "".join(f"{text},2\n" for text in letters))
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
-    found = {row["peptide"]: row["in_training"] for row in csv.DictReader((folder / "known.in_training.csv").open())}
-    answers = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
-    assert found == {text: answers[part] for part, some in splits.items() for text in some}
+    in_training = {
+        row["peptide"]: row["in_training"] for row in csv.DictReader((folder / "known.in_training.csv").open())
+    }
+    marks = {"train": "train: peptide", "val": "validation: peptide", "test": "no"}
+    assert in_training == {text: marks[split] for split, some in splits.items() for text in some}
     assert f"{len(set(splits['train']))} of {len(letters)} peptides were in train" in heard(capsys)
 
 
-def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
+def test_a_library_holds_each_precursor_once(run, folder, capsys):
     path, out = folder / "twice.csv", folder / "once.tsv"
     path.write_text("sequence,charge\nPEPTIDEK,2\nPEPTIDEK,3\nPEPTIDEK,2\n")
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "instrument=Abacus"]) == 0
@@ -283,28 +285,28 @@ def test_a_library_holds_a_peptide_with_its_charge_once(run, folder, capsys):
     assert "unknown instruments: Abacus" in heard(capsys)
 
 
-def test_tables_of_maxquant_are_read_with_what_they_leave_out(run, folder, capsys):
+def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
     path = folder / "evidence.txt"
     path.write_text("Modified sequence\tCharge\tRetention time\tReverse\n_ACDEFGHIK_\t2\t20\t\n")
     plain = folder / "plain.csv"
     plain.write_text("sequence\nACDEFGHIK\nAC[UNIMOD:4]DEFGHIK\n")
 
-    def said(given: Path, *words: str) -> list[str]:
+    def predicted(table: Path, *words: str) -> list[str]:
         out = folder / "times.csv"
-        assert main(["predict", f"ckpt={run('retention')}", f"input={given}", f"output={out}", *words]) == 0
+        assert main(["predict", f"ckpt={run('retention')}", f"input={table}", f"output={out}", *words]) == 0
         return [row["retention"] for row in csv.DictReader(out.open())]
 
-    bare, modified = said(plain)
+    bare, modified = predicted(plain)
     assert bare != modified
     capsys.readouterr()
-    assert said(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
-    assert said(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
-    assert said(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
+    assert predicted(path) == [modified] and "are read as Carbamidomethyl@C" in heard(capsys)
+    assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in heard(capsys)
+    assert predicted(path, "fixed=") == [bare] and "are read as" not in heard(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
-    assert said(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
+    assert predicted(path.rename(folder / "mine.tsv"), "column=peptides of mine", "notation=maxquant") == [modified]
 
 
-def test_cysteines_that_deepphospho_leaves_out_are_in_the_mass(run, folder):
+def test_masses_include_cysteine_modifications_that_deepphospho_omits(run, folder):
     path, out = folder / "dpc.csv", folder / "dpc.tsv"
     path.write_text("peptide,charge\n@AGCSSDEFVNR,2\n")
     words = [f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "notation=deepphospho"]
@@ -316,18 +318,18 @@ def test_cysteines_that_deepphospho_leaves_out_are_in_the_mass(run, folder):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "sentence"),
     [
         (["notation=mine"], "notation=mine must be one of proforma, maxquant"),
         (["fixed=Carb"], "fixed=Carb: 'Carb' is not name@residue"),
     ],
 )
-def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, said):
+def test_invalid_notations_give_one_sentence(run, folder, capsys, words, sentence):
     (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
-    given = [f"ckpt={run('retention')}", f"input={folder / 'few.csv'}", f"output={folder / 'out.csv'}"]
-    assert main(["predict", *given, *words]) == 1
+    arguments = [f"ckpt={run('retention')}", f"input={folder / 'few.csv'}", f"output={folder / 'out.csv'}"]
+    assert main(["predict", *arguments, *words]) == 1
     text = capsys.readouterr().err
-    assert said in text and "Traceback" not in text
+    assert sentence in text and "Traceback" not in text
 
 
 @pytest.mark.parametrize(
@@ -337,20 +339,20 @@ def test_notations_that_are_none_are_one_sentence(run, folder, capsys, words, sa
         ("retention", "out.tsv", "the suffix must be one of .csv, .parquet, .json"),
     ],
 )
-def test_an_output_of_the_other_kind(run, folder, kind, output, words, capsys):
+def test_an_output_format_of_another_task_is_rejected(run, folder, kind, output, words, capsys):
     (folder / "few.csv").write_text("sequence,charge\nPEPTIDEK,2\n")
-    given = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
-    assert main(["predict", *given]) == 1
+    arguments = [f"ckpt={run(kind)}", f"input={folder / 'few.csv'}", f"output={folder / output}"]
+    assert main(["predict", *arguments]) == 1
     assert words in capsys.readouterr().err
 
 
-def test_embeddings_are_of_labelled_sequences(folder, capsys):
+def test_embeddings_of_labelled_sequences_are_written(folder, capsys):
     words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
     assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in heard(capsys)
 
 
-def test_charges_are_labels_of_their_own(run):
+def test_charge_classification_has_auroc_and_charge_labels(run):
     header = (run("charges") / "test" / "table.csv").read_text().splitlines()[0]
     assert "auroc" in header.lower()
     labels = json.loads((run("charges") / "labels.json").read_text())

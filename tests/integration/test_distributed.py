@@ -1,4 +1,4 @@
-"""Two processes, each with a part of every step, train like one process that accumulates over two batches."""
+"""Two processes that share every step give the result of one process that accumulates two batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TWO = ["trainer.devices=2", "trainer.val_check_interval=4"]
 
 
 def train(folder, *overrides: str) -> dict[str, float]:
-    """The metrics that a run in `folder` ended with."""
+    """The final metrics of a run in `folder`."""
     last = {name: value for row in rows_of(folder, *overrides) for name, value in row.items() if value}
     return {name: float(value) for name, value in last.items()}
 
@@ -60,25 +60,25 @@ def rows_of(folder, *overrides: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process comes to, by optimizer."""
+    """The result of one process for each optimizer."""
     folder = tmp_path_factory.mktemp("alone")
     return {o: train(folder / o, *MOLECULES, f"optimizer={o}", *ONE) for o in ("adamw", "muon")}
 
 
-# Muon orthogonalises its updates by products that shards sum in another order, and that raises what rounding leaves.
+# Muon orthogonalizes updates by matrix products that shards sum in another order, which amplifies rounding errors.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "optimizer", "tolerance"), [("ddp", "muon", 2e-4), ("fsdp2", "adamw", 2e-5), ("fsdp2", "muon", 2e-4)]
 )
-def test_two_processes_train_like_one(tmp_path, alone, strategy, optimizer, tolerance):
+def test_two_processes_train_the_same_weights_as_one(tmp_path, alone, strategy, optimizer, tolerance):
     two = train(tmp_path / "two", *MOLECULES, f"optimizer={optimizer}", f"trainer={strategy}", *TWO)
     assert two["val/loss"] == pytest.approx(alone[optimizer]["val/loss"], abs=tolerance)
     assert two["test/validity"] == alone[optimizer]["test/validity"]
 
 
 @pytest.mark.slow
-def test_two_processes_find_masked_residues_like_one(tmp_path):
-    """Sums over masked places of all processes, divided by their number: unequal counts weigh as they should."""
+def test_two_processes_train_masked_modelling_like_one(tmp_path):
+    """Losses are summed over the masked positions of all processes and divided by their total number."""
     alone = train(tmp_path / "alone", *PROTEINS, *ONE)
     for strategy in ("ddp", "fsdp2"):
         two = train(tmp_path / strategy, *PROTEINS, f"trainer={strategy}", *TWO)
@@ -87,8 +87,8 @@ def test_two_processes_find_masked_residues_like_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_learn_classes_like_one(tmp_path):
-    """The weights of the classes are summed over all processes, and so are the answers of a validation."""
+def test_two_processes_train_a_classification_like_one(tmp_path):
+    """Class weights and validation predictions are combined over all processes."""
     rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
     words = [
@@ -105,8 +105,8 @@ def test_two_processes_learn_classes_like_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_write_the_protocol_of_one(tmp_path):
-    """In epochs: the same rates, training losses, validations, and metrics before and after."""
+def test_two_processes_write_the_same_protocol_as_one(tmp_path):
+    """Training in epochs gives the same rates, training losses, validations, and metrics before and after."""
     rows = [f"{smiles},{len(smiles)}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,length", *rows]) + "\n")
     words = [
@@ -128,8 +128,8 @@ def test_two_processes_write_the_protocol_of_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 2], ids=["without accumulation", "with accumulation"])
-def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
-    """At every step, while a checkpoint is written in the middle of the epoch."""
+def test_two_processes_log_the_same_losses_and_tokens_as_one(tmp_path, batches):
+    """The losses agree at every step, with a checkpoint written within the epoch."""
     words = [*PROTEINS, "trainer.log_every_n_steps=1", "trainer.max_steps=5", "callbacks.last.every_n_train_steps=1"]
     words += ["test=false", "trainer.limit_val_batches=0"]
     one = [*words, "trainer=cpu", f"trainer.accumulate_grad_batches={2 * batches}"]
@@ -152,7 +152,7 @@ def test_two_processes_log_the_losses_and_tokens_of_one(tmp_path, batches):
 
 
 @pytest.mark.slow
-def test_shards_are_written_aside_and_resumed_exactly(tmp_path):
+def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(tmp_path):
     settings = (*MOLECULES, "optimizer=muon", "trainer=fsdp2_async", "test=false", *TWO)
     whole = train(tmp_path / "whole", *settings, "callbacks.last.every_n_train_steps=1")
     stopped = tmp_path / "stopped"

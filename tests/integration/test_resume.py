@@ -1,4 +1,4 @@
-"""A run that is stopped and resumed ends with the weights of the run that was not, bit for bit on the CPU."""
+"""A run that is stopped and resumed ends with the weights of the uninterrupted run, bit for bit on the CPU."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ PROTEINS = [
         pytest.param(4, ["trainer.limit_train_batches=3", "trainer.val_check_interval=100"], id="after an epoch"),
     ],
 )
-def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
-    """With clusters drawn anew in every epoch, a mask ratio that moves with the steps, and a mean of the weights."""
+def test_a_resumed_masked_language_model_equals_the_uninterrupted_one(tmp_path, stop, settings):
+    """With clusters sampled in every epoch, a mask ratio that changes with the steps, and averaged weights."""
     common = [*PROTEINS, *SMALL[-4:], "scheduler.total_steps=9", "callbacks.last.every_n_train_steps=1", *settings]
 
     def run(folder, *words: str) -> None:
@@ -126,7 +126,7 @@ def test_a_masked_language_model_resumes_too(tmp_path, stop, settings):
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
-    """What a classification of molecules from a small table needs."""
+    """Command line arguments of a classification of molecules from a small table."""
     path = tmp_path_factory.mktemp("labelled") / "my.csv"
     rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     path.write_text("\n".join(["smiles,y", *rows]) + "\n")
@@ -147,7 +147,7 @@ LABELS = [
 
 
 @pytest.mark.parametrize(("stop", "settings"), LABELS)
-def test_a_classification_resumes_too(tmp_path, labelled, stop, settings):
+def test_a_resumed_classification_equals_the_uninterrupted_one(tmp_path, labelled, stop, settings):
     common = [*labelled, *settings]
 
     def run(folder, *words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_classification_resumes_too(tmp_path, labelled, stop, settings):
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labelled, monkeypatch):
+def test_an_interrupted_classification_keeps_its_completed_steps(tmp_path, labelled, monkeypatch):
     common = [*labelled, LORA, "trainer.max_steps=9", "trainer.accumulate_grad_batches=2"]
     common[common.index("callbacks.last.every_n_train_steps=1")] = "callbacks.last.every_n_train_steps=500"
     assert main(["train", *common, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
@@ -178,7 +178,7 @@ def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labell
         patch.setattr("trimer.callbacks.host_memory.HostMemory.on_train_batch_end", ask)
         assert main(["train", *common, f"hydra.run.dir={tmp_path / 'parts'}"]) == 143
     signal.signal(signal.SIGINT, before)
-    assert state(tmp_path / "parts")["global_step"] == 3  # the step that had begun is finished
+    assert state(tmp_path / "parts")["global_step"] == 3  # the current step is finished
     assert main(["train", f"resume={tmp_path / 'parts'}", f"hydra.run.dir={tmp_path / 'parts'}"]) == 0
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert parts["global_step"] == 9
@@ -186,7 +186,7 @@ def test_a_classification_that_is_asked_to_stop_keeps_its_steps(tmp_path, labell
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_path, capsys):
+def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
@@ -200,15 +200,15 @@ def test_a_used_folder_and_other_settings_are_refused_and_the_result_stays(tmp_p
         RunFolder._started_here.clear()  # what follows is another process
         capsys.readouterr()
         assert main([*common, *words]) == 1
-        said = capsys.readouterr().err.strip().splitlines()
-        assert sentence in said[-1] and not any("Traceback" in line for line in said)
+        error_lines = capsys.readouterr().err.strip().splitlines()
+        assert sentence in error_lines[-1] and not any("Traceback" in line for line in error_lines)
         assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file in before}
     train(folder, f"resume={folder}", "trainer.max_steps=4")
     assert state(folder)["global_step"] == 4
     assert RunFolder(folder).record["resumed"][0]["changes"]["trainer.max_steps"] == {"from": 2, "to": 4}
 
 
-def test_a_run_that_has_ended_is_resumed_without_a_trace(tmp_path, capsys):
+def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     folder = tmp_path / "run"
     train(folder, "trainer.max_steps=2", "objective=val/loss", "trainer.val_check_interval=2")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
@@ -220,7 +220,7 @@ def test_a_run_that_has_ended_is_resumed_without_a_trace(tmp_path, capsys):
         assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
 
 
-def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path, capsys, monkeypatch):
+def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
     def die(self, trainer, *args) -> None:
         raise RuntimeError("killed")
 
@@ -236,15 +236,15 @@ def test_a_run_without_a_checkpoint_is_not_resumed(tmp_path, capsys, monkeypatch
     assert "its best weights can start a new run (ckpt=" in capsys.readouterr().err
 
 
-def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
-    """Other labels of the same molecules in the same split."""
+def test_changed_data_are_rejected(tmp_path, labelled, capsys):
+    """Other labels of the same molecules with the same split are rejected."""
     folder, table = tmp_path / "run", tmp_path / "my.csv"
     path = next(word for word in labelled if word.startswith("data.source.paths=")).partition("=")[2]
     table.write_text(Path(path).read_text())
     words = [word for word in labelled if not word.startswith("data.source.paths=")]
     assert main(["train", *words, f"data.source.paths={table}", "trainer.max_steps=2", f"hydra.run.dir={folder}"]) == 0
     (tmp_path / "elsewhere").mkdir()
-    moved = table.rename(tmp_path / "elsewhere" / table.name)  # its name is in the ids of its records
+    moved = table.rename(tmp_path / "elsewhere" / table.name)  # the name of the file is in the ids of its records
     more = ["train", f"resume={folder}", f"data.source.paths={moved}"]
     assert main([*more, "trainer.max_steps=3"]) == 0  # a file may move
     rows = moved.read_text().splitlines()
@@ -256,8 +256,8 @@ def test_data_that_have_changed_are_refused(tmp_path, labelled, capsys):
 
 
 @pytest.mark.parametrize("settings", [["callbacks.last.every_n_train_steps=1"], []], ids=["an earlier one", "none"])
-def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings):
-    """The size of a file is limited below that of a checkpoint, or to that of the first one."""
+def test_a_full_disk_error_names_the_last_complete_checkpoint(tmp_path, settings):
+    """The file size is limited to less than a checkpoint, or to the size of the first checkpoint."""
     script = """
         import resource, sys
         from trimer.callbacks import checkpoints
@@ -277,17 +277,17 @@ def test_a_disk_that_is_full_names_the_last_whole_checkpoint(tmp_path, settings)
         [sys.executable, "-c", textwrap.dedent(script), *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    said = done.stderr.splitlines()[-1]
-    assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in said
-    assert f"resume={folder}" in said and "Traceback" not in done.stderr
+    last_line = done.stderr.splitlines()[-1]
+    assert f"the disk is full: {folder}/checkpoints/last.ckpt could not be written" in last_line
+    assert f"resume={folder}" in last_line and "Traceback" not in done.stderr
     kept = f"The last complete checkpoint is {folder}/checkpoints/last.ckpt, of 20"
-    assert (kept if settings else "No earlier checkpoint exists") in said
+    assert (kept if settings else "No earlier checkpoint exists") in last_line
     assert "disk is full" in json.loads((folder / "result.json").read_text())["error"]
     assert [path.name for path in folder.glob("checkpoints/*")] == (["last.ckpt"] if settings else [])
     assert not settings or state(folder)["global_step"] == 1
 
 
-def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, capsys, monkeypatch):
+def test_a_run_folder_deleted_during_training_gives_one_sentence(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
 
     def delete(self, trainer, *args) -> None:
@@ -298,15 +298,15 @@ def test_a_run_folder_that_is_deleted_in_training_is_one_sentence(tmp_path, caps
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     settings = ["trainer.max_steps=3", "callbacks.last.every_n_train_steps=1"]
     assert main(["train", *SMALL, f"hydra.run.dir={folder}", *settings]) == 1
-    said = capsys.readouterr().err
-    assert f"the run folder {folder} was deleted or moved during the run" in said.splitlines()[-1]
-    assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in said
-    assert "Traceback" not in said
+    stderr = capsys.readouterr().err
+    assert f"the run folder {folder} was deleted or moved during the run" in stderr.splitlines()[-1]
+    assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in stderr
+    assert "Traceback" not in stderr
     assert json.loads((tmp_path / "trimer-run-result.json").read_text())["status"] == "failed"
 
 
 @pytest.mark.slow
-def test_a_terminated_run_says_so(tmp_path):
+def test_a_terminated_run_records_the_signal(tmp_path):
     words = [*SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=100000", "trainer.val_check_interval=5"]
     process = subprocess.Popen([sys.executable, "-m", "trimer", "train", *words], stderr=subprocess.PIPE, text=True)
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -315,8 +315,8 @@ def test_a_terminated_run_says_so(tmp_path):
             break
         time.sleep(0.1)
     process.terminate()
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 143 and "stopped by SIGTERM" in said
+    error_text = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "stopped by SIGTERM" in error_text
     assert json.loads((tmp_path / "run" / "result.json").read_text())["error"] == "stopped by SIGTERM"
 
 
@@ -332,7 +332,7 @@ def test_a_terminated_run_says_so(tmp_path):
         (signal.SIGINT, ["data.num_workers=1"], 5),
     ],
 )
-def test_a_run_that_is_asked_to_stop_keeps_its_steps(tmp_path, monkeypatch, number, settings, stop):
+def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, number, settings, stop):
     common = ["trainer.max_steps=9", *settings]
     train(tmp_path / "whole", *common)
 
@@ -345,7 +345,7 @@ def test_a_run_that_is_asked_to_stop_keeps_its_steps(tmp_path, monkeypatch, numb
         patch.setattr("trimer.callbacks.host_memory.HostMemory.on_train_batch_end", ask)
         words = ["train", *SMALL, f"hydra.run.dir={tmp_path / 'parts'}", *common]
         assert main(words) == {signal.SIGINT: 130}.get(number, 143)
-    signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored: the process is about to end
+    signal.signal(signal.SIGINT, before)  # Lightning leaves the signal ignored because the process is about to end
     assert state(tmp_path / "parts")["global_step"] == stop
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
@@ -356,16 +356,16 @@ def test_a_run_that_is_asked_to_stop_keeps_its_steps(tmp_path, monkeypatch, numb
 
 
 def metrics(folder) -> list[dict]:
-    """What was logged at each step, without what the clock says."""
+    """The logged metrics of each step, without those that depend on time."""
     with open(folder / "metrics.csv", newline="") as file:
         rows = [{name: value for name, value in row.items() if value} for row in csv.DictReader(file)]
     clock = ("tokens_per_second", "residues_per_second")
     return [{name: value for name, value in row.items() if name not in clock} for row in rows]
 
 
-def test_a_kill_after_a_validation_loses_neither_it_nor_what_was_best(tmp_path, monkeypatch):
+def test_a_kill_after_a_validation_keeps_its_metrics_and_the_best_checkpoint(tmp_path, monkeypatch):
     settings = ["trainer.val_check_interval=3", "trainer.max_steps=9", "callbacks.last.every_n_train_steps=3"]
-    settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the highest loss is the first one
+    settings += ["callbacks.best.mode=max", "trainer.log_every_n_steps=2"]  # the first loss is the highest
     train(tmp_path / "whole", *settings)
 
     def die(self, trainer, *args) -> None:
@@ -386,7 +386,7 @@ def test_a_kill_after_a_validation_loses_neither_it_nor_what_was_best(tmp_path, 
 
 
 def test_a_second_kill_within_an_accumulated_step_changes_nothing(tmp_path, monkeypatch):
-    """Both kills come after the first of three batches of a step: its gradients are in no checkpoint."""
+    """Both kills come after the first of three batches of a step, whose gradients are in no checkpoint."""
     settings = ["trainer.max_steps=5", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=4"]
     settings += ["callbacks.last.every_n_train_steps=1", "trainer.log_every_n_steps=2"]
     train(tmp_path / "whole", *settings)
@@ -405,7 +405,7 @@ def test_a_second_kill_within_an_accumulated_step_changes_nothing(tmp_path, monk
     same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
+def test_a_resumed_finished_run_is_unchanged(tmp_path):
     train(tmp_path, "trainer.max_steps=3", "trainer.val_check_interval=2")
     before, logged = state(tmp_path), (tmp_path / "metrics.csv").read_text()
     result = json.loads((tmp_path / "result.json").read_text())
@@ -418,7 +418,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
     assert again["metrics"] == result["metrics"] and again["real_tokens"] == result["real_tokens"]
 
 
-def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypatch):
+def test_a_stop_request_waits_for_the_end_of_an_accumulated_step(tmp_path, monkeypatch):
     steps = ["trainer.max_steps=6", "trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"]
     train(tmp_path / "whole", *steps)
 
@@ -436,15 +436,15 @@ def test_a_stop_within_an_accumulated_step_waits_for_its_end(tmp_path, monkeypat
         assert torch.equal(parts["state_dict"][name], tensor), name
 
 
-def test_a_plateau_goes_on_where_it_was(tmp_path):
-    """The schedule has seen the validation before the checkpoint of the same step is written."""
+def test_a_plateau_schedule_resumes_its_state(tmp_path):
+    """The schedule receives the validation metric before the checkpoint of the same step is written."""
     common = ["trainer.max_steps=12", "trainer.val_check_interval=2", "callbacks.last.every_n_train_steps=1"]
     common += ["scheduler=warmup_plateau", "scheduler.warmup=2", "scheduler.patience=0", "scheduler.mode=max"]
     train(tmp_path / "whole", *common)
     train(tmp_path / "parts", *common, "trainer.max_steps=6")
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}", "trainer.max_steps=12")
     rates = [float(row["lr"]) for row in metrics(tmp_path / "whole") if "lr" in row]
-    assert len(set(rates)) > 4, "it rises, and falls since the loss does not rise"
+    assert len(set(rates)) > 4, "the rate rises, and falls because the loss does not rise"
     assert [float(row["lr"]) for row in metrics(tmp_path / "parts") if "lr" in row] == rates
     for name, tensor in state(tmp_path / "whole")["state_dict"].items():
         assert torch.equal(state(tmp_path / "parts")["state_dict"][name], tensor), name
@@ -452,7 +452,7 @@ def test_a_plateau_goes_on_where_it_was(tmp_path):
 
 @pytest.fixture(scope="module")
 def in_epochs(labelled):
-    """The same for four epochs, with a schedule that follows the training loss, and so falls soon."""
+    """The same for four epochs, with a schedule that monitors the training loss and is soon reduced."""
     words = [word for word in labelled if not word.startswith(("scheduler", "callbacks.last"))]
     words += ["trainer=epochs", "trainer.max_epochs=4", "scheduler=warmup_plateau", "scheduler.interval=epoch"]
     words += ["scheduler.warmup=2", "scheduler.patience=0", "scheduler.monitor=train/loss_epoch", "scheduler.mode=max"]
@@ -470,7 +470,7 @@ def in_epochs(labelled):
     ],
 )
 @pytest.mark.parametrize("how", ["asked", "killed"])
-def test_a_run_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
+def test_a_run_measured_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
     def run(folder, *words: str) -> int:
         return main(["train", *in_epochs, *settings, f"hydra.run.dir={folder}", *words])
 
@@ -493,7 +493,7 @@ def test_a_run_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, h
 
 
 def same_run(one, other) -> None:
-    """Weights, optimizer, schedule and what was logged; but for the clock."""
+    """Compare weights, optimizer, schedule and logged metrics, except those that depend on time."""
     whole, parts = state(one), state(other)
     assert whole["global_step"] == parts["global_step"] and whole["epoch"] == parts["epoch"]
     for name in ("work", "epoch_sums", "lr_schedulers"):
@@ -504,8 +504,8 @@ def same_run(one, other) -> None:
     assert metrics(one) == metrics(other)
 
 
-def test_a_run_that_ended_goes_on_for_more_epochs(tmp_path, in_epochs):
-    for every in (1, 500):  # the last checkpoint is that of a validation, or of the end
+def test_a_finished_run_can_be_extended_by_more_epochs(tmp_path, in_epochs):
+    for every in (1, 500):  # the last checkpoint was written at a validation or at the end
         common = [*in_epochs[:-2], f"callbacks.last.every_n_train_steps={every}"]
         whole, parts = tmp_path / f"whole{every}", tmp_path / f"parts{every}"
         assert main(["train", *common, f"hydra.run.dir={whole}"]) == 0
@@ -515,7 +515,7 @@ def test_a_run_that_ended_goes_on_for_more_epochs(tmp_path, in_epochs):
         same_run(whole, parts)
 
 
-def test_so_many_epochs_are_so_many(tmp_path, in_epochs):
+def test_the_number_of_epochs_is_exact(tmp_path, in_epochs):
     words = ["trainer.max_epochs=7", "trainer.limit_train_batches=1", "data.tokens_per_batch=2000"]
     assert main(["train", *in_epochs, *words, f"hydra.run.dir={tmp_path}"]) == 0
     result = json.loads((tmp_path / "result.json").read_text())

@@ -1,4 +1,4 @@
-"""From labelled files to a checkpoint, its table and its predictions, for each kind of label."""
+"""From labelled files to a checkpoint, its result table and its predictions, for each type of label."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def write(path: Path, header: list[str], rows: list) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Tables of molecules and proteins, in the layout that each kind of label has."""
+    """Tables of molecules and proteins in the layout of each type of label."""
     folder = tmp_path_factory.mktemp("labels")
     smiles = simulated_molecules(60, seed=3)
     header = ["smiles", "kind", "one", "two", "number", "id"]
     thirds = np.quantile([len(s) for s in smiles], [1 / 3, 2 / 3])
     kinds = [NAMES[np.searchsorted(thirds, len(s))] for s in smiles]
-    kinds[::9] = kinds[1::9]  # what no model can know
+    kinds[::9] = kinds[1::9]  # cannot be learned
     rows = [[s, kinds[n], n % 2, "" if n % 4 else 1, 100 + len(s), f"m{n}"] for n, s in enumerate(smiles)]
     rows[5][0] = "C("
     write(folder / "molecules.csv", header, rows)
@@ -74,7 +74,7 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def run(folder):
-    """kind -> the folder of its run, trained when it is first asked for."""
+    """kind -> folder of its run, trained on first use."""
     done: dict[str, Path] = {}
 
     def trained(kind: str) -> Path:
@@ -89,22 +89,22 @@ def run(folder):
     return trained
 
 
-def said(capsys) -> str:
+def last_error_line(capsys) -> str:
     text = capsys.readouterr().err.strip()
     assert "Traceback" not in text
     return text.splitlines()[-1]
 
 
-def heard(capsys) -> str:
+def output_of(capsys) -> str:
     text = capsys.readouterr()
     return " ".join((text.out + text.err).split())
 
 
-# ---------------------------------------------------------------- what a run leaves
+# ---------------------------------------------------------------- output of a run
 
 
 @pytest.mark.parametrize("kind", RUNS)
-def test_a_run_leaves_its_labels_its_table_and_its_figures(run, kind):
+def test_a_run_writes_labels_table_and_figures(run, kind):
     labels = json.loads((run(kind) / "labels.json").read_text())
     drops = json.loads((run(kind) / "drops.json").read_text())
     checkpoint = torch.load(run(kind) / "checkpoints" / "best.ckpt", weights_only=True)["trimer"]
@@ -124,12 +124,12 @@ def test_a_run_leaves_its_labels_its_table_and_its_figures(run, kind):
     ) in result["metrics"]
 
 
-def test_the_baselines_stand_beside(run):
+def test_the_table_includes_the_baselines(run):
     table = (run("single") / "test" / "table.md").read_text()
     assert "trivial baseline: majority or mean" in table and "random forest on Morgan fingerprints" in table
 
 
-def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
+def test_a_lora_checkpoint_holds_head_and_adapters_and_loads_merged(run):
     state = torch.load(run("lora") / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     assert sum(".lora_A." in name for name in state) == sum(".lora_B." in name for name in state) == 4
     assert any(".base_layer." in name for name in state) and "net.head.output.weight" in state
@@ -138,18 +138,18 @@ def test_an_adapted_checkpoint_holds_head_and_adapters_and_loads_merged(run):
 
 
 @pytest.mark.parametrize("kind", ["single", "multi", "lora", "residue"])
-def test_the_temperature_comes_from_validation_alone(run, kind):
+def test_the_temperature_is_fitted_on_the_validation_split_only(run, kind):
     from trimer.building import build
     from trimer.evaluation.label_evaluation import calibration
 
     loaded = load(run(kind))
-    found = loaded.net.temperature.numpy()
-    assert (found != 1.0).all() and found.shape == ((2,) if kind == "multi" else ())
+    temperature = loaded.net.temperature.numpy()
+    assert (temperature != 1.0).all() and temperature.shape == ((2,) if kind == "multi" else ())
     last = torch.load(run(kind) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert (last["net.temperature"] == 1).all()
     data = build(loaded.contract["data"])
     data.setup()
-    assert calibration(loaded.net, data)["temperature"].numpy() == pytest.approx(found, rel=1e-4)
+    assert calibration(loaded.net, data)["temperature"].numpy() == pytest.approx(temperature, rel=1e-4)
     asked = []
     batches = data.evaluation_batches
     data.evaluation_batches = lambda split: asked.append(split) or batches(split)
@@ -158,8 +158,8 @@ def test_the_temperature_comes_from_validation_alone(run, kind):
 
 
 @pytest.mark.parametrize("kind", ["single", "multi", "lora"])
-def test_thresholds_are_kept_with_the_weights_of_the_loss_and_stated(run, kind, tmp_path, capsys):
-    """Those of yes-or-no labels and of weighted classes are chosen; all are in the table, the page and predict."""
+def test_thresholds_are_saved_in_the_checkpoint_and_reported(run, kind, tmp_path, capsys):
+    """Thresholds of binary labels and weighted classes are tuned; table, page and predictions use them."""
     net = load(run(kind)).net
     plain = torch.full_like(net.threshold, 0.5 if kind == "multi" else 1 / 3)
     assert torch.allclose(net.threshold, plain) == (kind == "lora")
@@ -182,7 +182,7 @@ def test_thresholds_are_kept_with_the_weights_of_the_loss_and_stated(run, kind, 
             assert row["label"] == sorted(NAMES)[int((chances / net.threshold.numpy()).argmax())]
 
 
-def test_polymers_and_complexes_are_predicted_and_embedded_and_refusals_have_a_reason(run, tmp_path):
+def test_polymers_and_complexes_are_predicted_and_embedded_or_have_a_reason(run, tmp_path):
     cases = Path(__file__).parents[1] / "cases" / "molecules"
     assert predict(run("single"), cases / "chem.csv", tmp_path / "out.csv", "id_column=name") == 0
     rows = {row["id"]: row for row in read(tmp_path / "out.csv")}
@@ -194,10 +194,10 @@ def test_polymers_and_complexes_are_predicted_and_embedded_and_refusals_have_a_r
     assert "unclosed ring" in rows["lower_bad"]["reason"] and rows["empty"]["reason"].endswith("no sequence")
     vectors = tmp_path / "vectors.parquet"
     assert main(["embed", f"ckpt={run('single')}", f"input={cases / 'chem.csv'}", f"output={vectors}"]) == 0
-    found = pq.read_table(vectors).to_pylist()
+    embedded_rows = pq.read_table(vectors).to_pylist()
     names = [line.split(",")[0] for line in (cases / "chem.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    kept = {name for name, row in zip(names, found, strict=True) if row["embedding"] is not None}
-    assert {"polymer", "cx", "cisplatin_dative", "inchi"} <= kept and "valence" not in kept
+    embedded = {name for name, row in zip(names, embedded_rows, strict=True) if row["embedding"] is not None}
+    assert {"polymer", "cx", "cisplatin_dative", "inchi"} <= embedded and "valence" not in embedded
     assert predict(run("single"), cases / "mols.sdf", tmp_path / "sdf.csv", "id_column=name") == 0
     assert [row["id"] for row in read(tmp_path / "sdf.csv") if row["label"]] == [f"m{n}" for n in range(10)]
 
@@ -215,19 +215,19 @@ def test_evaluating_again_gives_the_same_table(run, kind, tmp_path):
     assert main([*words, f"paths.cache={tmp_path / 'other-cache'}"]) == 0
     tables = [list(csv.reader((path / "test" / "table.csv").open())) for path in (run(kind), tmp_path / "again")]
     assert len(tables[0]) == (4 if kind == "single" else 2)
-    assert [row[1:] for row in tables[0]] == [row[1:] for row in tables[1]]  # but for what the model is called
+    assert [row[1:] for row in tables[0]] == [row[1:] for row in tables[1]]  # except for the name of the model
     if kind != "residue":
         one, two = (pq.read_table(path / "test" / "predictions.parquet") for path in (run(kind), tmp_path / "again"))
         assert one.equals(two)
 
 
-def test_validation_names_the_labels(run):
+def test_validation_metrics_are_named_by_label(run):
     header = (run("multi") / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/loss", "val/auroc", "val/one/accuracy", "val/two/accuracy", "train/loss"} <= set(header)
     assert not any("task" in name for name in header)
 
 
-def test_a_split_without_a_test_part_is_trained_on_all_the_same(folder, tmp_path):
+def test_training_works_without_a_test_split(folder, tmp_path):
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     rows = [[*row, "part" if number == 0 else "train"] for number, row in enumerate(rows)]
     table = write(tmp_path / "my.csv", rows[0], rows[1:])
@@ -237,43 +237,43 @@ def test_a_split_without_a_test_part_is_trained_on_all_the_same(folder, tmp_path
     assert not (tmp_path / "run" / "test").exists()
 
 
-def test_what_was_fine_tuned_is_a_beginning_with_its_head_where_the_labels_are_the_same(run, folder, tmp_path, capsys):
+def test_fine_tuning_reuses_the_head_if_the_labels_are_the_same(run, folder, tmp_path, capsys):
     words = [*RUNS["single"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, "optimizer.lr=0.0"]
     words += ["optimizer.weight_decay=0.0", "test=false", f"ckpt={run('single')}"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'same'}"]) == 0
-    assert "with its head: the labels are the same" in heard(capsys)
+    assert "with its head: the labels are the same" in output_of(capsys)
     states = [load(path).net.state_dict() for path in (run("single"), tmp_path / "same")]
     names = states[0].keys() - {
         "temperature",
         "threshold",
-    }  # they are fitted after the training, which was not asked for here
+    }  # baselines are fitted after the training, which evaluation does not run
     assert all(torch.equal(states[0][name], states[1][name]) for name in names)
 
     assert main(["train", *words, "task.head.pooling=cls", f"hydra.run.dir={tmp_path / 'other'}"]) == 0
-    assert "with a new head: task.head differs" in heard(capsys)
+    assert "with a new head: task.head differs" in output_of(capsys)
     state = load(tmp_path / "other").net.state_dict()
     shared = [name for name in states[0] if name.startswith("encoder.")]
     assert shared and all(torch.equal(states[0][name], state[name]) for name in shared)
     assert not torch.equal(states[0]["head.output.weight"], state["head.output.weight"])
 
 
-def test_adapters_are_merged_where_a_run_begins_with_them(run, folder, tmp_path, capsys):
+def test_adapters_of_the_initial_checkpoint_are_merged(run, folder, tmp_path, capsys):
     words = [*RUNS["multi"], f"data.source.paths={folder / 'molecules.csv'}", *SHORT, "optimizer.lr=0.0", "test=false"]
     words += ["optimizer.weight_decay=0.0", f"ckpt={run('lora')}"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'next'}"]) == 0
-    assert "with a new head: it was trained on other labels" in heard(capsys)
+    assert "with a new head: it was trained on other labels" in output_of(capsys)
     states = [load(path).net.state_dict() for path in (run("lora"), tmp_path / "next")]
     assert not any("lora" in name for name in states[1])
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0] if name.startswith("encoder."))
 
 
-def test_what_was_fine_tuned_does_not_go_on_with_hidden_tokens(run, folder, tmp_path, capsys):
+def test_a_fine_tuned_model_cannot_continue_masked_training(run, folder, tmp_path, capsys):
     words = ["data=molecules", f"data.source.paths={folder / 'molecules.csv'}", "model=smiles_nano", "task=masked_lm"]
     assert main(["train", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
-    assert "was fine-tuned on labels, and task=MaskedLM needs the model before fine-tuning" in said(capsys)
+    assert "was fine-tuned on labels, and task=MaskedLM needs the model before fine-tuning" in last_error_line(capsys)
 
 
-def test_the_columns_of_a_table_keep_their_names():
+def test_label_columns_keep_their_names():
     from trimer.prediction.label_predictor import label_columns
 
     assert label_columns("regression", ["id", "logS"]) == ["predicted id", "logS"]
@@ -282,8 +282,8 @@ def test_the_columns_of_a_table_keep_their_names():
 # ---------------------------------------------------------------- other data
 
 
-def test_other_data_are_measured_in_the_order_of_the_checkpoint(run, folder, tmp_path):
-    """The classes of a file by themselves would be in another order, and one of them is not known."""
+def test_other_data_are_evaluated_with_the_class_order_of_the_checkpoint(run, folder, tmp_path):
+    """The classes of the file alone would have another order, and one of them is unknown."""
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     for row in rows[2::7]:
         row[1] = "A new one"
@@ -320,26 +320,26 @@ def test_other_data_may_lack_a_class(run, folder, tmp_path):
         ),
     ],
 )
-def test_other_labels_are_refused(run, folder, tmp_path, capsys, words, sentence):
+def test_other_labels_are_rejected(run, folder, tmp_path, capsys, words, sentence):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", *words]
     assert main(["evaluate", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]) == 1
-    assert sentence in said(capsys)
+    assert sentence in last_error_line(capsys)
 
 
-def test_labels_in_another_order_are_refused(run, folder, tmp_path, capsys):
+def test_labels_in_another_order_are_rejected(run, folder, tmp_path, capsys):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.target=multi"]
     words += ["data.source.labels=[one,two]", f"ckpt={run('multi')}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert main(["evaluate", *words]) == 1
-    assert "number 1 is 'two' in the checkpoint and 'one' in the data" in said(capsys)
+    assert "number 1 is 'two' in the checkpoint and 'one' in the data" in last_error_line(capsys)
 
 
-def test_a_run_goes_on_with_the_labels_it_has_learnt(run, tmp_path, capsys):
+def test_a_resumed_run_keeps_its_labels(run, tmp_path, capsys):
     import shutil
 
     shutil.copytree(run("single"), tmp_path / "run")
     classes = 'data.classes=["naïve ☃ $x_$","a, b",\'say "yes"\']'
     assert main(["train", f"resume={tmp_path / 'run'}", classes, "trainer.max_steps=7"]) == 1
-    assert "data.classes" in said(capsys)
+    assert "data.classes" in last_error_line(capsys)
 
 
 # ---------------------------------------------------------------- predict
@@ -356,7 +356,7 @@ def read(path: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz", "parquet"])
-def test_every_row_of_a_table_has_a_row(run, tmp_path, suffix):
+def test_every_input_row_has_an_output_row(run, tmp_path, suffix):
     source, output = tmp_path / f"my.{suffix}", tmp_path / "out.csv"
     if suffix == "parquet":
         pq.write_table(pa.table({"smiles": [s for s, _ in RECORDS], "id": [n for _, n in RECORDS]}), source)
@@ -382,7 +382,7 @@ def test_every_row_of_a_table_has_a_row(run, tmp_path, suffix):
     assert all(row["label"] == "" for row in rows[1:3])
 
 
-def test_smiles_files_and_other_columns(run, tmp_path):
+def test_smiles_files_and_custom_columns_are_read(run, tmp_path):
     (tmp_path / "my.smi").write_text("CCO first\nC( broken\n\nc1ccccc1O\n")
     assert predict(run("single"), tmp_path / "my.smi", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
@@ -394,21 +394,21 @@ def test_smiles_files_and_other_columns(run, tmp_path):
     assert (row["id"], row["label"]) == ("my.csv:2", rows[0]["label"])
 
 
-def test_a_table_under_the_suffix_of_smiles_is_told(run, tmp_path, capsys):
+def test_a_table_with_the_suffix_of_smiles_is_reported(run, tmp_path, capsys):
     write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
     assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
-    assert "none of 3 rows could be read as molecules: check that the suffix matches the format" in heard(capsys)
+    assert "none of 3 rows could be read as molecules: check that the suffix matches the format" in output_of(capsys)
     assert all(row["reason"] for row in read(tmp_path / "out.csv"))
 
 
-def test_a_row_of_empty_cells_is_a_row(run, tmp_path):
+def test_a_row_of_empty_cells_has_an_output_row(run, tmp_path):
     write(tmp_path / "my.csv", ["smiles", "note"], [["CCO", ""], ["", ""], ["CCN", ""]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
     assert [row["reason"] for row in rows] == ["", "my.csv, line 3: no sequence", ""]
 
 
-def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):
+def test_predictions_equal_the_network_output_and_ignore_the_batch(run, tmp_path):
     for kind in ("multi", "regression", "lora"):
         write(tmp_path / "my.csv", ["smiles", "id"], RECORDS)
         assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
@@ -424,7 +424,7 @@ def test_answers_are_those_of_the_network_and_of_no_neighbour(run, tmp_path):
             assert 80 < expected[0] < 200, "in the units of the file"
 
 
-def test_residues_of_a_fasta_file(run, tmp_path):
+def test_residue_labels_are_predicted_for_a_fasta_file(run, tmp_path):
     (tmp_path / "my.fasta").write_text(">p1 a protein\nMKLAGS\nSSE*\n>p2\nMK*L\n>p3\n\n>p4\nL\n")
     assert predict(run("residue"), tmp_path / "my.fasta", tmp_path / "out.json") == 0
     rows = json.loads((tmp_path / "out.json").read_text())
@@ -435,7 +435,7 @@ def test_residues_of_a_fasta_file(run, tmp_path):
     assert [row["labels"] for row in rows[1:3]] == [None, None]
 
 
-def test_what_is_too_long_says_so(run, tmp_path):
+def test_sequences_that_are_too_long_have_a_reason(run, tmp_path):
     write(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
@@ -456,7 +456,7 @@ def test_what_is_too_long_says_so(run, tmp_path):
         ("my.parquet", "PAR1 but no more", [], "is no Parquet file that can be read"),
     ],
 )
-def test_input_that_cannot_be_read_is_one_sentence(run, tmp_path, capsys, name, text, words, sentence):
+def test_unreadable_input_gives_one_sentence(run, tmp_path, capsys, name, text, words, sentence):
     if text is not None:
         (tmp_path / name).write_text(text)
     run("single")
@@ -467,7 +467,7 @@ def test_input_that_cannot_be_read_is_one_sentence(run, tmp_path, capsys, name, 
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_an_empty_fasta_file_is_one_sentence(run, tmp_path, capsys):
+def test_an_empty_fasta_file_gives_one_sentence(run, tmp_path, capsys):
     run("residue")
     for text in ("", "\n\n"):
         (tmp_path / "my.fasta").write_text(text)
@@ -489,7 +489,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0
     capsys.readouterr()
     assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
-    assert "was trained to restore corrupted or masked sequences, not to predict" in said(capsys)
+    assert "was trained to restore corrupted or masked sequences, not to predict" in last_error_line(capsys)
     words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
     assert main(["embed", *words]) == 0
     assert "60 of 60 molecules embedded" in capsys.readouterr().out
@@ -497,7 +497,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert "perplexity" in (tmp_path / "out" / "test" / "table.csv").read_text()
 
 
-# ---------------------------------------------------------------- refusals of a training
+# ---------------------------------------------------------------- rejected trainings
 
 
 @pytest.mark.parametrize(
@@ -517,7 +517,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["data.target=residue", "data.too_long=drop"], "molecules have no residues"),
     ],
 )
-def test_what_cannot_be_used_is_said_before_the_data_are_prepared(folder, tmp_path, capsys, words, sentence):
+def test_invalid_settings_are_reported_before_the_data_are_prepared(folder, tmp_path, capsys, words, sentence):
     small = [word for word in SHORT if not word.startswith("model")]
     words = [*RUNS["single"][:2], *RUNS["single"][3:], *small, f"data.source.paths={folder / 'molecules.csv'}", *words]
     words = [word for word in words if not (word.startswith("task.class") and "task=regression" in words)]

@@ -1,0 +1,48 @@
+"""Tests mirror the source: `src/trimer/a/b.py` is tested by `tests/a/test_b.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent / "src"
+
+# Folders whose tests cover no single module: whole commands, documentation, configs, benchmarks, another PyTorch.
+FOLDERS = {"integration", "docs", "conf", "benchmarks", "xla"}
+
+# Test file -> what it covers instead of a single module.
+EXCEPTIONS = {
+    "test_imports.py": "imports between all packages",
+    "test_language.py": "the wording of documentation, configs and source",
+    "test_layout.py": "the folder of tests",
+    "test_packaging.py": "the wheel, the Makefile and the licence",
+    "data/peptides/test_libraries.py": "library_tables, library_texts and fragment_annotations",
+    "data/peptides/test_search_results.py": "psm_quality and peptide_merging, read as peptides and as labels",
+    "data/spectra/test_cleaning_settings.py": "the constructors of all cleaning steps",
+    "data/spectra/readers/test_tables.py": "gnps_json and massspecgym",
+    "data/spectra/readers/test_xml.py": "mzml and mzxml",
+}
+
+
+def has_module(test: Path) -> bool:
+    """Whether `a/test_b.py` names a module `a/b.py` or a package `a/b`."""
+    if test.parts[0] == "hydra_plugins":
+        folder = SOURCE / "hydra_plugins" / "trimer" / test.parent.relative_to("hydra_plugins")
+    else:
+        folder = SOURCE / "trimer" / test.parent
+    name = test.stem.removeprefix("test_")
+    return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+
+
+def test_each_test_file_names_a_module_or_a_package():
+    tests = [path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")]
+    single = [path for path in tests if path.parts[0] not in FOLDERS and path.as_posix() not in EXCEPTIONS]
+    misplaced = sorted(str(path) for path in single if not has_module(path))
+    assert single and not misplaced, f"{misplaced}: rename each after its module or move it to tests/integration"
+
+
+def test_each_exception_is_needed():
+    missing = [name for name in EXCEPTIONS if not (TESTS / name).is_file()]
+    assert not missing, f"{missing}: remove these from EXCEPTIONS, there are no such files"
+    needless = [name for name in EXCEPTIONS if has_module(Path(name))]
+    assert not needless, f"{needless}: remove these from EXCEPTIONS, there are modules of these names"
