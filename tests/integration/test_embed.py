@@ -189,7 +189,7 @@ def test_row_groups_are_bounded_and_hold_few_vectors_in_memory(tmp_path, monkeyp
         assert (row["embedding"] is None) == (vector is None) == (row["reason"] == "lost")
         if vector is not None:
             assert np.array_equal(np.array(row["embedding"], np.float32), vector)
-    assert target.summary().startswith("5 of 7 proteins embedded, 2 without one")
+    assert target.summary().startswith("5 of 7 proteins embedded, 2 without an embedding")
 
 
 def test_offsets_beyond_32_bits_raise_an_error():
