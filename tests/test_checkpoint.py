@@ -119,7 +119,7 @@ def test_training_starts_from_public_roberta_weights(tmp_path):
         with pytest.raises(CheckpointError, match=rf"was trained with model\.{name}={words}, but this model has"):
             warm_start(Roberta(**{**shape, name: other}), None, tmp_path / "masked")
     save_roberta(bare, tmp_path / "bare")
-    with pytest.raises(CheckpointError, match=r"no head for masked tokens: take model\.head=false"):
+    with pytest.raises(CheckpointError, match=r"no head for masked tokens: set model\.head=false"):
         warm_start(net, None, tmp_path / "bare")
 
 
@@ -151,12 +151,12 @@ def test_a_checkpoint_rebuilds_a_roberta_and_its_tokenizer(tmp_path):
             {"target": "multi", "classes": ["a", "b"]},
             "was trained on labels with data.target=single, these data have multi",
         ),
-        ({"target": "single", "classes": ["b", "a"]}, "number 1 is 'a' there and 'b' here"),
+        ({"target": "single", "classes": ["b", "a"]}, "number 1 is 'a' in the checkpoint and 'b' in the data"),
         (
             {"target": "single", "classes": ["a"]},
             "was trained on 2 labels, these data have 1: number 2 is 'b' in the checkpoint",
         ),
-        ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' there and 'c' here"),
+        ({"target": "single", "classes": ["a", "b", "c"]}, "number 3 is 'none' in the checkpoint and 'c' in the data"),
     ],
 )
 def test_labels_of_another_type_name_or_order_are_rejected(labels, message):

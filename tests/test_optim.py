@@ -114,7 +114,7 @@ def test_plateau_schedule_warms_up_reduces_and_resumes():
     assert run([-value for value in values], mode="max")[0] == pytest.approx(whole)
     first, state = run(values[:4])
     assert first + run(values[4:], state)[0] == pytest.approx(whole)
-    with pytest.raises(ConfigError, match="factor between 0 and 1"):
+    with pytest.raises(ConfigError, match="factor must lie between 0 and 1"):
         run([1.0], factor=1.0)
 
 

@@ -128,7 +128,7 @@ def test_two_files_with_the_same_name_are_rejected():
 @pytest.mark.parametrize("name", ["missing.py", "my_thing.txt", "my-thing.py"])
 def test_paths_that_are_not_python_files_are_rejected(name):
     plugin("my_thing.txt"), plugin("my-thing.py")
-    with pytest.raises(ConfigError, match="give a Python file"):
+    with pytest.raises(ConfigError, match="give an existing Python file"):
         named_plugins([name])
 
 

@@ -251,7 +251,8 @@ def test_a_roberta_folder_embeds_molecules(tmp_path):
     assert main(["embed", *words, "id_column=id", "trainer.precision=32-true"]) == 0
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["id"] for row in rows] == ["a", "b", "c"]
-    assert "62 tokens with both ends, the model reads at most 38" in rows[1]["reason"] and rows[1]["embedding"] is None
+    assert "62 tokens including <cls> and <eos>, the model reads at most 38" in rows[1]["reason"]
+    assert rows[1]["embedding"] is None
     expected = net.hidden(Flat.pack([[0, 5, 5, 7, 2]]))[1:-1].mean(0)
     np.testing.assert_allclose(rows[0]["embedding"], expected.numpy(), atol=1e-5)
 
@@ -316,14 +317,14 @@ def test_unsupported_uses_of_public_weights_give_one_sentence(tmp_path, capsys):
     (tmp_path / "a.fasta").write_text(PROTEINS)
     data = ["data=proteins", f"data.source.paths={tmp_path}/a.fasta"]
     for words, sentence in (
-        (["evaluate", f"ckpt={tmp_path}/esm2"], "name no data: name data=<choice>"),
+        (["evaluate", f"ckpt={tmp_path}/esm2"], "which have no data: choose them with data=<choice>"),
         (["evaluate", f"ckpt={tmp_path}/bare", *data], "has no head for masked tokens"),
         (["embed", f"ckpt={tmp_path}/bart", f"input={tmp_path}/a.fasta", f"output={tmp_path}/o.parquet"], "is a BART"),
         (["predict", f"ckpt={tmp_path}/esm2", f"input={tmp_path}/a.fasta"], "fine-tune them"),
     ):
         assert main(words) == 1
         assert sentence in capsys.readouterr().err
-    with pytest.raises(CheckpointError, match="public weights, which have learnt no labels"):
+    with pytest.raises(CheckpointError, match="public weights, which were not trained on labels"):
         checkpoint_path(tmp_path / "esm2")
     with pytest.raises(ConfigError, match="has 33 tokens"):
         load_public(tmp_path / "bart", {"tokenizer": SmilesTokenizer().to_config()})

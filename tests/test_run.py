@@ -176,7 +176,7 @@ def test_the_diff_of_a_resumption_is_kept_separately(trimer, empty_folder, monke
 
 def test_the_folder_of_another_command_is_rejected(tmp_path):
     run = RunFolder(tmp_path).start(OmegaConf.create({"seed": 1}), [])
-    with pytest.raises(ConfigError, match="is the folder of trimer train: use another folder"):
+    with pytest.raises(ConfigError, match="is the folder of trimer train: use another"):
         run.start(OmegaConf.create({"seed": 1}), [], command="evaluate")
     run.unlock()
 

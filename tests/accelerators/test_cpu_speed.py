@@ -46,7 +46,7 @@ def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
     found = cpu_speed.speeds()
     assert 1 < found["fp32"] < 1e5 and 1 < found["bf16"] < 1e5
     (stored,) = cpu_speed.cache_folder().glob("cpu-speed-*.json")
-    assert json.loads(stored.read_text())["processor"].startswith(cpu_speed.cpu_name())
+    assert json.loads(stored.read_text())["cpu"].startswith(cpu_speed.cpu_name())
     forget()
     monkeypatch.setattr(cpu_speed, "measure_speeds", None)
     assert cpu_speed.speeds() == found

@@ -111,7 +111,7 @@ def test_fine_tuned_models_embed_molecules_and_peptides(entity, tmp_path):
     [
         (["pooling=max"], "pooling=max must be one of mean, cls, residue"),
         (["layer=3"], "layer=3: this model has layers 0 (embeddings) to 2"),
-        (["output=out.csv"], "output=out.csv: embeddings are written to a .parquet file"),
+        (["output=out.csv"], "output=out.csv: embeddings are written as Parquet"),
         (["output=nowhere/out.parquet"], "the folder nowhere does not exist"),
         (["tokens_per_batch=0"], "tokens_per_batch=0 must be 1 or more"),
         (["input=nothing.fasta"], "nothing.fasta: no such file"),
@@ -189,7 +189,7 @@ def test_row_groups_are_bounded_and_hold_few_vectors_in_memory(tmp_path, monkeyp
         assert (row["embedding"] is None) == (vector is None) == (row["reason"] == "lost")
         if vector is not None:
             assert np.array_equal(np.array(row["embedding"], np.float32), vector)
-    assert target.summary().startswith("5 of 7 proteins embedded, 2 without one")
+    assert target.summary().startswith("5 of 7 proteins embedded, 2 without an embedding")
 
 
 def test_offsets_beyond_32_bits_raise_an_error():

@@ -171,7 +171,7 @@ def test_thresholds_are_saved_in_the_checkpoint_and_reported(run, kind, tmp_path
     assert "mean probability" in page and "Probabilities" in page
     write(tmp_path / "my.csv", ["smiles", "id"], [["CCO", "a"], ["c1ccccc1O", "b"]])
     assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
-    stated = "each record gets its most probable class" if kind == "lora" else "thresholds of the probability: "
+    stated = "the predicted class is the most probable one" if kind == "lora" else "thresholds of the probability: "
     assert stated in capsys.readouterr().out
     for row in read(tmp_path / "out.csv"):
         if kind == "multi":
@@ -330,7 +330,7 @@ def test_labels_in_another_order_are_rejected(run, folder, tmp_path, capsys):
     words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.target=multi"]
     words += ["data.source.labels=[one,two]", f"ckpt={run('multi')}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert main(["evaluate", *words]) == 1
-    assert "number 1 is 'two' there and 'one' here" in last_error_line(capsys)
+    assert "number 1 is 'two' in the checkpoint and 'one' in the data" in last_error_line(capsys)
 
 
 def test_a_resumed_run_keeps_its_labels(run, tmp_path, capsys):
@@ -397,7 +397,7 @@ def test_smiles_files_and_custom_columns_are_read(run, tmp_path):
 def test_a_table_with_the_suffix_of_smiles_is_reported(run, tmp_path, capsys):
     write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
     assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
-    assert "none of 3 rows could be read as molecules; the suffix tells the format" in output_of(capsys)
+    assert "none of 3 rows could be read as molecules: check that the suffix matches the format" in output_of(capsys)
     assert all(row["reason"] for row in read(tmp_path / "out.csv"))
 
 
@@ -439,7 +439,7 @@ def test_sequences_that_are_too_long_have_a_reason(run, tmp_path):
     write(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
-    assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, and the model was trained on at most 512"
+    assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, the model was trained on at most 512"
     assert rows[1]["reason"] == ""
 
 

@@ -211,8 +211,8 @@ def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, caps
     )
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}"]) == 0
     messages = output_of(capsys)
-    assert "the library has no retention times: add them with retention=<run" in messages
-    assert "1 of them with residues or modifications the model never saw" in messages
+    assert "the library will have no retention times: set retention=<run" in messages
+    assert "1 of them with residues or modifications that are not in the training data" in messages
     rows = list(csv.DictReader(out.open(), delimiter="\t"))
     first = {row["StrippedPeptide"]: row for row in reversed(rows)}
     assert (first["PEPTIDEK"]["ProteinId"], first["PEPTIDEK"]["Genes"], first["PEPTIDEK"]["Unseen"]) == (
@@ -282,7 +282,7 @@ def test_a_library_holds_each_precursor_once(run, folder, capsys):
     assert len({tuple(row.values()) for row in rows}) == len(rows)
     reasons = list(csv.DictReader((folder / "once.reasons.csv").open()))
     assert [row["reason"] for row in reasons] == ["twice.csv, line 4: the same peptide and charge as twice.csv, line 2"]
-    assert "unknown kind of instrument: Abacus" in output_of(capsys)
+    assert "unknown instruments: Abacus" in output_of(capsys)
 
 
 def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
@@ -299,7 +299,7 @@ def test_maxquant_tables_are_read_with_fixed_modifications(run, folder, capsys):
     bare, modified = predicted(plain)
     assert bare != modified
     capsys.readouterr()
-    assert predicted(path) == [modified] and "are read as Carbamidomethyl@C" in output_of(capsys)
+    assert predicted(path) == [modified] and "does not write Carbamidomethyl@C" in output_of(capsys)
     assert predicted(path, "fixed=Carbamidomethyl@C") == [modified] and "are read as" not in output_of(capsys)
     assert predicted(path, "fixed=") == [bare] and "are read as" not in output_of(capsys)
     path.write_text("peptides of mine\n_ACDEFGHIK_\n")
@@ -335,7 +335,7 @@ def test_invalid_notations_give_one_sentence(run, folder, capsys, words, sentenc
 @pytest.mark.parametrize(
     ("kind", "output", "words"),
     [
-        ("fragments", "out.json", "a spectral library has the suffix .tsv, .csv, .parquet, .msp, .hdf, .hdf5, .h5"),
+        ("fragments", "out.json", "a spectral library needs one of the suffixes .tsv, .csv, .parquet, .msp"),
         ("retention", "out.tsv", "the suffix must be one of .csv, .parquet, .json"),
     ],
 )

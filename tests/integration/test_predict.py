@@ -205,7 +205,7 @@ def test_cleaning_steps_of_the_checkpoint_can_be_changed_removed_and_added(run, 
         ),
         (
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_cuont.min=2"],
-            "cleaning.peak_cuont is no step of this checkpoint that could be changed; did you mean peak_count?",
+            "cleaning.peak_cuont is not a step of this checkpoint; did you mean peak_count?",
         ),
         (
             ["ckpt={run}", "input={mgf}", "output={out}.csv", "+cleaning.peak_count.min=abc"],

@@ -54,7 +54,7 @@ def test_the_first_candidate_has_its_precursor_agreement_and_the_summary_counts_
         (1, 3, 2, True), (1, 2, 1, False), (1, 1, 0, False), (1, 1, None, None), (None, None, None, None),
     ]  # fmt: skip
     assert list(rows[0]) == list(MoleculePredictor.columns)
-    assert rows[4]["reason"] == "none of the 20 texts generated is a molecule (15 unreadable, 5 radical)"
+    assert rows[4]["reason"] == "none of the 20 generated texts is a valid molecule (15 unreadable, 5 radical)"
     assert "4 spectra predicted, 1 without a prediction" in summary
     assert "within 10 ppm of the precursor m/z: the first candidate for 1 of 3 predicted spectra (33.3%)" in summary
     assert "any candidate for 2" in summary and "1 predictions cannot be checked" in summary
@@ -63,7 +63,7 @@ def test_the_first_candidate_has_its_precursor_agreement_and_the_summary_counts_
 def test_filtered_candidates_keep_their_rank_among_all_candidates(tmp_path):
     rows, summary = written(tmp_path, RESULTS, only_agreeing=True)
     assert [(row["id"], row["rank"], row["smiles"]) for row in rows[:2]] == [("s0", 1, "CCO"), ("s1", 2, "CCO")]
-    assert "none of the 1 molecules generated is within 10 ppm" in rows[2]["reason"]
+    assert "none of the 1 generated molecules is within 10 ppm" in rows[2]["reason"]
     assert "+10.1 ppm" in rows[2]["reason"]
     assert "agreement cannot be checked" in rows[3]["reason"]
     assert "the first candidate for 1 of 2 predicted spectra" in summary
@@ -177,7 +177,7 @@ def test_earlier_training_stages_count_as_seen(caplog):
     warn_of_unseen_spectra(loaded, ["[M+H]+", "[M+Na]+"])
     assert not caplog.records, "some were measured, and both adducts were seen"
     warn_of_unseen_spectra(loaded, ["[M+K]+"])
-    assert "[M+K]+ (1); it was trained on [M+H]+, [M+Na]+" in caplog.text
+    assert "[M+K]+ (1) (trained on [M+H]+, [M+Na]+)" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
@@ -187,7 +187,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(
     monkeypatch.setattr("trimer.prediction.predictor.CHUNK", 2)
     whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     assert predict(run, source, whole, "ranked=true") == 0
-    write, sizes = MoleculeGenerator.write, []
+    write, sizes = MoleculeGenerator.generate, []
 
     def stopping(self, net, tokenizer, sources, *measured):
         sizes.append(len(sources))
@@ -195,7 +195,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(
             raise KeyboardInterrupt
         return write(self, net, tokenizer, sources, *measured)
 
-    monkeypatch.setattr(MoleculeGenerator, "write", stopping)
+    monkeypatch.setattr(MoleculeGenerator, "generate", stopping)
     assert predict(run, source, output, "ranked=true") == 130
     assert not output.exists() and output.with_name(f"out.{suffix}.partial").is_file()
     assert predict(run, source, output, "ranked=true", "generator.num_samples=3") == 1

@@ -192,7 +192,7 @@ def test_a_used_folder_and_changed_settings_are_rejected_and_the_result_is_kept(
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     common = ["train", *SMALL, f"hydra.run.dir={folder}", "trainer.max_steps=4"]
     for words, sentence in (
-        ([], "holds a run already"),
+        ([], "already holds a run"),
         ([f"resume={folder}", "data.split.seed=7"], "data.split.seed (0, now 7)"),
         ([f"resume={folder}", "model.d_model=64"], "model.d_model (32, now 64)"),
         ([f"resume={folder}", "optimizer.lr=0.5"], "optimizer.lr (0.001, now 0.5)"),
@@ -215,7 +215,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     for words in ([], ["trainer.max_steps=1"], ["logger=null"]):
         assert main(["train", *SMALL, f"resume={folder}", f"hydra.run.dir={folder}", *words]) == 0
         heard = " ".join("".join(capsys.readouterr()).split())
-        assert "has ended; to continue it, give a greater trainer.max_steps" in heard
+        assert "has ended; to continue it, increase trainer.max_steps" in heard
         after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "trimer.log"}
         assert after == {file: content for file, content in before.items() if file.name != "trimer.log"}
 
@@ -229,7 +229,7 @@ def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
         assert main(["train", *SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=2"]) == 1
     capsys.readouterr()
     assert main(["train", f"resume={tmp_path / 'run'}"]) == 1
-    assert "this run has no checkpoint to resume from" in capsys.readouterr().err
+    assert "this run has no checkpoint, because it ended before it wrote the first one" in capsys.readouterr().err
     (tmp_path / "run" / "checkpoints").mkdir(exist_ok=True)
     (tmp_path / "run" / "checkpoints" / "best.ckpt").touch()
     assert main(["train", f"resume={tmp_path / 'run'}"]) == 1
@@ -299,7 +299,7 @@ def test_a_run_folder_deleted_during_training_gives_one_sentence(tmp_path, capsy
     settings = ["trainer.max_steps=3", "callbacks.last.every_n_train_steps=1"]
     assert main(["train", *SMALL, f"hydra.run.dir={folder}", *settings]) == 1
     stderr = capsys.readouterr().err
-    assert f"the run folder {folder} was deleted or moved while its run was going" in stderr.splitlines()[-1]
+    assert f"the run folder {folder} was deleted or moved during the run" in stderr.splitlines()[-1]
     assert f"result.json could not be written; it is {tmp_path}/trimer-run-result.json" in stderr
     assert "Traceback" not in stderr
     assert json.loads((tmp_path / "trimer-run-result.json").read_text())["status"] == "failed"

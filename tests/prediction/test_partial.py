@@ -34,7 +34,7 @@ def test_what_was_computed_is_not_computed_again(tmp_path, capsys):
     output = tmp_path / "out.csv"
     with pytest.raises(KeyboardInterrupt):
         run(output, stop_before=2)
-    assert "keeps what was computed; the same command continues from it" in capsys.readouterr().err
+    assert "keeps the finished chunks; run the same command to continue" in capsys.readouterr().err
     values, computed = run(output)
     assert computed == [2] and repr(values) == repr(whole)
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +68,7 @@ def test_a_partial_file_of_another_command_is_neither_continued_nor_overwritten(
     before = partial.read_bytes()
     with pytest.raises(ConfigError) as error:
         run(output, ASKED | changed)
-    assert words in str(error.value) and "delete the file to start anew, or name another output" in str(error.value)
+    assert words in str(error.value) and "delete the file to start again, or name another output" in str(error.value)
     assert partial.read_bytes() == before
 
 

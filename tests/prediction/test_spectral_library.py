@@ -125,5 +125,5 @@ def test_alphabase_tables_fit_each_other(tmp_path):
 
 
 def test_an_unknown_suffix_is_one_sentence(tmp_path):
-    with pytest.raises(ConfigError, match=r"a spectral library has the suffix \.tsv, \.csv"):
+    with pytest.raises(ConfigError, match=r"a spectral library needs one of the suffixes \.tsv, \.csv"):
         LibraryFile(tmp_path / "library.xlsx", CHANNELS)

@@ -105,7 +105,7 @@ def speeds() -> dict[str, float]:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"processor": key, **measured}) + "\n")
+        write_text(path, json.dumps({"cpu": key, **measured}) + "\n")
     except OSError as error:
         log.debug("%s: %s", path, error)
     return measured

@@ -85,7 +85,7 @@ def check_device(accelerator: str) -> str:
 def check_can_predict(accelerator: str) -> None:
     """ConfigError if the accelerator can only train: predict, evaluate and embed run on the CPU or a GPU."""
     if accelerator in STATIC:
-        raise ConfigError(f"trainer={accelerator} can only train; pass trainer=cpu or trainer=gpu for this command")
+        raise ConfigError(f"trainer={accelerator} can only train; use trainer=cpu or trainer=gpu for this command")
 
 
 def _torch_tpu_device() -> bool:
