@@ -125,7 +125,7 @@ def _by_attributes(value: Any) -> Any:
     if kind.__module__ == "builtins":
         return _undescribed(value)
     try:
-        parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
+        parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
     except ValueError:  # written in C, without a signature
         return _undescribed(value)
     variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)

@@ -193,7 +193,7 @@ def _table(columns: Mapping[str, list], entity: str, column: str | None, id_colu
 
 def _texts(file: ColumnTable, name: str) -> list[str | None]:
     """A column by its name, in any case; InputError if there is none."""
-    return file.read(file.header[file.position(name)])
+    return list(file.read(file.header[file.position(name)]))
 
 
 def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
