@@ -68,7 +68,7 @@ class Display:
         self.update(self.done + units)
 
     def update(self, done: int, details: Sequence[str] | None = None) -> None:
-        """Set the units that are finished, and what is shown behind the remaining time, by priority."""
+        """Set the units that are finished, and what is shown after the remaining time, by priority."""
         self.done = done
         self.details = self.details if details is None else details
         if self._draw is not None and self._due():

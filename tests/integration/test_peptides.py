@@ -222,7 +222,7 @@ def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, caps
     reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "named.reasons.csv").open())}
     assert reasons == {
         "3": "named.csv, line 4: collision energy -5 is below 0 or infinite",
-        "4": "named.csv, line 5: collision energy abc is no number",
+        "4": "named.csv, line 5: collision energy abc is not a number",
     }
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "energy=-3"]) == 1
     assert "energy=-3.0 must be 0 or more" in capsys.readouterr().err
@@ -241,7 +241,7 @@ def test_every_row_without_a_spectrum_has_the_correct_reason(run, folder):
         20: "no charge, but the model was trained on charges 1 to 6",
         21: "charge two is not a whole number above 0",
         22: "the same peptide and charge as pepin.csv, line 2",
-        23: "collision energy abc is no number",
+        23: "collision energy abc is not a number",
         24: "collision energy -5 is below 0 or infinite",
         26: "1 residues, but the model was trained on 7 to 30",
         27: "73 residues, but the model was trained on 7 to 30",
