@@ -88,7 +88,7 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in output_of(capsys)  # a learning rate of 0 cannot improve the model
+    assert "fine-tuning did not improve on that" in output_of(capsys)  # a learning rate of 0 cannot improve the model
     metrics_of = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
@@ -122,8 +122,8 @@ def test_fragment_models_continue_with_their_head(run, folder, capsys):
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
     output = output_of(capsys)
-    assert "with a new head: it has learnt other channels" in output
-    assert "no row 'before fine-tuning'" in output and "has not learnt these labels" in output
+    assert "with a new head: it was trained on other channels" in output
+    assert "no row 'before fine-tuning'" in output and "was not trained on these labels" in output
     assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
 
 
@@ -349,7 +349,7 @@ def test_an_output_format_of_another_task_is_rejected(run, folder, kind, output,
 def test_embeddings_of_labelled_sequences_are_written(folder, capsys):
     words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
-    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in output_of(capsys)
+    assert "callbacks=embeddings needs labelled sequences, and data=PeptideFragments has none" in output_of(capsys)
 
 
 def test_charge_classification_has_auroc_and_charge_labels(run):
