@@ -187,6 +187,15 @@ def test_embeddings_equal_those_of_the_command(model, folder, tmp_path):
     assert by_residue.vectors[0].shape == (8, 32)
 
 
+def test_the_command_embeds_the_files_of_a_glob(model, folder, tmp_path):
+    assert model("proteins")
+    for name in "ab":
+        (tmp_path / f"{name}.fasta").write_text(f">{name}\nMKTAYIAK\n")
+    words = ["embed", f"ckpt={folder / 'proteins'}", f"output={tmp_path / 'out.parquet'}"]
+    assert main([*words, f"input={tmp_path / '*.fasta'}"]) == 0
+    assert len(pq.read_table(tmp_path / "out.parquet")) == 2
+
+
 def test_embedding_without_an_encoder_raises_an_error(model):
     with pytest.raises(CheckpointError, match="has no encoder"):
         model("spectra").embed(["CCO"])
