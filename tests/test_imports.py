@@ -50,6 +50,9 @@ LAYERS: dict[str, set[str]] = {
 EXCEPTIONS: dict[str, set[str]] = {
     "data.core.masking": {"tokenizers.alphabet"},  # the type of an argument
     "data.core.parallel": {"accelerators.cpu_speed"},  # how many cores a process may use
+    "data.core.loaders": {"signals"},  # workers end with the process that started them
+    "data.core.store": {"progress"},  # preparing takes long
+    "generation.molecule_generator": {"progress"},  # generating takes long
     # Checkpoints hold the keys of training data, and the keys of proteins come from their tokens.
     "data.core.training_keys": {"checkpoint", "public", "tokenizers.protein", "training_facts"},
     "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as stored in checkpoints

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from trimer import progress as module
-from trimer.progress import Display, progress
+from trimer.progress import Display, progress, tracked
 from trimer.verbosity import QUIET, VARIABLE
 
 
@@ -147,3 +147,9 @@ def test_no_thread_is_started(on_terminal):
     before = threading.active_count()
     with on_terminal(), progress("predict", total=2):
         assert threading.active_count() == before
+
+
+def test_tracked_items_pass_unchanged_and_count_their_units(caplog):
+    caplog.set_level("INFO")
+    assert list(tracked(["ab", "", "cde"], "evaluate", 5, "letters", len)) == ["ab", "", "cde"]
+    assert "evaluate: 5/5 letters" in caplog.text

@@ -131,18 +131,11 @@ def reason_unreadable(path: Path, error: Exception) -> str:
     return "is damaged; copy it again, or use another checkpoint" if start == b"PK" else "is not a checkpoint"
 
 
-def load(path: str | Path, kind: str | None = None) -> Loaded:
-    """The network and tokenizer of a checkpoint.
-
-    kind: the task that the command requires, such as `trimer.tasks.seq2seq.Seq2Seq`; null accepts any.
-    """
+def load(path: str | Path) -> Loaded:
+    """The network and tokenizer of a checkpoint."""
     path = checkpoint_path(path)
     checkpoint = read(path)
     stored = checkpoint["trimer"]
-    if kind is not None and stored["kind"] != kind:
-        raise CheckpointError(
-            f"{path} holds a model of {_name(stored['kind'])}, but this command requires one of {_name(kind)}"
-        )
     built = [stored["model"], stored["tokenizer"], {"_target_": stored["kind"]}, {"_target_": stored["study"]}]
     check_plugins(stored.get("plugins", ()), built, path)
     tokenizer = build(stored["tokenizer"])
@@ -263,6 +256,3 @@ def network_state(checkpoint: dict) -> dict[str, torch.Tensor]:
     """The tensors of the network, under the names of its state_dict."""
     return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
 
-
-def _name(target: str) -> str:
-    return target.rsplit(".", 1)[-1]

@@ -248,7 +248,7 @@ class WarmupPlateau(LambdaLR):
         return min((step + 1) / max(length, 1), 1.0) * self.share  # above 0 in the first step
 
     def observe(self, value: float) -> None:
-        """Take the metric of a validation or of an epoch into account."""
+        """Update the state with the metric of a validation or an epoch."""
         if self.last_epoch < self.warmup + (self.interval == "epoch"):  # the epoch that just ended is counted
             return
         value = value if self.mode == "min" else -value

@@ -46,7 +46,7 @@ class Plugin:
 
 
 def named_plugins(paths: Iterable[str]) -> list[Path]:
-    """The files of --plugin, then those of the environment variable; ConfigError if one is no Python file."""
+    """The files of --plugin, then those of the environment variable; ConfigError if one is not a Python file."""
     files: dict[Path, None] = {}
     requests = [("--plugin", text) for text in paths]
     requests += [(VARIABLE, text) for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]

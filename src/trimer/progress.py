@@ -14,14 +14,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from trimer.verbosity import quiet
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
 
 REFRESH = 0.1  # seconds between two updates of a terminal
 SHARE = 0.1  # of the total between two messages in a log file
@@ -68,7 +70,7 @@ class Display:
         self.update(self.done + units)
 
     def update(self, done: int, details: Sequence[str] | None = None) -> None:
-        """Set the units that are finished, and what is shown behind the remaining time, by priority."""
+        """Set the units that are finished, and what is shown after the remaining time, by priority."""
         self.done = done
         self.details = self.details if details is None else details
         if self._draw is not None and self._due():
@@ -151,3 +153,13 @@ def progress(name: str, total: int | None = None, unit: str = "", done: int = 0)
     """Show the progress of a loop, which calls `advance(units)` for what it has finished."""
     with Display(name, total, unit, done) as display:
         yield display.advance
+
+
+def tracked(
+    items: Iterable[Item], name: str, total: int | None, unit: str, size: Callable[[Item], int] = lambda item: 1
+) -> Iterator[Item]:
+    """The items, with a display of how many units are done. size: units of an item."""
+    with progress(name, total, unit) as advance:
+        for item in items:
+            yield item
+            advance(size(item))

@@ -263,7 +263,7 @@ def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command in a folder; None if git is not installed or the folder is no checkout."""
+    """Output of a git command in a folder; None if git is not installed or the folder is not a checkout."""
     try:
         completed = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):

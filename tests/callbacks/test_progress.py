@@ -25,7 +25,7 @@ class Line(L.LightningModule):
     def validation_step(self, batch, batch_idx):
         self.log("val/loss", 0.5)
 
-    def test_training_shows_steps_and_logged_metrics(self, batch, batch_idx):
+    def test_step(self, batch, batch_idx):
         pass
 
     def on_train_batch_end(self, outputs, batch, batch_idx):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rdkit import Chem, RDLogger
 
-from trimer.chemistry.structures import read_structure, refusal
+from trimer.chemistry.structures import read_structure, rejection_reason
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from trimer.chemistry.structures import read_structure, refusal
 def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
     RDLogger.DisableLog("rdApp.*")  # other tests import matchms, which enables the RDKit log
     assert read_structure(text) is None
-    assert says in refusal(text)
+    assert says in rejection_reason(text)
     assert Chem.MolFromSmiles("c1ccccc") is None
     out, err = capfd.readouterr()
     assert (out, err) == ("", ""), "RDKit is silent again afterwards"

@@ -88,7 +88,7 @@ def test_another_scale_affects_only_the_model_without_recalibration(run, folder,
     words += ["data.target=regression", *STEPS, "optimizer.lr=0.0", f"ckpt={run('retention')}"]
     words += ["callbacks=protocol", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'slow'}"]) == 0
-    assert "fine-tuning was not worth its while" in output_of(capsys)  # a learning rate of 0 cannot improve the model
+    assert "fine-tuning did not improve on that" in output_of(capsys)  # a learning rate of 0 cannot improve the model
     metrics_of = {
         row["method"]: row["values"]
         for row in json.loads((folder / "slow" / "test" / "table.json").read_text())["rows"]
@@ -122,8 +122,8 @@ def test_fragment_models_continue_with_their_head(run, folder, capsys):
     other = [*words, "data.channels=[b1,y1]", f"hydra.run.dir={folder / 'other'}"]
     assert main(["train", *other, f"paths.cache={folder / 'cache'}"]) == 0
     output = output_of(capsys)
-    assert "with a new head: it has learnt other channels" in output
-    assert "no row 'before fine-tuning'" in output and "has not learnt these labels" in output
+    assert "with a new head: it was trained on other channels" in output
+    assert "no row 'before fine-tuning'" in output and "was not trained on these labels" in output
     assert methods(folder / "other") == ["trivial baseline: mean spectrum", "train"]
 
 
@@ -222,7 +222,7 @@ def test_a_library_has_proteins_genes_and_unseen_modifications(run, folder, caps
     reasons = {row["row"]: row["reason"] for row in csv.DictReader((folder / "named.reasons.csv").open())}
     assert reasons == {
         "3": "named.csv, line 4: collision energy -5 is below 0 or infinite",
-        "4": "named.csv, line 5: collision energy abc is no number",
+        "4": "named.csv, line 5: collision energy abc is not a number",
     }
     assert main(["predict", f"ckpt={run('fragments')}", f"input={path}", f"output={out}", "energy=-3"]) == 1
     assert "energy=-3.0 must be 0 or more" in capsys.readouterr().err
@@ -241,7 +241,7 @@ def test_every_row_without_a_spectrum_has_the_correct_reason(run, folder):
         20: "no charge, but the model was trained on charges 1 to 6",
         21: "charge two is not a whole number above 0",
         22: "the same peptide and charge as pepin.csv, line 2",
-        23: "collision energy abc is no number",
+        23: "collision energy abc is not a number",
         24: "collision energy -5 is below 0 or infinite",
         26: "1 residues, but the model was trained on 7 to 30",
         27: "73 residues, but the model was trained on 7 to 30",
@@ -349,7 +349,7 @@ def test_an_output_format_of_another_task_is_rejected(run, folder, kind, output,
 def test_embeddings_of_labelled_sequences_are_written(folder, capsys):
     words = [*FRAGMENTS, "model.conditions=true", *STEPS, "callbacks=embeddings", f"paths.cache={folder / 'cache'}"]
     assert main(["train", *words, f"hydra.run.dir={folder / 'embeddings'}"]) == 1
-    assert "callbacks=embeddings shows sequences by their labels, and data=PeptideFragments" in output_of(capsys)
+    assert "callbacks=embeddings needs labelled sequences, and data=PeptideFragments has none" in output_of(capsys)
 
 
 def test_charge_classification_has_auroc_and_charge_labels(run):

@@ -177,7 +177,7 @@ def test_invalid_files_and_arguments_give_one_sentence(folder, chemberta_2, tmp_
     with pytest.raises(InputError, match="the merge 'C O' is not of two tokens that make a third one"):
         BytePairTokenizer(tokens=[*SPECIALS.values(), "C", "O"], merges=["C O"])
     (chemberta_2 / "merges.txt").write_text("#version: 0.2\nC c\nCO\n")
-    with pytest.raises(InputError, match=r"merges\.txt line 3: 'CO' is no merge of two tokens"):
+    with pytest.raises(InputError, match=r"merges\.txt line 3: 'CO' is not a merge of two tokens"):
         read_files(chemberta_2)
     (chemberta_2 / "merges.txt").write_text("")
     (chemberta_2 / "config.json").write_text('{"vocab_size": 7}')

@@ -108,7 +108,7 @@ class Majority(LabelBaseline):
 class MorganForest(LabelBaseline):
     """A random forest on Morgan fingerprints (radius 2, 2048 bits): few language models of SMILES do better.
 
-    Classes weigh the same in each task, however rare (`class_weight="balanced"`). InputError for a text that is no
+    Classes weigh the same in each task, however rare (`class_weight="balanced"`). InputError for a text that is not a
     molecule.
     """
 

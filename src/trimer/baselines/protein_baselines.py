@@ -31,7 +31,7 @@ class TrivialBaseline:
     def __init__(self, tokenizer=None):
         tokenizer = tokenizer or ProteinTokenizer()
         self.size, self.mask = len(tokenizer), tokenizer.mask
-        self.special = np.zeros(self.size, bool)  # (V,) special tokens, which are no residues
+        self.special = np.zeros(self.size, bool)  # (V,) special tokens, which are not residues
         self.special[[getattr(tokenizer, name) for name in ("cls", "pad", "eos", "unk", "mask")]] = True
 
     def fit(self, batches: Sequence[MaskedBatch]) -> TrivialBaseline:

@@ -1,7 +1,7 @@
 """Baselines for spectra to molecules: trivial baselines and look-ups that only use the training set.
 
 Each baseline is a function (train, test, k, seed) -> ranked SMILES per test spectrum. Train rows need `smiles`.
-Molecules are identified by InChIKey block 1 (column `inchikey1`, otherwise computed), so a molecule takes one rank
+Molecules are identified by InChIKey block 1 (column `inchikey1`, otherwise computed), so a molecule has one rank
 however many spectra it has. Ties go to the molecule that comes first in the training table. The look-ups with the
 similarity scores of matchms are in `trimer.baselines.matchms_lookup`.
 """

@@ -1,4 +1,4 @@
-"""The groups that adducts are made of: abbreviations, compositions, the charges that they carry, and their names."""
+"""The groups that adducts are made of: abbreviations, compositions, the charges they carry, and their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import re
 from collections import Counter
 
-# The field's abbreviations, for gains and for losses; any case is read.
+# Usual abbreviations, for gains and losses, in upper or lower case.
 ABBREVIATIONS = {
     "ACN": "C2H3N", "MeCN": "C2H3N", "FA": "CH2O2", "Hac": "C2H4O2", "HOAc": "C2H4O2", "AcOH": "C2H4O2",
     "TFA": "C2HF3O2", "MeOH": "CH3OH", "EtOH": "C2H5OH", "IsoProp": "C3H8O", "iPrOH": "C3H8O", "IPA": "C3H8O",
@@ -27,7 +27,7 @@ ANIONS = (
 _SPELLINGS = (
     *CATIONS, *ANIONS, "NH3", "HF", "HCl", "HBr", "HI", "HCN", "SO2", "SO3", "HPO3", "H3PO4", "CH3OH", "CH3NH2",
 )  # fmt: skip
-_SOLVENTS = ("ACN", "FA", "Hac", "TFA", "IsoProp", "DMSO", "DMF", "TEA")  # a gain of these atoms has this name
+_SOLVENTS = ("ACN", "FA", "Hac", "TFA", "IsoProp", "DMSO", "DMF", "TEA")  # name of a gain of these atoms
 
 _ATOM = re.compile(r"([A-Z][a-z]?)(\d*)")
 
@@ -35,12 +35,12 @@ Atoms = dict[str, int]  # element -> number
 
 
 class AdductError(ValueError):
-    """Why a text is no adduct, as a clause."""
+    """A text that is not an adduct; the message is the reason, as a clause."""
 
 
 @functools.lru_cache(maxsize=4096)
 def composition(name: str) -> Atoms:
-    """Atoms of an abbreviation or a formula; elements in capitals ('NA', 'CL') are read where nothing else fits."""
+    """Atoms of an abbreviation or a formula; elements in capitals ('NA', 'CL') are a last resort."""
     abbreviated = _abbreviations().get(name.lower())
     if abbreviated is not None:
         return abbreviated
@@ -48,12 +48,12 @@ def composition(name: str) -> Atoms:
     if atoms is None and name.lower() in _carriers():
         return _carriers()[name.lower()]
     if atoms is None:
-        raise AdductError(f"'{name}' is neither a formula nor a known abbreviation, as {', '.join(_SOLVENTS)}")
+        raise AdductError(f"'{name}' is neither a formula nor a known abbreviation, such as {', '.join(_SOLVENTS)}")
     return atoms
 
 
 def _formula(text: str) -> Atoms | None:
-    """Atoms of a formula such as C6H10O5 or (CH3)2NH; None where it is none."""
+    """Atoms of a formula such as C6H10O5 or (CH3)2NH; None for any other text."""
     while bracket := re.search(r"\(([A-Za-z0-9]+)\)(\d*)", text):
         inner = _formula(bracket[1])
         if inner is None:
@@ -62,16 +62,16 @@ def _formula(text: str) -> Atoms | None:
         text = text[: bracket.start()] + "".join(f"{e}{n * times}" for e, n in inner.items()) + text[bracket.end() :]
     atoms: Counter[str] = Counter()
     end = 0
-    for found in _ATOM.finditer(text):
-        if found.start() != end or found[1] not in elements() or found[2] == "0":
+    for match in _ATOM.finditer(text):
+        if match.start() != end or match[1] not in elements() or match[2] == "0":
             return None
-        atoms[found[1]] += int(found[2] or 1)
-        end = found.end()
+        atoms[match[1]] += int(match[2] or 1)
+        end = match.end()
     return dict(atoms) if text and end == len(text) else None
 
 
 def charges_of(atoms: Atoms, added: bool) -> tuple[int, ...]:
-    """The charges that a group may bring: those of CATIONS and ANIONS, reversed by the caller where it is lost.
+    """Possible charges of an added group, from CATIONS and ANIONS; the caller reverses those of a lost group.
 
     Any other group is neutral if its electrons are paired. With an odd number of electrons it is an ion when it is
     added (C3H10N+), and a radical when it is lost (CH3); a lost anion may also be a radical (Br).
@@ -84,12 +84,12 @@ def charges_of(atoms: Atoms, added: bool) -> tuple[int, ...]:
 
 
 def is_ionic(atoms: Atoms) -> bool:
-    """Whether the group is one of CATIONS and ANIONS."""
+    """Whether the group is in CATIONS or ANIONS."""
     return _key(atoms) in _charges()
 
 
 def spelling(atoms: Atoms, added: bool) -> str:
-    """The one way of writing a group: the name of a solvent that is added, a usual formula, or the Hill formula."""
+    """Canonical text of a group: the name of an added solvent, a usual formula, or the Hill formula."""
     solvent = _solvents().get(_key(atoms)) if added else None
     return solvent or _spellings().get(_key(atoms)) or _hill(atoms)
 
@@ -103,7 +103,7 @@ def _known_formula(text: str) -> Atoms:
     """Atoms of a formula in the tables of this module."""
     atoms = _formula(text)
     if atoms is None:
-        raise ValueError(f"{text} is no formula")
+        raise ValueError(f"{text} is not a formula")
     return atoms
 
 
@@ -113,7 +113,7 @@ def _key(atoms: Atoms) -> tuple[tuple[str, int], ...]:
 
 @functools.cache
 def elements() -> dict[str, tuple[int, float]]:
-    """Atomic number, and Da of the most frequent isotope, of each element, from RDKit; D is deuterium."""
+    """Atomic number and mass (Da) of the most frequent isotope of each element, from RDKit; D is deuterium."""
     from rdkit import Chem
 
     table = Chem.GetPeriodicTable()

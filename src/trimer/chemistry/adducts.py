@@ -7,9 +7,9 @@ group is a molecular formula or one of ABBREVIATIONS. The m/z follows from the a
 
 The stated charge must be one that the groups can carry (H+, Na+, Cl-, HCOO-; water and acetonitrile carry none), so
 `[M+H]2+` is rejected. An electron may be gained or lost where the ion is M itself or M after losses (`[M]+`,
-`[M-HF]-`), or where a radical mark says so (`[M-2H]-.`). In `[Cat]+` the molecule is itself a cation.
+`[M-HF]-`), or with a radical mark (`[M-2H]-.`). In `[Cat]+` the molecule is itself a cation.
 
-Not read as formulas, on purpose: `[M+FA]-` and `[M+ACN]+` (no ion without a radical mark: a proton is missing),
+Deliberately not accepted: `[M+FA]-` and `[M+ACN]+` (no ion without a radical mark: a proton is missing),
 isotopes other than D, names of groups that are not in ABBREVIATIONS.
 """
 
@@ -46,7 +46,7 @@ __all__ = [
 
 ELECTRON = 0.000548579909  # Da
 
-# The names of ions that are written in several ways; the first 19 are those that the spectrum tokenizer has tokens for.
+# Canonical names of frequent ions; the spectrum tokenizer has tokens for the first 19.
 COMMON = (
     "[M+H]+", "[M+Na]+", "[M+K]+", "[M+NH4]+", "[M+Li]+", "[M]+", "[M-H2O+H]+", "[M-2H2O+H]+", "[2M+H]+", "[2M+Na]+",
     "[M+2H]2+", "[M-H]-", "[M+Cl]-", "[M+HCOO]-", "[M+CH3COO]-", "[M]-", "[M-H2O-H]-", "[2M-H]-", "[M-2H]2-",
@@ -68,8 +68,8 @@ _MINUS = str.maketrans("−–—‐‑", "-----")
 class Adduct:
     """An ion form. Masses are monoisotopic, in Da; m/z in Th.
 
-    name: as '[M+H]+', the same for every way of writing this ion. multiplicity: molecules in the ion. charge: signed.
-    shift: mass of the groups less the missing electrons. atoms: what the groups add (element, number; negative: lost).
+    name: canonical, such as '[M+H]+'. multiplicity: molecules in the ion. charge: signed. shift: mass of the
+    groups minus that of the missing electrons. atoms: what the groups add (element, number; negative: lost).
     molecule_charges: the formal charges that M may have: 0, that of a cation for [Cat]+, either for [M]+.
     """
 
@@ -90,14 +90,14 @@ class Adduct:
 
 
 def harmonise_adduct(text: str | None) -> str | None:
-    """The canonical name of an adduct, as '[M+H]+', from any spelling; None if it cannot be read."""
+    """The canonical name of an adduct, such as '[M+H]+', from any spelling; None if it cannot be read."""
     adduct = parse_adduct(text)
     return None if adduct is None else adduct.name
 
 
 @functools.lru_cache(maxsize=4096)
 def parse_adduct(text: str | None) -> Adduct | None:
-    """The adduct of a text such as '[M+H]+', 'M+Na', '[2M+FA-H]-', '[M]+*' or '[Cat]+'; None if it is none."""
+    """The adduct of a text such as '[M+H]+', 'M+Na', '[2M+FA-H]-', '[M]+*' or '[Cat]+'; None for any other text."""
     try:
         return read_adduct(text or "")
     except AdductError:
@@ -149,7 +149,7 @@ def _ion(inside: str, outside: str) -> Adduct:
     radical = signs != outside or inside.translate(_RADICAL) != inside
     molecule = _MOLECULE.fullmatch(inside.translate(_RADICAL))
     if molecule is None:
-        raise AdductError("it does not begin with M, a multiple as 2M, or Cat")
+        raise AdductError("it does not begin with M, a multiple such as 2M, or Cat")
     multiplicity, cation = int(molecule[1] or 1), molecule[2].lower() == "cat"
     if multiplicity == 0:
         raise AdductError("it holds no molecule")
@@ -174,9 +174,9 @@ def _ion(inside: str, outside: str) -> Adduct:
 def _molecule_charges(
     charge: int, carried: set[int], groups: list[tuple[int, Atoms]], multiplicity: int, radical: bool, cation: bool
 ) -> tuple[tuple[int, ...], bool]:
-    """The formal charges of the molecule with which the groups give this charge, and whether that needs a radical mark.
+    """Formal charges of the molecule for which the ion has this charge, and whether that needs a radical mark.
 
-    Raises AdductError where they do not.
+    AdductError if no such molecule exists.
     """
     if cation:
         molecule_charges = sorted({charge - q for q in carried if charge - q > 0})
@@ -207,27 +207,27 @@ def _carried(groups: list[tuple[int, Atoms]]) -> set[int]:
 def _groups(text: str) -> list[tuple[int, Atoms]]:
     """The groups of '+2Na-H' with their signed counts."""
     groups, end = [], 0
-    for found in _GROUP.finditer(text):
-        if found.start() != end:
+    for match in _GROUP.finditer(text):
+        if match.start() != end:
             break
-        sign, count, name = found.groups()
+        sign, count, name = match.groups()
         groups.append((int(sign + (count or "1")), composition(name)))
-        end = found.end()
+        end = match.end()
     if end != len(text):
-        raise AdductError(f"'{text[end:]}' is no group with a sign")
+        raise AdductError(f"'{text[end:]}' is not a group with a sign")
     return groups
 
 
 def _stated(signs: str) -> int | None:
-    """The charge behind the bracket; None where there is none."""
+    """The charge after the bracket; None if the text gives no charge."""
     if not signs:
         return None
-    found = _CHARGE.fullmatch(signs)
-    if found is None:
-        raise AdductError(f"'{signs}' is no charge")
-    if found[5]:
-        return len(found[5]) * (1 if found[5][0] == "+" else -1)
-    return int((found[2] or found[3]) + (found[1] or found[4] or "1"))
+    match = _CHARGE.fullmatch(signs)
+    if match is None:
+        raise AdductError(f"'{signs}' is not a charge")
+    if match[5]:
+        return len(match[5]) * (1 if match[5][0] == "+" else -1)
+    return int((match[2] or match[3]) + (match[1] or match[4] or "1"))
 
 
 def _name(multiplicity: int, cation: bool, groups: list[tuple[int, Atoms]], charge: int) -> str:
@@ -250,7 +250,7 @@ def _signed(charge: int) -> str:
 
 
 def _identity(adduct: Adduct) -> tuple:
-    """The same for two ways of writing one ion."""
+    """A key that is equal for all spellings of an ion."""
     return adduct.multiplicity, adduct.charge, adduct.atoms, "Cat" in adduct.name
 
 

@@ -1,6 +1,6 @@
 """Molecules as keys and masses: canonical SMILES, InChIKey block 1, Murcko scaffold, formula.
 
-Every function returns None for text that is no molecule; none of them raises or prints.
+Every function returns None for text that is not a molecule; none of them raises or prints.
 Masses are monoisotopic, in Da; m/z in Th.
 """
 
@@ -28,12 +28,12 @@ __all__ = [
 
 RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # the stubs of RDKit lack it
 
-# Common adducts; `trimer.chemistry.adducts.parse_adduct` reads any other.
+# Frequent adducts; `trimer.chemistry.adducts.parse_adduct` reads all others.
 ADDUCTS: dict[str, Adduct] = {name: adduct for name in COMMON if (adduct := parse_adduct(name)) is not None}
 
 
 def parse(smiles: str | None) -> Chem.Mol | None:
-    """The molecule of a SMILES, or None when RDKit cannot read it or it holds no atom."""
+    """The molecule of a SMILES, or None if RDKit cannot read it or it has no atom."""
     if not isinstance(smiles, str) or not smiles or foreign_sign(smiles):
         return None
     try:
@@ -55,7 +55,7 @@ def foreign_sign(smiles: str) -> str | None:
 
 
 def parse_inchi(text: str) -> Chem.Mol | None:
-    """The molecule of an InChI, with or without its 'InChI=', or None when it cannot be read."""
+    """The molecule of an InChI, with or without its 'InChI=', or None if it cannot be read."""
     text = text.strip().strip('"')
     try:
         molecule = Chem.MolFromInchi(text if text.startswith("InChI=") else f"InChI={text}")
@@ -65,12 +65,12 @@ def parse_inchi(text: str) -> Chem.Mol | None:
 
 
 def canonical_smiles(smiles: str, stereo: bool = False) -> str | None:
-    """RDKit-canonical SMILES; stereochemistry is dropped unless asked for."""
+    """RDKit-canonical SMILES; stereochemistry is dropped unless `stereo` is set."""
     molecule = parse(smiles)
     if molecule is None:
         return None
     text = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
-    # Deuterium without its isotope is a written-out [H], and odd bonds change when read: the second writing stays.
+    # Without isotopes, deuterium is an explicit [H], and unusual bonds change when read: canonicalise twice.
     again = Chem.MolFromSmiles(text) if "[H]" in text or "~" in text else None
     return text if again is None else Chem.MolToSmiles(again, isomericSmiles=stereo)
 

@@ -5,7 +5,7 @@ A molecule is a SMILES that RDKit reads and sanitises, and that
 - has no wildcard: no atom `*`, no R group, no bond of any order (`~`);
 - has no radical: no atom with an unpaired electron;
 - is neutral as a whole (zwitterions are), unless the adduct requires a charge (`Adduct.molecule_charges`): [M]+ may be
-  measured of a cation of charge +1, [M]- of an anion, and [Cat]+ of nothing but a cation.
+  a cation of charge +1, [M]- an anion, and [Cat]+ requires a cation.
 
 The true molecule of a labelled spectrum is measured, so it may be a radical (see the cleaning step Structure). Labels
 and embeddings of a user's own structures need not meet this definition: polymers, R groups and salts can be predicted
@@ -30,7 +30,7 @@ UNREADABLE, COMPONENTS, WILDCARD, RADICAL, CHARGED = FLAWS = (
 
 
 def structure_flaw(molecule: Chem.Mol | None) -> str | None:
-    """Why a structure is no molecule, whatever its adduct; None where it is one. Its charge is ignored."""
+    """Why a structure is not a molecule by this definition, regardless of charge and adduct; None if it is one."""
     if molecule is None:
         return UNREADABLE
     if len(Chem.GetMolFrags(molecule)) > 1:
@@ -48,14 +48,14 @@ def charges_of(adduct: str | None) -> tuple[int, ...]:
 
 
 def ion_mz(mass: float, charge: int, adduct: str | None) -> float | None:
-    """m/z of the ion that a molecule gives with an adduct; None where the adduct is not known.
+    """m/z of the ion that a molecule gives with an adduct; None for an unknown adduct.
 
-    mass: monoisotopic, in Da; that of a charged molecule lacks its electrons already. charge: formal.
+    mass: monoisotopic, in Da; that of a charged molecule already accounts for its electrons. charge: formal.
     """
     form = parse_adduct(adduct)
     return None if form is None else form.mz(mass, charge)
 
 
 def in_words(flaws: Mapping[str, int]) -> str:
-    """Counted flaws as a text: `12 unreadable, 3 radical`, the most frequent first."""
+    """Counts of flaws as text: `12 unreadable, 3 radical`, the most frequent first."""
     return ", ".join(f"{count:,} {flaw}" for flaw, count in sorted(flaws.items(), key=lambda item: (-item[1], item[0])))

@@ -1,6 +1,6 @@
 """Molecules as users write them, SMILES or InChI, and why RDKit rejects one.
 
-For text that a model has written, `trimer.chemistry.identifiers.parse` is stricter: it reads SMILES alone.
+For generated text, `trimer.chemistry.identifiers.parse` is stricter: it accepts only SMILES.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _AROUND = re.compile(r"check for mistakes around position (\d+)")
 
 
 def read_structure(text: str) -> Chem.Mol | None:
-    """The molecule of a SMILES or an InChI, or None where RDKit cannot read it."""
+    """The molecule of a SMILES or an InChI, or None if RDKit cannot read it."""
     if not text.startswith(INCHI):
         return parse(text)
     molecule = Chem.MolFromInchi(text)
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
 
 
-def refusal(text: str) -> str:
-    """Why RDKit cannot read a SMILES or an InChI, in its own words."""
+def rejection_reason(text: str) -> str:
+    """RDKit's reason why it cannot read a SMILES or an InChI."""
     if not text:
         return "empty text"
     if text.startswith(INCHI):
@@ -40,7 +40,7 @@ def refusal(text: str) -> str:
 
 
 def reason_of(read: Callable[[], object], unknown: str = NO_REASON) -> str:
-    """What RDKit reports while it reads a text that it rejects."""
+    """The first error that RDKit logs while `read` runs, or `unknown`."""
     with _reports() as lines:
         try:
             read()
@@ -57,7 +57,7 @@ def reason_of(read: Callable[[], object], unknown: str = NO_REASON) -> str:
 
 @contextmanager
 def _reports() -> Iterator[list[str]]:
-    """The lines that RDKit logs as errors; nothing of them is printed."""
+    """The lines that RDKit logs as errors, which are not printed."""
     lines: list[str] = []
 
     class Kept(logging.Handler):

@@ -142,7 +142,7 @@ def key_mistake(
         cfg = loader.load_configuration(command, list(chosen), RunMode.MULTIRUN, validate_sweep_overrides=False)
         keys = [*configs.dotted_keys(cfg)]
     except Exception:
-        return None  # a choice is at fault, which `config_mistake` explains
+        return None  # an invalid choice, which `config_mistake` explains
     for text, override in values:
         key = override.key_or_group
         if key in keys or override.is_add() or override.is_force_add():
@@ -161,27 +161,27 @@ def config_mistake(error: BaseException, loader: Any) -> str:
     """The sentence for a mistake inside a config file, which Hydra names without its suffix, else the first lines."""
     text = str(error)
     match = re.match(r"In '([\w/.-]+)': ", text)
-    place = match.group(1) if match else ""
+    name = match.group(1) if match else ""
     folders = config_folders(loader)
-    where = f"{file_of(place, folders)}: " if place else ""
+    where = f"{file_of(name, folders)}: " if name else ""
     if missing := re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text):
         group, option = missing.groups()
         if option in EXTRAS and group.startswith("hydra/"):
             return f"{option} is not installed: pip install 'trimer[{EXTRAS[option]}]'"
         options = re.findall(r"^\t([\w/.-]+)$", text, flags=re.MULTILINE)
-        if place in SCHEMAS:  # Hydra names the command, but a file of the user overrides its choice
+        if name in SCHEMAS:  # Hydra names the command, but a file of the user overrides its choice
             where = next((f"{path}: " for path in user_files(folders) if option in path.read_text("utf-8")), "")
         return f"{where}{no_option(group, option, options)}"
-    for cause in causes(error) if place else ():
+    for cause in causes(error) if name else ():
         key, reason = getattr(cause, "full_key", None), first_line(cause)
         if key and re.match(r"Key '.*' (not in|is not in)", reason):
-            if key == place.partition("/")[0]:  # the file is merged below its group, not at the top
+            if key == name.partition("/")[0]:  # the file is merged below its group, not at the top
                 return f"{where}the first line must be '# @package _global_'"
             return f"{where}unknown key {key!r}{did_you_mean(key, top_keys()) or '; correct or remove it'}"
         if key:
             return f"{where}{key}: {reason}"
-    parts = [first_line(part) for part in (error, error.__cause__) if part is not None and str(part).strip()]
-    return ": ".join(dict.fromkeys(parts)).removeprefix("Error merging override ")
+    lines = [first_line(one) for one in (error, error.__cause__) if one is not None and str(one).strip()]
+    return ": ".join(dict.fromkeys(lines)).removeprefix("Error merging override ")
 
 
 def top_keys() -> list[str]:

@@ -58,7 +58,7 @@ def shadowed(config_dirs: Iterable[str | Path] = ()) -> list[Path]:
 def choices(command: str, config_dirs: Iterable[str | Path] = ()) -> dict[str, list[str]]:
     """The groups of a command with their options, read from the folders without Hydra.
 
-    Experiments may be in subfolders, such as `spectrums/finetune`; in other groups a subfolder holds parts of options.
+    Experiments may be in subfolders, such as `spectrums/finetune`; in other groups a subfolder holds shared fragments.
     """
     groups = dict.fromkeys(sorted(defaults(command)), "*.yaml")
     if "experiment" in groups:
@@ -93,7 +93,7 @@ def command_text(command: str) -> str:
 def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
     """The overrides with `group=null` in Hydra's syntax, `~group`; UsageError for a group that the command needs.
 
-    A launcher of Hydra (`hydra/launcher=...`) replaces `launcher`, whose settings it does not have.
+    A Hydra launcher (`hydra/launcher=...`) replaces the group `launcher`, whose settings it does not accept.
     """
     groups = defaults(command)
     words = []
@@ -101,12 +101,12 @@ def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
         group, _, value = word.partition("=")
         group = group.lstrip("+")
         if group in groups and value != "null" and re.search(r"\bnull\b", value):
-            raise UsageError(f"{word}: null cannot be one of several choices; run {group}=null as a sweep of its own")
+            raise UsageError(f"{word}: null cannot be one of several choices; run {group}=null separately")
         if value != "null" or not (group in groups or "/" in group or group == "hydra"):
             words.append(word)
         elif group in OPTIONAL:
             words.append(f"~{group}")
-        elif groups.get(group) != "null":  # null is the default of the others
+        elif groups.get(group) != "null":  # a group whose default is null needs no override
             options = choices(command).get(group, [])
             hint = f"choose one of {', '.join(options)}" if options else "leave it out"
             raise UsageError(f"{group}=null is not possible, since trimer {command} needs this group: {hint}")

@@ -23,7 +23,7 @@ COMMANDS = {
 
 EXAMPLES = (
     ("trimer train experiment=demo", "a small study, in a few minutes"),
-    ("trimer train model=bart_small optimizer.lr=3e-4", "choose a part, set a number"),
+    ("trimer train model=bart_small optimizer.lr=3e-4", "choose a model, set a number"),
     ("trimer train -m seed=1,2,3", "a sweep, one process per job"),
     ("trimer train resume=runs/demo/<run>", "continue a run where it stopped"),
     ("trimer predict ckpt=runs/demo/<run> input=my.mgf", "molecules for your own spectra"),
@@ -99,7 +99,7 @@ def command(name: str) -> str:
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells under each other, the first in bold, the last on as many lines as it needs.
 
-    Cells are two spaces apart; where too little is left for the last one, it starts on a line of its own.
+    Cells are two spaces apart; where too little is left for the last one, it starts on the next line.
     """
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)][:-1]
     indent = 2 + sum(size + 2 for size in widths)

@@ -15,6 +15,7 @@ import torch
 
 from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
 from trimer.models.fragment_model import Fragments
+from trimer.progress import tracked
 from trimer.reporting.table import ResultTable
 
 METRICS = ("pcc_median", "cos_median", "sa_median", "spc_median", "l1_mean", "cos_mean")
@@ -94,7 +95,8 @@ def predicted_and_measured(net: Fragments, data, split: str) -> tuple[np.ndarray
     """(S, K) predicted and measured intensities of a split, in the order of its rows, and their cleavage sites."""
     device = next(net.parameters()).device
     predicted, labels, sizes = [], [], []
-    for batch in data.evaluation_batches(split):
+    spectra = len(data.split.rows(split))
+    for batch in tracked(data.evaluation_batches(split), "evaluate", spectra, "spectra", lambda batch: len(batch.rows)):
         here = batch.to(device)
         predicted.append(net.predictions(net(here.sequence), here.sequence, here.labels >= 0).cpu().numpy())
         labels.append(batch.labels.numpy())

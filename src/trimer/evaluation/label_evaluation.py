@@ -31,6 +31,7 @@ from trimer.metrics.label_metrics import (
     single_label,
 )
 from trimer.models.labelled_model import Labelled
+from trimer.progress import tracked
 from trimer.reporting.table import HIGH, LOW, ResultTable, column
 
 log = logging.getLogger(__name__)
@@ -234,7 +235,8 @@ def raw_outputs(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Te
     """Raw outputs and labels of a split in the order of its rows, and the (n,) or (R,) row that each belongs to."""
     device = next(net.parameters()).device
     raw, labels, owners = [], [], []
-    for batch in data.evaluation_batches(split):
+    rows = len(data.split.rows(split))
+    for batch in tracked(data.evaluation_batches(split), "evaluate", rows, "rows", lambda batch: len(batch.rows)):
         here = batch.to(device)
         raw.append(net(here.sequence).float().cpu())
         labels.append(batch.labels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
+from trimer.progress import tracked
 from trimer.reporting.table import ERROR, ResultTable
 
 BASELINE_TOKENS = 20_000_000
@@ -118,7 +119,7 @@ def evaluate_language(
 
 
 @torch.no_grad()
-def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> MaskedPredictions:
+def _model(net: nn.Module, batches: Sequence[MaskedBatch], mask: int) -> MaskedPredictions:
     device = next(net.parameters()).device
     losses: list[Tensor] = []
     correct: list[Tensor] = []
@@ -126,7 +127,7 @@ def _model(net: nn.Module, batches: Iterable[MaskedBatch], mask: int) -> MaskedP
     labels: list[np.ndarray] = []
     hidden: list[np.ndarray] = []
     first = 0
-    for batch in batches:
+    for batch in tracked(batches, "evaluate", sum(map(len, batches)), "sequences", len):
         here = batch.to(device)
         logits = net(here.sequence, here.positions).float()
         losses.append(torch.nn.functional.cross_entropy(logits, here.labels, reduction="none").double().cpu())

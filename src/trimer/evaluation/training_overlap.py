@@ -25,7 +25,7 @@ NO, UNKNOWN = "no", "unknown"
 BY = {
     "molecule": "InChIKey block 1",
     "spectrum": "identical peaks",
-    "protein": "identical sequence (relatives are not looked for)",
+    "protein": "identical sequence (relatives are not searched)",
     "peptide": "identical letters",
 }
 FILE = "training_overlap"

@@ -18,6 +18,7 @@ from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.generation.candidates import RANKS, Candidate, rank_candidates
 from trimer.generation.sampling import sample
+from trimer.progress import tracked
 
 METHODS = ("sampling", "beam")
 # Parameter: type, condition and description of valid values.
@@ -122,8 +123,8 @@ class MoleculeGenerator:
         results: dict[int, GeneratedMolecules] = {}
         # Spectra of similar lengths together: they finish at about the same time.
         order = np.argsort([len(s) for s in sources], kind="stable")
-        for start in range(0, len(order), self.batch):
-            rows = order[start : start + self.batch]
+        batches = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        for rows in tracked(batches, "generate", len(sources), "spectra", len):
             for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, rows), strict=True):
                 mz, adduct = (None if column is None else column[row] for column in (precursor_mz, adducts))
                 ranked = rank_candidates(

@@ -132,7 +132,7 @@ def bootstrap_errors(
     """(M,) standard errors of the column means of (n, M) rows, NaN left out, by resampling whole groups.
 
     groups: (n,) label of each row, for example the molecule; None resamples single rows. medians: columns whose median
-    is taken instead of the mean.
+    is used instead of the mean.
     """
     n = len(rows)
     _, group = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)

@@ -50,7 +50,7 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
 def without_lost(draws: dict[str, np.ndarray], names: Sequence[str]) -> float:
     """Set `names` to NaN in the resamples that lost a class; returns the share of these resamples.
 
-    draws: (1 + resamples,) of each metric, the first is no resample; the mask `LOSES` is removed from it.
+    draws: (1 + resamples,) of each metric, the first is not a resample; the mask `LOSES` is removed from it.
     """
     lost = draws.pop(LOSES, None)
     if lost is None or len(lost) < 2:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from trimer.errors import ConfigError
 from trimer.metrics.molecule_metrics import MoleculeMetric, SpectrumPrediction
 
-INVALID = 100.0  # MassSpecGym's distance for a candidate that is no molecule
+INVALID = 100.0  # MassSpecGym's distance for a candidate that is not a molecule
 THRESHOLD = 15.0  # above it the number is a lower bound, not a distance
 
 

@@ -27,7 +27,7 @@ NAN = math.nan
 class SpectrumPrediction:
     """The candidates for one spectrum, best first, and the true molecule.
 
-    A candidate that is no molecule (`trimer.chemistry.molecule_definition`) is None: it keeps its rank and scores 0.
+    A candidate that is not a molecule (`trimer.chemistry.molecule_definition`) is None: it keeps its rank and scores 0.
     `generated`, `valid` and `distinct` count the samples before ranking: all texts, those that are molecules, and the
     distinct molecules.
     """
@@ -224,8 +224,8 @@ class PrecursorPpmError(MoleculeMetric):
     """Difference of the first candidate's ion, by the adduct, from the measured precursor.
 
     `precursor_ppm@1`: median absolute error in ppm, over spectra that have a candidate. `precursor_within_{w}ppm@1`:
-    share of spectra whose first candidate fits within w ppm; no candidate is no fit. Spectra without precursor m/z or
-    with an unknown adduct are left out of both.
+    share of spectra whose first candidate fits within w ppm; a missing candidate does not fit. Spectra without
+    precursor m/z or with an unknown adduct are left out of both.
     """
 
     medians = frozenset({"precursor_ppm@1"})

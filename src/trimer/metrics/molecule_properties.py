@@ -29,7 +29,7 @@ class MoleculeFacts:
     """The facts of one molecule: canonical SMILES (no stereo), formula, monoisotopic mass in Da, charge, fingerprint.
 
     heavy_formula: the formula without hydrogens and charge, which agrees wherever the InChIKey does. structure_flaw:
-    why it is no molecule by `trimer.chemistry.molecule_definition`, whatever the adduct.
+    why it is not a molecule by `trimer.chemistry.molecule_definition`, whatever the adduct.
     """
 
     smiles: str
@@ -66,7 +66,7 @@ def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
 
 
 def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
-    """Why a SMILES is no molecule that could be measured with the adduct; None where it is one."""
+    """Why a SMILES is not a molecule that could be measured with the adduct; None where it is one."""
     facts = molecule_facts(smiles)
     if facts is None:
         return UNREADABLE
@@ -74,12 +74,12 @@ def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
 
 
 def candidate_facts(smiles: str | None, adduct: str | None = None) -> MoleculeFacts | None:
-    """The facts of a candidate for a spectrum with this adduct, or None when it is no molecule."""
+    """The facts of a candidate for a spectrum with this adduct, or None when it is not a molecule."""
     return molecule_facts(smiles) if flaw(smiles, adduct) is None else None
 
 
 def same_molecule(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
-    """Whether both have the same InChIKey block 1; False where either is no molecule."""
+    """Whether both have the same InChIKey block 1; False where either is not a molecule."""
     if one is None or other is None or one.heavy_formula != other.heavy_formula:
         return False
     return one.inchikey1 is not None and one.inchikey1 == other.inchikey1
@@ -96,7 +96,7 @@ def same_smiles(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
 
 
 def tanimoto(one: MoleculeFacts | None, other: MoleculeFacts | None) -> float:
-    """Tanimoto similarity of the Morgan fingerprints (radius 2, 2048 bits); 0 where either is no molecule."""
+    """Tanimoto similarity of the Morgan fingerprints (radius 2, 2048 bits); 0 where either is not a molecule."""
     return 0.0 if one is None or other is None else TanimotoSimilarity(one.fingerprint, other.fingerprint)
 
 
@@ -108,7 +108,7 @@ def tanimoto_to_many(one: MoleculeFacts, others: Sequence[MoleculeFacts]) -> lis
 def precursor_ppm(candidate: MoleculeFacts | None, precursor_mz: float | None, adduct: str | None) -> float | None:
     """Signed difference of the candidate's ion to the measured precursor: 1e6 (ion - measured) / measured.
 
-    None where the candidate is no molecule, or where adduct or precursor m/z are not known.
+    None where the candidate is not a molecule, or where adduct or precursor m/z are not known.
     """
     if candidate is None or precursor_mz is None or not precursor_mz > 0:
         return None

@@ -165,7 +165,7 @@ def line(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict
     """The least-squares line of labels on predictions: slope, intercept, pearson with its sign, and r_squared.
 
     NaN where the predictions are constant, and of the correlation where either is. A prediction on another scale has
-    an r_squared of 1, which tells nothing about the error.
+    an r_squared of 1, which does not measure the error.
     """
     mean_x, mean_y = mean(predicted, weights), mean(labels, weights)
     x, y = predicted - mean_x[:, None], labels - mean_y[:, None]

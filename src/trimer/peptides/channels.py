@@ -1,4 +1,4 @@
-"""Which fragments a model tells: kinds of ions by charge and loss, and which of them a peptide can have.
+"""The fragments that a model predicts: ion series, charge and neutral loss, and which of them a peptide can form.
 
 A cleavage site i of a peptide of L residues (1 to L - 1) gives the fragment b_i from the N terminus, and y_(L - i) from
 the C terminus. Shapes: n = L - 1 sites, K channels.
@@ -16,14 +16,14 @@ from trimer.errors import ConfigError
 from trimer.peptides.proforma import Peptide
 
 SERIES = ("b", "y")
-# Neutral loss -> residues; a fragment needs one of them to lose it. Phosphoric acid needs a phosphate.
+# Neutral loss -> residues, one of which the fragment must contain. Phosphoric acid needs a phosphate.
 LOSSES = {"H2O": "STDE", "NH3": "RKNQ", "H3PO4": ""}
 _NAME = re.compile(r"([by])([1-9])(?:-(\w+))?")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A kind of fragment: series "b" or "y", its charge, and what it has lost, or ""."""
+    """A fragment type: series "b" or "y", charge, and neutral loss ("" for none)."""
 
     series: str
     charge: int
@@ -35,13 +35,13 @@ class Channel:
 
 
 def channels_of(names: Sequence[str]) -> list[Channel]:
-    """The channels that names such as `b1`, `y2` and `y1-H3PO4` mean, in their order."""
+    """The channels of names such as `b1`, `y2` and `y1-H3PO4`, in the same order."""
     found = []
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None or (match[3] or "") not in ("", *LOSSES):
             known = ", ".join(LOSSES)
-            raise ConfigError(f"channels: {name!r} is none; write b1, y2 or y1-H3PO4; losses are {known}")
+            raise ConfigError(f"channels: {name!r} is not a channel; write b1, y2 or y1-H3PO4; losses are {known}")
         found.append(Channel(match[1], int(match[2]), match[3] or ""))
     if len(set(found)) != len(names) or not names:
         raise ConfigError(f"channels={list(names)}: name one or more, each once")
@@ -49,9 +49,9 @@ def channels_of(names: Sequence[str]) -> list[Channel]:
 
 
 def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.ndarray:
-    """(n, K) bool: whether a peptide of this charge can give the fragment at all.
+    """(n, K) bool: whether a peptide of this charge can form the fragment.
 
-    Its charge is not above that of the peptide, and it holds what it loses: a residue of the kind, or a phosphate.
+    The fragment's charge is at most that of the peptide, and it contains a residue or phosphate that allows the loss.
     """
     length = len(peptide.letters)
     out = np.ones((length - 1, len(channels)), bool)
@@ -69,6 +69,6 @@ def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.n
 
 
 def phosphates(peptide: Peptide) -> list[int]:
-    """The positions with a modification that adds HPO3, which is lost as phosphoric acid."""
+    """Positions of phosphates, which are lost as phosphoric acid."""
     phosphate = {"P": 1, "O": 3}.items()
     return [position for position, added in peptide.modifications if phosphate <= dict(added.composition).items()]

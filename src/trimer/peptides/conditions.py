@@ -1,7 +1,7 @@
-"""How a peptide was measured, as numbers: its charge, the collision energy, the instrument.
+"""Acquisition conditions of a peptide as a vector: charge, collision energy, instrument.
 
-Shapes: B measurements, C = 18 numbers of each: charge 1 to 8 as one of eight, energy in units of 100 and whether it is
-known, and one of seven kinds of instrument or none of them.
+Shapes: B measurements, C = 18 numbers each: charge 1 to 8 (one-hot), energy / 100, whether the energy is known, and
+the instrument (one-hot: seven types and "unknown").
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 CHARGES = 8
-# What a vendor's name contains, in lower case -> the kind of instrument.
+# Text in an instrument's name, in lower case -> instrument type.
 INSTRUMENTS = {
     "astral": "Astral", "timstof": "timsTOF", "tripletof": "SciexTOF", "zenotof": "SciexTOF", "sciex": "SciexTOF",
     "lumos": "Lumos", "eclipse": "Lumos", "ascend": "Lumos", "fusion": "Lumos", "exploris": "QE",
@@ -22,13 +22,13 @@ CONDITIONS = CHARGES + 2 + len(KINDS) + 1
 
 
 def instrument_kind(name: str | None) -> str | None:
-    """The kind that a name means, as `Q Exactive HF-X` is a QE; None where it is not known."""
+    """The type of an instrument, such as QE for `Q Exactive HF-X`; None if it is unknown."""
     text = (name or "").lower()
     return next((kind for part, kind in INSTRUMENTS.items() if part in text), None)
 
 
 def condition_vectors(charge: np.ndarray, energy: np.ndarray, instrument: Sequence[str | None]) -> np.ndarray:
-    """(B, C) float32. charge: (B,) 1 to 8. energy: (B,) normalised, in per cent, NaN where it is not known."""
+    """(B, C) float32. charge: (B,) 1 to 8. energy: (B,) normalised, in percent, NaN if unknown."""
     out = np.zeros((len(charge), CONDITIONS), np.float32)
     rows = np.arange(len(charge))
     out[rows, np.asarray(charge, np.int64) - 1] = 1

@@ -12,7 +12,7 @@ LOSSES = {"": 0.0} | {text: composition_mass(parse_formula(text) or ()) for text
 
 
 def residue_masses(peptide: Peptide) -> np.ndarray:
-    """The residues with their modifications, (L,) float64; those of the ends are on the first and the last."""
+    """Masses of the modified residues, (L,) float64; terminal modifications count for the first and last residue."""
     masses = np.array([RESIDUES[letter] for letter in peptide.letters])
     for position, one in peptide.modifications:
         masses[min(max(position, 1), len(masses)) - 1] += one.mass
@@ -26,7 +26,7 @@ def fragment_masses(peptide: Peptide) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fragment_mz(peptide: Peptide, series: str, number: int, charge: int, loss: str = "") -> float:
-    """m/z of one fragment: `b` or `y`, residues in it, protons, and what it lost (a key of LOSSES).
+    """m/z of one fragment: series `b` or `y`, number of residues, charge, and loss (a key of LOSSES).
 
     >>> round(fragment_mz(Peptide("PEPTIDE"), "y", 1, 1), 4)
     148.0604

@@ -1,7 +1,7 @@
-"""Modifications of peptides by any of their names: UNIMOD ids and titles, names of search engines, formulas, masses.
+"""Modifications of peptides by UNIMOD id or title, search engine name, formula or mass delta.
 
 `unimod.csv` holds the id, title and composition of 1,524 modifications of UNIMOD (unimod.org), as of alphabase 1.10.
-A composition is the difference to the bare peptide. Masses are monoisotopic, in Da.
+A composition is the difference from the unmodified peptide. Masses are monoisotopic, in Da.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MASSES = {
 }  # fmt: skip
 ISOTOPES = {"13C": 13.0033548378, "2H": 2.0141017778, "15N": 15.0001088982, "18O": 17.999161}
 ELEMENTS: tuple[str, ...] = tuple(MASSES)
-TOLERANCE, CLOSE = 0.01, 0.001  # Da between a mass delta and the modification that it names
-ROUNDED = 0.5  # Da, of a delta without decimals; a tenth of it with one
-RARE = frozenset({"Sulfo"})  # never meant by a rounded delta that is also a common one: +80 is a phosphate
+TOLERANCE, CLOSE = 0.01, 0.001  # largest Da between a mass delta and its modification
+ROUNDED = 0.5  # the same for a delta without decimals; a tenth of it with one
+RARE = frozenset({"Sulfo"})  # a rounded delta never means these if another fits: +80 is a phosphate
 
-# What a mass delta may mean -> where the modification is at home ("-": at an end), which decides between equal masses.
+# Modifications that a mass delta may mean -> their usual residues ("-": a terminus), to choose between equal masses.
 COMMON = {
     "Acetyl": "K-", "Amidated": "-", "Ammonia-loss": "NC", "Biotin": "K-", "Butyryl": "K", "Carbamidomethyl": "C",
     "Carbamyl": "K-", "Carboxymethyl": "C", "Cation:Na": "DE", "Crotonyl": "K", "Cysteinyl": "C", "Deamidated": "NQ",
@@ -51,36 +51,35 @@ ALIASES = {
     "tmt6plex-lys": "TMT6plex", "tmt6plex-nterm": "TMT6plex", "tmt10plex-lys": "TMT6plex", "tmt16plex": "TMTpro",
     "tmt10plex-nterm": "TMT6plex", "tmtpro-lys": "TMTpro", "tmtpro-nterm": "TMTpro", "tmt18plex": "TMTpro",
 }  # fmt: skip
-# Names that search engines and UNIMOD give to different modifications; with `U:` in front they are UNIMOD's.
+# Names with another meaning in search engines than in UNIMOD; with the prefix `U:` they are UNIMOD's.
 AMBIGUOUS = {"tmt": "TMT6plex (UNIMOD:737) or TMT without heavy isotopes (UNIMOD:739)"}
 SHORT = {
     "ox": "Oxidation", "ac": "Acetyl", "ph": "Phospho", "de": "Deamidated", "ca": "Carbamidomethyl", "me": "Methyl",
     "di": "Dimethyl", "tr": "Trimethyl",
 }  # fmt: skip
-SHORT_GL = {"Q": "Gln->pyro-Glu", "E": "Glu->pyro-Glu", "K": "GG"}  # MaxQuant's `gl`, by its residue
+SHORT_GL = {"Q": "Gln->pyro-Glu", "E": "Glu->pyro-Glu", "K": "GG"}  # MaxQuant's `gl`, by residue
 
 PREFIX = re.compile(r"(?:U|UNIMOD|Obs):(?=\D)", re.I)
 UNIMOD_ID = re.compile(r"(?:UNIMOD|U):(\d+)", re.I)
 DELTA = re.compile(r"[+-]\d+(?:\.\d*)?|[+-]\.\d+")
-# The site behind a name, as ` (Protein N-term)` or `@M`; `Hex(2)` has none.
+# The site after a name, such as ` (Protein N-term)` or `@M`; `Hex(2)` has none.
 SITE = re.compile(r"(?:\s+\([^()]*\)|\((?!-?\d+\))[^()]*\)|@\S+)$")
 ATOMS = re.compile(r"\s*(?:\[(\d+)([A-Z][a-z]?)(-?\d*)\]|([A-Z][a-z]?)(-?\d*))\s*")
 
 
 class PeptideError(ValueError):
-    """A text that is no peptide, or none that is understood; the message is the reason, for a report."""
+    """A text that is not a supported peptide; the message is the reason, for a report."""
 
 
 class UnknownModification(PeptideError):
-    """A modification that nobody here knows, or that could be several."""
+    """An unknown or ambiguous modification."""
 
 
 @dataclass(frozen=True)
 class Modification:
-    """What a modification adds to a peptide, or takes from it.
+    """The atoms that a modification adds to a peptide or removes from it.
 
-    id: of UNIMOD, None where it has none there. composition: (element, count) in the order of Hill; an isotope has its
-    number in front, as `13C`.
+    id: of UNIMOD, or None. composition: (element, count) in Hill order; isotopes are written as `13C`.
     """
 
     name: str
@@ -94,20 +93,21 @@ class Modification:
 
     @cached_property
     def proforma(self) -> str:
-        """The text between the brackets of ProForma: `UNIMOD:35`, or `Formula:C2H3NO` where there is no id."""
+        """The text between the brackets of ProForma: `UNIMOD:35`, or `Formula:C2H3NO` without an id."""
         return f"Formula:{formula_text(self.composition)}" if self.id is None else f"UNIMOD:{self.id}"
 
 
 @lru_cache(maxsize=1 << 16)
 def modification(text: str, residue: str | None = None) -> Modification:
-    """The modification that a text names; UnknownModification where it names none or might name several.
+    """The modification that a text names; UnknownModification if it is unknown or ambiguous.
 
-    Understood are ids (`UNIMOD:4`), titles of UNIMOD in any case, with or without a site (`U:Carbamidomethyl`,
-    `Oxidation (M)`, `Oxidation@M`), what search engines call them (`Deamidation (NQ)`, `Lys8`, `ox`), formulas
-    (`Formula:C2H3NO`, `Formula:[13C6]C-6`) and mass deltas in Da (`+57.0215`, `U:+57.02`). A mass delta is looked for
-    among the modifications of `COMMON` only, and is the one that lies within 0.01 Da; of several, the one within 0.001
-    Da, else the one that is at home at `residue`: the letter it is on, with `-` in front at an end of the peptide. A
-    rounded delta (`+57`, `+80.0`) may lie as far away as its rounding explains.
+    Accepts UNIMOD ids (`UNIMOD:4`), UNIMOD titles in any case, with or without a site (`U:Carbamidomethyl`,
+    `Oxidation (M)`, `Oxidation@M`), names of search engines (`Deamidation (NQ)`, `Lys8`, `ox`), formulas
+    (`Formula:C2H3NO`, `Formula:[13C6]C-6`) and mass deltas in Da (`+57.0215`, `U:+57.02`).
+
+    A mass delta means a modification of `COMMON` within 0.01 Da. If several match, those within 0.001 Da are preferred,
+    then those usual at `residue`: the letter, after `-` at a terminus. The tolerance of a rounded delta (`+57`,
+    `+80.0`) is its rounding error.
     """
     wanted = text.strip()
     if match := UNIMOD_ID.fullmatch(wanted):
@@ -126,7 +126,7 @@ def modification(text: str, residue: str | None = None) -> Modification:
 
 
 def composition_vector(modifications: Iterable[Modification]) -> np.ndarray:
-    """The atoms that modifications add up to, (len(ELEMENTS),) int16; isotopes count as their element."""
+    """Total atoms of the modifications, (len(ELEMENTS),) int16; isotopes count as their element."""
     total = np.zeros(len(ELEMENTS), np.int16)
     for one in modifications:
         total += _vector(one)
@@ -139,7 +139,7 @@ def composition_mass(composition: Iterable[tuple[str, int]]) -> float:
 
 
 def parse_formula(text: str) -> tuple[tuple[str, int], ...] | None:
-    """`C2H3NO`, `H-1N-1O` or `C-6[13C6]` as a composition in the order of Hill; None where it cannot be read.
+    """`C2H3NO`, `H-1N-1O` or `C-6[13C6]` as a composition in Hill order; None if it cannot be read.
 
     As in ProForma, a count may be negative and an isotope is in brackets.
     """
@@ -164,7 +164,7 @@ def formula_text(composition: Iterable[tuple[str, int]]) -> str:
 
 
 def _hill(element: str) -> tuple[int, str, bool]:
-    """Carbon, hydrogen, then the alphabet; an isotope behind its element."""
+    """Sort key: carbon, hydrogen, then the alphabet; an isotope after its element."""
     plain = element.lstrip("0123456789")
     return {"C": 0, "H": 1}.get(plain, 2), plain, plain != element
 
@@ -187,7 +187,7 @@ def _by_id() -> dict[int, Modification]:
 
 @cache
 def _by_name() -> dict[str, Modification]:
-    """The same by title and by the names of search engines, in lower case."""
+    """Every modification by title and by search engine names, in lower case."""
     names = {one.name.lower(): one for one in _by_id().values()}
     return {alias: names[name.lower()] for alias, name in (ALIASES | SHORT).items()} | names
 

@@ -1,7 +1,7 @@
-"""Peptides as search engines and libraries write them: every notation becomes a `Peptide`.
+"""Readers of the peptide notations of search engines and spectral libraries.
 
-PeptideError says why a text is none. Modifications in front of the first residue sit on the N terminus, and those whose
-site says so (`Amidated (C-term)`) on the C terminus.
+A text that cannot be read raises PeptideError. Modifications before the first residue are on the N terminus; those with
+a C-terminal site (`Amidated (C-term)`) are on the C terminus.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ END = re.compile(rf"\.(?:{ROUND.pattern})+$")
 ASSIGNED = re.compile(r"(?:(\d+)[A-Z]|(N-?term|C-?term))\(([^()]+)\)", re.I)
 NUMBER = re.compile(r"-?\d+")
 N_TERMINUS = "N-term"
-# What the plain residues of a notation carry. The other notations write every modification: their plain C is free.
+# Modifications that a notation leaves out. The other notations write all of them: their plain C is unmodified.
 CARBAMIDOMETHYL = "Carbamidomethyl@C"
 PLAIN = {"maxquant": CARBAMIDOMETHYL, "deepphospho": CARBAMIDOMETHYL, "prosit": CARBAMIDOMETHYL}
 C_TERMINUS = re.compile(r"C-?_?term", re.I)
@@ -42,33 +42,33 @@ DEEPPHOSPHO = {
 
 def maxquant(text: str) -> Peptide:
     """`_AM(ox)K_`, `_AM(Oxidation (M))K_` or `_(Acetyl (Protein N-term))AMK_`, as in evidence.txt and msms.txt."""
-    return _marked(text.strip().strip("_"), ROUND)
+    return _with_brackets(text.strip().strip("_"), ROUND)
 
 
 def diann(text: str) -> Peptide:
-    """`(UniMod:1)AM(UniMod:35)K`; with dots at the ends (`.(UniMod:1)AMK.(UniMod:2)`) as OpenSWATH writes it."""
+    """`(UniMod:1)AM(UniMod:35)K`; with dots at the termini (`.(UniMod:1)AMK.(UniMod:2)`) as in OpenSWATH."""
     text = text.strip().removeprefix(".")
     if not (end := END.search(text)):
-        return _marked(text.removesuffix("."), ROUND)
+        return _with_brackets(text.removesuffix("."), ROUND)
     letters, placed = split_marks(ROUND.split(text[: end.start()]))
     return assemble(letters, placed + [(len(letters) + 1, name) for name in ROUND.findall(end[0])])
 
 
 def spectronaut(text: str) -> Peptide:
     """`_[Acetyl (Protein N-term)]AC[Carbamidomethyl (C)]M_`."""
-    return _marked(text.strip().strip("_"), SQUARE)
+    return _with_brackets(text.strip().strip("_"), SQUARE)
 
 
 def prosit(text: str) -> Peptide:
-    """`[]-HC[UNIMOD:4]M[UNIMOD:35]K-[]`: ProForma, but ends without a modification may have empty brackets."""
+    """`[]-HC[UNIMOD:4]M[UNIMOD:35]K-[]`: ProForma, but unmodified termini may have empty brackets."""
     text = text.strip()
     return read_proforma(text.removeprefix("[]-").removesuffix("-[]"))
 
 
 def brackets(text: str) -> Peptide:
-    """`AC(UniMod:4)K`, `_AC[Carbamidomethyl (C)]K_`, `[UNIMOD:1]-ACK` or `n[43]ACM[147]K`: the text tells which.
+    """`AC(UniMod:4)K`, `_AC[Carbamidomethyl (C)]K_`, `[UNIMOD:1]-ACK` or `n[43]ACM[147]K`, detected from the text.
 
-    The columns ModifiedPeptide and ModifiedPeptideSequence hold any of them.
+    The columns ModifiedPeptide and ModifiedPeptideSequence use all of them.
     """
     text = text.strip().strip("_")
     if "(" in SQUARE.sub("", text):
@@ -77,11 +77,11 @@ def brackets(text: str) -> Peptide:
         text = text.removeprefix("n").replace("c[", "-[")
         end = SQUARE.match(text)
         return prosit(text if end is None or text[end.end() :][:1] == "-" else f"{end[0]}-{text[end.end() :]}")
-    return _marked(text, SQUARE)
+    return _with_brackets(text, SQUARE)
 
 
 def fragpipe(sequence: str, assigned: str | None = None) -> Peptide:
-    """`ACMK`, `2C(57.0215), 3M(15.9949), N-term(42.0106)`: all modifications of psm.tsv, the fixed ones too."""
+    """`ACMK`, `2C(57.0215), 3M(15.9949), N-term(42.0106)`: all modifications of psm.tsv, including fixed ones."""
     placed = []
     for one in filter(None, map(str.strip, (assigned or "").split(","))):
         if not (match := ASSIGNED.fullmatch(one)):
@@ -98,7 +98,7 @@ def alphabase(sequence: str, mods: str | None = None, sites: str | None = None) 
     positions = (sites or "").split(";") if sites else []
     if len(names) != len(positions):
         raise PeptideError(f"{len(names)} modifications at {len(positions)} sites")
-    return _placed(sequence, names, positions)
+    return _at_positions(sequence, names, positions)
 
 
 def ms2pip(sequence: str, mods: str | None = None) -> Peptide:
@@ -108,23 +108,23 @@ def ms2pip(sequence: str, mods: str | None = None) -> Peptide:
     cells = mods.strip().strip("|").split("|")
     if len(cells) % 2:
         raise PeptideError(f"modifications {mods} are not pairs of position|name")
-    return _placed(sequence, cells[1::2], cells[::2])
+    return _at_positions(sequence, cells[1::2], cells[::2])
 
 
 def deepphospho(text: str) -> Peptide:
-    """`*A1ESDTEEF2K`: first `*` acetylated or `@` free; 1 is an oxidised M, 2, 3 and 4 a phosphorylated S, T, Y."""
+    """`*A1ESDTEEF2K`: `*` is an acetylated, `@` a free N terminus; 1 is oxidised M, 2 to 4 phosphorylated S, T, Y."""
     text = text.strip()
     if text[:1] not in ("*", "@"):
-        raise PeptideError("the first sign is neither * nor @")
+        raise PeptideError("the first character is neither * nor @")
     placed = [(0, "Acetyl")] if text[0] == "*" else []
     letters = text[1:]
     if not LETTERS.fullmatch(letters):
-        placed += [(i, DEEPPHOSPHO[sign][1]) for i, sign in enumerate(letters, 1) if sign in DEEPPHOSPHO]
-        letters = "".join(DEEPPHOSPHO[sign][0] if sign in DEEPPHOSPHO else sign for sign in letters)
+        placed += [(i, DEEPPHOSPHO[mark][1]) for i, mark in enumerate(letters, 1) if mark in DEEPPHOSPHO]
+        letters = "".join(DEEPPHOSPHO[mark][0] if mark in DEEPPHOSPHO else mark for mark in letters)
     return assemble(letters, placed)
 
 
-COLUMNS = {"alphabase": 3, "ms2pip": 2, "fragpipe": 2}  # whose texts a notation takes; 1 for the others
+COLUMNS = {"alphabase": 3, "ms2pip": 2, "fragpipe": 2}  # texts that a notation needs; 1 for the others
 # Name -> reader.
 NOTATIONS: dict[str, Callable[..., Peptide]] = {
     "proforma": read_proforma,
@@ -142,10 +142,10 @@ NOTATIONS: dict[str, Callable[..., Peptide]] = {
 
 @lru_cache(maxsize=1 << 16)
 def canonical(notation: str, fixed: str | None, *texts: str | None) -> tuple[str, str | None]:
-    """Canonical ProForma of a peptide in a notation, and the charge behind it; PeptideError if it cannot be read.
+    """Canonical ProForma of a peptide in a notation, and its charge or None; PeptideError if it cannot be read.
 
-    fixed: modifications that the notation leaves out, as `Carbamidomethyl@C;TMT6plex@K;TMT6plex@N-term`. They are
-    added where there is none yet.
+    fixed: modifications that the notation leaves out, such as `Carbamidomethyl@C;TMT6plex@K;TMT6plex@N-term`. They are
+    added to unmodified sites.
     """
     charge = None
     if notation == "proforma":
@@ -164,7 +164,8 @@ def read_fixed(text: str) -> tuple[tuple[str, Modification], ...]:
     for entry in text.split(";"):
         name, _, site = entry.rpartition("@")
         if site != N_TERMINUS and not (len(site) == 1 and LETTERS.fullmatch(site)):
-            raise ValueError(f"fixed={text}: '{entry}' is not name@residue or name@{N_TERMINUS}, as Carbamidomethyl@C")
+            example = "such as Carbamidomethyl@C"
+            raise ValueError(f"fixed={text}: '{entry}' is not name@residue or name@{N_TERMINUS}, {example}")
         try:
             modifications.append((site, modification(name, site)))
         except PeptideError as error:
@@ -182,8 +183,8 @@ def _add_fixed(peptide: Peptide, fixed: tuple[tuple[str, Modification], ...]) ->
     return Peptide(peptide.letters, tuple(sorted((*peptide.modifications, *added), key=lambda placed: placed[0])))
 
 
-def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:
-    """Residues with the modifications behind them in brackets."""
+def _with_brackets(text: str, bracket: re.Pattern[str]) -> Peptide:
+    """The peptide of residues that are followed by their modifications in brackets."""
     if LETTERS.fullmatch(text):
         return Peptide(text)
     letters, placed = split_marks(bracket.split(text))
@@ -191,13 +192,13 @@ def _marked(text: str, bracket: re.Pattern[str]) -> Peptide:
     return assemble(letters, [(p + (p == last and bool(C_TERMINUS.search(name))), name) for p, name in placed])
 
 
-def _placed(sequence: str, names: list[str], positions: list[str]) -> Peptide:
-    """Residues and modifications at numbered positions, -1 the C terminus."""
+def _at_positions(sequence: str, names: list[str], positions: list[str]) -> Peptide:
+    """The peptide of residues and modifications at numbered positions; -1 is the C terminus."""
     sequence = sequence.strip()
     placed = []
     for name, text in zip_longest(names, positions, fillvalue=""):
         if not NUMBER.fullmatch(text.strip()):
-            raise PeptideError(f"position '{text}' is no number")
+            raise PeptideError(f"position '{text}' is not a number")
         position = int(text)
         placed.append((len(sequence) + 1 if position == -1 else position, name))
     return assemble(sequence, placed)

@@ -1,11 +1,11 @@
-"""Peptides as ProForma (HUPO-PSI, version 2): residues in one letter, modifications in brackets behind them.
+"""Peptides as ProForma (HUPO-PSI, version 2): one letter per residue, followed by its modifications in brackets.
 
-Trimer's own text of a peptide is ProForma with UNIMOD ids: `[UNIMOD:1]-AC[UNIMOD:4]DEM[UNIMOD:35]K`. Read are the 20
-amino acids, modifications of residues and of both ends, fixed ones in front (`<[UNIMOD:4]@C>`) and a charge behind.
+Trimer writes peptides as ProForma with UNIMOD ids: `[UNIMOD:1]-AC[UNIMOD:4]DEM[UNIMOD:35]K`. It reads the 20 amino
+acids, modifications of residues and termini, fixed modifications (`<[UNIMOD:4]@C>`) and a charge (`/2`).
 
 Why not `pyteomics.proforma`: it accepts what cannot be used here (residues such as X or p, empty brackets, `/0`,
 unknown modifications), so all checks below would remain; it does not resolve the total mass in `M[147]`; its errors
-quote the state of its parser; and it takes 310 µs for a peptide of 10 residues with three modifications, this 30 µs.
+quote the parser's state; and it needs 310 µs for a peptide of 10 residues with three modifications, this module 30 µs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CHARGE = re.compile(r"/\+?([1-9]\d*)\+?$", re.ASCII)
 TOTAL = re.compile(r"\d+(?:\.\d+)?")
 FIXED = re.compile(r"<\[((?:[^\[\]]|\[[^\[\]]*\])*)\]@([A-Z](?:,[A-Z])*)>")
 PLACED = tuple[int, str]  # a modification's text at a position: 0 the N terminus, 1 to L, L + 1 the C terminus
-# What stands only in texts that are not supported, in the order in which it is looked for.
+# Text that occurs only in unsupported notation -> its meaning; the first match is reported.
 UNSUPPORTED = {
     "//": "cross-linked peptides", "{": "labile modifications", "}": "labile modifications", "(?": "ambiguous residues",
     "(": "ranges", ")": "ranges", "]?": "modifications of unknown position", "^": "modifications of unknown position",
@@ -61,7 +61,7 @@ class Peptide:
 
     @property
     def proforma(self) -> str:
-        """The canonical text: the same for every way in which the peptide can be written."""
+        """The canonical text, equal for all notations of the peptide."""
         if not self.modifications:
             return self.letters
         length = len(self.letters)
@@ -82,17 +82,17 @@ class Peptide:
         return WATER + sum(map(RESIDUES.__getitem__, self.letters)) + sum(one.mass for _, one in self.modifications)
 
     def mz(self, charge: int) -> float:
-        """m/z of the peptide with so many protons, in Th."""
+        """m/z of the peptide with `charge` protons, in Th."""
         return self.mass / charge + PROTON
 
 
 def read_proforma(text: str) -> Peptide:
-    """The peptide of a ProForma text, without the charge behind it; PeptideError says why there is none."""
+    """The peptide of a ProForma text, without its charge; PeptideError with the reason if it cannot be read."""
     return read_proforma_charged(text)[0]
 
 
 def read_proforma_charged(text: str) -> tuple[Peptide, int | None]:
-    """The peptide and the charge behind it, as in `PEPTIDE/2`; None where the text gives no charge."""
+    """The peptide and its charge, as in `PEPTIDE/2`; the charge is None if the text gives none."""
     text = text.strip()
     if LETTERS.fullmatch(text):
         return Peptide(text), None
@@ -111,14 +111,14 @@ def read_proforma_charged(text: str) -> tuple[Peptide, int | None]:
 
 
 def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
-    """A peptide from its residues and the texts of its modifications, in any order; PeptideError where it is none."""
+    """A peptide from its residues and its modifications as text, in any order; PeptideError if they are invalid."""
     if not LETTERS.fullmatch(letters):
         if not letters:
             raise PeptideError("no residue")
-        strange = next(letter for letter in letters if letter not in RESIDUES)
-        if strange in "[]()":
+        unknown = next(letter for letter in letters if letter not in RESIDUES)
+        if unknown in "[]()":
             raise PeptideError("unclosed bracket")
-        shown = strange if strange.isprintable() and strange != " " else repr(strange)
+        shown = unknown if unknown.isprintable() and unknown != " " else repr(unknown)
         raise PeptideError(f"residue {shown} is not one of the 20")
     if not placed:
         return Peptide(letters)
@@ -135,7 +135,7 @@ def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
 
 
 def _as_delta(text: str, residue: str) -> str:
-    """A mass delta for `M[147]` and `n[43]`, where the mass is that of the residue (of the end) with what is on it."""
+    """A mass delta for `M[147]` and `n[43]`, which give the mass of the modified residue or terminus."""
     if not TOTAL.fullmatch(text):
         return text
     bare = HYDROGEN if residue[0] == "-" else RESIDUES[residue]
@@ -143,7 +143,7 @@ def _as_delta(text: str, residue: str) -> str:
 
 
 def split_marks(parts: Sequence[str]) -> tuple[str, list[PLACED]]:
-    """Letters and modifications from what `re.split` at brackets gives: letters, inside, letters, inside, letters."""
+    """Letters and modifications from the pieces of `re.split` at brackets: letters, inside, letters, ..., letters."""
     placed = []
     position = 0
     for letters, inside in zip(parts[::2], parts[1::2], strict=False):
@@ -157,10 +157,10 @@ def _scan(text: str) -> tuple[str, list[PLACED]]:
     parts = BRACKET.split(text)
     outside = parts[::2]
     if not LETTERS.fullmatch("".join(outside).replace("-", "")):
-        _refuse(text, outside)
+        _reject_unsupported(text, outside)
     if not any(outside):
         raise PeptideError("no residue")
-    # A dash ends the modifications of the N terminus, and another one begins those of the C terminus.
+    # The first dash ends N-terminal modifications; another one begins C-terminal modifications.
     start = 0 if outside[0] else next(i for i, part in enumerate(outside) if part)
     if start:
         if outside[start][0] != "-":
@@ -174,25 +174,25 @@ def _scan(text: str) -> tuple[str, list[PLACED]]:
         parts[2 * end] = parts[2 * end][:-1]
     letters, placed = split_marks(parts)
     if "-" in letters:
-        raise PeptideError("a - that is not between the residues and a modification of an end")
+        raise PeptideError("a - that is not between the residues and a terminal modification")
     if ends:
         placed = [(p + 1 if i >= end else p, name) for i, (p, name) in enumerate(placed)]
     return letters, placed
 
 
-def _refuse(text: str, outside: Iterable[str]) -> None:
-    """PeptideError for what ProForma allows and we do not, or for what is no ProForma; None for strange residues."""
+def _reject_unsupported(text: str, outside: Iterable[str]) -> None:
+    """Raise PeptideError for unclosed brackets and unsupported ProForma; return for unknown residues."""
     rest = "[]".join(outside)
     if "[" in rest.replace("[]", "") or "]" in rest.replace("[]", ""):
         raise PeptideError("unclosed bracket")
-    for sign, what in UNSUPPORTED.items():
-        if sign in rest:
+    for symbol, what in UNSUPPORTED.items():
+        if symbol in rest:
             raise PeptideError(f"{what} are not supported")
 
 
 @lru_cache(maxsize=1 << 16)
 def _named(text: str, residue: str) -> Modification:
-    """The modification inside a pair of brackets: the first of its descriptions that is known."""
+    """The modification in a pair of brackets: the first known one of its descriptions."""
     if not text.strip():
         raise PeptideError("empty bracket")
     if "#" in text:

@@ -32,5 +32,5 @@ def seen_sites(texts: Iterable[str]) -> list[str]:
 
 
 def unseen_sites(text: str, seen: Collection[str]) -> str:
-    """The sites of a peptide that are not among those seen: `C; K[UNIMOD:121]`, or an empty text."""
+    """The sites of a peptide that are not in `seen`, such as `C; K[UNIMOD:121]`; empty if all are."""
     return "; ".join(site for site in sites(read_proforma(text)) if site not in seen)

@@ -222,7 +222,7 @@ def energies(
         try:
             value = missing if text is None else float(text)
         except ValueError:
-            reasons[row] = f"collision energy {text} is no number"
+            reasons[row] = f"collision energy {text} is not a number"
             continue
         if value < 0 or math.isinf(value):
             reasons[row] = f"collision energy {text} is below 0 or infinite"

@@ -1,6 +1,6 @@
 """A spectrum on a page: sticks as inline SVG with the m/z of each peak as its tooltip.
 
-A page may hold dozens of spectra, and each peak answers the pointer; an image of matplotlib could not. The style
+A page may hold dozens of spectra, and each peak shows a tooltip, which a matplotlib image cannot. The style
 sheet of the page gives the colours. In files (`figures.spectra_grid`) matplotlib draws spectra, beside molecules.
 """
 

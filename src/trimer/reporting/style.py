@@ -32,7 +32,7 @@ STYLE = {
     "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK, "axes.titlecolor": INK,
     "legend.frameon": False, "savefig.dpi": 170, "svg.fonttype": "none", "svg.hashsalt": "trimer",
     "path.simplify_threshold": 0.3,
-    "text.parse_math": False,  # a `$` in a name is no formula
+    "text.parse_math": False,  # a `$` in a name is not a formula
 }  # fmt: skip
 NO_AXES = {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}
 

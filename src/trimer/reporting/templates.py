@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 @cache
 def environment() -> Environment:
-    """The templates; a name that a template uses and nobody gives is an error."""
+    """The templates; an undefined name in a template is an error."""
     templates = Environment(
         loader=PackageLoader("trimer.reporting"),
         autoescape=select_autoescape(["html"]),

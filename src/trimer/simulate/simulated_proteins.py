@@ -7,7 +7,7 @@ The order of motifs is a Markov chain in which three successors have 80 % of the
 composition of their family. Members of a family differ from the ancestor by substitutions (5 to 40 % of the positions,
 with one rate per member), by the lengths of their linkers, and some by truncated ends.
 
-A model that has learnt the motifs can therefore predict a residue from its neighbours in a family it has never seen.
+A model that has learned the motifs can therefore predict a residue from its neighbours in a family it has never seen.
 The amino acid composition says almost nothing about it. Families share no ancestor: they are the clusters of a split.
 """
 

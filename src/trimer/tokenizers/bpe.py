@@ -44,7 +44,7 @@ class BytePairTokenizer:
 
     Without `atoms` bytes without a token are dropped, as in `transformers`; `unspelled` lists them. This cannot happen
     if all 256 bytes are tokens. It happens with files like those of ChemBERTa-2: where `[`, `]`, `@`, `H`
-    and `l` are no tokens by themselves, `[C@@H](N)Cl` becomes the tokens of `C(N)C`.
+    and `l` are not tokens by themselves, `[C@@H](N)Cl` becomes the tokens of `C(N)C`.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ def read_files(folder: str | Path, atoms: bool = False) -> dict[str, Any]:
     tokens: dict[int, str] = {}
     for token, number in ids.items():
         if not isinstance(number, int) or number < 0 or number in tokens:
-            raise InputError(f"{folder}: the id {number} of {token!r} is no number, or that of another token too")
+            raise InputError(f"{folder}: the id {number} of {token!r} is not a number, or that of another token too")
         tokens[number] = token
     last = max(tokens, default=-1)
     rows = read_object(folder / "config.json").get("vocab_size", last + 1)
@@ -230,7 +230,7 @@ def _merges(path: Path) -> list[str]:
         if not line or (number == 1 and line.startswith("#version")):
             continue
         if len(line.split(" ")) != 2:
-            raise InputError(f"{path} line {number}: {line[:80]!r} is no merge of two tokens")
+            raise InputError(f"{path} line {number}: {line[:80]!r} is not a merge of two tokens")
         pairs.append(line)
     return pairs
 

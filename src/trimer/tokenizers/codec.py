@@ -17,7 +17,7 @@ REPRESENTATIONS = ("smiles", "deepsmiles", "selfies")
 
 # RDKit would read "C C" as methane with a name and stop at a null byte: only what a SMILES can hold is let through.
 _WRITABLE = re.compile(r"[A-Za-z0-9()\[\]=#$:/\\\-+.@%*~<>]+")
-MAX_CHARACTERS = 5_000  # of SMILES; longer texts are no molecules of this field, and would take the parsers too long
+MAX_CHARACTERS = 5_000  # of SMILES; longer texts are not small molecules, and the parsers would be too slow
 _MAX_TEXT = 8 * MAX_CHARACTERS  # SELFIES takes up to eight characters for one of SMILES
 _LONG = 500  # characters; from here on a text is read back before it is trusted
 
@@ -54,7 +54,7 @@ class MoleculeCodec:
             sys.setrecursionlimit(limit)
 
     def canonical(self, smiles: str) -> str | None:
-        """Canonical SMILES, or None for text that is no molecule."""
+        """Canonical SMILES, or None for text that is not a molecule."""
         from trimer.chemistry.identifiers import canonical_smiles
 
         if not isinstance(smiles, str) or len(smiles) > MAX_CHARACTERS or not _WRITABLE.fullmatch(smiles):
@@ -82,7 +82,7 @@ class MoleculeCodec:
         return text if len(canonical) < _LONG or self.decode(text) == canonical else None
 
     def decode(self, text: str) -> str | None:
-        """Canonical SMILES of a text, or None for any text that is no molecule; never raises."""
+        """Canonical SMILES of a text, or None for any text that is not a molecule; never raises."""
         if not isinstance(text, str) or len(text) > _MAX_TEXT or not _WRITABLE.fullmatch(text):
             return None
         try:

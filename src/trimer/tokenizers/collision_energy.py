@@ -14,7 +14,7 @@ _BARE = re.compile(_SERIES)
 
 @functools.lru_cache(maxsize=65536)
 def parse_collision_energy(text: str | float | None) -> tuple[float | None, str | None]:
-    """Value and unit of a collision energy: unit "eV", "NCE" (normalised, per cent), or None where it is not stated.
+    """Value and unit of a collision energy: unit "eV", "NCE" (normalised, percent), or None where it is not stated.
 
     Volts are read as eV (the ions here are singly charged); "(nominal)" means normalised. A ramp, or a list of steps,
     is its mean. (None, None) where there is no single energy: no number, a choice ('15 or 30'), or a rule over m/z.

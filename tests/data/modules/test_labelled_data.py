@@ -191,8 +191,8 @@ def test_label_without_values_in_train_is_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ready(path, "multi", **settings)
     assert [text for text in map(logging.LogRecord.getMessage, caplog.records) if text.startswith("the label")] == [
-        "the label 'empty' is always missing in train: it cannot be learnt",
-        "the label 'same' is always yes in train: it cannot be learnt",
+        "the label 'empty' is always missing in train: it cannot be learned",
+        "the label 'same' is always yes in train: it cannot be learned",
     ]
     with pytest.raises(InputError, match="the label 'empty' has no number in train: remove it"):
         ready(path, "regression", **settings)

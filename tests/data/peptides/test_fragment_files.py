@@ -55,7 +55,7 @@ def test_deepphospho(tmp_path):
     assert fragments(table) == {"y1+1-": 0.5, "y3+1-H3PO4": 1.0, "b3+1-H2O+2H3PO4": 0.25}
     assert np.isnan(table.energy).all() and table.instrument[0] is None
     assert table.problems == {
-        1: "the first sign is neither * nor @",
+        1: "the first character is neither * nor @",
         2: "fragment 'y1-Noloss' cannot be read",
         3: "fragment y4 of 4 residues",
         4: "the intensity a lot of fragment y1+1-Noloss is not a number of 0 or more",

@@ -152,7 +152,7 @@ def test_deepphospho(tmp_path):
     table = whole(PeptideFiles(str(path), "charge"))
     assert table.texts == ["[UNIMOD:1]-AES[UNIMOD:21]K", "[UNIMOD:1]-AES[UNIMOD:21]K", "AEK", "AEK"]
     assert table.labels == {"charge": ["2", "3", None, None]}
-    assert table.problems == {2: "the first sign is neither * nor @"}
+    assert table.problems == {2: "the first character is neither * nor @"}
     assert table.places[2] == "dia.json.gz, record 3"
     path = write(tmp_path / "bad.json", '{"*AEK.2": {\n')
     with pytest.raises(InputError, match=r"bad.json, line 2: .*export or download it again"):
@@ -216,7 +216,7 @@ def test_fixed_modifications_that_the_file_omits(tmp_path):
     with pytest.raises(ValueError) as error:
         PeptideFiles(path, "charge", fixed="Carbamidomethyl")
     assert str(error.value) == (
-        "fixed=Carbamidomethyl: 'Carbamidomethyl' is not name@residue or name@N-term, as Carbamidomethyl@C"
+        "fixed=Carbamidomethyl: 'Carbamidomethyl' is not name@residue or name@N-term, such as Carbamidomethyl@C"
     )
     with pytest.raises(ValueError, match=r"fixed=Foo@C: unknown modification \[Foo\]"):
         PeptideFiles(path, "charge", fixed="Foo@C")

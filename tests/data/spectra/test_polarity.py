@@ -83,8 +83,8 @@ def test_any_adduct_can_be_allowed(tmp_path):
         assert keep[0] == kept, text
     assert "[M+Na]+" in table["problem"][0]
     table, _ = step(spectrum(tmp_path, "ADDUCT=[M+Foo]+"))
-    assert table["problem"][0].endswith("'Foo' is neither a formula nor a known abbreviation, as ACN, FA, Hac, TFA, "
-                                        "IsoProp, DMSO, DMF, TEA")  # fmt: skip
+    assert table["problem"][0].endswith("'Foo' is neither a formula nor a known abbreviation, such as ACN, FA, Hac, "
+                                        "TFA, IsoProp, DMSO, DMF, TEA")  # fmt: skip
 
 
 @pytest.mark.parametrize(

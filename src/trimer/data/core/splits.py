@@ -171,7 +171,7 @@ class Split:
 def grouped_split(keys: Keys, fractions: Mapping[str, float] | None = None, seed: int = 0) -> Split:
     """Split so that all rows with the same value of any key are in the same split.
 
-    keys: k named columns of n values; None, empty text and NaN are no key, so acyclic molecules (empty scaffold) are
+    keys: k named columns of n values; None, empty text and NaN are not keys, so acyclic molecules (empty scaffold) are
     not one group. fractions: split -> fraction of the rows. Groups are connected components over all keys. Groups of
     more than a tenth of the smallest split after train go to train, unless the smaller ones could not fill the other
     splits twice; the rest are assigned in random order, each to the split that lacks most.

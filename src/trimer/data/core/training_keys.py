@@ -39,7 +39,7 @@ def text_keys(texts: Sequence[str | None]) -> np.ndarray:
 
 
 def protein_keys(texts: Sequence[str | None]) -> np.ndarray:
-    """(n,) int64 keys of protein sequences, as in `MaskedSequences`: all letters that are no residue are equal."""
+    """(n,) int64 keys of protein sequences, as in `MaskedSequences`: all letters that are not residues are equal."""
     from trimer.tokenizers.protein import ProteinTokenizer
 
     tokenizer = ProteinTokenizer()

@@ -105,7 +105,7 @@ def check_columns(train: np.ndarray, names: Sequence[str], numbers: bool) -> Non
         if numbers:
             raise InputError(f"the label {name!r} has no number in train: remove it from data.source.labels")
         value = f"always {'yes' if distinct[0] else 'no'}" if len(distinct) else "always missing"
-        log.warning("the label %r is %s in train: it cannot be learnt", name, value)
+        log.warning("the label %r is %s in train: it cannot be learned", name, value)
 
 
 def contradictions(keys: np.ndarray, labels: np.ndarray) -> int:

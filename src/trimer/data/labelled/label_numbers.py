@@ -24,40 +24,40 @@ Numbered = tuple[list[str], np.ndarray | Ragged, np.ndarray]
 
 
 def numbered_labels(
-    store: Store, target: str, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
+    store: Store, target: str, wanted: int | Sequence[str] | None, from_model: bool, missing: Sequence[str] = ()
 ) -> Numbered:
     """Names of the classes or labels, the labels as numbers, and (n,) bool: rows with a label.
 
     Labels are (n,) int64 with -1 for an excluded class ("single"), (n, K) float32 with NaN for missing ("multi",
-    "regression"), or int64 for each residue with -100 for none ("residue"). wanted: see `data.classes`. learnt: whether
-    `wanted` are the classes of a trained model, some of which the store may lack. missing: texts of residue labels that
-    are not classes.
+    "regression"), or int64 for each residue with -100 for none ("residue"). wanted: see `data.classes`. from_model:
+    whether `wanted` are the classes of a trained model, some of which the store may lack. missing: texts of residue
+    labels that are not classes.
     """
     if target in ("multi", "regression"):
-        return _columns(store, wanted if learnt and isinstance(wanted, Sequence) else None)
+        return _columns(store, wanted if from_model and isinstance(wanted, Sequence) else None)
     if target == "residue":
-        return numbered_residues(store, wanted, learnt, missing)
+        return numbered_residues(store, wanted, from_model, missing)
     texts = [text for text in store.strings("label") if text is not None]  # rows without a label were dropped
     counts = Counter(texts)
-    if not learnt:
+    if not from_model:
         check_numbers(counts)
         warn_of_lists(counts)
     listed = wanted if isinstance(wanted, Sequence) else None
     names = class_of_text(texts, listed)
     warn_of_merged(names, counts)
-    classes = list(listed) if learnt and listed else chosen_classes(Counter(names[text] for text in texts), wanted)
+    classes = list(listed) if from_model and listed else chosen_classes(Counter(names[text] for text in texts), wanted)
     number = {name: i for i, name in enumerate(classes)}
     labels = np.array([number.get(names[text], -1) for text in texts], np.int64)
     return classes, labels, labels >= 0
 
 
-def _columns(store: Store, learnt: Sequence[str] | None) -> Numbered:
+def _columns(store: Store, trained: Sequence[str] | None) -> Numbered:
     names = list(store.manifest["labels"])
     columns = [store.array(f"label:{name}") for name in names]
-    if learnt is not None and store.manifest["lists"]:  # names that no list contains are "no"
+    if trained is not None and store.manifest["lists"]:  # names that no list contains are "no"
         all_no = np.where(np.isnan(columns[0]), np.nan, 0.0)
-        columns = [columns[names.index(name)] if name in names else all_no for name in learnt]
-        names = list(learnt)
+        columns = [columns[names.index(name)] if name in names else all_no for name in trained]
+        names = list(trained)
     labels = np.stack(columns, 1).astype(np.float32)
     return names, labels, np.logical_not(np.isnan(labels).all(1))
 

@@ -60,11 +60,11 @@ def joined_labels(labels: Sequence[str | None]) -> str:
 
 
 def numbered_residues(
-    store: Store, wanted: int | Sequence[str] | None, learnt: bool, missing: Sequence[str] = ()
+    store: Store, wanted: int | Sequence[str] | None, from_model: bool, missing: Sequence[str] = ()
 ) -> tuple[list[str], Ragged, np.ndarray]:
     """Classes, class number of each residue (-100 for none), and (n,) bool: rows with any label.
 
-    wanted: see `data.classes`. learnt: whether they are the classes of a trained model. missing: texts that are not
+    wanted: see `data.classes`. from_model: whether they are the classes of a trained model. missing: texts that are not
     classes.
     """
     lengths = (store.ragged("tokens").lengths - 2).tolist()
@@ -72,7 +72,7 @@ def numbered_residues(
     absent = {None, *missing}
     counts = Counter(label for row in rows for label in row)
     known = {label: count for label, count in counts.items() if label is not None and label not in absent}
-    classes = list(wanted) if learnt and isinstance(wanted, Sequence) else chosen_classes(known, wanted)
+    classes = list(wanted) if from_model and isinstance(wanted, Sequence) else chosen_classes(known, wanted)
     number: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     labels = Ragged.pack([np.array([number.get(label, NONE) for label in row], np.int64) for row in rows], np.int64)
     _report_missing({label: count for label, count in counts.items() if label not in number}, sum(counts.values()))

@@ -119,7 +119,7 @@ class LabelledSequences(SplitData):
         self.tokenizer = tokenizer
         self.target = target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
-        self.learnt = False  # whether the classes come from a trained model, not from these data
+        self.classes_from_model = False  # whether the classes come from a trained model, not from these data
         self.exclude = exclude
         self.clusters, self.cluster_column = clusters, cluster_column
         self.max_length = max_length
@@ -193,14 +193,14 @@ class LabelledSequences(SplitData):
             self._check_split()
             log.info("%s", label_table(self.target, self.classes, self.labels, self.split))
 
-    def take_classes(self, learnt: Sequence[str]) -> None:
+    def take_classes(self, classes: Sequence[str]) -> None:
         """Use the classes of a trained model, even if some do not occur in these data."""
-        self.wanted, self.learnt = list(learnt), True
+        self.wanted, self.classes_from_model = list(classes), True
 
     def _number_labels(self) -> None:
         for sentence in self.reader.explained(self.store.manifest["unread"]):
             log.warning("%s", sentence)
-        numbered = numbered_labels(self.store, self.target, self.wanted, self.learnt, self.missing)
+        numbered = numbered_labels(self.store, self.target, self.wanted, self.classes_from_model, self.missing)
         self.classes = numbered[0]
         self.labels, self.used, self.repeated = without_duplicates(
             self.store, numbered, self.target, self.duplicates, bool(self.split_by.get("column"))
@@ -264,7 +264,7 @@ class LabelledSequences(SplitData):
     def _check_split(self) -> None:
         """Warn about sequences and relatives shared with train; InputError for labels that train lacks."""
         warn_of_leaks(self.split.overlap(self._keys()), self._related(), self.sequences)
-        if self.learnt or self.whole or isinstance(self.labels, Ragged):
+        if self.classes_from_model or self.whole or isinstance(self.labels, Ragged):
             return
         if self.target == "single":
             check_classes(self.labels, self.split, self.classes, lambda row: self.ids(np.array([row]))[0])

@@ -14,7 +14,7 @@ from pathlib import Path
 from rdkit import Chem
 
 from trimer.chemistry.identifiers import inchikey_block1, murcko_scaffold, parse
-from trimer.chemistry.structures import read_structure, refusal
+from trimer.chemistry.structures import read_structure, rejection_reason
 from trimer.data.core.drops import DropReport
 from trimer.data.core.parallel import in_order
 from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
@@ -46,7 +46,7 @@ def molecule_keys(text: str, stereo: bool = False) -> MoleculeKeys:
     """
     molecule = read_structure(text)
     if molecule is None:
-        return MoleculeKeys(dropped=UNREADABLE, why=refusal(text))
+        return MoleculeKeys(dropped=UNREADABLE, why=rejection_reason(text))
     try:
         plain = Chem.MolToSmiles(molecule, isomericSmiles=False)
         smiles = Chem.MolToSmiles(molecule) if stereo else plain

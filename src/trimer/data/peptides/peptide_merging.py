@@ -38,7 +38,7 @@ class Record(NamedTuple):
 def merged(records: Iterable[Record], charges: bool) -> Iterator[Record]:
     """One record for all rows of a peptide with the same columns (and run), in order of first occurrence.
 
-    charges: whether the values are charges, which are listed, or retention times, whose median is taken.
+    charges: whether the values are charges, which are listed, or retention times, whose median is used.
     """
     first: dict[object, Record] = {}
     values: dict[object, list[str]] = {}

@@ -70,7 +70,7 @@ def kmers_of(tokens: Ragged, k: int = K) -> Kmers:
         fits = (codes >= 0) & (codes < len(RESIDUES))
         count = max(len(codes) - k + 1, 0)
         words, whole = np.zeros(count, np.int64), np.ones(count, bool)
-        for position in range(k):  # begin and end tokens are no residues, so no k-mer spans two sequences
+        for position in range(k):  # begin and end tokens are not residues, so no k-mer spans two sequences
             words = words * len(RESIDUES) + codes[position : position + count]
             whole &= fits[position : position + count]
         owner = np.repeat(np.arange(len(chunk)), chunk.lengths)[:count]

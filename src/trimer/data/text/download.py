@@ -52,7 +52,7 @@ def _reason(error: OSError) -> str:
     response = getattr(error, "response", None)
     if response is not None:
         return f"HTTP status {response.status_code} {response.reason}"
-    return error.strerror or f"{type(error).__name__}: no answer"
+    return error.strerror or f"{type(error).__name__}: no response"
 
 
 def _fix(error: OSError, folder: Path, name: str) -> str:

@@ -88,7 +88,7 @@ def _read_file(path: Path) -> SpectrumTable:
         )
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: '{suffix or path.name}' is not a known format; known are {', '.join(SUFFIXES)} (also with .gz, "
+            f"{path}: '{suffix or path.name}' is not a known format; use {', '.join(SUFFIXES)} (also with .gz, "
             ".bz2, .xz or .zip), and folders of them"
         )
     if path.stat().st_size == 0:

@@ -15,7 +15,7 @@ from trimer.data.spectra.spectrum_table import filled
 from trimer.data.text.charges import parse_charge
 from trimer.data.text.missing import present
 
-# In order of priority: if a record has several of the names, the first with a usable value is taken.
+# In order of priority: if a record has several of the names, the first with a usable value is used.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "id": (
         "spectrum_id",
