@@ -219,8 +219,9 @@ def _peptide_table(file: ColumnTable, column: str | None, written: Mapping[str, 
         def open(self, path: Path) -> ColumnTable:
             return file
 
+    options: dict[str, Any] = dict(written)
     try:
-        source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column, **written)
+        source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column, **options)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     table = LabelTable.concatenate(list(source.chunks()))
