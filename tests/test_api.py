@@ -14,8 +14,9 @@ import pytest
 from rdkit import Chem
 
 import trimer
+from trimer import model_card
 from trimer.cli.main import main
-from trimer.errors import CheckpointError, ConfigError
+from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 SHORT = [
@@ -98,7 +99,7 @@ def test_molecules_data_frames_and_spectra_are_accepted_as_records(model):
     assert [row["probability"] for row in labels.predict(Chem.MolFromSmiles("OCC"))] == expected
     assert [row["probability"] for row in labels.predict(pd.DataFrame({"smiles": ["CCO"]}))] == expected
     (row,) = model("spectra").predict([SPECTRUM])
-    assert row["precursor_mz"] == SPECTRUM["precursor_mz"] and (row["smiles"] or "is a molecule" in row["reason"])
+    assert row["precursor_mz"] == SPECTRUM["precursor_mz"] and (row["smiles"] or "is a valid molecule" in row["reason"])
 
 
 def test_an_invalid_record_does_not_affect_the_others(model):
@@ -113,8 +114,59 @@ def test_settings_are_named_as_in_the_command(model):
         spectra.predict([SPECTRUM], candidate=3)
     with pytest.raises(ConfigError, match=r"generator\.num_sample is not a setting"):
         spectra.predict([SPECTRUM], generator={"num_sample": 3})
+    for wrong, says in (
+        ({"candidates": "three"}, "candidates='three' cannot be used"),
+        ({"generator": "beam"}, "generator='beam' must be a dictionary"),
+        ({"trainer": None}, "trainer=None must be a dictionary"),
+        ({"trainer": "nope"}, "trainer=nope"),
+        ({"trainer": {"devices": "two"}}, "devices=two must be a number of processes"),
+        ({"output": "mine.csv"}, "output: the call of predict in Python sets this itself"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            spectra.predict([SPECTRUM], **wrong)
+    assert spectra.predictor(candidates=np.int64(3)).cfg.candidates == 3
     assert spectra.predictor(generator={"num_samples": 3}).generator.num_samples == 3
     assert spectra.predictor() is spectra.predictor(), "one predictor for the same settings"
+
+
+def test_ids_come_from_the_named_column(model):
+    peptides = pd.DataFrame({"sequence": ["PEPTIDEK"], "charge": [2], "name": ["mine"]})
+    assert model("fragments").predict(peptides, id_column="name")["id"] == ["mine"]
+    molecules = pd.DataFrame({"smiles": ["CCO"], "name": ["mine"]}, index=[7])
+    assert model("labels").predict(molecules, id_column="name")["id"] == ["mine"]
+    assert model("labels").embed(molecules, id_column="name").ids == ["mine"]
+
+
+def test_predictions_in_int8_do_not_change_later_ones(model):
+    labels = model("labels")
+    state = {name: value.clone() for name, value in labels.net.state_dict().items()}
+    labels.predict(["CCO"], trainer={"precision": "int8"})
+    labels.embed(["CCO"], trainer={"precision": "int8"})
+    assert labels.net.state_dict().keys() == state.keys()
+    fresh = trimer.load(labels.path).predict(["CCO"])
+    assert labels.predict(["CCO"])["probability"] == fresh["probability"]
+
+
+def test_every_result_can_be_plotted_or_says_why_not(model):
+    with pytest.raises(InputError, match="has molecules, probabilities or numbers to plot"):
+        model("fragments").predict(["PEPTIDEK/2"]).plot()
+
+
+def test_a_model_is_loaded_from_a_path_only(model):
+    for wrong in (None, 3, model("labels")):
+        with pytest.raises(CheckpointError, match="is not the path of a checkpoint or a run folder"):
+            trimer.load(wrong)
+
+
+def test_config_errors_are_sentences():
+    for command, words, says in (
+        ("trian", [], "trian is not a command that has settings; did you mean train"),
+        ("train", "model=esm2_nano", "overrides must be a list"),
+        ("train", ["model=nope"], "model=nope"),
+        ("train", ["data.source.pths=x"], "pths"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            trimer.compose(command, words)
 
 
 def test_fragment_intensities_of_a_peptide_are_predicted(model):
@@ -135,6 +187,15 @@ def test_embeddings_equal_those_of_the_command(model, folder, tmp_path):
     assert by_residue.vectors[0].shape == (8, 32)
 
 
+def test_the_command_embeds_the_files_of_a_glob(model, folder, tmp_path):
+    assert model("proteins")
+    for name in "ab":
+        (tmp_path / f"{name}.fasta").write_text(f">{name}\nMKTAYIAK\n")
+    words = ["embed", f"ckpt={folder / 'proteins'}", f"output={tmp_path / 'out.parquet'}"]
+    assert main([*words, f"input={tmp_path / '*.fasta'}"]) == 0
+    assert len(pq.read_table(tmp_path / "out.parquet")) == 2
+
+
 def test_embedding_without_an_encoder_raises_an_error(model):
     with pytest.raises(CheckpointError, match="has no encoder"):
         model("spectra").embed(["CCO"])
@@ -146,6 +207,9 @@ def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
     evaluation = model("labels").evaluate(folder=tmp_path / "evaluation", split="val", baselines=False)
     assert evaluation.metrics["accuracy"] >= 0
     assert (tmp_path / "evaluation" / "val" / "table.csv").is_file()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file; name a folder"):
+        model("labels").evaluate(folder=tmp_path / "file")
 
 
 def test_lookups_of_matchms_are_in_the_table(model, tmp_path):
@@ -160,6 +224,12 @@ def test_the_model_card_describes_the_model(model):
     assert card.does == "predicts one of 2 classes of molecules" and card.classes == ["long", "short"]
     assert "accuracy" in card.metrics and card.stages[-1]["rows"]["train"]
     assert "<table>" in card._repr_html_() and "predicts one of 2 classes" in str(model("labels"))
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"metrics": {"test/accuracy": null, "test/f1": "high"}}'])
+def test_a_damaged_result_file_does_not_prevent_the_model_card(tmp_path, damaged):
+    (tmp_path / "result.json").write_text(damaged)
+    assert model_card.test_metrics(tmp_path) == {}
 
 
 def test_training_from_python_returns_the_model(tmp_path, monkeypatch):
@@ -190,5 +260,7 @@ def test_text_that_names_no_file_is_a_record(tmp_path):
     (tmp_path / "a.mgf").write_text("")
     assert as_file(str(tmp_path / "a.mgf")) == tmp_path / "a.mgf" and as_file(Path("none")) == Path("none")
     assert as_file(str(tmp_path / "*.mgf")) is not None
+    for missing in ("none.csv", "none.fasta", "*.mgf", "runs/none.mzML.gz"):  # letters alone would be a protein
+        assert as_file(missing) == Path(missing), missing
     for text in ("CCO", "[Na+].[Cl-]", "C*", "N[C@@H](C)C(=O)O", "MKT\nAYI", ["a.mgf"]):
         assert as_file(text) is None, text

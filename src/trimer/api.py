@@ -7,12 +7,15 @@ of a config group is given by name (`trainer="gpu"`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer.errors import ConfigError
+from trimer.errors import CheckpointError, ConfigError
 from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from trimer.results.predictions import Predictions
     from trimer.studies.study import Evaluation
 
+DATA_FILE = re.compile(
+    r"\.(csv|tsv|txt|parquet|fasta|fa|faa|smi|smiles|sdf|mgf|msp|mz[mM][lL]|mz[xX][mM][lL]|json)(\.(gz|bz2|xz|zip))?$"
+)
+
 
 class TrainedModel:
     """A trained model with its tokenizer, as `trimer.load` returns it.
@@ -33,8 +40,8 @@ class TrainedModel:
     net: the network, a plain `torch.nn.Module`. tokenizer: its tokenizer. path: the checkpoint.
     """
 
-    def __init__(self, loaded: Loaded):
-        self.loaded = loaded
+    def __init__(self, loaded: Loaded, atoms: bool = False):
+        self.loaded, self.atoms = loaded, atoms
         self.net, self.tokenizer, self.path = loaded.net, loaded.tokenizer, loaded.path
         self._predictors: dict[str, Predictor] = {}
 
@@ -71,8 +78,15 @@ class TrainedModel:
         key = repr(sorted(settings.items()))
         if key not in self._predictors:
             fixed = {"ckpt": str(self.path), "input": "-", "output": "-"}
-            self._predictors[key] = self.loaded.study.predictor(command_config("predict", fixed, settings))
+            cfg = command_config("predict", fixed, settings)
+            self._predictors[key] = self._loaded_for(cfg).study.predictor(cfg)
         return self._predictors[key]
+
+    def _loaded_for(self, cfg: DictConfig) -> Loaded:
+        """The checkpoint for these settings: int8 changes the network, so it gets a copy."""
+        if str(cfg.trainer.precision) != "int8":
+            return self.loaded
+        return replace(self.loaded, net=deepcopy(self.loaded.net))
 
     def embed(self, data: Any, **settings: Any) -> Embeddings:
         """An embedding of each sequence, or the reason why it has none.
@@ -83,10 +97,11 @@ class TrainedModel:
         from trimer.prediction.embedding import POOLING
         from trimer.results.embeddings import Embeddings
 
-        cfg = command_config("embed", {"ckpt": str(self.path), "input": "-", "output": "-"}, settings)
+        fixed = {"ckpt": str(self.path), "input": "-", "output": "-", "atoms": self.atoms}
+        cfg = command_config("embed", fixed, settings)
         if cfg.pooling not in POOLING:
             raise ConfigError(f"pooling={cfg.pooling} must be one of {', '.join(POOLING)}")
-        embedder = Embedder(self.loaded, cfg)
+        embedder = Embedder(self._loaded_for(cfg), cfg)
         file = as_file(data)
         ids: list[str] = []
         vectors: list[np.ndarray | None] = []
@@ -106,7 +121,10 @@ class TrainedModel:
         """
         from trimer.commands.evaluate import evaluate
 
-        cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides=data)
+        if folder is not None and Path(folder).is_file():
+            raise ConfigError(f"folder={folder} is a file; name a folder for the results")
+        overrides = [data] if isinstance(data, str) else list(data)
+        cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides)
         if folder is not None:
             cfg.paths.run = str(folder)
         return evaluate(cfg)
@@ -121,7 +139,9 @@ def load(path: str | Path, atoms: bool = False) -> TrainedModel:
     from trimer.checkpoint import load as load_checkpoint
     from trimer.public import is_public, load_public
 
-    return TrainedModel(load_public(path, atoms=atoms) if is_public(path) else load_checkpoint(path))
+    if not isinstance(path, str | Path):
+        raise CheckpointError(f"a value of type {type(path).__name__} is not the path of a checkpoint or a run folder")
+    return TrainedModel(load_public(path, atoms=atoms) if is_public(path) else load_checkpoint(path), atoms)
 
 
 def predict(model: str | Path | TrainedModel, data: Any, **settings: Any) -> Predictions:
@@ -152,7 +172,10 @@ def _loaded(model: str | Path | TrainedModel) -> TrainedModel:
 
 
 def as_file(data: Any) -> Path | None:
-    """The path of a file or glob, if the data are a `Path` or a string that looks like one; else None."""
+    """The path of a file or glob, if the data are a `Path` or a string that looks like one; else None.
+
+    A string with the suffix of a data file is a path even if the file is missing: no SMILES or peptide ends like this.
+    """
     if isinstance(data, Path):
         return data.expanduser()
     if not isinstance(data, str) or "\n" in data or len(data) > 4096:
@@ -162,23 +185,26 @@ def as_file(data: Any) -> Path | None:
         exists = path.exists()
     except OSError:  # not a valid file name
         return None
-    looks_like_file = exists or (has_magic(data) and path.suffix and path.parent.is_dir() and path.parent != Path())
-    return path if looks_like_file else None
+    is_glob = has_magic(data) and path.suffix and path.parent.is_dir() and path.parent != Path()
+    return path if exists or is_glob or DATA_FILE.search(data) else None
 
 
 def command_config(
-    command: str, fixed: Mapping[str, str], settings: Mapping[str, Any], overrides: Sequence[str] = ()
+    command: str, fixed: Mapping[str, Any], settings: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> DictConfig:
     """The config of a command with settings from Python; ConfigError names an unknown setting.
 
     fixed: settings that the caller cannot change.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     from trimer.cli.configs import choices, compose
 
     groups = choices(command)
     all_overrides = list(overrides)
+    if given := sorted(set(fixed) & set(settings)):
+        raise ConfigError(f"{', '.join(given)}: the call of {command} in Python sets this itself; leave it out")
     values: dict[str, Any] = dict(fixed)
     for name, value in settings.items():
         if name in groups and isinstance(value, str):
@@ -189,11 +215,15 @@ def command_config(
     for name, value in _leaves(values):
         parent, _, key = name.rpartition(".")
         node = OmegaConf.select(cfg, parent) if parent else cfg
-        if name in fixed or name.split(".")[0] == "cleaning" or (node is not None and key in node):
-            OmegaConf.update(cfg, name, value, force_add=True)
-        else:
-            known = [] if node is None else [str(key) for key in node]
+        if name not in fixed and name.split(".")[0] != "cleaning" and (not OmegaConf.is_dict(node) or key not in node):
+            known = [str(key) for key in node] if OmegaConf.is_dict(node) else []
             raise ConfigError(f"{name} is not a setting of trimer {command}{did_you_mean(key, known)}")
+        if OmegaConf.is_dict(OmegaConf.select(cfg, name)) and not isinstance(value, Mapping):
+            raise ConfigError(f"{name}={value!r} must be a dictionary of settings, such as {name}={{...}}")
+        try:
+            OmegaConf.update(cfg, name, value.item() if hasattr(value, "item") else value, force_add=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{name}={value!r} cannot be used: {str(error).splitlines()[0]}") from error
     return cfg
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from trimer.reporting.table import ERROR, HIGH, LOW
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
+
+log = logging.getLogger(__name__)
 
 SHOWN = 8  # classes and metrics that are listed
 
@@ -82,13 +85,17 @@ def model_card(loaded: Loaded) -> ModelCard:
 
 
 def test_metrics(run: Path) -> dict[str, float]:
-    """The metrics of the test split in the `result.json` of a run; empty if there is none."""
+    """The metrics of the test split in the `result.json` of a run; empty if there is none or it is damaged."""
     path = run / "result.json"
     if not path.is_file():
         return {}
-    metrics = json.loads(path.read_text(encoding="utf-8")).get("metrics", {})
+    try:
+        metrics = dict(json.loads(path.read_text(encoding="utf-8"))["metrics"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("%s cannot be read, so the card has no metrics: %s", path, error)
+        return {}
     return {
         name.removeprefix("test/"): value
         for name, value in metrics.items()
-        if name.startswith("test/") and not name.endswith((ERROR, LOW, HIGH))
+        if name.startswith("test/") and not name.endswith((ERROR, LOW, HIGH)) and isinstance(value, int | float)
     }

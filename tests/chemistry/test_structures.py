@@ -17,6 +17,9 @@ from trimer.chemistry.structures import read_structure, rejection_reason
         ("c1cccc1", "Can't kekulize mol"),
         ("InChI=1S/nonsense", "not a valid InChI"),
         ("", "empty text"),
+        ("CCÖ", "'Ö' is not a sign of SMILES"),
+        ("CCO\nCCN", "'\\n' is not a sign of SMILES"),
+        ("CC\0", "is not a sign of SMILES"),
     ],
 )
 def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
@@ -26,6 +29,11 @@ def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):
     assert Chem.MolFromSmiles("c1ccccc") is None
     out, err = capfd.readouterr()
     assert (out, err) == ("", ""), "RDKit is silent again afterwards"
+
+
+def test_a_name_may_follow_the_smiles():
+    for text in ("CCO éthanol", "CCO\tethanol", "CCO |$a;;$|"):
+        assert Chem.MolToSmiles(read_structure(text)) == "CCO"
 
 
 def test_inchi_and_smiles_give_the_same_molecule():

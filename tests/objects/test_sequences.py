@@ -95,8 +95,41 @@ def test_columns_of_molecules_are_read():
     assert (table.texts, table.problems) == (["CCO", ""], {1: NO_SEQUENCE})
 
 
+def test_a_row_without_values_does_not_affect_the_others():
+    table = sequences_of([{"smiles": "CCO"}, None, {}, {"smiles": "CC"}], "molecules")
+    assert table.texts == ["CCO", "", "", "CC"] and list(table.problems) == [1, 2]
+
+
+def test_bytes_are_one_record_and_a_numpy_text_too():
+    assert "type bytes is not a molecule" in sequences_of(b"CCO", "molecules").problems[0]
+    assert sequences_of(np.array("CCO"), "molecules").texts == ["CCO"]
+
+
+def test_columns_of_arrays_are_ignored():
+    frame = pd.DataFrame({"smiles": ["CCO", "CC"], "fingerprint": [np.zeros(3), np.zeros(3)]})
+    assert sequences_of(frame, "molecules").texts == ["CCO", "CC"]
+
+
+def test_two_columns_of_one_name_are_an_error():
+    frame = pd.DataFrame([["CCO", "CC"]], columns=["smiles", "smiles"])
+    for table in (frame, pa.Table.from_arrays([pa.array(["C"]), pa.array(["C"])], ["smiles", "smiles"])):
+        with pytest.raises(InputError, match="several columns 'smiles'; rename or remove"):
+            sequences_of(table, "molecules")
+
+
+def test_peptides_of_a_table_are_read_as_those_of_a_file(tmp_path):
+    frame = pd.DataFrame({"sequence": ["ACK", "AMK"], "name": ["a", "b"]})
+    frame.to_csv(tmp_path / "peptides.csv", index=False)
+    written = {"fixed": "Carbamidomethyl@C", "left_out": None}
+    table = sequences_of(frame, "peptides", id_column="name", **written)
+    file = sequences_of(tmp_path / "peptides.csv", "peptides", id_column="name", **written)
+    assert (table.texts, table.ids) == (file.texts, file.ids) == (["AC[UNIMOD:4]K", "AMK"], ["a", "b"])
+    with pytest.raises(ConfigError, match="notation"):
+        sequences_of(frame, "peptides", notation="nothing of the kind")
+
+
 def test_columns_of_different_lengths_are_an_error():
-    with pytest.raises(ValueError, match="lists of equal length; the lengths are smiles: 2, id: 1"):
+    with pytest.raises(InputError, match="lists of equal length; the lengths are smiles: 2, id: 1"):
         sequences_of({"smiles": ["C", "CC"], "id": ["a"]}, "molecules")
 
 

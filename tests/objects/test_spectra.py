@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from matchms import Spectrum as MatchmsSpectrum
 
+from trimer.errors import InputError
 from trimer.objects import spectra_of
 
 MZ, INTENSITY = [100.0, 50.5], [1.0, 2.0]
@@ -98,8 +99,9 @@ def test_tables_and_rows_of_tables_are_taken():
     table = spectra_of(ROWS)
     assert spectra_of(table) is table
     check(spectra_of(list(table)))
-    with pytest.raises(TypeError, match="a value of type int is not a spectrum"):
-        spectra_of(5)
+    for wrong in (5, None, b"a spectrum", np.array(5)):
+        with pytest.raises(InputError, match=f"a value of type {type(wrong).__name__} is not a spectrum"):
+            spectra_of(wrong)
 
 
 def test_a_path_is_a_file(tmp_path):

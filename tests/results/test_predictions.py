@@ -129,6 +129,18 @@ def test_numbers_are_histograms():
     assert sum(patch.get_height() for patch in axes.flat[0].patches) == 10
 
 
+def test_missing_numbers_are_left_out_of_histograms():
+    rows = [{"logS": number, "retention": float("nan")} for number in (0.5, float("nan"), None, 1.5)]
+    axes = Predictions(rows).plot()
+    assert drawn(axes) and axes.get_xlabel() == "logS"
+    assert sum(patch.get_height() for patch in axes.patches) == 2
+
+
+def test_a_folder_is_not_overwritten_by_a_csv_file(tmp_path):
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
+        Predictions(MOLECULES).to_csv(tmp_path)
+
+
 def test_what_cannot_be_plotted_is_told():
     with pytest.raises(InputError, match="no record has a prediction"):
         Predictions(MOLECULES[2:]).plot()

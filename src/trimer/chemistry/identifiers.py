@@ -34,13 +34,24 @@ ADDUCTS: dict[str, Adduct] = {name: adduct for name in COMMON if (adduct := pars
 
 def parse(smiles: str | None) -> Chem.Mol | None:
     """The molecule of a SMILES, or None if RDKit cannot read it or it has no atom."""
-    if not isinstance(smiles, str) or not smiles:
+    if not isinstance(smiles, str) or not smiles or foreign_sign(smiles):
         return None
     try:
         molecule = Chem.MolFromSmiles(smiles)
     except Exception:  # RDKit raises its own C++ types on some malformed text
         return None
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
+
+
+def foreign_sign(smiles: str) -> str | None:
+    """The first sign that no SMILES has, in front of the name that may follow a blank or a tab; None if there is none.
+
+    RDKit ends the molecule at such a sign without an error: it reads `CCÖ` as `CC`.
+    """
+    if smiles.isascii() and smiles.isprintable():
+        return None
+    text = smiles.strip().partition(" ")[0].partition("\t")[0]
+    return next((sign for sign in text if not "!" <= sign <= "~"), None)
 
 
 def parse_inchi(text: str) -> Chem.Mol | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimer.cli import resolvers, schema
 from trimer.errors import ConfigError, UsageError
+from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -146,12 +147,25 @@ def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
 def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> DictConfig:
     """The config of `trimer <command> <overrides>`, for tests and notebooks.
 
-    `paths.run` is the folder that the run would use; nothing is created.
+    `paths.run` is the folder that the run would use; nothing is created. ConfigError if it cannot be composed.
     """
     from hydra.types import RunMode
     from omegaconf import OmegaConf, open_dict, read_write
 
-    cfg = config_loader(config_dirs).load_configuration(command, list(overrides), RunMode.RUN)
+    from trimer.cli.composition_errors import explain
+
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides must be a list of texts, such as [{overrides!r}]")
+    if not (shipped_folder() / f"{command}.yaml").is_file():
+        raise ConfigError(f"{command} is not a command that has settings{did_you_mean(command, schema.SCHEMAS)}")
+    loader = config_loader(config_dirs)
+    try:
+        cfg = loader.load_configuration(command, list(overrides), RunMode.RUN)
+    except Exception as error:
+        sentence = explain(error, loader, command, overrides, sweep=False)
+        if sentence is None:
+            raise
+        raise ConfigError(sentence) from error
     folder = Path(str(OmegaConf.select(cfg, "hydra.run.dir"))).absolute()
     with read_write(cfg), open_dict(cfg):
         if cfg.get("paths") and not any(override.startswith("paths.run=") for override in overrides):

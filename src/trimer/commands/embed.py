@@ -15,15 +15,15 @@ def main(cfg: DictConfig) -> None:
 
     target = EmbeddingFile(cfg.output, cfg.pooling)  # first, so that an unusable output is reported immediately
     from trimer.accelerators.hardware import computing
+    from trimer.data.text.paths import find_files
     from trimer.prediction.embedder import Embedder
     from trimer.progress import progress
 
     source = Path(cfg.input).expanduser()
-    if source.resolve() == target.path.resolve():
+    files = find_files([cfg.input], "a file of sequences")
+    if target.path.resolve() in [file.resolve() for file in files]:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     computing(cfg.trainer)
-    if not source.exists():
-        raise InputError(f"input={cfg.input}: no such file; check the path")
     embedder = Embedder.of_checkpoint(cfg.ckpt, cfg)
     target.what = embedder.entity
     with target, progress("embed", unit=embedder.entity) as advance:

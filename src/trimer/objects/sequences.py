@@ -22,7 +22,9 @@ CONDITIONS = {
 Record = dict[str, str | None]  # text; optionally id, problem, charge, energy, instrument
 
 
-def sequences_of(values: Any, entity: str, column: str | None = None, id_column: str | None = None) -> LabelTable:
+def sequences_of(
+    values: Any, entity: str, column: str | None = None, id_column: str | None = None, **peptides: str | None
+) -> LabelTable:
     """The records of Python values, in order; an unusable one has the reason in `problems`.
 
     values: one value or several. Molecules: SMILES, InChI, RDKit `Mol`. Proteins: text, Biopython `Seq` and
@@ -30,7 +32,8 @@ def sequences_of(values: Any, entity: str, column: str | None = None, id_column:
     texts become canonical ProForma. A table (DataFrame of pandas or polars, pyarrow Table, dictionary of lists, list of
     dictionaries) is read like a file with these columns. A `Path` is read as a file; a text never is.
     entity: "molecules", "proteins" or "peptides". column, id_column: columns of a table; without id_column the ids come
-    from a column `id`, else they are numbers from 1.
+    from a column `id`, else they are numbers from 1. peptides: how peptides of a table are written, as in
+    `peptide_chunks`: notation, fixed, left_out.
 
     For peptides, `labels["charge"]` and the columns `energy` and `instrument` contain the measurement conditions, if
     any record has them.
@@ -42,10 +45,10 @@ def sequences_of(values: Any, entity: str, column: str | None = None, id_column:
     if isinstance(values, Path):
         from trimer.data.labelled.sequence_files import read_sequences
 
-        return read_sequences(values.expanduser(), entity, column, id_column)
+        return read_sequences(values.expanduser(), entity, column, id_column, **peptides)
     columns = columns_of(values)
     if columns is not None:
-        return _table(columns, entity, column, id_column)
+        return _table(columns, entity, column, id_column, peptides)
     read = _READERS[entity]
     return _assembled([_record(value, read) for value in _listed(values)], entity)
 
@@ -54,7 +57,9 @@ def _listed(values: Any) -> Iterable:
     """The values, or a single value as a list."""
     if package_of(values) == "pyarrow" and hasattr(values, "to_pylist"):
         return values.to_pylist()
-    single = isinstance(values, str) or not isinstance(values, Iterable)
+    if getattr(values, "shape", None) == ():  # a NumPy value
+        values = values.item()
+    single = isinstance(values, str | bytes) or not isinstance(values, Iterable)
     return [values] if single or _is_one_record(values) else values
 
 
@@ -175,14 +180,20 @@ _READERS: dict[str, Callable[[Any], Record]] = {"molecules": _molecule, "protein
 # ---------------------------------------------------------------- tables
 
 
-def _table(columns: Mapping[str, list], entity: str, column: str | None, id_column: str | None) -> LabelTable:
+def _table(
+    columns: Mapping[str, list],
+    entity: str,
+    column: str | None,
+    id_column: str | None,
+    peptides: Mapping[str, str | None],
+) -> LabelTable:
     from trimer.data.labelled.sequence_files import COLUMNS
     from trimer.data.text.column_names import column_called
 
     file = as_table(columns)
     id_column = id_column or ("id" if "id" in file else None)
     if entity == "peptides":
-        table = _peptide_table(file, column) if any(columns.values()) else LabelTable([], [], {})
+        table = _peptide_table(file, column, peptides) if any(columns.values()) else LabelTable([], [], {})
     else:
         name = file.header[file.position(column_called(file, column or COLUMNS[entity][0]))]
         table = _assembled([_record(value, _READERS[entity]) for value in columns[name]], entity)
@@ -196,7 +207,7 @@ def _texts(file: ColumnTable, name: str) -> list[str | None]:
     return list(file.read(file.header[file.position(name)]))
 
 
-def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
+def _peptide_table(file: ColumnTable, column: str | None, written: Mapping[str, str | None]) -> LabelTable:
     """Peptides in the notation and columns of any known file layout."""
     from trimer.data.peptides.peptide_files import NOTHING, PeptideFiles
     from trimer.peptides.proforma import CHARGE
@@ -208,7 +219,11 @@ def _peptide_table(file: ColumnTable, column: str | None) -> LabelTable:
         def open(self, path: Path) -> ColumnTable:
             return file
 
-    source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column)
+    options: dict[str, Any] = dict(written)
+    try:
+        source = TableOfPeptides(str(file.path), NOTHING, merge=None, fdr=None, sequence=column, **options)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     table = LabelTable.concatenate(list(source.chunks()))
     table.ids = [str(number) for number in range(1, len(table) + 1)]
     column_of = {key: next((name for name in names if name in file), None) for key, names in CONDITIONS.items()}

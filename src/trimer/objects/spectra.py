@@ -12,6 +12,7 @@ import numpy as np
 from trimer.data.spectra.readers.records import Records
 from trimer.data.spectra.spectrum import Spectrum
 from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import InputError
 from trimer.objects.frames import NAME, columns_of, package_of, text_of
 
 MZ = ("mz", "m/z", "mzs", "m/z array", "mz_array", "peaks_mz")
@@ -58,8 +59,8 @@ def _listed(values: Any) -> Iterable:
         return [values]
     columns = None if isinstance(values, list | tuple) else columns_of(values)
     if columns is None:
-        if not isinstance(values, Iterable):
-            raise TypeError(f"a value of type {type(values).__name__} is not a spectrum: {EXPECTED}")
+        if not isinstance(values, Iterable) or isinstance(values, bytes) or getattr(values, "shape", None) == ():
+            raise InputError(f"a value of type {type(values).__name__} is not a spectrum: {EXPECTED}")
         return values
     names = list(columns)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -74,7 +74,7 @@ class Embedder:
         """Records from Python objects: a list, a DataFrame, or objects of other libraries (`trimer.objects`)."""
         from trimer.objects import sequences_of
 
-        return [sequences_of(values, self.entity, self.cfg.column)]
+        return [sequences_of(values, self.entity, self.cfg.column, self.cfg.id_column)]
 
     def embed(self, tables: Iterable[LabelTable]) -> Iterator[EmbeddedRecords]:
         """The records with their vectors, in order."""

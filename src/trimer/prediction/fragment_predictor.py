@@ -109,7 +109,8 @@ class FragmentPredictor(Predictor):
     def records(self, values: Any) -> Records:
         from trimer.objects import sequences_of
 
-        table = sequences_of(values, "peptides", self.cfg.column)
+        cfg = self.cfg
+        table = sequences_of(values, "peptides", cfg.column, cfg.id_column, **read_as(cfg, self.data))
         table.labels.setdefault("charge", [None] * len(table))
         return self._precursors(table, {name: table.columns[name] for name in TABLE_COLUMNS if name in table.columns})
 

@@ -80,7 +80,9 @@ class LabelPredictor(Predictor):
     def records(self, values: Any) -> Records:
         from trimer.objects import sequences_of
 
-        return self._tokenized(sequences_of(values, self.entity, self.cfg.column), 0)
+        cfg = self.cfg
+        table = sequences_of(values, self.entity, cfg.column, cfg.id_column, **read_as(cfg, self.data))
+        return self._tokenized(table, 0)
 
     def _tokenized(self, table: LabelTable, first: int) -> Records:
         """The sequences as tokens of at most the maximum length of the training, or with a reason."""

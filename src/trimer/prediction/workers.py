@@ -6,6 +6,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -48,8 +49,10 @@ Compute = Callable[[list], Callable[[], list]]  # inputs -> a function that retu
 def processes_of(cfg: DictConfig) -> int:
     """The number of processes that `trainer.devices` requests; a list of devices means one process."""
     devices = cfg.trainer.get("devices", 1)
-    if not isinstance(devices, int) or isinstance(devices, bool):
+    if OmegaConf.is_list(devices) or devices == "auto":
         return 1
+    if not isinstance(devices, int) or isinstance(devices, bool):
+        raise ConfigError(f"trainer.devices={devices} must be a number of processes, a list of devices, or auto")
     if devices < 1:
         raise ConfigError(f"trainer.devices={devices} must be 1 or more")
     return devices
@@ -73,6 +76,11 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
     pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=arguments)
     try:
         yield lambda inputs: pool.submit(_compute, inputs).result
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            f"a worker process of trainer.devices={processes} ended: in a Python script, call from below "
+            "`if __name__ == '__main__':`; if the memory was too small, use fewer devices"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -29,6 +29,8 @@ ABOUT = (
     "count",
     "precursor_mz",
     "probability",
+    "charge",
+    "energy",
 )  # columns that are not predictions
 
 
@@ -165,14 +167,19 @@ def _numbers(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
 
 
 def _histogram(ax: Any, rows: Sequence[dict], name: str) -> None:
-    ax.hist([row[name] for row in rows if row[name] is not None], bins="auto")
+    ax.hist([row[name] for row in rows if is_known(row[name])], bins="auto")
     ax.set_xlabel(name, parse_math=False)
     ax.set_ylabel("records")
 
 
 def _is_numeric(rows: Sequence[dict], name: str) -> bool:
-    values = [row[name] for row in rows if row[name] is not None]
+    values = [row[name] for row in rows if is_known(row[name])]
     return bool(values) and all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
+
+
+def is_known(value: Any) -> bool:
+    """Whether a cell has a value: it is neither None nor NaN."""
+    return value is not None and value == value
 
 
 def _short(value: Any, letters: int = 30) -> str:

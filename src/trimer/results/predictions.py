@@ -92,6 +92,8 @@ class Predictions:
         target = Path(path).expanduser()
         if not target.parent.is_dir():
             raise InputError(f"{target}: the folder {target.parent} does not exist; create it first")
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; name a file in it")
         with (
             written(target, target.name + ".writing") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as stream,
