@@ -255,4 +255,3 @@ def changed(settings: dict, changes: Mapping | None) -> dict:
 def network_state(checkpoint: dict) -> dict[str, torch.Tensor]:
     """The tensors of the network, under the names of its state_dict."""
     return {k.removeprefix("net."): v for k, v in checkpoint["state_dict"].items() if k.startswith("net.")}
-
