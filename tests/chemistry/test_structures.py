@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rdkit import Chem, RDLogger
 
+from trimer.chemistry.identifiers import parse
 from trimer.chemistry.structures import read_structure, rejection_reason
 
 
@@ -39,3 +40,8 @@ def test_a_name_may_follow_the_smiles():
 def test_inchi_and_smiles_give_the_same_molecule():
     molecule = read_structure("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3")
     assert Chem.MolToSmiles(molecule) == Chem.MolToSmiles(read_structure("OCC")) == "CCO"
+
+
+def test_a_smiles_longer_than_the_limit_is_rejected_at_once():
+    assert parse("C" * 10_001) is None and parse("C" * 300) is not None
+    assert rejection_reason("C" * 100_000) == "100,000 characters, more than the 10,000 that are read"

@@ -32,9 +32,12 @@ RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]  # the stubs of RDK
 ADDUCTS: dict[str, Adduct] = {name: adduct for name in COMMON if (adduct := parse_adduct(name)) is not None}
 
 
+LONGEST = 10_000  # characters of a SMILES; the time of RDKit's canonical order grows with the square of the length
+
+
 def parse(smiles: str | None) -> Chem.Mol | None:
-    """The molecule of a SMILES, or None if RDKit cannot read it or it has no atom."""
-    if not isinstance(smiles, str) or not smiles or foreign_sign(smiles):
+    """The molecule of a SMILES, or None if RDKit cannot read it, it has no atom, or it is longer than LONGEST."""
+    if not isinstance(smiles, str) or not 0 < len(smiles) <= LONGEST or foreign_sign(smiles):
         return None
     try:
         molecule = Chem.MolFromSmiles(smiles)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from rdkit import Chem, RDLogger, rdBase
 
-from trimer.chemistry.identifiers import foreign_sign, parse
+from trimer.chemistry.identifiers import LONGEST, foreign_sign, parse
 
 INCHI = "InChI="
 NO_REASON = "no reason given"
@@ -34,6 +34,8 @@ def rejection_reason(text: str) -> str:
         return "empty text"
     if text.startswith(INCHI):
         return reason_of(lambda: Chem.MolFromInchi(text), "not a valid InChI")
+    if len(text) > LONGEST:
+        return f"{len(text):,} characters, more than the {LONGEST:,} that are read"
     if sign := foreign_sign(text):
         return f"{sign!r} is not a sign of SMILES"
     return reason_of(lambda: Chem.MolFromSmiles(text))
