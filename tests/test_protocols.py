@@ -167,3 +167,12 @@ def test_optional_members_have_defaults():
     assert encoder_of(net) is net
     assert type(encoder_of(bart())).__name__ == "BartEncoder"
     assert Labelled(net, 2, "single")(Flat.pack([[0, 4, 2], [0, 2]])).shape == (2, 2)
+
+
+def test_a_network_that_needs_two_sequences_is_no_masked_model():
+    net = Bart(
+        30, d_model=16, encoder_layers=1, decoder_layers=1, encoder_heads=2, decoder_heads=2, encoder_ffn=32,
+        decoder_ffn=32,
+    )  # fmt: skip
+    assert missing_members(net, MaskedModel) == ["forward(sequence)"]
+    assert missing_members(net, Seq2SeqModel) == []

@@ -9,7 +9,8 @@ of one sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -194,8 +195,24 @@ def members(protocol: type) -> tuple[str, ...]:
 
 
 def missing_members(value: object, protocol: type) -> list[str]:
-    """The members of a protocol that an object lacks."""
-    return [name for name in members(protocol) if not hasattr(value, name)]
+    """The members of a protocol that an object lacks; of a network also its `forward` where that needs other inputs."""
+    missing = [name for name in members(protocol) if not hasattr(value, name)]
+    call, forward = vars(protocol).get("__call__"), getattr(value, "forward", None)
+    if call is not None and forward is not None:
+        inputs = _required(call)[1:]  # without self
+        if len(_required(forward)) > len(inputs):
+            missing.append(f"forward({', '.join(inputs)})")
+    return missing
+
+
+def _required(function: Callable) -> list[str]:
+    """The names of the positional arguments that have no default."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
 
 
 def encoder_of(net: nn.Module) -> nn.Module:

@@ -173,4 +173,4 @@ def test_a_masked_language_model_has_a_protocol(tmp_path):
 def test_data_that_cannot_be_read_by_split_are_rejected(tmp_path, capsys):
     words = ["data.source.molecules=40", "callbacks=protocol", "trainer.max_steps=1", f"hydra.run.dir={tmp_path}"]
     assert main(["train", *words]) == 1
-    assert "data=SpectraToMolecules cannot be read part by part" in " ".join(capsys.readouterr().err.split())
+    assert "which data=SpectraToMolecules does not support" in " ".join(capsys.readouterr().err.split())

@@ -551,7 +551,7 @@ def test_invalid_settings_are_reported_before_the_data_are_prepared(override, se
         ),
         (
             ["task=masked_lm", "data=simulated_proteins"],
-            "task=MaskedLM cannot train model=Bart, which has no training_flops",
+            "task=MaskedLM cannot train model=Bart, which has no forward(sequence)",
         ),
         (["model=esm2_nano"], "task=Seq2Seq cannot train model=Esm2, which has no encode"),
     ],

@@ -90,7 +90,7 @@ def test_split_by_sequence_il_groups_leucine_and_isoleucine(tmp_path):
     )
     il = [text.replace("I", "L") for text in apart.store.strings("sequence")]
     together.split.assert_disjoint({"il": il})
-    with pytest.raises(InputError, match="lie in two parts"):
+    with pytest.raises(InputError, match="are in two splits"):
         apart.split.assert_disjoint({"il": il})
     assert {row["key"] for row in together.split.overlap(together._keys())} == {"sequence", "sequence_il"}
     assert apart.folder == together.folder
