@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -106,17 +107,27 @@ def train(cfg: DictConfig) -> float | None:
             "memory_mb": None if memory is None else round((peak_memory() or 0) - memory),  # added by the training
             "seconds": round(time.perf_counter() - started, 3),
         }
-        if cfg.test and data.has_labels and not trainer.fast_dev_run:
-            from trimer.commands.evaluate import evaluate_test_split
-
-            if "test" in data.split.names:
-                result["metrics"] |= evaluate_test_split(run, task, data, trainer, evaluation_config(cfg))
-            else:
-                log.warning("the data have no test split, so the model is not evaluated: set data.split to define one")
+        result["metrics"] |= test_metrics(run, task, data, trainer, cfg)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def test_metrics(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
+    """The metrics of the test split by the best weights; empty, mostly with a warning, if it is not evaluated."""
+    from trimer.checkpoint import study_class
+    from trimer.commands.evaluate import evaluate_test_split
+
+    if not cfg.test or not data.has_labels or trainer.fast_dev_run:
+        return {}
+    if not study_class(task.contract).can_evaluate():
+        log.warning("the test split is not evaluated: task=%s names no study that evaluates", type(task).__name__)
+        return {}
+    if "test" not in data.split.names:
+        log.warning("the data have no test split, so the model is not evaluated: set data.split to define one")
+        return {}
+    return evaluate_test_split(run, task, data, trainer, evaluation_config(cfg))
 
 
 def describe_model(net, data, cfg: DictConfig) -> str:

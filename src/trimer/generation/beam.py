@@ -76,9 +76,7 @@ def beam_search(
 
         full = (ended_lengths > 0).all(1)
         hopeless = log_likelihoods[:, 0] / length**length_penalty <= ended_scores.min(1).values
-        done = full & hopeless
-        if length == max_length - 1:
-            done = torch.ones_like(done)
+        done = (full & hopeless) | (length == max_length - 1)
 
         is_nan = best[:, 0].isnan().any()  # topk puts NaN first
         any_joins, any_nan, any_done = torch.stack([joins.any(), is_nan, done.any()]).tolist()  # waits for the device
@@ -90,9 +88,8 @@ def beam_search(
             ended = ended.gather(1, _expand(kept, ended))
         if any_done:
             for b in done.nonzero().squeeze(1).tolist():
-                results[int(inputs[b])] = _hypotheses(
-                    ended[b], ended_scores[b], ended_lengths[b], allowed, length_penalty
-                )
+                beams_of_input = ended[b], ended_scores[b], ended_lengths[b]
+                results[int(inputs[b])] = _hypotheses(*beams_of_input, allowed, length_penalty)
             stay = (~done).nonzero().squeeze(1)
             if len(stay) == 0:
                 break

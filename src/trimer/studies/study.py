@@ -109,9 +109,17 @@ class Study:
     def calibrate(self, data: Any, cfg: DictConfig) -> None:
         """Fit calibration parameters on the validation split and store them in the checkpoint."""
 
+    @classmethod
+    def can_evaluate(cls) -> bool:
+        """Whether the study defines `evaluate`."""
+        return cls.evaluate is not Study.evaluate
+
     def evaluate(self, measurement: Measurement) -> Evaluation:
         """Evaluate a split and write table, predictions, figures and page."""
-        raise NotImplementedError
+        raise CheckpointError(
+            f"{self.loaded.path}: its task names no study that evaluates; let the class attribute `study` of the task "
+            "name one, such as trimer.studies.label_study.LabelStudy"
+        )
 
     def log_predictions(self, trainer: Any, evaluation: Evaluation) -> None:
         """Log a sample of the predictions to the trackers of the training run."""
