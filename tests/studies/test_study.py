@@ -1,0 +1,40 @@
+"""The interface of a kind of study, and what happens to a task that names none."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from trimer.building import located
+from trimer.commands.train import test_metrics as metrics_of_the_test_split
+from trimer.errors import CheckpointError
+from trimer.renames import STUDIES
+from trimer.studies.study import Study
+
+
+@pytest.mark.parametrize("target", sorted(set(STUDIES.values())))
+def test_every_shipped_study_evaluates_and_describes_itself(target):
+    study = located(target, "study")
+    assert study.can_evaluate() and study.description is not Study.description
+
+
+def test_a_base_study_refuses_in_a_sentence():
+    study = Study(SimpleNamespace(path="a.ckpt"))
+    assert not Study.can_evaluate()
+    with pytest.raises(CheckpointError, match=r"a\.ckpt: its task names no study that evaluates"):
+        study.evaluate(None)
+    with pytest.raises(CheckpointError, match="not to predict"):
+        study.predictor(None)
+    with pytest.raises(CheckpointError, match="has no encoder"):
+        study.encoder()
+
+
+def test_a_training_of_a_task_without_a_study_ends_well_with_a_warning(caplog):
+    task = SimpleNamespace(contract={"study": "trimer.studies.study.Study"})
+    data, trainer = SimpleNamespace(has_labels=True), SimpleNamespace(fast_dev_run=False)
+    with caplog.at_level(logging.WARNING):
+        assert metrics_of_the_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
+    assert "task=SimpleNamespace names no study that evaluates" in caplog.text
