@@ -26,6 +26,7 @@ from trimer.reporting.style import panel_grid, save_figure, styled
 from trimer.reporting.table import column
 
 # The background of a legend covers what lies behind its text.
+LEGEND_LINE = 0.19  # inches of a line of a legend
 LEGEND: dict[str, Any] = {"handlelength": 1.2, "frameon": True, "framealpha": 0.85, "edgecolor": "none"}
 LABELS = 4  # labelled peaks of a spectrum in a grid
 MANY = 60  # points of a curve above which they have no marks
@@ -98,7 +99,10 @@ def draw_similarities(axis: Axes, groups: Mapping[str, Sequence[float]], bins: i
         axis.axvline(mean, color=colour, linewidth=1.1, linestyle=(0, (3, 3)))
     axis.set_title("Similarity to the true molecule")
     axis.set(xlim=(0, 1), xlabel="Tanimoto similarity", ylabel="spectra (%)")
-    axis.legend(loc="upper right", **LEGEND)
+    figure = axis.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * len(groups))  # below the panel: it hides no bar
+    figure.legend(loc="outside lower center", handlelength=1.2, frameon=False)
 
 
 def spectra_grid(predictions: Sequence[Mapping], path: str | Path, candidates: int = 3) -> Path:
