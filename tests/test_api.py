@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rdkit import Chem
 
 import trimer
@@ -212,6 +213,34 @@ def test_evaluation_writes_its_results_and_returns_the_table(model, tmp_path):
         model("labels").evaluate(folder=tmp_path / "file")
 
 
+def test_a_file_or_a_data_frame_is_evaluated_as_a_whole(model, folder, tmp_path):
+    labels, path = model("labels"), folder / "molecules.csv"
+    from_file = labels.evaluate(path, folder=tmp_path / "file")
+    from_frame = labels.evaluate(pd.read_csv(path), folder=tmp_path / "frame")
+    assert from_file.metrics == from_frame.metrics and len(from_file.ids) == 60
+    assert (tmp_path / "file" / "all" / "table.csv").is_file() or list((tmp_path / "file").glob("*/table.csv"))
+    with pytest.raises(InputError, match="no such file"):
+        labels.evaluate(tmp_path / "missing.csv", folder=tmp_path / "none")
+    with pytest.raises(ConfigError, match=r"have no columns of a file; name the data with"):
+        model("fragments").evaluate(path, folder=tmp_path / "none")
+
+
+def test_the_split_of_the_overrides_is_that_of_the_command_line(model, folder, tmp_path):
+    words = ["data=labelled_molecules", f"data.source.paths={folder / 'molecules.csv'}", "data.source.labels=kind",
+             "data.target=single", "data.tokens_per_batch=800"]  # fmt: skip
+    whole = model("labels").evaluate(words, folder=tmp_path / "whole", baselines=False)
+    split = [*words, "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"]
+    tested = model("labels").evaluate(split, folder=tmp_path / "tested", baselines=False)
+    assert len(whole.ids) == 60 and 0 < len(tested.ids) < 30
+
+
+def test_interleaved_predictions_leave_no_mode_behind(model):
+    predictor = model("labels").predictor()
+    first, second = (predictor.predict(iter([predictor.records(["CCO"])])) for _ in range(2))
+    next(first), next(second), first.close(), second.close()
+    assert not torch.is_inference_mode_enabled() and not torch.is_autocast_enabled("cpu")
+
+
 def test_lookups_of_matchms_are_in_the_table(model, tmp_path):
     evaluation = model("spectra").evaluate(folder=tmp_path / "evaluation", split="val", lookups=["modified_cosine"])
     assert "modified cosine (matchms)" in [row["method"] for row in evaluation.table.rows]
@@ -229,7 +258,7 @@ def test_the_model_card_describes_the_model(model):
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"metrics": {"test/accuracy": null, "test/f1": "high"}}'])
 def test_a_damaged_result_file_does_not_prevent_the_model_card(tmp_path, damaged):
     (tmp_path / "result.json").write_text(damaged)
-    assert model_card.test_metrics(tmp_path) == {}
+    assert model_card.metrics_of_test_split(tmp_path) == {}
 
 
 def test_training_from_python_returns_the_model(tmp_path, monkeypatch):

@@ -87,7 +87,7 @@ def test_old_classes_are_replaced_by_new_ones_with_the_same_arguments(former):
     check({"_target_": f"trimer.{target}", **needed, **arguments})
 
 
-@pytest.mark.parametrize("module", ["data.molecules", "data.modules.masked_molecules"])
+@pytest.mark.parametrize("module", ["data.molecules"])
 def test_masked_molecule_configs_of_earlier_versions_build_the_same_data(module, tmp_path):
     """A data config as stored in checkpoints and run folders of the two earlier versions."""
     (tmp_path / "a.smi").write_text("\n".join(simulated_molecules(20, seed=3)) + "\n")

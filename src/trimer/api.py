@@ -7,12 +7,13 @@ of a config group is given by name (`trainer="gpu"`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from glob import has_magic
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from trimer.errors import CheckpointError, ConfigError
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from trimer.results.embeddings import Embeddings
     from trimer.results.predictions import Predictions
     from trimer.studies.study import Evaluation
-
-DATA_FILE = re.compile(
-    r"\.(csv|tsv|txt|parquet|fasta|fa|faa|smi|smiles|sdf|mgf|msp|mz[mM][lL]|mz[xX][mM][lL]|json)(\.(gz|bz2|xz|zip))?$"
-)
 
 
 class TrainedModel:
@@ -112,10 +109,11 @@ class TrainedModel:
             reasons += chunk.reasons
         return Embeddings(ids, vectors, reasons)
 
-    def evaluate(self, data: Sequence[str] = (), folder: str | Path | None = None, **settings: Any) -> Evaluation:
+    def evaluate(self, data: Any = (), folder: str | Path | None = None, **settings: Any) -> Evaluation:
         """Evaluate a split as `trimer evaluate` does: a table of methods by metrics, with predictions and a page.
 
-        data: overrides that choose other data than those of the training, such as ["data=labelled_molecules",
+        data: by default the test split of the training data. A file or a DataFrame with the columns of the training
+        data is evaluated as a whole. Overrides choose other data: ["data=labelled_molecules",
         "data.source.paths=mine.csv"]. folder: folder of the results; by default under `runs/`. settings: keys of
         `trimer evaluate`, such as split="val" or baselines=False.
         """
@@ -123,11 +121,14 @@ class TrainedModel:
 
         if folder is not None and Path(folder).is_file():
             raise ConfigError(f"folder={folder} is a file; name a folder for the results")
-        overrides = [data] if isinstance(data, str) else list(data)
-        cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides)
-        if folder is not None:
-            cfg.paths.run = str(folder)
-        return evaluate(cfg)
+        with data_file(data) as file:
+            overrides = [] if file else [data] if isinstance(data, str) else list(data)
+            cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides)
+            if folder is not None:
+                cfg.paths.run = str(folder)
+            if file is not None:
+                cfg.data = self.loaded.study.data_of_file(file)
+            return evaluate(cfg, overrides)
 
 
 def load(path: str | Path, atoms: bool = False) -> TrainedModel:
@@ -154,7 +155,7 @@ def embed(model: str | Path | TrainedModel, data: Any, **settings: Any) -> Embed
     return _loaded(model).embed(data, **settings)
 
 
-def evaluate(model: str | Path | TrainedModel, data: Sequence[str] = (), **settings: Any) -> Evaluation:
+def evaluate(model: str | Path | TrainedModel, data: Any = (), **settings: Any) -> Evaluation:
     """`trimer.load(model).evaluate(data, ...)`."""
     return _loaded(model).evaluate(data, **settings)
 
@@ -186,7 +187,39 @@ def as_file(data: Any) -> Path | None:
     except OSError:  # not a valid file name
         return None
     is_glob = has_magic(data) and path.suffix and path.parent.is_dir() and path.parent != Path()
-    return path if exists or is_glob or DATA_FILE.search(data) else None
+    return path if exists or is_glob or has_data_suffix(data) else None
+
+
+def has_data_suffix(name: str) -> bool:
+    """Whether a name ends like a data file that Trimer reads, in lower case (or as mzML, mzXML), compressed or not."""
+    from trimer.data.labelled.sequence_files import TABLES
+    from trimer.data.proteins.entry_files import SUFFIXES as ENTRIES
+    from trimer.data.spectra.readers import SUFFIXES as SPECTRA
+    from trimer.data.text.compression import plain_name
+
+    suffix = Path(plain_name(Path(name))).suffix
+    others = (".tab", ".txt", ".fasta", ".fa", ".faa", ".smi", ".smiles", ".hdf", ".hdf5", ".h5", ".mzML", ".mzXML")
+    return suffix in {*TABLES, *ENTRIES, *SPECTRA, *others}
+
+
+@contextmanager
+def data_file(data: Any) -> Iterator[Path | None]:
+    """The file that data are, or a temporary file that holds a DataFrame; None for anything else."""
+    from trimer.objects.frames import columns_of, package_of
+
+    if (file := as_file(data)) is not None:
+        yield file
+        return
+    if package_of(data) not in ("pandas", "polars", "pyarrow"):
+        yield None
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "data.parquet"
+        pq.write_table(pa.table(columns_of(data)), path)
+        yield path
 
 
 def command_config(

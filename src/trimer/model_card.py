@@ -41,13 +41,13 @@ class ModelCard:
         """The rows of the card, name -> text, in order."""
         listed = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")
         stages = [
-            f"{stage['name']} ({stage['rows']['train']:,} records)" if stage["rows"].get("train") else stage["name"]
+            f"{stage['rows']['train']:,} records (run {stage['name']})" if stage["rows"].get("train") else stage["name"]
             for stage in self.stages
         ]
         facts = {
             "Does": self.does,
             "Model": f"{self.model}, {self.parameters:,} parameters",
-            "Classes": f"{len(self.classes)}: {listed}" if self.classes else "",
+            "Labels": f"{len(self.classes)}: {listed}" if len(self.classes) > 1 else listed,
             "Trained on": "; then ".join(stages) or "unknown",
             "Test split": ", ".join(f"{name} {value:.3g}" for name, value in list(self.metrics.items())[:SHOWN]),
             "File": str(self.path),
@@ -66,25 +66,34 @@ class ModelCard:
 
 def model_card(loaded: Loaded) -> ModelCard:
     """The model card of a checkpoint or of public weights."""
-    from trimer.commands.evaluate import model_name
+    from trimer.run import model_name
 
     run = loaded.path.parent.parent
     labels = loaded.contract.get("labels") or {}
     stages = [{"name": stage["name"], "rows": stage.get("rows", {})} for stage in loaded.training_keys or ()]
-    encoder = getattr(loaded.net, "encoder", loaded.net)
     return ModelCard(
         name=model_name(run, loaded.path),
         does=loaded.study.description,
-        model=type(encoder if hasattr(encoder, "layers") else loaded.net).__name__,
+        model=shape_in_words(loaded.net),
         parameters=sum(parameter.numel() for parameter in loaded.net.parameters()),
         classes=list(labels.get("classes") or ()),
         stages=stages,
         path=loaded.path,
-        metrics=test_metrics(run),
+        metrics=metrics_of_test_split(run),
     )
 
 
-def test_metrics(run: Path) -> dict[str, float]:
+def shape_in_words(net: Any) -> str:
+    """`encoder with 3 layers of width 64`; the class of a network that is built in another way."""
+    encoder = getattr(net, "encoder", net)
+    if hasattr(net, "decode"):
+        return f"encoder and decoder of width {net.d_model}"
+    if hasattr(encoder, "layers") and hasattr(encoder, "d_model"):
+        return f"encoder with {len(encoder.layers)} layers of width {encoder.d_model}"
+    return type(net).__name__
+
+
+def metrics_of_test_split(run: Path) -> dict[str, float]:
     """The metrics of the test split in the `result.json` of a run; empty if there is none or it is damaged."""
     path = run / "result.json"
     if not path.is_file():

@@ -330,3 +330,11 @@ def first_config(folder: Path) -> dict[str, Any]:
 def run_config(folder: Path) -> dict[str, Any]:
     """The resolved config of a run with the changes of its resumptions, empty if the folder holds none."""
     return RunFolder(folder).config
+
+
+def model_name(run: Path, checkpoint: Path) -> str:
+    """The name of the model in tables: name and seed of the run, or the file name of a checkpoint outside a run."""
+    config = run_config(run)
+    if "name" in config:
+        return f"{config['name']}, seed {config.get('seed', 0)}"
+    return checkpoint.name if checkpoint.is_dir() else checkpoint.stem

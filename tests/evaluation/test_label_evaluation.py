@@ -102,7 +102,7 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
         assert len(evaluation.labels) == keep.sum() and (keep.sum() < len(keep)) == (target == "residue")
     for name, value in expected.items():
         assert evaluation.metrics[name] == pytest.approx(value, rel=1e-5)
-        assert evaluation.named("test")[f"test/{name}"] == evaluation.metrics[name]
+        assert evaluation.split_metrics("test")[f"test/{name}"] == evaluation.metrics[name]
     evaluation.save(tmp_path)
     assert (tmp_path / "table.md").is_file()
 

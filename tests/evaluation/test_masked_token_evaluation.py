@@ -51,7 +51,7 @@ def test_the_evaluation_writes_a_table_and_per_residue_values(data, tmp_path):
     assert total / evaluation.metrics["masked_tokens"] == pytest.approx(evaluation.metrics["loss"], abs=1e-3)
     evaluation.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"table.md", "table.csv", "table.json", "residues.csv"}
-    assert evaluation.named("val")["val/loss"] == evaluation.metrics["loss"]
+    assert evaluation.split_metrics("val")["val/loss"] == evaluation.metrics["loss"]
 
 
 def test_metrics_do_not_depend_on_the_batch_size(data):

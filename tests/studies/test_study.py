@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer.building import located
-from trimer.commands.train import test_metrics as metrics_of_the_test_split
+from trimer.commands.train import metrics_of_test_split
 from trimer.errors import CheckpointError
 from trimer.renames import STUDIES
 from trimer.studies.study import Study
@@ -26,7 +26,7 @@ def test_a_base_study_refuses_in_a_sentence():
     assert not Study.can_evaluate()
     with pytest.raises(CheckpointError, match=r"a\.ckpt: its task names no study that evaluates"):
         study.evaluate(None)
-    with pytest.raises(CheckpointError, match="not to predict"):
+    with pytest.raises(CheckpointError, match="names no study with a predictor"):
         study.predictor(None)
     with pytest.raises(CheckpointError, match="has no encoder"):
         study.encoder()
@@ -36,5 +36,5 @@ def test_a_training_of_a_task_without_a_study_ends_well_with_a_warning(caplog):
     task = SimpleNamespace(contract={"study": "trimer.studies.study.Study"})
     data, trainer = SimpleNamespace(has_labels=True), SimpleNamespace(fast_dev_run=False)
     with caplog.at_level(logging.WARNING):
-        assert metrics_of_the_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
+        assert metrics_of_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
     assert "task=SimpleNamespace names no study that evaluates" in caplog.text

@@ -56,7 +56,7 @@ def place(net: nn.Module, trainer: DictConfig) -> nn.Module:
 def with_int8_weights(net: nn.Module) -> nn.Module:
     """The network, with the linear layers of its blocks converted to int8 in place.
 
-    Their inputs are rounded to int8 too, so embeddings change by 2 to 5 percent.
+    Their inputs are rounded to int8 too, so embeddings change by about 3 percent (benchmarks/README.md).
     """
     if not hasattr(net, "layers"):
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def main(cfg: DictConfig) -> None:
     evaluate(cfg)
 
 
-def evaluate(cfg: DictConfig) -> Evaluation:
+def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluation:
     """Evaluate cfg.ckpt on cfg.data, or on its training data module; writes the results to cfg.paths.run."""
     from trimer.accelerators.hardware import place
     from trimer.accelerators.stacks import check_can_predict
@@ -31,11 +32,11 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
-    from trimer.run import RunFolder
+    from trimer.run import RunFolder, model_name
 
     check_can_predict(cfg.trainer.accelerator)
     failed_reports()  # forget those of an earlier job of this process
-    (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg)
+    (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg, overrides)
     study = loaded.study
     check_study_settings(cfg, study.extra_settings)
     if split == WHOLE and cfg.baselines:
@@ -67,7 +68,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     evaluation = study.evaluate(Measurement(net, data, split, run.path, name, trained, cfg))
     add_overlap(overlap, run.path / split)
     facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts(), **failed_reports()}
-    run.finish({"metrics": evaluation.named(split), **facts})
+    run.finish({"metrics": evaluation.split_metrics(split), **facts})
     return evaluation
 
 
@@ -88,16 +89,18 @@ def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
     return loaded, loaded.path
 
 
-def evaluated_split(cfg: DictConfig) -> str:
+def evaluated_split(cfg: DictConfig, overrides: Sequence[str] | None = None) -> str:
     """The split of the config; by default the test split of the checkpoint's data, and all rows of other data.
 
-    If the command line defines the split of other data (data.split...), their test split is the default.
+    If the overrides (by default those of the command line) define the split of other data (data.split...), their test
+    split is the default.
     """
     from trimer.data.core.splits import WHOLE
     from trimer.resuming import key_of
     from trimer.run import command_line_overrides
 
-    defines_split = any(key_of(text).startswith("data.split") for text in command_line_overrides())
+    words = command_line_overrides() if overrides is None else overrides
+    defines_split = any(key_of(text).startswith("data.split") for text in words)
     return cfg.split or (WHOLE if cfg.data and not defines_split else "test")
 
 
@@ -162,9 +165,9 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     add_overlap(overlap, run.path / "test")
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
-        logger.log_metrics(evaluation.named("test"), step=trainer.global_step)
+        logger.log_metrics(evaluation.split_metrics("test"), step=trainer.global_step)
     attempt("the figures of the tracker", log_figures, trainer, run.path / "test")
-    return evaluation.named("test")
+    return evaluation.split_metrics("test")
 
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:
@@ -213,13 +216,3 @@ def log_figures(trainer, folder: Path) -> None:
                 import wandb
 
                 logger.experiment.log({"test/embeddings page": wandb.Html(page.read_text(encoding="utf-8"))})
-
-
-def model_name(run: Path, checkpoint: Path) -> str:
-    """The name of the model in tables: name and seed of the run, or the file name of a checkpoint outside a run."""
-    from trimer.run import run_config
-
-    config = run_config(run)
-    if "name" in config:
-        return f"{config['name']}, seed {config.get('seed', 0)}"
-    return checkpoint.name if checkpoint.is_dir() else checkpoint.stem

@@ -107,14 +107,14 @@ def train(cfg: DictConfig) -> float | None:
             "memory_mb": None if memory is None else round((peak_memory() or 0) - memory),  # added by the training
             "seconds": round(time.perf_counter() - started, 3),
         }
-        result["metrics"] |= test_metrics(run, task, data, trainer, cfg)
+        result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
 
 
-def test_metrics(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
+def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
     """The metrics of the test split by the best weights; empty, mostly with a warning, if it is not evaluated."""
     from trimer.checkpoint import study_class
     from trimer.commands.evaluate import evaluate_test_split

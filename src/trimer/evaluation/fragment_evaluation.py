@@ -39,7 +39,7 @@ class FragmentEvaluation:
     labels: np.ndarray
     sizes: list[int]
 
-    def named(self, split: str) -> dict[str, float]:
+    def split_metrics(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/cos_median`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 

@@ -71,7 +71,7 @@ class LabelEvaluation:
         """Whether each row, or each residue, has one class."""
         return self.target in ("single", "residue")
 
-    def named(self, split: str) -> dict[str, float]:
+    def split_metrics(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/accuracy`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 

@@ -69,7 +69,7 @@ class LanguageEvaluation:
     metrics: dict[str, float]
     residues: list[dict]
 
-    def named(self, split: str) -> dict[str, float]:
+    def split_metrics(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/perplexity`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 

@@ -40,7 +40,7 @@ class Evaluation:
     similarities: dict[str, list[float]]
     slices: dict[str, ResultTable] = field(default_factory=dict)
 
-    def named(self, split: str) -> dict[str, float]:
+    def split_metrics(self, split: str) -> dict[str, float]:
         """The metrics under the name of the split, as `test/tanimoto@1`."""
         return {f"{split}/{name}": value for name, value in self.metrics.items()}
 

@@ -74,9 +74,8 @@ def beam_search(
         parents = parents.gather(1, chosen)  # (B, K)
         tokens = allowed[running[:, :, -1]]
 
-        full = (ended_lengths > 0).all(1)
         hopeless = log_likelihoods[:, 0] / length**length_penalty <= ended_scores.min(1).values
-        done = (full & hopeless) | (length == max_length - 1)
+        done = ((ended_lengths > 0).all(1) & hopeless) | (length == max_length - 1)
 
         is_nan = best[:, 0].isnan().any()  # topk puts NaN first
         any_joins, any_nan, any_done = torch.stack([joins.any(), is_nan, done.any()]).tolist()  # waits for the device

@@ -51,8 +51,9 @@ class Embedder:
         encoder: Any = study.encoder()
         if cfg.tokens_per_batch is not None and cfg.tokens_per_batch < 1:
             raise ConfigError(f"tokens_per_batch={cfg.tokens_per_batch} must be 1 or more")
-        if cfg.layer is not None and not 0 <= cfg.layer <= len(encoder.layers):
-            raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {len(encoder.layers)}")
+        layers = len(getattr(encoder, "layers", ()))
+        if cfg.layer is not None and not 0 <= cfg.layer <= layers:
+            raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {layers}")
         self.loaded, self.cfg, self.entity = loaded, cfg, study.entity
         self.kind = KINDS[self.entity](loaded.tokenizer)
         self.longest = getattr(getattr(encoder, "encoder", encoder), "longest", None) or math.inf

@@ -21,6 +21,7 @@ import yaml
 
 from trimer.errors import InputError
 from trimer.files import write_text, written
+from trimer.progress import tracked
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
 from trimer.reporting.table import ERROR, ResultTable, column
 from trimer.reporting.templates import render
@@ -157,7 +158,8 @@ def read_runs(folder: str | Path) -> list[Run]:
         raise InputError(
             f"{folder} holds no run: no run.json or result.json in it or below; give the folder of a run or sweep"
         )
-    return [_read_run(path, folder) for path in sorted(runs, key=_natural)]
+    ordered = tracked(sorted(runs, key=_natural), "report", len(runs), "runs")
+    return [_read_run(path, folder) for path in ordered]
 
 
 def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str | None = None) -> Summary:

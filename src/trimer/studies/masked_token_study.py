@@ -7,11 +7,13 @@ from typing import Any
 from torch import nn
 
 from trimer.errors import CheckpointError
-from trimer.studies.study import Evaluation, Measurement, Study
+from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
 
 
 class MaskedTokenStudy(Study):
     """Embeddings, and the perplexity of masked tokens, compared with trivial baselines."""
+
+    without_predictor = PRE_TRAINED
 
     @property
     def description(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimer.building import build
 from trimer.errors import ConfigError
-from trimer.studies.study import Evaluation, Measurement, Study
+from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,6 +23,9 @@ class MoleculeStudy(Study):
     """Generated and ranked molecules, compared with look-up baselines."""
 
     extra_settings = ("by", "formula_known", "mces", "lookups", "generator")
+
+    without_predictor = PRE_TRAINED
+    file_source = "trimer.data.spectra.spectrum_sources.SpectralFiles"
 
     @property
     def description(self) -> str:

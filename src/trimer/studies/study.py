@@ -31,7 +31,7 @@ class Evaluation(Protocol):
     table: ResultTable
     metrics: dict[str, float]
 
-    def named(self, split: str) -> dict[str, float]:
+    def split_metrics(self, split: str) -> dict[str, float]:
         """The metrics with the name of the split, such as `test/accuracy`."""
         ...
 
@@ -62,11 +62,20 @@ class Measurement:
         return self.folder / self.split
 
 
+# Why a pre-trained model does not predict.
+PRE_TRAINED = (
+    "was trained to restore corrupted or masked sequences, not to predict: fine-tune it with trimer train "
+    "data=<labelled data> ckpt=..., and predict with that run"
+)
+
+
 class Study:
     """The study of one checkpoint. Subclasses implement the operations they support; others raise an error."""
 
     # Dotted keys of settings of `trimer evaluate` that only some studies have.
     extra_settings: tuple[str, ...] = ()
+    # Why there is no predictor, in a study that has none.
+    without_predictor = "does not predict: its task names no study with a predictor"
 
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
@@ -94,10 +103,7 @@ class Study:
 
     def predictor(self, cfg: DictConfig) -> Predictor:
         """The predictor for records of a user. cfg: the config of `trimer predict`."""
-        raise CheckpointError(
-            f"{self.loaded.path} was trained to restore corrupted or masked sequences, not to predict: fine-tune it "
-            "with trimer train data=<labelled data> ckpt=..., and predict with that run"
-        )
+        raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
 
     def check_data(self, data: Any) -> None:
         """ConfigError unless these data can be evaluated."""
@@ -105,6 +111,22 @@ class Study:
             raise ConfigError(
                 "the data of this checkpoint have no labels to compare with: choose labelled data with data=<choice>"
             )
+
+    # The source of `data_of_file`, for data whose training source reads no files.
+    file_source: str | None = None
+
+    def data_of_file(self, path: Path) -> dict[str, Any]:
+        """The config of the training data with a file of a user in the place of their source."""
+        data = dict(self.loaded.contract["data"])
+        source = data.get("source") or {}
+        if "paths" not in source:
+            if self.file_source is None:
+                raise ConfigError(
+                    f"{path}: the training data of {self.loaded.path} have no columns of a file; name the data with "
+                    '["data=<choice>", "data.source.paths=<file>", ...]'
+                )
+            source = {"_target_": self.file_source}
+        return data | {"source": source | {"paths": str(path.resolve())}}
 
     def calibrate(self, data: Any, cfg: DictConfig) -> None:
         """Fit calibration parameters on the validation split and store them in the checkpoint."""

@@ -76,11 +76,9 @@ class PlainLightning(KeepsArguments, L.LightningModule):
 
     def check_parts(self, data: Any) -> None:
         """ConfigError if data module, network and task do not fit together."""
-        raise NotImplementedError
 
     def configure_for(self, data: Any) -> None:
         """Create what depends on the data."""
-        raise NotImplementedError
 
     def described(self, data: Any) -> dict[str, Any]:
         """The contract of a checkpoint, from the arguments of the objects; empty with a warning if some are unknown."""
@@ -174,7 +172,9 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         from trimer.building import build, located
         from trimer.checkpoint import load
 
-        settings.pop("hparams_file", None), settings.pop("strict", None), settings.pop("weights_only", None)
+        for name, fixed in (("strict", True), ("weights_only", True), ("hparams_file", None)):
+            if settings.pop(name, fixed) not in (fixed, None):
+                raise ConfigError(f"load_from_checkpoint({name}=...): Trimer always loads with {name}={fixed}")
         loaded = load(checkpoint_path)
         kind = located(loaded.contract["kind"], str(loaded.path))
         if not issubclass(kind, cls):
