@@ -11,6 +11,7 @@ import trimer
 from trimer.data.labelled.residue_files import LABEL, ResidueFiles
 from trimer.data.labelled.sequence_files import read_sequences
 from trimer.data.peptides.fragment_files import FragmentFiles
+from trimer.data.peptides.peptide_layouts import LAYOUTS
 from trimer.data.proteins.clusters import read_clusters
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "own_data.md"
@@ -54,3 +55,13 @@ def test_every_kind_of_record_has_samples():
 def test_every_code_block_is_a_sample():
     page = PAGE.read_text(encoding="utf-8")
     assert len(re.findall(r"^```\w+$", page, re.MULTILINE)) == len(SAMPLES)
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS.keys() - {"deepphospho"}))
+def test_every_column_of_a_peptide_layout_is_named(name):
+    (row,) = [
+        line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(rf"\|.*`{name}`.*\|.*\|", line)
+    ]
+    layout = LAYOUTS[name]
+    columns = {*layout.sequence, *layout.charge, *layout.retention, layout.modifications, layout.sites, layout.observed}
+    assert columns - {None} <= set(re.findall(r"`([^`]+)`", row))
