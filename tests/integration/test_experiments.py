@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -483,7 +484,10 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
-    assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity", "descriptors")
+    loss = result["metrics"]["val/loss"]
+    assert math.isfinite(loss)
+    if choice not in ("esol", "regression", "lipophilicity", "descriptors"):  # squared errors of any size
+        assert loss < 20
 
 
 def test_any_rank_can_be_monitored_in_validation(tmp_path):
