@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import py_compile
 import sys
 from pathlib import Path
 
@@ -123,6 +125,55 @@ def test_two_files_with_the_same_name_are_rejected():
     assert load_plugin(plugin()).module == "my_thing"  # the same file again
     with pytest.raises(ConfigError, match="another plug-in of this name is loaded"):
         load_plugin(plugin("other/my_thing.py"))
+
+
+def test_an_edited_file_is_loaded_again():
+    load_plugin(plugin())
+    allowed = {"_target_": "my_thing.Thing"}
+    old = build(allowed)
+    code = "class Thing:\n    version = 2\n"
+    assert load_plugin(plugin(code=code)).content == code.encode()
+    assert build(allowed).version == 2 and not hasattr(sys.modules["my_thing"], "Path")
+    assert not hasattr(old, "version") and old.size == 1
+
+
+def test_an_edit_with_an_error_keeps_the_loaded_module():
+    path = plugin()
+    loaded = load_plugin(path)
+    plugin(code="class Thing:\n    size = 2\n\nmissing\n")
+    with pytest.raises(ConfigError, match=r"my_thing\.py line 4: NameError"):
+        load_plugin(path)
+    assert build({"_target_": "my_thing.Thing"}).size == 1 and plugins._loaded == {"my_thing": loaded}
+    module = sys.modules["my_thing"]
+    plugin()
+    assert (
+        load_plugin(path) == loaded and sys.modules["my_thing"] is module
+    )  # the content that is loaded
+
+
+def test_the_kept_copy_is_the_code_that_ran(tmp_path):
+    path = plugin()
+    load_plugin(path)
+    path.write_text("changed = True\n")
+    (kept,) = plugins.keep_copies(tmp_path / "run")
+    copy = tmp_path / "run" / kept["copy"]
+    assert copy.read_text() == CODE and hashlib.sha256(copy.read_bytes()).hexdigest() == kept["sha256"]
+
+
+def test_stale_byte_code_does_not_run():
+    """Python trusts a .pyc if size and time of the source agree, which an edit within a second can leave unchanged."""
+    path = plugin(code="value = 1\n")
+    compiled = Path(py_compile.compile(str(path), doraise=True))
+    before = path.stat()
+    plugin(code="value = 2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_plugin(path)
+    assert compiled.is_file() and sys.modules["my_thing"].value == 2
+
+
+def test_the_code_runs_without_the_future_statements_of_the_loader():
+    load_plugin(plugin(code="class Thing:\n    size: int = 1\n"))
+    assert sys.modules["my_thing"].Thing.__annotations__ == {"size": int}
 
 
 @pytest.mark.parametrize("name", ["missing.py", "my_thing.txt", "my-thing.py"])

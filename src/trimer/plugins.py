@@ -12,12 +12,11 @@ import hashlib
 import importlib.util
 import logging
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,15 @@ _loaded: dict[str, Plugin] = {}
 
 @dataclass(frozen=True)
 class Plugin:
-    """A loaded file: its path, and the SHA-256 of its content when it was loaded."""
+    """A loaded file: its path and the bytes that were executed; the file may change later."""
 
     path: Path
-    sha256: str
+    content: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the executed bytes."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @property
     def module(self) -> str:
@@ -83,23 +87,29 @@ def load_plugins() -> None:
 def load_plugin(path: str | Path) -> Plugin:
     """Import a file, and allow its classes and functions in configs.
 
+    A file that was edited since is imported again, as a new module: configs then name its new classes, and objects
+    that exist keep the old ones. If this import fails, the old module remains.
     ConfigError if another module has the name of the file, or if the import fails.
     """
     path = Path(path).expanduser().resolve()
-    name, content = path.stem, path.read_bytes()
-    plugin = Plugin(path, hashlib.sha256(content).hexdigest())
+    plugin = Plugin(path, path.read_bytes())
+    name = plugin.module
     if _loaded.get(name) == plugin:
         return plugin
     _check_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise ConfigError(f"--plugin {path}: Python cannot import this file; give a .py file")
     module = importlib.util.module_from_spec(spec)
+    previous = sys.modules.get(name)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+        # The loader would read the file again, or a stale .pyc: the recorded bytes must be those that run.
+        exec(compile(plugin.content, str(path), "exec", dont_inherit=True), module.__dict__)
+    except Exception as error:  # the code of the user may raise anything; one sentence names the file and the line
+        sys.modules.pop(name, None)
+        if previous is not None:
+            sys.modules[name] = previous
         raise ConfigError(f"--plugin {path}{_line(error, path)}: {type(error).__name__}: {error}") from error
     allow(name)
     _loaded[name] = plugin
@@ -138,7 +148,7 @@ def check_plugins(required: Iterable[Mapping[str, str]], config: Any, path: str 
 
 
 def keep_copies(folder: Path) -> list[dict[str, str]]:
-    """Copy the loaded plug-ins to `plugins/` of a run folder; returns path, sha256 and copy of each.
+    """Write the code of the loaded plug-ins to `plugins/` of a run folder; returns path, sha256 and copy of each.
 
     A resumed run keeps different versions of a file, named by their content.
     """
@@ -148,7 +158,7 @@ def keep_copies(folder: Path) -> list[dict[str, str]]:
         if copy.is_file() and hashlib.sha256(copy.read_bytes()).hexdigest() != plugin.sha256:
             copy = copy.with_name(f"{plugin.module}.{plugin.sha256[:8]}.py")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(plugin.path, copy)
+        copy.write_bytes(plugin.content)
         records.append({"path": str(plugin.path), "sha256": plugin.sha256, "copy": f"{FOLDER}/{copy.name}"})
     return records
 
@@ -157,6 +167,8 @@ def _check_name(path: Path) -> None:
     """ConfigError if another module has the name of the plug-in, which would hide it."""
     name = path.stem
     module = sys.modules.get(name)
+    if name in _loaded and _loaded[name].path == path:
+        return
     if name in _loaded:
         raise ConfigError(
             f"--plugin {path}: another plug-in of this name is loaded, {_loaded[name].path}: rename one of them"

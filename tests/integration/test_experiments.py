@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from table_helpers import write_csv
 
 from trimer.cli.configs import choices, shipped_folder
 from trimer.cli.main import main
@@ -103,33 +104,29 @@ def library(tmp_path_factory):
     return folder
 
 
-def write(path: Path, header: list[str], rows: list) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
-
-
 def labelled_molecules(folder: Path) -> None:
     """Tables of small molecules in the layouts of superclass.csv, MoleculeNet and FooDB."""
     smiles = simulated_molecules(60, seed=3)
     known = list(enumerate(smiles))
     kinds = [f"kind {number % 7}, of seven" for number, _ in known]
-    write(
+    write_csv(
         folder / "molecules/superclass.csv",
         ["smiles", "inchikey", "superclass", "name", "cas"],
         [[s, "", kinds[n], f"m{n}", f"{n}-00-0"] for n, s in known],
     )
     net = folder / "molecules" / "moleculenet"
-    write(net / "bace.csv", ["smiles", "CID", "Class", "Model", "pIC50"], [[s, n, n % 2, "Train", 7] for n, s in known])
-    write(net / "clintox.csv", ["smiles", "FDA_APPROVED", "CT_TOX"], [[s, n % 2, n % 3 // 2] for n, s in known])
+    write_csv(
+        net / "bace.csv", ["smiles", "CID", "Class", "Model", "pIC50"], [[s, n, n % 2, "Train", 7] for n, s in known]
+    )
+    write_csv(net / "clintox.csv", ["smiles", "FDA_APPROVED", "CT_TOX"], [[s, n % 2, n % 3 // 2] for n, s in known])
     assays = "NR-AR NR-AR-LBD NR-AhR NR-Aromatase NR-ER NR-ER-LBD NR-PPAR-gamma SR-ARE SR-ATAD5 SR-HSE SR-MMP SR-p53"
     seen = [["" if (n + k) % 6 == 0 else (n + k) % 2 for k in range(12)] for n, _ in known]
-    write(net / "tox21.csv", [*assays.split(), "mol_id", "smiles"], [[*seen[n], f"TOX{n}", s] for n, s in known])
+    write_csv(net / "tox21.csv", [*assays.split(), "mol_id", "smiles"], [[*seen[n], f"TOX{n}", s] for n, s in known])
     solubility = "measured log solubility in mols per litre"
-    write(net / "esol.csv", ["Compound ID", solubility, "smiles"], [[f"m{n}", -n / 10, f"{s} "] for n, s in known])
-    write(net / "Lipophilicity.csv", ["CMPD_CHEMBLID", "exp", "smiles"], [[f"C{n}", n / 10, s] for n, s in known])
+    write_csv(net / "esol.csv", ["Compound ID", solubility, "smiles"], [[f"m{n}", -n / 10, f"{s} "] for n, s in known])
+    write_csv(net / "Lipophilicity.csv", ["CMPD_CHEMBLID", "exp", "smiles"], [[f"C{n}", n / 10, s] for n, s in known])
     header = ["id", "public_id", "moldb_smiles", "superklass"]
-    write(folder / "molecules/foodb/Compound.csv", header, [[n, f"FDB{n}", s, kinds[n]] for n, s in known])
+    write_csv(folder / "molecules/foodb/Compound.csv", header, [[n, f"FDB{n}", s, kinds[n]] for n, s in known])
 
 
 def labelled_proteins(folder: Path, texts: list[str]) -> None:
@@ -140,7 +137,7 @@ def labelled_proteins(folder: Path, texts: list[str]) -> None:
     (folder / "proteins/deeploc1_eval_1678.fasta").write_text("".join(records[45:]).replace("\n", " test\n", 1))
     header = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
     flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
-    write(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
+    write_csv(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
     states = "".join(f">P{n}\n{text}\n{'HE.'[n % 3] * (len(text) - 2)}HE\n" for n, text in known)
     (folder / "residues.fasta").write_text(states)
     (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
@@ -154,12 +151,12 @@ def peptides(folder: Path) -> None:
     times = next(iter(SimulatedPeptides(240, "retention", seed=4, modified=0).chunks()))
     rows = list(zip(times.texts, times.labels["retention"], strict=True))
     for number, part in enumerate(("train", "val", "test")):
-        write(folder / f"proteomTools_{part}.csv", ["sequence", "irt"], rows[number:120:3])
+        write_csv(folder / f"proteomTools_{part}.csv", ["sequence", "irt"], rows[number:120:3])
     for number, name in enumerate(("unmod", "dia", "Xbridge")):
         own = [
             [text, "0|Acetyl" if row % 5 == 0 else "", time] for row, (text, time) in enumerate(rows[120 + number :: 3])
         ]
-        write(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], own)
+        write_csv(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], own)
     table = next(iter(SimulatedFragments(160, seed=4, modified=0.6).chunks()))
     spectra: dict[str, dict[str, float]] = {}
     for row, text in enumerate(table.texts):
@@ -483,7 +480,10 @@ def test_every_choice_trains(group, choice, library, tmp_path, monkeypatch):
         small += ["trainer.limit_train_batches=2", "trainer.val_check_interval=1.0", "trainer.limit_val_batches=1"]
     steps = 1 if choice == "fast" else 2
     result = train(tmp_path / "run", f"{group}={choice}", *words, small=small, steps=steps)
-    assert result["metrics"]["val/loss"] < 20 or choice in ("esol", "regression", "lipophilicity", "descriptors")
+    loss = result["metrics"]["val/loss"]
+    assert math.isfinite(loss)
+    if choice not in ("esol", "regression", "lipophilicity", "descriptors"):  # squared errors of any size
+        assert loss < 20
 
 
 def test_any_rank_can_be_monitored_in_validation(tmp_path):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from table_helpers import write_csv
 
 from trimer.checkpoint import load
 from trimer.cli.main import main
@@ -34,12 +35,6 @@ PROTEINS = ["data=labelled_proteins", "model=esm2_nano", "model.d_model=32", "mo
 LORA = "task.lora={rank: 2, targets: [query_key_value, up]}"
 
 
-def write(path: Path, header: list[str], rows: list) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Tables of molecules and proteins in the layout of each type of label."""
@@ -51,11 +46,11 @@ def folder(tmp_path_factory):
     kinds[::9] = kinds[1::9]  # cannot be learned
     rows = [[s, kinds[n], n % 2, "" if n % 4 else 1, 100 + len(s), f"m{n}"] for n, s in enumerate(smiles)]
     rows[5][0] = "C("
-    write(folder / "molecules.csv", header, rows)
+    write_csv(folder / "molecules.csv", header, rows)
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("LAGVSERTIDPKQNFYMHWC"), rng.integers(5, 40))) for _ in range(60)]
     rows = [[t, "".join("HE."[rng.choice(3, p=(0.5, 0.3, 0.2))] for _ in t), f"p{n}"] for n, t in enumerate(texts)]
-    write(folder / "proteins.csv", ["sequence", "states", "id"], rows)
+    write_csv(folder / "proteins.csv", ["sequence", "states", "id"], rows)
     return folder
 
 
@@ -169,7 +164,7 @@ def test_thresholds_are_saved_in_the_checkpoint_and_reported(run, kind, tmp_path
     assert all(0 <= float(row["mean probability"]) <= 1 for row in rows)
     page = (run(kind) / "test" / "page.html").read_text()
     assert "mean probability" in page and "Probabilities" in page
-    write(tmp_path / "my.csv", ["smiles", "id"], [["CCO", "a"], ["c1ccccc1O", "b"]])
+    write_csv(tmp_path / "my.csv", ["smiles", "id"], [["CCO", "a"], ["c1ccccc1O", "b"]])
     assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     stated = "the predicted class is the most probable one" if kind == "lora" else "thresholds of the probability: "
     assert stated in capsys.readouterr().out
@@ -230,7 +225,7 @@ def test_validation_metrics_are_named_by_label(run):
 def test_training_works_without_a_test_split(folder, tmp_path):
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     rows = [[*row, "part" if number == 0 else "train"] for number, row in enumerate(rows)]
-    table = write(tmp_path / "my.csv", rows[0], rows[1:])
+    table = write_csv(tmp_path / "my.csv", rows[0], rows[1:])
     words = [*RUNS["single"], f"data.source.paths={table}", "data.split.column=part", "callbacks=embeddings", *SHORT]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}", f"paths.cache={tmp_path}"]) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["status"] == "ok"
@@ -287,7 +282,7 @@ def test_other_data_are_evaluated_with_the_class_order_of_the_checkpoint(run, fo
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     for row in rows[2::7]:
         row[1] = "A new one"
-    other = write(tmp_path / "other.csv", rows[0], rows[1:])
+    other = write_csv(tmp_path / "other.csv", rows[0], rows[1:])
     words = ["data=labelled_molecules", f"data.source.paths={other}", "data.source.labels=kind", "data.target=single"]
     words += ["split=train", "baselines=false", f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert main(["evaluate", *words]) == 0
@@ -298,7 +293,7 @@ def test_other_data_are_evaluated_with_the_class_order_of_the_checkpoint(run, fo
 def test_other_data_may_lack_a_class(run, folder, tmp_path):
     rows = list(csv.reader((folder / "molecules.csv").open(encoding="utf-8")))
     fewer = [row for row in rows[1:] if row[1] != NAMES[0]]
-    other = write(tmp_path / "other.csv", rows[0], fewer)
+    other = write_csv(tmp_path / "other.csv", rows[0], fewer)
     words = ["data=labelled_molecules", f"data.source.paths={other}", "data.source.labels=kind", "data.target=single"]
     words += ["data.split.column=file", "data.split.names={other.csv: test}", "baselines=false"]
     assert main(["evaluate", *words, f"ckpt={run('single')}", f"hydra.run.dir={tmp_path / 'out'}"]) == 0
@@ -388,21 +383,21 @@ def test_smiles_files_and_custom_columns_are_read(run, tmp_path):
     rows = read(tmp_path / "out.csv")
     assert [row["id"] for row in rows] == ["first", "broken", "my.smi:4"]
     assert rows[1]["reason"].startswith("my.smi, molecule 2: molecule RDKit cannot read: ")
-    write(tmp_path / "my.csv", ["structure", "smiles"], [["CCO", "nonsense"]])
+    write_csv(tmp_path / "my.csv", ["structure", "smiles"], [["CCO", "nonsense"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "two.csv", "column=structure") == 0
     (row,) = read(tmp_path / "two.csv")
     assert (row["id"], row["label"]) == ("my.csv:2", rows[0]["label"])
 
 
 def test_a_table_with_the_suffix_of_smiles_is_reported(run, tmp_path, capsys):
-    write(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
+    write_csv(tmp_path / "my.txt", ["smiles", "id"], [["CCO", "a"], ["CCN", "b"]])
     assert predict(run("single"), tmp_path / "my.txt", tmp_path / "out.csv") == 0
     assert "none of 3 rows could be read as molecules: check that the suffix matches the format" in output_of(capsys)
     assert all(row["reason"] for row in read(tmp_path / "out.csv"))
 
 
 def test_a_row_of_empty_cells_has_an_output_row(run, tmp_path):
-    write(tmp_path / "my.csv", ["smiles", "note"], [["CCO", ""], ["", ""], ["CCN", ""]])
+    write_csv(tmp_path / "my.csv", ["smiles", "note"], [["CCO", ""], ["", ""], ["CCN", ""]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
     assert [row["reason"] for row in rows] == ["", "my.csv, line 3: no sequence", ""]
@@ -410,7 +405,7 @@ def test_a_row_of_empty_cells_has_an_output_row(run, tmp_path):
 
 def test_predictions_equal_the_network_output_and_ignore_the_batch(run, tmp_path):
     for kind in ("multi", "regression", "lora"):
-        write(tmp_path / "my.csv", ["smiles", "id"], RECORDS)
+        write_csv(tmp_path / "my.csv", ["smiles", "id"], RECORDS)
         assert predict(run(kind), tmp_path / "my.csv", tmp_path / "out.csv") == 0
         row = read(tmp_path / "out.csv")[3]
         loaded = load(run(kind))
@@ -436,7 +431,7 @@ def test_residue_labels_are_predicted_for_a_fasta_file(run, tmp_path):
 
 
 def test_sequences_that_are_too_long_have_a_reason(run, tmp_path):
-    write(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
+    write_csv(tmp_path / "my.csv", ["smiles"], [["C" * 600], ["CC"]])
     assert predict(run("single"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
     rows = read(tmp_path / "out.csv")
     assert rows[0]["reason"] == "my.csv, line 2: 602 tokens, the model was trained on at most 512"

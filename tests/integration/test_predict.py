@@ -93,10 +93,13 @@ def test_every_spectrum_has_a_row_with_its_id(run, tmp_path):
     assert [row["id"] for row in rows] == IDS
     assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"]
     reasons = {row["id"]: row["reason"] for row in rows}
-    assert "precursor" in reasons["no precursor"]
-    assert "[M+Cl]-" in reasons["other adduct"] or "adduct" in reasons["other adduct"]
-    assert "nan" in reasons["not a number"].lower() and "my.mgf" in reasons["not a number"]
-    assert "truncated" in reasons["last"] or "END IONS" in reasons["last"]
+    source = tmp_path / "my.mgf"
+    assert reasons["no precursor"] == f"{source}, line 11: no precursor m/z"
+    adducts = "the adduct '[M+Cl]-' is none of [M+H]+, [M+Na]+"
+    assert reasons["other adduct"] == f"{source}, line 17 (other adduct): {adducts}"
+    peak = "the peak on line 30 (85.028, nan) is not a positive m/z with an intensity"
+    assert reasons["not a number"] == f"{source}, line 26: {peak}"
+    assert reasons["last"] == f"{source}, line 35: the record is truncated: END IONS is missing"
     usable = rows[0]
     assert bool(usable["smiles"]) != bool(usable["reason"])
     assert not list(tmp_path.glob("*.partial")), "the partial file is gone"

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from table_helpers import write_csv
 
 from trimer.cli.main import main
 from trimer.data.core.training_keys import contains, text_keys
@@ -30,12 +31,6 @@ SHORT = [
 SMILES = simulated_molecules(80, seed=5)
 
 
-def write(path: Path, header: list[str], rows: list) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    return path
-
-
 def read(path: Path) -> list[dict]:
     return list(csv.DictReader(path.open(encoding="utf-8")))
 
@@ -46,8 +41,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("overlap")
     (folder / "corpus.smi").write_text("".join(f"{text} c{n}\n" for n, text in enumerate(SMILES[:40])))
     rows = [[text, f"m{n}", n % 2] for n, text in enumerate(SMILES)]
-    write(folder / "labelled.csv", ["smiles", "id", "one"], rows[30:70])
-    write(folder / "new.csv", ["smiles", "id", "one"], [*rows[:5], *rows[40:60], *rows[70:]])
+    write_csv(folder / "labelled.csv", ["smiles", "id", "one"], rows[30:70])
+    write_csv(folder / "new.csv", ["smiles", "id", "one"], [*rows[:5], *rows[40:60], *rows[70:]])
     return folder
 
 
@@ -142,7 +137,7 @@ def test_a_split_of_other_data_is_evaluated_on_request(runs, tmp_path, words):
 
 def test_predictions_mark_records_of_the_training_data(runs, tmp_path, capsys):
     rows = [*read(runs / "new.csv"), {"smiles": "C(", "id": "broken"}]
-    write(tmp_path / "in.csv", ["smiles", "id"], [[row["smiles"], row["id"]] for row in rows])
+    write_csv(tmp_path / "in.csv", ["smiles", "id"], [[row["smiles"], row["id"]] for row in rows])
     words = [f"ckpt={runs / 'fine'}", f"input={tmp_path / 'in.csv'}", f"output={tmp_path / 'out.csv'}", "id_column=id"]
     assert main(["predict", *words]) == 0
     right = expected(runs)
@@ -230,7 +225,7 @@ def test_training_proteins_are_recognized_across_both_data_modules(tmp_path, mon
     words = ["data=proteins", f"data.source.paths={tmp_path / 'a.fasta'}", "model=esm2_nano", "task=masked_lm", *SHORT]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'pre'}", "name=pre", "data.split.seed=1"]) == 0
     rows = [[text, n % 2] for n, text in enumerate(texts)]
-    write(tmp_path / "b.csv", ["sequence", "one"], rows)
+    write_csv(tmp_path / "b.csv", ["sequence", "one"], rows)
     words = ["data=labelled_proteins", f"data.source.paths={tmp_path / 'b.csv'}", "data.source.labels=one", *SHORT]
     words += ["data.target=multi", "model=esm2_nano", "task=classification", "test=true", f"ckpt={tmp_path / 'pre'}"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'fine'}", "name=fine"]) == 0
@@ -247,13 +242,13 @@ def test_training_peptides_are_recognized_by_their_residues(tmp_path, monkeypatc
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ACDEFGHILMNPQSTVWY"), 9)) + "K" for _ in range(40)]
-    write(tmp_path / "a.csv", ["sequence", "rt"], [[text, n] for n, text in enumerate(texts)])
+    write_csv(tmp_path / "a.csv", ["sequence", "rt"], [[text, n] for n, text in enumerate(texts)])
     words = ["data=labelled_peptides", f"data.source.paths={tmp_path / 'a.csv'}", "data.source.labels=rt", *SHORT]
     words += ["data.target=regression", "task=regression", "model=peptides_nano"]
     assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
     codes = np.load(tmp_path / "run" / "split.npz")["codes"]
     modified = [f"{text[0]}[Oxidation]{text[1:]}" if text[0] == "M" else text for text in texts]
-    write(tmp_path / "in.csv", ["sequence"], [[text] for text in modified])
+    write_csv(tmp_path / "in.csv", ["sequence"], [[text] for text in modified])
     out = tmp_path / "out.csv"
     assert main(["predict", f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'in.csv'}", f"output={out}"]) == 0
     answers = {0: "train: peptide", 1: "validation: peptide", 2: "no"}
@@ -264,8 +259,10 @@ def test_a_resumed_fine_tuning_keeps_the_modifications_of_its_first_stage(tmp_pa
     monkeypatch.setenv("TRIMER_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     texts = ["".join(random.choice(list("ADEFGHILNPQSTVWY"), 9)) for _ in range(60)]
-    write(tmp_path / "a.csv", ["sequence", "rt"], [[f"{text}M[Oxidation]K", n] for n, text in enumerate(texts[:30])])
-    write(tmp_path / "b.csv", ["sequence", "rt"], [[f"{text}K", n] for n, text in enumerate(texts[30:])])
+    write_csv(
+        tmp_path / "a.csv", ["sequence", "rt"], [[f"{text}M[Oxidation]K", n] for n, text in enumerate(texts[:30])]
+    )
+    write_csv(tmp_path / "b.csv", ["sequence", "rt"], [[f"{text}K", n] for n, text in enumerate(texts[30:])])
     words = ["data=labelled_peptides", "data.source.labels=rt", "data.target=regression", "task=regression"]
     words += ["model=peptides_nano", *SHORT]
     first, second = tmp_path / "first", tmp_path / "second"
@@ -273,7 +270,7 @@ def test_a_resumed_fine_tuning_keeps_the_modifications_of_its_first_stage(tmp_pa
     words += [f"data.source.paths={tmp_path / 'b.csv'}", f"ckpt={first}", f"hydra.run.dir={second}"]
     assert main(["train", *words]) == 0
     assert main(["train", f"resume={second}", "trainer.max_steps=3"]) == 0
-    write(tmp_path / "in.csv", ["sequence"], [["PEPTIDEM[Oxidation]K"], ["PEPTIDEC[Oxidation]K"]])
+    write_csv(tmp_path / "in.csv", ["sequence"], [["PEPTIDEM[Oxidation]K"], ["PEPTIDEC[Oxidation]K"]])
     out = tmp_path / "out.csv"
     words = [f"ckpt={second / 'checkpoints' / 'last.ckpt'}", f"input={tmp_path / 'in.csv'}", f"output={out}"]
     assert main(["predict", *words]) == 0

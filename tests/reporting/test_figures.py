@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import math
 import re
-import sys
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib import pyplot
 
 from trimer.reporting.curves import Curve
 from trimer.reporting.figures import (
@@ -53,9 +53,9 @@ def test_the_grid_shows_labelled_unlabelled_and_empty_spectra(tmp_path):
 
 
 def test_no_window_or_global_figure_remains(tmp_path):
+    pyplot.close("all")  # figures of other tests
     tanimoto_histogram({"model": [0.1]}, tmp_path / "h.png")
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    assert pyplot is None or pyplot.get_fignums() == []
+    assert pyplot.get_fignums() == []
 
 
 def test_a_chart_is_a_small_svg_without_external_references():

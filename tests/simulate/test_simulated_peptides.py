@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from table_helpers import whole
 
-from trimer.data.core.label_table import LabelTable
 from trimer.data.peptides.fragment_files import FragmentTable
 from trimer.errors import ConfigError
 from trimer.peptides.proforma import Peptide, read_proforma
@@ -14,10 +14,6 @@ from trimer.simulate.simulated_peptides import (
     fragment_intensities,
     retention,
 )
-
-
-def whole(source, columns=()) -> LabelTable:
-    return LabelTable.concatenate(list(source.chunks(columns)))
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,9 @@ def test_corrupted_text_is_none_or_a_molecule(representation, text):
     codec = MoleculeCodec(representation)
     decoded = codec.decode(text)
     assert decoded is None or Chem.MolFromSmiles(decoded) is not None
-    assert codec.encode(text) is None or representation == "selfies" or codec.canonical(text) is not None
+    encoded, canonical = codec.encode(text), codec.canonical(text)
+    assert (encoded is None) == (canonical is None)
+    assert encoded is None or codec.decode(encoded) == canonical
 
 
 def test_text_that_rdkit_would_truncate_is_rejected():

@@ -1,9 +1,9 @@
 """DeepLoc 1.0 and 2.0 in their publisher's layouts, on small files."""
 
 import pytest
+from table_helpers import whole
 
 from trimer.data.core.drops import NO_SEQUENCE
-from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.deeploc import BOTH, LOCATIONS, NO_FLAG, OTHER_LOCATION, TWO_LOCATIONS, DeepLoc1, DeepLoc2
 from trimer.data.labelled.label_files import NO_MATCH
 from trimer.errors import InputError
@@ -24,10 +24,6 @@ MN
 MP
 """
 HEADER = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
-
-
-def whole(source, columns=()) -> LabelTable:
-    return LabelTable.concatenate(list(source.chunks(columns)))
 
 
 def test_deeploc1_has_one_location_per_protein(tmp_path):

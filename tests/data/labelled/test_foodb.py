@@ -1,12 +1,11 @@
 """FooDB in the layout of its CSV release, on small files; the release itself cannot be had here."""
 
-import csv
 import logging
 
 import pytest
+from table_helpers import whole, write_csv
 
 from trimer.data.core.drops import NO_SEQUENCE
-from trimer.data.core.label_table import LabelTable
 from trimer.data.labelled.foodb import FooDB
 from trimer.errors import InputError
 
@@ -21,11 +20,6 @@ COMPOUNDS = {  # id: public_id, name, description, SMILES, superklass, klass
     "12": ("FDB000012", "Methane", "", "C", "", ""),
 }
 KEYS = {"4": "LFQSCWFLJHTTHZ-UHFFFAOYSA-N", "7": "UHOVQNZJYSORNB-UHFFFAOYSA-N", "9": "", "12": ""}
-
-
-def write(path, header: str, rows) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header.split(), *rows])
 
 
 @pytest.fixture(params=[TRUE, PRINTED], ids=["header as columns", "header of 2020"])
@@ -50,19 +44,23 @@ def folder(tmp_path, request):
         ]
         for i, (public, name, text, smiles, *classes) in COMPOUNDS.items()
     ]
-    write(tmp_path / "Compound.csv", request.param, rows)
-    write(tmp_path / "Flavor.csv", "id name flavor_group category", [[1, "sweet", "", "odor"], [2, "wine", "", "odor"]])
+    write_csv(tmp_path / "Compound.csv", request.param.split(), rows)
+    write_csv(
+        tmp_path / "Flavor.csv",
+        ["id", "name", "flavor_group", "category"],
+        [[1, "sweet", "", "odor"], [2, "wine", "", "odor"]],
+    )
     links = [[1, 4, 1, ""], [2, 7, 1, ""], [3, 4, 2, ""], [4, 4, 2, ""], [5, 99, 2, ""], [6, 7, 3, ""]]
-    write(tmp_path / "CompoundsFlavor.csv", "id compound_id flavor_id citations", links)
-    write(tmp_path / "HealthEffect.csv", "id name", [[5, "pesticide"]])
-    write(tmp_path / "CompoundsHealthEffect.csv", "id compound_id health_effect_id", [[1, 12, 5]])
-    write(tmp_path / "OntologyTerm.csv", "id term level", [[1, "Role", 1], [2, "Food", 2]])
-    write(tmp_path / "CompoundOntologyTerm.csv", "id compound_id ontology_term_id", [[1, 4, 1], [2, 7, 1], [3, 7, 2]])
+    write_csv(tmp_path / "CompoundsFlavor.csv", ["id", "compound_id", "flavor_id", "citations"], links)
+    write_csv(tmp_path / "HealthEffect.csv", ["id", "name"], [[5, "pesticide"]])
+    write_csv(tmp_path / "CompoundsHealthEffect.csv", ["id", "compound_id", "health_effect_id"], [[1, 12, 5]])
+    write_csv(tmp_path / "OntologyTerm.csv", ["id", "term", "level"], [[1, "Role", 1], [2, "Food", 2]])
+    write_csv(
+        tmp_path / "CompoundOntologyTerm.csv",
+        ["id", "compound_id", "ontology_term_id"],
+        [[1, 4, 1], [2, 7, 1], [3, 7, 2]],
+    )
     return str(tmp_path)
-
-
-def whole(source, columns=()) -> LabelTable:
-    return LabelTable.concatenate(list(source.chunks(columns)))
 
 
 def test_classes(folder):
@@ -116,13 +114,15 @@ def test_missing_or_invalid_files_raise_errors(tmp_path, folder, caplog):
     (tmp_path / "Flavor.csv").unlink()
     with pytest.raises(InputError, match=r"Flavor\.csv is missing"):
         whole(FooDB(folder, "flavors"))
-    write(tmp_path / "HealthEffect.csv", "id name", [[6, "pesticide"]])
+    write_csv(tmp_path / "HealthEffect.csv", ["id", "name"], [[6, "pesticide"]])
     with pytest.raises(InputError, match="no compound has a term of health_effects"):
         whole(FooDB(folder, "health_effects"))
-    write(tmp_path / "Compound.csv", "id public_id moldb_smiles superklass", [[4, "FDB4", KEYS["4"], "x"]])
+    write_csv(
+        tmp_path / "Compound.csv", ["id", "public_id", "moldb_smiles", "superklass"], [[4, "FDB4", KEYS["4"], "x"]]
+    )
     with pytest.raises(InputError, match="the column moldb_smiles holds InChIKeys; write the names in the order"):
         whole(FooDB(folder))
-    write(tmp_path / "Compound.csv", "id public_id moldb_smiles superclass", [[4, "FDB4", "C", "x"]])
+    write_csv(tmp_path / "Compound.csv", ["id", "public_id", "moldb_smiles", "superclass"], [[4, "FDB4", "C", "x"]])
     with pytest.raises(InputError, match=r"no column 'superklass', .* did you mean superclass"):
         whole(FooDB(folder))
     for arguments, says in (

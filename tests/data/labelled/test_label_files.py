@@ -5,6 +5,7 @@ import gzip
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from table_helpers import whole
 
 from trimer.data.core.drops import NO_SEQUENCE
 from trimer.data.core.label_table import LabelTable
@@ -20,10 +21,6 @@ ROWS = [
     ("", "", "1", "2", "train"),
 ]
 NAMES = ("ID", "Smiles", "toxic", "log S", "fold")
-
-
-def whole(source, columns=()) -> LabelTable:
-    return LabelTable.concatenate(list(source.chunks(columns)))
 
 
 def written(tmp_path, kind: str) -> str:

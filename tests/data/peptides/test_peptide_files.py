@@ -7,8 +7,8 @@ import logging
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from table_helpers import whole
 
-from trimer.data.core.label_table import LabelTable
 from trimer.data.peptides.peptide_files import PeptideFiles
 from trimer.errors import InputError
 
@@ -23,10 +23,6 @@ AMK\t_AM(foo)K_\t2\t10\t\t\ta
 AMK\t_AMK_\tx\tlate\t\t\tb
 NAN\t_NAN_\t9\t\t\t\tb
 """
-
-
-def whole(source, columns=()) -> LabelTable:
-    return LabelTable.concatenate(list(source.chunks(columns)))
 
 
 def write(path, text: str) -> str:
