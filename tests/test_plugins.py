@@ -146,9 +146,7 @@ def test_an_edit_with_an_error_keeps_the_loaded_module():
     assert build({"_target_": "my_thing.Thing"}).size == 1 and plugins._loaded == {"my_thing": loaded}
     module = sys.modules["my_thing"]
     plugin()
-    assert (
-        load_plugin(path) == loaded and sys.modules["my_thing"] is module
-    )  # the content that is loaded
+    assert load_plugin(path) == loaded and sys.modules["my_thing"] is module  # the content that is loaded
 
 
 def test_the_kept_copy_is_the_code_that_ran(tmp_path):
