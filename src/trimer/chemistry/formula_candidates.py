@@ -56,8 +56,8 @@ def _heteroatoms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def formulas_of_mass(mass: float, tolerance: float, limit: int = 500) -> list[dict[str, int]]:
     """Atoms by element of at most `limit` formulas whose monoisotopic mass, Da, is within the tolerance, Da.
 
-    Formulas without carbon are not considered. Those with the fewest atoms of rare elements come first, then those nearest in mass. None for masses above
-    LARGEST_MASS.
+    Formulas without carbon are not considered. Those with the fewest atoms of rare elements come first, then those
+    nearest in mass. None for masses above LARGEST_MASS.
     """
     if not 0 < mass <= LARGEST_MASS:
         return []
