@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,9 +195,10 @@ def check_labels(contract: dict, labels: dict | None, path: str | Path) -> None:
 
 
 def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
-    """Copy the weights of a checkpoint, or public weights, into a network of the same shape and vocabulary.
+    """Copy the weights of a checkpoint, or public weights, into a network of the same shape.
 
-    A network that was trained on labels is returned instead, with merged adapters: the task copies what it can use.
+    The vocabulary may have more tokens than that of the checkpoint: their rows keep their initial values. A network
+    that was trained on labels is returned instead, with merged adapters: the task copies what it can use.
     """
     from trimer.public import is_public, public_weights
 
@@ -205,16 +206,33 @@ def warm_start(net: nn.Module, tokenizer, path: str | Path) -> Loaded | None:
         copy_weights(net, public_weights(net, tokenizer, path), path)
         return None
     checkpoint = read(path)
-    if checkpoint["trimer"]["vocabulary"] != list(tokenizer.vocabulary.tokens):
+    trained, tokens = checkpoint["trimer"]["vocabulary"], list(tokenizer.vocabulary.tokens)
+    is_labelled = "labels" in checkpoint["trimer"]
+    if trained != tokens and (is_labelled or not set(trained) < set(tokens)):
         raise CheckpointError(
             f"ckpt={path} was trained with another vocabulary: set data.tokenizer as in that run "
             f"({checkpoint['trimer']['tokenizer']})"
         )
     check_hyperparameters(net, checkpoint["trimer"]["model"], path)
-    if "labels" in checkpoint["trimer"]:
+    if is_labelled:
         return load(path)
-    copy_weights(net, network_state(checkpoint), path)
+    state = network_state(checkpoint)
+    copy_weights(net, state if trained == tokens else with_more_tokens(state, net, trained, tokens), path)
     return None
+
+
+def with_more_tokens(
+    state: Mapping[str, torch.Tensor], net: nn.Module, trained: Sequence[str], tokens: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Weights for a vocabulary that also has other tokens: rows move with their token, new ones are those of `net`."""
+    index = {token: row for row, token in enumerate(tokens)}
+    rows = torch.tensor([index[token] for token in trained])
+    grown = dict(state)
+    for name, weight in net.state_dict().items():
+        if name in state and len(state[name].shape) and (len(state[name]), len(weight)) == (len(trained), len(tokens)):
+            grown[name] = weight.clone().index_copy_(0, rows, state[name].to(weight.dtype))
+    log.info("%s tokens are new: their embeddings keep their initial values", f"{len(tokens) - len(trained):,}")
+    return grown
 
 
 def check_hyperparameters(net: nn.Module, trained: Mapping[str, Any], path: str | Path) -> None:

@@ -81,3 +81,26 @@ def test_encoding_is_lossless_on_a_sample_of_the_corpus(representation, stereo):
         ids = tokenizer.encode(smiles)
         assert tokenizer.decode_text(ids) == tokenizer.codec.encode(smiles)
         assert tokenizer.decode(ids) == tokenizer.codec.canonical(smiles)
+
+
+def test_a_formula_is_written_before_the_molecule_and_skipped_when_read():
+    plain, tokenizer = MoleculeTokenizer("selfies"), MoleculeTokenizer("selfies", formula=True)
+    ids = tokenizer.encode(ASPIRIN)
+    prefix = tokenizer.encode_formula("C9H8O4")
+    assert [tokenizer.tokens[i] for i in prefix] == ["<C9>", "<H8>", "<O4>", "<formula>"]
+    assert (
+        ids[: len(prefix)].tolist() == prefix.tolist() and ids[len(prefix) :].tolist() == plain.encode(ASPIRIN).tolist()
+    )
+    assert tokenizer.decode(ids) == plain.decode(plain.encode(ASPIRIN)) == tokenizer.decode(ids[len(prefix) :])
+    assert tokenizer.decode(np.concatenate([ids, prefix])) is None  # a formula inside a molecule
+    assert tokenizer.decode(prefix) is None
+    assert tokenizer.tokens[: len(plain)] == plain.tokens and tokenizer.to_config()["formula"]
+    assert "formula" not in plain.to_config()
+    with pytest.raises(ValueError, match=r"molecule\.formula is false"):
+        plain.encode_formula("C9H8O4")
+
+
+def test_formulas_without_tokens_are_unknown():
+    tokenizer = MoleculeTokenizer("selfies", formula=True)
+    for formula in ("C2H5Pt", "C9H8O4+", "C101H2", "", "nonsense"):
+        assert [tokenizer.tokens[i] for i in tokenizer.encode_formula(formula)] == ["<formula?>", "<formula>"]

@@ -17,10 +17,12 @@ from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.generation.candidates import RANKS, Candidate, rank_candidates
+from trimer.generation.formula_prompts import Formulas, likely_formulas, prompts_of_samples
 from trimer.generation.sampling import sample
 from trimer.progress import tracked
 
 METHODS = ("sampling", "beam")
+FORMULAS = 10  # formulas per spectrum that samples continue by default
 # Parameter: type, condition and description of valid values.
 NUMBERS = {
     "num_samples": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
@@ -35,6 +37,8 @@ NUMBERS = {
     "length_penalty": (Real, math.isfinite, "a finite number"),
     "max_length": (Integral, lambda n: n >= 2, "a whole number of at least 2"),
     "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to ignore the mass"),
+    "formulas": (Integral, lambda n: n >= 0, "a whole number of at least 0 (0: off), or null for the default"),
+    "formula_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0"),
     "batch": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
     "seed": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
 }
@@ -45,12 +49,14 @@ class GeneratedMolecules:
     """Ranked molecules generated for one spectrum.
 
     generated: number of generated texts; valid: how many of them are molecules; flaws: invalid texts by reason.
+    formulas: those that the samples were asked to continue, with their probabilities; none if there were no prompts.
     """
 
     candidates: list[Candidate]
     generated: int
     valid: int
     flaws: Counter[str] = field(default_factory=Counter)
+    formulas: Formulas = field(default_factory=Formulas)
 
 
 def generation_key(source: np.ndarray) -> int:
@@ -64,7 +70,10 @@ class MoleculeGenerator:
     method: `sampling` (num_samples texts at temperature, from the top_k tokens or a total probability of top_p) or
     `beam` (beams texts). rank: `frequency` (then likelihood), `likelihood`, or `consensus` (the set of candidates with
     the highest mean Tanimoto similarity to all samples). tolerance_ppm: molecules whose mass agrees with the measured
-    precursor come first; null ignores the mass. batch: spectra at a time; the result does not depend on it.
+    precursor come first; null ignores the mass. formulas: for a tokenizer that writes formulas, the number of formulas
+    within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
+    writes its own; null: FORMULAS where the tokenizer writes them, else 0. batch: spectra at a time; the result does
+    not depend on it.
     """
 
     def __init__(
@@ -79,9 +88,13 @@ class MoleculeGenerator:
         max_length: int = 128,
         rank: str = "frequency",
         tolerance_ppm: float | None = None,
+        formulas: int | None = None,
+        formula_ppm: float = 10.0,
         batch: int = 32,
         seed: int = 0,
     ):
+        if method == "beam" and formulas:
+            raise ConfigError("generator.formulas works with generator.method=sampling only: set it to 0 or null")
         if method not in METHODS:
             raise ConfigError(f"generator.method={method} is not one of {', '.join(METHODS)}")
         if rank not in RANKS:
@@ -96,11 +109,13 @@ class MoleculeGenerator:
         self.max_length = max_length
         self.rank = rank
         self.tolerance_ppm = tolerance_ppm
+        self.formulas = formulas
+        self.formula_ppm = formula_ppm
         self.batch = batch
         self.seed = seed
         for name, (kind, is_valid, description) in NUMBERS.items():
             value = getattr(self, name)
-            if name == "tolerance_ppm" and value is None:
+            if name in ("tolerance_ppm", "formulas") and value is None:
                 continue
             if not isinstance(value, kind) or isinstance(value, bool) or not is_valid(value):
                 raise ConfigError(f"generator.{name}={value} must be {description}")
@@ -125,23 +140,39 @@ class MoleculeGenerator:
         order = np.argsort([len(s) for s in sources], kind="stable")
         batches = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
         for rows in tracked(batches, "generate", len(sources), "spectra", len):
-            for row, hypotheses in zip(rows, self._hypotheses(net, tokenizer, sources, rows), strict=True):
-                mz, adduct = (None if column is None else column[row] for column in (precursor_mz, adducts))
+            known = [[None if column is None else column[row] for row in rows] for column in (precursor_mz, adducts)]
+            hypotheses_of_rows, formulas_of_rows = self._hypotheses(net, tokenizer, sources, rows, *known)
+            for row, hypotheses, formulas, mz, adduct in zip(
+                rows, hypotheses_of_rows, formulas_of_rows, *known, strict=True
+            ):
                 ranked = rank_candidates(
                     hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm
                 )
                 invalid = ranked.flaws.total()
                 results[int(row)] = GeneratedMolecules(
-                    ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws
+                    ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws, formulas
                 )
         net.train(training)
         return [results[row] for row in range(len(sources))]
 
-    def _hypotheses(self, net, tokenizer, sources, rows):
+    def _prompted(self, tokenizer) -> int:
+        """The number of formulas that the samples of a spectrum continue."""
+        writes_formulas = getattr(getattr(tokenizer, "molecule", None), "formula", None) is not None
+        if self.formulas and not writes_formulas:
+            raise ConfigError(
+                f"generator.formulas={self.formulas} needs a model that writes formulas "
+                "(data.tokenizer.molecule.formula=true in its training): set it to 0 or null"
+            )
+        default = FORMULAS if writes_formulas and self.method == "sampling" else 0
+        return default if self.formulas is None else self.formulas
+
+    def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts):
+        """The texts generated for each row, and the formulas that they continue."""
+        formulas = [Formulas() for _ in rows]
         device = next(net.parameters()).device
         source = Flat.pack([sources[row] for row in rows]).to(device)
         if self.method == "beam":
-            return beam_search(
+            texts = beam_search(
                 net,
                 source,
                 beams=self.beams,
@@ -149,7 +180,11 @@ class MoleculeGenerator:
                 length_penalty=self.length_penalty,
                 allowed_tokens=tokenizer.molecule_ids,
             )
-        return sample(
+            return texts, formulas
+        if count := self._prompted(tokenizer):
+            masses = [math.nan if mz is None else mz for mz in precursors]
+            formulas = likely_formulas(net, tokenizer, source, masses, adducts, count, self.formula_ppm)
+        texts = sample(
             net,
             source,
             keys=[generation_key(sources[row]) for row in rows],
@@ -160,4 +195,6 @@ class MoleculeGenerator:
             max_length=self.max_length,
             seed=self.seed,
             allowed_tokens=tokenizer.molecule_ids,
+            prompts=prompts_of_samples(formulas, self.num_samples) if any(f.names for f in formulas) else None,
         )
+        return texts, formulas

@@ -40,6 +40,7 @@ def sample(
     seed: int = 0,
     allowed_tokens: tuple[int, int] | Tensor | None = None,
     dtype: torch.dtype | None = None,
+    prompts: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 
@@ -47,6 +48,7 @@ def sample(
     the top_k most likely tokens are kept (0: all), and of these the fewest with a total probability of top_p.
     max_length: maximum number of tokens, including `<s>` and `</s>`. allowed_tokens: a range (start, stop) of ids
     or a (V,) mask, None for all; `</s>` is always allowed. dtype: of the products, by default that of autocast.
+    prompts: (B S, P) ids of the first tokens of each sequence, after `<s>`; those below 0 are drawn.
     """
     if temperature <= 0:
         raise ConfigError(
@@ -67,9 +69,15 @@ def sample(
     running = torch.ones(total, dtype=torch.bool, device=allowed.device)
     tokens = torch.full((total,), BOS, device=allowed.device)
     invalid = torch.zeros((), dtype=torch.bool, device=allowed.device)
+    forced = None if prompts is None else torch.searchsorted(allowed, prompts.to(allowed.device).clamp(min=0))
     every = CHECK_EVERY.get(allowed.device.type, 1)
     for step in range(max_length - 1):
-        choice, log_p = draw(decoder.step(tokens), uniform[row_of, step], temperature, top_k, top_p)
+        scores = decoder.step(tokens)
+        choice, log_p = draw(scores, uniform[row_of, step], temperature, top_k, top_p)
+        if prompts is not None and forced is not None and step < prompts.shape[1]:
+            given, index = prompts[row_of, step] >= 0, forced[row_of, step]
+            choice = torch.where(given, index, choice)
+            log_p = torch.where(given, scores.gather(1, index[:, None]).squeeze(1) - scores.logsumexp(-1), log_p)
         choice = torch.where(running, choice, end)
         generated[row_of, step] = choice
         likelihood[row_of] += log_p * running

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimer.errors import InputError
 from trimer.tokenizers.codec import MoleculeCodec
+from trimer.tokenizers.formula import FormulaTokens, element_counts
 
 # Every character that a SMILES can hold; with these alone any molecule can be written, rare atoms letter by letter.
 CHARACTERS = "ABCDEFGHIKLMNOPRSTUVWXYZabcdefghiklmnoprstuvy0123456789()[]=#$:/\\-+.@%*~<>"
@@ -51,24 +52,27 @@ def _whole_tokens(representation: str) -> list[str]:
 class MoleculeTokenizer:
     """Turns a molecule into atom-level tokens and back.
 
-    representation, stereo: see MoleculeCodec.
+    representation, stereo: see MoleculeCodec. formula: whether the molecular formula is written before the molecule
+    (`trimer.tokenizers.formula`).
     Frequent atoms are one token, rare ones fall apart into characters, so that there is no unknown token and
     nothing is lost. Ids are local: they start at 0 and know nothing of special tokens or other languages.
     """
 
-    def __init__(self, representation: str = "deepsmiles", stereo: bool = False):
+    def __init__(self, representation: str = "deepsmiles", stereo: bool = False, formula: bool = False):
         self.codec = MoleculeCodec(representation, stereo)
         self.representation = representation
         self.stereo = stereo
-        self.tokens: list[str] = [*CHARACTERS, *_whole_tokens(representation)]
-        self.ids: dict[str, int] = {token: i for i, token in enumerate(self.tokens)}
+        self.formula = FormulaTokens() if formula else None
+        text_tokens = [*CHARACTERS, *_whole_tokens(representation)]
+        self.ids: dict[str, int] = {token: i for i, token in enumerate(text_tokens)}
+        self.tokens: list[str] = [*text_tokens, *(self.formula.tokens if self.formula else [])]
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @cached_property
     def _pattern(self) -> re.Pattern:
-        longest_first = sorted(self.tokens, key=len, reverse=True)
+        longest_first = sorted(self.ids, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first)))
 
     def split(self, text: str) -> list[str]:
@@ -90,10 +94,29 @@ class MoleculeTokenizer:
     def encode(self, smiles: str) -> np.ndarray | None:
         """(L,) int32 local ids of a molecule, or None where its SMILES cannot be read or written."""
         text = self.codec.encode(smiles)
-        return None if text is None else self.encode_text(text)
+        if text is None or self.formula is None:
+            return None if text is None else self.encode_text(text)
+        from trimer.chemistry.identifiers import formula as formula_of
+        from trimer.chemistry.identifiers import parse
+
+        formula = formula_of(parse(smiles))
+        return np.concatenate([self.encode_formula(formula or ""), self.encode_text(text)])
+
+    def encode_formula(self, formula: str) -> np.ndarray:
+        """(L,) int32 local ids of a Hill formula, the first tokens of a molecule; needs formula=True."""
+        if self.formula is None:
+            raise ValueError("this tokenizer writes no formulas: data.tokenizer.molecule.formula is false")
+        return self.formula.encode(element_counts(formula)) + np.int32(len(self.ids))
 
     def decode(self, ids: np.ndarray) -> str | None:
-        """Canonical SMILES of local ids, or None where they make no molecule."""
+        """Canonical SMILES of local ids, or None where they make no molecule; a formula in front is skipped."""
+        ids = np.asarray(ids)
+        if self.formula is not None:
+            is_text = ids < len(self.ids)
+            start = int(is_text.argmax()) if is_text.any() else len(ids)
+            if not is_text[start:].all():
+                return None  # formula tokens within a molecule
+            ids = ids[start:]
         return self.codec.decode(self.decode_text(ids))
 
     def to_config(self) -> dict:
@@ -102,4 +125,5 @@ class MoleculeTokenizer:
             "_target_": "trimer.tokenizers.molecule.MoleculeTokenizer",
             "representation": self.representation,
             "stereo": self.stereo,
+            **({"formula": True} if self.formula else {}),  # configs of older checkpoints stay the same
         }
