@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from trimer.building import build, check_allowed, located
-from trimer.checkpoint_shards import is_sharded, read_sharded
+from trimer.checkpoint_shards import PLAIN, is_sharded, read_sharded
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
@@ -100,7 +100,9 @@ def read(path: str | Path) -> dict:
             checkpoint = read_sharded(path)
         else:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch.load raises errors of many types for a damaged file
         raise CheckpointError(f"{path} {reason_unreadable(path, error)}") from error
     stored = checkpoint.get("trimer") if isinstance(checkpoint, dict) else None
     if not isinstance(stored, dict):
@@ -122,6 +124,8 @@ def reason_unreadable(path: Path, error: Exception) -> str:
     """The reason why a file cannot be read, without PyTorch's advice to load it unsafely."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
+    if path.is_dir() and isinstance(error, pickle.UnpicklingError):
+        return f"is rejected: its {PLAIN} holds more than tensors and plain values, and reading it could run code"
     if path.is_dir():
         return f"is damaged ({error}); copy it again, or use another checkpoint"
     with path.open("rb") as stream:

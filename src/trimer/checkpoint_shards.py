@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -17,14 +16,14 @@ def is_sharded(path: Path) -> bool:
 
 def read_sharded(path: Path) -> dict:
     """The content of a sharded checkpoint, with whole weights and without the state of the optimizer."""
-    from torch.distributed.checkpoint import FileSystemReader, load
+    # Imported here, because only few checkpoints are folders.
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
+    from trimer.checkpoint_index import load_shards, read_index
+
     prefix, weights = "state_dict.", {}
-    for name, saved in FileSystemReader(path).read_metadata().state_dict_metadata.items():
+    for name, saved in read_index(path).state_dict_metadata.items():
         if name.startswith(prefix) and isinstance(saved, TensorStorageMetadata):
             weights[name.removeprefix(prefix)] = torch.empty(saved.size, dtype=saved.properties.dtype)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is intended
-        load({"state_dict": weights}, checkpoint_id=path, no_dist=True)
+    load_shards({"state_dict": weights}, path, no_dist=True)
     return torch.load(path / PLAIN, map_location="cpu", weights_only=True) | {"state_dict": weights}

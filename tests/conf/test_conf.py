@@ -109,7 +109,7 @@ def test_trainer_configs_have_the_expected_settings(empty_folder):
         assert cfg.gradient_clip_val == 1.0
         assert cfg.use_distributed_sampler is False
     assert compose("train").trainer.precision in ("bf16-mixed", "32-true")
-    assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ModelParallelStrategy")
+    assert compose("train", ["trainer=fsdp2"]).trainer.strategy._target_.endswith("ShardedModelStrategy")
     shards = build(compose("train", ["trainer=fsdp2_async"]).trainer.strategy)
     assert type(shards) is AsyncShardsStrategy and shards._save_distributed_checkpoint
 

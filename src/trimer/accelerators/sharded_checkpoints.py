@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,52 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
 
-from trimer.checkpoint_shards import PLAIN
+from trimer.checkpoint_shards import PLAIN, is_sharded
+from trimer.errors import ConfigError
 from trimer.files import sync_folder
 from trimer.run import RunFolder
 
 PREVIOUS = "previous.ckpt"  # the former `last.ckpt`, between two renames; resume= finds it too
 
 
-class AsyncShardsStrategy(ModelParallelStrategy):
+class ShardedModelStrategy(ModelParallelStrategy):
+    """fsdp2 that resumes from a folder of shards without running code from it; Lightning's uses Python's pickle."""
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = True) -> dict[str, Any]:
+        path = Path(self.broadcast(checkpoint_path))
+        if not is_sharded(path):
+            return super().load_checkpoint(path, weights_only=True)
+        from torch.distributed.checkpoint.state_dict import (
+            StateDictOptions,
+            get_model_state_dict,
+            get_optimizer_state_dict,
+            set_optimizer_state_dict,
+        )
+
+        from trimer.checkpoint_index import load_shards
+
+        assert self.model is not None and self.lightning_module is not None
+        state: dict[str, Any] = {"state_dict": get_model_state_dict(self.model)}
+        load_shards(state, path)
+        self.model.load_state_dict(state["state_dict"], strict=self.lightning_module.strict_loading)
+        options = StateDictOptions(cpu_offload=True)
+        for i, optimizer in enumerate(self.optimizers):
+            state = {f"optimizer_{i}": get_optimizer_state_dict(self.model, optimizer)}
+            load_shards(state, path)
+            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=state[f"optimizer_{i}"], options=options)
+        return torch.load(path / PLAIN, map_location="cpu", weights_only=True)
+
+
+def check_resumable(strategy: Any, checkpoint: Path) -> None:
+    """ConfigError for a folder of shards and a strategy of Lightning: these read folders with Python's pickle."""
+    if checkpoint.is_dir() and not isinstance(strategy, ShardedModelStrategy):
+        raise ConfigError(
+            f"{checkpoint} is a folder of shards, which trainer.strategy={type(strategy).__name__} cannot resume from: "
+            "set trainer=fsdp2_async or trainer=fsdp2"
+        )
+
+
+class AsyncShardsStrategy(ShardedModelStrategy):
     """fsdp2 whose `last.ckpt` is a folder to which each device writes its own shards (torch.distributed.checkpoint).
 
     A step waits only until the shards are copied to host memory; they are written in the background. The folder gets
@@ -30,7 +67,7 @@ class AsyncShardsStrategy(ModelParallelStrategy):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**settings, "save_distributed_checkpoint": True})
-        self._writing: tuple[Future, threading.Event] | None = None
+        self._writing: tuple[Future, Future] | None = None  # of the shards, of the final name
         self._group: dist.ProcessGroup | None = None
 
     def setup_environment(self) -> None:
@@ -61,15 +98,16 @@ class AsyncShardsStrategy(ModelParallelStrategy):
         self.barrier()
         future = async_save(state, checkpoint_id=partial, process_group=self._group)
         assert isinstance(future, Future)  # as for the default type of background writer
-        named = threading.Event()
+        named: Future[None] = Future()
 
         def written(done: Future) -> None:
             try:
                 # The first process writes the index after all others have written, so it finishes last.
                 if self.is_global_zero and done.exception() is None:
                     give_name(partial, path)
-            finally:
-                named.set()
+                named.set_result(None)
+            except BaseException as error:  # raised by finish_writing; a callback of a Future would only log it
+                named.set_exception(error)
 
         future.add_done_callback(written)
         self._writing = (future, named)
@@ -79,8 +117,9 @@ class AsyncShardsStrategy(ModelParallelStrategy):
         if self._writing is None:
             return
         (future, named), self._writing = self._writing, None
-        named.wait()
+        named.exception()  # wait until the folder has its name, so that an error of the shards is raised first
         future.result()
+        named.result()
 
     def teardown(self) -> None:
         self.finish_writing()

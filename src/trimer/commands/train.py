@@ -44,6 +44,7 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.accelerators.cpu_speed import log_choice
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
+    from trimer.accelerators.sharded_checkpoints import check_resumable
     from trimer.building import build, build_all
     from trimer.checkpoint import (
         check_hyperparameters,
@@ -86,6 +87,7 @@ def train(cfg: DictConfig) -> float | None:
         data.setup()
         task.configure_for(data)
         if checkpoint is not None:
+            check_resumable(trainer.strategy, checkpoint)
             saved = read(checkpoint)
             check_hyperparameters(net, saved["trimer"]["model"], checkpoint)
             copy_weights(task.net, network_state(saved), checkpoint)  # reports weights that do not fit
