@@ -97,7 +97,9 @@ class LabelBaseline:
 
     def _check_tasks(self, labels: np.ndarray) -> None:
         for task in np.flatnonzero(np.isnan(labels).all(0)) if self.kind == "regression" else ():
-            raise InputError(f"task {task} has no label in the train split, so no baseline can predict it; leave it out")
+            raise InputError(
+                f"task {task} has no label in the train split, so no baseline can predict it; leave it out"
+            )
 
     def _within_limit(self, texts: Sequence[str], labels: np.ndarray) -> tuple[Sequence[str], np.ndarray]:
         """All rows, or as many as `most` allows, drawn by the seed; rows without a label are left out first."""

@@ -60,7 +60,9 @@ def _stacked(vectors: list[np.ndarray], width: int) -> np.ndarray:
 def _readable(smiles: str, row: int) -> str:
     """The SMILES, if RDKit can read it."""
     if _molecule(smiles) is None:
-        raise InputError(f"row {row}: '{smiles}' cannot be read as SMILES, so it has no fingerprint; correct or drop it")
+        raise InputError(
+            f"row {row}: '{smiles}' cannot be read as SMILES, so it has no fingerprint; correct or drop it"
+        )
     return smiles
 
 
