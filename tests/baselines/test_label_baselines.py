@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from trimer.baselines.composition import composition
-from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PROTEINS, CompositionModel, Majority, MorganForest
+from trimer.baselines.label_baseline import Majority
+from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PROTEINS
+from trimer.baselines.linear_baselines import CompositionModel
+from trimer.baselines.molecule_baselines import MorganForest
 from trimer.errors import InputError
 
 ALCOHOLS = ["C" * length + "O" for length in range(1, 13)]
@@ -127,9 +130,32 @@ def test_transmembrane_stretches_are_found():
 @pytest.mark.parametrize("kind", ["single", "multi", "regression"])
 def test_each_listed_baseline_is_built_and_fitted(table, texts, kind):
     for build in table.values():
-        baseline = build(kind, 3)
-        if isinstance(baseline, MorganForest):
+        baseline = build(kind, 3, 1)
+        if hasattr(baseline, "trees"):
             baseline.trees = 3
         labels = np.arange(12) % 2 if kind == "single" else np.arange(12)[:, None] % 2.0
         assert np.isfinite(baseline.fit(texts, labels).predict(texts)).all()
-        assert (baseline.kind, baseline.seed) == (kind, 3)
+        assert (baseline.kind, baseline.seed, baseline.note) == (kind, 3, "")
+
+
+def test_more_rows_than_the_limit_are_drawn_by_the_seed_and_noted(monkeypatch):
+    monkeypatch.setattr(forest("single").__class__, "most_rows", 10)
+    texts, labels = ALCOHOLS + ACIDS, np.repeat([0, 1], 12)
+    fitted = forest("single").fit(texts, labels)
+    assert fitted.note == "fitted on 10 of 24 training rows, which bounds its time"
+    assert fitted.predict(["CCCCCCO"]).shape == (1, 2)
+    same, other = (MorganForest("single", seed, trees=20).fit(texts, labels).predict(texts) for seed in (0, 1))
+    assert (fitted.predict(texts) == same).all() and (same != other).any()
+
+
+def test_rows_without_a_label_do_not_count_against_the_limit(monkeypatch):
+    monkeypatch.setattr(MorganForest, "most_rows", 12)
+    labels = np.repeat([[1.0], [np.nan]], 12, axis=0)
+    fitted = forest("multi").fit(ALCOHOLS + ACIDS, labels)
+    assert fitted.note == "" and (fitted.predict(ACIDS) == 1).all()
+
+
+def test_a_baseline_ends_when_its_time_is_over(monkeypatch):
+    monkeypatch.setattr("trimer.baselines.label_baseline.SECONDS", -1.0)
+    with pytest.raises(InputError, match="0 of 2 labels were fitted"):
+        forest("regression").fit(ALCOHOLS, np.ones((12, 2)))

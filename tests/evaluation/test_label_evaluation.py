@@ -10,7 +10,7 @@ import torch
 
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.evaluation.label_evaluation import calibration, evaluate_labels, raw_outputs
+from trimer.evaluation.label_evaluation import METRICS, calibration, evaluate_labels, raw_outputs
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
@@ -80,7 +80,15 @@ def test_the_table_compares_the_model_with_its_baselines(data, target, tmp_path)
     net = network(found)
     evaluation = evaluate_labels(net, found, "test", name="mine", bootstrap=20)
     rows = evaluation.table.ordered()
-    assert [row["kind"] for row in rows] == ["baseline"] * (1 if target == "residue" else 2) + ["method"]
+    assert [row["kind"] for row in rows] == ["baseline", "baseline", "method"]
+    main = METRICS[target][0]
+    for row in rows[:2]:
+        difference = evaluation.metrics[main] - row["values"][main]
+        if np.isfinite(difference):
+            assert row["values"][f"{main}_difference"] == pytest.approx(difference, abs=1e-9)
+            assert 0 < row["values"][f"{main}_difference_p"] <= 1
+    assert "Model minus this (p)" in evaluation.table.to_markdown()
+    assert f"{main}_difference" not in evaluation.metrics, "the model is not compared with itself"
     raw, labels, _ = raw_outputs(net, found, "test")
     predictions = net.predictions(raw).detach()
     if target == "regression":

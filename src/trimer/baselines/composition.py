@@ -28,6 +28,11 @@ _INDEX[[ord(residue.lower()) for residue in HYDROPATHY]] = np.arange(20)
 _VALUES = np.array([*HYDROPATHY.values(), 0.0])  # the last value is for all other letters
 
 
+def residue_indices(text: str) -> np.ndarray:
+    """(L,) index of each residue among the 20 of `HYDROPATHY`, -1 for another letter."""
+    return _INDEX[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
+
+
 def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
     """(n, 420 + 20 len(ends) + 6) features of n sequences.
 
@@ -60,7 +65,7 @@ def _of_peptide(text: str) -> np.ndarray:
 
 
 def _features(text: str, ends: Sequence[int]) -> np.ndarray:
-    residues = _INDEX[np.frombuffer(text.encode("latin-1", "replace"), np.uint8)]
+    residues = residue_indices(text)
     left, right = residues[:-1], residues[1:]
     pairs = (left * 20 + right)[(left >= 0) & (right >= 0)]
     features = [_frequencies(residues, 20), _frequencies(pairs, 400)]

@@ -41,11 +41,16 @@ def weighted(net: Labelled) -> bool:
     return bool((net.weight != 1).any() or net.focal > 0)
 
 
+def chooses_thresholds(net: Labelled) -> bool:
+    """Whether the thresholds of the network's classes or labels are chosen on the validation split."""
+    return net.criterion is not None and (net.target == "multi" or (net.target == "single" and weighted(net)))
+
+
 def chosen_for(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Thresholds for another method, chosen as those of the network; None if the network has default ones."""
-    multi = net.target == "multi"
-    if net.criterion is None or not (multi or (net.target == "single" and weighted(net))):
+    if not chooses_thresholds(net):
         return None
+    multi = net.target == "multi"
     plain = np.full(predictions.shape[1], 0.5 if multi else 1 / predictions.shape[1])
     return (choose_for_labels if multi else choose_for_classes)(predictions, labels, net.criterion, plain)
 

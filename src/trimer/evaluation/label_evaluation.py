@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, Majority
 from trimer.baselines.model_before import CURVES, calibrated
 from trimer.data.labelled.residue_labels import joined_labels
-from trimer.evaluation.calibration import chosen_for, fitted, mean_probabilities
+from trimer.evaluation.calibration import fitted, mean_probabilities
+from trimer.evaluation.label_comparison import baseline_results
 from trimer.metrics.decisions import decide_classes, decide_labels
+from trimer.metrics.intervals import paired_differences
 from trimer.metrics.label_metrics import (
     RESAMPLES,
     Measured,
@@ -32,17 +33,17 @@ from trimer.metrics.label_metrics import (
 )
 from trimer.models.labelled_model import Labelled
 from trimer.progress import tracked
-from trimer.reporting.table import HIGH, LOW, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, HIGH, LOW, ResultTable, column
 
 log = logging.getLogger(__name__)
 
-BASELINES = {"molecules": FOR_MOLECULES, "proteins": FOR_PROTEINS, "peptides": FOR_PEPTIDES}
-METRICS = {
+METRICS = {  # the first is the main metric, by which the model is compared with each baseline
     "single": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
     "residue": ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "ece"),
     "multi": ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc"),
     "regression": ("rmse", "mae", "p95_error", "r2", "pearson", "spearman"),
 }
+COLUMNS = {target: (names[0], names[0] + DIFFERENCE, *names[1:]) for target, names in METRICS.items()}
 
 
 @dataclass
@@ -156,11 +157,13 @@ def evaluate_labels(
 ) -> LabelEvaluation:
     """Predict every row of a split and compute metrics. The baselines are fitted on train and predict the same rows.
 
+    Each other method has the differences of the model to it, paired by the resamples of rows (`paired_differences`).
+    A baseline that fails has a row without values, and its reason.
     before: the model before fine-tuning, whose head was trained on the same labels.
     """
     rows = data.split.rows(split)
     raw, labels, owners = raw_outputs(net, data, split)
-    table = ResultTable(metrics=METRICS[data.target])
+    table = ResultTable(metrics=COLUMNS[data.target])
     result = LabelEvaluation(
         table,
         {},
@@ -178,19 +181,29 @@ def evaluate_labels(
     result.predictions, result.labels = result.predictions[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None
 
-    def add(method: str, predicted: np.ndarray, baseline: bool, thresholds: np.ndarray | None = None) -> Measured:
-        measured = measure(data.target, predicted, result.labels, data.classes, bootstrap, groups, seed, thresholds)
-        table.add(method, measured.values, baseline=baseline)
-        result.undefined[method] = measured.undefined
-        return measured
+    measured: dict[str, Measured] = {}
+    main = METRICS[data.target][0]
 
-    for method, make in (of_data(data) if baselines else {}).items():
-        predicted, thresholds = make(net, data, result, seed)
-        add(method, predicted, True, thresholds)
+    def add(method: str, predicted: np.ndarray | None, thresholds: np.ndarray | None = None, note: str = "") -> None:
+        if predicted is None:
+            found = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
+        else:
+            found = measure(data.target, predicted, result.labels, data.classes, bootstrap, groups, seed, thresholds)
+        measured[method], result.undefined[method] = found, dict(found.undefined)
+        if note:
+            result.undefined[method][main] = "; ".join(filter(None, (found.undefined.get(main), note)))
+
+    for baseline in baseline_results(net, data, result.texts, seed) if baselines else ():
+        predicted = None if baseline.predictions is None else baseline.predictions[known]
+        add(baseline.method, predicted, baseline.thresholds, baseline.note)
     earlier = {} if before is None else _before(before, data, split)
     for method, predicted in earlier.items():
-        add(method, predicted, True, None if before is None else before.thresholds)
-    values = add(name, result.predictions, False, result.thresholds).values
+        add(method, predicted, None if before is None else before.thresholds)
+    add(name, result.predictions, result.thresholds)
+    values = measured[name].values
+    for method, found in measured.items():
+        differences = {} if method == name else paired_differences(measured[name], found, METRICS[data.target])
+        table.add(method, found.values | differences, baseline=method != name)
     result.metrics = {name: value for name, value in values.items() if not name.endswith((LOW, HIGH))}
     better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if better:
@@ -251,35 +264,6 @@ def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tens
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
     return fitted(net, raw, labels.numpy())
-
-
-def of_data(data) -> dict:
-    """The baselines for the data: name -> function of (network, data, evaluation, seed) -> (predictions, thresholds).
-
-    If the thresholds of the network were chosen on the validation split, so are those of the baselines.
-    """
-    if data.target == "residue":
-        return {"trivial baseline: majority or mean": _frequencies}
-
-    def fit(factory):
-        def predict(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-            train = data.split.rows("train")
-            options = {"classes": len(data.classes)} if data.target == "single" else {}
-            model = factory(data.target, seed).fit(data.texts(train), data.training_labels().numpy(), **options)
-            rows = data.split.rows("val") if "val" in data.split.names and data.target != "regression" else []
-            chosen = chosen_for(net, model.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
-            return model.predict(result.texts), chosen
-
-        return predict
-
-    return {method: fit(factory) for method, factory in BASELINES[data.sequences.plural].items()}
-
-
-def _frequencies(net, data, result: LabelEvaluation, seed: int) -> tuple[np.ndarray, None]:
-    labels = data.training_labels().numpy()
-    labels = labels[labels != -100]
-    model = Majority("single", seed).fit([""] * len(labels), labels, classes=len(data.classes))
-    return model.predict([""] * len(result.labels)), None
 
 
 def _write_csv(path: Path, header: list, rows: list) -> None:

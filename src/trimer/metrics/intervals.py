@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trimer.reporting.table import ERROR, HIGH, LOW
+from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, P_VALUE
 
 SPREAD = (ERROR, LOW, HIGH)
 LOSES = "loses a class"
@@ -22,10 +22,18 @@ class Measured:
 
     values: name -> value, NaN if undefined, with its spread under the suffixes `SPREAD`; `<task>/<name>` for one task.
     undefined: name -> why it is NaN, why it has no interval, or what a mean over classes or tasks leaves out.
+    draws: name -> (1 + resamples,) the value, then that of each resample, for names with a spread.
     """
 
     values: dict[str, float] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
+    draws: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def without_spread(self, name: str) -> None:
+        """Forget the standard error, the interval and the resamples of a metric."""
+        for end in SPREAD:
+            self.values.pop(name + end, None)
+        self.draws.pop(name, None)
 
     @property
     def defined(self) -> dict[str, float]:
@@ -44,7 +52,27 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
             error = others.std(ddof=1)
             spread = (error if error > DUST else 0.0, low, high)
             measured.values |= {name + end: float(value) for end, value in zip(SPREAD, spread, strict=True)}
+            measured.draws[name] = drawn
     return measured
+
+
+def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of `one` minus those of `other`, measured on the same rows with the same resamples.
+
+    `<name>_difference` with its spread, and `<name>_difference_p`: twice the share of resamples whose difference is
+    zero or has the other sign, the observed value counted as one of them. A metric that is undefined for either, or a
+    mean over other tasks for one of them, has no difference.
+    """
+    differences: dict[str, float] = {}
+    for name in names:
+        if name not in one.draws or name not in other.draws or one.undefined.get(name) != other.undefined.get(name):
+            continue
+        drawn = one.draws[name] - other.draws[name]
+        differences |= with_errors({name + DIFFERENCE: drawn}).values
+        resamples = drawn[1:][np.isfinite(drawn[1:])]
+        tails = ((resamples <= DUST).sum(), (resamples >= -DUST).sum())
+        differences[name + P_VALUE] = min(1.0, 2 * (1 + int(min(tails))) / (1 + len(resamples)))
+    return differences
 
 
 def without_lost(draws: dict[str, np.ndarray], names: Sequence[str]) -> float:
@@ -71,8 +99,7 @@ def remove_spread(measured: Measured, names: Sequence[str], lost: float, lone: S
         return
     for name in names:
         if math.isfinite(measured.values.get(name, math.nan)):
-            for end in SPREAD:
-                measured.values.pop(name + end, None)
+            measured.without_spread(name)
             measured.undefined.setdefault(name, why)
 
 
@@ -80,8 +107,7 @@ def undefine(measured: Measured, names: Sequence[str], why: str) -> None:
     """Remove value and spread of `names`, with the reason; does nothing if `why` is empty."""
     for name in names if why else ():
         measured.values[name] = float("nan")
-        for end in SPREAD:
-            measured.values.pop(name + end, None)
+        measured.without_spread(name)
         measured.undefined[name] = why
 
 

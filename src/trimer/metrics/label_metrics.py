@@ -146,7 +146,7 @@ def multi_label(
     names = ("auroc", "average_precision", "balanced_accuracy", "macro_f1", "mcc", "accuracy", "cross_entropy", "ece")
     by_task = _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed, yes_or_no=True)
     together = _micro(decided, labels, bootstrap, groups, seed)
-    return Measured({**by_task.values, **together.values}, {**by_task.undefined, **together.undefined})
+    return Measured({**by_task.values, **together.values}, {**by_task.undefined, **together.undefined}, by_task.draws)
 
 
 def _micro(decided: np.ndarray, labels: np.ndarray, bootstrap: int, groups, seed: int) -> Measured:
@@ -299,7 +299,9 @@ def _over_tasks(
         if draws_of_tasks
     }
     seen = float((~np.isnan(labels)).sum())
-    out.values = {**dict.fromkeys(names, float("nan")), **with_errors(means).values, "labels_seen": seen, **out.values}
+    together = with_errors(means)
+    out.values = {**dict.fromkeys(names, float("nan")), **together.values, "labels_seen": seen, **out.values}
+    out.draws = together.draws
     for name in names:
         left = len(tasks) - len(by_task[name])
         if left:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ERROR = "_std_error"
 LOW, HIGH = "_ci95_low", "_ci95_high"  # the 2.5th and 97.5th percentile of resamples
+DIFFERENCE = "_difference"  # the metric of the model minus that of the row's method, on the same rows
+P_VALUE = DIFFERENCE + "_p"  # two-sided, of the paired resamples
 BOUND = "oracle"  # a baseline whose name begins so is an upper bound, not a method
 KINDS = ("baseline", "bound", "method")  # in the order of the table
 
@@ -30,12 +32,13 @@ class Column:
     scale: float = 1.0
     decimals: int = 3
     lower_is_better: bool = False
+    signed: bool = False
 
     def show(self, value: float | None, error: float | None = None) -> str:
         """The value and its standard error as text; a dash if it is undefined."""
         if value is None or not math.isfinite(value):
             return "–"
-        text = f"{value * self.scale:,.{self.decimals}f}"
+        text = f"{value * self.scale:{'+' if self.signed else ''},.{self.decimals}f}"
         if error is None or not math.isfinite(error) or error <= 0:
             return text
         return f"{text} ± {error * self.scale:.{self.decimals}f}"
@@ -98,6 +101,9 @@ _COSTS = {  # of a training
 
 def column(metric: str) -> Column:
     """Label, unit and direction of a metric by its name; prefixes such as `test/` stay in the label."""
+    if metric.endswith(DIFFERENCE):
+        shown = column(metric.removesuffix(DIFFERENCE))
+        return Column("Model minus this (p)", shown.scale, shown.decimals, signed=True)
     prefix, _, name = metric.rpartition("/") if "=" not in metric else ("", "", metric)
     name, known, _ = name.partition("_formula_known")
     stem, _, rank = name.partition("@")
@@ -179,8 +185,12 @@ class ResultTable:
         values = row["values"]
         return [
             (
-                column(name).show(values.get(name), values.get(name + ERROR) if errors else None),
-                row["kind"] != "bound" and name in values and values[name] == self.best(name),
+                column(name).show(values.get(name), values.get(name + ERROR) if errors else None)
+                + _p_value(values, name),
+                not name.endswith(DIFFERENCE)
+                and row["kind"] != "bound"
+                and name in values
+                and values[name] == self.best(name),
             )
             for name in self.columns
         ]
@@ -244,6 +254,12 @@ class ResultTable:
         for suffix, text in texts.items():
             write_text(folder / f"{name}{suffix}", text)
         return [folder / f"{name}{suffix}" for suffix in texts]
+
+
+def _p_value(values: Mapping[str, float], name: str) -> str:
+    """The p-value of a difference in parentheses, with three decimals; empty for other metrics."""
+    value = values.get(name.removesuffix(DIFFERENCE) + P_VALUE) if name.endswith(DIFFERENCE) else None
+    return "" if value is None else f" ({value:.3f})"
 
 
 def _plain(value: float | None) -> float | None:

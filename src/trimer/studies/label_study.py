@@ -96,7 +96,7 @@ class LabelStudy(Study):
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place
         from trimer.baselines.model_before import begun_with
-        from trimer.evaluation.label_evaluation import METRICS, evaluate_labels
+        from trimer.evaluation.label_evaluation import COLUMNS, evaluate_labels
         from trimer.reporting.attempts import attempt
         from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
         from trimer.reporting.split_report import publish, rows_of, save_results
@@ -123,12 +123,13 @@ class LabelStudy(Study):
         subtitle = f"A language model of {records} predicts {predicted}. Evaluated on {count} of {rows_of(split)}."
         note = (
             "Every method predicts the same rows and was fitted on the train split only. ± is the standard error over "
-            "rows resampled within their classes, and below it is the 95 % interval of the resamples. A dash marks a "
-            "metric that is undefined on this split; the reasons are below."
+            "rows resampled within their classes, and below it is the 95 % interval of the resamples. The second "
+            "column is the model minus the method of the row on the same resamples, with the two-sided p-value of no "
+            "difference. A dash marks a metric that is undefined on this split; the reasons are below."
         )
         shown = {"title": "Labels", "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
-        publish(measurement, evaluation, METRICS[data.target], count, **shown)
+        publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
         return evaluation
 
 

@@ -1,0 +1,72 @@
+"""The baselines of a split of labelled data: fitted on train, predicting the same rows as the model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trimer.accelerators.cpu_speed import threads
+from trimer.baselines.label_baseline import LabelBaseline
+from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, FOR_RESIDUES, Baselines
+from trimer.evaluation.calibration import chooses_thresholds, chosen_for
+from trimer.models.labelled_model import Labelled
+from trimer.progress import tracked
+
+log = logging.getLogger(__name__)
+
+OF_SEQUENCES: dict[str, Baselines] = {"molecules": FOR_MOLECULES, "proteins": FOR_PROTEINS, "peptides": FOR_PEPTIDES}
+
+
+@dataclass
+class BaselineResult:
+    """Predictions of a baseline, or the reason why there are none.
+
+    predictions: (n, C), (n, K) or (R, C) as those of the model, None if the baseline failed. thresholds: (C,) or (K,),
+    if those of the model were chosen on the validation split. note: why it failed, or what the fit left out.
+    """
+
+    method: str
+    predictions: np.ndarray | None
+    thresholds: np.ndarray | None = None
+    note: str = ""
+
+
+def baselines_of(data) -> Baselines:
+    """The baselines for the data, by name."""
+    return FOR_RESIDUES if data.target == "residue" else OF_SEQUENCES[data.sequences.plural]
+
+
+def baseline_results(net: Labelled, data, texts: Sequence[str], seed: int) -> Iterator[BaselineResult]:
+    """Fit each baseline on train and predict the texts; a failure is a result with its reason and a warning.
+
+    If the thresholds of the network were chosen on the validation split, so are those of the baselines.
+    """
+    choices = baselines_of(data)
+    for method, build in tracked(choices.items(), "baselines", len(choices), "baselines", lambda item: 1):
+        started = time.monotonic()
+        try:
+            baseline = build("single" if data.target == "residue" else data.target, seed, threads())
+            result = BaselineResult(method, *_predicted(baseline, net, data, texts), baseline.note)
+        except Exception as error:  # whatever a library raises for unusual data: the other rows are still of use
+            result = BaselineResult(method, None, note=f"no result: {str(error) or type(error).__name__}")
+        if result.note:
+            report: Callable[..., None] = log.warning if result.predictions is None else log.info
+            report("baseline '%s': %s", method, result.note)
+        log.debug("baseline '%s': %.1f s", method, time.monotonic() - started)
+        yield result
+
+
+def _predicted(
+    baseline: LabelBaseline, net: Labelled, data, texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Predictions of the texts, and thresholds chosen on the validation split if the network has such."""
+    train = data.split.rows("train")
+    classes = len(data.classes) if data.target in ("single", "residue") else None
+    baseline.fit(data.texts(train), data.training_labels().numpy(), classes)
+    rows = data.split.rows("val") if "val" in data.split.names and chooses_thresholds(net) else []
+    chosen = chosen_for(net, baseline.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
+    return baseline.predict(texts), chosen

@@ -1,0 +1,51 @@
+"""Features of molecules: computed once for each SMILES, bounded, with undefined descriptors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator
+
+from trimer.baselines import molecule_features
+from trimer.baselines.molecule_features import bits, counts, descriptors, keys
+from trimer.errors import InputError
+from trimer.metrics.molecule_properties import BITS, RADIUS
+
+TEXTS = ["CCO", "c1ccccc1CCCCCCCC(=O)O", "[Na+].[Cl-]", "[Fe]"]
+
+
+def test_bits_and_counts_are_those_of_rdkit():
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    molecules = [Chem.MolFromSmiles(text) for text in TEXTS]
+    assert (bits(TEXTS) == [generator.GetFingerprintAsNumPy(molecule) for molecule in molecules]).all()
+    assert (counts(TEXTS).toarray() == [generator.GetCountFingerprintAsNumPy(molecule) for molecule in molecules]).all()
+
+
+def test_descriptors_are_bounded_and_undefined_ones_are_nan():
+    found = descriptors([*TEXTS, "C" * 300])
+    assert found.shape == (5, len(molecule_features.DESCRIPTORS)) and found.dtype == np.float32
+    known = found[np.isfinite(found)]
+    assert np.abs(known).max() <= molecule_features.LARGEST and not np.isinf(found).any()
+    assert np.isnan(found[3]).any(), "partial charges of iron"
+    assert np.isfinite(found[0]).all()
+
+
+def test_the_features_of_a_molecule_are_computed_once(monkeypatch):
+    texts = ["CCOCC", "CCNCC"]
+    first = [np.asarray(of(texts)) for of in (bits, keys, descriptors)]
+    monkeypatch.setattr(molecule_features, "FUNCTIONS", {})
+    monkeypatch.setattr(molecule_features, "_MORGAN", None)
+    again = [np.asarray(of([*texts, texts[0]])) for of in (bits, keys, descriptors)]
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one, other[:2], equal_nan=True) and np.array_equal(one[0], other[2], equal_nan=True)
+
+
+def test_no_molecules_have_no_features():
+    assert [of([]).shape for of in (bits, counts)] == [(0, BITS)] * 2
+    assert keys([]).shape == (0, 167) and descriptors([]).shape[0] == 0
+
+
+def test_an_invalid_molecule_is_named():
+    with pytest.raises(InputError, match="row 1: 'C1CC' cannot be read as SMILES"):
+        keys(["CCO", "C1CC"])
