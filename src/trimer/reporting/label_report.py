@@ -85,7 +85,8 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any) -> list
     shown: dict[str, Any] = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
     shown["projection"] = str(kept["projection"])
     embedding_map(before, after, labels, out / "embeddings.png", **shown)
-    embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
+    links = {"Result page": "page.html"}
+    embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", links=links, **shown)
     return [out / "embeddings.png"]
 
 
