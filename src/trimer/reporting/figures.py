@@ -61,9 +61,9 @@ def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve], loss_unit:
         else:
             mark = "o" if len(curve.steps) <= MANY else None
             axis.plot(curve.steps, curve.values, color=colour, linewidth=1.6, marker=mark, ms=2.6, label=label)
-    name, _, inside = unit.label.partition(" (")
-    axis.set_title(name)
-    axis.set_ylabel(f"loss ({loss_unit})" if metric == "loss" and loss_unit else unit.label if inside else name.lower())
+    axis.set_title(unit.label.partition(" (")[0])
+    suffix = loss_unit if metric == "loss" else "unit of the label" if metric in ("rmse", "mae") else ""
+    axis.set_ylabel(f"{unit.label} ({suffix})" if suffix else unit.label)
     axis.set_xlabel("optimizer step")
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axis.legend(loc="best", **LEGEND)

@@ -67,7 +67,7 @@ def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int 
 
 
 def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak], list[Peak]]:
-    """Predicted and measured peaks of a spectrum: (m/z in Th, intensity relative to the highest, ion such as `y5++`)."""
+    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5++`."""
     start = int(sum(evaluation.sizes[:row]))
     sites = slice(start, start + evaluation.sizes[row])
     peptide = read_proforma(evaluation.texts[row])

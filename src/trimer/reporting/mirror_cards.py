@@ -44,19 +44,20 @@ def mirror_cards(evaluation: FragmentEvaluation, examples: int = 24) -> Markup:
         printed=PRINTED,
         layout="mirrors",
         words="peptide, id",
+        note="Predicted above, measured below; y ions are orange, b ions blue.",
     )
 
 
 def _card(evaluation: FragmentEvaluation, row: int, rank: int, on_paper: bool) -> Markup:
     peptide = read_proforma(evaluation.texts[row])
     predicted, measured = fragment_peaks(evaluation, row)
-    values = {label: float(evaluation.values[name][row]) for name, label in SHOWN.items()}
+    values = {SHOWN[name].lower(): float(evaluation.values[name][row]) for name in ("cos", "sa")}
     return render(
         "mirror_card.html",
         name=evaluation.texts[row],
         id=evaluation.ids[row],
         values={label: f"{value:.3f}" for label, value in values.items() if np.isfinite(value)},
-        similarity=values["Cosine"],
+        similarity=values["cosine"],
         mass=float(residue_masses(peptide).sum() + WATER),
         length=len(peptide.letters),
         rank=rank + 1,

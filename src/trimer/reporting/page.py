@@ -29,7 +29,7 @@ from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
 from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.templates import render
-from trimer.reporting.verdicts import CERTAIN, no_shared_molecules, paired_differences, verdict, Verdict
+from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
 
 DRAWING = (150, 110)  # pixels of a molecule in a table
 LONGEST = 120  # letters of a cell
@@ -38,6 +38,7 @@ MOLECULES = (
     "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
     "(radius 2, 2048 bits), the best of the first k candidates. ± is the standard error over molecules."
 )
+SHRINK = 0.62  # pixels of a page for a pixel of a picture, so that its text is as large as that of the page
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
 FIGURES = 4  # numbers at the head of a page that has none of the headlines
 FINDABLE, PRINTED = 8, 12  # rows of a table above which it can be searched; rows on paper
@@ -158,8 +159,11 @@ def _header(
         if math.isfinite(values.get(metric, math.nan)):
             judged = verdict(metric, methods[-1]["method"], table, paired if metric == PAIRED else None, no_lookup)
             headlines.append(_headline(metric, values, judged))
+    oracle = any(row["kind"] == "bound" for row in table.rows)
     facts = facts if name != facts[0] else facts[1:]
-    return render("header.html", name=name, facts=facts, subtitle=subtitle, headlines=headlines, certain=CERTAIN)
+    return render(
+        "header.html", name=name, facts=facts, subtitle=subtitle, headlines=headlines, certain=CERTAIN, oracle=oracle
+    )
 
 
 def _headline(name: str, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
@@ -209,7 +213,8 @@ def _pictures(charts: Mapping[str, tuple], paths: Sequence[Path | None]) -> Mark
 def _picture(path: Path) -> dict[str, Any]:
     png = path.read_bytes()
     width, height = struct.unpack(">II", png[16:24])
-    return {"name": path.stem, "wide": width > WIDE * height, "content": base64.b64encode(png).decode()}
+    content = base64.b64encode(png).decode()
+    return {"name": path.stem, "wide": width > WIDE * height, "width": round(SHRINK * width), "content": content}
 
 
 def _detail(detail: Detail) -> Markup:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 # Name in the folder of a split -> what it holds; a `*` stands for any text.
 OF_SPLIT = {
-    "page.html": "this page",
     "embeddings.html": "embeddings before and after fine-tuning, interactive",
     "table.csv": "the result table, all metrics",
     "table.md": "the result table as Markdown",

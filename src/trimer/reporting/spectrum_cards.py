@@ -53,6 +53,7 @@ def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> Markup:
         printed=PRINTED,
         layout="",
         words="name, adduct, formula",
+        note="",
     )
 
 

@@ -155,7 +155,7 @@ def mirror_svg(
         return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
     margin = 0.06 * max(max(mz for mz, *_ in both) - min(mz for mz, *_ in both), 20)
     low, high = max(0.0, min(mz for mz, *_ in both) - margin), max(mz for mz, *_ in both) + margin
-    plot = Plot(width, height, (low, high), (-1, 1), MARGINS)
+    plot = Plot(width, height, (low, high), (-1.16, 1), MARGINS)  # room for labels below
     up = {-1: "100", -0.5: "50", 0: "0", 0.5: "50", 1: "100"}
     name = "measured | predicted (%)"
     plot.scale({v: f"{v:g}" for v in ticks(low, high, 6)}, up, "m/z (Th)", name)
@@ -165,7 +165,7 @@ def mirror_svg(
             title = f"m/z {mz:.4f} Th, {share:.1%}, {side} {escape(ion)}"
             plot.path(f"M{plot.x(mz)} {plot.y(0)}V{plot.y(sign * share)}", title, kind=kind)
         tips = [(plot.x(mz), abs(plot.y(share) - plot.y(0))) for mz, share, _ in peaks]
-        half = [3.4 * len(ion) for *_, ion in peaks]
+        half = [4 * len(ion) for *_, ion in peaks]
         for index in place_labels(tips, half, LABEL_HEIGHT, LABELLED * (plot.bottom - plot.top))[:labels]:
             mz, share, ion = peaks[index]
             y = plot.y(sign * share) + (-4 if sign > 0 else LABEL_HEIGHT)

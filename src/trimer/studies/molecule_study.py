@@ -60,7 +60,7 @@ class MoleculeStudy(Study):
         from trimer.baselines.matchms_lookup import MatchmsLookup
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
-        from trimer.reporting.figures import spectra_grid, similarity_distribution
+        from trimer.reporting.figures import similarity_distribution, spectra_grid
         from trimer.reporting.spectrum_cards import evenly
         from trimer.reporting.split_report import publish, save_results
 

@@ -54,7 +54,7 @@
     x(mz) { return MARGIN.left + (mz - this.view[0]) / (this.view[1] - this.view[0]) * (this.width - MARGIN.left - MARGIN.right); }
     mzAt(x) { return this.view[0] + (x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right) * (this.view[1] - this.view[0]); }
     y(share) {
-      const bottom = this.height - MARGIN.bottom, low = this.mirrored ? -1 : 0;
+      const bottom = this.height - MARGIN.bottom, low = this.mirrored ? -1.16 : 0; // room for labels below
       return bottom - (share - low) / (1 - low) * (bottom - MARGIN.top);
     }
     visible() { return this.peaks.filter(peak => peak.mz >= this.view[0] && peak.mz <= this.view[1]); }
@@ -120,14 +120,14 @@
       for (const peak of [...visible].sort((a, b) => b.share - a.share)) {
         if (placed.length >= (this.mirrored ? 2.5 : 1) * LABEL.most || peak.share < LABEL.least) break;
         const name = this.mirrored ? peak.label.replace(/^\S+ /, "") : peak.mz.toFixed(3);
-        const half = this.mirrored ? 3.4 * name.length : LABEL.half;
+        const half = this.mirrored ? 4 * name.length : LABEL.half;
         const x = Math.min(Math.max(this.x(peak.mz), half), this.width - half);
         const y = this.y(peak.down ? -peak.share : peak.share) + (peak.down ? LABEL.height : -4);
         const near = other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < LABEL.height;
         const higher = other => other.down === peak.down && other.share > peak.share && Math.abs(this.x(other.mz) - x) < half;
         if (Math.abs(x - line) < half + 2 || placed.some(near) || visible.some(higher)) continue;
         placed.push({ x, y, half });
-        parts.push(element("text", { class: `peak ${peak.kind}-name`, x, y, "text-anchor": "middle" }, name));
+        parts.push(element("text", { class: `peak ${this.mirrored ? name[0] : "of-mz"}-name`, x, y, "text-anchor": "middle" }, name));
       }
     }
 
