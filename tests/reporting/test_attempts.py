@@ -80,11 +80,11 @@ def test_every_generated_text_has_a_card_and_a_figure(tmp_path, smiles):
 # ---------------------------------------------------------------- complete runs in which every page and figure fails
 
 DRAWN = {
-    "trimer.reporting.figures": ["training_curves", "residue_bars", "tanimoto_histogram", "spectra_grid"],
+    "trimer.reporting.figures": ["training_curves", "residue_bars", "similarity_distribution", "spectra_grid"],
     "trimer.reporting.label_figures": ["confusion_matrix", "reliability", "embedding_map"],
     "trimer.reporting.number_figures": ["predicted_against_observed"],
     "trimer.reporting.protocol_figures": ["metric_curves"],
-    "trimer.reporting.fragment_figures": ["mirror_spectra", "similarity_histograms"],
+    "trimer.reporting.fragment_figures": ["mirror_spectra", "similarity_distributions"],
     "trimer.reporting.embedding_page": ["embedding_page"],
     "trimer.reporting.run_page": ["write_run_page"],
     "trimer.evaluation.largest_errors": ["mistakes"],

@@ -15,7 +15,7 @@ from trimer.reporting.figures import (
     draw_curves,
     draw_similarities,
     spectra_grid,
-    tanimoto_histogram,
+    similarity_distribution,
     training_curves,
 )
 from trimer.reporting.style import page_chart
@@ -39,12 +39,12 @@ def test_training_curves_are_drawn(tmp_path, suffix):
 
 def test_figures_without_data_are_empty(tmp_path):
     assert training_curves({}, tmp_path / "a.png").exists()
-    assert tanimoto_histogram({"model": []}, tmp_path / "b.png").exists()
+    assert similarity_distribution({"model": []}, tmp_path / "b.png").exists()
     assert spectra_grid([], tmp_path / "c.png").exists()
 
 
 def test_histograms_ignore_nonfinite_values(tmp_path):
-    assert tanimoto_histogram({"model": [0.1, math.nan, 1.0], "look-up": [0.2]}, tmp_path / "h.png").exists()
+    assert similarity_distribution({"model": [0.1, math.nan, 1.0], "look-up": [0.2]}, tmp_path / "h.png").exists()
 
 
 def test_the_grid_shows_labelled_unlabelled_and_empty_spectra(tmp_path):
@@ -54,7 +54,7 @@ def test_the_grid_shows_labelled_unlabelled_and_empty_spectra(tmp_path):
 
 def test_no_window_or_global_figure_remains(tmp_path):
     pyplot.close("all")  # figures of other tests
-    tanimoto_histogram({"model": [0.1]}, tmp_path / "h.png")
+    similarity_distribution({"model": [0.1]}, tmp_path / "h.png")
     assert pyplot.get_fignums() == []
 
 

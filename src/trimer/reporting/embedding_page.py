@@ -7,7 +7,7 @@ Shapes: n rows, D width of an embedding.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,12 @@ def embedding_page(
     name: str = "",
     title: str = "Embeddings before and after fine-tuning",
     projection: str = "pca",
+    links: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the page and return its path. `ids` are n texts to show; the rest as for `label_figures.embedding_map`."""
+    """Write the page and return its path. `ids` are n texts to show; the rest as for `label_figures.embedding_map`.
+
+    links: label -> address, relative to the page, of other pages of the run.
+    """
     labels = np.asarray(labels)
     train = np.ones(len(labels), bool) if train is None else np.asarray(train, bool)
     if not len(before) == len(after) == len(labels) == len(ids) == len(train):
@@ -60,7 +64,8 @@ def embedding_page(
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render("embeddings.html", **explained, title=title, about=about, scale="scale" in data, data=Markup(text))
+    shown = {"title": title, "about": about, "scale": "scale" in data, "links": links or {}, "data": Markup(text)}
+    page = render("embeddings.html", **explained, **shown)
     write_text(path, page)
     return path
 

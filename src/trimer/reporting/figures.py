@@ -43,7 +43,13 @@ def training_curves(curves: Mapping[str, Curve], path: str | Path, most: int = 6
         return save_figure(figure, path)
 
 
-def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve]) -> None:
+def unit_of_loss(curves: Mapping[str, Curve]) -> str:
+    """The unit of the loss of a run, "" where it is that of its task: a mean over tokens has metrics of tokens."""
+    of_tokens = any(name.rpartition("/")[2] in ("token_accuracy", "perplexity") for name in curves)
+    return "nats per token" if of_tokens else ""
+
+
+def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve], loss_unit: str = "") -> None:
     """One metric over steps by split; the training curve is a running mean over its raw values, which are pale."""
     unit = column(metric)
     for name, curve in series.items():
@@ -55,7 +61,9 @@ def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve]) -> None:
         else:
             mark = "o" if len(curve.steps) <= MANY else None
             axis.plot(curve.steps, curve.values, color=colour, linewidth=1.6, marker=mark, ms=2.6, label=label)
-    axis.set_title(unit.label)
+    axis.set_title(unit.label.partition(" (")[0])
+    suffix = loss_unit if metric == "loss" else "unit of the label" if metric in ("rmse", "mae") else ""
+    axis.set_ylabel(f"{unit.label} ({suffix})" if suffix else unit.label)
     axis.set_xlabel("optimizer step")
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axis.legend(loc="best", **LEGEND)
@@ -79,26 +87,28 @@ def residue_bars(residues: Sequence[Mapping], path: str | Path) -> Path:
         return save_figure(figure, path)
 
 
-def tanimoto_histogram(groups: Mapping[str, Sequence[float]], path: str | Path, bins: int = 40) -> Path:
+def similarity_distribution(groups: Mapping[str, Sequence[float]], path: str | Path) -> Path:
     """Distribution of Tanimoto similarities to the true molecule by method."""
     with styled():
         figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-        draw_similarities(figure.subplots(), groups, bins)
+        draw_similarities(figure.subplots(), groups)
         return save_figure(figure, path)
 
 
-def draw_similarities(axis: Axes, groups: Mapping[str, Sequence[float]], bins: int) -> None:
-    """Tanimoto similarities as one outline per group, its mean as a dashed line; NaN is left out."""
-    for (name, values), colour in zip(groups.items(), SERIES * 3, strict=False):
-        values = [value for value in values if math.isfinite(value)]
-        weights = [100 / max(1, len(values))] * len(values)
-        mean = sum(values) / max(1, len(values))
-        shown: dict[str, Any] = {"bins": bins, "range": (0, 1), "weights": weights, "color": colour}
-        axis.hist(values, alpha=0.13, **shown)
-        axis.hist(values, histtype="step", linewidth=1.5, label=f"{name}, mean {mean:.3f}", **shown)
-        axis.axvline(mean, color=colour, linewidth=1.1, linestyle=(0, (3, 3)))
+def draw_similarities(axis: Axes, groups: Mapping[str, Sequence[float]]) -> None:
+    """The share of spectra with at least a Tanimoto similarity: one line per group, on which NaN is left out.
+
+    Lines of many methods stay apart where histograms cover each other; the higher line is the better method.
+    """
+    for number, (name, values) in enumerate(groups.items()):
+        kept = sorted(value for value in values if math.isfinite(value))
+        mean = sum(kept) / max(1, len(kept))
+        share = [100 * (len(kept) - i) / len(kept) for i in range(len(kept))]
+        style = "-" if number < len(SERIES) else (0, (4, 2))
+        axis.step([0.0, *kept, 1.0], [100.0, *share, 0.0] if kept else [math.nan] * 2, where="pre", linewidth=1.5,
+                  color=SERIES[number % len(SERIES)], linestyle=style, label=f"{name}, mean {mean:.3f}")  # fmt: skip
     axis.set_title("Similarity to the true molecule")
-    axis.set(xlim=(0, 1), xlabel="Tanimoto similarity", ylabel="spectra (%)")
+    axis.set(xlim=(0, 1), ylim=(0, 100), xlabel="Tanimoto similarity, at least", ylabel="spectra (%)")
     figure = axis.get_figure(root=True)
     assert isinstance(figure, Figure)
     figure.set_figheight(figure.get_figheight() + LEGEND_LINE * len(groups))  # below the panel: it hides no bar

@@ -27,62 +27,75 @@ if TYPE_CHECKING:
     from trimer.evaluation.fragment_evaluation import FragmentEvaluation
 
 SHOWN = {"cos": "Cosine", "sa": "Spectral angle", "pcc": "Pearson", "spc": "Spearman"}
+LEAST = 0.01  # of the highest peak; lower peaks are not drawn
 LABELLED = 0.2  # of the highest peak; lower peaks get no label
+Peak = tuple[float, float, str]
 LETTER, LINE = 0.0075, 0.17  # size of a label: width of a letter as a share of the axis, height in relative intensity
 
 
-def similarity_histograms(evaluation: FragmentEvaluation, path: str | Path) -> Path:
+def similarity_distributions(evaluation: FragmentEvaluation, path: str | Path) -> Path:
     """Distribution of each similarity of predicted to measured spectra over a split, with its median."""
     with styled():
         figure = Figure(figsize=(9, 2.6), layout="constrained")
         for axis, (name, label) in zip(figure.subplots(1, len(SHOWN), sharey=True), SHOWN.items(), strict=True):
-            values = evaluation.values[name]
-            values = values[~np.isnan(values)]
-            axis.hist(values, bins=list(np.linspace(min(0.0, float(values.min(initial=0))), 1, 41)), color=BLUE)
-            if len(values):
-                axis.axvline(float(np.median(values)), color=VERMILION, linewidth=1.5)
-                axis.set_title(f"{label}: median {np.median(values):.3f}", fontsize=9)
-            axis.set_xlabel(label)
-        figure.axes[0].set_ylabel("number of spectra")
+            draw_distribution(axis, evaluation.values[name], label)
         return save_figure(figure, path)
+
+
+def draw_distribution(axis: Axes, values: np.ndarray, label: str) -> None:
+    """The share of spectra with at least a similarity, and the median; NaN is left out."""
+    kept = np.sort(values[~np.isnan(values)])
+    if len(kept):
+        share = 100 * (len(kept) - np.arange(len(kept))) / len(kept)
+        axis.step([*kept, 1.0], [*share, 0.0], where="pre", color=BLUE, linewidth=1.6)
+        axis.plot([np.median(kept)], [50], marker="o", color=VERMILION, ms=4)
+        axis.set_title(f"{label}: median {np.median(kept):.3f}", fontsize=9)
+    axis.set(xlim=(min(0.0, *kept[:1]) if len(kept) else 0.0, 1), ylim=(0, 101))
+    axis.set(xlabel=f"{label.lower()}, at least", ylabel="spectra (%)")
 
 
 def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int = 4) -> Path:
     """Mirror plots of spectra from the 10th to the 90th percentile of the cosine: predicted above, measured below."""
     order = np.argsort(evaluation.values["cos"])
     chosen = order[np.linspace(0.1 * (len(order) - 1), 0.9 * (len(order) - 1), count).astype(int)]
-    bounds = np.cumsum([0, *evaluation.sizes])
     with styled():
         figure = Figure(figsize=(9, 2.1 * count), layout="constrained")
         for axis, row in zip(np.atleast_1d(figure.subplots(count, 1)), chosen, strict=True):
-            sites = slice(bounds[row], bounds[row + 1])
-            _mirror(axis, evaluation, int(row), evaluation.predictions[sites], evaluation.labels[sites])
+            _mirror(axis, evaluation, int(row))
         figure.axes[-1].set_xlabel("m/z (Th)")
         return save_figure(figure, path)
 
 
-def _mirror(axis: Axes, evaluation: FragmentEvaluation, row: int, predicted: np.ndarray, measured: np.ndarray) -> None:
+def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak], list[Peak]]:
+    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5++`."""
+    start = int(sum(evaluation.sizes[:row]))
+    sites = slice(start, start + evaluation.sizes[row])
     peptide = read_proforma(evaluation.texts[row])
-    sites = len(peptide.letters) - 1
-    peaks: list[tuple[float, float, str, str]] = []  # m/z, intensity (measured below 0), label, colour
+    count = len(peptide.letters) - 1
+    both: tuple[list[Peak], list[Peak]] = [], []
     for column, channel in enumerate(channels_of(evaluation.channels)):
-        colour = BLUE if channel.series == "b" else VERMILION
-        for site in np.flatnonzero(measured[:, column] >= 0):
-            number = site + 1 if channel.series == "b" else sites - site
-            mz = fragment_mz(peptide, channel.series, int(number), channel.charge, channel.loss)
-            for value, sign in ((predicted[site, column], 1), (measured[site, column], -1)):
-                if value <= 0.01:
-                    continue
-                axis.vlines(mz, 0, sign * value, color=colour, linewidth=1.2)
-                lost = f" -{channel.loss}" if channel.loss else ""
-                label = f"{channel.series}{number}{'+' * channel.charge}{lost}"
-                peaks.append((mz, sign * float(value), label, colour))
-    _label(axis, [peak for peak in peaks if peak[1] > 0], 1)
-    _label(axis, [peak for peak in peaks if peak[1] < 0], -1)
+        for site in np.flatnonzero(evaluation.labels[sites][:, column] >= 0):
+            number = int(site) + 1 if channel.series == "b" else count - int(site)
+            mz = fragment_mz(peptide, channel.series, number, channel.charge, channel.loss)
+            lost = f" -{channel.loss}" if channel.loss else ""
+            ion = f"{channel.series}{number}{'+' * channel.charge}{lost}"
+            for peaks, values in zip(both, (evaluation.predictions, evaluation.labels), strict=True):
+                value = float(values[sites][site, column])
+                if value > LEAST:
+                    peaks.append((mz, value, ion))
+    return both
+
+
+def _mirror(axis: Axes, evaluation: FragmentEvaluation, row: int) -> None:
+    for peaks, sign in zip(fragment_peaks(evaluation, row), (1, -1), strict=True):
+        drawn = [(mz, sign * value, ion, BLUE if ion[0] == "b" else VERMILION) for mz, value, ion in peaks]
+        for mz, value, _, colour in drawn:
+            axis.vlines(mz, 0, value, color=colour, linewidth=1.2)
+        _label(axis, drawn, sign)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_ylim(-1.3, 1.3)
-    axis.set_yticks([-1, 0, 1], ["1", "0", "1"])
-    axis.set_ylabel("measured | predicted", fontsize=7)
+    axis.set_yticks([-1, 0, 1], ["100", "0", "100"])
+    axis.set_ylabel("measured | predicted (%)", fontsize=7)
     cosine = evaluation.values["cos"][row]
     axis.set_title(f"{evaluation.texts[row]}   cosine {cosine:.3f}", fontsize=8, loc="left")
 

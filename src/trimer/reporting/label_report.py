@@ -63,7 +63,7 @@ def threshold_note(target: str) -> str:
     return f"A mean probability far from the frequency of the class is a sign of poor calibration. {rule}"
 
 
-def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any) -> list[Path]:
+def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: str) -> list[Path]:
     """The embeddings before and after fine-tuning, as a figure and a page, where those before were kept."""
     import numpy as np
 
@@ -85,6 +85,7 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any) -> list
     shown: dict[str, Any] = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
     shown["projection"] = str(kept["projection"])
     embedding_map(before, after, labels, out / "embeddings.png", **shown)
+    shown |= {"links": {"Result page": "page.html"}, "title": f"{name}: embeddings before and after fine-tuning"}
     embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
     return [out / "embeddings.png"]
 

@@ -1,15 +1,16 @@
 """The result of a study on one page: a self-contained HTML file with tables, curves, spectra and molecules.
 
-The page loads nothing from elsewhere and runs no script: images, inline SVG and one style sheet, so it can be mailed
-and archived. Input is plain data; torch is not needed.
+The page loads nothing from elsewhere: images, inline SVG, one style sheet and a short script, so it can be mailed and
+archived; without scripts it shows the same, unsorted. Input is plain data; torch is not needed.
 """
 
 from __future__ import annotations
 
 import base64
 import math
+import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,11 +23,13 @@ from trimer.files import write_text
 from trimer.reporting.attempts import attempt
 from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_svg
-from trimer.reporting.figures import draw_curves, draw_similarities
+from trimer.reporting.figures import draw_curves, draw_similarities, unit_of_loss
+from trimer.reporting.page_files import run_files, run_pages
 from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
-from trimer.reporting.table import HIGH, LOW, ResultTable, column
+from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.templates import render
+from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
 
 DRAWING = (150, 110)  # pixels of a molecule in a table
 LONGEST = 120  # letters of a cell
@@ -35,9 +38,14 @@ MOLECULES = (
     "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
     "(radius 2, 2048 bits), the best of the first k candidates. ± is the standard error over molecules."
 )
+SHRINK = 0.62  # pixels of a page for a pixel of a picture, so that its text is as large as that of the page
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
 FIGURES = 4  # numbers at the head of a page that has none of the headlines
-BINS = 20  # of the histogram of similarities
+FINDABLE, PRINTED = 8, 12  # rows of a table above which it can be searched; rows on paper
+PAIRED = "tanimoto@1"  # the metric that the distributions hold for each record
+# Section -> its name in the navigation.
+NAVIGATION = {"results": "Result", "learning": "Training", "spectra": "Examples", "figures": "Figures", "data": "Data",
+              "files": "Files", "reproduction": "Reproduce"}  # fmt: skip
 KINDS = {"baseline": "Baselines", "bound": "Oracle", "method": "This run"}
 
 
@@ -57,6 +65,9 @@ def write_page(
     title: str,
     table: ResultTable,
     predictions: Sequence[Mapping],
+    name: str = "",
+    data: str = "",
+    evaluated: str = "",
     subtitle: str = "",
     curves: Mapping[str, Curve] | None = None,
     distributions: Mapping[str, Sequence[float]] | None = None,
@@ -70,9 +81,13 @@ def write_page(
     pictures: Sequence[Path | None] = (),
     details: Sequence[Detail] = (),
     examples: int = 24,
+    charts: Mapping[str, tuple] | None = None,
+    further: Mapping[str, Callable[[], Markup]] | None = None,
+    folder: Path | None = None,
 ) -> Path:
     """Write the page and return its path. A section that cannot be made is named on the page, and reported.
 
+    title, name, data, evaluated: the task, the run, its data and the split, for the title and the heading.
     predictions: one mapping per spectrum with `id`, `mz`, `intensity`, `precursor_mz`, `adduct`, `candidates` (mappings
     with `smiles` and optionally `count`, or plain SMILES; best first) and, where they are known, `smiles` (the true
     molecule), `name`, `collision_energy`, `instrument_type`, `problem`. `examples` of them are shown, spaced evenly
@@ -80,23 +95,38 @@ def write_page(
     of the predictions. split: its manifest (`method` and `sizes` are shown). overlap: of `Split.overlap`.
     commands: what reproduces the run. about: versions and such. note: how the metrics are defined, above the table.
     records: what the rows of the data are. pictures: PNG files that are embedded in the page; None is one that could
-    not be made. details: further tables.
+    not be made. details: further tables. charts: name -> (function that draws
+    on axes, its arguments). further: further sections, before the figures. folder: of the run, for links
+    to its files and pages; `evaluated` is the name of its folder of results then.
     """
     path = Path(path)
     similar = distributions if distributions is not None else attempt("similarities", similarities, predictions)
+    facts = [title, *(text for text in (data, evaluated and f"{evaluated} split") if text)]
+    paired = _paired(table, similar or {}, predictions) if distributions is not None else {}
+    no_lookup = no_shared_molecules(evaluated, overlap)
     makers: dict[str, tuple] = {
-        "header": (_header, title, subtitle, table),
+        "header": (_header, name or title, facts, subtitle, table, paired, no_lookup),
         "results": (_results, table, note),
         "learning": (_learning, curves or {}, similar or {}),
         "spectra": (spectrum_cards, predictions, examples),
-        "figures": (_pictures, pictures),
+        **{label: (make,) for label, make in (further or {}).items()},
+        "figures": (_pictures, charts or {}, pictures),
         **{f"table {detail.title}": (_detail, detail) for detail in details if detail.rows},
         "data": (_data, split or {}, overlap, drops, records),
+        "files": (_files, folder, evaluated),
         "reproduction": (_reproduction, commands, about or {}),
     }
-    header, *sections = [_section(path, name, maker) for name, maker in makers.items()]
+    made = {label: _section(path, label, maker) for label, maker in makers.items()}
+    header = made.pop("header")
+    pages = (attempt("the links to other pages", run_pages, folder, evaluated) if folder is not None else []) or []
+    sections = [
+        {"id": _slug(label), "label": NAVIGATION.get(label, label.removeprefix("table ")), "content": content}
+        for label, content in made.items()
+        if content.strip()
+    ]
+    heading = " · ".join([name, *facts] if name else facts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, render("page.html", title=title, header=header, sections=sections))
+    write_text(path, render("page.html", title=heading, header=header, pages=pages, sections=sections))
     return path
 
 
@@ -106,31 +136,41 @@ def _section(path: Path, name: str, maker: tuple) -> Markup:
     return render("missing.html", name=name) if section is None else section
 
 
-def _header(title: str, subtitle: str, table: ResultTable) -> Markup:
+def _slug(label: str) -> str:
+    """The anchor of a section."""
+    return re.sub(r"[^a-z0-9]+", "-", label.removeprefix("table ").lower()).strip("-")
+
+
+def _paired(table: ResultTable, similar: Mapping[str, Sequence[float]], predictions: Sequence[Mapping]) -> dict:
+    """Differences of the run to each baseline over the same spectra; those of one molecule count as one observation."""
+    method = next((row["method"] for row in reversed(table.rows) if row["kind"] == "method"), "")
+    molecules = [record.get("smiles") for record in predictions]
+    return attempt("the paired differences", paired_differences, method, similar, molecules) or {}
+
+
+def _header(
+    name: str, facts: Sequence[str], subtitle: str, table: ResultTable, paired: Mapping, no_lookup: bool
+) -> Markup:
     methods = [row for row in table.rows if row["kind"] == "method"]
     values = methods[-1]["values"] if methods else {}
-    names = [name for name in HEADLINES if name in values] or table.columns[:FIGURES]
-    headlines = [_headline(name, values, table) for name in names if math.isfinite(values.get(name, math.nan))]
-    return render("header.html", title=title, subtitle=subtitle, headlines=headlines)
+    names = [metric for metric in HEADLINES if metric in values] or table.columns[:FIGURES]
+    headlines = []
+    for metric in names:
+        if math.isfinite(values.get(metric, math.nan)):
+            judged = verdict(metric, methods[-1]["method"], table, paired if metric == PAIRED else None, no_lookup)
+            headlines.append(_headline(metric, values, judged))
+    oracle = any(row["kind"] == "bound" for row in table.rows)
+    facts = facts if name != facts[0] else facts[1:]
+    return render(
+        "header.html", name=name, facts=facts, subtitle=subtitle, headlines=headlines, certain=CERTAIN, oracle=oracle
+    )
 
 
-def _headline(name: str, values: Mapping[str, float], table: ResultTable) -> dict[str, str]:
-    """One number of the run, and how it compares with the best baseline."""
+def _headline(name: str, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
+    """One number of the run with its standard error, and how it compares with the best baseline."""
     shown = column(name)
-    headline = {"label": shown.label, "value": shown.show(values[name]), "method": ""}
-    others = [
-        (row["values"][name], row["method"])
-        for row in table.rows
-        if row["kind"] == "baseline" and math.isfinite(row["values"].get(name, math.nan))
-    ]
-    if not others or name == "validity":
-        return headline
-    choose = min if shown.lower_is_better else max
-    best, method = choose(reversed(others), key=lambda other: other[0])  # of equals the strongest, which is named last
-    word = "above" if values[name] > best else "below" if values[name] < best else "equal to"
-    better = "below" if shown.lower_is_better else "above"
-    sign = "" if word == "equal to" else "up" if word == better else "down"
-    return {**headline, "method": method, "best": shown.show(best), "word": word, "sign": sign}
+    value, _, error = shown.show(values[name], values.get(name + ERROR)).partition(" ± ")
+    return {"label": shown.label, "value": value, "error": error, "verdict": judged}
 
 
 def _results(table: ResultTable, note: str) -> Markup:
@@ -162,23 +202,27 @@ def _interval(name: str, values: Mapping[str, float]) -> str:
     return f"{shown.show(low)} to {shown.show(high)}"
 
 
-def _pictures(paths: Sequence[Path | None]) -> Markup:
+def _pictures(charts: Mapping[str, tuple], paths: Sequence[Path | None]) -> Markup:
+    drawn = [attempt(f"{name} in the page", page_chart, name, *drawing) for name, drawing in charts.items()]
+    drawn = [chart for chart in drawn if chart is not None]
     made = [attempt(f"{path} in the page", _picture, path) for path in paths if path is not None]
     pictures = [picture for picture in made if picture is not None]
-    return render("pictures.html", pictures=pictures) if pictures else Markup()
+    return render("pictures.html", charts=drawn, pictures=pictures) if drawn or pictures else Markup()
 
 
 def _picture(path: Path) -> dict[str, Any]:
     png = path.read_bytes()
     width, height = struct.unpack(">II", png[16:24])
-    return {"name": path.stem, "wide": width > WIDE * height, "content": base64.b64encode(png).decode()}
+    content = base64.b64encode(png).decode()
+    return {"name": path.stem, "wide": width > WIDE * height, "width": round(SHRINK * width), "content": content}
 
 
 def _detail(detail: Detail) -> Markup:
     names = list(detail.rows[0])
     words = [name for name in names if isinstance(detail.rows[0][name], str)]
     rows = [{name: _cell(row[name], name == detail.drawn) for name in names} for row in detail.rows]
-    return render("table.html", title=detail.title, note=detail.note, columns=names, words=words, rows=rows)
+    limits = {"findable": FINDABLE, "printed": PRINTED}
+    return render("table.html", title=detail.title, note=detail.note, columns=names, words=words, rows=rows, **limits)
 
 
 def _cell(value: object, drawn: bool) -> str:
@@ -191,11 +235,12 @@ def _cell(value: object, drawn: bool) -> str:
 
 
 def _learning(curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[float]]) -> Markup:
-    charts = [page_chart(metric, draw_curves, metric, series) for metric, series in panels(curves).items()]
+    unit = unit_of_loss(curves)
+    charts = [page_chart(metric, draw_curves, metric, series, unit) for metric, series in panels(curves).items()]
     groups = {name: [v for v in values if math.isfinite(v)] for name, values in distributions.items()}
     groups = {name: values for name, values in groups.items() if values}
     if groups:
-        charts.append(page_chart("Tanimoto similarity", draw_similarities, groups, BINS))
+        charts.append(page_chart("Tanimoto similarity", draw_similarities, groups))
     heading = "Training curves and similarity" if groups else "Training curves"
     return render("learning.html", heading=heading, charts=charts) if charts else Markup()
 
@@ -207,6 +252,11 @@ def _data(split: Mapping, overlap: Sequence[Mapping], drops: DropReport | None, 
         return Markup()
     shown = {"sizes": sizes, "method": split.get("method"), "overlap": overlap, "drops": reported}
     return render("data.html", records=records, **shown)
+
+
+def _files(folder: Path | None, split: str) -> Markup:
+    files = run_files(folder, split) if folder is not None else []
+    return render("files.html", files=files) if files else Markup()
 
 
 def _reproduction(commands: Sequence[str], about: Mapping[str, object]) -> Markup:

@@ -48,6 +48,8 @@ def write_run_page(
         predictions=predictions,
         curves=read_curves(metrics) if metrics.is_file() else None,
         distributions=distributions,
+        evaluated=split,
+        folder=folder,
         split=manifest,
         overlap=[*_json(folder / "split_overlap.json").get("overlap", []), *_trained_on(split, trained_on)],
         drops=DropReport.from_dict(drops) if drops else None,

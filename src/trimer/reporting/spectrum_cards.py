@@ -25,6 +25,9 @@ from trimer.reporting.templates import render
 DRAWING = (165, 135)  # pixels, as large as it is shown, so that atom labels stay legible
 FIT = 10.0  # ppm: the deviation of a candidate from the precursor above which it is shown in the colour of a warning
 MOLECULES = 4  # of a card, the true one included
+PRINTED = 6  # cards on paper
+SIMILARITY = ("similarity", "Tanimoto of the first candidate", "down")  # key, label, first direction of sorting
+MASS = ("mz", "precursor m/z (Th)", "up")
 
 
 def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> Markup:
@@ -33,9 +36,30 @@ def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> Markup:
     if not shown:
         return Markup()
     total = len(predictions)
-    cards = [attempt(f"the card of {record['id']}", _card, record, rank, total) for rank, record in shown]
+    paper = printed(len(shown))
+    cards = [
+        attempt(f"the card of {record['id']}", _card, record, rank, total, place in paper)
+        for place, (rank, record) in enumerate(shown)
+    ]
     labelled = any(record.get("smiles") for _, record in shown)
-    return render("spectra.html", cards=cards, total=total, labelled=labelled)
+    return render(
+        "spectra.html",
+        heading="Spectra and molecules",
+        cards=cards,
+        total=total,
+        ranked=labelled,
+        tinted=labelled,
+        keys=[SIMILARITY, MASS] if labelled else [MASS],
+        printed=PRINTED,
+        layout="",
+        words="name, adduct, formula",
+        note="",
+    )
+
+
+def printed(count: int) -> set[int]:
+    """Which of some cards are on paper: evenly spaced ones."""
+    return {round(i * (count - 1) / max(1, PRINTED - 1)) for i in range(min(PRINTED, count))}
 
 
 def evenly(predictions: Sequence[Mapping], examples: int) -> list[tuple[int, Mapping]]:
@@ -47,7 +71,7 @@ def evenly(predictions: Sequence[Mapping], examples: int) -> list[tuple[int, Map
 
 
 def similarities(predictions: Sequence[Mapping]) -> dict[str, list[float]]:
-    """Tanimoto similarities to the true molecules, for a histogram; empty where no true molecule is known."""
+    """Tanimoto similarities to the true molecules, for a chart; empty where no true molecule is known."""
     scores = [_first_and_best(record) for record in predictions if record.get("smiles")]
     return {"first candidate": [s[0] for s in scores], "best of the first 10": [s[1] for s in scores]} if scores else {}
 
@@ -60,7 +84,7 @@ def _first_and_best(record: Mapping) -> tuple[float, float]:
     return (scores[0], max(scores)) if scores else (0.0, 0.0)
 
 
-def _card(record: Mapping, rank: int, total: int) -> Markup:
+def _card(record: Mapping, rank: int, total: int, on_paper: bool) -> Markup:
     mz = record.get("precursor_mz")
     energy = record.get("collision_energy")
     about = [
@@ -71,9 +95,16 @@ def _card(record: Mapping, rank: int, total: int) -> Markup:
     ]
     true = molecule_facts(record.get("smiles"))
     shown = record["candidates"][: MOLECULES - (true is not None)]
+    formulas = [facts.formula for facts in [true, *(molecule_facts(_smiles(one)) for one in shown)] if facts]
+    words = [record["id"], record.get("name"), *about, record.get("smiles"), *formulas]
+    sorting = {"similarity": f"{_first_and_best(record)[0]:.4f}"} if true else {}
+    sorting |= {"mz": f"{mz:.4f}"} if mz and math.isfinite(mz) else {}
     return render(
         "card.html",
         name=record.get("name") or record["id"],
+        text=" ".join(str(word) for word in words if word),
+        sorting=sorting,
+        printed=on_paper,
         about=[text for text in about if text],
         rank=rank if true else None,
         total=total,

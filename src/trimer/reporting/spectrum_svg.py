@@ -1,7 +1,7 @@
-"""A spectrum on a page: sticks as inline SVG with the m/z of each peak as its tooltip.
+"""A spectrum on a page: sticks as inline SVG with m/z, intensity and annotation of each peak as its tooltip.
 
-A page may hold dozens of spectra, and each peak shows a tooltip, which a matplotlib image cannot. The style
-sheet of the page gives the colours. In files (`figures.spectra_grid`) matplotlib draws spectra, beside molecules.
+The style sheet of the page gives the colours, and its script (`templates/spectra.js`) reads the peaks from the tooltips
+to zoom and to label them anew. In files (`figures.spectra_grid`) matplotlib draws spectra, beside molecules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from markupsafe import Markup, escape
 
 from trimer.reporting.peaks import RelativeSpectrum, place_labels
 
-HALF_LABEL, LABEL_HEIGHT = 19, 10  # pixels of the label of a peak: half its width, its height
+HALF_LABEL, LABEL_HEIGHT = 23, 12  # pixels of the label of a peak: half its width, its height
+MARGINS = (46, 10, 38, 36)  # pixels left, right, above and below a spectrum, as in templates/spectra.js
+INTENSITY = "relative intensity (%)"
 LABELLED = 0.03  # of the highest peak; lower peaks get no label
 
 
@@ -64,20 +66,24 @@ class Plot:
         at = _attributes(kind=kind, x=round(x, 1), y=round(y, 1), text_anchor=anchor, **attributes)
         self.parts.append(f"<text{at}>{escape(text)}</text>")
 
-    def scale(self, across: Mapping[float, str], up: Mapping[float, str], name: str) -> None:
-        """The axes: labels of the values across and their name, grid lines and labels of the values up."""
+    def scale(self, across: Mapping[float, str], up: Mapping[float, str], name: str, up_name: str) -> None:
+        """The axes: labels of the values and the names of both; grid lines of the values up."""
         for value, label in up.items():
-            if value > self.ys[0]:
+            if value != 0:
                 self.path(f"M{self.left} {self.y(value)}H{self.right}", kind="grid")
-            self.text(self.left - 6, self.y(value) + 3, label, anchor="end")
-        self.path(f"M{self.left} {self.bottom}H{self.right}", kind="axis")
+            self.text(self.left - 6, self.y(value) + 4, label, anchor="end")
+        middle = f"translate(11 {(self.top + self.bottom) / 2:g}) rotate(-90)"
+        self.text(0, 0, up_name, "tick name", transform=middle)
+        self.path(f"M{self.left} {self.y(0)}H{self.right}", kind="axis")
         for value, label in across.items():
             self.path(f"M{self.x(value)} {self.bottom}v4", kind="axis")
-            self.text(self.x(value), self.bottom + 15, label)
-        self.text(self.right, self.height - 3, name, anchor="end", font_style="italic")
+            self.text(self.x(value), self.bottom + 16, label)
+        self.text(self.right, self.height - 3, name, "tick name", anchor="end")
 
-    def svg(self, title: str) -> Markup:
-        head = f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img"'
+    def svg(self, title: str, kind: str, **data: str | float) -> Markup:
+        """The drawing with the classes `chart` and `kind`; data: its `data-` attributes, in data units."""
+        named = {f"data-{key}": value for key, value in data.items()}
+        head = f'<svg class="chart {kind}"{_attributes(**named)} viewBox="0 0 {self.width} {self.height}" role="img"'
         body = "".join(self.parts)
         return Markup(f'{head} xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>{body}</svg>')
 
@@ -87,7 +93,7 @@ def spectrum_svg(
     intensity: Sequence[float],
     precursor_mz: float | None = None,
     width: int = 500,
-    height: int = 220,
+    height: int = 230,
     labels: int = 7,
 ) -> Markup:
     """A spectrum as sticks of relative intensity; the precursor is marked, the highest peaks are labelled by m/z."""
@@ -95,8 +101,8 @@ def spectrum_svg(
     limits = spectrum.limits
     if limits is None:
         return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
-    plot = Plot(width, height, limits, (0, 1), (40, 8, 36, 32))
-    plot.scale({v: f"{v:g}" for v in ticks(*limits, 6)}, {0: "0", 0.5: "50", 1: "100 %"}, "m/z (Th)")
+    plot = Plot(width, height, limits, (0, 1), MARGINS)
+    plot.scale({v: f"{v:g}" for v in ticks(*limits, 6)}, {0: "0", 0.5: "50", 1: "100"}, "m/z (Th)", INTENSITY)
     if spectrum.precursor is not None:
         tip = plot.x(spectrum.precursor)
         plot.path(f"M{tip} {plot.top - 16}V{plot.bottom}", kind="precursor-line")
@@ -109,7 +115,9 @@ def spectrum_svg(
         anchor, shift = ("end", -8) if tip > width * 0.6 else ("start", 8)
         plot.text(tip + shift, plot.top - 17, f"precursor {spectrum.precursor:.4f}", "marked", anchor)
     _label_peaks(plot, spectrum, labels)
-    return plot.svg(f"{len(spectrum.peaks)} peaks")
+    known = {} if spectrum.precursor is None else {"precursor": spectrum.precursor}
+    range_ = {"low": round(limits[0], 4), "high": round(limits[1], 4)}
+    return plot.svg(f"{len(spectrum.peaks)} peaks", "spectrum", up=INTENSITY, **range_, **known)
 
 
 def _label_peaks(plot: Plot, spectrum: RelativeSpectrum, most: int) -> None:
@@ -129,3 +137,38 @@ def _label_peaks(plot: Plot, spectrum: RelativeSpectrum, most: int) -> None:
 def _attributes(**values: str | float) -> str:
     named = {"class" if key == "kind" else key.replace("_", "-"): value for key, value in values.items()}
     return "".join(f' {key}="{value}"' for key, value in named.items())
+
+
+def mirror_svg(
+    predicted: Sequence[tuple[float, float, str]],
+    measured: Sequence[tuple[float, float, str]],
+    width: int = 520,
+    height: int = 260,
+    labels: int = 8,
+) -> Markup:
+    """Predicted fragments above and measured ones below: (m/z, intensity relative to the highest, ion) of each peak.
+
+    The first letter of an ion, b or y, is its colour.
+    """
+    both = [*predicted, *measured]
+    if not both:
+        return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
+    margin = 0.06 * max(max(mz for mz, *_ in both) - min(mz for mz, *_ in both), 20)
+    low, high = max(0.0, min(mz for mz, *_ in both) - margin), max(mz for mz, *_ in both) + margin
+    plot = Plot(width, height, (low, high), (-1.16, 1), MARGINS)  # room for labels below
+    up = {-1: "100", -0.5: "50", 0: "0", 0.5: "50", 1: "100"}
+    name = "measured | predicted (%)"
+    plot.scale({v: f"{v:g}" for v in ticks(low, high, 6)}, up, "m/z (Th)", name)
+    for side, peaks, sign in (("predicted", predicted, 1), ("measured", measured, -1)):
+        for mz, share, ion in peaks:
+            kind = f"stick {ion[:1]}" + (" down" if sign < 0 else "")
+            title = f"m/z {mz:.4f} Th, {share:.1%}, {side} {escape(ion)}"
+            plot.path(f"M{plot.x(mz)} {plot.y(0)}V{plot.y(sign * share)}", title, kind=kind)
+        tips = [(plot.x(mz), abs(plot.y(share) - plot.y(0))) for mz, share, _ in peaks]
+        half = [4 * len(ion) for *_, ion in peaks]
+        for index in place_labels(tips, half, LABEL_HEIGHT, LABELLED * (plot.bottom - plot.top))[:labels]:
+            mz, share, ion = peaks[index]
+            y = plot.y(sign * share) + (-4 if sign > 0 else LABEL_HEIGHT)
+            plot.text(plot.x(mz), y, ion, f"peak {ion[:1]}-name")
+    data = {"low": round(low, 4), "high": round(high, 4), "up": name}
+    return plot.svg(f"{len(predicted)} predicted and {len(measured)} measured peaks", "spectrum mirror", **data)

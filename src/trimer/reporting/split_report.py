@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from trimer.studies.study import Evaluation, Measurement
 
 log = logging.getLogger(__name__)
+
+FILES = 3  # of the data that are named in a heading
 
 
 def rows_of(split: str) -> str:
@@ -48,12 +51,23 @@ def publish(
     from trimer.reporting.run_page import write_run_page
 
     shown["metrics"] = measurement.trained / "metrics.csv"
+    shown |= {"name": measurement.name, "data": source_in_words(measurement.data)}
     arguments = (measurement.folder, measurement.split, evaluation.table, predictions)
     page = attempt("page.html", write_run_page, *arguments, **shown)
     title = f"{measurement.split} split" + (f", {count}" if count else "")
     print_results(evaluation.table.rows, metrics, title, measurement.out / "table.md")
     if page is not None:
         log.info("page: %s", page)
+
+
+def source_in_words(data: Any) -> str:
+    """The data of a data module: names of files, or what its source is; "" where it has none."""
+    source = getattr(data, "source", None)
+    paths = getattr(source, "paths", None)
+    if paths:
+        names = [Path(str(path)).name for path in ([paths] if isinstance(paths, str | Path) else paths)]
+        return ", ".join(names[:FILES]) + (f" and {len(names) - FILES} more files" if len(names) > FILES else "")
+    return "" if source is None else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", type(source).__name__).lower()
 
 
 def print_results(rows: list[dict], metrics: Sequence[str], title: str, file: Path) -> None:

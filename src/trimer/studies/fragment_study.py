@@ -47,7 +47,8 @@ class FragmentStudy(Study):
         from trimer.baselines.model_before import begun_with
         from trimer.evaluation.fragment_evaluation import METRICS, evaluate_fragments
         from trimer.reporting.attempts import attempt
-        from trimer.reporting.fragment_figures import mirror_spectra, similarity_histograms
+        from trimer.reporting.fragment_figures import SHOWN, draw_distribution, mirror_spectra, similarity_distributions
+        from trimer.reporting.mirror_cards import mirror_cards
         from trimer.reporting.split_report import publish, rows_of, save_results
 
         cfg, data, split, out = measurement.cfg, measurement.data, measurement.split, measurement.out
@@ -58,10 +59,10 @@ class FragmentStudy(Study):
         with computing(cfg.trainer):
             evaluation = evaluate_fragments(measurement.net, data, split, **options)
         save_results(measurement, evaluation)
-        pictures = [
-            attempt("similarity.png", similarity_histograms, evaluation, out / "similarity.png"),
-            attempt("spectra.png", mirror_spectra, evaluation, out / "spectra.png"),
-        ]
+        attempt("similarity.png", similarity_distributions, evaluation, out / "similarity.png")
+        attempt("spectra.png", mirror_spectra, evaluation, out / "spectra.png")
+        charts = {label: (draw_distribution, evaluation.values[name], label) for name, label in SHOWN.items()}
+        further = {"Spectra": lambda: mirror_cards(evaluation)}
         count = f"{len(evaluation.ids):,} spectra"
         subtitle = (
             f"A language model of peptides predicts the intensities of {', '.join(data.classes)}. Evaluated on {count} "
@@ -72,6 +73,6 @@ class FragmentStudy(Study):
             "intensity 0. Each metric is computed for each spectrum; the table holds the median, or the mean, over "
             "spectra. ± is the standard error over spectra."
         )
-        shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "pictures": pictures}
+        shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "charts": charts, "further": further}
         publish(measurement, evaluation, METRICS, count, **shown)
         return evaluation

@@ -116,7 +116,8 @@ class LabelStudy(Study):
             evaluation = evaluate_labels(cast("Labelled", net), data, split, **options)
         save_results(measurement, evaluation)
         pictures = label_pictures(evaluation, data, measurement.name, out)
-        pictures += attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data) or []
+        drawn = attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data, measurement.name)
+        pictures += drawn or []
         records = data.sequences.plural
         count = f"{len(evaluation.ids):,} {records}"
         predicted = target_in_words(data.target, data.classes)
@@ -127,7 +128,8 @@ class LabelStudy(Study):
             "column is the model minus the method of the row on the same resamples, with the two-sided p-value of no "
             "difference. A dash marks a metric that is undefined on this split; the reasons are below."
         )
-        shown = {"title": "Labels", "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
+        title = f"{'Regression' if data.target == 'regression' else 'Classification'} of {records}"
+        shown = {"title": title, "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
         publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
         return evaluation

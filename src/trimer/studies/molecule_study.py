@@ -60,7 +60,7 @@ class MoleculeStudy(Study):
         from trimer.baselines.matchms_lookup import MatchmsLookup
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
-        from trimer.reporting.figures import spectra_grid, tanimoto_histogram
+        from trimer.reporting.figures import similarity_distribution, spectra_grid
         from trimer.reporting.spectrum_cards import evenly
         from trimer.reporting.split_report import publish, save_results
 
@@ -74,7 +74,7 @@ class MoleculeStudy(Study):
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
         save_results(measurement, evaluation)
         shown = evaluation.predictions
-        attempt("tanimoto.png", tanimoto_histogram, evaluation.similarities, out / "tanimoto.png")
+        attempt("tanimoto.png", similarity_distribution, evaluation.similarities, out / "tanimoto.png")
         attempt("spectra.png", lambda: spectra_grid([record for _, record in evenly(shown, 8)], out / "spectra.png"))
         short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
         count = f"{len(shown):,} spectra"

@@ -1,0 +1,132 @@
+"""Is the model better than a baseline? A difference, its standard error, and a verdict in words and as a sign.
+
+Differences are oriented: above 0 is better, also where a lower value of the metric is better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trimer.reporting.table import ERROR, ResultTable, column
+
+CERTAIN = 1.96  # standard errors of a difference beyond which it is not explained by chance, at 95 %
+SIGNS = {"better": "▲", "worse": "▼", "within": "≈", "unknown": "?", "none": ""}
+EXACT = ("accuracy", "same_smiles", "same_fingerprint")  # after `top<k>_`: only the true molecule scores
+NO_RIVAL = ("validity", "uniqueness")  # properties of generated text, which a baseline does not generate
+NO_LOOKUP = "no molecule of this split is in the training split, so no look-up can be right"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A comparison with a baseline. kind: a key of SIGNS; "none" where there is nothing to compare with.
+
+    difference, error: in the unit of the metric, oriented; error is None where it is not known.
+    """
+
+    kind: str
+    text: str
+    method: str = ""
+    difference: float = math.nan
+    error: float | None = None
+
+    @property
+    def sign(self) -> str:
+        """The verdict as one character, for readers who do not see the colour."""
+        return SIGNS[self.kind]
+
+
+def judge(metric: str, difference: float, error: float | None, method: str) -> Verdict:
+    """The verdict of an oriented difference to a method; error: its standard error, None if it is not known."""
+    shown = column(metric)
+    amount = shown.show(abs(difference))
+    if error is None or not math.isfinite(error) or (error == 0 and difference != 0):
+        word = "equal to" if difference == 0 else "better than" if difference > 0 else "worse than"
+        by = "" if difference == 0 else f" by {amount}"
+        return Verdict("unknown", f"{word} {method}{by}; without a standard error", method, difference)
+    spread = shown.show(error)
+    if abs(difference) <= CERTAIN * error or difference == 0:
+        signed = ("+" if difference > 0 else "−" if difference < 0 else "") + amount
+        return Verdict("within", f"within error of {method}: {signed} ± {spread}", method, difference, error)
+    kind = "better" if difference > 0 else "worse"
+    return Verdict(kind, f"{kind} than {method} by {amount} ± {spread}", method, difference, error)
+
+
+def verdict(
+    metric: str,
+    method: str,
+    table: ResultTable,
+    paired: Mapping[str, tuple[float, float]] | None = None,
+    no_lookup: bool = False,
+) -> Verdict:
+    """How a method of the table compares with the best baseline that can score.
+
+    paired: baseline -> (mean difference to the method, its standard error) of this metric over the same records; else
+    the standard errors of both methods are added as independent ones, which is cautious. no_lookup: by the split, no
+    true molecule is in the training split. The oracle is never a rival.
+    """
+    rows = {row["method"]: row for row in table.rows}
+    own = rows[method]["values"]
+    if metric in NO_RIVAL or not math.isfinite(own.get(metric, math.nan)):
+        return Verdict("none", "")
+    rivals, reason = rivals_of(metric, table, no_lookup)
+    if not rivals:
+        return Verdict("none", reason)
+    direction = -1.0 if column(metric).lower_is_better else 1.0
+    best = max(reversed(rivals), key=lambda row: direction * row["values"][metric])  # of equals the one named last
+    if paired and best["method"] in paired:
+        difference, error = paired[best["method"]]
+        return judge(metric, direction * difference, error, best["method"])
+    difference = direction * (own[metric] - best["values"][metric])
+    errors = [values.get(metric + ERROR, math.nan) for values in (own, best["values"])]
+    return judge(metric, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
+
+
+def rivals_of(metric: str, table: ResultTable, no_lookup: bool = False) -> tuple[list[dict], str]:
+    """The baselines that have a value of a metric and can score, and why there are none."""
+    rows = [row for row in table.rows if row["kind"] == "baseline" and metric in row["values"]]
+    defined = [row for row in rows if math.isfinite(row["values"][metric])]
+    if rows and not defined:
+        return [], "not compared: the metric is undefined for every baseline"
+    if metric.startswith("top") and metric.partition("_")[2] in EXACT:
+        bounds = [row["values"][metric] for row in table.rows if row["kind"] == "bound" and metric in row["values"]]
+        if no_lookup or (bounds and max(bounds) == 0):
+            able = [row for row in defined if row["values"][metric] > 0]
+            return able, "" if able else f"not compared: {NO_LOOKUP}"
+    return defined, ""
+
+
+def no_shared_molecules(split: str, overlap: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an overlap report states that no molecule of a split is in the training split."""
+    shared = [row["shared_values"] for row in overlap if row["part"] == split and row["key"] == "inchikey1"]
+    return bool(shared) and max(shared) == 0
+
+
+def paired_differences(
+    own: str, scores: Mapping[str, Sequence[float]], groups: Sequence[Any]
+) -> dict[str, tuple[float, float]]:
+    """Other method -> (mean of own score - its score, standard error) over the same records.
+
+    scores: method -> one number per record. groups: one label per record, as its molecule; records of one label count
+    as one observation of the standard error (ratio estimator over groups).
+    """
+    mine = np.asarray(scores.get(own, ()), float)
+    found = {}
+    for method, values in scores.items():
+        if method == own or len(values) != len(mine) or len(groups) != len(mine) or not len(mine):
+            continue
+        difference = mine - np.asarray(values, float)
+        known = np.isfinite(difference)
+        _, which = np.unique(np.asarray(groups, object)[known].astype(str), return_inverse=True)
+        count = int(which.max(initial=-1)) + 1
+        if count < 2:
+            continue
+        mean = float(difference[known].mean())
+        residuals = np.bincount(which, difference[known] - mean)
+        error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / int(known.sum())
+        found[method] = (mean, error)
+    return found
