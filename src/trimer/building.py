@@ -71,7 +71,7 @@ class Factory(functools.partial):
     def __call__(self, /, *args: Any, **keywords: Any) -> Any:
         try:
             return super().__call__(*args, **keywords)
-        except Exception as error:
+        except Exception as error:  # `raise_config_error` raises all but a few types unchanged
             raise_config_error(error, self.where)
 
 

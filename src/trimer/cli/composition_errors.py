@@ -141,7 +141,7 @@ def key_mistake(
     try:  # all keys, with the choices and without the values that may be wrong
         cfg = loader.load_configuration(command, list(chosen), RunMode.MULTIRUN, validate_sweep_overrides=False)
         keys = [*configs.dotted_keys(cfg)]
-    except Exception:
+    except Exception:  # of any type: an error here would hide the one that is being explained
         return None  # an invalid choice, which `config_mistake` explains
     for text, override in values:
         key = override.key_or_group

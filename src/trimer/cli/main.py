@@ -101,7 +101,7 @@ def command_line(command: str, words: list[str]) -> int:
                 hydra.show_info(args.info, command, args.overrides)
                 return 0
             return run(hydra, command, args)
-        except Exception as error:
+        except Exception as error:  # those without an explanation are raised unchanged
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
             sweep = args.multirun or any(text.startswith("hydra.mode=") for text in args.overrides)
@@ -200,7 +200,7 @@ def run_command(cfg: DictConfig) -> Any:
     try:
         with signals.end_on_hangup():
             return importlib.import_module(f"trimer.commands.{command}").main(cfg)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and signals are recorded too
         failures.record(folder, error)
         raise
     finally:
