@@ -180,16 +180,14 @@ def silence_lightning() -> None:
 def run_command(cfg: DictConfig) -> Any:
     """Call `trimer.commands.<command>.main(cfg)`; launchers may send this function to another process or machine."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
+    from trimer.cli.values import check_values
     from trimer.data.text.settings import configure
     from trimer.run import RunFolder
 
     configs.register()
     command = HydraConfig.get().job.config_name
-    missing = [str(key) for key in cfg if OmegaConf.is_missing(cfg, key)]
-    if missing:
-        raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
+    check_values(cfg, command)
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")
     configure(cfg.get("text"))

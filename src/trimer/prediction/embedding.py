@@ -22,9 +22,16 @@ from trimer.errors import ConfigError, InputError
 from trimer.files import written
 from trimer.flat import Flat
 from trimer.protocols import Encoder
+from trimer.results.embeddings import embedding_schema
 
 POOLING = ("mean", "cls", "residue")
 VALUES = 2**26  # numbers in a row group (256 MB), unless a single record has more
+
+
+def check_pooling(pooling: str) -> None:
+    """ConfigError if there is no such pooling."""
+    if pooling not in POOLING:
+        raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
 
 
 @torch.inference_mode()
@@ -100,8 +107,7 @@ class EmbeddingFile:
 
     def __init__(self, output: str | Path, pooling: str, what: str = "proteins"):
         self.path = Path(output).expanduser()
-        if pooling not in POOLING:
-            raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
+        check_pooling(pooling)
         if self.path.suffix.lower() != ".parquet":
             raise ConfigError(f"output={output}: embeddings are written as Parquet; give a name that ends in .parquet")
         if not self.path.parent.is_dir():
@@ -149,9 +155,7 @@ class EmbeddingFile:
         """Write a row group of (id, length, vector or None, reason)."""
         ids, lengths, vectors, reasons = zip(*records, strict=True)
         if self._writer is None:
-            kind = pa.list_(pa.list_(pa.float32())) if self.by_residue else pa.list_(pa.float32())
-            columns = [("row", pa.int64()), ("id", pa.string()), ("length", pa.int64()), ("embedding", kind)]
-            self._writer = pq.ParquetWriter(self._temporary, pa.schema([*columns, ("reason", pa.string())]))
+            self._writer = pq.ParquetWriter(self._temporary, embedding_schema(self.by_residue))
         without = np.array([vector is None for vector in vectors])
         present = [vector for vector in vectors if vector is not None]
         values: pa.Array = pa.array(np.concatenate([v.ravel() for v in present]) if present else [], pa.float32())

@@ -15,10 +15,11 @@ from trimer.errors import InputError
 from trimer.reporting.style import panel_grid, styled
 
 if TYPE_CHECKING:
+    from trimer.data.spectra.spectrum_table import SpectrumTable
     from trimer.results.predictions import Predictions
 
 PROBABILITY = "probability of "
-MOLECULES = 12  # drawn at most
+MOLECULES, SPECTRA = 12, 12  # drawn at most
 RECORDS, CLASSES = 30, 20  # of probabilities
 GROUPS = 10  # with a separate colour
 ABOUT = (
@@ -61,6 +62,21 @@ def _plot_predictions(predictions: Predictions, ax: Any) -> Any:
             f"none of the columns {', '.join(predictions.columns)} has molecules, probabilities or numbers to plot"
         )
     return _numbers(rows, numbers, ax)
+
+
+def plot_spectra(table: SpectrumTable, ax: Any = None) -> Any:
+    """Plot sticks of relative intensity in %, with the precursor. ax: axes, for the first spectrum only."""
+    from trimer.reporting.figures import draw_spectrum
+
+    if not len(table):
+        raise InputError("the table has no spectra, so there is nothing to plot")
+    with styled():
+        axes = np.array([ax], object) if ax is not None else _panels(min(len(table), SPECTRA), 4.4, 2.2)
+        for row, axis in enumerate(axes):
+            mz, intensity = table.peaks(row)
+            draw_spectrum(axis, {"id": row + 1, **table.fields(row), "mz": mz, "intensity": intensity})
+            axis.set(xlabel="m/z (Th)", ylabel="intensity (%)")
+    return axes[0] if len(axes) == 1 else axes
 
 
 def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
