@@ -130,6 +130,37 @@ def test_settings_are_named_as_in_the_command(model):
     assert spectra.predictor() is spectra.predictor(), "one predictor for the same settings"
 
 
+def test_the_last_predictors_are_kept(model):
+    spectra = model("spectra")
+    first = spectra.predictor(candidates=1)
+    for count in (2, 3, 1, 4, 5):  # the first one is used again in between
+        assert (spectra.predictor(candidates=count) is first) == (count == 1)
+    assert spectra.predictor(candidates=1) is first
+    assert len(spectra._predictors) == trimer.api.KEPT_PREDICTORS
+
+
+def test_settings_of_other_kinds_of_models_are_rejected(model):
+    for kind, settings, key, kinds in (
+        ("labels", {"candidates": 3}, "candidates", "generate molecules"),
+        ("labels", {"generator": {"num_samples": 3}}, r"generator\.num_samples", "generate molecules"),
+        ("labels", {"cleaning": {"adducts": {"allowed": ["[M+H]+"]}}}, r"cleaning\.adducts\.allowed", "generate"),
+        ("labels", {"fixed": ""}, "fixed", "read peptides"),
+        ("labels", {"energy": 30}, "energy", "spectral libraries"),
+        ("spectra", {"column": "smiles"}, "column", "molecules, proteins or peptides"),
+        ("spectra", {"retention": "runs/rt"}, "retention", "spectral libraries"),
+        ("fragments", {"ranked": True}, "ranked", "generate molecules"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{key} is for models that .*{kinds}.*, and .*{kind}.* is not one"):
+            model(kind).predictor(**settings)
+    model("fragments").predictor(column="sequence", fixed="", energy=30, instrument="Lumos")
+    with pytest.raises(ConfigError, match="atoms=True is for a public RoBERTa"):
+        trimer.load(model("labels").path, atoms=True)
+    with pytest.raises(ConfigError, match="pooling=max must be one of mean, cls, residue"):
+        model("labels").embed(["CCO"], pooling="max")
+    with pytest.raises(ConfigError, match=r"column: it refers to 'x', and the config has no such key"):
+        model("labels").predict(["CCO"], column="${x}")
+
+
 def test_ids_come_from_the_named_column(model):
     peptides = pd.DataFrame({"sequence": ["PEPTIDEK"], "charge": [2], "name": ["mine"]})
     assert model("fragments").predict(peptides, id_column="name")["id"] == ["mine"]
@@ -143,6 +174,9 @@ def test_predictions_in_int8_do_not_change_later_ones(model):
     state = {name: value.clone() for name, value in labels.net.state_dict().items()}
     labels.predict(["CCO"], trainer={"precision": "int8"})
     labels.embed(["CCO"], trainer={"precision": "int8"})
+    copy = labels._int8.net
+    labels.embed(["CCN"], trainer={"precision": "int8"})
+    assert labels._int8.net is copy, "one copy for all calls"
     assert labels.net.state_dict().keys() == state.keys()
     fresh = trimer.load(labels.path).predict(["CCO"])
     assert labels.predict(["CCO"])["probability"] == fresh["probability"]

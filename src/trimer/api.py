@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from trimer.results.predictions import Predictions
     from trimer.studies.study import Evaluation
 
+KEPT_PREDICTORS = 4  # of one model; a spectral library has a second network for retention times
+
 
 class TrainedModel:
     """A trained model with its tokenizer, as `trimer.load` returns it.
@@ -40,7 +42,8 @@ class TrainedModel:
     def __init__(self, loaded: Loaded, atoms: bool = False):
         self.loaded, self.atoms = loaded, atoms
         self.net, self.tokenizer, self.path = loaded.net, loaded.tokenizer, loaded.path
-        self._predictors: dict[str, Predictor] = {}
+        self._predictors: dict[str, Predictor] = {}  # the last used ones, the latest at the end
+        self._int8: Loaded | None = None
 
     def __repr__(self) -> str:
         return str(self.card)
@@ -71,19 +74,25 @@ class TrainedModel:
         return Predictions(rows, predictor.columns, predictor.plural)
 
     def predictor(self, **settings: Any) -> Predictor:
-        """The predictor that `predict` uses; it is cached for the same settings."""
+        """The predictor that `predict` uses; those of the last few settings are kept."""
         key = repr(sorted(settings.items()))
-        if key not in self._predictors:
+        predictor = self._predictors.pop(key, None)
+        if predictor is None:
             fixed = {"ckpt": str(self.path), "input": "-", "output": "-"}
             cfg = command_config("predict", fixed, settings)
-            self._predictors[key] = self._loaded_for(cfg).study.predictor(cfg)
-        return self._predictors[key]
+            predictor = self._loaded_for(cfg).study.predictor(cfg)
+        self._predictors[key] = predictor
+        while len(self._predictors) > KEPT_PREDICTORS:
+            del self._predictors[next(iter(self._predictors))]
+        return predictor
 
     def _loaded_for(self, cfg: DictConfig) -> Loaded:
-        """The checkpoint for these settings: int8 changes the network, so it gets a copy."""
+        """The checkpoint for these settings: int8 changes the network, so it has a copy, made once."""
         if str(cfg.trainer.precision) != "int8":
             return self.loaded
-        return replace(self.loaded, net=deepcopy(self.loaded.net))
+        if self._int8 is None:
+            self._int8 = replace(self.loaded, net=deepcopy(self.loaded.net))
+        return self._int8
 
     def embed(self, data: Any, **settings: Any) -> Embeddings:
         """An embedding of each sequence, or the reason why it has none.
@@ -91,23 +100,22 @@ class TrainedModel:
         data: as for `predict`. settings: keys of `trimer embed`, such as pooling="residue" or layer=3.
         """
         from trimer.prediction.embedder import Embedder
-        from trimer.prediction.embedding import POOLING
         from trimer.results.embeddings import Embeddings
 
         fixed = {"ckpt": str(self.path), "input": "-", "output": "-", "atoms": self.atoms}
         cfg = command_config("embed", fixed, settings)
-        if cfg.pooling not in POOLING:
-            raise ConfigError(f"pooling={cfg.pooling} must be one of {', '.join(POOLING)}")
         embedder = Embedder(self._loaded_for(cfg), cfg)
         file = as_file(data)
         ids: list[str] = []
+        lengths: list[int] = []
         vectors: list[np.ndarray | None] = []
         reasons: list[str | None] = []
         for chunk in embedder.embed(embedder.read(file) if file is not None else embedder.records(data)):
             ids += chunk.ids
+            lengths += chunk.lengths
             vectors += chunk.vectors
             reasons += chunk.reasons
-        return Embeddings(ids, vectors, reasons)
+        return Embeddings(ids, vectors, reasons, lengths)
 
     def evaluate(self, data: Any = (), folder: str | Path | None = None, **settings: Any) -> Evaluation:
         """Evaluate a split as `trimer evaluate` does: a table of methods by metrics, with predictions and a page.
@@ -142,7 +150,11 @@ def load(path: str | Path, atoms: bool = False) -> TrainedModel:
 
     if not isinstance(path, str | Path):
         raise CheckpointError(f"a value of type {type(path).__name__} is not the path of a checkpoint or a run folder")
-    return TrainedModel(load_public(path, atoms=atoms) if is_public(path) else load_checkpoint(path), atoms)
+    if is_public(path):
+        return TrainedModel(load_public(path, atoms=atoms), atoms)
+    if atoms:
+        raise ConfigError(f"atoms=True is for a public RoBERTa of SMILES, and {path} is not one: leave it out")
+    return TrainedModel(load_checkpoint(path))
 
 
 def predict(model: str | Path | TrainedModel, data: Any, **settings: Any) -> Predictions:
@@ -162,8 +174,10 @@ def evaluate(model: str | Path | TrainedModel, data: Any = (), **settings: Any) 
 
 def train(cfg: DictConfig) -> TrainedModel:
     """Train a model and return it with its best weights. cfg: the config from `trimer.compose("train", [...])`."""
+    from trimer.cli.values import check_values
     from trimer.commands.train import train as run_training
 
+    check_values(cfg, "train")
     run_training(cfg)
     return load(cfg.paths.run)
 
@@ -233,6 +247,7 @@ def command_config(
     from omegaconf.errors import OmegaConfBaseException
 
     from trimer.cli.configs import choices, compose
+    from trimer.cli.values import check_values
 
     groups = choices(command)
     all_overrides = list(overrides)
@@ -257,6 +272,7 @@ def command_config(
             OmegaConf.update(cfg, name, value.item() if hasattr(value, "item") else value, force_add=True)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{name}={value!r} cannot be used: {str(error).splitlines()[0]}") from error
+    check_values(cfg, command)
     return cfg
 
 

@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, NoReturn
 
+from trimer.cli.values import unresolved_reference
 from trimer.errors import ConfigError
 from trimer.suggestions import did_you_mean
 
@@ -71,7 +72,7 @@ class Factory(functools.partial):
     def __call__(self, /, *args: Any, **keywords: Any) -> Any:
         try:
             return super().__call__(*args, **keywords)
-        except Exception as error:
+        except Exception as error:  # `raise_config_error` raises all but a few types unchanged
             raise_config_error(error, self.where)
 
 
@@ -159,7 +160,7 @@ def plain(cfg: Any) -> tuple[Any, str]:
     except MissingMandatoryValue as error:
         raise ConfigError(f"{error.full_key} has no value: add {error.full_key}=...") from error
     except InterpolationResolutionError as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(unresolved_reference(error)) from error
 
 
 def targets(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -80,6 +80,8 @@ def load_public(path: str | Path, data: Mapping[str, Any] | None = None, atoms: 
 
     path = Path(path).expanduser()
     kind = read_config(path).get("model_type") if path.is_dir() else "esm"
+    if atoms and kind != "roberta":
+        raise ConfigError(f"atoms=true is for a public RoBERTa of SMILES, and {path} is not one: remove atoms=true")
     if kind == "esm":
         net: nn.Module = load_esm2(path)
         tokenizer: Any = ProteinTokenizer()

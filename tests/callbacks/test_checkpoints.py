@@ -41,7 +41,7 @@ def test_content_is_synchronized_before_name_and_folder(path, monkeypatch):
     save(path, 3)
     if events[0][1] is None:
         pytest.skip("no /proc: which file was synchronised is not known")
-    assert events == [("sync", ".last.ckpt.partial", True), ("rename", "last.ckpt", 3), ("sync", "checkpoints", False)]
+    assert events == [("sync", ".last.ckpt.writing", True), ("rename", "last.ckpt", 3), ("sync", "checkpoints", False)]
     assert torch.load(path)["value"] == 3 and [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
 
 

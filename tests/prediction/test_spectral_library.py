@@ -127,3 +127,36 @@ def test_alphabase_tables_fit_each_other(tmp_path):
 def test_an_unknown_suffix_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match=r"a spectral library needs one of the suffixes \.tsv, \.csv"):
         LibraryFile(tmp_path / "library.xlsx", CHANNELS)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_error_leaves_no_file(tmp_path, suffix):
+    with pytest.raises(KeyboardInterrupt), LibraryFile(tmp_path / f"library{suffix}", CHANNELS) as target:
+        target.add_entry(entries()[0])
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_error_while_the_file_is_closed_keeps_the_earlier_library(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"library{suffix}"
+    path.write_text("earlier")
+
+    def full(self, complete=True):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FORMATS[suffix], "close", full)
+    with pytest.raises(OSError, match="No space left"), LibraryFile(path, CHANNELS) as target:
+        target.add_entry(entries()[0])
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "earlier"
+
+
+def test_tables_of_an_earlier_library_are_replaced(tmp_path):
+    path = tmp_path / "library.tsv"
+    with LibraryFile(path, CHANNELS) as target:
+        target.add([{"row": 1, "id": "a", "sequence": "J", "reason": "line 1: unknown residue"}])
+    assert target.reasons.read_text() == "row,id,sequence,reason\n1,a,J,line 1: unknown residue\n"
+    target.in_training.write_text("of an earlier library")
+    with LibraryFile(path, CHANNELS) as target:
+        target.add_entry(entries()[0])
+    assert list(tmp_path.iterdir()) == [path]

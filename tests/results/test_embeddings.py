@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import matplotlib
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from trimer.errors import InputError
+from trimer.prediction.embedding import EmbeddingFile
 from trimer.results import Embeddings
 
 matplotlib.use("Agg")
@@ -35,9 +37,10 @@ def test_one_vector_for_each_record(pooled):
     assert list(frame.columns) == ["id", "reason", "0", "1", "2"]
     np.testing.assert_array_equal(frame[["0", "1", "2"]].to_numpy(), array)
     table = pooled.to_arrow()
-    assert table["vector"].to_pylist()[1] is None
-    assert table["vector"].to_pylist()[0] == VECTORS[0].tolist()
+    assert table["embedding"].to_pylist()[1] is None
+    assert table["embedding"].to_pylist()[0] == VECTORS[0].tolist()
     assert table["reason"].to_pylist() == REASONS
+    assert table["row"].to_pylist() == [1, 2, 3, 4, 5] and table["length"].to_pylist() == [None] * 5
     assert repr(pooled) == "Embeddings: a vector for each of 5 records, 1 without; 3 values in a vector"
 
 
@@ -49,7 +52,7 @@ def test_one_vector_for_each_position(positions):
     assert frame["id"].tolist() == ["a", "a", "b", "c", "c", "c"]
     assert frame["position"].fillna(0).tolist() == [1, 2, 0, 1, 2, 3]
     np.testing.assert_array_equal(frame[["0", "1", "2"]].to_numpy()[[0, 1, 3, 4, 5]], VECTORS)
-    assert positions.to_arrow()["vector"].to_pylist()[0] == VECTORS[:2].tolist()
+    assert positions.to_arrow()["embedding"].to_pylist()[0] == VECTORS[:2].tolist()
 
 
 def test_html_escapes_texts(pooled, positions):
@@ -78,10 +81,21 @@ def test_what_does_not_fit_is_an_error(pooled, positions):
         pooled.plot(["x"])
     with pytest.raises(ValueError, match="1 ids, 5 vectors and 1 reasons"):
         Embeddings(["a"], VECTORS)
+    with pytest.raises(ValueError, match="1 ids and 2 lengths"):
+        Embeddings(["a"], VECTORS[:1], lengths=[3, 4])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "residue"])
+def test_the_columns_are_those_of_the_file_of_trimer_embed(tmp_path, pooling):
+    vectors = [VECTORS[:2], None, VECTORS[2:]] if pooling == "residue" else [VECTORS[0], None, VECTORS[1]]
+    ids, lengths, reasons = ["a", "b", "c"], [2, 9, len(VECTORS) - 2], [None, "too long", None]
+    with EmbeddingFile(tmp_path / "out.parquet", pooling) as file:
+        file.add(ids, lengths, vectors, reasons)
+    assert Embeddings(ids, vectors, reasons, lengths).to_arrow() == pq.read_table(tmp_path / "out.parquet")
 
 
 def test_no_record_has_a_vector():
     nothing = Embeddings(["a"], [None], ["no sequence"])
     assert nothing.to_numpy().shape == (1, 0)
     assert nothing.to_pandas()["reason"].tolist() == ["no sequence"]
-    assert nothing.to_arrow()["vector"].to_pylist() == [None]
+    assert nothing.to_arrow()["embedding"].to_pylist() == [None]

@@ -100,7 +100,7 @@ def test_molecules_are_plotted():
     axes = Predictions(MOLECULES).plot()
     assert axes.size == 2
     assert drawn(axes)
-    assert axes.flat[1].get_title().endswith("rank 2")
+    assert axes.flat[1].get_title(loc="left").endswith("rank 2")
 
 
 def test_class_probabilities_are_plotted():

@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from trimer.checkpoint_shards import PLAIN, is_sharded
 from trimer.errors import ConfigError
-from trimer.files import sync_folder
+from trimer.files import sync_folder, temporary_path
 from trimer.run import RunFolder
 
 PREVIOUS = "previous.ckpt"  # the former `last.ckpt`, between two renames; resume= finds it too
@@ -84,7 +84,7 @@ class AsyncShardsStrategy(ShardedModelStrategy):
         from torch.distributed.checkpoint import async_save
 
         RunFolder.check_present(path)
-        partial = path.with_name(f".{path.name}.partial")
+        partial = temporary_path(path, one_writer=True)
         if self.is_global_zero:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)

@@ -33,7 +33,7 @@ class WholeFiles(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
-                written(path, f".{path.name}.partial", durable=True) as partial,
+                written(path, one_writer=True, durable=True) as partial,
                 partial.open("wb") as file,  # given a path, PyTorch hides the system's error
             ):
                 torch.save(checkpoint, file)

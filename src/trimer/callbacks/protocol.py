@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import itertools
 import logging
 import math
@@ -19,7 +17,7 @@ import pyarrow.parquet as pq
 
 from trimer.baselines.model_before import begun_with
 from trimer.errors import ConfigError
-from trimer.files import write_text, written
+from trimer.files import write_csv, written
 from trimer.reporting.attempts import attempt
 
 log = logging.getLogger(__name__)
@@ -70,11 +68,7 @@ class Protocol(L.Callback):
     def save(self) -> None:
         """Write the table."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.folder / "protocol.csv", text.getvalue())
+        write_csv(self.folder / "protocol.csv", COLUMNS, self.rows)
         types = pa.schema(zip(COLUMNS, (pa.string(), pa.string(), pa.int64(), pa.string(), pa.float64()), strict=True))
         with written(self.folder / "protocol.parquet") as partial:
             pq.write_table(pa.Table.from_pylist(self.rows, types), partial)

@@ -11,6 +11,7 @@ from typing import Any
 from trimer.cli import configs
 from trimer.cli.failures import causes
 from trimer.cli.schema import SCHEMAS
+from trimer.cli.values import unresolved_reference
 from trimer.suggestions import did_you_mean
 
 # Hydra plugins that our configs name, and the extra of our package that installs them.
@@ -35,7 +36,19 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
         return encoding_mistake(loader)
     if not is_composition_error(error):
         return None
-    return yaml_mistake(error) or override_mistake(loader, command, overrides, sweep) or config_mistake(error, loader)
+    return (
+        yaml_mistake(error)
+        or override_mistake(loader, command, overrides, sweep)
+        or reference_mistake(error)
+        or config_mistake(error, loader)
+    )
+
+
+def reference_mistake(error: BaseException) -> str | None:
+    """The sentence for a value that refers to something that does not exist."""
+    from omegaconf.errors import InterpolationResolutionError
+
+    return unresolved_reference(error) if isinstance(error, InterpolationResolutionError) else None
 
 
 def yaml_mistake(error: BaseException) -> str | None:
@@ -141,7 +154,7 @@ def key_mistake(
     try:  # all keys, with the choices and without the values that may be wrong
         cfg = loader.load_configuration(command, list(chosen), RunMode.MULTIRUN, validate_sweep_overrides=False)
         keys = [*configs.dotted_keys(cfg)]
-    except Exception:
+    except Exception:  # of any type: an error here would hide the one that is being explained
         return None  # an invalid choice, which `config_mistake` explains
     for text, override in values:
         key = override.key_or_group

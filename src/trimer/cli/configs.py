@@ -161,7 +161,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[s
     loader = config_loader(config_dirs)
     try:
         cfg = loader.load_configuration(command, list(overrides), RunMode.RUN)
-    except Exception as error:
+    except Exception as error:  # those without an explanation are raised unchanged
         sentence = explain(error, loader, command, overrides, sweep=False)
         if sentence is None:
             raise

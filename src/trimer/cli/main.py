@@ -101,7 +101,7 @@ def command_line(command: str, words: list[str]) -> int:
                 hydra.show_info(args.info, command, args.overrides)
                 return 0
             return run(hydra, command, args)
-        except Exception as error:
+        except Exception as error:  # those without an explanation are raised unchanged
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
             sweep = args.multirun or any(text.startswith("hydra.mode=") for text in args.overrides)
@@ -180,16 +180,14 @@ def silence_lightning() -> None:
 def run_command(cfg: DictConfig) -> Any:
     """Call `trimer.commands.<command>.main(cfg)`; launchers may send this function to another process or machine."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
+    from trimer.cli.values import check_values
     from trimer.data.text.settings import configure
     from trimer.run import RunFolder
 
     configs.register()
     command = HydraConfig.get().job.config_name
-    missing = [str(key) for key in cfg if OmegaConf.is_missing(cfg, key)]
-    if missing:
-        raise UsageError(f"trimer {command} needs {' and '.join(f'{key}=...' for key in missing)}")
+    check_values(cfg, command)
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")
     configure(cfg.get("text"))
@@ -200,7 +198,7 @@ def run_command(cfg: DictConfig) -> Any:
     try:
         with signals.end_on_hangup():
             return importlib.import_module(f"trimer.commands.{command}").main(cfg)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C and signals are recorded too
         failures.record(folder, error)
         raise
     finally:

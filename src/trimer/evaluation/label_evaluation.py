@@ -5,7 +5,6 @@ Shapes: n rows of the split, C classes or K labels, R residues.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from trimer.baselines.model_before import CURVES, calibrated
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.calibration import fitted, mean_probabilities
 from trimer.evaluation.label_comparison import baseline_results
+from trimer.files import write_csv, write_text
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.metrics.intervals import paired_differences
 from trimer.metrics.label_metrics import (
@@ -82,16 +82,16 @@ class LabelEvaluation:
         For classes also `classes.csv` and `confusion.csv`.
         """
         self.table.save(out)
-        (out / "undefined.json").write_text(json.dumps(self.undefined, indent=1) + "\n", encoding="utf-8")
+        write_text(out / "undefined.json", json.dumps(self.undefined, indent=1) + "\n")
         pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
-            _write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
+            write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
         if self.target in ("single", "residue"):
             rows = per_class(self.predictions, self.labels, self.classes, self.thresholds)
-            _write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
+            write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
             counts = confusion(self.predictions, self.labels, self.thresholds).tolist()
             lines = [[name, *row] for name, row in zip(self.classes, counts, strict=True)]
-            _write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
+            write_csv(out / "confusion.csv", ["true \\ predicted", *self.classes], lines)
 
     def probabilities(self) -> list[dict]:
         """Mean probability, share and threshold of each class or label; empty for numbers."""
@@ -264,9 +264,3 @@ def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tens
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
     return fitted(net, raw, labels.numpy())
-
-
-def _write_csv(path: Path, header: list, rows: list) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([header, *rows])

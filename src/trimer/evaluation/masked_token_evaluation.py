@@ -7,7 +7,6 @@ shows a residue, half of them the true one; `perplexity` includes these, as publ
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
+from trimer.files import write_csv
 from trimer.progress import tracked
 from trimer.reporting.table import ERROR, ResultTable
 
@@ -76,10 +76,7 @@ class LanguageEvaluation:
     def save(self, out: Path) -> None:
         """Write `table.md`, `table.csv`, `table.json` and `residues.csv`."""
         self.table.save(out)
-        with (out / "residues.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(self.residues[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.residues)
+        write_csv(out / "residues.csv", list(self.residues[0]), self.residues)
 
 
 def evaluate_language(

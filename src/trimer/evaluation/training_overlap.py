@@ -5,7 +5,6 @@ Shapes: n records.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trimer.data.core.training_keys import IDENTITY, SPLITS, contains
+from trimer.files import write_csv, write_text
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +74,12 @@ class TrainingOverlap:
         """Write `training_overlap.json` with the counts, and `training_overlap.csv` with a row for each record."""
         out.mkdir(parents=True, exist_ok=True)
         facts = {"counts": self.counts(), "found": self.shared, "not_known": self.unknown}
-        (out / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_text(out / f"{FILE}.json", json.dumps(facts, indent=1) + "\n")
         self.save_rows(out / f"{FILE}.csv", ids)
 
     def save_rows(self, path: Path, ids: Sequence[str], **columns: Sequence) -> Path:
         """Write a CSV file with a row for each record: its id, other columns, and whether it was trained on."""
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerows([("id", *columns, COLUMN), *zip(ids, *columns.values(), self.rows, strict=True)])
+        write_csv(path, ["id", *columns, COLUMN], zip(ids, *columns.values(), self.rows, strict=True))
         return path
 
     def add_to_heads(self, heads: list[dict], rows: Sequence[int]) -> None:

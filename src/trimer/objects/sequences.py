@@ -11,13 +11,9 @@ from trimer.data.core.label_table import LabelTable
 from trimer.data.peptides.peptide_tables import ColumnTable
 from trimer.errors import ConfigError
 from trimer.objects.frames import as_table, columns_of, package_of, place_of, text_of
+from trimer.peptides.conditions import CONDITION_COLUMNS
 
 ENTITIES = ("molecules", "proteins", "peptides")
-CONDITIONS = {
-    "charge": ("charge", "precursor_charge", "precursorcharge", "precursor_charges", "z"),
-    "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
-    "instrument": ("instrument", "instrument_types"),
-}  # measurement condition of a peptide -> lower-case names of columns and psm_utils metadata
 
 Record = dict[str, str | None]  # text; optionally id, problem, charge, energy, instrument
 
@@ -88,7 +84,7 @@ def _assembled(records: list[Record], entity: str) -> LabelTable:
         problems={row: problem for row, record in enumerate(records) if (problem := record.get("problem"))},
     )
     if entity == "peptides":
-        _add_conditions(table, {name: [record.get(name) for record in records] for name in CONDITIONS})
+        _add_conditions(table, {name: [record.get(name) for record in records] for name in CONDITION_COLUMNS})
     return table
 
 
@@ -161,7 +157,7 @@ def _conditions_of_psm(value: Any) -> Record:
     metadata = {str(key).lower(): entry for key, entry in (getattr(value, "metadata", None) or {}).items()}
     record = {"id": text_of(getattr(value, "spectrum_id", None))}
     for name in ("energy", "instrument"):
-        record[name] = next((text_of(metadata[key]) for key in CONDITIONS[name] if key in metadata), None)
+        record[name] = next((text_of(metadata[key]) for key in CONDITION_COLUMNS[name] if key in metadata), None)
     return record
 
 
@@ -226,7 +222,7 @@ def _peptide_table(file: ColumnTable, column: str | None, written: Mapping[str, 
         raise ConfigError(str(error)) from error
     table = LabelTable.concatenate(list(source.chunks()))
     table.ids = [str(number) for number in range(1, len(table) + 1)]
-    column_of = {key: next((name for name in names if name in file), None) for key, names in CONDITIONS.items()}
+    column_of = {key: next((name for name in names if name in file), None) for key, names in CONDITION_COLUMNS.items()}
     conditions = {key: _texts(file, name) for key, name in column_of.items() if name}
     if "charge" not in conditions:
         peptides = next(name for name in source.sequence_columns(file) if name in file)

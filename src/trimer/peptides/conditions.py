@@ -19,6 +19,12 @@ INSTRUMENTS = {
 }  # fmt: skip
 KINDS = ("QE", "Lumos", "Astral", "timsTOF", "SciexTOF", "Velos", "ThermoTOF")
 CONDITIONS = CHARGES + 2 + len(KINDS) + 1
+# Acquisition condition -> lower-case names of its column in tables of peptides and metadata of other packages.
+CONDITION_COLUMNS = {
+    "charge": ("charge", "precursor_charge", "precursorcharge", "precursor_charges", "z"),
+    "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
+    "instrument": ("instrument", "instrument_types"),
+}
 
 
 def instrument_kind(name: str | None) -> str | None:

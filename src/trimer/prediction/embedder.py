@@ -16,7 +16,7 @@ from trimer.data.core.store import Ragged
 from trimer.data.labelled.sequence_files import sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs
 from trimer.errors import ConfigError
-from trimer.prediction.embedding import embed
+from trimer.prediction.embedding import check_pooling, embed
 from trimer.prediction.workers import computing_with, in_order
 
 if TYPE_CHECKING:
@@ -43,12 +43,22 @@ class EmbeddedRecords:
     vectors: Iterable[np.ndarray | None] = ()
 
 
+def check_atoms(path: str | Path, atoms: bool) -> None:
+    """ConfigError if SMILES should be split by atoms for a checkpoint of Trimer, which stores its tokenizer."""
+    if atoms:
+        raise ConfigError(
+            f"atoms=true is for a public RoBERTa of SMILES, and {path} is a checkpoint of Trimer with its own tokenizer: "
+            "remove atoms=true"
+        )
+
+
 class Embedder:
     """Computes embeddings with a checkpoint. cfg: the config of `trimer embed`."""
 
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         study = loaded.study
         encoder: Any = study.encoder()
+        check_pooling(cfg.pooling)
         if cfg.tokens_per_batch is not None and cfg.tokens_per_batch < 1:
             raise ConfigError(f"tokens_per_batch={cfg.tokens_per_batch} must be 1 or more")
         layers = len(getattr(encoder, "layers", ()))
@@ -65,7 +75,10 @@ class Embedder:
         from trimer.checkpoint import load
         from trimer.public import is_public, load_public
 
-        return cls(load_public(path, atoms=cfg.atoms) if is_public(path) else load(path), cfg)
+        if is_public(path):
+            return cls(load_public(path, atoms=cfg.atoms), cfg)
+        check_atoms(path, cfg.atoms)
+        return cls(load(path), cfg)
 
     def read(self, path: Path) -> Iterator[LabelTable]:
         """The records of a file, in tables of some thousand records."""

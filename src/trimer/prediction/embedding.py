@@ -6,6 +6,7 @@ Shapes: T tokens of a flat batch, B sequences, L residues of one, D model width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -21,9 +22,16 @@ from trimer.errors import ConfigError, InputError
 from trimer.files import written
 from trimer.flat import Flat
 from trimer.protocols import Encoder
+from trimer.results.embeddings import embedding_schema
 
 POOLING = ("mean", "cls", "residue")
 VALUES = 2**26  # numbers in a row group (256 MB), unless a single record has more
+
+
+def check_pooling(pooling: str) -> None:
+    """ConfigError if there is no such pooling."""
+    if pooling not in POOLING:
+        raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
 
 
 @torch.inference_mode()
@@ -94,26 +102,31 @@ class EmbeddingFile:
     """A Parquet file with the columns row, id, length, embedding and reason, and a row for every record of the input.
 
     embedding: float32, a list of D numbers, or a list of L such lists for residues; null if there is none, with the
-    reason in the column reason. While it is written, the file has the name `<output>.partial`.
+    reason in the column reason. An error leaves no incomplete file.
     """
 
     def __init__(self, output: str | Path, pooling: str, what: str = "proteins"):
         self.path = Path(output).expanduser()
-        if pooling not in POOLING:
-            raise ConfigError(f"pooling={pooling} must be one of {', '.join(POOLING)}")
+        check_pooling(pooling)
         if self.path.suffix.lower() != ".parquet":
             raise ConfigError(f"output={output}: embeddings are written as Parquet; give a name that ends in .parquet")
         if not self.path.parent.is_dir():
             raise InputError(f"output={output}: the folder {self.path.parent} does not exist; create it first")
         self.by_residue = pooling == "residue"
-        self._file = written(self.path, self.path.name + ".partial")
         self.what = what
         self.rows = self.without = 0
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> EmbeddingFile:
-        self.partial = self._file.__enter__()
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(written(self.path, one_writer=True))
+            stack.push(self._close)
+            self._file = stack.pop_all()
         return self
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
     def add(
         self,
@@ -142,9 +155,7 @@ class EmbeddingFile:
         """Write a row group of (id, length, vector or None, reason)."""
         ids, lengths, vectors, reasons = zip(*records, strict=True)
         if self._writer is None:
-            kind = pa.list_(pa.list_(pa.float32())) if self.by_residue else pa.list_(pa.float32())
-            columns = [("row", pa.int64()), ("id", pa.string()), ("length", pa.int64()), ("embedding", kind)]
-            self._writer = pq.ParquetWriter(self.partial, pa.schema([*columns, ("reason", pa.string())]))
+            self._writer = pq.ParquetWriter(self._temporary, embedding_schema(self.by_residue))
         without = np.array([vector is None for vector in vectors])
         present = [vector for vector in vectors if vector is not None]
         values: pa.Array = pa.array(np.concatenate([v.ravel() for v in present]) if present else [], pa.float32())
@@ -164,8 +175,6 @@ class EmbeddingFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._writer is not None:
-            self._writer.close()
         self._file.__exit__(kind, error, trace)
 
     def summary(self) -> str:

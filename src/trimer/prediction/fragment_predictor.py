@@ -27,7 +27,7 @@ from trimer.data.peptides.psm_quality import GENES, PROTEINS, first_column
 from trimer.errors import CheckpointError, ConfigError
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.peptides.channels import channels_of, possible
-from trimer.peptides.conditions import KINDS, condition_vectors, instrument_kind
+from trimer.peptides.conditions import CONDITION_COLUMNS, KINDS, condition_vectors, instrument_kind
 from trimer.peptides.proforma import read_proforma
 from trimer.prediction.predictor import Predictor, Records
 from trimer.prediction.spectral_library import LibraryFile
@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 
 # Columns of a peptide table that are copied to the library, or describe the measurement.
 TABLE_COLUMNS = {
-    "energy": ("nce", "collision_energy", "collision_energies", "collisionenergy", "energy"),
-    "instrument": ("instrument", "instrument_types"),
+    "energy": CONDITION_COLUMNS["energy"],
+    "instrument": CONDITION_COLUMNS["instrument"],
     "proteins": PROTEINS,
     "genes": GENES,
 }

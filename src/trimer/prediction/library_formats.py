@@ -59,7 +59,7 @@ class DiannTable:
             cells = zip(self.columns, self.values(entry, ion), strict=True)
             self._csv.writerow([_cell(name, value) for name, value in cells])
 
-    def close(self) -> None:
+    def close(self, complete: bool = True) -> None:
         self._stream.close()
 
 
@@ -109,9 +109,12 @@ class ParquetTable(DiannTable):
         self._writer.write_table(pa.table(dict(zip(self.columns, columns, strict=True)), self.schema))
         self._rows = []
 
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
+    def close(self, complete: bool = True) -> None:
+        try:
+            if complete:
+                self._flush()
+        finally:
+            self._writer.close()
 
 
 class MspText:
@@ -146,7 +149,7 @@ class MspText:
             lines.append(f'{ion.mz:.5f}\t{ion.intensity:.5f}\t"{ion.series}{ion.number}{loss}{charge}/0.0ppm"')
         self._stream.write("\n".join(lines) + "\n\n")
 
-    def close(self) -> None:
+    def close(self, complete: bool = True) -> None:
         self._stream.close()
 
 
@@ -166,7 +169,11 @@ class AlphabaseFile:
     def write(self, entry: Entry, ions: Sequence[Ion]) -> None:
         self.entries.append(entry)
 
-    def close(self) -> None:
+    def close(self, complete: bool = True) -> None:
+        if complete:
+            self._write_file()
+
+    def _write_file(self) -> None:
         entries = self.entries
         sites = np.array([len(entry.peptide.letters) - 1 for entry in entries], np.int64)
         stop = np.cumsum(sites)

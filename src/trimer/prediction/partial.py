@@ -43,7 +43,7 @@ class Partial:
         self._stream = self.path.open("a+b")
         try:
             self._open()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: an open file would stay locked
             self._stream.close()
             raise
         return self

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trimer.errors import ConfigError, InputError
-from trimer.files import written
+from trimer.files import write_csv, write_text, written
 
 SUFFIXES = (".csv", ".parquet", ".json")
 
@@ -59,21 +58,18 @@ class PredictionFile:
         return text + (f", {self.without:,} without a prediction (see the column `reason`)" if self.without else "")
 
     def _save(self) -> None:
-        """Write the table under a temporary name, then rename it."""
+        """Write the table atomically."""
         suffix = self.path.suffix.lower()
-        with written(self.path, self.path.name + ".writing") as temporary:
-            if suffix == ".csv":
-                with temporary.open("w", newline="", encoding="utf-8") as stream:
-                    writer = csv.DictWriter(stream, self.columns)
-                    writer.writeheader()
-                    writer.writerows(self._rows)
-            elif suffix == ".json":
-                temporary.write_text(json.dumps(self._rows, indent=1) + "\n", encoding="utf-8")
-            else:
-                import pyarrow as pa
-                import pyarrow.parquet as pq
+        if suffix == ".csv":
+            write_csv(self.path, self.columns, self._rows)
+        elif suffix == ".json":
+            write_text(self.path, json.dumps(self._rows, indent=1) + "\n")
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
-                columns = {name: [row[name] for row in self._rows] for name in self.columns}
+            columns = {name: [row[name] for row in self._rows] for name in self.columns}
+            with written(self.path) as temporary:
                 pq.write_table(pa.table(columns), temporary)
 
 

@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from trimer.files import written
+from trimer.files import write_csv, written
 from trimer.peptides.channels import Channel
 from trimer.peptides.fragment_ions import fragment_mz
 from trimer.peptides.proforma import Peptide, read_proforma
@@ -63,7 +63,7 @@ class LibraryFile:
     In the same folder it writes `<name>.reasons.csv`, the records without a prediction (if there are any), and
     `<name>.in_training.csv`, whether each peptide is in the training data of the model.
     min_intensity: smaller relative intensities are omitted. max_fragments: largest number of fragments of a peptide.
-    While it is written, the file has the name `<output>.writing`.
+    An error leaves no incomplete file.
     """
 
     def __init__(
@@ -74,11 +74,17 @@ class LibraryFile:
         self.peptides = self.fragments = self.unseen = 0
         self.without: list[tuple[int, str, str, str]] = []
         self._in_training: list[tuple[str, str, int, str]] = []
-        self._file = written(self.path, self.path.name + ".writing")
 
     def __enter__(self) -> LibraryFile:
-        self._format = FORMATS[self.path.suffix.lower()](self._file.__enter__(), self.channels)
+        with ExitStack() as stack:
+            temporary = stack.enter_context(written(self.path, one_writer=True))
+            self._format = FORMATS[self.path.suffix.lower()](temporary, self.channels)
+            stack.push(self._close)
+            self._file = stack.pop_all()
         return self
+
+    def _close(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._format.close(complete=kind is None)
 
     def add(self, rows: Sequence[dict]) -> None:
         """Add the row of one record, as predicted by `FragmentPredictor`."""
@@ -118,17 +124,15 @@ class LibraryFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._format.close()
         self._file.__exit__(kind, error, trace)
         if kind is not None:
             return
-        self.reasons.unlink(missing_ok=True)
-        if self.without:
-            with self.reasons.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream, lineterminator="\n").writerows([REASONS, *sorted(self.without)])
-        if self._in_training:
-            with self.in_training.open("w", newline="", encoding="utf-8") as stream:
-                csv.writer(stream, lineterminator="\n").writerows([IN_TRAINING, *self._in_training])
+        tables = ((self.reasons, REASONS, sorted(self.without)), (self.in_training, IN_TRAINING, self._in_training))
+        for path, columns, rows in tables:
+            if rows:
+                write_csv(path, columns, rows)
+            else:
+                path.unlink(missing_ok=True)  # of an earlier library with this name
 
     @property
     def in_training(self) -> Path:

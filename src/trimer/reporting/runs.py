@@ -7,7 +7,6 @@ reason and does not enter the means.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from trimer.errors import InputError
-from trimer.files import write_text, written
+from trimer.files import write_csv, write_text
 from trimer.progress import tracked
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
 from trimer.reporting.table import ERROR, ResultTable, column
@@ -198,8 +197,8 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
         values = [value for name in measured for value in group.metrics.get(name, (None, None, 0))]
         groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
     for name, rows in (("runs.csv", runs), ("groups.csv", groups)):
-        with written(folder / name) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(rows)
+        header, *values = rows
+        write_csv(folder / name, [str(column) for column in header], values)
     write_text(folder / "summary.md", summary.to_markdown())
     return [folder / "runs.csv", folder / "groups.csv", folder / "summary.md"]
 

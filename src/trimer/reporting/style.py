@@ -48,11 +48,16 @@ def styled(changes: Mapping[str, Any] | None = None) -> AbstractContextManager[N
     return rc_context(cast(Any, {**STYLE, **(changes or {})}))
 
 
-def panel_grid(count: int, width: float, height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A figure with this many axes, row by row; width and height in inches of each, extra height of the figure."""
-    columns = min(COLUMNS, max(1, count))
+def panel_grid(
+    count: int, width: float, height: float, extra: float = 0.0, columns: int = COLUMNS, make: Any = Figure
+) -> tuple[Figure, list[Axes]]:
+    """A figure with this many axes, row by row; width and height in inches of each, extra height of the figure.
+
+    columns: panels in a row. make: of a figure; with `pyplot.figure`, a notebook shows it.
+    """
+    columns = min(columns, max(1, count))
     lines = math.ceil(count / columns) or 1
-    figure = Figure(figsize=(width * columns, height * lines + extra), layout="constrained")
+    figure = make(figsize=(width * columns, height * lines + extra), layout="constrained")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for axis in axes[count:]:
         axis.remove()

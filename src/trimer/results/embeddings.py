@@ -15,11 +15,26 @@ if TYPE_CHECKING:
     import pyarrow
 
 
+def embedding_schema(per_position: bool) -> pyarrow.Schema:
+    """The columns of a table of embeddings, also of the file that `trimer embed` writes.
+
+    row: number of the record, from 1. length: tokens without `<cls>` and `<eos>`. embedding: D numbers, or a list of D
+    numbers for each position; null if there is none. reason: why there is none.
+    """
+    import pyarrow as pa
+
+    vector = pa.list_(pa.float32())
+    kind = pa.list_(vector) if per_position else vector
+    columns = [("row", pa.int64()), ("id", pa.string()), ("length", pa.int64()), ("embedding", kind)]
+    return pa.schema([*columns, ("reason", pa.string())])
+
+
 class Embeddings:
     """Vectors of n records, in order.
 
     ids: n names. vectors: (n, D), or n arrays (D,) or (L, D), or None for records without a vector.
-    reasons: n texts, why a record has no vector, or None.
+    reasons: n texts, why a record has no vector, or None. lengths: n numbers of tokens; by default known only for
+    vectors of each position.
     """
 
     def __init__(
@@ -27,6 +42,7 @@ class Embeddings:
         ids: Sequence[str],
         vectors: np.ndarray | Sequence[np.ndarray | None],
         reasons: Sequence[str | None] | None = None,
+        lengths: Sequence[int] | None = None,
     ):
         self.ids = [str(name) for name in ids]
         self.vectors: list[np.ndarray | None] = [None if row is None else np.asarray(row) for row in vectors]
@@ -34,6 +50,13 @@ class Embeddings:
         if not len(self.ids) == len(self.vectors) == len(self.reasons):
             raise ValueError(f"{len(self.ids)} ids, {len(self.vectors)} vectors and {len(self.reasons)} reasons")
         self.vectors = [None if why else row for row, why in zip(self.vectors, self.reasons, strict=True)]
+        if lengths is not None and len(lengths) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} ids and {len(lengths)} lengths")
+        self.lengths: list[int | None] = (
+            [len(row) if row is not None and row.ndim == 2 else None for row in self.vectors]
+            if lengths is None
+            else list(lengths)
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,17 +121,13 @@ class Embeddings:
         return head.join(pandas.DataFrame(values, columns=[str(index) for index in range(self.width)]))
 
     def to_arrow(self) -> pyarrow.Table:
-        """Columns `id`, `vector` (a list, or a list of lists, one for each position) and `reason`."""
+        """The columns of the file that `trimer embed` writes: `row`, `id`, `length`, `embedding` and `reason`."""
         import pyarrow
 
-        kind = pyarrow.list_(pyarrow.float32())
         lists = [None if vector is None else vector.tolist() for vector in self.vectors]
-        columns = {
-            "id": pyarrow.array(self.ids, pyarrow.string()),
-            "vector": pyarrow.array(lists, pyarrow.list_(kind) if self.per_position else kind),
-            "reason": pyarrow.array(self.reasons, pyarrow.string()),
-        }
-        return pyarrow.table(columns)
+        rows = list(range(1, len(self) + 1))
+        columns = [rows, self.ids, self.lengths, lists, self.reasons]
+        return pyarrow.table(columns, schema=embedding_schema(self.per_position))
 
     def plot(self, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
         """Plot the first two principal components of the vectors, averaged over positions if there are several.

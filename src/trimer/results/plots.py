@@ -6,19 +6,20 @@ The plot depends on the columns: `smiles` (molecules), `probability of <class>` 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trimer.errors import InputError
+from trimer.reporting.style import panel_grid, styled
 
 if TYPE_CHECKING:
+    from trimer.data.spectra.spectrum_table import SpectrumTable
     from trimer.results.predictions import Predictions
 
 PROBABILITY = "probability of "
-MOLECULES = 12  # drawn at most
+MOLECULES, SPECTRA = 12, 12  # drawn at most
 RECORDS, CLASSES = 30, 20  # of probabilities
 GROUPS = 10  # with a separate colour
 ABOUT = (
@@ -40,6 +41,11 @@ def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
     Probabilities of one record are bars, of several records a heat map; those of positions are curves for the first
     record.
     """
+    with styled():
+        return _plot_predictions(predictions, ax)
+
+
+def _plot_predictions(predictions: Predictions, ax: Any) -> Any:
     rows = [row for row in predictions.rows if not row.get("reason")]
     names = [name for name in predictions.columns if name.startswith(PROBABILITY)]
     if not rows:
@@ -58,6 +64,21 @@ def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
     return _numbers(rows, numbers, ax)
 
 
+def plot_spectra(table: SpectrumTable, ax: Any = None) -> Any:
+    """Plot sticks of relative intensity in %, with the precursor. ax: axes, for the first spectrum only."""
+    from trimer.reporting.figures import draw_spectrum
+
+    if not len(table):
+        raise InputError("the table has no spectra, so there is nothing to plot")
+    with styled():
+        axes = np.array([ax], object) if ax is not None else _panels(min(len(table), SPECTRA), 4.4, 2.2)
+        for row, axis in enumerate(axes):
+            mz, intensity = table.peaks(row)
+            draw_spectrum(axis, {"id": row + 1, **table.fields(row), "mz": mz, "intensity": intensity})
+            axis.set(xlabel="m/z (Th)", ylabel="intensity (%)")
+    return axes[0] if len(axes) == 1 else axes
+
+
 def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax: Any = None) -> Any:
     """Plot the first two principal components of (n, D) vectors, with their fractions of the variance."""
     centred = np.asarray(matrix, np.float64) - np.mean(matrix, axis=0, dtype=np.float64)
@@ -65,10 +86,11 @@ def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax:
     share = scale**2 / max(float((scale**2).sum()), np.finfo(float).tiny)
     points = np.zeros((len(matrix), 2))
     points[:, : min(2, len(scale))] = (left * scale)[:, :2]
-    ax = ax if ax is not None else _axes((5, 4.2))
-    _scatter(ax, points, labels)
-    for setter, number in ((ax.set_xlabel, 0), (ax.set_ylabel, 1)):
-        setter(f"principal component {number + 1} ({share[number] if number < len(share) else 0:.0%} of variance)")
+    with styled():
+        ax = ax if ax is not None else _axes((5, 4.2))
+        _scatter(ax, points, labels)
+        for setter, number in ((ax.set_xlabel, 0), (ax.set_ylabel, 1)):
+            setter(f"principal component {number + 1} ({share[number] if number < len(share) else 0:.0%} of variance)")
     return ax
 
 
@@ -91,21 +113,14 @@ def _scatter(ax: Any, points: np.ndarray, labels: Sequence[Any] | None) -> None:
 
 
 def _axes(size: tuple[float, float]) -> Any:
+    return _panels(1, *size)[0]
+
+
+def _panels(count: int, width: float, height: float, columns: int = 3) -> np.ndarray:
+    """(count,) axes of one figure of pyplot, which notebooks show; width and height in inches of each."""
     from matplotlib import pyplot
 
-    return pyplot.subplots(figsize=size, layout="constrained")[1]
-
-
-def _grid(panels: int, columns: int, size: tuple[float, float]) -> tuple[Any, list]:
-    """Axes of several panels, as an array and as a list, without unused panels."""
-    from matplotlib import pyplot
-
-    lines = math.ceil(panels / columns)
-    shape = (size[0] * columns, size[1] * lines)
-    axes = pyplot.subplots(lines, columns, figsize=shape, squeeze=False, layout="constrained")[1]
-    for axis in axes.flat[panels:]:
-        axis.remove()
-    return axes, list(axes.flat[:panels])
+    return np.array(panel_grid(count, width, height, columns=columns, make=pyplot.figure)[1], object)
 
 
 def _molecules(rows: Sequence[dict]) -> Any:
@@ -113,8 +128,8 @@ def _molecules(rows: Sequence[dict]) -> Any:
 
     from trimer.reporting.drawing import molecule_png
 
-    axes, panels = _grid(len(rows), min(4, len(rows)), (2.6, 2.2))
-    for axis, row in zip(panels, rows, strict=True):
+    axes = _panels(len(rows), 2.6, 2.2, columns=4)
+    for axis, row in zip(axes, rows, strict=True):
         axis.imshow(imread(io.BytesIO(molecule_png(row["smiles"]))))
         axis.set_axis_off()
         rank = f", rank {row['rank']}" if row.get("rank") is not None else ""
@@ -137,6 +152,7 @@ def _probabilities(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
         ax.set_title(_short(rows[0].get("id")), fontsize=9, parse_math=False)
         return ax
     image = ax.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    ax.grid(False)
     ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8, parse_math=False)
     names_of_rows = [_short(row.get("id")) for row in rows[:RECORDS]]
     ax.set_yticks(range(len(values)), names_of_rows, fontsize=8, parse_math=False)
@@ -160,8 +176,8 @@ def _numbers(rows: Sequence[dict], names: Sequence[str], ax: Any) -> Any:
         ax = ax if ax is not None else _axes((4, 3))
         _histogram(ax, rows, names[0])
         return ax
-    axes, panels = _grid(min(len(names), MOLECULES), min(3, len(names)), (3.2, 2.4))
-    for axis, name in zip(panels, names, strict=False):
+    axes = _panels(min(len(names), MOLECULES), 3.2, 2.4)
+    for axis, name in zip(axes, names, strict=False):
         _histogram(axis, rows, name)
     return axes
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from trimer.errors import InputError
-from trimer.files import written
+from trimer.files import write_csv
 from trimer.results.html_tables import html_table
 
 if TYPE_CHECKING:
@@ -94,13 +93,7 @@ class Predictions:
             raise InputError(f"{target}: the folder {target.parent} does not exist; create it first")
         if target.is_dir():
             raise InputError(f"{target} is a folder; name a file in it")
-        with (
-            written(target, target.name + ".writing") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, self.columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_csv(target, self.columns, self.rows)
         return target
 
     def plot(self, **options: Any) -> Any:

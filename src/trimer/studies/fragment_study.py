@@ -10,6 +10,7 @@ from torch import nn
 from trimer.building import build
 from trimer.errors import CheckpointError
 from trimer.models.fragment_model import Fragments
+from trimer.studies.settings import LIBRARIES, PEPTIDES, SEQUENCES, check_predict_settings
 from trimer.studies.study import Evaluation, Measurement, Study
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class FragmentStudy(Study):
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.fragment_predictor import FragmentPredictor
 
+        check_predict_settings(cfg, (SEQUENCES, PEPTIDES, LIBRARIES), self.loaded.path)
         return FragmentPredictor(self.loaded, cfg)
 
     def evaluate(self, measurement: Measurement) -> Evaluation:

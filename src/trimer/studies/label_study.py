@@ -11,6 +11,7 @@ from torch import nn
 from trimer.building import build
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora
+from trimer.studies.settings import PEPTIDES, SEQUENCES, check_predict_settings
 from trimer.studies.study import Evaluation, Measurement, Study
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class LabelStudy(Study):
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.label_predictor import LabelPredictor
 
+        kinds = (SEQUENCES, PEPTIDES) if self.entity == "peptides" else (SEQUENCES,)
+        check_predict_settings(cfg, kinds, self.loaded.path)
         return LabelPredictor(self.loaded, cfg)
 
     def calibrate(self, data: Any, cfg: DictConfig) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimer.building import build
 from trimer.errors import ConfigError
+from trimer.studies.settings import MOLECULES, check_predict_settings
 from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class MoleculeStudy(Study):
 
         if not generates_molecules(self.loaded.contract["data"]):
             return super().predictor(cfg)
+        check_predict_settings(cfg, (MOLECULES,), self.loaded.path)
         return MoleculePredictor(self.loaded, cfg, self.generator(cfg))
 
     def check_data(self, data: Any) -> None:

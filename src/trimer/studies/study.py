@@ -102,7 +102,10 @@ class Study:
         return self.loaded.contract["data"].get("entity") or getattr(self.loaded.tokenizer, "entity", "molecules")
 
     def predictor(self, cfg: DictConfig) -> Predictor:
-        """The predictor for records of a user. cfg: the config of `trimer predict`."""
+        """The predictor for records of a user. cfg: the config of `trimer predict`.
+
+        Call `check_predict_settings` of `trimer.studies.settings` to reject settings that the predictor does not use.
+        """
         raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
 
     def check_data(self, data: Any) -> None:

@@ -79,6 +79,25 @@ def test_conversion_to_pandas(table):
     assert frame["intensity"][1].tolist() == []
 
 
+def test_conversion_to_arrow(table):
+    arrow = table.to_arrow()
+    assert arrow.column_names == list(table.to_pandas().columns)
+    assert arrow["id"].to_pylist() == ["<b>a</b>", "b"]
+    assert arrow["mz"].to_pylist() == [[50.25, 100.5], []] and arrow["intensity"].to_pylist() == [[1.0, 4.0], []]
+    assert arrow["charge"].to_pylist() == [1, None] and arrow["retention_time"].to_pylist() == [12.5, None]
+    assert arrow["origin"].to_pylist() == ["mine", None]
+    assert table[1:].to_arrow()["mz"].to_pylist() == [[]]
+
+
+def test_spectra_are_plotted(table):
+    axes = table.plot()
+    axes[0].figure.canvas.draw()
+    assert len(axes) == 2 and "300.1000" in axes[0].get_title(loc="left")
+    assert table[:1].plot(axes[1]) is axes[1]
+    with pytest.raises(InputError, match="no spectra"):
+        table[:0].plot()
+
+
 def test_matchms_and_back(table):
     spectra = to_matchms(table)
     assert spectra[0].peaks.mz.tolist() == [50.25, 100.5]

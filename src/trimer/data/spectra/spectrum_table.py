@@ -12,6 +12,7 @@ from trimer.data.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
     from matchms import Spectrum as MatchmsSpectrum
 
 TEXT = (
@@ -127,6 +128,30 @@ class SpectrumTable:
         frame["mz"] = [mz for mz, _ in peaks]
         frame["intensity"] = [intensity for _, intensity in peaks]
         return frame
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow Table with the columns of `to_pandas`; None for a missing text, number, or peaks."""
+        import pyarrow
+
+        fields = {
+            name: pyarrow.array(
+                [None if _is_missing(name, value) else value for value in values.tolist()],
+                pyarrow.from_numpy_dtype(NUMBERS[name][0]) if name in NUMBERS else pyarrow.string(),
+            )
+            for name, values in self.columns.items()
+        }
+        offsets = pyarrow.array(self.offsets, pyarrow.int64())
+        peaks = {
+            name: pyarrow.LargeListArray.from_arrays(offsets, pyarrow.array(values))
+            for name, values in (("mz", self.mz), ("intensity", self.intensity))
+        }
+        return pyarrow.table({**fields, **peaks})
+
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the first spectra, with their precursors; returns the axes of matplotlib. ax: axes, for one spectrum."""
+        from trimer.results.plots import plot_spectra
+
+        return plot_spectra(self, ax)
 
     def to_matchms(self) -> list[MatchmsSpectrum]:
         """A matchms `Spectrum` for each row (see `trimer.data.spectra.matchms_spectra`)."""

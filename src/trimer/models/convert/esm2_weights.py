@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from trimer.errors import CheckpointError, ConfigError
-from trimer.models.convert.folders import check_finite, read_folder, write_folder
+from trimer.models.convert.folders import check_finite, read_folder, reason_of, write_folder
 from trimer.models.convert.key_tables import KeyTable, check_all_used, to_ours, to_theirs, weights_of
 from trimer.models.convert.vocabularies import in_order, rows_of
 from trimer.models.esm2 import LAYER_NORM_EPS, MASK, Esm2
@@ -189,9 +189,8 @@ def _read_fair(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is not a fair-esm file that can be read safely ({reason})") from error
+    except Exception as error:  # files that are no checkpoints raise errors of many types
+        raise CheckpointError(f"{path} is not a fair-esm file that can be read safely ({reason_of(error)})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}, not the weights of an ESM2")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,9 +83,17 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"the weights in {path} cannot be read ({reason}): copy the folder again") from error
+    except Exception as error:  # damaged files raise errors of many types, some without a text
+        raise CheckpointError(
+            f"the weights in {path} cannot be read ({reason_of(error)}): copy the folder again"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file of weights cannot be read, without PyTorch's advice to load it unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged or holds more than tensors, and reading it could run code"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def check_finite(state: Mapping[str, Tensor], where: str | Path) -> None:

@@ -1,0 +1,58 @@
+"""Values of a composed config that are missing or refer to something that does not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from trimer.errors import UsageError
+
+if TYPE_CHECKING:
+    from omegaconf.errors import InterpolationResolutionError
+
+
+def check_values(cfg: Any, command: str) -> None:
+    """UsageError with all keys without a value (`???`), else with the first reference that cannot be resolved."""
+    from omegaconf.errors import InterpolationResolutionError
+
+    unresolved, missing = [], []
+    for node, key, name in _leaves(cfg):
+        if node._get_node(key)._is_missing():
+            missing.append(name)
+        else:
+            unresolved.append((node, key))
+    if missing:
+        raise UsageError(f"trimer {command} needs {' and '.join(f'{name}=...' for name in missing)}")
+    for node, key in unresolved:
+        try:
+            node[key]
+        except InterpolationResolutionError as error:
+            raise UsageError(unresolved_reference(error)) from error
+
+
+def unresolved_reference(error: InterpolationResolutionError) -> str:
+    """The sentence for a value such as `${x}` that cannot be resolved."""
+    reason = str(error).strip().splitlines()[0]
+    if match := re.fullmatch(r"Interpolation key '(.*)' not found", reason):
+        reason = f"it refers to {match[1]!r}, and the config has no such key"
+    elif match := re.fullmatch(r"Unsupported interpolation type (.*)", reason):
+        reason = f"it uses the resolver {match[1]!r}, which does not exist"
+    elif match := re.search(r"Environment variable '(.*)' not found", reason):
+        reason = f"the environment variable {match[1]} is not set"
+    return f"{error.full_key or 'a value'}: {reason}; write a value, or refer to an existing key, such as ${{seed}}"
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[Any, Any, str]]:
+    """(container, key, full name) of every value that is missing or a reference."""
+    from omegaconf import Container, DictConfig
+
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        child = node._get_node(key)
+        name = (
+            f"{prefix}.{key}" if isinstance(node, DictConfig) and prefix else f"{prefix}[{key}]" if prefix else str(key)
+        )
+        if child._is_missing() or child._is_interpolation():
+            yield node, key, name
+        elif isinstance(child, Container) and not child._is_none():
+            yield from _leaves(child, name)

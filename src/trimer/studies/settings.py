@@ -1,0 +1,57 @@
+"""Settings of `trimer predict` that only some kinds of models use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from trimer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+MOLECULES = "models that generate molecules for spectra"
+SEQUENCES = "models that read molecules, proteins or peptides"
+PEPTIDES = "models that read peptides"
+LIBRARIES = "models that predict spectral libraries"
+KINDS: dict[str, tuple[str, ...]] = {
+    MOLECULES: ("ranked", "candidates", "tolerance_ppm", "only_agreeing", "generator", "cleaning"),
+    SEQUENCES: ("column", "id_column"),
+    PEPTIDES: ("notation", "fixed"),
+    LIBRARIES: ("energy", "instrument", "retention"),
+}
+
+
+def check_predict_settings(cfg: DictConfig, kinds: Collection[str], checkpoint: Any) -> None:
+    """ConfigError for a changed setting that this model does not use. kinds: those of KINDS that the model is of."""
+    defaults = _defaults()
+    for kind, names in KINDS.items():
+        if kind in kinds:
+            continue
+        for name in names:
+            for key, value in _leaves(name, cfg.get(name)):
+                if value != defaults.get(key):
+                    raise ConfigError(
+                        f"{key} is for {kind}, and {checkpoint} is not one of them: remove the setting, or use another "
+                        "checkpoint"
+                    )
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """The default of every setting, by its dotted key."""
+    from omegaconf import OmegaConf
+
+    from trimer.cli.configs import shipped_folder
+
+    cfg = OmegaConf.load(shipped_folder() / "predict.yaml")
+    return {key: value for names in KINDS.values() for name in names for key, value in _leaves(name, cfg[name])}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key in value:
+            yield from _leaves(f"{name}.{key}", value[key])
+    else:
+        yield name, value
