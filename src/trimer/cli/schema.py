@@ -110,6 +110,23 @@ class Report(Command):
     metrics: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Models(Command):
+    """`trimer models`: the shipped models, or the card of one."""
+
+    name: str | None = None  # type: ignore[assignment]
+
+
+@dataclass
+class Pack(Command):
+    """`trimer pack`: a run as a small folder."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    results: str | None = None
+    half: bool = True
+
+
 SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -117,6 +134,8 @@ SCHEMAS: dict[str, type[Command]] = {
     "embed": Embed,
     "prepare": Train,
     "report": Report,
+    "models": Models,
+    "pack": Pack,
 }
 
 

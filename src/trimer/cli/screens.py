@@ -19,6 +19,8 @@ COMMANDS = {
     "embed": "compute embeddings of proteins, molecules or peptides",
     "prepare": "read, clean, tokenize and store data without training",
     "report": "summarise the runs of a folder in one table",
+    "models": "list the models that come with Trimer, or print the card of one",
+    "pack": "pack a run into a small folder, to share it",
 }
 
 EXAMPLES = (

@@ -81,7 +81,7 @@ def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
 
     if not is_public(cfg.ckpt):
         loaded = load(cfg.ckpt)
-        return loaded, loaded.path.parent.parent  # the run folder, unless the checkpoint was moved
+        return loaded, loaded.run
     if not cfg.data:
         raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which have no data: choose them with data=<choice>")
     data = plain_dict(cfg.data)

@@ -105,6 +105,11 @@ class Study:
         """The predictor for records of a user. cfg: the config of `trimer predict`."""
         raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
 
+    @classmethod
+    def can_predict(cls) -> bool:
+        """Whether the study defines `predictor`."""
+        return cls.predictor is not Study.predictor
+
     def check_data(self, data: Any) -> None:
         """ConfigError unless these data can be evaluated."""
         if not data.has_labels:
