@@ -74,7 +74,7 @@ def test_help_fits_one_screen(trimer, capsys, words):
         (["train", "seed"], "write key=value"),
         (["train", "seed=1,2"], "seed=1,2"),
         (["train", "--fast"], "--fast"),
-        (["predict"], "trimer predict needs ckpt=... and input=..."),
+        (["predict"], "trimer predict needs ckpt=..."),
         (["train", "-m", "seed=1", "resume=runs/x"], "cannot be part of a sweep"),
         (["--completion", "tcsh"], "bash, zsh, fish"),
     ],

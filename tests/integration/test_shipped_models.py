@@ -108,7 +108,7 @@ def test_models_lists_names_and_prints_cards(capsys):
 def test_a_misspelt_name_gets_the_nearest_one(capsys):
     for words in (["models", "name=superclas"], ["predict", "ckpt=superclas", "input=a.csv"]):
         assert main(words) == 1
-        assert "did you mean superclass?" in capsys.readouterr().err
+        assert "did you mean superclass" in capsys.readouterr().err
 
 
 def test_a_packed_model_names_no_local_path(folder):
@@ -122,3 +122,23 @@ def test_pack_does_not_overwrite_other_folders(folder, empty_folder, capsys):
     (empty_folder / "other" / "notes.txt").write_text("mine")
     assert main(["pack", f"ckpt={folder / 'superclass'}", "output=other"]) == 1
     assert "is not a packed model: name another folder" in capsys.readouterr().err
+
+
+def test_predict_without_input_reads_the_examples(empty_folder, capsys):
+    assert main(["predict", "ckpt=superclass", "trainer=cpu"]) == 0
+    assert "no input given: reading the example molecules in " in capsys.readouterr().out
+    rows = rows_of(empty_folder / "predictions.csv")
+    assert len(rows) == 100
+    assert not any(row["reason"] for row in rows)
+
+
+def test_embed_without_input_reads_the_examples(empty_folder, capsys):
+    assert main(["embed", "ckpt=superclass", "trainer=cpu"]) == 0
+    assert "100 of 100 molecules embedded" in capsys.readouterr().out
+
+
+def test_the_card_names_the_largest_change_by_half_precision(folder):
+    card = (folder / "models" / "superclass" / "card.md").read_text()
+    assert "changes a probability or intensity by at most" in card
+    assert "(100 example molecules)" in card
+    assert "a token's probability" in (folder / "models" / "spectrums" / "card.md").read_text()

@@ -28,6 +28,7 @@ def checkpoint(keys: int = 10) -> dict:
         "state_dict": {"net.weight": torch.randn(4, 3), "net.bias": torch.randn(4), "metric.total": torch.ones(1)},
         "training_keys": [{**stage, "keys": {"train": {"molecule": key_set(np.arange(1, keys + 1))}}}],
         "training_molecules": {"fingerprints": torch.arange(8, dtype=torch.uint8).reshape(2, 4)},
+        "calibration": {"weights": [0.5, 1.0], "table": torch.ones(2)},
         "optimizer_states": [{"exp_avg": torch.ones(4, 3)}],
         "loops": {"fit_loop": {}},
         "epoch": 3,
@@ -39,7 +40,8 @@ def test_only_what_is_read_again_is_packed(tmp_path):
     write_packed(tmp_path / "a", stored, PATHS, half=False, facts={"name": "a"})
     assert is_packed(tmp_path / "a")
     again = read_packed(tmp_path / "a")
-    assert set(again) == {"trimer", "state_dict", "training_keys", "training_molecules", "epoch"}
+    assert set(again) == {"trimer", "state_dict", "training_keys", "training_molecules", "calibration", "epoch"}
+    assert again["calibration"]["weights"] == [0.5, 1.0]
     assert torch.equal(again["state_dict"]["net.weight"], stored["state_dict"]["net.weight"])
     assert set(again["state_dict"]) == {"net.weight", "net.bias"}
     assert torch.equal(again["training_molecules"]["fingerprints"], stored["training_molecules"]["fingerprints"])
@@ -91,5 +93,5 @@ def test_a_newer_format_is_rejected(tmp_path):
     write_packed(tmp_path / "a", checkpoint(), PATHS, half=False, facts={})
     path = tmp_path / "a" / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(CheckpointError, match="has format 99.*update Trimer"):
+    with pytest.raises(CheckpointError, match="has format 99, this version reads up to 1: update Trimer"):
         read_packed(tmp_path / "a")

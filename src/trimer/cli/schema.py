@@ -65,7 +65,7 @@ class Predict(Command):
     """`trimer predict`: molecules for spectra, labels for sequences, spectral libraries for peptides."""
 
     ckpt: str = MISSING
-    input: str = MISSING
+    input: str | None = None
     output: str = MISSING
     column: str | None = None
     id_column: str | None = None
@@ -89,7 +89,7 @@ class Embed(Command):
     """`trimer embed`: embeddings of the proteins, molecules or peptides of a file."""
 
     ckpt: str = MISSING
-    input: str = MISSING
+    input: str | None = None
     output: str = MISSING
     pooling: str = "mean"
     layer: int | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.studies.study import Evaluation, Measurement
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     """Evaluate a checkpoint; returns nothing, so a sweep has no objective."""
     evaluate(cfg)
+    log.info("results: %s", word(cfg.paths.run))
+    suggest(f"trimer report input={word(Path(cfg.paths.run).parent)} compares the evaluations of a folder")
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluation:

@@ -38,7 +38,7 @@ def facts_of(name: str, loaded: Any, results: Path) -> dict[str, Any]:
     table = read_json(results / "table.json") if (results / "table.json").is_file() else None
     facts = {
         "name": name,
-        "command": "predict" if loaded.study.can_predict() else "embed",
+        "command": "predict" if loaded.study.can_predict(loaded.contract) else "embed",
         "does": written.get("does") or loaded.study.description,
         "date": date_of(runs),
         "licence": written.get("licence") or OWN_LICENCE,

@@ -8,6 +8,7 @@ from trimer.checkpoint import checkpoint_path, load, read
 from trimer.files import write_text
 from trimer.pretrained.cards import facts_of, markdown, write_results
 from trimer.pretrained.packed import paths_here, write_packed
+from trimer.pretrained.precision import largest_change
 from trimer.run import RunFolder
 
 
@@ -23,7 +24,11 @@ def pack(ckpt: str | Path, folder: Path, results: Path | None = None, half: bool
     stored = RunFolder(loaded.run).config.get("paths") or {}
     paths = paths_here() | {name: str(value) for name, value in stored.items() if value}
     facts = facts_of(folder.absolute().name, loaded, results)
-    write_packed(folder, read(path), paths, half, facts)
+    checkpoint = read(path)
+    write_packed(folder, checkpoint, paths, half, facts)
+    if half:
+        facts["precision"] = largest_change(loaded, load(folder))
+        write_packed(folder, checkpoint, paths, half, facts)
     table = write_results(folder, loaded.run, results)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != "card.md"}
     write_text(folder / "card.md", markdown(facts, table, files))

@@ -2,7 +2,7 @@
 
     model.json            contract, training stages and facts of the card: plain values
     weights.safetensors   weights of the network, in half precision if asked
-    training.safetensors  keys of the training records, and fingerprints of the training molecules
+    training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules
     result.json           metrics of the test split, as in a run folder
     split.json            how the data were split, as in a run folder
     table.json            methods and baselines on the test split
@@ -29,7 +29,8 @@ from trimer.pretrained.registry import MODEL
 
 FORMAT = 1
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
-KEPT = ("trimer", "training_keys", "training_molecules", "epoch", "global_step")  # keys of a checkpoint; also weights
+KEPT = ("trimer", "calibration", "epoch", "global_step")  # keys of a checkpoint that are kept, and all of TRAINING_KEYS
+TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
 KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
 PLACES = ("data", "cache")  # keys of `paths` that contracts refer to
 LARGEST_HALF = 65504.0
@@ -48,7 +49,7 @@ def write_packed(
     half: store matrices as float16. Vectors (biases, norms, temperatures) stay in float32: they are small.
     """
     weights = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith("net.")}
-    kept = {name: checkpoint[name] for name in KEPT if name in checkpoint}
+    kept = {name: value for name, value in checkpoint.items() if name in KEPT or name.startswith(TRAINING_KEYS)}
     if stages := kept.get("training_keys"):
         kept["training_keys"] = [{**stage, "keys": compacted(stage["keys"], KEYS)} for stage in stages]
     tensors: dict[str, Tensor] = {}

@@ -36,7 +36,7 @@ def suggestion(word: str | Path) -> str:
     known = names()
     if not known:
         return ""
-    near = get_close_matches(str(word), known, n=3, cutoff=0.5)
+    near = get_close_matches(str(word), known, n=3, cutoff=0.6)
     question = f"; did you mean {' or '.join(near)}?" if near else ";"
     return f"{question} trimer models lists the shipped models"
 
