@@ -137,6 +137,28 @@ def test_embed_without_input_reads_the_examples(empty_folder, capsys):
     assert "100 of 100 molecules embedded" in capsys.readouterr().out
 
 
+def test_demo_compares_with_look_ups_and_fine_tunes(folder, empty_folder, capsys):
+    words = ["output=out", "spectra=4", "steps=1", "generator.num_samples=2", "trainer=cpu"]
+    assert main(["demo", *words, f"paths.cache={folder / 'cache'}"]) == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    for name in ("random training", "nearest precursor", "cosine look-up", "oracle", "spectrums"):
+        assert name in out
+    assert "the best look-up" in out
+    assert "validation loss on simulated spectra: " in out
+    assert "next: trimer predict ckpt=spectrums" in capsys.readouterr().err or "next: trimer predict" in out
+    page = (empty_folder / "out" / "examples" / "page.html").read_text()
+    assert "Example spectra to structures" in page
+    tuned = load(empty_folder / "out" / "fine_tuned")
+    assert tuned.contract["model"]["d_model"] == 32
+
+
+def test_demo_without_its_model_says_what_to_do(capsys):
+    assert main(["demo", "ckpt=superclass"]) == 1
+    assert "trimer demo needs a model that generates molecules" in capsys.readouterr().err
+    assert main(["demo", "ckpt=spectrum"]) == 1
+    assert "did you mean spectrums" in capsys.readouterr().err
+
+
 def test_the_card_names_the_largest_change_by_half_precision(folder):
     card = (folder / "models" / "superclass" / "card.md").read_text()
     assert "changes a probability or intensity by at most" in card

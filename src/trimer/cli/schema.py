@@ -127,6 +127,19 @@ class Pack(Command):
     half: bool = True
 
 
+@dataclass
+class Demo(Command):
+    """`trimer demo`: a shipped model on the example spectra."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    spectra: int | None = None
+    steps: int = 20
+    seed: int = 0
+    generator: Any = None
+    trainer: Any = None
+
+
 SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -136,6 +149,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "report": Report,
     "models": Models,
     "pack": Pack,
+    "demo": Demo,
 }
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "prepare": "read, clean, tokenize and store data without training",
     "report": "summarise the runs of a folder in one table",
     "models": "list the models that come with Trimer, or print the card of one",
+    "demo": "predict the example spectra with a shipped model, and fine-tune it briefly",
     "pack": "pack a run into a small folder, to share it",
 }
 
