@@ -62,16 +62,6 @@ def test_embed_takes_a_name(folder, empty_folder):
     assert (empty_folder / "vectors.parquet").is_file()
 
 
-def test_evaluate_takes_a_name_and_its_own_data(folder, empty_folder, capsys):
-    words = ["ckpt=superclass", "baselines=false", "hydra.run.dir=evaluated", "trainer=cpu"]
-    assert main(["evaluate", *words, f"paths.cache={folder / 'cache'}"]) == 0
-    assert "superclass" in capsys.readouterr().out
-    first, again = (
-        rows_of(path / "test" / "table.csv")[-1] for path in (folder / "superclass", empty_folder / "evaluated")
-    )
-    assert float(again["cross_entropy"]) == pytest.approx(float(first["cross_entropy"]), abs=1e-3)
-
-
 def test_train_continues_from_a_name(folder, empty_folder):
     """The training data of the shipped model are known to the new checkpoint."""
     words = ["data.source.molecules=40", "data.tokens_per_batch=1000", "model.d_model=32", "test=false", *SMALL]
@@ -126,7 +116,10 @@ def test_pack_does_not_overwrite_other_folders(folder, empty_folder, capsys):
 
 def test_predict_without_input_reads_the_examples(empty_folder, capsys):
     assert main(["predict", "ckpt=superclass", "trainer=cpu"]) == 0
-    assert "no input given: reading the example molecules in " in capsys.readouterr().out
+    said = "".join(capsys.readouterr())
+    assert "no input given: reading the example molecules in " in said
+    assert "predictions.csv: 100 sequences predicted" in said
+    assert "next: trimer predict ckpt=superclass input=<your file>" in said
     rows = rows_of(empty_folder / "predictions.csv")
     assert len(rows) == 100
     assert not any(row["reason"] for row in rows)
@@ -134,18 +127,20 @@ def test_predict_without_input_reads_the_examples(empty_folder, capsys):
 
 def test_embed_without_input_reads_the_examples(empty_folder, capsys):
     assert main(["embed", "ckpt=superclass", "trainer=cpu"]) == 0
-    assert "100 of 100 molecules embedded" in capsys.readouterr().out
+    said = "".join(capsys.readouterr())
+    assert "100 of 100 molecules embedded" in said
+    assert "next: trimer embed ckpt=superclass input=<your file>" in said
 
 
 def test_demo_compares_with_look_ups_and_fine_tunes(folder, empty_folder, capsys):
     words = ["output=out", "spectra=4", "steps=1", "generator.num_samples=2", "trainer=cpu"]
     assert main(["demo", *words, f"paths.cache={folder / 'cache'}"]) == 0, capsys.readouterr().err
-    out = capsys.readouterr().out
+    out = "".join(capsys.readouterr())
+    assert "next: trimer predict ckpt=spectrums input=<your file>" in out
     for name in ("random training", "nearest precursor", "cosine look-up", "oracle", "spectrums"):
         assert name in out
     assert "the best look-up" in out
     assert "validation loss on simulated spectra: " in out
-    assert "next: trimer predict ckpt=spectrums" in capsys.readouterr().err or "next: trimer predict" in out
     page = (empty_folder / "out" / "examples" / "page.html").read_text()
     assert "Example spectra to structures" in page
     tuned = load(empty_folder / "out" / "fine_tuned")
@@ -164,3 +159,40 @@ def test_the_card_names_the_largest_change_by_half_precision(folder):
     assert "changes a probability or intensity by at most" in card
     assert "(100 example molecules)" in card
     assert "a token's probability" in (folder / "models" / "spectrums" / "card.md").read_text()
+
+
+def test_evaluate_takes_a_name_and_train_and_evaluate_say_what_they_wrote_and_what_to_do_next(folder, empty_folder):
+    log = (folder / "superclass" / "trimer.log").read_text()
+    assert f"run folder: {folder / 'superclass'}" in log
+    assert f"next: trimer predict ckpt={folder / 'superclass'} input=<your file>" in log
+    words = ["ckpt=superclass", "baselines=false", "hydra.run.dir=evaluated", "trainer=cpu"]
+    assert main(["evaluate", *words, f"paths.cache={folder / 'cache'}"]) == 0
+    log = (empty_folder / "evaluated" / "trimer.log").read_text()
+    assert "results: evaluated" in log
+    assert "next: trimer report input=" in log
+    first, again = (
+        rows_of(path / "test" / "table.csv")[-1] for path in (folder / "superclass", empty_folder / "evaluated")
+    )
+    assert again["method"] == "superclass"
+    assert float(again["cross_entropy"]) == pytest.approx(float(first["cross_entropy"]), abs=1e-3)
+
+
+def test_prepare_report_and_pack_say_what_they_wrote_and_what_to_do_next(folder, empty_folder, capsys):
+    source = [f"data.source.paths={folder}/mine.csv", "data.source.labels=kind", "data.target=single"]
+    assert main(["prepare", "data=labelled_molecules", *source, f"paths.cache={folder / 'cache'}"]) == 0
+    said = "".join(capsys.readouterr())
+    assert f"rows in {folder / 'cache'}" in said
+    assert "next: trimer train with the same choices" in said
+    assert main(["report", f"input={folder / 'superclass'}", "output=tables"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "tables/runs.csv" in said
+    assert "next: open tables/summary.md" in said
+    assert main(["pack", f"ckpt={folder / 'superclass'}", "output=mine"]) == 0
+    said = "".join(capsys.readouterr())
+    assert said.splitlines()[-2].endswith("MB  mine")
+    assert "next: trimer predict ckpt=mine" in said
+
+
+def test_quiet_commands_suggest_nothing(folder, capsys):
+    assert main(["predict", "-q", "ckpt=superclass", f"input={folder}/mine.csv", "trainer=cpu"]) == 0
+    assert "next:" not in "".join(capsys.readouterr())

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
+
 
 def main(cfg: DictConfig) -> None:
     from trimer.errors import ConfigError
     from trimer.pretrained.pack import pack
+    from trimer.pretrained.registry import facts
 
     output = Path(cfg.output).expanduser()
     if output.exists() and not (output / "model.json").is_file() and (output.is_file() or any(output.iterdir())):
@@ -21,3 +24,4 @@ def main(cfg: DictConfig) -> None:
     for name, size in sizes.items():
         print(f"{size / 1e6:9.3f} MB  {name}")
     print(f"{sum(sizes.values()) / 1e6:9.3f} MB  {output}")
+    suggest(f"trimer {facts(output)['command']} ckpt={word(output)}")

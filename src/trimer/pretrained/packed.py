@@ -85,7 +85,7 @@ def paths_here() -> dict[str, str]:
 
     from trimer.cli.configs import shipped_folder
 
-    paths = OmegaConf.load(shipped_folder() / "paths" / "default.yaml")
+    paths: Any = OmegaConf.load(shipped_folder() / "paths" / "default.yaml")
     return {name: str(paths[name]) for name in PLACES}
 
 
