@@ -46,7 +46,9 @@ def test_informational_commands_start_no_run(trimer, empty_folder, capsys, words
     assert list(empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"]])
+@pytest.mark.parametrize(
+    "words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"], ["models"], ["demo"], ["pack"]]
+)
 def test_help_fits_one_screen(trimer, capsys, words):
     assert trimer(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -25,11 +25,12 @@ COMMANDS = {
 }
 
 EXAMPLES = (
+    ("trimer demo", "a shipped model on example spectra, in three minutes"),
     ("trimer train experiment=demo", "a small study, in a few minutes"),
     ("trimer train model=bart_small optimizer.lr=3e-4", "choose a model, set a number"),
     ("trimer train -m seed=1,2,3", "a sweep, one process per job"),
     ("trimer train resume=runs/demo/<run>", "continue a run where it stopped"),
-    ("trimer predict ckpt=runs/demo/<run> input=my.mgf", "molecules for your own spectra"),
+    ("trimer predict ckpt=spectrums input=my.mgf", "molecules for your own spectra, by a shipped model"),
 )
 
 FLAGS = (

@@ -15,7 +15,8 @@ below the folders of data and cache are stored as `${paths.data}` and `${paths.c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from trimer.data.core.training_keys import compacted
 from trimer.errors import CheckpointError
 from trimer.files import write_text
 from trimer.pretrained.registry import MODEL
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
@@ -55,6 +58,8 @@ def write_packed(
     tensors: dict[str, Tensor] = {}
     plain = without_tensors(kept, tensors)
     plain["trimer"] = with_places(plain["trimer"], {f"${{paths.{name}}}": str(paths[name]) for name in PLACES})
+    if local := sorted(set(local_paths(plain["trimer"]["data"]))):
+        log.warning("%s names paths of this computer: %s", folder / MODEL, ", ".join(local[:3]))
     folder.mkdir(parents=True, exist_ok=True)
     save(folder / WEIGHTS, {name: halved(value, name) if half else value for name, value in weights.items()})
     save(folder / TRAINING, tensors)
@@ -129,6 +134,16 @@ def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             return tensors[value["tensor"]]
         return {key: with_tensors(part, tensors) for key, part in value.items()}
     return [with_tensors(part, tensors) for part in value] if isinstance(value, list) else value
+
+
+def local_paths(value: Any) -> Iterator[str]:
+    """All texts of nested values that are absolute paths."""
+    if isinstance(value, dict):
+        yield from (path for part in value.values() for path in local_paths(part))
+    elif isinstance(value, list):
+        yield from (path for part in value for path in local_paths(part))
+    elif isinstance(value, str) and value.startswith(("/", "~/")):
+        yield value
 
 
 def with_places(value: Any, places: Mapping[str, str]) -> Any:
