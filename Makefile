@@ -1,4 +1,6 @@
-# make demo    train a small study from a fresh clone and say where its page is
+# make demo    predict the example spectra with the shipped model and fine-tune it briefly; three minutes, offline
+# make demo-scratch    train a small study from nothing and say where its page is
+# make models    train and pack all shipped models from the data in TRIMER_DATA; one of them: make pack-<name>
 # make test    the test suite; test-fast leaves out the slow ones
 # make lint    style (ruff)
 # make types   static types of src (mypy)
@@ -17,7 +19,7 @@ JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo test test-fast test-xla lint types docs notebooks clean
+.PHONY: demo demo-scratch models test test-fast test-xla lint types docs notebooks clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -37,8 +39,37 @@ $(VENV)/installed-docs: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 demo: $(VENV)/installed
+	$(VENV)/bin/trimer demo $(ARGS)
+
+demo-scratch: $(VENV)/installed
 	$(VENV)/bin/trimer train experiment=demo $(ARGS)
 	@echo "The page with spectra and structures: $$(find runs/demo -name '*.html' | xargs ls -t | head -n 1)"
+
+# How each shipped model is trained: the overrides of `trimer train`; ckpt= is an earlier stage, which is trained first.
+# A stage is not repeated if its folder exists; one that was stopped: trimer train resume=runs/models/<stage>.
+RECIPE_denoise = experiment=spectrums/denoise
+RECIPE_simulate = experiment=spectrums/simulate ckpt=runs/models/denoise
+RECIPE_spectrums = experiment=spectrums/finetune ckpt=runs/models/simulate
+RECIPE_smiles = experiment=models/smiles test=true
+RECIPE_superclass = experiment=models/superclass ckpt=runs/models/smiles
+RECIPE_peptide-rt = experiment=models/peptide_rt
+RECIPE_peptide-charge = experiment=models/peptide_charge ckpt=runs/models/peptide-rt
+RECIPE_peptide-ms2 = experiment=models/peptide_ms2
+RECIPE_esm2-sample = experiment=models/esm2_sample
+RECIPE_membrane = experiment=models/membrane ckpt=runs/models/esm2-sample
+MODELS = spectrums smiles superclass peptide-rt peptide-charge peptide-ms2 esm2-sample membrane
+
+STAGES = denoise simulate $(MODELS)
+earlier = $(patsubst ckpt=%,%,$(filter ckpt=%,$(RECIPE_$(1))))
+
+models: $(MODELS:%=pack-%)
+
+$(MODELS:%=pack-%): pack-%: runs/models/% | $(VENV)/installed
+	$(VENV)/bin/trimer pack ckpt=$< output=src/trimer/pretrained/$*
+
+.SECONDEXPANSION:
+$(STAGES:%=runs/models/%): runs/models/%: | $(VENV)/installed $$(call earlier,$$*)
+	$(VENV)/bin/trimer train $(RECIPE_$*) hydra.run.dir=$@ $(ARGS)
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)

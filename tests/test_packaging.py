@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from trimer import __version__
+from trimer.cli.configs import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,8 +41,40 @@ def test_the_wheel_contains_configs_and_plugins(wheel):
     assert "hydra_plugins/__init__.py" not in names  # other projects put their plugins into the same package
     assert "trimer/py.typed" in names
     assert {"trimer/reporting/templates/page.html", "trimer/reporting/templates/page.css"} <= names
+    assert packaged_data(ROOT / "src") <= names
+    assert "trimer/examples/data/spectra.mgf" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"trimer", "hydra_plugins", f"trimer-{__version__}.dist-info"}
+
+
+def packaged_data(source: Path) -> set[str]:
+    """The files of the shipped models and examples, relative to the folder of the source."""
+    folders = (source / "trimer" / "pretrained", source / "trimer" / "examples" / "data")
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(source).as_posix() for path in files if "__pycache__" not in path.parts}
+
+
+def test_the_source_distribution_contains_models_and_examples(tmp_path):
+    pytest.importorskip("build")
+    pytest.importorskip("hatchling")
+    words = ["-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"src/{name}" for name in packaged_data(ROOT / "src")} <= names
+
+
+def test_the_models_take_at_most_20_mb_of_the_wheel(wheel):
+    parts = zipfile.ZipFile(wheel).infolist()
+    assert sum(part.compress_size for part in parts if part.filename.startswith("trimer/pretrained/")) <= 20_000_000
+
+
+def test_the_examples_take_at_most_1_mb():
+    sizes = {name: (ROOT / "src" / name).stat().st_size for name in packaged_data(ROOT / "src")}
+    examples = sum(size for name, size in sizes.items() if "/examples/" in name)
+    assert 0 < examples <= 1_000_000
 
 
 def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
@@ -88,7 +123,12 @@ def test_the_license_is_complete():
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "types", "docs", "notebooks", "clean", "bench-mgf-reading"])
+TARGETS = [
+    "demo", "demo-scratch", "models", "test", "lint", "types", "docs", "notebooks", "clean", "bench-mgf-reading",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_makefile_has_its_documented_targets(target):
     words = ["make", "--dry-run", "--directory", str(ROOT), target]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -102,3 +142,19 @@ def test_continuous_integration_runs_lint_tests_and_documentation():
     assert "set -euo pipefail" in lines
     assert [line for line in lines if line.startswith("make ")][:3] == ["make lint", "make test", "make docs"]
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_make_models_trains_earlier_stages_first_and_packs_all_models(tmp_path):
+    words = ["make", "--dry-run", "--directory", str(ROOT), "models"]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    trained = [line.partition("hydra.run.dir=runs/models/")[2].split()[0] for line in lines if " train " in line]
+    packed = [line.partition("output=src/trimer/pretrained/")[2] for line in lines if " pack " in line]
+    assert trained.index("denoise") < trained.index("simulate") < trained.index("spectrums")
+    assert trained.index("smiles") < trained.index("superclass")
+    assert len(trained) == len(set(trained))
+    assert {"spectrums", "superclass", "peptide-ms2", "membrane"} <= set(packed)
+    about = OmegaConf.load(ROOT / "src/trimer/pretrained/about.yaml")
+    assert set(packed) == set(about.models)
+    for line in lines:
+        if " train " in line:
+            compose("train", [word for word in line.split()[2:] if not word.startswith(("hydra.", "ckpt="))])

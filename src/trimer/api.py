@@ -140,8 +140,9 @@ class TrainedModel:
 
 
 def load(path: str | Path, atoms: bool = False) -> TrainedModel:
-    """A trained model: a run folder, a checkpoint, a Hugging Face folder (ESM-2, RoBERTa) or a .pt file of fair-esm.
+    """A trained model from the name of a shipped one, such as "superclass", or from a path.
 
+    path: a run folder, a checkpoint, a packed folder, a Hugging Face folder (ESM-2, RoBERTa) or a .pt file of fair-esm.
     atoms: a public RoBERTa splits SMILES by atoms, like the tokenizer of ChemBERTa-2.
     Raises CheckpointError if the file is missing, damaged or not of Trimer.
     """

@@ -5,6 +5,9 @@ configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of 
 `training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. Files are
 read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
 another source cannot run code.
+
+A packed checkpoint (`trimer.pretrained.packed`) is a folder with the same content, such as a model that Trimer ships.
+`checkpoint_path` is where the name of a shipped model becomes its folder.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import merge_lora
 from trimer.plugins import check_plugins, plugins_of
+from trimer.pretrained import registry
+from trimer.pretrained.packed import is_packed, read_packed
 from trimer.renames import current_contract
 
 if TYPE_CHECKING:
@@ -47,6 +52,11 @@ class Loaded:
     contract: dict
     path: Path
     training_keys: list[dict] | None = None
+
+    @property
+    def run(self) -> Path:
+        """The folder of the training run, unless the checkpoint was moved; a packed checkpoint holds its results."""
+        return self.path if is_packed(self.path) else self.path.parent.parent
 
     @property
     def study(self) -> Study:
@@ -74,9 +84,12 @@ def contract(config: dict, tokenizer) -> dict:
 
 
 def checkpoint_path(path: str | Path) -> Path:
-    """The checkpoint file at a path: the file itself, or the best (else the last) one of a run folder."""
-    path = Path(path).expanduser()
-    if path.is_file() or is_sharded(path):
+    """The checkpoint at a path: the file itself, the best (else the last) one of a run folder, or a packed folder.
+
+    The name of a shipped model is the path of its folder, unless there is a file or folder of that name.
+    """
+    path = registry.resolved(path)
+    if path.is_file() or is_sharded(path) or is_packed(path):
         return path
     for name in ("best.ckpt", "last.ckpt"):
         for folder in (path / "checkpoints", path):
@@ -89,14 +102,16 @@ def checkpoint_path(path: str | Path) -> Path:
         )
     if path.is_dir():
         raise CheckpointError(f"ckpt={path}: no checkpoints/best.ckpt or last.ckpt in this folder; is it a run folder?")
-    raise CheckpointError(f"ckpt={path}: no such file or run folder; check the path")
+    raise CheckpointError(f"ckpt={path}: no such file or run folder{registry.suggestion(path) or '; check the path'}")
 
 
 def read(path: str | Path) -> dict:
     """The checkpoint as a dict, with a complete contract in present names."""
     path = checkpoint_path(path)
     try:
-        if path.is_dir():
+        if is_packed(path):
+            checkpoint = read_packed(path)
+        elif path.is_dir():
             checkpoint = read_sharded(path)
         else:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

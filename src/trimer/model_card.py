@@ -68,7 +68,7 @@ def model_card(loaded: Loaded) -> ModelCard:
     """The model card of a checkpoint or of public weights."""
     from trimer.run import model_name
 
-    run = loaded.path.parent.parent
+    run = loaded.run
     labels = loaded.contract.get("labels") or {}
     stages = [{"name": stage["name"], "rows": stage.get("rows", {})} for stage in loaded.training_keys or ()]
     return ModelCard(

@@ -46,7 +46,9 @@ def test_informational_commands_start_no_run(trimer, empty_folder, capsys, words
     assert list(empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"]])
+@pytest.mark.parametrize(
+    "words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"], ["models"], ["demo"], ["pack"]]
+)
 def test_help_fits_one_screen(trimer, capsys, words):
     assert trimer(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -74,7 +76,7 @@ def test_help_fits_one_screen(trimer, capsys, words):
         (["train", "seed"], "write key=value"),
         (["train", "seed=1,2"], "seed=1,2"),
         (["train", "--fast"], "--fast"),
-        (["predict"], "trimer predict needs ckpt=... and input=..."),
+        (["predict"], "trimer predict needs ckpt=..."),
         (["train", "data.source.molecules=???"], "trimer train needs data.source.molecules=..."),
         (["train", "name=${x}"], "name: it refers to 'x', and the config has no such key; write a value"),
         (["train", "data.source.molecules=${x}"], "data.source.molecules: it refers to 'x', and the config has no"),

@@ -82,6 +82,9 @@ def test_commands_have_the_expected_keys():
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
     assert surface["prepare"] == surface["train"]
+    assert set(surface["models"]) == {"name", "paths", "text"}
+    assert set(surface["pack"]) >= {"ckpt", "output", "results", "half"}
+    assert set(surface["demo"]) >= {"ckpt", "output", "spectra", "steps", "seed", "generator", "trainer"}
     assert set(surface["report"]) >= {"input", "output", "name", "paths"}
 
 

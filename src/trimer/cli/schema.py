@@ -65,7 +65,7 @@ class Predict(Command):
     """`trimer predict`: molecules for spectra, labels for sequences, spectral libraries for peptides."""
 
     ckpt: str = MISSING
-    input: str = MISSING
+    input: str | None = None
     output: str = MISSING
     column: str | None = None
     id_column: str | None = None
@@ -89,7 +89,7 @@ class Embed(Command):
     """`trimer embed`: embeddings of the proteins, molecules or peptides of a file."""
 
     ckpt: str = MISSING
-    input: str = MISSING
+    input: str | None = None
     output: str = MISSING
     pooling: str = "mean"
     layer: int | None = None
@@ -110,6 +110,36 @@ class Report(Command):
     metrics: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Models(Command):
+    """`trimer models`: the shipped models, or the card of one."""
+
+    name: str | None = None  # type: ignore[assignment]
+
+
+@dataclass
+class Pack(Command):
+    """`trimer pack`: a run as a small folder."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    results: str | None = None
+    half: bool = True
+
+
+@dataclass
+class Demo(Command):
+    """`trimer demo`: a shipped model on the example spectra."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    spectra: int | None = None
+    steps: int = 20
+    seed: int = 0
+    generator: Any = None
+    trainer: Any = None
+
+
 SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -117,6 +147,9 @@ SCHEMAS: dict[str, type[Command]] = {
     "embed": Embed,
     "prepare": Train,
     "report": Report,
+    "models": Models,
+    "pack": Pack,
+    "demo": Demo,
 }
 
 

@@ -19,14 +19,18 @@ COMMANDS = {
     "embed": "compute embeddings of proteins, molecules or peptides",
     "prepare": "read, clean, tokenize and store data without training",
     "report": "summarise the runs of a folder in one table",
+    "models": "list the models that come with Trimer, or print the card of one",
+    "demo": "predict the example spectra with a shipped model, and fine-tune it briefly",
+    "pack": "pack a run into a small folder, to share it",
 }
 
 EXAMPLES = (
+    ("trimer demo", "a shipped model on example spectra, in three minutes"),
     ("trimer train experiment=demo", "a small study, in a few minutes"),
     ("trimer train model=bart_small optimizer.lr=3e-4", "choose a model, set a number"),
     ("trimer train -m seed=1,2,3", "a sweep, one process per job"),
     ("trimer train resume=runs/demo/<run>", "continue a run where it stopped"),
-    ("trimer predict ckpt=runs/demo/<run> input=my.mgf", "molecules for your own spectra"),
+    ("trimer predict ckpt=spectrums input=my.mgf", "molecules for your own spectra, by a shipped model"),
 )
 
 FLAGS = (

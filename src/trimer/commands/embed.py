@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
+from trimer.commands.predict import input_or_example
 from trimer.errors import InputError
 
 
@@ -19,12 +19,12 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.embedder import Embedder
     from trimer.progress import progress
 
-    source = Path(cfg.input).expanduser()
-    files = find_files([cfg.input], "a file of sequences")
+    files = find_files([cfg.input], "a file of sequences") if cfg.input is not None else []
     if target.path.resolve() in [file.resolve() for file in files]:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     computing(cfg.trainer)
     embedder = Embedder.of_checkpoint(cfg.ckpt, cfg)
+    source = input_or_example(cfg.input, embedder.loaded.study)
     target.what = embedder.entity
     with target, progress("embed", unit=embedder.entity) as advance:
         for chunk in embedder.embed(embedder.read(source)):
@@ -32,3 +32,8 @@ def main(cfg: DictConfig) -> None:
             advance(len(chunk.ids))
     embedder.kind.spelling.warn()
     print(target.summary())
+    suggest(
+        f"trimer.load({str(cfg.ckpt)!r}).embed(...) in Python"
+        if cfg.input
+        else f"trimer embed ckpt={word(cfg.ckpt)} input=<your file>"
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.studies.study import Evaluation, Measurement
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     """Evaluate a checkpoint; returns nothing, so a sweep has no objective."""
     evaluate(cfg)
+    log.info("results: %s", word(cfg.paths.run))
+    suggest(f"trimer report input={word(Path(cfg.paths.run).parent)} compares the evaluations of a folder")
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluation:
@@ -81,7 +84,7 @@ def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
 
     if not is_public(cfg.ckpt):
         loaded = load(cfg.ckpt)
-        return loaded, loaded.path.parent.parent  # the run folder, unless the checkpoint was moved
+        return loaded, loaded.run
     if not cfg.data:
         raise ConfigError(f"ckpt={cfg.ckpt} are public weights, which have no data: choose them with data=<choice>")
     data = plain_dict(cfg.data)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
 from trimer.errors import InputError
+from trimer.examples import example
 
 if TYPE_CHECKING:
     from trimer.evaluation.training_overlap import TrainingOverlap
     from trimer.prediction.predictor import Records
+    from trimer.studies.study import Study
 
 
 def main(cfg: DictConfig) -> None:
@@ -31,9 +34,10 @@ def main(cfg: DictConfig) -> None:
     formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or for a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*SUFFIXES, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
-    predictor = load(cfg.ckpt).study.predictor(cfg)
+    study = load(cfg.ckpt).study
+    predictor = study.predictor(cfg)
     writer = predictor.writer(cfg.output)
-    source = Path(cfg.input).expanduser()
+    source = input_or_example(cfg.input, study)
     files = predictor.files(source)
     if writer.path.resolve() in [file.resolve() for file in files]:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
@@ -45,6 +49,21 @@ def main(cfg: DictConfig) -> None:
             writer.add(rows)
             advance(1)
     print("\n".join([writer.summary(), *merged(overlaps).lines(predictor.plural), *predictor.notes()]))
+    ckpt = word(cfg.ckpt)
+    suggest(
+        f"trimer evaluate ckpt={ckpt} data=<choice> for data with known values"
+        if cfg.input
+        else f"trimer predict ckpt={ckpt} input=<your file>"
+    )
+
+
+def input_or_example(path: str | None, study: Study) -> Path:
+    """The path of the input; by default the shipped example records of the kind that the model reads."""
+    if path is not None:
+        return Path(path).expanduser()
+    source = example(study.example)
+    print(f"no input given: reading the example {study.example} in {source}")
+    return source
 
 
 def with_overlaps(chunks: Iterable[Records], overlaps: list[TrainingOverlap]) -> Iterator[Records]:

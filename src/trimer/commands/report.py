@@ -6,6 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from trimer.commands.next_steps import suggest, word
+
 
 def main(cfg: DictConfig) -> None:
     from trimer.errors import InputError
@@ -23,5 +25,6 @@ def main(cfg: DictConfig) -> None:
         print(path)
     for sentence in summary.notes:
         print(sentence)
+    suggest(f"open {word(output / 'summary.md')}, or a run's page under test/")
     if summary.errors:
         raise InputError("; ".join(summary.errors))

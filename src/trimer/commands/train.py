@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.accelerators.stacks import STATIC, check_device
+from trimer.commands.next_steps import suggest, word
 from trimer.errors import ConfigError, InputError
 from trimer.reporting.attempts import failed_reports
 from trimer.resuming import is_complete, plain_dict
@@ -113,7 +114,17 @@ def train(cfg: DictConfig) -> float | None:
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
+    suggest(*uses_of(task.contract, run.path))
     return result["objective"]
+
+
+def uses_of(contract: dict, run: Path) -> list[str]:
+    """Commands that use the model of a run."""
+    from trimer.checkpoint import study_class
+
+    if study_class(contract).can_predict(contract):
+        return [f"trimer predict ckpt={word(run)} input=<your file>"]
+    return [f"trimer train ckpt={word(run)} data=<labelled data> fine-tunes it"]
 
 
 def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:

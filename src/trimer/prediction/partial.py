@@ -122,7 +122,7 @@ def dependencies_of(cfg: DictConfig, checkpoints: Sequence[Path], inputs: Sequen
 
 def _digest(files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for file in files:
+    for file in (part for path in files for part in (sorted(path.iterdir()) if path.is_dir() else [path])):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -32,6 +32,10 @@ class FragmentStudy(Study):
     def description(self) -> str:
         return "predicts fragment intensities of peptides"
 
+    @property
+    def example(self) -> str:
+        return "precursors"
+
     def encoder(self) -> nn.Module:
         raise CheckpointError(
             f"{self.loaded.path} predicts spectra from a peptide, its charge and a collision energy: its hidden states "

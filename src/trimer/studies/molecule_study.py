@@ -34,6 +34,10 @@ class MoleculeStudy(Study):
             return "restores corrupted spectra and molecules"
         return "generates ranked molecules for tandem mass spectra"
 
+    @property
+    def example(self) -> str:
+        return "spectra"
+
     def generator(self, cfg: DictConfig) -> MoleculeGenerator:
         """The generator of the checkpoint, with the changes of the command."""
         from trimer.building import check
@@ -42,6 +46,10 @@ class MoleculeStudy(Study):
         settings = changed(self.loaded.contract["task"].get("generator") or DEFAULT_GENERATOR, cfg.get("generator"))
         check(settings, "generator")
         return build(settings, seed=cfg.seed)
+
+    @classmethod
+    def can_predict(cls, contract: Mapping[str, Any]) -> bool:
+        return generates_molecules(contract["data"])
 
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.molecule_predictor import MoleculePredictor

@@ -101,12 +101,22 @@ class Study:
         """The kind of input of the encoder: "molecules", "proteins" or "peptides"."""
         return self.loaded.contract["data"].get("entity") or getattr(self.loaded.tokenizer, "entity", "molecules")
 
+    @property
+    def example(self) -> str:
+        """The kind of example records (`trimer.examples`) that the model reads."""
+        return self.entity
+
     def predictor(self, cfg: DictConfig) -> Predictor:
         """The predictor for records of a user. cfg: the config of `trimer predict`.
 
         Call `check_predict_settings` of `trimer.studies.settings` to reject settings that the predictor does not use.
         """
         raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
+
+    @classmethod
+    def can_predict(cls, contract: Mapping[str, Any]) -> bool:
+        """Whether the model of a contract has a predictor."""
+        return cls.predictor is not Study.predictor
 
     def check_data(self, data: Any) -> None:
         """ConfigError unless these data can be evaluated."""

@@ -60,10 +60,10 @@ def token_keys(sequences: Sequence[np.ndarray]) -> np.ndarray:
 # ---------------------------------------------------------------- sets of keys
 
 
-def key_set(keys: np.ndarray) -> dict:
-    """A set of keys as plain values and tensors, without missing keys."""
+def key_set(keys: np.ndarray, limit: int = LIMIT) -> dict:
+    """A set of keys as plain values and tensors, without missing keys. limit: keys that are stored exactly."""
     keys = np.unique(keys[keys != 0])
-    if len(keys) <= LIMIT:
+    if len(keys) <= limit:
         return {"count": len(keys), "sorted": torch.from_numpy(keys)}
     size = 8 * math.ceil(-len(keys) * math.log(FALSE_POSITIVES) / math.log(2) ** 2 / 8)
     probes = max(round(size / len(keys) * math.log(2)), 1)
@@ -72,6 +72,17 @@ def key_set(keys: np.ndarray) -> dict:
         bits[_probe(keys, probe, size)] = True
     filter_ = {"filter": torch.from_numpy(np.packbits(bits, bitorder="little")), "probes": probes}
     return {"count": len(keys), **filter_, "false_positives": FALSE_POSITIVES}
+
+
+def compacted(splits: Mapping[str, Mapping[str, Mapping]], limit: int) -> dict:
+    """The keys of a training stage, in which each set of more than `limit` keys is a filter."""
+    return {
+        split: {
+            kind: key_set(stored["sorted"].numpy(), limit) if "sorted" in stored else stored
+            for kind, stored in sets.items()
+        }
+        for split, sets in splits.items()
+    }
 
 
 def contains(stored: Mapping, keys: np.ndarray) -> np.ndarray:

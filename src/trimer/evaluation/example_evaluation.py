@@ -1,0 +1,92 @@
+"""A model on the example spectra, beside stored candidates of the look-ups, which search the whole training fold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from trimer.data.spectra.cleaning import clean_rows
+from trimer.data.spectra.readers import read_spectra
+from trimer.evaluation.molecule_evaluation import measure, predictions
+from trimer.examples import FOLDER, LOOKUPS, example
+from trimer.reporting.table import BOUND, ResultTable
+
+METRICS = ("top1_accuracy", "tanimoto@1", "tanimoto@10", "formula_match@1")  # columns of the table
+LEAD = "tanimoto@1"  # the metric in which the model is compared with the best look-up
+OPTIONS: dict[str, Any] = {"k": [1, 5, 10], "bootstrap": 200}
+
+
+@dataclass
+class ExampleEvaluation:
+    """The table of methods by metrics, a prediction for each usable spectrum, and the lead over the best look-up.
+
+    similarities: per method, Tanimoto similarity of the first candidate to the true molecule. best: name of the best
+    look-up in that; lead, error: mean paired difference to it, and its standard error.
+    """
+
+    table: ResultTable
+    predictions: list[dict]
+    similarities: dict[str, list[float]]
+    best: str
+    lead: float
+    error: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the lead is larger than its standard error."""
+        return abs(self.lead) > self.error
+
+    def sentence(self) -> str:
+        """The lead over the best look-up, in words."""
+        ahead = "ahead of" if self.lead >= 0 else "behind"
+        text = (
+            f"On these {len(self.predictions)} spectra the model is {abs(self.lead):.3f} {ahead} the best look-up "
+            f"({self.best}) in Tanimoto@1; the standard error of this difference is {self.error:.3f}"
+        )
+        return text + ("." if self.is_clear else ": the sample is too small to rank them. See the whole test fold.")
+
+
+def evaluate_examples(predictor: Any, generator: Any, name: str, count: int | None = None) -> ExampleEvaluation:
+    """Generate molecules for the first `count` example spectra, and measure them and the stored look-ups.
+
+    predictor: of a model that generates molecules. name: of the model in the table.
+    """
+    spectra = read_spectra(example("spectra"))
+    table, _, _ = clean_rows(spectra.take(np.arange(len(spectra))[:count]), predictor.steps)
+    values, offsets = predictor.loaded.tokenizer.encode_spectra(table)
+    sources = [values[start:stop] for start, stop in pairwise(offsets)]
+    precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
+    generated = generator.generate(predictor.net, predictor.loaded.tokenizer, sources, precursors, adducts)
+    result = ResultTable(metrics=METRICS)
+    similarities: dict[str, list[float]] = {}
+    for method, candidates in stored_lookups(list(table["id"])).items():
+        ranking = measure(table, candidates, **OPTIONS)
+        result.add(method, ranking.compute(), baseline=True)
+        similarities[method] = ranking.rows()[LEAD].tolist()
+    ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, **OPTIONS)
+    result.add(name, ranking.compute())
+    scores = ranking.rows()
+    lead_of = {
+        method: np.asarray(scores[LEAD]) - np.asarray(values)
+        for method, values in similarities.items()
+        if not method.startswith(BOUND)
+    }
+    best = min(lead_of, key=lambda method: float(lead_of[method].mean()))
+    differences = lead_of[best]
+    error = float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else math.inf
+    similarities = {name: scores[LEAD].tolist(), **similarities}
+    records = predictions(table, generated, scores)
+    return ExampleEvaluation(result, records, similarities, best, float(differences.mean()), error)
+
+
+def stored_lookups(ids: Sequence[str]) -> dict[str, list[list[str]]]:
+    """Baseline -> ranked SMILES for each of these example spectra (`trimer.examples.draw` makes them)."""
+    stored: Mapping[str, Any] = json.loads((FOLDER / LOOKUPS).read_text(encoding="utf-8"))
+    row_of = {name: row for row, name in enumerate(stored["ids"])}
+    return {method: [candidates[row_of[name]] for name in ids] for method, candidates in stored["candidates"].items()}

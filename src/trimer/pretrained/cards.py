@@ -1,0 +1,241 @@
+"""The facts of a packed model and its card: what it does, data, recipe, cost, results and limits.
+
+What only a person can write (purpose, limits, licences) is in `about.yaml` beside this module; everything else is read
+from the run folder.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
+from trimer.run import RunFolder, read_json
+
+ABOUT = Path(__file__).with_name("about.yaml")
+NO_SOURCE = ("exclude", "tokenizer", "cleaning", "clusters", "cache")  # keys of data that name no training data
+COLUMNS = 5  # metrics of the table in the card
+OWN_LICENCE = "Apache-2.0, as Trimer"
+
+
+def about(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `about.yaml` holds for a model (empty if nothing), and its entries for data files."""
+    from omegaconf import OmegaConf
+
+    content: Any = OmegaConf.to_container(OmegaConf.load(ABOUT))
+    return dict(content["models"].get(name) or {}), dict(content["data"])
+
+
+def facts_of(name: str, loaded: Any, results: Path) -> dict[str, Any]:
+    """The facts of a model, plain values. results: the folder with the table of its test split, if it has one."""
+    written, data = about(name)
+    runs = runs_of(loaded.run)
+    table = read_json(results / "table.json") if (results / "table.json").is_file() else None
+    facts = {
+        "name": name,
+        "command": "predict" if loaded.study.can_predict(loaded.contract) else "embed",
+        "does": written.get("does") or loaded.study.description,
+        "date": date_of(runs),
+        "licence": written.get("licence") or OWN_LICENCE,
+        "parameters": sum(parameter.numel() for parameter in loaded.net.parameters()),
+        "data": data_of(runs, data),
+        "records": [{"name": s["name"], **s.get("rows", {})} for s in loaded.training_keys or ()],
+        "commands": commands_of(runs),
+        "cost": cost_of(runs),
+        "limits": list(written.get("limits") or ()),
+    }
+    return facts | {"metric": main_metric(table, written.get("metric"))}
+
+
+def runs_of(run: Path) -> list[Path]:
+    """The run folders of all stages of a training, the earliest first; those that still exist."""
+    stages: list[Path] = []
+    path: Path | None = run
+    while path is not None and (path / "config.yaml").is_file() and path not in stages:
+        stages.insert(0, path)
+        earlier = RunFolder(path).config.get("ckpt")
+        path = None if not earlier else Path(earlier).expanduser()
+        if path is not None and path.suffix == ".ckpt":
+            path = path.parent.parent
+    return stages
+
+
+def commands_of(runs: Sequence[Path]) -> list[str]:
+    """The command of each stage; `<run of ...>` is the run folder of an earlier stage."""
+    from omegaconf import OmegaConf
+
+    lines = []
+    for run in runs:
+        config = RunFolder(run).config
+        data = str((config.get("paths") or {}).get("data", ""))
+        words = [str(word) for word in OmegaConf.load(run / "overrides.yaml")]
+        shown = []
+        for word in words:
+            key, _, value = word.partition("=")
+            if key.startswith(("hydra.", "paths.")):
+                continue
+            if key == "ckpt" and (Path(value).expanduser() / "config.yaml").is_file():
+                value = f"<run of {RunFolder(Path(value).expanduser()).config.get('name')}>"
+            elif data and value.startswith(f"{data}/"):
+                value = "$TRIMER_DATA" + value.removeprefix(data)
+            elif value.startswith(("/", "~")):
+                value = f"<{Path(value).name}>"
+            shown.append(f"{key}={value}")
+        lines.append(" ".join(["trimer train", *shown]))
+    return lines
+
+
+def cost_of(runs: Sequence[Path]) -> str:
+    """Time, steps and device of the trainings of all stages, one sentence; empty if they are unknown."""
+    results = [RunFolder(run).result for run in runs]
+    seconds = sum(float(result.get("seconds") or 0) for result in results)
+    steps = sum(int(result.get("steps") or 0) for result in results)
+    if not seconds:
+        return ""
+    device = RunFolder(runs[-1]).record.get("device") or {}
+    names = device.get("gpus") or [f"{device.get('threads') or device.get('cores')} thread(s) of {device.get('cpu')}"]
+    hours = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
+    return f"{steps:,} steps in {hours} on {', '.join(dict.fromkeys(names))}"
+
+
+def date_of(runs: Sequence[Path]) -> str:
+    """The day on which the last stage ended or started, such as 2026-02-03."""
+    for run in reversed(runs):
+        if stamp := RunFolder(run).result.get("ended") or RunFolder(run).record.get("started"):
+            return str(stamp)[:10]
+    return ""
+
+
+def data_of(runs: Sequence[Path], licences: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """The data files of all stages with source, licence and SHA-256. licences: path below the data folder -> texts."""
+    files: dict[str, Path] = {}
+    simulated: dict[str, str] = {}
+    for run in runs:
+        config = RunFolder(run).config
+        folder = str((config.get("paths") or {}).get("data", ""))
+        for text in texts_of(config.get("data") or {}):
+            if text.startswith("trimer.simulate."):
+                simulated[text.rpartition(".")[2]] = text
+            for path in map(Path, sorted(glob.glob(text)) if text.startswith(f"{folder}/") else []):
+                files[str(path.relative_to(folder))] = path
+    found = [
+        {
+            "file": name,
+            "from": str(licences.get(name, {}).get("from", "unknown")),
+            "licence": str(licences.get(name, {}).get("licence", "unknown")),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for name, path in files.items()
+    ]
+    found += [{"file": name, "from": "simulated by Trimer", "licence": "none", "sha256": ""} for name in simulated]
+    return found
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """All texts of nested settings of data, without those that name no training data."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if key not in NO_SOURCE:
+                yield from texts_of(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_of(part)
+    elif isinstance(value, str):
+        yield value
+
+
+def main_metric(table: Mapping[str, Any] | None, name: str | None) -> dict[str, Any] | None:
+    """The main metric of the model in its table: name, label, value as shown. name: null for the first column."""
+    if table is None:
+        return None
+    results = ResultTable.from_dict(table)
+    rows = [row for row in results.rows if row["kind"] == "method"]
+    name = name or next(iter(results.columns), None)
+    if not rows or name is None or name not in rows[-1]["values"]:
+        return None
+    value = rows[-1]["values"][name]
+    return {"name": name, "label": column(name).label, "shown": column(name).show(value)}
+
+
+def table_with_intervals(table: ResultTable) -> list[str]:
+    """The lines of a Markdown table; below a value its 95 % interval, or its standard error."""
+    names = table.columns[:COLUMNS]
+    lines = ["| Method | " + " | ".join(column(name).label for name in names) + " |"]
+    lines.append("| :-- |" + " --: |" * len(names))
+    for row in table.ordered():
+        cells = [interval(name, row["values"]) for name in names]
+        lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def interval(name: str, values: Mapping[str, float]) -> str:
+    """`0.211 [0.198, 0.225]`, or the value with its standard error if the resamples have no interval."""
+    low, high = (values.get(name + end, math.nan) for end in (LOW, HIGH))
+    shown = column(name)
+    if math.isfinite(low) and math.isfinite(high):
+        return f"{shown.show(values.get(name))} [{shown.show(low)}, {shown.show(high)}]"
+    return shown.show(values.get(name), values.get(name + ERROR))
+
+
+def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: Mapping[str, int]) -> str:
+    """The card as Markdown. files: name -> size in bytes of the files of the packed model."""
+    lines = [f"# {facts['name']}", "", f"{first_upper(facts['does'])}.", ""]
+    size = sum(files.values())
+    rows = {
+        "Date": facts["date"],
+        "Size": f"{facts['parameters']:,} parameters, {size / 1e6:.1f} MB",
+        "Licence of the weights": facts["licence"],
+        "Half precision": facts.get("precision", ""),
+        "Cost": facts["cost"],
+    }
+    lines += ["| | |", "| :-- | :-- |", *(f"| {key} | {text} |" for key, text in rows.items() if text), ""]
+    if facts["limits"]:
+        lines += ["## Limits", "", *(f"- {text}" for text in facts["limits"]), ""]
+    if table is not None:
+        shown = table_with_intervals(ResultTable.from_dict(table))
+        note = "In brackets: the 95 % interval over resampled records; ±: the standard error."
+        lines += ["## Test split", "", *shown, "", note, ""]
+    if facts["data"]:
+        lines += ["## Training data", "", "| file | from | licence | SHA-256 |", "| :-- | :-- | :-- | :-- |"]
+        lines += [f"| {d['file']} | {d['from']} | {d['licence']} | {d['sha256'][:16]} |" for d in facts["data"]] + [""]
+        lines += [f"The whole SHA-256 values are in `model.json`. Records: {records_in_words(facts['records'])}.", ""]
+    if facts["commands"]:
+        lines += ["## Recipe", "", "```text", *facts["commands"], "```", ""]
+    return "\n".join(lines)
+
+
+def records_in_words(stages: Sequence[Mapping[str, Any]]) -> str:
+    """`5,369 train and 672 validation (foodb/superclass)`, for each stage."""
+    known = [
+        f"{stage['train']:,} train and {stage.get('val', 0):,} validation ({stage['name']})"
+        for stage in stages
+        if stage.get("train") is not None
+    ]
+    return "; ".join(known) or "unknown"
+
+
+def first_upper(text: str) -> str:
+    """The text with an upper-case first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def write_results(folder: Path, run: Path, results: Path) -> Mapping[str, Any] | None:
+    """Write `result.json`, `split.json` and `table.json` of a run into a packed folder; returns the table."""
+    from trimer.files import write_text
+
+    metrics = {
+        name: value for name, value in (RunFolder(run).result.get("metrics") or {}).items() if name.startswith("test/")
+    }
+    write_text(folder / "result.json", json.dumps({"metrics": metrics}, indent=1) + "\n")
+    table = None
+    for source, name in ((run / "split.json", "split.json"), (results / "table.json", "table.json")):
+        if source.is_file():
+            content = read_json(source)
+            write_text(folder / name, json.dumps(content, indent=1) + "\n")
+            table = content if name == "table.json" else table
+    return table

@@ -1,0 +1,35 @@
+"""Packs a trained model: the checkpoint without the state of its training, its results and its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trimer.checkpoint import checkpoint_path, load, read
+from trimer.files import write_text
+from trimer.pretrained.cards import facts_of, markdown, write_results
+from trimer.pretrained.packed import paths_here, write_packed
+from trimer.pretrained.precision import largest_change
+from trimer.run import RunFolder
+
+
+def pack(ckpt: str | Path, folder: Path, results: Path | None = None, half: bool = True) -> dict[str, int]:
+    """Pack a run folder or checkpoint into a folder; returns the size in bytes of each of its files.
+
+    The name of the folder is that of the model in `about.yaml`. results: folder of the test results; by default
+    `<run>/test`. half: store the weights in half precision; the card names the largest change of a prediction.
+    """
+    path = checkpoint_path(ckpt)
+    loaded = load(path)
+    results = results or loaded.run / "test"
+    stored = RunFolder(loaded.run).config.get("paths") or {}
+    paths = paths_here() | {name: str(value) for name, value in stored.items() if value}
+    facts = facts_of(folder.absolute().name, loaded, results)
+    checkpoint = read(path)
+    write_packed(folder, checkpoint, paths, half, facts)
+    if half:
+        facts["precision"] = largest_change(loaded, load(folder))
+        write_packed(folder, checkpoint, paths, half, facts)
+    table = write_results(folder, loaded.run, results)
+    files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != "card.md"}
+    write_text(folder / "card.md", markdown(facts, table, files))
+    return files | {"card.md": (folder / "card.md").stat().st_size}

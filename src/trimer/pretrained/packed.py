@@ -1,0 +1,159 @@
+"""The packed form of a checkpoint: a folder of tensors and JSON, without the state of the training.
+
+    model.json            contract, training stages and facts of the card: plain values
+    weights.safetensors   weights of the network, in half precision if asked
+    training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules
+    result.json           metrics of the test split, as in a run folder
+    split.json            how the data were split, as in a run folder
+    table.json            methods and baselines on the test split
+    card.md               the model card
+
+It holds what predictions, embeddings, evaluations, fine-tuning and the card need, and is read without pickle. Paths
+below the folders of data and cache are stored as `${paths.data}` and `${paths.cache}`, and become those of the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimer.data.core.training_keys import compacted
+from trimer.errors import CheckpointError
+from trimer.files import write_text
+from trimer.pretrained.registry import MODEL
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
+KEPT = ("trimer", "calibration", "epoch", "global_step")  # keys of a checkpoint that are kept, and all of TRAINING_KEYS
+TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
+KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
+PLACES = ("data", "cache")  # keys of `paths` that contracts refer to
+LARGEST_HALF = 65504.0
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a path is the folder of a packed checkpoint."""
+    return (path / MODEL).is_file() and (path / WEIGHTS).is_file()
+
+
+def write_packed(
+    folder: Path, checkpoint: Mapping[str, Any], paths: Mapping[str, str], half: bool, facts: Mapping[str, Any]
+) -> None:
+    """Write model.json and the tensors of a checkpoint. paths: folders of data and cache that the contract refers to.
+
+    half: store matrices as float16. Vectors (biases, norms, temperatures) stay in float32: they are small.
+    """
+    weights = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith("net.")}
+    kept = {name: value for name, value in checkpoint.items() if name in KEPT or name.startswith(TRAINING_KEYS)}
+    if stages := kept.get("training_keys"):
+        kept["training_keys"] = [{**stage, "keys": compacted(stage["keys"], KEYS)} for stage in stages]
+    tensors: dict[str, Tensor] = {}
+    plain = without_tensors(kept, tensors)
+    plain["trimer"] = with_places(plain["trimer"], {f"${{paths.{name}}}": str(paths[name]) for name in PLACES})
+    if local := sorted(set(local_paths(plain["trimer"]["data"]))):
+        log.warning("%s names paths of this computer: %s", folder / MODEL, ", ".join(local[:3]))
+    folder.mkdir(parents=True, exist_ok=True)
+    save(folder / WEIGHTS, {name: halved(value, name) if half else value for name, value in weights.items()})
+    save(folder / TRAINING, tensors)
+    content = {"format": FORMAT, "facts": dict(facts), "checkpoint": plain}
+    write_text(folder / MODEL, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_packed(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a packed folder as a dict, with weights in float32 and the paths of this installation."""
+    from safetensors.torch import load_file
+
+    content = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    if content["format"] > FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {content['format']}, this version reads up to {FORMAT}: update Trimer"
+        )
+    tensors = load_file(folder / TRAINING)
+    checkpoint = with_tensors(content["checkpoint"], tensors)
+    here = paths_here()
+    checkpoint["trimer"] = with_places(checkpoint["trimer"], {here[name]: f"${{paths.{name}}}" for name in PLACES})
+    weights = load_file(folder / WEIGHTS)
+    return checkpoint | {"state_dict": {name: in_float32(value) for name, value in weights.items()}}
+
+
+def paths_here() -> dict[str, str]:
+    """The folders of data and cache of this installation: `conf/paths/default.yaml` with its environment variables."""
+    from omegaconf import OmegaConf
+
+    from trimer.cli.configs import shipped_folder
+
+    paths: Any = OmegaConf.load(shipped_folder() / "paths" / "default.yaml")
+    return {name: str(paths[name]) for name in PLACES}
+
+
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file of safetensors; tensors may share memory."""
+    from safetensors.torch import save_file
+
+    save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, path)
+
+
+def halved(value: Tensor, name: str) -> Tensor:
+    """A matrix of float32 as float16; any other tensor as it is. CheckpointError if a value does not fit."""
+    if value.dtype != torch.float32 or value.dim() < 2:
+        return value
+    if value.numel() and float(value.abs().max()) > LARGEST_HALF:
+        raise CheckpointError(f"the weights {name} are too large for half precision: pack with half=false")
+    return value.to(torch.float16)
+
+
+def in_float32(value: Tensor) -> Tensor:
+    """A tensor of float16 as float32, any other tensor as it is."""
+    return value.float() if value.dtype == torch.float16 else value
+
+
+def without_tensors(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
+    """Nested values as JSON: tensors are added to `tensors` under their dotted name, which takes their position."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {str(key): without_tensors(part, tensors, f"{name}.{key}".lstrip(".")) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_tensors(part, tensors, f"{name}.{number}") for number, part in enumerate(value)]
+    return value
+
+
+def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `without_tensors`."""
+    if isinstance(value, dict):
+        if set(value) == {"tensor"}:
+            return tensors[value["tensor"]]
+        return {key: with_tensors(part, tensors) for key, part in value.items()}
+    return [with_tensors(part, tensors) for part in value] if isinstance(value, list) else value
+
+
+def local_paths(value: Any) -> Iterator[str]:
+    """All texts of nested values that are absolute paths."""
+    if isinstance(value, dict):
+        yield from (path for part in value.values() for path in local_paths(part))
+    elif isinstance(value, list):
+        yield from (path for part in value for path in local_paths(part))
+    elif isinstance(value, str) and value.startswith(("/", "~/")):
+        yield value
+
+
+def with_places(value: Any, places: Mapping[str, str]) -> Any:
+    """Nested values in which texts that begin with a folder begin with its new name. places: new name -> folder."""
+    if isinstance(value, dict):
+        return {key: with_places(part, places) for key, part in value.items()}
+    if isinstance(value, list):
+        return [with_places(part, places) for part in value]
+    if isinstance(value, str):
+        for new, old in places.items():
+            if value == old or value.startswith(f"{old.rstrip('/')}/"):
+                return new + value[len(old.rstrip("/")) :] if value != old else new
+    return value

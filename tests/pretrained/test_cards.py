@@ -1,0 +1,92 @@
+"""Cards name data, recipe, cost and results, and no path of the computer that trained the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from trimer.pretrained import cards
+from trimer.reporting.table import ResultTable
+
+
+def run_folder(path: Path, data: Path, overrides: list[str], ckpt: Path | None = None) -> Path:
+    path.mkdir(parents=True)
+    config = {
+        "name": path.name,
+        "ckpt": None if ckpt is None else str(ckpt),
+        "paths": {"data": str(data)},
+        "data": {
+            "source": {"paths": f"{data}/molecules/*.csv"},
+            "exclude": {"source": {"paths": f"{data}/proteins/test.fasta"}},
+        },
+    }
+    OmegaConf.save(OmegaConf.create(config), path / "config.yaml")
+    OmegaConf.save(OmegaConf.create(overrides), path / "overrides.yaml")
+    (path / "run.json").write_text(json.dumps({"device": {"cpu": "a CPU", "threads": 2}, "command": "train"}))
+    (path / "result.json").write_text(json.dumps({"seconds": 90.0, "steps": 10, "ended": "2026-02-03T04:05:06+00:00"}))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path) -> list[Path]:
+    """Two stages of a training, the second from the first."""
+    data = tmp_path / "data"
+    for name in ("molecules/a.csv", "proteins/test.fasta"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(name)
+    first = run_folder(tmp_path / "smiles", data, ["experiment=foodb/pretrain", f"paths.data={data}"])
+    words = [
+        "experiment=foodb/superclass",
+        f"ckpt={first}",
+        f"data.source.paths={data}/molecules/a.csv",
+        "x=/home/me/b.csv",
+    ]
+    second = run_folder(tmp_path / "superclass", data, [*words, f"hydra.run.dir={tmp_path}/superclass"], first)
+    return cards.runs_of(second)
+
+
+def test_all_stages_are_listed_the_earliest_first(runs, tmp_path):
+    assert [run.name for run in runs] == ["smiles", "superclass"]
+    commands = cards.commands_of(runs)
+    assert commands[0] == "trimer train experiment=foodb/pretrain"
+    assert commands[1] == (
+        "trimer train experiment=foodb/superclass ckpt=<run of smiles> "
+        "data.source.paths=$TRIMER_DATA/molecules/a.csv x=<b.csv>"
+    )
+    assert str(tmp_path) not in "".join(commands)
+
+
+def test_cost_and_date_are_those_of_all_stages(runs):
+    assert cards.cost_of(runs) == "20 steps in 3 minutes on 2 thread(s) of a CPU"
+    assert cards.date_of(runs) == "2026-02-03"
+
+
+def test_data_have_licence_and_checksum_and_excluded_files_are_not_training_data(runs):
+    known = {"molecules/a.csv": {"from": "a source", "licence": "MIT"}}
+    (only,) = cards.data_of(runs, known)
+    digest = hashlib.sha256(b"molecules/a.csv").hexdigest()
+    assert only == {"file": "molecules/a.csv", "from": "a source", "licence": "MIT", "sha256": digest}
+
+
+def test_the_table_has_intervals_or_standard_errors():
+    table = ResultTable(metrics=["accuracy", "mcc"])
+    table.add("trivial", {"accuracy": 0.5, "accuracy_std_error": 0.1}, baseline=True)
+    table.add("model", {"accuracy": 0.8, "accuracy_ci95_low": 0.7, "accuracy_ci95_high": 0.9, "mcc": 0.4})
+    lines = cards.table_with_intervals(table)
+    assert lines[2:] == ["| trivial | 50.0 ± 10.0 | – |", "| model | 80.0 [70.0, 90.0] | 0.400 |"]
+    assert cards.main_metric(table.to_dict(), None) == {"name": "accuracy", "label": "Accuracy (%)", "shown": "80.0"}
+    assert cards.main_metric(table.to_dict(), "mcc")["shown"] == "0.400"
+    assert cards.main_metric(None, "mcc") is None
+
+
+def test_every_described_model_has_purpose_and_limits_and_its_data_licences():
+    content = OmegaConf.load(cards.ABOUT)
+    for name, model in content.models.items():
+        assert model.does and not model.does.endswith("."), name
+        assert model.limits, name
+    for name, file in content.data.items():
+        assert file["from"] and file.licence, name
