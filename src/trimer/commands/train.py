@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.accelerators.stacks import STATIC, check_device
-from trimer.errors import ConfigError, InputError
+from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.reporting.attempts import failed_reports
 from trimer.resuming import is_complete, plain_dict
 from trimer.run import RunFolder, first_process
@@ -107,11 +107,28 @@ def train(cfg: DictConfig) -> float | None:
             "memory_mb": None if memory is None else round((peak_memory() or 0) - memory),  # added by the training
             "seconds": round(time.perf_counter() - started, 3),
         }
+        record_training_data(run, task, data, trainer)
         result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
     return result["objective"]
+
+
+def record_training_data(run: RunFolder, task: Any, data: Any, trainer: Any) -> None:
+    """Add facts about the training records to the best checkpoint, with which predictions are compared."""
+    from trimer.checkpoint import checkpoint_path, study_class
+    from trimer.checkpoint_updates import update_checkpoint
+
+    if not (trainer.is_global_zero and data.has_labels and not trainer.fast_dev_run):
+        return
+    records = study_class(task.contract).training_records(data)
+    try:
+        path = checkpoint_path(run.path)
+    except CheckpointError:  # callbacks of the user write no checkpoint
+        return
+    if records:
+        update_checkpoint(path, records)
 
 
 def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:

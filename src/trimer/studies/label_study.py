@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
@@ -56,25 +57,40 @@ class LabelStudy(Study):
 
         return LabelPredictor(self.loaded, cfg)
 
-    def calibrate(self, data: Any, cfg: DictConfig) -> None:
-        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint."""
-        from trimer.accelerators.hardware import computing
-        from trimer.callbacks.checkpoints import WholeFiles
-        from trimer.checkpoint import read
-        from trimer.evaluation.label_evaluation import calibration
+    @classmethod
+    def training_records(cls, data: Any) -> dict[str, Any]:
+        """The fingerprints of the training molecules."""
+        from trimer.training_molecules import KEY, training_molecules
 
-        net, path = self.net, self.loaded.path
+        if data.sequences.plural != "molecules":
+            return {}
+        return {KEY: training_molecules(data.texts(data.split.rows("train")))}
+
+    def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
+        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint.
+
+        For proteins and peptides, also store embeddings of the training data.
+        """
+        from trimer.accelerators.hardware import computing
+        from trimer.checkpoint import read
+        from trimer.checkpoint_updates import update_checkpoint
+        from trimer.evaluation.label_evaluation import calibration
+        from trimer.training_embeddings import KEY, training_embeddings
+
+        net, path, keys = self.net, self.loaded.path, {}
         with computing(cfg.trainer):
             fitted = calibration(net, data)
-        checkpoint = read(path)
-        checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+            if data.sequences.plural != "molecules":
+                self.loaded.training_embeddings = keys[KEY] = training_embeddings(net, data, cfg.seed)
+        state = {name: value.clone() for name, value in read(path)["state_dict"].items()}
         before = net.thresholds
         for name, value in fitted.items():
             getattr(net, name).copy_(value)
-            checkpoint["state_dict"][f"net.{name}"] = value.clone()
-        WholeFiles().save_checkpoint(checkpoint, path)
+            state[f"net.{name}"] = value.clone()
+        update_checkpoint(path, {"state_dict": state, **keys})
         if data.target != "regression":
             self._log_calibration(fitted, (net.thresholds == before).all())
+        return {}
 
     def _log_calibration(self, fitted: Mapping[str, Any], unchanged: bool) -> None:
         from trimer.metrics.temperature import HOTTEST
