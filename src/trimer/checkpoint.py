@@ -2,9 +2,9 @@
 
 A checkpoint is Lightning's file with two more keys. `trimer` (the contract) holds format, kind of task, study, the
 configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of the user that these name.
-`training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. At the end
-of a training, `training_molecules` (`trimer.training_molecules`), `training_embeddings` (`trimer.training_embeddings`)
-and `calibration` (`trimer.evaluation.candidate_calibration`) are added, each where the kind of model has it. Files are
+`training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. After a
+training, `training_molecules` (`trimer.training_molecules`), `training_embeddings` (`trimer.training_embeddings`) and
+`calibration` (`trimer.evaluation.candidate_calibration`) are added, each where the kind of model has it. Files are
 read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
 another source cannot run code.
 """

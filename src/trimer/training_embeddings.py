@@ -1,14 +1,14 @@
 """How near a protein or peptide is to the training data, by embeddings of a fine-tuned encoder.
 
 The key `training_embeddings` of a checkpoint holds
-- `vectors`: float16 (N, D), embeddings (means over residues) of a random sample of the train split, minus `mean` (D,) and
+- `vectors`: float16 (N, D), embeddings (means over residues) of a random sample of the train split, minus `mean` (D,),
   of length 1. N is at most LIMIT, and N * D at most NUMBERS;
 - `validation`: float32, ascending: for a sample of the validation split, the mean cosine to the NEIGHBOURS nearest of
   these vectors.
 
 The applicability of a sequence is the fraction of these validation sequences whose mean cosine is not higher: 1 for a
-sequence nearer to the training data than all of them, 0 for one farther away than all. Cosines themselves have no common
-scale: it depends on the encoder. Shapes: n sequences, D width.
+sequence nearer to the training data than all of them, 0 for one farther away than all. Cosines themselves have no
+common scale: it depends on the encoder. Shapes: n sequences, D width.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Neighbours:
         fits = vectors.ndim == 2 and vectors.shape[1:] == mean.shape == (width,) and validation.ndim == 1
         if not fits or len(vectors) > LIMIT or len(validation) > VALIDATION or not np.isfinite(vectors).all():
             raise CheckpointError(
-                f"{loaded.path}: the key {KEY} is damaged; write it again with trimer evaluate ckpt=... calibrate=true, "
-                "or use another checkpoint"
+                f"{loaded.path}: the key {KEY} is damaged; write it again with trimer evaluate ckpt=... "
+                "calibrate=true, or use another checkpoint"
             )
         return cls(*arrays)
 

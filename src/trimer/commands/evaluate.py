@@ -41,7 +41,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     check_study_settings(cfg, study.extra_settings)
     if cfg.calibrate and cfg.data:
         raise ConfigError(
-            "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data without it"
+            "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data alone"
         )
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False

@@ -1,4 +1,4 @@
-"""Probabilities that a candidate is the right molecule, and that it has the right formula, fitted on validation spectra.
+"""Probabilities that a candidate is the right molecule, and has the right formula, fitted on validation spectra.
 
 Molecules are generated for a sample of the validation split. For each of the first RANKS candidates of a spectrum, a
 `ProbabilityModel` predicts whether it is the right molecule (InChIKey block 1); a second one does so for each different
@@ -200,9 +200,14 @@ def calibrate_candidates(
         "generator": stored["generator"],
     }
     for number, name in enumerate(TARGETS):
-        truths = [truth if name == "molecule" else truth[known.formula_of] for truth, known in zip(right[name], features, strict=True)]
+        truths = [
+            truth if name == "molecule" else truth[known.formula_of]
+            for truth, known in zip(right[name], features, strict=True)
+        ]
         report[name] = {
-            "features": {} if not any(stored[name]["weights"]) else dict(zip(FEATURES[name], stored[name]["weights"], strict=True)),
+            "features": {}
+            if not any(stored[name]["weights"])
+            else dict(zip(FEATURES[name], stored[name]["weights"], strict=True)),
             "first_candidates": reliability([pair[number][:1] for pair in pairs], [truth[:1] for truth in truths]),
             "all_candidates": reliability([pair[number] for pair in pairs], truths),
         }

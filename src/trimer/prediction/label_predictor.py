@@ -64,7 +64,8 @@ class LabelPredictor(Predictor):
         self.neighbours = Neighbours.of(loaded) if self.entity != "molecules" else None
         if self.molecules is None and self.neighbours is None:
             self.empty["applicability"] = (
-                "the checkpoint has no records of its training data; add them with trimer evaluate ckpt=... calibrate=true"
+                "the checkpoint does not describe its training data; add this with trimer evaluate ckpt=... "
+                "calibrate=true"
             )
 
     def writer(self, output: str | Path) -> PredictionFile:

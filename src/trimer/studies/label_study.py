@@ -112,6 +112,7 @@ class LabelStudy(Study):
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place
         from trimer.baselines.model_before import begun_with
+        from trimer.evaluation.applicability import applicability_of
         from trimer.evaluation.label_evaluation import METRICS, evaluate_labels
         from trimer.reporting.attempts import attempt
         from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
@@ -130,6 +131,7 @@ class LabelStudy(Study):
         options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
         with computing(cfg.trainer):
             evaluation = evaluate_labels(cast("Labelled", net), data, split, **options)
+            evaluation.applicability = applicability_of(self.loaded, net, data, data.split.rows(split))
         save_results(measurement, evaluation)
         pictures = label_pictures(evaluation, data, measurement.name, out)
         pictures += attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data) or []

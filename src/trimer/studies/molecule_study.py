@@ -58,7 +58,9 @@ class MoleculeStudy(Study):
         """The fingerprints of the training molecules."""
         from trimer.training_molecules import KEY, training_molecules
 
-        return {KEY: training_molecules([text for text in data.store.strings("smiles", data.split.rows("train")) if text])}
+        return {
+            KEY: training_molecules([text for text in data.store.strings("smiles", data.split.rows("train")) if text])
+        }
 
     def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
         """Fit the probabilities of candidates on a sample of the validation spectra, and store them."""
@@ -73,7 +75,9 @@ class MoleculeStudy(Study):
             raise ConfigError(f"calibration_spectra={limit} must be 0 or more")
         rows = data.split.rows("val") if limit and "val" in data.split.names else []
         if not len(rows):
-            log.info("p_molecule and p_formula are not calibrated: %s", "no validation spectra" if limit else "switched off")
+            log.info(
+                "p_molecule and p_formula are not calibrated: %s", "no validation spectra" if limit else "switched off"
+            )
             return {}
         rows = sample_rows(rows, limit, cfg.seed)
         table = data.table(rows)
