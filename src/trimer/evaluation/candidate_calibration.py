@@ -137,8 +137,8 @@ class CandidateProbabilities:
     ) -> list[tuple[float | None, float | None]]:
         """The two probabilities of each candidate; None beyond the first RANKS."""
         features = candidate_features(generated, library)
-        raw = [self.models[name](getattr(features, name)) for name in TARGETS]
-        both = coherent(*raw, features.formula_of)
+        molecule, formula = (self.models[name](getattr(features, name)) for name in TARGETS)
+        both = coherent(molecule, formula, features.formula_of)
         values = list(zip(*(part.tolist() for part in both), strict=True))
         return [*values, *[(None, None)] * (len(generated.candidates) - len(values))]
 

@@ -58,17 +58,17 @@ class ProbabilityModel:
         """
         try:
             names = tuple(str(name) for name in stored["features"])
-            arrays = [np.array(stored[name], dtype=np.float64) for name in ("mean", "scale", "weights")]
+            mean, scale, weights = (np.array(stored[name], np.float64) for name in ("mean", "scale", "weights"))
             intercept = float(stored["intercept"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where}: the stored calibration is damaged ({error}); calibrate it again") from None
-        shapes = {array.shape for array in arrays}
-        if names != tuple(features) or shapes != {(len(names),)} or not np.isfinite([*arrays[2], intercept]).all():
+        shapes = {mean.shape, scale.shape, weights.shape}
+        if names != tuple(features) or shapes != {(len(names),)} or not np.isfinite([*weights, intercept]).all():
             raise CheckpointError(
                 f"{where}: the calibration was stored by another version of Trimer, with the features "
                 f"{', '.join(names)}: calibrate it again with trimer evaluate ckpt=... calibrate=true"
             )
-        return cls(names, *arrays, intercept)
+        return cls(names, mean, scale, weights, intercept)
 
 
 def standardised(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

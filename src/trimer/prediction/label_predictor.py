@@ -111,7 +111,7 @@ class LabelPredictor(Predictor):
             else:
                 problems[row] = f"{len(ids):,} tokens, the model was trained on at most {max_length:,}"
         reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
-        heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
+        heads: list[dict] = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
         usable = list(tokens)
         if self.kind.has_modifications:
             for row, sites in unseen_sites_of(self.loaded, sequences.texts, usable).items():

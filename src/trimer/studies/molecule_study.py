@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
@@ -73,7 +75,7 @@ class MoleculeStudy(Study):
         limit = cfg.calibration_spectra
         if limit < 0:
             raise ConfigError(f"calibration_spectra={limit} must be 0 or more")
-        rows = data.split.rows("val") if limit and "val" in data.split.names else []
+        rows = data.split.rows("val") if limit and "val" in data.split.names else np.zeros(0, int)
         if not len(rows):
             log.info(
                 "p_molecule and p_formula are not calibrated: %s", "no validation spectra" if limit else "switched off"
