@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from trimer.accelerators.stacks import STATIC, check_device
 from trimer.errors import CheckpointError, ConfigError, InputError
-from trimer.reporting.attempts import failed_reports
+from trimer.reporting.attempts import attempt, failed_reports
 from trimer.resuming import is_complete, plain_dict
 from trimer.run import RunFolder, first_process
 
@@ -122,11 +122,11 @@ def record_training_data(run: RunFolder, task: Any, data: Any, trainer: Any) -> 
 
     if not (trainer.is_global_zero and data.has_labels and not trainer.fast_dev_run):
         return
-    records = study_class(task.contract).training_records(data)
     try:
         path = checkpoint_path(run.path)
     except CheckpointError:  # callbacks of the user write no checkpoint
         return
+    records = attempt("the training records of the checkpoint", study_class(task.contract).training_records, data)
     if records:
         update_checkpoint(path, records)
 

@@ -57,13 +57,12 @@ def errors_of(evaluation: LabelEvaluation) -> np.ndarray | None:
 
 
 def errors_by_applicability(applicability: np.ndarray, errors: np.ndarray, groups: int = GROUPS) -> list[dict]:
-    """The mean error of groups of equal size, the least applicable first. Sequences without one of both are left out."""
+    """The mean error of groups of equal size, the least applicable first. Sequences without both are left out."""
     known = np.isfinite(applicability) & np.isfinite(errors)
     applicability, errors = applicability[known], errors[known]
     rows = []
-    for part in (
-        np.array_split(np.argsort(applicability, kind="stable"), min(groups, len(errors))) if len(errors) else ()
-    ):
+    order = np.argsort(applicability, kind="stable")
+    for part in np.array_split(order, min(groups, len(errors))) if len(errors) else ():
         inside = errors[part]
         spread = float(inside.std(ddof=1) / np.sqrt(len(inside))) if len(inside) > 1 else float("nan")
         values = float(applicability[part[0]]), float(applicability[part[-1]]), len(part), float(inside.mean()), spread
