@@ -33,7 +33,8 @@ from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
 from trimer.data.spectra.readers import read_spectra, spectrum_files
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
-from trimer.evaluation.candidate_calibration import CandidateProbabilities
+from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
+from trimer.evaluation.candidate_trust import CandidateTrust
 from trimer.generation.candidates import agrees
 from trimer.prediction.library_search import COLUMNS as LIBRARY_COLUMNS
 from trimer.prediction.library_search import SpectrumLibrary
@@ -41,7 +42,6 @@ from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.prediction.predictor import Predictor, Records
 from trimer.suggestions import did_you_mean
 from trimer.training_facts import warn_of_unseen_spectra
-from trimer.training_molecules import library_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,9 +73,7 @@ class MoleculePredictor(Predictor):
         "neutral_mass",
         "ppm_error",
         "agrees",
-        "p_molecule",
-        "p_formula",
-        "similarity_to_training",
+        *TRUST_COLUMNS,
         "count",
         "log_likelihood",
         "score",
@@ -98,25 +96,10 @@ class MoleculePredictor(Predictor):
             for name, step in steps.items()
             if step is not None and not step.needs_label and not step.training_only
         }
-        self.training = library_of(loaded)
-        stored = loaded.calibration
-        self.probabilities = None if stored is None else CandidateProbabilities(stored, str(loaded.path))
-        if self.probabilities is None:
-            self.empty["p_molecule and p_formula"] = (
-                "the checkpoint is not calibrated; calibrate it with trimer evaluate ckpt=... calibrate=true"
-            )
-        elif changed := self.probabilities.differences(generator):
-            self.probabilities = None
-            self.empty["p_molecule and p_formula"] = (
-                f"the calibration does not hold for {', '.join(changed)}; leave these out, or calibrate the checkpoint "
-                "for them with trimer evaluate ckpt=... calibrate=true and the same settings"
-            )
+        self.trust = CandidateTrust(loaded, generator)
+        self.empty |= self.trust.empty
         if cfg.library is None:
             self.empty["library_..."] = "no library is given; name a file of spectra with library=<file>"
-        if self.training is None:
-            self.empty["similarity_to_training"] = (
-                "the checkpoint has no training molecules; add them with trimer evaluate ckpt=... calibrate=true"
-            )
 
     @functools.cached_property
     def library(self) -> SpectrumLibrary | None:
@@ -176,12 +159,9 @@ class MoleculePredictor(Predictor):
 
     def _with_trust(self, rows: list[dict], generated: GeneratedMolecules) -> list[dict]:
         """The rows with the probabilities of their candidates, and their similarity to the training molecules."""
-        chances = self.probabilities(generated, self.training) if self.probabilities and generated.candidates else []
+        columns = self.trust.columns(generated, [row["rank"] for row in rows if "rank" in row])
         for row in rows:
-            if "rank" in row and chances:
-                row["p_molecule"], row["p_formula"] = chances[row["rank"] - 1]
-            if "rank" in row and self.training is not None:
-                row["similarity_to_training"] = self.training.similarity(row["smiles"])
+            row |= columns.get(row.get("rank", 0), {})
         return rows
 
 

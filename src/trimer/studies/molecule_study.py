@@ -103,6 +103,7 @@ class MoleculeStudy(Study):
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
         from trimer.baselines.matchms_lookup import MatchmsLookup
+        from trimer.evaluation.candidate_trust import CandidateTrust
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
         from trimer.reporting.figures import spectra_grid, tanimoto_histogram
@@ -116,6 +117,7 @@ class MoleculeStudy(Study):
             options["lookups"] = {f"{name.replace('_', ' ')} (matchms)": MatchmsLookup(name) for name in cfg.lookups}
         with computing(cfg.trainer):
             generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
+            options["trust"] = CandidateTrust(self.loaded, generator)
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
         save_results(measurement, evaluation)
         shown = evaluation.predictions
