@@ -2,7 +2,9 @@
 
 A checkpoint is Lightning's file with two more keys. `trimer` (the contract) holds format, kind of task, study, the
 configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of the user that these name.
-`training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. Files are
+`training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. After a
+training, `training_molecules` (`trimer.training_molecules`), `training_embeddings` (`trimer.training_embeddings`) and
+`calibration` (`trimer.evaluation.candidate_calibration`) are added, each where the kind of model has it. Files are
 read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
 another source cannot run code.
 
@@ -40,18 +42,23 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
+# Keys about training data and reliability, which predictions use.
+RECORDS = ("training_keys", "training_molecules", "training_embeddings", "calibration")
 HYPERPARAMETERS = ("heads", "pad", "eps")  # of a model; they cannot be inferred from weight shapes
 
 
 @dataclass
 class Loaded:
-    """A network in evaluation mode with its tokenizer, the contract of its checkpoint, and its training stages."""
+    """A network in evaluation mode with its tokenizer, and the keys of its checkpoint; a missing key is None."""
 
     net: nn.Module
     tokenizer: Any
     contract: dict
     path: Path
     training_keys: list[dict] | None = None
+    training_molecules: dict | None = None
+    training_embeddings: dict | None = None
+    calibration: dict | None = None
 
     @property
     def run(self) -> Path:
@@ -178,7 +185,7 @@ def load(path: str | Path) -> Loaded:
         )
     if stored["task"].get("lora"):
         merge_lora(net.encoder)
-    return Loaded(net.eval(), tokenizer, stored, path, checkpoint.get("training_keys"))
+    return Loaded(net.eval(), tokenizer, stored, path, **{name: checkpoint.get(name) for name in RECORDS})
 
 
 def study_class(contract: Mapping[str, Any]) -> type[Study]:

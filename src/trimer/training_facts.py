@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_ADDUCT = "no adduct"
+UNKNOWN = "unknown"
 
 
 def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> None:
@@ -47,13 +48,16 @@ def warn_of_unseen_spectra(loaded: Loaded, adducts: Sequence[str | None]) -> Non
 
 
 def unseen_sites_of(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[int]) -> dict[int, str]:
-    """Row -> residues and modifications that are in no training stage, such as `C; K[UNIMOD:121]`."""
+    """Row -> residues and modifications that are in no training stage, such as `C; K[UNIMOD:121]`.
+
+    "" if all are; UNKNOWN if the checkpoint does not list those of its training data.
+    """
     from trimer.peptides.seen import unseen_sites
 
     facts = [stage.get("facts", {}) for stage in loaded.training_keys or ()]
     if not facts or not all("sites" in fact for fact in facts):
-        log.warning("this checkpoint does not list the modifications it was trained on, so `unseen` stays empty")
-        return dict.fromkeys(rows, "")
+        log.warning("`unseen` is unknown: this checkpoint does not list the modifications it was trained on")
+        return dict.fromkeys(rows, UNKNOWN)
     seen = frozenset(site for fact in facts for site in fact["sites"])
     unseen = {row: unseen_sites(text, seen) for row in rows if (text := texts[row]) is not None}
     if count := sum(map(bool, unseen.values())):

@@ -17,10 +17,14 @@ from trimer.callbacks.protocol import COLUMNS as PROTOCOL
 from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import Split
 from trimer.data.labelled.label_duplicates import Duplicates
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.evaluation.applicability import COLUMNS as APPLICABILITY
 from trimer.evaluation.calibration import mean_probabilities
+from trimer.evaluation.candidate_calibration import calibrate_candidates, reliability
 from trimer.evaluation.label_evaluation import LabelEvaluation
 from trimer.evaluation.training_overlap import TrainingOverlap
 from trimer.generation.candidates import Candidate
+from trimer.generation.molecule_generator import MoleculeGenerator
 from trimer.metrics.fragment_metrics import PER_SPECTRUM
 from trimer.metrics.label_metrics import per_class
 from trimer.prediction.embedding import EmbeddingFile
@@ -57,6 +61,7 @@ LIBRARIES = "spectral libraries"
         (LIBRARIES, IN_TRAINING),
         ("`predictions.parquet`", [field.name for field in fields(Candidate)]),
         ("`predictions.parquet`", PER_SPECTRUM),
+        ("Other tables", APPLICABILITY),
         ("`protocol.csv`", PROTOCOL),
         ("`drops.json`", DropReport().to_dict()),
     ],
@@ -84,6 +89,14 @@ def test_columns_of_an_evaluation_of_labels_are_named():
     assert {name.replace("of A", "of <class>") for name in columns.prediction_columns() if name[-1] != "B"} <= known
     columns.target, columns.labels = "multi", np.array([[1.0, 0.0], [0.0, 1.0]])
     assert {re.sub(": [AB]$", ": <label>", name) for name in columns.prediction_columns()} <= known
+
+
+def test_keys_of_a_calibration_report_are_named():
+    empty = SpectrumTable.build((), (), (0,), {"smiles": [], "inchikey1": []})
+    _, report = calibrate_candidates(empty, [], None, MoleculeGenerator())
+    row = reliability([np.array([0.5])], [np.array([True])])
+    inner = set(report["molecule"]) | set(row) | set(row["bins"][0])
+    assert set(report) | inner <= names("`calibration.json`")
 
 
 def test_columns_of_embeddings_are_named(tmp_path):

@@ -31,6 +31,7 @@ class Train(Command):
     ckpt: str | None = None
     test: bool = True
     baselines: bool = True
+    calibration_spectra: int = 256
     objective: str | None = None
     n_jobs: int = 1
     data: Any = None
@@ -54,6 +55,8 @@ class Evaluate(Command):
     formula_known: bool = False
     mces: bool = False
     lookups: list[str] = field(default_factory=list)
+    calibrate: bool = False
+    calibration_spectra: int = 256
     seed: int = 0
     data: Any = None  # null: the data that the checkpoint was trained on
     generator: Any = None
@@ -78,6 +81,8 @@ class Predict(Command):
     candidates: int = 10
     tolerance_ppm: float = 10.0
     only_agreeing: bool = False
+    library: str | None = None
+    library_ppm: float | None = 20.0
     seed: int = 0
     generator: Any = None
     cleaning: dict[str, Any] = field(default_factory=dict)

@@ -42,6 +42,10 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg, overrides)
     study = loaded.study
     check_study_settings(cfg, study.extra_settings)
+    if cfg.calibrate and cfg.data:
+        raise ConfigError(
+            "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data alone"
+        )
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False
         log.info(
@@ -66,13 +70,26 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
         RunFolder(trained).check_split(data, "restore the data, or choose other data with data=<choice>")
     data.save_reports(run.path)
     net = place(loaded.net, cfg.trainer)
+    reliability = calibrate(loaded, data, cfg, run.path) if cfg.calibrate else {}
     overlap = report_split(run.path / split, loaded.training_keys, data, split)
     name = model_name(trained, loaded.path)
     evaluation = study.evaluate(Measurement(net, data, split, run.path, name, trained, cfg))
     add_overlap(overlap, run.path / split)
     facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts(), **failed_reports()}
-    run.finish({"metrics": evaluation.split_metrics(split), **facts})
+    run.finish({"metrics": reliability | evaluation.split_metrics(split), **facts})
     return evaluation
+
+
+def calibrate(loaded: Loaded, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """Do what a training does at its end, in its checkpoint: training records, calibration. Returns its metrics."""
+    from trimer.checkpoint_updates import update_checkpoint
+
+    records = loaded.study.training_records(data)
+    for name, value in records.items():
+        setattr(loaded, name, value)
+    if records:
+        update_checkpoint(loaded.path, records)
+    return loaded.study.calibrate(data, cfg, folder)
 
 
 def load_for_evaluation(cfg: DictConfig) -> tuple[Loaded, Path]:
@@ -162,7 +179,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     net = place(loaded.net, cfg.trainer)
     overlap = report_split(run.path / "test", loaded.training_keys, data, "test")
     study = loaded.study
-    study.calibrate(data, cfg)
+    reliability = study.calibrate(data, cfg, run.path)
     evaluation = study.evaluate(Measurement(net, data, "test", run.path, cfg.name, run.path, cfg))
     study.log_predictions(trainer, evaluation)
     add_overlap(overlap, run.path / "test")
@@ -170,7 +187,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.split_metrics("test"), step=trainer.global_step)
     attempt("the figures of the tracker", log_figures, trainer, run.path / "test")
-    return evaluation.split_metrics("test")
+    return reliability | evaluation.split_metrics("test")
 
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from trimer.accelerators.stacks import STATIC, check_device
 from trimer.commands.next_steps import suggest, word
-from trimer.errors import ConfigError, InputError
-from trimer.reporting.attempts import failed_reports
+from trimer.errors import CheckpointError, ConfigError, InputError
+from trimer.reporting.attempts import attempt, failed_reports
 from trimer.resuming import is_complete, plain_dict
 from trimer.run import RunFolder, first_process
 
@@ -110,6 +110,7 @@ def train(cfg: DictConfig) -> float | None:
             "memory_mb": None if memory is None else round((peak_memory() or 0) - memory),  # added by the training
             "seconds": round(time.perf_counter() - started, 3),
         }
+        record_training_data(run, task, data, trainer)
         result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
@@ -125,6 +126,22 @@ def uses_of(contract: dict, run: Path) -> list[str]:
     if study_class(contract).can_predict(contract):
         return [f"trimer predict ckpt={word(run)} input=<your file>"]
     return [f"trimer train ckpt={word(run)} data=<labelled data> fine-tunes it"]
+
+
+def record_training_data(run: RunFolder, task: Any, data: Any, trainer: Any) -> None:
+    """Add facts about the training records to the best checkpoint, with which predictions are compared."""
+    from trimer.checkpoint import checkpoint_path, study_class
+    from trimer.checkpoint_updates import update_checkpoint
+
+    if not (trainer.is_global_zero and data.has_labels and not trainer.fast_dev_run):
+        return
+    try:
+        path = checkpoint_path(run.path)
+    except CheckpointError:  # callbacks of the user write no checkpoint
+        return
+    records = attempt("the training records of the checkpoint", study_class(task.contract).training_records, data)
+    if records:
+        update_checkpoint(path, records)
 
 
 def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:

@@ -53,6 +53,7 @@ class LabelEvaluation:
     predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
     probabilities into decisions. undefined: method -> metric -> why it has no value.
     For residues these are the residues with a label; whole: predictions, labels and row of all residues.
+    applicability: (n,), NaN if unknown (`trimer.evaluation.applicability`); None if the checkpoint does not support it.
     """
 
     table: ResultTable
@@ -66,6 +67,7 @@ class LabelEvaluation:
     thresholds: np.ndarray | None = None
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    applicability: np.ndarray | None = None
 
     @property
     def has_classes(self) -> bool:
@@ -79,13 +81,18 @@ class LabelEvaluation:
     def save(self, out: Path) -> None:
         """Write `table.*`, `undefined.json` and `predictions.parquet`; for classes and labels `probabilities.csv`.
 
-        For classes also `classes.csv` and `confusion.csv`.
+        For classes also `classes.csv` and `confusion.csv`; `applicability.csv` where it is known.
         """
+        from trimer.evaluation.applicability import errors_by_applicability, errors_of, save_errors
+
         self.table.save(out)
         write_text(out / "undefined.json", json.dumps(self.undefined, indent=1) + "\n")
         pq.write_table(pa.table(self.prediction_columns()), out / "predictions.parquet")
         if probabilities := self.probabilities():
             write_csv(out / "probabilities.csv", list(probabilities[0]), [list(row.values()) for row in probabilities])
+        errors = errors_of(self)
+        if self.applicability is not None and errors is not None:
+            save_errors(errors_by_applicability(self.applicability, errors), out / "applicability.csv")
         if self.target in ("single", "residue"):
             rows = per_class(self.predictions, self.labels, self.classes, self.thresholds)
             write_csv(out / "classes.csv", list(rows[0]), [list(row.values()) for row in rows])
@@ -111,6 +118,8 @@ class LabelEvaluation:
     def prediction_columns(self) -> dict[str, list]:
         """Columns of the table of predictions: id, text, true labels, predictions and probabilities."""
         columns: dict[str, list] = {"id": self.ids, "text": self.texts}
+        if self.applicability is not None:
+            columns["applicability"] = [None if np.isnan(value) else float(value) for value in self.applicability]
         if self.target == "residue":
             return columns | self._of_residues()
         if self.target == "single":

@@ -16,6 +16,8 @@ from torch import nn
 from trimer.baselines.spectrum_baselines import BASELINES
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
+from trimer.evaluation.candidate_trust import CandidateTrust, reliability_metrics
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.metrics.candidate_metrics import MoleculeRanking
@@ -69,6 +71,7 @@ def evaluate_pairs(
     bootstrap: int = 200,
     limit: int | None = None,
     seed: int = 0,
+    trust: CandidateTrust | None = None,
 ) -> Evaluation:
     """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
@@ -77,7 +80,8 @@ def evaluate_pairs(
     formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
     for standard errors.
     The baselines use the train split only, and predict at most as many candidates for the same spectra. lookups: more
-    baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`.
+    baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`. trust: adds its columns to
+    the candidates, and metrics of their reliability.
     """
     if unknown := set(by) - set(GROUPS):
         raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
@@ -106,7 +110,9 @@ def evaluate_pairs(
             similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
     result.add(name, metrics)
     slices = {group: slice_table(group, metrics, k) for group in by}
-    return Evaluation(result, predictions(table, generated, scores), metrics, similarities, slices)
+    records = predictions(table, generated, scores, trust)
+    metrics |= reliability_metrics(records)
+    return Evaluation(result, records, metrics, similarities, slices)
 
 
 def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:
@@ -147,12 +153,16 @@ def measure(
 
 
 def predictions(
-    table: SpectrumTable, generated: Sequence[GeneratedMolecules], scores: dict[str, np.ndarray]
+    table: SpectrumTable,
+    generated: Sequence[GeneratedMolecules],
+    scores: dict[str, np.ndarray],
+    trust: CandidateTrust | None = None,
 ) -> list[dict]:
     """One record of plain values per spectrum: measurement, true molecule, candidates and scores."""
     records = []
     for row, result in enumerate(generated):
         mz, intensity = table.peaks(row)
+        columns = {} if trust is None else trust.columns(result)
         records.append(
             {
                 "id": table["id"][row],
@@ -163,7 +173,9 @@ def predictions(
                 "instrument_type": table["instrument_type"][row],
                 "mz": mz.tolist(),
                 "intensity": intensity.tolist(),
-                "candidates": [asdict(candidate) for candidate in result.candidates],
+                "candidates": [
+                    asdict(candidate) | columns.get(rank, {}) for rank, candidate in enumerate(result.candidates, 1)
+                ],
                 "scores": {name: float(values[row]) for name, values in scores.items()},
             }
         )
@@ -175,7 +187,7 @@ def write_predictions(path: Path, records: list[dict]) -> None:
     rows = []
     for record in records:
         head = {name: record[name] for name in ("id", "precursor_mz", "adduct")} | {"true_smiles": record["smiles"]}
-        nothing = {column.name: None for column in fields(Candidate)} | {"count": 0}
+        nothing = dict.fromkeys([*(column.name for column in fields(Candidate)), *TRUST_COLUMNS]) | {"count": 0}
         for rank, candidate in enumerate(record["candidates"] or [nothing], start=1):
-            rows.append({**head, "rank": rank, **candidate})
+            rows.append({**head, "rank": rank, **nothing, **candidate})
     pq.write_table(pa.Table.from_pylist(rows), path)

@@ -65,6 +65,12 @@ def molecule_facts(smiles: str | None) -> MoleculeFacts | None:
     )
 
 
+def fingerprint_of(smiles: str) -> ExplicitBitVect | None:
+    """The fingerprint of a SMILES without its other facts, or None if it cannot be read."""
+    molecule = chemistry.parse(smiles)
+    return None if molecule is None else _MORGAN.GetFingerprint(molecule)
+
+
 def flaw(smiles: str | None, adduct: str | None = None) -> str | None:
     """Why a SMILES is not a molecule that could be measured with the adduct; None where it is one."""
     facts = molecule_facts(smiles)

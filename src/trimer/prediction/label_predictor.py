@@ -7,6 +7,8 @@ Columns of the table: row, id, sequence as in the input; then
 - classes of residues: all labels as one string, the probability of each, and for each class the probabilities of all
   residues;
 - unseen (peptides): residues and modifications that are not in the training data;
+- applicability: nearness to the training data, 0 to 1: for molecules the highest Tanimoto similarity to a training
+  molecule, otherwise as in `trimer.training_embeddings`;
 - in_training: whether the sequence is in the training data; reason: why there is no prediction.
 """
 
@@ -26,10 +28,13 @@ from trimer.data.labelled.sequence_files import read_as, sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs, shortened
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
+from trimer.prediction.embedding import pooled
 from trimer.prediction.prediction_tables import PredictionFile
 from trimer.prediction.predictor import Predictor, Records
 from trimer.studies.label_study import thresholds_text
+from trimer.training_embeddings import Neighbours
 from trimer.training_facts import unseen_sites_of
+from trimer.training_molecules import library_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DIGITS = 5  # decimals of the probabilities of residues
-HEADS = ("row", "id", "sequence", "in_training", "reason")  # columns of every label table
+HEADS = ("row", "id", "sequence", "applicability", "in_training", "reason")  # columns of every label table
 
 
 class LabelPredictor(Predictor):
@@ -55,6 +60,13 @@ class LabelPredictor(Predictor):
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
         self.columns = [*HEADS[:3], *self.names, *unseen, *HEADS[3:]]
+        self.molecules = library_of(loaded) if self.entity == "molecules" else None
+        self.neighbours = Neighbours.of(loaded) if self.entity != "molecules" else None
+        if self.molecules is None and self.neighbours is None:
+            self.empty["applicability"] = (
+                "the checkpoint does not describe its training data; add this with trimer evaluate ckpt=... "
+                "calibrate=true"
+            )
 
     def writer(self, output: str | Path) -> PredictionFile:
         return PredictionFile(output, self.columns, self.plural)
@@ -99,7 +111,7 @@ class LabelPredictor(Predictor):
             else:
                 problems[row] = f"{len(ids):,} tokens, the model was trained on at most {max_length:,}"
         reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
-        heads = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
+        heads: list[dict] = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
         usable = list(tokens)
         if self.kind.has_modifications:
             for row, sites in unseen_sites_of(self.loaded, sequences.texts, usable).items():
@@ -108,14 +120,24 @@ class LabelPredictor(Predictor):
         keys = sequence_keys(self.entity, [identities[row] for row in usable])
         overlap = training_overlap(self.loaded.training_keys, keys)
         overlap.add_to_heads(heads, usable)
+        if self.molecules is not None:
+            for row in usable:
+                heads[row]["applicability"] = self.molecules.similarity(sequences.texts[row] or "")
+        self.report_empty_columns()
         return Records(heads, reasons, usable, model_inputs(self.kind, sequences, tokens), overlap, first)
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
         batch = flat(inputs).to(self.device)
-        predicted = self.net.predictions(self.net(batch)).cpu()
+        hidden = self.net.hidden(batch)
+        predicted = self.net.predictions(self.net.head(hidden, batch)).cpu()
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
         thresholds = self.net.thresholds
-        return [[self._row(values.numpy(), thresholds)] for values in predicted.split(sizes)]
+        rows = [self._row(values.numpy(), thresholds) for values in predicted.split(sizes)]
+        if self.neighbours is not None:
+            vectors = pooled(hidden.float(), batch, "mean").cpu().numpy()
+            for row, value in zip(rows, self.neighbours.applicability(vectors), strict=True):
+                row["applicability"] = value
+        return [[row] for row in rows]
 
     def _row(self, predicted: np.ndarray, thresholds: np.ndarray) -> dict:
         """The label columns of one sequence.

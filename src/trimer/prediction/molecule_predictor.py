@@ -7,12 +7,17 @@ Columns of the table:
 - smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
   `trimer.generation.candidates`;
 - agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown;
+- p_molecule, p_formula: calibrated probabilities that it is the right molecule, and has the right formula
+  (`trimer.evaluation.candidate_calibration`);
+- similarity_to_training: highest Tanimoto similarity to a training molecule (`trimer.training_molecules`);
+- library_...: the most similar spectrum of `library` (`trimer.prediction.library_search`);
 - in_training: whether the spectrum, or its molecule if the input names it, is in the training data;
 - reason: why a spectrum has no prediction.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -28,7 +33,11 @@ from trimer.data.spectra.cleaning import clean_rows, warn_of_adducts
 from trimer.data.spectra.readers import read_spectra, spectrum_files
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
+from trimer.evaluation.candidate_trust import CandidateTrust
 from trimer.generation.candidates import agrees
+from trimer.prediction.library_search import COLUMNS as LIBRARY_COLUMNS
+from trimer.prediction.library_search import SpectrumLibrary
 from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.prediction.predictor import Predictor, Records
 from trimer.suggestions import did_you_mean
@@ -64,9 +73,11 @@ class MoleculePredictor(Predictor):
         "neutral_mass",
         "ppm_error",
         "agrees",
+        *TRUST_COLUMNS,
         "count",
         "log_likelihood",
         "score",
+        *LIBRARY_COLUMNS,
         "in_training",
         "reason",
     )
@@ -85,6 +96,16 @@ class MoleculePredictor(Predictor):
             for name, step in steps.items()
             if step is not None and not step.needs_label and not step.training_only
         }
+        self.trust = CandidateTrust(loaded, generator)
+        self.empty |= self.trust.empty
+        if cfg.library is None:
+            self.empty["library_..."] = "no library is given; name a file of spectra with library=<file>"
+
+    @functools.cached_property
+    def library(self) -> SpectrumLibrary | None:
+        """The library to search; read when it is first needed, in the main process only."""
+        cfg = self.cfg
+        return None if cfg.library is None else SpectrumLibrary(cfg.library, self.steps, cfg.library_ppm)
 
     def writer(self, output: str | Path) -> MoleculeFile:
         return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm)
@@ -113,6 +134,7 @@ class MoleculePredictor(Predictor):
         tokens = [values[start:stop] for start, stop in pairwise(offsets)]
         log.info("%s spectra, %s usable", f"{len(table):,}", f"{len(cleaned):,}")
         warn_of_unseen_spectra(self.loaded, cleaned["adduct"].tolist())
+        self.report_empty_columns()
         heads = [
             {"id": name, "precursor_mz": float(mz) if np.isfinite(mz) else None, "adduct": adduct}
             for name, mz, adduct in zip(table["id"], table["precursor_mz"], table["adduct"], strict=True)
@@ -122,6 +144,9 @@ class MoleculePredictor(Predictor):
         }
         overlap = training_overlap(self.loaded.training_keys, molecules | {"spectrum": token_keys(tokens)})
         overlap.add_to_heads(heads, rows)
+        if self.library is not None:
+            for row, hit in zip(rows, self.library.nearest(cleaned), strict=True):
+                heads[row] |= hit
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
@@ -129,7 +154,15 @@ class MoleculePredictor(Predictor):
         tokens, precursors, adducts = zip(*inputs, strict=True)
         generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
         count = self.cfg.candidates if self.cfg.ranked else 1
-        return [candidate_rows(result, count, self.cfg.tolerance_ppm, self.cfg.only_agreeing) for result in generated]
+        tolerance, only_agreeing = self.cfg.tolerance_ppm, self.cfg.only_agreeing
+        return [self._with_trust(candidate_rows(one, count, tolerance, only_agreeing), one) for one in generated]
+
+    def _with_trust(self, rows: list[dict], generated: GeneratedMolecules) -> list[dict]:
+        """The rows with the probabilities of their candidates, and their similarity to the training molecules."""
+        columns = self.trust.columns(generated, [row["rank"] for row in rows if "rank" in row])
+        for row in rows:
+            row |= columns.get(row.get("rank", 0), {})
+        return rows
 
 
 def candidate_rows(generated: GeneratedMolecules, count: int, tolerance_ppm: float, only_agreeing: bool) -> list[dict]:

@@ -7,6 +7,7 @@ Python objects and yields one prediction, or one reason, for each record, in the
 from __future__ import annotations
 
 import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from trimer.prediction.partial import Partial
     from trimer.prediction.prediction_tables import PredictionFile
     from trimer.prediction.spectral_library import LibraryFile
+
+log = logging.getLogger(__name__)
 
 CHUNK = 128  # records that are predicted together
 
@@ -64,6 +67,7 @@ class Predictor(ABC):
         self.loaded, self.cfg = loaded, cfg
         self._net: torch.nn.Module | None = None
         self.checkpoints = [loaded.path]  # files that the predictions depend on
+        self.empty: dict[str, str] = {}  # columns that stay empty -> the reason
 
     @classmethod
     def of_checkpoint(cls, path: str, cfg: DictConfig) -> Predictor:
@@ -98,6 +102,12 @@ class Predictor(ABC):
     @abstractmethod
     def writer(self, output: str | Path) -> PredictionFile | LibraryFile:
         """The output file of the predictions; ConfigError for an unsupported suffix."""
+
+    def report_empty_columns(self) -> None:
+        """Log why columns stay empty, once for each predictor."""
+        for name, reason in self.empty.items():
+            log.info("%s: empty, because %s", name, reason)
+        self.empty = {}
 
     def notes(self) -> list[str]:
         """Sentences that are printed below the summary of the predictions."""

@@ -20,6 +20,7 @@ from trimer.peptides.fragment_ions import fragment_mz
 from trimer.peptides.proforma import Peptide, read_proforma
 from trimer.prediction.library_formats import FORMATS
 from trimer.prediction.prediction_tables import output_path
+from trimer.training_facts import UNKNOWN
 
 REASONS = ("row", "id", "sequence", "reason")
 IN_TRAINING = ("id", "peptide", "charge", "in_training")
@@ -43,7 +44,7 @@ class Entry:
 
     intensities: (L - 1, K), 0 for impossible fragments. retention: in the unit of the model, None if it was not
     predicted. energy: normalised collision energy in percent, NaN if unknown. unseen: residues and modifications that
-    are not in the training data.
+    are not in the training data, or "unknown".
     """
 
     peptide: Peptide
@@ -104,7 +105,7 @@ class LibraryFile:
         self._format.write(entry, ions)
         self.fragments += len(ions)
         self.peptides += 1
-        self.unseen += bool(entry.unseen)
+        self.unseen += entry.unseen not in ("", UNKNOWN)
 
     def _ions(self, entry: Entry) -> list[Ion]:
         """The fragments to write, the most intense first."""

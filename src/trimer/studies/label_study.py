@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
@@ -59,25 +60,40 @@ class LabelStudy(Study):
         check_predict_settings(cfg, kinds, self.loaded.path)
         return LabelPredictor(self.loaded, cfg)
 
-    def calibrate(self, data: Any, cfg: DictConfig) -> None:
-        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint."""
-        from trimer.accelerators.hardware import computing
-        from trimer.callbacks.checkpoints import WholeFiles
-        from trimer.checkpoint import read
-        from trimer.evaluation.label_evaluation import calibration
+    @classmethod
+    def training_records(cls, data: Any) -> dict[str, Any]:
+        """The fingerprints of the training molecules."""
+        from trimer.training_molecules import KEY, training_molecules
 
-        net, path = self.net, self.loaded.path
+        if data.sequences.plural != "molecules":
+            return {}
+        return {KEY: training_molecules(data.texts(data.split.rows("train")))}
+
+    def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
+        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint.
+
+        For proteins and peptides, also store embeddings of the training data.
+        """
+        from trimer.accelerators.hardware import computing
+        from trimer.checkpoint import read
+        from trimer.checkpoint_updates import update_checkpoint
+        from trimer.evaluation.label_evaluation import calibration
+        from trimer.training_embeddings import KEY, training_embeddings
+
+        net, path, keys = self.net, self.loaded.path, {}
         with computing(cfg.trainer):
             fitted = calibration(net, data)
-        checkpoint = read(path)
-        checkpoint["state_dict"] = {name: value.clone() for name, value in checkpoint["state_dict"].items()}
+            if data.sequences.plural != "molecules":
+                self.loaded.training_embeddings = keys[KEY] = training_embeddings(net, data, cfg.seed)
+        state = {name: value.clone() for name, value in read(path)["state_dict"].items()}
         before = net.thresholds
         for name, value in fitted.items():
             getattr(net, name).copy_(value)
-            checkpoint["state_dict"][f"net.{name}"] = value.clone()
-        WholeFiles().save_checkpoint(checkpoint, path)
+            state[f"net.{name}"] = value.clone()
+        update_checkpoint(path, {"state_dict": state, **keys})
         if data.target != "regression":
             self._log_calibration(fitted, (net.thresholds == before).all())
+        return {}
 
     def _log_calibration(self, fitted: Mapping[str, Any], unchanged: bool) -> None:
         from trimer.metrics.temperature import HOTTEST
@@ -99,6 +115,7 @@ class LabelStudy(Study):
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place
         from trimer.baselines.model_before import begun_with
+        from trimer.evaluation.applicability import applicability_of
         from trimer.evaluation.label_evaluation import COLUMNS, evaluate_labels
         from trimer.reporting.attempts import attempt
         from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
@@ -117,6 +134,7 @@ class LabelStudy(Study):
         options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
         with computing(cfg.trainer):
             evaluation = evaluate_labels(cast("Labelled", net), data, split, **options)
+            evaluation.applicability = applicability_of(self.loaded, net, data, data.split.rows(split))
         save_results(measurement, evaluation)
         pictures = label_pictures(evaluation, data, measurement.name, out)
         drawn = attempt("the embeddings", draw_embeddings, measurement.trained, out, net, data, measurement.name)

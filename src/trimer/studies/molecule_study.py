@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from trimer.building import build
 from trimer.errors import ConfigError
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 
     from trimer.generation.molecule_generator import MoleculeGenerator
     from trimer.prediction.predictor import Predictor
+
+log = logging.getLogger(__name__)
 
 TRACKED = 32  # spectra in the table of predictions of a tracker
 DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # for public weights
@@ -59,6 +65,45 @@ class MoleculeStudy(Study):
         check_predict_settings(cfg, (MOLECULES,), self.loaded.path)
         return MoleculePredictor(self.loaded, cfg, self.generator(cfg))
 
+    @classmethod
+    def training_records(cls, data: Any) -> dict[str, Any]:
+        """The fingerprints of the training molecules."""
+        from trimer.training_molecules import KEY, training_molecules
+
+        return {
+            KEY: training_molecules([text for text in data.store.strings("smiles", data.split.rows("train")) if text])
+        }
+
+    def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
+        """Fit the probabilities of candidates on a sample of the validation spectra, and store them."""
+        from trimer.accelerators.hardware import computing
+        from trimer.checkpoint_updates import update_checkpoint
+        from trimer.evaluation.candidate_calibration import KEY, calibrate_candidates, metrics_of, save_report
+        from trimer.evaluation.molecule_evaluation import sample_rows
+        from trimer.training_molecules import library_of
+
+        limit = cfg.calibration_spectra
+        if limit < 0:
+            raise ConfigError(f"calibration_spectra={limit} must be 0 or more")
+        rows = data.split.rows("val") if limit and "val" in data.split.names else np.zeros(0, int)
+        if not len(rows):
+            log.info(
+                "p_molecule and p_formula are not calibrated: %s", "no validation spectra" if limit else "switched off"
+            )
+            return {}
+        rows = sample_rows(rows, limit, cfg.seed)
+        table = data.table(rows)
+        sources = [data.store.ragged("source")[row] for row in rows]
+        with computing(cfg.trainer):
+            generator = self.generator(cfg)
+            precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
+            generated = generator.generate(self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts)
+        stored, report = calibrate_candidates(table, generated, library_of(self.loaded), generator)
+        self.loaded.calibration = stored
+        update_checkpoint(self.loaded.path, {KEY: stored})
+        save_report(report, folder / "calibration.json")
+        return metrics_of(report)
+
     def check_data(self, data: Any) -> None:
         if not data.has_labels:
             raise ConfigError(
@@ -68,6 +113,7 @@ class MoleculeStudy(Study):
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing
         from trimer.baselines.matchms_lookup import MatchmsLookup
+        from trimer.evaluation.candidate_trust import CandidateTrust
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
         from trimer.reporting.figures import similarity_distribution, spectra_grid
@@ -81,6 +127,7 @@ class MoleculeStudy(Study):
             options["lookups"] = {f"{name.replace('_', ' ')} (matchms)": MatchmsLookup(name) for name in cfg.lookups}
         with computing(cfg.trainer):
             generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
+            options["trust"] = CandidateTrust(self.loaded, generator)
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
         save_results(measurement, evaluation)
         shown = evaluation.predictions

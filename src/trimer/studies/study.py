@@ -141,8 +141,17 @@ class Study:
             source = {"_target_": self.file_source}
         return data | {"source": source | {"paths": str(path.resolve())}}
 
-    def calibrate(self, data: Any, cfg: DictConfig) -> None:
-        """Fit calibration parameters on the validation split and store them in the checkpoint."""
+    @classmethod
+    def training_records(cls, data: Any) -> dict[str, Any]:
+        """Keys of a checkpoint that describe its training records, which need no network. data: after setup."""
+        return {}
+
+    def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
+        """Fit calibration parameters on the validation split and store them in the checkpoint.
+
+        folder: of the run, for a report. Returns metrics of the reliability.
+        """
+        return {}
 
     @classmethod
     def can_evaluate(cls) -> bool:

@@ -1,0 +1,78 @@
+"""Search of a library of spectra: for each spectrum the most similar one, by the cosine of binned peaks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trimer.baselines.spectrum_baselines import binned_cosines
+from trimer.chemistry.identifiers import inchikey_block1, parse
+from trimer.data.spectra.cleaning import clean_rows
+from trimer.data.spectra.cleaning.structures import fill_smiles
+from trimer.data.spectra.readers import read_spectra
+from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.errors import ConfigError, InputError
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "library_id",
+    "library_name",
+    "library_smiles",
+    "library_inchikey",
+    "library_precursor_mz",
+    "library_cosine",
+)
+
+
+class SpectrumLibrary:
+    """The spectra of a file or folder, cleaned like the spectra to predict.
+
+    ppm: largest difference of precursor m/z between a spectrum and a hit; None: any, so that analogues are found too.
+    The cosine is that of square-root intensities in bins of 0.02 Th, as in the baseline `cosine look-up`.
+    """
+
+    def __init__(self, path: str, steps: Mapping[str, Any], ppm: float | None):
+        if ppm is not None and not 0 < ppm < float("inf"):
+            raise ConfigError(f"library_ppm={ppm} must be a number above 0, or null for any precursor m/z")
+        table = read_spectra(Path(path))
+        self.table, _, reasons = clean_rows(table, steps)
+        if not len(self.table):
+            first = next((reason for reason in reasons if reason), "no spectrum")
+            raise InputError(f"library={path}: none of {len(table):,} spectra can be used; the first: {first}")
+        self.ppm = ppm
+        log.info("library=%s: %s spectra, %s usable", path, f"{len(table):,}", f"{len(self.table):,}")
+
+    def nearest(self, spectra: SpectrumTable) -> list[dict[str, Any]]:
+        """The columns of the most similar library spectrum for each cleaned spectrum; empty without a shared peak.
+
+        Of equal spectra, the first in the library is the hit.
+        """
+        precursors, library = spectra["precursor_mz"], self.table["precursor_mz"]
+        hits: list[dict[str, Any]] = []
+        for scores in binned_cosines(self.table, spectra) if len(spectra) else ():
+            if self.ppm is not None:
+                mz = precursors[len(hits) : len(hits) + len(scores), None]
+                with np.errstate(invalid="ignore"):
+                    scores[~(np.abs(library - mz) <= 1e-6 * self.ppm * mz)] = 0.0
+            best = scores.argmax(1)
+            hits += [self._hit(int(row), float(score[row])) for row, score in zip(best, scores, strict=True)]
+        return hits
+
+    def _hit(self, row: int, cosine: float) -> dict[str, Any]:
+        if cosine <= 0:
+            return {}
+        spectrum = fill_smiles(self.table.take(np.array([row])))
+        smiles, key, mz = (spectrum[name][0] for name in ("smiles", "inchikey", "precursor_mz"))
+        return {
+            "library_id": spectrum["id"][0],
+            "library_name": spectrum["name"][0],
+            "library_smiles": smiles or None,
+            "library_inchikey": key or inchikey_block1(parse(smiles)),
+            "library_precursor_mz": float(mz) if np.isfinite(mz) else None,
+            "library_cosine": round(min(cosine, 1.0), 4),
+        }
