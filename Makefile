@@ -50,13 +50,15 @@ demo-scratch: $(VENV)/installed
 RECIPE_denoise = experiment=spectrums/denoise
 RECIPE_simulate = experiment=spectrums/simulate ckpt=runs/models/denoise
 RECIPE_spectrums = experiment=spectrums/finetune ckpt=runs/models/simulate
-RECIPE_smiles = experiment=models/smiles test=true
+RECIPE_smiles = experiment=models/smiles
 RECIPE_superclass = experiment=models/superclass ckpt=runs/models/smiles
 RECIPE_peptide-rt = experiment=models/peptide_rt
 RECIPE_peptide-charge = experiment=models/peptide_charge ckpt=runs/models/peptide-rt
 RECIPE_peptide-ms2 = experiment=models/peptide_ms2
 RECIPE_esm2-sample = experiment=models/esm2_sample
 RECIPE_membrane = experiment=models/membrane ckpt=runs/models/esm2-sample
+PACK_superclass = base=smiles
+PACK_membrane = base=esm2-sample
 MODELS = spectrums smiles superclass peptide-rt peptide-charge peptide-ms2 esm2-sample membrane
 
 STAGES = denoise simulate $(MODELS)
@@ -65,7 +67,10 @@ earlier = $(patsubst ckpt=%,%,$(filter ckpt=%,$(RECIPE_$(1))))
 models: $(MODELS:%=pack-%)
 
 $(MODELS:%=pack-%): pack-%: runs/models/% | $(VENV)/installed
-	$(VENV)/bin/trimer pack ckpt=$< output=src/trimer/pretrained/$*
+	$(VENV)/bin/trimer pack ckpt=$< output=src/trimer/pretrained/$* $(PACK_$*)
+
+pack-superclass: pack-smiles
+pack-membrane: pack-esm2-sample
 
 .SECONDEXPANSION:
 $(STAGES:%=runs/models/%): runs/models/%: | $(VENV)/installed $$(call earlier,$$*)

@@ -95,3 +95,25 @@ def test_a_newer_format_is_rejected(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(CheckpointError, match="has format 99, this version reads up to 1: update Trimer"):
         read_packed(tmp_path / "a")
+
+
+def test_equal_weights_of_a_base_are_not_stored_again(tmp_path):
+    base, tuned = checkpoint(), checkpoint()
+    tuned["state_dict"] = {
+        "net.encoder.base_layer.weight": base["state_dict"]["net.weight"].clone(),
+        "net.adapter": torch.randn(2, 3),
+        "net.transposed": base["state_dict"]["net.weight"].T.contiguous(),  # same values, another shape
+    }
+    with pytest.raises(CheckpointError, match=r"base=base: .*base is not a packed model; pack it first"):
+        write_packed(tmp_path / "tuned", tuned, PATHS, half=True, facts={}, base="base")
+    write_packed(tmp_path / "base", base, PATHS, half=True, facts={})
+    write_packed(tmp_path / "tuned", tuned, PATHS, half=True, facts={}, base="base")
+    shared = json.loads((tmp_path / "tuned" / "model.json").read_text())["base"]
+    assert shared["weights"] == {"net.encoder.base_layer.weight": "net.weight"} and shared["model"] == "base"
+    again, alone = read_packed(tmp_path / "tuned"), tmp_path / "alone"
+    write_packed(alone, tuned, PATHS, half=True, facts={})
+    for name, value in read_packed(alone)["state_dict"].items():
+        assert torch.equal(again["state_dict"][name], value)
+    write_packed(tmp_path / "base", checkpoint(), PATHS, half=True, facts={})  # other weights
+    with pytest.raises(CheckpointError, match=r"shares weights with .*base, which is missing or has changed"):
+        read_packed(tmp_path / "tuned")

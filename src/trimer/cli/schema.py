@@ -130,6 +130,7 @@ class Pack(Command):
     output: str = MISSING
     results: str | None = None
     half: bool = True
+    base: str | None = None
 
 
 @dataclass

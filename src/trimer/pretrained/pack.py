@@ -12,11 +12,14 @@ from trimer.pretrained.precision import largest_change
 from trimer.run import RunFolder
 
 
-def pack(ckpt: str | Path, folder: Path, results: Path | None = None, half: bool = True) -> dict[str, int]:
+def pack(
+    ckpt: str | Path, folder: Path, results: Path | None = None, half: bool = True, base: str | None = None
+) -> dict[str, int]:
     """Pack a run folder or checkpoint into a folder; returns the size in bytes of each of its files.
 
     The name of the folder is that of the model in `about.yaml`. results: folder of the test results; by default
-    `<run>/test`. half: store the weights in half precision; the card names the largest change of a prediction.
+    `<run>/test`. half: store the weights in half precision; the card names the largest change of a prediction. base:
+    name of a packed model beside the folder; equal weights are not stored again.
     """
     path = checkpoint_path(ckpt)
     loaded = load(path)
@@ -25,10 +28,10 @@ def pack(ckpt: str | Path, folder: Path, results: Path | None = None, half: bool
     paths = paths_here() | {name: str(value) for name, value in stored.items() if value}
     facts = facts_of(folder.absolute().name, loaded, results)
     checkpoint = read(path)
-    write_packed(folder, checkpoint, paths, half, facts)
+    write_packed(folder, checkpoint, paths, half, facts, base)
     if half:
         facts["precision"] = largest_change(loaded, load(folder))
-        write_packed(folder, checkpoint, paths, half, facts)
+        write_packed(folder, checkpoint, paths, half, facts, base)
     table = write_results(folder, loaded.run, results)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != "card.md"}
     write_text(folder / "card.md", markdown(facts, table, files))

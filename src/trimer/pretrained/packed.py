@@ -1,7 +1,8 @@
 """The packed form of a checkpoint: a folder of tensors and JSON, without the state of the training.
 
     model.json            contract, training stages and facts of the card: plain values
-    weights.safetensors   weights of the network, in half precision if asked
+    weights.safetensors   weights of the network, in half precision if asked; those that another packed model in the
+                          same folder has are not stored again (LoRA leaves most weights of its encoder as they were)
     training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules
     result.json           metrics of the test split, as in a run folder
     split.json            how the data were split, as in a run folder
@@ -14,6 +15,7 @@ below the folders of data and cache are stored as `${paths.data}` and `${paths.c
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -45,11 +47,17 @@ def is_packed(path: Path) -> bool:
 
 
 def write_packed(
-    folder: Path, checkpoint: Mapping[str, Any], paths: Mapping[str, str], half: bool, facts: Mapping[str, Any]
+    folder: Path,
+    checkpoint: Mapping[str, Any],
+    paths: Mapping[str, str],
+    half: bool,
+    facts: Mapping[str, Any],
+    base: str | None = None,
 ) -> None:
     """Write model.json and the tensors of a checkpoint. paths: folders of data and cache that the contract refers to.
 
-    half: store matrices as float16. Vectors (biases, norms, temperatures) stay in float32: they are small.
+    half: store matrices as float16. Vectors (biases, norms, temperatures) stay in float32: they are small. base: name
+    of a packed model beside this one; weights equal to one of its weights are read from there.
     """
     weights = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith("net.")}
     kept = {name: value for name, value in checkpoint.items() if name in KEPT or name.startswith(TRAINING_KEYS)}
@@ -61,9 +69,14 @@ def write_packed(
     if local := sorted(set(local_paths(plain["trimer"]["data"]))):
         log.warning("%s names paths of this computer: %s", folder / MODEL, ", ".join(local[:3]))
     folder.mkdir(parents=True, exist_ok=True)
-    save(folder / WEIGHTS, {name: halved(value, name) if half else value for name, value in weights.items()})
+    stored = {name: halved(value, name) if half else value for name, value in weights.items()}
+    shared = shared_weights(stored, folder.parent / base) if base else {}
+    save(folder / WEIGHTS, {name: value for name, value in stored.items() if name not in shared})
     save(folder / TRAINING, tensors)
     content = {"format": FORMAT, "facts": dict(facts), "checkpoint": plain}
+    if base:
+        digest = file_digest(folder.parent / base / WEIGHTS)
+        content["base"] = {"model": base, "sha256": digest, "weights": shared}
     write_text(folder / MODEL, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -81,7 +94,39 @@ def read_packed(folder: Path) -> dict[str, Any]:
     here = paths_here()
     checkpoint["trimer"] = with_places(checkpoint["trimer"], {here[name]: f"${{paths.{name}}}" for name in PLACES})
     weights = load_file(folder / WEIGHTS)
+    if base := content.get("base"):
+        path = folder.parent / base["model"] / WEIGHTS
+        if not path.is_file() or file_digest(path) != base["sha256"]:
+            raise CheckpointError(
+                f"{folder} shares weights with {path.parent}, which is missing or has changed: copy both folders, or "
+                "install Trimer again"
+            )
+        others = load_file(path)
+        weights |= {name: others[other] for name, other in base["weights"].items()}
     return checkpoint | {"state_dict": {name: in_float32(value) for name, value in weights.items()}}
+
+
+def shared_weights(weights: Mapping[str, Tensor], base: Path) -> dict[str, str]:
+    """Name -> name in another packed model, for weights of equal type, shape and values; CheckpointError without it."""
+    from safetensors.torch import load_file
+
+    if not (base / WEIGHTS).is_file():
+        raise CheckpointError(f"base={base.name}: {base} is not a packed model; pack it first")
+    by_digest = {digest_of(value): name for name, value in load_file(base / WEIGHTS).items() if value.numel()}
+    digests = {name: digest_of(value) for name, value in weights.items()}
+    return {name: by_digest[digest] for name, digest in digests.items() if digest in by_digest}
+
+
+def digest_of(value: Tensor) -> str:
+    """SHA-256 of the type, shape and values of a tensor."""
+    head = f"{value.dtype} {tuple(value.shape)} ".encode()
+    return hashlib.sha256(head + value.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def paths_here() -> dict[str, str]:
