@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest, word
 from trimer.errors import CheckpointError, ConfigError
+from trimer.pretrained import registry
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -34,16 +35,17 @@ def main(cfg: DictConfig) -> None:
     from trimer.accelerators.hardware import computing
     from trimer.checkpoint import load
     from trimer.evaluation.example_evaluation import evaluate_examples
+    from trimer.run import model_name
 
     if cfg.steps < 0 or (cfg.spectra is not None and cfg.spectra < 2):
         raise ConfigError(f"steps={cfg.steps} must be 0 or more, and spectra={cfg.spectra} 2 or more, or null")
     loaded, output = demonstrated(cfg.ckpt, load), Path(cfg.output).expanduser()
-    predictor = predictor_of(loaded, cfg)
+    predictor, name = predictor_of(loaded, cfg), model_name(loaded.run, loaded.path)
     with computing(cfg.trainer):
-        evaluation = evaluate_examples(predictor, predictor.generator, loaded.run.name, cfg.spectra)
+        evaluation = evaluate_examples(predictor, predictor.generator, name, cfg.spectra)
     whole = whole_fold(loaded)
     show(evaluation, whole, output)
-    print(f"page: {write_demo_page(evaluation, whole, output, loaded)}")
+    print(f"page: {write_demo_page(evaluation, whole, output, name)}")
     if cfg.steps:
         print(fine_tuned(loaded, output / "fine_tuned", cfg))
     suggest(f"trimer predict ckpt={word(cfg.ckpt)} input=<your file>", "trimer models lists the other models")
@@ -51,6 +53,11 @@ def main(cfg: DictConfig) -> None:
 
 def demonstrated(ckpt: str, load: Any) -> Loaded:
     """The checkpoint of the demonstration; CheckpointError if it generates no molecules."""
+    if not registry.names() and not Path(ckpt).expanduser().exists():
+        raise CheckpointError(
+            f"ckpt={ckpt}: this installation has no shipped models; train them with make models, name a run folder, or "
+            "train a small study from nothing with trimer train experiment=demo"
+        )
     loaded = load(ckpt)
     if loaded.study.example != "spectra" or not loaded.study.can_predict(loaded.contract):
         raise CheckpointError(
@@ -92,15 +99,16 @@ def show(evaluation: ExampleEvaluation, whole: ResultTable | None, output: Path)
     evaluation.table.save(output / SPLIT)
     count = f"{len(evaluation.predictions)} held-out spectra of as many molecules"
     print_table(evaluation.table.to_rich(count, errors=True), output / SPLIT / "table.md")
-    print(evaluation.sentence())
+    print("\n".join([evaluation.sentence(), *evaluation.overlap]))
     if not evaluation.is_clear and whole is not None:
         spectra = whole.rows[-1]["values"].get("spectra")
         title = "the whole test fold" + (f", {spectra:,.0f} spectra" if spectra else "")
         print_table(whole.to_rich(title, errors=True))
 
 
-def write_demo_page(evaluation: ExampleEvaluation, whole: ResultTable | None, output: Path, loaded: Loaded) -> Path:
+def write_demo_page(evaluation: ExampleEvaluation, whole: ResultTable | None, output: Path, name: str) -> Path:
     """Write the page: the table, the spectra with their molecules, and the table of the whole test fold."""
+    from trimer.pretrained.cards import first_upper
     from trimer.reporting.page import Detail
     from trimer.reporting.run_page import write_run_page
     from trimer.reporting.table import column
@@ -128,8 +136,8 @@ def write_demo_page(evaluation: ExampleEvaluation, whole: ResultTable | None, ou
         evaluation.table,
         evaluation.predictions,
         title="Example spectra to structures",
-        subtitle=f"The model {loaded.run.name} generates molecules for {len(evaluation.predictions)} measured spectra "
-        "of molecules that it was not trained on.",
+        subtitle=f"The model {name} generates molecules for {len(evaluation.predictions)} measured spectra of the test "
+        f"fold. {first_upper('; '.join(evaluation.overlap))}.",
         note=note,
         distributions=evaluation.similarities,
         details=details,

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from trimer.data.core.training_keys import text_keys
+from trimer.data.modules.denoising import molecules_of_spectra
 from trimer.data.spectra.cleaning import clean_rows
 from trimer.data.spectra.readers import read_spectra
+from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.evaluation.molecule_evaluation import measure, predictions
+from trimer.evaluation.training_overlap import training_overlap
 from trimer.examples import FOLDER, LOOKUPS, example
 from trimer.reporting.table import BOUND, ResultTable
 
@@ -27,7 +31,8 @@ class ExampleEvaluation:
     """The table of methods by metrics, a prediction for each usable spectrum, and the lead over the best look-up.
 
     similarities: per method, Tanimoto similarity of the first candidate to the true molecule. best: name of the best
-    look-up in that; lead, error: mean paired difference to it, and its standard error.
+    look-up in that; lead, error: mean paired difference to it, and its standard error. overlap: how many molecules the
+    model was trained on, in words.
     """
 
     table: ResultTable
@@ -36,6 +41,7 @@ class ExampleEvaluation:
     best: str
     lead: float
     error: float
+    overlap: Sequence[str] = ()
 
     @property
     def is_clear(self) -> bool:
@@ -82,7 +88,14 @@ def evaluate_examples(predictor: Any, generator: Any, name: str, count: int | No
     error = float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else math.inf
     similarities = {name: scores[LEAD].tolist(), **similarities}
     records = predictions(table, generated, scores)
-    return ExampleEvaluation(result, records, similarities, best, float(differences.mean()), error)
+    lead = float(differences.mean())
+    return ExampleEvaluation(result, records, similarities, best, lead, error, overlap_of(predictor.loaded, table))
+
+
+def overlap_of(loaded: Any, table: SpectrumTable) -> list[str]:
+    """How many molecules of the spectra a model was trained on, in words."""
+    keys = text_keys([smiles or original for _, smiles, original in molecules_of_spectra(table)])
+    return training_overlap(loaded.training_keys, {"molecule": keys}).lines("molecules")
 
 
 def stored_lookups(ids: Sequence[str]) -> dict[str, list[list[str]]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
 from trimer.run import RunFolder, read_json
+from trimer.studies.study import Study
 
 ABOUT = Path(__file__).with_name("about.yaml")
 NO_SOURCE = ("exclude", "tokenizer", "cleaning", "clusters", "cache")  # keys of data that name no training data
@@ -38,7 +39,7 @@ def facts_of(name: str, loaded: Any, results: Path) -> dict[str, Any]:
     table = read_json(results / "table.json") if (results / "table.json").is_file() else None
     facts = {
         "name": name,
-        "command": "predict" if loaded.study.can_predict(loaded.contract) else "embed",
+        "command": use_of(loaded),
         "does": written.get("does") or loaded.study.description,
         "date": date_of(runs),
         "licence": written.get("licence") or OWN_LICENCE,
@@ -50,6 +51,13 @@ def facts_of(name: str, loaded: Any, results: Path) -> dict[str, Any]:
         "limits": list(written.get("limits") or ()),
     }
     return facts | {"metric": main_metric(table, written.get("metric"))}
+
+
+def use_of(loaded: Any) -> str:
+    """The command that uses a model first: predict, embed, or train if it does neither before fine-tuning."""
+    if loaded.study.can_predict(loaded.contract):
+        return "predict"
+    return "train" if type(loaded.study).encoder is Study.encoder else "embed"
 
 
 def runs_of(run: Path) -> list[Path]:
