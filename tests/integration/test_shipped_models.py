@@ -62,6 +62,12 @@ def test_embed_takes_a_name(folder, empty_folder):
     assert (empty_folder / "vectors.parquet").is_file()
 
 
+def test_a_packed_model_is_not_changed_by_a_calibration(folder, capsys):
+    words = ["ckpt=superclass", "calibrate=true", "hydra.run.dir=calibrated", f"paths.cache={folder / 'cache'}"]
+    assert main(["evaluate", *words]) == 1
+    assert "is a packed model: calibrate its run and pack it again" in capsys.readouterr().err
+
+
 def test_train_continues_from_a_name(folder, empty_folder):
     """The training data of the shipped model are known to the new checkpoint."""
     words = ["data.source.molecules=40", "data.tokens_per_batch=1000", "model.d_model=32", "test=false", *SMALL]

@@ -35,6 +35,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     from trimer.data.core.splits import WHOLE
     from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
+    from trimer.pretrained.packed import is_packed
     from trimer.run import RunFolder, model_name
 
     check_can_predict(cfg.trainer.accelerator)
@@ -45,6 +46,11 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     if cfg.calibrate and cfg.data:
         raise ConfigError(
             "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data alone"
+        )
+    if cfg.calibrate and is_packed(loaded.path):
+        raise ConfigError(
+            f"calibrate=true changes the checkpoint, and {loaded.path} is a packed model: calibrate its run and pack "
+            "it again with trimer pack"
         )
     if split == WHOLE and cfg.baselines:
         cfg.baselines = False

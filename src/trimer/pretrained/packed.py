@@ -95,7 +95,7 @@ def read_packed(folder: Path) -> dict[str, Any]:
     checkpoint["trimer"] = with_places(checkpoint["trimer"], {here[name]: f"${{paths.{name}}}" for name in PLACES})
     weights = load_file(folder / WEIGHTS)
     if base := content.get("base"):
-        path = folder.parent / base["model"] / WEIGHTS
+        path = folder.parent / Path(base["model"]).name / WEIGHTS  # never a path outside of the parent folder
         if not path.is_file() or file_digest(path) != base["sha256"]:
             raise CheckpointError(
                 f"{folder} shares weights with {path.parent}, which is missing or has changed: copy both folders, or "
