@@ -20,7 +20,7 @@ ADD = "with trimer evaluate ckpt=... calibrate=true"
 
 
 class CandidateTrust:
-    """The columns for molecules that a generator samples with a checkpoint. empty: names of empty ones -> the reason."""
+    """The columns for molecules that a generator samples with a checkpoint. empty: names of empty ones -> why."""
 
     def __init__(self, loaded: Loaded, generator: MoleculeGenerator):
         self.empty: dict[str, str] = {}
