@@ -50,7 +50,18 @@ FEATURES = {
 }  # fmt: skip
 # Settings of a generator on which the features depend.
 SETTINGS = {
-    "sampling": ("method", "rank", "tolerance_ppm", "max_length", "num_samples", "temperature", "top_k", "top_p"),
+    "sampling": (
+        "method",
+        "rank",
+        "tolerance_ppm",
+        "max_length",
+        "num_samples",
+        "temperature",
+        "top_k",
+        "top_p",
+        "formulas",
+        "formula_ppm",
+    ),
     "beam": ("method", "rank", "tolerance_ppm", "max_length", "beams", "length_penalty"),
 }
 
@@ -172,7 +183,7 @@ def calibrate_candidates(
     table: labelled validation spectra. generated: molecules for each of them.
     """
     features = [candidate_features(result, library) for result in generated]
-    right = whether_right(table["smiles"], generated, features)
+    right = whether_right(table["smiles"].tolist(), generated, features)
     names = np.array([key or smiles for key, smiles in zip(table["inchikey1"], table["smiles"], strict=True)], object)
     stored: dict[str, Any] = {"spectra": len(table), "generator": settings_of(generator)}
     raw: dict[str, list[np.ndarray]] = {}

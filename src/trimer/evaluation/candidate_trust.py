@@ -60,7 +60,7 @@ def reliability_metrics(predictions: Sequence[Mapping[str, Any]]) -> dict[str, f
     predictions: of `trimer.evaluation.molecule_evaluation`. Empty without calibrated probabilities.
     """
     first = [(record["candidates"][0], record["scores"]) for record in predictions if record["candidates"]]
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name in TARGETS:
         known = [
             (candidate[f"p_{name}"], scores[WHETHER_RIGHT[name]] == 1)
