@@ -88,8 +88,9 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
 
 def calibrate(loaded: Loaded, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
     """Do what a training does at its end, in its checkpoint: training records, calibration. Returns its metrics."""
-    from trimer.checkpoint_updates import update_checkpoint
+    from trimer.checkpoint_updates import check_can_update, update_checkpoint
 
+    check_can_update(loaded.path)
     records = loaded.study.training_records(data)
     for name, value in records.items():
         setattr(loaded, name, value)

@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,18 @@ FEATURES = {
 }  # fmt: skip
 # Settings of a generator on which the features depend.
 SETTINGS = {
-    "sampling": ("method", "rank", "tolerance_ppm", "max_length", "num_samples", "temperature", "top_k", "top_p"),
+    "sampling": (
+        "method",
+        "rank",
+        "tolerance_ppm",
+        "max_length",
+        "num_samples",
+        "temperature",
+        "top_k",
+        "top_p",
+        "formulas",
+        "formula_ppm",
+    ),
     "beam": ("method", "rank", "tolerance_ppm", "max_length", "beams", "length_penalty"),
 }
 
@@ -171,14 +183,7 @@ def calibrate_candidates(
     table: labelled validation spectra. generated: molecules for each of them.
     """
     features = [candidate_features(result, library) for result in generated]
-    right: dict[str, list[np.ndarray]] = {name: [] for name in TARGETS}
-    for smiles, result, known in zip(table["smiles"], generated, features, strict=True):
-        true = molecule_facts(smiles)
-        facts = [molecule_facts(candidate.smiles) for candidate in result.candidates[:RANKS]]
-        right["molecule"].append(np.array([same_molecule(one, true) for one in facts], bool))
-        formula = np.zeros(len(known.formula), bool)
-        formula[known.formula_of] = [same_formula(one, true) for one in facts]
-        right["formula"].append(formula)
+    right = whether_right(table["smiles"].tolist(), generated, features)
     names = np.array([key or smiles for key, smiles in zip(table["inchikey1"], table["smiles"], strict=True)], object)
     stored: dict[str, Any] = {"spectra": len(table), "generator": settings_of(generator)}
     raw: dict[str, list[np.ndarray]] = {}
@@ -189,7 +194,8 @@ def calibrate_candidates(
         model = fit(values, truth, groups, FEATURES[name])
         stored[name] = model.plain()
         predicted = out_of_fold(values, truth, groups, FEATURES[name])
-        raw[name] = np.split(predicted, np.cumsum(counts)[:-1])
+        offsets = np.cumsum([0, *counts]).tolist()
+        raw[name] = [predicted[start:stop] for start, stop in pairwise(offsets)]
     pairs = [
         coherent(molecule, formula, known.formula_of)
         for molecule, formula, known in zip(raw["molecule"], raw["formula"], features, strict=True)
@@ -199,19 +205,33 @@ def calibrate_candidates(
         "molecules": len(set(names.tolist())),
         "generator": stored["generator"],
     }
-    for number, name in enumerate(TARGETS):
-        truths = [
-            truth if name == "molecule" else truth[known.formula_of]
-            for truth, known in zip(right[name], features, strict=True)
-        ]
+    of_formulas = [truth[known.formula_of] for truth, known in zip(right["formula"], features, strict=True)]
+    for number, (name, truths) in enumerate((("molecule", right["molecule"]), ("formula", of_formulas))):
+        weights = stored[name]["weights"]
         report[name] = {
-            "features": {}
-            if not any(stored[name]["weights"])
-            else dict(zip(FEATURES[name], stored[name]["weights"], strict=True)),
+            "features": dict(zip(FEATURES[name], weights, strict=True)) if any(weights) else {},
             "first_candidates": reliability([pair[number][:1] for pair in pairs], [truth[:1] for truth in truths]),
             "all_candidates": reliability([pair[number] for pair in pairs], truths),
         }
     return stored, report
+
+
+def whether_right(
+    smiles: Sequence[str], generated: Sequence[GeneratedMolecules], features: Sequence[CandidateFeatures]
+) -> dict[str, list[np.ndarray]]:
+    """For each spectrum, whether its first candidates are the true molecule, (k,), and its formulas the true one, (f,).
+
+    smiles: the true molecules.
+    """
+    right: dict[str, list[np.ndarray]] = {name: [] for name in TARGETS}
+    for text, result, known in zip(smiles, generated, features, strict=True):
+        true = molecule_facts(text)
+        facts = [molecule_facts(candidate.smiles) for candidate in result.candidates[:RANKS]]
+        right["molecule"].append(np.array([same_molecule(one, true) for one in facts], bool))
+        formula = np.zeros(len(known.formula), bool)
+        formula[known.formula_of] = [same_formula(one, true) for one in facts]
+        right["formula"].append(formula)
+    return right
 
 
 def reliability(predicted: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ ADD = "with trimer evaluate ckpt=... calibrate=true"
 
 
 class CandidateTrust:
-    """The columns for molecules that a generator samples with a checkpoint. empty: names of empty ones -> the reason."""
+    """The columns for molecules that a generator samples with a checkpoint. empty: names of empty ones -> why."""
 
     def __init__(self, loaded: Loaded, generator: MoleculeGenerator):
         self.empty: dict[str, str] = {}
@@ -60,7 +60,7 @@ def reliability_metrics(predictions: Sequence[Mapping[str, Any]]) -> dict[str, f
     predictions: of `trimer.evaluation.molecule_evaluation`. Empty without calibrated probabilities.
     """
     first = [(record["candidates"][0], record["scores"]) for record in predictions if record["candidates"]]
-    metrics = {}
+    metrics: dict[str, float] = {}
     for name in TARGETS:
         known = [
             (candidate[f"p_{name}"], scores[WHETHER_RIGHT[name]] == 1)

@@ -98,8 +98,6 @@ class MoleculePredictor(Predictor):
         }
         self.trust = CandidateTrust(loaded, generator)
         self.empty |= self.trust.empty
-        if cfg.library is None:
-            self.empty["library_..."] = "no library is given; name a file of spectra with library=<file>"
 
     @functools.cached_property
     def library(self) -> SpectrumLibrary | None:
@@ -144,7 +142,9 @@ class MoleculePredictor(Predictor):
         }
         overlap = training_overlap(self.loaded.training_keys, molecules | {"spectrum": token_keys(tokens)})
         overlap.add_to_heads(heads, rows)
-        if self.library is not None:
+        if self.library is None:
+            log.info("library_...: empty, because no library is given; name a file of spectra with library=<file>")
+        else:
             for row, hit in zip(rows, self.library.nearest(cleaned), strict=True):
                 heads[row] |= hit
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)

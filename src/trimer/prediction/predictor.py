@@ -104,9 +104,9 @@ class Predictor(ABC):
         """The output file of the predictions; ConfigError for an unsupported suffix."""
 
     def report_empty_columns(self) -> None:
-        """Log why columns stay empty, once for each predictor."""
+        """Warn of columns that stay empty, with the reason, once for each predictor."""
         for name, reason in self.empty.items():
-            log.info("%s: empty, because %s", name, reason)
+            log.warning("%s: empty, because %s", name, reason)
         self.empty = {}
 
     def notes(self) -> list[str]:

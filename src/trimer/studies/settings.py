@@ -16,7 +16,16 @@ SEQUENCES = "models that read molecules, proteins or peptides"
 PEPTIDES = "models that read peptides"
 LIBRARIES = "models that predict spectral libraries"
 KINDS: dict[str, tuple[str, ...]] = {
-    MOLECULES: ("ranked", "candidates", "tolerance_ppm", "only_agreeing", "generator", "cleaning"),
+    MOLECULES: (
+        "ranked",
+        "candidates",
+        "tolerance_ppm",
+        "only_agreeing",
+        "library",
+        "library_ppm",
+        "generator",
+        "cleaning",
+    ),
     SEQUENCES: ("column", "id_column"),
     PEPTIDES: ("notation", "fixed"),
     LIBRARIES: ("energy", "instrument", "retention"),
