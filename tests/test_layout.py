@@ -16,6 +16,7 @@ EXCEPTIONS = {
     "test_language.py": "the wording of documentation, configs and source",
     "test_layout.py": "the folder of tests",
     "test_packaging.py": "the wheel, the Makefile and the licence",
+    "reporting/test_page_in_browser.py": "page and embedding_page with their scripts, in headless Chromium",
     "data/peptides/test_libraries.py": "library_tables, library_texts and fragment_annotations",
     "data/peptides/test_search_results.py": "psm_quality and peptide_merging, read as peptides and as labels",
     "data/spectra/test_cleaning_settings.py": "the constructors of all cleaning steps",

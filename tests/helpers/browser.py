@@ -17,7 +17,9 @@ PATIENCE = 120_000  # milliseconds, for a machine that is busy with other tests
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser of Playwright; the test is skipped, with the reason, where Playwright or Chromium is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'"
+    )
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("there is no Chromium: apt-get install chromium")

@@ -18,7 +18,7 @@ from trimer.reporting.run_page import write_run_page
 from trimer.reporting.spectrum_cards import evenly
 from trimer.reporting.table import ResultTable
 
-VOID = {"meta", "br", "link", "img", "hr"}
+VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
 class Balanced(HTMLParser):
@@ -45,10 +45,10 @@ def check(text: str) -> None:
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
-    assert [source for source in parser.loaded if not re.match("data:image/(png|svg\\+xml);base64,", source)] == []
-    assert "url(" not in text
-    assert "<script" not in text
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    allowed = r"data:image/png;base64,|#|(\.\./)?[\w./-]+$"  # in the file, or a file of the run
+    assert [source for source in parser.loaded if not re.match(allowed, source)] == []
+    assert not re.search(r"<script[^>]+src|@import|url\((?!#)", text)
+    assert not re.search(r"https?://(?!www\.w3\.org/(2000/svg|1999/xlink))", text)
 
 
 def record(number: int, candidates: list, **fields) -> dict:
@@ -101,11 +101,13 @@ def test_a_page_has_all_sections(tmp_path):
     for expected in (
         "Spectra &amp; structures", "a &lt; b", "Ethanol &lt;wine&gt;", "a&lt;b&gt;", "0.250", "± 0.010", "Baselines",
         ">Oracle<", "column FOLD", "0 of 291", "10 records read, 4 kept", "trimer train data=x",
-        "above</span> cosine look-up", "#1, generated 3×", "#2, the true molecule", "no candidate is a valid molecule",
+        "without a standard error", "#1, generated 3×", "#2, the true molecule", "no candidate is a valid molecule",
         "not readable", "no precursor m/z", "C<sub>2</sub>H<sub>3</sub>O<sub>2</sub><sup>−</sup>", "CE 20 eV",
     ):  # fmt: skip
         assert expected in text, expected
-    assert text.count('<article class="card">') == 4
+    assert text.count('<article class="card') == 4
+    assert "better than cosine look-up by 0.050" in text and "within error of cosine look-up" not in text
+    assert "cosine look-up" in text and "than oracle" not in text
 
 
 def test_a_page_without_content_is_valid(tmp_path):
@@ -128,9 +130,9 @@ def test_figures_and_additional_tables_are_in_the_page(tmp_path):
     body = text.split("</style>")[1]
     for expected in ("&lt;one&gt;", "0.988", "1,200", "xx…", "a &amp; b", "0.213 to 0.287", "<th>Molecules</th>"):
         assert expected in body, expected
-    assert body.count('<div class="panel wide"><img alt="wide"') == 1 and body.count("<img") == 2
+    assert body.count('<div class="panel wide"><img alt="wide" width="124"') == 1 and body.count("<img") == 2
     assert "<svg" in body and "Nothing" not in body
-    read = base64.b64decode(re.search(r'alt="square" src="data:image/png;base64,([^"]+)"', body).group(1))
+    read = base64.b64decode(re.search(r'alt="square" width="62" src="data:image/png;base64,([^"]+)"', body).group(1))
     assert read == (tmp_path / "square.png").read_bytes()
 
 
@@ -140,7 +142,7 @@ def test_label_pages_start_with_the_main_metrics(tmp_path):
     shown.add("mine", {"accuracy": 0.8, "mcc": 0.6, "auroc": math.nan})
     text = write_page(tmp_path / "page.html", title="x", table=shown, predictions=[]).read_text(encoding="utf-8")
     check(text)
-    assert text.count('<div class="figure">') == 2 and "above</span> floor, 50.0" in text
+    assert text.count('<div class="figure">') == 2 and "better than floor by 30.0" in text
 
 
 def test_unlabelled_spectra_have_no_true_molecule_and_no_tanimoto(tmp_path):
@@ -188,6 +190,60 @@ def test_the_page_of_a_run_is_made_from_its_folder(tmp_path):
         assert expected in text
     assert "/somewhere" not in text
     assert "inchikey1 + scaffold" in text
+
+
+def test_the_run_its_data_and_task_are_in_title_and_heading(tmp_path):
+    shown = {"title": "Spectra to structures", "name": "my <run>", "data": "library.mgf", "evaluated": "test"}
+    text = write_page(tmp_path / "page.html", table=table(), predictions=[], **shown).read_text(encoding="utf-8")
+    check(text)
+    assert "<title>my &lt;run&gt; · Spectra to structures · library.mgf · test split</title>" in text
+    assert re.search(r"<h1>my &lt;run&gt;.*Spectra to structures  ·  library.mgf  ·  test split.*</h1>", text)
+
+
+def test_pages_and_files_of_a_run_are_linked(tmp_path):
+    for name in ("test/embeddings.html", "test/table.csv", "test/by_adduct.csv", "val/page.html", "config.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x" * 1500)
+    text = write_run_page(tmp_path, "test", table(), PREDICTIONS).read_text()
+    check(text)
+    for expected in ('href="embeddings.html">Embeddings', 'href="../val/page.html">Results on val', 'href="#files"',
+                     'href="../config.yaml">config.yaml', 'href="by_adduct.csv"', "1.5 kB"):  # fmt: skip
+        assert expected in text, expected
+    missing = [link for link in re.findall(r'href="([^"#]+)"', text) if not (tmp_path / "test" / link).exists()]
+    assert missing == []
+
+
+def test_every_section_of_the_navigation_exists(tmp_path):
+    details = [Detail("Largest errors, a & b", [{"id": "one", "error": 1.0}])]
+    curves = {"val/loss": Curve([1, 2], [2.0, 1.0])}
+    shown = {"details": details, "curves": curves, "commands": ["trimer train"]}
+    path = write_page(tmp_path / "page.html", title="x", table=table(), predictions=PREDICTIONS, **shown)
+    text = path.read_text(encoding="utf-8")
+    anchors = re.findall(r'<a href="#([^"]+)"', text)
+    assert {"results", "learning", "spectra", "largest-errors-a-b", "reproduction"} <= set(anchors)
+    assert [anchor for anchor in anchors if f'id="{anchor}"' not in text] == []
+
+
+def test_lookups_that_cannot_be_right_are_not_compared(tmp_path):
+    shown = ResultTable(k=[10])
+    shown.add("cosine look-up", {"top10_accuracy": 0.0}, baseline=True)
+    shown.add("mine", {"top10_accuracy": 0.2})
+    overlap = [{"part": "test", "key": "inchikey1", "values": 9, "shared_values": 0}]
+    page = {"title": "x", "table": shown, "predictions": [], "overlap": overlap, "evaluated": "test"}
+    text = write_page(tmp_path / "page.html", **page).read_text(encoding="utf-8")
+    assert "no look-up can be right" in text and "better than" not in text
+
+
+def test_similarities_of_the_same_spectra_are_compared_in_pairs(tmp_path):
+    predictions = [record(number, ["CCO"], smiles="C" * (number + 1)) for number in range(20)]
+    shown = ResultTable(k=[1])
+    shown.add("look-up", {"tanimoto@1": 0.4, "tanimoto@1_std_error": 0.2}, baseline=True)
+    shown.add("mine", {"tanimoto@1": 0.5, "tanimoto@1_std_error": 0.2})
+    steps = [0.02 * number for number in range(20)]
+    similar = {"look-up": steps, "mine": [value + 0.1 + 0.01 * (-1) ** number for number, value in enumerate(steps)]}
+    page = {"title": "x", "table": shown, "predictions": predictions, "distributions": similar}
+    text = write_page(tmp_path / "page.html", **page).read_text(encoding="utf-8")
+    assert "better than look-up by 0.100 ± 0.002" in text
 
 
 def test_a_folder_without_results_has_a_page(tmp_path):

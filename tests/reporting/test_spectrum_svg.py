@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trimer.reporting.spectrum_svg import spectrum_svg, ticks
+from trimer.reporting.spectrum_svg import mirror_svg, spectrum_svg, ticks
 
 
 def test_ticks_are_round_numbers_within_the_range():
@@ -46,4 +46,21 @@ def test_peak_labels_do_not_overlap():
     spots = [(float(x), float(y)) for x, y in spots]
     assert spots
     for i, (x, y) in enumerate(spots):
-        assert all(abs(x - other[0]) >= 38 or abs(y - other[1]) >= 10 for other in spots[:i])
+        assert all(abs(x - other[0]) >= 46 or abs(y - other[1]) >= 12 for other in spots[:i])
+
+
+def test_axes_have_names_with_units():
+    drawing = spectrum_svg([100.0, 200.1], [50, 100], 200.1)
+    assert "m/z (Th)" in drawing and "relative intensity (%)" in drawing
+    assert 'data-low="' in drawing and 'data-precursor="200.1"' in drawing, "for zooming"
+
+
+def test_predicted_peaks_are_above_the_measured_ones():
+    drawing = mirror_svg([(175.119, 1.0, "y1+"), (300.2, 0.5, "b3+ -H2O")], [(175.119, 0.8, "y1+")])
+    ElementTree.fromstring(drawing)
+    assert "<title>m/z 175.1190 Th, 100.0%, predicted y1+</title>" in drawing
+    assert "<title>m/z 175.1190 Th, 80.0%, measured y1+</title>" in drawing
+    assert drawing.count('class="stick y down"') == 1 and drawing.count('class="stick b"') == 1
+    (up,), (down,) = (re.findall(rf'V([\d.]+)" class="stick y{side}"', drawing) for side in ("", " down"))
+    assert float(up) < float(down)
+    assert "no peaks" in mirror_svg([], [])

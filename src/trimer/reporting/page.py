@@ -39,6 +39,7 @@ MOLECULES = (
     "(radius 2, 2048 bits), the best of the first k candidates. ± is the standard error over molecules."
 )
 SHRINK = 0.62  # pixels of a page for a pixel of a picture, so that its text is as large as that of the page
+HALF = 560  # pixels of half a row; wider pictures have a row for themselves
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
 FIGURES = 4  # numbers at the head of a page that has none of the headlines
 FINDABLE, PRINTED = 8, 12  # rows of a table above which it can be searched; rows on paper
@@ -159,11 +160,11 @@ def _header(
         if math.isfinite(values.get(metric, math.nan)):
             judged = verdict(metric, methods[-1]["method"], table, paired if metric == PAIRED else None, no_lookup)
             headlines.append(_headline(metric, values, judged))
+    compared = any(headline["verdict"].sign for headline in headlines)
     oracle = any(row["kind"] == "bound" for row in table.rows)
     facts = facts if name != facts[0] else facts[1:]
-    return render(
-        "header.html", name=name, facts=facts, subtitle=subtitle, headlines=headlines, certain=CERTAIN, oracle=oracle
-    )
+    shown = {"headlines": headlines, "compared": compared, "certain": CERTAIN, "oracle": oracle}
+    return render("header.html", name=name, facts=facts, subtitle=subtitle, **shown)
 
 
 def _headline(name: str, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
@@ -214,7 +215,8 @@ def _picture(path: Path) -> dict[str, Any]:
     png = path.read_bytes()
     width, height = struct.unpack(">II", png[16:24])
     content = base64.b64encode(png).decode()
-    return {"name": path.stem, "wide": width > WIDE * height, "width": round(SHRINK * width), "content": content}
+    wide = width > WIDE * height or SHRINK * width > HALF
+    return {"name": path.stem, "wide": wide, "width": round(SHRINK * width), "content": content}
 
 
 def _detail(detail: Detail) -> Markup:

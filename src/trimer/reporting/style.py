@@ -36,8 +36,8 @@ STYLE = {
     "text.parse_math": False,  # a `$` in a name is not a formula
 }  # fmt: skip
 # Colours that the style sheet of a page sets, so that charts are light or dark with it.
-THEME = {"#ffffff": "card", INK: "ink", SOFT: "soft", GREY: "line", GRID: "grid", BLUE: "c-blue", VERMILION: "c-vermilion",
-         GREEN: "c-green", SKY: "c-sky", ORANGE: "c-orange"}  # fmt: skip
+THEME = {"#ffffff": "card", INK: "ink", SOFT: "soft", GREY: "line", GRID: "grid", BLUE: "c-blue",
+         VERMILION: "c-vermilion", GREEN: "c-green", SKY: "c-sky", ORANGE: "c-orange"}  # fmt: skip
 NO_AXES = {"axes.grid": False, "axes.spines.left": False, "axes.spines.bottom": False}
 
 Arguments = ParamSpec("Arguments")

@@ -63,8 +63,8 @@
     if (!find) continue;
     find.hidden = false;
     find.querySelector("input").addEventListener("input", event => {
-      const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const row of rows) row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word));
+      const wanted = event.target.value.trim().toLowerCase(), text = row => [...row.cells].map(cell => cell.textContent).join("\n");
+      for (const row of rows) row.hidden = !text(row).toLowerCase().includes(wanted);
       find.querySelector("output").textContent = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`;
     });
   }
