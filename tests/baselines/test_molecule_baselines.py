@@ -10,7 +10,13 @@ from trimer.baselines.molecule_baselines import DescriptorForest, MoleculeBoosti
 
 ALCOHOLS = ["C" * length + "O" for length in range(1, 13)]
 ACIDS = ["C" * length + "C(=O)O" for length in range(1, 13)]
-KINDS = [DescriptorForest, MoleculeBoosting, TanimotoMachine]
+
+
+def forest(kind: str = "single", seed: int = 0) -> DescriptorForest:
+    return DescriptorForest(kind, seed, trees=20)
+
+
+KINDS = [forest, MoleculeBoosting, TanimotoMachine]
 
 
 @pytest.mark.parametrize("model", KINDS)

@@ -120,7 +120,7 @@ class TanimotoMachine(LabelBaseline):
 
     most, most_rows = 100_000, 8_000
 
-    def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, inverse_penalty: float = 10.0):
+    def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, inverse_penalty: float = 3.0):
         super().__init__(kind, seed, threads)
         self.inverse_penalty = inverse_penalty
 
