@@ -39,16 +39,16 @@ def explain(error: BaseException, loader: Any, command: str, overrides: Sequence
     return (
         yaml_mistake(error)
         or override_mistake(loader, command, overrides, sweep)
-        or reference_mistake(error)
+        or reference_mistake(error, overrides)
         or config_mistake(error, loader)
     )
 
 
-def reference_mistake(error: BaseException) -> str | None:
+def reference_mistake(error: BaseException, overrides: Sequence[str]) -> str | None:
     """The sentence for a value that refers to something that does not exist."""
     from omegaconf.errors import InterpolationResolutionError
 
-    return unresolved_reference(error) if isinstance(error, InterpolationResolutionError) else None
+    return unresolved_reference(error, overrides) if isinstance(error, InterpolationResolutionError) else None
 
 
 def yaml_mistake(error: BaseException) -> str | None:

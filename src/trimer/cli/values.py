@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trimer.errors import UsageError
@@ -31,16 +31,21 @@ def check_values(cfg: Any, command: str) -> None:
             raise UsageError(unresolved_reference(error)) from error
 
 
-def unresolved_reference(error: InterpolationResolutionError) -> str:
-    """The sentence for a value such as `${x}` that cannot be resolved."""
+def unresolved_reference(error: InterpolationResolutionError, overrides: Sequence[str] = ()) -> str:
+    """The sentence for a value such as `${x}` that cannot be resolved.
+
+    overrides: of the command line; one that has the reference is named, even if another value depends on it.
+    """
+    key = error.full_key or "a value"
     reason = str(error).strip().splitlines()[0]
     if match := re.fullmatch(r"Interpolation key '(.*)' not found", reason):
+        key = next((word.partition("=")[0] for word in overrides if f"${{{match[1]}}}" in word), key)
         reason = f"it refers to {match[1]!r}, and the config has no such key"
     elif match := re.fullmatch(r"Unsupported interpolation type (.*)", reason):
         reason = f"it uses the resolver {match[1]!r}, which does not exist"
     elif match := re.search(r"Environment variable '(.*)' not found", reason):
         reason = f"the environment variable {match[1]} is not set"
-    return f"{error.full_key or 'a value'}: {reason}; write a value, or refer to an existing key, such as ${{seed}}"
+    return f"{key}: {reason}; write a value, or refer to an existing key, such as ${{seed}}"
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[Any, Any, str]]:
@@ -49,9 +54,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[Any, Any, str]]:
 
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         child = node._get_node(key)
-        name = (
-            f"{prefix}.{key}" if isinstance(node, DictConfig) and prefix else f"{prefix}[{key}]" if prefix else str(key)
-        )
+        name = f"{prefix}[{key}]" if isinstance(key, int) else f"{prefix}.{key}" if prefix else str(key)
         if child._is_missing() or child._is_interpolation():
             yield node, key, name
         elif isinstance(child, Container) and not child._is_none():

@@ -47,8 +47,8 @@ def check_atoms(path: str | Path, atoms: bool) -> None:
     """ConfigError if SMILES should be split by atoms for a checkpoint of Trimer, which stores its tokenizer."""
     if atoms:
         raise ConfigError(
-            f"atoms=true is for a public RoBERTa of SMILES, and {path} is a checkpoint of Trimer with its own tokenizer: "
-            "remove atoms=true"
+            f"atoms=true is for a public RoBERTa of SMILES, and {path} is a checkpoint with its own tokenizer: remove "
+            "atoms=true"
         )
 
 

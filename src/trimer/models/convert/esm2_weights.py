@@ -189,7 +189,7 @@ def _read_fair(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # files that are no checkpoints raise errors of many types
+    except Exception as error:  # other files raise errors of many types
         raise CheckpointError(f"{path} is not a fair-esm file that can be read safely ({reason_of(error)})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}, not the weights of an ESM2")
