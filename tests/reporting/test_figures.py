@@ -14,8 +14,8 @@ from trimer.reporting.curves import Curve
 from trimer.reporting.figures import (
     draw_curves,
     draw_similarities,
-    spectra_grid,
     similarity_distribution,
+    spectra_grid,
     training_curves,
     unit_of_loss,
 )

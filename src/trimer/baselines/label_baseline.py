@@ -111,7 +111,7 @@ class LabelBaseline:
         if len(known) > allowed:
             self.note = f"fitted on {allowed:,} of {len(known):,} training rows, which bounds its time"
             known = np.sort(np.random.default_rng(self.seed).choice(known, allowed, replace=False))
-        return [texts[row] for row in known], labels[known]
+        return [texts[row] for row in known.tolist()], labels[known]
 
     def _fitted(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
         if self.kind != "regression" and len(np.unique(labels)) == 1:  # most classifiers need two classes

@@ -78,16 +78,15 @@ def formulas_of_mass(mass: float, tolerance: float, limit: int = 500) -> list[di
         hydrogens.append(hydrogen[fits])
     if not rows:
         return []
-    row, carbon, hydrogen = np.concatenate(rows), np.concatenate(carbons), np.concatenate(hydrogens)
-    atoms = counts[row]
-    plausible = _plausible(atoms, carbon)
-    row, carbon, hydrogen, atoms = row[plausible], carbon[plausible], hydrogen[plausible], atoms[plausible]
-    error = np.abs(mass - masses[row] - carbon * CARBON - hydrogen * HYDROGEN)
-    rarity = atoms[:, len(COMMON) :].sum(1)
+    row = np.concatenate(rows)
+    atoms = np.column_stack([np.concatenate(carbons), np.concatenate(hydrogens), counts[row]])  # (n, 11)
+    kept = _plausible(atoms[:, 2:], atoms[:, 0])
+    row, atoms = row[kept], atoms[kept]
+    error = np.abs(mass - masses[row] - atoms[:, 0] * CARBON - atoms[:, 1] * HYDROGEN)
+    rarity = atoms[:, 2 + len(COMMON) :].sum(1)
     order = np.lexsort((error, rarity))[:limit]
     names = ["C", "H", *HETEROATOMS]
-    table = np.column_stack([carbon, hydrogen, atoms])[order].tolist()
-    return [{name: n for name, n in zip(names, line, strict=True) if n} for line in table]
+    return [{name: n for name, n in zip(names, line, strict=True) if n} for line in atoms[order].tolist()]
 
 
 def _plausible(atoms: np.ndarray, carbon: np.ndarray) -> np.ndarray:

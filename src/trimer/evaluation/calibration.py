@@ -48,7 +48,7 @@ def chooses_thresholds(net: Labelled) -> bool:
 
 def chosen_for(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     """Thresholds for another method, chosen as those of the network; None if the network has default ones."""
-    if not chooses_thresholds(net):
+    if net.criterion is None or not chooses_thresholds(net):
         return None
     multi = net.target == "multi"
     plain = np.full(predictions.shape[1], 0.5 if multi else 1 / predictions.shape[1])
