@@ -148,7 +148,7 @@ def test_make_models_trains_earlier_stages_first_and_packs_all_models(tmp_path):
     words = ["make", "--dry-run", "--directory", str(ROOT), "models"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     trained = [line.partition("hydra.run.dir=runs/models/")[2].split()[0] for line in lines if " train " in line]
-    packed = [line.partition("output=src/trimer/pretrained/")[2] for line in lines if " pack " in line]
+    packed = [line.partition("output=src/trimer/pretrained/")[2].split()[0] for line in lines if " pack " in line]
     assert trained.index("denoise") < trained.index("simulate") < trained.index("spectrums")
     assert trained.index("smiles") < trained.index("superclass")
     assert len(trained) == len(set(trained))

@@ -136,6 +136,8 @@ def write_demo_page(evaluation: ExampleEvaluation, whole: ResultTable | None, ou
         evaluation.table,
         evaluation.predictions,
         title="Example spectra to structures",
+        name=name,
+        data=f"{len(evaluation.predictions)} held-out spectra of MassBank",
         subtitle=f"The model {name} generates molecules for {len(evaluation.predictions)} measured spectra of the test "
         f"fold. {first_upper('; '.join(evaluation.overlap))}.",
         note=note,
