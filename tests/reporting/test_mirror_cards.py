@@ -56,4 +56,4 @@ def test_cards_are_evenly_spaced_from_the_highest_to_the_lowest_cosine():
 
 
 def test_an_evaluation_without_spectra_has_no_section():
-    assert mirror_cards(evaluation(0)) == ""
+    assert mirror_cards(SimpleNamespace(values={"cos": np.zeros(0)}, ids=[])) == ""

@@ -18,6 +18,7 @@ from trimer.reporting.spectrum_cards import PRINTED
 from trimer.reporting.table import ResultTable
 from trimer.simulate.simulated_molecules import simulated_molecules
 
+pytestmark = pytest.mark.slow
 EXAMPLES = 24
 # Elements that end outside of the window, or whose content is wider than they are and can only be reached by scrolling.
 CUT = """() => {
@@ -41,8 +42,8 @@ SMALLEST = """() => Math.min(...[...document.querySelectorAll("main *:not(sub, s
 # The least contrast of the texts of the page with the background behind them, and the text that has it.
 CONTRAST = """() => {
   const numbers = text => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = rgb => rgb.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const linear = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = rgb => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => sum + weight * linear(rgb[i] / 255), 0);
   function behind(element) {
     for (let e = element; e; e = e.parentElement) {
       const colour = numbers(getComputedStyle(e).backgroundColor);
@@ -51,13 +52,14 @@ CONTRAST = """() => {
     return [255, 255, 255];
   }
   let least = [21, ""];
-  for (const element of document.querySelectorAll("h1, h2, h3, p, td, th, span, a, b, div, text, button, output, dt, dd")) {
+  for (const element of document.querySelectorAll("body *:not(script, style, title)")) {
     const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
     if (!own || !element.getClientRects().length || element.closest(".skip, #tip")) continue;
     const style = getComputedStyle(element), svg = element.namespaceURI.includes("svg");
     const [a, b] = [light(numbers(svg ? style.fill : style.color)), light(behind(element))];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (contrast < least[0]) least = [contrast, `${element.tagName}.${element.getAttribute("class")}: ${element.textContent}`];
+    const name = `${element.tagName}.${element.getAttribute("class")}: ${element.textContent}`;
+    if (contrast < least[0]) least = [contrast, name];
   }
   return least;
 }"""
@@ -101,8 +103,8 @@ def page(tmp_path_factory):
         {"id": f"row {n}", "molecule": molecules[n], "class": f"class {n % 3}", "error": 1 / (n + 1)} for n in range(20)
     ]
     return write_page(
-        folder / "test" / "page.html", title="Spectra to structures", name="mine", data="simulated spectra", table=table,
-        predictions=predictions, evaluated="test", folder=folder, drops=drops, examples=EXAMPLES,
+        folder / "test" / "page.html", title="Spectra to structures", name="mine", data="simulated spectra",
+        table=table, predictions=predictions, evaluated="test", folder=folder, drops=drops, examples=EXAMPLES,
         curves={f"val/{name}": Curve([1, 2, 3], [3.0, 2.0, 1.0]) for name in ("loss", "token_accuracy", "tanimoto@1")},
         split={"method": "groups over inchikey1", "sizes": {"train": 900, "test": 60}}, pictures=[folder / "wide.png"],
         overlap=[{"part": "test", "key": "inchikey1", "values": 60, "shared_values": 3}],

@@ -204,14 +204,16 @@ def _interval(name: str, values: Mapping[str, float]) -> str:
 
 
 def _pictures(charts: Mapping[str, tuple], paths: Sequence[Path | None]) -> Markup:
-    drawn = [
-        attempt(f"{name} in the page", lambda name=name, drawing=drawing: page_chart(name, *drawing))
-        for name, drawing in charts.items()
-    ]
+    drawn = [attempt(f"{name} in the page", _chart, name, drawing) for name, drawing in charts.items()]
     drawn = [chart for chart in drawn if chart is not None]
     made = [attempt(f"{path} in the page", _picture, path) for path in paths if path is not None]
     pictures = [picture for picture in made if picture is not None]
     return render("pictures.html", charts=drawn, pictures=pictures) if drawn or pictures else Markup()
+
+
+def _chart(name: str, drawing: tuple) -> Markup:
+    draw, *arguments = drawing
+    return page_chart(name, draw, *arguments)
 
 
 def _picture(path: Path) -> dict[str, Any]:

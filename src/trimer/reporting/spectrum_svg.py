@@ -170,5 +170,5 @@ def mirror_svg(
             mz, share, ion = peaks[index]
             y = plot.y(sign * share) + (-4 if sign > 0 else LABEL_HEIGHT)
             plot.text(plot.x(mz), y, ion, f"peak {ion[:1]}-name")
-    data: dict[str, str | float] = {"low": round(low, 4), "high": round(high, 4), "up": name}
-    return plot.svg(f"{len(predicted)} predicted and {len(measured)} measured peaks", "spectrum mirror", **data)
+    title = f"{len(predicted)} predicted and {len(measured)} measured peaks"
+    return plot.svg(title, "spectrum mirror", up=name, low=round(low, 4), high=round(high, 4))

@@ -79,6 +79,7 @@ class FragmentStudy(Study):
             "intensity 0. Each metric is computed for each spectrum; the table holds the median, or the mean, over "
             "spectra. ± is the standard error over spectra."
         )
-        shown = {"title": "Fragments", "subtitle": subtitle, "note": note, "charts": charts, "further": further}
+        shown: dict[str, Any] = {"title": "Fragments", "subtitle": subtitle, "note": note}
+        shown |= {"charts": charts, "further": further}
         publish(measurement, evaluation, METRICS, count, **shown)
         return evaluation
