@@ -38,8 +38,8 @@ def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
     """(n, 420 + 20 len(ends) + 60 + 6) features of n sequences.
 
     Frequencies of the residues and of pairs of neighbours; of the residues among the first 20 and 60 (`ends`); which
-    residue is third to last, second to last and last; mean hydropathy, highest mean of 19 residues, share and number of the segments above 1.6, highest mean of those that
-    begin among the first 50, and the logarithm of the length.
+    residue is third to last, second to last and last; mean hydropathy, highest mean of 19 residues, share and number of
+    the segments above 1.6, highest mean of those that begin among the first 50, and the logarithm of the length.
     """
     return (
         np.stack([_features(text, ends) for text in texts])
