@@ -108,12 +108,14 @@ def test_predicting_no_rows_gives_no_rows():
 
 def test_composition_agrees_with_a_hand_calculation():
     vectors = composition(["AARX", "aarx"], ends=(2,))
-    assert vectors.shape == (2, 446)
+    assert vectors.shape == (2, 506)
     assert (vectors[0] == vectors[1]).all()
-    residues, pairs, end, rest = np.split(vectors[0], [20, 420, 440])
+    residues, pairs, end, tail, rest = np.split(vectors[0], [20, 420, 440, 500])
     assert residues[:2] == pytest.approx([2 / 3, 1 / 3]) and residues.sum() == pytest.approx(1)
     assert pairs[[0, 1]].tolist() == [0.5, 0.5]  # AA and AR; RX is no pair
     assert end[0] == 1
+    assert np.flatnonzero(tail).tolist() == [0, 21]  # A third to last, R second to last; X is not counted
+    assert not composition([""])[0, 460:520].any() and composition(["A"])[0, 500] == 1
     assert rest[0] == pytest.approx((1.8 + 1.8 - 4.5) / 4)
     assert rest[-1] == pytest.approx(np.log(4))
 

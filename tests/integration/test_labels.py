@@ -14,6 +14,7 @@ import pytest
 import torch
 from table_helpers import write_csv
 
+from trimer.baselines.label_baselines import FOR_MOLECULES
 from trimer.checkpoint import load
 from trimer.cli.main import main
 from trimer.flat import Flat
@@ -121,7 +122,10 @@ def test_a_run_writes_labels_table_and_figures(run, kind):
 
 def test_the_table_includes_the_baselines(run):
     table = (run("single") / "test" / "table.md").read_text()
-    assert "trivial baseline: majority or mean" in table and "random forest on Morgan fingerprints" in table
+    assert all(name in table for name in FOR_MOLECULES) and "Model minus this (p)" in table
+    rows = csv.DictReader((run("single") / "test" / "table.csv").read_text().splitlines())
+    paired = {row["method"]: row["accuracy_difference_p"] for row in rows}
+    assert paired.pop("single") == "" and all(0 < float(p) <= 1 for p in paired.values())
 
 
 def test_a_lora_checkpoint_holds_head_and_adapters_and_loads_merged(run):

@@ -41,15 +41,27 @@ def test_pairing_is_sharper_than_two_separate_intervals():
 
 
 @pytest.mark.parametrize("lead", [0.0, 0.02, 0.04])
-def test_p_values_agree_with_mcnemars_test(lead):
+def test_p_values_of_accuracy_are_those_of_mcnemars_test(lead):
     random = np.random.default_rng(2)
     base = random.random(900) < 0.8
     flips = random.random(900)
     one, two = base ^ (flips < 0.04), base ^ ((flips > 0.5) & (flips < 0.54))
     two &= ~(one & (random.random(900) < lead))
-    p = paired_differences(*measured_pair(one, two), ["accuracy"])["accuracy_difference_p"]
+    pair = measured_pair(one, two)
+    p = paired_differences(*pair, ["accuracy"])["accuracy_difference_p"]
     exact = binomtest(int((one & ~two).sum()), int((one ^ two).sum())).pvalue
-    assert p == pytest.approx(exact, abs=0.1) and (p < 0.05) == (exact < 0.05)
+    assert p == pytest.approx(exact)
+    for measured in pair:
+        measured.correct = None  # as of grouped rows
+    assert paired_differences(*pair, ["accuracy"])["accuracy_difference_p"] == pytest.approx(exact, abs=0.1)
+
+
+def test_a_single_row_is_no_evidence():
+    """Resamples within classes always contain the only row of a class."""
+    labels = np.array([0, 0, 0, 0, 0, 1])
+    one, two = (single_label(np.eye(2)[predicted], labels) for predicted in (labels, np.zeros(6, int)))
+    found = paired_differences(one, two, ["accuracy"])
+    assert found["accuracy_difference"] == pytest.approx(1 / 6) and found["accuracy_difference_p"] == 1
 
 
 def test_equal_predictions_have_a_difference_of_zero_and_a_p_value_of_one():
@@ -60,8 +72,10 @@ def test_equal_predictions_have_a_difference_of_zero_and_a_p_value_of_one():
 
 
 def test_the_smallest_p_value_is_two_in_the_number_of_resamples():
-    one, two = measured_pair(np.ones(90, bool), np.arange(90) % 2 == 0, bootstrap=199)
-    assert paired_differences(one, two, ["accuracy"])["accuracy_difference_p"] == pytest.approx(0.01)
+    labels = np.random.default_rng(3).normal(size=90)
+    one, two = (regression(labels + error, labels, bootstrap=199) for error in (0.1, 0.5))
+    found = paired_differences(one, two, ["rmse"])
+    assert found["rmse_difference"] == pytest.approx(-0.4) and found["rmse_difference_p"] == pytest.approx(0.01)
 
 
 def test_means_over_tasks_are_compared_only_over_the_same_tasks():

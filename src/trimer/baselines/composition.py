@@ -22,6 +22,7 @@ SIGNAL = 50  # windows that start before this position may be a signal peptide o
 # Lengths of the N-terminal regions: the size of signal peptides and of transit peptides. Chosen by cross-validation
 # in the train file of DeepLoc 1.0, among single lengths from 20 to 60 and this pair.
 ENDS = (20, 60)
+TAIL = 3  # residues at the C terminus: the length of the peroxisomal signal SKL and its variants
 _INDEX = np.full(256, -1)
 _INDEX[[ord(residue) for residue in HYDROPATHY]] = np.arange(20)
 _INDEX[[ord(residue.lower()) for residue in HYDROPATHY]] = np.arange(20)
@@ -34,13 +35,17 @@ def residue_indices(text: str) -> np.ndarray:
 
 
 def composition(texts: Sequence[str], ends: Sequence[int] = ENDS) -> np.ndarray:
-    """(n, 420 + 20 len(ends) + 6) features of n sequences.
+    """(n, 420 + 20 len(ends) + 60 + 6) features of n sequences.
 
-    Frequencies of the residues and of pairs of neighbours; of the residues among the first 20 and 60 (`ends`); mean
-    hydropathy, highest mean of 19 residues, share and number of the segments above 1.6, highest mean of those that
-    begin among the first 50, and the logarithm of the length.
+    Frequencies of the residues and of pairs of neighbours; of the residues among the first 20 and 60 (`ends`); which
+    residue is third to last, second to last and last; mean hydropathy, highest mean of 19 residues, share and number of
+    the segments above 1.6, highest mean of those that begin among the first 50, and the logarithm of the length.
     """
-    return np.stack([_features(text, ends) for text in texts]) if len(texts) else np.zeros((0, 426 + 20 * len(ends)))
+    return (
+        np.stack([_features(text, ends) for text in texts])
+        if len(texts)
+        else np.zeros((0, 426 + 20 * (TAIL + len(ends))))
+    )
 
 
 def peptide_composition(texts: Sequence[str]) -> np.ndarray:
@@ -70,7 +75,16 @@ def _features(text: str, ends: Sequence[int]) -> np.ndarray:
     pairs = (left * 20 + right)[(left >= 0) & (right >= 0)]
     features = [_frequencies(residues, 20), _frequencies(pairs, 400)]
     features += [_frequencies(residues[:end], 20) for end in ends]
-    return np.concatenate([*features, _hydropathy(residues)])
+    return np.concatenate([*features, _last(residues).ravel(), _hydropathy(residues)])
+
+
+def _last(residues: np.ndarray) -> np.ndarray:
+    """(3, 20) one-hot residues at the C terminus; zeros before a shorter sequence and for other letters."""
+    out = np.zeros((TAIL, 20))
+    for row, residue in enumerate(residues[-TAIL:], TAIL - min(TAIL, len(residues))):
+        if residue >= 0:
+            out[row, residue] = 1
+    return out
 
 
 def _frequencies(indices: np.ndarray, size: int) -> np.ndarray:

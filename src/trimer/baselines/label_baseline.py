@@ -33,8 +33,8 @@ class LabelBaseline:
     predict(texts) -> (n, C) probabilities, 0 for classes that the train split lacks; (n, K) probabilities of "yes", 0.5
     for a task without train labels; (n, K) numbers.
 
-    most, most_rows: training rows times tasks, and rows, that are fitted; of more, rows are drawn by the seed, and
-    `note` says so. A baseline that is not fitted after SECONDS raises an InputError between two tasks. threads: of
+    most, most_rows: training rows times tasks, and rows, that are fitted; of more, rows are drawn by the seed, with a
+    `note`. A baseline that is not fitted after SECONDS raises an InputError between two tasks. threads: of
     estimators that can use them.
     """
 

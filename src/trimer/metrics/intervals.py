@@ -23,11 +23,13 @@ class Measured:
     values: name -> value, NaN if undefined, with its spread under the suffixes `SPREAD`; `<task>/<name>` for one task.
     undefined: name -> why it is NaN, why it has no interval, or what a mean over classes or tasks leaves out.
     draws: name -> (1 + resamples,) the value, then that of each resample, for names with a spread.
+    correct: (n,) whether the class of each row is predicted, if rows are independent of each other.
     """
 
     values: dict[str, float] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
     draws: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    correct: np.ndarray | None = field(default=None, repr=False)
 
     def without_spread(self, name: str) -> None:
         """Forget the standard error, the interval and the resamples of a metric."""
@@ -59,9 +61,9 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
 def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> dict[str, float]:
     """The metrics of `one` minus those of `other`, measured on the same rows with the same resamples.
 
-    `<name>_difference` with its spread, and `<name>_difference_p`: twice the share of resamples whose difference is
-    zero or has the other sign, the observed value counted as one of them. A metric that is undefined for either, or a
-    mean over other tasks for one of them, has no difference.
+    `<name>_difference` with its spread, and `<name>_difference_p`, two-sided: of accuracy by McNemar's exact test, of
+    others twice the share of resamples whose difference is zero or has the other sign, the observed value counted as
+    one of them. A metric that is undefined for either, or a mean over other tasks for one of them, has no difference.
     """
     differences: dict[str, float] = {}
     for name in names:
@@ -69,10 +71,25 @@ def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> 
             continue
         drawn = one.draws[name] - other.draws[name]
         differences |= with_errors({name + DIFFERENCE: drawn}).values
+        if name == "accuracy" and one.correct is not None and other.correct is not None:
+            differences[name + P_VALUE] = mcnemar(one.correct, other.correct)
+            continue
         resamples = drawn[1:][np.isfinite(drawn[1:])]
         tails = ((resamples <= DUST).sum(), (resamples >= -DUST).sum())
         differences[name + P_VALUE] = min(1.0, 2 * (1 + int(min(tails))) / (1 + len(resamples)))
     return differences
+
+
+def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+    """McNemar's exact test, two-sided: (n,) whether each of two methods is right about a row.
+
+    Only rows where one is right and the other wrong count. Resamples within classes would understate the chance in
+    classes of a few rows.
+    """
+    from scipy.stats import binomtest
+
+    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
 def without_lost(draws: dict[str, np.ndarray], names: Sequence[str]) -> float:

@@ -86,6 +86,7 @@ def single_label(
     draws = weighted.in_blocks(measure, weighted.weightings(rows, bootstrap, groups, seed, labels))
     lost = without_lost(draws, (*TELLING_APART, *MACRO))
     measured = with_errors(draws)
+    measured.correct = rank < 1 if groups is None else None
     lone = [called[c] for c in np.flatnonzero(seen == 1)]
     if bootstrap:
         remove_spread(measured, (*TELLING_APART, *MACRO), lost, lone, int(np.count_nonzero(seen)))
