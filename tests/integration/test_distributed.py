@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from tests.test_checkpoint_index import Evil
 from trimer.checkpoint import checkpoint_path, read
 from trimer.checkpoint_shards import is_sharded
 from trimer.simulate.simulated_molecules import simulated_molecules
@@ -174,3 +176,10 @@ def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(t
     best = torch.load(tmp_path / "whole" / "run" / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(weights[name], best[name]) for name in weights)
     assert whole["val/loss"] > 0
+    (second / ".metadata").write_bytes(pickle.dumps(Evil(tmp_path / "created")))
+    done = subprocess.run(
+        [sys.executable, "-m", "trimer", "train", f"resume={stopped / 'run'}", "trainer.max_steps=5"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1 and "last.ckpt/.metadata is rejected" in done.stderr
+    assert not (tmp_path / "created").exists()

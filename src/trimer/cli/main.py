@@ -186,7 +186,7 @@ def run_command(cfg: DictConfig) -> Any:
     from trimer.run import RunFolder
 
     configs.register()
-    command = HydraConfig.get().job.config_name
+    command = str(HydraConfig.get().job.config_name)
     check_values(cfg, command)
     if cfg.get("seed", 0) < 0:
         raise ConfigError(f"seed={cfg.seed} must be 0 or more")

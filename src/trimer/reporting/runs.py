@@ -197,8 +197,7 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
         values = [value for name in measured for value in group.metrics.get(name, (None, None, 0))]
         groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
     for name, rows in (("runs.csv", runs), ("groups.csv", groups)):
-        header, *values = rows
-        write_csv(folder / name, [str(column) for column in header], values)
+        write_csv(folder / name, [str(column) for column in rows[0]], rows[1:])
     write_text(folder / "summary.md", summary.to_markdown())
     return [folder / "runs.csv", folder / "groups.csv", folder / "summary.md"]
 

@@ -54,7 +54,7 @@ def _defaults() -> dict[str, Any]:
 
     from trimer.cli.configs import shipped_folder
 
-    cfg = OmegaConf.load(shipped_folder() / "predict.yaml")
+    cfg: Any = OmegaConf.load(shipped_folder() / "predict.yaml")
     return {key: value for names in KINDS.values() for name in names for key, value in _leaves(name, cfg[name])}
 
 
