@@ -16,6 +16,7 @@ from trimer.cli import completion, screens
 from trimer.cli import main as cli
 from trimer.cli.configs import shipped_folder
 from trimer.cli.schema import SCHEMAS
+from trimer.pretrained import registry
 from trimer.suggestions import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,6 +207,17 @@ def test_completion_offers_keys_choices_and_commands(trimer, line, expected):
     candidates = set(completion.candidates(line))
     assert expected <= candidates
     assert bool(expected) == bool(candidates)
+
+
+def test_names_of_shipped_models_are_completed(trimer, empty_folder, tmp_path, monkeypatch):
+    for name in ("peptide-rt", "peptide-ms2", "smiles"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "model.json").write_text("{}")
+    monkeypatch.setattr(registry, "FOLDER", tmp_path / "models")
+    (empty_folder / "peptides").mkdir()
+    expected = ["ckpt=peptide-ms2", "ckpt=peptide-rt", "ckpt=peptides/"]
+    assert completion.candidates("trimer predict ckpt=pep") == expected
+    assert completion.candidates("trimer models name=s") == ["name=smiles"]
 
 
 def test_paths_are_completed(trimer, empty_folder):

@@ -118,6 +118,9 @@ def test_pack_does_not_overwrite_other_folders(folder, empty_folder, capsys):
     (empty_folder / "other" / "notes.txt").write_text("mine")
     assert main(["pack", f"ckpt={folder / 'superclass'}", "output=other"]) == 1
     assert "is not a packed model: name another folder" in capsys.readouterr().err
+    assert main(["pack", "ckpt=superclass", "output=again"]) == 1
+    assert "ckpt=superclass is packed already" in capsys.readouterr().err
+    assert not (empty_folder / "again").exists()
 
 
 def test_predict_without_input_reads_the_examples(empty_folder, capsys):

@@ -12,6 +12,7 @@ from itertools import pairwise
 from trimer.cli import configs
 from trimer.cli.screens import COMMANDS
 from trimer.errors import UsageError
+from trimer.pretrained import registry
 
 # bash splits words at "=" and would complete "model=ba" as "ba": remove "=" from its word breaks.
 BASH = r"""
@@ -85,7 +86,8 @@ def overrides(command: str, before: list[str], word: str) -> list[str]:
     words += [text for text in keys(command, chosen, folders, word) if "hydra" in word or not text.startswith("hydra")]
     if not words and equals:  # an unknown value may be a path
         paths = [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
-        words = [f"{key}={path}" for path in paths]
+        names = registry.names() if key == "ckpt" or (command, key) == ("models", "name") else []
+        words = [f"{key}={value}" for value in [*(name for name in names if name.startswith(start)), *paths]]
     return sorted(set(words))
 
 

@@ -246,4 +246,6 @@ def write_results(folder: Path, run: Path, results: Path) -> Mapping[str, Any] |
             content = read_json(source)
             write_text(folder / name, json.dumps(content, indent=1) + "\n")
             table = content if name == "table.json" else table
+        else:
+            (folder / name).unlink(missing_ok=True)  # of a model that was packed here before
     return table

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from trimer.checkpoint import checkpoint_path, load, read
+from trimer.errors import CheckpointError
 from trimer.files import write_text
 from trimer.pretrained.cards import facts_of, markdown, write_results
-from trimer.pretrained.packed import paths_here, write_packed
+from trimer.pretrained.packed import is_packed, paths_here, write_packed
 from trimer.pretrained.precision import largest_change
 from trimer.run import RunFolder
 
@@ -22,6 +23,8 @@ def pack(
     name of a packed model beside the folder; equal weights are not stored again.
     """
     path = checkpoint_path(ckpt)
+    if is_packed(path):
+        raise CheckpointError(f"ckpt={ckpt} is packed already: copy the folder, or pack the run that it was made from")
     loaded = load(path)
     results = results or loaded.run / "test"
     stored = RunFolder(loaded.run).config.get("paths") or {}
