@@ -75,7 +75,7 @@ def test_page_and_file_show_the_same_similarities():
     assert "model &amp; co, mean 0.500" in chart
 
 
-def test_a_chart_has_the_colours_of_the_page_and_ids_of_its_own():
+def test_a_chart_has_the_colours_of_the_page_and_unique_ids():
     charts = [page_chart("x", draw_similarities, {"a": [0.1, value]}) for value in (0.2, 0.9)]
     for chart in charts:
         assert "var(--ink)" in chart and "var(--c-blue)" in chart and "<style" not in chart

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from trimer.data.core.drops import DropReport
+from trimer.data.core.splits import WHOLE
 from trimer.reporting.curves import Curve
 from trimer.reporting.page import Detail, write_page
 from trimer.reporting.run_page import write_run_page
@@ -198,6 +199,11 @@ def test_the_run_its_data_and_task_are_in_title_and_heading(tmp_path):
     check(text)
     assert "<title>my &lt;run&gt; · Spectra to structures · library.mgf · test split</title>" in text
     assert re.search(r"<h1>my &lt;run&gt;.*Spectra to structures  ·  library.mgf  ·  test split.*</h1>", text)
+
+
+def test_a_page_of_whole_data_names_no_split(tmp_path):
+    text = write_page(tmp_path / "page.html", title="x", table=table(), predictions=[], evaluated=WHOLE).read_text()
+    assert "<title>x · all data</title>" in text
 
 
 def test_pages_and_files_of_a_run_are_linked(tmp_path):

@@ -227,6 +227,17 @@ def test_spectra_are_zoomed_and_read_by_mouse_and_keyboard(browser, page):
     tab.close()
 
 
+def test_pictures_are_shown_at_full_size_with_the_keyboard(browser, page):
+    tab = opened(browser, page, width=390)
+    picture = tab.get_by_role("button", name="wide: full size")
+    assert picture.locator("img").bounding_box()["width"] < 390
+    picture.press("Enter")
+    assert picture.locator("img").bounding_box()["width"] == 1600
+    picture.press("Space")
+    assert picture.locator("img").bounding_box()["width"] < 390
+    tab.close()
+
+
 def test_without_scripts_everything_is_shown(browser, page):
     tab = opened(browser, page, java_script_enabled=False)
     assert tab.locator("article.card:visible").count() == EXAMPLES

@@ -19,6 +19,7 @@ from typing import Any
 from markupsafe import Markup
 
 from trimer.data.core.drops import DropReport
+from trimer.data.core.splits import WHOLE
 from trimer.files import write_text
 from trimer.reporting.attempts import attempt
 from trimer.reporting.curves import Curve, panels
@@ -102,7 +103,8 @@ def write_page(
     """
     path = Path(path)
     similar = distributions if distributions is not None else attempt("similarities", similarities, predictions)
-    facts = [title, *(text for text in (data, evaluated and f"{evaluated} split") if text)]
+    where = "all data" if evaluated == WHOLE else evaluated and f"{evaluated} split"
+    facts = [title, *(text for text in (data, where) if text)]
     paired = _paired(table, similar or {}, predictions) if distributions is not None else {}
     no_lookup = no_shared_molecules(evaluated, overlap)
     makers: dict[str, tuple] = {

@@ -44,6 +44,20 @@
     filter();
   }
 
+  // A picture is shown at its full size, and its panel scrolls, until it is chosen again.
+  for (const picture of document.querySelectorAll(".pictures img")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `${picture.alt}: full size`);
+    button.setAttribute("aria-pressed", "false");
+    picture.replaceWith(button);
+    button.append(picture);
+    button.addEventListener("click", () => {
+      const large = picture.closest(".panel").classList.toggle("large");
+      button.setAttribute("aria-pressed", String(large));
+    });
+  }
+
   for (const table of document.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0], rows = [...body.rows];
     [...table.tHead.rows[0].cells].forEach((cell, place) => {
