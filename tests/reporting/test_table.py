@@ -121,3 +121,25 @@ def test_every_metric_that_is_measured_has_a_column():
     for name in (name for metrics in measured for name in metrics.values if not name.endswith(SPREAD)):
         task, _, metric = name.rpartition("/")
         assert column(name).label != f"{task} {metric}".strip()
+
+
+def test_a_difference_has_its_sign_its_error_and_a_p_value_and_is_never_the_best():
+    table = ResultTable(metrics=["accuracy", "accuracy_difference"])
+    paired = {"accuracy_difference": 0.031, "accuracy_difference_std_error": 0.011, "accuracy_difference_p": 0.0061}
+    table.add("forest", {"accuracy": 0.89, **paired}, baseline=True)
+    table.add("worse", {"accuracy": 0.95, "accuracy_difference": -0.029, "accuracy_difference_p": 1.0}, baseline=True)
+    table.add("mine", {"accuracy": 0.921})
+    lines = table.to_markdown().splitlines()
+    assert lines[0] == "| Method | Accuracy (%) | Model minus this (p) |"
+    assert lines[2:] == [
+        "| forest | 89.0 | +3.1 ± 1.1 (0.006) |",
+        "| worse | **95.0** | -2.9 (1.000) |",
+        "| mine | 92.1 | – |",
+    ]
+    assert "accuracy_difference_p" in table.to_csv().splitlines()[0]
+
+
+def test_without_baselines_there_is_no_column_of_differences():
+    table = ResultTable(metrics=["accuracy", "accuracy_difference"])
+    table.add("mine", {"accuracy": 0.921})
+    assert table.columns == ["accuracy"]

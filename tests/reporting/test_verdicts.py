@@ -52,6 +52,12 @@ def test_lower_is_better_for_errors():
     assert verdict("rmse", "mine", table("rmse", (0.5, 0.01), mean=(1.0, 0.01))).kind == "better"
 
 
+def test_the_paired_difference_of_the_table_is_used():
+    shown = table("rmse", (0.5, 0.05), forest=(0.6, 0.05))
+    shown.rows[0]["values"] |= {"rmse_difference": -0.1, "rmse_difference_std_error": 0.02}
+    assert verdict("rmse", "mine", shown).text == "better than forest by 0.100 ± 0.020"
+
+
 def test_fractions_are_compared_in_percent():
     shown = table("accuracy", (0.9, 0.01), mean=(0.5, 0.0))
     assert verdict("accuracy", "mine", shown).text == "better than mean by 40.0 ± 1.0"

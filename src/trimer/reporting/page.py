@@ -28,7 +28,7 @@ from trimer.reporting.figures import draw_curves, draw_similarities, unit_of_los
 from trimer.reporting.page_files import run_files, run_pages
 from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
-from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.templates import render
 from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
 
@@ -156,7 +156,8 @@ def _header(
 ) -> Markup:
     methods = [row for row in table.rows if row["kind"] == "method"]
     values = methods[-1]["values"] if methods else {}
-    names = [metric for metric in HEADLINES if metric in values] or table.columns[:FIGURES]
+    metrics = [metric for metric in table.columns if not metric.endswith(DIFFERENCE)]
+    names = [metric for metric in HEADLINES if metric in values] or metrics[:FIGURES]
     headlines = []
     for metric in names:
         if math.isfinite(values.get(metric, math.nan)):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable, column
 
 CERTAIN = 1.96  # standard errors of a difference beyond which it is not explained by chance, at 95 %
 SIGNS = {"better": "▲", "worse": "▼", "within": "≈", "unknown": "?", "none": ""}
@@ -66,7 +66,8 @@ def verdict(
     """How a method of the table compares with the best baseline that can score.
 
     paired: baseline -> (mean difference to the method, its standard error) of this metric over the same records; else
-    the standard errors of both methods are added as independent ones, which is cautious. no_lookup: by the split, no
+    the paired difference in the table; else the standard errors of both methods are added as independent ones, which is
+    cautious. no_lookup: by the split, no
     true molecule is in the training split. The oracle is never a rival.
     """
     rows = {row["method"]: row for row in table.rows}
@@ -82,6 +83,8 @@ def verdict(
         difference, error = paired[best["method"]]
         return judge(metric, direction * difference, error, best["method"])
     difference = direction * (own[metric] - best["values"][metric])
+    if metric + DIFFERENCE in best["values"]:
+        return judge(metric, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
     errors = [values.get(metric + ERROR, math.nan) for values in (own, best["values"])]
     return judge(metric, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
 
