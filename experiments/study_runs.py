@@ -136,13 +136,15 @@ def compose_steps(steps: list[Step]) -> None:
     """Print the command of each step and compose its config; ConfigError for one that is wrong."""
     from trimer.cli.configs import compose, without_nulls
 
-    for step in steps:
+    for number, step in enumerate(steps):
         state = "finished" if is_finished(step) else "stopped" if step.folder.exists() else "missing"
         print(f"{state}: {shlex.join(step.command)}", flush=True)
         if step.kind == "script":
             if not (ROOT / step.words[0]).is_file():
                 raise ConfigError(f"{step}: there is no {step.words[0]}")
             continue
+        if number and steps[number - 1].name == step.name:
+            continue  # another seed
         command, *overrides = step.command
         compose(command, without_nulls(command, overrides))
 

@@ -5,7 +5,7 @@
         corner: Method                         # heading of the first column
         best: column                           # bold: the best value of each column, or row, or null
         cell: {run: "superclass-{split}-{start}"}              # what all cells have in common
-        columns: [{label: Accuracy (%), split: molecule, metric: accuracy}]
+        columns: [{heading: Accuracy (%), split: molecule, metric: accuracy}]
         rows: [{label: pre-trained, start: pretrained}]
 
 A cell has the keys of `cell`, of its column and of its row, the last of which wins; `{name}` in them is another key.
@@ -16,9 +16,11 @@ A cell has the keys of `cell`, of its column and of its row, the last of which w
     table     another table of the folder than `table`, such as by_adduct
     protocol  "all" or "test": the split of `protocol.csv` of a fine-tuning, before or after it
     of        mean over the seeds, or lowest    text     a fixed text instead of a measurement
+    decimals  after the point                   spread   false: without ±
 
 The value is the mean ± standard deviation over several seeds, or that of one seed ± its standard error. A row with
-`each_method: true` stands for all methods of its table. A table is replaced only if all its runs are finished.
+`each_method: baseline` stands for all baselines of its run, `method` for its methods. A table is replaced only if all
+its runs are finished.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import re
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,6 @@ from trimer.reporting.runs import COSTS
 from trimer.reporting.table import ERROR, column
 
 TABLE_KEYS = {"corner", "best", "cell", "columns", "rows"}
-CELL_KEYS = {"run", "seeds", "metric", "method", "table", "protocol", "of", "text", "label", "each_method"}
 END = "<!-- end -->"
 
 
@@ -55,9 +56,15 @@ class Value:
     value: float = math.nan
     error: float | None = None
     text: str | None = None
+    decimals: int | None = None
 
     def show(self) -> str:
-        return column(self.metric).show(self.value, self.error) if self.text is None else self.text
+        if self.text is not None:
+            return self.text
+        shown = column(self.metric)
+        if self.decimals is not None:
+            shown = replace(shown, decimals=self.decimals)
+        return shown.show(self.value, self.error)
 
     @property
     def rank(self) -> float:
@@ -76,9 +83,14 @@ def write_page(study: Study, source: Path, target: Path, unfinished: Mapping[Pat
     kept = []
     for name, spec in study.tables.items():
         if missing := [step for step in steps_of_table(study, spec, name) if step.folder in unfinished]:
-            kept.append(f"table {name} is unchanged: no result of {', '.join(dict.fromkeys(map(str, missing)))}")
-        else:
+            names = list(dict.fromkeys(map(str, missing)))
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            kept.append(f"table {name} is unchanged: no result of {', '.join(names[:3])}{more}")
+            continue
+        try:
             text = replaced(text, name, markdown(study, spec, name), source)
+        except InputError as error:
+            kept.append(f"table {name} is unchanged: {error}")
     target.parent.mkdir(parents=True, exist_ok=True)
     for name, figure in study.figures.items():
         check_keys(figure, {"run", "seed", "file"}, f"figure {name}")
@@ -108,7 +120,7 @@ def markdown(study: Study, spec: Mapping[str, Any], name: str) -> str:
     rows = [row for given in spec["rows"] for row in rows_of(study, spec, given, name)]
     values = [[value_of(study, cell_of(spec, row, head, name)) for head in spec["columns"]] for row in rows]
     bold = best_values(values, spec.get("best", "column"))
-    heads = [spec.get("corner", "Method"), *(head["label"] for head in spec["columns"])]
+    heads = [spec.get("corner", "Method"), *(head["heading"] for head in spec["columns"])]
     lines = [f"| {' | '.join(heads)} |", "| :-- |" + " --: |" * len(spec["columns"])]
     for number, (row, line) in enumerate(zip(rows, values, strict=True)):
         cells = [f"**{value.show()}**" if (number, at) in bold else value.show() for at, value in enumerate(line)]
@@ -118,11 +130,12 @@ def markdown(study: Study, spec: Mapping[str, Any], name: str) -> str:
 
 def rows_of(study: Study, spec: Mapping, row: Mapping, name: str) -> list[Mapping]:
     """The row, or a row for each method of its table."""
-    if not row.get("each_method"):
+    kind = row.get("each_method")
+    if kind is None:
         return [row]
     cell = cell_of(spec, row, spec["columns"][0], name)
-    found = table_rows(steps_of_cell(study, cell)[0], cell)
-    return [{**row, "label": entry["method"], "method": entry["method"]} for entry in found]
+    methods = [entry["method"] for entry in table_rows(steps_of_cell(study, cell)[0], cell) if entry["kind"] == kind]
+    return [{**row, "label": method, "method": method} for method in methods]
 
 
 def cell_of(spec: Mapping, row: Mapping, head: Mapping, name: str) -> dict[str, Any]:
@@ -174,19 +187,22 @@ def value_of(study: Study, cell: Mapping[str, Any]) -> Value:
     """The value of a cell."""
     if "text" in cell:
         return Value(text=str(cell["text"]))
-    metric = str(cell["metric"])
-    measured = [measure(step, metric, cell) for step in steps_of_cell(study, cell)]
+    metric, decimals = str(cell["metric"]), cell.get("decimals")
+    measured = [measure(step, metric, cell, study.small) for step in steps_of_cell(study, cell)]
     numbers = [value for value, _ in measured if math.isfinite(value)]
     if not numbers:
         return Value(metric)
     if cell.get("of") == "lowest":
-        return Value(metric, min(numbers))
+        return Value(metric, min(numbers), decimals=decimals)
     spread = statistics.stdev(numbers) if len(numbers) > 1 else measured[0][1]
-    return Value(metric, statistics.fmean(numbers), spread)
+    return Value(metric, statistics.fmean(numbers), spread if cell.get("spread", True) else None, decimals=decimals)
 
 
-def measure(step: Step, metric: str, cell: Mapping[str, Any]) -> tuple[float, float | None]:
-    """A metric of one run and its standard error, if it has one; InputError if the run did not measure it."""
+def measure(step: Step, metric: str, cell: Mapping[str, Any], small: bool = False) -> tuple[float, float | None]:
+    """A metric of one run and its standard error, if it has one; InputError if the run did not measure it.
+
+    A small version leaves slow baselines out: their values are undefined.
+    """
     if "protocol" in cell:
         path = step.folder / "protocol.csv"
         with path.open(newline="", encoding="utf-8") as stream:
@@ -203,6 +219,8 @@ def measure(step: Step, metric: str, cell: Mapping[str, Any]) -> tuple[float, fl
     rows = table_rows(step, cell)
     wanted = cell.get("method")
     row = next((row for row in rows if row["method"] == wanted or (wanted is None and row["kind"] == "method")), None)
+    if row is None and small and wanted is not None:
+        return math.nan, None
     if row is None:
         methods = ", ".join(row["method"] for row in rows)
         raise InputError(f"{step.folder}: the table has no method {wanted}; it has {methods}")
