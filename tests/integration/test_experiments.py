@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import small_data
+from foodb import generated_release
 from table_helpers import write_csv
 
 from trimer.cli.configs import choices, shipped_folder
@@ -60,10 +61,7 @@ def library(tmp_path_factory):
     texts = small_data.sequences()
     small_data.write_gzip(folder / "uniref/proteins.fasta.gz", small_data.fasta(texts))
     small_data.write_gzip(folder / "uniref/uniref90_to_uniref50.tsv.gz", small_data.clusters(texts))
-    known = list(enumerate(simulated_molecules(60, seed=3)))
-    header = ["id", "public_id", "moldb_smiles", "superklass"]
-    compounds = [[n, f"FDB{n}", smiles, f"kind {n % 7}, of seven"] for n, smiles in known]
-    write_csv(folder / "molecules/foodb/Compound.csv", header, compounds)
+    generated_release.write_release(folder / "molecules/foodb", simulated_molecules(60, seed=3), noise=0.2)
     labelled_proteins(folder, texts)
     byte_pairs(folder / "bpe")
     return folder
@@ -151,10 +149,13 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
     assert result["metrics"]["val/loss"] < 10
     if experiment in ("foodb/pretrain", "foodb/descriptors"):
         return
-    assert 0 <= result["metrics"]["test/accuracy"] <= 1
+    several = experiment == "foodb/terms"
+    assert 0 <= result["metrics"]["test/auroc" if several else "test/accuracy"] <= 1
     pictures = {path.name for path in (tmp_path / "run" / "test").iterdir()}
-    assert {"confusion.png", "reliability.png", "predictions.parquet", "page.html"} <= pictures
-    assert ("embeddings.png" in pictures) == (experiment == "foodb/superclass")
+    assert {"reliability.png", "predictions.parquet", "page.html"} <= pictures
+    assert ("confusion.png" in pictures) != several
+    assert ("embeddings.png" in pictures) == (experiment in ("foodb/superclass", "foodb/terms"))
+    assert ("embeddings_2.html" in pictures) == several, "a page for each label"
 
 
 def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):
