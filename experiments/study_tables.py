@@ -42,7 +42,7 @@ from study_runs import read
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_text
 from trimer.reporting.runs import COSTS
-from trimer.reporting.table import ERROR, column
+from trimer.reporting.table import BOUND, ERROR, column
 
 TABLE_KEYS = {"corner", "best", "cell", "columns", "rows"}
 END = "<!-- end -->"
@@ -119,12 +119,14 @@ def markdown(study: Study, spec: Mapping[str, Any], name: str) -> str:
     """The table as Markdown, with the best values in bold."""
     rows = [row for given in spec["rows"] for row in rows_of(study, spec, given, name)]
     values = [[value_of(study, cell_of(spec, row, head, name)) for head in spec["columns"]] for row in rows]
-    bold = best_values(values, spec.get("best", "column"))
+    oracles = {at for at, row in enumerate(rows) if str(row["label"]).startswith(BOUND)}
+    bold = best_values([[] if at in oracles else line for at, line in enumerate(values)], spec.get("best", "column"))
     heads = [spec.get("corner", "Method"), *(head["heading"] for head in spec["columns"])]
     lines = [f"| {' | '.join(heads)} |", "| :-- |" + " --: |" * len(spec["columns"])]
     for number, (row, line) in enumerate(zip(rows, values, strict=True)):
         cells = [f"**{value.show()}**" if (number, at) in bold else value.show() for at, value in enumerate(line)]
-        lines.append(f"| {row['label']} | {' | '.join(cells)} |")
+        label = f"_{row['label']}_" if number in oracles else row["label"]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -148,19 +150,22 @@ def cell_of(spec: Mapping, row: Mapping, head: Mapping, name: str) -> dict[str, 
 
 
 def best_values(values: Sequence[Sequence[Value]], per: str | None) -> set[tuple[int, int]]:
-    """Row and column of the best value of each column or row, those with the same text included."""
+    """Row and column of the best value of each column or row, those with the same text included.
+
+    values: by row; a row that takes no part is empty.
+    """
     if per is None:
         return set()
     if per not in ("row", "column"):
         raise ConfigError(f"best: {per} must be row, column or null")
     lines: list[list[tuple[int, int]]] = [[(y, x) for x in range(len(row))] for y, row in enumerate(values)]
     if per == "column":
-        lines = [list(line) for line in zip(*lines, strict=True)]
+        lines = [list(line) for line in zip(*filter(None, lines), strict=True)]
     chosen: set[tuple[int, int]] = set()
     for line in lines:
         ranked = [(y, x) for y, x in line if math.isfinite(values[y][x].rank)]
         if len({values[y][x].rank for y, x in ranked}) > 1:
-            y, x = max(ranked, key=lambda place: values[place[0]][place[1]].rank)
+            y, x = max(ranked, key=lambda cell: values[cell[0]][cell[1]].rank)
             chosen |= {(b, a) for b, a in ranked if values[b][a].show() == values[y][x].show()}
     return chosen
 
