@@ -25,10 +25,10 @@ from rdkit.Chem.Descriptors import ExactMolWt
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 MARK = "generated, no chemistry in it"
-HEADER = (  # as printed in the release of 2020, in the order of the file and not of the values
-    "id public_id name moldb_iupac state annotation_quality description cas_number moldb_inchikey moldb_inchi "
-    "moldb_smiles moldb_mono_mass kingdom superklass klass subklass"
-).split()
+HEADER = [  # as printed in the release of 2020: in the order of the file, not of the values
+    "id", "public_id", "name", "moldb_iupac", "state", "annotation_quality", "description", "cas_number",
+    "moldb_inchikey", "moldb_inchi", "moldb_smiles", "moldb_mono_mass", "kingdom", "superklass", "klass", "subklass",
+]  # fmt: skip
 GROUPS = {  # name -> SMARTS
     "acid": "[CX3](=O)[OX2H]", "alcohol": "[CX4][OX2H]", "amide": "[NX3][CX3]=O", "amine": "[NX3;!$(NC=O);!$(NS)]",
     "benzene": "c1ccccc1", "ester": "[CX3](=O)[OX2][#6]", "ether": "[#6;!$(C=O)][OX2][#6;!$(C=O)]",
