@@ -36,7 +36,7 @@ def main(words: list[str] | None = None, start: Start = in_a_process) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=studies())
     parser.add_argument("--small", action="store_true", help="small generated data, small models, one seed, few steps")
-    parser.add_argument("--only", metavar="RUNS", help="only these runs and those that they need, such as 'ratio-*'")
+    parser.add_argument("--only", nargs="+", default=[], help="only these runs and what they need, such as 'ratio-*'")
     parser.add_argument("--dry-run", action="store_true", help="print and compose the commands, run nothing")
     parser.add_argument("--runs", type=Path, help=f"folder of the runs; default {RUNS} or {SMALL_RUNS}")
     arguments = parser.parse_args(words)

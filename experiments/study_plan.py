@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -88,14 +88,17 @@ class Study:
             raise ConfigError(f"study.yaml of {self.name}: there is no run {name!r}")
         return steps
 
-    def chosen(self, pattern: str | None) -> list[Step]:
-        """The steps whose run matches a pattern such as `superclass-*`, and those that they need; None: all."""
-        if pattern is None:
+    def chosen(self, patterns: Sequence[str] = ()) -> list[Step]:
+        """The steps whose run matches a pattern such as `superclass-*`, and those that they need; no pattern: all."""
+        if not patterns:
             return self.steps
-        wanted = {step.folder for step in self.steps if fnmatchcase(step.name, pattern)}
-        if not wanted:
-            names = ", ".join(dict.fromkeys(step.name for step in self.steps))
-            raise ConfigError(f"--only {pattern}: no run of {self.name} has such a name; the runs are {names}")
+        wanted: set[Path] = set()
+        for pattern in patterns:
+            matching = {step.folder for step in self.steps if fnmatchcase(step.name, pattern)}
+            if not matching:
+                names = ", ".join(dict.fromkeys(step.name for step in self.steps))
+                raise ConfigError(f"--only {pattern}: no run of {self.name} has such a name; the runs are {names}")
+            wanted |= matching
         for step in reversed(self.steps):
             if step.folder in wanted:
                 wanted |= set(step.needs)

@@ -88,9 +88,9 @@ def test_words_folders_and_needs_of_each_step(study):
     assert step.needs == (first,)
     assert step.command[0] == "train" and step.command[-2:] == ["seed=1", f"hydra.run.dir={step.folder}"]
     assert study.of_run("other")[0].words == ("limit=5",)
-    assert [str(s) for s in study.chosen("second-plain")] == names[:4], "with what they need"
+    assert [str(s) for s in study.chosen(["second-plain"])] == names[:4], "with what they need"
     with pytest.raises(ConfigError, match="no run of toy has such a name; the runs are first, second-plain"):
-        study.chosen("third*")
+        study.chosen(["third*"])
 
 
 @pytest.mark.parametrize(
