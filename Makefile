@@ -1,6 +1,8 @@
 # make demo    predict the example spectra with the shipped model and fine-tune it briefly; three minutes, offline
 # make demo-scratch    train a small study from nothing and say where its page is
 # make models    train and pack all shipped models from the data in TRIMER_DATA; one of them: make pack-<name>
+# make study-foodb    repeat a study from the data in TRIMER_DATA and write the tables of its page; SMALL=1: on small data,
+#                     into runs/studies-small; also study-spectrums, study-cramming, study-deeploc, study-alphadia
 # make test    the test suite; test-fast leaves out the slow ones
 # make lint    style (ruff)
 # make types   static types of src (mypy)
@@ -109,6 +111,9 @@ docs: $(VENV)/installed-docs
 
 notebooks: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python docs/execute_notebooks.py $(ARGS)
+
+study-%: $(VENV)/installed
+	$(VENV)/bin/python experiments/make_study.py $* $(if $(SMALL),--small) $(ARGS)
 
 bench-%: $(VENV)/installed-dev
 	$(VENV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)

@@ -129,7 +129,7 @@ def test_other_commands_are_known(command):
     assert command.line.startswith(SHELL), f"{command}: neither trimer nor one of {SHELL}"
     if command.line.startswith("make "):
         target = command.line.split()[1]
-        pattern = "bench-%" if target.startswith("bench-") else target
+        pattern = re.sub(r"^(bench|study)-.*", r"\1-%", target)
         assert re.search(rf"^{re.escape(pattern)}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 

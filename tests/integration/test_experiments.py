@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
+import small_data
+from foodb import generated_release
 from table_helpers import write_csv
 
 from trimer.cli.configs import choices, shipped_folder
 from trimer.cli.main import main
 from trimer.data.labelled.deeploc import LOCATIONS
 from trimer.data.spectra.spectrum_table import SpectrumTable
-from trimer.peptides.proforma import read_proforma
 from trimer.simulate.simulated_molecules import simulated_molecules
-from trimer.simulate.simulated_peptides import SimulatedFragments, SimulatedPeptides
 from trimer.simulate.simulated_spectra import simulate_table
 
 SHORT = [
@@ -58,125 +56,26 @@ EXPERIMENTS = sorted(
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """A folder in the layout of the real data: spectra with folds, negative spectra, a corpus of molecules."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "spectra").mkdir()
-    (folder / "molecules").mkdir()
-    molecules = simulated_molecules(60, seed=3)
-    table = simulate_table(molecules, seed=3)
-    blocks = []
-    for row in range(len(table)):
-        mz, intensity = table.peaks(row)
-        fold = "train" if row < 40 else "val" if row < 50 else "test"
-        keys = {
-            "TITLE": table["id"][row],
-            "PEPMASS": table["precursor_mz"][row],
-            "MSLEVEL": 2,
-            "ADDUCT": table["adduct"][row],
-            "SMILES": table["smiles"][row],
-            "COLLISION_ENERGY": table["collision_energy"][row],
-            "FOLD": fold,
-        }
-        lines = [f"{key}={value}" for key, value in keys.items()]
-        lines += [f"{m:.5f} {i:.2f}" for m, i in zip(mz, intensity, strict=True)]
-        blocks.append("\n".join(["BEGIN IONS", *lines, "END IONS"]))
-    public_layouts(folder / "spectra", table)
-    for name in ("massbank_pos", "massbank_neg"):
-        (folder / "spectra" / f"{name}.mgf").write_text("\n\n".join(blocks) + "\n")
-    with gzip.open(folder / "molecules" / "corpus_263k.smi.gz", "wt") as stream:
-        stream.write("\n".join(simulated_molecules(120, seed=3)) + "\n")
-    proteins = [f"UniRef90_{i}" for i in range(60)]
-    rng = np.random.default_rng(0)
-    texts = ["".join(rng.choice(list("LAGVSERTIDPKQNFYMHWC"), rng.integers(5, 90))) for _ in proteins]
-    records = "".join(f">{name} a protein\n{text}\n" for name, text in zip(proteins, texts, strict=True))
-    table = "id\tcluster\n" + "".join(f"{name}\t{i // 2}\n" for i, name in enumerate(proteins))
-    (folder / "proteins").mkdir()
-    (folder / "uniref").mkdir()
-    for name in ("proteins/uniref90_10k.fasta.gz", "uniref/proteins.fasta.gz"):
-        with gzip.open(folder / name, "wt") as stream:
-            stream.write(records)
-    for name in ("proteins/uniref90_10k.clusters.tsv.gz", "uniref/uniref90_to_uniref50.tsv.gz"):
-        with gzip.open(folder / name, "wt") as stream:
-            stream.write(table)
-    labelled_molecules(folder)
+    folder = small_data.write_small_data(tmp_path_factory.mktemp("data"))
+    public_layouts(folder / "spectra", simulate_table(simulated_molecules(60, seed=3), seed=3))
+    texts = small_data.sequences()
+    small_data.write_gzip(folder / "uniref/proteins.fasta.gz", small_data.fasta(texts))
+    small_data.write_gzip(folder / "uniref/uniref90_to_uniref50.tsv.gz", small_data.clusters(texts))
+    generated_release.write_release(folder / "molecules/foodb", simulated_molecules(60, seed=3), noise=0.2)
     labelled_proteins(folder, texts)
     byte_pairs(folder / "bpe")
-    peptides(folder / "peptides")
     return folder
 
 
-def labelled_molecules(folder: Path) -> None:
-    """Tables of small molecules in the layouts of superclass.csv, MoleculeNet and FooDB."""
-    smiles = simulated_molecules(60, seed=3)
-    known = list(enumerate(smiles))
-    kinds = [f"kind {number % 7}, of seven" for number, _ in known]
-    write_csv(
-        folder / "molecules/superclass.csv",
-        ["smiles", "inchikey", "superclass", "name", "cas"],
-        [[s, "", kinds[n], f"m{n}", f"{n}-00-0"] for n, s in known],
-    )
-    net = folder / "molecules" / "moleculenet"
-    write_csv(
-        net / "bace.csv", ["smiles", "CID", "Class", "Model", "pIC50"], [[s, n, n % 2, "Train", 7] for n, s in known]
-    )
-    write_csv(net / "clintox.csv", ["smiles", "FDA_APPROVED", "CT_TOX"], [[s, n % 2, n % 3 // 2] for n, s in known])
-    assays = "NR-AR NR-AR-LBD NR-AhR NR-Aromatase NR-ER NR-ER-LBD NR-PPAR-gamma SR-ARE SR-ATAD5 SR-HSE SR-MMP SR-p53"
-    seen = [["" if (n + k) % 6 == 0 else (n + k) % 2 for k in range(12)] for n, _ in known]
-    write_csv(net / "tox21.csv", [*assays.split(), "mol_id", "smiles"], [[*seen[n], f"TOX{n}", s] for n, s in known])
-    solubility = "measured log solubility in mols per litre"
-    write_csv(net / "esol.csv", ["Compound ID", solubility, "smiles"], [[f"m{n}", -n / 10, f"{s} "] for n, s in known])
-    write_csv(net / "Lipophilicity.csv", ["CMPD_CHEMBLID", "exp", "smiles"], [[f"C{n}", n / 10, s] for n, s in known])
-    header = ["id", "public_id", "moldb_smiles", "superklass"]
-    write_csv(folder / "molecules/foodb/Compound.csv", header, [[n, f"FDB{n}", s, kinds[n]] for n, s in known])
-
-
 def labelled_proteins(folder: Path, texts: list[str]) -> None:
-    """Both files of DeepLoc 1.0, the table of DeepLoc 2.0, and a FASTA file with families in its headers."""
+    """The table of DeepLoc 2.0, labels of residues, and a FASTA file with families in its headers."""
     known = list(enumerate(texts))
-    records = [f">P{n} {('Nucleus', 'Plastid')[n % 2]}-{'MSU'[n // 2 % 3]}\n{text}\n" for n, text in known]
-    (folder / "proteins/deeploc1_train_2768.fasta").write_text("".join(records[:45]))
-    (folder / "proteins/deeploc1_eval_1678.fasta").write_text("".join(records[45:]).replace("\n", " test\n", 1))
     header = ["", "ACC", "Kingdom", "Partition", "Membrane", *LOCATIONS, "Sequence"]
     flags = [[f"{(n + k) % 3 % 2}.0" for k in range(11)] for n, _ in known]
     write_csv(folder / "deeploc2.csv", header, [[n, f"P{n}", "Fungi", n % 5, *flags[n], text] for n, text in known])
     states = "".join(f">P{n}\n{text}\n{'HE.'[n % 3] * (len(text) - 2)}HE\n" for n, text in known)
     (folder / "residues.fasta").write_text(states)
     (folder / "families.fasta").write_text("".join(f">P{n} family=f{n % 2}\n{text}\n" for n, text in known))
-
-
-MARKS = {("M", "UNIMOD:35"): "1", ("S", "UNIMOD:21"): "2", ("T", "UNIMOD:21"): "3", ("Y", "UNIMOD:21"): "4"}
-
-
-def peptides(folder: Path) -> None:
-    """Tables in the layouts of ProteomeTools and DeepLC, annotated spectra in the layout of DeepPhospho."""
-    times = next(iter(SimulatedPeptides(240, "retention", seed=4, modified=0).chunks()))
-    rows = list(zip(times.texts, times.labels["retention"], strict=True))
-    for number, part in enumerate(("train", "val", "test")):
-        write_csv(folder / f"proteomTools_{part}.csv", ["sequence", "irt"], rows[number:120:3])
-    for number, name in enumerate(("unmod", "dia", "Xbridge")):
-        own = [
-            [text, "0|Acetyl" if row % 5 == 0 else "", time] for row, (text, time) in enumerate(rows[120 + number :: 3])
-        ]
-        write_csv(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], own)
-    table = next(iter(SimulatedFragments(160, seed=4, modified=0.6).chunks()))
-    spectra: dict[str, dict[str, float]] = {}
-    for row, text in enumerate(table.texts):
-        peptide = read_proforma(text)
-        marks = {
-            place: MARKS.get((peptide.letters[place - 1], one.proforma))
-            for place, one in peptide.modifications
-            if place
-        }
-        letters = "".join(marks.get(place) or letter for place, letter in enumerate(peptide.letters, 1))
-        first = "*" if any(place == 0 for place, _ in peptide.modifications) else "@"
-        own = spectra.setdefault(f"{first}{letters}.{table.charge[row]}", {})
-        for at in np.flatnonzero(table.row == row):
-            lost = f"1,{table.loss[at]}" if table.loss[at] else "Noloss"
-            own[f"{'by'[table.series[at]]}{table.number[at]}+{table.ion_charge[at]}-{lost}"] = 100 * float(
-                table.intensity[at]
-            )
-    (folder / "ms2_deepphospho").mkdir()
-    with gzip.open(folder / "ms2_deepphospho" / "rpe1_dia_train.json.gz", "wt") as stream:
-        json.dump(spectra, stream)
 
 
 def byte_pairs(folder: Path) -> None:
@@ -199,8 +98,8 @@ def public_layouts(folder: Path, table: SpectrumTable) -> None:
         peaks = [[float(m), float(i)] for m, i in pairs]
         fields = {"spectrum_id": name, "Smiles": smiles, "Adduct": adduct, "Precursor_MZ": str(precursor)}
         gnps.append(fields | {"ms_level": "2", "Ion_Mode": "Positive", "peaks_json": json.dumps(peaks)})
-        fold = "train" if row < 40 else "val" if row < 50 else "test"
-        gym.append("\t".join([name, ",".join(mz), ",".join(intensity), smiles, adduct, str(precursor), fold]))
+        fields_of_gym = [name, ",".join(mz), ",".join(intensity), smiles, adduct, str(precursor)]
+        gym.append("\t".join([*fields_of_gym, small_data.fold_of(row)]))
         record = [
             f"ACCESSION: {name}",
             f"CH$SMILES: {smiles}",
@@ -250,10 +149,13 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
     assert result["metrics"]["val/loss"] < 10
     if experiment in ("foodb/pretrain", "foodb/descriptors"):
         return
-    assert 0 <= result["metrics"]["test/accuracy"] <= 1
+    several = experiment == "foodb/terms"
+    assert 0 <= result["metrics"]["test/auroc" if several else "test/accuracy"] <= 1
     pictures = {path.name for path in (tmp_path / "run" / "test").iterdir()}
-    assert {"confusion.png", "reliability.png", "predictions.parquet", "page.html"} <= pictures
-    assert ("embeddings.png" in pictures) == (experiment == "foodb/superclass")
+    assert {"reliability.png", "predictions.parquet", "page.html"} <= pictures
+    assert ("confusion.png" in pictures) != several
+    assert ("embeddings.png" in pictures) == (experiment in ("foodb/superclass", "foodb/terms"))
+    assert ("embeddings_2.html" in pictures) == several, "a page for each label"
 
 
 def test_a_pretrained_encoder_is_fine_tuned(library, tmp_path):

@@ -13,8 +13,10 @@ from trimer.reporting.label_figures import (
     Classes,
     confusion_matrix,
     embedding_map,
+    embedding_maps,
     project,
     reliability,
+    yes_or_no,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -139,3 +141,13 @@ def test_maps_of_numbers_a_single_class_and_no_rows_are_drawn(tmp_path):
     assert embedding_map(VECTORS, VECTORS, np.zeros(40, int), tmp_path / "o.png").exists()
     assert embedding_map(VECTORS[:0], VECTORS[:0], np.zeros(0, int), tmp_path / "p.png").exists()
     assert pyplot.get_fignums() == []
+
+
+def test_yes_or_no_labels_have_a_row_of_maps_each(tmp_path):
+    values = np.where(np.arange(40) % 3 == 0, 1.0, np.where(np.arange(40) % 3 == 1, 0.0, np.nan))
+    assert yes_or_no(values)[:3].tolist() == [0, 1, 2], "yes, no, unknown"
+    text = embedding_maps(VECTORS, VECTORS, {"a <b>": values, "none known": values * np.nan}, tmp_path / "m.svg", TRAIN)
+    text = text.read_text()
+    assert "before fine-tuning, 14 yes of 27 known" in text and "before fine-tuning, 0 yes of 0 known" in text
+    assert text.count("variance explained") == 4, "two maps for each label"
+    assert text.count("after fine-tuning") == 2 and "unknown" in text

@@ -29,6 +29,8 @@ REST = "other classes"
 MISSING = "#c9cfd6"  # the colour of a row without a number
 ROOMY = 12  # classes up to which the cells of a confusion matrix have room for a percentage
 PROJECTIONS = ("pca", "umap")
+YES_NO = ("yes", "no", "unknown")
+COLOURS_OF_YES_NO = (VERMILION, BLUE, MISSING)
 NO_UMAP = "projection=umap needs a package: pip install 'trimer[umap]'"
 
 
@@ -158,6 +160,47 @@ def embedding_map(
             note = "The projection is fitted on the training rows (pale) and applied to the others (outlined)."
             figure.supxlabel(note, fontsize=8, color=SOFT, x=0.01, ha="left")
         return save_figure(figure, path)
+
+
+def embedding_maps(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    path: str | Path,
+    train: np.ndarray | None = None,
+    projection: str = "pca",
+) -> Path:
+    """The same maps as `embedding_map`, coloured by each of several yes-or-no labels, a row of two maps for each.
+
+    labels: name -> (n,) 1 for yes, 0 for no, NaN for unknown.
+    """
+    train = np.ones(len(before), bool) if train is None else np.asarray(train, bool)
+    maps = [project(vectors, train, projection) for vectors in (before, after)]
+    with styled(NO_AXES):
+        figure = Figure(figsize=(8.2, 3.7 * len(labels) + 0.7), layout="constrained")
+        axes = figure.subplots(len(labels), 2, squeeze=False)
+        for line, (name, values) in zip(axes, labels.items(), strict=True):
+            colours = np.array(COLOURS_OF_YES_NO)[yes_or_no(values)]
+            counts = f"{np.nansum(values):,.0f} yes of {np.isfinite(values).sum():,} known"
+            for axis, (points, explained) in zip(line, maps, strict=True):
+                _scatter(axis, points, colours, train, numbers=False)
+                axis.set(xticks=[], yticks=[])
+                axis.text(0, -0.02, explained_text(explained), transform=axis.transAxes, fontsize=7.5, color=SOFT,
+                          va="top")  # fmt: skip
+            line[0].set_title(f"{_short(name, 44)}\nbefore fine-tuning, {counts}", fontsize=9)
+            line[1].set_title("\nafter fine-tuning", fontsize=9)
+        handles = [axes[0, 0].scatter([], [], s=22, color=colour) for colour in COLOURS_OF_YES_NO]
+        figure.legend(handles, YES_NO, loc="outside upper right", ncols=len(YES_NO), handletextpad=0.2, fontsize=8)
+        if not train.all():
+            note = "The projection is fitted on the training rows (pale) and applied to the others (outlined)."
+            figure.supxlabel(note, fontsize=8, color=SOFT, x=0.01, ha="left")
+        return save_figure(figure, path)
+
+
+def yes_or_no(values: np.ndarray) -> np.ndarray:
+    """(n,) indices into `YES_NO` of labels that are 1, 0 or NaN."""
+    values = np.asarray(values, float)
+    return np.where(np.isnan(values), 2, np.where(values > 0.5, 0, 1))
 
 
 def project(vectors: np.ndarray, train: np.ndarray, projection: str = "pca") -> tuple[np.ndarray, np.ndarray]:

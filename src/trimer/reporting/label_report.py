@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from torch import nn
 from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from trimer.evaluation.label_evaluation import LabelEvaluation
     from trimer.reporting.page import Detail
 
@@ -69,25 +71,57 @@ def draw_embeddings(trained: Path, out: Path, net: nn.Module, data: Any, name: s
 
     from trimer.callbacks.embeddings import NAME, vectors_of
     from trimer.reporting.embedding_page import embedding_page
-    from trimer.reporting.label_figures import embedding_map
+    from trimer.reporting.label_figures import embedding_map, embedding_maps
 
     path = trained / NAME
-    if not path.is_file() or data.target not in ("single", "regression") or "train" not in data.split.names:
+    if not path.is_file() or data.target == "residue" or "train" not in data.split.names:
         return []
     kept = np.load(path)
     if kept["store"] != data.folder.name:
         return []  # of other data
     rows, before = kept["rows"], kept["vectors"]
     after = vectors_of(net, data, rows)
-    train = np.isin(rows, data.split.rows("train"))
+    shown: dict[str, Any] = {
+        "train": np.isin(rows, data.split.rows("train")),
+        "projection": str(kept["projection"]),
+    }
+    picture = out / "embeddings.png"
+    title = f"{name}: embeddings before and after fine-tuning"
+    if data.target == "multi":
+        names = [str(label) for label in kept["labels"]] if "labels" in kept else []
+        values = {label: data.labels[rows, list(data.classes).index(label)].astype(float) for label in names}
+        if not values:
+            return []
+        embedding_maps(before, after, values, picture, **shown)
+        label_pages(before, after, values, data.ids(rows), out, title, **shown)
+        return [picture]
     labels = data.labels[rows] if data.target == "single" else data.labels[rows, 0].astype(float)
     classes = data.classes if data.target == "single" else None
-    shown: dict[str, Any] = {"train": train, "classes": classes, "name": "" if classes else data.classes[0]}
-    shown["projection"] = str(kept["projection"])
-    embedding_map(before, after, labels, out / "embeddings.png", **shown)
-    shown |= {"links": {"Result page": "page.html"}, "title": f"{name}: embeddings before and after fine-tuning"}
+    shown |= {"classes": classes, "name": "" if classes else data.classes[0]}
+    embedding_map(before, after, labels, picture, **shown)
+    shown |= {"links": {"Result page": "page.html"}, "title": title}
     embedding_page(before, after, labels, data.ids(rows), out / "embeddings.html", **shown)
-    return [out / "embeddings.png"]
+    return [picture]
+
+
+def label_pages(
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    ids: Sequence[str],
+    out: Path,
+    title: str,
+    **shown: Any,
+) -> None:
+    """An interactive page for each yes-or-no label, `embeddings.html`, `embeddings_2.html`, ..., with links between."""
+    from trimer.reporting.embedding_page import embedding_page
+    from trimer.reporting.label_figures import YES_NO, yes_or_no
+
+    files = {label: f"embeddings{f'_{number}' if number > 1 else ''}.html" for number, label in enumerate(labels, 1)}
+    for label, values in labels.items():
+        links = {"Result page": "page.html"} | {other: file for other, file in files.items() if other != label}
+        of_label = {"classes": YES_NO, "title": f"{title}: {label}", "links": links}
+        embedding_page(before, after, yes_or_no(values), ids, out / files[label], **of_label, **shown)
 
 
 def target_in_words(target: str, classes: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 # Name in the folder of a split -> what it holds; a `*` stands for any text.
 OF_SPLIT = {
     "embeddings.html": "embeddings before and after fine-tuning, interactive",
+    "embeddings_*.html": "the same by another label",
     "table.csv": "the result table, all metrics",
     "table.md": "the result table as Markdown",
     "by_*.csv": "the metrics of each group of records",
