@@ -23,8 +23,11 @@ PREVIOUS = "previous.ckpt"  # the former `last.ckpt`, between two renames; resum
 class ShardedModelStrategy(ModelParallelStrategy):
     """fsdp2 that resumes from a folder of shards without running code from it; Lightning's uses Python's pickle."""
 
-    def __init__(self, save_distributed_checkpoint: bool = False, **settings: Any) -> None:
-        super().__init__(save_distributed_checkpoint=save_distributed_checkpoint, **settings)
+    def __init__(
+        self, tensor_parallel_size: int = 1, save_distributed_checkpoint: bool = False, **settings: Any
+    ) -> None:
+        settings |= {"save_distributed_checkpoint": save_distributed_checkpoint}
+        super().__init__(tensor_parallel_size=tensor_parallel_size, **settings)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = True) -> dict[str, Any]:
         path = Path(self.broadcast(checkpoint_path))
