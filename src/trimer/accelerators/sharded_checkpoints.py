@@ -26,8 +26,8 @@ class ShardedModelStrategy(ModelParallelStrategy):
     def __init__(
         self, tensor_parallel_size: int = 1, save_distributed_checkpoint: bool = False, **settings: Any
     ) -> None:
-        shared = {"tensor_parallel_size": tensor_parallel_size}
-        super().__init__(save_distributed_checkpoint=save_distributed_checkpoint, **shared, **settings)
+        settings |= {"save_distributed_checkpoint": save_distributed_checkpoint}
+        super().__init__(tensor_parallel_size=tensor_parallel_size, **settings)
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = True) -> dict[str, Any]:
         path = Path(self.broadcast(checkpoint_path))
