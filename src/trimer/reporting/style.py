@@ -89,7 +89,7 @@ def page_chart(
 
 
 def inline(svg: str, name: str) -> Markup:
-    """An SVG of matplotlib as an element of a page: themed colours, ids that no other chart has, and no style of the whole page."""
+    """An SVG of matplotlib as an element of a page: themed colours, unique ids, and no style of the whole page."""
     body = svg[svg.index("<svg") :]
     box = re.search(r'viewBox="[^"]*"', body)
     body = re.sub(r"<style.*?</style>", "", body[body.index(">") + 1 : body.rindex("</svg>")], flags=re.DOTALL)
