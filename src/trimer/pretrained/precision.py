@@ -81,5 +81,5 @@ def embeddings(loaded: Any, path: Path) -> np.ndarray:
     from trimer.prediction.embedder import Embedder
 
     embedder = Embedder(loaded, command_config("embed", {"ckpt": str(loaded.path)}, {}))
-    chunks = list(embedder.embed(embedder.read(path)))
+    chunks = embedder.embed(embedder.read(path))  # each must be read before the next
     return np.stack([vector for chunk in chunks for vector in chunk.vectors if vector is not None])
