@@ -125,6 +125,7 @@ def test_the_license_is_complete():
 
 TARGETS = [
     "demo", "demo-scratch", "models", "test", "lint", "types", "docs", "notebooks", "clean", "bench-mgf-reading",
+    "study-foodb",
 ]  # fmt: skip
 
 
@@ -133,6 +134,8 @@ def test_the_makefile_has_its_documented_targets(target):
     words = ["make", "--dry-run", "--directory", str(ROOT), target]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    if target == "study-foodb":
+        assert "experiments/make_study.py foodb" in done.stdout and "--small" not in done.stdout
     if target == "bench-mgf-reading":
         assert "benchmarks/mgf_reading.py" in done.stdout
 

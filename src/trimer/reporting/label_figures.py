@@ -177,7 +177,8 @@ def embedding_maps(
     train = np.ones(len(before), bool) if train is None else np.asarray(train, bool)
     maps = [project(vectors, train, projection) for vectors in (before, after)]
     with styled(NO_AXES):
-        figure = Figure(figsize=(8.2, 3.7 * len(labels) + 0.7), layout="constrained")
+        figure = Figure(figsize=(8.2, 3.0 * len(labels) + 0.7))
+        figure.set_layout_engine("constrained", wspace=0.12, hspace=0.06)
         axes = figure.subplots(len(labels), 2, squeeze=False)
         for line, (name, values) in zip(axes, labels.items(), strict=True):
             colours = np.array(COLOURS_OF_YES_NO)[yes_or_no(values)]
