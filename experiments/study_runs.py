@@ -8,12 +8,13 @@ started after the steps that it needs.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -111,14 +112,24 @@ def unfit(step: Step) -> str | None:
         return None if made == step.command else f"made by other arguments ({shlex.join(made)}); {again}"
     words = yaml.safe_load((step.folder / "overrides.yaml").read_text(encoding="utf-8"))
     recorded = [word for word in words if not word.startswith("hydra.run.dir=")]
-    if recorded != step.settings:
-        other = sorted(set(recorded) ^ set(step.settings)) or ["their order"]
+    if other := differences(step.settings, recorded):
         return f"was run with other settings than those of study.yaml ({', '.join(other)}); {again}"
     started = read(step.folder / "run.json").get("started", "")
     for folder in step.needs:
         if read(folder / "run.json").get("started", "") > started:
             return f"is older than {folder}, which it needs; {again}"
     return None
+
+
+def differences(settings: Sequence[str], recorded: Sequence[str]) -> list[str]:
+    """Overrides that are in one list only; a run records `${paths.data}` as the folder that it was."""
+    patterns = [".*".join(re.escape(text) for text in re.split(r"\$\{[^}]*\}", word)) for word in settings]
+    missing = [
+        word
+        for word, pattern in zip(settings, patterns, strict=True)
+        if not any(re.fullmatch(pattern, other) for other in recorded)
+    ]
+    return missing + [word for word in recorded if not any(re.fullmatch(pattern, word) for pattern in patterns)]
 
 
 def next_command(step: Step) -> list[str]:

@@ -148,6 +148,15 @@ def test_runs_with_other_settings_or_older_than_their_checkpoint_are_not_used(st
     assert set(problems) == {study.folder / f"second-{name}" for name in ("plain/seed0", "plain/seed1", "long/seed1")}
 
 
+def test_a_run_records_the_data_folder_in_place_of_its_name():
+    settings = ["data.source.paths=${paths.data}/a.csv", "task={rank: 8}", "seed=0"]
+    recorded = ["data.source.paths=/data/a.csv", "task={rank: 8}", "seed=0"]
+    assert study_runs.differences(settings, recorded) == []
+    recorded[0] = "data.source.paths=/data/b.csv"
+    assert study_runs.differences(settings, recorded) == [settings[0], recorded[0]]
+    assert study_runs.differences(settings[1:], settings[2:]) == ["task={rank: 8}"]
+
+
 def test_a_table_shows_mean_spread_and_the_best_values(study, tmp_path):
     study_runs.run_steps(study, study.steps, Trainings())
     (tmp_path / "page.md").write_text(PAGE)
