@@ -29,10 +29,12 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
+    from trimer.prediction.structure_file import SDF
     from trimer.progress import progress
 
-    formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or for a spectral library one of {', '.join(FORMATS)}"
-    output_path(cfg.output, {*SUFFIXES, *FORMATS}, formats)  # reported before the checkpoint is read
+    tables = (*SUFFIXES, SDF)
+    formats = f"the suffix must be one of {', '.join(tables)}, or for a spectral library one of {', '.join(FORMATS)}"
+    output_path(cfg.output, {*tables, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
     study = load(cfg.ckpt).study
     predictor = study.predictor(cfg)

@@ -14,6 +14,7 @@ Columns of the table: row, id, sequence as in the input; then
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.embedding import pooled
 from trimer.prediction.prediction_tables import PredictionFile
 from trimer.prediction.predictor import Predictor, Records
+from trimer.prediction.structure_file import SDF, write_sdf
 from trimer.studies.label_study import thresholds_text
 from trimer.training_embeddings import Neighbours
 from trimer.training_facts import unseen_sites_of
@@ -69,7 +71,8 @@ class LabelPredictor(Predictor):
             )
 
     def writer(self, output: str | Path) -> PredictionFile:
-        return PredictionFile(output, self.columns, self.plural)
+        further = {SDF: functools.partial(write_sdf, structure="sequence")} if self.entity == "molecules" else {}
+        return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
         cfg, first, usable = self.cfg, 0, 0

@@ -40,6 +40,7 @@ from trimer.prediction.library_search import COLUMNS as LIBRARY_COLUMNS
 from trimer.prediction.library_search import SpectrumLibrary
 from trimer.prediction.prediction_tables import MoleculeFile
 from trimer.prediction.predictor import Predictor, Records
+from trimer.prediction.structure_file import SDF, write_sdf
 from trimer.suggestions import did_you_mean
 from trimer.training_facts import warn_of_unseen_spectra
 
@@ -106,7 +107,8 @@ class MoleculePredictor(Predictor):
         return None if cfg.library is None else SpectrumLibrary(cfg.library, self.steps, cfg.library_ppm)
 
     def writer(self, output: str | Path) -> MoleculeFile:
-        return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm)
+        further = {SDF: functools.partial(write_sdf, structure="smiles")}
+        return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm, further)
 
     def files(self, path: Path) -> list[Path]:
         return spectrum_files(path)
