@@ -48,7 +48,9 @@ def test_each_predicted_molecule_is_a_record_with_coordinates_and_the_columns_as
 
 def test_rows_without_a_prediction_are_listed_with_their_reasons(path):
     listed = list(csv.DictReader(reasons_path(path).open()))
-    assert listed == [{"row": "2", "id": "empty", "precursor_mz": "", "adduct": "", "reason": "line 7: no precursor m/z"}]
+    assert listed == [
+        {"row": "2", "id": "empty", "precursor_mz": "", "adduct": "", "reason": "line 7: no precursor m/z"}
+    ]
     write_sdf(path, COLUMNS, ROWS[:1], "smiles")
     assert not reasons_path(path).exists(), "those of the earlier file are gone"
 

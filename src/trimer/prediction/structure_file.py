@@ -1,4 +1,4 @@
-"""An SDF file of predictions: a record with 2D coordinates for each predicted molecule, the columns as its data fields."""
+"""An SDF file of predictions: a record with 2D coordinates for each predicted molecule, columns as its data fields."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def records(columns: Sequence[str], rows: Iterable[Mapping], structure: str) -> 
 
 
 def field(name: str, value: object) -> str:
-    """A data field: its value has one line, and no line that ends the field or the record."""
-    text = one_line(str(value))
-    return f">  <{one_line(re.sub('[<>]', '_', name))}>\n{text if not text.startswith(('>', '$$$$')) else ' ' + text}\n\n"
+    """A data field: a line with its name, a line with its value, an empty line."""
+    return f">  <{one_line(re.sub('[<>]', '_', name))}>\n{one_line(str(value))}\n\n"
 
 
 def one_line(text: str) -> str:
-    """The text with blanks for line breaks and other control characters."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    """The text with a blank for each line break, and before signs that begin a field or end a record."""
+    line = "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    return f" {line}" if line.startswith((">", "$$$$")) else line
 
 
 def mol_block(text: str, title: str) -> str:

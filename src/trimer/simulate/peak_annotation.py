@@ -1,8 +1,8 @@
 """Which peaks of a spectrum a molecule explains: the m/z of a fragment that bond breaking gives.
 
-The fragments are those of `trimer.simulate.fragmentation`: up to two cuts in a row, each broken valence gains or loses
-one hydrogen, and radicals differ from that by one or two. A fragment carries the charge by a proton (in negative mode: by
-the loss of one), or by the metal of the adduct; in `[M]+`, `[M]-` and `[Cat]+` it lacks or has an electron.
+The fragments are those of `trimer.simulate.fragmentation`: up to two cuts in a row; each broken valence gains or loses
+one hydrogen, or none in a radical. The charge is that of a proton (in negative mode: of a lost one) or of the metal of
+the adduct; in `[M]+`, `[M]-` and `[Cat]+` an electron is missing or added.
 
 An explained peak agrees with a structure. It is no proof: isomers and similar molecules explain many of the same peaks.
 """
