@@ -30,9 +30,10 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
     from trimer.prediction.structure_file import SDF
+    from trimer.reporting.prediction_page import HTML
     from trimer.progress import progress
 
-    tables = (*SUFFIXES, SDF)
+    tables = (*SUFFIXES, SDF, HTML)
     formats = f"the suffix must be one of {', '.join(tables)}, or for a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*tables, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)

@@ -30,9 +30,11 @@ from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_i
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.embedding import pooled
-from trimer.prediction.prediction_tables import PredictionFile
+from trimer.prediction.pages import is_page, page_settings
+from trimer.prediction.prediction_tables import PredictionFile, Write
 from trimer.prediction.predictor import Predictor, Records
 from trimer.prediction.structure_file import SDF, write_sdf
+from trimer.reporting.prediction_page import HTML, LabelPage
 from trimer.studies.label_study import thresholds_text
 from trimer.training_embeddings import Neighbours
 from trimer.training_facts import unseen_sites_of
@@ -71,7 +73,11 @@ class LabelPredictor(Predictor):
             )
 
     def writer(self, output: str | Path) -> PredictionFile:
-        further = {SDF: functools.partial(write_sdf, structure="sequence")} if self.entity == "molecules" else {}
+        molecules = self.entity == "molecules"
+        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure="sequence")} if molecules else {}
+        if is_page(self.cfg):
+            shown = page_settings(self, "Predicted labels")
+            further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=molecules)
         return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
