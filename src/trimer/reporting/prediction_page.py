@@ -34,13 +34,13 @@ LIKELY = 3  # classes of a row whose probabilities are shown
 OF_MOLECULES = {
     "row": "Row", "id": "Id", "precursor_mz": "Precursor m/z", "adduct": "Adduct", "rank": "Rank", "smiles": "SMILES",
     "formula": "Formula", "ppm_error": "Error (ppm)", "agrees": "Agrees", "p_molecule": "p(molecule)",
-    "p_formula": "p(formula)", "similarity_to_training": "Similarity to training", "library_name": "Library name",
-    "library_id": "Library id", "library_cosine": "Cosine", "in_training": "In training data", "reason": "Reason",
+    "p_formula": "p(formula)", "similarity_to_training": "Similarity to training", "library": "Library spectrum",
+    "library_cosine": "Cosine", "in_training": "In training data", "reason": "Reason",
 }  # fmt: skip
 OF_PEPTIDES = {
     "row": "Row", "id": "Id", "peptide": "Peptide", "sequence": "Input", "charge": "Charge",
-    "retention": "Retention time", "energy": "Energy", "instrument": "Instrument", "unseen": "Not in training", "in_training": "In training data",
-    "reason": "Reason",
+    "retention": "Retention time", "energy": "Energy", "instrument": "Instrument", "unseen": "Not in training",
+    "in_training": "In training data", "reason": "Reason",
 }  # fmt: skip
 DECIMALS = {"precursor_mz": 4, "ppm_error": 1, "p_molecule": 2, "p_formula": 2, "similarity_to_training": 2,
             "library_cosine": 2, "retention": 2, "energy": 1, "applicability": 2}  # fmt: skip
@@ -97,9 +97,10 @@ class MoleculePage(PredictionPage):
     def __call__(self, path: Path, columns: Sequence[str], rows: list[dict]) -> None:
         groups = [list(group) for _, group in groupby(rows, key=lambda row: row["row"])]
         listed = rows if self.ranked else [group[0] for group in groups]
+        table = [row | {"library": row["library_name"] or row["library_id"]} for row in listed]
         sections = {
             "Spectra": lambda: prediction_cards(groups, self.spectra, self.cards, self.ppm),
-            "All rows": lambda: row_table(path, OF_MOLECULES, listed, words=("id", "smiles", "library_name", "reason")),
+            "All rows": lambda: row_table(path, OF_MOLECULES, table, words=("id", "smiles", "library", "reason")),
         }
         self.write(path, columns, listed, sections)
 
