@@ -32,10 +32,10 @@ LIKELY = 3  # classes of a row whose probabilities are shown
 
 # Column of the predicted molecules -> its heading.
 OF_MOLECULES = {
-    "row": "Row", "id": "Id", "precursor_mz": "Precursor m/z", "adduct": "Adduct", "rank": "Rank", "smiles": "SMILES",
-    "formula": "Formula", "ppm_error": "Error (ppm)", "agrees": "Agrees", "p_molecule": "p(molecule)",
-    "p_formula": "p(formula)", "similarity_to_training": "Similarity to training", "library": "Library spectrum",
-    "library_cosine": "Cosine", "in_training": "In training data", "reason": "Reason",
+    "row": "Row", "id": "Id", "precursor_mz": "Precursor m/z", "adduct": "Adduct", "rank": "Rank",
+    "molecule": "SMILES or reason", "formula": "Formula", "ppm_error": "Error (ppm)", "agrees": "Agrees",
+    "p_molecule": "p(molecule)", "p_formula": "p(formula)", "similarity_to_training": "Similarity to training", "library": "Library spectrum",
+    "library_cosine": "Cosine", "in_training": "In training data",
 }  # fmt: skip
 OF_PEPTIDES = {
     "row": "Row", "id": "Id", "peptide": "Peptide", "sequence": "Input", "charge": "Charge",
@@ -97,10 +97,14 @@ class MoleculePage(PredictionPage):
     def __call__(self, path: Path, columns: Sequence[str], rows: list[dict]) -> None:
         groups = [list(group) for _, group in groupby(rows, key=lambda row: row["row"])]
         listed = rows if self.ranked else [group[0] for group in groups]
-        table = [row | {"library": row["library_name"] or row["library_id"]} for row in listed]
+        table = [
+            row | {"library": row["library_name"] or row["library_id"], "molecule": row["smiles"] or row["reason"]}
+            for row in listed
+        ]
+        headings = {name: text for name, text in OF_MOLECULES.items() if self.ranked or name != "rank"}
         sections = {
             "Spectra": lambda: prediction_cards(groups, self.spectra, self.cards, self.ppm),
-            "All rows": lambda: row_table(path, OF_MOLECULES, table, words=("id", "smiles", "library", "reason")),
+            "All rows": lambda: row_table(path, headings, table, words=("id", "molecule", "library")),
         }
         self.write(path, columns, listed, sections)
 
