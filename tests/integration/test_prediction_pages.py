@@ -34,7 +34,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     spectra = [SPECTRUM.format(f"s{n} {SCRIPT}", 195.0877, PEAKS) for n in range(4)]
     (folder / "my.mgf").write_text("".join([*spectra[:2], NO_PRECURSOR, *spectra[2:]]))
-    (folder / "library.mgf").write_text(SPECTRUM.format("hit", 195.0877, f"NAME=caffeine {SCRIPT}\nSMILES={SMILES[-1]}\n{PEAKS}"))
+    (folder / "library.mgf").write_text(
+        SPECTRUM.format("hit", 195.0877, f"NAME=caffeine {SCRIPT}\nSMILES={SMILES[-1]}\n{PEAKS}")
+    )
     (folder / "my.csv").write_text(f"id,smiles\na,CCO\n{SCRIPT},c1ccccc1O\nbad,C1CC\nd,CCN\n")
     (folder / "peptides.csv").write_text("sequence,charge\nLAGVSEK,2\nTIDPKQNFYR,2\nPEPTXDE,2\n")
     return folder
@@ -44,12 +46,13 @@ def folder(tmp_path_factory):
 def run(folder):
     """kind -> folder of its run, trained on first use."""
     (folder / "labels.csv").write_text(
-        "smiles,kind\n" + "".join(f"{'C' * (n % 9 + 1)}{'O' if n % 2 else 'N'},{'acid' if n % 2 else 'base'}\n" for n in range(60))
+        "smiles,kind\n"
+        + "".join(f"{'C' * (n % 9 + 1)}{'O' if n % 2 else 'N'},{'acid' if n % 2 else 'base'}\n" for n in range(60))
     )
     settings = {
         "spectra": ["data.source.molecules=60", "model.d_model=32", "task.generator.num_samples=4",
                     "task.generator.max_length=16"],
-        "labels": ["data=labelled_molecules", f"data.source.path={folder / 'labels.csv'}", "task=labels",
+        "labels": ["data=labelled_molecules", f"data.source.paths={folder / 'labels.csv'}", "task=classification",
                    "model=roberta_nano"],
         "fragments": ["data=simulated_fragments", "data.source.count=200", "task=fragments", "model=peptides_nano"],
     }  # fmt: skip
@@ -82,7 +85,7 @@ def page(run, folder, tmp_path, molecules) -> Path:
     return output
 
 
-def test_the_page_of_spectra_shows_peaks_candidates_library_and_reasons(page, capsys):
+def test_the_page_of_spectra_shows_peaks_candidates_library_and_reasons(page):
     text = page.read_text()
     check_page(text)
     assert text.count("<article") == 4 and "5 spectra" in text and "all that could be read" in text
@@ -93,7 +96,6 @@ def test_the_page_of_spectra_shows_peaks_candidates_library_and_reasons(page, ca
     rows = list(csv.DictReader((page.parent / "out.rows.csv").open()))
     assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"] and rows[2]["reason"]
     assert {path.name for path in page.parent.iterdir()} == {"out.html", "out.rows.csv"}
-    assert "4 spectra predicted, 1 without a prediction" in capsys.readouterr().out
 
 
 def test_peaks_of_the_first_candidate_are_labelled_with_formula_and_error(run, folder, tmp_path, monkeypatch):
@@ -167,30 +169,42 @@ def test_labels_of_molecules_have_a_page_with_structures_and_an_sdf(run, folder,
     assert 0 <= records[0].GetDoubleProp("probability of acid") <= 1
 
 
-def test_fragments_of_peptides_have_a_page_with_their_ions(run, folder, tmp_path):
+def test_fragments_of_peptides_have_a_page_with_their_ions(run, folder, tmp_path, capsys):
     assert predict(run("fragments"), folder / "peptides.csv", tmp_path / "out.html") == 0
     text = (tmp_path / "out.html").read_text()
     check_page(text)
     assert text.count("<article") == 2 and re.search(r"<title>m/z [\d.]+ Th, 100.0%, [by]\d", text)
     assert "2 of 3 peptides have a prediction" in text and "line 4" in text
     assert len(list(csv.DictReader((tmp_path / "out.rows.csv").open()))) == 3
-    with pytest.raises(AssertionError):
-        assert predict(run("fragments"), folder / "peptides.csv", tmp_path / "out.sdf") == 0
+    assert predict(run("fragments"), folder / "peptides.csv", tmp_path / "out.sdf") == 1
+    assert "a spectral library needs one of the suffixes" in capsys.readouterr().err
 
 
-def test_the_page_is_sorted_searched_and_zoomed_in_a_browser(page):
+def test_the_page_is_sorted_searched_and_zoomed_in_a_browser(run, folder, tmp_path, monkeypatch):
+    decode = lambda self, ids: SMILES[-1]  # noqa: E731
+    monkeypatch.setattr("trimer.tokenizers.joint.SpectrumMoleculeTokenizer.decode_molecule", decode)
+    page = tmp_path / "out.html"
+    assert predict(run("spectra"), folder / "my.mgf", page, f"library={folder / 'library.mgf'}") == 0
     with chromium() as browser:
         tab = opened(browser, page)
         tab.wait_for_selector("svg.spectrum[tabindex]")
         assert tab.errors == []
-        labels = tab.locator("svg.annotated").first.locator("text.peak").all_text_contents()
-        assert "150.500" in labels and any(text.endswith("ppm") for text in labels) or "138.066" in labels
+        spectrum = tab.locator("svg.annotated").first
+        labels = spectrum.locator("text.explained-name").all_text_contents()
+        assert "C6H8N3O+" in labels and "−0.1 ppm" in labels
+        assert "150.500" in spectrum.locator("text.of-mz-name").all_text_contents(), "no fragment explains it"
+        spectrum.focus()
+        tab.keyboard.press("+")
+        assert "zoomed" in spectrum.get_attribute("class")
+        details = tab.locator("details").first
+        details.locator("summary").click()
+        assert details.locator("tbody tr").count() == 4 and details.locator("tbody tr").first.is_visible()
+        tab.get_by_role("button", name="row", exact=True).first.click()
         tab.get_by_role("button", name="row", exact=True).first.click()
         rows = tab.evaluate("[...document.querySelectorAll('article.card')].map(card => +card.dataset.row)")
-        assert rows == sorted(rows)
+        assert rows == [5, 4, 2, 1]
         tab.locator(".examples input[type=search]").fill("s1")
         assert tab.locator("article.card:visible").count() == 1
-        tab.locator("details summary").first.wait_for(state="attached")
         tab.close()
         tab = opened(browser, page, java_script_enabled=False)
         assert tab.locator("article.card").count() == 4 and tab.locator("svg.annotated .stick").first.is_visible()

@@ -72,7 +72,8 @@ def test_annotated_peaks_have_their_name_and_detail_in_two_lines_and_in_the_tool
     ElementTree.fromstring(drawing)
     assert "<title>m/z 100.0000 Th, 50.0%, C4H5O2+ −0.5 ppm</title>" in drawing
     assert "<title>m/z 150.0000 Th, 100.0%, &lt;y3&gt;</title>" in drawing
-    upper, lower = (re.search(rf'class="peak explained-name" x="(\S+)" y="(\S+)"[^>]*>{text}<', drawing) for text in ("C4H5O2\\+", "−0.5 ppm"))  # fmt: skip
+    at = r'class="peak explained-name" x="(\S+)" y="(\S+)"[^>]*>{}<'
+    upper, lower = (re.search(at.format(text), drawing) for text in (r"C4H5O2\+", "−0.5 ppm"))
     assert upper[1] == lower[1] and float(upper[2]) < float(lower[2])
     assert 'class="stick explained"' in drawing and 'class="stick y"' in drawing and "3 peaks, 2 annotated" in drawing
     assert 'class="spectrum annotated' in drawing.replace("chart ", "")
