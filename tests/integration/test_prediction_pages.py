@@ -53,6 +53,7 @@ def run(folder):
         "spectra": ["data.source.molecules=60", "model.d_model=32", "task.generator.num_samples=4",
                     "task.generator.max_length=16"],
         "labels": ["data=labelled_molecules", f"data.source.paths={folder / 'labels.csv'}", "task=classification",
+                   "data.source.labels=kind", "data.target=single",
                    "model=roberta_nano"],
         "fragments": ["data=simulated_fragments", "data.source.count=200", "task=fragments", "model=peptides_nano"],
     }  # fmt: skip
@@ -207,5 +208,5 @@ def test_the_page_is_sorted_searched_and_zoomed_in_a_browser(run, folder, tmp_pa
         assert tab.locator("article.card:visible").count() == 1
         tab.close()
         tab = opened(browser, page, java_script_enabled=False)
-        assert tab.locator("article.card").count() == 4 and tab.locator("svg.annotated .stick").first.is_visible()
+        assert tab.locator("article.card").count() == 4 and tab.locator("svg.annotated").first.is_visible()
         tab.close()

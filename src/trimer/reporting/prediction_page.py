@@ -34,7 +34,7 @@ LIKELY = 3  # classes of a row whose probabilities are shown
 OF_MOLECULES = {
     "row": "Row", "id": "Id", "precursor_mz": "Precursor m/z", "adduct": "Adduct", "rank": "Rank",
     "molecule": "SMILES or reason", "formula": "Formula", "ppm_error": "Error (ppm)", "agrees": "Agrees",
-    "p_molecule": "p(molecule)", "p_formula": "p(formula)", "similarity_to_training": "Similarity to training", "library": "Library spectrum",
+    "p_molecule": "p(molecule)", "similarity_to_training": "Similarity to training", "library": "Library spectrum",
     "library_cosine": "Cosine", "in_training": "In training data",
 }  # fmt: skip
 OF_PEPTIDES = {
