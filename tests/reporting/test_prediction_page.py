@@ -23,8 +23,8 @@ PAGE = {"title": "Predicted molecules", "what": "spectra", "source": "my.mgf"}
 
 
 def row(number: int, **values: object) -> dict:
-    known = {"row": number, "id": f"s{number}", "precursor_mz": 195.0877, "adduct": "[M+H]+", "rank": 1, "smiles": CAFFEINE,
-             "formula": "C8H10N4O2", "neutral_mass": 194.0804, "ppm_error": -0.2, "agrees": True}  # fmt: skip
+    known = {"row": number, "id": f"s{number}", "precursor_mz": 195.0877, "adduct": "[M+H]+", "rank": 1,
+             "smiles": CAFFEINE, "formula": "C8H10N4O2", "neutral_mass": 194.0804, "ppm_error": -0.2, "agrees": True}  # fmt: skip
     return {**dict.fromkeys(COLUMNS), **known, **values}
 
 
@@ -84,8 +84,10 @@ def test_only_shared_peaks_of_the_library_spectrum_are_marked(tmp_path):
 @pytest.mark.parametrize(
     ("target", "names", "values", "shown"),
     [
-        ("single", ["label", "probability", "probability of a", "probability of b"], ["a", 0.8, 0.8, 0.2], "a 0.80, b 0.20"),
-        ("multi", ["predicted a", "probability of a", "predicted b", "probability of b"], ["no", 0.1, "yes", 0.7], "b 0.70, a 0.10"),
+        ("single", ["label", "probability", "probability of a", "probability of b"], ["a", 0.8, 0.8, 0.2],
+         "a 0.80, b 0.20"),
+        ("multi", ["predicted a", "probability of a", "predicted b", "probability of b"], ["no", 0.1, "yes", 0.7],
+         "b 0.70, a 0.10"),
         ("regression", ["logS"], [-1.25], "-1.250"),
         ("residue", ["labels", "probability", "probability of H"], ["HHC" * 100, [0.5], [0.5]], "HHC" * 30),
     ],
