@@ -33,6 +33,7 @@ from trimer.prediction.label_predictor import HEADS, label_columns
 from trimer.prediction.library_formats import AlphabaseFile, DiannTable, SpectronautTable
 from trimer.prediction.molecule_predictor import MoleculePredictor
 from trimer.prediction.spectral_library import IN_TRAINING, REASONS
+from trimer.prediction.structure_file import HEADS as SDF_REASONS
 from trimer.reporting.table import ResultTable
 from trimer.run import RunFolder
 
@@ -58,6 +59,7 @@ LIBRARIES = "spectral libraries"
         (LIBRARIES, SpectronautTable.columns),
         (LIBRARIES, FragmentPredictor.columns),
         (LIBRARIES, REASONS),
+        ("pages and SDF", SDF_REASONS),
         (LIBRARIES, IN_TRAINING),
         ("`predictions.parquet`", [field.name for field in fields(Candidate)]),
         ("`predictions.parquet`", PER_SPECTRUM),

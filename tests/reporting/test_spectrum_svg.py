@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trimer.reporting.spectrum_svg import mirror_svg, spectrum_svg, ticks
+from trimer.reporting.spectrum_svg import Annotation, mirror_svg, spectrum_svg, ticks
 
 
 def test_ticks_are_round_numbers_within_the_range():
@@ -64,3 +64,26 @@ def test_predicted_peaks_are_above_the_measured_ones():
     (up,), (down,) = (re.findall(rf'V([\d.]+)" class="stick y{side}"', drawing) for side in ("", " down"))
     assert float(up) < float(down)
     assert "no peaks" in mirror_svg([], [])
+
+
+def test_annotated_peaks_have_their_name_and_detail_in_two_lines_and_in_the_tooltip():
+    notes = {100.0: Annotation("C4H5O2+", "−0.5 ppm"), 150.0: Annotation("<y3>", kind="y")}
+    drawing = spectrum_svg([100.0, 150.0, 200.0], [50, 100, 80], 200.1, annotations=notes)
+    ElementTree.fromstring(drawing)
+    assert "<title>m/z 100.0000 Th, 50.0%, C4H5O2+ −0.5 ppm</title>" in drawing
+    assert "<title>m/z 150.0000 Th, 100.0%, &lt;y3&gt;</title>" in drawing
+    at = r'class="peak explained-name" x="(\S+)" y="(\S+)"[^>]*>{}<'
+    upper, lower = (re.search(at.format(text), drawing) for text in (r"C4H5O2\+", "−0.5 ppm"))
+    assert upper[1] == lower[1] and float(upper[2]) < float(lower[2])
+    assert 'class="stick explained"' in drawing and 'class="stick y"' in drawing and "3 peaks, 2 annotated" in drawing
+    assert 'class="spectrum annotated' in drawing.replace("chart ", "")
+    assert drawing.count(">150.000<") == 0
+
+
+def test_mirrored_spectra_name_their_sides_and_mark_shared_peaks():
+    above, below = [(85.03, 1.0, "85.030"), (97.0, 0.5, "97.000")], [(85.03, 1.0, "85.030")]
+    drawing = mirror_svg(above, below, sides=("measured", "library"), shared={85.03})
+    ElementTree.fromstring(drawing)
+    assert drawing.count('class="stick shared') == 2 and 'class="stick shared down"' in drawing
+    assert "<title>m/z 85.0300 Th, 100.0%, library 85.030</title>" in drawing
+    assert 'data-up="library | measured (%)"' in drawing

@@ -83,6 +83,7 @@ class Predict(Command):
     only_agreeing: bool = False
     library: str | None = None
     library_ppm: float | None = 20.0
+    cards: int = 100
     seed: int = 0
     generator: Any = None
     cleaning: dict[str, Any] = field(default_factory=dict)

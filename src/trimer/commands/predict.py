@@ -1,6 +1,7 @@
 """`trimer predict`: molecules for spectra, labels for sequences, or a spectral library for peptides.
 
-The checkpoint decides what is predicted. Every record of the input gets a prediction or a reason.
+The checkpoint decides what is predicted, the suffix of the output whether it is a table, a library, a page or an SDF.
+Every record of the input gets a prediction or a reason.
 """
 
 from __future__ import annotations
@@ -29,17 +30,21 @@ def main(cfg: DictConfig) -> None:
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
+    from trimer.prediction.structure_file import SDF, reasons_path
     from trimer.progress import progress
+    from trimer.reporting.prediction_page import HTML, rows_path
 
-    formats = f"the suffix must be one of {', '.join(SUFFIXES)}, or for a spectral library one of {', '.join(FORMATS)}"
-    output_path(cfg.output, {*SUFFIXES, *FORMATS}, formats)  # reported before the checkpoint is read
+    tables = (*SUFFIXES, SDF, HTML)
+    formats = f"the suffix must be one of {', '.join(tables)}, or for a spectral library one of {', '.join(FORMATS)}"
+    output_path(cfg.output, {*tables, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
     study = load(cfg.ckpt).study
     predictor = study.predictor(cfg)
     writer = predictor.writer(cfg.output)
     source = input_or_example(cfg.input, study)
     files = predictor.files(source)
-    if writer.path.resolve() in [file.resolve() for file in files]:
+    beside = {HTML: [rows_path(writer.path)], SDF: [reasons_path(writer.path)]}.get(writer.path.suffix.lower(), [])
+    if {path.resolve() for path in (writer.path, *beside)} & {file.resolve() for file in files}:
         raise InputError(f"output={cfg.output} would overwrite input={cfg.input}; name another file")
     overlaps: list[TrainingOverlap] = []
     chunks = with_overlaps(predictor.read(source), overlaps)

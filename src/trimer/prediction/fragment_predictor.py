@@ -29,8 +29,11 @@ from trimer.evaluation.training_overlap import training_overlap
 from trimer.peptides.channels import channels_of, possible
 from trimer.peptides.conditions import CONDITION_COLUMNS, KINDS, condition_vectors, instrument_kind
 from trimer.peptides.proforma import read_proforma
+from trimer.prediction.pages import is_page, page_settings
+from trimer.prediction.prediction_tables import PredictionFile
 from trimer.prediction.predictor import Predictor, Records
 from trimer.prediction.spectral_library import LibraryFile
+from trimer.reporting.prediction_page import HTML, PeptidePage
 from trimer.training_facts import unseen_sites_of
 
 if TYPE_CHECKING:
@@ -95,7 +98,10 @@ class FragmentPredictor(Predictor):
         else:
             log.warning("the library will have no retention times: set retention=<run that predicts them> to add them")
 
-    def writer(self, output: str | Path) -> LibraryFile:
+    def writer(self, output: str | Path) -> LibraryFile | PredictionFile:
+        if is_page(self.cfg):
+            page = PeptidePage(**page_settings(self, "Predicted fragments"), channels=self.channels)
+            return PredictionFile(output, self.columns, self.plural, {HTML: page})
         return LibraryFile(output, self.channels)
 
     def read(self, path: Path) -> Iterator[Records]:

@@ -14,6 +14,7 @@ Columns of the table: row, id, sequence as in the input; then
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,8 +30,11 @@ from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_i
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.embedding import pooled
-from trimer.prediction.prediction_tables import PredictionFile
+from trimer.prediction.pages import is_page, page_settings
+from trimer.prediction.prediction_tables import PredictionFile, Write
 from trimer.prediction.predictor import Predictor, Records
+from trimer.prediction.structure_file import SDF, write_sdf
+from trimer.reporting.prediction_page import HTML, LabelPage
 from trimer.studies.label_study import thresholds_text
 from trimer.training_embeddings import Neighbours
 from trimer.training_facts import unseen_sites_of
@@ -69,7 +73,12 @@ class LabelPredictor(Predictor):
             )
 
     def writer(self, output: str | Path) -> PredictionFile:
-        return PredictionFile(output, self.columns, self.plural)
+        molecules = self.entity == "molecules"
+        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure="sequence")} if molecules else {}
+        if is_page(self.cfg):
+            shown = page_settings(self, "Predicted labels")
+            further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=molecules)
+        return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
         cfg, first, usable = self.cfg, 0, 0

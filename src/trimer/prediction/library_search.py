@@ -48,24 +48,31 @@ class SpectrumLibrary:
         log.info("library=%s: %s spectra, %s usable", path, f"{len(table):,}", f"{len(self.table):,}")
 
     def nearest(self, spectra: SpectrumTable) -> list[dict[str, Any]]:
-        """The columns of the most similar library spectrum for each cleaned spectrum; empty without a shared peak.
+        """The columns of the most similar library spectrum for each cleaned spectrum; empty without a shared peak."""
+        return [self.columns(hit) for hit in self.search(spectra)]
+
+    def search(self, spectra: SpectrumTable) -> list[tuple[int, float] | None]:
+        """Row in `table` and cosine of the most similar spectrum for each cleaned one; None without a shared peak.
 
         Of equal spectra, the first in the library is the hit.
         """
         precursors, library = spectra["precursor_mz"], self.table["precursor_mz"]
-        hits: list[dict[str, Any]] = []
+        hits: list[tuple[int, float] | None] = []
         for scores in binned_cosines(self.table, spectra) if len(spectra) else ():
             if self.ppm is not None:
                 mz = precursors[len(hits) : len(hits) + len(scores), None]
                 with np.errstate(invalid="ignore"):
                     scores[~(np.abs(library - mz) <= 1e-6 * self.ppm * mz)] = 0.0
             best = scores.argmax(1)
-            hits += [self._hit(int(row), float(score[row])) for row, score in zip(best, scores, strict=True)]
+            found = [(int(row), float(score[row])) for row, score in zip(best, scores, strict=True)]
+            hits += [(row, cosine) if cosine > 0 else None for row, cosine in found]
         return hits
 
-    def _hit(self, row: int, cosine: float) -> dict[str, Any]:
-        if cosine <= 0:
+    def columns(self, hit: tuple[int, float] | None) -> dict[str, Any]:
+        """The columns of a hit of `search`, by the names in COLUMNS."""
+        if hit is None:
             return {}
+        row, cosine = hit
         spectrum = fill_smiles(self.table.take(np.array([row])))
         smiles, key, mz = (spectrum[name][0] for name in ("smiles", "inchikey", "precursor_mz"))
         return {

@@ -38,8 +38,12 @@ from trimer.evaluation.candidate_trust import CandidateTrust
 from trimer.generation.candidates import agrees
 from trimer.prediction.library_search import COLUMNS as LIBRARY_COLUMNS
 from trimer.prediction.library_search import SpectrumLibrary
-from trimer.prediction.prediction_tables import MoleculeFile
+from trimer.prediction.pages import is_page, page_settings
+from trimer.prediction.prediction_tables import MoleculeFile, Write
 from trimer.prediction.predictor import Predictor, Records
+from trimer.prediction.structure_file import SDF, write_sdf
+from trimer.reporting.prediction_cards import CardSpectrum
+from trimer.reporting.prediction_page import HTML, MoleculePage
 from trimer.suggestions import did_you_mean
 from trimer.training_facts import warn_of_unseen_spectra
 
@@ -98,6 +102,8 @@ class MoleculePredictor(Predictor):
         }
         self.trust = CandidateTrust(loaded, generator)
         self.empty |= self.trust.empty
+        self.page = is_page(cfg)
+        self.spectra: dict[int, CardSpectrum] = {}  # row of the input -> its peaks, for a page
 
     @functools.cached_property
     def library(self) -> SpectrumLibrary | None:
@@ -106,7 +112,12 @@ class MoleculePredictor(Predictor):
         return None if cfg.library is None else SpectrumLibrary(cfg.library, self.steps, cfg.library_ppm)
 
     def writer(self, output: str | Path) -> MoleculeFile:
-        return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm)
+        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure="smiles")}
+        if self.page:
+            shown = page_settings(self, "Predicted molecules")
+            tolerance, ranked = self.cfg.tolerance_ppm, self.cfg.ranked
+            further[HTML] = MoleculePage(**shown, spectra=self.spectra, ppm=tolerance, ranked=ranked)
+        return MoleculeFile(output, self.columns, self.cfg.tolerance_ppm, further)
 
     def files(self, path: Path) -> list[Path]:
         return spectrum_files(path)
@@ -144,16 +155,20 @@ class MoleculePredictor(Predictor):
         overlap.add_to_heads(heads, rows)
         if self.library is None:
             log.info("library_...: empty, because no library is given; name a file of spectra with library=<file>")
-        else:
-            for row, hit in zip(rows, self.library.nearest(cleaned), strict=True):
-                heads[row] |= hit
+        hits = [None] * len(rows) if self.library is None else self.library.search(cleaned)
+        for index, (row, hit) in enumerate(zip(rows, hits, strict=True)):
+            if self.library is not None:
+                heads[row] |= self.library.columns(hit)
+            if self.page:
+                nearest = None if self.library is None or hit is None else self.library.table.peaks(hit[0])
+                self.spectra[row + 1] = CardSpectrum(*cleaned.peaks(index), library=nearest)
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None]]) -> list[list[dict]]:
         tokens, precursors, adducts = zip(*inputs, strict=True)
         generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
-        count = self.cfg.candidates if self.cfg.ranked else 1
+        count = self.cfg.candidates if self.cfg.ranked or self.page else 1
         tolerance, only_agreeing = self.cfg.tolerance_ppm, self.cfg.only_agreeing
         return [self._with_trust(candidate_rows(one, count, tolerance, only_agreeing), one) for one in generated]
 

@@ -27,7 +27,8 @@ from trimer.errors import ConfigError
 from trimer.locks import lock_file
 from trimer.resuming import plain_dict
 
-NO_SETTINGS = ("name", "paths", "ckpt", "input", "output", "hydra")  # the content is compared, not the location
+# Settings that do not change the predictions: of files the content is compared, not the location.
+NO_SETTINGS = ("name", "paths", "ckpt", "input", "output", "hydra", "cards")
 
 
 class Partial:

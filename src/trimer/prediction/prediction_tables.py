@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_csv, write_text, written
+from trimer.prediction.structure_file import SDF, reasons_path
 
 SUFFIXES = (".csv", ".parquet", ".json")
+
+# Writes (path, columns, rows) in another format, with the files beside it.
+Write = Callable[[Path, Sequence[str], list[dict]], None]
 
 
 def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> Path:
@@ -29,13 +33,22 @@ def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> P
 
 
 class PredictionFile:
-    """Writes predictions to a .csv, .parquet or .json file when the `with` block ends without an error.
+    """Writes predictions to a file when the `with` block ends without an error.
 
-    columns: names, including `reason`. what: name of the records, such as "spectra".
+    columns: names, including `reason`. what: name of the records, such as "spectra". further: suffix -> function that writes it,
+    in addition to .csv, .parquet and .json.
     """
 
-    def __init__(self, output: str | Path, columns: Sequence[str], what: str):
-        self.path = output_path(output, SUFFIXES, f"the suffix must be one of {', '.join(SUFFIXES)}")
+    def __init__(
+        self,
+        output: str | Path,
+        columns: Sequence[str],
+        what: str,
+        further: Mapping[str, Write] | None = None,
+    ):
+        self.further = dict(further or {})
+        suffixes = (*SUFFIXES, *self.further)
+        self.path = output_path(output, suffixes, f"the suffix must be one of {', '.join(suffixes)}")
         self.columns, self.what = list(columns), what
         self.predicted = self.without = 0
         self._rows: list[dict] = []
@@ -55,12 +68,15 @@ class PredictionFile:
 
     def summary(self) -> str:
         text = f"{self.path}: {self.predicted:,} {self.what} predicted"
-        return text + (f", {self.without:,} without a prediction (see the column `reason`)" if self.without else "")
+        where = reasons_path(self.path) if self.path.suffix.lower() == SDF else "the column `reason`"
+        return text + (f", {self.without:,} without a prediction (see {where})" if self.without else "")
 
     def _save(self) -> None:
         """Write the table atomically."""
         suffix = self.path.suffix.lower()
-        if suffix == ".csv":
+        if suffix in self.further:
+            self.further[suffix](self.path, self.columns, self._rows)
+        elif suffix == ".csv":
             write_csv(self.path, self.columns, self._rows)
         elif suffix == ".json":
             write_text(self.path, json.dumps(self._rows, indent=1) + "\n")
@@ -76,8 +92,14 @@ class PredictionFile:
 class MoleculeFile(PredictionFile):
     """A table of generated molecules; the summary counts those that agree with the measured precursor."""
 
-    def __init__(self, output: str | Path, columns: Sequence[str], tolerance_ppm: float):
-        super().__init__(output, columns, "spectra")
+    def __init__(
+        self,
+        output: str | Path,
+        columns: Sequence[str],
+        tolerance_ppm: float,
+        further: Mapping[str, Write] | None = None,
+    ):
+        super().__init__(output, columns, "spectra", further)
         self.tolerance_ppm = tolerance_ppm
         self._best: list[dict] = []  # the first row of each spectrum with a prediction
 

@@ -42,6 +42,7 @@ def mirror_cards(evaluation: FragmentEvaluation, examples: int = 24) -> Markup:
         tinted=False,
         keys=KEYS,
         printed=PRINTED,
+        selection="",
         layout="mirrors",
         words="peptide, id",
         note="Predicted above, measured below; y ions are orange, b ions blue.",

@@ -240,7 +240,11 @@ def _cell(value: object, drawn: bool) -> str:
         return f"{value:,.3f}" if math.isfinite(value) else "–"
     if drawn:
         return molecule_svg(str(value), *DRAWING)
-    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return shortened(f"{value:,}" if isinstance(value, int) else str(value))
+
+
+def shortened(text: str) -> str:
+    """The text with at most LONGEST letters."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

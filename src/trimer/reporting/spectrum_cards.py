@@ -51,6 +51,7 @@ def spectrum_cards(predictions: Sequence[Mapping], examples: int) -> Markup:
         tinted=labelled,
         keys=[SIMILARITY, MASS] if labelled else [MASS],
         printed=PRINTED,
+        selection="",
         layout="",
         words="name, adduct, formula",
         note="",
@@ -109,7 +110,8 @@ def _card(record: Mapping, rank: int, total: int, on_paper: bool) -> Markup:
         rank=rank if true else None,
         total=total,
         spectrum=spectrum_svg(record["mz"], record["intensity"], mz),
-        true_molecule=true and {"drawing": molecule_svg(record["smiles"], *DRAWING), "formula": _formula(true.formula)},
+        true_molecule=true
+        and {"drawing": molecule_svg(record["smiles"], *DRAWING), "formula": formula_markup(true.formula)},
         candidates=[_candidate(candidate, number, record, true) for number, candidate in enumerate(shown, 1)],
         problem=record.get("problem") or "no candidate is a valid molecule",
     )
@@ -128,20 +130,20 @@ def _candidate(candidate: Mapping | str, number: int, record: Mapping, true: Any
         "heading": f"#{number}" + (", the true molecule" if hit else f", generated {count}×" if count else ""),
         "drawing": molecule_svg(smiles, *DRAWING, shared_with=record.get("smiles") if true else None),
         "tanimoto": tanimoto(facts, true) if true is not None else None,
-        "formula": _formula(readable.formula) if readable else "",
-        "deviation": "" if deviation is None else _deviation(deviation),
+        "formula": formula_markup(readable.formula) if readable else "",
+        "deviation": "" if deviation is None else deviation(deviation),
         "off": deviation is not None and abs(deviation) > FIT,
         "flaw": flaw(smiles, adduct),
     }
 
 
-def _deviation(ppm: float) -> str:
+def deviation(ppm: float) -> str:
     """The deviation from the precursor m/z: in ppm below 1,000 ppm, else in percent."""
     text = f"{ppm:+.1f} ppm" if abs(ppm) < 1000 else f"{ppm / 1e4:+.1f} %"
     return text.replace("-0.0 ", "+0.0 ").replace("-", "−")
 
 
-def _formula(formula: str) -> Markup:
+def formula_markup(formula: str) -> Markup:
     """A formula with its numbers as subscripts and its charge as a superscript."""
     match = re.fullmatch(r"(.*?)(?:([+-])(\d*))?", formula)
     body, sign, charge = match.groups(default="") if match else (formula, "", "")

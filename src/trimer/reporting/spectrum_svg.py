@@ -7,7 +7,8 @@ to zoom and to label them anew. In files (`figures.spectra_grid`) matplotlib dra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -15,8 +16,19 @@ from trimer.reporting.peaks import RelativeSpectrum, place_labels
 
 HALF_LABEL, LABEL_HEIGHT = 23, 12  # pixels of the label of a peak: half its width, its height
 MARGINS = (46, 10, 38, 36)  # pixels left, right, above and below a spectrum, as in templates/spectra.js
+ABOVE = 52  # pixels above a spectrum with annotations, whose labels may have two lines
+LETTER = 3.4  # pixels, half the width of a letter of an annotation
 INTENSITY = "relative intensity (%)"
 LABELLED = 0.03  # of the highest peak; lower peaks get no label
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a peak is: its name, a second line such as its mass error, and its class in the style sheet."""
+
+    name: str
+    detail: str = ""
+    kind: str = "explained"
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -95,43 +107,60 @@ def spectrum_svg(
     width: int = 500,
     height: int = 230,
     labels: int = 7,
+    annotations: Mapping[float, Annotation] | None = None,
 ) -> Markup:
-    """A spectrum as sticks of relative intensity; the precursor is marked, the highest peaks are labelled by m/z."""
+    """A spectrum as sticks of relative intensity; the precursor is marked, the highest peaks are labelled by m/z.
+
+    annotations: m/z of a peak -> its label in the place of the m/z, in two lines, and its colour.
+    """
     spectrum = RelativeSpectrum.of(mz, intensity, precursor_mz)
     limits = spectrum.limits
     if limits is None:
         return Markup('<svg class="chart" viewBox="0 0 500 60"><text x="8" y="34" class="tick">no peaks</text></svg>')
-    plot = Plot(width, height, limits, (0, 1), MARGINS)
+    left, right, above, below = MARGINS
+    plot = Plot(width, height, limits, (0, 1), (left, right, above if annotations is None else ABOVE, below))
     plot.scale({v: f"{v:g}" for v in ticks(*limits, 6)}, {0: "0", 0.5: "50", 1: "100"}, "m/z (Th)", INTENSITY)
     if spectrum.precursor is not None:
         tip = plot.x(spectrum.precursor)
         plot.path(f"M{tip} {plot.top - 16}V{plot.bottom}", kind="precursor-line")
     for m, share in sorted(spectrum.peaks, key=lambda peak: peak[1]):
         stick = f"M{plot.x(m)} {plot.bottom}V{plot.y(share)}"
-        kind = "precursor" if spectrum.is_precursor(m) else "stick"
-        plot.path(stick, f"m/z {m:.4f} Th, {share:.1%}", kind=kind)
+        kind, note = "precursor" if spectrum.is_precursor(m) else "stick", (annotations or {}).get(m)
+        if note is not None:
+            kind += f" {note.kind}"
+        title = f"m/z {m:.4f} Th, {share:.1%}" + (f", {escape(note.name)} {escape(note.detail)}" if note else "")
+        plot.path(stick, title.rstrip(), kind=kind)
     if spectrum.precursor is not None:
         plot.path(f"M{tip - 4:.1f} {plot.top - 24}h8l-4 7z", kind="marker")
         anchor, shift = ("end", -8) if tip > width * 0.6 else ("start", 8)
         plot.text(tip + shift, plot.top - 17, f"precursor {spectrum.precursor:.4f}", "marked", anchor)
-    _label_peaks(plot, spectrum, labels)
+    _label_peaks(plot, spectrum, labels, annotations or {})
     known = {} if spectrum.precursor is None else {"precursor": spectrum.precursor}
     range_ = {"low": round(limits[0], 4), "high": round(limits[1], 4)}
-    return plot.svg(f"{len(spectrum.peaks)} peaks", "spectrum", up=INTENSITY, **range_, **known)
+    title = f"{len(spectrum.peaks)} peaks" + ("" if annotations is None else f", {len(annotations)} annotated")
+    kind = "spectrum" if annotations is None else "spectrum annotated"
+    return plot.svg(title, kind, up=INTENSITY, **range_, **known)
 
 
-def _label_peaks(plot: Plot, spectrum: RelativeSpectrum, most: int) -> None:
-    """m/z above the highest peaks; a label at the edge is moved into the chart, none lies over the precursor's line."""
+def _label_peaks(plot: Plot, spectrum: RelativeSpectrum, most: int, annotations: Mapping[float, Annotation]) -> None:
+    """Labels above the highest peaks; one at the edge is moved into the chart, none lies over the precursor's line."""
     line_x = math.inf if spectrum.precursor is None else plot.x(spectrum.precursor)
-    tips, texts = [], []
+    tips, texts, halves, kinds = [], [], [], []
     for mz, share in spectrum.peaks:
-        centre = min(max(plot.x(mz), HALF_LABEL), plot.width - HALF_LABEL)
-        if abs(centre - line_x) > HALF_LABEL + 2:
+        note = annotations.get(mz)
+        lines = [f"{mz:.3f}"] if note is None else [text for text in (note.name, note.detail) if text]
+        half = HALF_LABEL if note is None else LETTER * max(map(len, lines))
+        centre = min(max(plot.x(mz), half), plot.width - half)
+        if abs(centre - line_x) > half + 2:
             tips.append((centre, plot.bottom - plot.y(share)))
-            texts.append(f"{mz:.3f}")
+            texts.append(lines)
+            halves.append(half)
+            kinds.append("peak" if note is None else f"peak {note.kind}-name")
     least = LABELLED * (plot.bottom - plot.top)
-    for index in place_labels(tips, [HALF_LABEL] * len(tips), LABEL_HEIGHT, least)[:most]:
-        plot.text(tips[index][0], plot.bottom - tips[index][1] - 3, texts[index], "peak")
+    line = LABEL_HEIGHT * (2 if annotations else 1)
+    for index in place_labels(tips, halves, line, least)[:most]:
+        for above, text in enumerate(reversed(texts[index])):
+            plot.text(tips[index][0], plot.bottom - tips[index][1] - 3 - above * LABEL_HEIGHT, text, kinds[index])
 
 
 def _attributes(**values: str | float) -> str:
@@ -145,10 +174,13 @@ def mirror_svg(
     width: int = 520,
     height: int = 260,
     labels: int = 8,
+    sides: tuple[str, str] = ("predicted", "measured"),
+    shared: Collection[float] = (),
 ) -> Markup:
-    """Predicted fragments above and measured ones below: (m/z, intensity relative to the highest, ion) of each peak.
+    """Two spectra, one above the other: (m/z, intensity relative to the highest, label) of each peak.
 
-    The first letter of an ion, b or y, is its colour.
+    The first letter of the label of an ion, b or y, is its colour. sides: what is above and what is below. shared: m/z
+    of the peaks that both have.
     """
     both = [*predicted, *measured]
     if not both:
@@ -157,11 +189,12 @@ def mirror_svg(
     low, high = max(0.0, min(mz for mz, *_ in both) - margin), max(mz for mz, *_ in both) + margin
     plot = Plot(width, height, (low, high), (-1.16, 1), MARGINS)  # room for labels below
     up = {-1: "100", -0.5: "50", 0: "0", 0.5: "50", 1: "100"}
-    name = "measured | predicted (%)"
+    name = f"{sides[1]} | {sides[0]} (%)"
     plot.scale({v: f"{v:g}" for v in ticks(low, high, 6)}, up, "m/z (Th)", name)
-    for side, peaks, sign in (("predicted", predicted, 1), ("measured", measured, -1)):
+    for side, peaks, sign in ((sides[0], predicted, 1), (sides[1], measured, -1)):
         for mz, share, ion in peaks:
-            kind = f"stick {ion[:1]}" + (" down" if sign < 0 else "")
+            colour = "shared" if mz in shared else ion[:1] if ion[:1].isalpha() else ""
+            kind = " ".join(filter(None, ("stick", colour, "down" if sign < 0 else "")))
             title = f"m/z {mz:.4f} Th, {share:.1%}, {side} {escape(ion)}"
             plot.path(f"M{plot.x(mz)} {plot.y(0)}V{plot.y(sign * share)}", title, kind=kind)
         tips = [(plot.x(mz), abs(plot.y(share) - plot.y(0))) for mz, share, _ in peaks]
@@ -169,6 +202,6 @@ def mirror_svg(
         for index in place_labels(tips, half, LABEL_HEIGHT, LABELLED * (plot.bottom - plot.top))[:labels]:
             mz, share, ion = peaks[index]
             y = plot.y(sign * share) + (-4 if sign > 0 else LABEL_HEIGHT)
-            plot.text(plot.x(mz), y, ion, f"peak {ion[:1]}-name")
-    title = f"{len(predicted)} predicted and {len(measured)} measured peaks"
-    return plot.svg(title, "spectrum mirror", up=name, low=round(low, 4), high=round(high, 4))
+            plot.text(plot.x(mz), y, ion, f"peak {ion[:1]}-name" if ion[:1].isalpha() else "peak")
+    data: dict[str, str | float] = {"low": round(low, 4), "high": round(high, 4), "up": name}
+    return plot.svg(f"{len(predicted)} {sides[0]} and {len(measured)} {sides[1]} peaks", "spectrum mirror", **data)

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const SVG = "http://www.w3.org/2000/svg", MARGIN = { left: 46, right: 10, top: 38, bottom: 36 };
-  const LABEL = { half: 23, height: 12, most: 8, least: 0.03 }, REACH = 14, SMALLEST = 0.5; // pixels; Th
+  const LABEL = { half: 23, height: 12, most: 8, least: 0.03, letter: 3.4, above: 52 }, REACH = 14, SMALLEST = 0.5; // pixels; Th
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.setAttribute("role", "status");
@@ -35,6 +35,8 @@
       this.svg = svg;
       this.peaks = peaksOf(svg);
       this.mirrored = svg.classList.contains("mirror");
+      this.annotated = svg.classList.contains("annotated");
+      this.top = this.annotated ? LABEL.above : MARGIN.top;
       this.precursor = parseFloat(svg.dataset.precursor);
       this.whole = [+svg.dataset.low, +svg.dataset.high];
       this.view = [...this.whole];
@@ -55,7 +57,7 @@
     mzAt(x) { return this.view[0] + (x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right) * (this.view[1] - this.view[0]); }
     y(share) {
       const bottom = this.height - MARGIN.bottom, low = this.mirrored ? -1.16 : 0; // room for labels below
-      return bottom - (share - low) / (1 - low) * (bottom - MARGIN.top);
+      return bottom - (share - low) / (1 - low) * (bottom - this.top);
     }
     visible() { return this.peaks.filter(peak => peak.mz >= this.view[0] && peak.mz <= this.view[1]); }
     show(low, high) {
@@ -85,7 +87,7 @@
       this.drawLabels(parts);
       if (this.start !== undefined && this.now !== undefined) {
         const [a, b] = [Math.min(this.start, this.now), Math.max(this.start, this.now)];
-        parts.push(element("rect", { class: "range", x: a, width: b - a, y: MARGIN.top, height: this.height - MARGIN.top - MARGIN.bottom }));
+        parts.push(element("rect", { class: "range", x: a, width: b - a, y: this.top, height: this.height - this.top - MARGIN.bottom }));
       }
       this.svg.replaceChildren(...parts);
     }
@@ -96,7 +98,7 @@
         parts.push(element("path", { class: kind, d: `M${MARGIN.left} ${this.y(share)}H${this.width - MARGIN.right}` }));
         parts.push(element("text", { class: "tick", x: MARGIN.left - 6, y: this.y(share) + 4, "text-anchor": "end" }, `${100 * Math.abs(share)}`));
       }
-      const middle = (MARGIN.top + bottom) / 2, at = `translate(11 ${middle}) rotate(-90)`;
+      const middle = (this.top + bottom) / 2, at = `translate(11 ${middle}) rotate(-90)`;
       parts.push(element("text", { class: "tick name", transform: at, "text-anchor": "middle" }, this.svg.dataset.up));
       if (this.mirrored) parts.push(element("path", { class: "axis", d: `M${MARGIN.left} ${bottom}H${this.width - MARGIN.right}` }));
       const range = this.view[1] - this.view[0];
@@ -109,9 +111,9 @@
     drawPrecursor(parts) {
       if (!(this.precursor >= this.view[0] && this.precursor <= this.view[1])) return;
       const x = this.x(this.precursor), before = x > 0.6 * this.width;
-      parts.push(element("path", { class: "precursor-line", d: `M${x} ${MARGIN.top - 16}V${this.y(0)}` }));
-      parts.push(element("path", { class: "marker", d: `M${x - 4} ${MARGIN.top - 24}h8l-4 7z` }));
-      const text = { class: "marked", x: x + (before ? -8 : 8), y: MARGIN.top - 17, "text-anchor": before ? "end" : "start" };
+      parts.push(element("path", { class: "precursor-line", d: `M${x} ${this.top - 16}V${this.y(0)}` }));
+      parts.push(element("path", { class: "marker", d: `M${x - 4} ${this.top - 24}h8l-4 7z` }));
+      const text = { class: "marked", x: x + (before ? -8 : 8), y: this.top - 17, "text-anchor": before ? "end" : "start" };
       parts.push(element("text", text, `precursor ${this.precursor.toFixed(4)}`));
     }
     drawLabels(parts) {
@@ -119,16 +121,25 @@
       const placed = [], line = this.x(this.precursor), visible = this.visible();
       for (const peak of [...visible].sort((a, b) => b.share - a.share)) {
         if (placed.length >= (this.mirrored ? 2.5 : 1) * LABEL.most || peak.share < LABEL.least) break;
-        const name = this.mirrored ? peak.label.replace(/^\S+ /, "") : peak.mz.toFixed(3);
-        const half = this.mirrored ? 4 * name.length : LABEL.half;
+        const lines = this.linesOf(peak), [name] = lines, longest = Math.max(...lines.map(line => line.length));
+        const half = this.mirrored ? 4 * name.length : this.annotated && peak.label ? LABEL.letter * longest : LABEL.half;
         const x = Math.min(Math.max(this.x(peak.mz), half), this.width - half);
         const y = this.y(peak.down ? -peak.share : peak.share) + (peak.down ? LABEL.height : -4);
-        const near = other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < LABEL.height;
+        const height = (this.annotated ? 2 : 1) * LABEL.height;
+        const near = other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < height;
         const higher = other => other.down === peak.down && other.share > peak.share && Math.abs(this.x(other.mz) - x) < half;
         if (Math.abs(x - line) < half + 2 || placed.some(near) || visible.some(higher)) continue;
         placed.push({ x, y, half });
-        parts.push(element("text", { class: `peak ${this.mirrored ? name[0] : "of-mz"}-name`, x, y, "text-anchor": "middle" }, name));
+        const colour = this.mirrored ? name[0] : this.annotated && peak.label ? peak.kind.split(" ")[1] : "of-mz";
+        lines.reverse().forEach((line, above) => {
+          parts.push(element("text", { class: `peak ${colour}-name`, x, y: y - above * LABEL.height, "text-anchor": "middle" }, line));
+        });
       }
+    }
+    linesOf(peak) { // of a label: m/z, or an annotation such as a formula and its ppm below
+      if (this.mirrored) return [peak.label.replace(/^\S+ /, "")];
+      const [, name, detail] = peak.label.match(/^(\S+) ?(.*)$/) || [];
+      return this.annotated && name ? [name, detail].filter(Boolean) : [peak.mz.toFixed(3)];
     }
 
     at(event) { return event.clientX - this.svg.getBoundingClientRect().left; }
