@@ -24,7 +24,8 @@ PAGE = {"title": "Predicted molecules", "what": "spectra", "source": "my.mgf"}
 
 def row(number: int, **values: object) -> dict:
     known = {"row": number, "id": f"s{number}", "precursor_mz": 195.0877, "adduct": "[M+H]+", "rank": 1,
-             "smiles": CAFFEINE, "formula": "C8H10N4O2", "neutral_mass": 194.0804, "ppm_error": -0.2, "agrees": True}  # fmt: skip
+             "smiles": CAFFEINE, "formula": "C8H10N4O2", "neutral_mass": 194.0804, "ppm_error": -0.2,
+             "agrees": True}  # fmt: skip
     return {**dict.fromkeys(COLUMNS), **known, **values}
 
 

@@ -35,8 +35,8 @@ def output_path(output: str | Path, suffixes: Collection[str], wanted: str) -> P
 class PredictionFile:
     """Writes predictions to a file when the `with` block ends without an error.
 
-    columns: names, including `reason`. what: name of the records, such as "spectra". further: suffix -> function that writes it,
-    in addition to .csv, .parquet and .json.
+    columns: names, including `reason`. what: name of the records, such as "spectra". further: suffix -> function that
+    writes it, in addition to .csv, .parquet and .json.
     """
 
     def __init__(

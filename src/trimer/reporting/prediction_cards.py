@@ -189,11 +189,11 @@ def _mirror(mz: np.ndarray, intensity: np.ndarray, library: tuple[np.ndarray, np
     other, height = _most_intense(*library)
     near = np.abs(mz[:, None] - other[None]) <= SAME_PEAK
     shared = {*mz[near.any(1)].tolist(), *other[near.any(0)].tolist()}
-    peaks = [
+    above, below = (
         [(float(m), float(i), f"{m:.3f}") for m, i in zip(*both, strict=True) if i > 0]
         for both in ((mz, intensity), (other, height))
-    ]
-    return mirror_svg(*peaks, sides=("measured", "library"), shared=shared)
+    )
+    return mirror_svg(above, below, sides=("measured", "library"), shared=shared)
 
 
 def _library(row: Mapping) -> dict[str, Any] | None:

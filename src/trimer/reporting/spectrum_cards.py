@@ -123,7 +123,7 @@ def _candidate(candidate: Mapping | str, number: int, record: Mapping, true: Any
     facts = candidate_facts(smiles, adduct)
     hit = same_molecule(facts, true)
     readable = molecule_facts(smiles)
-    deviation = precursor_ppm(facts, record.get("precursor_mz"), adduct) if readable else None
+    ppm = precursor_ppm(facts, record.get("precursor_mz"), adduct) if readable else None
     count = candidate.get("count") if isinstance(candidate, Mapping) else None
     return {
         "hit": hit,
@@ -131,8 +131,8 @@ def _candidate(candidate: Mapping | str, number: int, record: Mapping, true: Any
         "drawing": molecule_svg(smiles, *DRAWING, shared_with=record.get("smiles") if true else None),
         "tanimoto": tanimoto(facts, true) if true is not None else None,
         "formula": formula_markup(readable.formula) if readable else "",
-        "deviation": "" if deviation is None else deviation(deviation),
-        "off": deviation is not None and abs(deviation) > FIT,
+        "deviation": "" if ppm is None else deviation(ppm),
+        "off": ppm is not None and abs(ppm) > FIT,
         "flaw": flaw(smiles, adduct),
     }
 
