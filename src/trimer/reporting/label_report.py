@@ -120,7 +120,7 @@ def label_pages(
     files = {label: f"embeddings{f'_{number}' if number > 1 else ''}.html" for number, label in enumerate(labels, 1)}
     for label, values in labels.items():
         links = {"Result page": "page.html"} | {other: file for other, file in files.items() if other != label}
-        of_label = {"classes": YES_NO, "title": f"{title}: {label}", "links": links}
+        of_label: dict[str, Any] = {"classes": YES_NO, "title": f"{title}: {label}", "links": links}
         embedding_page(before, after, yes_or_no(values), ids, out / files[label], **of_label, **shown)
 
 
