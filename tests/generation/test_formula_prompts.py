@@ -112,3 +112,23 @@ def test_the_generator_prompts_where_the_tokenizer_writes_formulas(net, tokenize
         generator.generate(net, plain, spectra(tokenizer)[:1], [CAFFEINE], ["[M+H]+"])
     with pytest.raises(ConfigError, match=r"generator\.method=sampling only"):
         MoleculeGenerator(method="beam", formulas=3)
+
+
+def test_formulas_are_written_before_molecules_and_not_within(net, tokenizer):
+    sources = Flat.pack(spectra(tokenizer))
+    start, stop, end = tokenizer.formula_ids
+    assert tokenizer.vocabulary.tokens[end] == "<formula>" and stop == tokenizer.molecule_ids[1]
+    settings = {"max_length": 40, "allowed_tokens": tokenizer.molecule_ids}
+    free = sample(net, sources, [1, 2, 3], 8, **settings)
+    drawn = sample(net, sources, [1, 2, 3], 8, opening=tokenizer.formula_ids, **settings)
+    texts = [hypothesis.tokens for hypotheses in drawn for hypothesis in hypotheses]
+    assert any(
+        start <= token < stop
+        for hypotheses in free
+        for h in hypotheses
+        for token in h.tokens[h.tokens.index(end) + 1 if end in h.tokens else 0 :]
+    )
+    for tokens in texts:
+        head = tokens[: tokens.index(end) + 1] if end in tokens else tokens
+        assert all(start <= token < stop for token in head)
+        assert not any(start <= token < stop for token in tokens[len(head) :])

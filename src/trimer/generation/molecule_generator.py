@@ -196,5 +196,6 @@ class MoleculeGenerator:
             seed=self.seed,
             allowed_tokens=tokenizer.molecule_ids,
             prompts=prompts_of_samples(formulas, self.num_samples) if any(f.names for f in formulas) else None,
+            opening=getattr(tokenizer, "formula_ids", None),
         )
         return texts, formulas

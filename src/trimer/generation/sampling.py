@@ -41,6 +41,7 @@ def sample(
     allowed_tokens: tuple[int, int] | Tensor | None = None,
     dtype: torch.dtype | None = None,
     prompts: Tensor | None = None,
+    opening: tuple[int, int, int] | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 
@@ -48,7 +49,8 @@ def sample(
     the top_k most likely tokens are kept (0: all), and of these the fewest with a total probability of top_p.
     max_length: maximum number of tokens, including `<s>` and `</s>`. allowed_tokens: a range (start, stop) of ids
     or a (V,) mask, None for all; `</s>` is always allowed. dtype: of the products, by default that of autocast.
-    prompts: (B S, P) ids of the first tokens of each sequence, after `<s>`; those below 0 are drawn.
+    prompts: (B S, P) ids of the first tokens of each sequence, after `<s>`; those below 0 are drawn. opening: (start,
+    stop, end), a range of ids that sequences begin with: only these until `end` was written, and none of them after it.
     """
     if temperature <= 0:
         raise ConfigError(
@@ -70,9 +72,15 @@ def sample(
     tokens = torch.full((total,), BOS, device=allowed.device)
     invalid = torch.zeros((), dtype=torch.bool, device=allowed.device)
     forced = None if prompts is None else torch.searchsorted(allowed, prompts.to(allowed.device).clamp(min=0))
+    is_opening = torch.zeros(len(allowed), dtype=torch.bool, device=allowed.device)
+    if opening is not None:
+        is_opening = (allowed >= opening[0]) & (allowed < opening[1])
+    is_open = torch.full((total,), opening is not None, device=allowed.device)  # rows that write the opening
     every = CHECK_EVERY.get(allowed.device.type, 1)
     for step in range(max_length - 1):
         scores = decoder.step(tokens)
+        if opening is not None:
+            scores = scores.masked_fill(is_open[:, None] != is_opening, -torch.inf)
         choice, log_p = draw(scores, uniform[row_of, step], temperature, top_k, top_p)
         if prompts is not None and forced is not None and step < prompts.shape[1]:
             given, index = prompts[row_of, step] >= 0, forced[row_of, step]
@@ -84,6 +92,8 @@ def sample(
         running &= choice != end
         invalid |= ~log_p.isfinite().all()
         tokens = allowed[choice]
+        if opening is not None:
+            is_open &= tokens != opening[2]
         if (step + 1) % every and step + 2 < max_length:
             continue
         still_running, any_invalid = torch.stack([running.sum(), invalid]).tolist()
@@ -94,7 +104,7 @@ def sample(
         if still_running <= (1 - LEAVE) * len(running):
             stay = running.nonzero().squeeze(1)
             decoder.select(stay)
-            row_of, running, tokens = row_of[stay], running[stay], tokens[stay]
+            row_of, running, tokens, is_open = row_of[stay], running[stay], tokens[stay], is_open[stay]
     return _hypotheses(generated, likelihood, allowed, end, len(source), num_samples)
 
 

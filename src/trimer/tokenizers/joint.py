@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trimer.data.spectra.spectrum_table import SpectrumTable
+from trimer.tokenizers.formula import END
 from trimer.tokenizers.molecule import MoleculeTokenizer
 from trimer.tokenizers.spectrum import DecodedSpectrum, SpectrumTokenizer
 from trimer.tokenizers.vocabulary import BOS, EOS, MASK, PAD, SPECIALS, UNK, Vocabulary
@@ -31,6 +32,14 @@ class SpectrumMoleculeTokenizer:
 
     def __len__(self) -> int:
         return len(self.vocabulary)
+
+    @property
+    def formula_ids(self) -> tuple[int, int, int] | None:
+        """(start, stop) of the ids of formulas, which precede a molecule, and the id that ends them; or None."""
+        if self.molecule.formula is None:
+            return None
+        start = self.molecule_ids[0] + len(self.molecule.ids)
+        return start, self.molecule_ids[1], start + self.molecule.formula.ids[END]
 
     def encode_spectra(self, table: SpectrumTable) -> tuple[np.ndarray, np.ndarray]:
         """(T,) int32 concatenated ids of all spectra, and (n + 1,) int64 offsets; each is `<s>` ... `</s>`."""
