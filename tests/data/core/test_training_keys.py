@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from trimer.data.core import training_keys
 from trimer.data.core.draws import keys
 from trimer.data.core.training_keys import (
     FALSE_POSITIVES,
@@ -36,10 +35,9 @@ def test_small_sets_are_sorted_and_unique():
     assert not contains(key_set(np.zeros(0, np.int64)), mine).any()
 
 
-def test_large_sets_become_a_filter_of_the_stated_rate_and_size(monkeypatch):
-    monkeypatch.setattr(training_keys, "LIMIT", 10_000)
+def test_large_sets_become_a_filter_of_the_stated_rate_and_size():
     mine = numbers(20_000, 0)
-    stored = key_set(mine)
+    stored = key_set(mine, limit=10_000)
     assert "sorted" not in stored and stored["false_positives"] == FALSE_POSITIVES == 0.001
     assert 8 * stored["filter"].numel() == pytest.approx(14.38 * len(mine), rel=0.01)
     assert contains(stored, mine).all()
