@@ -197,7 +197,30 @@ def test_every_experiment_with_peptides_runs(experiment, library, tmp_path):
     assert "baseline" in (tmp_path / "run" / "test" / "table.json").read_text()
 
 
-OTHERS = ("cramming/", "foodb/", "deeploc/", "alphadia/")
+# Recipe of a shipped model -> small settings, and a metric of its result.
+NARROW = [*SHORT, "model.d_model=16", "model.layers=1"]
+FRACTIONS = "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"
+SHIPPED = {
+    "esm2_sample": ([*PROTEINS], "test/hidden_perplexity"),
+    "membrane": ([*NARROW, "model.heads=2", "callbacks.best.mode=max"], "test/accuracy"),
+    "smiles": ([*NARROW, "model.heads=2", "data.prepare_workers=0", FRACTIONS], "val/perplexity"),
+    "superclass": ([*NARROW, "model.heads=2", "callbacks.best.mode=max"], "test/accuracy"),
+    "peptide_rt": (NARROW, "test/mae"),
+    "peptide_charge": ([*NARROW[2:], "trainer.max_epochs=2", "scheduler.warmup=1"], "test/auroc"),
+    "peptide_ms2": (NARROW, "test/cos_median"),
+}
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("models/")])
+def test_every_recipe_of_a_shipped_model_runs(experiment, library, tmp_path):
+    small, metric = SHIPPED[experiment.removeprefix("models/")]
+    words = [f"experiment={experiment}", f"paths.data={library}", "baselines=false", *small]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "ok" and metric in result["metrics"], sorted(result["metrics"])
+
+
+OTHERS = ("cramming/", "foodb/", "deeploc/", "alphadia/", "models/")
 
 
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if not name.startswith(OTHERS)])
