@@ -102,6 +102,7 @@ def test_equal_weights_of_a_base_are_not_stored_again(tmp_path):
     tuned["state_dict"] = {
         "net.encoder.base_layer.weight": base["state_dict"]["net.weight"].clone(),
         "net.adapter": torch.randn(2, 3),
+        "net.scale": torch.tensor(2.0),
         "net.transposed": base["state_dict"]["net.weight"].T.contiguous(),  # same values, another shape
     }
     with pytest.raises(CheckpointError, match=r"base=base: .*base is not a packed model; pack it first"):

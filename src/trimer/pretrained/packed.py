@@ -120,7 +120,9 @@ def shared_weights(weights: Mapping[str, Tensor], base: Path) -> dict[str, str]:
 def digest_of(value: Tensor) -> str:
     """SHA-256 of the type, shape and values of a tensor."""
     head = f"{value.dtype} {tuple(value.shape)} ".encode()
-    return hashlib.sha256(head + value.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        head + value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    ).hexdigest()
 
 
 def file_digest(path: Path) -> str:
