@@ -50,7 +50,8 @@ def test_informational_commands_start_no_run(trimer, empty_folder, capsys, words
 @pytest.mark.parametrize(
     "words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"], ["models"], ["demo"], ["pack"]]
 )
-def test_help_fits_one_screen(trimer, capsys, words):
+def test_help_fits_one_screen(trimer, capsys, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "96")
     assert trimer(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 50
