@@ -121,7 +121,7 @@ def _card(rows: Sequence[Mapping], spectrum: CardSpectrum, ppm: float, on_paper:
         about=[text for text in about if text],
         sorting=_sorting(first, share),
         printed=on_paper,
-        spectrum=spectrum_svg(mz, intensity, precursor, annotations=notes),
+        spectrum=spectrum_svg(mz.tolist(), intensity.tolist(), precursor, annotations=notes),
         explained=_listed(mz, intensity, explained),
         summary=explanation_text(first, share, count, of_peaks),
         mirror=_mirror(mz, intensity, library) if library is not None else None,
