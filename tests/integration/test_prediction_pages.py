@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from browser import chromium, opened
 from rdkit import Chem
+from stopping import stop_at_second_chunk
 
 from trimer.cli.main import main
-from trimer.prediction.partial import Partial
 
 SHORT = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false", "test=false",
          "data.tokens_per_batch=2000"]  # fmt: skip
@@ -125,18 +125,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tm
     (tmp_path / "whole").mkdir()
     whole, output = tmp_path / "whole" / f"out.{suffix}", tmp_path / f"out.{suffix}"
     assert predict(run("spectra"), folder / "my.mgf", whole) == 0
-    once, computed = Partial.once, []
-
-    def stopping(self, key, compute, *arguments):
-        def counted(*given):
-            computed.append(key)
-            if len(computed) == 2:
-                raise KeyboardInterrupt
-            return compute(*given)
-
-        return once(self, key, counted, *arguments)
-
-    monkeypatch.setattr(Partial, "once", stopping)
+    computed = stop_at_second_chunk(monkeypatch)
     assert predict(run("spectra"), folder / "my.mgf", output) == 130 and not output.exists()
     assert predict(run("spectra"), folder / "my.mgf", output) == 0
     assert len(computed) == 3, "the chunk that was stopped is computed twice, the finished one once"

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from stopping import stop_at_second_chunk
 
 from trimer.cli.main import main
-from trimer.prediction.partial import Partial
 
 STEPS = ["trainer.enable_progress_bar=false", "trainer.precision=32-true", "data.tokens_per_batch=1000", "test=false",
          "trainer.max_steps=4", "trainer.val_check_interval=2", "optimizer.lr=0.01", "model=peptides_nano"]  # fmt: skip
@@ -56,18 +56,7 @@ def test_a_stopped_prediction_continues_and_gives_the_same_bytes(run, folder, tm
     words = ["predict", f"ckpt={run(kind)}", f"input={folder / 'mine.csv'}"]
     words += [f"retention={run('retention')}"] if kind == "fragments" else []
     assert main([*words, f"output={whole}"]) == 0
-    once, computed = Partial.once, []
-
-    def stopping(self, key, compute, *arguments):
-        def counted(*given):
-            computed.append(key)
-            if len(computed) == 2:
-                raise KeyboardInterrupt
-            return compute(*given)
-
-        return once(self, key, counted, *arguments)
-
-    monkeypatch.setattr(Partial, "once", stopping)
+    computed = stop_at_second_chunk(monkeypatch)
     assert main([*words, f"output={output}"]) == 130
     assert not output.exists()
     assert main([*words, f"output={output}"]) == 0

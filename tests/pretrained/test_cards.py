@@ -61,7 +61,7 @@ def test_all_stages_are_listed_the_earliest_first(runs, tmp_path):
 
 
 def test_cost_and_date_are_those_of_all_stages(runs):
-    assert cards.cost_of(runs) == "20 steps in 3 minutes on 2 thread(s) of a CPU"
+    assert cards.cost_of(runs) == "20 steps in 3 minutes on 2 threads of a CPU"
     assert cards.date_of(runs) == "2026-02-03"
 
 

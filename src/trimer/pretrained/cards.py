@@ -106,7 +106,8 @@ def cost_of(runs: Sequence[Path]) -> str:
     if not seconds:
         return ""
     device = RunFolder(runs[-1]).record.get("device") or {}
-    names = device.get("gpus") or [f"{device.get('threads') or device.get('cores')} thread(s) of {device.get('cpu')}"]
+    threads = device.get("threads") or device.get("cores")
+    names = device.get("gpus") or [f"{threads} {'thread' if threads == 1 else 'threads'} of {device.get('cpu')}"]
     hours = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
     return f"{steps:,} steps in {hours} on {', '.join(dict.fromkeys(names))}"
 
