@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from trimer.cli import completion, screens
@@ -17,6 +18,7 @@ from trimer.cli import main as cli
 from trimer.cli.configs import shipped_folder
 from trimer.cli.schema import SCHEMAS
 from trimer.pretrained import registry
+from trimer.run import command_line_overrides
 from trimer.suggestions import nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,13 @@ def test_usage_errors_give_one_sentence_and_exit_code_2(trimer, capsys, words, s
     assert sentence in stderr
     assert stderr.startswith("trimer: ")
     assert len(stderr.splitlines()) == 1
+
+
+def test_nothing_of_the_command_line_is_left_in_hydra(trimer, empty_folder):
+    assert trimer("train", "name=bad_input") == 1  # it composes a job, which fails in reading the spectra
+    assert runs(empty_folder)
+    assert not HydraConfig.initialized()
+    assert command_line_overrides() == []
 
 
 def test_input_errors_give_one_sentence_and_exit_code_1(trimer, empty_folder, capsys):

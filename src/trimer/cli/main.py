@@ -128,6 +128,7 @@ def open_hydra(config_dirs: Sequence[str]) -> Iterator[Any]:
     """Hydra with our config folders; its global state is cleared afterwards."""
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
 
     GlobalHydra.instance().clear()
     hydra = Hydra(task_name="trimer", config_loader=configs.config_loader(config_dirs))
@@ -136,6 +137,7 @@ def open_hydra(config_dirs: Sequence[str]) -> Iterator[Any]:
         yield hydra
     finally:
         GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None  # else Python calls would record the overrides of this job
 
 
 def run(hydra: Any, command: str, args: argparse.Namespace) -> int:

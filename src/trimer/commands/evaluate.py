@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
         log.info(
             "all rows are evaluated, without baselines, because these need a train split: set split=test to compare"
         )
-    run = RunFolder(cfg.paths.run).start(cfg, command="evaluate")
+    run = RunFolder(cfg.paths.run).start(cfg, overrides, command="evaluate")
     data = build(evaluated_data(cfg, loaded.contract))
     if split == WHOLE and hasattr(data, "measure_whole"):
         data.measure_whole()
