@@ -61,6 +61,7 @@ SETTINGS = {
         "top_p",
         "formulas",
         "formula_ppm",
+        "keep_formula",
     ),
     "beam": ("method", "rank", "tolerance_ppm", "max_length", "beams", "length_penalty"),
 }

@@ -16,12 +16,20 @@ from torch import nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
+from trimer.generation.cache import allowed_ids
 from trimer.generation.candidates import RANKS, Candidate, rank_candidates
+from trimer.generation.deepsmiles_grammar import DeepSmilesGrammar
+from trimer.generation.formula_grammar import FormulaGrammar
 from trimer.generation.formula_prompts import Formulas, likely_formulas, prompts_of_samples
 from trimer.generation.sampling import sample
+from trimer.generation.selfies_grammar import SelfiesGrammar
 from trimer.progress import tracked
 
 METHODS = ("sampling", "beam")
+GRAMMARS: dict[str, type[DeepSmilesGrammar | SelfiesGrammar]] = {  # by representation of molecules; SMILES has none
+    "deepsmiles": DeepSmilesGrammar,
+    "selfies": SelfiesGrammar,
+}
 FORMULAS = 10  # formulas per spectrum that samples continue by default
 # Parameter: type, condition and description of valid values.
 NUMBERS = {
@@ -72,8 +80,9 @@ class MoleculeGenerator:
     the highest mean Tanimoto similarity to all samples). tolerance_ppm: molecules whose mass agrees with the measured
     precursor come first; null ignores the mass. formulas: for a tokenizer that writes formulas, the number of formulas
     within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
-    writes its own; null: FORMULAS where the tokenizer writes them, else 0. batch: spectra at a time; the result does
-    not depend on it.
+    writes its own; null: FORMULAS where the tokenizer writes them, else 0. keep_formula: a sample has the formula it
+    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). batch: spectra at a time; the result
+    does not depend on it.
     """
 
     def __init__(
@@ -90,6 +99,7 @@ class MoleculeGenerator:
         tolerance_ppm: float | None = None,
         formulas: int | None = None,
         formula_ppm: float = 10.0,
+        keep_formula: bool = True,
         batch: int = 32,
         seed: int = 0,
     ):
@@ -111,6 +121,7 @@ class MoleculeGenerator:
         self.tolerance_ppm = tolerance_ppm
         self.formulas = formulas
         self.formula_ppm = formula_ppm
+        self.keep_formula = keep_formula
         self.batch = batch
         self.seed = seed
         for name, (kind, is_valid, description) in NUMBERS.items():
@@ -157,14 +168,21 @@ class MoleculeGenerator:
 
     def _prompted(self, tokenizer) -> int:
         """The number of formulas that the samples of a spectrum continue."""
-        writes_formulas = getattr(getattr(tokenizer, "molecule", None), "formula", None) is not None
-        if self.formulas and not writes_formulas:
+        if self.formulas and not writes_formulas(tokenizer):
             raise ConfigError(
                 f"generator.formulas={self.formulas} needs a model that writes formulas "
                 "(data.tokenizer.molecule.formula=true in its training): set it to 0 or null"
             )
-        default = FORMULAS if writes_formulas and self.method == "sampling" else 0
+        default = FORMULAS if writes_formulas(tokenizer) and self.method == "sampling" else 0
         return default if self.formulas is None else self.formulas
+
+    def _grammar(self, net, tokenizer) -> FormulaGrammar | None:
+        """The grammar of texts that keep to their formula."""
+        molecule = getattr(tokenizer, "molecule", None)
+        if not self.keep_formula or not writes_formulas(tokenizer) or molecule.representation not in GRAMMARS:
+            return None
+        grammar = GRAMMARS[molecule.representation]
+        return grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
 
     def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts):
         """The texts generated for each row, and the formulas that they continue."""
@@ -197,5 +215,11 @@ class MoleculeGenerator:
             allowed_tokens=tokenizer.molecule_ids,
             prompts=prompts_of_samples(formulas, self.num_samples) if any(f.names for f in formulas) else None,
             opening=getattr(tokenizer, "formula_ids", None),
+            grammar=self._grammar(net, tokenizer),
         )
         return texts, formulas
+
+
+def writes_formulas(tokenizer) -> bool:
+    """Whether the texts of a tokenizer begin with the formula of the molecule."""
+    return getattr(getattr(tokenizer, "molecule", None), "formula", None) is not None

@@ -19,6 +19,7 @@ from torch import Tensor
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
+from trimer.generation.formula_grammar import FormulaGrammar
 from trimer.models.bart import Bart
 
 BLOCK = 64  # tokens per block: cumulative sums are computed over blocks first, then inside one block
@@ -42,6 +43,7 @@ def sample(
     dtype: torch.dtype | None = None,
     prompts: Tensor | None = None,
     opening: tuple[int, int, int] | None = None,
+    grammar: FormulaGrammar | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 
@@ -51,6 +53,7 @@ def sample(
     or a (V,) mask, None for all; `</s>` is always allowed. dtype: of the products, by default that of autocast.
     prompts: (B S, P) ids of the first tokens of each sequence, after `<s>`; those below 0 are drawn. opening: (start,
     stop, end), a range of ids that sequences begin with: only these until `end` was written, and none of them after it.
+    grammar: keeps what follows the opening within the formula; made for the same allowed tokens.
     """
     if temperature <= 0:
         raise ConfigError(
@@ -76,11 +79,14 @@ def sample(
     if opening is not None:
         is_opening = (allowed >= opening[0]) & (allowed < opening[1])
     is_open = torch.full((total,), opening is not None, device=allowed.device)  # rows that write the opening
+    progress = None if grammar is None else grammar.start(total, max_length)
     every = CHECK_EVERY.get(allowed.device.type, 1)
     for step in range(max_length - 1):
         scores = decoder.step(tokens)
         if opening is not None:
             scores = scores.masked_fill(is_open[:, None] != is_opening, -torch.inf)
+        if grammar is not None and progress is not None:
+            scores = scores.masked_fill(~(grammar.mask(progress) | is_open[:, None]), -torch.inf)
         choice, log_p = draw(scores, uniform[row_of, step], temperature, top_k, top_p)
         if prompts is not None and forced is not None and step < prompts.shape[1]:
             given, index = prompts[row_of, step] >= 0, forced[row_of, step]
@@ -94,6 +100,8 @@ def sample(
         tokens = allowed[choice]
         if opening is not None:
             is_open &= tokens != opening[2]
+        if grammar is not None and progress is not None:
+            grammar.advance(progress, choice)
         if (step + 1) % every and step + 2 < max_length:
             continue
         still_running, any_invalid = torch.stack([running.sum(), invalid]).tolist()
@@ -105,6 +113,7 @@ def sample(
             stay = running.nonzero().squeeze(1)
             decoder.select(stay)
             row_of, running, tokens, is_open = row_of[stay], running[stay], tokens[stay], is_open[stay]
+            progress = None if progress is None else progress.select(stay)
     return _hypotheses(generated, likelihood, allowed, end, len(source), num_samples)
 
 

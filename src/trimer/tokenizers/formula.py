@@ -35,6 +35,9 @@ def element_counts(formula: str) -> dict[str, int] | None:
 class FormulaTokens:
     """The tokens of formulas and their local ids, which start at 0."""
 
+    end, unknown = END, UNKNOWN
+    elements = tuple(ELEMENTS)
+
     def __init__(self) -> None:
         counts = [f"<{element}{n}>" for element, most in ELEMENTS.items() for n in range(1, most + 1)]
         self.tokens: list[str] = [UNKNOWN, END, *counts]

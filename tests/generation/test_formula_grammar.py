@@ -1,0 +1,142 @@
+"""Grammars that keep a molecule within its formula: what they accept of real molecules, and what samples become."""
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem, RDLogger
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+
+from trimer.flat import Flat
+from trimer.generation.cache import EOS, allowed_ids
+from trimer.generation.deepsmiles_grammar import DeepSmilesGrammar, smiles_atom
+from trimer.generation.formula_grammar import valences
+from trimer.generation.formula_prompts import Formulas, prompts_of_samples
+from trimer.generation.sampling import sample
+from trimer.generation.selfies_grammar import SelfiesGrammar
+from trimer.models.bart import Bart
+from trimer.tokenizers.joint import SpectrumMoleculeTokenizer
+from trimer.tokenizers.molecule import MoleculeTokenizer
+from trimer.tokenizers.spectrum import SpectrumTokenizer
+
+START = 5
+GRAMMARS = {"deepsmiles": DeepSmilesGrammar, "selfies": SelfiesGrammar}
+SIMPLE = {
+    "deepsmiles": "C N O = ) )) 3 4 5 6",
+    "selfies": "[C] [=C] [N] [=N] [O] [=O] [Branch1] [=Branch1] [Ring1] [Ring2]",
+}
+MOLECULES = [
+    "CCO",
+    "Cn1c(=O)c2c(ncn2C)n(C)c1=O",  # caffeine: substituted aromatic nitrogens, exocyclic double bonds
+    "Cc1ccc(Nc2nc(O)nc(O)n2)cc1N=[N+]=[N-]",  # an azide
+    "CS(=O)(=O)Nc1ccc([N+](=O)[O-])cc1Oc1ccccc1",  # nimesulide: sulfur of six bonds, a nitro group
+    "O=P(O)(O)OCC1OC(n2cnc3c(N)ncnc32)C(O)C1O",  # AMP
+    "CC(C)Cc1ccc(C(C)C(=O)O)cc1",
+    "c1ccc(-c2ccc3[nH]ccc3c2)cc1",
+    "CC12CCC3c4ccc(O)cc4CCC3C1CCC2O",  # estradiol
+    "FC(F)(F)c1cc(Cl)c(I)c(Br)c1B(O)O",
+    "C#CCN1CC2CC1C2",
+    "C[Si](C)(C)C#N",
+    "[O-][n+]1ccccc1C[Se]C",
+]
+
+
+def rows(name: str, molecules: list[str]):
+    """A grammar and the (R, L) indices of the tokens of molecules, ended by `</s>`."""
+    tokenizer = MoleculeTokenizer(name, formula=True)
+    allowed = torch.tensor([EOS, *range(START, START + len(tokenizer))])
+    tokens = [np.append(tokenizer.encode(smiles) + 1, 0) for smiles in molecules]
+    padded = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
+    for row, ids in zip(padded, tokens, strict=True):
+        row[: len(ids)] = ids
+    return GRAMMARS[name](tokenizer, allowed, START), torch.from_numpy(padded), [len(ids) for ids in tokens]
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_real_molecules_keep_to_the_grammar_and_end_with_their_formula(name):
+    grammar, tokens, lengths = rows(name, MOLECULES)
+    state = grammar.start(len(MOLECULES), tokens.shape[1])
+    for step in range(tokens.shape[1]):
+        choice = tokens[:, step]
+        may_follow = grammar.mask(state).gather(1, choice[:, None]).squeeze(1) | grammar.in_formula[choice]
+        for row, smiles in enumerate(MOLECULES):
+            if step < lengths[row]:
+                assert may_follow[row], (smiles, step)
+            if step == lengths[row] - 1:
+                assert state.exact[row], smiles
+        grammar.advance(state, choice)
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_a_text_of_another_formula_is_stopped(name):
+    """The tokens of ibuprofen after the formula of an isomer, and after one with fewer hydrogens or other atoms."""
+    ibuprofen = "CC(C)Cc1ccc(C(C)C(=O)O)cc1"
+    grammar, tokens, lengths = rows(name, [ibuprofen] * 3)
+    encode = MoleculeTokenizer(name, formula=True).encode_formula
+    for row, formula in enumerate(("C13H18O2", "C13H16O2", "C12H18O3")):
+        prompt = encode(formula) + 1
+        tokens[row, : len(prompt)] = torch.from_numpy(prompt)
+    state, stopped = grammar.start(3, tokens.shape[1]), [False] * 3
+    for step in range(lengths[0]):
+        choice = tokens[:, step]
+        allowed = grammar.mask(state).gather(1, choice[:, None]).squeeze(1) | grammar.in_formula[choice]
+        stopped = [before or not now for before, now in zip(stopped, allowed.tolist(), strict=True)]
+        grammar.advance(state, choice)
+    assert stopped == [False, True, True]
+
+
+def test_an_unknown_formula_leaves_the_text_free():
+    grammar, _, _ = rows("selfies", ["CCO"])
+    state = grammar.start(1, 8)
+    unknown = torch.tensor([grammar.texts.index("<formula?>")])
+    grammar.advance(state, unknown)
+    assert grammar.mask(state)[0].equal(~grammar.in_formula)
+
+
+def test_valences_are_those_of_the_atom_with_as_many_electrons():
+    assert valences("N", 1) == (4,)
+    assert valences("O", -1) == (1,)
+    assert valences("S", 0) == (2, 4, 6)
+    assert valences("C", 1) == valences("C", -1) == (3,)
+    assert smiles_atom("[nH]").hydrogens[2] == 1
+    assert smiles_atom("n").hydrogens[2:5] == (0, 0, -1)
+    assert smiles_atom("[") is None
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_samples_of_an_untrained_model_have_the_formula_of_their_prompt(name):
+    tokenizer = SpectrumMoleculeTokenizer(SpectrumTokenizer(max_mz=300), MoleculeTokenizer(name, formula=True))
+    torch.manual_seed(0)
+    shape = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn": 16, "decoder_ffn": 16}
+    net = Bart(vocab_size=len(tokenizer), max_positions=96, encoder_heads=2, decoder_heads=2, **shape).eval()
+    start, count = tokenizer.molecule_ids[0], 40
+    names = ["C9H11NO2", "C6H12O6"]
+    formulas = [Formulas([n], [1.0], [tokenizer.molecule.encode_formula(n) + start]) for n in names]
+    words = SIMPLE[name].split() + tokenizer.molecule.formula.tokens
+    usual = torch.zeros(len(tokenizer), dtype=torch.bool)
+    usual[[tokenizer.molecule.tokens.index(word) + start for word in words]] = True
+    source = [np.array([0, tokenizer.spectrum_ids[0] + 3, 2])] * 2
+
+    def formulas_of_samples(grammar):
+        texts = sample(
+            net, Flat.pack(source), [1, 2], count, max_length=96, allowed_tokens=usual,
+            prompts=prompts_of_samples(formulas, count), opening=tokenizer.formula_ids, grammar=grammar,
+        )  # fmt: skip
+        smiles = [[tokenizer.decode_molecule(text.tokens) for text in own] for own in texts]
+        return [[None if s is None else CalcMolFormula(Chem.MolFromSmiles(s)) for s in own] for own in smiles]
+
+    with RDLog():
+        grammar = GRAMMARS[name](tokenizer.molecule, allowed_ids(net, usual), start)
+        kept, free = formulas_of_samples(grammar), formulas_of_samples(None)
+    hits = [np.mean([f == n for f in own]) for own, n in zip(kept, names, strict=True)]
+    assert min(hits) > {"selfies": 0.6, "deepsmiles": 0.1}[name], hits
+    assert all(n not in own for own, n in zip(free, names, strict=True))
+
+
+class RDLog:
+    """Without RDKit's messages about unreadable texts."""
+
+    def __enter__(self):
+        RDLogger.DisableLog("rdApp.*")
+
+    def __exit__(self, *_):
+        RDLogger.EnableLog("rdApp.error")
