@@ -136,6 +136,8 @@ class FormulaGrammar:
         ]  # "": the end; None: of another language
         formula_tokens = tokenizer.formula
         self.heavy = [element for element in formula_tokens.elements if element != "H"]
+        self.cations = self.tensor([int(element in ("N", "P", "S")) for element in self.heavy])
+        self.anions = self.tensor([int(element in ("O", "S", "N")) for element in self.heavy])
         self.gain = self.tensor([valences(element, 0)[0] - 2 for element in self.heavy])  # hydrogens that an atom adds
         formula = [self._formula_part(text) for text in self.texts]
         self.formula_element, self.formula_count = self.tensor(formula).T
@@ -198,8 +200,12 @@ class FormulaGrammar:
         rest = 2 * (torch.where(step.returns, back, onward) + step.spare)
         met = (excess == 0) & (unfilled == 0)
         closes = (excess >= 2 - 4 * step.expands) & (step.spare > 0)
-        charge = (state.charge[:, None] + self.charges[step.kind]).abs()
-        return (charge <= left) & (excess <= rest) & (met | closes | (left > 0))
+        charge = state.charge[:, None] + self.charges[step.kind]
+        cations, anions = (
+            (state.left * sign).sum(1)[:, None] - sign[element] for sign in (self.cations, self.anions)
+        )  # atoms that could make up for the charge
+        able = torch.where(charge < 0, cations, anions)
+        return (charge.abs() <= able) & (excess <= rest) & (met | closes | (left > 0))
 
     def affordable(self, state: Progress, step: AtomStep) -> Tensor:
         """(R, N) whether the excess stays at zero or above, or what lowers it further will raise it again.

@@ -11,7 +11,7 @@ Shapes: R rows, A allowed tokens, K kinds of atoms, M largest number of atoms.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -32,18 +32,22 @@ LEVELS = 12  # branches open at a time
 ENDLESS = 1 << 20  # symbols that the main chain may have
 _SHAPE = re.compile(r"\[([=#]?)(Branch|Ring)([12])\]")  # three symbols would count more than 256 atoms
 _STEREO = re.compile(r"[@/\\]")
+_NH = ("NH1]", "=NH1]", "PH1]")  # hydrogens of aromatic rings
 ORDERS = {"": 1, "=": 2, "#": 3, "/": 1, "\\": 1}
 BRANCH, RING = 1, 2
 
 
 def selfies_atom(token: str) -> tuple[int, AtomKind] | None:
     """Bond order and kind of an atom symbol; None for others."""
+    from selfies.constants import ORGANIC_SUBSET
     from selfies.grammar_rules import process_atom_symbol
 
     read = process_atom_symbol(token)
     if read is None:
         return None
     (order, _), atom = read
+    if atom.h_count is not None and not atom.charge and atom.element in ORGANIC_SUBSET and token[1:] not in _NH:
+        return None  # the same as an atom without brackets, or a radical
     return order, atom_kind(atom.element, atom.charge, atom.h_count, most=atom.bonding_capacity)
 
 
@@ -70,6 +74,25 @@ class BranchProgress(Progress):
     order: Tensor
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """What each token is. atom: kind, or -1; shape: of a branch or ring, or 0; length: of its number.
+
+    order: of the bond; digit: value in a number, or -1; is_end: whether it ends the text.
+    """
+
+    atom: Tensor
+    shape: Tensor
+    length: Tensor
+    order: Tensor
+    digit: Tensor
+    is_end: Tensor
+
+    def take(self, index: Tensor) -> Tokens:
+        """Some of the tokens."""
+        return Tokens(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
 class SelfiesGrammar(FormulaGrammar):
     """Masks of the next token for rows that write a formula and then a molecule as SELFIES."""
 
@@ -77,7 +100,7 @@ class SelfiesGrammar(FormulaGrammar):
         from selfies.constants import INDEX_CODE
 
         super().__init__(tokenizer, allowed, start)
-        texts = [text if tokenizer.stereo or not _STEREO.search(text or "") else None for text in self.texts]
+        texts = [text if text and (tokenizer.stereo or not _STEREO.search(text)) else "" for text in self.texts]
         atoms = {
             i: atom
             for i, text in enumerate(texts)
@@ -88,14 +111,17 @@ class SelfiesGrammar(FormulaGrammar):
         self.most = (self.hydrogens >= 0).sum(1) - 1  # (K,) bonds that an atom may have
         shapes = [_SHAPE.fullmatch(text or "") for text in self.texts]
         tokens = range(len(self.texts))
-        self.atom = self.tensor([kinds.index(atoms[i][1]) if i in atoms else -1 for i in tokens])  # (A,)
-        self.shape = self.tensor([0 if m is None else BRANCH if m[2] == "Branch" else RING for m in shapes])
-        self.length = self.tensor([0 if m is None else int(m[3]) for m in shapes])  # of the number
-        self.order = self.tensor(
-            [ORDERS[m[1]] if (m := shapes[i]) else atoms[i][0] if i in atoms else 1 for i in tokens]
+        self.token = Tokens(
+            self.tensor([kinds.index(atoms[i][1]) if i in atoms else -1 for i in tokens]),
+            self.tensor([0 if m is None else BRANCH if m[2] == "Branch" else RING for m in shapes]),
+            self.tensor([0 if m is None else int(m[3]) for m in shapes]),
+            self.tensor([ORDERS[m[1]] if (m := shapes[i]) else atoms[i][0] if i in atoms else 1 for i in tokens]),
+            self.tensor([INDEX_CODE.get(text or "", -1) for text in self.texts]),
+            self.tensor([text == "" for text in self.texts]),
         )
-        self.digit = self.tensor([INDEX_CODE.get(text or "", -1) for text in self.texts])
-        self.is_end = self.tensor([text == "" for text in self.texts])
+        usable = (self.token.atom >= 0) | (self.token.shape > 0) | self.token.is_end
+        self.usable = usable.nonzero().squeeze(1)  # (U,) tokens that a molecule may have
+        self.usable_token = self.token.take(self.usable)
 
     def start(self, rows: int, length: int) -> BranchProgress:
         """The state of rows that have written nothing; length: the most atoms."""
@@ -109,15 +135,15 @@ class SelfiesGrammar(FormulaGrammar):
 
     def mask(self, state: BranchProgress) -> Tensor:
         """(R, A) which tokens may follow; formula tokens are left to the caller."""
-        rows = torch.arange(len(state.count), device=self.device)
+        rows, token = torch.arange(len(state.count), device=self.device), self.usable_token
         begun, level = state.count > 0, state.level
         symbols, valence, last = state.symbols[rows, level], state.valence[rows, level], state.last[rows, level]
         current, used = state.kind[rows, last], state.used[rows, last]
         bonded = self.hydrogens[current[:, None], (used[:, None] + self._orders).clamp(max=MOST_BONDS)]  # (R, 4)
         main, any_left = level == 0, state.any_left
 
-        order = torch.where(begun[:, None], self.order, 0)  # (R, A)
-        kind, after = self.atom.clamp(min=0), bonded.gather(1, order)
+        order = torch.where(begun[:, None], token.order, 0)  # (R, A)
+        kind, after = token.atom.clamp(min=0), bonded.gather(1, order)
         own, element = self.hydrogens[kind, order], self.element[kind]
         bare = self.unfilled[current[:, None], (used[:, None] + self._orders).clamp(max=MOST_BONDS)]
         final = torch.where(main, state.left.sum(1) == 1, symbols == 1)[:, None]  # nothing follows the atom
@@ -129,37 +155,39 @@ class SelfiesGrammar(FormulaGrammar):
             self.hypervalent[current][:, None] | (self.hypervalent[kind] & ~final),
             ~main[:, None],
         )
-        fits = (self.atom >= 0) & (own >= 0) & (after >= 0) & (state.left[:, element] > 0)
+        fits = (token.atom >= 0) & (own >= 0) & (after >= 0) & (state.left[:, element] > 0)
         fits &= ((order <= valence[:, None]) | ~begun[:, None]) & self.affordable(state, step)
         complete = self.unfilled[kind, order] == 0
         allowed = fits & torch.where(final, complete | (step.spare > 0), step.spare > 0)
-        feasible = self.feasible(state, step) | (self.atom < 0)
+        feasible = self.feasible(state, step) | (token.atom < 0)
 
-        spare = (valence[:, None] - self.order) >= 1
-        room = (main[:, None] | (symbols[:, None] - 1 - self.length >= 1)) & (level < LEVELS - 1)[:, None]
+        spare = (valence[:, None] - token.order) >= 1
+        room = (main[:, None] | (symbols[:, None] - 1 - token.length >= 1)) & (level < LEVELS - 1)[:, None]
         possible = (after >= 0) & begun[:, None] & any_left[:, None] & spare & room
-        allowed |= (self.shape == BRANCH) & possible
+        allowed |= (token.shape == BRANCH) & possible
 
-        ring = (self.shape == RING) & (after >= 0) & begun[:, None] & (self.order <= valence[:, None])
-        ring &= state.excess[:, None] - 2 * self.order >= -2 * self.hypervalent[current][:, None]
-        over = torch.where(main[:, None], ~any_left[:, None], symbols[:, None] - 1 - self.length == 0)
-        ring &= (spare | over) & (main[:, None] | (symbols[:, None] - 1 >= self.length))
+        ring = (token.shape == RING) & (after >= 0) & begun[:, None] & (token.order <= valence[:, None])
+        ring &= state.excess[:, None] - 2 * token.order >= -2 * self.hypervalent[current][:, None]
+        over = torch.where(main[:, None], ~any_left[:, None], symbols[:, None] - 1 - token.length == 0)
+        ring &= (spare | over) & (main[:, None] | (symbols[:, None] - 1 >= token.length))
         targets = self._targets(state, rows, last)  # (R, M, 3)
         distance = last[:, None] - torch.arange(state.kind.shape[1], device=self.device)
         near, far = (distance <= BASE)[..., None], (distance > BASE)[..., None]
         reachable = torch.stack([(targets & near).any(1), (targets & far).any(1)], 1)  # (R, 2, 3)
-        allowed |= ring & reachable[:, (self.length.clamp(1, 2) - 1), self.order - 1]
+        allowed |= ring & reachable[:, (token.length.clamp(1, 2) - 1), token.order - 1]
 
         allowed = prefer(allowed, feasible)
-        rings = allowed & (self.shape == RING)
+        rings = allowed & (token.shape == RING)
         done = ~any_left & begun
         stuck = done & ((state.excess < 2) | ~rings.any(1))  # no ring can repair it
-        allowed |= ((done & state.exact) | stuck)[:, None] & self.is_end
+        allowed |= ((done & state.exact) | stuck)[:, None] & token.is_end
 
         reading = state.reading > 0
         allowed = torch.where(reading[:, None], self._digits(state, rows, last, symbols, targets), allowed)
-        allowed[~allowed.any(1), :] |= self.is_end
-        return allowed | (state.free[:, None] & ~self.in_formula)
+        allowed[~allowed.any(1), :] |= token.is_end
+        result = state.free[:, None] & ~self.in_formula
+        result[:, self.usable] |= allowed
+        return result
 
     @property
     def _orders(self) -> Tensor:
@@ -188,22 +216,22 @@ class SelfiesGrammar(FormulaGrammar):
         target = (last[:, None] - smallest).clamp(min=0)
         closes = targets[rows[:, None], target, (state.order - 1).clamp(min=0)[:, None]]
         fits &= closes | ((state.shape != RING) | (state.reading > 1))[:, None]
-        return fits[:, self.digit.clamp(min=0)] & (self.digit >= 0)
+        return fits[:, self.usable_token.digit.clamp(min=0)] & (self.usable_token.digit >= 0)
 
     def advance(self, state: BranchProgress, choice: Tensor) -> None:
         """Update the state by the (R,) indices in A of the tokens that were written."""
         self.read_formula(state, choice)
         rows = torch.arange(len(choice), device=self.device)
-        text = ~self.in_formula[choice] & ~state.free & ~self.is_end[choice]
+        text = ~self.in_formula[choice] & ~state.free & ~self.token.is_end[choice]
         reading = text & (state.reading > 0)
-        self._write_atom(state, rows, choice, text & ~reading & (self.atom[choice] >= 0))
-        shape = text & ~reading & (self.shape[choice] > 0)
+        self._write_atom(state, rows, choice, text & ~reading & (self.token.atom[choice] >= 0))
+        shape = text & ~reading & (self.token.shape[choice] > 0)
         state.symbols[rows, state.level] -= shape.long()
         for name in ("shape", "order"):
-            value = getattr(self, name)[choice]
+            value = getattr(self.token, name)[choice]
             setattr(state, name, torch.where(shape, value, getattr(state, name)))
-        state.reading = torch.where(shape, self.length[choice], state.reading - reading.long())
-        digit = state.number * BASE + self.digit[choice].clamp(min=0)
+        state.reading = torch.where(shape, self.token.length[choice], state.reading - reading.long())
+        digit = state.number * BASE + self.token.digit[choice].clamp(min=0)
         state.number = torch.where(shape, 0, torch.where(reading, digit, state.number))
         state.symbols[rows, state.level] -= reading.long()
         complete = reading & (state.reading == 0)
@@ -223,8 +251,8 @@ class SelfiesGrammar(FormulaGrammar):
         state.used[rows, atom] = after
 
     def _write_atom(self, state: BranchProgress, rows: Tensor, choice: Tensor, atom: Tensor) -> None:
-        kind, begun, last = self.atom[choice].clamp(min=0), state.count > 0, state.last[rows, state.level]
-        order = torch.where(atom & begun, self.order[choice], 0)
+        kind, begun, last = self.token.atom[choice].clamp(min=0), state.count > 0, state.last[rows, state.level]
+        order = torch.where(atom & begun, self.token.order[choice], 0)
         self._bond(state, rows, last, order)
         element, new = self.element[kind], state.count.clamp(max=state.kind.shape[1] - 1)
         added = self.hydrogens[kind, order] - self.gain[element] - torch.where(begun, 0, 2)
