@@ -3,7 +3,7 @@
 A checkpoint is Lightning's file with two more keys. `trimer` (the contract) holds format, kind of task, study, the
 configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of the user that these name.
 `training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. After a
-training, `training_molecules` (`trimer.training_molecules`), `training_embeddings` (`trimer.training_embeddings`) and
+training, `training_molecules`, `training_spectra`, `training_embeddings` (modules of these names in `trimer`) and
 `calibration` (`trimer.evaluation.candidate_calibration`) are added, each where the kind of model has it. Files are
 read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
 another source cannot run code.
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
 # Keys about training data and reliability, which predictions use.
-RECORDS = ("training_keys", "training_molecules", "training_embeddings", "calibration")
+RECORDS = ("training_keys", "training_molecules", "training_spectra", "training_embeddings", "calibration")
 HYPERPARAMETERS = ("heads", "pad", "eps")  # of a model; they cannot be inferred from weight shapes
 
 
@@ -57,6 +57,7 @@ class Loaded:
     path: Path
     training_keys: list[dict] | None = None
     training_molecules: dict | None = None
+    training_spectra: dict | None = None
     training_embeddings: dict | None = None
     calibration: dict | None = None
 

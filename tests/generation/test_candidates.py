@@ -2,7 +2,7 @@ import pytest
 
 from trimer.errors import ConfigError
 from trimer.generation.cache import Hypothesis
-from trimer.generation.candidates import rank_candidates
+from trimer.generation.candidates import Analogues, rank_candidates
 from trimer.metrics.molecule_properties import molecule_facts, tanimoto
 
 TEXTS = {
@@ -102,3 +102,35 @@ def test_invalid_texts_give_no_candidate(rank):
 def test_an_unknown_ranking_raises_an_error():
     with pytest.raises(ConfigError, match="rank=best is not one of frequency, likelihood, consensus"):
         rank_candidates([], decode, "best")
+
+
+def test_analogues_take_part_in_the_consensus_and_may_be_candidates():
+    samples = hypotheses((14, -1.0), (12, -2.0), (13, -3.0))  # benzene, butanol, propanol
+    alone = rank_candidates(samples, decode, "consensus")
+    assert alone.candidates[0].smiles == "CCCCO"
+    toluene = Analogues({"Cc1ccccc1": 0.45, "c1ccccc1": 0.05}, agreeing_first=0)
+    ranked = rank_candidates(samples, decode, "consensus", analogues=toluene)
+    assert names(ranked)[:2] == ["Cc1ccccc1", "CCCCO"]
+    first = ranked.candidates[0]
+    assert (first.count, first.log_likelihood) == (0, None)
+    total = 0.45 + (0.5 / 3 + 0.05) * tanimoto_of("Cc1ccccc1", "c1ccccc1")
+    total += sum(0.5 / 3 * tanimoto_of("Cc1ccccc1", other) for other in ("CCCCO", "CCCO"))
+    assert first.score == pytest.approx(total)
+
+
+def test_candidates_that_agree_with_the_precursor_come_before_analogues():
+    samples = hypotheses((12, -2.0), (13, -3.0))
+    butanol = {"precursor_mz": 75.0804, "adduct": "[M+H]+", "tolerance_ppm": 20}
+    toluene = Analogues({"Cc1ccccc1": 0.9}, agreeing_first=1)
+    assert names(rank_candidates(samples, decode, "consensus", **butanol, analogues=toluene)) == [
+        "CCCCO",
+        "Cc1ccccc1",
+        "CCCO",
+    ]
+    without = Analogues({"Cc1ccccc1": 0.9}, agreeing_first=0)
+    assert names(rank_candidates(samples, decode, "consensus", **butanol, analogues=without))[0] == "Cc1ccccc1"
+    assert names(rank_candidates([], decode, "consensus", analogues=without)) == ["Cc1ccccc1"]
+
+
+def tanimoto_of(first: str, second: str) -> float:
+    return tanimoto(molecule_facts(first), molecule_facts(second))

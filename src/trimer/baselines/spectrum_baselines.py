@@ -69,6 +69,15 @@ def cosine_lookup(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: 
     return with_nearest_precursors(train, test, [molecules.name(indices) for indices in ranked], k)
 
 
+def analogue_lookup(train: SpectrumTable, test: SpectrumTable, k: int = 10, seed: int = 0) -> list[list[str]]:
+    """The k training molecules that share most peaks and neutral losses (`trimer.baselines.analogue_lookup`)."""
+    from trimer.baselines.analogue_lookup import AnalogueLibrary, analogue_scores
+
+    library = AnalogueLibrary(train)
+    ranked = [[smiles for smiles, _ in library.ranked(scores, k)] for scores in analogue_scores(train, test)]
+    return with_nearest_precursors(train, test, ranked, k)
+
+
 def binned_cosines(train: SpectrumTable, test: SpectrumTable) -> Iterator[np.ndarray]:
     """Cosines of binned spectra, (step, n) float32 for some test spectra at a time, in their order."""
     bins = int(max(table.mz.max(initial=0.0) for table in (train, test)) / BIN) + 1
@@ -107,6 +116,7 @@ BASELINES: dict[str, Callable[..., list[list[str]]]] = {
     "random training molecule": random_molecule,
     "nearest precursor m/z": nearest_precursor,
     "cosine look-up": cosine_lookup,
+    "look-up of analogues": analogue_lookup,
     "oracle: most similar training molecule": tanimoto_oracle,
 }
 

@@ -91,7 +91,7 @@ def calibrate(loaded: Loaded, data: Any, cfg: DictConfig, folder: Path) -> dict[
     from trimer.checkpoint_updates import check_can_update, update_checkpoint
 
     check_can_update(loaded.path)
-    records = loaded.study.training_records(data)
+    records = loaded.study.training_records(data, loaded.contract)
     for name, value in records.items():
         setattr(loaded, name, value)
     if records:

@@ -139,7 +139,8 @@ def record_training_data(run: RunFolder, task: Any, data: Any, trainer: Any) -> 
         path = checkpoint_path(run.path)
     except CheckpointError:  # callbacks of the user write no checkpoint
         return
-    records = attempt("the training records of the checkpoint", study_class(task.contract).training_records, data)
+    study = study_class(task.contract)
+    records = attempt("the training records of the checkpoint", study.training_records, data, task.contract)
     if records:
         update_checkpoint(path, records)
 

@@ -62,6 +62,8 @@ SETTINGS = {
         "formulas",
         "formula_ppm",
         "keep_formula",
+        "lookup",
+        "agreeing_first",
     ),
     "beam": ("method", "rank", "tolerance_ppm", "max_length", "beams", "length_penalty"),
 }

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
+from trimer.baselines.analogue_lookup import AnalogueLibrary
 from trimer.baselines.spectrum_baselines import BASELINES
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
@@ -72,6 +73,7 @@ def evaluate_pairs(
     limit: int | None = None,
     seed: int = 0,
     trust: CandidateTrust | None = None,
+    library: AnalogueLibrary | None = None,
 ) -> Evaluation:
     """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
@@ -81,7 +83,7 @@ def evaluate_pairs(
     for standard errors.
     The baselines use the train split only, and predict at most as many candidates for the same spectra. lookups: more
     baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`. trust: adds its columns to
-    the candidates, and metrics of their reliability.
+    the candidates, and metrics of their reliability. library: for the look-up of the generator.
     """
     if unknown := set(by) - set(GROUPS):
         raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
@@ -89,7 +91,8 @@ def evaluate_pairs(
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
     precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
-    generated = generator.generate(net, tokenizer, sources, precursors, adducts)
+    analogues = None if library is None else library.weights(table)
+    generated = generator.generate(net, tokenizer, sources, precursors, adducts, analogues)
     result = ResultTable(k=list(k))
     options: dict[str, Any] = {
         "k": sorted({1, *k}),

@@ -6,7 +6,8 @@
 - consensus: first the molecule with the highest mean Tanimoto similarity to all generated ones; then, one by one, the
   molecule that increases most the mean similarity of generated molecules to the closest candidate so far. If the
   samples follow the posterior, the first has the highest expected similarity (minimum Bayes risk), and the first k
-  reach at least 1 - 1/e of the highest expected best similarity of any k molecules (Nemhauser et al. 1978).
+  reach at least 1 - 1/e of the highest expected best similarity of any k molecules (Nemhauser et al. 1978). Analogues,
+  which are molecules of similar training spectra, can be added to the samples with a weight.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Candidate:
     molecule, the mass of this ion. ppm_error: 1e6 (m/z of its ion - measured m/z) / measured m/z, None if adduct or
     precursor m/z is unknown. count: number of generated texts that are this molecule. log_likelihood: of its most
     likely text. score: mean Tanimoto similarity (Morgan, radius 2, 2048 bits) to all molecules generated for the
-    spectrum, including itself, each weighted by its count. It ranges from 0 to 1 and has the same meaning for every
-    method and ranking; 1 means that no other molecule was generated. It may increase from one rank to the next.
+    spectrum, including itself, each weighted by its count, and to the analogues if there are any. It ranges from 0 to 1
+    and has the same meaning for every method and ranking; 1 means that there is no other molecule. It may increase from
+    one rank to the next. An analogue that was not generated has count 0 and no log_likelihood.
     """
 
     smiles: str
@@ -44,8 +46,19 @@ class Candidate:
     neutral_mass: float
     ppm_error: float | None
     count: int
-    log_likelihood: float
+    log_likelihood: float | None
     score: float
+
+
+@dataclass(frozen=True)
+class Analogues:
+    """Molecules of similar training spectra, for one spectrum. weights: SMILES -> weight, in all `share` of 1.
+
+    agreeing_first: candidates that agree with the precursor before those that need not.
+    """
+
+    weights: Mapping[str, float]
+    agreeing_first: int
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,13 @@ def rank_candidates(
     precursor_mz: float | None = None,
     adduct: str | None = None,
     tolerance_ppm: float | None = None,
+    analogues: Analogues | None = None,
 ) -> Ranked:
     """Decode the sequences generated for one spectrum and rank the distinct molecules.
 
     decode: token ids -> canonical SMILES, or None for unreadable text. precursor_mz, adduct: as measured; with
-    tolerance_ppm, molecules that agree with them come first. The true formula is never used.
+    tolerance_ppm, molecules that agree with them come first. The true formula is never used. analogues: for a
+    consensus.
     """
     if rank not in RANKS:
         raise ConfigError(f"generator.rank={rank} is not one of {', '.join(RANKS)}")
@@ -85,23 +100,30 @@ def rank_candidates(
         elif smiles is not None:
             texts.setdefault(smiles, []).append(hypothesis)
 
-    facts = {smiles: known for smiles in texts if (known := molecule_facts(smiles)) is not None}
-    counts = {smiles: len(group) for smiles, group in texts.items()}
+    weights = {} if analogues is None else dict(analogues.weights)
+    names = [*texts, *(smiles for smiles in weights if smiles not in texts)]
+    facts = {smiles: known for smiles in names if (known := molecule_facts(smiles)) is not None}
+    counts = {smiles: len(texts.get(smiles, ())) for smiles in facts}
     best = {smiles: max(h.log_likelihood for h in group) for smiles, group in texts.items()}
-    likelihood = {smiles: max(_score(h) for h in group) for smiles, group in texts.items()}
+    likelihood = {smiles: max((_score(h) for h in texts.get(smiles, ())), default=-math.inf) for smiles in facts}
     errors = {smiles: precursor_ppm(molecule, precursor_mz, adduct) for smiles, molecule in facts.items()}
-    scores, gains = _similarities(facts, likelihood, counts, greedy=rank == "consensus")
+    fits = {smiles: tolerance_ppm is not None and bool(agrees(errors[smiles], tolerance_ppm)) for smiles in facts}
+    share = sum(weights.get(smiles, 0.0) for smiles in facts) if texts else 1.0
+    samples = max(1, sum(counts.values()))
+    mass = {s: (1 - share) * counts[s] / samples + weights.get(s, 0.0) for s in facts}
+    first = {smiles for smiles, fit in fits.items() if fit}
+    limit = 0 if analogues is None else analogues.agreeing_first
+    scores, gains, chosen = _similarities(facts, likelihood, mass, rank == "consensus", first, limit)
     rankings: dict[str, Mapping[str, float]] = {"frequency": counts, "likelihood": likelihood, "consensus": gains}
     ranking = rankings[rank]
 
     def order(smiles: str) -> tuple:
         """Sort by mass agreement, ranking and likelihood; SMILES make the order of ties reproducible."""
-        fits = tolerance_ppm is not None and agrees(errors[smiles], tolerance_ppm)
-        return (not fits, -ranking[smiles], -likelihood[smiles], smiles)
+        return (not fits[smiles], -ranking[smiles], -likelihood[smiles], smiles)
 
     candidates = [
-        Candidate(s, facts[s].formula, facts[s].mass, errors[s], counts[s], best[s], scores[s])
-        for s in sorted(texts, key=order)
+        Candidate(s, facts[s].formula, facts[s].mass, errors[s], counts[s], best.get(s), scores[s])
+        for s in (chosen if analogues is not None and rank == "consensus" else sorted(facts, key=order))
     ]
     return Ranked(candidates, flaws)
 
@@ -116,24 +138,33 @@ def _score(hypothesis: Hypothesis) -> float:
 
 
 def _similarities(
-    facts: dict[str, MoleculeFacts], likelihood: dict[str, float], counts: dict[str, int], greedy: bool
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean similarity of each molecule to all texts, and its gain when molecules are chosen greedily.
+    facts: dict[str, MoleculeFacts],
+    likelihood: dict[str, float],
+    mass: dict[str, float],
+    greedy: bool,
+    first: set[str],
+    limit: int,
+) -> tuple[dict[str, float], dict[str, float], list[str]]:
+    """Mean similarity of each molecule to all, its gain when molecules are chosen greedily, and the order of choices.
 
-    The gain of a choice is the increase of the mean, over all texts, of the highest similarity to a chosen molecule. It
-    never increases from one choice to the next. Without `greedy`, gains are 0.
+    mass: weight of each, in all 1. The gain of a choice is the increase of the mean of the highest similarity to a
+    chosen molecule. The first `limit` choices are among `first`. Without `greedy`, gains are 0.
     """
     names = sorted(facts, key=lambda smiles: (-likelihood[smiles], smiles))
     fingerprints = [facts[smiles].fingerprint for smiles in names]
-    weights = np.array([counts[smiles] for smiles in names], dtype=np.float64) / max(1, sum(counts.values()))
+    weights = np.array([mass[smiles] for smiles in names], dtype=np.float64)
     similarity = np.array([BulkTanimotoSimilarity(fingerprint, fingerprints) for fingerprint in fingerprints])
     scores = {smiles: min(1.0, float(row @ weights)) for smiles, row in zip(names, similarity, strict=True)}
-    gains = dict.fromkeys(names, 0.0)
+    gains, order = dict.fromkeys(names, 0.0), list[str]()
     covered, remaining = np.zeros(len(names)), np.arange(len(names) if greedy else 0)
+    preferred = np.array([smiles in first for smiles in names], bool)
     while len(remaining):
-        gain = np.maximum(similarity[remaining] - covered, 0.0) @ weights
-        chosen = remaining[gain.argmax()]
+        allowed = remaining[preferred[remaining]] if len(order) < limit else remaining
+        allowed = allowed if len(allowed) else remaining
+        gain = np.maximum(similarity[allowed] - covered, 0.0) @ weights
+        chosen = allowed[gain.argmax()]
         gains[names[chosen]] = float(gain.max())
+        order.append(names[chosen])
         covered = np.maximum(covered, similarity[chosen])
         remaining = remaining[remaining != chosen]
-    return scores, gains
+    return scores, gains, order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 
@@ -17,7 +17,7 @@ from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.beam import beam_search
 from trimer.generation.cache import allowed_ids
-from trimer.generation.candidates import RANKS, Candidate, rank_candidates
+from trimer.generation.candidates import RANKS, Analogues, Candidate, rank_candidates
 from trimer.generation.deepsmiles_grammar import DeepSmilesGrammar
 from trimer.generation.formula_grammar import FormulaGrammar
 from trimer.generation.formula_prompts import Formulas, likely_formulas, prompts_of_samples
@@ -47,6 +47,8 @@ NUMBERS = {
     "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to ignore the mass"),
     "formulas": (Integral, lambda n: n >= 0, "a whole number of at least 0 (0: off), or null for the default"),
     "formula_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0"),
+    "lookup": (Real, lambda share: 0 <= share < 1, "a number from 0 to below 1 (0: off)"),
+    "agreeing_first": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
     "batch": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
     "seed": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
 }
@@ -81,8 +83,10 @@ class MoleculeGenerator:
     precursor come first; null ignores the mass. formulas: for a tokenizer that writes formulas, the number of formulas
     within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
     writes its own; null: FORMULAS where the tokenizer writes them, else 0. keep_formula: a sample has the formula it
-    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). batch: spectra at a time; the result
-    does not depend on it.
+    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). lookup: share of the consensus that
+    molecules of similar training spectra have beside the samples (`trimer.baselines.analogue_lookup`); the first
+    agreeing_first candidates agree with the precursor within tolerance_ppm, the others need not. batch: spectra at a
+    time; the result does not depend on it.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class MoleculeGenerator:
         formulas: int | None = None,
         formula_ppm: float = 10.0,
         keep_formula: bool = True,
+        lookup: float = 0.0,
+        agreeing_first: int = 5,
         batch: int = 32,
         seed: int = 0,
     ):
@@ -107,6 +113,8 @@ class MoleculeGenerator:
             raise ConfigError("generator.formulas works with generator.method=sampling only: set it to 0 or null")
         if method not in METHODS:
             raise ConfigError(f"generator.method={method} is not one of {', '.join(METHODS)}")
+        if lookup and rank != "consensus":
+            raise ConfigError(f"generator.lookup={lookup} works with generator.rank=consensus only: set it to 0")
         if rank not in RANKS:
             raise ConfigError(f"generator.rank={rank} is not one of {', '.join(RANKS)}")
         self.method = method
@@ -122,6 +130,8 @@ class MoleculeGenerator:
         self.formulas = formulas
         self.formula_ppm = formula_ppm
         self.keep_formula = keep_formula
+        self.lookup = lookup
+        self.agreeing_first = agreeing_first
         self.batch = batch
         self.seed = seed
         for name, (kind, is_valid, description) in NUMBERS.items():
@@ -139,10 +149,12 @@ class MoleculeGenerator:
         sources: Sequence[np.ndarray],
         precursor_mz: Sequence[float] | None = None,
         adducts: Sequence[str | None] | None = None,
+        analogues: Sequence[Mapping[str, float]] | None = None,
     ) -> list[GeneratedMolecules]:
         """Ranked molecules for each source (tokens of a spectrum).
 
-        precursor_mz: measured m/z, NaN if unknown; adducts: None if unknown.
+        precursor_mz: measured m/z, NaN if unknown; adducts: None if unknown. analogues: weights, in all 1, of molecules
+        of similar training spectra, for `lookup`; without them nothing is looked up.
         """
         training = net.training
         net.eval()
@@ -156,8 +168,9 @@ class MoleculeGenerator:
             for row, hypotheses, formulas, mz, adduct in zip(
                 rows, hypotheses_of_rows, formulas_of_rows, *known, strict=True
             ):
+                similar = None if analogues is None or not self.lookup else self._analogues(analogues[row])
                 ranked = rank_candidates(
-                    hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm
+                    hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm, similar
                 )
                 invalid = ranked.flaws.total()
                 results[int(row)] = GeneratedMolecules(
@@ -165,6 +178,9 @@ class MoleculeGenerator:
                 )
         net.train(training)
         return [results[row] for row in range(len(sources))]
+
+    def _analogues(self, weights: Mapping[str, float]) -> Analogues:
+        return Analogues({smiles: self.lookup * weight for smiles, weight in weights.items()}, self.agreeing_first)
 
     def _prompted(self, tokenizer) -> int:
         """The number of formulas that the samples of a spectrum continue."""

@@ -50,6 +50,7 @@ from trimer.training_facts import warn_of_unseen_spectra
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from trimer.baselines.analogue_lookup import AnalogueLibrary
     from trimer.checkpoint import Loaded
     from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 
@@ -87,13 +88,16 @@ class MoleculePredictor(Predictor):
     )
     plural = "spectra"
 
-    def __init__(self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator):
+    def __init__(
+        self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator, analogues: AnalogueLibrary | None = None
+    ):
         super().__init__(loaded, cfg)
         if cfg.candidates < 1:
             raise ConfigError(f"candidates={cfg.candidates} must be at least 1")
         if not 0 < cfg.tolerance_ppm < float("inf"):
             raise ConfigError(f"tolerance_ppm={cfg.tolerance_ppm} must be a number above 0")
         self.generator = generator
+        self.analogues = analogues
         steps = build(changed_cleaning(loaded.contract["data"]["cleaning"], cfg.cleaning))
         self.steps = {
             name: step
@@ -162,12 +166,14 @@ class MoleculePredictor(Predictor):
             if self.page:
                 nearest = None if self.library is None or hit is None else self.library.table.peaks(hit[0])
                 self.spectra[row + 1] = CardSpectrum(*cleaned.peaks(index), library=nearest)
-        inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), strict=True)
+        analogues = [None] * len(rows) if self.analogues is None else self.analogues.weights(cleaned)
+        inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), analogues, strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
-    def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None]]) -> list[list[dict]]:
-        tokens, precursors, adducts = zip(*inputs, strict=True)
-        generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts)
+    def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None, Any]]) -> list[list[dict]]:
+        tokens, precursors, adducts, found = zip(*inputs, strict=True)
+        analogues = None if self.analogues is None else found
+        generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts, analogues)
         count = self.cfg.candidates if self.cfg.ranked or self.page else 1
         tolerance, only_agreeing = self.cfg.tolerance_ppm, self.cfg.only_agreeing
         return [self._with_trust(candidate_rows(one, count, tolerance, only_agreeing), one) for one in generated]

@@ -61,7 +61,7 @@ class LabelStudy(Study):
         return LabelPredictor(self.loaded, cfg)
 
     @classmethod
-    def training_records(cls, data: Any) -> dict[str, Any]:
+    def training_records(cls, data: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
         """The fingerprints of the training molecules."""
         from trimer.training_molecules import KEY, training_molecules
 

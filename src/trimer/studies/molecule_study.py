@@ -17,6 +17,8 @@ from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from trimer.baselines.analogue_lookup import AnalogueLibrary
+    from trimer.data.spectra.spectrum_table import SpectrumTable
     from trimer.generation.molecule_generator import MoleculeGenerator
     from trimer.prediction.predictor import Predictor
 
@@ -63,16 +65,35 @@ class MoleculeStudy(Study):
         if not generates_molecules(self.loaded.contract["data"]):
             return super().predictor(cfg)
         check_predict_settings(cfg, (MOLECULES,), self.loaded.path)
-        return MoleculePredictor(self.loaded, cfg, self.generator(cfg))
+        generator = self.generator(cfg)
+        return MoleculePredictor(self.loaded, cfg, generator, self.analogues(generator))
 
     @classmethod
-    def training_records(cls, data: Any) -> dict[str, Any]:
-        """The fingerprints of the training molecules."""
+    def training_records(cls, data: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
+        """The fingerprints of the training molecules and, for a look-up, the training spectra."""
+        from trimer import training_spectra as spectra
         from trimer.training_molecules import KEY, training_molecules
 
-        return {
-            KEY: training_molecules([text for text in data.store.strings("smiles", data.split.rows("train")) if text])
-        }
+        rows = data.split.rows("train")
+        records = {KEY: training_molecules([text for text in data.store.strings("smiles", rows) if text])}
+        if (contract["task"].get("generator") or {}).get("lookup"):
+            records[spectra.KEY] = spectra.training_spectra(data.table(rows))
+        return records
+
+    def analogues(self, generator: MoleculeGenerator, train: SpectrumTable | None = None) -> AnalogueLibrary | None:
+        """The training spectra for the look-up of a generator: those of the checkpoint, else `train`; None without."""
+        from trimer.baselines.analogue_lookup import AnalogueLibrary
+        from trimer.training_spectra import analogues_of
+
+        if not generator.lookup:
+            return None
+        library = analogues_of(self.loaded)
+        if library is None and train is None:
+            log.warning(
+                "generator.lookup=%g: the checkpoint has no training spectra, so nothing is looked up; add them with "
+                "trimer evaluate ckpt=... calibrate=true", generator.lookup,
+            )  # fmt: skip
+        return AnalogueLibrary(train) if library is None and train is not None else library
 
     def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
         """Fit the probabilities of candidates on a sample of the validation spectra, and store them."""
@@ -97,7 +118,9 @@ class MoleculeStudy(Study):
         with computing(cfg.trainer):
             generator = self.generator(cfg)
             precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
-            generated = generator.generate(self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts)
+            library = self.analogues(generator, data.table(data.split.rows("train")))
+            found = None if library is None else library.weights(table)
+            generated = generator.generate(self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts, found)
         stored, report = calibrate_candidates(table, generated, library_of(self.loaded), generator)
         self.loaded.calibration = stored
         update_checkpoint(self.loaded.path, {KEY: stored})
@@ -128,6 +151,8 @@ class MoleculeStudy(Study):
         with computing(cfg.trainer):
             generator, tokenizer = self.generator(cfg), self.loaded.tokenizer
             options["trust"] = CandidateTrust(self.loaded, generator)
+            train = measurement.data.table(measurement.data.split.rows("train")) if generator.lookup else None
+            options["library"] = self.analogues(generator, train)
             evaluation = evaluate_pairs(net, tokenizer, generator, measurement.data, measurement.split, **options)
         save_results(measurement, evaluation)
         shown = evaluation.predictions

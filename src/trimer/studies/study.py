@@ -142,7 +142,7 @@ class Study:
         return data | {"source": source | {"paths": str(path.resolve())}}
 
     @classmethod
-    def training_records(cls, data: Any) -> dict[str, Any]:
+    def training_records(cls, data: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
         """Keys of a checkpoint that describe its training records, which need no network. data: after setup."""
         return {}
 

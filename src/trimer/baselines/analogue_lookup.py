@@ -1,0 +1,76 @@
+"""Look-up of training spectra of similar molecules, by shared peaks and shared neutral losses.
+
+The spectrum of an analogue shares the peaks of common fragments and, where the molecules differ elsewhere, the losses
+from the precursor. The score is the mean of two cosines of square-root intensities in bins of 0.02 Th: of m/z, and of
+precursor m/z minus m/z (Bittremieux et al. 2022 compare such scores).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trimer.baselines.spectrum_baselines import binned_cosines, distinct_molecules, top
+from trimer.data.spectra.spectrum_table import SpectrumTable
+
+SMALLEST_LOSS = 0.5  # Th; what is nearer to the precursor is the precursor
+MOST = 40  # molecules
+TEMPERATURE = 0.05  # of the scores; chosen on validation spectra, as MOST
+
+
+def losses(table: SpectrumTable) -> SpectrumTable:
+    """The spectra with neutral losses in place of m/z; peaks without one get no intensity."""
+    loss = table["precursor_mz"][table.owners] - table.mz
+    usable = np.isfinite(loss) & (loss >= SMALLEST_LOSS)
+    intensity = np.where(usable, table.intensity, 0).astype(np.float32)
+    return SpectrumTable(np.where(usable, loss, 0.0), intensity, table.offsets, table.columns)
+
+
+def analogue_scores(train: SpectrumTable, test: SpectrumTable) -> Iterator[np.ndarray]:
+    """The mean of both cosines, (n,) for each test spectrum, with all n training spectra."""
+    pairs = zip(binned_cosines(train, test), binned_cosines(losses(train), losses(test)), strict=True)
+    for peaks, neutral_losses in pairs:
+        yield from (peaks + neutral_losses) / 2
+
+
+@dataclass(frozen=True)
+class Analogue:
+    """A molecule of a similar training spectrum. weight: share of a softmax of the scores, in all 1."""
+
+    smiles: str
+    score: float
+    weight: float
+
+
+class AnalogueLibrary:
+    """Training spectra with molecules, in which analogues are searched."""
+
+    def __init__(self, train: SpectrumTable):
+        self.molecules = distinct_molecules(train)
+        self.order = np.argsort(self.molecules.of_row, kind="stable")
+        self.starts = np.searchsorted(self.molecules.of_row[self.order], np.arange(len(self.molecules.smiles)))
+        self.train = train
+
+    def ranked(self, scores: np.ndarray, k: int) -> list[tuple[str, float]]:
+        """The k molecules with the highest score of any of their spectra; scores: (n,) of the spectra."""
+        best = np.maximum.reduceat(scores[self.order], self.starts)
+        return [(self.molecules.smiles[index], float(best[index])) for index in top(best, k)]
+
+    def search(self, spectra: SpectrumTable) -> list[list[Analogue]]:
+        """The analogues of each spectrum, the most similar first; none if no peak and no loss is shared."""
+        return [self._weighted(self.ranked(scores, MOST)) for scores in analogue_scores(self.train, spectra)]
+
+    def weights(self, spectra: SpectrumTable) -> list[dict[str, float]]:
+        """SMILES -> weight of the analogues of each spectrum."""
+        return [{analogue.smiles: analogue.weight for analogue in found} for found in self.search(spectra)]
+
+    @staticmethod
+    def _weighted(ranked: list[tuple[str, float]]) -> list[Analogue]:
+        if not ranked:
+            return []
+        scores = np.array([score for _, score in ranked])
+        weights = np.exp((scores - scores.max()) / TEMPERATURE)
+        weights /= weights.sum()
+        return [Analogue(smiles, score, float(w)) for (smiles, score), w in zip(ranked, weights, strict=True)]
