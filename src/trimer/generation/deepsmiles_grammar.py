@@ -95,8 +95,9 @@ class DeepSmilesGrammar(FormulaGrammar):
     def start(self, rows: int, length: int) -> PathProgress:
         """The state of rows that have written nothing; length: the most atoms."""
         common = self.begin(rows)
-        order, pending, depth = self.zeros(rows) + 1, torch.zeros_like(common[0]), self.zeros(rows)
-        return PathProgress(*common, order, pending, depth, self.zeros(rows, length + 1), self.zeros(rows, length + 1))
+        order, pending, depth = self.zeros(rows) + 1, torch.zeros_like(common["free"]), self.zeros(rows)
+        path, bonds = self.zeros(rows, length + 1), self.zeros(rows, length + 1)
+        return PathProgress(**common, order=order, pending=pending, depth=depth, path=path, bonds=bonds)
 
     def mask(self, state: PathProgress) -> Tensor:
         """(R, A) which tokens may follow; formula tokens are left to the caller."""

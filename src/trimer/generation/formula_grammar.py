@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from rdkit import Chem
@@ -105,6 +105,19 @@ class Progress:
         return ~self.any_left & (self.excess == 0) & (self.unfilled == 0) & (self.charge == 0)
 
 
+class Grammar(Protocol):
+    """What generation needs of a grammar; the state is its own."""
+
+    def start(self, rows: int, length: int) -> Any:
+        """The state of rows that have written nothing; length: the most atoms."""
+
+    def mask(self, state: Any) -> Tensor:
+        """(R, A) which tokens may follow; those of formulas are left to the caller."""
+
+    def advance(self, state: Any, choice: Tensor) -> None:
+        """Update the state by the (R,) indices in A of the tokens that were written."""
+
+
 @dataclass(frozen=True)
 class AtomStep:
     """What each of N tokens would do if it wrote an atom. excess, unfilled: changes, with those of the atom before.
@@ -167,10 +180,11 @@ class FormulaGrammar:
             return -1, 0
         return len(self.heavy) if match[1] == "H" else self.heavy.index(match[1]), int(match[2])
 
-    def begin(self, rows: int) -> tuple[Tensor, ...]:
+    def begin(self, rows: int) -> dict[str, Tensor]:
         """The fields of Progress before anything is written."""
         free = torch.zeros(rows, dtype=torch.bool, device=self.device)
-        return free, self.zeros(rows, len(self.heavy)), *(self.zeros(rows) for _ in range(4))
+        counts = {name: self.zeros(rows) for name in ("target", "excess", "unfilled", "charge")}
+        return {"free": free, "left": self.zeros(rows, len(self.heavy)), **counts}
 
     def read_formula(self, state: Progress, choice: Tensor) -> None:
         """Take the tokens of formulas among the (R,) indices in A that were written."""

@@ -19,7 +19,7 @@ from trimer.generation.beam import beam_search
 from trimer.generation.cache import allowed_ids
 from trimer.generation.candidates import RANKS, Analogues, Candidate, rank_candidates
 from trimer.generation.deepsmiles_grammar import DeepSmilesGrammar
-from trimer.generation.formula_grammar import FormulaGrammar
+from trimer.generation.formula_grammar import Grammar
 from trimer.generation.formula_prompts import Formulas, likely_formulas, prompts_of_samples
 from trimer.generation.sampling import sample
 from trimer.generation.selfies_grammar import SelfiesGrammar
@@ -192,13 +192,13 @@ class MoleculeGenerator:
         default = FORMULAS if writes_formulas(tokenizer) and self.method == "sampling" else 0
         return default if self.formulas is None else self.formulas
 
-    def _grammar(self, net, tokenizer) -> FormulaGrammar | None:
+    def _grammar(self, net, tokenizer) -> Grammar | None:
         """The grammar of texts that keep to their formula."""
-        molecule = getattr(tokenizer, "molecule", None)
-        if not self.keep_formula or not writes_formulas(tokenizer) or molecule.representation not in GRAMMARS:
+        if not self.keep_formula or not writes_formulas(tokenizer):
             return None
-        grammar = GRAMMARS[molecule.representation]
-        return grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
+        molecule = tokenizer.molecule
+        grammar = GRAMMARS.get(molecule.representation)
+        return grammar and grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
 
     def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts):
         """The texts generated for each row, and the formulas that they continue."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from trimer.errors import ConfigError
 from trimer.flat import Flat
 from trimer.generation.cache import BOS, EOS, CachedDecoder, Hypothesis, allowed_ids, check_length, not_finite
-from trimer.generation.formula_grammar import FormulaGrammar
+from trimer.generation.formula_grammar import Grammar
 from trimer.models.bart import Bart
 
 BLOCK = 64  # tokens per block: cumulative sums are computed over blocks first, then inside one block
@@ -43,7 +43,7 @@ def sample(
     dtype: torch.dtype | None = None,
     prompts: Tensor | None = None,
     opening: tuple[int, int, int] | None = None,
-    grammar: FormulaGrammar | None = None,
+    grammar: Grammar | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw num_samples sequences for each of the B sources; returns B lists of S, in the order of drawing.
 

@@ -125,11 +125,10 @@ class SelfiesGrammar(FormulaGrammar):
 
     def start(self, rows: int, length: int) -> BranchProgress:
         """The state of rows that have written nothing; length: the most atoms."""
-        one, atoms, levels = self.zeros(rows), self.zeros(rows, length), self.zeros(rows, LEVELS)
-        state = BranchProgress(
-            *self.begin(rows), one, atoms, atoms.clone(), atoms.clone(), *(t.clone() for t in (one, levels, levels)),
-            levels.clone(), *(one.clone() for _ in range(4)),
-        )  # fmt: skip
+        atoms = {name: self.zeros(rows, length) for name in ("kind", "used", "parent")}
+        levels = {name: self.zeros(rows, LEVELS) for name in ("symbols", "valence", "last")}
+        others = {name: self.zeros(rows) for name in ("count", "level", "reading", "number", "shape", "order")}
+        state = BranchProgress(**self.begin(rows), **atoms, **levels, **others)
         state.symbols[:, 0] = ENDLESS
         return state
 
