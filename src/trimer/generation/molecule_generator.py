@@ -198,7 +198,9 @@ class MoleculeGenerator:
             return None
         molecule = tokenizer.molecule
         grammar = GRAMMARS.get(molecule.representation)
-        return grammar and grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
+        if grammar is None:
+            return None
+        return grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
 
     def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts):
         """The texts generated for each row, and the formulas that they continue."""
