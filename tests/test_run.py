@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from trimer.cli import configs, resolvers
 from trimer.errors import ConfigError, InputError
 from trimer.resuming import key_of, resume
-from trimer.run import RunFolder, code_version, finite
+from trimer.reproduction.code import code_version
+from trimer.run import RunFolder, finite
 
 
 def only_run(folder: Path) -> Path:
@@ -269,12 +270,12 @@ def test_git_version_and_diff_are_recorded(tmp_path, monkeypatch):
         subprocess.run([*git, *words], check=True)
     (checkout / "run.py").write_text("a = 1\n")
     subprocess.run([*git, "add", "run.py"], check=True)
-    monkeypatch.setattr("trimer.run.__file__", str(checkout / "run.py"))
+    monkeypatch.setattr("trimer.reproduction.code.PACKAGE", checkout)
     version = code_version(tmp_path)["git"]
     assert len(version["sha"]) == 40
     assert version["dirty"] is True
     assert "+a = 1" in (tmp_path / "git.diff").read_text()
-    monkeypatch.setattr("trimer.run.__file__", str(tmp_path / "run.py"))
+    monkeypatch.setattr("trimer.reproduction.code.PACKAGE", tmp_path)
     monkeypatch.chdir(tmp_path)
     assert code_version(tmp_path) == {"git": None}
 

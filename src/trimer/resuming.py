@@ -33,7 +33,7 @@ MAY_CHANGE = {
     ),
     "paths": ("paths", "data.cache"),
     "final evaluation": ("test", "baselines", "objective", "calibration_spectra"),
-    "the sweep": ("n_jobs", "resume"),
+    "the sweep": ("n_jobs", "resume", "from_run"),
 }  # fmt: skip
 # Data files may have moved; their content is compared when they are read.
 DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?")
@@ -44,7 +44,7 @@ def resume(
 ) -> tuple[list[str], list[str]]:
     """Overrides and config folders that resume the run in `folder`: the stored ones, changed by the new ones.
 
-    plugins: the files of --plugin; they must include those of the run, since a run folder never loads a plug-in.
+    plugins: the files of --plugin, which must include those of the run.
     InputError if the folder does not exist or is not the folder of a training run.
     """
     from omegaconf import OmegaConf
@@ -60,22 +60,34 @@ def resume(
         )
     if (command := run.record.get("command")) != "train":
         raise InputError(f"resume={folder} is the folder of trimer {command}; only a training run can be resumed")
-    plugin_names = {path.name for path in named_plugins(plugins)}
-    for plugin in run.record.get("plugins", []):
-        if Path(plugin["path"]).name not in plugin_names:
-            raise InputError(
-                f"resume={folder} used a plug-in: pass it again, --plugin {plugin['path']} (a copy is "
-                f"{run.path / plugin['copy']})"
-            )
+    require_plugins(run, plugins, f"resume={folder}")
     resumed = run.record.get("resumed") or [{}]
     stored = resumed[-1].get("overrides") or [str(text) for text in OmegaConf.load(run.path / "overrides.yaml")]
     stored = [current_override(text) for text in stored]
     new = [text for text in overrides if not text.startswith(("resume=", "hydra.run.dir="))]
     replaced = {key_of(text) for text in new} | {"resume", "hydra.run.dir"}
     kept = [text for text in stored if key_of(text) not in replaced]
-    quoted = str(run.path).replace("\\", "\\\\").replace('"', '\\"')
+    if any(key_of(text) == "from_run" for text in stored):  # the folder itself holds the whole config
+        kept = [override("from_run", run.path)]
     folders = list(config_dirs) or run.record.get("config_dirs", [])
-    return [*kept, *new, f'resume="{quoted}"', f'hydra.run.dir="{quoted}"'], folders
+    return [*kept, *new, override("resume", run.path), override("hydra.run.dir", run.path)], folders
+
+
+def override(key: str, value: str | Path) -> str:
+    """`key="value"` in Hydra's syntax, for any text."""
+    quoted = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{quoted}"'
+
+
+def require_plugins(run: RunFolder, plugins: Sequence[str], where: str) -> None:
+    """InputError unless the files of --plugin include those of the run, since a run folder never loads a plug-in."""
+    plugin_names = {path.name for path in named_plugins(plugins)}
+    for plugin in run.record.get("plugins", []):
+        if Path(plugin["path"]).name not in plugin_names:
+            raise InputError(
+                f"{where} used a plug-in: pass it again, --plugin {plugin['path']} (a copy is "
+                f"{run.path / plugin['copy']})"
+            )
 
 
 def nearest_run(folder: Path) -> str:
@@ -123,7 +135,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return {
         key: {word: values[key] for word, values in (("from", old), ("to", new)) if key in values}
         for key in {**old, **new}
-        if key != "resume" and old.get(key, ABSENT) != new.get(key, ABSENT)
+        if key not in ("resume", "from_run") and old.get(key, ABSENT) != new.get(key, ABSENT)
     }
 
 

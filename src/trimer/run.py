@@ -2,8 +2,10 @@
 
     config.yaml      the complete resolved config of the first start; resuming never changes it
     overrides.yaml   the overrides of the command line
-    run.json         code version, packages, device, seeds, data, start time, and each resumption with its changes
+    run.json         code version, device, environment, seeds, data files, start time, each resumption with its changes
     git.diff         uncommitted changes, if the code is a git checkout; git.1.diff for the first resumption
+    untracked/       copies of small untracked source files of the checkout
+    packages.txt     all installed packages with their versions
     result.json      the outcome: status, metrics, objective, or the error
     plugins/         copies of the Python files that the user loaded with --plugin
     checkpoints/     last.ckpt and best.ckpt
@@ -17,26 +19,30 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from trimer import __version__
-from trimer.accelerators.cpu_speed import cores, cpu_name, speeds
 from trimer.cli.resolvers import run_id
 from trimer.errors import ConfigError, InputError
 from trimer.files import write_text
 from trimer.locks import FolderLock
 from trimer.plugins import keep_copies
 from trimer.renames import current_config
-
-PACKAGES = ("torch", "lightning", "hydra-core", "omegaconf", "numpy", "rdkit", "pyarrow", "torchmetrics", "wandb")
+from trimer.reproduction.code import code_version
+from trimer.reproduction.environment import (
+    PACKAGES,
+    PACKAGES_FILE,
+    device,
+    environment,
+    installed,
+    machine,
+    package_lines,
+)
 
 
 class RunFolder:
@@ -117,21 +123,24 @@ class RunFolder:
             history = record.setdefault("resumed", [])
             now |= code_version(self.path, f"git.{len(history) + 1}.diff")
             now |= {"plugins": copies} if (copies := keep_copies(self.path)) else {}
+            now |= {key: value for key, value in surroundings().items() if record.get(key) != value}
             history.append({**now, "overrides": override_list, "changes": differences(self.config, resolved)})
         else:
             write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
             write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(override_list)))
+            packages = installed()
+            write_text(self.path / PACKAGES_FILE, package_lines(packages))
             record = {
                 "id": run_id(str(self.path)),
                 "command": command,
                 "trimer": __version__,
                 **now,
                 **code_version(self.path),
-                "seeds": {"seed": resolved.get("seed"), "keys": keys_with_value(cfg, "${seed}")},
-                "python": platform.python_version(),
-                "platform": f"{platform.system()} {platform.machine()}",
-                "packages": installed(PACKAGES),
-                "device": device(),
+                "seeds": {"seed": resolved.get("seed"), "keys": [key for key, value in interpolations(cfg).items() if value == "${seed}"]},
+                "choices": config_choices(),
+                "interpolations": interpolations(cfg),
+                "packages": {name: packages[name] for name in PACKAGES if name in packages},
+                **surroundings(),
                 "config_dirs": config_dirs(),
                 **({"plugins": copies} if (copies := keep_copies(self.path)) else {}),
             }
@@ -140,11 +149,14 @@ class RunFolder:
         (self.path / "result.json").unlink(missing_ok=True)  # the result of the run before it was resumed
         return self
 
-    def record_data(self, data: Any, advice: str) -> None:
-        """Write the name of the prepared data to run.json; ConfigError if a resumed run has different data.
+    def record_data(self, data: Any, advice: str, config: Mapping[str, Any] | None = None) -> None:
+        """Write data files and the name of the prepared data to run.json; ConfigError if a resumed run has others.
 
-        The name is a digest of the content of the source and of the settings of the preparation.
+        The name is a digest of the content of the source and of the settings of the preparation. config: of the run,
+        which names further files and the initial weights.
         """
+        from trimer.reproduction.data_files import used_files
+
         store = getattr(getattr(data, "store", None), "folder", None)
         if store is None or not first_process():
             return
@@ -154,7 +166,8 @@ class RunFolder:
                 f"{self.path}: the source of the data has changed since this run was started (the prepared data are "
                 f"{store.name}, those of the run {recorded}): {advice}"
             )
-        self._write_record({**self.record, "data": store.name})
+        files = {} if config is None else {"files": used_files(data, config)}
+        self._write_record({**self.record, "data": store.name, **files})
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write result.json with status ok and the given result (metrics, `objective` for a sweep, ...)."""
@@ -237,62 +250,27 @@ def config_dirs() -> list[str]:
     return [str(Path(folder).absolute()) for folder in folders]
 
 
-def keys_with_value(cfg: Any, interpolation: str) -> list[str]:
-    """The keys of a config whose unresolved value is an interpolation such as `${seed}`: they change with that key."""
+def interpolations(cfg: Any) -> dict[str, str]:
+    """The keys of a config whose unresolved value refers to others, such as `${seed}`, with that value."""
     from omegaconf import OmegaConf
 
     from trimer.resuming import dotted_values, plain_dict
 
     values = dotted_values(plain_dict(cfg, resolve=False)) if OmegaConf.is_config(cfg) else {}
-    return [key for key, value in values.items() if value == interpolation]
+    return {key: value for key, value in values.items() if isinstance(value, str) and "${" in value}
 
 
-def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
-    """Git commit and dirty flag of the code, else of the working directory; writes the diff to the folder."""
-    for checkout in (Path(__file__).parent, Path.cwd()):
-        sha = git(checkout, "rev-parse", "HEAD")
-        # An installed package may lie inside an unrelated checkout, which does not track it.
-        if sha is None or (checkout != Path.cwd() and git(checkout, "ls-files", "--error-unmatch", "run.py") is None):
-            continue
-        diff = git(checkout, "diff", "HEAD") or ""
-        untracked = (git(checkout, "ls-files", "--others", "--exclude-standard", ":/") or "").split("\n")
-        if diff:
-            write_text(folder / diff_name, diff + "\n")
-        return {"git": {"sha": sha, "dirty": bool(diff), "untracked": len([name for name in untracked if name])}}
-    return {"git": None}
+def config_choices() -> dict[str, str]:
+    """The choice of each config group of this command line."""
+    from hydra.core.hydra_config import HydraConfig
+
+    choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
+    return {group: str(choice) for group, choice in choices.items() if not group.startswith("hydra") and choice}
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """Output of a git command in a folder; None if git is not installed or the folder is not a checkout."""
-    try:
-        completed = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return completed.stdout.decode(errors="replace").strip("\n")
-
-
-def device() -> dict[str, Any]:
-    """CPU model, number of cores, GFLOP/s of the CPU if measured, threads, and GPUs; not the host name."""
-    facts: dict[str, Any] = {"cpu": cpu_name(), "cores": cores()}
-    if speeds.cache_info().currsize:
-        facts["cpu_gflops"] = speeds()
-    torch = sys.modules.get("torch")  # imported by every training, not by every test
-    if torch is not None:
-        facts["threads"] = torch.get_num_threads()
-        if torch.cuda.is_available():
-            facts["gpus"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return facts
-
-
-def installed(packages: Sequence[str]) -> dict[str, str]:
-    """The versions of the installed ones of these packages."""
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+def surroundings() -> dict[str, Any]:
+    """Python, operating system, device and environment variables of this process."""
+    return {**machine(), "device": device(), "environment": environment()}
 
 
 def timestamp() -> str:

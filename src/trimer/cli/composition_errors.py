@@ -151,8 +151,9 @@ def key_mistake(
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    start = [text for text, _ in values if text.startswith(("from_run=", "from="))]
     try:  # all keys, with the choices and without the values that may be wrong
-        cfg = loader.load_configuration(command, list(chosen), RunMode.MULTIRUN, validate_sweep_overrides=False)
+        cfg = loader.load_configuration(command, [*start, *chosen], RunMode.MULTIRUN, validate_sweep_overrides=False)
         keys = [*configs.dotted_keys(cfg)]
     except Exception:  # of any type: an error here would hide the one that is being explained
         return None  # an invalid choice, which `config_mistake` explains

@@ -98,6 +98,8 @@ def without_nulls(command: str, overrides: Sequence[str]) -> list[str]:
     groups = defaults(command)
     words = []
     for word in overrides:
+        if word.startswith("from=") and "from_run" in schema.SCHEMAS[command].__dataclass_fields__:
+            word = f"from_run={word.removeprefix('from=')}"
         group, _, value = word.partition("=")
         group = group.lstrip("+")
         if group in groups and value != "null" and re.search(r"\bnull\b", value):
@@ -126,11 +128,12 @@ def register() -> None:
 
 
 def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
-    """Hydra's loader for the shipped folder and the user's; our search path plugin adds the latter."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    """The loader for the shipped folder and the user's; our search path plugin adds the latter."""
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
     from hydra.core.utils import setup_globals
+
+    from trimer.cli.config_loader import ConfigLoader
 
     setup_globals()
     register()
@@ -141,7 +144,7 @@ def config_loader(config_dirs: Sequence[str | Path] = ()) -> ConfigLoaderImpl:
         has_user_folders = any(part.provider == "trimer-user" for part in path.get_path())
         anchor = SearchPathQuery(provider="trimer-user" if has_user_folders else "schema")
         path.prepend("command-line", f"file://{Path(folder).resolve()}", anchor)
-    return ConfigLoaderImpl(config_search_path=path)
+    return ConfigLoader(config_search_path=path)
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> DictConfig:

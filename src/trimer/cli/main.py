@@ -113,6 +113,7 @@ def command_line(command: str, words: list[str]) -> int:
 
 def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str]]:
     """With `resume=<run folder>`: the overrides and config folders of that run, then the new ones."""
+    check_plugins(args)
     named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
     if command != "train" or not named:
         return args.overrides, args.config_dir
@@ -121,6 +122,17 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
     from trimer.resuming import resume
 
     return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir, args.plugin)
+
+
+def check_plugins(args: argparse.Namespace) -> None:
+    """InputError if the run of `from_run=<run folder>` used a plug-in that is not passed again."""
+    if named := [text for text in args.overrides if text.startswith("from_run=")]:
+        from trimer.resuming import require_plugins
+        from trimer.run import RunFolder
+
+        folder = named[-1].partition("=")[2].strip("'\"")
+        if (run := RunFolder(Path(folder).expanduser())).started:
+            require_plugins(run, args.plugin, f"from={folder}")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Train(Command):
     seed: int = 0
     tags: list[str] = field(default_factory=list)
     resume: str | None = None
+    from_run: str | None = None
     ckpt: str | None = None
     test: bool = True
     baselines: bool = True

@@ -95,7 +95,7 @@ def train(cfg: DictConfig) -> float | None:
             check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
         if cfg.resume:
             run.check_split(data, "restore the data, or start a new run with ckpt=")
-        run.record_data(data, "restore the data, or start a new run with ckpt=")
+        run.record_data(data, "restore the data, or start a new run with ckpt=", config)
         if cfg.resume:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
