@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 
 from trimer.cli import configs, resolvers
 from trimer.errors import ConfigError, InputError
-from trimer.resuming import key_of, resume
 from trimer.reproduction.code import code_version
+from trimer.resuming import key_of, resume
 from trimer.run import RunFolder, finite
 
 

@@ -128,7 +128,7 @@ class RunFolder:
         else:
             write_text(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(resolved)))
             write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(override_list)))
-            packages = installed()
+            packages, references = installed(), interpolations(cfg)
             write_text(self.path / PACKAGES_FILE, package_lines(packages))
             record = {
                 "id": run_id(str(self.path)),
@@ -136,9 +136,12 @@ class RunFolder:
                 "trimer": __version__,
                 **now,
                 **code_version(self.path),
-                "seeds": {"seed": resolved.get("seed"), "keys": [key for key, value in interpolations(cfg).items() if value == "${seed}"]},
+                "seeds": {
+                    "seed": resolved.get("seed"),
+                    "keys": [key for key, value in references.items() if value == "${seed}"],
+                },
                 "choices": config_choices(),
-                "interpolations": interpolations(cfg),
+                "interpolations": references,
                 "packages": {name: packages[name] for name in PACKAGES if name in packages},
                 **surroundings(),
                 "config_dirs": config_dirs(),

@@ -49,9 +49,7 @@ def test_informational_commands_start_no_run(trimer, empty_folder, capsys, words
     assert list(empty_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["train"], ["evaluate"], ["predict"], ["prepare"], ["report"], ["models"], ["demo"], ["pack"]]
-)
+@pytest.mark.parametrize("words", [[], *([command] for command in SCHEMAS)])
 def test_help_fits_one_screen(trimer, capsys, monkeypatch, words):
     monkeypatch.setenv("COLUMNS", "96")
     assert trimer(*words, "--help") == 0

@@ -1,7 +1,7 @@
 """Hydra's config loader, in which `from_run=<run folder>` starts from the config of a run.
 
-The recorded config takes the place of the defaults of `trimer train`: after the groups, before experiment, debug and the
-values of the command line. Groups that are chosen on the command line replace those of the run.
+The recorded config takes the place of the defaults of `trimer train`: after the groups, before experiment, debug and
+the values of the command line. Groups that are chosen on the command line replace those of the run.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class ConfigLoader(ConfigLoaderImpl):
         self._chosen = frozenset(key for key in keys if key.partition("/")[0] in groups)
         if "experiment" in self._chosen:
             raise UsageError(
-                "experiment= chooses all groups, and from= takes them from a run: give one of them; single groups, such "
-                "as model=<choice>, can be changed"
+                "experiment= chooses all groups, and from= takes them from a run: give one of them; single groups, "
+                "such as model=<choice>, can be changed"
             )
         above = {key.partition("/")[0] for key in self._chosen if "/" in key} - self._chosen
         self._start = start_config(run)

@@ -148,6 +148,35 @@ class Demo(Command):
     trainer: Any = None
 
 
+@dataclass
+class Reproduce(Command):
+    """`trimer reproduce`: a run again, compared with the first one."""
+
+    run: str = MISSING
+    output: str | None = None
+    tolerance: float = 1e-3
+    force: bool = False
+    changes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Diff(Command):
+    """`trimer diff`: two runs side by side."""
+
+    run: str = MISSING
+    other: str = MISSING
+    all: bool = False
+    weights: bool = True
+    output: str | None = None
+
+
+@dataclass
+class Init(Command):
+    """`trimer init`: the folder of a project."""
+
+    folder: str = MISSING
+
+
 SCHEMAS: dict[str, type[Command]] = {
     "train": Train,
     "evaluate": Evaluate,
@@ -158,7 +187,15 @@ SCHEMAS: dict[str, type[Command]] = {
     "models": Models,
     "pack": Pack,
     "demo": Demo,
+    "reproduce": Reproduce,
+    "diff": Diff,
+    "init": Init,
 }
+
+# Keys of a command whose values may be given as words without `key=`, in this order.
+POSITIONAL: dict[str, tuple[str, ...]] = {"reproduce": ("run",), "diff": ("run", "other"), "init": ("folder",)}
+# Commands that pass keys which they do not have on to a training, as `changes`.
+PASS_ON = {"reproduce"}
 
 
 def register() -> None:

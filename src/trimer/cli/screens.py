@@ -22,6 +22,9 @@ COMMANDS = {
     "models": "list the models that come with Trimer, or print the card of one",
     "demo": "predict the example spectra with a shipped model, and fine-tune it briefly",
     "pack": "pack a run into a small folder, to share it",
+    "reproduce": "train a run again from its folder, and compare the results",
+    "diff": "compare two runs: config, code, data, packages, device and results",
+    "init": "write a project with your own configs, source, encoder and test",
 }
 
 EXAMPLES = (
@@ -30,6 +33,7 @@ EXAMPLES = (
     ("trimer train model=bart_small optimizer.lr=3e-4", "choose a model, set a number"),
     ("trimer train -m seed=1,2,3", "a sweep, one process per job"),
     ("trimer train resume=runs/demo/<run>", "continue a run where it stopped"),
+    ("trimer train from=runs/demo/<run> seed=1", "a new run with the config of another, changed"),
     ("trimer predict ckpt=spectrums input=my.mgf", "molecules for your own spectra, by a shipped model"),
 )
 

@@ -25,10 +25,10 @@ TOTAL = 1 << 22  # bytes of all copies at most
 
 
 def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
-    """`git`: the checkout of Trimer, else of the working directory; `project`: that of the working directory, if other.
+    """`git`: the checkout of Trimer, else of the working directory; `project`: of the working directory, if other.
 
-    Each has `sha`, `dirty`, the number of `untracked` files, and `untracked_files` with path, bytes, sha256, copy. Writes
-    the diffs and the copies to the run folder.
+    Each has `sha`, `dirty`, the number of `untracked` files, and `untracked_files` with path, bytes, sha256, copy.
+    Writes the diffs and the copies to the run folder.
     """
     code = checkout_of(PACKAGE, "run.py")
     project = checkout_of(Path.cwd())

@@ -80,5 +80,3 @@ def changed_files(recorded: Sequence[Mapping[str, Any]], present: Sequence[Mappi
 def missing_files(recorded: Sequence[Mapping[str, Any]]) -> list[str]:
     """The recorded paths that do not exist."""
     return [file["path"] for file in recorded if not Path(file["path"]).expanduser().is_file()]
-
-

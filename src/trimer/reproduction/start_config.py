@@ -19,14 +19,20 @@ NEW = {"resume", "from_run", "n_jobs"}  # keys of a command line, not of a train
 FRESH = {"trimer.run_id", "trimer.stamp", "hydra"}  # resolvers whose value belongs to one run
 
 
-def training_run(folder: str | Path, option: str) -> RunFolder:
-    """The folder of a training run. option: for messages, such as `from=`; InputError for any other folder."""
+def recorded_run(folder: str | Path, option: str = "") -> RunFolder:
+    """The folder of a run of any command. option: for messages, such as `from=`; InputError for any other folder."""
     run = RunFolder(Path(folder).expanduser())
     if not run.path.is_dir():
         raise InputError(f"{option}{folder}: there is no such folder; name the folder of a run, runs/<name>/<run>")
     if not run.started or not (run.path / "config.yaml").is_file():
         hint = nearest_run(run.path).replace("resume=", option)
         raise InputError(f"{option}{folder} is not a run folder: it has no run.json and config.yaml{hint}")
+    return run
+
+
+def training_run(folder: str | Path, option: str) -> RunFolder:
+    """The folder of a training run; InputError for any other folder."""
+    run = recorded_run(folder, option)
     if (command := run.record.get("command")) != "train":
         raise InputError(f"{option}{folder} is the folder of trimer {command}; name the folder of a training run")
     return run
