@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
-from trimer.cli.schema import PASS_ON, POSITIONAL, SCHEMAS
+from trimer.cli.schema import PASS_ON, POSITIONAL, SCHEMAS, Command
 from trimer.errors import UsageError
 
 
@@ -24,7 +25,7 @@ def named(command: str, words: Sequence[str]) -> list[str]:
     overrides = [f"{key}={quoted(word)}" for key, word in zip(keys, plain, strict=False)]
     others = [word for word in words if word not in plain]
     if command in PASS_ON:
-        own = set(SCHEMAS[command].__dict__["__annotations__"])
+        own = {field.name for field in fields(SCHEMAS[command])} - {field.name for field in fields(Command)}
         changes = [word for word in others if word.partition("=")[0] not in own]
         others = [word for word in others if word not in changes]
         overrides += [f"changes=[{','.join(map(quoted, changes))}]"] if changes else []
