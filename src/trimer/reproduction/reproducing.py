@@ -58,10 +58,10 @@ class Reproduction:
             )
         changed = self.changed_data()
         if changed and not self.force:
+            more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise InputError(
-                f"the data of {self.run.path} have changed: {'; '.join(changed[:3])}"
-                f"{f'; and {len(changed) - 3} more files' if len(changed) > 3 else ''}. Restore the files, or name their "
-                "place (such as data.source.paths=<file>); force=true trains on the data as they are"
+                f"the data of {self.run.path} have changed: {'; '.join(changed[:3])}{more}. Restore the files, or name "
+                "their place (such as data.source.paths=<file>); force=true trains on the data as they are"
             )
         for sentence in changed:
             print(f"note: {sentence}", file=sys.stderr)
@@ -103,12 +103,12 @@ class Reproduction:
         resumed = sorted({key for entry in self.run.record.get("resumed", ()) for key in entry.get("changes") or ()})
         if resumed:
             sentences.append(
-                f"config: the run was resumed with other settings ({', '.join(resumed[:5])}); it is trained with the last "
-                "ones from its beginning"
+                f"config: the run was resumed with other settings ({', '.join(resumed[:5])}); it is trained with the "
+                "last ones from its beginning"
             )
-        return [f"differs in {sentence}" for sentence in sentences] or [
-            "code, packages and device are those of the run"
-        ]
+        if not sentences:
+            return ["code, packages and device are those of the run"]
+        return [f"different {sentence}" for sentence in sentences]
 
     def train(self) -> None:
         """Train in this process, as `trimer train` would."""
