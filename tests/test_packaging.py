@@ -48,8 +48,8 @@ def test_the_wheel_contains_configs_and_plugins(wheel):
 
 
 def packaged_data(source: Path) -> set[str]:
-    """The files of the shipped models and examples, relative to the folder of the source."""
-    folders = (source / "trimer" / "pretrained", source / "trimer" / "examples" / "data")
+    """The files of the shipped models, examples and the project template, relative to the folder of the source."""
+    folders = [source / "trimer" / name for name in ("pretrained", "examples/data", "project/template")]
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
     return {path.relative_to(source).as_posix() for path in files if "__pycache__" not in path.parts}
 

@@ -24,10 +24,10 @@ VARIABLES = re.compile(
     r"TORCHINDUCTOR_\w+|TRIMER_\w+|OMP_\w+|MKL_\w+|KMP_\w+|GOMP_\w+|OPENBLAS_\w+|ONEDNN_\w+|DNNL_\w+|XLA_\w+|PJRT_\w+|"
     r"TPU_\w+|WORLD_SIZE|SLURM_NTASKS|SLURM_JOB_NUM_NODES"
 )
-NOT_RECORDED = {
-    "TRIMER_CACHE", "TRIMER_DATA", "TRIMER_CPU_PRECISION", "TRIMER_PARENT", "TRIMER_VERBOSITY", "CUDA_HOME",
-    "CUDA_PATH", "TORCH_HOME", "TORCH_EXTENSIONS_DIR",
-}  # fmt: skip
+# Folders do not change results, and name the user; the others are set by Trimer and Lightning themselves.
+NOT_RECORDED = re.compile(
+    r"\w+_(DIR|PATH|HOME|CACHE)|TRIMER_(DATA|CPU_PRECISION|PARENT|VERBOSITY)|PYTORCH_NVML_BASED_CUDA_CHECK"
+)
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
 LONGEST = 1000  # characters of a value
 
@@ -37,7 +37,7 @@ def environment() -> dict[str, str]:
     return {
         name: value[:LONGEST]
         for name, value in sorted(os.environ.items())
-        if VARIABLES.fullmatch(name) and name not in NOT_RECORDED and not SECRET.search(name)
+        if VARIABLES.fullmatch(name) and not NOT_RECORDED.fullmatch(name) and not SECRET.search(name)
     }
 
 
