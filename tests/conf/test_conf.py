@@ -76,13 +76,28 @@ def test_every_model_has_the_parameter_count_of_its_description(choice):
 def test_commands_have_the_expected_keys():
     """The keys of the commands: a new key is a decision."""
     surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
-    run = ["name", "seed", "tags", "resume", "ckpt", "test", "baselines", "calibration_spectra", "objective", "n_jobs"]
+    run = [
+        "name",
+        "seed",
+        "tags",
+        "resume",
+        "from_run",
+        "ckpt",
+        "test",
+        "baselines",
+        "calibration_spectra",
+        "objective",
+        "n_jobs",
+    ]
     assert surface["train"] == sorted([*PARTS, "paths", "text", *run])
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
     assert surface["prepare"] == surface["train"]
     assert set(surface["models"]) == {"name", "paths", "text"}
     assert set(surface["pack"]) >= {"ckpt", "output", "results", "half"}
+    assert set(surface["reproduce"]) == {"run", "output", "tolerance", "force", "changes", "name", "paths", "text"}
+    assert set(surface["diff"]) == {"run", "other", "all", "weights", "output", "name", "paths", "text"}
+    assert set(surface["init"]) == {"folder", "name", "paths", "text"}
     assert set(surface["demo"]) >= {"ckpt", "output", "spectra", "steps", "seed", "generator", "trainer"}
     assert set(surface["report"]) >= {"input", "output", "name", "paths"}
 

@@ -16,7 +16,7 @@ from trimer.errors import CheckpointError
 from trimer.run import RunFolder
 
 # Values that a clock or the memory of the machine determines.
-MEASURED = re.compile(r"(^|.*[/_])(per_second|mfu|seconds|memory_mb)$")
+MEASURED = re.compile(r"(^|.*[/_ ])(per_second|mfu|seconds|memory_mb)$")
 # Intervals and p-values are shown; the metric itself is what must agree.
 STATISTIC = re.compile(r".*(_std_error|_ci95_low|_ci95_high|_p)$")
 SMALLEST = 1e-9  # a difference below is none: metrics near 0 have no relative difference
