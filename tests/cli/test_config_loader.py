@@ -68,7 +68,7 @@ def test_groups_can_be_changed(trimer, first):
 
 MISTAKES = {
     "from=nowhere": "from=nowhere: there is no such folder",
-    "from=runs": "from=runs is not a run folder: it has no run.json and config.yaml; the newest run in it is from=runs/",
+    "from=runs": "from=runs is not a run folder: it has no run.json and config.yaml; the newest run in it is",
     "from=runs/evaluation": "from=runs/evaluation is the folder of trimer evaluate",
     "from=runs/first experiment=own": "experiment= chooses all groups, and from= takes them from a run",
     "from=runs/first data.exta=2": "unknown key 'data.exta' in 'data.exta=2'; did you mean data.extra?",

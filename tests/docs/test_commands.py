@@ -119,8 +119,9 @@ def test_command_composes(command, empty_folder, capsys):
         if override in words and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
             pytest.skip(f"needs {plugin}")
     flags = {"-m", "--cfg", "job"} & set(words)
-    overrides = first_values([word for word in words[1:] if word not in flags])
-    overrides = [word for word in overrides if not word.startswith("resume=")]  # it reads the config of the run folder
+    plain = [word for word in words[1:] if "=" not in word and word not in flags]  # a run folder or a name
+    overrides = [*plain, *first_values([word for word in words[1:] if word not in flags and word not in plain])]
+    overrides = [word for word in overrides if not word.startswith(("resume=", "from="))]  # they read a run folder
     assert main([words[0], *overrides, "--cfg", "job"]) == 0, capsys.readouterr().err
 
 
