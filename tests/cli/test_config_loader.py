@@ -67,6 +67,7 @@ def test_groups_can_be_changed(trimer, first):
 
 
 MISTAKES = {
+    "from=runs/first resume=runs/first": "give one of them",
     "from=nowhere": "from=nowhere: there is no such folder",
     "from=runs": "from=runs is not a run folder: it has no run.json and config.yaml; the newest run in it is",
     "from=runs/evaluation": "from=runs/evaluation is the folder of trimer evaluate",
@@ -122,3 +123,6 @@ def test_a_run_of_an_earlier_version_can_be_started_from(trimer, first):
 
 def test_keys_of_the_run_are_completed(trimer, first):
     assert completion.candidates(f"trimer train from={first} data.ext") == ["data.extra="]
+    assert completion.candidates("trimer train from=runs/fi") == ["from=runs/first/"]
+    assert completion.candidates("trimer diff runs/fi") == ["runs/first/"]
+    assert completion.candidates("trimer train fro") == ["from=", "from_run="]

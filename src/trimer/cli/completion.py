@@ -10,6 +10,7 @@ import os
 from itertools import pairwise
 
 from trimer.cli import configs
+from trimer.cli.schema import POSITIONAL
 from trimer.cli.screens import COMMANDS
 from trimer.errors import UsageError
 from trimer.pretrained import registry
@@ -84,11 +85,20 @@ def overrides(command: str, before: list[str], word: str) -> list[str]:
     words = [] if equals else [f"{group}=" for group in groups if group.startswith(word)]
     chosen = [text for text in before if "=" in text]
     words += [text for text in keys(command, chosen, folders, word) if "hydra" in word or not text.startswith("hydra")]
+    if not equals and command == "train" and "from=".startswith(word):
+        words.append("from=")
+    if not equals and command in POSITIONAL and not word.startswith("-"):
+        words += paths_from(word)
     if not words and equals:  # an unknown value may be a path
-        paths = [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
+        paths = paths_from(start)
         names = registry.names() if key == "ckpt" or (command, key) == ("models", "name") else []
         words = [f"{key}={value}" for value in [*(name for name in names if name.startswith(start)), *paths]]
     return sorted(set(words))
+
+
+def paths_from(start: str) -> list[str]:
+    """Files and folders that begin with a text; folders end with a slash."""
+    return [path + "/" * os.path.isdir(path) for path in glob.glob(glob.escape(start) + "*")]
 
 
 def keys(command: str, chosen: list[str], folders: list[str], word: str) -> list[str]:

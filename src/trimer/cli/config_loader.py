@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from trimer.errors import UsageError
 
 KEY = "from_run"
+COMMANDS = ("train", "prepare")  # that have this key
 
 
 class ConfigLoader(ConfigLoaderImpl):
@@ -27,7 +28,7 @@ class ConfigLoader(ConfigLoaderImpl):
     def _load_configuration_impl(self, config_name: str | None, overrides: list[str], *args: Any, **named: Any) -> Any:
         overrides = with_long_name(overrides)
         self._start, self._chosen = None, frozenset()
-        if any(text.startswith(f"{KEY}=") for text in overrides):
+        if config_name in COMMANDS and any(text.startswith(f"{KEY}=") for text in overrides):
             overrides = self._prepare(overrides)
         try:
             return super()._load_configuration_impl(config_name, overrides, *args, **named)

@@ -117,6 +117,8 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
     named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
     if command != "train" or not named:
         return args.overrides, args.config_dir
+    if any(text.startswith("from_run=") for text in args.overrides):
+        raise UsageError("resume= continues a run with its own config, and from= starts a new one: give one of them")
     if args.multirun:
         raise UsageError("resume=<run folder> continues one run, so it cannot be part of a sweep (-m)")
     from trimer.resuming import resume

@@ -170,7 +170,7 @@ class Outcome:
 
     def sentences(self) -> Iterator[str]:
         """The verdict, and what differs."""
-        yield f"{self.run} was trained again in {self.folder}"
+        yield f"{near(self.run)} was trained again in {near(self.folder)}"
         if self.bit_for_bit:
             names = " and ".join(self.weights)
             tensors = max(weights.tensors for weights in self.weights.values())
@@ -214,6 +214,12 @@ class Outcome:
             "weights": {name: [str(self.weights.get(name)), str(self.new_weights.get(name))] for name in self.weights},
         }
         write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def near(path: Path) -> Path:
+    """The path relative to the working directory, if it is below it."""
+    absolute = path.absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path
 
 
 def change(row: Row) -> str:
