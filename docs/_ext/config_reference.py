@@ -14,8 +14,20 @@ from sphinx.application import Sphinx
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w@/.+-]+):(?: +(?P<value>.*?))?(?: +# (?P<comment>.*))?$")
-COMMANDS = ("train", "evaluate", "predict", "embed", "prepare", "report", "models", "demo", "pack", "reproduce", "diff",
-            "init")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "embed",
+    "prepare",
+    "report",
+    "models",
+    "demo",
+    "pack",
+    "reproduce",
+    "diff",
+    "init",
+)
 EVERYWHERE = {"_target_": "class or function to build", "_partial_": "true: Trimer adds the remaining arguments"}
 OTHER_GROUPS = ("hydra",)  # Hydra's own settings, set by us
 

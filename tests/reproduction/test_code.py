@@ -27,6 +27,7 @@ def new_checkout(folder: Path) -> Path:
 
 
 def test_untracked_sources_are_hashed_and_copied(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkout)
     monkeypatch.setattr(code, "PACKAGE", checkout)
     monkeypatch.setattr(code, "LARGEST", 100)
     (checkout / "own").mkdir()
@@ -63,6 +64,7 @@ def test_the_project_in_the_working_directory_is_recorded_too(checkout, tmp_path
     (project / "parts.py").write_text("b = 1\n")
     monkeypatch.setattr(code, "PACKAGE", checkout)
     monkeypatch.chdir(project)
+    (tmp_path / "run").mkdir()
     found = code.code_version(tmp_path / "run")
     assert (found["git"]["dirty"], found["project"]["dirty"]) == (False, True)
     assert "+a = 2" in (tmp_path / "run" / "project.diff").read_text()
