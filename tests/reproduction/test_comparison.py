@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer.cli.main import main
-from trimer.reproduction.comparison import SECTIONS, compare
-from trimer.reproduction.side_by_side import as_text, short_names
+from trimer.reproduction.comparison import SECTIONS, Row, compare
+from trimer.reproduction.side_by_side import as_text, collapsed, short_names, wrap
 from trimer.run import RunFolder
 
 
@@ -87,3 +87,23 @@ def test_the_command_prints_the_comparison_and_writes_tables(runs, tmp_path, cap
     assert "must end with .csv or .md" in capsys.readouterr().err
     assert main(["diff", folders[0], str(tmp_path)]) == 1
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_a_subtree_of_one_run_is_one_row():
+    keys = [f"data.exclude.unmod.{name}" for name in "abcd"]
+    rows = [Row("config", key, "1", None) for key in keys]
+    rows += [Row("config", "data.path", "x", "y"), Row("config", "data.split.names", None, "z")]
+    assert collapsed(rows) == [Row("config", "data.exclude", "4 keys", None), *rows[4:]]
+    assert collapsed(rows[3:]) == rows[3:], "few keys are listed"
+
+
+def test_long_names_are_broken_after_their_signs():
+    assert wrap("data.exclude.data.unmod", 14) == ["data.exclude.", "data.unmod"]
+    assert wrap("a" * 7, 3) == ["aaa", "aaa", "a"]
+    assert wrap("2 changed files", 10) == ["2 changed", "files"]
+    assert wrap("", 5) == [""]
+
+
+def test_a_value_and_a_subtree_of_the_same_name_are_both_shown():
+    rows = [Row("config", "split.names", None, "null"), Row("config", "split.names.a", "train", None)]
+    assert collapsed(rows) == rows

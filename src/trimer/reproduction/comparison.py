@@ -50,8 +50,10 @@ def compare(left: RunFolder, right: RunFolder, weights: bool = True) -> list[Row
 
 
 def paired(section: str, first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Row]:
-    """A row for each key of either side."""
-    for key in {**first, **second}:
+    """A row for each key of either side, those of one group of the config together."""
+    keys = {**first, **second}
+    groups = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+    for key in sorted(keys, key=lambda key: groups.index(key.partition(".")[0])) if section == "config" else keys:
         yield Row(section, key, first.get(key), second.get(key))
 
 

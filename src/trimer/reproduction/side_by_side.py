@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from trimer.reproduction.comparison import SECTIONS, Row
 SUFFIXES = (".csv", ".md")
 ABSENT = "-"
 WIDEST_KEY = 34  # characters of the first column
+MANY = 3  # keys of a subtree that are listed one by one
 
 
 def short_names(left: Path, right: Path) -> tuple[str, str]:
@@ -32,7 +33,7 @@ def shown(rows: Sequence[Row], all_rows: bool) -> list[Row]:
 
 def as_text(rows: Sequence[Row], names: tuple[str, str], width: int, all_rows: bool = False) -> str:
     """The rows that differ below the heading of their section, within a width; long values are wrapped."""
-    chosen = shown(rows, all_rows)
+    chosen = shown(rows if all_rows else collapsed(rows), all_rows)
     key = min(max([len(row.key) for row in chosen] or [0]), WIDEST_KEY, width // 2 - 4)
     value = (width - key - 6) // 2
     lines = line_of(["", *names], key, value)
@@ -49,16 +50,55 @@ def as_text(rows: Sequence[Row], names: tuple[str, str], width: int, all_rows: b
 def line_of(cells: Sequence[str | None], key: int, value: int) -> list[str]:
     """A row of three cells on as many lines as its longest cell needs."""
     widths = (key, value, value)
-    wrapped = [
-        textwrap.wrap(ABSENT if cell is None else cell, size, break_on_hyphens=False) or [""]
-        for cell, size in zip(cells, widths, strict=True)
-    ]
+    wrapped = [wrap(ABSENT if text is None else text, size) for text, size in zip(cells, widths, strict=True)]
     lines = []
     for at in range(max(map(len, wrapped))):
         cells_of_line = [part[at] if at < len(part) else "" for part in wrapped]
         padded = [f"{cell:<{size}}" for cell, size in zip(cells_of_line, widths, strict=True)]
         lines.append(f"  {'  '.join(padded)}".rstrip())
     return lines
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """A text on lines of a width, broken after blanks, dots, slashes, commas and underscores where possible."""
+    lines = [""]
+    for part in re.findall(r"[^ ./,_]*[ ./,_]|[^ ./,_]+", text):
+        if len(lines[-1]) + len(part.rstrip()) <= width:
+            lines[-1] += part
+            continue
+        pieces = [part[start : start + width] for start in range(0, len(part), width)]
+        lines = [line for line in [*lines, *pieces] if line]
+    return [line.rstrip() for line in lines]
+
+
+def collapsed(rows: Sequence[Row]) -> list[Row]:
+    """The rows with one row for each subtree of the config that only one of the runs has, if it has several keys."""
+    config = [row for row in rows if row.section == "config"]
+    known = (
+        {above for row in config if row.left is not None for above in prefixes(row.key)},
+        {above for row in config if row.right is not None for above in prefixes(row.key)},
+    )
+    members: dict[tuple[str, bool], list[Row]] = {}
+    for row in config:
+        if (row.left is None) != (row.right is None):
+            other = known[row.left is not None]
+            above = next((prefix for prefix in prefixes(row.key) if prefix not in other), row.key)
+            members.setdefault((above, row.left is None), []).append(row)
+    large = {row: subtree for subtree, group in members.items() if len(group) > MANY for row in group}
+    kept: dict[Row, None] = {}
+    for row in rows:
+        if row in large:
+            above, on_the_right = large[row]
+            count = f"{len(members[large[row]])} keys"
+            row = Row("config", above, None if on_the_right else count, count if on_the_right else None)
+        kept.setdefault(row)
+    return list(kept)
+
+
+def prefixes(key: str) -> list[str]:
+    """`a`, `a.b` and `a.b.c` of `a.b.c`."""
+    parts = key.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def save(rows: Sequence[Row], names: tuple[str, str], path: Path, all_rows: bool = False) -> None:

@@ -73,14 +73,17 @@ def refers_to_keys(text: str) -> bool:
 
 
 def earlier_references(config: dict[str, Any], record: dict[str, Any]) -> dict[str, str]:
-    """References of a run of an earlier version, which did not record them: to the seed and to the run folder."""
+    """References of a run of an earlier version, which did not record them: to the seed and to absolute folders."""
     from trimer.resuming import dotted_values
 
-    folder = str((config.get("paths") or {}).get("run") or "")
+    folders = {name: str(folder) for name, folder in (config.get("paths") or {}).items()}
+    folders = {name: folder for name, folder in folders.items() if name == "run" or Path(folder).is_absolute()}
     followers = dict.fromkeys((record.get("seeds") or {}).get("keys") or (), "${seed}")
     for key, value in dotted_values(config).items():
         if key.endswith(".wandb.id"):
             followers[key] = "${trimer.run_id:${paths.run}}"
-        elif isinstance(value, str) and folder and (value == folder or value.startswith(f"{folder}/")):
-            followers[key] = "${paths.run}" + value[len(folder) :]
+        elif isinstance(value, str) and not key.startswith("paths."):
+            for name, folder in folders.items():
+                if value == folder or value.startswith(f"{folder}/"):
+                    followers[key] = f"${{paths.{name}}}{value[len(folder) :]}"
     return followers
