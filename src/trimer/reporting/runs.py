@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
-_NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
+_NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|from_run$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
 _SPLITS = ("test", "val")
 COSTS = ("seconds", "memory_mb")
 OF_LABELS = ("accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2", "spearman")
