@@ -162,21 +162,33 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
 
     for path in configs.shadowed(args.config_dir)[:3]:
         print(f"note: {path} is not used, since Trimer has a config of that name: rename yours", file=sys.stderr)
-    mode = RunMode.MULTIRUN if args.multirun else hydra.get_mode(command, args.overrides)
-    if mode == RunMode.MULTIRUN:
+    cfg = None if args.multirun else config_of_single_run(hydra, command, args.overrides)
+    if cfg is None:
         sweeps.check_sweep(hydra.config_loader, args.overrides)
         # The name of the sweep folder has a time stamp: all processes get this one.
         cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
-        pinned = [f"hydra.mode={mode.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
+        pinned = [f"hydra.mode={RunMode.MULTIRUN.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
         hydra.multirun(command, run_command, [*args.overrides, *pinned])
         print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
         return 0
-    cfg = hydra.compose_config(command, args.overrides, RunMode.RUN, with_log_configuration=False)
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
     job = run_job(run_command, cfg, "hydra.run.dir", None, context)
     if job.status is JobStatus.FAILED:
         raise job._return_value  # the property without the underscore prints a message of Hydra's
     return 0
+
+
+def config_of_single_run(hydra: Any, command: str, overrides: Sequence[str]) -> DictConfig | None:
+    """The config of one run, or None if a config or an override asks for a sweep by hydra.mode=MULTIRUN."""
+    from hydra.types import RunMode
+
+    try:
+        cfg = hydra.compose_config(command, overrides, RunMode.RUN, with_log_configuration=False)
+    except Exception:  # several values of one key cannot be composed as a single run
+        if hydra.get_mode(command, overrides) == RunMode.MULTIRUN:
+            return None
+        raise
+    return None if cfg.hydra.mode == RunMode.MULTIRUN else cfg
 
 
 def silence_lightning() -> None:

@@ -6,6 +6,7 @@ error on the command line.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -198,8 +199,9 @@ POSITIONAL: dict[str, tuple[str, ...]] = {"reproduce": ("run",), "diff": ("run",
 PASS_ON = {"reproduce"}
 
 
+@functools.cache
 def register() -> None:
-    """Register `<command>_schema` with Hydra; each conf/<command>.yaml lists it first in its defaults."""
+    """Register `<command>_schema` with Hydra, once; each conf/<command>.yaml lists it first in its defaults."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
