@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from two_processes import Pair
 
 from trimer.cli.main import main
 from trimer.simulate.simulated_molecules import simulated_molecules
 
+pytestmark = pytest.mark.usefixtures("rough_figures")
 SMALL = [
     "trainer.max_steps=3", "trainer.val_check_interval=3", "trainer.accelerator=cpu", "baselines=false",
     "trainer.log_every_n_steps=1", "trainer.enable_progress_bar=false",
@@ -47,7 +47,8 @@ def words_of(task: str, folder: Path) -> list[str]:
     """A short training of a task in a folder."""
     rows = [f"{text},{'ab'[text.count('O') > 1]},{len(text)}" for text in simulated_molecules(80, seed=3)]
     (folder / "my.csv").write_text("\n".join(["smiles,kind,length", *rows]) + "\n")
-    return ["train", *TASKS[task], *SMALL, f"paths.run={folder}/run", f"paths.cache={folder}/cache"]
+    words = [word.replace("=my.csv", f"={folder}/my.csv") for word in TASKS[task]]
+    return ["train", *words, *SMALL, f"hydra.run.dir={folder}/run", f"paths.cache={folder}/cache"]
 
 
 def check_result(folder: Path) -> None:
@@ -61,21 +62,24 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two processes, rank 0 and rank 1 of the trainings of all tasks."""
+    pair = Pair(tmp_path_factory.mktemp("pair"))
+    yield pair
+    pair.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_trains_on_two_processes_with_sharded_fp32_weights(tmp_path, task):
-    words = [*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "trimer", *words], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_every_task_trains_on_two_processes_with_sharded_fp32_weights(tmp_path, pair, task):
+    assert pair(*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2") == [0, 0], pair.text()
     check_result(tmp_path)
     assert {tensor.dtype for tensor in weights_of(tmp_path).values() if tensor.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_trains_with_bf16_weights(tmp_path, monkeypatch, task):
-    monkeypatch.chdir(tmp_path)
+def test_every_task_trains_with_bf16_weights(tmp_path, task):
     assert main([*words_of(task, tmp_path), "trainer=cpu", "trainer.precision=bf16-true"]) == 0
     check_result(tmp_path)
     assert torch.bfloat16 in {tensor.dtype for tensor in weights_of(tmp_path).values()}

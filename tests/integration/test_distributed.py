@@ -9,10 +9,12 @@ import sys
 
 import pytest
 import torch
+from two_processes import Pair
 
 from tests.test_checkpoint_index import Evil
 from trimer.checkpoint import checkpoint_path, read
 from trimer.checkpoint_shards import is_sharded
+from trimer.cli.main import main
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 SMALL = [
@@ -41,30 +43,38 @@ ONE = ["trainer=cpu", "trainer.accumulate_grad_batches=2", "trainer.val_check_in
 TWO = ["trainer.devices=2", "trainer.val_check_interval=4"]
 
 
-def train(folder, *overrides: str) -> dict[str, float]:
-    """The final metrics of a run in `folder`."""
-    last = {name: value for row in rows_of(folder, *overrides) for name, value in row.items() if value}
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two processes, rank 0 and rank 1 of all trainings of this module."""
+    pair = Pair(tmp_path_factory.mktemp("pair"))
+    yield pair
+    pair.close()
+
+
+def train(run, folder, *overrides: str) -> dict[str, float]:
+    """The final metrics of a training in `folder`, by `pair` or by `one`."""
+    last = {name: value for row in rows_of(run, folder, *overrides) for name, value in row.items() if value}
     return {name: float(value) for name, value in last.items()}
 
 
-def rows_of(folder, *overrides: str) -> list[dict[str, str]]:
-    """The rows of metrics.csv of a run in `folder`."""
-    folder.mkdir()
-    paths = [f"paths.run={folder}/run", f"paths.cache={folder}/cache"]
-    done = subprocess.run(
-        [sys.executable, "-m", "trimer", "train", *SMALL, *paths, *overrides],
-        cwd=folder, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def rows_of(run, folder, *overrides: str) -> list[dict[str, str]]:
+    """The rows of metrics.csv of a training in `folder`."""
+    codes = run("train", *SMALL, f"hydra.run.dir={folder}/run", f"paths.cache={folder}/cache", *overrides)
+    assert set(codes) == {0}, run.text() if isinstance(run, Pair) else ""
     with open(folder / "run" / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def one(*words: str) -> list[int]:
+    """A command in this process."""
+    return [main(words)]
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """The result of one process for each optimizer."""
     folder = tmp_path_factory.mktemp("alone")
-    return {o: train(folder / o, *MOLECULES, f"optimizer={o}", *ONE) for o in ("adamw", "muon")}
+    return {o: train(one, folder / o, *MOLECULES, f"optimizer={o}", *ONE) for o in ("adamw", "muon")}
 
 
 # Muon orthogonalizes updates by matrix products that shards sum in another order, which amplifies rounding errors.
@@ -72,24 +82,24 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize(
     ("strategy", "optimizer", "tolerance"), [("ddp", "muon", 2e-4), ("fsdp2", "adamw", 2e-5), ("fsdp2", "muon", 2e-4)]
 )
-def test_two_processes_train_the_same_weights_as_one(tmp_path, alone, strategy, optimizer, tolerance):
-    two = train(tmp_path / "two", *MOLECULES, f"optimizer={optimizer}", f"trainer={strategy}", *TWO)
+def test_two_processes_train_the_same_weights_as_one(tmp_path, alone, pair, strategy, optimizer, tolerance):
+    two = train(pair, tmp_path / "two", *MOLECULES, f"optimizer={optimizer}", f"trainer={strategy}", *TWO)
     assert two["val/loss"] == pytest.approx(alone[optimizer]["val/loss"], abs=tolerance)
     assert two["test/validity"] == alone[optimizer]["test/validity"]
 
 
 @pytest.mark.slow
-def test_two_processes_train_masked_modelling_like_one(tmp_path):
+def test_two_processes_train_masked_modelling_like_one(tmp_path, pair):
     """Losses are summed over the masked positions of all processes and divided by their total number."""
-    alone = train(tmp_path / "alone", *PROTEINS, *ONE)
+    alone = train(one, tmp_path / "alone", *PROTEINS, *ONE)
     for strategy in ("ddp", "fsdp2"):
-        two = train(tmp_path / strategy, *PROTEINS, f"trainer={strategy}", *TWO)
+        two = train(pair, tmp_path / strategy, *PROTEINS, f"trainer={strategy}", *TWO)
         for name in ("train/loss_epoch", "val/loss", "test/loss", "test/hidden_perplexity"):
             assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
 
 
 @pytest.mark.slow
-def test_two_processes_train_a_classification_like_one(tmp_path):
+def test_two_processes_train_a_classification_like_one(tmp_path, pair):
     """Class weights and validation predictions are combined over all processes."""
     rows = [f"{smiles},{'ab'[smiles.count('O') > 1]}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
@@ -99,15 +109,15 @@ def test_two_processes_train_a_classification_like_one(tmp_path):
         "model=smiles_nano", "task=classification", "task.class_weights=balanced", "task.head.pooling=attention",
         "task.head.dropout=0",
     ]  # fmt: skip
-    alone = train(tmp_path / "alone", *words, *ONE)
+    alone = train(one, tmp_path / "alone", *words, *ONE)
     for strategy in ("ddp", "fsdp2"):
-        two = train(tmp_path / strategy, *words, f"trainer={strategy}", *TWO)
+        two = train(pair, tmp_path / strategy, *words, f"trainer={strategy}", *TWO)
         for name in ("val/loss", "val/auroc", "test/cross_entropy"):
             assert two[name] == pytest.approx(alone[name], abs=1e-4), (strategy, name)
 
 
 @pytest.mark.slow
-def test_two_processes_write_the_same_protocol_as_one(tmp_path):
+def test_two_processes_write_the_same_protocol_as_one(tmp_path, pair):
     """Training in epochs gives the same rates, training losses, validations, and metrics before and after."""
     rows = [f"{smiles},{len(smiles)}" for smiles in simulated_molecules(80, seed=3)]
     (tmp_path / "my.csv").write_text("\n".join(["smiles,length", *rows]) + "\n")
@@ -118,8 +128,8 @@ def test_two_processes_write_the_same_protocol_as_one(tmp_path):
         "scheduler.warmup=2", "callbacks=protocol_early_stopping", "optimizer.lr=0.01", "trainer.max_epochs=3",
         "trainer.max_steps=-1", "trainer.val_check_interval=null", "trainer.check_val_every_n_epoch=1",
     ]  # fmt: skip
-    train(tmp_path / "one", *words, "trainer=cpu", "trainer.accumulate_grad_batches=2")
-    train(tmp_path / "two", *words, "trainer=ddp", "trainer.devices=2")
+    train(one, tmp_path / "one", *words, "trainer=cpu", "trainer.accumulate_grad_batches=2")
+    train(pair, tmp_path / "two", *words, "trainer=ddp", "trainer.devices=2")
     tables = []
     for name in ("one", "two"):
         with open(tmp_path / name / "run" / "protocol.csv", newline="") as file:
@@ -130,15 +140,15 @@ def test_two_processes_write_the_same_protocol_as_one(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 2], ids=["without accumulation", "with accumulation"])
-def test_two_processes_log_the_same_losses_and_tokens_as_one(tmp_path, batches):
+def test_two_processes_log_the_same_losses_and_tokens_as_one(tmp_path, pair, batches):
     """The losses agree at every step, with a checkpoint written within the epoch."""
     words = [*PROTEINS, "trainer.log_every_n_steps=1", "trainer.max_steps=5", "callbacks.last.every_n_train_steps=1"]
     words += ["test=false", "trainer.limit_val_batches=0"]
-    one = [*words, "trainer=cpu", f"trainer.accumulate_grad_batches={2 * batches}"]
-    two = [*words, "trainer=ddp", "trainer.devices=2", f"trainer.accumulate_grad_batches={batches}"]
+    of_one = [*words, "trainer=cpu", f"trainer.accumulate_grad_batches={2 * batches}"]
+    of_two = [*words, "trainer=ddp", "trainer.devices=2", f"trainer.accumulate_grad_batches={batches}"]
     tables = []
-    for name, some in (("one", one), ("two", two)):
-        rows = rows_of(tmp_path / name, *some)
+    for run, name, some in ((one, "one", of_one), (pair, "two", of_two)):
+        rows = rows_of(run, tmp_path / name, *some)
         tables.append(
             {
                 (row["epoch"], metric, number): float(row[metric])
@@ -154,15 +164,15 @@ def test_two_processes_log_the_same_losses_and_tokens_as_one(tmp_path, batches):
 
 
 @pytest.mark.slow
-def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(tmp_path):
+def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(tmp_path, pair):
     settings = (*MOLECULES, "optimizer=muon", "trainer=fsdp2_async", "test=false", *TWO)
-    whole = train(tmp_path / "whole", *settings, "callbacks.last.every_n_train_steps=1")
+    whole = train(pair, tmp_path / "whole", *settings, "callbacks.last.every_n_train_steps=1")
     stopped = tmp_path / "stopped"
-    train(stopped, *settings, "trainer.max_steps=2", "scheduler.total_steps=4")
+    train(pair, stopped, *settings, "trainer.max_steps=2", "scheduler.total_steps=4")
     last = stopped / "run" / "checkpoints" / "last.ckpt"
     assert is_sharded(last)
     assert sorted(path.name for path in last.parent.iterdir()) == ["last.ckpt"]
-    done = subprocess.run(
+    done = subprocess.run(  # Lightning starts the second process
         [sys.executable, "-m", "trimer", "train", f"resume={stopped / 'run'}", "trainer.max_steps=4"],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
@@ -177,9 +187,6 @@ def test_sharded_checkpoints_are_written_in_the_background_and_resumed_exactly(t
     assert all(torch.equal(weights[name], best[name]) for name in weights)
     assert whole["val/loss"] > 0
     (second / ".metadata").write_bytes(pickle.dumps(Evil(tmp_path / "created")))
-    done = subprocess.run(
-        [sys.executable, "-m", "trimer", "train", f"resume={stopped / 'run'}", "trainer.max_steps=5"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 1 and "last.ckpt/.metadata is rejected" in done.stderr
+    assert pair("train", f"resume={stopped / 'run'}", "trainer.max_steps=5") == [1, 1]
+    assert "last.ckpt/.metadata is rejected" in pair.text()
     assert not (tmp_path / "created").exists()
