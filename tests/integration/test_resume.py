@@ -47,6 +47,21 @@ def train(folder, *overrides: str) -> None:
     assert main(["train", *([] if resumed else SMALL), f"hydra.run.dir={folder}", *overrides]) == 0
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """words -> folder of the run with these words that nothing has stopped; trained on first use."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def trained(*words: str) -> Path:
+        if words not in folders:
+            folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+            assert main(["train", *words, f"hydra.run.dir={folder}"]) == 0
+            folders[words] = folder
+        return folders[words]
+
+    return trained
+
+
 def state(folder) -> dict:
     return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
 
@@ -332,9 +347,9 @@ def test_a_terminated_run_records_the_signal(tmp_path):
         (signal.SIGINT, ["data.num_workers=1"], 5),
     ],
 )
-def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, number, settings, stop):
+def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, uninterrupted, monkeypatch, number, settings, stop):
     common = ["trainer.max_steps=9", *settings]
-    train(tmp_path / "whole", *common)
+    complete = uninterrupted(*SMALL, *common)
 
     def ask(self, trainer, module, outputs, batch, batch_idx) -> None:
         if batch_idx == 4:
@@ -348,8 +363,8 @@ def test_an_interrupted_run_keeps_its_completed_steps(tmp_path, monkeypatch, num
     signal.signal(signal.SIGINT, before)  # Lightning leaves the signal ignored because the process is about to end
     assert state(tmp_path / "parts")["global_step"] == stop
     train(tmp_path / "parts", f"resume={tmp_path / 'parts'}")
-    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
-    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert metrics(tmp_path / "parts") == metrics(complete)
+    whole, parts = state(complete), state(tmp_path / "parts")
     assert parts["global_step"] == 9
     for name, tensor in whole["state_dict"].items():
         assert torch.equal(parts["state_dict"][name], tensor), name
@@ -470,11 +485,13 @@ def in_epochs(labelled):
     ],
 )
 @pytest.mark.parametrize("how", ["asked", "killed"])
-def test_a_run_measured_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, settings, how, monkeypatch):
+def test_a_run_measured_in_epochs_resumes_exactly(
+    tmp_path, in_epochs, uninterrupted, batch, settings, how, monkeypatch
+):
     def run(folder, *words: str) -> int:
         return main(["train", *in_epochs, *settings, f"hydra.run.dir={folder}", *words])
 
-    assert run(tmp_path / "whole") == 0
+    complete = uninterrupted(*in_epochs, *settings)
 
     def stop(self, trainer, module, *args) -> None:
         if trainer.fit_loop.total_batch_idx == batch:
@@ -489,7 +506,7 @@ def test_a_run_measured_in_epochs_resumes_exactly(tmp_path, in_epochs, batch, se
         assert run(tmp_path / "parts") != 0
     signal.signal(signal.SIGINT, before)
     assert run(tmp_path / "parts", f"resume={tmp_path / 'parts'}") == 0
-    same_run(tmp_path / "whole", tmp_path / "parts")
+    same_run(complete, tmp_path / "parts")
 
 
 def same_run(one, other) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from two_processes import Pair
 
 from trimer.cli.main import main
 from trimer.loggers import CSV
@@ -37,6 +37,21 @@ def process(monkeypatch, tmp_path_factory):
 def train(folder, *words: str) -> int:
     resume = [f"resume={folder}"] if (folder / "run.json").exists() else PROTEINS
     return main(["train", *resume, *words, f"hydra.run.dir={folder}"])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """words -> folder of the run with these words that nothing has stopped; trained on first use."""
+    folders: dict[tuple[str, ...], Path] = {}
+
+    def trained(*words: str) -> Path:
+        if words not in folders:
+            folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+            assert train(folder, *words) == 0
+            folders[words] = folder
+        return folders[words]
+
+    return trained
 
 
 def rows(folder) -> list[dict]:
@@ -84,9 +99,9 @@ def stop_in(patch, hook: str, number: int, when) -> None:
         pytest.param("on_train_end", signal.SIGTERM, [], 6, False, id="at the end of the training"),
     ],
 )  # fmt: skip
-def test_a_signal_leaves_a_complete_checkpoint(tmp_path, monkeypatch, hook, number, settings, step, due):
+def test_a_signal_leaves_a_complete_checkpoint(tmp_path, uninterrupted, monkeypatch, hook, number, settings, step, due):
     common = ["test=false", *settings]
-    assert train(tmp_path / "whole", *common) == 0
+    complete = uninterrupted(*common)
     with monkeypatch.context() as patch:
         stop_in(patch, hook, number, lambda trainer: True)
         assert train(tmp_path / "parts", *common) == (143 if number == signal.SIGTERM else 130)
@@ -94,7 +109,7 @@ def test_a_signal_leaves_a_complete_checkpoint(tmp_path, monkeypatch, hook, numb
     assert saved["global_step"] == step
     assert saved["loops"]["fit_loop"]["epoch_loop.state_dict"]["validation_due"] is due
     assert train(tmp_path / "parts") == 0
-    check_same(tmp_path / "whole", tmp_path / "parts")
+    check_same(complete, tmp_path / "parts")
 
 
 @pytest.mark.parametrize("settings", [[], ["trainer=epochs", "trainer.max_epochs=2", "trainer.max_steps=-1"]])
@@ -131,32 +146,39 @@ def test_a_signal_to_all_processes_of_a_job_leaves_a_checkpoint(tmp_path, monkey
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
 
 
+# Rank 1 raises a signal within a step as soon as the file `stop` exists.
+STOP = """
+import os, signal
+from trimer.callbacks.host_memory import HostMemory
+
+def ask(self, trainer, module, outputs, batch, batch_idx):
+    if batch_idx == 4 and trainer.global_rank == 1 and os.path.exists("stop"):
+        signal.raise_signal(signal.SIGTERM)
+
+HostMemory.on_train_batch_end = ask
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_stop_at_the_same_step_and_resume(tmp_path):
     """Only one of the two processes receives the signal."""
     words = [*PROTEINS, "test=false", "callbacks=default", "trainer=ddp", "trainer.accelerator=cpu"]
     words += ["trainer.precision=32-true", "trainer.accumulate_grad_batches=2"]
-    code = (
-        "import signal, sys\n"
-        "from trimer.callbacks.host_memory import HostMemory\n"
-        "def ask(self, trainer, module, outputs, batch, batch_idx):\n"
-        "    if batch_idx == 4 and trainer.global_rank == RANK:\n"
-        "        signal.raise_signal(signal.SIGTERM)\n"
-        "HostMemory.on_train_batch_end = ask\n"
-        "from trimer.cli.main import main\n"
-        "sys.exit(main(sys.argv[1:]))\n"
-    )
+    pair = Pair(tmp_path, STOP)
 
-    def run(folder, rank: int | None, *more: str) -> int:
-        script = tmp_path / f"{rank}.py"
-        script.write_text(code.replace("RANK", str(rank)))
-        command = [sys.executable, str(script), "train", *more, f"hydra.run.dir={folder}"]
-        return subprocess.run(command, capture_output=True, timeout=600).returncode
+    def run(folder, *more: str) -> list[int]:
+        return pair("train", *more, f"hydra.run.dir={folder}")
 
-    assert run(tmp_path / "whole", None, *words) == 0
-    assert run(tmp_path / "parts", 1, *words) == 143
-    assert torch.load(tmp_path / "parts" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
-    assert run(tmp_path / "parts", None, f"resume={tmp_path / 'parts'}") == 0
+    try:
+        assert run(tmp_path / "whole", *words) == [0, 0], pair.text()
+        (tmp_path / "stop").touch()
+        assert run(tmp_path / "parts", *words) == [143, 143], pair.text()
+        (tmp_path / "stop").unlink()
+        last = tmp_path / "parts" / "checkpoints" / "last.ckpt"
+        assert torch.load(last, weights_only=True)["global_step"] == 3
+        assert run(tmp_path / "parts", f"resume={tmp_path / 'parts'}") == [0, 0], pair.text()
+    finally:
+        pair.close()
     states = [
         torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True) for name in ("whole", "parts")
     ]
