@@ -20,6 +20,7 @@ from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.simulate.simulated_molecules import simulated_molecules
 
+pytestmark = pytest.mark.usefixtures("rough_figures")
 SHORT = [
     "trainer.max_steps=4", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false",
     "trainer.precision=32-true", "data.tokens_per_batch=800",

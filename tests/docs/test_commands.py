@@ -16,6 +16,7 @@ import pytest
 
 from trimer.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("rough_figures")
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [

@@ -33,10 +33,11 @@ class MorganForest(LabelBaseline):
 
     most = 100_000
     share: float | str = 1.0  # of the features that a split of a regression tree may use
+    trees: int = 500
 
-    def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, trees: int = 500):
+    def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, trees: int | None = None):
         super().__init__(kind, seed, threads)
-        self.trees = trees
+        self.trees = self.trees if trees is None else trees
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         return molecule_features.bits(texts)
@@ -52,9 +53,7 @@ class DescriptorForest(MorganForest):
     """A random forest on RDKit's descriptors, such as polarity, charges and counts of groups; NaN is a value."""
 
     share = 1 / 3  # as fast as classification, and as good or better than all features
-
-    def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, trees: int = 300):
-        super().__init__(kind, seed, threads, trees)
+    trees = 300
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
         return molecule_features.descriptors(texts)
