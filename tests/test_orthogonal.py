@@ -86,4 +86,5 @@ def test_two_processes_share_the_orthogonalization(kind, dtype):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(share, (port, kind, dtype), nprocs=2)
+    # Forked: the imports of a new process take seconds. Threads of autograd cannot be forked, and none are needed.
+    torch.multiprocessing.start_processes(share, (port, kind, dtype), nprocs=2, start_method="fork")
