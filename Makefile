@@ -78,11 +78,12 @@ pack-membrane: pack-esm2-sample
 $(STAGES:%=runs/models/%): runs/models/%: | $(VENV)/installed $$(call earlier,$$*)
 	$(VENV)/bin/trimer train $(RECIPE_$*) hydra.run.dir=$@ $(ARGS)
 
+# worksteal: each process runs whole folders one after the other, so that few fixtures of modules are built twice.
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-fast: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 
 # torch-xla 2.9 needs torch 2.9, which is older than what pyproject.toml asks for: the other dependencies are read there.
 $(XLA_VENV)/installed: pyproject.toml

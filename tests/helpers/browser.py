@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # no software GPU, which takes much time of the CPU
 PATIENCE = 120_000  # milliseconds, for a machine that is busy with other tests
 
 
@@ -24,7 +25,7 @@ def chromium() -> Iterator[Any]:
     if program is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=PATIENCE)
+        browser = started.chromium.launch(executable_path=program, args=ARGUMENTS, timeout=PATIENCE)
         try:
             yield browser
         finally:
