@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from trimer.cli import completion, screens
@@ -153,6 +155,26 @@ def test_an_interruption_caught_by_lightning_has_exit_code_130():
 def test_two_runs_in_the_same_second_have_separate_folders(trimer, empty_folder):
     assert [trimer("train"), trimer("train")] == [0, 0]
     assert len(runs(empty_folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "single"),
+    [([], True), (["hparams_search=grid"], False), (["hydra.mode=MULTIRUN", "seed=1,2"], False), (["seed=1,2"], None)],
+)
+def test_a_sweep_is_asked_for_by_a_config_or_an_override(empty_folder, overrides, single):
+    with cli.open_hydra([]) as hydra:
+        if single is None:
+            with pytest.raises(ConfigCompositionException, match="Ambiguous value for argument 'seed=1,2'"):
+                cli.config_of_single_run(hydra, "train", overrides)
+        else:
+            assert (cli.config_of_single_run(hydra, "train", overrides) is not None) == single
+
+
+def test_the_config_of_a_run_is_composed_once(trimer, monkeypatch):
+    composed = []
+    load = ConfigLoaderImpl.load_configuration
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", lambda *a, **k: composed.append(k) or load(*a, **k))
+    assert trimer("train") == 0 and len(composed) == 1
 
 
 def test_python_m_trimer_runs_the_command_line(shell):
