@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -115,9 +114,8 @@ def test_validation_loss_is_the_mean_per_masked_token():
         assert result["val/perplexity"] == pytest.approx(float(expected.exp()), rel=1e-5)
 
 
-def test_compiled_layers_give_the_same_results_and_keep_their_names(monkeypatch):
-    """The captured graphs run as they are: the kernels of the default backend take a C++ compiler a minute."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+def test_compiled_layers_give_the_same_results_and_keep_their_names():
+    """With the kernels of the default backend; other tests run the captured graphs as they are."""
     module, plain = task(), task()
     compiled = MaskedLM(module.net, None, module.optimizer_factory, compile=True)
     names = list(module.net.state_dict())
