@@ -275,7 +275,9 @@ def test_a_fine_tuned_model_cannot_continue_masked_training(run, folder, tmp_pat
 def test_label_columns_keep_their_names():
     from trimer.prediction.label_predictor import label_columns
 
-    assert label_columns("regression", ["id", "logS"]) == ["predicted id", "logS"]
+    names = ["predicted id", "predicted id_low", "predicted id_high", "logS", "logS_low", "logS_high"]
+    assert label_columns("regression", ["id", "logS"]) == names
+    assert label_columns("regression", ["T", "T_low"])[:3] == ["T", "interval T_low", "T_high"], "no column twice"
 
 
 # ---------------------------------------------------------------- other data
@@ -421,6 +423,27 @@ def test_predictions_equal_the_network_output_and_ignore_the_batch(run, tmp_path
         assert [float(row[name]) for name in columns] == pytest.approx(expected, abs=1e-5)
         if kind == "regression":
             assert 80 < expected[0] < 200, "in the units of the file"
+
+
+def test_numbers_have_intervals_from_the_validation_split(run, tmp_path, capsys):
+    """90 % of the validation numbers lie inside; before the calibration the columns are empty, with the reason."""
+    net = load(run("regression")).net
+    write_csv(tmp_path / "my.csv", ["smiles", "id"], RECORDS)
+    assert predict(run("regression"), tmp_path / "my.csv", tmp_path / "out.csv") == 0
+    row = read(tmp_path / "out.csv")[0]
+    ends = [float(row[f"number{end}"]) - float(row["number"]) for end in ("_low", "_high")]
+    assert ends == pytest.approx([-net.half_widths[0], net.half_widths[0]], abs=1e-4) and ends[1] > 0
+    values = json.loads((run("regression") / "result.json").read_text())["metrics"]
+    tested = pq.read_table(run("regression") / "test" / "predictions.parquet").to_pydict()
+    inside = np.abs(np.array(tested["label: number"]) - tested["predicted: number"]) <= net.half_widths[0]
+    assert values["test/coverage"] == pytest.approx(inside.mean())
+    assert values["test/interval_width"] == pytest.approx(2 * net.half_widths[0])
+    assert np.subtract(tested["high: number"], tested["low: number"]) == pytest.approx(2 * net.half_widths[0])
+    last = run("regression") / "checkpoints" / "last.ckpt"
+    assert predict(last, tmp_path / "my.csv", tmp_path / "two.csv") == 0
+    row = read(tmp_path / "two.csv")[0]
+    assert (row["number_low"], row["number_high"]) == ("", "") and float(row["number"])
+    assert "intervals (_low, _high): empty, because the checkpoint is not calibrated" in output_of(capsys)
 
 
 def test_residue_labels_are_predicted_for_a_fasta_file(run, tmp_path):

@@ -1,4 +1,4 @@
-"""Temperatures of probabilities and decision thresholds, fitted on the validation split after training.
+"""Temperatures of probabilities, decision thresholds and intervals, fitted on the validation split after training.
 
 Shapes: n rows, C classes, K labels.
 """
@@ -9,19 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimer.metrics.conformal import half_widths
 from trimer.metrics.decisions import choose_for_classes, choose_for_labels
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.labelled_model import Labelled
 
 
 def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
-    """Buffers of the network fitted to raw outputs and labels: `temperature`, and `threshold` if one is chosen.
+    """Buffers fitted to raw outputs and labels: `temperature`, `threshold` if one is chosen, `half_width` of numbers.
 
     raw: (n, C) or (n, K). labels: (n,) classes or (n, K) with NaN; of rows that the weights were not trained on.
     Thresholds are chosen by `net.criterion` for yes-or-no labels and for classes with weights in the loss.
     """
     if net.target == "regression":
-        return {"temperature": torch.ones_like(net.temperature)}
+        widths = half_widths(net.predictions(raw.to(net.mean.device)).cpu().numpy(), labels)
+        found = torch.as_tensor(widths, dtype=torch.float32)
+        return {"temperature": torch.ones_like(net.temperature), "half_width": found}
     raw = raw.to(net.prior.device)
     centred, offset = net.centred(raw).cpu().numpy(), net.offset.cpu().numpy()
     multi = net.target == "multi"

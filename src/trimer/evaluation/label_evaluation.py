@@ -20,6 +20,7 @@ from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.calibration import fitted, mean_probabilities
 from trimer.evaluation.label_comparison import baseline_results
 from trimer.files import write_csv, write_text
+from trimer.metrics.conformal import OF_INTERVALS
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.metrics.intervals import paired_differences
 from trimer.metrics.label_metrics import (
@@ -44,6 +45,7 @@ METRICS = {  # the first is the main metric, by which the model is compared with
     "regression": ("rmse", "mae", "p95_error", "r2", "pearson", "spearman"),
 }
 COLUMNS = {target: (names[0], names[0] + DIFFERENCE, *names[1:]) for target, names in METRICS.items()}
+COLUMNS["regression"] = (*COLUMNS["regression"], *OF_INTERVALS)
 
 
 @dataclass
@@ -51,7 +53,7 @@ class LabelEvaluation:
     """The table of methods by metrics, and the predictions of the model for each row.
 
     predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
-    probabilities into decisions. undefined: method -> metric -> why it has no value.
+    probabilities into decisions. half_widths: (K,) of the 90 % intervals of numbers. undefined: method -> metric -> why it has no value.
     For residues these are the residues with a label; whole: predictions, labels and row of all residues.
     applicability: (n,), NaN if unknown (`trimer.evaluation.applicability`); None if the checkpoint does not support it.
     """
@@ -65,6 +67,7 @@ class LabelEvaluation:
     predictions: np.ndarray
     labels: np.ndarray
     thresholds: np.ndarray | None = None
+    half_widths: np.ndarray | None = None
     undefined: dict[str, dict[str, str]] = field(default_factory=dict)
     whole: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     applicability: np.ndarray | None = None
@@ -131,6 +134,9 @@ class LabelEvaluation:
         for name, labels, predicted in zip(self.classes, self.labels.T, self.predictions.T, strict=True):
             columns[f"label: {name}"] = [None if np.isnan(value) else float(value) for value in labels]
             columns[f"{kind}: {name}"] = predicted.tolist()
+        if self.half_widths is not None:
+            for name, predicted, width in zip(self.classes, self.predictions.T, self.half_widths, strict=True):
+                columns[f"low: {name}"], columns[f"high: {name}"] = interval(predicted, width)
         if self.target == "multi":
             decided = decide_labels(self.predictions, self.thresholds)
             names = [f"predicted: {name}" for name in self.classes]
@@ -183,6 +189,7 @@ def evaluate_labels(
         net.predictions(raw.to(net.mean.device)).cpu().numpy(),
         labels.numpy(),
         net.thresholds,
+        net.half_widths,
     )
     if data.target == "residue":
         result.whole = result.predictions, result.labels, owners
@@ -194,10 +201,12 @@ def evaluate_labels(
     main = METRICS[data.target][0]
 
     def add(method: str, predicted: np.ndarray | None, thresholds: np.ndarray | None = None, note: str = "") -> None:
+        widths = result.half_widths if method == name else None
         if predicted is None:
             found = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
         else:
-            found = measure(data.target, predicted, result.labels, data.classes, bootstrap, groups, seed, thresholds)
+            options = {"groups": groups, "seed": seed, "thresholds": thresholds, "half_widths": widths}
+            found = measure(data.target, predicted, result.labels, data.classes, bootstrap, **options)
         measured[method], result.undefined[method] = found, dict(found.undefined)
         if note:
             result.undefined[method][main] = "; ".join(filter(None, (found.undefined.get(main), note)))
@@ -220,6 +229,14 @@ def evaluate_labels(
     return result
 
 
+def interval(predicted: np.ndarray, half_width: float) -> tuple[list[float | None], list[float | None]]:
+    """Lower and upper ends around (n,) numbers; None without a half-width."""
+    if np.isnan(half_width):
+        return [None] * len(predicted), [None] * len(predicted)
+    values = predicted.astype(np.float64)
+    return (values - half_width).tolist(), (values + half_width).tolist()
+
+
 def _before(before: Labelled, data, split: str) -> dict[str, np.ndarray]:
     """Predictions of the model before fine-tuning; of numbers also recalibrated by a linear and a spline fit."""
     device = before.mean.device
@@ -240,12 +257,20 @@ def _worse(table: ResultTable, name: str, method: str) -> bool:
 
 
 def measure(
-    target: str, predicted, labels, classes, bootstrap: int = RESAMPLES, groups=None, seed: int = 0, thresholds=None
+    target: str,
+    predicted,
+    labels,
+    classes,
+    bootstrap: int = RESAMPLES,
+    groups=None,
+    seed: int = 0,
+    thresholds=None,
+    half_widths=None,
 ) -> Measured:
     """The metrics for a kind of label; for a single yes-or-no label or number they are not called means over tasks."""
     options = {"bootstrap": bootstrap, "groups": groups, "seed": seed}
     if target == "regression":
-        return regression(predicted, labels, tasks=classes, **options)
+        return regression(predicted, labels, tasks=classes, half_widths=half_widths, **options)
     options["thresholds"] = thresholds
     if target in ("single", "residue"):
         return single_label(predicted, labels, classes=classes, **options)

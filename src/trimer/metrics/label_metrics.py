@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from trimer.metrics import weighted_rows as weighted
+from trimer.metrics.conformal import OF_INTERVALS, interval_metrics
 from trimer.metrics.decisions import decide_classes, decide_labels, relative
 from trimer.metrics.intervals import LOSES, Measured, nothing, remove_spread, undefine, with_errors, without_lost
 from trimer.metrics.temperature import bin_of
@@ -182,17 +183,19 @@ def regression(
     bootstrap: int = RESAMPLES,
     groups: Sequence | np.ndarray | None = None,
     seed: int = 0,
+    half_widths: np.ndarray | None = None,
 ) -> Measured:
     """Numbers: (n, K) or (n,) predicted against labels of the same shape, NaN for missing, in the unit of the labels.
 
     rmse, mae, p95_error (the 95th percentile of the absolute error), r2 (of the labels about their own mean, not a
     squared correlation), spearman; slope, intercept, pearson and r_squared of the line of labels on predictions; and
     labels_seen: for each task as `<task>/<name>` where K > 1, and their means over the tasks that have them
-    (labels_seen: the sum).
+    (labels_seen: the sum). half_widths: (K,) or (n, K) of intervals, which add coverage and interval_width.
     """
     predicted, labels = (np.asarray(array, float) for array in (predicted, labels))
     predicted, labels = (array[:, None] if array.ndim == 1 else array for array in (predicted, labels))
     tasks = _check_tasks(predicted, labels, tasks)
+    widths = None if half_widths is None else np.broadcast_to(half_widths, labels.shape)
 
     def measure(task: int, known: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
         numbers, true = predicted[known, task], labels[known, task]
@@ -204,6 +207,7 @@ def regression(
             "r2": weighted.r2(numbers, true, weights),
             "spearman": weighted.spearman(numbers, true, weights),
             **weighted.line(numbers, true, weights),
+            **({} if widths is None else interval_metrics(errors, widths[known, task], weights)),
         }
 
     def reason(task: int) -> tuple[tuple[str, ...], str]:
@@ -215,7 +219,7 @@ def regression(
         constant = known.any() and len(np.unique(predicted[known, task])) == 1
         return OF_SEVERAL[1:], "all predictions are the same" if constant else ""
 
-    names = ("rmse", "mae", "p95_error", *OF_SEVERAL)
+    names = ("rmse", "mae", "p95_error", *OF_SEVERAL, *(() if widths is None else OF_INTERVALS))
     return _over_tasks(measure, reason, names, labels, tasks, bootstrap, groups, seed)
 
 

@@ -34,7 +34,8 @@ class Labelled(nn.Module):
     regression is standardised; `weight` of each class, or of the positive label, in the loss; `focal`, exponent of the
     focal loss (scalar); `prior`, log frequency of the classes (log odds of the positive label) in the training split as
     weighted by the loss; `temperature` (scalar, or one per label), fitted after training; `threshold` of the
-    probabilities (`trimer.metrics.decisions`), chosen by `criterion`.
+    probabilities (`trimer.metrics.decisions`), chosen by `criterion`; `half_width` of the 90 % interval of a number
+    (`trimer.metrics.conformal`), negative before it is calibrated.
     """
 
     criterion: str | None = None
@@ -46,6 +47,7 @@ class Labelled(nn.Module):
     focal: Tensor
     prior: Tensor
     threshold: Tensor
+    half_width: Tensor
 
     def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
         super().__init__()
@@ -61,6 +63,7 @@ class Labelled(nn.Module):
         self.register_buffer("focal", torch.zeros(()))
         self.register_buffer("prior", torch.zeros(outputs))
         self.register_buffer("threshold", torch.full((outputs,), 0.5 if target == "multi" else 1 / outputs))
+        self.register_buffer("half_width", torch.full((outputs,), -1.0))
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -101,13 +104,20 @@ class Labelled(nn.Module):
         return self.threshold.float().cpu().numpy().copy()
 
     @property
+    def half_widths(self) -> np.ndarray | None:
+        """(K,) `half_width`, NaN for a label without one; None for classes and before the calibration."""
+        values = self.half_width.double().cpu().numpy()
+        values = np.where(values < 0, np.nan, values)
+        return None if self.target != "regression" or np.isnan(values).all() else values
+
+    @property
     def offset(self) -> Tensor:
         """Prior without the class weights, added to the logits after division by the temperature."""
         return self.prior.float() - self.weight.float().log()
 
     def complete(self, state: dict[str, Tensor], prefix: str = "") -> None:
         """Add buffers that the state of an older checkpoint lacks, with their values in this model."""
-        for name in ("weight", "focal", "prior", "threshold"):
+        for name in ("weight", "focal", "prior", "threshold", "half_width"):
             state.setdefault(prefix + name, getattr(self, name))
         temperature = state.get(prefix + "temperature")
         if temperature is not None and temperature.ndim == 0:

@@ -3,7 +3,7 @@
 Columns of the table: row, id, sequence as in the input; then
 - one of several classes: label, its probability, the probability of each class;
 - yes/no labels: predicted (yes or no) and probability of each label;
-- numbers: a column for each;
+- numbers: a column for each, and the ends of its 90 % interval (`_low`, `_high`);
 - classes of residues: all labels as one string, the probability of each, and for each class the probabilities of all
   residues;
 - unseen (peptides): residues and modifications that are not in the training data;
@@ -15,6 +15,7 @@ Columns of the table: row, id, sequence as in the input; then
 from __future__ import annotations
 
 import functools
+import math
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DIGITS = 5  # decimals of the probabilities of residues
+ENDS = ("_low", "_high")  # of the columns of an interval
 HEADS = ("row", "id", "sequence", "applicability", "in_training", "reason")  # columns of every label table
 
 
@@ -63,6 +65,12 @@ class LabelPredictor(Predictor):
         self.kind = KINDS[self.entity](loaded.tokenizer)
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
+        widths = loaded.net.half_widths
+        self.half_widths = [math.nan] * len(self.classes) if widths is None else widths.tolist()
+        if self.target == "regression" and widths is None:
+            self.empty["intervals (_low, _high)"] = (
+                "the checkpoint is not calibrated; add this with trimer evaluate ckpt=... calibrate=true"
+            )
         self.columns = [*HEADS[:3], *self.names, *unseen, *HEADS[3:]]
         self.molecules = library_of(loaded) if self.entity == "molecules" else None
         self.neighbours = Neighbours.of(loaded) if self.entity != "molecules" else None
@@ -157,6 +165,9 @@ class LabelPredictor(Predictor):
         if self.target == "single":
             best = int(decide_classes(predicted, thresholds)[0])
             values = [self.classes[best], values[best], *values]
+        elif self.target == "regression":
+            pairs = zip(values, self.half_widths, strict=True)
+            values = [part for value, half_width in pairs for part in with_interval(value, half_width)]
         elif self.target == "multi":
             decisions = ["yes" if positive else "no" for positive in decide_labels(predicted, thresholds)[0]]
             values = [value for pair in zip(decisions, values, strict=True) for value in pair]
@@ -177,6 +188,21 @@ def label_columns(target: str, classes: Sequence[str]) -> list[str]:
     return {
         "single": ["label", "probability", *(f"probability of {name}" for name in classes)],
         "multi": [f"{prefix} {name}" for name in classes for prefix in ("predicted", "probability of")],
-        "regression": [f"predicted {name}" if name in HEADS else name for name in classes],
+        "regression": [column for name in classes for column in number_columns(name, classes)],
         "residue": ["labels", "probability", *(f"probability of {name}" for name in classes)],
     }[target]
+
+
+def number_columns(name: str, names: Sequence[str]) -> tuple[str, str, str]:
+    """The columns of a number and of the ends of its interval, none of which is that of another of the names."""
+    shown = f"predicted {name}" if name in HEADS else name
+    taken = {*HEADS, *names}
+    low, high = (f"{shown}{end}" if f"{shown}{end}" not in taken else f"interval {name}{end}" for end in ENDS)
+    return shown, low, high
+
+
+def with_interval(value: float, half_width: float) -> tuple[float, float | None, float | None]:
+    """A number with the ends of its interval, which are None if the half-width is NaN."""
+    if math.isnan(half_width):
+        return value, None, None
+    return value, value - half_width, value + half_width

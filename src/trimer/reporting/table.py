@@ -77,6 +77,8 @@ _OF_LABELS = {  # what `trimer.metrics.label_metrics` measures
     "r_squared": Column("r²"),
     "slope": Column("Slope"),
     "intercept": Column("Intercept"),
+    "coverage": Column("In 90 % interval (%)", 100, 1),
+    "interval_width": Column("Interval width", lower_is_better=True),
     "labels_seen": Column("Labels", decimals=0),
 }
 

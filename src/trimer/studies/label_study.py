@@ -91,7 +91,9 @@ class LabelStudy(Study):
             getattr(net, name).copy_(value)
             state[f"net.{name}"] = value.clone()
         update_checkpoint(path, {"state_dict": state, **keys})
-        if data.target != "regression":
+        if data.target == "regression":
+            log.info("90 %% intervals from the errors on the validation split: %s", intervals_text(net, data.classes))
+        else:
             self._log_calibration(fitted, (net.thresholds == before).all())
         return {}
 
@@ -149,11 +151,25 @@ class LabelStudy(Study):
             "column is the model minus the method of the row on the same resamples, with the two-sided p-value of no "
             "difference. A dash marks a metric that is undefined on this split; the reasons are below."
         )
+        if data.target == "regression":
+            note += (
+                " The last two columns are the share of the true numbers that lie in the 90 % interval of the model, "
+                "which was fitted on the validation split, and its mean width in the unit of the number."
+            )
         title = f"{'Regression' if data.target == 'regression' else 'Classification'} of {records}"
         shown = {"title": title, "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
         publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
         return evaluation
+
+
+def intervals_text(net: Labelled, names: Sequence[str], count: int = 12) -> str:
+    """The half-widths of the intervals of the first `count` numbers as text."""
+    widths = net.half_widths
+    if widths is None:
+        return "none, because the validation split has too few labels"
+    listed = ", ".join(f"{name} ± {width:.3g}" for name, width in list(zip(names, widths, strict=True))[:count])
+    return listed + (", ..." if len(names) > count else "")
 
 
 def thresholds_text(net: Labelled, classes: Sequence[str], count: int = 12) -> str:
