@@ -56,6 +56,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "generation.molecule_generator": {"progress"},  # generating takes long
     # Checkpoints hold the keys of training data, and the keys of proteins come from their tokens.
     "data.core.training_keys": {"checkpoint", "public", "tokenizers.protein", "training_facts"},
+    "data.labelled.molecule_features": {"metrics.molecule_properties"},  # radius and length of Morgan fingerprints
     "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as stored in checkpoints
     "data.spectra.spectrum_table": {"results.html_tables", "results.plots"},  # how a notebook shows and plots a table
     # Tokenizers encode whole tables: the types of their arguments.

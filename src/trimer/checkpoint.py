@@ -3,10 +3,10 @@
 A checkpoint is Lightning's file with two more keys. `trimer` (the contract) holds format, kind of task, study, the
 configs of model, task, data and tokenizer, the vocabulary, and the plug-ins of the user that these name.
 `training_keys` holds keys of the training data (`trimer.data.core.training_keys`); older checkpoints lack it. After a
-training, `training_molecules`, `training_spectra`, `training_embeddings` (modules of these names in `trimer`) and
-`calibration` (`trimer.evaluation.candidate_calibration`) are added, each where the kind of model has it. Files are
-read with `weights_only=True`, and only classes on the allow-list of `trimer.building` are built, so a checkpoint from
-another source cannot run code.
+training, `training_molecules`, `training_spectra`, `training_embeddings` (modules of these names in `trimer`),
+`calibration` (`trimer.evaluation.candidate_calibration`) and `averaging` (`trimer.prediction.averaging`) are added,
+each where the kind of model has it. Files are read with `weights_only=True`, and only classes on the allow-list of
+`trimer.building` are built, so a checkpoint from another source cannot run code.
 
 A packed checkpoint (`trimer.pretrained.packed`) is a folder with the same content, such as a model that Trimer ships.
 `checkpoint_path` is where the name of a shipped model becomes its folder.
@@ -43,7 +43,9 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
 # Keys about training data and reliability, which predictions use.
-RECORDS = ("training_keys", "training_molecules", "training_spectra", "training_embeddings", "calibration")
+RECORDS = (
+    "training_keys", "training_molecules", "training_spectra", "training_embeddings", "calibration", "averaging",
+)  # fmt: skip
 HYPERPARAMETERS = ("heads", "pad", "eps")  # of a model; they cannot be inferred from weight shapes
 
 
@@ -60,6 +62,7 @@ class Loaded:
     training_spectra: dict | None = None
     training_embeddings: dict | None = None
     calibration: dict | None = None
+    averaging: dict | None = None
 
     @property
     def run(self) -> Path:

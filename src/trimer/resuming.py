@@ -32,7 +32,7 @@ MAY_CHANGE = {
         "callbacks.last.every_n_train_steps",
     ),
     "paths": ("paths", "data.cache"),
-    "final evaluation": ("test", "baselines", "objective", "calibration_spectra"),
+    "final evaluation": ("test", "baselines", "objective", "calibration_spectra", "augment", "boosting"),
     "the sweep": ("n_jobs", "resume", "from_run"),
 }  # fmt: skip
 # Data files may have moved; their content is compared when they are read.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimer.baselines import molecule_features
 from trimer.baselines.molecule_baselines import DescriptorForest, MoleculeBoosting, TanimotoMachine, tanimoto
+from trimer.data.labelled import molecule_features
 
 ALCOHOLS = ["C" * length + "O" for length in range(1, 13)]
 ACIDS = ["C" * length + "C(=O)O" for length in range(1, 13)]

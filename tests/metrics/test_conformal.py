@@ -13,9 +13,7 @@ def test_intervals_cover_nine_in_ten_new_numbers_whatever_the_errors():
     """The mean coverage over calibrations is at least the level, and at most 1 / (n + 1) above it."""
     random = np.random.default_rng(0)
     for draw in (random.standard_normal, random.standard_cauchy, random.standard_exponential):
-        covered = [
-            (np.abs(draw(400)) <= half_widths(np.zeros((24, 1)), draw((24, 1)))[0]).mean() for _ in range(1000)
-        ]
+        covered = [(np.abs(draw(400)) <= half_widths(np.zeros((24, 1)), draw((24, 1)))[0]).mean() for _ in range(1000)]
         assert 0.9 - 0.006 < np.mean(covered) < 0.9 + 1 / 25 + 0.006
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from trimer.baselines import stored_boosting
 from trimer.baselines.label_baseline import LabelBaseline, Majority
 from trimer.baselines.linear_baselines import CompositionModel, PeptideComposition
 from trimer.baselines.molecule_baselines import DescriptorForest, MoleculeBoosting, MorganForest, TanimotoMachine
@@ -17,7 +18,7 @@ FOR_MOLECULES: Baselines = {
     "random forest on descriptors": DescriptorForest,
     "random forest on Morgan fingerprints": MorganForest,
     "SVM, Tanimoto of Morgan counts": TanimotoMachine,
-    "gradient boosting (LightGBM)": MoleculeBoosting,
+    stored_boosting.NAME: MoleculeBoosting,
 }
 FOR_PEPTIDES: Baselines = {TRIVIAL: Majority, "linear model on composition": PeptideComposition}
 FOR_PROTEINS: Baselines = {TRIVIAL: Majority, "linear model on composition": CompositionModel}

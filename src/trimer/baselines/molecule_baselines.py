@@ -18,8 +18,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from trimer.baselines import molecule_features
 from trimer.baselines.label_baseline import LabelBaseline
+from trimer.data.labelled import molecule_features
 
 FOLDS = 3  # whose decision values calibrate the probabilities of the support vector machine
 
@@ -70,10 +70,10 @@ class MoleculeBoosting(LabelBaseline):
     def __init__(self, kind: str = "single", seed: int = 0, threads: int = 1, trees: int = 200):
         super().__init__(kind, seed, threads)
         self.trees = trees
+        self.names = molecule_features.listed(("counts", "keys", "descriptors"))
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
-        morgan = molecule_features.counts(texts).toarray()
-        return np.hstack([morgan, molecule_features.keys(texts), molecule_features.descriptors(texts)])
+        return molecule_features.matrix(texts, self.names)
 
     def model(self) -> BaseEstimator:
         import lightgbm  # takes a second

@@ -34,6 +34,8 @@ class Train(Command):
     test: bool = True
     baselines: bool = True
     calibration_spectra: int = 256
+    augment: int = 0
+    boosting: bool = False
     objective: str | None = None
     n_jobs: int = 1
     data: Any = None
@@ -59,6 +61,8 @@ class Evaluate(Command):
     lookups: list[str] = field(default_factory=list)
     calibrate: bool = False
     calibration_spectra: int = 256
+    augment: int | None = None
+    boosting: bool | None = None
     seed: int = 0
     data: Any = None  # null: the data that the checkpoint was trained on
     generator: Any = None
@@ -86,6 +90,7 @@ class Predict(Command):
     library: str | None = None
     library_ppm: float | None = 20.0
     cards: int = 100
+    augment: int | None = None
     seed: int = 0
     generator: Any = None
     cleaning: dict[str, Any] = field(default_factory=dict)

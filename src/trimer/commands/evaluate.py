@@ -37,12 +37,14 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     from trimer.evaluation.training_overlap import report_split
     from trimer.pretrained.packed import is_packed
     from trimer.run import RunFolder, model_name
+    from trimer.studies.settings import check_averaging
 
     check_can_predict(cfg.trainer.accelerator)
     failed_reports()  # forget those of an earlier job of this process
     (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg, overrides)
     study = loaded.study
     check_study_settings(cfg, study.extra_settings)
+    check_averaging(cfg, loaded.contract["study"], loaded.contract["data"])
     if cfg.calibrate and cfg.data:
         raise ConfigError(
             "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data alone"

@@ -212,10 +212,13 @@ def check_settings(cfg: DictConfig) -> None:
     """ConfigError for misspelt or impossible settings, before the data are prepared."""
     from trimer.accelerators.hardware import INT8
     from trimer.building import check, located
+    from trimer.studies.settings import check_averaging
 
     for group, arguments in GROUPS.items():
         check(cfg[group], arguments=dict.fromkeys(arguments))
-    for name, (target, arguments) in getattr(located(cfg.task._target_, "task"), "nested_settings", {}).items():
+    task = located(cfg.task._target_, "task")
+    check_averaging(cfg, getattr(task, "study", ""), cfg.data)
+    for name, (target, arguments) in getattr(task, "nested_settings", {}).items():
         if settings := cfg.task.get(name):
             if not OmegaConf.is_dict(settings):
                 raise ConfigError(f"task.{name}={settings} must hold settings, such as {{rank: 8}}, or be null")

@@ -21,22 +21,29 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
     raw: (n, C) or (n, K). labels: (n,) classes or (n, K) with NaN; of rows that the weights were not trained on.
     Thresholds are chosen by `net.criterion` for yes-or-no labels and for classes with weights in the loss.
     """
-    if net.target == "regression":
-        widths = half_widths(net.predictions(raw.to(net.mean.device)).cpu().numpy(), labels)
-        found = torch.as_tensor(widths, dtype=torch.float32)
-        return {"temperature": torch.ones_like(net.temperature), "half_width": found}
     raw = raw.to(net.prior.device)
+    if net.target == "regression":
+        found = decisions(net, net.predictions(raw).cpu().numpy(), labels)
+        return {"temperature": torch.ones_like(net.temperature), **found}
     centred, offset = net.centred(raw).cpu().numpy(), net.offset.cpu().numpy()
     multi = net.target == "multi"
     heat = fit_temperatures(centred, labels, offset) if multi else fit_temperature(centred, labels, offset)
     buffers = {"temperature": torch.as_tensor(heat, dtype=torch.float32)}
-    if net.criterion is None or not (multi or weighted(net)):
-        return buffers
     logits = torch.from_numpy(centred).float() / buffers["temperature"] + torch.from_numpy(offset)
     probabilities = (torch.sigmoid(logits) if multi else torch.softmax(logits, -1)).numpy()
+    return buffers | decisions(net, probabilities, labels)
+
+
+def decisions(net: Labelled, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
+    """Buffers of the network fitted to (n, K) predictions: `threshold` if one is chosen, `half_width` of numbers."""
+    if net.target == "regression":
+        return {"half_width": torch.as_tensor(half_widths(predictions, labels), dtype=torch.float32)}
+    multi = net.target == "multi"
+    if net.criterion is None or not (multi or weighted(net)):
+        return {}
     choose = choose_for_labels if multi else choose_for_classes
-    chosen = choose(probabilities, labels, net.criterion, net.thresholds)
-    return buffers | {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
+    chosen = choose(predictions, labels, net.criterion, net.thresholds)
+    return {"threshold": torch.as_tensor(chosen, dtype=torch.float32)}
 
 
 def weighted(net: Labelled) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from trimer.accelerators.cpu_speed import threads
 from trimer.baselines.label_baseline import LabelBaseline
 from trimer.baselines.label_baselines import FOR_MOLECULES, FOR_PEPTIDES, FOR_PROTEINS, FOR_RESIDUES, Baselines
+from trimer.baselines.stored_boosting import NAME
 from trimer.evaluation.calibration import chooses_thresholds, chosen_for
 from trimer.models.labelled_model import Labelled
 from trimer.progress import tracked
@@ -40,17 +41,22 @@ def baselines_of(data) -> Baselines:
     return FOR_RESIDUES if data.target == "residue" else OF_SEQUENCES[data.sequences.plural]
 
 
-def baseline_results(net: Labelled, data, texts: Sequence[str], seed: int) -> Iterator[BaselineResult]:
+def baseline_results(
+    net: Labelled, data, texts: Sequence[str], seed: int, boosting: LabelBaseline | None = None
+) -> Iterator[BaselineResult]:
     """Fit each baseline on train and predict the texts; a failure is a result with its reason and a warning.
 
-    If the thresholds of the network were chosen on the validation split, so are those of the baselines.
+    If the thresholds of the network were chosen on the validation split, so are those of the baselines. boosting: that
+    of the checkpoint, which is not fitted again.
     """
     choices = baselines_of(data)
     for method, build in tracked(choices.items(), "baselines", len(choices), "baselines", lambda item: 1):
         started = time.monotonic()
         try:
-            baseline = build("single" if data.target == "residue" else data.target, seed, threads())
-            result = BaselineResult(method, *_predicted(baseline, net, data, texts), baseline.note)
+            stored = boosting if method == NAME else None
+            baseline = stored or build("single" if data.target == "residue" else data.target, seed, threads())
+            predicted = _predicted(baseline, net, data, texts, fit=stored is None)
+            result = BaselineResult(method, *predicted, baseline.note)
         except Exception as error:  # whatever a library raises for unusual data: the other rows are still of use
             result = BaselineResult(method, None, note=f"no result: {str(error) or type(error).__name__}")
         if result.note:
@@ -61,12 +67,21 @@ def baseline_results(net: Labelled, data, texts: Sequence[str], seed: int) -> It
 
 
 def _predicted(
-    baseline: LabelBaseline, net: Labelled, data, texts: Sequence[str]
+    baseline: LabelBaseline, net: Labelled, data, texts: Sequence[str], fit: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Predictions of the texts, and thresholds chosen on the validation split if the network has such."""
-    train = data.split.rows("train")
-    classes = len(data.classes) if data.target in ("single", "residue") else None
-    baseline.fit(data.texts(train), data.training_labels().numpy(), classes)
-    rows = data.split.rows("val") if "val" in data.split.names and chooses_thresholds(net) else []
-    chosen = chosen_for(net, baseline.predict(data.texts(rows)), data.labels[rows]) if len(rows) else None
+    if fit:
+        classes = len(data.classes) if data.target in ("single", "residue") else None
+        baseline.fit(data.texts(data.split.rows("train")), data.training_labels().numpy(), classes)
+    chosen = thresholds_like(net, data, lambda: baseline.predict(data.texts(data.split.rows("val"))))
     return baseline.predict(texts), chosen
+
+
+def thresholds_like(net: Labelled, data, predict: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """Thresholds of another method, chosen on the validation split as those of the network; None for default ones.
+
+    predict: gives the predictions of the method for the validation split.
+    """
+    if "val" not in data.split.names or not chooses_thresholds(net) or not len(rows := data.split.rows("val")):
+        return None
+    return chosen_for(net, predict(), data.labels[rows])

@@ -17,8 +17,9 @@ import torch
 
 from trimer.baselines.model_before import CURVES, calibrated
 from trimer.data.labelled.residue_labels import joined_labels
-from trimer.evaluation.calibration import fitted, mean_probabilities
-from trimer.evaluation.label_comparison import baseline_results
+from trimer.evaluation.calibration import decisions, fitted, mean_probabilities
+from trimer.evaluation.label_comparison import baseline_results, thresholds_like
+from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
 from trimer.metrics.conformal import OF_INTERVALS
 from trimer.metrics.decisions import decide_classes, decide_labels
@@ -33,7 +34,7 @@ from trimer.metrics.label_metrics import (
     single_label,
 )
 from trimer.models.labelled_model import Labelled
-from trimer.progress import tracked
+from trimer.prediction.averaging import ALONE, CANONICAL, Averaging
 from trimer.reporting.table import DIFFERENCE, HIGH, LOW, ResultTable, column
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class LabelEvaluation:
     """The table of methods by metrics, and the predictions of the model for each row.
 
     predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
-    probabilities into decisions. half_widths: (K,) of the 90 % intervals of numbers. undefined: method -> metric -> why it has no value.
+    probabilities into decisions. half_widths: (K,) of the 90 % intervals of numbers. undefined: method -> metric -> why
+    it has no value.
     For residues these are the residues with a label; whole: predictions, labels and row of all residues.
     applicability: (n,), NaN if unknown (`trimer.evaluation.applicability`); None if the checkpoint does not support it.
     """
@@ -167,6 +169,7 @@ def evaluate_labels(
     name: str = "model",
     baselines: bool = True,
     before: Labelled | None = None,
+    averaging: Averaging | None = None,
     bootstrap: int = RESAMPLES,
     seed: int = 0,
 ) -> LabelEvaluation:
@@ -174,10 +177,14 @@ def evaluate_labels(
 
     Each other method has the differences of the model to it, paired by the resamples of rows (`paired_differences`).
     A baseline that fails has a row without values, and its reason.
-    before: the model before fine-tuning, whose head was trained on the same labels.
+    before: the model before fine-tuning, whose head was trained on the same labels. averaging: of the model; its parts
+    alone are further rows.
     """
+    averaging = averaging or Averaging()
+    name = averaging.method(name)
     rows = data.split.rows(split)
     raw, labels, owners = raw_outputs(net, data, split)
+    canonical = net.predictions(raw.to(net.mean.device)).cpu().numpy()
     table = ResultTable(metrics=COLUMNS[data.target])
     result = LabelEvaluation(
         table,
@@ -186,13 +193,15 @@ def evaluate_labels(
         list(data.classes),
         data.ids(rows),
         data.texts(rows),
-        net.predictions(raw.to(net.mean.device)).cpu().numpy(),
+        canonical,
         labels.numpy(),
         net.thresholds,
         net.half_widths,
     )
     if data.target == "residue":
         result.whole = result.predictions, result.labels, owners
+    language = averaged_predictions(net, data, split, averaging, canonical) if averaging.random_smiles else canonical
+    result.predictions = averaging.with_boosting(language, result.texts)
     known = labels.numpy() != -100 if data.target == "residue" else slice(None)
     result.predictions, result.labels = result.predictions[known], result.labels[known]
     groups = owners[known] if data.target == "residue" else None
@@ -211,9 +220,14 @@ def evaluate_labels(
         if note:
             result.undefined[method][main] = "; ".join(filter(None, (found.undefined.get(main), note)))
 
-    for baseline in baseline_results(net, data, result.texts, seed) if baselines else ():
+    for baseline in baseline_results(net, data, result.texts, seed, averaging.boosting) if baselines else ():
         predicted = None if baseline.predictions is None else baseline.predictions[known]
         add(baseline.method, predicted, baseline.thresholds, baseline.note)
+    if averaging.random_smiles:
+        add(CANONICAL, canonical, thresholds_like(net, data, lambda: net_predictions(net, data, "val")))
+    if averaging.boosting is not None:
+        alone = Averaging(averaging.random_smiles, averaging.seed)
+        add(ALONE, language, thresholds_like(net, data, lambda: net_predictions(net, data, "val", alone)))
     earlier = {} if before is None else _before(before, data, split)
     for method, predicted in earlier.items():
         add(method, predicted, None if before is None else before.thresholds)
@@ -277,24 +291,20 @@ def measure(
     return multi_label(predicted, labels, tasks=classes, **options)
 
 
-@torch.no_grad()
-def raw_outputs(net: Labelled, data, split: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Raw outputs and labels of a split in the order of its rows, and the (n,) or (R,) row that each belongs to."""
-    device = next(net.parameters()).device
-    raw, labels, owners = [], [], []
-    rows = len(data.split.rows(split))
-    for batch in tracked(data.evaluation_batches(split), "evaluate", rows, "rows", lambda batch: len(batch.rows)):
-        here = batch.to(device)
-        raw.append(net(here.sequence).float().cpu())
-        labels.append(batch.labels)
-        counts = [size - 2 for size in batch.sequence.sizes] if data.target == "residue" else 1
-        owners.append(np.repeat(batch.rows.numpy(), counts))
-    return torch.cat(raw), torch.cat(labels), np.concatenate(owners)
+def net_predictions(net: Labelled, data, split: str, averaging: Averaging | None = None) -> np.ndarray:
+    """(n, K) predictions of the language model for a split, averaged over random SMILES if the averaging has some."""
+    canonical = net.predictions(raw_outputs(net, data, split)[0].to(net.mean.device)).cpu().numpy()
+    return canonical if averaging is None else averaged_predictions(net, data, split, averaging, canonical)
 
 
-def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
-    """Temperatures and thresholds of the network, fitted on a split that its weights were not trained on."""
+def calibration(
+    net: Labelled, data, split: str = "val", predictions: np.ndarray | None = None
+) -> dict[str, torch.Tensor]:
+    """Temperatures, thresholds and intervals of the network, fitted on a split that its weights were not trained on.
+
+    predictions: (n, K) averaged ones, for which thresholds and intervals are chosen; the temperature stays as it is.
+    """
     raw, labels, _ = raw_outputs(net, data, split)
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
-    return fitted(net, raw, labels.numpy())
+    return fitted(net, raw, labels.numpy()) if predictions is None else decisions(net, predictions, labels.numpy())

@@ -15,13 +15,15 @@ Columns of the table: row, id, sequence as in the input; then
 from __future__ import annotations
 
 import functools
-import math
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from trimer.data.core.label_table import LabelTable
 from trimer.data.core.training_keys import sequence_keys
@@ -30,6 +32,7 @@ from trimer.data.labelled.sequence_files import read_as, sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs, shortened
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.metrics.decisions import decide_classes, decide_labels
+from trimer.prediction.averaging import Averaging
 from trimer.prediction.embedding import pooled
 from trimer.prediction.pages import is_page, page_settings
 from trimer.prediction.prediction_tables import PredictionFile, Write
@@ -63,6 +66,7 @@ class LabelPredictor(Predictor):
         labels, self.data = loaded.contract["labels"], loaded.contract["data"]
         self.target, self.classes, self.entity = labels["target"], labels["classes"], self.data["entity"]
         self.kind = KINDS[self.entity](loaded.tokenizer)
+        self.averaging = Averaging.of(loaded, cfg.get("augment"), cfg.seed)
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
         widths = loaded.net.half_widths
@@ -146,7 +150,7 @@ class LabelPredictor(Predictor):
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
         batch = flat(inputs).to(self.device)
         hidden = self.net.hidden(batch)
-        predicted = self.net.predictions(self.net.head(hidden, batch)).cpu()
+        predicted = self._averaged(self.net.predictions(self.net.head(hidden, batch)).cpu(), inputs)
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
         thresholds = self.net.thresholds
         rows = [self._row(values.numpy(), thresholds) for values in predicted.split(sizes)]
@@ -155,6 +159,18 @@ class LabelPredictor(Predictor):
             for row, value in zip(rows, self.neighbours.applicability(vectors), strict=True):
                 row["applicability"] = value
         return [[row] for row in rows]
+
+    def _averaged(self, canonical: Tensor, inputs: Sequence[ModelInput]) -> Tensor:
+        """(n, K) predictions averaged as the checkpoint says, from those of the canonical SMILES."""
+        if not self.averaging.random_smiles and self.averaging.boosting is None:
+            return canonical
+        smiles = [one.text or "" for one in inputs]
+        total = canonical.double()
+        for rewrite in self.averaging.variants(self.loaded.tokenizer, self.data["max_length"]):
+            others = [one._replace(tokens=rewrite(text, one.tokens)) for one, text in zip(inputs, smiles, strict=True)]
+            total += self.net.predictions(self.net(flat(others).to(self.device))).cpu()
+        language = (total / (1 + self.averaging.random_smiles)).float()
+        return torch.from_numpy(self.averaging.with_boosting(language.numpy(), smiles))
 
     def _row(self, predicted: np.ndarray, thresholds: np.ndarray) -> dict:
         """The label columns of one sequence.

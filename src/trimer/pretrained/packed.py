@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
-KEPT = ("trimer", "calibration", "epoch", "global_step")  # keys of a checkpoint that are kept, and all of TRAINING_KEYS
+# Keys of a checkpoint that are kept, and all of TRAINING_KEYS.
+KEPT = ("trimer", "calibration", "averaging", "epoch", "global_step")
 TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
 KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
 PLACES = ("data", "cache")  # keys of `paths` that contracts refer to

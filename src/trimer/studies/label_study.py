@@ -12,12 +12,13 @@ from torch import nn
 from trimer.building import build
 from trimer.models.labelled_model import Labelled
 from trimer.models.lora import add_lora
-from trimer.studies.settings import PEPTIDES, SEQUENCES, check_predict_settings
+from trimer.studies.settings import LABELS, PEPTIDES, SEQUENCES, check_predict_settings
 from trimer.studies.study import Evaluation, Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from trimer.checkpoint import Loaded
     from trimer.prediction.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class LabelStudy(Study):
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.label_predictor import LabelPredictor
 
-        kinds = (SEQUENCES, PEPTIDES) if self.entity == "peptides" else (SEQUENCES,)
+        further = {"peptides": (PEPTIDES,), "molecules": (LABELS,)}.get(self.entity, ())
+        kinds = (SEQUENCES, *further)
         check_predict_settings(cfg, kinds, self.loaded.path)
         return LabelPredictor(self.loaded, cfg)
 
@@ -70,23 +72,33 @@ class LabelStudy(Study):
         return {KEY: training_molecules(data.texts(data.split.rows("train")))}
 
     def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
-        """Fit temperature and thresholds on the validation split and store them in the network and its checkpoint.
+        """Fit temperature, thresholds and intervals on the validation split; store them in network and checkpoint.
 
-        For proteins and peptides, also store embeddings of the training data.
+        For molecules, also choose what is averaged; for proteins and peptides, store embeddings of the training data.
         """
         from trimer.accelerators.hardware import computing
         from trimer.checkpoint import read
         from trimer.checkpoint_updates import update_checkpoint
+        from trimer.evaluation.averaging_choice import choose
         from trimer.evaluation.label_evaluation import calibration
+        from trimer.prediction.averaging import KEY as AVERAGING
+        from trimer.prediction.averaging import Averaging
         from trimer.training_embeddings import KEY, training_embeddings
 
         net, path, keys = self.net, self.loaded.path, {}
+        before, metrics = net.thresholds, {}
         with computing(cfg.trainer):
             fitted = calibration(net, data)
+            if averages(cfg, self.loaded):
+                net.temperature.copy_(fitted["temperature"])
+                found, metrics, predictions = choose(
+                    net, data, Averaging.of(self.loaded), cfg.get("augment"), cfg.get("boosting"), cfg.seed
+                )
+                fitted |= calibration(net, data, predictions=predictions)
+                self.loaded.averaging = keys[AVERAGING] = found.stored()
             if data.sequences.plural != "molecules":
                 self.loaded.training_embeddings = keys[KEY] = training_embeddings(net, data, cfg.seed)
         state = {name: value.clone() for name, value in read(path)["state_dict"].items()}
-        before = net.thresholds
         for name, value in fitted.items():
             getattr(net, name).copy_(value)
             state[f"net.{name}"] = value.clone()
@@ -95,7 +107,7 @@ class LabelStudy(Study):
             log.info("90 %% intervals from the errors on the validation split: %s", intervals_text(net, data.classes))
         else:
             self._log_calibration(fitted, (net.thresholds == before).all())
-        return {}
+        return metrics
 
     def _log_calibration(self, fitted: Mapping[str, Any], unchanged: bool) -> None:
         from trimer.metrics.temperature import HOTTEST
@@ -119,6 +131,7 @@ class LabelStudy(Study):
         from trimer.baselines.model_before import begun_with
         from trimer.evaluation.applicability import applicability_of
         from trimer.evaluation.label_evaluation import COLUMNS, evaluate_labels
+        from trimer.prediction.averaging import Averaging
         from trimer.reporting.attempts import attempt
         from trimer.reporting.label_report import draw_embeddings, label_details, label_pictures, target_in_words
         from trimer.reporting.split_report import publish, rows_of, save_results
@@ -133,7 +146,11 @@ class LabelStudy(Study):
         labels = {"target": data.target, "classes": list(data.classes)}
         begun = begun_with(measurement.trained, labels) if cfg.baselines and data.target != "residue" else None
         before = None if begun is None else place(begun.net, cfg.trainer)
+        # A training has no key `calibrate`: it always calibrates, as does calibrate=true, and stores the choice.
+        augment = None if cfg.get("calibrate", True) else cfg.augment
+        averaging = Averaging.of(self.loaded, augment, cfg.seed)
         options = {"name": measurement.name, "baselines": cfg.baselines, "before": before, "seed": cfg.seed}
+        options["averaging"] = averaging
         with computing(cfg.trainer):
             evaluation = evaluate_labels(cast("Labelled", net), data, split, **options)
             evaluation.applicability = applicability_of(self.loaded, net, data, data.split.rows(split))
@@ -156,11 +173,20 @@ class LabelStudy(Study):
                 " The last two columns are the share of the true numbers that lie in the 90 % interval of the model, "
                 "which was fitted on the validation split, and its mean width in the unit of the number."
             )
+        if averaging.boosting is not None:
+            note += f" The model is the average of language model and boosting (weight {averaging.weight:.2f})."
+        if averaging.random_smiles:
+            note += f" The language model reads each molecule as {1 + averaging.random_smiles} SMILES."
         title = f"{'Regression' if data.target == 'regression' else 'Classification'} of {records}"
         shown = {"title": title, "subtitle": subtitle, "note": note, "pictures": pictures, "records": records}
         shown["details"] = attempt("the tables of the page", label_details, evaluation, data) or []
         publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
         return evaluation
+
+
+def averages(cfg: DictConfig, loaded: Loaded) -> bool:
+    """Whether an average is chosen: one is requested, or the checkpoint has one."""
+    return bool(cfg.get("augment") or cfg.get("boosting") or loaded.averaging)
 
 
 def intervals_text(net: Labelled, names: Sequence[str], count: int = 12) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOLECULES = "models that generate molecules for spectra"
 SEQUENCES = "models that read molecules, proteins or peptides"
+LABELS = "models that predict labels of molecules"
 PEPTIDES = "models that read peptides"
 LIBRARIES = "models that predict spectral libraries"
 KINDS: dict[str, tuple[str, ...]] = {
@@ -27,6 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "cleaning",
     ),
     SEQUENCES: ("column", "id_column"),
+    LABELS: ("augment",),
     PEPTIDES: ("notation", "fixed"),
     LIBRARIES: ("energy", "instrument", "retention"),
 }
@@ -45,6 +47,22 @@ def check_predict_settings(cfg: DictConfig, kinds: Collection[str], checkpoint: 
                         f"{key} is for {kind}, and {checkpoint} is not one of them: remove the setting, or use another "
                         "checkpoint"
                     )
+
+
+def check_averaging(cfg: DictConfig, study: str, data: Mapping[str, Any]) -> None:
+    """ConfigError for settings of averages that this kind of model does not use.
+
+    study: name of the study of the task. data: config of its training data.
+    """
+    molecules = data.get("entity") == "molecules" and data.get("target") != "residue"
+    for name in ("augment", "boosting"):
+        if cfg.get(name) and not (study.endswith(".LabelStudy") and molecules):
+            raise ConfigError(f"{name}={cfg[name]} is for {LABELS}, and this one does not: remove the setting")
+    if cfg.get("boosting") is not None and cfg.get("calibrate") is False:
+        raise ConfigError(
+            f"boosting={cfg.boosting} is stored in the checkpoint with its weight, chosen on the validation split: add "
+            "calibrate=true"
+        )
 
 
 @cache

@@ -5,6 +5,8 @@ Shapes: M modifications, E elements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -13,9 +15,11 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
 from trimer.data.core.store import Store
 from trimer.data.labelled.label_counts import labels_of_rows
-from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.flat import Flat
+
+# (SMILES, its tokens, epoch, row) -> tokens of another SMILES of the molecule, as `RandomSmiles`
+Rewrite = Callable[[str, np.ndarray, int, int], np.ndarray]
 
 
 class LabelledRows(Dataset):
@@ -28,7 +32,7 @@ class LabelledRows(Dataset):
         self,
         store: Store,
         labels: np.ndarray | Ragged,
-        rewrite: RandomSmiles | None = None,
+        rewrite: Rewrite | None = None,
         compositions: np.ndarray | None = None,
     ):
         self.store = store

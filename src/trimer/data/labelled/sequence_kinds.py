@@ -211,18 +211,20 @@ def shortened(tokens: np.ndarray, max_length: int, too_long: str) -> np.ndarray 
 class ModelInput(NamedTuple):
     """The input of a model for one sequence of L tokens.
 
-    modifications: (L,) of peptides: 0 for none, else 1 + the row in `compositions`, which all sequences share.
+    modifications: (L,) of peptides: 0 for none, else 1 + the row in `compositions`, which all sequences share. text:
+    the canonical SMILES of a molecule.
     """
 
     tokens: np.ndarray
     modifications: np.ndarray | None = None
     compositions: np.ndarray | None = None
+    text: str | None = None
 
 
 def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, np.ndarray]) -> dict[int, ModelInput]:
     """Row -> input of a model. tokens: of the rows to predict, possibly shortened."""
     if sequences.modifications is None:
-        return {row: ModelInput(ids) for row, ids in tokens.items()}
+        return {row: ModelInput(ids, text=sequences.texts[row]) for row, ids in tokens.items()}
     compositions = kind.compositions
     return {row: ModelInput(ids, sequences.modifications[row], compositions) for row, ids in tokens.items()}
 

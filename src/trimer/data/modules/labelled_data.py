@@ -39,7 +39,7 @@ from trimer.data.labelled.label_numbers import numbered_labels, without_duplicat
 from trimer.data.labelled.label_settings import CLUSTER, check_clusters, check_settings
 from trimer.data.labelled.label_values import LabelReader
 from trimer.data.labelled.labelled_columns import LabelledColumns
-from trimer.data.labelled.labelled_rows import LabelledRows
+from trimer.data.labelled.labelled_rows import LabelledRows, Rewrite
 from trimer.data.labelled.sequence_kinds import KINDS, SequenceKind, key_column
 from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.molecules.random_smiles import RandomSmiles
@@ -318,15 +318,16 @@ class LabelledSequences(SplitData):
         """Ids of the given rows."""
         return [name or "" for name in self.store.strings("id", rows)]
 
-    def evaluation_batches(self, split: str):
-        """Batches of the rows of a split, in order."""
+    def evaluation_batches(self, split: str, rewrite: Rewrite | None = None):
+        """Batches of the rows of a split, in order. rewrite: gives other tokens of each molecule."""
         dataset, lengths, rows = self._evaluation_data(split)
+        dataset.rewrite = rewrite
         plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
 
     # ---------------------------------------------------------------- loaders
 
-    def _rows(self, rewrite: RandomSmiles | None = None) -> LabelledRows:
+    def _rows(self, rewrite: Rewrite | None = None) -> LabelledRows:
         compositions = self.store.manifest.get("compositions")
         if compositions is not None:
             compositions = np.array(compositions, np.float32).reshape(len(compositions), len(ELEMENTS))

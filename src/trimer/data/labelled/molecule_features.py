@@ -1,6 +1,8 @@
-"""Fixed features of molecules for classical models, computed once for each SMILES and shared by all baselines.
+"""Fixed features of molecules, computed once for each SMILES: for baselines, and beside the hidden states of a model.
 
-Counts of Morgan environments (radius 2, folded to 2048), the 167 MACCS keys, and RDKit's descriptors.
+Names of features: "counts" of Morgan environments (radius 2, folded to 2048), "keys" (the 167 MACCS keys),
+"descriptors" (RDKit's, without slow ones), or the name of one descriptor, such as "MolLogP". Shapes: n molecules,
+F features, D descriptors.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.Chem.rdMolDescriptors import GetMACCSKeysFingerprint
 from rdkit.DataStructs import ConvertToNumpyArray
@@ -17,10 +19,11 @@ from scipy import sparse
 
 from trimer.chemistry import identifiers as chemistry
 from trimer.data.labelled.descriptors import DEFAULT, FUNCTIONS
-from trimer.errors import InputError
+from trimer.errors import ConfigError, InputError
 from trimer.metrics.molecule_properties import BITS, RADIUS
 
 KEYS = 167  # MACCS; key 0 is never set
+WIDTHS = {"counts": BITS, "keys": KEYS}
 # A third of the time of all descriptors; topological indices and eigenvalues that the others nearly determine.
 SLOW = ("AvgIpc", "BertzCT", "SPS", *(name for name in DEFAULT if name.startswith("BCUT")))
 DESCRIPTORS = tuple(name for name in DEFAULT if name not in SLOW)
@@ -48,9 +51,45 @@ def keys(texts: Sequence[str]) -> np.ndarray:
     return _stacked([_keys(_readable(text, row)) for row, text in enumerate(texts)], KEYS)
 
 
-def descriptors(texts: Sequence[str]) -> np.ndarray:
+def descriptors(texts: Sequence[str], names: Sequence[str] | None = None) -> np.ndarray:
     """(n, D) RDKit's descriptors within ±1e6, float32; NaN for one that is undefined for the molecule."""
-    return _stacked([_descriptors(_readable(text, row)) for row, text in enumerate(texts)], len(DESCRIPTORS))
+    chosen = DESCRIPTORS if names is None else tuple(names)
+    return _stacked([_descriptors(_readable(text, row), chosen) for row, text in enumerate(texts)], len(chosen))
+
+
+def listed(names: Sequence[str]) -> list[str]:
+    """The names with each descriptor by its own name; ConfigError for one that this RDKit does not have.
+
+    Stored with a model, this list keeps its features the same for another version of RDKit with more descriptors.
+    """
+    found = [part for name in names for part in (DESCRIPTORS if name == "descriptors" else [str(name)])]
+    for name in found:
+        if name not in WIDTHS and name not in FUNCTIONS:
+            raise ConfigError(
+                f"features: {name!r} is unknown; use {', '.join(WIDTHS)}, descriptors, or a descriptor of RDKit "
+                f"{rdBase.rdkitVersion}"
+            )
+        if found.count(name) > 1:
+            raise ConfigError(f"features names {name!r} twice")
+    return found
+
+
+def width(names: Sequence[str]) -> int:
+    """F, the number of features of a list as `listed` gives it."""
+    return sum(WIDTHS.get(name, 1) for name in names)
+
+
+def matrix(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """(n, F) float32 features of the list, NaN for a descriptor that is undefined. names: as `listed` gives them."""
+    single = [name for name in names if name not in WIDTHS]
+    of_single = descriptors(texts, single) if single else np.zeros((len(texts), 0), np.float32)
+    columns = {name: of_single[:, [number]] for number, name in enumerate(single)}
+    if "counts" in names:
+        columns["counts"] = counts(texts).toarray()
+    if "keys" in names:
+        columns["keys"] = keys(texts)
+    parts = [columns[name] for name in names]
+    return np.concatenate([np.zeros((len(texts), 0), np.float32), *parts], axis=1)
 
 
 def _stacked(vectors: list[np.ndarray], width: int) -> np.ndarray:
@@ -87,9 +126,9 @@ def _keys(smiles: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=CACHE)
-def _descriptors(smiles: str) -> np.ndarray:
+def _descriptors(smiles: str, names: tuple[str, ...]) -> np.ndarray:
     molecule = _molecule(smiles)
-    values = np.array([_value(molecule, name) for name in DESCRIPTORS])
+    values = np.array([_value(molecule, name) for name in names])
     return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan).astype(np.float32)
 
 

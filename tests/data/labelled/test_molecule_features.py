@@ -7,8 +7,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from trimer.baselines import molecule_features
-from trimer.baselines.molecule_features import bits, counts, descriptors, keys
+from trimer.data.labelled import molecule_features
+from trimer.data.labelled.molecule_features import bits, counts, descriptors, keys
 from trimer.errors import InputError
 from trimer.metrics.molecule_properties import BITS, RADIUS
 
