@@ -9,7 +9,7 @@ Shapes: T tokens in all, B sequences, R rows of L tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -30,11 +30,13 @@ class Flat:
     tokens: (T,) int64 ids.
     lengths: (B,) int64, sums to T, on the device of the tokens.
     sizes: the same lengths as integers on the host, so that no kernel waits for the device to learn a shape.
+    features: (B, F) float32 further inputs of the head, NaN where undefined (`data.features`); None for none.
     """
 
     tokens: Tensor
     lengths: Tensor
     sizes: tuple[int, ...]
+    features: Tensor | None = field(default=None, kw_only=True)
 
     @classmethod
     def pack(cls, sequences: Sequence[Sequence[int] | np.ndarray]) -> Flat:
@@ -127,7 +129,7 @@ class Flat:
         return self._map_tensors(Tensor.pin_memory)
 
     def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
         changes: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **changes)
 

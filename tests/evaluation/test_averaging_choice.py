@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trimer.baselines.molecule_baselines import MoleculeBoosting
-from trimer.baselines.stored_boosting import restored, stored
+from trimer.baselines.stored_boosting import NAME, restored, stored
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
 from trimer.errors import CheckpointError, ConfigError
@@ -74,8 +74,8 @@ def test_the_weight_of_boosting_is_chosen_on_validation_and_the_table_measures_t
     assert metrics["val/loss_average"] <= min(metrics["val/loss_canonical"], metrics["val/loss_boosting"]) + 1e-6
     evaluation = evaluate_labels(net, found, "test", name="mine", averaging=averaging, baselines=False, bootstrap=5)
     methods = [row["method"] for row in evaluation.table.ordered()]
-    assert methods == [ALONE, BOOSTED], "the model of the table is the average"
-    raw, truth, _ = raw_outputs(net, found, "test")
+    assert methods == [ALONE, NAME, BOOSTED], "the model of the table is the average"
+    raw = raw_outputs(net, found, "test")[0]
     expected = averaging.weight * averaging.boosting.predict(evaluation.texts)
     expected = expected + (1 - averaging.weight) * net.predictions(raw).detach().numpy()
     assert evaluation.predictions == pytest.approx(expected, abs=1e-5)

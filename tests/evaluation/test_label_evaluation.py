@@ -10,7 +10,8 @@ import torch
 
 from trimer.data.labelled.label_files import LabelledFiles
 from trimer.data.modules.labelled_data import LabelledSequences
-from trimer.evaluation.label_evaluation import METRICS, calibration, evaluate_labels, raw_outputs
+from trimer.evaluation.label_evaluation import METRICS, calibration, evaluate_labels
+from trimer.evaluation.label_outputs import raw_outputs
 from trimer.metrics.temperature import fit_temperature, fit_temperatures
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled

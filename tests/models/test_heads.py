@@ -124,3 +124,23 @@ def test_inner_positions_equal_those_of_a_loop_over_sequences(fewer):
     expected = [s + 1 + k for s, n in zip(starts, lengths, strict=True) for k in range(max(n - fewer, 0))]
     assert flat(lengths)._from_the_second(fewer).tolist() == expected
     assert flat([1, 2])._from_the_second(fewer).tolist() == []
+
+
+def test_features_are_standardised_bounded_and_concatenated():
+    module = head("mean", features=3)
+    module.feature_mean.copy_(torch.tensor([1.0, 0.0, 10.0]))
+    module.feature_deviation.copy_(torch.tensor([2.0, 1.0, 0.5]))
+    sequence, hidden = flat([4, 5]), states([4, 5])
+    sequence.features = torch.tensor([[3.0, torch.nan, 10.25], [1.0, 1000.0, -1000.0]])
+    assert module.standardised(sequence).tolist() == [[1.0, 0.0, 0.5], [0.0, 5.0, -5.0]]
+    one, two = module(hidden, sequence)
+    alone = flat([5])
+    alone.features = sequence.features[1:]
+    assert torch.allclose(module(hidden[4:], alone)[0], two, atol=1e-6), "whatever the other sequences"
+    sequence.features[0, 0] = 9.0
+    assert not torch.allclose(module(hidden, sequence)[0], one) and torch.equal(module(hidden, sequence)[1], two)
+    assert head("mean", features=3, dense=True)(hidden, sequence).shape == (2, 3)
+    for wrong in (None, torch.zeros(2, 4)):
+        sequence.features = wrong
+        with pytest.raises(ConfigError, match="this model reads 3 features of each molecule"):
+            module(hidden, sequence)

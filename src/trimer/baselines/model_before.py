@@ -7,6 +7,7 @@ useful only if it does better (users of DeepLC found that it may do worse). Shap
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,11 @@ CURVES = {
 }
 
 
-def begun_with(run: Path, labels: dict) -> Loaded | None:
-    """The fine-tuned model that a run started from, if it was trained on the same labels; else None, logged."""
+def begun_with(run: Path, labels: dict, features: Sequence[str] = ()) -> Loaded | None:
+    """The fine-tuned model that a run started from, if it was trained on the same labels; else None, logged.
+
+    features: of the data, which a model that reads others cannot predict.
+    """
     path = run_config(run).get("ckpt")
     if not path or is_public(path):
         return None
@@ -42,6 +46,9 @@ def begun_with(run: Path, labels: dict) -> Loaded | None:
         return None
     if loaded.contract.get("labels") != labels:
         log.info("no row 'before fine-tuning': %s was not trained on these labels", loaded.path)
+        return None
+    if (used := loaded.contract["data"].get("features")) and list(used) != list(features):
+        log.info("no row 'before fine-tuning': %s reads other features (data.features)", loaded.path)
         return None
     return loaded
 

@@ -111,8 +111,9 @@ class Protocol(L.Callback):
     @contextlib.contextmanager
     def _before(self, module: Any) -> Iterator[None]:
         """Give the task the network of the initial checkpoint, if that was trained on these labels."""
-        labels = (module.contract or {}).get("labels")
-        initial = begun_with(self.folder, labels) if labels else None
+        contract = module.contract or {}
+        labels, features = contract.get("labels"), contract.get("data", {}).get("features") or ()
+        initial = begun_with(self.folder, labels, features) if labels else None
         if initial is None:
             yield
             return
@@ -123,7 +124,7 @@ class Protocol(L.Callback):
             module.net = trained_net
 
     def _save_predictions(self, trainer: Any, module: Any, data) -> None:
-        from trimer.evaluation.label_evaluation import raw_outputs
+        from trimer.evaluation.label_outputs import raw_outputs
 
         training = module.net.training
         try:

@@ -140,11 +140,14 @@ def add_overlap(overlap, out: Path) -> None:
 
 
 def evaluated_data(cfg: DictConfig, contract: dict) -> dict:
-    """The config of cfg.data, or of the checkpoint's data, with the tokenizer of the checkpoint and this cache."""
+    """The config of cfg.data, or of the checkpoint's data, with the input of the checkpoint and this cache."""
     from trimer.resuming import plain_dict
 
     data = plain_dict(cfg.data) if cfg.data else dict(contract["data"])
-    return with_cache(data | {"tokenizer": contract["tokenizer"]}, cfg.paths.cache)
+    inputs = {"tokenizer": contract["tokenizer"]}
+    if "features" in contract["data"]:
+        inputs["features"] = contract["data"]["features"]
+    return with_cache(data | inputs, cfg.paths.cache)
 
 
 def use_trained_classes(data, cfg: DictConfig, contract: dict) -> None:

@@ -72,11 +72,13 @@ def choose(
     if chosen.random_smiles:
         metrics["val/loss_random_smiles"] = measure(language)
         better = metrics["val/loss_random_smiles"] < metrics["val/loss_canonical"]
-        sentence = (
-            "random SMILES: validation loss %.4f for the mean over %s of a molecule, %.4f for the canonical one: %s"
+        log.info(
+            "random SMILES: validation loss %.4f for the mean over %s SMILES, %.4f for the canonical one: %s",
+            metrics["val/loss_random_smiles"],
+            1 + chosen.random_smiles,
+            metrics["val/loss_canonical"],
+            "averaged" if better or augment is None else "not averaged",
         )
-        values = metrics["val/loss_random_smiles"], 1 + chosen.random_smiles, metrics["val/loss_canonical"]
-        log.info(sentence, *values, "averaged" if better or augment is None else "not averaged")
         if not better and augment is not None:
             chosen, language = Averaging(), canonical
     values = fitted_values(data, seed) if boosting else earlier.boosting_values if boosting is None else None

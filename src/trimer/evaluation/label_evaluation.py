@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from trimer.baselines.model_before import CURVES, calibrated
+from trimer.baselines.stored_boosting import NAME as BOOSTING
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.calibration import decisions, fitted, mean_probabilities
 from trimer.evaluation.label_comparison import baseline_results, thresholds_like
@@ -214,7 +217,7 @@ def evaluate_labels(
         if predicted is None:
             found = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
         else:
-            options = {"groups": groups, "seed": seed, "thresholds": thresholds, "half_widths": widths}
+            options: dict[str, Any] = {"groups": groups, "seed": seed, "thresholds": thresholds, "half_widths": widths}
             found = measure(data.target, predicted, result.labels, data.classes, bootstrap, **options)
         measured[method], result.undefined[method] = found, dict(found.undefined)
         if note:
@@ -223,11 +226,10 @@ def evaluate_labels(
     for baseline in baseline_results(net, data, result.texts, seed, averaging.boosting) if baselines else ():
         predicted = None if baseline.predictions is None else baseline.predictions[known]
         add(baseline.method, predicted, baseline.thresholds, baseline.note)
-    if averaging.random_smiles:
-        add(CANONICAL, canonical, thresholds_like(net, data, lambda: net_predictions(net, data, "val")))
-    if averaging.boosting is not None:
-        alone = Averaging(averaging.random_smiles, averaging.seed)
-        add(ALONE, language, thresholds_like(net, data, lambda: net_predictions(net, data, "val", alone)))
+    for method, predicted, chosen in _parts(net, data, averaging, canonical, language):
+        add(method, predicted, chosen)
+    if averaging.boosting is not None and not baselines:
+        add(BOOSTING, averaging.boosting.predict(result.texts))
     earlier = {} if before is None else _before(before, data, split)
     for method, predicted in earlier.items():
         add(method, predicted, None if before is None else before.thresholds)
@@ -241,6 +243,17 @@ def evaluate_labels(
     if better:
         log.warning("%s has a higher MAE than '%s': fine-tuning did not improve on that", name, better[0])
     return result
+
+
+def _parts(
+    net: Labelled, data, averaging: Averaging, canonical: np.ndarray, language: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray | None]]:
+    """The parts of an average: name, predictions, and thresholds if those of the network are chosen on validation."""
+    if averaging.random_smiles:
+        yield CANONICAL, canonical, thresholds_like(net, data, lambda: net_predictions(net, data, "val"))
+    if averaging.boosting is not None:
+        alone = Averaging(averaging.random_smiles, averaging.seed)
+        yield ALONE, language, thresholds_like(net, data, lambda: net_predictions(net, data, "val", alone))
 
 
 def interval(predicted: np.ndarray, half_width: float) -> tuple[list[float | None], list[float | None]]:

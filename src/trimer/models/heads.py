@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trimer.errors import ConfigError
 from trimer.flat import Flat, Static
 
+BOUND = 5.0  # standard deviations of a feature: rare environments and some descriptors have far outliers
 SHORT = 64  # mean length in tokens below which a loop over the sequences is slower on a CPU
 POOLING = ("mean", "cls", "attention", "residue")
 
@@ -22,9 +23,23 @@ class Head(nn.Module):
     pooling: "mean" over all tokens except the first and the last; "cls", the first token; "attention", a mean with
     learned weights (a linear score per token, softmax within the sequence); "residue", no pooling. dense: also a layer
     D -> D with tanh before the output, as in RoBERTa. dropout: before each of these layers, in training.
+    features: number F of further inputs of each sequence (`Flat.features`), 0 for none. They are standardised by
+    `feature_mean` and `feature_deviation` of the training split and bounded, pass a layer F -> D with ReLU, and are
+    concatenated with the pooled hidden states.
     """
 
-    def __init__(self, d_model: int, outputs: int, pooling: str = "mean", dense: bool = False, dropout: float = 0.1):
+    feature_mean: Tensor
+    feature_deviation: Tensor
+
+    def __init__(
+        self,
+        d_model: int,
+        outputs: int,
+        pooling: str = "mean",
+        dense: bool = False,
+        dropout: float = 0.1,
+        features: int = 0,
+    ):
         super().__init__()
         if pooling not in POOLING:
             raise ConfigError(f"task.head.pooling={pooling} must be one of {', '.join(POOLING)}")
@@ -33,9 +48,14 @@ class Head(nn.Module):
         self.pooling = pooling
         self.score = nn.Linear(d_model, 1) if pooling == "attention" else None
         self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear(d_model, d_model) if dense else None
-        self.output = nn.Linear(d_model, outputs)
-        for layer in (self.score, self.dense, self.output):
+        self.features = nn.Linear(features, d_model) if features else None
+        if features:
+            self.register_buffer("feature_mean", torch.zeros(features))
+            self.register_buffer("feature_deviation", torch.ones(features))
+        width = 2 * d_model if features else d_model
+        self.dense = nn.Linear(width, d_model) if dense else None
+        self.output = nn.Linear(d_model if dense else width, outputs)
+        for layer in (self.score, self.features, self.dense, self.output):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
@@ -43,10 +63,23 @@ class Head(nn.Module):
     def forward(self, hidden: Tensor, sequence: Flat) -> Tensor:
         """(T, D) -> (B, K), or (R, K) by residue."""
         x = self.dropout(self.pool(hidden, sequence))
+        if self.features is not None:
+            values = self.standardised(sequence).to(self.features.weight.dtype)
+            x = torch.cat([x, self.dropout(torch.relu(self.features(values))).to(x.dtype)], dim=1)
         if self.dense is not None:
             x = self.dropout(torch.tanh(self.dense(x)))
         with torch.autocast(x.device.type, enabled=False):  # bf16 would leave a few hundred distinct outputs
             return self.output(x.to(self.output.weight.dtype))
+
+    def standardised(self, sequence: Flat) -> Tensor:
+        """(B, F) features of the sequences in deviations from the mean, within ±BOUND; 0 where undefined."""
+        if sequence.features is None or sequence.features.shape[1] != len(self.feature_mean):
+            raise ConfigError(
+                f"this model reads {len(self.feature_mean)} features of each molecule besides its SMILES, and the data "
+                "have none or others: set data.features as in its training"
+            )
+        values = (sequence.features.float() - self.feature_mean) / self.feature_deviation
+        return torch.nan_to_num(values, nan=0.0).clamp(-BOUND, BOUND)
 
     def pool(self, hidden: Tensor, sequence: Flat) -> Tensor:
         """(T, D) -> (B, D), or (R, D) by residue; independent of the other sequences in the batch."""

@@ -28,7 +28,7 @@ class Labelled(nn.Module):
     """encoder -> hidden states (T, D) -> head -> raw outputs: (B, K) for sequences, (R, K) for residues.
 
     encoder: a network with `hidden(sequence)`; its other heads are not used.
-    target: "single", "multi", "regression" or "residue". head: arguments of `Head`.
+    target: "single", "multi", "regression" or "residue". head, features: arguments of `Head`.
 
     Buffers of shape (K,), unless noted: `mean` and `deviation` of the numbers in the training split, by which a
     regression is standardised; `weight` of each class, or of the positive label, in the loss; `focal`, exponent of the
@@ -49,9 +49,16 @@ class Labelled(nn.Module):
     threshold: Tensor
     half_width: Tensor
 
-    def __init__(self, encoder: nn.Module, outputs: int, target: str, head: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        outputs: int,
+        target: str,
+        head: Mapping[str, Any] | None = None,
+        features: int = 0,
+    ):
         super().__init__()
-        settings = dict(head or {})
+        settings = dict(head or {}) | ({"features": features} if features else {})
         check_pooling(settings, target)
         self.encoder = encoder_of(encoder)
         self.target = target
@@ -70,9 +77,9 @@ class Labelled(nn.Module):
         return self.encoder.layers
 
     @property
-    def head_kind(self) -> str:
-        """Hyper-parameters of the head that cannot be inferred from weight shapes."""
-        return self.head.pooling
+    def head_kind(self) -> tuple[str, int]:
+        """Pooling and number of features of the head, which its parameters' names do not tell."""
+        return self.head.pooling, 0 if self.head.features is None else self.head.features.in_features
 
     def hidden(self, sequence: Flat, layer: int | None = None) -> Tensor:
         """Hidden states of the encoder, (T, D), for embeddings."""

@@ -19,7 +19,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -27,10 +27,12 @@ from torch import Tensor
 
 from trimer.data.core.label_table import LabelTable
 from trimer.data.core.training_keys import sequence_keys
+from trimer.data.labelled.molecule_features import listed, matrix
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.data.labelled.sequence_files import read_as, sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs, shortened
 from trimer.evaluation.training_overlap import training_overlap
+from trimer.flat import Flat
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.averaging import Averaging
 from trimer.prediction.embedding import pooled
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.models.labelled_model import Labelled
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +70,10 @@ class LabelPredictor(Predictor):
         self.target, self.classes, self.entity = labels["target"], labels["classes"], self.data["entity"]
         self.kind = KINDS[self.entity](loaded.tokenizer)
         self.averaging = Averaging.of(loaded, cfg.get("augment"), cfg.seed)
+        self.features = listed(self.data.get("features") or ())
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
-        widths = loaded.net.half_widths
+        widths = cast("Labelled", loaded.net).half_widths
         self.half_widths = [math.nan] * len(self.classes) if widths is None else widths.tolist()
         if self.target == "regression" and widths is None:
             self.empty["intervals (_low, _high)"] = (
@@ -148,7 +152,7 @@ class LabelPredictor(Predictor):
         return Records(heads, reasons, usable, model_inputs(self.kind, sequences, tokens), overlap, first)
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
-        batch = flat(inputs).to(self.device)
+        batch = self._batch(inputs)
         hidden = self.net.hidden(batch)
         predicted = self._averaged(self.net.predictions(self.net.head(hidden, batch)).cpu(), inputs)
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
@@ -160,6 +164,13 @@ class LabelPredictor(Predictor):
                 row["applicability"] = value
         return [[row] for row in rows]
 
+    def _batch(self, inputs: Sequence[ModelInput]) -> Flat:
+        """The input of the network on its device, with the features of molecules that its head reads."""
+        batch = flat(inputs)
+        if self.features:
+            batch.features = torch.from_numpy(matrix([one.text or "" for one in inputs], self.features))
+        return batch.to(self.device)
+
     def _averaged(self, canonical: Tensor, inputs: Sequence[ModelInput]) -> Tensor:
         """(n, K) predictions averaged as the checkpoint says, from those of the canonical SMILES."""
         if not self.averaging.random_smiles and self.averaging.boosting is None:
@@ -168,7 +179,7 @@ class LabelPredictor(Predictor):
         total = canonical.double()
         for rewrite in self.averaging.variants(self.loaded.tokenizer, self.data["max_length"]):
             others = [one._replace(tokens=rewrite(text, one.tokens)) for one, text in zip(inputs, smiles, strict=True)]
-            total += self.net.predictions(self.net(flat(others).to(self.device))).cpu()
+            total += self.net.predictions(self.net(self._batch(others))).cpu()
         language = (total / (1 + self.averaging.random_smiles)).float()
         return torch.from_numpy(self.averaging.with_boosting(language.numpy(), smiles))
 

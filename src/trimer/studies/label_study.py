@@ -29,11 +29,14 @@ class LabelStudy(Study):
 
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
+        from trimer.data.labelled.molecule_features import listed, width
+
         net = build(contract["model"], vocab_size=vocab_size)
         labels, task = contract.get("labels"), contract["task"]
         if labels is None:
             return net
-        labelled = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"))
+        features = width(listed(contract["data"].get("features") or ()))
+        labelled = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"), features)
         labelled.criterion = task.get("threshold")
         if task.get("lora"):
             add_lora(labelled.encoder, **task["lora"])
@@ -85,8 +88,9 @@ class LabelStudy(Study):
         from trimer.prediction.averaging import Averaging
         from trimer.training_embeddings import KEY, training_embeddings
 
-        net, path, keys = self.net, self.loaded.path, {}
-        before, metrics = net.thresholds, {}
+        net, path, before = self.net, self.loaded.path, self.net.thresholds
+        keys: dict[str, Any] = {}
+        metrics: dict[str, float] = {}
         with computing(cfg.trainer):
             fitted = calibration(net, data)
             if averages(cfg, self.loaded):
@@ -144,7 +148,8 @@ class LabelStudy(Study):
             measurement.out,
         )
         labels = {"target": data.target, "classes": list(data.classes)}
-        begun = begun_with(measurement.trained, labels) if cfg.baselines and data.target != "residue" else None
+        compared = cfg.baselines and data.target != "residue"
+        begun = begun_with(measurement.trained, labels, data.features) if compared else None
         before = None if begun is None else place(begun.net, cfg.trainer)
         # A training has no key `calibrate`: it always calibrates, as does calibrate=true, and stores the choice.
         augment = None if cfg.get("calibrate", True) else cfg.augment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -68,8 +69,15 @@ class HeadedTask(Task):
         layers = [[name for name, _ in module.named_parameters()] for module in (head, self.net.head)]
         if initial.contract["labels"] != labels:
             log.info("starting from the encoder of %s with a new head: it was trained on other %s", path, self.outputs)
+        elif features_of(initial.contract) != features_of(self.contract or {}):
+            log.info("starting from the encoder of %s with a new head: data.features differ", path)
         elif initial.net.head_kind != self.net.head_kind or layers[0] != layers[1]:
             log.info("starting from the encoder of %s with a new head: task.head differs", path)
         else:
             self.net.head.load_state_dict(head.state_dict())
             log.info("starting from the encoder of %s with its head: the %s are the same", path, self.outputs)
+
+
+def features_of(contract: Mapping[str, Any]) -> list[str]:
+    """The names of the features that a head reads besides the sequence."""
+    return list((contract.get("data") or {}).get("features") or ())

@@ -16,6 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from trimer.checkpoint import Loaded
 from trimer.data.core.batches import LabelledBatch
+from trimer.data.labelled.molecule_features import statistics, width
 from trimer.errors import ConfigError
 from trimer.models.heads import Head
 from trimer.models.labelled_model import Labelled, check_pooling
@@ -109,7 +110,16 @@ class LabelTask(HeadedTask):
     def configure_for(self, data) -> None:
         """Add the head, freeze blocks, and compute statistics of the training labels for the loss."""
         encoder = self.net
-        self.attach_head(Labelled(encoder, len(data.classes), data.target, self.head), data)
+        names = list(getattr(data, "features", ()))
+        headed = Labelled(encoder, len(data.classes), data.target, self.head, width(names))
+        if names:
+            mean, deviation = statistics(data.texts(data.split.rows("train")), names)
+            headed.head.feature_mean.copy_(torch.from_numpy(mean))
+            headed.head.feature_deviation.copy_(torch.from_numpy(deviation))
+            if self.contract is not None and "data" in self.contract:
+                # All names, so that the input does not follow the version of RDKit.
+                self.contract["data"] = {**self.contract["data"], "features": names}
+        self.attach_head(headed, data)
         if self.lora:
             self.lora_layers = add_lora(encoder, **self.lora)
         self.freeze_encoder(encoder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from rdkit import Chem
-from rdkit.Chem import Descriptors
+from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from trimer.chemistry.identifiers import inchikey_block1
 from trimer.data.labelled.descriptors import DEFAULT, HELD_OUT, DescribedMolecules
@@ -66,3 +67,17 @@ def test_invalid_settings_raise_errors(molecules):
     with pytest.raises(ConfigError, match="have no columns"):
         next(DescribedMolecules(molecules).chunks(["fold"]))
     assert sum(map(len, DescribedMolecules(molecules, names="MolWt", limit=7).chunks())) == 7
+
+
+def test_counts_are_further_labels(molecules):
+    source = DescribedMolecules(molecules, names=["MolWt"], counts=16, limit=5, workers=1)
+    table = next(source.chunks())
+    assert list(table.labels) == ["MolWt", *(f"Morgan {number}" for number in range(16))]
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=16)
+    for row in (0, 1, 3, 4):
+        expected = np.log1p(generator.GetCountFingerprintAsNumPy(Chem.MolFromSmiles(SMILES[row])))
+        assert [float(values[row]) for values in table.labels.values()][1:] == pytest.approx(expected, abs=1e-4)
+    assert all(values[2] is None for values in table.labels.values()), "no molecule"
+    assert source.fingerprint() != DescribedMolecules(molecules, names=["MolWt"], limit=5).fingerprint()
+    with pytest.raises(ValueError, match="counts=-1 must be 0 to 4,096"):
+        DescribedMolecules(molecules, counts=-1)

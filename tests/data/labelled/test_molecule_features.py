@@ -8,8 +8,17 @@ from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
 from trimer.data.labelled import molecule_features
-from trimer.data.labelled.molecule_features import bits, counts, descriptors, keys
-from trimer.errors import InputError
+from trimer.data.labelled.molecule_features import (
+    bits,
+    counts,
+    descriptors,
+    keys,
+    listed,
+    matrix,
+    statistics,
+    width,
+)
+from trimer.errors import ConfigError, InputError
 from trimer.metrics.molecule_properties import BITS, RADIUS
 
 TEXTS = ["CCO", "c1ccccc1CCCCCCCC(=O)O", "[Na+].[Cl-]", "[Fe]"]
@@ -58,3 +67,29 @@ def test_no_molecules_have_no_features():
 def test_an_invalid_molecule_is_named():
     with pytest.raises(InputError, match="row 1: 'C1CC' cannot be read as SMILES"):
         keys(["CCO", "C1CC"])
+
+
+def test_the_matrix_has_the_listed_features_in_their_order():
+    names = listed(["MolWt", "counts", "TPSA", "keys"])
+    found = matrix(TEXTS, names)
+    assert found.shape == (4, width(names)) == (4, 1 + BITS + 1 + 167) and found.dtype == np.float32
+    expected = [descriptors(TEXTS, ["MolWt"]), counts(TEXTS).toarray(), descriptors(TEXTS, ["TPSA"]), keys(TEXTS)]
+    assert np.array_equal(found, np.hstack(expected), equal_nan=True)
+    assert listed(["descriptors"]) == list(molecule_features.DESCRIPTORS)
+    assert matrix([], names).shape == (0, width(names)) and matrix(TEXTS, []).shape == (4, 0)
+    with pytest.raises(ConfigError, match="'Weight' is unknown; use counts, keys, descriptors"):
+        listed(["Weight"])
+    with pytest.raises(ConfigError, match="'MolWt' twice"):
+        listed(["descriptors", "MolWt"])
+
+
+def test_statistics_leave_out_undefined_values_and_constants(monkeypatch):
+    def oxygens(molecule) -> float:
+        count = sum(atom.GetSymbol() == "O" for atom in molecule.GetAtoms())
+        return float("nan") if count > 2 else count
+
+    chosen = {"oxygens": oxygens, "constant": lambda molecule: 7.3}
+    monkeypatch.setattr(molecule_features, "FUNCTIONS", molecule_features.FUNCTIONS | chosen)
+    monkeypatch.setattr(molecule_features, "CHUNK", 2)
+    mean, deviation = statistics(["CC", "CCO", "OCCO", "OCC(O)O"], ["oxygens", "constant"])
+    assert mean == pytest.approx([1, 7.3]) and deviation == pytest.approx([np.sqrt(2 / 3), 1])

@@ -130,6 +130,7 @@ def in_rows(flat: Flat, rows: int, length: int, slots: int, row_of: np.ndarray) 
         "first": _filled(torch.from_numpy(starts), slice(count), slots, tokens - 1),
         "last": _filled(torch.from_numpy(starts + sizes - 1), slice(count), slots, tokens - 1),
         "order": order,
+        "features": None if flat.features is None else _filled(flat.features, slice(count), slots, 0.0),
     }
     if not isinstance(flat, FlatPeptides):
         return StaticFlat(**fields)

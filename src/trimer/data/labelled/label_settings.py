@@ -19,6 +19,7 @@ def check_settings(
     too_long: str,
     validation: float,
     random_smiles: float,
+    features: Sequence[str] = (),
 ) -> None:
     """ValueError for an unknown setting, and for settings that exclude each other."""
     for name, value, known in (
@@ -42,6 +43,8 @@ def check_settings(
         raise ValueError(f"classes={classes}: target={target} has labels, not classes; use classes=null")
     if classes is not None and (classes if isinstance(classes, int) else len(set(classes))) < 2:
         raise ValueError(f"classes={classes} must be 2 or more, a list of names, or null")
+    if features and entity != "molecules":
+        raise ValueError(f"features={list(features)} are those of molecules, not of entity={entity}; use []")
     if random_smiles and entity != "molecules":
         raise ValueError(f"random_smiles={random_smiles} applies to molecules only, not to entity={entity}; use 0")
 

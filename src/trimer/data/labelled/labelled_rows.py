@@ -5,15 +5,17 @@ Shapes: M modifications, E elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey
 from trimer.data.core.store import Store
+from trimer.data.labelled import molecule_features
 from trimer.data.labelled.label_counts import labels_of_rows
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.flat import Flat
@@ -26,6 +28,7 @@ class LabelledRows(Dataset):
     """Batches of sequences with their labels by BatchKey. rewrite: random SMILES for molecules, or None.
 
     compositions: (M, E) elemental compositions of the modifications of peptides, in the order of their numbers.
+    features: names of further inputs for molecules (`trimer.data.labelled.molecule_features`).
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class LabelledRows(Dataset):
         labels: np.ndarray | Ragged,
         rewrite: Rewrite | None = None,
         compositions: np.ndarray | None = None,
+        features: Sequence[str] = (),
     ):
         self.store = store
         self.labels = labels
         self.rewrite = rewrite
         self.compositions = compositions
+        self.features = features
 
     @property
     def by_residue(self) -> bool:
@@ -63,4 +68,7 @@ class LabelledRows(Dataset):
         else:
             taken = tokens.take(key.rows)
             sequence = Flat.from_concatenated(taken.values, taken.lengths)
+        if self.features:
+            texts = [text or "" for text in self.store.strings("text", key.rows)]
+            sequence.features = torch.from_numpy(molecule_features.matrix(texts, self.features))
         return LabelledBatch.of(sequence, labels, key.rows)

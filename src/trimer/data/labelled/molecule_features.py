@@ -28,6 +28,7 @@ WIDTHS = {"counts": BITS, "keys": KEYS}
 SLOW = ("AvgIpc", "BertzCT", "SPS", *(name for name in DEFAULT if name.startswith("BCUT")))
 DESCRIPTORS = tuple(name for name in DEFAULT if name not in SLOW)
 LARGEST = 1e6  # of a descriptor: partition indices of large molecules grow without bound
+CHUNK = 2_000  # molecules
 CACHE = 100_000  # molecules whose features are kept
 _MORGAN = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
 
@@ -90,6 +91,24 @@ def matrix(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
         columns["keys"] = keys(texts)
     parts = [columns[name] for name in names]
     return np.concatenate([np.zeros((len(texts), 0), np.float32), *parts], axis=1)
+
+
+def statistics(texts: Sequence[str], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) float32 mean and standard deviation of the features of molecules; 0 and 1 where there is nothing to scale.
+
+    Undefined descriptors are left out. Computed in chunks, since the matrix of a large train split is large.
+    """
+    count, total, squares = np.zeros((3, width(names)))
+    for start in range(0, len(texts), CHUNK):
+        values = matrix(texts[start : start + CHUNK], names).astype(np.float64)
+        count += np.isfinite(values).sum(0)
+        values = np.nan_to_num(values)
+        total, squares = total + values.sum(0), squares + (values**2).sum(0)
+    mean = total / np.maximum(count, 1)
+    variance = squares / np.maximum(count, 1) - mean**2
+    varies = variance > 1e-9 * np.maximum(1.0, mean**2)  # not only by rounding
+    deviation = np.sqrt(variance, out=np.ones_like(variance), where=varies)
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def _stacked(vectors: list[np.ndarray], width: int) -> np.ndarray:

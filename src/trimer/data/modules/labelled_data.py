@@ -25,6 +25,7 @@ from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.splits import Split, column_split, grouped_split, ordered_split
 from trimer.data.core.store import StoreWriter
 from trimer.data.core.training_keys import sequence_keys
+from trimer.data.labelled import molecule_features
 from trimer.data.labelled.label_checks import (
     check_classes,
     check_columns,
@@ -77,6 +78,7 @@ class LabelledSequences(SplitData):
     separator: between several labels in one cell (`label_lists.ListedLabels`).
     duplicates: for a sequence with different labels "keep" all rows, take the "mean" or "majority" of the labels, or
     "drop" it; within each split if a column names the splits.
+    features: of molecules, further inputs of the head (`trimer.data.labelled.molecule_features`).
     """
 
     kind = "labelled"
@@ -106,29 +108,27 @@ class LabelledSequences(SplitData):
         decimal: str = ".",
         separator: str | None = None,
         duplicates: str = "keep",
+        features: Sequence[str] = (),
         **loading: Unpack[Loading],
     ):
         super().__init__(split, **loading)
-        check_settings(entity, target, classes, max_length, too_long, validation, random_smiles)
+        check_settings(entity, target, classes, max_length, too_long, validation, random_smiles, features)
         check_way(duplicates, target)
         self.sequences: SequenceKind = KINDS[entity](tokenizer)
         protein_keys = (KMERS,) if entity == "proteins" else ()
         check_split_keys(split, (*self.sequences.keys, *self.sequences.derived, *protein_keys, CLUSTER, ROW))
         check_clusters(split, clusters, cluster_column)
-        self.source = source
-        self.tokenizer = tokenizer
-        self.target = target
+        self.source, self.tokenizer, self.target = source, tokenizer, target
         self.wanted = classes if classes is None or isinstance(classes, int) else [str(name) for name in classes]
         self.classes_from_model = False  # whether the classes come from a trained model, not from these data
         self.exclude = exclude
         self.clusters, self.cluster_column = clusters, cluster_column
-        self.max_length = max_length
-        self.too_long = too_long
+        self.max_length, self.too_long = max_length, too_long
         self.validation = validation
         self.missing = [str(text) for text in missing]
         self.reader = LabelReader(target, missing, positive, negative, decimal)
-        self.separator, self.duplicates = separator, duplicates
-        self.repeated = Duplicates()
+        self.separator, self.duplicates, self.repeated = separator, duplicates, Duplicates()
+        self.features = molecule_features.listed(features)
         self.random_smiles = RandomSmiles(tokenizer, random_smiles, max_length, self.seed)
         if random_smiles:
             tokenizer.encode_as_written("C")  # raises an error if the representation does not support it
@@ -331,7 +331,7 @@ class LabelledSequences(SplitData):
         compositions = self.store.manifest.get("compositions")
         if compositions is not None:
             compositions = np.array(compositions, np.float32).reshape(len(compositions), len(ELEMENTS))
-        return LabelledRows(self.store, self.labels, rewrite, compositions)
+        return LabelledRows(self.store, self.labels, rewrite, compositions, self.features)
 
     def sequences_of(self, rows: np.ndarray) -> Flat:
         """The sequences of the given rows, concatenated."""
