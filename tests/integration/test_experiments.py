@@ -142,12 +142,15 @@ def test_every_experiment_with_labels_runs(experiment, library, tmp_path):
     words = [f"paths.data={library}", "callbacks.best.mode=max"]
     if experiment == "foodb/pretrain":
         words[1:] = ["data.prepare_workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
-    if experiment == "foodb/descriptors":
+    if experiment in ("foodb/descriptors", "foodb/counts"):
         words[1:] = ["data.source.workers=0", "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"]
         words.append("data.source.exclude=null")  # this choice excludes all simulated molecules
     result = train(tmp_path / "run", f"experiment={experiment}", *words, small=small)
     assert result["metrics"]["val/loss"] < 10
-    if experiment in ("foodb/pretrain", "foodb/descriptors"):
+    if experiment == "foodb/counts":
+        classes = json.loads((tmp_path / "run" / "labels.json").read_text())["classes"]
+        assert classes[-1] == "Morgan 511" and "MolLogP" in classes
+    if experiment in ("foodb/pretrain", "foodb/descriptors", "foodb/counts"):
         return
     several = experiment == "foodb/terms"
     assert 0 <= result["metrics"]["test/auroc" if several else "test/accuracy"] <= 1
