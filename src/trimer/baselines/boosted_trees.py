@@ -17,6 +17,7 @@ from trimer.errors import CheckpointError
 LONGEST = 64_000_000  # characters of a model
 MOST_TREES = 50_000
 MOST_LEAVES = 1_024  # of a tree
+MOST_NODES = 5_000_000  # of all trees together, as large as the largest: 200 MB
 CELLS = 1_000_000  # rows times trees that are computed at once
 OBJECTIVES = ("binary", "multiclass", "regression")
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a decision type; the next two hold the type of missing values
@@ -58,6 +59,7 @@ class BoostedTrees:
         sizes = [int(tree["num_leaves"]) for tree in trees]
         check(all(1 <= size <= MOST_LEAVES for size in sizes), f"trees of {sorted(set(sizes))} leaves")
         leaves = max(sizes, default=1)
+        check(len(trees) * leaves <= MOST_NODES, f"{len(trees):,} trees of up to {leaves:,} leaves")
         shape = (len(trees), max(leaves - 1, 1))
         self.feature, self.left, self.right = np.zeros(shape, np.int32), np.full(shape, -1), np.full(shape, -1)
         self.threshold, self.kind = np.zeros(shape), np.zeros(shape, np.int32)

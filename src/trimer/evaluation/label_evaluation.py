@@ -20,7 +20,7 @@ import torch
 from trimer.baselines.model_before import CURVES, calibrated
 from trimer.baselines.stored_boosting import NAME as BOOSTING
 from trimer.data.labelled.residue_labels import joined_labels
-from trimer.evaluation.calibration import decisions, fitted, mean_probabilities
+from trimer.evaluation.calibration import fitted, mean_probabilities
 from trimer.evaluation.label_comparison import baseline_results, thresholds_like
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
@@ -310,14 +310,9 @@ def net_predictions(net: Labelled, data, split: str, averaging: Averaging | None
     return canonical if averaging is None else averaged_predictions(net, data, split, averaging, canonical)
 
 
-def calibration(
-    net: Labelled, data, split: str = "val", predictions: np.ndarray | None = None
-) -> dict[str, torch.Tensor]:
-    """Temperatures, thresholds and intervals of the network, fitted on a split that its weights were not trained on.
-
-    predictions: (n, K) averaged ones, for which thresholds and intervals are chosen; the temperature stays as it is.
-    """
+def calibration(net: Labelled, data, split: str = "val") -> dict[str, torch.Tensor]:
+    """Temperatures, thresholds and intervals of the network, fitted on a split that its weights were not trained on."""
     raw, labels, _ = raw_outputs(net, data, split)
     if data.target == "residue":
         raw, labels = raw[labels != -100], labels[labels != -100]
-    return fitted(net, raw, labels.numpy()) if predictions is None else decisions(net, predictions, labels.numpy())
+    return fitted(net, raw, labels.numpy())

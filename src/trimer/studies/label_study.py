@@ -83,6 +83,7 @@ class LabelStudy(Study):
         from trimer.checkpoint import read
         from trimer.checkpoint_updates import update_checkpoint
         from trimer.evaluation.averaging_choice import choose
+        from trimer.evaluation.calibration import decisions
         from trimer.evaluation.label_evaluation import calibration
         from trimer.prediction.averaging import KEY as AVERAGING
         from trimer.prediction.averaging import Averaging
@@ -98,7 +99,7 @@ class LabelStudy(Study):
                 found, metrics, predictions = choose(
                     net, data, Averaging.of(self.loaded), cfg.get("augment"), cfg.get("boosting"), cfg.seed
                 )
-                fitted |= calibration(net, data, predictions=predictions)
+                fitted |= decisions(net, predictions, data.labels[data.split.rows("val")])
                 self.loaded.averaging = keys[AVERAGING] = found.stored()
             if data.sequences.plural != "molecules":
                 self.loaded.training_embeddings = keys[KEY] = training_embeddings(net, data, cfg.seed)
