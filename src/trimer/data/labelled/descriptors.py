@@ -36,7 +36,7 @@ class DescribedMolecules:
     molecules: a source such as SMILES files or PubChem. names: RDKit's names of descriptors; null: all except `Ipc` and
     `qed`. exclude: molecules to drop because a later study is evaluated on them. limit: largest number of molecules.
     workers: worker processes, None for one per CPU core; the values do not depend on it. counts: number of further
-    labels, log(1 + count) of Morgan environments of radius 2 folded to so many; 0 for none. Descriptors that are
+    labels, log(1 + count) of Morgan environments of radius 2 folded to so many; None: none. Descriptors that are
     undefined for a molecule, such as partial charges of metals, are missing.
     """
 
@@ -47,14 +47,14 @@ class DescribedMolecules:
         exclude=None,
         limit: int | None = None,
         workers: int | None = None,
-        counts: int = 0,
+        counts: int | None = None,
     ):
         self.names = label_names(names) or list(DEFAULT)
         if unknown := [name for name in self.names if name not in FUNCTIONS]:
             raise ValueError(f"names: RDKit has no descriptor {unknown[0]!r}; choose from {', '.join(FUNCTIONS)}")
-        if not 0 <= counts <= MOST_COUNTS:
+        if not 0 <= (counts or 0) <= MOST_COUNTS:
             raise ValueError(f"counts={counts} must be 0 to {MOST_COUNTS:,}, a number of folded Morgan environments")
-        self.counts = counts
+        self.counts = counts or 0
         self.molecules = molecules
         self.exclude = exclude
         self.limit = limit
