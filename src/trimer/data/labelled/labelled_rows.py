@@ -69,6 +69,6 @@ class LabelledRows(Dataset):
             taken = tokens.take(key.rows)
             sequence = Flat.from_concatenated(taken.values, taken.lengths)
         if self.features:
-            texts = [text or "" for text in self.store.strings("text", key.rows)]
-            sequence.features = torch.from_numpy(molecule_features.matrix(texts, self.features))
+            molecules = [text or "" for text in self.store.strings("text", key.rows)]
+            sequence.features = torch.from_numpy(molecule_features.matrix(molecules, self.features))
         return LabelledBatch.of(sequence, labels, key.rows)
