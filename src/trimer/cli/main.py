@@ -104,7 +104,7 @@ def command_line(command: str, words: list[str]) -> int:
         except Exception as error:  # those without an explanation are raised unchanged
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            sweep = args.multirun or any(text.startswith("hydra.mode=") for text in args.overrides)
+            sweep = args.multirun or any(text.startswith(("hydra.mode=", "hparams_search=")) for text in args.overrides)
             sentence = composition_errors.explain(error, hydra.config_loader, command, args.overrides, sweep)
             if sentence is None:
                 raise
@@ -169,7 +169,8 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
         cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
         pinned = [f"hydra.mode={RunMode.MULTIRUN.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
         hydra.multirun(command, run_command, [*args.overrides, *pinned])
-        print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
+        if Path(cfg.hydra.sweep.dir).is_dir():
+            print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
         return 0
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
     job = run_job(run_command, cfg, "hydra.run.dir", None, context)
