@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer.resuming import ABSENT, MAY_CHANGE, dotted_values, set_value, value_at
-from trimer.run import run_config
 
 if TYPE_CHECKING:
     from trimer.reporting.runs import Group, Run
@@ -20,9 +19,11 @@ NO_SETTINGS = [key for kind in KINDS for key in MAY_CHANGE[kind]]
 OF_THE_SEED = ("data.seed", "task.generator.seed")
 
 
-def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """The resolved config of a run by dotted keys, without the seed, paths, and keys that do not change a result."""
-    config = run_config(folder)
+def settings_of(config: dict[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
+    """A resolved config by dotted keys, without the seed, paths, and keys that do not change a result.
+
+    config: is changed.
+    """
     places = value_at(config, "paths")
     for key in (*NO_SETTINGS, "seed", *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
         set_value(config, key, ABSENT)
