@@ -21,6 +21,7 @@ COMMANDS = (
     "embed",
     "prepare",
     "report",
+    "dashboard",
     "models",
     "demo",
     "pack",

@@ -41,6 +41,7 @@ PACKAGES = {
     "trimer.studies",
     "trimer.tasks",
     "trimer.tokenizers",
+    "trimer.trackers",
     "lightning.pytorch.callbacks",
     "lightning.pytorch.loggers",
     "lightning.pytorch.plugins.precision",

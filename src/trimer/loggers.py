@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from trimer.cli.failures import reason_of
 from trimer.files import written
 
 
@@ -29,6 +30,11 @@ def open_loggers(loggers: Sequence[Logger], config: dict[str, Any]) -> Iterator[
             logger.log_hyperparams(config)
         yield list(loggers)
         status = "success"
+    except BaseException as error:
+        for logger in loggers:
+            if hasattr(logger, "record_failure"):
+                logger.record_failure(reason_of(error))
+        raise
     finally:
         for logger in loggers:
             logger.finalize(status)

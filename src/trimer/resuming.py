@@ -29,6 +29,7 @@ MAY_CHANGE = {
     "logging": (
         "logger", "name", "tags", "trainer.log_every_n_steps", "trainer.enable_progress_bar",
         "trainer.enable_model_summary", "trainer.profiler", "callbacks.throughput", "callbacks.memory",
+        "callbacks.norms",
         "callbacks.last.every_n_train_steps",
     ),
     "paths": ("paths", "data.cache"),

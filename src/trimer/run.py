@@ -43,6 +43,7 @@ from trimer.reproduction.environment import (
     machine,
     package_lines,
 )
+from trimer.yaml_files import read_yaml
 
 
 class RunFolder:
@@ -302,10 +303,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def first_config(folder: Path) -> dict[str, Any]:
     """The resolved config of the first start of a run, empty if the folder holds none."""
-    from omegaconf import OmegaConf
-
     path = folder / "config.yaml"
-    return current_config(OmegaConf.to_container(OmegaConf.load(path))) if path.is_file() else {}
+    return current_config(read_yaml(path) or {}) if path.is_file() else {}
 
 
 def run_config(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
@@ -98,6 +99,19 @@ def test_usage_errors_give_one_sentence_and_exit_code_2(trimer, capsys, words, s
     assert sentence in stderr
     assert stderr.startswith("trimer: ")
     assert len(stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "input"),
+    [
+        (["runs/a"], "runs/a"),
+        (["runs/a b", "name=x", 'runs/"c"'], ["runs/a b", 'runs/"c"']),
+        (["input=[x,y]"], ["x", "y"]),
+    ],
+)
+def test_the_first_words_of_report_are_its_folders(capsys, trimer, words, input):
+    assert trimer("report", *words, "--cfg", "job") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["input"] == input
 
 
 def test_nothing_of_the_command_line_is_left_in_hydra(trimer, empty_folder):

@@ -140,7 +140,7 @@ def test_schedules_have_the_length_of_the_run():
     assert cfg.scheduler.total_steps == 77
 
 
-@pytest.mark.parametrize("logger", ["csv", "wandb", "wandb_offline", "tensorboard", "many"])
+@pytest.mark.parametrize("logger", ["csv", "wandb", "wandb_offline", "tensorboard", "many", "mlflow", "trackio"])
 def test_the_csv_logger_is_always_present(logger):
     assert "csv" in compose("train", [f"logger={logger}"]).logger
 

@@ -13,6 +13,49 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu"]  # no software GPU, which takes much time of the CPU
 PATIENCE = 120_000  # milliseconds, for a machine that is busy with other tests
+# Elements that end outside of the window, or whose content is wider than they are and can only be reached by scrolling.
+CUT = """() => {
+  const width = document.documentElement.clientWidth, cut = [];
+  for (const element of document.querySelectorAll("body *")) {
+    if (element.closest("svg, #tip, .skip, thead")) continue;
+    const box = element.getBoundingClientRect(), scrolls = getComputedStyle(element).overflowX !== "visible";
+    const name = `${element.tagName}.${element.className}`;
+    if (box.width && (box.right > width + 1 || box.left < -1)) cut.push(`${name} ends at ${box.right}`);
+    if (scrolls && element.scrollWidth > element.clientWidth + 1) cut.push(`${name} scrolls to ${element.scrollWidth}`);
+  }
+  return document.documentElement.scrollWidth > width ? [...cut, "the page"] : cut;
+}"""
+# Pixels of the smallest font; texts of drawings are scaled with them.
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("main *:not(sub, sup)")]
+  .filter(element => element.getClientRects().length && (!element.closest("svg") || element.tagName === "text"))
+  .map(element => {
+    const scale = element.getScreenCTM ? Math.hypot(element.getScreenCTM().a, element.getScreenCTM().b) : 1;
+    return scale * parseFloat(getComputedStyle(element).fontSize);
+  }))"""
+# The least contrast of the texts of the page with the background behind them, and the text that has it.
+CONTRAST = """() => {
+  const numbers = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const linear = value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = rgb => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => sum + weight * linear(rgb[i] / 255), 0);
+  function behind(element) {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = numbers(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0.99) return colour;
+    }
+    return [255, 255, 255];
+  }
+  let least = [21, ""];
+  for (const element of document.querySelectorAll("body *:not(script, style, title)")) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.getClientRects().length || element.closest(".skip, #tip")) continue;
+    const style = getComputedStyle(element), svg = element.namespaceURI.includes("svg");
+    const [a, b] = [light(numbers(svg ? style.fill : style.color)), light(behind(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const name = `${element.tagName}.${element.getAttribute("class")}: ${element.textContent}`;
+    if (contrast < least[0]) least = [contrast, name];
+  }
+  return least;
+}"""
 
 
 @contextmanager

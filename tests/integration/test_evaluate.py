@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from omegaconf import OmegaConf
-from PIL import Image
 
 from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.cli.main import main
-from trimer.commands.evaluate import evaluated_data, log_figures
+from trimer.commands.evaluate import evaluated_data
 from trimer.errors import ConfigError
 from trimer.evaluation.molecule_evaluation import evaluate_pairs, slice_table
-from trimer.loggers import open_loggers
 
 
 def contract(tmp_path) -> dict:
@@ -71,23 +67,3 @@ def test_a_split_that_differs_from_the_run_is_rejected(tmp_path, monkeypatch, ca
     capsys.readouterr()
     assert main([*words, f"hydra.run.dir={tmp_path / 'two'}"]) == 1
     assert "split differently than in this run" in capsys.readouterr().err
-
-
-def test_figures_and_the_embedding_page_are_logged_to_the_tracker(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
-    from lightning.pytorch.loggers import WandbLogger
-
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = tmp_path / "test"
-    folder.mkdir()
-    Image.new("RGB", (20, 10)).save(folder / "confusion.png")
-    (folder / "embeddings.html").write_text("<p>points</p>")
-    logger = WandbLogger(project="test", save_dir=str(tmp_path), offline=True)
-    with open_loggers([logger], {}):
-        log_figures(SimpleNamespace(loggers=[logger]), folder)
-    media = tmp_path / "wandb" / "latest-run" / "files" / "media"
-    (picture,) = media.glob("images/test/confusion_*.png")
-    assert picture.read_bytes() == (folder / "confusion.png").read_bytes()
-    (page,) = media.glob("html/test/embeddings page_*.html")
-    assert "<p>points</p>" in page.read_text()

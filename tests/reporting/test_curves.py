@@ -46,3 +46,10 @@ def test_wrong_files_are_named(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no column 'step'"):
         read_curves(tmp_path / "other.csv")
+
+
+def test_a_curve_is_thinned_evenly_with_its_ends():
+    curve = Curve(list(range(101)), [float(step) for step in range(101)])
+    thin = curve.thinned(11)
+    assert thin.steps == list(range(0, 101, 10)) and thin.values[-1] == 100
+    assert curve.thinned(500) is curve

@@ -167,12 +167,11 @@ class Protocol(L.Callback):
     # ---------------------------------------------------------------- after it
 
     def log_table(self, trainer: L.Trainer) -> None:
-        """Log the table to every W&B logger."""
-        from lightning.pytorch.loggers import WandbLogger
+        """Log the table to every W&B run."""
+        from trimer.trackers.wandb_run import wandb_runs
 
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                import wandb
+        for run in wandb_runs(trainer):
+            import wandb
 
-                table = wandb.Table(columns=list(COLUMNS), data=[list(row.values()) for row in self.rows])
-                logger.experiment.log({"protocol": table, "trainer/global_step": trainer.global_step})
+            table = wandb.Table(columns=list(COLUMNS), data=[list(row.values()) for row in self.rows])
+            run.log_objects({"protocol": table})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,30 +70,25 @@ class RankMolecules(L.Callback):
 
 
 def log_prediction_table(trainer: L.Trainer, name: str, predictions: Sequence[dict]) -> None:
-    """Log a table with drawings of the true and the generated molecules to every W&B logger."""
-    from lightning.pytorch.loggers import WandbLogger
+    """Log a table with drawings of the true and the generated molecules to every W&B run."""
+    from trimer.reporting.drawing import molecule_png
+    from trimer.trackers.publishing import image_of
+    from trimer.trackers.wandb_run import wandb_runs
 
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            import wandb
-            from PIL import Image
+    for run in wandb_runs(trainer):
+        import wandb
 
-            from trimer.reporting.drawing import molecule_png
-
-            def draw(smiles: str) -> wandb.Image:
-                return wandb.Image(Image.open(io.BytesIO(molecule_png(smiles))))
-
-            table = wandb.Table(columns=[*COLUMNS])
-            for record in predictions:
-                best = record["candidates"][0] if record["candidates"] else None
-                table.add_data(
-                    record["id"],
-                    record["precursor_mz"],
-                    draw(record["smiles"]),
-                    draw(best["smiles"]) if best else None,
-                    record["smiles"],
-                    best["smiles"] if best else None,
-                    record["scores"].get("tanimoto@1"),
-                    best["count"] if best else 0,
-                )
-            logger.experiment.log({name: table, "trainer/global_step": trainer.global_step})
+        table = wandb.Table(columns=[*COLUMNS])
+        for record in predictions:
+            best = record["candidates"][0] if record["candidates"] else None
+            table.add_data(
+                record["id"],
+                record["precursor_mz"],
+                image_of(molecule_png(record["smiles"])),
+                image_of(molecule_png(best["smiles"])) if best else None,
+                record["smiles"],
+                best["smiles"] if best else None,
+                record["scores"].get("tanimoto@1"),
+                best["count"] if best else 0,
+            )
+        run.log_objects({name: table})

@@ -105,16 +105,25 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def stopped_by(error: BaseException) -> str | None:
+    """The sentence for Ctrl-C or a signal, None for any other error."""
+    names = {type(cause).__name__ for cause in causes(error)}
+    return next((sentence for name, sentence in STOPPED.items() if name in names), None)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run ended, as one sentence, or type and message of an error that no sentence explains."""
+    return stopped_by(error) or sentence_of(error) or f"{type(error).__name__}: {error}"
+
+
 def record(folder: Path, error: BaseException) -> None:
     """Write the reason to the run's `result.json`, if this process has started or resumed the run."""
     from trimer.run import RunFolder
 
     run = RunFolder(folder)
-    names = {type(cause).__name__ for cause in causes(error)}
-    stopped = next((sentence for name, sentence in STOPPED.items() if name in names), None)
-    if not run.started_here or (isinstance(error, SystemExit) and not error.code and not stopped):
+    if not run.started_here or (isinstance(error, SystemExit) and not error.code and not stopped_by(error)):
         return
-    sentence = stopped or sentence_of(error) or f"{type(error).__name__}: {error}"
+    sentence = reason_of(error)
     try:
         run.fail(sentence)
     except (OSError, InputError):  # the disk may be full, or the folder deleted

@@ -116,11 +116,23 @@ class Embed(Command):
 
 @dataclass
 class Report(Command):
-    """`trimer report`: the runs of a folder in one table."""
+    """`trimer report`: the runs of folders on a page and in tables."""
 
-    input: str = MISSING
+    input: Any = MISSING  # a folder or a list of folders
     output: str | None = None
     metrics: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Dashboard(Command):
+    """`trimer dashboard`: a W&B workspace and report for the runs of folders."""
+
+    input: Any = MISSING  # a folder or a list of folders
+    title: str | None = None
+    project: str = "trimer"
+    entity: str | None = None
+    objective: str | None = None
+    output: str | None = None
 
 
 @dataclass
@@ -190,6 +202,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "embed": Embed,
     "prepare": Train,
     "report": Report,
+    "dashboard": Dashboard,
     "models": Models,
     "pack": Pack,
     "demo": Demo,

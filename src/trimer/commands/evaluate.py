@@ -184,6 +184,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     from trimer.accelerators.hardware import place
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import report_split
+    from trimer.trackers.publishing import log_results
 
     if not trainer.is_global_zero:
         return {}
@@ -198,7 +199,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     finish_protocol(run, task, loaded, data, trainer, cfg, evaluation)
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.split_metrics("test"), step=trainer.global_step)
-    attempt("the figures of the tracker", log_figures, trainer, run.path / "test")
+    attempt("the results of the tracker", log_results, trainer, run.path, "test", evaluation)
     return reliability | evaluation.split_metrics("test")
 
 
@@ -234,17 +235,3 @@ def before_and_after(stored: Path, evaluation, data, out: Path) -> None:
     before = np.load(stored)["answers"] if stored.is_file() else None
     predictions = {"Before": before, "After": evaluation.predictions}
     predicted_against_observed(predictions, evaluation.labels, data.classes, out / "before_and_after.png")
-
-
-def log_figures(trainer, folder: Path) -> None:
-    """Log the figures of the test split to all W&B loggers."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            for path in sorted(folder.glob("*.png")):
-                logger.log_image(f"test/{path.stem}", [str(path)])
-            if (page := folder / "embeddings.html").is_file():
-                import wandb
-
-                logger.experiment.log({"test/embeddings page": wandb.Html(page.read_text(encoding="utf-8"))})

@@ -1,30 +1,70 @@
-"""`trimer report`: summarises the runs of a folder in one table, with mean and standard deviation over seeds."""
+"""`trimer report`: summarises the runs of folders as a page, Markdown and CSV, with means and intervals over seeds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from trimer.commands.next_steps import suggest, word
+
+if TYPE_CHECKING:
+    from trimer.reporting.runs import Summary
+
+FILES = (".html", ".md", ".csv")  # what output= may end with to get one file
 
 
 def main(cfg: DictConfig) -> None:
     from trimer.errors import InputError
-    from trimer.reporting.runs import read_runs, summarise, write_summary
+    from trimer.reporting.runs import read_runs, summarise
     from trimer.terminal_tables import print_table
 
-    folder = Path(cfg.input).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"input={folder} is not a folder; name a run folder, a sweep folder, or a folder of them")
-    summary = summarise(read_runs(folder), list(cfg.metrics))
-    output = Path(cfg.output).expanduser() if cfg.output else folder
-    files = write_summary(summary, output)
-    print_table(summary.to_rich(), output / "summary.md")
+    folders = input_folders(cfg.input)
+    summary = summarise(read_runs(*folders), list(cfg.metrics))
+    output = Path(cfg.output).expanduser() if cfg.output else folders[0]
+    files = write_report(summary, output, " and ".join(folder.resolve().name for folder in folders[:3]))
+    print_table(summary.to_rich(), next((path for path in files if path.suffix == ".md"), files[0]))
     for path in files:
         print(path)
     for sentence in summary.notes:
         print(sentence)
-    suggest(f"open {word(output / 'summary.md')}, or a run's page under test/")
+    suggest(f"open {word(files[0])}")
     if summary.errors:
         raise InputError("; ".join(summary.errors))
+
+
+def input_folders(value: Any) -> list[Path]:
+    """The folders of `input`, one or a list; InputError for one that does not exist."""
+    from trimer.errors import InputError
+
+    names = list(value) if OmegaConf.is_list(value) else [value]
+    folders = [Path(str(name)).expanduser() for name in names]
+    if not folders:
+        raise InputError("input=[] names no folder; name a run folder, a sweep folder, or a folder of them")
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"input={folder} is not a folder; name a run folder, a sweep folder, or a folder of them")
+    return folders
+
+
+def write_report(summary: Summary, output: Path, title: str) -> Sequence[Path]:
+    """One file by the suffix of `output` (.html, .md or .csv), or all of them in the folder `output`; their paths."""
+    from trimer.errors import InputError
+    from trimer.files import write_text
+    from trimer.reporting.runs import write_runs, write_summary
+    from trimer.reporting.sweep_page import write_sweep_page
+
+    if output.suffix.lower() not in FILES or output.is_dir():
+        if output.is_file():
+            raise InputError(f"output={output} is a file; name a folder, or a file that ends with {', '.join(FILES)}")
+        return [write_sweep_page(summary, output / "report.html", title), *write_summary(summary, output)]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.suffix.lower() == ".html":
+        write_sweep_page(summary, output, title)
+    elif output.suffix.lower() == ".md":
+        write_text(output, summary.to_markdown())
+    else:
+        write_runs(summary, output)
+    return [output]

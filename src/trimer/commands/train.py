@@ -58,6 +58,7 @@ def train(cfg: DictConfig) -> float | None:
     )
     from trimer.data.core.training_keys import stages_of
     from trimer.loggers import open_loggers
+    from trimer.trackers import publishing
 
     check_settings(cfg)
     failed_reports()  # forget those of an earlier job of this process
@@ -100,6 +101,7 @@ def train(cfg: DictConfig) -> float | None:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
         data.save_reports(run.path)
+        attempt("the data of the tracker", publishing.log_data, trainer, run.path)
         started, memory = time.perf_counter(), peak_memory()
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         result = {
@@ -112,6 +114,8 @@ def train(cfg: DictConfig) -> float | None:
         }
         record_training_data(run, task, data, trainer)
         result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
+        attempt("the checkpoint of the tracker", publishing.log_checkpoint, trainer, run.path, result)
+        attempt("the summary of the tracker", publishing.log_summary, trainer, result, cfg.objective)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)

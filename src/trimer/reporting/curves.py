@@ -28,6 +28,14 @@ class Curve:
         """The same curve in another unit."""
         return Curve(self.steps, [value * factor for value in self.values])
 
+    def thinned(self, points: int) -> Curve:
+        """At most this many points of the curve, evenly spaced, with the first and the last."""
+        count = len(self.steps)
+        if count <= points:
+            return self
+        kept = [round(i * (count - 1) / (points - 1)) for i in range(points)]
+        return Curve([self.steps[i] for i in kept], [self.values[i] for i in kept])
+
     def smoothed(self, points: int = 40) -> Curve:
         """A running mean over a window of 1/points of the curve; short curves stay as they are."""
         window = len(self.values) // points
@@ -46,17 +54,18 @@ def read_curves(path: str | Path) -> dict[str, Curve]:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            names, *rows = [*csv.reader(stream)] or [[]]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the metrics.csv of a run folder") from error
-    if rows and "step" not in rows[0]:
+    if rows and "step" not in names:
         raise InputError(f"{path}: line 1 has no column 'step'; give the metrics.csv of a run folder")
     points: dict[str, dict[int, float]] = {}
+    columns = [(place, name) for place, name in enumerate(names) if name and name not in _NOT_CURVES]
     for row in rows:
-        step = _number(row["step"])
-        for name, text in row.items():
-            value = _number(text)
-            if name and name not in _NOT_CURVES and math.isfinite(value) and math.isfinite(step):
+        step = _number(row[names.index("step")]) if row else math.nan
+        for place, name in columns if math.isfinite(step) else ():
+            value = _number(row[place]) if place < len(row) else math.nan
+            if math.isfinite(value):
                 points.setdefault(name, {})[int(step)] = value
     return {name: Curve(sorted(values), [values[step] for step in sorted(values)]) for name, values in points.items()}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer.resuming import ABSENT, MAY_CHANGE, dotted_values, set_value, value_at
-from trimer.run import run_config
 
 if TYPE_CHECKING:
     from trimer.reporting.runs import Group, Run
@@ -24,9 +23,11 @@ FOLD = "data.split.fold"
 OF_THE_SEED = ("data.seed", "task.generator.seed")
 
 
-def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """The resolved config of a run by dotted keys, without the seed, paths, and keys that do not change a result."""
-    config = run_config(folder)
+def settings_of(config: dict[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
+    """A resolved config by dotted keys, without the seed, paths, and keys that do not change a result.
+
+    config: is changed.
+    """
     places = value_at(config, "paths")
     for key in (*NO_SETTINGS, "seed", FOLD, *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
         set_value(config, key, ABSENT)

@@ -8,8 +8,9 @@ by the mean of its seeds. A run that failed or has not finished is listed with i
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
+NO_RUNS = ("checkpoints", "plugins", "tensorboard", "wandb")  # folders inside of runs
 _NOT_SETTINGS = re.compile(
     r"[+~]*(seed$|resume$|from_run$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$|data\.split\.fold$)"
 )
@@ -43,6 +45,7 @@ class Run:
     """One run: its folder, its status, the overrides of its command line, and its metrics.
 
     config: its resolved config by dotted keys. facts: hashes of its data and split. code: the version of the code.
+    path: of its folder; `folder` is its name in tables.
     """
 
     folder: str
@@ -56,6 +59,7 @@ class Run:
     facts: dict[str, str] = field(default_factory=dict)
     code: str | None = None
     fold: str | None = None
+    path: Path = Path()
 
 
 @dataclass
@@ -163,16 +167,26 @@ class Summary:
         return table
 
 
-def read_runs(folder: str | Path) -> list[Run]:
-    """The run in a folder, or all runs below it, in the order of their names; InputError if there is none."""
-    folder = Path(folder)
-    runs = {path.parent for mark in MARKS for path in folder.rglob(mark)}
-    if not runs:
-        raise InputError(
-            f"{folder} holds no run: no run.json or result.json in it or below; give the folder of a run or sweep"
-        )
+def read_runs(*folders: str | Path) -> list[Run]:
+    """The runs in these folders or below them, in the order of their names; InputError for a folder without any."""
+    runs: set[Path] = set()
+    for folder in map(Path, folders):
+        below = set(_run_folders(folder))
+        if not below:
+            raise InputError(
+                f"{folder} holds no run: no run.json or result.json in it or below; give the folder of a run or sweep"
+            )
+        runs |= below
     ordered = tracked(sorted(runs, key=_natural), "report", len(runs), "runs")
-    return [_read_run(path, folder) for path in ordered]
+    root = Path(folders[0]) if len(folders) == 1 else Path(os.path.commonpath(runs))
+    return [_read_run(path, root) for path in ordered]
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for where, below, files in os.walk(folder):
+        below[:] = [name for name in below if name not in NO_RUNS]
+        if not {*MARKS}.isdisjoint(files):
+            yield Path(where)
 
 
 def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str | None = None) -> Summary:
@@ -199,22 +213,33 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
     """Write `runs.csv` (all settings and metrics), `groups.csv` (mean, standard deviation, count) and `summary.md`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = list(dict.fromkeys([*summary.constant, *summary.varied, *(k for r in summary.runs for k in r.settings)]))
-    measured = list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
-    folds = ["fold"] if summary.over == "folds" else []
-    runs: list[list[object]] = [["folder", "status", "seed", *folds, *settings, *measured, "error"]]
-    for run in summary.runs:
-        values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
-        runs.append([run.folder, run.status, run.seed, *([run.fold] if folds else []), *values, run.error])
+    settings, measured = _columns(summary)
     statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count", LOW, HIGH)]
     groups: list[list[object]] = [["runs", *settings, *statistics_of]]
     for group in summary.groups:
         values = [value for name in measured for value in with_interval(group.metrics.get(name))]
         groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
-    for name, rows in (("runs.csv", runs), ("groups.csv", groups)):
-        write_csv(folder / name, [str(column) for column in rows[0]], rows[1:])
+    write_csv(folder / "groups.csv", [str(column) for column in groups[0]], groups[1:])
     write_text(folder / "summary.md", summary.to_markdown())
-    return [folder / "runs.csv", folder / "groups.csv", folder / "summary.md"]
+    return [write_runs(summary, folder / "runs.csv"), folder / "groups.csv", folder / "summary.md"]
+
+
+def write_runs(summary: Summary, path: Path) -> Path:
+    """Write a table of all runs with all their settings and metrics."""
+    settings, measured = _columns(summary)
+    folds = ["fold"] if summary.over == "folds" else []
+    rows: list[list[object]] = []
+    for run in summary.runs:
+        values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
+        rows.append([run.folder, run.status, run.seed, *([run.fold] if folds else []), *values, run.error])
+    write_csv(path, ["folder", "status", "seed", *folds, *settings, *measured, "error"], rows)
+    return path
+
+
+def _columns(summary: Summary) -> tuple[list[str], list[str]]:
+    """The settings and the metrics of the tables."""
+    settings = [*summary.constant, *summary.varied, *(key for run in summary.runs for key in run.settings)]
+    return list(dict.fromkeys(settings)), list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
 
 
 def _read_run(path: Path, root: Path) -> Run:
@@ -233,8 +258,9 @@ def _read_run(path: Path, root: Path) -> Run:
         metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
         objective=config.get("objective"),
         error=result.get("error"),
-        config=settings_of(path, record),
+        config=settings_of(config, record),
         facts=facts_of(path, record),
+        path=path,
         code=json.dumps([record.get("trimer"), record.get("git")]) if "git" in record else None,
         fold=fold_of(config),
     )

@@ -189,6 +189,15 @@ class LabelStudy(Study):
         publish(measurement, evaluation, COLUMNS[data.target], count, **shown)
         return evaluation
 
+    def log_predictions(self, trainer: Any, evaluation: Any) -> None:
+        from trimer.reporting.attempts import attempt
+        from trimer.trackers.publishing import sample_table
+        from trimer.trackers.wandb_run import wandb_runs
+
+        for run in wandb_runs(trainer) if evaluation.target != "residue" else ():
+            table = attempt("test/predictions of the tracker", sample_table, evaluation, self.entity == "molecules")
+            run.log_objects({} if table is None else {"test/predictions": table})
+
 
 def averages(cfg: DictConfig, loaded: Loaded) -> bool:
     """Whether an average is chosen: one is requested, or the checkpoint has one."""

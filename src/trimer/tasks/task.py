@@ -59,6 +59,7 @@ class Task(PlainLightning):
         self._step_count: Tensor | None = None
         self._logged: Tensor | None = None
         self._epoch: Tensor | None = None  # loss and count of this epoch on this device
+        self.gradient_factor: Tensor | float = 1.0  # of the last step: gradient of the mean by that of the sum
         self._stop = False
         self._sharded = False
         self.validated: dict[str, float] = {}  # the metrics of the last validation
@@ -229,6 +230,7 @@ class Task(PlainLightning):
         factor = self.trainer.accumulate_grad_batches * world / torch.where(count > 0, count, 1.0)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         torch._foreach_mul_(gradients, factor)
+        self.gradient_factor = factor
         self._step_count = None
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:

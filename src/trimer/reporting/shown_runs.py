@@ -1,0 +1,144 @@
+"""The runs on the page of a sweep: which are drawn, their settings, colours, best groups and baselines."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trimer.errors import InputError
+from trimer.reporting.attempts import attempt
+from trimer.reporting.runs import Group, Run, Summary
+from trimer.reporting.sweep_charts import Axis, Colours, shortened
+from trimer.reporting.table import ERROR, ResultTable, column
+
+DRAWN = 200  # runs in the charts
+LETTERS = 90  # of a setting in a table
+
+
+@dataclass
+class Shown:
+    """What all sections share: the runs in the charts, the metric that is compared, and colours of the runs.
+
+    metric: the objective, or the first metric; "" if no run has a result. coloured: the first is used without scripts.
+    tables: result tables of the runs by their folders.
+    """
+
+    summary: Summary
+    runs: list[Run]
+    metric: str
+    settings: dict[str, list[str]]
+    coloured: list[Colours]
+    tables: dict[str, ResultTable] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, summary: Summary) -> Shown:
+        metric = next((name for name in (summary.objective, *summary.metrics) if name and measured(summary, name)), "")
+        ordered = sorted(summary.runs, key=lambda run: order(run, metric))
+        runs = [run for run in summary.runs if run in ordered[:DRAWN]] if len(ordered) > DRAWN else summary.runs
+        settings = {key: [value_of(run, key) for run in runs] for key in summary.varied if key != "command"}
+        if len({run.seed for run in runs}) > 1:
+            settings["seed"] = [run.seed or "" for run in runs]
+        texts = [f"{run.metrics[metric]!r}" if metric in run.metrics else "" for run in runs]
+        show = {float(text): column(metric).show(float(text)) for text in texts if text}
+        by_metric = [Colours.of(column(metric).label, texts, show)] if metric else []
+        by_setting = [Colours.of(key, values) for key, values in settings.items() if len(set(values)) > 1]
+        one_setting = len([key for key in settings if key != "seed"]) == 1
+        coloured = [*by_setting, *by_metric] if one_setting else [*by_metric, *by_setting]
+        plain = [Colours("", ["k0"] * len(runs), [])]
+        tables = attempt("the baselines of the report", _tables, runs) or {}
+        return cls(summary, list(runs), metric, settings, coloured or plain, tables)
+
+    @property
+    def classes(self) -> list[str]:
+        """The colour class of each run without scripts."""
+        return self.coloured[0].classes
+
+    def axis_of_metric(self, name: str) -> Axis:
+        """The axis of a metric in the unit of its column."""
+        unit = column(name)
+        values = [run.metrics.get(name, math.nan) * unit.scale for run in self.runs]
+        return Axis.of_numbers(unit.label, values)
+
+
+def value_of(run: Run, key: str) -> str:
+    """A setting of a run: its override, else the value in its resolved config."""
+    text = run.settings.get(key, run.config.get(key, ""))
+    return shortened(text, LETTERS)
+
+
+def measured(summary: Summary, name: str) -> bool:
+    return any(math.isfinite(run.metrics.get(name, math.nan)) for run in summary.runs)
+
+
+def order(run: Run, metric: str) -> float:
+    """Best first, runs without the metric last."""
+    value = run.metrics.get(metric, math.nan)
+    if not math.isfinite(value):
+        return math.inf
+    return value if column(metric).lower_is_better else -value
+
+
+def best_group(shown: Shown) -> Group | None:
+    """The best group by the metric that is compared."""
+    known = [group for group in shown.summary.groups if shown.metric in group.metrics]
+    sign = 1 if column(shown.metric).lower_is_better else -1
+    return min(known, key=lambda group: sign * group.metrics[shown.metric][0]) if known else None
+
+
+def ordered_groups(shown: Shown) -> list[Group]:
+    sign = 1 if column(shown.metric).lower_is_better else -1
+
+    def place(group: Group) -> float:
+        return sign * group.metrics[shown.metric][0] if shown.metric in group.metrics else math.inf
+
+    return sorted(shown.summary.groups, key=place)
+
+
+def label_of(shown: Shown, group: Group) -> str:
+    pairs = [(key, value_of(group.runs[0], key)) for key in shown.summary.varied]
+    return " ".join(value if key == "command" else f"{key}={value}" for key, value in pairs if value) or "the defaults"
+
+
+def _tables(runs: Sequence[Run]) -> dict[str, ResultTable]:
+    """The result table of each run that was evaluated, by the folder of the run."""
+    tables = {}
+    for run in runs:
+        path = next((p for split in ("test", "val", "all") if (p := run.path / split / "table.json").is_file()), None)
+        if path is not None:
+            try:
+                tables[run.folder] = ResultTable.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path} is not a result table ({error}); repeat the evaluation") from error
+    return tables
+
+
+def baseline_values(shown: Shown) -> tuple[ResultTable, dict[str, dict[str, list[float]]]]:
+    """The columns of the tables, and the values of each baseline in all runs by metric."""
+    tables = shown.tables
+    values: dict[str, dict[str, list[float]]] = {}
+    different = len({json.dumps(run.facts, sort_keys=True) for run in shown.runs if run.folder in tables}) > 1
+    keys = [key for key in shown.summary.varied if key.startswith(("data", "experiment"))] if different else []
+    for run in shown.runs:
+        chosen = ", ".join(f"{key}={value_of(run, key)}" for key in keys)
+        for row in tables[run.folder].rows if run.folder in tables else ():
+            if row["kind"] != "method":
+                method = f"{row['method']} ({chosen})" if chosen else row["method"]
+                for name, value in row["values"].items():
+                    if math.isfinite(value) and not name.endswith(ERROR):
+                        values.setdefault(method, {}).setdefault(name, []).append(value)
+    return next(iter(tables.values()), ResultTable()), values
+
+
+def reference(shown: Shown) -> list[tuple[str, float]]:
+    """The best baseline in the metric that is compared, if this is one of the test split; at most one."""
+    split, _, name = shown.metric.rpartition("/")
+    if split != "test":
+        return []
+    _, values = baseline_values(shown)
+    means = [(method, statistics.fmean(of[name])) for method, of in values.items() if name in of]
+    means = [(method, mean) for method, mean in means if not method.startswith("oracle")]
+    sign = 1 if column(shown.metric).lower_is_better else -1
+    return [(f"best baseline: {m}", v) for m, v in sorted(means, key=lambda pair: sign * pair[1])[:1]]
