@@ -17,7 +17,7 @@ FLOAT = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+")
 def loader() -> Any:
     """The safe loader of PyYAML that reads `1e-3` as a number and keeps dates as texts."""
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    made = type("Loader", (base,), {})
+    made: Any = type("Loader", (base,), {})
     made.yaml_implicit_resolvers = {
         letter: [(tag, pattern) for tag, pattern in entries if tag != "tag:yaml.org,2002:timestamp"]
         for letter, entries in base.yaml_implicit_resolvers.items()

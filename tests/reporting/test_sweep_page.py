@@ -17,7 +17,7 @@ from trimer.commands import report
 from trimer.errors import InputError
 from trimer.reporting import shown_runs, sweep_page
 from trimer.reporting.runs import read_runs, summarise
-from trimer.reporting.shown_runs import interval
+from trimer.reporting.spread import interval
 from trimer.reporting.sweep_page import write_sweep_page
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -6,6 +6,7 @@ old cloudpickle. Here each job is the same command as with `launcher=process`, `
 are skipped when the sweep is started again. The jobs share a file system with the sweep.
 """
 
+import logging
 import threading
 import time
 from abc import abstractmethod
@@ -129,8 +130,10 @@ class RayLauncher(RemoteLauncher):
 
         with self.starting:
             if not ray.is_initialized():
-                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="error")
-        run = ray.remote(max_retries=0, **self.resources)(run_command)
+                quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+                ray.init(address=self.address, **quiet)
+        remote: Any = ray.remote
+        run = remote(max_retries=0, **self.resources)(run_command)
         return ray.get(run.remote(command))
 
 

@@ -48,7 +48,8 @@ class OptunaSweeper(Sweeper):
         self.max_failures, self.settings = max_failures, settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config, self.loader = config, hydra_context.config_loader
+        self.config: Any = config
+        self.loader = hydra_context.config_loader
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

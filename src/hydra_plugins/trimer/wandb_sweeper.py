@@ -42,7 +42,8 @@ class WandbSweeper(Sweeper):
         self.objective, self.direction = objective, direction
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config, self.loader = config, hydra_context.config_loader
+        self.config: Any = config
+        self.loader = hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> Path:
         """Write the file and print the two commands that use it; returns its path."""

@@ -250,19 +250,20 @@ def _read_run(path: Path, root: Path) -> Run:
     if record.get("command"):
         settings = {"command": record["command"], **settings}
     seed, config = pairs.get("seed", (record.get("seeds") or {}).get("seed")), run_config(path)
+    objective, fold = config.get("objective"), fold_of(config)
     return Run(
         folder=str(path.relative_to(root)) if path != root else path.name,
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
         metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
-        objective=config.get("objective"),
+        objective=objective,
         error=result.get("error"),
         config=settings_of(config, record),
         facts=facts_of(path, record),
         path=path,
         code=json.dumps([record.get("trimer"), record.get("git")]) if "git" in record else None,
-        fold=fold_of(config),
+        fold=fold,
     )
 
 

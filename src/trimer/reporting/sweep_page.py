@@ -117,8 +117,8 @@ def _means(shown: Shown) -> Markup:
         for name in summary.metrics:
             mean, deviation, count = group.metrics.get(name, (None, None, 0))
             shows, ends = column(name).show, interval(*group.metrics[name]) if name in group.metrics else None
-            span = f"{shows(ends[0])} to {shows(ends[1])}" if ends else ""
-            cells.append({"value": shows(mean), "error": shows(deviation) if count > 1 else "", "interval": span})
+            text = f"{shows(ends[0])} to {shows(ends[1])}" if ends else ""
+            cells.append({"value": shows(mean), "error": shows(deviation) if count > 1 else "", "interval": text})
         settings = [value_of(group.runs[0], key) for key in summary.varied]
         rows.append({"settings": settings, "seeds": group.seeds, "cells": cells})
     chart = Markup()

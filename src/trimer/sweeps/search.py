@@ -81,10 +81,11 @@ class Search:
                 f"{storage or self.folder / STUDY} holds a search with other objectives: restore them, or choose "
                 "another hydra.sweep.dir"
             )
+        directions: Any = list(self.objectives.values())
         return optuna.create_study(
             study_name=name,
             storage=where,
-            directions=list(self.objectives.values()),
+            directions=directions,
             pruner=_pruner(pruner, self.startup_trials),
             load_if_exists=True,
         )
@@ -155,6 +156,7 @@ class Search:
         with self.lock:
             self.running.pop(trial.number, None)
             values = self._values(result)
+            finite = [value for value in values.values() if value is not None]
             if error is None:
                 error = next((f"no finite {name}" for name, value in values.items() if value is None), None)
             if error is not None:
@@ -164,7 +166,7 @@ class Search:
             elif result.get("stopped_early") == "pruned":
                 self.study.tell(trial, state=TrialState.PRUNED)
             else:
-                self.study.tell(trial, list(values.values()))
+                self.study.tell(trial, finite)
 
     def _values(self, result: Mapping[str, Any]) -> dict[str, float | None]:
         """The value of each objective, None where it is missing or not finite."""

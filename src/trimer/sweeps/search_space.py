@@ -108,7 +108,7 @@ def search_space(overrides: Sequence[str], loader: Any) -> tuple[dict[str, Dimen
             space[key] = _dimension(override)
         else:
             deleted = override.is_delete()
-            fixed[key] = override.input_line if deleted else f"{key}={override.get_value_element_as_str()}"
+            fixed[key] = str(override.input_line) if deleted else f"{key}={override.get_value_element_as_str()}"
     if not space:
         raise ConfigError(
             "the search has no search space: give at least one setting several values, such as "

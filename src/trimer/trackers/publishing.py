@@ -109,7 +109,7 @@ def table_of_file(path: Path) -> Any:
         [(float(text) if text else None) if number else text for text, number in zip(row, numbers, strict=True)]
         for row in rows[:ROWS]
     ]
-    return wandb.Table(columns=names, data=data)
+    return wandb.Table(columns=[*names], data=data)
 
 
 def curves_of(split: str, evaluation: Any) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def sample_table(evaluation: Any, drawn: bool, most: int = 64) -> Any:
 
     rows = np.unique(np.linspace(0, len(evaluation.ids) - 1, most).round().astype(int))
     names = ["id", "record", *(["drawing"] if drawn else []), "label", "prediction", "probability or error"]
-    table = wandb.Table(columns=names)
+    table = wandb.Table(columns=[*names])
     for row in rows:
         text = evaluation.texts[row]
         cells: list[Any] = [evaluation.ids[row], text]

@@ -74,7 +74,7 @@ class WandbRun(WandbLogger):
         """The run, started by the first call; its horizontal axis is the step of W&B, which is the optimizer step."""
         import wandb
 
-        if rank_zero_only.rank:
+        if getattr(rank_zero_only, "rank", 0):
             return _Nothing()
         if self._experiment is None:
             if self._offline:
