@@ -130,7 +130,11 @@ class RayLauncher(RemoteLauncher):
 
         with self.starting:
             if not ray.is_initialized():
-                quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+                quiet: dict[str, Any] = {
+                    "include_dashboard": False,
+                    "log_to_driver": False,
+                    "logging_level": logging.ERROR,
+                }
                 ray.init(address=self.address, **quiet)
         remote: Any = ray.remote
         run = remote(max_retries=0, **self.resources)(run_command)
