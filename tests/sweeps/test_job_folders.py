@@ -1,0 +1,26 @@
+"""The folders of a sweep's jobs: numbers, reasons of failures, and the environment of a job."""
+
+from __future__ import annotations
+
+import json
+
+from trimer.sweeps.job_folders import job_environment, job_numbers, reason_of
+
+
+def test_jobs_keep_their_numbers_and_new_ones_get_free_numbers(tmp_path):
+    for number, words in ((0, ["seed=1", "n_jobs=2"]), (3, ["seed=1"]), (5, ["seed=9"])):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "job.json").write_text(json.dumps({"overrides": words}))
+    jobs = [["seed=7"], ["seed=1", "n_jobs=8"], ["n_jobs=8", "seed=1"], ["seed=1"], ["seed=9"], ["seed=8"]]
+    assert job_numbers(tmp_path, jobs) == [1, 0, 3, 2, 5, 4]
+
+
+def test_a_job_without_a_recorded_error_is_explained_by_its_signal(tmp_path):
+    (tmp_path / "output.log").touch()
+    assert reason_of(-9, tmp_path) == f"ended by SIGKILL (the memory may have been full); see {tmp_path}/output.log"
+    (tmp_path / "result.json").write_text('{"error": "loss is NaN"}')
+    assert reason_of(1, tmp_path) == "loss is NaN"
+
+
+def test_a_job_is_neither_a_rank_nor_a_run_of_an_agent():
+    assert set(job_environment({"LOCAL_RANK": "1", "WANDB_RUN_ID": "a", "PATH": "/bin"})) == {"PATH", "TRIMER_PARENT"}
