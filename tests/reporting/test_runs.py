@@ -13,6 +13,7 @@ from rich.console import Console
 
 from trimer.errors import InputError
 from trimer.reporting.runs import read_runs, summarise, write_summary
+from trimer.reporting.spread import interval
 
 
 def run(folder: Path, overrides: list[str], metrics: dict | None, **result) -> None:
@@ -53,6 +54,29 @@ def test_mean_and_deviation_over_seeds(sweep):
     assert means["1e-5"] is None
     assert summary.best.settings["optimizer.lr"] == "1e-3"  # a loss: lower is better
     assert summary.metrics == ["val/loss", "test/tanimoto@1", "test/validity"]
+
+
+def test_folds_of_a_cross_validation_count_once_whatever_their_seeds(tmp_path):
+    losses = {0: (1.0, 3.0), 1: (4.0, 6.0), 2: (7.0, 9.0)}
+    for fold, of_seeds in losses.items():
+        for seed, loss in enumerate(of_seeds):
+            folder = tmp_path / f"{2 * fold + seed}"
+            run(folder, [f"data.split.fold={fold}", f"seed={seed}"], {"val/loss": loss})
+            (folder / "config.yaml").write_text(f"objective: val/loss\ndata:\n  split: {{fold: {fold}, folds: 3}}\n")
+            (folder / "split.json").write_text(json.dumps({"sha256": f"of fold {fold}"}))
+    summary = summarise(read_runs(tmp_path))
+    (group,) = summary.groups
+    assert group.error is None and group.seeds == "6/6"
+    assert group.metrics["val/loss"] == pytest.approx((5.0, 3.0, 3))  # over the means 2, 5 and 8 of the folds
+    half = 4.302653 * 3.0 / math.sqrt(3)  # the quantile of Student's t with two degrees of freedom
+    assert interval(5.0, 3.0, 3) == pytest.approx((5 - half, 5 + half), rel=1e-6)
+    text = summary.to_markdown()
+    assert "Mean ± standard deviation over folds" in text and "| -2.452 to 12.452 |" in text
+    write_summary(summary, tmp_path / "out")
+    (row,) = csv.DictReader((tmp_path / "out" / "groups.csv").open())
+    assert float(row["val/loss_ci95_high"]) == pytest.approx(5 + half)
+    (tmp_path / "1" / "split.json").write_text(json.dumps({"sha256": "another"}))
+    assert "0 and 1 have the same settings but split their data" in summarise(read_runs(tmp_path)).errors[0]
 
 
 def test_each_objective_has_its_direction(sweep):

@@ -1,4 +1,7 @@
-"""Which runs may be averaged: those with the same data whose resolved configs differ in nothing but the seed."""
+"""Which runs may be averaged: those with the same data whose resolved configs differ in nothing but the seed.
+
+Folds of a cross-validation are averaged too: they have the same data, each with another split.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 # Keys that do not change a result; a key stands for all keys below it.
 KINDS = ("logging", "paths", "final evaluation", "the sweep")
 NO_SETTINGS = [key for kind in KINDS for key in MAY_CHANGE[kind]]
+FOLD = "data.split.fold"
 # Keys that depend on the seed, for a run whose run.json does not list them.
 OF_THE_SEED = ("data.seed", "task.generator.seed")
 
@@ -24,7 +28,7 @@ def settings_of(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
     """The resolved config of a run by dotted keys, without the seed, paths, and keys that do not change a result."""
     config = run_config(folder)
     places = value_at(config, "paths")
-    for key in (*NO_SETTINGS, "seed", *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
+    for key in (*NO_SETTINGS, "seed", FOLD, *((record.get("seeds") or {}).get("keys") or OF_THE_SEED)):
         set_value(config, key, ABSENT)
     places = {name: str(place) for name, place in places.items()} if isinstance(places, Mapping) else {}
     return {key: _text(_placed(value, places)) for key, value in dotted_values(config).items()}
@@ -89,14 +93,15 @@ def varied_keys(groups: Sequence[Sequence[Run]]) -> list[str]:
 def conflict(runs: Sequence[Run]) -> str | None:
     """Why runs with the same config must not be averaged, or None."""
     for name, words in (("data", "were trained on different data"), ("split", "split their data differently")):
-        folders: dict[str, str] = {}
+        folders: dict[str | None, dict[str, str]] = {}  # each fold has its split
         for run in runs:
             if name in run.facts:
-                folders.setdefault(run.facts[name], run.folder)
-        if len(folders) > 1:
-            return (
-                f"{' and '.join(list(folders.values())[:3])} have the same settings but {words}, so they have no mean"
-            )
+                fold = run.fold if name == "split" else None
+                folders.setdefault(fold, {}).setdefault(run.facts[name], run.folder)
+        for same in folders.values():
+            if len(same) > 1:
+                shown = " and ".join(list(same.values())[:3])
+                return f"{shown} have the same settings but {words}, so they have no mean"
     return None
 
 
@@ -104,13 +109,13 @@ def notes(groups: Sequence[Group]) -> list[str]:
     """Notes on the means: seeds that were run twice, and groups with several versions of the code."""
     sentences = []
     for group in groups:
-        seeds: dict[str | None, list[str]] = {}
+        seeds: dict[tuple[str | None, str | None], list[str]] = {}
         for run in group.runs:
             if run.status == "ok":
-                seeds.setdefault(run.seed, []).append(run.folder)
+                seeds.setdefault((run.fold, run.seed), []).append(run.folder)
         sentences += [
             f"{', '.join(folders)}: same settings and seed {seed}, counted as one seed"
-            for seed, folders in seeds.items()
+            for (_, seed), folders in seeds.items()
             if len(folders) > 1
         ]
         versions = {run.code: run.folder for run in group.runs if run.code}

@@ -1,16 +1,14 @@
 """The runs of a sweep, or of any folder, in one table: every run, mean and spread over seeds, the best settings.
 
 Reads `config.yaml`, `overrides.yaml`, `run.json`, `split.json` and `result.json` of each run folder. Runs are averaged
-if their resolved configs differ in nothing but the seed. A run that failed or has not finished is listed with its
-reason and does not enter the means.
+if their resolved configs differ in nothing but the seed, or the fold of a cross-validation: then each fold counts once,
+by the mean of its seeds. A run that failed or has not finished is listed with its reason and does not enter the means.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,8 @@ from trimer.errors import InputError
 from trimer.files import write_csv, write_text
 from trimer.progress import tracked
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.spread import fold_of, interval, spread, with_interval
+from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.templates import render
 from trimer.run import run_config
 
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKS = ("run.json", "result.json", "job.json")  # any of them makes a folder a run
-_NOT_SETTINGS = re.compile(r"[+~]*(seed$|resume$|from_run$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$)")
+_NOT_SETTINGS = re.compile(
+    r"[+~]*(seed$|resume$|from_run$|name$|n_jobs$|tags$|hydra[./]|paths[./]|launcher$|data\.split\.fold$)"
+)
 _SPLITS = ("test", "val")
 COSTS = ("seconds", "memory_mb")
 OF_LABELS = ("accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2", "spearman")
@@ -54,14 +55,15 @@ class Run:
     config: dict[str, str] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     code: str | None = None
+    fold: str | None = None
 
 
 @dataclass
 class Group:
-    """Runs that differ in nothing but their seed.
+    """Runs that differ in nothing but their seed, or the fold of a cross-validation.
 
-    metrics: mean, standard deviation and count of each metric over the seeds whose runs finished. error: why there is
-    no mean.
+    metrics: mean, standard deviation and count of each metric over the folds, or else the seeds, whose runs finished.
+    error: why there is no mean.
     """
 
     settings: dict[str, str]
@@ -71,8 +73,9 @@ class Group:
 
     @property
     def seeds(self) -> str:
-        """The number of seeds that finished, of all."""
-        return f"{len({run.seed for run in self.runs if run.status == 'ok'})}/{len({run.seed for run in self.runs})}"
+        """The number of seeds that finished, of all; in a cross-validation those of all folds together."""
+        finished = {(run.fold, run.seed) for run in self.runs if run.status == "ok"}
+        return f"{len(finished)}/{len({(run.fold, run.seed) for run in self.runs})}"
 
 
 @dataclass
@@ -93,13 +96,21 @@ class Summary:
         """Why groups have no mean."""
         return [group.error for group in self.groups if group.error]
 
+    @property
+    def over(self) -> str:
+        """What the means are over: seeds, or folds."""
+        return "folds" if any(run.fold is not None for run in self.runs) else "seeds"
+
     def to_markdown(self) -> str:
         """Groups, the best of them, then every run."""
-        groups = []
+        groups, intervals = [], []
         for group in self.groups:
             cells = [*(group.settings.get(key, "") for key in self.varied), group.seeds]
             cells += [_mean(group, name) for name in self.metrics]
             groups.append([f"**{cell}**" if group is self.best and cell else cell for cell in cells])
+            if any(count > 1 for _, _, count in group.metrics.values()):
+                ends = [_interval(group, name) for name in self.metrics]
+                intervals.append([*(group.settings.get(key, "") for key in self.varied), *ends])
         rows = [
             [run.folder, *(run.settings.get(key, "") for key in self.varied), run.seed or "", run.status]
             + [column(name).show(run.metrics.get(name)) for name in self.metrics]
@@ -115,6 +126,8 @@ class Summary:
             varied=self.varied,
             labels=[column(name).label for name in self.metrics],
             groups=groups,
+            over=self.over,
+            intervals=intervals,
             best=best,
             objective=column(self.objective).label if self.objective else "",
             notes=[*self.errors, *self.notes],
@@ -128,7 +141,7 @@ class Summary:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title="Mean ± standard deviation over seeds", title_justify="left", show_lines=True)
+        table = Table(title=f"Mean ± standard deviation over {self.over}", title_justify="left", show_lines=True)
         wide = len(self.varied) > SETTINGS_SHOWN  # runs of different kinds: one column for all settings
         for name in ["settings"] if wide else self.varied:
             table.add_column(name, overflow="fold", min_width=30 if wide else 8)
@@ -174,7 +187,7 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str |
     groups = []
     for same in members:
         error = conflict(same)
-        groups.append(Group(same[0].settings, same, {} if error else _spread(same), error))
+        groups.append(Group(same[0].settings, same, {} if error else spread(same), error))
     objective = objective or next((run.objective for run in runs if run.objective), None)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     shown = list(metrics) or _default_metrics(measured, objective)
@@ -191,10 +204,10 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
     for run in summary.runs:
         values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
         runs.append([run.folder, run.status, run.seed, *values, run.error])
-    statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count")]
+    statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count", LOW, HIGH)]
     groups: list[list[object]] = [["runs", *settings, *statistics_of]]
     for group in summary.groups:
-        values = [value for name in measured for value in group.metrics.get(name, (None, None, 0))]
+        values = [value for name in measured for value in with_interval(group.metrics.get(name))]
         groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
     for name, rows in (("runs.csv", runs), ("groups.csv", groups)):
         write_csv(folder / name, [str(column) for column in rows[0]], rows[1:])
@@ -209,41 +222,25 @@ def _read_run(path: Path, root: Path) -> Run:
     settings = {key: value for key, value in pairs.items() if not _NOT_SETTINGS.match(key)}
     if record.get("command"):
         settings = {"command": record["command"], **settings}
-    seed = pairs.get("seed", (record.get("seeds") or {}).get("seed"))
+    seed, config = pairs.get("seed", (record.get("seeds") or {}).get("seed")), run_config(path)
     return Run(
         folder=str(path.relative_to(root)) if path != root else path.name,
         status=result.get("status", "unfinished" if not job.get("exit") else "failed"),
         settings=settings,
         seed=None if seed is None else str(seed),
         metrics={name: float(value) for name, value in (_flat(result.get("metrics") or {}) | _costs(result)).items()},
-        objective=run_config(path).get("objective"),
+        objective=config.get("objective"),
         error=result.get("error"),
         config=settings_of(path, record),
         facts=facts_of(path, record),
         code=json.dumps([record.get("trimer"), record.get("git")]) if "git" in record else None,
+        fold=fold_of(config),
     )
 
 
 def _costs(result: Mapping) -> dict[str, float]:
     """Time and memory of a training."""
     return {name: result[name] for name in COSTS if result.get(name) is not None}
-
-
-def _spread(runs: Sequence[Run]) -> dict[str, tuple[float, float, int]]:
-    """Mean, sample standard deviation (NaN for one seed) and count of each metric over the seeds whose runs finished.
-
-    A seed that was run several times counts once, by its mean.
-    """
-    by_seed: dict[str, dict[str | None, list[float]]] = {}
-    for run in (run for run in runs if run.status == "ok"):
-        for name, value in run.metrics.items():
-            if math.isfinite(value):
-                by_seed.setdefault(name, {}).setdefault(run.seed, []).append(value)
-    means = {name: [statistics.fmean(values) for values in seeds.values()] for name, seeds in by_seed.items()}
-    return {
-        name: (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
-        for name, values in means.items()
-    }
 
 
 def _best(groups: Sequence[Group], objective: str | None) -> Group | None:
@@ -264,6 +261,11 @@ def _default_metrics(measured: Sequence[str], objective: str | None) -> list[str
     if objective is None or objective not in measured:
         return shown
     return [objective, *(name for name in shown if name != objective)]
+
+
+def _interval(group: Group, name: str) -> str:
+    ends = interval(*group.metrics[name]) if name in group.metrics else None
+    return " to ".join(column(name).show(end) for end in ends) if ends else "–"
 
 
 def _mean(group: Group, name: str) -> str:

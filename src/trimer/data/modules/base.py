@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from trimer.arguments import KeepsArguments
 from trimer.data.core.drops import DropReport
+from trimer.data.core.folds import checked_folds, key_split
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
 from trimer.data.core.ragged import Ragged
-from trimer.data.core.splits import WHOLE, Split, column_split, grouped_split, whole_split
+from trimer.data.core.splits import WHOLE, Split, column_split, whole_split
 from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.proteins.relatives import Relatives
 from trimer.data.text.spelling import warn_of_spelling
@@ -196,14 +197,15 @@ class SplitData(PreparedData):
     """Prepared data whose rows are assigned to train, val and test; the same settings give the same rows.
 
     split: a column of the source that names the split (`column`, `names`), or the `keys` that no two splits may share,
-    with `fractions` and a `seed`; rows are grouped by union-find. `train_limit`: largest number of rows of train.
+    with `fractions` and a `seed`; rows are grouped by union-find. `fold`: which of `folds` is the test split, instead
+    of the fractions. `train_limit`: largest number of rows of train.
     """
 
     split: Split  # set by `setup`
 
     def __init__(self, split: Mapping, **loading: Unpack[Loading]):
         super().__init__(**loading)
-        self.split_by = dict(split)
+        self.split_by = checked_folds(split)
         self.whole = False  # whether all rows are one split, to be evaluated
 
     def measure_whole(self) -> None:
@@ -268,7 +270,7 @@ class SplitData(PreparedData):
     def _assign(self) -> Split:
         if self.split_by.get("column"):
             return column_split(self.store.strings("split"), self.split_by.get("names"))
-        return grouped_split(self._grouping(), self.split_by.get("fractions"), seed=self.split_by.get("seed", 0))
+        return key_split(self._grouping(), self.split_by)
 
 
 def check_split_keys(split: Mapping, known: tuple[str, ...]) -> None:

@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader
 from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
+from trimer.data.core.folds import key_split
 from trimer.data.core.label_table import LabelSource
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
-from trimer.data.core.splits import Split, column_split, grouped_split, ordered_split
+from trimer.data.core.splits import Split, column_split, ordered_split
 from trimer.data.core.store import StoreWriter
 from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled import molecule_features
@@ -218,7 +219,7 @@ class LabelledSequences(SplitData):
             split = ordered_split(self._column(by["ordered_by"])[rows], by.get("fractions"), by["ordered_by"])
         else:
             keys = {name: values[rows] for name, values in self._grouping().items()}
-            split = grouped_split(keys, by.get("fractions"), seed=by.get("seed", 0))
+            split = key_split(keys, by)
         if "val" not in split.names and "train" in split.names:
             groups = {name: values[rows] for name, values in self._keys().items()}
             split = split.with_validation(groups, self.validation, by.get("seed", 0))
