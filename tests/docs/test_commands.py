@@ -6,7 +6,6 @@ A console block below `<!-- not run: reason -->` is composed only, and so are al
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ PAGES = sorted(
 )
 FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>console|python)\n(?P<text>.*?)```", re.DOTALL)
 PAGE_MARK = re.compile(r"<!-- commands of this page are not run: .+ -->")
-PLUGINS = {"launcher=slurm": "hydra_submitit_launcher", "hparams_search=optuna": "hydra_optuna_sweeper"}
 SHELL = (
     "python3 -m venv",
     ".venv/bin/",
@@ -116,9 +114,6 @@ def test_command_composes(command, empty_folder, capsys):
     if words[0].startswith("-") or "--help" in words:
         assert main(words) == 0
         return
-    for override, plugin in PLUGINS.items():
-        if override in words and importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
-            pytest.skip(f"needs {plugin}")
     flags = {"-m", "--cfg", "job"} & set(words)
     plain = [word for word in words[1:] if "=" not in word and word not in flags]  # a run folder or a name
     overrides = [*plain, *first_values([word for word in words[1:] if word not in flags and word not in plain])]

@@ -14,8 +14,14 @@ from trimer.cli.schema import SCHEMAS
 from trimer.cli.values import unresolved_reference
 from trimer.suggestions import did_you_mean
 
-# Hydra plugins that our configs name, and the extra of our package that installs them.
-EXTRAS = {"optuna": "sweep", "submitit_slurm": "slurm", "submitit_local": "slurm"}
+# Launchers and sweepers of Hydra's plugins, and our choice that does the same without the plugin.
+OURS = {
+    "optuna": "hparams_search=optuna",
+    "submitit_slurm": "launcher=slurm",
+    "submitit_local": "launcher=submitit_local",
+    "ray": "launcher=ray",
+    "joblib": "launcher=joblib",
+}
 
 
 def is_composition_error(error: BaseException) -> bool:
@@ -180,8 +186,8 @@ def config_mistake(error: BaseException, loader: Any) -> str:
     where = f"{file_of(name, folders)}: " if name else ""
     if missing := re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text):
         group, option = missing.groups()
-        if option in EXTRAS and group.startswith("hydra/"):
-            return f"{option} is not installed: pip install 'trimer[{EXTRAS[option]}]'"
+        if option in OURS and group.startswith("hydra/"):
+            return f"{group}={option} is a plugin of Hydra that is not installed; use {OURS[option]}"
         options = re.findall(r"^\t([\w/.-]+)$", text, flags=re.MULTILINE)
         if name in SCHEMAS:  # Hydra names the command, but a file of the user overrides its choice
             where = next((f"{path}: " for path in user_files(folders) if option in path.read_text("utf-8")), "")

@@ -248,6 +248,7 @@ def evaluation_config(cfg: DictConfig) -> DictConfig:
 def stopped_early(trainer) -> str | None:
     """Why the training ended before its last step, or None."""
     from trimer.callbacks.early_stopping import EarlyStopping
+    from trimer.callbacks.pruning import Pruning
 
-    reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
+    reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, Pruning | EarlyStopping)]
     return next((reason for reason in reasons if reason), None)

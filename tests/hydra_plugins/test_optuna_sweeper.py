@@ -1,0 +1,42 @@
+"""`hparams_search=optuna`: trials are jobs of the launcher; failures are recorded, and the same command continues."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.skipif(find_spec("optuna") is None, reason="needs trimer[sweep]")
+
+SEARCH = ["toy", "train", "hparams_search=optuna", "hydra.sweep.dir=sweep", "hydra.sweeper.startup_trials=20"]
+
+
+def test_a_search_continues_after_failures_and_when_its_command_is_repeated(shell, empty_folder):
+    words = [*SEARCH, "seed=choice(13,1,2)", "hydra.sweeper.seed=4"]  # the toy fails with seed 13
+    done = shell(*words, "hydra.sweeper.n_trials=3", "n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    results = {path.parent.name: json.loads(path.read_text()) for path in empty_folder.glob("sweep/*/result.json")}
+    assert set(results) == {"0", "1", "2"}
+    summary = yaml.safe_load((empty_folder / "sweep" / "optimization_results.yaml").read_text())
+    failed = sum(result["status"] == "failed" for result in results.values())
+    assert summary["trials"] == {"finished": 3 - failed, "pruned": 0, "failed": failed}
+    assert 0 < failed < 3, "choose a seed that draws 13, and another value"
+    assert summary["best"][0]["values"]["val/loss"] == min(result.get("objective", 9) for result in results.values())
+    assert "best: job" in done.stdout
+    assert "failed with exit code 1: spectra.mgf line 3" in done.stderr
+    rates = {(empty_folder / "sweep" / name / "overrides.yaml").read_text() for name in results}
+    assert len(rates) == 3
+    again = shell(*words, "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failures=1")
+    assert again.stderr.count("started") == 1 and (empty_folder / "sweep" / "3").is_dir()
+    changed = shell(*words, "optimizer.lr=interval(0.1,0.2)")
+    assert changed.returncode == 1
+    assert "was started with optimizer.lr: 0.0001 to 0.01, logarithmic, and now it is 0.1 to 0.2" in changed.stderr
+
+
+def test_a_search_without_an_objective_is_rejected(shell, empty_folder):
+    done = shell(*SEARCH, "objective=null")
+    assert done.returncode == 1
+    assert "a search needs objective=<metric>" in done.stderr and "Traceback" not in done.stderr
+    assert not (empty_folder / "sweep" / "0").exists()
