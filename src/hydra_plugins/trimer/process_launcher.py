@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
-from trimer.sweeps.job_folders import JobCommand, job_environment
 from hydra_plugins.trimer.job_launcher import JobLauncher
+from trimer.sweeps.job_folders import JobCommand, job_environment
 
 
 @dataclass

@@ -169,7 +169,8 @@ def run(hydra: Any, command: str, args: argparse.Namespace) -> int:
         cfg = hydra.compose_config(command, args.overrides, RunMode.MULTIRUN)
         pinned = [f"hydra.mode={RunMode.MULTIRUN.name}", f'hydra.sweep.dir="{cfg.hydra.sweep.dir}"']
         hydra.multirun(command, run_command, [*args.overrides, *pinned])
-        print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
+        if Path(cfg.hydra.sweep.dir).is_dir():
+            print(f"sweep: {cfg.hydra.sweep.dir}", file=sys.stderr)
         return 0
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
     job = run_job(run_command, cfg, "hydra.run.dir", None, context)

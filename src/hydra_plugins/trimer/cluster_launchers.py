@@ -1,0 +1,143 @@
+"""`launcher=slurm`, `submitit_local`, `ray` and `joblib`: the jobs of a sweep run elsewhere, each with its command.
+
+The launchers of Hydra's plugins call the training function in a process of theirs, where jobs share state and the ranks
+of a distributed job repeat the sweep; they name the number of parallel jobs differently; and the one for Ray pins an
+old cloudpickle. Here each job is the same command as with `launcher=process`, `n_jobs` run at a time, and finished jobs
+are skipped when the sweep is started again. The jobs share a file system with the sweep.
+"""
+
+import threading
+import time
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from hydra_plugins.trimer.job_launcher import JobLauncher
+from trimer.sweeps.job_folders import JobCommand
+
+for _name, _class in (
+    ("slurm", "SubmititLauncher"),
+    ("submitit_local", "SubmititLauncher"),
+    ("ray", "RayLauncher"),
+    ("joblib", "JoblibLauncher"),
+):
+    ConfigStore.instance().store(
+        group="hydra/launcher",
+        name=f"trimer_{_name}",
+        node={"_target_": f"hydra_plugins.trimer.cluster_launchers.{_class}"},
+        provider="trimer",
+    )
+
+# Parameters of submitit for every cluster; the others are those of SLURM, and get the prefix `slurm_`.
+COMMON = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
+
+
+class SubmititLauncher(JobLauncher):
+    """Submits each job through submitit, to SLURM or to processes of this machine.
+
+    cluster: "slurm" or "local". poll: seconds between two looks at a job. devices: `trainer.devices`; where SLURM
+    starts the processes of a distributed job, there is one task for each device. parameters: of submitit, without
+    their prefix `slurm_`; null leaves the default. submitit's files are in the folder `submitit` of the sweep.
+    """
+
+    def __init__(self, n_jobs: int, cluster: str, poll: float, devices: Any, **parameters: Any) -> None:
+        super().__init__(n_jobs)
+        self.cluster, self.poll = cluster, poll
+        given = {key: value for key, value in parameters.items() if value is not None}
+        if cluster == "slurm":
+            given.setdefault("tasks_per_node", number_of(devices, given.get("gpus_per_node")))
+        self.parameters = {key if key in COMMON else f"slurm_{key}": value for key, value in given.items()}
+        self.submitted: dict[int, Any] = {}  # by the thread that waits for it
+        self._submitting = threading.Lock()
+
+    def execute(self, command: JobCommand) -> int:
+        """Submit the command and wait; the exit code of its first task that failed, or 0."""
+        import submitit
+
+        with self._submitting:
+            executor = submitit.AutoExecutor(folder=self.folder / "submitit", cluster=self.cluster)
+            executor.update_parameters(**self.parameters)
+            job = self.submitted[threading.get_ident()] = executor.submit(command)
+        if self.stop_signal is not None:  # the signal came while the job was submitted
+            job.cancel(check=False)
+        try:
+            while not job.done():
+                time.sleep(self.poll)
+            return next((code for code in job.results() if code), 0)
+        finally:
+            self.submitted.pop(threading.get_ident(), None)
+
+    def stop_jobs(self, number: int) -> None:
+        """Cancel the submitted jobs; SLURM sends them SIGTERM, so that they save and end."""
+        for job in list(self.submitted.values()):
+            job.cancel(check=False)
+
+
+class RayLauncher(JobLauncher):
+    """Runs each job as a task of Ray. address: of a running cluster, or null to start one on this machine.
+
+    cpus_per_job, gpus_per_job: what a job reserves; Ray shows it only these GPUs.
+    """
+
+    def __init__(self, n_jobs: int, address: str | None, cpus_per_job: float, gpus_per_job: float) -> None:
+        super().__init__(n_jobs)
+        self.address, self.resources = address, {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}
+        self.tasks: dict[int, Any] = {}  # by the thread that waits for it
+        self._starting = threading.Lock()
+
+    def execute(self, command: JobCommand) -> int:
+        """Run the command as a task and wait for its exit code."""
+        import ray
+
+        with self._starting:
+            if not ray.is_initialized():
+                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        run = ray.remote(max_retries=0, **self.resources)(run_command)
+        task = self.tasks[threading.get_ident()] = run.remote(command)
+        try:
+            return ray.get(task)
+        finally:
+            self.tasks.pop(threading.get_ident(), None)
+
+    def stop_jobs(self, number: int) -> None:
+        """End the worker processes of Ray; their jobs then save and end."""
+        import ray
+
+        for task in list(self.tasks.values()):
+            ray.cancel(task, force=True)
+
+
+class JoblibLauncher(JobLauncher):
+    """Runs each job from a worker process of joblib's pool (loky)."""
+
+    def __init__(self, n_jobs: int) -> None:
+        super().__init__(n_jobs)
+        self.pool: Any = None
+        self._starting = threading.Lock()
+
+    def execute(self, command: JobCommand) -> int:
+        """Run the command in a worker and wait for its exit code."""
+        from joblib.externals.loky import get_reusable_executor
+
+        with self._starting:
+            self.pool = get_reusable_executor(max_workers=self.n_jobs)
+        return self.pool.submit(run_command, command).result()
+
+    def stop_jobs(self, number: int) -> None:
+        """End the workers; their jobs then save and end."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=False, kill_workers=True)
+
+
+def run_command(command: JobCommand) -> int:
+    """Run the command of a job in this process of an executor; returns its exit code."""
+    return command()
+
+
+def number_of(devices: Any, otherwise: Any) -> int:
+    """The number of devices that `trainer.devices` names; `otherwise`, or 1, where it is "auto"."""
+    if isinstance(devices, int) and devices > 0:
+        return devices
+    if isinstance(devices, str) and devices.isdigit():
+        return int(devices)
+    return len(devices) if isinstance(devices, list) else int(otherwise or 1)
