@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from trimer.cli.configs import config_loader
 from trimer.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("rough_figures")
@@ -38,6 +39,8 @@ SHELL = (
     "eval ",
     "make ",
     "python ",
+    "optuna-dashboard ",
+    "wandb ",
     "... ",
 )  # "...": the line above with these overrides
 
@@ -94,12 +97,14 @@ def first_values(overrides: list[str]) -> list[str]:
     """The first job of a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(config_loader=config_loader([]))
     first = []
     for text, override in zip(overrides, parser.parse_overrides(overrides), strict=True):
-        sweep = override.is_sweep_override() and override.is_choice_sweep()
-        values = list(override.sweep_string_iterator()) if sweep else []
-        first.append(f"{override.input_line.partition('=')[0]}={values[0]}" if values else text)
+        if override.is_interval_sweep():
+            text = f"{override.key_or_group}={override.value().start}"
+        elif override.is_sweep_override():
+            text = f"{override.input_line.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+        first.append(text)
     return first
 
 

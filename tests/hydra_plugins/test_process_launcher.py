@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 def jobs(folder: Path) -> dict[str, dict]:
@@ -68,8 +70,9 @@ def test_the_users_config_folder_reaches_the_jobs(shell, empty_folder):
     assert len(list(empty_folder.glob("runs/own/multirun-*/*/result.json"))) == 2
 
 
+# Trains two steps of DDP; each rank records the settings that it trained with.
 DISTRIBUTED = """
-import sys, types
+import json, sys, types
 
 def main(cfg):
     import lightning, torch
@@ -90,7 +93,8 @@ def main(cfg):
     run = RunFolder(cfg.paths.run).start(cfg)
     trainer = build(cfg.trainer, logger=False, enable_checkpointing=False)
     trainer.fit(Task(), torch.utils.data.DataLoader(torch.ones(4, 2)))
-    (run.path / f"rank{trainer.global_rank}.txt").write_text(f"{cfg.optimizer.lr} of {trainer.world_size}")
+    record = {"lr": cfg.optimizer.lr, "decay": cfg.optimizer.weight_decay, "ranks": trainer.world_size}
+    (run.path / f"rank{trainer.global_rank}.json").write_text(json.dumps(record))
     run.finish({"objective": cfg.optimizer.lr})
 
 sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
@@ -101,16 +105,47 @@ if __name__ == "__main__":
 """
 
 
+TWO_RANKS = [
+    "trainer=ddp",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_steps=2",
+    "trainer.val_check_interval=null",
+    "trainer.enable_progress_bar=false",
+    "hydra.sweep.dir=sweep",
+]
+
+
+def recorded(folder: Path) -> dict:
+    """What both ranks of a job recorded, which must be the same."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank?.json"))]
+    assert len(records) == 2 and records[0] == records[1] and records[0].pop("ranks") == 2
+    return records[0]
+
+
 @pytest.mark.slow
 def test_all_ranks_of_a_job_use_the_values_of_the_job(shell, empty_folder):
     """With Hydra's launchers each rank repeats the sweep and might train with the values of another job."""
     (empty_folder / "distributed.py").write_text(DISTRIBUTED)
-    short = ["trainer.max_steps=1", "trainer.val_check_interval=null", "trainer.enable_progress_bar=false"]
-    trainer = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", *short]
-    done = shell("distributed", "train", "-m", "optimizer.lr=0.1,0.2", "hydra.sweep.dir=sweep", *trainer)
+    done = shell("distributed", "train", "-m", "optimizer.lr=0.1,0.2", "optimizer.weight_decay=0.5", *TWO_RANKS)
     assert done.returncode == 0, done.stderr
-    for number, rate in enumerate((0.1, 0.2)):
-        folder = empty_folder / "sweep" / str(number)
-        assert {path.read_text() for path in folder.glob("rank?.txt")} == {f"{rate} of 2"}
-        assert len(list(folder.glob("rank?.txt"))) == 2
+    assert [recorded(empty_folder / "sweep" / str(job)) for job in (0, 1)] == [
+        {"lr": 0.1, "decay": 0.5},
+        {"lr": 0.2, "decay": 0.5},
+    ]
     assert not (empty_folder / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("optuna") is None, reason="needs trimer[sweep]")
+def test_all_ranks_of_a_trial_use_the_values_of_the_trial(shell, empty_folder):
+    """With the plugin of Hydra for Optuna each rank has a study of its own, which draws other values."""
+    (empty_folder / "distributed.py").write_text(DISTRIBUTED)
+    done = shell("distributed", "train", "hparams_search=optuna", "hydra.sweeper.n_trials=1", *TWO_RANKS)
+    assert done.returncode == 0, done.stderr
+    (best,) = yaml.safe_load((empty_folder / "sweep" / "optimization_results.yaml").read_text())["best"]
+    settings = recorded(empty_folder / "sweep" / "0")
+    assert settings == {
+        "lr": pytest.approx(best["settings"]["optimizer.lr"]),
+        "decay": float(best["settings"]["optimizer.weight_decay"]),
+    }
