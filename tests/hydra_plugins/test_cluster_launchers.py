@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.util import find_spec
 
 import pytest
 
 from hydra_plugins.trimer.cluster_launchers import SubmititLauncher, number_of
+from trimer.errors import TrimerError
 
 
 @pytest.mark.parametrize("launcher", ["submitit_local", "ray", "joblib"])
@@ -25,9 +28,55 @@ def test_a_sweep_runs_and_its_finished_jobs_are_skipped(shell, empty_folder, lau
     assert "sweep/1: finished earlier" in again.stderr and "sweep/0: started" in again.stderr
 
 
+# Commands of SLURM that run a job of one task at once, on this machine.
+FAKE_SLURM = {
+    "sbatch": """
+import os, subprocess, sys
+slurm = {"JOB_ID": "7", "NTASKS": "1", "JOB_NUM_NODES": "1", "NODEID": "0", "PROCID": "0", "LOCALID": "0"}
+environment = os.environ | {f"SLURM_{name}": value for name, value in slurm.items()}
+with open("sbatch.log", "a") as log:
+    log.write(open(sys.argv[-1]).read())
+    subprocess.Popen(["bash", sys.argv[-1]], env=environment, stdout=log, stderr=log)
+print("Submitted batch job 7")
+""",
+    "srun": """
+import os, sys
+words = sys.argv[1:]
+while words[0].startswith("-"):
+    del words[: 1 if words[0] == "--unbuffered" else 2]
+os.execvp(words[0], words)
+""",
+    "sacct": "print('JobID|State|NodeList|\\n7|RUNNING|here|')",
+}
+
+
+@pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed")
+def test_a_job_is_submitted_to_slurm(shell, empty_folder):
+    for name, text in FAKE_SLURM.items():
+        (empty_folder / "bin").mkdir(exist_ok=True)
+        (empty_folder / "bin" / name).write_text(f"#!{sys.executable} -S\n{text}")
+        (empty_folder / "bin" / name).chmod(0o755)
+    words = ["launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.poll=0.1", "hydra.launcher.setup=[ls]"]
+    path = os.pathsep.join([str(empty_folder / "bin"), os.environ["PATH"]])
+    done = shell("toy", "train", "-m", "seed=2", "name=x", "hydra.sweep.dir=sweep", *words, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "job 0 seed=2 name=x launcher=slurm in sweep/0: objective 4" in done.stderr
+    script = (empty_folder / "sbatch.log").read_text()
+    options = ("partition=gpu", "job-name=x", "cpus-per-task=8", "ntasks-per-node=1", "time=1440", "signal=USR2@300")
+    assert [option for option in options if f"#SBATCH --{option}" not in script] == []
+
+
+def test_a_missing_package_is_named():
+    launcher = SubmititLauncher(1, "slurm", poll=1, devices=1)
+    launcher.package = "no_such_package"
+    with pytest.raises(TrimerError, match=r"needs the package no_such_package: pip install 'trimer\[slurm\]'"):
+        launcher.lock()
+
+
 def test_slurm_gets_its_parameters_with_prefix_and_a_task_for_each_device():
-    given = {"nodes": 2, "partition": "gpu", "qos": None, "timeout_min": 60}
+    given = {"nodes": 2, "partition": "gpu", "qos": None, "timeout_min": 60, "max_num_timeout": 5}
     launcher = SubmititLauncher(4, "slurm", poll=1, devices=8, **given)
     assert launcher.parameters == {"nodes": 2, "slurm_partition": "gpu", "timeout_min": 60, "tasks_per_node": 8}
+    assert launcher.of_executor == {"slurm_max_num_timeout": 5}
     assert "tasks_per_node" not in SubmititLauncher(4, "local", poll=1, devices=8).parameters
     assert [number_of(devices, 3) for devices in (2, "2", [0, 1], "auto", -1)] == [2, 2, 2, 3, 3]

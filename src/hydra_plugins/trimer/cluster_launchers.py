@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from hydra_plugins.trimer.job_launcher import JobLauncher
 from trimer.sweeps.job_folders import JobCommand
@@ -31,6 +32,8 @@ for _name, _class in (
 # Parameters of submitit for every cluster; the others are those of SLURM, and get the prefix `slurm_`.
 COMMON = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
 
+REQUEUES = "slurm_max_num_timeout"  # a parameter of submitit's constructor
+
 
 class SubmititLauncher(JobLauncher):
     """Submits each job through submitit, to SLURM or to processes of this machine.
@@ -40,13 +43,17 @@ class SubmititLauncher(JobLauncher):
     their prefix `slurm_`; null leaves the default. submitit's files are in the folder `submitit` of the sweep.
     """
 
+    package, extra = "submitit", "slurm"
+
     def __init__(self, n_jobs: int, cluster: str, poll: float, devices: Any, **parameters: Any) -> None:
         super().__init__(n_jobs)
         self.cluster, self.poll = cluster, poll
-        given = {key: value for key, value in parameters.items() if value is not None}
+        given = {key: plain(value) for key, value in parameters.items() if value is not None}
         if cluster == "slurm":
-            given.setdefault("tasks_per_node", number_of(devices, given.get("gpus_per_node")))
+            given.setdefault("tasks_per_node", number_of(plain(devices), given.get("gpus_per_node")))
         self.parameters = {key if key in COMMON else f"slurm_{key}": value for key, value in given.items()}
+        requeues = self.parameters.pop(REQUEUES, None)
+        self.of_executor = {} if requeues is None else {REQUEUES: requeues}
         self.submitted: dict[int, Any] = {}  # by the thread that waits for it
         self._submitting = threading.Lock()
 
@@ -55,7 +62,8 @@ class SubmititLauncher(JobLauncher):
         import submitit
 
         with self._submitting:
-            executor = submitit.AutoExecutor(folder=self.folder / "submitit", cluster=self.cluster)
+            folder = self.folder / "submitit"
+            executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster, **self.of_executor)
             executor.update_parameters(**self.parameters)
             job = self.submitted[threading.get_ident()] = executor.submit(command)
         if self.stop_signal is not None:  # the signal came while the job was submitted
@@ -78,6 +86,8 @@ class RayLauncher(JobLauncher):
 
     cpus_per_job, gpus_per_job: what a job reserves; Ray shows it only these GPUs.
     """
+
+    package, extra = "ray", "ray"
 
     def __init__(self, n_jobs: int, address: str | None, cpus_per_job: float, gpus_per_job: float) -> None:
         super().__init__(n_jobs)
@@ -132,6 +142,11 @@ class JoblibLauncher(JobLauncher):
 def run_command(command: JobCommand) -> int:
     """Run the command of a job in this process of an executor; returns its exit code."""
     return command()
+
+
+def plain(value: Any) -> Any:
+    """A list or dict of the config as that of Python."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 def number_of(devices: Any, otherwise: Any) -> int:

@@ -19,6 +19,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,9 @@ class JobResult(JobReturn):
 class JobLauncher(Launcher):
     """A Hydra launcher with one command per job; a failure affects no other job. n_jobs: parallel jobs."""
 
+    package: str | None = None  # that it needs, and the extra of Trimer that installs it
+    extra: str | None = None
+
     def __init__(self, n_jobs: int) -> None:
         self.n_jobs = n_jobs
         self.stop_signal: int | None = None
@@ -103,6 +107,8 @@ class JobLauncher(Launcher):
         from trimer.errors import ConfigError
         from trimer.locks import FolderLock
 
+        if self.package and find_spec(self.package) is None:
+            raise failure(f"this launcher needs the package {self.package}: pip install 'trimer[{self.extra}]'")
         if self.n_jobs < 1:
             raise ConfigError(f"n_jobs={self.n_jobs} must be 1 or more")
         if not self._locked:
