@@ -27,13 +27,13 @@ def trainer(value: float) -> SimpleNamespace:
 
 
 def test_a_run_stops_when_the_search_says_so(tmp_path):
-    pruning_files.open_for_answers(tmp_path)
+    pruning_files.expect_reports(tmp_path)
     callback = Pruning(tmp_path, "val/loss", wait=5)
-    pruning_files.answer(tmp_path, 1, False)
+    pruning_files.decide(tmp_path, 1, False)
     first = trainer(2.0)
     callback.on_validation_end(first, None)
     assert not first.should_stop
-    pruning_files.answer(tmp_path, 2, True)
+    pruning_files.decide(tmp_path, 2, True)
     resumed = Pruning(tmp_path, "val/loss", wait=5)
     resumed.load_state_dict(callback.state_dict())
     second = trainer(3.0)

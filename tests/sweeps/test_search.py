@@ -124,12 +124,12 @@ def test_a_hopeless_trial_is_pruned(tmp_path):
     for value, expected in ((1.0, False), (9.0, True)):
         trial = running.next_trial()
         folder = tmp_path / str(trial.number)
-        pruning_files.open_for_answers(folder)
+        pruning_files.expect_reports(folder)
         pruning_files.report(folder, 1, value)
-        running.answer_reports()
-        assert pruning_files.wait_for_answer(folder, 1, 1.0) is expected
+        running.decide_on_reports()
+        assert pruning_files.wait_for_decision(folder, 1, 1.0) is expected
         result = {"objective": value, **({"stopped_early": "pruned"} if expected else {})}
         (folder / "result.json").write_text(json.dumps(result))
         running.record(trial, None)
     assert [trial.state.name for trial in running.study.trials] == ["COMPLETE", "PRUNED"]
-    assert not pruning_files.wait_for_answer(folder, 2, 0.01)  # nobody answers
+    assert not pruning_files.wait_for_decision(folder, 2, 0.01)  # nobody answers

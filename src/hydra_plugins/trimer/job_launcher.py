@@ -1,4 +1,4 @@
-"""The base of Trimer's launchers: each job of a sweep is a command of its own, in its own process and folder.
+"""The base of Trimer's launchers: each job of a sweep is a separate command, in its own process and folder.
 
 In one process, jobs share default dtype, seeds, environment and tracker run, and the ranks of a distributed job repeat
 the whole sweep. Here a job is the command line of a single run, in the folder `<sweep>/<job number>`. The sweeper gets

@@ -100,14 +100,14 @@ class OptunaSweeper(Sweeper):
 
     def work(self, search: Any) -> None:
         """Run one trial after the other until there is none left; one of `n_jobs` workers."""
-        from trimer.sweeps.pruning_files import open_for_answers
+        from trimer.sweeps.pruning_files import expect_reports
 
         try:
             while self.launcher.stop_signal is None and (trial := search.next_trial()) is not None:
                 with search.lock:  # composing a config is not thread-safe
                     job = self.launcher.prepare(trial.number, search.overrides(trial), set(search.fixed))
                 if self.prunes:
-                    open_for_answers(job.folder)
+                    expect_reports(job.folder)
                 self.launcher.run(job)
                 failed = job.status is JobStatus.FAILED
                 if failed and self.launcher.stop_signal is not None:

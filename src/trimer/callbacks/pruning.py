@@ -17,10 +17,10 @@ PRUNED = "pruned"
 
 
 class Pruning(L.Callback):
-    """Reports `monitor` after each validation to the search, and stops if the search says so.
+    """Reports `monitor` after each validation to the search, and stops the run if the search decides so.
 
     folder: the run folder, through whose files the two communicate (`trimer.sweeps.pruning_files`). wait: seconds to
-    wait for the answer of the search. Does nothing outside of a search. Validations are counted, not steps, so that
+    wait for the decision of the search. Does nothing outside of a search. Validations are counted, not steps, so that
     trials with other batch sizes are compared. `reason` is "pruned" after a stop.
     """
 
@@ -46,9 +46,9 @@ class Pruning(L.Callback):
             raise ConfigError(f"callbacks.pruning.monitor={self.monitor} is not a metric; there are {names}")
         self.validations += 1
         prune = False
-        if trainer.is_global_zero and pruning_files.listens(self.folder):
+        if trainer.is_global_zero and pruning_files.is_expected(self.folder):
             pruning_files.report(self.folder, self.validations, float(trainer.callback_metrics[self.monitor]))
-            prune = pruning_files.wait_for_answer(self.folder, self.validations, self.wait)
+            prune = pruning_files.wait_for_decision(self.folder, self.validations, self.wait)
         if trainer.strategy.broadcast(prune):
             self.reason = PRUNED
             log.info("pruned by the search after validation %d", self.validations)

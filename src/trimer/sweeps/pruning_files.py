@@ -1,8 +1,8 @@
 """How a search and its jobs agree on ending a job early: two files in the folder of the job.
 
     pruning.jsonl   the job: a line {"step": 3, "value": 1.25} after each validation
-    pruning.json    the search: {"step": 3, "prune": false}, its answer to the last report; the file exists before the
-                    job starts, which tells the job that somebody answers
+    pruning.json    the search: {"step": 3, "prune": false}, the decision after the last report; it exists before the
+                    job starts if the search expects reports
 
 Files work on every launcher whose jobs share a file system with the search, and the job needs no Optuna.
 """
@@ -16,19 +16,19 @@ from typing import Any
 
 from trimer.files import write_text
 
-REPORTS, ANSWER = "pruning.jsonl", "pruning.json"
+REPORTS, DECISION = "pruning.jsonl", "pruning.json"
 
 
-def open_for_answers(folder: Path) -> None:
-    """Tell the job in this folder that its reports are answered."""
-    if not listens(folder):
+def expect_reports(folder: Path) -> None:
+    """Let the job in this folder report its validations."""
+    if not is_expected(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / ANSWER, json.dumps({"step": 0, "prune": False}))
+        write_text(folder / DECISION, json.dumps({"step": 0, "prune": False}))
 
 
-def listens(folder: Path) -> bool:
-    """Whether a search answers the reports of this job."""
-    return (folder / ANSWER).is_file()
+def is_expected(folder: Path) -> bool:
+    """Whether a search expects reports of this job."""
+    return (folder / DECISION).is_file()
 
 
 def report(folder: Path, step: int, value: float) -> None:
@@ -47,16 +47,16 @@ def reports(folder: Path) -> list[tuple[int, float]]:
     return [(int(row["step"]), float(row["value"])) for row in rows]
 
 
-def answer(folder: Path, step: int, prune: bool) -> None:
-    """Answer the report of a step."""
-    write_text(folder / ANSWER, json.dumps({"step": step, "prune": prune}))
+def decide(folder: Path, step: int, prune: bool) -> None:
+    """Write the decision after the report of a step."""
+    write_text(folder / DECISION, json.dumps({"step": step, "prune": prune}))
 
 
-def wait_for_answer(folder: Path, step: int, seconds: float) -> bool:
-    """Whether the job is to end, as soon as this step is answered; False if nobody answers within these seconds."""
+def wait_for_decision(folder: Path, step: int, seconds: float) -> bool:
+    """Whether the job is to end, as soon as the search has decided; False if it has not within these seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        last = _read(folder / ANSWER)
+        last = _read(folder / DECISION)
         if last.get("step", 0) >= step:
             return bool(last.get("prune"))
         time.sleep(0.05)

@@ -1,8 +1,9 @@
 """A hyper-parameter search with Optuna: which settings the next job gets, and what is recorded of the jobs that ended.
 
 The study is a file in the sweep folder, so that a search can be interrupted and continued, and `optuna-dashboard` can
-show it while it runs. Each trial draws its settings with a seed of its own: a search that was interrupted chooses the
-same settings as one that was not (with one job at a time; with several, it depends on which ends first).
+show it while it runs. Each trial draws its settings with another seed, made from the number of the trial: an
+interrupted search chooses the same settings as one that was not (with one job at a time; with several, it depends on
+which ends first).
 """
 
 from __future__ import annotations
@@ -175,8 +176,8 @@ class Search:
         finite = {name: isinstance(value, int | float) and math.isfinite(value) for name, value in measured.items()}
         return {name: value if finite[name] else None for name, value in measured.items()}
 
-    def answer_reports(self) -> None:
-        """Pass the reports of all running jobs to the pruner, and answer them."""
+    def decide_on_reports(self) -> None:
+        """Pass the reports of all running jobs to the pruner, and write its decisions."""
         for number, trial in list(self.running.items()):
             folder = self.folder / str(number)
             with self.lock:
@@ -186,7 +187,7 @@ class Search:
                     continue
                 for step, value in new:
                     trial.report(value, step)
-                pruning_files.answer(folder, new[-1][0], bool(trial.should_prune()))
+                pruning_files.decide(folder, new[-1][0], bool(trial.should_prune()))
 
     # ---------------------------------------------------------------- results
 
@@ -208,7 +209,7 @@ class Search:
 
 
 class PruningThread(threading.Thread):
-    """Answers the reports of the running jobs five times a second, within a `with` block."""
+    """Decides on the reports of the running jobs five times a second, within a `with` block."""
 
     def __init__(self, search: Search) -> None:
         super().__init__(name="pruning", daemon=True)
@@ -217,9 +218,9 @@ class PruningThread(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(0.2):
             try:
-                self.search.answer_reports()
-            except Exception:  # a job that gets no answer continues, so the search does too
-                log.exception("a report of a job could not be answered")
+                self.search.decide_on_reports()
+            except Exception:  # a job without a decision continues, so the search does too
+                log.exception("the report of a job could not be read")
 
     def __enter__(self) -> PruningThread:
         self.start()
