@@ -132,4 +132,4 @@ def test_a_hopeless_trial_is_pruned(tmp_path):
         (folder / "result.json").write_text(json.dumps(result))
         running.record(trial, None)
     assert [trial.state.name for trial in running.study.trials] == ["COMPLETE", "PRUNED"]
-    assert not pruning_files.wait_for_decision(folder, 2, 0.01)  # nobody answers
+    assert not pruning_files.wait_for_decision(folder, 2, 0.01)  # no decision yet

@@ -104,7 +104,7 @@ def command_line(command: str, words: list[str]) -> int:
         except Exception as error:  # those without an explanation are raised unchanged
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
                 raise
-            sweep = args.multirun or any(text.startswith("hydra.mode=") for text in args.overrides)
+            sweep = args.multirun or any(text.startswith(("hydra.mode=", "hparams_search=")) for text in args.overrides)
             sentence = composition_errors.explain(error, hydra.config_loader, command, args.overrides, sweep)
             if sentence is None:
                 raise
