@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -36,7 +37,7 @@ slurm = {"JOB_ID": "7", "NTASKS": "1", "JOB_NUM_NODES": "1", "NODEID": "0", "PRO
 environment = os.environ | {f"SLURM_{name}": value for name, value in slurm.items()}
 with open("sbatch.log", "a") as log:
     log.write(open(sys.argv[-1]).read())
-    subprocess.Popen(["bash", sys.argv[-1]], env=environment, stdout=log, stderr=log)
+    subprocess.Popen(["bash", sys.argv[-1]], env=environment | {"SCRIPT": sys.argv[-1]}, stdout=log, stderr=log)
 print("Submitted batch job 7")
 """,
     "srun": """
@@ -46,22 +47,57 @@ while words[0].startswith("-"):
     del words[: 1 if words[0] == "--unbuffered" else 2]
 os.execvp(words[0], words)
 """,
+    "scontrol": """
+import os, subprocess, sys
+assert sys.argv[1:] == ["requeue", "7"]
+with open("sbatch.log", "a") as log:
+    environment = os.environ | {"SLURM_RESTART_COUNT": "1"}
+    subprocess.Popen(["bash", os.environ["SCRIPT"]], env=environment, stdout=log, stderr=log)
+""",
     "sacct": "print('JobID|State|NodeList|\\n7|RUNNING|here|')",
 }
 
+# A training that SLURM warns of the time limit as soon as it runs; when it is resumed, it ends.
+WARNED = """
+import os, signal, sys, time, types
+
+def main(cfg):
+    from trimer.run import RunFolder
+    run = RunFolder(cfg.paths.run).start(cfg)
+    if cfg.resume:
+        run.finish({"objective": 4.0})
+        return
+    def save(number, frame):
+        (run.path / "checkpoints").mkdir()
+        (run.path / "checkpoints" / "last.ckpt").touch()
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, save)
+    for process in (os.getpid(), os.getppid()):  # SLURM warns the job and submitit's process
+        os.kill(process, signal.SIGUSR2)
+    time.sleep(60)
+
+sys.modules["trimer.commands.train"] = types.SimpleNamespace(main=main)
+
+if __name__ == "__main__":
+    from trimer.cli.main import main as trimer
+    sys.exit(trimer())
+"""
+
 
 @pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed")
-def test_a_job_is_submitted_to_slurm(shell, empty_folder):
+def test_a_job_of_slurm_saves_at_its_time_limit_and_continues(shell, empty_folder):
     for name, text in FAKE_SLURM.items():
         (empty_folder / "bin").mkdir(exist_ok=True)
         (empty_folder / "bin" / name).write_text(f"#!{sys.executable} -S\n{text}")
         (empty_folder / "bin" / name).chmod(0o755)
+    (empty_folder / "warned.py").write_text(WARNED)
     words = ["launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.poll=0.1", "hydra.launcher.setup=[ls]"]
     path = os.pathsep.join([str(empty_folder / "bin"), os.environ["PATH"]])
-    done = shell("toy", "train", "-m", "seed=2", "name=x", "hydra.sweep.dir=sweep", *words, PATH=path)
-    assert done.returncode == 0, done.stderr
-    assert "job 0 seed=2 name=x launcher=slurm in sweep/0: objective 4" in done.stderr
+    done = shell("warned", "train", "-m", "seed=2", "name=x", "hydra.sweep.dir=sweep", *words, PATH=path)
     script = (empty_folder / "sbatch.log").read_text()
+    assert done.returncode == 0, done.stderr + script
+    assert "job 0 seed=2 name=x launcher=slurm in sweep/0: objective 4" in done.stderr
+    assert len(json.loads((empty_folder / "sweep" / "0" / "run.json").read_text())["resumed"]) == 1
     options = ("partition=gpu", "job-name=x", "cpus-per-task=8", "ntasks-per-node=1", "time=1440", "signal=USR2@300")
     assert [option for option in options if f"#SBATCH --{option}" not in script] == []
 
