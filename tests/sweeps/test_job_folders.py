@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 
-from trimer.sweeps.job_folders import job_environment, job_numbers, reason_of
+from trimer.sweeps.job_folders import STOP, JobCommand, job_environment, job_numbers, reason_of
 
 
 def test_jobs_keep_their_numbers_and_new_ones_get_free_numbers(tmp_path):
@@ -24,3 +27,10 @@ def test_a_job_without_a_recorded_error_is_explained_by_its_signal(tmp_path):
 
 def test_a_job_is_neither_a_rank_nor_a_run_of_an_agent():
     assert set(job_environment({"LOCAL_RANK": "1", "WANDB_RUN_ID": "a", "PATH": "/bin"})) == {"PATH", "TRIMER_PARENT"}
+
+
+def test_a_file_asks_a_running_command_to_end(tmp_path):
+    command = JobCommand(["sleep", "60"], str(tmp_path), os.getcwd(), {})
+    threading.Timer(0.3, (tmp_path / STOP).touch).start()
+    assert command() == -signal.SIGTERM
+    assert command() == 143  # it does not start while the file is there

@@ -8,13 +8,15 @@ are skipped when the sweep is started again. The jobs share a file system with t
 
 import threading
 import time
+from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from hydra_plugins.trimer.job_launcher import JobLauncher
-from trimer.sweeps.job_folders import JobCommand
+from trimer.sweeps.job_folders import STOP, JobCommand
 
 for _name, _class in (
     ("slurm", "SubmititLauncher"),
@@ -35,7 +37,36 @@ COMMON = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_n
 REQUEUES = "slurm_max_num_timeout"  # a parameter of submitit's constructor
 
 
-class SubmititLauncher(JobLauncher):
+class RemoteLauncher(JobLauncher):
+    """Base of launchers whose jobs are commands in processes of another library; they are stopped through a file."""
+
+    def __init__(self, n_jobs: int) -> None:
+        super().__init__(n_jobs)
+        self.running: set[Path] = set()  # folders of jobs
+        self.starting = threading.Lock()
+
+    def execute(self, command: JobCommand) -> int:
+        """Run the command elsewhere, wait for its end, and return its exit code."""
+        folder = Path(command.folder)
+        self.running.add(folder)
+        if self.stop_signal is not None:  # the signal came while the job was started
+            (folder / STOP).touch()
+        try:
+            return self.result(command)
+        finally:
+            self.running.discard(folder)
+
+    @abstractmethod
+    def result(self, command: JobCommand) -> int:
+        """The exit code of the command, which is run elsewhere."""
+
+    def stop_jobs(self, number: int) -> None:
+        """Ask the running jobs to save and end, and those that wait not to start."""
+        for folder in list(self.running):
+            (folder / STOP).touch()
+
+
+class SubmititLauncher(RemoteLauncher):
     """Submits each job through submitit, to SLURM or to processes of this machine.
 
     cluster: "slurm" or "local". poll: seconds between two looks at a job. devices: `trainer.devices`; where SLURM
@@ -54,34 +85,33 @@ class SubmititLauncher(JobLauncher):
         self.parameters = {key if key in COMMON else f"slurm_{key}": value for key, value in given.items()}
         requeues = self.parameters.pop(REQUEUES, None)
         self.of_executor = {} if requeues is None else {REQUEUES: requeues}
-        self.submitted: dict[int, Any] = {}  # by the thread that waits for it
-        self._submitting = threading.Lock()
+        self.submitted: list[Any] = []
 
-    def execute(self, command: JobCommand) -> int:
+    def result(self, command: JobCommand) -> int:
         """Submit the command and wait; the exit code of its first task that failed, or 0."""
         import submitit
 
-        with self._submitting:
+        with self.starting:
             folder = self.folder / "submitit"
             executor = submitit.AutoExecutor(folder=folder, cluster=self.cluster, **self.of_executor)
             executor.update_parameters(**self.parameters)
-            job = self.submitted[threading.get_ident()] = executor.submit(command)
-        if self.stop_signal is not None:  # the signal came while the job was submitted
-            job.cancel(check=False)
+            job = executor.submit(command)
+        self.submitted.append(job)
         try:
             while not job.done():
                 time.sleep(self.poll)
             return next((code for code in job.results() if code), 0)
         finally:
-            self.submitted.pop(threading.get_ident(), None)
+            self.submitted.remove(job)
 
     def stop_jobs(self, number: int) -> None:
-        """Cancel the submitted jobs; SLURM sends them SIGTERM, so that they save and end."""
-        for job in list(self.submitted.values()):
+        """Also cancel the jobs of SLURM, since those in the queue may wait for long."""
+        super().stop_jobs(number)
+        for job in list(self.submitted) if self.cluster == "slurm" else ():
             job.cancel(check=False)
 
 
-class RayLauncher(JobLauncher):
+class RayLauncher(RemoteLauncher):
     """Runs each job as a task of Ray. address: of a running cluster, or null to start one on this machine.
 
     cpus_per_job, gpus_per_job: what a job reserves; Ray shows it only these GPUs.
@@ -92,51 +122,28 @@ class RayLauncher(JobLauncher):
     def __init__(self, n_jobs: int, address: str | None, cpus_per_job: float, gpus_per_job: float) -> None:
         super().__init__(n_jobs)
         self.address, self.resources = address, {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}
-        self.tasks: dict[int, Any] = {}  # by the thread that waits for it
-        self._starting = threading.Lock()
 
-    def execute(self, command: JobCommand) -> int:
+    def result(self, command: JobCommand) -> int:
         """Run the command as a task and wait for its exit code."""
         import ray
 
-        with self._starting:
+        with self.starting:
             if not ray.is_initialized():
                 ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
         run = ray.remote(max_retries=0, **self.resources)(run_command)
-        task = self.tasks[threading.get_ident()] = run.remote(command)
-        try:
-            return ray.get(task)
-        finally:
-            self.tasks.pop(threading.get_ident(), None)
-
-    def stop_jobs(self, number: int) -> None:
-        """End the worker processes of Ray; their jobs then save and end."""
-        import ray
-
-        for task in list(self.tasks.values()):
-            ray.cancel(task, force=True)
+        return ray.get(run.remote(command))
 
 
-class JoblibLauncher(JobLauncher):
+class JoblibLauncher(RemoteLauncher):
     """Runs each job from a worker process of joblib's pool (loky)."""
 
-    def __init__(self, n_jobs: int) -> None:
-        super().__init__(n_jobs)
-        self.pool: Any = None
-        self._starting = threading.Lock()
-
-    def execute(self, command: JobCommand) -> int:
+    def result(self, command: JobCommand) -> int:
         """Run the command in a worker and wait for its exit code."""
         from joblib.externals.loky import get_reusable_executor
 
-        with self._starting:
-            self.pool = get_reusable_executor(max_workers=self.n_jobs)
-        return self.pool.submit(run_command, command).result()
-
-    def stop_jobs(self, number: int) -> None:
-        """End the workers; their jobs then save and end."""
-        if self.pool is not None:
-            self.pool.shutdown(wait=False, kill_workers=True)
+        with self.starting:
+            pool = get_reusable_executor(max_workers=self.n_jobs)
+        return pool.submit(run_command, command).result()
 
 
 def run_command(command: JobCommand) -> int:

@@ -29,6 +29,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from trimer.sweeps.job_folders import (
+    STOP,
     JobCommand,
     can_resume,
     has_result,
@@ -168,6 +169,7 @@ class JobLauncher(Launcher):
         resumed = can_resume(job.folder)
         note(f"{job.task_name}: {'resumed' if resumed else 'started'}")
         job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / STOP).unlink(missing_ok=True)  # of a sweep that was stopped
         if read_json(job.folder / "result.json").get("status") != "ok":
             (job.folder / "result.json").unlink(missing_ok=True)  # the reason of an earlier failure
         record = {"overrides": job.overrides}

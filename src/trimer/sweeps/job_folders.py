@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PARENT = "TRIMER_PARENT"  # read by trimer.signals
+STOP = "stop"  # file in the folder of a job that asks it to end
+STOPPED = 143  # exit code of a command that was ended by SIGTERM
 
 # Overrides that say how a sweep runs, not what its jobs compute.
 NOT_OF_THE_JOB = ("n_jobs", "launcher", "hparams_search", "resume")
@@ -36,7 +38,8 @@ class JobCommand:
     """The command line of one job, as an object that an executor sends to another process.
 
     Calling it runs the command in the folder `cwd` and returns its exit code. Its output goes to `output.log` in the
-    job's folder. In an allocation of several tasks each task calls it once.
+    job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends. In an
+    allocation of several tasks each task calls it once.
     """
 
     words: list[str]
@@ -48,6 +51,8 @@ class JobCommand:
     def __call__(self) -> int:
         os.chdir(self.cwd)
         folder = Path(self.folder)
+        if (folder / STOP).exists():
+            return STOPPED
         rank = int(os.environ.get("SLURM_PROCID") or 0)
         if self._restarted() and rank == 0 and started(folder) and last_checkpoint(folder) is None:
             (folder / "run.json").unlink()  # there is nothing to resume: it starts again
@@ -62,7 +67,9 @@ class JobCommand:
             try:
                 # `poll` and not `wait`, whose lock would block `checkpoint`, which runs in a signal handler.
                 while (code := self.process.poll()) is None:
-                    time.sleep(0.1)
+                    time.sleep(0.2)
+                    if (folder / STOP).exists():
+                        self._end()
                 return code
             except BaseException:
                 self._end()
