@@ -19,6 +19,8 @@ def test_a_sweep_runs_and_its_finished_jobs_are_skipped(shell, empty_folder, lau
         pytest.skip(f"{package} is not installed")
     words = ["toy", "train", "-m", f"launcher={launcher}", "seed=13,2", "n_jobs=2", "hydra.sweep.dir=sweep"]
     done = shell(*words)
+    if "raylet failed to startup" in done.stderr:
+        pytest.skip("Ray did not start within 30 s on this machine")
     assert done.returncode == 1
     assert "job 0 seed=13 in sweep/0 failed with exit code 1: spectra.mgf line 3" in done.stderr
     assert "job 1 seed=2 in sweep/1: objective 4" in done.stderr

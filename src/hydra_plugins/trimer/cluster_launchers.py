@@ -129,7 +129,7 @@ class RayLauncher(RemoteLauncher):
 
         with self.starting:
             if not ray.is_initialized():
-                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="error")
         run = ray.remote(max_retries=0, **self.resources)(run_command)
         return ray.get(run.remote(command))
 
