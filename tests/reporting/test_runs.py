@@ -72,6 +72,7 @@ def test_folds_of_a_cross_validation_count_once_whatever_their_seeds(tmp_path):
     assert interval(5.0, 3.0, 3) == pytest.approx((5 - half, 5 + half), rel=1e-6)
     text = summary.to_markdown()
     assert "Mean ± standard deviation over folds" in text and "| -2.452 to 12.452 |" in text
+    assert "| 5 | 2 | 1 | ok | 9.000 |" in text  # job, fold, seed
     write_summary(summary, tmp_path / "out")
     (row,) = csv.DictReader((tmp_path / "out" / "groups.csv").open())
     assert float(row["val/loss_ci95_high"]) == pytest.approx(5 + half)

@@ -112,7 +112,8 @@ class Summary:
                 ends = [_interval(group, name) for name in self.metrics]
                 intervals.append([*(group.settings.get(key, "") for key in self.varied), *ends])
         rows = [
-            [run.folder, *(run.settings.get(key, "") for key in self.varied), run.seed or "", run.status]
+            [run.folder, *(run.settings.get(key, "") for key in self.varied)]
+            + [*([run.fold or ""] if self.over == "folds" else []), run.seed or "", run.status]
             + [column(name).show(run.metrics.get(name)) for name in self.metrics]
             for run in self.runs
         ]
@@ -200,10 +201,11 @@ def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     settings = list(dict.fromkeys([*summary.constant, *summary.varied, *(k for r in summary.runs for k in r.settings)]))
     measured = list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
-    runs: list[list[object]] = [["folder", "status", "seed", *settings, *measured, "error"]]
+    folds = ["fold"] if summary.over == "folds" else []
+    runs: list[list[object]] = [["folder", "status", "seed", *folds, *settings, *measured, "error"]]
     for run in summary.runs:
         values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
-        runs.append([run.folder, run.status, run.seed, *values, run.error])
+        runs.append([run.folder, run.status, run.seed, *([run.fold] if folds else []), *values, run.error])
     statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count", LOW, HIGH)]
     groups: list[list[object]] = [["runs", *settings, *statistics_of]]
     for group in summary.groups:
