@@ -310,7 +310,7 @@ def test_an_optional_group_may_be_null(trimer, empty_folder, word):
     ("word", "hint"),
     [
         ("trainer=null", "choose one of cpu, ddp,"),
-        ("launcher=null", "choose one of process, slurm"),
+        ("launcher=null", "choose one of joblib, process, ray, slurm"),
         ("callbacks=null", "choose one of default, early_stopping,"),
         ("data=null", "choose one of bace,"),
         ("optimizer=null", "choose one of adamw, muon"),
