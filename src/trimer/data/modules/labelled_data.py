@@ -218,8 +218,7 @@ class LabelledSequences(SplitData):
         elif by.get("ordered_by"):
             split = ordered_split(self._column(by["ordered_by"])[rows], by.get("fractions"), by["ordered_by"])
         else:
-            keys = {name: values[rows] for name, values in self._grouping().items()}
-            split = key_split(keys, by)
+            split = key_split({name: values[rows] for name, values in self._grouping().items()}, by)
         if "val" not in split.names and "train" in split.names:
             groups = {name: values[rows] for name, values in self._keys().items()}
             split = split.with_validation(groups, self.validation, by.get("seed", 0))
