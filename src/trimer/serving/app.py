@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from trimer import __version__
-from trimer.serving import health, rest, sagemaker
+from trimer.serving import health, kserve_http, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DESCRIPTION = (
-    "Predictions and embeddings by trained models of mass spectra, molecules, proteins and peptides. Each record gets a "
-    'prediction or a reason. Errors are JSON: {"error": {"code": ..., "message": ...}}.'
+    "Predictions and embeddings by trained models of mass spectra, molecules, proteins and peptides. Each record gets "
+    'a prediction or a reason. Errors are JSON: {"error": {"code": ..., "message": ...}}.'
 )
 
 
@@ -37,14 +37,19 @@ def create_app(
     token: str | None = None,
     jobs: Jobs | None = None,
     on_start: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """The application. token: that clients have to send; None for none. on_start: called when the server starts."""
+    """The application. token: that clients have to send; None for none.
+
+    on_start: called when the server starts; on_stop: when all HTTP requests have ended.
+    """
     threads = Threads(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         on_start()
         yield
+        on_stop()
         if jobs is not None:
             jobs.close()
         threads.close()
@@ -61,6 +66,7 @@ def create_app(
     )
     app.include_router(health.router(service))
     app.include_router(rest.router(service, threads))
+    app.include_router(kserve_http.router(service, threads))
     app.include_router(sagemaker.router(service, threads))
     body_limits: dict[str, tuple[float, str, float]] = {}
     if jobs is not None:

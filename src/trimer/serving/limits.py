@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 from trimer.errors import ConfigError, TrimerError
 from trimer.suggestions import did_you_mean
@@ -49,30 +49,18 @@ class Limits:
     num_samples: int
     max_length: int
 
-    @classmethod
-    def of_config(cls, values: Mapping[str, Any], prefix: str = "limits") -> Any:
-        """The limits of a config; ConfigError for an unknown name or a value that is not above 0."""
-        names = [field.name for field in fields(cls)]
-        for name, value in values.items():
-            if name not in names:
-                raise ConfigError(f"{prefix}.{name} is not a setting of trimer serve{did_you_mean(str(name), names)}")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not isinstance(value, str) and not (number and value > 0):
-                raise ConfigError(f"{prefix}.{name}={value} must be a number above 0")
-        return cls(**{str(name): value for name, value in values.items()})
-
     def facts(self) -> dict[str, Any]:
         """The limits by name, for a card."""
         return asdict(self)
 
-    def check_records(self, count: int, name: str = "limits.records") -> None:
+    def check_records(self, count: int) -> None:
         """Refusal if a request has too many records."""
         if count > self.records:
             raise Refusal(
                 413,
                 "too_many_records",
-                f"the request has {count:,} records or more, the limit {name} is {self.records:,}: send fewer, or "
-                "submit the file as a job (POST /v1/jobs)",
+                f"{count:,} records or more are above the limit of {self.records:,} (limits.records, for jobs "
+                "jobs.records): send fewer",
             )
 
     def check_numbers(self, count: int) -> None:
@@ -81,7 +69,7 @@ class Limits:
             raise Refusal(
                 413,
                 "response_too_large",
-                f"the embeddings have more numbers than the limit limits.numbers of {self.numbers:,}: send fewer records",
+                f"the embeddings exceed the limit limits.numbers of {self.numbers:,} numbers: send fewer records",
             )
 
 
@@ -97,8 +85,24 @@ class JobLimits:
     waiting: int
     keep_hours: float
 
-    of_config = classmethod(Limits.of_config.__func__)  # type: ignore[attr-defined]
-    facts = Limits.facts
+    def reading(self, limits: Limits) -> Limits:
+        """The limits of the records of a job."""
+        return replace(limits, records=self.records)
+
+
+Group = TypeVar("Group", Limits, JobLimits)
+
+
+def limits_of(kind: type[Group], values: Mapping[str, Any], prefix: str) -> Group:
+    """The limits of a config; ConfigError for an unknown name or a value that is not above 0. prefix: of the keys."""
+    names = [field.name for field in fields(kind)]
+    for name, value in values.items():
+        if name not in names:
+            raise ConfigError(f"{prefix}.{name} is not a setting of trimer serve{did_you_mean(str(name), names)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name != "folder" and not (number and value > 0):
+            raise ConfigError(f"{prefix}.{name}={value} must be a number above 0")
+    return kind(**{str(name): value for name, value in values.items()})
 
 
 def too_large(what: str, name: str, mib: float) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,14 +134,14 @@ class ServedModel:
 
     def predict_file(
         self, path: Path, settings: Mapping[str, Any], output: Path, ticket: Ticket, batcher: Batcher, limits: Limits
-    ) -> tuple[int, Iterator[Prediction]]:
+    ) -> tuple[int, Generator[Prediction]]:
         """The number of records of a file, and their predictions; `<output>.partial` keeps finished chunks."""
         predictor = self.computer("predict", settings)
         assert isinstance(predictor, Predictor)
         chunks = self.read(predictor, path, limits)
         dependencies = {"version": self.version, "settings": json.dumps(settings, sort_keys=True)}
 
-        def predictions() -> Iterator[Prediction]:
+        def predictions() -> Generator[Prediction]:
             with Partial(output, dependencies) as partial:
                 yield from predictor.predict(chunks, partial, batcher.compute(predictor, ticket))
 

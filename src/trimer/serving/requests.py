@@ -75,6 +75,14 @@ async def body_of(
             yield Body(path, parameters)
 
 
+@asynccontextmanager
+async def json_of(request: Request, limit_mib: float) -> AsyncIterator[dict[str, Any]]:
+    """The JSON object that is the body of a request."""
+    with private_folder() as folder:
+        await _saved(request, folder / "raw")
+        yield await asyncio.to_thread(_object, folder / "raw", limit_mib, "limits.unpacked_mib")
+
+
 async def _saved(request: Request, target: Path) -> None:
     append = save(target)
     try:
@@ -108,14 +116,21 @@ async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, An
 
 def _document(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
     """The JSON of a body, with a list `records`."""
+    document = _object(raw, limit_mib, limit)
+    if not isinstance(document.get("records"), list):
+        example = '{"records": [...], "parameters": {...}}'
+        raise Refusal(422, "no_records", f"the JSON must be an object with a list of records: {example}")
+    return document
+
+
+def _object(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
     plain, _ = unpacked(raw, "", limit_mib, limit)
     try:
         document = json.loads(plain.read_bytes())
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "invalid_json", f"the body is not JSON ({str(error)[:100]})") from error
-    if not isinstance(document, dict) or not isinstance(document.get("records"), list):
-        example = '{"records": [...], "parameters": {...}}'
-        raise Refusal(422, "no_records", f"the JSON must be an object with a list of records: {example}")
+    if not isinstance(document, dict):
+        raise Refusal(422, "no_object", "the JSON must be an object")
     return document
 
 
@@ -124,7 +139,7 @@ class Threads:
 
     def __init__(self, service: Service):
         self.service = service
-        self._pool = ThreadPoolExecutor(service.limits.requests, thread_name_prefix="request")
+        self._pool = ThreadPoolExecutor(max(1, service.limits.requests), thread_name_prefix="request")
 
     async def run(self, request: Request, work: Callable[[threading.Event], Result]) -> Result:
         """The result of `work`, which gets an event that says that the client has gone."""

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -18,12 +19,14 @@ from trimer.errors import ConfigError, TrimerError
 from trimer.pretrained import registry
 from trimer.public import is_public
 from trimer.serving.app import create_app
-from trimer.serving.limits import JobLimits, Limits
+from trimer.serving.limits import JobLimits, Limits, limits_of
 from trimer.serving.models import ServedModel, named_models, not_collected
 from trimer.serving.service import Service
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from trimer.serving.grpc_server import GrpcServer
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +68,20 @@ class BoundedProtocol(H11Protocol):
             self.transport.close()
 
 
+class Server(uvicorn.Server):
+    """uvicorn that ends with exit code 0 after SIGTERM, since everything accepted was finished."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # else uvicorn raises them again after its end
+
+
 def serve(cfg: DictConfig) -> None:
     """Serve the models of a config until SIGTERM or Ctrl-C; TrimerError if they cannot be loaded."""
     from trimer.resuming import plain_dict
 
-    limits = Limits.of_config(plain_dict(cfg.limits))
-    job_limits = JobLimits.of_config(plain_dict(cfg.jobs), "jobs")
+    limits = limits_of(Limits, plain_dict(cfg.limits), "limits")
+    job_limits = limits_of(JobLimits, plain_dict(cfg.jobs), "jobs")
     host, port, paths = address_and_models(cfg)
     for path in paths:
         if not is_public(path):
@@ -81,8 +92,11 @@ def serve(cfg: DictConfig) -> None:
         from trimer.serving.jobs import Jobs
 
         jobs = Jobs(service, Path(job_limits.folder).expanduser(), job_limits)
-    server: uvicorn.Server | None = None
+    server: Server | None = None
     failed: list[BaseException] = []
+
+    token = os.environ.get(TOKEN) or None
+    grpc_server = grpc_server_of(service, cfg, host, token)
 
     def begin() -> None:
         try:
@@ -94,19 +108,39 @@ def serve(cfg: DictConfig) -> None:
             assert server is not None
             server.should_exit = True
 
-    token = os.environ.get(TOKEN) or None
-    app = create_app(service, token, jobs, lambda: threading.Thread(target=begin, name="loading", daemon=True).start())
+    def on_start() -> None:
+        threading.Thread(target=begin, name="loading", daemon=True).start()
+        if grpc_server is not None:
+            grpc_server.start()
+
+    def on_stop() -> None:
+        if grpc_server is not None:
+            grpc_server.close(cfg.shutdown_seconds)
+
+    app = create_app(service, token, jobs, on_start, on_stop)
     if host not in LOOPBACK and token is None:
         log.warning("other machines can use this server at %s: set %s to require a token", host, TOKEN)
     for handler in logging.getLogger().handlers:
         handler.addFilter(not_collected)
-    server = uvicorn.Server(uvicorn_config(app, host, port, limits, cfg.shutdown_seconds))
+    server = Server(uvicorn_config(app, host, port, limits, cfg.shutdown_seconds))
     log.info("serving at http://%s:%s; Ctrl-C ends", f"[{host}]" if ":" in host else host, port)
     server.run()
     if failed:
         raise failed[0]
     if not server.started:
         raise ConfigError(f"host={host} port={port} cannot be used: choose another port, or end the other server")
+
+
+def grpc_server_of(service: Service, cfg: DictConfig, host: str, token: str | None) -> GrpcServer | None:
+    """The gRPC server, if the config has a port for it."""
+    if cfg.grpc_port is None:
+        return None
+    try:
+        from trimer.serving.grpc_server import GrpcServer
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"grpc_port={cfg.grpc_port} needs {error.name}: pip install 'trimer[grpc]'") from error
+    address = f"[{host}]" if ":" in host else host
+    return GrpcServer(service, f"{address}:{cfg.grpc_port}", token)
 
 
 def uvicorn_config(app: Any, host: str, port: int, limits: Limits, shutdown_seconds: int) -> uvicorn.Config:
