@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -80,13 +81,15 @@ def test_cancelled_and_late_requests_are_not_computed(batches):
     batcher = Batcher(lambda computer: 1000)
     blocked = batcher.compute(one, ticket())([1])
     one.started.wait(10)
-    gone, late = ticket(), ticket(deadline=0.0, seconds=1.0)
+    gone, late = ticket(), ticket(deadline=time.monotonic() + 0.3, seconds=1.0)
     gone_result, late_result = batcher.compute(one, gone)([2]), batcher.compute(one, late)([3])
     gone.cancelled.set()
     with pytest.raises(Cancelled):
         gone_result()
     with pytest.raises(Refusal, match=r"limits\.seconds"):
         late_result()
+    with pytest.raises(Refusal, match=r"limits\.seconds"):
+        batcher.compute(one, ticket(deadline=0.0, seconds=1.0))([4])
     one.go.set()
     assert blocked() == [2]
     batcher.close()

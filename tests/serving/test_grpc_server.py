@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-grpc = pytest.importorskip("grpc")
+pytest.importorskip("grpc")
+
+import grpc
 
 import trimer
 from trimer.serving.grpc_messages import PACKAGE, classes
@@ -29,21 +31,23 @@ def call(server):
     messages = classes()
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
 
-    def method(name: str, metadata=(), **fields):
+    def run(method: str, **fields):
         function = channel.unary_unary(
-            f"/{PACKAGE}.GRPCInferenceService/{name}",
+            f"/{PACKAGE}.GRPCInferenceService/{method}",
             request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=messages[f"{name}Response"].FromString,
+            response_deserializer=messages[f"{method}Response"].FromString,
         )
-        return function(messages[f"{name}Request"](**fields), metadata=metadata, timeout=30)
+        return function(messages[f"{method}Request"](**fields), timeout=30)
 
-    yield method
+    yield run
     channel.close()
 
 
 def test_server_and_models_are_ready(call):
-    assert call("ServerLive").live and call("ServerReady").ready
-    assert call("ModelReady", name="peptide-rt").ready and not call("ModelReady", name="none").ready
+    assert call("ServerLive").live
+    assert call("ServerReady").ready
+    assert call("ModelReady", name="peptide-rt").ready
+    assert not call("ModelReady", name="none").ready
     assert call("ModelConfig", name="peptide-rt").config.max_batch_size == 1000
     assert [one.name for one in call("ModelMetadata", name="peptide-rt").outputs] == ["irt"]
 

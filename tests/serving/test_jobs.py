@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
-
 from waiting import until
+
 from trimer.errors import ConfigError
 from trimer.resuming import plain_dict
 from trimer.serving.app import create_app

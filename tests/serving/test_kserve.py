@@ -63,7 +63,7 @@ def test_retention_times_equal_those_of_python_and_bad_rows_are_nan(client):
 
 
 def test_fragments_have_annotations_and_bad_rows_are_minus_one(client):
-    peptides = ["LGGNEQVTR", "LGGNEQVTR", "[UNIMOD:1]-AC[UNIMOD:4]K", "PEPTIDEK", "A" * 60]
+    peptides = ["LGGNEQVTR", "LGGNEQVTR", "[UNIMOD:1]-AC[UNIMOD:4]DEFGHK", "PEPTIDEK", "A" * 60]
     outputs = outputs_of(
         client.post(INFER.format("peptide-ms2"), json={"inputs": precursors(peptides, [2, 2, 1, 70, 2])})
     )

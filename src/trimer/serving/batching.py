@@ -98,6 +98,7 @@ class Batcher:
         """The function that a predictor computes its chunks with."""
 
         def start(inputs: list) -> Callable[[], list]:
+            ticket.check()
             tokens = [worker.tokens_of(value) for value in inputs]
             chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), left=len(inputs))
             with self._changed:

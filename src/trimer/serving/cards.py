@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EXAMPLES = 3  # records of the example of a card
+BOUNDS = ("max_length", "shortest", "longest", "highest_charge")  # of the training data, in tokens and residues
 FIELDS = ("id", "name", "precursor_mz", "adduct", "collision_energy", "instrument")  # of an example spectrum
 FILES = {
     "spectra": ["MGF", "MSP", "mzML", "mzXML", "MassBank", "GNPS JSON", "MassSpecGym TSV"],
@@ -103,7 +104,8 @@ def knowledge(model: ServedModel) -> dict[str, Any]:
     """What the training data hold: classes, adducts, residues with modifications, whether they were simulated."""
     contract, stages = model.model.loaded.contract, model.model.loaded.training_keys or []
     facts = [stage.get("facts") or {} for stage in stages]
-    known: dict[str, Any] = {"max_length": contract["data"].get("max_length")}
+    bounds = {name: contract["data"].get(name) for name in BOUNDS}
+    known: dict[str, Any] = {name: value for name, value in bounds.items() if value is not None}
     if classes := (contract.get("labels") or {}).get("classes"):
         known |= {"target": contract["labels"]["target"], "classes": list(classes)}
     if any("adducts" in fact for fact in facts):

@@ -34,6 +34,8 @@ CODES = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    499: grpc.StatusCode.CANCELLED,
+    500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
 }
 
@@ -88,23 +90,23 @@ class GrpcServer:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             cancelled, started = threading.Event(), time.monotonic()
             context.add_callback(cancelled.set)
-            status = 200
             try:
                 self._check_token(name, context)
-                return response_class(**method(request, cancelled))
-            except Refusal as refusal:
-                status = refusal.status
-                code = CODES.get(refusal.status, grpc.StatusCode.INVALID_ARGUMENT)
+                response = response_class(**method(request, cancelled))
+                self.service.metrics.requests.labels(f"grpc {name}", "200").inc()
+                return response
+            except Refusal as error:
+                refusal = error
             except Cancelled:
-                status, code, refusal = 400, grpc.StatusCode.CANCELLED, Refusal(400, "cancelled", "cancelled")
+                refusal = Refusal(499, "cancelled", "the client has gone")
             except Exception:
                 log.exception("an unexpected error in %s", name)
-                sentence = "an unexpected error; the log of the server has its cause"
-                status, code, refusal = 500, grpc.StatusCode.INTERNAL, Refusal(500, "internal", sentence)
+                refusal = Refusal(500, "internal", "an unexpected error; the log of the server has its cause")
             finally:
-                self.service.metrics.requests.labels(f"grpc {name}", str(status)).inc()
-                self.service.metrics.seconds.labels(f"grpc {name}").observe(time.monotonic() - started)
-            context.abort(code, str(refusal))
+                seconds = time.monotonic() - started
+                self.service.metrics.seconds.labels(f"grpc {name}").observe(seconds)
+            self.service.metrics.requests.labels(f"grpc {name}", str(refusal.status)).inc()
+            context.abort(CODES.get(refusal.status, grpc.StatusCode.INVALID_ARGUMENT), str(refusal))
 
         return grpc.unary_unary_rpc_method_handler(
             call,

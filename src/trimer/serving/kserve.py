@@ -23,7 +23,7 @@ from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer, ServedModel
 from trimer.serving.service import Service
 
-LONGEST = 50  # residues of a peptide whose fragments fit into K columns
+LONGEST = 50  # residues of a peptide whose fragments fit into K columns, for models that state no length
 BATCH = 1000  # rows of a request, as in Koina
 CANDIDATES = 10  # molecules of a spectrum
 ERRORS = "errors"
@@ -80,7 +80,8 @@ class TensorModel:
 
     def _fragments(self, classes: Sequence[str]) -> None:
         channels = channels_of(classes)
-        width = (LONGEST - 1) * len(channels)
+        longest = self.model.model.loaded.contract["data"].get("longest") or LONGEST
+        width = (longest - 1) * len(channels)
         self.inputs = [
             TensorInfo("peptide_sequences", "BYTES"),
             TensorInfo("precursor_charges", "INT32"),
@@ -206,10 +207,10 @@ def fragment_tensors(answer: Answer, channels: Sequence[Channel], width: int) ->
             continue
         peptide = read_proforma(prediction["peptide"])
         sites = len(peptide.letters) - 1
-        if sites >= LONGEST:
-            prediction["reason"] = f"{sites + 1} residues, the tensors have room for {LONGEST}"
-            continue
         size = sites * len(channels)
+        if size > width:
+            prediction["reason"] = f"{sites + 1} residues, the tensors have room for {width // len(channels) + 1}"
+            continue
         values = np.asarray(prediction["intensities"], np.float32)
         intensities[row, :size] = np.where(possible(peptide, prediction["charge"], channels), values, -1).ravel()
         prefixes, suffixes = fragment_masses(peptide)
