@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,13 +19,15 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+import trimer
 from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.serving import server as serving
 from trimer.serving.app import create_app
-from trimer.serving.server import Server, address_and_models, uvicorn_config
+from trimer.serving.server import Server, address_and_models, loaded, uvicorn_config
 
 SOURCE = Path(serving.__file__).parents[2]
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
 
 
 def free_port() -> int:
@@ -98,9 +101,8 @@ def running(service, monkeypatch):
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
     port = free_port()
     app = create_app(service)
-    app.router.lifespan_context = None  # the service is that of other tests too
     config = uvicorn_config(app, "127.0.0.1", port, service.limits, 1)
-    config.lifespan = "off"
+    config.lifespan = "off"  # the service is that of other tests too
     server = Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -119,6 +121,21 @@ def test_clients_that_send_slowly_are_disconnected(running):
     with socket.create_connection(("127.0.0.1", running), timeout=10) as usual:
         usual.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"alive" in usual.recv(1000)
+
+
+def test_the_example_of_the_guide_predicts_three_peptides_and_three_spectra(
+    running, service, serve_config, monkeypatch, capsys
+):
+    (model,) = loaded(["spectrums"], serve_config).values()
+    monkeypatch.setitem(service.models, "spectrums", model)
+    monkeypatch.setitem(service.cards, "spectrums", service._warmed_up(model))
+    code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    exec(code.replace(":8000", f":{running}"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert [line.split()[-1] == "None" for line in lines[:3]] == [True, True, False]
+    assert all(line.split()[-1] == "None" for line in lines[3:6])  # no reason
+    assert lines[6].split() == [model.version, trimer.__version__, "1"]
 
 
 def test_models_come_from_ckpt_or_from_the_folder_of_sagemaker(tmp_path, molecule_run, monkeypatch):
