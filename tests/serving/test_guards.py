@@ -118,3 +118,23 @@ def test_broken_bodies_are_refused_with_a_sentence(client):
     xml = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><mzML>&a;</mzML>'
     assert "document type" in error_of(client.post(URL, content=xml), 415)["message"]
     assert error_of(client.get(URL), 405)
+
+
+JUNK = [
+    None, True, 1e308, -1, "", "\x00", "💥" * 50, "C" * 5000, [], [[]], {}, {"a": {"b": []}}, {"": ""}, {"smiles": [1]},
+    {"sequence": {}, "charge": "x"}, {"mz": "a", "intensity": []}, {"mz": [[1]], "intensity": [1]}, {"peaks": "1 2"},
+    {"mz": [1e400], "intensity": [None]}, {"smiles": "CCO", "SMILES": "CC"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["kinds", "peptide-rt", "peptide-ms2"])
+def test_no_record_is_an_error_of_the_server(client, model):
+    """Junk alone, with good records, and with itself."""
+    good = {"kinds": "CCO", "peptide-rt": "PEPTIDEK", "peptide-ms2": "PEPTIDEK/2"}[model]
+    for records in (*([value] for value in JUNK), [good, *JUNK], [value for value in JUNK if isinstance(value, dict)]):
+        body = json.dumps({"records": records})
+        headers = {"content-type": "application/json"}
+        response = client.post(f"/v1/models/{model}/predict", content=body, headers=headers)
+        assert response.status_code in (200, 422), response.text
+        if response.status_code == 200:
+            assert len({row["row"] for row in response.json()["rows"]}) == len(records)

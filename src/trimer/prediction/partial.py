@@ -124,7 +124,9 @@ def dependencies_of(cfg: DictConfig, checkpoints: Sequence[Path], inputs: Sequen
 def digest_of(files: Sequence[Path]) -> str:
     """sha256 of the contents of files and of the files of folders, in this order."""
     digest = hashlib.sha256()
-    for file in (part for path in files for part in (sorted(path.iterdir()) if path.is_dir() else [path])):
+    for file in (
+        part for path in files for part in (sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path])
+    ):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

@@ -64,7 +64,7 @@ class Guard:
             raise
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.observe(route, status[0], time.monotonic() - started)
+            self.observe(route, status[0] or 500, time.monotonic() - started)
 
     def check_token(self, scope: MutableMapping[str, Any]) -> None:
         """Refusal without the token of the server."""

@@ -40,6 +40,7 @@ class Jobs:
         except OSError as error:
             raise ConfigError(f"jobs.folder={folder} cannot be created ({error.strerror}): name another") from error
         self.service, self.limits = service, limits
+        service.job_limits = limits.facts()
         self._folder_lock = FolderLock(folder).require()
         self.store = JobStore(folder)
         self.store.remove_unknown_folders()

@@ -85,6 +85,10 @@ class JobLimits:
     waiting: int
     keep_hours: float
 
+    def facts(self) -> dict[str, Any]:
+        """The limits by name, for a card."""
+        return {name: value for name, value in asdict(self).items() if name != "folder"}
+
     def reading(self, limits: Limits) -> Limits:
         """The limits of the records of a job."""
         return replace(limits, records=self.records)

@@ -7,12 +7,13 @@ import logging
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimer.api import TrainedModel, command_config
-from trimer.errors import CheckpointError, ConfigError
+from trimer.api import TrainedModel, command_config, set_values
+from trimer.errors import CheckpointError, TrimerError
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.partial import Partial, digest_of
 from trimer.prediction.predictor import Prediction, Predictor, Records
@@ -23,6 +24,8 @@ from trimer.studies.study import Study
 if TYPE_CHECKING:
     import numpy as np
     from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
 
 KEPT = 16  # predictors of one model, each with other parameters
 VERSION = 12  # letters of the digest of the weights
@@ -69,7 +72,8 @@ class ServedModel:
             if possible
         ]
         self._computers: dict[str, Predictor | Embedder] = {}
-        self._lock = threading.Lock()  # Hydra composes in one thread at a time
+        self._configs: dict[str, DictConfig] = {}  # of each operation, with the default settings
+        self._lock = threading.Lock()
         self._reading = threading.Lock()  # readers and spelling counters are not made for several threads
 
     def computer(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
@@ -87,12 +91,13 @@ class ServedModel:
 
     def _built(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
         fixed = {"ckpt": str(self.model.path), "input": "-", "output": "-"}
+        fixed |= {"atoms": self.model.atoms} if operation == "embed" else self._fixed
+        if operation not in self._configs:
+            self._configs[operation] = command_config(operation, fixed, {})
+            self._configs[operation].trainer = self._trainer
+        cfg = set_values(deepcopy(self._configs[operation]), operation, settings, {})
         if operation == "embed":
-            cfg = command_config("embed", fixed | {"atoms": self.model.atoms}, settings)
-            cfg.trainer = self._trainer
             return Embedder(self.model.loaded, cfg)
-        cfg = command_config("predict", fixed, {**self._fixed, **settings})
-        cfg.trainer = self._trainer
         predictor = self.study.predictor(cfg)
         if hasattr(predictor, "each_once"):
             predictor.each_once = False  # a response has a row for each record; only a library holds each once
@@ -123,7 +128,7 @@ class ServedModel:
     def read(self, predictor: Predictor, records: list | Path, limits: Limits) -> list[Records]:
         """The records as model inputs; Refusal if there are too many; a record that is too long has a reason."""
         chunks, count = [], 0
-        with self._reading:
+        with self._reader(predictor):
             source = predictor.read(records) if isinstance(records, Path) else iter([predictor.records(records)])
             for chunk in source:
                 count += len(chunk)
@@ -131,6 +136,26 @@ class ServedModel:
                 shorten(chunk, predictor, limits.tokens)
                 chunks.append(chunk)
         return chunks
+
+    @contextmanager
+    def _reader(self, computer: Predictor | Embedder) -> Iterator[None]:
+        """Read in one thread at a time; Refusal for records that a reader cannot take, whatever its error is."""
+        spelling = getattr(getattr(computer, "kind", None), "spelling", None)
+        with self._reading:
+            if spelling is not None:
+                spelling.reset()  # a warning concerns the texts of this request only
+            try:
+                yield
+            except TrimerError:
+                raise
+            except Exception as error:
+                log.exception("records for %s cannot be read", self.name)
+                kind = type(error).__name__
+                raise Refusal(
+                    422, "unusable_input", f"the records cannot be read ({kind}): check their form"
+                ) from error
+            if spelling is not None:
+                spelling.warn()
 
     def predict_file(
         self, path: Path, settings: Mapping[str, Any], output: Path, ticket: Ticket, batcher: Batcher, limits: Limits
@@ -157,7 +182,7 @@ class ServedModel:
         rows: list[Prediction] = []
         numbers = 0
         with collected_warnings() as warnings:
-            with self._reading:
+            with self._reader(embedder):
                 tables = list(embedder.read(records) if isinstance(records, Path) else embedder.records(records))
             limits.check_records(sum(map(len, tables)))
             for chunk in embedder.embed(tables, batcher.compute(embedder, ticket)):
@@ -256,6 +281,4 @@ def named_models(paths: Iterable[str], load: Any) -> dict[str, TrainedModel]:
         while unique in models:
             unique, number = f"{name}-{number}", number + 1
         models[unique] = model
-    if not models:
-        raise ConfigError("ckpt=[] names no model: name a checkpoint, a run folder or a shipped model")
     return models

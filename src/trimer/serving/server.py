@@ -177,6 +177,8 @@ def address_and_models(cfg: DictConfig) -> tuple[str, int, list[str]]:
         paths = [str(cfg.ckpt)] if isinstance(cfg.ckpt, str | int) else [str(path) for path in cfg.ckpt]
     default_port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080) if in_sagemaker else 8000
     host = cfg.host or ("0.0.0.0" if in_sagemaker else LOOPBACK[0])
+    if not paths:
+        raise ConfigError(f"ckpt={cfg.ckpt} names no model: name a checkpoint, a run folder or a shipped model")
     return host, default_port if cfg.port is None else cfg.port, paths
 
 

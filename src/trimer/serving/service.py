@@ -23,7 +23,7 @@ from trimer.serving.models import Answer, ServedModel
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 2  # example records of each model
+WARM_UP = 1  # example records of each model
 CPU_TOKENS = 2048  # default tokens of a batch on a CPU
 
 
@@ -36,6 +36,7 @@ class Service:
         self.limits, self.metrics = limits, Metrics()
         self.models: dict[str, ServedModel] = {}
         self.cards: dict[str, dict[str, Any]] = {}
+        self.job_limits: dict[str, Any] | None = None  # for the cards; None: no jobs
         self.ready = False
         self.failure: str | None = None
         self._tokens = tokens_per_batch
@@ -77,7 +78,7 @@ class Service:
             answer = self._answer(model, operation, records[:WARM_UP], {}, self._ticket(None, None))
             log.info("%s: warm-up of %s in %.1f s", model.name, operation, time.monotonic() - started)
             columns[operation] = answer
-        return card(model, self.limits, records, columns)
+        return {**card(model, self.limits, records, columns), "jobs": self.job_limits}
 
     def close(self) -> None:
         """End the computations."""
