@@ -1,4 +1,4 @@
-"""A request with records as its body: JSON, or a file, raw or in a form; and the thread that computes its answer."""
+"""A request with records as its body: JSON, or a file, raw or in a form; and the threads that compute."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _object(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
 
 
 class Threads:
-    """Threads that compute the answers of requests; a request whose client disconnects is cancelled."""
+    """Threads that compute the responses; a request whose client disconnects is cancelled."""
 
     def __init__(self, service: Service):
         self.service = service
