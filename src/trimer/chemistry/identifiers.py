@@ -90,7 +90,7 @@ def inchikey_block1(molecule: Chem.Mol | None) -> str | None:
 
 
 def murcko_scaffold(molecule: Chem.Mol | None) -> str | None:
-    """Bemis-Murcko scaffold as SMILES; the empty string for a molecule without rings, None for one that is too large."""
+    """Bemis-Murcko scaffold as SMILES; the empty string without rings, None for a molecule that is too large."""
     if molecule is not None and not molecule.GetRingInfo().NumRings():
         return ""
     if molecule is None or molecule.GetNumAtoms() > LARGEST_SCAFFOLD:
