@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -131,12 +132,19 @@ def test_the_example_of_the_guide_predicts_three_peptides_and_three_spectra(
     monkeypatch.setitem(service.models, "spectrums", model)
     monkeypatch.setitem(service.cards, "spectrums", service._warmed_up(model))
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
-    exec(code.replace(":8000", f":{running}"), {})
+    names: dict = {}
+    exec(code.replace(":8000", f":{running}"), names)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 7
     assert [line.split()[-1] == "None" for line in lines[:3]] == [True, True, False]
     assert all(line.split()[-1] == "None" for line in lines[3:6])  # no reason
     assert lines[6].split() == [model.version, trimer.__version__, "1"]
+    options = {"seed": 1, "generator": {"num_samples": 8}}
+    with ThreadPoolExecutor(3) as pool:  # sampled molecules do not depend on the spectra beside them
+        alone = pool.map(lambda record: names["predict"]("spectrums", [record], **options)["rows"][0], names["spectra"])
+        assert [row["smiles"] for row in alone] == [row["smiles"] for row in names["molecules"]["rows"]]
+    offline = model.model.predict(names["spectra"], trainer="cpu", **options)
+    assert offline["smiles"] == [row["smiles"] for row in names["molecules"]["rows"]]
 
 
 def test_models_come_from_ckpt_or_from_the_folder_of_sagemaker(tmp_path, molecule_run, monkeypatch):
