@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -133,6 +134,33 @@ def test_wrong_jobs_are_reported_when_they_are_submitted(open_jobs):
     state = ended(client, job)
     assert state["state"] == "failed"
     assert "upload.csv" in state["message"] and "/jobs/" not in state["message"]
+
+
+def test_requests_do_not_wait_while_the_file_of_a_job_is_read(open_jobs, service, monkeypatch):
+    jobs, client = open_jobs()
+    model, reading, go = service.models["peptide-rt"], threading.Event(), threading.Event()
+    built = model._built
+
+    def slow(operation, settings):
+        predictor = built(operation, settings)
+        read = predictor.read
+
+        def wait(path):
+            reading.set()
+            go.wait(60)
+            return read(path)
+
+        predictor.read = wait
+        return predictor
+
+    client.post("/v1/models/peptide-rt/predict", json={"records": ["PEPTIDEK"]})
+    monkeypatch.setattr(model, "_built", slow)
+    jobs.start()
+    job = submit(client).json()["id"]
+    assert reading.wait(60)
+    assert client.post("/v1/models/peptide-rt/predict", json={"records": ["PEPTIDEK"]}).status_code == 200
+    go.set()
+    assert ended(client, job)["state"] == "done"
 
 
 def test_a_folder_that_cannot_be_created_is_reported(service, limits, tmp_path):

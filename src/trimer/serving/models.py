@@ -125,10 +125,15 @@ class ServedModel:
         samples = "generator" in {name for kind in self.study.predict_settings for name in settings_of(kind)}
         return int(settings.get("seed") or 0) if samples else None
 
-    def read(self, predictor: Predictor, records: list | Path, limits: Limits) -> list[Records]:
-        """The records as model inputs; Refusal if there are too many; a record that is too long has a reason."""
+    def read(
+        self, predictor: Predictor, records: list | Path, limits: Limits, lock: threading.Lock | None = None
+    ) -> list[Records]:
+        """The records as model inputs; Refusal if there are too many; a record that is too long has a reason.
+
+        lock: of the predictor; None for one that requests share.
+        """
         chunks, count = [], 0
-        with self._reader(predictor):
+        with self._reader(predictor, lock or self._reading):
             source = predictor.read(records) if isinstance(records, Path) else iter([predictor.records(records)])
             for chunk in source:
                 count += len(chunk)
@@ -138,10 +143,10 @@ class ServedModel:
         return chunks
 
     @contextmanager
-    def _reader(self, computer: Predictor | Embedder) -> Iterator[None]:
+    def _reader(self, computer: Predictor | Embedder, lock: threading.Lock) -> Iterator[None]:
         """Read in one thread at a time; Refusal for records that a reader cannot take, whatever its error is."""
         spelling = getattr(getattr(computer, "kind", None), "spelling", None)
-        with self._reading:
+        with lock:
             if spelling is not None:
                 spelling.reset()  # a warning concerns the texts of this request only
             try:
@@ -161,9 +166,11 @@ class ServedModel:
         self, path: Path, settings: Mapping[str, Any], output: Path, ticket: Ticket, batcher: Batcher, limits: Limits
     ) -> tuple[int, Generator[Prediction]]:
         """The number of records of a file, and their predictions; `<output>.partial` keeps finished chunks."""
-        predictor = self.computer("predict", settings)
+        with self._lock:
+            predictor = self._built("predict", settings)
         assert isinstance(predictor, Predictor)
-        chunks = self.read(predictor, path, limits)
+        # It belongs to this job alone, so that no request waits while a large file is read.
+        chunks = self.read(predictor, path, limits, threading.Lock())
         dependencies = {"version": self.version, "settings": json.dumps(settings, sort_keys=True)}
 
         def predictions() -> Generator[Prediction]:
@@ -182,7 +189,7 @@ class ServedModel:
         rows: list[Prediction] = []
         numbers = 0
         with collected_warnings() as warnings:
-            with self._reader(embedder):
+            with self._reader(embedder, self._reading):
                 tables = list(embedder.read(records) if isinstance(records, Path) else embedder.records(records))
             limits.check_records(sum(map(len, tables)))
             for chunk in embedder.embed(tables, batcher.compute(embedder, ticket)):
