@@ -18,6 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("grpc")
+
+import grpc
 from waiting import until
 
 import trimer
@@ -25,6 +29,7 @@ from trimer.cli.configs import compose
 from trimer.errors import ConfigError
 from trimer.serving import server as serving
 from trimer.serving.app import create_app
+from trimer.serving.grpc_messages import classes
 from trimer.serving.server import Server, address_and_models, loaded, uvicorn_config
 
 SOURCE = Path(serving.__file__).parents[2]
@@ -51,9 +56,20 @@ def is_ready(process: subprocess.Popen, url: str) -> bool:
         return False
 
 
+def grpc_is_ready(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ServerReady",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=classes()["ServerReadyResponse"].FromString,
+        )
+        return call(classes()["ServerReadyRequest"](), timeout=30).ready
+
+
 @contextmanager
-def started(port: int, folder: Path) -> Iterator[subprocess.Popen]:
+def started(port: int, folder: Path, *further: str) -> Iterator[subprocess.Popen]:
     words = ["serve", "ckpt=peptide-rt", f"port={port}", f"jobs.folder={folder / 'jobs'}", "trainer.precision=32-true"]
+    words += further
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "TRIMER_CACHE": str(folder / "cache")}
     process = subprocess.Popen(
         [sys.executable, "-m", "trimer", *words], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
@@ -74,7 +90,9 @@ def test_a_killed_server_continues_its_job_and_sigterm_finishes_what_was_accepte
         job = ask(f"{url}/v1/jobs?model=peptide-rt", table, "text/csv")["id"]
         until(lambda: ask(f"{url}/v1/jobs/{job}")["done"] > 0)
         process.kill()
-    with started(port, tmp_path) as process:
+    grpc_port = free_port()
+    with started(port, tmp_path, f"grpc_port={grpc_port}") as process:
+        assert grpc_is_ready(grpc_port)
         assert ask(f"{url}/v1/jobs/{job}")["state"] in ("queued", "running", "done")
         results: list[dict] = []
         body = json.dumps({"records": ["PEPTIDEK"] * 1500}).encode()
