@@ -17,7 +17,7 @@ def test_settings_of_predictions_are_parameters_or_belong_to_the_server():
     known = {name for names in KINDS.values() for name in names}
     assert set(OF_THE_SERVER) <= known
     safe = {"ranked", "candidates", "tolerance_ppm", "only_agreeing", "generator", "column", "id_column", "notation",
-            "fixed", "energy", "instrument"}  # fmt: skip
+            "fixed", "energy", "instrument", "augment"}  # fmt: skip
     assert known - set(OF_THE_SERVER) == safe
     assert set(EMBED) <= set(OmegaConf.load(shipped_folder() / "embed.yaml"))
 

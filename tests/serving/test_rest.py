@@ -74,6 +74,14 @@ def test_an_sdf_is_read_and_written_with_a_reason_for_each_bad_row(client):
     assert ">  <reason>" in bad.text
 
 
+def test_random_smiles_are_bounded_and_their_seed_is_reported(client):
+    body = {"records": ["CCO", "CCCN"], "parameters": {"augment": 3, "seed": 5}}
+    assert predict(client, "kinds", json=body).json()["seed"] == 5
+    refused = predict(client, "kinds", json=body | {"parameters": {"augment": 10_000}}).json()["error"]
+    assert "limits.num_samples" in refused["message"]
+    assert predict(client, "peptide-rt", json={"records": ["PEPTIDEK"]}).json()["seed"] is None
+
+
 def test_ndjson_and_parquet_have_all_rows(client):
     lines = predict(client, "peptide-rt", json={"records": PEPTIDES}, headers={"accept": "application/jsonlines"})
     rows = [json.loads(line) for line in lines.text.splitlines()]

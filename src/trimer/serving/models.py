@@ -19,6 +19,7 @@ from trimer.prediction.partial import Partial, digest_of
 from trimer.prediction.predictor import Prediction, Predictor, Records
 from trimer.serving.batching import Batcher, Ticket
 from trimer.serving.limits import Limits, Refusal
+from trimer.serving.parameters import samples
 from trimer.studies.study import Study
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class ServedModel:
 
     def seed(self, settings: Mapping[str, Any]) -> int | None:
         """The random seed of a prediction, if it samples."""
-        samples = "generator" in {name for kind in self.study.predict_settings for name in settings_of(kind)}
-        return int(settings.get("seed") or 0) if samples else None
+        return int(settings.get("seed") or 0) if samples(self.study) else None
 
     def read(
         self, predictor: Predictor, records: list | Path, limits: Limits, lock: threading.Lock | None = None

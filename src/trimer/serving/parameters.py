@@ -24,6 +24,7 @@ GENERATOR = (
 EMBED = ("pooling", "layer", "longest", "column", "id_column")
 # Parameter -> the limit of the server that bounds it.
 BOUNDED = {
+    "augment": "num_samples",
     "candidates": "candidates",
     "generator.num_samples": "num_samples",
     "generator.beams": "num_samples",
@@ -40,8 +41,13 @@ def allowed(study: Study, operation: str) -> list[str]:
     names = [name for kind in study.predict_settings for name in KINDS[kind] if name not in OF_THE_SERVER]
     if "generator" in names:
         names.remove("generator")
-        names += ["seed", *(f"generator.{name}" for name in GENERATOR)]
-    return names
+        names += [f"generator.{name}" for name in GENERATOR]
+    return [*names, "seed"] if samples(study) else names
+
+
+def samples(study: Study) -> bool:
+    """Whether predictions of a model can depend on a random seed."""
+    return bool({"generator", "augment"} & {name for kind in study.predict_settings for name in KINDS[kind]})
 
 
 def checked(values: Any, study: Study, operation: str, limits: Limits) -> dict[str, Any]:
