@@ -210,13 +210,6 @@ class ServedModel:
         return text.replace(str(self.model.path), self.name)
 
 
-def settings_of(kind: str) -> tuple[str, ...]:
-    """The settings of a kind of model (`trimer.studies.settings`)."""
-    from trimer.studies.settings import KINDS
-
-    return KINDS[kind]
-
-
 def can_embed(study: Study) -> bool:
     """Whether a model computes embeddings of sequences."""
     try:

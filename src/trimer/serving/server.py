@@ -22,6 +22,7 @@ from trimer.serving.app import create_app
 from trimer.serving.limits import JobLimits, Limits, limits_of
 from trimer.serving.models import ServedModel, named_models, not_collected
 from trimer.serving.service import Service
+from trimer.studies.settings import KINDS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -186,7 +187,7 @@ def loaded(paths: list[str], cfg: DictConfig) -> dict[str, ServedModel]:
     """The served models by name; those that neither predict nor embed are left out."""
     served: dict[str, ServedModel] = {}
     for name, model in named_models(paths, load).items():
-        libraries = "retention" in {key for kind in model.loaded.study.predict_settings for key in kind_keys(kind)}
+        libraries = "retention" in {key for kind in model.loaded.study.predict_settings for key in KINDS[kind]}
         fixed = {"retention": cfg.retention} if libraries and cfg.retention else {}
         one = ServedModel(name, model, cfg.trainer, fixed)
         if one.operations:
@@ -196,10 +197,3 @@ def loaded(paths: list[str], cfg: DictConfig) -> dict[str, ServedModel]:
     if not served:
         raise TrimerError("none of the models predicts or embeds: name another checkpoint with ckpt=...")
     return served
-
-
-def kind_keys(kind: str) -> tuple[str, ...]:
-    """The settings of a kind of model."""
-    from trimer.serving.models import settings_of
-
-    return settings_of(kind)
