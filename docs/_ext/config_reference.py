@@ -19,6 +19,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "embed",
+    "serve",
     "prepare",
     "report",
     "dashboard",

@@ -244,11 +244,7 @@ def command_config(
 
     fixed: settings that the caller cannot change.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     from trimer.cli.configs import choices, compose
-    from trimer.cli.values import check_values
 
     groups = choices(command)
     all_overrides = list(overrides)
@@ -260,7 +256,19 @@ def command_config(
             all_overrides.append(f"{name}={value}")
         else:
             values[name] = value
-    cfg = compose(command, all_overrides)
+    return set_values(compose(command, all_overrides), command, values, fixed)
+
+
+def set_values(cfg: DictConfig, command: str, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> DictConfig:
+    """The config with values, which may be nested; ConfigError names a value that it does not have.
+
+    fixed: values that the config need not have.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from trimer.cli.values import check_values
+
     for name, value in _leaves(values):
         parent, _, key = name.rpartition(".")
         node = OmegaConf.select(cfg, parent) if parent else cfg

@@ -71,6 +71,7 @@ def test_commands_have_the_expected_keys():
     assert surface["train"] == sorted([*PARTS, "paths", "text", *run])
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
+    assert set(surface["serve"]) >= {"ckpt", "host", "port", "limits", "jobs", "trainer", "name", "paths"}
     assert surface["prepare"] == surface["train"]
     assert set(surface["models"]) == {"name", "paths", "text"}
     assert set(surface["pack"]) >= {"ckpt", "output", "results", "half"}

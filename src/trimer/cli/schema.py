@@ -115,6 +115,23 @@ class Embed(Command):
 
 
 @dataclass
+class Serve(Command):
+    """`trimer serve`: trained models over HTTP."""
+
+    ckpt: Any = None  # a text or a list of texts
+    host: str | None = None
+    port: int | None = None
+    grpc_port: int | None = None
+    retention: str | None = None
+    tokens_per_batch: int | None = None
+    model_folder: str | None = None
+    shutdown_seconds: int = 25
+    limits: Any = None
+    jobs: Any = None
+    trainer: Any = None
+
+
+@dataclass
 class Report(Command):
     """`trimer report`: the runs of folders on a page and in tables."""
 
@@ -200,6 +217,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "embed": Embed,
+    "serve": Serve,
     "prepare": Train,
     "report": Report,
     "dashboard": Dashboard,

@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "evaluate a checkpoint on a split and compare it with baselines",
     "predict": "predict molecules for spectra, labels for sequences, spectral libraries for peptides",
     "embed": "compute embeddings of proteins, molecules or peptides",
+    "serve": "serve trained models over HTTP: REST, KServe and SageMaker",
     "prepare": "read, clean, tokenize and store data without training",
     "report": "summarise the runs of folders on a page and in tables",
     "dashboard": "create a W&B workspace and report for the runs of folders",

@@ -43,7 +43,7 @@ def sequences_of(
 
         return read_sequences(values.expanduser(), entity, column, id_column, **peptides)
     columns = columns_of(values)
-    if columns is not None:
+    if columns:  # records without any field are no table: each gets a reason
         return _table(columns, entity, column, id_column, peptides)
     read = _READERS[entity]
     return _assembled([_record(value, read) for value in _listed(values)], entity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from trimer.data.labelled.sequence_files import sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs
 from trimer.errors import ConfigError
 from trimer.prediction.embedding import check_pooling, embed
-from trimer.prediction.workers import computing_with, in_order
+from trimer.prediction.workers import Compute, computing_with, in_order
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -90,18 +91,22 @@ class Embedder:
 
         return [sequences_of(values, self.entity, self.cfg.column, self.cfg.id_column)]
 
-    def embed(self, tables: Iterable[LabelTable]) -> Iterator[EmbeddedRecords]:
-        """The records with their vectors, in order."""
-        with computing_with(self) as compute:
+    def embed(self, tables: Iterable[LabelTable], compute: Compute | None = None) -> Iterator[EmbeddedRecords]:
+        """The records with their vectors, in order. compute: as in `Predictor.predict`."""
+        with computing_with(self) if compute is None else nullcontext(compute) as start:
             chunks = (
-                self._read(table.take(range(start, min(start + CHUNK, len(table)))))
+                self._read(table.take(range(first, min(first + CHUNK, len(table)))))
                 for table in tables
-                for start in range(0, len(table), CHUNK)
+                for first in range(0, len(table), CHUNK)
             )
-            for chunk, vectors in in_order(((chunk, compute(chunk.inputs)) for chunk in chunks), self.cfg):
+            for chunk, vectors in in_order(((chunk, start(chunk.inputs)) for chunk in chunks), self.cfg):
                 remaining = iter(vectors)
                 chunk.vectors = (None if reason else next(remaining) for reason in chunk.reasons)
                 yield chunk
+
+    def tokens_of(self, value: ModelInput) -> int:
+        """The number of tokens of a sequence."""
+        return len(value.tokens)
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[np.ndarray]:
         """For each sequence a vector, or a vector for each position."""

@@ -66,6 +66,7 @@ class FragmentPredictor(Predictor):
     """Predicts fragments of peptides, and retention times if `cfg.retention` names a model that predicts them."""
 
     plural = "peptides"
+    each_once = True  # a library holds each precursor once; a later one has a reason in place of a prediction
     columns = (
         "row",
         "id",
@@ -128,7 +129,8 @@ class FragmentPredictor(Predictor):
         instrument = columns.get("instrument") or [self.cfg.instrument] * len(table)
         self._warn_of_conditions(energy, instrument)
         problems = unusable | predictable(sequences, table.problems, charges, self.data)
-        problems |= duplicates(sequences.texts, charges, table.places, problems)
+        if self.each_once:
+            problems |= duplicates(sequences.texts, charges, table.places, problems)
         usable = [row for row in range(len(table)) if row not in problems]
         log.info("%s peptides, %s usable", f"{len(table):,}", f"{len(usable):,}")
         unseen = unseen_sites_of(self.loaded, sequences.texts, usable)
@@ -149,6 +151,9 @@ class FragmentPredictor(Predictor):
             for row, ids in model_inputs(self.kind, sequences, tokens).items()
         }
         return Records(heads, reasons, usable, inputs, overlap)
+
+    def tokens_of(self, value: Precursor) -> int:
+        return len(value.sequence.tokens)
 
     def predict_chunk(self, inputs: Sequence[Precursor]) -> list[list[dict]]:
         sequences, peptides, charges, energy, instruments = zip(*inputs, strict=True)

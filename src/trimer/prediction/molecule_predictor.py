@@ -170,6 +170,9 @@ class MoleculePredictor(Predictor):
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), analogues, strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 
+    def tokens_of(self, value: tuple[np.ndarray, float, str | None, Any]) -> int:
+        return len(value[0])
+
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None, Any]]) -> list[list[dict]]:
         tokens, precursors, adducts, found = zip(*inputs, strict=True)
         analogues = None if self.analogues is None else found

@@ -115,15 +115,18 @@ def dependencies_of(cfg: DictConfig, checkpoints: Sequence[Path], inputs: Sequen
     settings = plain_dict(cfg)
     return {
         "version": __version__,
-        "checkpoint": _digest(checkpoints),
-        "input": _digest(inputs),
+        "checkpoint": digest_of(checkpoints),
+        "input": digest_of(inputs),
         **_dotted({name: value for name, value in settings.items() if name not in NO_SETTINGS}),
     }
 
 
-def _digest(files: Sequence[Path]) -> str:
+def digest_of(files: Sequence[Path]) -> str:
+    """sha256 of the contents of files and of the files of folders, in this order."""
     digest = hashlib.sha256()
-    for file in (part for path in files for part in (sorted(path.iterdir()) if path.is_dir() else [path])):
+    for file in (
+        part for path in files for part in (sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path])
+    ):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

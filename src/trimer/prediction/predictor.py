@@ -10,6 +10,7 @@ import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from omegaconf import DictConfig
 
 from trimer.accelerators.hardware import place
 from trimer.data.text.paths import find_files
-from trimer.prediction.workers import computing_with, in_order
+from trimer.prediction.workers import Compute, computing_with, in_order
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -99,6 +100,10 @@ class Predictor(ABC):
     def predict_chunk(self, inputs: Sequence[Any]) -> list[list[dict]]:
         """The table rows of each input, best first, as plain values; `{"reason": ...}` if there is no prediction."""
 
+    def tokens_of(self, value: Any) -> int:
+        """The number of tokens of a model input: what its prediction costs."""
+        return len(value.tokens)
+
     @abstractmethod
     def writer(self, output: str | Path) -> PredictionFile | LibraryFile:
         """The output file of the predictions; ConfigError for an unsupported suffix."""
@@ -117,21 +122,24 @@ class Predictor(ABC):
         """The files that `read(path)` opens; InputError if there is none."""
         return find_files([str(path)], "a file of records")
 
-    def predict(self, chunks: Iterable[Records], partial: Partial | None = None) -> Iterator[Prediction]:
+    def predict(
+        self, chunks: Iterable[Records], partial: Partial | None = None, compute: Compute | None = None
+    ) -> Iterator[Prediction]:
         """A prediction or a reason for each record, in order.
 
-        partial: stores finished chunks, so that an interrupted prediction can be continued.
+        partial: stores finished chunks, so that an interrupted prediction can be continued. compute: computes chunks in
+        place of this process or its workers; a server computes those of several requests together.
         """
-        with computing_with(self) as compute:
+        with computing_with(self) if compute is None else nullcontext(compute) as start:
 
             def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
                 for records, rows, usable, key in self._chunks(chunks):
                     inputs = [records.inputs[row] for row in usable]
                     results: Callable[[], list] = list
                     if inputs and partial is None:
-                        results = compute(inputs)
+                        results = start(inputs)
                     elif inputs and partial is not None:
-                        results = functools.partial(partial.once, key, list if key in partial else compute(inputs))
+                        results = functools.partial(partial.once, key, list if key in partial else start(inputs))
                     yield (records, rows, usable), results
 
             for (records, rows, usable), predicted in in_order(jobs(), self.cfg):

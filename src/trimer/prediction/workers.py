@@ -68,7 +68,7 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
     """A function that computes chunks, in this process or in `trainer.devices` worker processes."""
     processes = processes_of(worker.cfg)
     if processes == 1:
-        yield lambda inputs: lambda: _results(worker, inputs)
+        yield lambda inputs: lambda: results_of(worker, inputs)
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
     numbers = context.Queue()
@@ -118,10 +118,10 @@ def _start(kind: type[Worker], checkpoint: str, settings: dict, numbers: Any, th
 
 def _compute(inputs: list) -> list:
     assert _worker is not None  # `_start` has run in this process
-    return _results(_worker, inputs)
+    return results_of(_worker, inputs)
 
 
-def _results(worker: Worker, inputs: list) -> list:
+def results_of(worker: Worker, inputs: list) -> list:
     """The results of a chunk; the modes of torch end with the call, since callers are generators."""
     worker.net.to(device_of(worker.cfg.trainer))  # another predictor of the same network may have moved it
     with computing(worker.cfg.trainer), torch.inference_mode():

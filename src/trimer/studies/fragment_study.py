@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class FragmentStudy(Study):
     """Fragment spectra, compared with the mean spectrum and the model before fine-tuning."""
 
+    predict_settings = (SEQUENCES, PEPTIDES, LIBRARIES)
+
     @classmethod
     def network(cls, contract: Mapping[str, Any], vocab_size: int) -> nn.Module:
         net = build(contract["model"], vocab_size=vocab_size)
@@ -45,7 +47,7 @@ class FragmentStudy(Study):
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.fragment_predictor import FragmentPredictor
 
-        check_predict_settings(cfg, (SEQUENCES, PEPTIDES, LIBRARIES), self.loaded.path)
+        check_predict_settings(cfg, self.predict_settings, self.loaded.path)
         return FragmentPredictor(self.loaded, cfg)
 
     def evaluate(self, measurement: Measurement) -> Evaluation:

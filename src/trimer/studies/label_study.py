@@ -57,12 +57,14 @@ class LabelStudy(Study):
     def encoder(self) -> nn.Module:
         return self.loaded.net
 
+    @property
+    def predict_settings(self) -> Sequence[str]:
+        return (SEQUENCES, *{"peptides": (PEPTIDES,), "molecules": (LABELS,)}.get(self.entity, ()))
+
     def predictor(self, cfg: DictConfig) -> Predictor:
         from trimer.prediction.label_predictor import LabelPredictor
 
-        further = {"peptides": (PEPTIDES,), "molecules": (LABELS,)}.get(self.entity, ())
-        kinds = (SEQUENCES, *further)
-        check_predict_settings(cfg, kinds, self.loaded.path)
+        check_predict_settings(cfg, self.predict_settings, self.loaded.path)
         return LabelPredictor(self.loaded, cfg)
 
     @classmethod

@@ -33,6 +33,7 @@ class MoleculeStudy(Study):
 
     extra_settings = ("by", "formula_known", "mces", "lookups", "generator")
 
+    predict_settings = (MOLECULES,)
     without_predictor = PRE_TRAINED
     file_source = "trimer.data.spectra.spectrum_sources.SpectralFiles"
 
@@ -64,7 +65,7 @@ class MoleculeStudy(Study):
 
         if not generates_molecules(self.loaded.contract["data"]):
             return super().predictor(cfg)
-        check_predict_settings(cfg, (MOLECULES,), self.loaded.path)
+        check_predict_settings(cfg, self.predict_settings, self.loaded.path)
         generator = self.generator(cfg)
         return MoleculePredictor(self.loaded, cfg, generator, self.analogues(generator))
 

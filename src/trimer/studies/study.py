@@ -7,7 +7,7 @@ predictions do not need.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,10 +106,16 @@ class Study:
         """The kind of example records (`trimer.examples`) that the model reads."""
         return self.entity
 
+    @property
+    def predict_settings(self) -> Sequence[str]:
+        """Kinds of settings (`trimer.studies.settings`) that the predictor uses; it rejects the others."""
+        return ()
+
     def predictor(self, cfg: DictConfig) -> Predictor:
         """The predictor for records of a user. cfg: the config of `trimer predict`.
 
-        Call `check_predict_settings` of `trimer.studies.settings` to reject settings that the predictor does not use.
+        Call `check_predict_settings` of `trimer.studies.settings` with `predict_settings`, to reject settings that the
+        predictor does not use.
         """
         raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
 

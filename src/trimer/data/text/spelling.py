@@ -22,6 +22,10 @@ class Spelling:
         self.unspelled: Callable[[str], list[str]] | None = getattr(tokenizer, "unspelled", None)
         self.hint = HINT if getattr(tokenizer, "atoms", None) is False else ""
         self.what = what
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the texts so far."""
         self.texts = self.incomplete = 0
         self.signs: Counter[str] = Counter()
 

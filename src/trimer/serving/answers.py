@@ -1,0 +1,158 @@
+"""Answers as JSON, NDJSON, CSV, Parquet, SDF, and for fragments as a spectral library."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer import __version__
+from trimer.files import write_csv
+from trimer.prediction.embedder import Embedder
+from trimer.prediction.fragment_predictor import FragmentPredictor
+from trimer.results.predictions import Predictions
+from trimer.serving.cards import finite
+from trimer.serving.limits import Refusal
+from trimer.serving.models import Answer
+
+if TYPE_CHECKING:
+    from trimer.serving.models import ServedModel
+
+# Format -> media type; others that clients send for it are in ALIASES.
+MEDIA = {
+    "json": "application/json",
+    "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
+    "sdf": "chemical/x-mdl-sdfile",
+    "tsv": "text/tab-separated-values",
+    "msp": "chemical/x-msp",
+}
+ALIASES = {
+    "*/*": "json",
+    "application/*": "json",
+    "text/*": "csv",
+    "application/jsonlines": "ndjson",
+    "application/jsonl": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/x-parquet": "parquet",
+    "application/parquet": "parquet",
+    "chemical/x-sdf": "sdf",
+} | {media: name for name, media in MEDIA.items()}
+LIBRARIES = ("tsv", "msp")  # of fragments, for DIA-NN and others; they hold no records without a prediction
+
+
+def formats(answer: Answer) -> tuple[str, ...]:
+    """The formats of an answer."""
+    if isinstance(answer.computer, Embedder):
+        return ("json", "ndjson", "parquet")
+    if isinstance(answer.computer, FragmentPredictor):
+        return ("json", "ndjson", "csv", "parquet", *LIBRARIES)
+    return ("json", "ndjson", "csv", "parquet", *(["sdf"] if structure_of(answer) else []))
+
+
+def structure_of(answer: Answer) -> str | None:
+    """The column of SMILES, of an answer with molecules."""
+    if "smiles" in answer.columns:
+        return "smiles"
+    return "sequence" if getattr(answer.computer, "entity", None) == "molecules" else None
+
+
+def chosen_format(accept: str | None, query: str | None) -> str:
+    """The format of a response. query: the parameter `format`, which comes first; accept: the header."""
+    if query is not None:
+        if query not in MEDIA:
+            raise Refusal(406, "unknown_format", f"format must be one of {', '.join(MEDIA)}")
+        return query
+    choices = []
+    for number, part in enumerate((accept or "*/*").split(",")):
+        media, _, options = part.partition(";")
+        quality = re.search(r"q=([\d.]+)", options)
+        choices.append((-float(quality[1]) if quality and quality[1].count(".") < 2 else -1.0, number, media))
+    for _, _, media in sorted(choices):
+        if name := ALIASES.get(media.strip().lower()):
+            return name
+    raise Refusal(406, "unknown_format", f"Accept must name one of {', '.join(MEDIA.values())}")
+
+
+def check_format(name: str, answer: Answer) -> None:
+    """Refusal if an answer has no such format."""
+    if name not in formats(answer):
+        raise Refusal(406, "unknown_format", f"this model returns {', '.join(formats(answer))}, not {name}")
+
+
+def origin(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    """What an answer was computed with, and how many records it has."""
+    count = len(answer.predictions)
+    return {
+        "model": model.name,
+        "model_version": model.version,
+        "trimer_version": __version__,
+        "seed": answer.seed,
+        "records": count,
+        "without": answer.without,
+    }
+
+
+def headers(model: ServedModel, answer: Answer) -> dict[str, str]:
+    """The same as headers, for formats that have no place for it."""
+    facts = {name.removeprefix("trimer_"): value for name, value in origin(model, answer).items()}
+    return {
+        f"Trimer-{name.replace('_', '-').title()}": "" if value is None else str(value) for name, value in facts.items()
+    }
+
+
+def document(model: ServedModel, answer: Answer) -> dict[str, Any]:
+    """The answer as a JSON document."""
+    warnings = [model.public(text) for text in answer.warnings]
+    rows = finite(answer.rows)
+    return {**origin(model, answer), "columns": answer.columns, "warnings": warnings, "rows": rows}
+
+
+def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) -> Path:
+    """Write an answer to a file in a folder."""
+    check_format(name, answer)
+    path = folder / f"answer.{name}"
+    if name == "json":
+        path.write_text(json.dumps(document(model, answer), allow_nan=False), encoding="utf-8")
+    elif name == "ndjson":
+        with path.open("w", encoding="utf-8") as stream:
+            stream.writelines(lines(answer.rows))
+    elif name == "parquet":
+        import pyarrow.parquet as pq
+
+        pq.write_table(Predictions(answer.rows, answer.columns).to_arrow(), path)
+    elif name == "sdf":
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(sdf_records(answer))
+    elif name in LIBRARIES and isinstance(answer.computer, FragmentPredictor):
+        with answer.computer.writer(path) as writer:
+            for prediction in answer.predictions:
+                writer.add(prediction)
+    else:
+        write_csv(path, answer.columns, ([cell(row[name]) for name in answer.columns] for row in answer.rows))
+    return path
+
+
+def cell(value: Any) -> Any:
+    """A cell of a CSV file; lists are JSON."""
+    return json.dumps(finite(value)) if isinstance(value, list) else value
+
+
+def lines(rows: Iterable[dict]) -> Iterator[str]:
+    """A line of JSON for each row."""
+    for row in rows:
+        yield json.dumps(finite(row), allow_nan=False) + "\n"
+
+
+def sdf_records(answer: Answer) -> Iterator[str]:
+    """A molecule for each row, with the columns as data fields; a row with a reason is a molecule without atoms."""
+    from trimer.prediction.structure_file import field, mol_block
+
+    structure = structure_of(answer)
+    for row in answer.rows:
+        smiles = "" if row["reason"] is not None else str(row[structure])
+        fields = "".join(field(name, row[name]) for name in answer.columns if row[name] not in (None, ""))
+        yield f"{mol_block(smiles, str(row['id']))}{fields}$$$$\n"

@@ -1,0 +1,120 @@
+"""The HTTP application: all routes over one service, inside the guard of limits and token."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from trimer import __version__
+from trimer.serving import health, kserve_http, rest, sagemaker
+from trimer.serving.batching import Cancelled
+from trimer.serving.guards import Guard
+from trimer.serving.limits import Refusal
+from trimer.serving.requests import Threads
+from trimer.serving.service import Service
+
+if TYPE_CHECKING:
+    from trimer.serving.jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = (
+    "Predictions and embeddings by trained models of mass spectra, molecules, proteins and peptides. Each record gets "
+    'a prediction or a reason. Errors are JSON: {"error": {"code": ..., "message": ...}}.'
+)
+
+
+def create_app(
+    service: Service,
+    token: str | None = None,
+    jobs: Jobs | None = None,
+    on_start: Callable[[], None] = lambda: None,
+    on_stop: Callable[[], None] = lambda: None,
+) -> FastAPI:
+    """The application. token: that clients have to send; None for none.
+
+    on_start: called when the server starts; on_stop: when all HTTP requests have ended.
+    """
+    threads = Threads(service)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        on_start()
+        yield
+        on_stop()
+        if jobs is not None:
+            jobs.close()
+        threads.close()
+        service.close()
+
+    app = FastAPI(
+        title="Trimer",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # their pages load scripts from other servers
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(health.router(service))
+    app.include_router(rest.router(service, threads))
+    app.include_router(kserve_http.router(service, threads))
+    app.include_router(sagemaker.router(service, threads))
+    body_limits: dict[str, tuple[float, str, float]] = {}
+    if jobs is not None:
+        from trimer.serving import job_routes
+
+        app.include_router(job_routes.router(service, threads, jobs))
+        body_limits["/v1/jobs"] = (jobs.limits.body_mib, "jobs.body_mib", jobs.limits.upload_seconds)
+    add_error_handlers(app)
+
+    def observe(route: str, status: int, seconds: float) -> None:
+        service.metrics.requests.labels(route, str(status)).inc()
+        service.metrics.seconds.labels(route).observe(seconds)
+
+    app.add_middleware(Guard, limits=service.limits, token=token, observe=observe, body_limits=body_limits)
+    return app
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every error is JSON with a code and a sentence."""
+
+    async def refused(request: Request, error: Any) -> Response:
+        return JSONResponse(error.body(), error.status, error.headers | closing(error))
+
+    async def gone(request: Request, error: Any) -> Response:
+        return JSONResponse({"error": {"code": "cancelled", "message": "the client closed the connection"}}, 400)
+
+    async def http_error(request: Request, error: Any) -> Response:
+        return JSONResponse(
+            Refusal(error.status_code, "http", str(error.detail)).body(), error.status_code, error.headers
+        )
+
+    async def invalid(request: Request, error: Any) -> Response:
+        first = error.errors()[0] if error.errors() else {}
+        where = ".".join(str(part) for part in first.get("loc", ()))
+        return JSONResponse(Refusal(422, "invalid_request", f"{where}: {first.get('msg', 'invalid')}").body(), 422)
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        log.exception("an unexpected error in %s", request.url.path, exc_info=error)
+        sentence = "an unexpected error; the log of the server has its cause"
+        return JSONResponse({"error": {"code": "internal", "message": sentence}}, 500)
+
+    app.add_exception_handler(Refusal, refused)
+    app.add_exception_handler(Cancelled, gone)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def closing(error: Refusal) -> dict[str, str]:
+    """Close the connection after a body that was not read to its end."""
+    return {"Connection": "close"} if error.status in (408, 413) else {}

@@ -1,0 +1,201 @@
+"""Dynamic batches: the inputs of concurrent requests are computed together, up to a number of tokens.
+
+One thread computes. While it does, further inputs arrive, and the next batch takes as many of them as the budget of
+tokens allows: nothing waits for a batch to fill. Interactive requests come before jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trimer.errors import TrimerError
+from trimer.prediction.workers import Compute, Worker, results_of
+from trimer.serving.limits import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+
+class Computer(Worker, Protocol):
+    """A predictor or an embedder."""
+
+    def tokens_of(self, value: Any) -> int:
+        """The number of tokens of an input."""
+        ...
+
+
+class Cancelled(Exception):
+    """The client no longer waits for the result."""
+
+
+@dataclass
+class Ticket:
+    """A request or a job. deadline: of time.monotonic(), None for no limit. background: after interactive requests.
+
+    failed: the result of an input that raises an error when it is computed alone.
+    """
+
+    failed: Callable[[str], Any]
+    deadline: float | None = None
+    seconds: float = 0.0  # the limit that the deadline comes from, for its message
+    background: bool = False
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raise an error if the result is no longer wanted, or cannot be in time."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise Refusal(
+                429,
+                "too_slow",
+                f"the predictions took longer than the limit limits.seconds of {self.seconds:g} s: send fewer records, "
+                "or submit the file as a job (POST /v1/jobs)",
+                retry_after=max(1, round(self.seconds)),
+            )
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """Inputs of one ticket that wait. started: number of them that a batch has taken."""
+
+    worker: Computer
+    inputs: Sequence[Any]
+    ticket: Ticket
+    tokens: list[int]
+    results: list[Any]
+    started: int = 0
+    left: int = 0
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Batcher:
+    """Computes chunks in one thread. tokens_of_batch: the budget of a worker; observe: called with rows and tokens."""
+
+    def __init__(
+        self,
+        tokens_of_batch: Callable[[Computer], int],
+        observe: Callable[[int, int], None] = lambda rows, tokens: None,
+    ):
+        self._budget, self._observe = tokens_of_batch, observe
+        self._changed = threading.Condition()
+        self._waiting: deque[_Chunk] = deque()
+        self._background: deque[_Chunk] = deque()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
+        self._thread.start()
+
+    def compute(self, worker: Computer, ticket: Ticket) -> Compute:
+        """The function that a predictor computes its chunks with."""
+
+        def start(inputs: list) -> Callable[[], list]:
+            ticket.check()
+            tokens = [worker.tokens_of(value) for value in inputs]
+            chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), left=len(inputs))
+            with self._changed:
+                if self._closed:
+                    raise Refusal(429, "shutting_down", "the server is shutting down: try again", retry_after=5)
+                (self._background if ticket.background else self._waiting).append(chunk)
+                self._changed.notify()
+            return lambda: self._result(chunk)
+
+        return start
+
+    @property
+    def waiting(self) -> int:
+        """The number of inputs that wait."""
+        with self._changed:
+            return sum(len(chunk.inputs) - chunk.started for chunk in (*self._waiting, *self._background))
+
+    def close(self) -> None:
+        """End the thread after the batch that is computed; what still waits gets a refusal."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _result(self, chunk: _Chunk) -> list:
+        while not chunk.done.wait(0.2):
+            try:
+                chunk.ticket.check()
+            except BaseException as error:
+                with self._changed:
+                    chunk.error = error
+                raise
+        if chunk.error is not None:
+            raise chunk.error
+        return chunk.results
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (batch := self._next_batch()) and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    for chunk in (*self._waiting, *self._background, *{chunk for chunk, _ in batch}):
+                        chunk.error = Refusal(429, "shutting_down", "the server is shutting down", retry_after=5)
+                        chunk.done.set()
+                    return
+            self._compute(batch)
+
+    def _next_batch(self) -> list[tuple[_Chunk, int]]:
+        """(chunk, row) of the next batch: rows of one worker, the oldest first; one row, or within the budget."""
+        batch: list[tuple[_Chunk, int]] = []
+        worker, filled = None, 0
+        for chunk, row in self._rows():
+            worker = worker or chunk.worker
+            if chunk.worker is worker:
+                filled += chunk.tokens[row]
+                if batch and filled > self._budget(worker):
+                    break
+                batch.append((chunk, row))
+                chunk.started = row + 1
+        for queue in (self._waiting, self._background):
+            for chunk in [chunk for chunk in queue if chunk.started == len(chunk.inputs)]:
+                queue.remove(chunk)
+        return batch
+
+    def _rows(self) -> Iterator[tuple[_Chunk, int]]:
+        """The waiting rows; chunks that nothing waits for are removed."""
+        for queue in (self._waiting, self._background):
+            for chunk in list(queue):
+                if chunk.error is not None or chunk.ticket.cancelled.is_set():
+                    queue.remove(chunk)
+                    continue
+                for row in range(chunk.started, len(chunk.inputs)):
+                    yield chunk, row
+
+    def _compute(self, batch: list[tuple[_Chunk, int]]) -> None:
+        worker = batch[0][0].worker
+        self._observe(len(batch), sum(chunk.tokens[row] for chunk, row in batch))
+        try:
+            results = results_of(worker, [chunk.inputs[row] for chunk, row in batch])
+        except TrimerError as error:  # a setting, which is the same for all rows
+            results = [error] * len(batch)
+        except Exception:
+            log.exception("%s inputs failed together; each is computed alone", len(batch))
+            results = [self._alone(chunk, row) for chunk, row in batch]
+        for (chunk, row), result in zip(batch, results, strict=True):
+            if isinstance(result, TrimerError):
+                chunk.error = chunk.error or result
+            chunk.results[row] = result
+            chunk.left -= 1
+            if not chunk.left:
+                chunk.done.set()
+
+    def _alone(self, chunk: _Chunk, row: int) -> Any:
+        """The result of one input, so that its error concerns no other."""
+        try:
+            (result,) = results_of(chunk.worker, [chunk.inputs[row]])
+        except Exception as error:
+            return chunk.ticket.failed(f"the prediction of this record failed ({type(error).__name__})")
+        return result

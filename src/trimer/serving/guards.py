@@ -1,0 +1,122 @@
+"""The outer layer of the HTTP server: token, size and time of bodies, number of requests, slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from trimer.serving.limits import MIB, Limits, Refusal, too_large
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+OPEN = {"/", "/healthz", "/readyz", "/ping", "/v2/health/live", "/v2/health/ready"}  # they need no token
+SEND_SECONDS = 30.0  # longest time until a client has taken a part of a response
+
+
+class Guard:
+    """ASGI middleware that refuses what exceeds the limits before it reaches a route.
+
+    token: that clients have to send as `Authorization: Bearer <token>`; None for no token. body_limits: path -> MiB,
+    name of the limit and seconds of the upload, where they differ from `limits`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        limits: Limits,
+        token: str | None,
+        observe: Callable[[str, int, float], None],
+        body_limits: dict[str, tuple[float, str, float]],
+    ):
+        self.app, self.limits, self.token, self.observe = app, limits, token, observe
+        self.body_limits = body_limits
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.monotonic(), [0]
+
+        async def bounded_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status[0] = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+            await asyncio.wait_for(send(message), SEND_SECONDS)
+
+        try:
+            self.check_token(scope)
+            await self.app(scope, self.bounded(scope, receive), bounded_send)
+        except Refusal as refusal:
+            if not status[0]:
+                await refuse(bounded_send, refusal)
+        except TimeoutError:
+            log.info("a client did not take its response within %g s", SEND_SECONDS)
+            raise
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self.observe(route, status[0] or 500, time.monotonic() - started)
+
+    def check_token(self, scope: MutableMapping[str, Any]) -> None:
+        """Refusal without the token of the server."""
+        if self.token is None or scope["path"] in OPEN:
+            return
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
+            raise Refusal(
+                401, "no_token", "send the header Authorization: Bearer <token> with the token of this server"
+            )
+
+    def bounded(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
+        """`receive` that raises a Refusal for a body that is too large or too slow."""
+        headers = dict(scope["headers"])
+        mib, name, seconds = self.body_limits.get(
+            scope["path"], (self.limits.body_mib, "limits.body_mib", self.limits.upload_seconds)
+        )
+        try:
+            length = int(headers.get(b"content-length", b"0"))
+        except ValueError:
+            raise Refusal(400, "invalid_header", "Content-Length must be a whole number") from None
+        if length > mib * MIB:
+            raise too_large("the body", name, mib)
+        deadline, total, complete = time.monotonic() + seconds, 0, False
+
+        async def bounded_receive() -> Message:
+            nonlocal total, complete
+            if complete:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.001, deadline - time.monotonic()))
+            except TimeoutError:
+                limit = name.replace("body_mib", "upload_seconds")
+                raise Refusal(
+                    408, "upload_too_slow", f"the body did not arrive within the limit {limit} of {seconds:g} s"
+                ) from None
+            total += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if total > mib * MIB:
+                raise too_large("the body", name, mib)
+            return message
+
+        return bounded_receive
+
+
+async def refuse(send: Send, refusal: Refusal) -> None:
+    """Send a refusal as JSON and close the connection, since the body may not have been read."""
+    body = json.dumps(refusal.body()).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")]
+    headers += [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+    if refusal.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

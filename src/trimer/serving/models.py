@@ -1,0 +1,284 @@
+"""A served model: the trained model, its predictors by their parameters, and the answers to lists and files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimer.api import TrainedModel, command_config, set_values
+from trimer.errors import CheckpointError, TrimerError
+from trimer.prediction.embedder import Embedder
+from trimer.prediction.partial import Partial, digest_of
+from trimer.prediction.predictor import Prediction, Predictor, Records
+from trimer.serving.batching import Batcher, Ticket
+from trimer.serving.limits import Limits, Refusal
+from trimer.serving.parameters import samples
+from trimer.studies.study import Study
+
+if TYPE_CHECKING:
+    import numpy as np
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+KEPT = 16  # predictors of one model, each with other parameters
+VERSION = 12  # letters of the digest of the weights
+EMBEDDING_COLUMNS = ("row", "id", "length", "embedding", "reason")
+
+
+@dataclass
+class Answer:
+    """The rows of a request, in the order of its records: one or more for each, or one with a reason.
+
+    computer: the predictor or embedder, which knows the formats of files. seed: of the sampling, None without sampling.
+    """
+
+    columns: list[str]
+    predictions: list[Prediction]
+    computer: Predictor | Embedder
+    seed: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[dict]:
+        """The rows of all records."""
+        return [row for prediction in self.predictions for row in prediction]
+
+    @property
+    def without(self) -> int:
+        """The number of records with a reason in place of a prediction."""
+        return sum(prediction[0]["reason"] is not None for prediction in self.predictions)
+
+
+class ServedModel:
+    """A trained model under a name. trainer: device and precision. fixed: settings of the server, such as retention."""
+
+    def __init__(self, name: str, model: TrainedModel, trainer: DictConfig, fixed: Mapping[str, Any] | None = None):
+        self.name, self.model, self.study = name, model, model.loaded.study
+        self._trainer, self._fixed = trainer, dict(fixed or {})
+        self.version = digest_of([model.path])[:VERSION]
+        self.operations = [
+            operation
+            for operation, possible in (
+                ("predict", self.study.can_predict(model.loaded.contract)),
+                ("embed", can_embed(self.study)),
+            )
+            if possible
+        ]
+        self._computers: dict[str, Predictor | Embedder] = {}
+        self._configs: dict[str, DictConfig] = {}  # of each operation, with the default settings
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()  # readers and spelling counters are not made for several threads
+
+    def computer(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
+        """The predictor or embedder with these settings; the last used ones are kept."""
+        if operation not in self.operations:
+            can = " and ".join(self.operations) or "neither predict nor embed"
+            raise Refusal(422, "unsupported_operation", f"{self.name} cannot {operation}: it can {can}")
+        key = json.dumps([operation, settings], sort_keys=True)
+        with self._lock:
+            computer = self._computers.pop(key, None) or self._built(operation, settings)
+            self._computers[key] = computer
+            while len(self._computers) > KEPT:
+                del self._computers[next(iter(self._computers))]
+        return computer
+
+    def _built(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
+        fixed = {"ckpt": str(self.model.path), "input": "-", "output": "-"}
+        fixed |= {"atoms": self.model.atoms} if operation == "embed" else self._fixed
+        if operation not in self._configs:
+            self._configs[operation] = command_config(operation, fixed, {})
+            self._configs[operation].trainer = self._trainer
+        cfg = set_values(deepcopy(self._configs[operation]), operation, settings, {})
+        if operation == "embed":
+            return Embedder(self.model.loaded, cfg)
+        predictor = self.study.predictor(cfg)
+        if hasattr(predictor, "each_once"):
+            predictor.each_once = False  # a response has a row for each record; only a library holds each once
+        return predictor
+
+    def predict(
+        self,
+        records: list | Path,
+        settings: Mapping[str, Any],
+        batcher: Batcher,
+        ticket: Ticket,
+        limits: Limits,
+    ) -> Answer:
+        """The predictions of a list of records or of a file."""
+        predictor = self.computer("predict", settings)
+        assert isinstance(predictor, Predictor)
+        with collected_warnings() as warnings:
+            chunks = self.read(predictor, records, limits)
+        compute = batcher.compute(predictor, ticket)
+        predictions = list(predictor.predict(chunks, compute=compute))
+        return Answer(list(predictor.columns), predictions, predictor, self.seed(settings), warnings)
+
+    def seed(self, settings: Mapping[str, Any]) -> int | None:
+        """The random seed of a prediction, if it samples."""
+        return int(settings.get("seed") or 0) if samples(self.study) else None
+
+    def read(
+        self, predictor: Predictor, records: list | Path, limits: Limits, lock: threading.Lock | None = None
+    ) -> list[Records]:
+        """The records as model inputs; Refusal if there are too many; a record that is too long has a reason.
+
+        lock: of the predictor; None for one that requests share.
+        """
+        chunks, count = [], 0
+        with self._reader(predictor, lock or self._reading):
+            source = predictor.read(records) if isinstance(records, Path) else iter([predictor.records(records)])
+            for chunk in source:
+                count += len(chunk)
+                limits.check_records(count)
+                shorten(chunk, predictor, limits.tokens)
+                chunks.append(chunk)
+        return chunks
+
+    @contextmanager
+    def _reader(self, computer: Predictor | Embedder, lock: threading.Lock) -> Iterator[None]:
+        """Read in one thread at a time; Refusal for records that a reader cannot take, whatever its error is."""
+        spelling = getattr(getattr(computer, "kind", None), "spelling", None)
+        with lock:
+            if spelling is not None:
+                spelling.reset()  # a warning concerns the texts of this request only
+            try:
+                yield
+            except TrimerError:
+                raise
+            except Exception as error:
+                log.exception("records for %s cannot be read", self.name)
+                kind = type(error).__name__
+                raise Refusal(
+                    422, "unusable_input", f"the records cannot be read ({kind}): check their form"
+                ) from error
+            if spelling is not None:
+                spelling.warn()
+
+    def predict_file(
+        self, path: Path, settings: Mapping[str, Any], output: Path, ticket: Ticket, batcher: Batcher, limits: Limits
+    ) -> tuple[int, Generator[Prediction]]:
+        """The number of records of a file, and their predictions; `<output>.partial` keeps finished chunks."""
+        with self._lock:
+            predictor = self._built("predict", settings)
+        assert isinstance(predictor, Predictor)
+        # It belongs to this job alone, so that no request waits while a large file is read.
+        chunks = self.read(predictor, path, limits, threading.Lock())
+        dependencies = {"version": self.version, "settings": json.dumps(settings, sort_keys=True)}
+
+        def predictions() -> Generator[Prediction]:
+            with Partial(output, dependencies) as partial:
+                yield from predictor.predict(chunks, partial, batcher.compute(predictor, ticket))
+
+        return sum(map(len, chunks)), predictions()
+
+    def embed(
+        self, records: list | Path, settings: Mapping[str, Any], batcher: Batcher, ticket: Ticket, limits: Limits
+    ) -> Answer:
+        """The embeddings of a list of sequences or of a file."""
+        longest = min(limits.tokens, settings.get("longest") or limits.tokens)
+        embedder = self.computer("embed", {**settings, "longest": longest})
+        assert isinstance(embedder, Embedder)
+        rows: list[Prediction] = []
+        numbers = 0
+        with collected_warnings() as warnings:
+            with self._reader(embedder, self._reading):
+                tables = list(embedder.read(records) if isinstance(records, Path) else embedder.records(records))
+            limits.check_records(sum(map(len, tables)))
+            for chunk in embedder.embed(tables, batcher.compute(embedder, ticket)):
+                values: Iterable[np.ndarray | str | None] = chunk.vectors
+                for name, length, value, reason in zip(chunk.ids, chunk.lengths, values, chunk.reasons, strict=True):
+                    numbers += getattr(value, "size", 0)
+                    limits.check_numbers(numbers)
+                    failed = value if isinstance(value, str) else reason
+                    vector = None if value is None or isinstance(value, str) else value.tolist()
+                    row = (len(rows) + 1, name, length, vector, failed)
+                    rows.append([dict(zip(EMBEDDING_COLUMNS, row, strict=True))])
+        return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
+
+    def public(self, text: str, path: Path | None = None) -> str:
+        """A message without paths of the server. path: of the uploaded file."""
+        if path is not None:
+            text = text.replace(f"{path.parent}/", "").replace(str(path), path.name)
+        return text.replace(str(self.model.path), self.name)
+
+
+def can_embed(study: Study) -> bool:
+    """Whether a model computes embeddings of sequences."""
+    try:
+        study.encoder()
+    except CheckpointError:
+        return False
+    return type(study).encoder is not Study.encoder
+
+
+def shorten(records: Records, predictor: Predictor, tokens: int) -> None:
+    """Give records with more tokens than the limit a reason in place of their inputs."""
+    for row in list(records.usable):
+        length = predictor.tokens_of(records.inputs[row])
+        if length > tokens:
+            records.reasons[row] = f"{length:,} tokens, the limit of this server limits.tokens is {tokens:,}"
+            records.usable.remove(row)
+            del records.inputs[row]
+
+
+# ---------------------------------------------------------------- warnings of one request
+
+_request = threading.local()
+WARNINGS = 20  # of one request
+
+
+class _Collector(logging.Handler):
+    """Adds the warnings of a thread that collects them to its list."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warnings = getattr(_request, "warnings", None)
+        if warnings is not None and len(warnings) < WARNINGS:
+            warnings.append(record.getMessage())
+
+
+def not_collected(record: logging.LogRecord) -> bool:
+    """Filter of the handlers of the server: messages about a request name its content, so they are not logged."""
+    return getattr(_request, "warnings", None) is None or not record.name.startswith("trimer")
+
+
+_collector = _Collector(logging.WARNING)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """The warnings of `trimer` in this thread, which belong into the response."""
+    logger = logging.getLogger("trimer")
+    if _collector not in logger.handlers:
+        logger.addHandler(_collector)
+    _request.warnings = []
+    try:
+        yield _request.warnings
+    finally:
+        _request.warnings = None
+
+
+def named_models(paths: Iterable[str], load: Any) -> dict[str, TrainedModel]:
+    """Name -> trained model; names are letters, digits, `.`, `_` and `-`, and unique."""
+    import re
+
+    from trimer.run import run_config
+
+    models: dict[str, TrainedModel] = {}
+    for path in paths:
+        model = load(path)
+        config = run_config(model.loaded.run)
+        folder = model.path if model.path.is_dir() else model.loaded.run
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", str(config.get("name") or folder.name)).strip("-.") or "model"
+        number, unique = 2, name
+        while unique in models:
+            unique, number = f"{name}-{number}", number + 1
+        models[unique] = model
+    return models

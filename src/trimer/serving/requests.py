@@ -1,0 +1,175 @@
+"""A request with records as its body: JSON, or a file, raw or in a form; and the threads that compute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+
+from trimer.serving.limits import Refusal
+from trimer.serving.parameters import of_query
+from trimer.serving.service import Service
+from trimer.serving.uploads import prepared, private_folder, save, unpacked
+
+Result = TypeVar("Result")
+
+JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
+FORM = "multipart/form-data"
+URL_KEYS = ("format",)  # of the query, which are not parameters
+FORM_MIB = 1  # largest field of a form that is not a file
+# Media type of a raw body -> the name that tells its format where the content fits several.
+NAMES = {
+    "text/csv": "body.csv",
+    "text/tab-separated-values": "body.tsv",
+    "chemical/x-daylight-smiles": "body.smi",
+    "chemical/x-mdl-sdfile": "body.sdf",
+    "text/x-fasta": "body.fasta",
+    "chemical/seq-aa-fasta": "body.fasta",
+}
+
+
+@dataclass
+class Body:
+    """The records of a request: a list, or a file in its private folder; and its parameters, not checked yet."""
+
+    records: list | Path
+    parameters: Any
+    document: dict[str, Any] | None = None  # the whole JSON body
+
+
+@asynccontextmanager
+async def body_of(
+    request: Request, kind: str, limit_mib: float, limit: str = "limits.unpacked_mib", parent: Path | None = None
+) -> AsyncIterator[Body]:
+    """The body of a request; its files are removed at the end. kind: of records that the model reads."""
+    with private_folder(parent) as folder:
+        media = request.headers.get("content-type", "").lower()
+        encoding = request.headers.get("content-encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise Refusal(415, "unsupported_encoding", f"Content-Encoding {encoding[:40]} is not read: use gzip")
+        parameters = of_query({k: v for k, v in request.query_params.items() if k not in URL_KEYS})
+        if media.startswith(FORM):
+            name, fields = await _saved_form(request, folder / "raw")
+            parameters |= fields
+        else:
+            name = NAMES.get(media.partition(";")[0].strip(), "")
+            await _saved(request, folder / "raw")
+        if JSON.match(media):
+            document = await asyncio.to_thread(_document, folder / "raw", limit_mib, limit)
+            given = document.get("parameters")
+            both = given if not parameters else {**parameters, **(given if isinstance(given, dict) else {})}
+            yield Body(document["records"], both, document)
+        else:
+            path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
+            yield Body(path, parameters)
+
+
+@asynccontextmanager
+async def json_of(request: Request, limit_mib: float) -> AsyncIterator[dict[str, Any]]:
+    """The JSON object that is the body of a request."""
+    with private_folder() as folder:
+        await _saved(request, folder / "raw")
+        yield await asyncio.to_thread(_object, folder / "raw", limit_mib, "limits.unpacked_mib")
+
+
+async def _saved(request: Request, target: Path) -> None:
+    append = save(target)
+    try:
+        async for chunk in request.stream():
+            if chunk:
+                append(chunk)
+    except ClientDisconnect:
+        raise Refusal(400, "incomplete", "the connection ended before the body was complete") from None
+
+
+async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, Any]]:
+    """Save the file of a form; returns the name that the client gives it, and the parameters of the form."""
+    append = save(target)
+    async with request.form(max_files=1, max_fields=32, max_part_size=FORM_MIB << 20) as form:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        if not files:
+            raise Refusal(422, "no_file", "the form has no file: add one, as in curl -F file=@spectra.mgf")
+        texts = {name: value for name, value in form.items() if isinstance(value, str)}
+        while chunk := await files[0].read(1 << 20):
+            append(chunk)
+        name = files[0].filename or ""
+    given = texts.pop("parameters", None)
+    fields = of_query(texts)
+    if given is not None:
+        value = of_query({"parameters": given})["parameters"]
+        if not isinstance(value, dict):
+            raise Refusal(422, "invalid_parameters", "the field parameters must be a JSON object")
+        fields |= value
+    return name, fields
+
+
+def _document(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
+    """The JSON of a body, with a list `records`."""
+    document = _object(raw, limit_mib, limit)
+    if not isinstance(document.get("records"), list):
+        example = '{"records": [...], "parameters": {...}}'
+        raise Refusal(422, "no_records", f"the JSON must be an object with a list of records: {example}")
+    return document
+
+
+def _object(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
+    plain, _ = unpacked(raw, "", limit_mib, limit)
+    try:
+        document = json.loads(plain.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "invalid_json", f"the body is not JSON ({str(error)[:100]})") from error
+    if not isinstance(document, dict):
+        raise Refusal(422, "no_object", "the JSON must be an object")
+    return document
+
+
+class Threads:
+    """Threads that compute the responses; a request whose client disconnects is cancelled."""
+
+    def __init__(self, service: Service):
+        self.service = service
+        self._pool = ThreadPoolExecutor(max(1, service.limits.requests), thread_name_prefix="request")
+
+    async def run(self, request: Request, work: Callable[[threading.Event], Result]) -> Result:
+        """The result of `work`, which gets an event that says that the client has gone."""
+        cancelled = threading.Event()
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
+        watch = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({future, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not future.done():
+                cancelled.set()
+            return await future
+        finally:
+            watch.cancel()
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Count a request while it is in progress; Refusal if there are too many."""
+        self.service.admit()
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.service.leave(time.monotonic() - started)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _disconnected(request: Request) -> None:
+    """Return when the client has closed the connection; only after the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

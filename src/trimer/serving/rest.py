@@ -1,0 +1,146 @@
+"""REST: models, cards, predictions and embeddings."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from trimer.serving.answers import MEDIA, check_format, chosen_format, headers, write_answer
+from trimer.serving.models import ServedModel
+from trimer.serving.requests import Body, Threads, body_of
+from trimer.serving.service import Service
+
+ERROR = {
+    "type": "object",
+    "properties": {
+        "error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}}
+    },
+}
+# The bodies of predictions, for OpenAPI; they are read as a stream and not by FastAPI.
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["records"],
+                    "properties": {
+                        "records": {"type": "array", "minItems": 1, "items": {}},
+                        "parameters": {"type": "object", "additionalProperties": True},
+                    },
+                }
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "parameters": {"type": "string", "description": "JSON object"},
+                    },
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "parameters": [
+        {"name": "format", "in": "query", "required": False, "schema": {"type": "string", "enum": list(MEDIA)}}
+    ],
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {"schema": ERROR}}}
+    for status, text in {
+        400: "The body cannot be read",
+        401: "Token missing",
+        404: "Unknown model",
+        406: "Unknown format",
+        408: "Upload too slow",
+        413: "Too large",
+        415: "Unsupported format",
+        422: "Unusable records or parameters",
+        429: "Busy; see Retry-After",
+        503: "Models are being loaded",
+    }.items()
+}
+ANSWER: dict[str, Any] = {
+    "description": "A row, or several, for each record in the order of the input; a row has values or a reason",
+    "content": {media: {"schema": {}} for media in MEDIA.values()},
+}
+
+
+def router(service: Service, threads: Threads) -> APIRouter:
+    """The routes of models."""
+    routes = APIRouter(prefix="/v1", tags=["models"])
+    options: dict[str, Any] = {
+        "openapi_extra": BODY,
+        "responses": {200: ANSWER, **REFUSALS},
+        "response_class": Response,
+    }
+
+    @routes.get("/models", summary="The served models", responses=REFUSALS)
+    async def models() -> dict[str, Any]:
+        return {"models": [summary_of(service, name) for name in service.models]}
+
+    @routes.get("/models/{model}", summary="The card of a model", responses=REFUSALS)
+    async def card(model: str) -> dict[str, Any]:
+        return service.cards[service.model(model).name]
+
+    @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
+    async def predict(model: str, request: Request) -> Response:
+        return await respond(service, threads, request, service.model(model), "predict")
+
+    @routes.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
+    async def embed(model: str, request: Request) -> Response:
+        return await respond(service, threads, request, service.model(model), "embed")
+
+    return routes
+
+
+def summary_of(service: Service, name: str) -> dict[str, Any]:
+    """The entry of a model in the list."""
+    card = service.cards[name]
+    return {key: card[key] for key in ("name", "task", "version")} | {
+        "kind": card["input"]["kind"],
+        "operations": list(card["operations"]),
+        "card": f"/v1/models/{name}",
+    }
+
+
+async def respond(service: Service, threads: Threads, request: Request, model: ServedModel, operation: str) -> Response:
+    """The response to a request with records."""
+    wanted = chosen_format(request.headers.get("accept"), request.query_params.get("format"))
+    kind = kind_of(model, operation)
+    async with threads.admitted(), body_of(request, kind, service.limits.unpacked_mib) as body:
+        return await threads.run(
+            request, lambda cancelled: answered(service, model, operation, body, wanted, cancelled)
+        )
+
+
+def kind_of(model: ServedModel, operation: str) -> str:
+    """The kind of records that an operation reads."""
+    return model.study.example if operation == "predict" else model.study.entity
+
+
+def answered(
+    service: Service, model: ServedModel, operation: str, body: Body, wanted: str, cancelled: threading.Event
+) -> Response:
+    """The response with an answer, as a file that is removed when it was sent; runs in a thread."""
+    answer = service.answer(model, operation, body.records, body.parameters, cancelled)
+    check_format(wanted, answer)
+    folder = Path(mkdtemp(prefix="trimer-"))
+    try:
+        path = write_answer(wanted, model, answer, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    task = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return FileResponse(path, media_type=MEDIA[wanted], headers=headers(model, answer), background=task)

@@ -1,0 +1,199 @@
+"""The server process: models loaded in a thread, uvicorn with bounded connections, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from trimer.api import load
+from trimer.checkpoint import checkpoint_path
+from trimer.errors import ConfigError, TrimerError
+from trimer.pretrained import registry
+from trimer.public import is_public
+from trimer.serving.app import create_app
+from trimer.serving.limits import JobLimits, Limits, limits_of
+from trimer.serving.models import ServedModel, named_models, not_collected
+from trimer.serving.service import Service
+from trimer.studies.settings import KINDS
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from trimer.serving.grpc_server import GrpcServer
+
+log = logging.getLogger(__name__)
+
+TOKEN = "TRIMER_SERVE_TOKEN"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HEAD_SECONDS = 10.0  # longest time until the head of a request has arrived
+IDLE_SECONDS = 5  # a connection without a request is closed
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP of uvicorn that closes connections whose clients send the head of a request too slowly."""
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+        elif self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._head is not None:
+            self._head.cancel()
+        super().connection_lost(exc)
+
+    def _expect_head(self) -> None:
+        if self._head is None:
+            self._head = self.loop.call_later(HEAD_SECONDS, self._close_if_waiting)
+
+    def _close_if_waiting(self) -> None:
+        self._head = None
+        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends with exit code 0 after SIGTERM, since everything accepted was finished."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()  # else uvicorn raises them again after its end
+
+
+def serve(cfg: DictConfig) -> None:
+    """Serve the models of a config until SIGTERM or Ctrl-C; TrimerError if they cannot be loaded."""
+    from trimer.resuming import plain_dict
+
+    limits = limits_of(Limits, plain_dict(cfg.limits), "limits")
+    job_limits = limits_of(JobLimits, plain_dict(cfg.jobs), "jobs")
+    host, port, paths = address_and_models(cfg)
+    for path in paths:
+        if not is_public(path):
+            checkpoint_path(path)  # a wrong name is reported before the server starts
+    service = Service(limits, cfg.tokens_per_batch)
+    jobs = None
+    if job_limits.folder:
+        from trimer.serving.jobs import Jobs
+
+        jobs = Jobs(service, Path(job_limits.folder).expanduser(), job_limits)
+    server: Server | None = None
+    failed: list[BaseException] = []
+
+    token = os.environ.get(TOKEN) or None
+    grpc_server = grpc_server_of(service, cfg, host, token)
+
+    def begin() -> None:
+        try:
+            service.start(lambda: loaded(paths, cfg))
+            if jobs is not None:
+                jobs.start()
+        except BaseException as error:
+            failed.append(error)
+            assert server is not None
+            server.should_exit = True
+
+    def on_start() -> None:
+        threading.Thread(target=begin, name="loading", daemon=True).start()
+        if grpc_server is not None:
+            grpc_server.start()
+
+    def on_stop() -> None:
+        if grpc_server is not None:
+            grpc_server.close(cfg.shutdown_seconds)
+
+    app = create_app(service, token, jobs, on_start, on_stop)
+    if host not in LOOPBACK and token is None:
+        log.warning("other machines can use this server at %s: set %s to require a token", host, TOKEN)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(not_collected)
+    server = Server(uvicorn_config(app, host, port, limits, cfg.shutdown_seconds))
+    log.info("serving at http://%s:%s; Ctrl-C ends", f"[{host}]" if ":" in host else host, port)
+    server.run()
+    if failed:
+        raise failed[0]
+    if not server.started:
+        raise ConfigError(f"host={host} port={port} cannot be used: choose another port, or end the other server")
+
+
+def grpc_server_of(service: Service, cfg: DictConfig, host: str, token: str | None) -> GrpcServer | None:
+    """The gRPC server, if the config has a port for it."""
+    if cfg.grpc_port is None:
+        return None
+    try:
+        from trimer.serving.grpc_server import GrpcServer
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"grpc_port={cfg.grpc_port} needs {error.name}: pip install 'trimer[grpc]'") from error
+    address = f"[{host}]" if ":" in host else host
+    return GrpcServer(service, f"{address}:{cfg.grpc_port}", token)
+
+
+def uvicorn_config(app: Any, host: str, port: int, limits: Limits, shutdown_seconds: int) -> uvicorn.Config:
+    """The settings of uvicorn."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=shutdown_seconds,
+        h11_max_incomplete_event_size=1 << 16,
+    )
+
+
+def address_and_models(cfg: DictConfig) -> tuple[str, int, list[str]]:
+    """Host, port and checkpoints; those of SageMaker if its folder of weights exists and no ckpt is given."""
+    from trimer.serving.sagemaker import models_in
+
+    in_sagemaker = cfg.ckpt is None and bool(cfg.model_folder) and Path(cfg.model_folder).is_dir()
+    if in_sagemaker:
+        paths = models_in(Path(cfg.model_folder))
+    elif cfg.ckpt is None:
+        paths = registry.names()
+        if not paths:
+            raise ConfigError("this installation holds no models: name a checkpoint or run folder with ckpt=...")
+    else:
+        paths = [str(cfg.ckpt)] if isinstance(cfg.ckpt, str | int) else [str(path) for path in cfg.ckpt]
+    default_port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT") or 8080) if in_sagemaker else 8000
+    host = cfg.host or ("0.0.0.0" if in_sagemaker else LOOPBACK[0])
+    if not paths:
+        raise ConfigError(f"ckpt={cfg.ckpt} names no model: name a checkpoint, a run folder or a shipped model")
+    return host, default_port if cfg.port is None else cfg.port, paths
+
+
+def loaded(paths: list[str], cfg: DictConfig) -> dict[str, ServedModel]:
+    """The served models by name; those that neither predict nor embed are left out."""
+    served: dict[str, ServedModel] = {}
+    for name, model in named_models(paths, load).items():
+        libraries = "retention" in {key for kind in model.loaded.study.predict_settings for key in KINDS[kind]}
+        fixed = {"retention": cfg.retention} if libraries and cfg.retention else {}
+        one = ServedModel(name, model, cfg.trainer, fixed)
+        if one.operations:
+            served[name] = one
+        else:
+            log.warning("%s is not served: it neither predicts nor embeds", name)
+    if not served:
+        raise TrimerError("none of the models predicts or embeds: name another checkpoint with ckpt=...")
+    return served

@@ -1,0 +1,185 @@
+"""Uploaded files: unpacked within a limit, named by their content, in a private folder that is removed afterwards.
+
+The readers choose a format by the suffix of a file. The name that a client gives is only a hint where the content
+fits several formats, and never part of a path.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from trimer.data.labelled.sequence_files import COLUMNS
+from trimer.data.proteins.entry_files import SUFFIXES as ENTRIES
+from trimer.data.text.compression import DAMAGE, format_of, plain_name, unpack
+from trimer.data.text.tables import delimiter_of
+from trimer.errors import InputError
+from trimer.peptides.conditions import CONDITION_COLUMNS
+from trimer.serving.limits import MIB, Refusal, too_large
+
+START = 1 << 16  # bytes by which a format is recognised
+LAYERS = 2  # a compressed file in a compressed body
+PARQUET, HDF5 = b"PAR1", b"\x89HDF"
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+# Kind of records -> what occurs at the start of a line -> the suffix of the format; the first match counts.
+FORMATS: dict[str, tuple[tuple[str, str], ...]] = {
+    "spectra": (
+        (r"BEGIN IONS", ".mgf"),
+        (r"ACCESSION: ", ".txt"),
+        (r"\s*[\[{]", ".json"),
+        (r"(?i:name|spectrumid|precursormz|num ?peaks):", ".msp"),
+    ),
+    "molecules": ((r"(?:M  END|\$\$\$\$)", ".sdf"),),
+    "proteins": (
+        (r">", ".fasta"),
+        (r"LOCUS  ", ".gb"),
+        (r"ID   \S+; ", ".embl"),
+        (r"ID   ", ".swiss"),
+        (r"# STOCKHOLM", ".sto"),
+    ),
+    "peptides": ((r"\s*\{", ".json"),),
+    "precursors": ((r"\s*\{", ".json"),),
+}
+ROOTS = {"indexedmzML": ".mzml", "mzML": ".mzml", "mzXML": ".mzxml", "uniprot": ".xml"}  # elements of XML
+ROOT = re.compile(r"<([A-Za-z]\w*)")
+ENCODING = re.compile(rb"<\?xml[^>]*encoding=[\"']([\w.-]+)", re.IGNORECASE)
+ENCODINGS = (b"utf-8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252")  # of XML; they show a document type
+TABLES = (".csv", ".tsv", ".tab")
+HINTS = (".smi", ".smiles", ".fasta", ".fa", ".faa", ".sdf", *ENTRIES)
+NAMES = {"smiles", "sequence", "peptide", "peptide_sequence", "modified_sequence", "precursor_charge"}
+DTD = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+
+
+@contextmanager
+def private_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A new folder that only this user can read, removed at the end."""
+    with TemporaryDirectory(prefix="trimer-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def prepared(raw: Path, name: str, kind: str, limit_mib: float, limit: str = "limits.unpacked_mib") -> Path:
+    """The file as `upload.<suffix>` in the folder of `raw`, which is consumed.
+
+    name: as the client calls the file. kind: what the model reads, such as "spectra" (`Study.example`).
+    """
+    plain, name = unpacked(raw, name, limit_mib, limit)
+    path = plain.with_name(f"upload{suffix_of(plain, name, kind)}")
+    return plain.rename(path)
+
+
+def unpacked(raw: Path, name: str, limit_mib: float, limit: str = "limits.unpacked_mib") -> tuple[Path, str]:
+    """The decompressed file in the folder of `raw`, and its name; Refusal for a damaged or a too large one."""
+    for layer in range(LAYERS + 1):
+        with raw.open("rb") as file:
+            kind = format_of(file.peek(6)[:6])
+            if kind is None:
+                return raw, name
+            if layer == LAYERS:
+                break
+            inner = raw.with_name(f"unpacked{layer}")
+            try:
+                if kind == "zip":
+                    name = _name_in_zip(raw)
+                _copy(unpack(raw, file, kind, MIB), inner, limit_mib, limit)
+            except InputError as error:
+                raise Refusal(422, "unreadable_file", str(error).replace(str(raw), "the file")) from error
+            except DAMAGE as error:
+                if type(error).__name__ == "BombError":
+                    raise too_large("the unpacked body", limit, limit_mib) from error
+                raise Refusal(
+                    422, "unreadable_file", f"the {kind} file is damaged ({error}): compress it again"
+                ) from error
+        raw.unlink()
+        raw = inner
+        if kind != "zip":
+            name = plain_name(Path(name))
+    raise Refusal(422, "unreadable_file", f"the file is compressed more than {LAYERS} times: unpack it first")
+
+
+def _name_in_zip(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return next((info.filename for info in archive.infolist() if not info.is_dir()), "")
+
+
+def _copy(chunks: Iterator[bytes], target: Path, limit_mib: float, limit: str) -> None:
+    total = 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            total += len(chunk)
+            if total > limit_mib * MIB:
+                raise too_large("the unpacked body", limit, limit_mib)
+            file.write(chunk)
+
+
+def suffix_of(path: Path, name: str, kind: str) -> str:
+    """The suffix of a format, by the content of a file; Refusal for one that is not read from clients."""
+    with path.open("rb") as file:
+        start = file.read(START)
+    if not start.strip():
+        raise Refusal(422, "empty", "the body is empty: send records")
+    if start.startswith((HDF5, *PICKLES)):
+        what = "HDF5" if start.startswith(HDF5) else "pickle"
+        raise Refusal(415, "unsupported_format", f"{what} files are not read from clients: send a table, such as CSV")
+    if start.startswith(PARQUET):
+        return ".parquet"
+    text = _text(start)
+    if text.lstrip().startswith("<"):
+        _check_xml(path, start)
+        root = ROOT.search(text)
+        return ROOTS.get(root[1] if root else "", ".xml")
+    for pattern, suffix in FORMATS[kind]:
+        if re.match(pattern, text) or (pattern[0] != "\\" and re.search(f"^{pattern}", text, re.MULTILINE)):
+            return suffix
+    return _table_or_list(text, name, kind)
+
+
+def _table_or_list(text: str, name: str, kind: str) -> str:
+    """The suffix of a table, or of a list with a record in each line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    delimiter = delimiter_of(lines[0])
+    cells = {cell.strip().strip('"').lower() for cell in lines[0].split(delimiter)}
+    table = ".tsv" if delimiter == "\t" else ".csv"
+    if kind in ("spectra", "peptides", "precursors"):
+        return table
+    hint = Path(name).suffix.lower()
+    known = {*NAMES, *COLUMNS[kind], *(column for columns in CONDITION_COLUMNS.values() for column in columns)}
+    if cells & known or hint in TABLES:
+        return table
+    if hint in HINTS:
+        return hint
+    return ".smi" if kind == "molecules" else ".fasta"
+
+
+def _text(start: bytes) -> str:
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    return start.decode(encoding, "replace").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _check_xml(path: Path, start: bytes) -> None:
+    """Refusal of XML with a document type: its entities can name files of the server, or grow without limit."""
+    encoding = ENCODING.match(start.removeprefix(b"\xef\xbb\xbf"))
+    if b"\x00" in start[:64] or (encoding and encoding[1].lower() not in ENCODINGS):
+        raise Refusal(415, "unsupported_format", "XML is read in UTF-8 only: convert the file")
+    rest = b""
+    with path.open("rb") as file:
+        while chunk := file.read(MIB):
+            if DTD.search(rest + chunk):
+                raise Refusal(415, "unsupported_format", "XML with a document type is not read: remove <!DOCTYPE ...>")
+            rest = chunk[-16:]
+
+
+def save(target: Path) -> Callable[[bytes], None]:
+    """A function that appends to a new file which only this user can read."""
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    os.close(descriptor)
+
+    def append(data: bytes) -> None:
+        with target.open("ab") as file:
+            file.write(data)
+
+    return append

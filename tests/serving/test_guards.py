@@ -1,0 +1,140 @@
+"""What exceeds a limit is refused with 4xx and a sentence that names the limit; clients cannot reach files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+
+import pytest
+from starlette.testclient import TestClient
+
+from trimer.serving.app import create_app
+
+URL = "/v1/models/peptide-rt/predict"
+
+
+@pytest.fixture
+def limited(service, monkeypatch):
+    """A client of the service with other limits."""
+
+    def make(token: str | None = None, **limits) -> TestClient:
+        monkeypatch.setattr(service, "limits", replace(service.limits, **limits))
+        return TestClient(create_app(service, token))
+
+    return make
+
+
+def error_of(response, status: int) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    return response.json()["error"]
+
+
+def test_a_large_body_is_refused_with_or_without_its_length(limited):
+    client = limited(body_mib=0.001)
+    body = json.dumps({"records": ["PEPTIDEK"] * 200}).encode()
+    assert "limits.body_mib of 0.001 MiB" in error_of(client.post(URL, content=body), 413)["message"]
+    chunks = (body[start : start + 100] for start in range(0, len(body), 100))
+    assert error_of(client.post(URL, content=chunks), 413)["code"] == "body_too_large"
+
+
+def test_a_gzip_bomb_is_refused(limited):
+    bomb = gzip.compress(b"PEPTIDEK\n" * 1_000_000)
+    client = limited(unpacked_mib=1)
+    for body in (bomb, gzip.compress(bomb)):
+        assert "limits.unpacked_mib" in error_of(client.post(URL, content=body), 413)["message"]
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert error_of(client.post(URL, content=bomb, headers=headers), 413)["code"] == "body_too_large"
+
+
+def test_records_tokens_and_parameters_are_limited(limited):
+    client = limited(records=3, tokens=10, candidates=5)
+    many = {"records": ["PEPTIDEK"] * 4}
+    assert "above the limit of 3" in error_of(client.post(URL, json=many), 413)["message"]
+    assert error_of(client.post(URL, content=b"sequence\n" + b"PEPTIDEK\n" * 4), 413)["code"] == "too_many_records"
+    rows = client.post(URL, json={"records": ["PEPTIDEK", "PEPTIDEPEPTIDEK"]}).json()["rows"]
+    assert rows[0]["reason"] is None
+    assert "limits.tokens is 10" in rows[1]["reason"]
+
+
+def test_a_busy_server_asks_to_try_again(limited):
+    refused = limited(requests=0).post(URL, json={"records": ["PEPTIDEK"]})
+    assert "limits.requests" in error_of(refused, 429)["message"]
+    assert int(refused.headers["retry-after"]) >= 1
+    late = limited(requests=8, seconds=1e-9).post(URL, json={"records": ["PEPTIDEK"] * 3})
+    assert "limits.seconds" in error_of(late, 429)["message"]
+
+
+def test_a_token_is_required_except_for_health(limited):
+    client = limited(token="secret")
+    assert error_of(client.get("/v1/models"), 401)["code"] == "no_token"
+    assert error_of(client.get("/metrics", headers={"authorization": "Bearer wrong"}), 401)
+    assert client.get("/v1/models", headers={"authorization": "Bearer secret"}).status_code == 200
+    assert client.get("/healthz").status_code == 200
+
+
+def test_other_sites_get_no_permission(client):
+    response = client.get("/healthz", headers={"origin": "https://example.org"})
+    assert not any(name.startswith("access-control") for name in response.headers)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"records": "/etc/passwd"}, "no_records"),
+        ({"records": []}, "empty"),
+        ([], "no_object"),
+        ({"records": ["PEPTIDEK"], "parameters": {"ckpt": "/etc/passwd"}}, "invalid_parameters"),
+        ({"records": ["PEPTIDEK"], "parameters": {"library": "/etc/passwd"}}, "invalid_parameters"),
+        ({"records": ["PEPTIDEK"], "parameters": {"trainer": {"devices": 8}}}, "invalid_parameters"),
+        ({"records": ["PEPTIDEK"], "parameters": {"column": "${oc.env:HOME}"}}, "invalid_parameters"),
+        ({"records": ["PEPTIDEK"], "parameters": {"cleaning": {"x": {"_target_": "os.system"}}}}, "invalid_parameters"),
+        ({"records": ["PEPTIDEK"], "parameters": [1]}, "invalid_parameters"),
+        ({"records": [{"text": "PEPTIDEK"}]}, "unusable_input"),
+    ],
+)
+def test_paths_classes_and_devices_are_no_parameters(client, body, code):
+    error = error_of(client.post(URL, json=body), 422)
+    assert error["code"] == code
+    assert "/work" not in error["message"] and "Traceback" not in error["message"]
+
+
+def test_texts_that_are_paths_are_records(client):
+    rows = client.post(URL, json={"records": ["/etc/passwd", None, 3, {}, ["PEPTIDEK"]]}).json()["rows"]
+    assert all(row["reason"] for row in rows)
+
+
+def test_broken_bodies_are_refused_with_a_sentence(client):
+    json_header = {"content-type": "application/json"}
+    assert error_of(client.post(URL, content=b"{", headers=json_header), 400)["code"] == "invalid_json"
+    assert error_of(client.post(URL, content=b"[" * 100_000, headers=json_header), 400)["code"] == "invalid_json"
+    assert error_of(client.post(URL, content=b""), 422)["code"] == "empty"
+    assert error_of(client.post(URL, content=b"\x89HDF\r\n"), 415)["code"] == "unsupported_format"
+    assert error_of(client.post(URL, content=b"\x1f\x8bbroken"), 422)["code"] == "unreadable_file"
+    assert error_of(client.post(URL, content=b"x", headers={"content-encoding": "br"}), 415)
+    assert error_of(client.post(URL, data={"parameters": "{}"}, files={}), 422)
+    assert error_of(client.post(URL, content=b"a", headers={"accept": "image/png"}), 406)
+    xml = b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><mzML>&a;</mzML>'
+    assert "document type" in error_of(client.post(URL, content=xml), 415)["message"]
+    assert error_of(client.get(URL), 405)
+
+
+JUNK = [
+    None, True, 1e308, -1, "", "\x00", "💥" * 50, "C" * 2000, [], [[]], {}, {"a": {"b": []}}, {"": ""}, {"smiles": [1]},
+    {"sequence": {}, "charge": "x"}, {"mz": "a", "intensity": []}, {"mz": [[1]], "intensity": [1]}, {"peaks": "1 2"},
+    {"mz": [1e400], "intensity": [None]}, {"smiles": "CCO", "SMILES": "CC"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["kinds", "peptide-rt", "peptide-ms2"])
+def test_no_record_is_an_error_of_the_server(client, model):
+    """Junk alone, with good records, and with itself."""
+    good = {"kinds": "CCO", "peptide-rt": "PEPTIDEK", "peptide-ms2": "PEPTIDEK/2"}[model]
+    for records in (*([value] for value in JUNK), [good, *JUNK], [value for value in JUNK if isinstance(value, dict)]):
+        body = json.dumps({"records": records})
+        headers = {"content-type": "application/json"}
+        response = client.post(f"/v1/models/{model}/predict", content=body, headers=headers)
+        assert response.status_code in (200, 422), response.text
+        if response.status_code == 200:
+            assert len({row["row"] for row in response.json()["rows"]}) == len(records)

@@ -1,0 +1,169 @@
+"""Jobs predict large files in the background; a restart continues them; the queue is bounded."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+from starlette.testclient import TestClient
+from waiting import until
+
+from trimer.errors import ConfigError
+from trimer.resuming import plain_dict
+from trimer.serving.app import create_app
+from trimer.serving.jobs import Jobs
+from trimer.serving.limits import JobLimits, limits_of
+
+CSV = b"sequence\n" + b"\n".join(b"PEPTIDE" + b"K" * (1 + n % 9) for n in range(300)) + b"\nno peptide\n"
+
+
+@pytest.fixture
+def limits(serve_config, tmp_path) -> JobLimits:
+    values = plain_dict(serve_config.jobs) | {"folder": str(tmp_path / "jobs")}
+    return limits_of(JobLimits, values, "jobs")
+
+
+@pytest.fixture
+def open_jobs(service, limits, tmp_path):
+    """Opens the jobs of the folder, as a server does when it starts; all are closed after the test."""
+    opened = []
+
+    def make(**changes) -> tuple[Jobs, TestClient]:
+        jobs = Jobs(service, tmp_path / "jobs", replace(limits, **changes))
+        opened.append(jobs)
+        return jobs, TestClient(create_app(service, jobs=jobs))
+
+    yield make
+    for jobs in opened:
+        if jobs._folder_lock._file is not None:
+            jobs.close()
+
+
+def submit(client, content=CSV, model="peptide-rt", **options):
+    return client.post(f"/v1/jobs?model={model}", content=content, **options)
+
+
+def ended(client, job: str) -> dict:
+    until(lambda: client.get(f"/v1/jobs/{job}").json()["state"] not in ("queued", "running"))
+    return client.get(f"/v1/jobs/{job}").json()
+
+
+def test_a_job_gives_the_rows_of_a_prediction_in_every_format(open_jobs, tmp_path):
+    jobs, client = open_jobs()
+    jobs.start()
+    sent = submit(client)
+    assert sent.status_code == 202, sent.text
+    job = sent.json()["id"]
+    assert sent.headers["location"] == f"/v1/jobs/{job}"
+    state = ended(client, job)
+    assert (state["state"], state["done"], state["total"], state["without"]) == ("done", 301, 301, 1)
+    rows = [json.loads(line) for line in client.get(f"/v1/jobs/{job}/result?format=ndjson").text.splitlines()]
+    direct = client.post("/v1/models/peptide-rt/predict", content=CSV).json()["rows"]
+    assert [row["retention"] for row in rows] == pytest.approx([row["retention"] for row in direct], abs=1e-4)
+    table = client.get(f"/v1/jobs/{job}/result?format=csv")
+    assert len(table.text.splitlines()) == 302
+    assert table.headers["trimer-complete"] == "true"
+    assert {path.name for path in (tmp_path / "jobs" / job).iterdir()} == {"rows.ndjson"}  # the input is deleted
+    assert client.delete(f"/v1/jobs/{job}").json()["state"] == "deleted"
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_the_queue_is_bounded_and_a_waiting_job_can_be_cancelled(open_jobs, tmp_path):
+    _, client = open_jobs(waiting=2)  # the thread does not run
+    first, second = (submit(client).json()["id"] for _ in range(2))
+    assert client.get(f"/v1/jobs/{second}").json()["position"] == 2
+    full = submit(client)
+    assert (full.status_code, full.json()["error"]["code"]) == (429, "too_many_jobs")
+    assert int(full.headers["retry-after"]) > 0
+    assert client.get(f"/v1/jobs/{first}/result").json()["error"]["code"] == "no_result_yet"
+    assert client.delete(f"/v1/jobs/{first}").json()["state"] == "cancelled"
+    assert list((tmp_path / "jobs" / first).iterdir()) == []
+    assert submit(client).status_code == 202
+
+
+def test_jobs_of_a_killed_server_continue(open_jobs, tmp_path, service, monkeypatch):
+    """The database says running and half of the rows are computed, as after kill -9."""
+    jobs, client = open_jobs()
+    job = submit(client).json()["id"]
+    values = jobs.store.next()
+    model = service.models["peptide-rt"]
+    from trimer.serving.batching import Ticket
+    from trimer.serving.service import reason_row
+
+    folder = tmp_path / "jobs" / job
+    _, predictions = model.predict_file(
+        folder / values["input"], {}, folder / "rows", Ticket(reason_row), service.batcher, service.limits
+    )
+    for _ in range(200):
+        next(predictions)
+    with pytest.raises(RuntimeError):
+        predictions.throw(RuntimeError)
+    jobs.store.update(job, ("queued",), state="running")
+    assert (folder / "rows.partial").is_file()
+    jobs.close()
+    computed = []
+    monkeypatch.setattr(service.batcher, "_observe", lambda rows, tokens: computed.append(rows))
+    jobs, client = open_jobs()
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "queued"
+    jobs.start()
+    assert ended(client, job)["done"] == 301
+    assert sum(computed) <= 301 - 256  # two chunks of 128 were kept
+    assert len(client.get(f"/v1/jobs/{job}/result?format=ndjson").text.splitlines()) == 301
+
+
+def test_a_folder_belongs_to_one_server_and_ids_are_no_paths(open_jobs, limits, service, tmp_path):
+    jobs, client = open_jobs()
+    for wrong in ("..", "0" * 31, "..%2F..%2Fetc%2Fpasswd"):
+        assert client.get(f"/v1/jobs/{wrong}").status_code == 404
+    with pytest.raises(ValueError, match="is not the id of a job"):
+        jobs.store.folder_of("../etc")
+
+
+def test_wrong_jobs_are_reported_when_they_are_submitted(open_jobs):
+    jobs, client = open_jobs()
+    assert submit(client, model="none").status_code == 404
+    wrong = submit(client, content=b"", model="peptide-rt")
+    assert wrong.json()["error"]["code"] == "empty"
+    refused = client.post("/v1/jobs?model=peptide-rt&library=/etc/passwd", content=CSV)
+    assert refused.json()["error"]["code"] == "invalid_parameters"
+    assert client.post("/v1/jobs", content=CSV).json()["error"]["code"] == "no_model"
+    jobs.start()
+    job = submit(client, content=b"name,mass\na,1\n").json()["id"]
+    state = ended(client, job)
+    assert state["state"] == "failed"
+    assert "upload.csv" in state["message"] and "/jobs/" not in state["message"]
+
+
+def test_requests_do_not_wait_while_the_file_of_a_job_is_read(open_jobs, service, monkeypatch):
+    jobs, client = open_jobs()
+    model, reading, go = service.models["peptide-rt"], threading.Event(), threading.Event()
+    built = model._built
+
+    def slow(operation, settings):
+        predictor = built(operation, settings)
+        read = predictor.read
+
+        def wait(path):
+            reading.set()
+            go.wait(60)
+            return read(path)
+
+        predictor.read = wait
+        return predictor
+
+    client.post("/v1/models/peptide-rt/predict", json={"records": ["PEPTIDEK"]})
+    monkeypatch.setattr(model, "_built", slow)
+    jobs.start()
+    job = submit(client).json()["id"]
+    assert reading.wait(60)
+    assert client.post("/v1/models/peptide-rt/predict", json={"records": ["PEPTIDEK"]}).status_code == 200
+    go.set()
+    assert ended(client, job)["state"] == "done"
+
+
+def test_a_folder_that_cannot_be_created_is_reported(service, limits, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"jobs\.folder=.* cannot be created"):
+        Jobs(service, tmp_path / "file" / "jobs", limits)

@@ -1,0 +1,169 @@
+"""Predictions over REST: every input and output format, one reason for each bad row, versions in every response."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tempfile
+
+import pyarrow.parquet as pq
+import pytest
+from rdkit import Chem
+
+import trimer
+from trimer.serving.service import Service
+
+PEPTIDES = ["LGGNEQVTR", "AC[UNIMOD:4]DEFGHK", "PEPTIDEK", "not a peptide", "[UNIMOD:1]-MEDSTK"]
+FILES = {
+    "mine.csv": b"smiles,name\nCCO,a\nnot a molecule,b\nCCCN,c\n",
+    "mine.tsv": b"name\tsmiles\na\tCCO\nb\tnot a molecule\nc\tCCCN\n",
+    "wrong.csv": b"name\tsmiles\na\tCCO\nb\tnot a molecule\nc\tCCCN\n",  # a TSV
+    "mine.smi": b"CCO a\nnot_a_molecule b\nCCCN c\n",
+    "../../etc/passwd": b"CCO a\nnot_a_molecule b\nCCCN c\n",
+}
+
+
+def predict(client, model: str, **options):
+    return client.post(f"/v1/models/{model}/predict", **options)
+
+
+def test_rows_equal_those_of_python_and_a_bad_one_has_a_reason(client):
+    response = predict(client, "peptide-rt", json={"records": PEPTIDES})
+    assert response.status_code == 200
+    body = response.json()
+    offline = trimer.load("peptide-rt").predict(PEPTIDES, trainer="cpu")
+    assert [row["retention"] for row in body["rows"]] == pytest.approx(offline["retention"], abs=1e-4)
+    assert [row["reason"] is None for row in body["rows"]] == [True, True, True, False, True]
+    assert body["rows"][3]["reason"] == offline[3]["reason"]
+    assert body["columns"] == offline.columns
+    assert (body["model"], body["trimer_version"], body["without"]) == ("peptide-rt", trimer.__version__, 1)
+    assert len(body["model_version"]) == 12
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_recognised_by_their_content(client, name):
+    sent = predict(client, "kinds", files={"file": (name, FILES[name])})
+    assert sent.status_code == 200, sent.text
+    rows = sent.json()["rows"]
+    assert [row["reason"] is None for row in rows] == [True, False, True]
+    assert rows[0]["sequence"] == "CCO"
+    assert "/" not in rows[1]["reason"]  # no path of the server
+
+
+def test_raw_bodies_may_be_compressed_and_take_parameters_in_the_url(client):
+    body = gzip.compress(b"structure\nCCO\nCCCN\n")
+    headers = {"content-type": "text/csv", "content-encoding": "gzip"}
+    sent = client.post("/v1/models/kinds/predict?column=structure&format=csv", content=body, headers=headers)
+    assert sent.status_code == 200, sent.text
+    assert sent.headers["content-type"].startswith("text/csv")
+    assert len(sent.text.splitlines()) == 3
+    assert sent.headers["trimer-model"] == "kinds"
+    assert sent.headers["trimer-version"] == trimer.__version__
+
+
+def test_an_sdf_is_read_and_written_with_a_reason_for_each_bad_row(client):
+    sdf = "".join(f"{Chem.MolToMolBlock(Chem.MolFromSmiles(text))}$$$$\n" for text in ("CCO", "CCN"))
+    sent = predict(client, "kinds", content=sdf.encode(), headers={"accept": "chemical/x-mdl-sdfile"})
+    assert sent.status_code == 200, sent.text
+    supplier = Chem.SDMolSupplier()
+    supplier.SetData(sent.text)
+    assert [Chem.MolToSmiles(molecule) for molecule in supplier] == ["CCO", "CCN"]
+    assert {"alcohol", "amine"} >= {molecule.GetProp("label") for molecule in supplier}
+    bad = predict(client, "kinds", json={"records": ["C("]}, headers={"accept": "chemical/x-mdl-sdfile"})
+    assert ">  <reason>" in bad.text
+
+
+def test_random_smiles_are_bounded_and_their_seed_is_reported(client):
+    body = {"records": ["CCO", "CCCN"], "parameters": {"augment": 3, "seed": 5}}
+    assert predict(client, "kinds", json=body).json()["seed"] == 5
+    refused = predict(client, "kinds", json=body | {"parameters": {"augment": 10_000}}).json()["error"]
+    assert "limits.num_samples" in refused["message"]
+    assert predict(client, "peptide-rt", json={"records": ["PEPTIDEK"]}).json()["seed"] is None
+
+
+def test_ndjson_and_parquet_have_all_rows(client):
+    lines = predict(client, "peptide-rt", json={"records": PEPTIDES}, headers={"accept": "application/jsonlines"})
+    rows = [json.loads(line) for line in lines.text.splitlines()]
+    parquet = client.post("/v1/models/peptide-rt/predict?format=parquet", json={"records": PEPTIDES})
+    table = pq.read_table(io.BytesIO(parquet.content)).to_pylist()
+    assert [row["reason"] for row in table] == [row["reason"] for row in rows]
+    assert len(rows) == 5
+
+
+def test_fragments_are_a_table_or_a_library_and_equal_rows_are_all_predicted(client):
+    record = {"sequence": "LGGNEQVTR", "charge": 2, "nce": 27}
+    bad = {"sequence": "LGGNEQVTR", "charge": 40}
+    both = predict(client, "peptide-ms2", json={"records": [record, bad, record], "parameters": {"fixed": ""}}).json()
+    first, wrong, again = both["rows"]
+    assert first["intensities"] == again["intensities"]
+    assert "charge" in wrong["reason"]
+    library = client.post("/v1/models/peptide-ms2/predict?format=tsv", json={"records": [record]})
+    assert library.text.startswith("ModifiedPeptide\t")
+    assert library.headers["trimer-records"] == "1"
+
+
+def test_embeddings_and_their_limit(client, service, monkeypatch):
+    body = client.post("/v1/models/peptide-rt/embed", json={"records": ["PEPTIDEK", "?"]}).json()
+    offline = trimer.load("peptide-rt").embed(["PEPTIDEK"], trainer="cpu").vectors
+    assert body["rows"][0]["embedding"] == pytest.approx(offline[0].tolist(), abs=1e-4)
+    assert body["rows"][1]["embedding"] is None
+    assert body["rows"][1]["reason"]
+    refused = client.post("/v1/models/peptide-ms2/embed", json={"records": ["PEPTIDEK/2"]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unsupported_operation")
+
+
+def test_the_card_names_columns_parameters_limits_and_an_example_that_works(client):
+    listed = client.get("/v1/models").json()["models"]
+    assert [model["name"] for model in listed] == ["peptide-rt", "peptide-ms2", "kinds"]
+    for entry in listed:
+        card = client.get(entry["card"]).json()
+        operation = card["operations"]["predict"]
+        assert {"row", "reason"} <= {column["name"] for column in operation["columns"]}
+        assert {"name", "default", "limit", "help"} <= set(operation["parameters"][0])
+        assert card["limits"]["body_mib"] > 0
+        assert card["task"] and card["version"] and card["knows"]
+        answer = predict(client, card["name"], json=card["example"])
+        assert answer.status_code == 200
+        assert answer.json()["without"] == 0
+    rt = client.get("/v1/models/peptide-rt").json()
+    assert rt["table"]["rows"] and "C[UNIMOD:4]" in rt["knows"]["sites"]
+    assert client.get("/v1/models/nothing").json()["error"]["code"] == "unknown_model"
+
+
+def test_predictions_wait_until_the_service_is_ready(serve_config, service):
+    from starlette.testclient import TestClient
+
+    from trimer.serving.app import create_app
+
+    loading = Service(service.limits)
+    client = TestClient(create_app(loading))
+    assert client.get("/healthz").status_code == 200
+    for path in ("/readyz", "/ping", "/v2/health/ready"):
+        assert client.get(path).status_code == 503
+    refused = predict(client, "peptide-rt", json={"records": ["PEPTIDEK"]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+    loading.close()
+
+
+def test_nothing_of_a_request_is_kept(client, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for options in ({"json": {"records": PEPTIDES}}, {"files": {"file": ("a.csv", b"sequence\nPEPTIDEK\nSECRETK?\n")}}):
+        assert predict(client, "peptide-rt", **options).status_code == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_metrics_and_openapi(client):
+    assert client.get("/version").json()["models"].keys() == {"peptide-rt", "peptide-ms2", "kinds"}
+    predict(client, "peptide-rt", json={"records": ["PEPTIDEK"]})
+    metrics = client.get("/metrics").text
+    assert 'trimer_requests_total{route="/v1/models/{model}/predict",status="200"}' in metrics
+    assert 'trimer_records_total{model="peptide-rt",operation="predict",outcome="predicted"}' in metrics
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {
+        "/v1/models/{model}/predict",
+        "/v1/models/{model}/embed",
+        "/invocations",
+        "/v2/models/{model}/infer",
+    } <= set(paths)
+    assert client.get("/docs").status_code == 404  # it would load scripts from another server

@@ -1,0 +1,185 @@
+"""A real server: start, ready, predict, kill -9 with a job, restart, SIGTERM with a request in progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("grpc")
+
+import grpc
+from waiting import until
+
+import trimer
+from trimer.cli.configs import compose
+from trimer.errors import ConfigError
+from trimer.serving import server as serving
+from trimer.serving.app import create_app
+from trimer.serving.grpc_messages import classes
+from trimer.serving.server import Server, address_and_models, loaded, uvicorn_config
+
+SOURCE = Path(serving.__file__).parents[2]
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def ask(url: str, data: bytes | None = None, media: str = "application/json") -> dict:
+    request = urllib.request.Request(url, data, {"Content-Type": media} if data else {})
+    with urllib.request.urlopen(request, timeout=120) as response:
+        return json.loads(response.read())
+
+
+def is_ready(process: subprocess.Popen, url: str) -> bool:
+    assert process.poll() is None, process.stderr.read()
+    try:
+        return ask(f"{url}/readyz")["status"] == "ready"
+    except OSError:
+        return False
+
+
+def grpc_is_ready(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(
+            "/inference.GRPCInferenceService/ServerReady",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=classes()["ServerReadyResponse"].FromString,
+        )
+        return call(classes()["ServerReadyRequest"](), timeout=30).ready
+
+
+@contextmanager
+def started(port: int, folder: Path, *further: str) -> Iterator[subprocess.Popen]:
+    words = ["serve", "ckpt=peptide-rt", f"port={port}", f"jobs.folder={folder / 'jobs'}", "trainer.precision=32-true"]
+    words += further
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "TRIMER_CACHE": str(folder / "cache")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trimer", *words], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: is_ready(process, f"http://127.0.0.1:{port}"), 120)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_killed_server_continues_its_job_and_sigterm_finishes_what_was_accepted(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    table = b"sequence\n" + b"PEPTIDEPEPTIDEPEPTIDEK\n" * 6_000
+    with started(port, tmp_path) as process:
+        job = ask(f"{url}/v1/jobs?model=peptide-rt", table, "text/csv")["id"]
+        until(lambda: ask(f"{url}/v1/jobs/{job}")["done"] > 0)
+        process.kill()
+    grpc_port = free_port()
+    with started(port, tmp_path, f"grpc_port={grpc_port}") as process:
+        assert grpc_is_ready(grpc_port)
+        assert ask(f"{url}/v1/jobs/{job}")["state"] in ("queued", "running", "done")
+        results: list[dict] = []
+        body = json.dumps({"records": ["PEPTIDEK"] * 1500}).encode()
+        predict = f"{url}/v1/models/peptide-rt/predict"
+        request = threading.Thread(target=lambda: results.append(ask(predict, body)))
+        request.start()
+        until(lambda: "trimer_active_requests 1.0" in metrics(url))
+        process.send_signal(signal.SIGTERM)
+        request.join(60)
+        assert process.wait(60) == 0
+    assert len(results[0]["rows"]) == 1500
+    assert results[0]["without"] == 0
+    (folder,) = (path for path in (tmp_path / "jobs").iterdir() if path.is_dir())
+    assert (folder / "rows.partial").is_file() or (folder / "rows.ndjson").is_file()
+
+
+def metrics(url: str) -> str:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=60) as response:
+        return response.read().decode()
+
+
+@pytest.fixture
+def running(service, monkeypatch):
+    """The port of a server in a thread, with short times for slow clients."""
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    port = free_port()
+    app = create_app(service)
+    config = uvicorn_config(app, "127.0.0.1", port, service.limits, 1)
+    config.lifespan = "off"  # the service is that of other tests too
+    server = Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    yield port
+    server.should_exit = True
+    thread.join(10)
+
+
+def test_clients_that_send_slowly_are_disconnected(running):
+    with socket.create_connection(("127.0.0.1", running), timeout=10) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        begin = time.monotonic()
+        assert slow.recv(1000) == b""
+        assert time.monotonic() - begin < 5
+    with socket.create_connection(("127.0.0.1", running), timeout=10) as usual:
+        usual.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        parts = iter(lambda: usual.recv(1000), b"")
+        assert b"alive" in b"".join(parts)
+
+
+def test_the_example_of_the_guide_predicts_three_peptides_and_three_spectra(
+    running, service, serve_config, monkeypatch, capsys
+):
+    (model,) = loaded(["spectrums"], serve_config).values()
+    monkeypatch.setitem(service.models, "spectrums", model)
+    monkeypatch.setitem(service.cards, "spectrums", service._warmed_up(model))
+    code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    names: dict = {}
+    exec(code.replace(":8000", f":{running}"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert [line.split()[-1] == "None" for line in lines[:3]] == [True, True, False]
+    assert all(line.split()[-1] == "None" for line in lines[3:6])  # no reason
+    assert lines[6].split() == [model.version, trimer.__version__, "1"]
+    options = {"seed": 1, "generator": {"num_samples": 8}}
+    with ThreadPoolExecutor(3) as pool:  # sampled molecules do not depend on the spectra beside them
+        alone = pool.map(lambda record: names["predict"]("spectrums", [record], **options)["rows"][0], names["spectra"])
+        assert [row["smiles"] for row in alone] == [row["smiles"] for row in names["molecules"]["rows"]]
+    offline = model.model.predict(names["spectra"], trainer="cpu", **options)
+    assert offline["smiles"] == [row["smiles"] for row in names["molecules"]["rows"]]
+
+
+def test_models_come_from_ckpt_or_from_the_folder_of_sagemaker(tmp_path, molecule_run, monkeypatch):
+    """Loopback by default; in SageMaker all addresses and its port."""
+    cfg = compose("serve", ["ckpt=[a,b]"])
+    assert address_and_models(cfg) == ("127.0.0.1", 8000, ["a", "b"])
+    cfg = compose("serve", ["ckpt=a", "port=81"])
+    assert address_and_models(cfg) == ("127.0.0.1", 81, ["a"])
+    weights = tmp_path / "model"
+    cfg = compose("serve", [f"model_folder={weights}"])
+    assert "peptide-rt" in address_and_models(cfg)[2]
+    weights.mkdir()
+    with pytest.raises(ConfigError, match="holds no run folder and no packed model"):
+        address_and_models(cfg)
+    (weights / "kinds").symlink_to(molecule_run)
+    assert address_and_models(cfg) == ("0.0.0.0", 8080, [str(weights / "kinds")])
+    monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", "9001")
+    assert address_and_models(cfg)[1] == 9001
+    kept = compose("serve", [f"model_folder={weights}", "ckpt=peptide-rt"])
+    assert address_and_models(kept)[0] == "127.0.0.1"
