@@ -60,11 +60,11 @@ def classes() -> dict[str, Any]:
         for field in filter(None, fields.split(", ")):
             kind, label, number = field.split()
             repeated, kind = kind.startswith("*"), kind.lstrip("*")
-            entry = message.field.add(name=label, number=int(number), label=3 if repeated else 1)
+            entry: Any = message.field.add(name=label, number=int(number), label=3 if repeated else 1)
             if kind in TYPES:
-                entry.type = TYPES[kind]  # type: ignore[assignment]
+                entry.type = TYPES[kind]
             else:
-                entry.type, entry.type_name = 11, f".{PACKAGE}.{kind}"  # type: ignore[assignment]
+                entry.type, entry.type_name = 11, f".{PACKAGE}.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     names = [f"{PACKAGE}.{name}" for name in MESSAGES]

@@ -53,7 +53,7 @@ class Jobs:
         self._speed: float | None = None  # records per second of the running job
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         for state in STATES:
-            service.metrics.jobs.labels(state).set_function(lambda state=state: self.store.count(state))
+            service.metrics.jobs.labels(state).set_function(partial(self.store.count, state))
 
     def start(self) -> None:
         """Start the thread, after the models are loaded."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -14,7 +16,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        options = {"registry": self.registry}
+        options: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter("trimer_requests", "HTTP requests by route and status", ("route", "status"), **options)
         self.seconds = Histogram("trimer_request_seconds", "Time of a request", ("route",), buckets=SECONDS, **options)
         self.records = Counter(

@@ -91,7 +91,7 @@ class ServedModel:
         return computer
 
     def _built(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
-        fixed = {"ckpt": str(self.model.path), "input": "-", "output": "-"}
+        fixed: dict[str, Any] = {"ckpt": str(self.model.path), "input": "-", "output": "-"}
         fixed |= {"atoms": self.model.atoms} if operation == "embed" else self._fixed
         if operation not in self._configs:
             self._configs[operation] = command_config(operation, fixed, {})

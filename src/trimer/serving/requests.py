@@ -147,7 +147,8 @@ class Threads:
         future = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
         watch = asyncio.ensure_future(_disconnected(request))
         try:
-            await asyncio.wait({future, watch}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {future, watch}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
                 cancelled.set()
             return await future
