@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
