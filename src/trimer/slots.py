@@ -9,6 +9,7 @@ from trimer.errors import ConfigError
 
 # Packages and classes whose objects belong into one group of the config.
 SLOTS = {
+    "trimer.callbacks.checkpoints.WholeFiles": "trainer",  # a plugin of the trainer
     "lightning.pytorch.callbacks": "callbacks",
     "lightning.pytorch.loggers": "logger",
     "lightning.pytorch.plugins": "trainer",

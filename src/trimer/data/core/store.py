@@ -274,8 +274,7 @@ def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> St
     folder = Path(folder)
     if is_store(folder) and not is_intact(folder):
         log.warning("%s is damaged and is prepared again", folder)
-        shutil.rmtree(folder)
-    if not is_store(folder):
+    if not (is_store(folder) and is_intact(folder)):
         with StoreWriter(folder) as writer:
             build(writer)
     return Store(folder)
@@ -310,8 +309,8 @@ def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[s
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Rename the folder; keep a complete store that another process has written meanwhile, replace a broken one."""
-    if folder.exists() and not is_store(folder):
-        shutil.rmtree(folder)
+    if folder.exists() and not (is_store(folder) and is_intact(folder)):
+        shutil.rmtree(folder, ignore_errors=True)  # another process may replace it at the same time
     try:
         os.rename(temporary, folder)
     except OSError:
