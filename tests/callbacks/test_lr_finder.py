@@ -16,7 +16,7 @@ def loss_of(rate: float) -> float:
 
 
 def test_the_suggestion_is_the_rate_of_the_steepest_fall():
-    finder = LearningRateFinder("unused", lowest=1e-6, highest=1.0, steps=200)
+    finder = LearningRateFinder("unused", lowest=1e-6, highest=1.0, steps=200, stop_factor=1.0)
     rates = [finder.rate(step) for step in range(200)]
     assert rates[0] == pytest.approx(1e-6) and rates[-1] == pytest.approx(1.0)
     rate = suggested(rates, [loss_of(rate) for rate in rates])
@@ -34,4 +34,4 @@ def test_a_rising_loss_ends_the_sweep_and_noise_does_not():
 
 def test_impossible_ranges_are_named():
     with pytest.raises(ConfigError, match=r"lowest=1.0 must be above 0 and below highest=0.1"):
-        LearningRateFinder("unused", lowest=1.0, highest=0.1)
+        LearningRateFinder("unused", lowest=1.0, highest=0.1, steps=100, stop_factor=1.0)

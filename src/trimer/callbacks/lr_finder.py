@@ -28,9 +28,7 @@ class LearningRateFinder(L.Callback):
     Writes `lr_finder.csv` (rate, loss, smoothed loss) and `lr_finder.png` to the folder.
     """
 
-    def __init__(
-        self, folder: str | Path, lowest: float = 1e-6, highest: float = 1.0, steps: int = 100, stop_factor: float = 1.0
-    ) -> None:
+    def __init__(self, folder: str | Path, lowest: float, highest: float, steps: int, stop_factor: float) -> None:
         if not 0 < lowest < highest or steps < FEWEST:
             raise ConfigError(
                 f"callbacks.lr_finder: lowest={lowest} must be above 0 and below highest={highest}, and "
