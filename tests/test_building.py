@@ -315,3 +315,17 @@ def test_forwarded_keyword_arguments_are_checked_by_name_and_type(settings, sent
     del node["tokens_per_batch"]
     with pytest.raises(ConfigError, match=r"needs the argument 'tokens_per_batch': add data\.tokens_per_batch="):
         check(node, "data")
+
+
+@pytest.mark.parametrize(
+    ("key", "target", "slot"),
+    [
+        ("data.source", "trimer.loggers.CSV", "logger"),
+        ("model", "lightning.pytorch.callbacks.EMAWeightAveraging", "callbacks"),
+        ("callbacks.best", "trimer.tasks.masked_lm.MaskedLM", "task"),
+        ("logger.csv", "lightning.Trainer", "trainer"),
+    ],
+)
+def test_an_object_in_the_wrong_group_is_rejected_by_name(key, target, slot):
+    with pytest.raises(ConfigError, match=f"{key}: {target} is for {slot}, it cannot be used in {key.split('.')[0]}"):
+        check({"_target_": target}, key)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from trimer.checkpoint import KEYS, check_labels, contract, copy_weights, load, network_state, read, warm_start
-from trimer.errors import CheckpointError
+from trimer.errors import CheckpointError, ConfigError
+from trimer.tokenizers.bpe import SPECIALS, BytePairTokenizer
 
 CONTRACT = {"format": 1, **{key: {} for key in KEYS[1:]}, "kind": "trimer.tasks.masked_lm.MaskedLM"}
 
@@ -125,7 +126,6 @@ def test_training_starts_from_public_roberta_weights(tmp_path):
 
 def test_a_checkpoint_rebuilds_a_roberta_and_its_tokenizer(tmp_path):
     from trimer.models.roberta import Roberta
-    from trimer.tokenizers.bpe import SPECIALS, BytePairTokenizer
 
     tokenizer = BytePairTokenizer(tokens=[*SPECIALS.values(), "C", "O", "CC"], merges=["C C"])
     shape = {"d_model": 16, "layers": 1, "heads": 2, "eps": 1e-5}
@@ -165,3 +165,21 @@ def test_labels_of_another_type_name_or_order_are_rejected(labels, message):
         check_labels(learnt, labels, "best.ckpt")
     check_labels(learnt, dict(learnt["labels"]), "best.ckpt")
     check_labels({}, labels, "best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"d_model": 10_000_000}, "describes a model with more than 1.* numbers, but holds 48 numbers in 1 tensors"),
+        ({"layers": 100_000_000}, "describes a model with more than .* modules"),
+        ({"_target_": "trimer.loggers.CSV", "folder": "x"}, "model: trimer.loggers.CSV is for logger"),
+    ],
+)
+def test_a_model_that_is_much_larger_than_its_weights_is_not_built(tmp_path, changes, sentence):
+    tokenizer = BytePairTokenizer(tokens=[*SPECIALS.values(), "C"], merges=[])
+    model = {"_target_": "trimer.models.roberta.Roberta", "d_model": 8, "layers": 1, "heads": 2}
+    config = {"model": model, "task": {"_target_": "trimer.tasks.masked_lm.MaskedLM"}, "data": {}}
+    stored = contract(config, tokenizer) | {"model": changes if "_target_" in changes else {**model, **changes}}
+    torch.save({"trimer": stored, "state_dict": {"net.tokens": torch.zeros(6, 8)}}, tmp_path / "large.ckpt")
+    with pytest.raises((CheckpointError, ConfigError), match=sentence):
+        load(tmp_path / "large.ckpt")

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from trimer.cli.values import unresolved_reference
 from trimer.errors import ConfigError
+from trimer.slots import check_slots
 from trimer.suggestions import did_you_mean
 
 # Names, and packages whose public classes may be built. `trimer.commands`, `trimer.run` and similar modules are not
@@ -61,7 +62,6 @@ SIMPLE = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 # The default of a keyword argument that a constructor passes on to its base class.
 PASSED_ON = object()
-
 _user_packages: set[str] = set()
 
 
@@ -143,8 +143,9 @@ def check(cfg: Any, key: str | None = None, arguments: dict[str, Any] | None = N
     """Raise ConfigError if a target is not allowed or an argument does not exist; builds nothing."""
     tree, key = plain(cfg) if key is None else (cfg, key)
     nodes = list(targets(tree, key))
-    for where, node in nodes:  # names first: nothing is imported if a name is not allowed
+    for where, node in nodes:  # names first
         check_allowed(node["_target_"], where)
+    check_slots(nodes, key)
     for number, (where, node) in enumerate(nodes):
         check_arguments(node, where, arguments or {} if number == 0 and node is tree else {})
 

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from trimer.building import build, check_allowed, located
+from trimer.building import build, check, check_allowed, located
 from trimer.checkpoint_shards import PLAIN, is_sharded, read_sharded
+from trimer.checkpoint_size import build_bounded
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
@@ -168,14 +169,16 @@ def load(path: str | Path) -> Loaded:
     stored = checkpoint["trimer"]
     built = [stored["model"], stored["tokenizer"], {"_target_": stored["kind"]}, {"_target_": stored["study"]}]
     check_plugins(stored.get("plugins", ()), built, path)
+    check(stored["tokenizer"], "data.tokenizer")
+    check(stored["model"], "model", {"vocab_size": None})
     tokenizer = build(stored["tokenizer"])
     if list(tokenizer.vocabulary.tokens) != stored["vocabulary"]:
         raise CheckpointError(
             f"{path} was trained with another vocabulary ({len(stored['vocabulary'])} tokens) than this version of "
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the earlier version"
         )
-    net: Any = study_class(stored).network(stored, len(tokenizer))
     state = network_state(checkpoint)
+    net: Any = build_bounded(lambda: study_class(stored).network(stored, len(tokenizer)), state, path)
     copy_weights(net, state, path)
     if (
         "temperature" in state

@@ -28,7 +28,8 @@ def test_panels_show_train_and_validation_together():
     drawn = panels(
         {"val/tanimoto@1": curve, "train/loss": curve, "val/loss": curve, "lr": curve, "val/validity": Curve([1], [1])}
     )
-    assert list(drawn) == ["loss", "tanimoto@1"]  # a single point is no curve
+    assert list(drawn) == ["loss", "tanimoto@1", "lr"]  # a single point is no curve
+    assert "lr" not in panels({"train/loss": curve, "lr": Curve([1, 2], [0.1, 0.1])})  # a constant rate
     assert list(drawn["loss"]) == ["train", "val"]
 
 

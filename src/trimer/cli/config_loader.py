@@ -1,7 +1,8 @@
 """Hydra's config loader, in which `from_run=<run folder>` starts from the config of a run.
 
 The recorded config takes the place of the defaults of `trimer train`: after the groups, before experiment, debug and
-the values of the command line. Groups that are chosen on the command line replace those of the run.
+the values of the command line. Groups that are chosen on the command line replace those of the run. The section `hydra`
+of each config is checked (`hydra_checks`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from trimer.cli.hydra_checks import check_hydra
 from trimer.errors import UsageError
 
 KEY = "from_run"
@@ -20,7 +22,7 @@ COMMANDS = ("train", "prepare")  # that have this key
 
 
 class ConfigLoader(ConfigLoaderImpl):
-    """The loader of all commands; without `from_run` it is Hydra's."""
+    """The loader of all commands; without `from_run` it is Hydra's, with a check."""
 
     _start: dict[str, Any] | None = None  # the config of the run, while one is composed
     _chosen: frozenset[str] = frozenset()  # groups of the command line
@@ -31,9 +33,11 @@ class ConfigLoader(ConfigLoaderImpl):
         if config_name in COMMANDS and any(text.startswith(f"{KEY}=") for text in overrides):
             overrides = self._prepare(overrides)
         try:
-            return super()._load_configuration_impl(config_name, overrides, *args, **named)
+            cfg = super()._load_configuration_impl(config_name, overrides, *args, **named)
         finally:
             self._start, self._chosen = None, frozenset()
+        check_hydra(cfg)
+        return cfg
 
     def _prepare(self, overrides: list[str]) -> list[str]:
         """Read the run and the chosen groups; returns the overrides, with the run's choice above a chosen subgroup."""

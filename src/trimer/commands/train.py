@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from trimer.accelerators.stacks import STATIC, check_device
+from trimer.commands.debug_files import next_reading
 from trimer.commands.next_steps import suggest, word
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.reporting.attempts import attempt, failed_reports
@@ -119,7 +120,7 @@ def train(cfg: DictConfig) -> float | None:
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
     run.finish(result | failed_reports())
     log.info("run folder: %s", run.path)
-    suggest(*uses_of(task.contract, run.path))
+    suggest(*(next_reading(trainer, run.path) or uses_of(task.contract, run.path)))
     return result["objective"]
 
 
@@ -251,8 +252,12 @@ def evaluation_config(cfg: DictConfig) -> DictConfig:
 
 def stopped_early(trainer) -> str | None:
     """Why the training ended before its last step, or None."""
+    from lightning.pytorch.callbacks import Timer
+
     from trimer.callbacks.early_stopping import EarlyStopping
     from trimer.callbacks.pruning import Pruning
 
     reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, Pruning | EarlyStopping)]
+    remaining = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]
+    reasons += ["trainer.max_time is over" for seconds in remaining if seconds is not None and seconds <= 0]
     return next((reason for reason in reasons if reason), None)

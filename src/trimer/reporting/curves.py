@@ -14,6 +14,7 @@ SPLITS = ("train", "val", "test")
 # Metrics with a panel, in order.
 PANELS = ("loss", "token_accuracy", "tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity",
           "perplexity", "accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2")  # fmt: skip
+RATE = "lr"  # learning rate
 _NOT_CURVES = {"step", "epoch", "time"}
 
 
@@ -71,14 +72,20 @@ def read_curves(path: str | Path) -> dict[str, Curve]:
 
 
 def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Curve]]:
-    """{metric: {"train" | "val" | "test": curve}} for the metrics in PANELS with at least two points."""
+    """{metric: {"train" | "val" | "test": curve}} for the metrics in PANELS with at least two points.
+
+    The learning rate has a panel after them, unless it is constant.
+    """
     logged: dict[str, dict[str, Curve]] = {}
+    schedule: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
         split, _, metric = name.partition("/")
+        if name == RATE and len(set(curve.values)) > 1:
+            schedule = {RATE: {RATE: curve}}
         if split in SPLITS and "/" not in metric and len(curve.values) > 1:
             logged.setdefault(metric, {})[split] = curve
     shown = [metric for metric in PANELS if metric in logged]
-    return {metric: logged[metric] for metric in shown[:most]}
+    return {metric: logged[metric] for metric in shown[:most]} | schedule
 
 
 def _number(text: str | None) -> float:

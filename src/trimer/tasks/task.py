@@ -168,6 +168,16 @@ class Task(PlainLightning):
         self.work.update(work)
         return loss_sum
 
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss on this device since the last logging step; NaN if nothing was recorded."""
+        loss, count = (math.nan, 1.0) if self._logged is None else self._logged.tolist()
+        return loss / count if count > 0 else loss
+
+    def forget_loss(self) -> None:
+        """Forget the loss since the last logging step."""
+        self._logged = None
+
     def on_fit_start(self) -> None:
         """Reset the state of an earlier fit.
 

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +23,15 @@ import numpy as np
 import pyarrow as pa
 
 from trimer.data.core.ragged import Ragged
-from trimer.data.core.store_files import FORMAT, checksums, claim, read_head, remove_abandoned, unchanged, unwritable
+from trimer.data.core.store_files import (
+    FORMAT,
+    checksums,
+    claimed_folder,
+    read_head,
+    remove_abandoned,
+    unchanged,
+    unwritable,
+)
 from trimer.errors import InputError
 from trimer.locks import FolderLock
 from trimer.progress import Display
@@ -66,8 +74,7 @@ class StoreWriter:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(self.folder.parent)
-            self._temporary = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
-            self._lock = claim(self._temporary)
+            self._temporary, self._lock = claimed_folder(self.folder)
         except OSError as error:
             raise unwritable(self.folder, error) from error
         self._display.__enter__()
@@ -274,10 +281,12 @@ def cached_store(folder: str | Path, build: Callable[[StoreWriter], None]) -> St
     folder = Path(folder)
     if is_store(folder) and not is_intact(folder):
         log.warning("%s is damaged and is prepared again", folder)
-        shutil.rmtree(folder)
-    if not is_store(folder):
+    if not (is_store(folder) and is_intact(folder)):
         with StoreWriter(folder) as writer:
             build(writer)
+        with contextlib.suppress(InputError):  # another process may be replacing the same damaged store
+            return Store(folder)
+        time.sleep(1)
     return Store(folder)
 
 
@@ -310,8 +319,8 @@ def _record_batch(columns: Mapping[str, Column]) -> tuple[pa.RecordBatch, dict[s
 
 def _move_into_place(temporary: Path, folder: Path) -> None:
     """Rename the folder; keep a complete store that another process has written meanwhile, replace a broken one."""
-    if folder.exists() and not is_store(folder):
-        shutil.rmtree(folder)
+    if folder.exists() and not (is_store(folder) and is_intact(folder)):
+        shutil.rmtree(folder, ignore_errors=True)  # another process may replace it at the same time
     try:
         os.rename(temporary, folder)
     except OSError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
+import tempfile
 import time
 import zlib
 from collections.abc import Iterable
@@ -42,12 +44,19 @@ def unchanged(path: Path, expected: list[int]) -> bool:
     return checksums(path, blocks) == [expected[block] for block in blocks]
 
 
-def claim(folder: Path) -> FolderLock:
-    """The lock of a temporary folder, which shows other processes that its writer is alive."""
-    _claimed.add(folder)
-    lock = FolderLock(folder)
+def claimed_folder(folder: Path) -> tuple[Path, FolderLock]:
+    """A temporary folder beside `folder`, and its lock, which shows other processes that its writer is alive.
+
+    It is locked before it gets the name by which `remove_abandoned` finds it.
+    """
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".new", dir=folder.parent))
+    lock = FolderLock(fresh)
     lock.acquire()
-    return lock
+    temporary = fresh.with_suffix("")
+    _claimed.add(temporary)
+    os.rename(fresh, temporary)
+    lock.moved(temporary)
+    return temporary, lock
 
 
 def remove_abandoned(cache: Path) -> None:
