@@ -25,6 +25,7 @@ COMMANDS = (
     "models",
     "demo",
     "pack",
+    "export",
     "reproduce",
     "diff",
     "init",

@@ -154,6 +154,17 @@ class Pack(Command):
 
 
 @dataclass
+class Export(Command):
+    """`trimer export`: a model for other programs."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    format: str = "huggingface"
+    half: bool = False
+    packed: bool = True
+
+
+@dataclass
 class Demo(Command):
     """`trimer demo`: a shipped model on the example spectra."""
 
@@ -205,6 +216,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "dashboard": Dashboard,
     "models": Models,
     "pack": Pack,
+    "export": Export,
     "demo": Demo,
     "reproduce": Reproduce,
     "diff": Diff,
