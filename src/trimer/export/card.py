@@ -19,10 +19,12 @@ def facts_for_card(loaded: Loaded, folder: Path) -> dict[str, Any]:
     from trimer.pretrained import registry
     from trimer.pretrained.cards import facts_of
     from trimer.pretrained.packed import is_packed
+    from trimer.public import is_public
 
     if is_packed(loaded.path):
         return registry.facts(loaded.path)
-    return facts_of(folder.absolute().name, loaded, loaded.run / "test")
+    facts = facts_of(folder.absolute().name, loaded, loaded.run / "test")
+    return facts | {"licence": "that of the public weights"} if is_public(loaded.path) else facts
 
 
 def write_card(path: Path, loaded: Loaded, facts: Mapping[str, Any], usage: str, pipeline: str | None = None) -> None:

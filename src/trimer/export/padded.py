@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from trimer.errors import ConfigError
 from trimer.flat import Static, StaticFlat, StaticPeptides
+from trimer.models.fragment_model import Fragments
 from trimer.models.heads import mean_of_inner
 from trimer.models.labelled_model import Labelled, without_focal
 from trimer.models.peptide_encoder import PeptideEncoder
@@ -40,7 +41,7 @@ class Padded(nn.Module):
         self.net: Any = net
         self.labelled = isinstance(net, Labelled)
         encoder: Any = net.encoder if isinstance(net, Labelled) else net
-        if not callable(getattr(net, "hidden", None)) or hasattr(net, "decode"):
+        if not callable(getattr(net, "hidden", None)) or hasattr(net, "decode") or isinstance(net, Fragments):
             raise ConfigError(
                 f"model={type(net).__name__} is not an encoder, alone or with a head for labels: use format=safetensors"
             )

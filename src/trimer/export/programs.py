@@ -24,9 +24,7 @@ def exported_program(padded: Padded) -> torch.export.ExportedProgram:
         padded(*example)  # constants that are cached, such as rotary frequencies, are computed outside of the tracing
         batch = torch.export.Dim("batch", min=1)
         length = torch.export.Dim("length", min=SHORTEST, max=padded.longest)
-        shapes = tuple(
-            {0: batch} if name == "conditions" else {0: batch, 1: length} for name in padded.inputs
-        )
+        shapes = tuple({0: batch} if name == "conditions" else {0: batch, 1: length} for name in padded.inputs)
         return torch.export.export(padded, example, dynamic_shapes=shapes, strict=False)
 
 

@@ -57,7 +57,9 @@ def backend_of(tokenizer: Any) -> tuple[str | None, str]:
         representation = tokenizer.molecule.representation
         text = "SMILES" if representation == "smiles" else f"{representation} of the canonical molecule"
         stereo = "with" if tokenizer.molecule.stereo else "without"
-        return by_pattern(tokenizer, "|".join(map(re.escape, longest_first))), f"canonical RDKit {text}, {stereo} stereo"
+        return by_pattern(
+            tokenizer, "|".join(map(re.escape, longest_first))
+        ), f"canonical RDKit {text}, {stereo} stereo"
     return None, ""
 
 
