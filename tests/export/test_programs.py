@@ -18,32 +18,38 @@ SHAPES = ((1, 5), (4, 12), (3, 40))
 
 
 @pytest.fixture(scope="module")
-def nets() -> dict[str, Padded]:
+def encoder() -> tuple[Padded, torch.export.ExportedProgram]:
     torch.manual_seed(0)
-    encoder = Esm2(d_model=16, layers=1, heads=2)
-    return {
-        "classes": Padded(Labelled(encoder, 3, "single").eval()),
-        "retention time": Padded(Labelled(PeptideEncoder(d_model=16, layers=1), 1, "regression").eval()),
-    }
+    padded = Padded(Esm2(d_model=16, layers=1, heads=2).eval())
+    return padded, programs.exported_program(padded)
 
 
-@pytest.mark.parametrize("kind", ["classes", "retention time"])
 @torch.no_grad()
-def test_a_torch_program_is_equal_for_all_shapes(nets, kind, tmp_path):
-    padded = nets[kind]
-    program = torch.export.load(programs.write_torch(padded, tmp_path)).module()
+def test_a_torch_program_is_equal_for_all_shapes(encoder, tmp_path):
+    padded, exported = encoder
+    program = torch.export.load(programs.write_torch(exported, padded, tmp_path)).module()
     for shape in SHAPES:
         inputs = padded.example(*shape)
+        torch.testing.assert_close(program(*inputs), padded(*inputs), atol=2e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_head_and_the_input_of_modifications_are_exported():
+    net = Labelled(PeptideEncoder(d_model=16, layers=1, conditions=True), 3, "single", {"pooling": "attention"})
+    padded = Padded(net.eval())
+    program = programs.exported_program(padded).module()
+    for shape in SHAPES:
+        inputs = tuple(x + 1 if x.is_floating_point() else x for x in padded.example(*shape))
         torch.testing.assert_close(program(*inputs), padded(*inputs), atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_an_onnx_program_is_equal_for_all_shapes(nets, tmp_path):
+def test_an_onnx_program_is_equal_for_all_shapes(encoder, tmp_path):
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package, reason='format=onnx needs "trimer[onnx]"')
     runtime = pytest.importorskip("onnxruntime", reason='"trimer[onnx]" is not installed')
-    padded = nets["retention time"]
-    path: Path = programs.write_onnx(padded, tmp_path)
+    padded, exported = encoder
+    path: Path = programs.write_onnx(exported, padded, tmp_path)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == padded.inputs
     for shape in SHAPES:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     """Predict every record of `cfg.input` and write the file `cfg.output`."""
     from trimer.accelerators.hardware import computing
-    from trimer.checkpoint import load
+    from trimer.public_classifier import load_any
     from trimer.evaluation.training_overlap import merged
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, dependencies_of
@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     formats = f"the suffix must be one of {', '.join(tables)}, or for a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*tables, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
-    study = load(cfg.ckpt).study
+    study = load_any(cfg.ckpt).study
     predictor = study.predictor(cfg)
     writer = predictor.writer(cfg.output)
     source = input_or_example(cfg.input, study)

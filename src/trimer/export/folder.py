@@ -114,9 +114,12 @@ def write_onnx_folder(loaded: Loaded, folder: Path, half: bool, packed: bool) ->
     _write_padded(loaded, folder, Padded(loaded.net), write_onnx)
 
 
-def _write_padded(loaded: Loaded, folder: Path, padded: Any, write: Callable[[Any, Path], Path]) -> None:
+def _write_padded(loaded: Loaded, folder: Path, padded: Any, write: Callable[[Any, Any, Path], Path]) -> None:
+    from trimer.export.programs import exported_program
+
+    program = exported_program(padded)
     folder.mkdir(parents=True, exist_ok=True)
-    write(padded, folder)
+    write(program, padded, folder)
     reads = write_tokenizer(loaded.tokenizer, folder, longest_of(loaded.net))
     write_text(folder / INTERFACE, json.dumps(interface_of(loaded, padded), indent=2, ensure_ascii=False) + "\n")
     usage = "\n".join(

@@ -31,9 +31,9 @@ class Padded(nn.Module):
     peptides also `composition` (B, L, E), the atoms that modifications add to each token; of an encoder that uses the
     conditions of a measurement also `conditions` (B, C).
 
-    Outputs of an encoder: `embedding` (B, D), the mean over all tokens except the first and the last, and `hidden`
-    (B, L, D). Of a model with a head: `predictions`, (B, K) or by residue (B, L, K): probabilities of classes or
-    labels, or numbers in the units of the data. Values at padding are 0.
+    Outputs of an encoder: `sequence_embedding` (B, D), the mean over all tokens except the first and the last, and
+    `hidden_states` (B, L, D). Of a model with a head: `predictions`, (B, K) or by residue (B, L, K): probabilities of
+    classes or labels, or numbers in the units of the data. Values at padding are 0.
     """
 
     def __init__(self, net: nn.Module):
@@ -60,7 +60,7 @@ class Padded(nn.Module):
     @property
     def outputs(self) -> list[str]:
         """Names of the outputs, in order."""
-        return ["predictions"] if self.labelled else ["embedding", "hidden"]
+        return ["predictions"] if self.labelled else ["sequence_embedding", "hidden_states"]
 
     def example(self, rows: int = 2, length: int = 7) -> tuple[Tensor, ...]:
         """Inputs of valid shapes: random ids, the last row 2 tokens shorter."""

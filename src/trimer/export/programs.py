@@ -28,10 +28,10 @@ def exported_program(padded: Padded) -> torch.export.ExportedProgram:
         return torch.export.export(padded, example, dynamic_shapes=shapes, strict=False)
 
 
-def write_torch(padded: Padded, folder: Path) -> Path:
+def write_torch(program: torch.export.ExportedProgram, padded: Padded, folder: Path) -> Path:
     """Write `model.pt2`; `torch.export.load(path).module()` is the network."""
     path = folder / "model.pt2"
-    torch.export.save(exported_program(padded), path)
+    torch.export.save(program, path)
     return path
 
 
@@ -41,19 +41,19 @@ def check_onnx() -> None:
         raise ConfigError(f'format=onnx needs {" and ".join(missing)}: pip install "trimer[onnx]"')
 
 
-def write_onnx(padded: Padded, folder: Path) -> Path:
+def write_onnx(program: torch.export.ExportedProgram, padded: Padded, folder: Path) -> Path:
     """Write `model.onnx`, with weights above 2 GB in a file beside it."""
     check_onnx()
     path = folder / "model.onnx"
     size = sum(value.numel() * value.element_size() for value in padded.state_dict().values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program: Any = torch.onnx.export(
-            exported_program(padded),
+        onnx_program: Any = torch.onnx.export(
+            program,
             input_names=padded.inputs,
             output_names=padded.outputs,
             dynamo=True,
             verbose=False,
         )
-    program.save(str(path), external_data=size > 1.8e9)
+    onnx_program.save(str(path), external_data=size > 1.8e9)
     return path
