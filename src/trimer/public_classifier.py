@@ -1,4 +1,4 @@
-"""Public classifiers: Hugging Face folders of `EsmFor...` and `RobertaFor...Classification`, for predictions as they are.
+"""Public classifiers: Hugging Face folders of `EsmFor...Classification` and `RobertaFor...Classification`.
 
 An ESM-2 reads proteins, a RoBERTa SMILES. The names of the labels are those of `id2label`.
 """

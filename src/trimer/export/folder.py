@@ -28,7 +28,7 @@ __all__ = ["EndpointHandler"]
 def export(ckpt: str | Path, format: str, folder: Path, half: bool = False, packed: bool = True) -> dict[str, int]:
     """Export a run, a checkpoint, a shipped model or public weights; returns the size in bytes of each file.
 
-    format: a key of FORMATS. half: matrices of a packed model in half precision. packed: a Hugging Face folder also
+    format: one of FORMATS. half: matrices of a packed model in half precision. packed: a Hugging Face folder also
     holds the packed model, from which its handler predicts.
     """
     if format not in FORMATS:
@@ -38,8 +38,7 @@ def export(ckpt: str | Path, format: str, folder: Path, half: bool = False, pack
     else:
         from trimer.api import load
 
-        loaded = load(ckpt).loaded
-        FORMATS[format](loaded, folder, half, packed)
+        WRITERS[format](load(ckpt).loaded, folder, half, packed)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
@@ -166,9 +165,9 @@ def longest_of(net: Any) -> int | None:
     return getattr(encoder, "longest", None) or getattr(net, "max_positions", None)
 
 
-FORMATS: dict[str, Any] = {
+WRITERS: dict[str, Callable[[Loaded, Path, bool, bool], None]] = {
     "huggingface": write_huggingface,
-    "safetensors": write_packed_folder,
     "torch": write_program,
     "onnx": write_onnx_folder,
 }
+FORMATS = ("huggingface", "safetensors", "torch", "onnx")
