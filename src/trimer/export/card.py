@@ -28,7 +28,11 @@ def facts_for_card(loaded: Loaded, folder: Path) -> dict[str, Any]:
 
 
 def write_card(path: Path, loaded: Loaded, facts: Mapping[str, Any], usage: str, pipeline: str | None = None) -> None:
-    """Write the card. usage: section on how to load the model. pipeline: task of a Hugging Face pipeline."""
+    """Write the card.
+
+    usage: section on how to load the model. pipeline: task of a Hugging Face pipeline, "other" for a model of
+    transformers without one, None for another format.
+    """
     from trimer.pretrained.cards import markdown
     from trimer.run import read_json
 

@@ -73,7 +73,7 @@ def write_huggingface(loaded: Loaded, folder: Path, half: bool, packed: bool) ->
         write_packed_folder(loaded.path, folder / PACKED, half)
     facts = facts_for_card(loaded, folder)
     usage = usage_of(architecture, reads, with_packed)
-    write_card(folder / "README.md", loaded, facts, usage, pipeline_of(architecture))
+    write_card(folder / "README.md", loaded, facts, usage, pipeline_of(architecture) if reads else "other")
 
 
 def usage_of(architecture: str, reads: str, packed: bool) -> str:

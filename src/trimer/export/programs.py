@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +47,7 @@ def write_onnx(program: torch.export.ExportedProgram, padded: Padded, folder: Pa
     check_onnx()
     path = folder / "model.onnx"
     size = sum(value.numel() * value.element_size() for value in padded.state_dict().values())
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # of torchvision
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         onnx_program: Any = torch.onnx.export(
