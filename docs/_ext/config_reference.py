@@ -26,6 +26,7 @@ COMMANDS = (
     "models",
     "demo",
     "pack",
+    "export",
     "reproduce",
     "diff",
     "init",

@@ -148,11 +148,13 @@ def load(path: str | Path, atoms: bool = False) -> TrainedModel:
     """
     from trimer.checkpoint import load as load_checkpoint
     from trimer.public import is_public, load_public
+    from trimer.public_classifier import is_public_classifier, load_public_classifier
 
     if not isinstance(path, str | Path):
         raise CheckpointError(f"a value of type {type(path).__name__} is not the path of a checkpoint or a run folder")
     if is_public(path):
-        return TrainedModel(load_public(path, atoms=atoms), atoms)
+        load_folder = load_public_classifier if is_public_classifier(path) else load_public
+        return TrainedModel(load_folder(path, atoms=atoms), atoms)
     if atoms:
         raise ConfigError(f"atoms=True is for a public RoBERTa of SMILES, and {path} is not one: leave it out")
     return TrainedModel(load_checkpoint(path))

@@ -171,6 +171,17 @@ class Pack(Command):
 
 
 @dataclass
+class Export(Command):
+    """`trimer export`: a model for other programs."""
+
+    ckpt: str = MISSING
+    output: str = MISSING
+    format: str = "huggingface"
+    half: bool = False
+    packed: bool = True
+
+
+@dataclass
 class Demo(Command):
     """`trimer demo`: a shipped model on the example spectra."""
 
@@ -223,6 +234,7 @@ SCHEMAS: dict[str, type[Command]] = {
     "dashboard": Dashboard,
     "models": Models,
     "pack": Pack,
+    "export": Export,
     "demo": Demo,
     "reproduce": Reproduce,
     "diff": Diff,

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "list the models that come with Trimer, or print the card of one",
     "demo": "predict the example spectra with a shipped model, and fine-tune it briefly",
     "pack": "pack a run into a small folder, to share it",
+    "export": "write a model for transformers, torch.export, ONNX or safetensors",
     "reproduce": "train a run again from its folder, and compare the results",
     "diff": "compare two runs: config, code, data, packages, device and results",
     "init": "write a project with your own configs, source, encoder and test",

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     """Predict every record of `cfg.input` and write the file `cfg.output`."""
     from trimer.accelerators.hardware import computing
-    from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import merged
     from trimer.prediction.library_formats import FORMATS
     from trimer.prediction.partial import Partial, dependencies_of
     from trimer.prediction.prediction_tables import SUFFIXES, output_path
     from trimer.prediction.structure_file import SDF, reasons_path
     from trimer.progress import progress
+    from trimer.public_classifier import load_any
     from trimer.reporting.prediction_page import HTML, rows_path
 
     tables = (*SUFFIXES, SDF, HTML)
     formats = f"the suffix must be one of {', '.join(tables)}, or for a spectral library one of {', '.join(FORMATS)}"
     output_path(cfg.output, {*tables, *FORMATS}, formats)  # reported before the checkpoint is read
     computing(cfg.trainer)
-    study = load(cfg.ckpt).study
+    study = load_any(cfg.ckpt).study
     predictor = study.predictor(cfg)
     writer = predictor.writer(cfg.output)
     source = input_or_example(cfg.input, study)

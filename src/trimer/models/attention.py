@@ -89,7 +89,7 @@ def _in_rows(
     mask = torch.zeros(allowed.shape, dtype=q.dtype, device=q.device).masked_fill(
         ~allowed, torch.finfo(q.dtype).min / 2
     )
-    rows = len(segments_q)
+    rows = segments_q.shape[0]  # `len` would be a constant of an exported program
     q, k, v = (x.view(rows, -1, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))  # (R, H, L, D)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None], dropout_p=dropout)
     return out.transpose(1, 2).flatten(0, 1)

@@ -66,7 +66,7 @@ class Convolution(nn.Module):
         """(S, D) with zeros in the gaps -> (S, D) with zeros in the gaps."""
         reach = self.kernel // 2
         padded = F.pad(in_autocast_dtype(self.norm(x) * layout.mask), (0, 0, reach, reach))
-        windows = torch.cat([padded[shift : shift + len(x)] for shift in range(self.kernel)], dim=1)
+        windows = torch.cat([padded[shift : shift + x.shape[0]] for shift in range(self.kernel)], dim=1)
         return x + self.dropout(self.down(F.gelu(self.up(windows)))) * layout.mask
 
 
@@ -114,7 +114,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, layout: RotaryLayout) -> Tensor:
         """(T, D) -> (T, D)."""
-        q, k, v = self.query_key_value(self.attention_norm(x)).view(len(x), 3, self.heads, -1).unbind(1)
+        q, k, v = self.query_key_value(self.attention_norm(x)).view(x.shape[0], 3, self.heads, -1).unbind(1)
         attended = attention(rotate(q, *layout.rotary), rotate(k, *layout.rotary), v, layout.sizes, layout.sizes)
         x = x + self.dropout(self.output(attended.flatten(1)))
         return x + self.dropout(self.down(F.gelu(self.up(self.feed_forward_norm(x)))))
@@ -193,7 +193,7 @@ class PeptideEncoder(KeepsArguments, nn.Module):
         x = self.embed(sequence)
         layout = self._layout(sequence, x.dtype)
         if isinstance(layout, LayoutWithGaps):
-            x = x.new_zeros(len(layout.mask), self.d_model).index_copy(0, layout.rows, x)
+            x = x.new_zeros(layout.mask.shape[0], self.d_model).index_copy(0, layout.rows, x)
         for block in self.layers[:layer]:
             x = block(x, layout)
         if isinstance(layout, LayoutWithGaps):

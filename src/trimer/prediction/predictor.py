@@ -72,10 +72,10 @@ class Predictor(ABC):
 
     @classmethod
     def of_checkpoint(cls, path: str, cfg: DictConfig) -> Predictor:
-        """The predictor of a checkpoint file or run folder."""
-        from trimer.checkpoint import load
+        """The predictor of a checkpoint file, a run folder, or the folder of a public classifier."""
+        from trimer.public_classifier import load_any
 
-        return load(path).study.predictor(cfg)
+        return load_any(path).study.predictor(cfg)
 
     @property
     def net(self) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 from trimer.checkpoint import checkpoint_path, load, read
@@ -10,6 +12,7 @@ from trimer.files import write_text
 from trimer.pretrained.cards import facts_of, markdown, write_results
 from trimer.pretrained.packed import is_packed, paths_here, write_packed
 from trimer.pretrained.precision import largest_change
+from trimer.pretrained.registry import MODEL
 from trimer.run import RunFolder
 
 
@@ -39,3 +42,14 @@ def pack(
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != "card.md"}
     write_text(folder / "card.md", markdown(facts, table, files))
     return files | {"card.md": (folder / "card.md").stat().st_size}
+
+
+def copy_packed(source: Path, folder: Path) -> None:
+    """Copy a packed model; weights that it shares with another model are stored in the copy too."""
+    content = json.loads((source / MODEL).read_text(encoding="utf-8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    if content.get("base"):
+        write_packed(folder, read(source), paths_here(), half=True, facts=content["facts"])
+    for file in sorted(source.iterdir()):
+        if file.is_file() and not (folder / file.name).exists():
+            shutil.copyfile(file, folder / file.name)

@@ -129,6 +129,10 @@ class BytePairTokenizer:
             **({"atoms": True} if self.atoms else {}),
         }
 
+    def to_json(self) -> str:
+        """The text of `tokenizer.json`, which `transformers` and the `tokenizers` library read."""
+        return self._backend.to_str(pretty=True)
+
     def _build(self, where: str):
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 

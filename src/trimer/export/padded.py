@@ -1,0 +1,134 @@
+"""Models of flat batches as networks of padded rows, for programs that expect a rectangle of ids and a mask.
+
+Rows are padded on the right. A row is computed as in a static batch (`trimer.flat.StaticFlat`), so padding changes
+nothing.
+
+Shapes: B rows, L tokens in a row, D width, K outputs, E elements, C conditions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trimer.errors import ConfigError
+from trimer.flat import Static, StaticFlat, StaticPeptides
+from trimer.models.fragment_model import Fragments
+from trimer.models.heads import mean_of_inner
+from trimer.models.labelled_model import Labelled, without_focal
+from trimer.models.peptide_encoder import PeptideEncoder
+from trimer.peptides.conditions import CONDITIONS
+from trimer.peptides.modifications import ELEMENTS
+
+
+class Padded(nn.Module):
+    """An encoder, or an encoder with a head, over padded rows.
+
+    Inputs: `input_ids` (B, L) int64; `attention_mask` (B, L) int64, 1 for tokens and 0 for padding on the right; of
+    peptides also `composition` (B, L, E), the atoms that modifications add to each token; of an encoder that uses the
+    conditions of a measurement also `conditions` (B, C).
+
+    Outputs of an encoder: `sequence_embedding` (B, D), the mean over all tokens except the first and the last, and
+    `hidden_states` (B, L, D). Of a model with a head: `predictions`, (B, K) or by residue (B, L, K): probabilities of
+    classes or labels, or numbers in the units of the data. Values at padding are 0.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net: Any = net
+        self.labelled = isinstance(net, Labelled)
+        encoder: Any = net.encoder if isinstance(net, Labelled) else net
+        if not callable(getattr(net, "hidden", None)) or hasattr(net, "decode") or isinstance(net, Fragments):
+            raise ConfigError(
+                f"model={type(net).__name__} is not an encoder, alone or with a head for labels: use format=safetensors"
+            )
+        if getattr(encoder, "body", None) == "recurrent":
+            raise ConfigError("model.body=recurrent cannot be exported over padded rows: use format=safetensors")
+        self.peptides = isinstance(encoder, PeptideEncoder)
+        self.with_conditions = getattr(encoder, "conditions", None) is not None
+        self.vocab_size, self.longest = encoder.vocab_size, getattr(encoder, "longest", None)
+        self.focal = float(net.focal) if isinstance(net, Labelled) else 0.0  # a constant of the exported program
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return ["input_ids", "attention_mask", *["composition"] * self.peptides, *["conditions"] * self.with_conditions]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return ["predictions"] if self.labelled else ["sequence_embedding", "hidden_states"]
+
+    def example(self, rows: int = 2, length: int = 7) -> tuple[Tensor, ...]:
+        """Inputs of valid shapes: random ids, the last row 2 tokens shorter."""
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(4, min(self.vocab_size, 24), (rows, length), generator=generator)
+        mask = torch.ones(rows, length, dtype=torch.int64)
+        mask[-1, length - 2 :] = 0
+        values = [ids, mask]
+        if self.peptides:
+            values.append(torch.zeros(rows, length, len(ELEMENTS)))
+        if self.with_conditions:
+            values.append(torch.zeros(rows, CONDITIONS))
+        return tuple(values)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        composition: Tensor | None = None,
+        conditions: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        batch = padded_batch(input_ids, attention_mask, composition, conditions)
+        rows, length = input_ids.shape
+        real = attention_mask.bool()[:, :, None]
+        if not self.labelled:
+            hidden = self.net.hidden(batch)
+            return mean_of_inner(hidden, batch)[:rows], hidden.view(rows, length, -1) * real
+        predictions = self.predictions(self.net(batch))
+        if self.net.target == "residue":
+            return (predictions.view(rows, length, -1) * real,)
+        return (predictions[:rows],)
+
+    def predictions(self, raw: Tensor) -> Tensor:
+        """`Labelled.predictions` with the exponent of the focal loss as a constant."""
+        net = self.net
+        if net.target == "regression":
+            return net.predictions(raw)
+        multi = net.target == "multi"
+        logits = (without_focal(raw.float(), self.focal, multi) - net.prior) / net.temperature + net.offset
+        return torch.sigmoid(logits) if multi else torch.softmax(logits, -1)
+
+
+def padded_batch(
+    ids: Tensor, mask: Tensor, composition: Tensor | None = None, conditions: Tensor | None = None
+) -> Static:
+    """Rows of one sequence each as a static batch; the additional last sequence is the padding."""
+    rows, length = ids.shape
+    real = mask.bool()
+    # ONNX has no product of a tensor with a dynamic size, so that numbers and first tokens are slices of ranges.
+    numbers = torch.arange(rows + 1, device=ids.device)
+    column = torch.arange(length, device=ids.device)[None]
+    first = torch.arange(rows * length, device=ids.device).view(rows, length)[:, 0]
+    sizes = real.sum(1)
+    one = torch.ones_like(sizes[:1])
+    fields: dict[str, Any] = {
+        "tokens": ids.flatten(),
+        "lengths": torch.cat([sizes, one]),
+        "sizes": (),
+        "rows": rows,
+        "segments": torch.where(real, numbers[:-1, None], numbers[-1:]).flatten(),
+        "offsets_in": (column * real).flatten(),
+        "first": torch.cat([first, one - 1]),
+        "last": torch.cat([first + sizes - 1, one - 1]),
+        "order": np.empty(0, np.int64),
+    }
+    if composition is None:
+        return StaticFlat(**fields)
+    fields |= {"places": torch.arange(rows * length, device=ids.device), "composition": composition.flatten(0, 1)}
+    if conditions is not None:  # the padding has a row too
+        conditions = torch.cat([conditions, conditions[:1]])
+    return StaticPeptides(**fields, conditions=conditions)
