@@ -126,7 +126,8 @@ def leaves(parent: Any, name: Any, key: str) -> Iterator[tuple[str, str, Any]]:
     elif isinstance(node, (DictConfig, ListConfig)):
         if node._is_none() or node._is_missing():
             return
-        for child in node.keys() if isinstance(node, DictConfig) else range(len(node)):
+        children: list[Any] = list(node.keys()) if isinstance(node, DictConfig) else list(range(len(node)))
+        for child in children:
             yield from leaves(node, child, f"{key}.{child}")
     else:
         yield key, str(name), node._value()
