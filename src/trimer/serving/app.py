@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from trimer import __version__
-from trimer.serving import health, kserve_http, rest, sagemaker
+from trimer.serving import health, kserve_http, page, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
@@ -64,6 +64,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.include_router(page.router(threads))
     app.include_router(health.router(service))
     app.include_router(rest.router(service, threads))
     app.include_router(kserve_http.router(service, threads))
