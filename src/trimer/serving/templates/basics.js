@@ -41,7 +41,8 @@ async function call(path, options = {}) {
   throw Object.assign(new Error(wait ? `${message} Try again in ${wait} s.` : message), { status: response.status });
 }
 
-const sentence = text => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+// A message of the server as a sentence; names such as p_molecule keep their case.
+const sentence = text => (/^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text) + (/[.!?]$/.test(text) ? "" : ".");
 const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
 // A value as text; name: of its column. m/z and masses have four decimals.

@@ -7,12 +7,14 @@ const INPUT = {
   precursors: ["Peptides with charge", "One a line: ProForma, a slash and the charge, such as PEPTIDEK/2. A table with a header line works too."],
 };
 const FIRST = ["candidates", "generator.num_samples", "seed", "energy", "instrument", "pooling"];  // parameters that are always visible
+const HELP = { "generator.num_samples": "molecules that are generated for each spectrum" };
+const TABLE = /^[^\n]*[,\t]|^(modified_)?(sequence|peptide) *\n/;
 const MARKS = {  // text that is a file
   spectra: /^\s*(BEGIN IONS|name:|precursormz:|num ?peaks:|spectrumid:|ACCESSION:|[[{<])/im,
-  molecules: /M {2}END|^[^\n]*smiles[^\n]*[,\t]|^[^\n]*[,\t][^\n]*smiles/i,
-  proteins: /^\s*(>|LOCUS|ID {3}|# STOCKHOLM)|^[^\n]*sequence/i,
-  peptides: /^[^\n]*(sequence|peptide)[^\n]*(\n|[,\t])/i,
-  precursors: /^[^\n]*(sequence|peptide)[^\n]*(\n|[,\t])/i,
+  molecules: /M {2}END|^smiles *\n|^[^\n]*smiles[^\n]*[,\t]|^[^\n]*[,\t][^\n]*smiles/i,
+  proteins: /^\s*(>|LOCUS|ID {3}|# STOCKHOLM)|^[^\n]*[,\t]|^sequence *\n/,
+  peptides: TABLE,
+  precursors: TABLE,
 };
 const kind = () => state.card.input.kind;
 
@@ -51,8 +53,8 @@ function showParameters() {
   $("run").textContent = state.operation === "predict" ? "Predict" : "Embed";
 }
 
-function parameterField({ name, default: usual, limit, help }) {
-  const id = `parameter-${name}`, text = limit === null ? help : `${help ? `${help}; ` : ""}at most ${limit}`;
+function parameterField({ name, default: usual, limit, help: given }) {
+  const help = HELP[name] || given, id = `parameter-${name}`, text = limit === null ? help : `${help ? `${help}; ` : ""}at most ${limit}`;
   const attributes = { id, "data-parameter": name, "aria-describedby": `${id}-help` };
   const input = typeof usual === "boolean" || /^(true|false)/.test(help)
     ? element("select", attributes, element("option", { value: "" }, "default"), ...["true", "false"].map(value => element("option", { value }, value)))

@@ -12,6 +12,7 @@ function spectrumView(upper, lower, precursor, description) {
   const x = mz => LEFT + (mz - from) / (to - from) * (width - LEFT - RIGHT);
   const mzAt = position => from + (position - LEFT) / (width - LEFT - RIGHT) * (to - from);
   const base = lower ? (TOP + HEIGHT - BOTTOM) / 2 : HEIGHT - BOTTOM;
+  const strongestHeight = base - (lower ? TOP + 16 : TOP + 14);
   const visible = side => side.peaks.filter(peak => peak.mz >= from && peak.mz <= to);
 
   function zoom(low, high) {
@@ -25,8 +26,8 @@ function spectrumView(upper, lower, precursor, description) {
     zoom(middle - (middle - from) * factor, middle + (to - middle) * factor);
   }
   function drawSide(side, up) {
-    const peaks = visible(side), height = base - (lower ? TOP + 6 : TOP + 14), strongest = Math.max(...peaks.map(peak => peak.intensity), 1e-9);
-    const y = intensity => base - (up ? 1 : -1) * intensity / strongest * height, paths = {};
+    const peaks = visible(side), strongest = Math.max(...peaks.map(peak => peak.intensity), 1e-9);
+    const y = intensity => base - (up ? 1 : -1) * intensity / strongest * strongestHeight, paths = {};
     for (const peak of peaks) (paths[peak.series || "peak"] ||= []).push(`M${x(peak.mz).toFixed(1)} ${base}V${y(peak.intensity).toFixed(1)}`);
     for (const [series, lines] of Object.entries(paths)) picture.append(drawn("path", { d: lines.join(""), class: `peaks ${series}` }));
     const taken = [];
@@ -39,7 +40,7 @@ function spectrumView(upper, lower, precursor, description) {
     }
     const mark = side.peaks.includes(chosen) && chosen.mz >= from && chosen.mz <= to;
     if (mark) picture.append(drawn("line", { x1: x(chosen.mz), x2: x(chosen.mz), y1: base, y2: y(chosen.intensity), class: "chosen" }));
-    if (side.name) picture.append(drawn("text", { x: width - RIGHT, y: up ? 12 : HEIGHT - BOTTOM - 4, class: "side", "text-anchor": "end" }, side.name));
+    if (side.name) picture.append(drawn("text", { x: LEFT + 4, y: up ? TOP + 8 : HEIGHT - BOTTOM - 6, class: "side" }, side.name));
     picture.append(drawn("text", { x: LEFT - 6, y: y(strongest) + 4, "text-anchor": "end" }, percent(strongest)));
   }
   function draw() {
@@ -56,7 +57,7 @@ function spectrumView(upper, lower, precursor, description) {
     if (precursor && precursor >= from && precursor <= to) {
       picture.append(drawn("line", { x1: x(precursor), x2: x(precursor), y1: TOP, y2: base, class: "precursor" }));
       const end = x(precursor) > width - 110;
-      picture.append(drawn("text", { x: x(precursor) + (end ? -4 : 4), y: TOP - 2, class: "side", "text-anchor": end ? "end" : "start" }, `precursor ${precursor.toFixed(4)}`));
+      picture.append(drawn("text", { x: x(precursor) + (end ? -4 : 4), y: 12, class: "side", "text-anchor": end ? "end" : "start" }, `precursor ${precursor.toFixed(4)}`));
     }
     drawSide(upper, true);
     if (lower) drawSide(lower, false);

@@ -60,7 +60,8 @@ function showBanner(card) {
 
 function testTable(table) {
   if (!table?.rows?.length) return null;
-  const metrics = (table.metrics || []).filter(name => table.rows.some(row => typeof row.values[name] === "number") && !/_difference$/.test(name)).slice(0, 5);
+  const names = table.metrics?.length ? table.metrics : Object.keys(table.rows.at(-1).values).filter(name => !/_std_error$|_ci95_|_p$|\//.test(name));
+  const metrics = names.filter(name => table.rows.some(row => typeof row.values[name] === "number") && !/_difference$/.test(name)).slice(0, 5);
   if (!metrics.length) return null;
   return element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "method"), ...metrics.map(name => element("th", { scope: "col" }, title(name))))),
     element("tbody", {}, ...table.rows.map(row => element("tr", { class: row.kind === "method" ? "method" : "" }, element("th", { scope: "row" }, row.method), ...metrics.map(name => element("td", { class: "number" }, shown(row.values[name])))))));

@@ -33,7 +33,7 @@ function showTable() {
   $("rows").replaceChildren(
     element("div", { class: "line heading" }, element("h2", { id: "rows-title" }, "All rows"), downloads()),
     element("div", { class: "line no-print" }, element("label", { for: "filter" }, "Filter"), filter,
-      element("label", { class: "choice" }, only, `only the ${failed} without a prediction`)),
+      failed > 0 && element("label", { class: "choice" }, only, `only the ${failed} without a prediction`)),
     count, element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of all rows" }, element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body)), more);
   $("rows").hidden = false;
 }

@@ -1,0 +1,260 @@
+"""The page at `/` in headless Chromium, against a real server: examples, files, bad input, keyboard, widths."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+from browser import PATIENCE, chromium
+from waiting import until
+
+from trimer.serving.app import create_app
+from trimer.serving.limits import Refusal
+from trimer.serving.page import LARGEST, LONGEST, drawing, page_and_policy
+from trimer.serving.server import Server, loaded, uvicorn_config
+
+WIDTHS = (390, 768, 1280, 1600)
+SCROLLS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+MEASURED = "430.7405 80\n797.3941 100\n650.1 20"
+
+
+@pytest.fixture(scope="module")
+def address(service, serve_config) -> Iterator[str]:
+    """The URL of a server in a thread, with `spectrums` besides the models of the other tests."""
+    (model,) = loaded(["spectrums"], serve_config).values()
+    service.models["spectrums"], service.cards["spectrums"] = model, service._warmed_up(model)
+    config = uvicorn_config(create_app(service), "127.0.0.1", 0, service.limits, 1)
+    config.lifespan = "off"  # the service is that of other tests too
+    server = Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join(10)
+    del service.models["spectrums"], service.cards["spectrums"]
+
+
+@pytest.fixture(scope="module")
+def tab(address):
+    """One tab for all tests; each chooses its model, which empties the form. `errors` and `addresses` collect."""
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(PATIENCE)
+        tab.errors, tab.addresses = [], []
+        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+        tab.on("console", lambda message: tab.errors.append(message.text) if message.type == "error" else None)
+        tab.on("request", lambda request: tab.addresses.append(request.url))
+        tab.goto(address)
+        tab.wait_for_selector("#form:not([hidden])")
+        yield tab
+
+
+def choose(tab, model: str) -> None:
+    if tab.locator(f"input[name=model][value={model}]").is_checked():
+        tab.locator("input[name=model]:not(:checked)").first.check()
+    tab.locator(f"input[name=model][value={model}]").check()
+    tab.wait_for_function(f"state.card.name === {model!r} && document.getElementById('empty').hidden === false")
+    tab.errors.clear()
+
+
+def predict(tab) -> None:
+    tab.evaluate("state.answer = null")
+    tab.click("#run")
+    tab.wait_for_function("state.answer !== null && state.request === null")
+
+
+def test_the_page_is_one_file_without_outside_sources(client):
+    response = client.get("/")
+    assert response.status_code == 200
+    assert set(re.findall(r"https?://[^\s\"'`]+", response.text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|eval\(| style=| on\w+=", response.text)
+    policy = response.headers["content-security-policy"]
+    assert policy == page_and_policy()[1]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+def test_drawings_are_bounded(client):
+    svg = client.get("/v1/draw", params={"smiles": "CC(=O)N"})
+    assert svg.headers["content-type"] == "image/svg+xml"
+    assert svg.text.startswith("<svg")
+    assert "&lt;" in drawing("C <x>")
+    for text in ("not a molecule", "", "C" * (LARGEST + 1), "C" * (LONGEST + 1)):
+        with pytest.raises(Refusal) as error:
+            drawing(text)
+        assert error.value.status == 422
+    assert client.get("/v1/draw", params={"smiles": "C("}).status_code == 422
+    assert client.get("/v1/draw").status_code == 422
+
+
+def test_an_example_of_peptides_is_predicted_and_downloaded(tab, address):
+    choose(tab, "peptide-rt")
+    assert "24,124 rows" in tab.inner_text("#banner")
+    tab.click("#examples button >> nth=-1")
+    predict(tab)
+    assert "3 records, all predicted" in tab.inner_text("#status")
+    assert float(re.search(r"[\d.]+", tab.inner_text("#detail .value"))[0]) > 0
+    assert tab.locator("#rows tbody tr").count() == 3
+    with tab.expect_download() as download:
+        tab.click("[data-format=csv]")
+    assert download.value.suggested_filename == "peptide-rt.csv"
+    assert len(download.value.path().read_text().splitlines()) == 4
+    assert f"curl '{address}v1/models/peptide-rt/predict'" in tab.inner_text("#code pre")
+    tab.check("input[name=language][value=Python]")
+    names: dict = {}
+    exec(tab.inner_text("#code pre"), names)
+    assert [row["retention"] for row in names["answer"]["rows"]] == tab.evaluate("state.answer.rows.map(r => r.retention)")
+    tab.check("input[name=language][value=R]")
+    assert "httr2" in tab.inner_text("#code pre")
+    assert not tab.errors
+
+
+def test_bad_rows_have_reasons_and_no_markup(tab):
+    choose(tab, "peptide-rt")
+    tab.fill("#text", "PEPTIDEK\n<img/src=x/onerror=document.title='changed'>\nPEPTIDEU\nAALLNAIR")
+    predict(tab)
+    assert "2 without a prediction" in tab.inner_text("#status")
+    tab.check("#rows input[type=checkbox]")
+    assert tab.locator("#rows tbody tr").count() == 2
+    assert "<img/src" in tab.inner_text("#rows tbody")
+    tab.click("[data-record='2']")
+    assert "No prediction" in tab.inner_text("#detail")
+    assert tab.locator("main img").count() == 0
+    assert tab.title() == "Trimer"
+    tab.uncheck("#rows input[type=checkbox]")
+    tab.fill("#filter", "AALL")
+    assert "1 of 4 rows" in tab.inner_text("#rows")
+    tab.fill("#filter", "")
+    head = tab.locator("#rows th", has_text="retention")
+    head.locator("button").click()
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    values = tab.locator("#rows tbody tr").evaluate_all("rows => rows.map(row => row.innerText)")
+    assert "PEPTIDEU" in values[3] or "<img" in values[3]  # rows without a value are last
+    tab.fill("#text", "")
+    tab.click("#run")
+    assert "no input" in tab.inner_text("#problem")
+    assert not tab.errors
+
+
+def test_a_spectrum_gets_drawn_candidates_and_zooms_by_keys(tab):
+    choose(tab, "spectrums")
+    tab.click("#examples button >> nth=1")
+    assert tab.input_value("#adduct") == "[M+H]+"
+    tab.fill('[id="parameter-generator.num_samples"]', "4")
+    predict(tab)
+    tab.wait_for_function("document.querySelectorAll('.card .picture svg').length > 1")
+    assert re.search(r"ppm, (agrees|disagrees)", tab.inner_text(".card .badge >> nth=0"))
+    assert tab.locator(".card").count() == tab.evaluate("state.answer.rows.length")
+    tab.focus("svg.spectrum")
+    before = tab.locator("svg.spectrum").evaluate("node => node.textContent")
+    tab.keyboard.press("ArrowRight")
+    assert "m/z 58.0652" in tab.inner_text("#detail .readout")
+    tab.keyboard.press("+")
+    assert tab.locator("svg.spectrum").evaluate("node => node.textContent") != before
+    tab.keyboard.press("0")
+    assert tab.locator("svg.spectrum").evaluate("node => node.textContent") == before
+    assert not tab.errors
+
+
+def test_a_dropped_file_is_sent_and_a_large_one_gets_the_sentence_of_the_server(tab, tmp_path):
+    choose(tab, "peptide-rt")
+    table = tmp_path / "mine.csv"
+    table.write_text("sequence\nPEPTIDEK\nAALLNAIR\n")
+    tab.set_input_files("#file", table)
+    assert "mine.csv" in tab.inner_text("#file-name")
+    predict(tab)
+    assert "2 records" in tab.inner_text("#status")
+    assert "-F 'file=@mine.csv'" in tab.inner_text("#code pre")
+    large = tmp_path / "large.csv"
+    large.write_bytes(b"sequence\n" + b"PEPTIDEK\n" * 2_000_000)
+    tab.set_input_files("#file", large)
+    tab.click("#run")
+    tab.wait_for_selector("#problem:not([hidden])")
+    assert "limits.body_mib" in tab.inner_text("#problem")
+    assert "16 MiB" in tab.inner_text("#problem")
+
+
+def test_fragments_are_mirrored_against_measured_peaks(tab):
+    choose(tab, "peptide-ms2")
+    tab.click("#examples button >> nth=1")
+    tab.fill("#measured", MEASURED)
+    predict(tab)
+    tab.wait_for_selector("#detail svg.spectrum")
+    text = tab.inner_text("#detail")
+    assert "2 of" in text
+    assert "within 20 ppm" in text
+    assert {"predicted", "measured"} <= set(tab.locator("svg.spectrum text").all_text_contents())
+    assert not tab.errors
+
+
+def test_classes_of_a_molecule_are_bars_in_words_and_numbers(tab):
+    choose(tab, "kinds")
+    tab.fill("#text", "CCO first")
+    predict(tab)
+    bars = tab.locator(".bars li").all_inner_texts()
+    assert len(bars) == 2
+    assert "(predicted)" in bars[0]
+    assert "first" in tab.inner_text("#detail h2")
+    tab.wait_for_selector("#detail .picture svg")
+    assert not tab.errors
+
+
+def test_residue_labels_are_a_track(tab):
+    """No shipped model has such labels, so the answer is given."""
+    choose(tab, "peptide-rt")
+    tab.click("#examples button >> nth=0")
+    predict(tab)
+    tab.evaluate(
+        """() => {
+      state.card.knows.classes = ["H", "E", "C"];
+      const row = { row: 1, id: "a", sequence: "MKV", labels: "HEC", probability: [0.9, 0.8, 0.7], in_training: "no", reason: null };
+      state.answer = { rows: [row], columns: Object.keys(row) };
+      state.selected = 1;
+      showDetail();
+    }"""
+    )
+    tab.focus(".track")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert tab.inner_text("#detail .readout") == "K 2: E, probability 0.8"
+
+
+def test_everything_works_by_keyboard(tab):
+    choose(tab, "peptide-ms2")
+    tab.focus("input[name=model][value=peptide-ms2]")
+    tab.keyboard.press("ArrowLeft")
+    tab.wait_for_function("state.card.name === 'peptide-rt'")
+    tab.focus("#text")
+    tab.keyboard.type("AALLNAIR")
+    tab.evaluate("state.answer = null")
+    tab.keyboard.press("Control+Enter")
+    tab.wait_for_function("state.answer !== null")
+    focusable = tab.evaluate(
+        "[...document.querySelectorAll('button, input, textarea, select, summary, [tabindex=\"0\"]')]"
+        ".filter(node => node.getClientRects().length && !node.disabled && node.tabIndex < 0).length"
+    )
+    assert focusable == 0
+
+
+def test_nothing_scrolls_sideways_at_any_width(tab):
+    choose(tab, "spectrums")
+    tab.click("#examples button >> nth=-1")
+    tab.fill('[id="parameter-generator.num_samples"]', "2")
+    predict(tab)
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert not tab.evaluate(SCROLLS), f"{width} px, {scheme}"
+    tab.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_all_requests_of_the_page_are_to_its_server(tab, address):
+    assert len(tab.addresses) > 5
+    assert [url for url in tab.addresses if not url.startswith((address, f"blob:{address}", "data:,"))] == []
