@@ -7,6 +7,7 @@ const FORMATS = {
 
 function showTable() {
   const { rows, columns } = state.answer, used = columns.filter(name => rows.some(row => row[name] !== null && row[name] !== ""));
+  if (used.at(-1) === "reason") used.splice(used.indexOf("id") + 1, 0, used.pop());  // not at the end of a wide table
   const failed = new Set(rows.filter(row => row.reason !== null).map(row => row.row)).size;
   const body = element("tbody"), count = element("p", { class: "soft", "aria-live": "polite" }), more = element("button", { type: "button", class: "no-print" });
   const filter = element("input", { id: "filter", type: "search" }), only = element("input", { type: "checkbox" });
