@@ -1,7 +1,7 @@
 // The selected record: its spectrum and candidates, probabilities, numbers, fragments, or a track of residues.
 const MATCH_PPM = 20;  // between predicted and measured fragments
 const CARDS = 12;  // candidates at first
-const TRACK = 50;  // residues of a line
+const TRACK = 40;  // residues of a line
 
 function rowsOf(number) { return state.answer.rows.filter(row => row.row === number); }
 
@@ -174,7 +174,7 @@ function track(row) {
     element("b", {}, (residues[place] || "?")[0]), element("i", {}, label === null ? "·" : label.length > 1 ? String(classes.indexOf(label) + 1) : label)));
   const lines = [];
   for (let start = 0; start < cells.length; start += TRACK) {
-    lines.push(element("div", { class: "residues" }, element("span", { class: "soft number" }, String(start + 1)), ...cells.slice(start, start + TRACK)));
+    lines.push(element("div", { class: "residues" }, element("span", { class: "soft number" }, String(start + 1)), element("div", { class: "cells" }, ...cells.slice(start, start + TRACK))));
   }
   let chosen = -1;
   const describe = place => {
