@@ -143,7 +143,7 @@ function facts(pairs) {
 function labels(row) {
   const columns = state.answer.columns, probabilities = columns.filter(name => /^probability of /.test(name)), skipped = new Set(["row", "id", "sequence", "reason", "label", "probability", ...probabilities]);
   const parts = [];
-  if (kind() === "molecules") {
+  if (state.sent.card.input.kind === "molecules") {
     const picture = element("div", { class: "picture single" });
     drawInto(picture, row.sequence);
     parts.push(picture);
@@ -168,7 +168,7 @@ function bars(row, names) {
 }
 
 function track(row) {
-  const found = row.labels.startsWith("[") ? JSON.parse(row.labels) : [...row.labels], classes = state.card.knows.classes || [...new Set(found)];
+  const found = row.labels.startsWith("[") ? JSON.parse(row.labels) : [...row.labels], classes = state.sent.card.knows.classes || [...new Set(found)];
   const residues = row.sequence.match(/[A-Z](?:\[[^\]]*\])?/g) || [], readout = element("p", { class: "readout soft", "aria-live": "polite" }, "Point at a residue or use the arrow keys.");
   const cells = found.map((label, place) => element("span", { class: `residue c${classes.indexOf(label) % 8}`, "data-place": place },
     element("b", {}, (residues[place] || "?")[0]), element("i", {}, label === null ? "·" : label.length > 1 ? String(classes.indexOf(label) + 1) : label)));

@@ -25,6 +25,7 @@ async function followJob(sent, job) {
   const cancel = element("button", { type: "button", click: () => call(`v1/jobs/${job.id}`, { method: "DELETE" }).catch(error => problem(error.message)) }, "Cancel the job");
   $("job").replaceChildren(element("h2", {}, `Job ${job.id}`), bar, text, cancel);
   $("job").hidden = false;
+  progress("The job runs; it continues if you close this page.");
   while (["queued", "running"].includes(job.state)) {
     const left = job.eta_seconds ? `, about ${Math.ceil(job.eta_seconds)} s left` : "";
     if (job.total) bar.value = job.done / job.total;
