@@ -219,7 +219,8 @@ def test_residue_labels_are_a_track(tab):
     tab.evaluate(
         """() => {
       state.card.knows.classes = ["H", "E", "C"];
-      const row = { row: 1, id: "a", sequence: "MKV", labels: "HEC", probability: [0.9, 0.8, 0.7], in_training: "no", reason: null };
+      const probability = [0.9, 0.8, 0.7];
+      const row = { row: 1, id: "a", sequence: "MKV", labels: "HEC", probability, in_training: "no", reason: null };
       state.answer = { rows: [row], columns: Object.keys(row) };
       state.selected = 1;
       showDetail();

@@ -47,7 +47,8 @@ def router(threads: Threads) -> APIRouter:
     async def draw(smiles: str, request: Request) -> Response:
         async with threads.admitted():
             svg = await threads.run(request, lambda cancelled: drawing(smiles))
-        headers = {"Cache-Control": f"private, max-age={DRAWN_SECONDS}", "Content-Security-Policy": "default-src 'none'"}
+        policy = "default-src 'none'"
+        headers = {"Cache-Control": f"private, max-age={DRAWN_SECONDS}", "Content-Security-Policy": policy}
         return Response(svg, media_type="image/svg+xml", headers=headers)
 
     return routes
@@ -55,7 +56,7 @@ def router(threads: Threads) -> APIRouter:
 
 @cache
 def page_and_policy() -> tuple[str, str]:
-    """The page, and its content security policy: only the styles and scripts of the page, only requests to its server."""
+    """The page, and a content security policy that allows these styles and scripts, and requests to its server."""
     style = read("page.css")
     script = '"use strict";\n' + "\n".join(read(name) for name in SCRIPTS)
     document = read("page.html").replace("/* styles */", style).replace("/* scripts */", script)
