@@ -1,4 +1,4 @@
-"""The page at `/`: one HTML file with its styles and scripts, over the public REST; and drawings of molecules for it."""
+"""The page at `/`: one HTML file with its styles and scripts, over the public REST; and drawings of molecules."""
 
 from __future__ import annotations
 
