@@ -19,6 +19,7 @@ SLOTS = {
     "lightning.pytorch.Trainer": "trainer",
     "trimer.callbacks": "callbacks",
     "trimer.loggers": "logger",
+    "trimer.trackers": "logger",
     "trimer.tasks": "task",
 }
 GROUPS = {"callbacks", "data", "logger", "model", "optimizer", "scheduler", "task", "trainer"}
