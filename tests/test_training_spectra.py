@@ -47,11 +47,11 @@ def test_only_the_highest_peaks_and_a_sample_of_many_spectra_are_stored(monkeypa
     ("change", "message"),
     [
         ({"mz": torch.ones(4, dtype=torch.float64)}, "mz of type"),
-        ({"offsets": torch.tensor([0, 3, 2, 4])}, "do not fit"),
-        ({"molecule": torch.tensor([0, 1, 2])}, "molecules that are not there"),
+        ({"offsets": torch.tensor([0, 3, 2, 4], dtype=torch.int32)}, "do not fit"),
+        ({"molecule": torch.tensor([0, 1, 2], dtype=torch.int32)}, "molecules that are not there"),
         ({"mz": torch.full((4,), torch.nan)}, "impossible m/z"),
         ({"smiles": None}, "peaks and molecules"),
-        ({"precursor_mz": torch.ones(2, dtype=torch.float64)}, "as many precursors"),
+        ({"precursor_mz": torch.ones(2)}, "as many precursors"),
     ],
 )
 def test_a_malformed_library_is_refused(change, message):

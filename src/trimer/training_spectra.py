@@ -1,8 +1,8 @@
 """The spectra with molecules a model was trained on, in its checkpoint, in which analogues are looked up.
 
 The key `training_spectra` of a checkpoint holds peaks of S spectra, the PEAKS most intense of each: `mz` float32 (P,),
-`intensity` uint8 (P,), the square root relative to the highest peak, `offsets` int64 (S + 1,), `precursor_mz` float64
-(S,), `molecule` int64 (S,), the row of its molecule, and `smiles`, the molecules in lines. S is at most LIMIT; of a
+`intensity` uint8 (P,), the square root relative to the highest peak, `offsets` int32 (S + 1,), `precursor_mz` float32
+(S,), `molecule` int32 (S,), the row of its molecule, and `smiles`, the molecules in lines. S is at most LIMIT; of a
 larger split a random sample is stored. Only models with `generator.lookup` have it.
 """
 
@@ -30,9 +30,9 @@ PEAKS = 30
 TYPES = {
     "mz": torch.float32,
     "intensity": torch.uint8,
-    "offsets": torch.int64,
-    "precursor_mz": torch.float64,
-    "molecule": torch.int64,
+    "offsets": torch.int32,
+    "precursor_mz": torch.float32,
+    "molecule": torch.int32,
 }
 
 
@@ -53,9 +53,9 @@ def training_spectra(table: SpectrumTable, seed: int = 0) -> dict[str, Any]:
     columns: dict[str, np.ndarray] = {
         "mz": np.concatenate([np.zeros(0, np.float32), *mz]),
         "intensity": np.concatenate([np.zeros(0, np.uint8), *intensity]),
-        "offsets": offsets.astype(np.int64),
-        "precursor_mz": np.asarray(table["precursor_mz"], np.float64),
-        "molecule": molecules.of_row.astype(np.int64),
+        "offsets": offsets.astype(np.int32),
+        "precursor_mz": np.asarray(table["precursor_mz"], np.float32),
+        "molecule": molecules.of_row.astype(np.int32),
     }
     return {
         **{name: torch.from_numpy(values) for name, values in columns.items()},

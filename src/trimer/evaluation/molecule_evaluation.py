@@ -149,7 +149,7 @@ def measure(
         details |= {
             "generated": [g.generated for g in generated],
             "valid": [g.valid for g in generated],
-            "distinct": [len(g.candidates) for g in generated],
+            "distinct": [sum(c.count > 0 for c in g.candidates) for g in generated],  # without analogues
         }
     ranking.update(candidates, list(table["smiles"]), groups={name: list(table[name]) for name in GROUPS}, **details)
     return ranking
