@@ -198,7 +198,7 @@ def test_prepare_report_and_pack_say_what_they_wrote_and_what_to_do_next(folder,
     assert main(["report", f"input={folder / 'superclass'}", "output=tables"]) == 0
     said = "".join(capsys.readouterr())
     assert "tables/runs.csv" in said
-    assert "next: open tables/summary.md" in said
+    assert "next: open tables/report.html" in said
     assert main(["pack", f"ckpt={folder / 'superclass'}", "output=mine"]) == 0
     said = "".join(capsys.readouterr())
     assert any(line.endswith("MB  mine") for line in said.splitlines())

@@ -101,7 +101,7 @@ def test_metric_names_become_readable_labels():
 
 def test_label_metrics_have_labels_and_directions():
     lower = [name for name in _OF_LABELS if column(name).lower_is_better]
-    assert lower == ["cross_entropy", "ece", "rmse", "mae", "p95_error"]
+    assert lower == ["cross_entropy", "ece", "rmse", "mae", "p95_error", "interval_width"]
     table = ResultTable(metrics=["accuracy", "balanced_accuracy", "mcc", "r2", "rmse"])
     table.add("majority", {"accuracy": 0.5, "balanced_accuracy": 0.5, "mcc": 0.0, "r2": 0.0, "rmse": 2.0}, True)
     values = {"accuracy": 0.8924, "accuracy_std_error": 0.013, "balanced_accuracy": 0.85, "mcc": 0.616, "r2": math.nan}
