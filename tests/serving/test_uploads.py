@@ -58,7 +58,9 @@ def test_names_of_clients_and_of_archives_become_no_paths(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["upload.smi"]
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"x" * 100)[:-4], b"PK\x03\x04broken", b"BZhbroken"])
+@pytest.mark.parametrize(
+    "content", [gzip.compress(b"x" * 100)[:-4], b"PK\x03\x04broken", b"BZhbroken"], ids=["gzip", "zip", "bzip2"]
+)
 def test_damaged_archives_are_refused(tmp_path, content):
     (tmp_path / "raw").write_bytes(content)
     with pytest.raises(Refusal) as error:
