@@ -22,7 +22,7 @@ PEPTIDES = ["PEPTIDEK", "no peptide!", "LM[Oxidation]SALAR"]
 def handler(tmp_path_factory) -> EndpointHandler:
     """The handler of the shipped model of retention times, from the file in its folder."""
     folder = tmp_path_factory.mktemp("export")
-    write_packed_folder("peptide-rt", folder / PACKED, half=True)
+    write_packed_folder("peptide-rt", folder / PACKED, weights="float16")
     (folder / "handler.py").write_text(HANDLER)
     spec = importlib.util.spec_from_file_location("handler", folder / "handler.py")
     assert spec is not None and spec.loader is not None

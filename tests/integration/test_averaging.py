@@ -89,7 +89,7 @@ def test_the_head_reads_features_that_predictions_compute(run):
 
 
 def test_a_packed_model_keeps_its_average(run, tmp_path):
-    write_packed(tmp_path / "packed", read(run), paths_here(), half=False, facts={})
+    write_packed(tmp_path / "packed", read(run), paths_here(), "float32", facts={})
     assert load(tmp_path / "packed").averaging == load(run).averaging
     assert load(run).averaging["boosting"]["models"][0]["text"].startswith("tree\n")
 

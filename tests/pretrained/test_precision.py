@@ -27,5 +27,5 @@ def test_half_precision_of_a_masked_language_model_is_measured_on_the_example_pr
     found = re.search(r"changes a component of a unit embedding by at most (\S+) \(40 example proteins\)", card)
     assert found and 0 < float(found[1]) < 0.01
     assert load(tmp_path / "packed").study.entity == "proteins"
-    pack(tmp_path / "a.ckpt", tmp_path / "whole", half=False)
-    assert "Half precision" not in (tmp_path / "whole" / "card.md").read_text()
+    pack(tmp_path / "a.ckpt", tmp_path / "whole", weights="float32")
+    assert "| Weights |" not in (tmp_path / "whole" / "card.md").read_text()

@@ -166,7 +166,7 @@ class Pack(Command):
     ckpt: str = MISSING
     output: str = MISSING
     results: str | None = None
-    half: bool = True
+    weights: str = "float16"
     base: str | None = None
 
 
@@ -177,7 +177,7 @@ class Export(Command):
     ckpt: str = MISSING
     output: str = MISSING
     format: str = "huggingface"
-    half: bool = False
+    weights: str = "float32"
     packed: bool = True
 
 

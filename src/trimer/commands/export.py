@@ -16,7 +16,7 @@ def main(cfg: DictConfig) -> None:
     output = Path(cfg.output).expanduser()
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ConfigError(f"output={output} exists already: name another folder")
-    sizes = export(cfg.ckpt, cfg.format, output, half=cfg.half, packed=cfg.packed)
+    sizes = export(cfg.ckpt, cfg.format, output, weights=cfg.weights, packed=cfg.packed)
     for name, size in sizes.items():
         print(f"{size / 1e6:9.3f} MB  {name}")
     print(f"{sum(sizes.values()) / 1e6:9.3f} MB  {output}")

@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     results = Path(cfg.results).expanduser() if cfg.results else None
     if results is not None and not (results / "table.json").is_file():
         raise ConfigError(f"results={results} has no table.json: name the folder of a split, such as <run>/test")
-    sizes = pack(cfg.ckpt, output, results, half=cfg.half, base=cfg.base)
+    sizes = pack(cfg.ckpt, output, results, weights=cfg.weights, base=cfg.base)
     for name, size in sizes.items():
         print(f"{size / 1e6:9.3f} MB  {name}")
     print(f"{sum(sizes.values()) / 1e6:9.3f} MB  {output}")

@@ -25,25 +25,27 @@ __all__ = ["EndpointHandler"]
 '''
 
 
-def export(ckpt: str | Path, format: str, folder: Path, half: bool = False, packed: bool = True) -> dict[str, int]:
+def export(
+    ckpt: str | Path, format: str, folder: Path, weights: str = "float32", packed: bool = True
+) -> dict[str, int]:
     """Export a run, a checkpoint, a shipped model or public weights; returns the size in bytes of each file.
 
-    format: one of FORMATS. half: matrices of a packed model in half precision. packed: a Hugging Face folder also
+    format: one of FORMATS. weights: number format of a packed model. packed: a Hugging Face folder also
     holds the packed model, from which its handler predicts.
     """
     if format not in FORMATS:
         raise ConfigError(f"format={format} must be one of {', '.join(FORMATS)}")
     if format == "safetensors":
-        write_packed_folder(ckpt, folder, half)
+        write_packed_folder(ckpt, folder, weights)
     else:
         from trimer.api import load
 
-        WRITERS[format](load(ckpt).loaded, folder, half, packed)
+        WRITERS[format](load(ckpt).loaded, folder, weights, packed)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
-def write_packed_folder(ckpt: str | Path, folder: Path, half: bool) -> None:
+def write_packed_folder(ckpt: str | Path, folder: Path, weights: str) -> None:
     """The packed form of a checkpoint (`trimer.pretrained.packed`); a packed one is copied."""
     from trimer.checkpoint import checkpoint_path
     from trimer.pretrained.pack import copy_packed, pack
@@ -56,10 +58,10 @@ def write_packed_folder(ckpt: str | Path, folder: Path, half: bool) -> None:
     if is_packed(path):
         copy_packed(path, folder)
     else:
-        pack(path, folder, half=half)
+        pack(path, folder, weights=weights)
 
 
-def write_huggingface(loaded: Loaded, folder: Path, half: bool, packed: bool) -> None:
+def write_huggingface(loaded: Loaded, folder: Path, weights: str, packed: bool) -> None:
     """A folder of `transformers` with tokenizer files, card, handler and, if asked for, the packed model."""
     from trimer.export.huggingface import pipeline_of, write_transformers_model
     from trimer.public import is_public
@@ -70,7 +72,7 @@ def write_huggingface(loaded: Loaded, folder: Path, half: bool, packed: bool) ->
     write_text(folder / "requirements.txt", "trimer\n")
     with_packed = packed and not is_public(loaded.path)
     if with_packed:
-        write_packed_folder(loaded.path, folder / PACKED, half)
+        write_packed_folder(loaded.path, folder / PACKED, weights)
     facts = facts_for_card(loaded, folder)
     usage = usage_of(architecture, reads, with_packed)
     write_card(folder / "README.md", loaded, facts, usage, pipeline_of(architecture) if reads else "other")
@@ -96,7 +98,7 @@ def usage_of(architecture: str, reads: str, packed: bool) -> str:
     return "\n".join(lines)
 
 
-def write_program(loaded: Loaded, folder: Path, half: bool, packed: bool) -> None:
+def write_program(loaded: Loaded, folder: Path, weights: str, packed: bool) -> None:
     """`model.pt2` of `torch.export` with its interface and card."""
     from trimer.export.padded import Padded
     from trimer.export.programs import write_torch
@@ -104,7 +106,7 @@ def write_program(loaded: Loaded, folder: Path, half: bool, packed: bool) -> Non
     _write_padded(loaded, folder, Padded(loaded.net), write_torch)
 
 
-def write_onnx_folder(loaded: Loaded, folder: Path, half: bool, packed: bool) -> None:
+def write_onnx_folder(loaded: Loaded, folder: Path, weights: str, packed: bool) -> None:
     """`model.onnx` with its interface and card."""
     from trimer.export.padded import Padded
     from trimer.export.programs import check_onnx, write_onnx

@@ -199,7 +199,7 @@ def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: M
         "Date": facts["date"],
         "Size": f"{facts['parameters']:,} parameters, {size / 1e6:.1f} MB",
         "Licence of the weights": facts["licence"],
-        "Half precision": facts.get("precision", ""),
+        "Weights": facts.get("precision", ""),
         "Cost": facts["cost"],
     }
     lines += ["| | |", "| :-- | :-- |", *(f"| {key} | {text} |" for key, text in rows.items() if text), ""]

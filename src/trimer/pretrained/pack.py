@@ -17,13 +17,13 @@ from trimer.run import RunFolder
 
 
 def pack(
-    ckpt: str | Path, folder: Path, results: Path | None = None, half: bool = True, base: str | None = None
+    ckpt: str | Path, folder: Path, results: Path | None = None, weights: str = "float16", base: str | None = None
 ) -> dict[str, int]:
     """Pack a run folder or checkpoint into a folder; returns the size in bytes of each of its files.
 
     The name of the folder is that of the model in `about.yaml`. results: folder of the test results; by default
-    `<run>/test`. half: store the weights in half precision; the card names the largest change of a prediction. base:
-    name of a packed model beside the folder; equal weights are not stored again.
+    `<run>/test`. weights: their number format; unless it is float32, the card names the largest change of a prediction.
+    base: name of a packed model beside the folder; equal weights are not stored again.
     """
     path = checkpoint_path(ckpt)
     if is_packed(path):
@@ -34,10 +34,10 @@ def pack(
     paths = paths_here() | {name: str(value) for name, value in stored.items() if value}
     facts = facts_of(folder.absolute().name, loaded, results)
     checkpoint = read(path)
-    write_packed(folder, checkpoint, paths, half, facts, base)
-    if half:
-        facts["precision"] = largest_change(loaded, load(folder))
-        write_packed(folder, checkpoint, paths, half, facts, base)
+    write_packed(folder, checkpoint, paths, weights, facts, base)
+    if weights != "float32":
+        facts["precision"] = f"{weights} {largest_change(loaded, load(folder))}"
+        write_packed(folder, checkpoint, paths, weights, facts, base)
     table = write_results(folder, loaded.run, results)
     files = {file.name: file.stat().st_size for file in sorted(folder.iterdir()) if file.name != "card.md"}
     write_text(folder / "card.md", markdown(facts, table, files))
@@ -49,7 +49,7 @@ def copy_packed(source: Path, folder: Path) -> None:
     content = json.loads((source / MODEL).read_text(encoding="utf-8"))
     folder.mkdir(parents=True, exist_ok=True)
     if content.get("base"):
-        write_packed(folder, read(source), paths_here(), half=True, facts=content["facts"])
+        write_packed(folder, read(source), paths_here(), content.get("weights", "float16"), content["facts"])
     for file in sorted(source.iterdir()):
         if file.is_file() and not (folder / file.name).exists():
             shutil.copyfile(file, folder / file.name)

@@ -1,8 +1,8 @@
 """The packed form of a checkpoint: a folder of tensors and JSON, without the state of the training.
 
     model.json            contract, training stages and facts of the card: plain values
-    weights.safetensors   weights of the network, in half precision if asked; those that another packed model in the
-                          same folder has are not stored again (LoRA leaves most weights of its encoder as they were)
+    weights.safetensors   weights of the network, in one of the formats of `trimer.pretrained.weights`; those that
+                          another packed model in the same folder has are not stored again (LoRA leaves most of them)
     training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules
     result.json           metrics of the test split, as in a run folder
     split.json            how the data were split, as in a run folder
@@ -29,17 +29,17 @@ from trimer.data.core.training_keys import compacted
 from trimer.errors import CheckpointError
 from trimer.files import write_text
 from trimer.pretrained.registry import MODEL
+from trimer.pretrained.weights import restored, stored
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2  # 1: without int8
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
 # Keys of a checkpoint that are kept, and all of TRAINING_KEYS.
 KEPT = ("trimer", "calibration", "averaging", "epoch", "global_step")
 TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
 KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
 PLACES = ("data", "cache")  # keys of `paths` that contracts refer to
-LARGEST_HALF = 65504.0
 
 
 def is_packed(path: Path) -> bool:
@@ -51,14 +51,14 @@ def write_packed(
     folder: Path,
     checkpoint: Mapping[str, Any],
     paths: Mapping[str, str],
-    half: bool,
+    number_format: str,
     facts: Mapping[str, Any],
     base: str | None = None,
 ) -> None:
     """Write model.json and the tensors of a checkpoint. paths: folders of data and cache that the contract refers to.
 
-    half: store matrices as float16. Vectors (biases, norms, temperatures) stay in float32: they are small. base: name
-    of a packed model beside this one; weights equal to one of its weights are read from there.
+    number_format: one of `trimer.pretrained.weights.FORMATS`. base: name of a packed model beside this one; weights
+    equal to one of its weights are read from there.
     """
     weights = {name: value for name, value in checkpoint["state_dict"].items() if name.startswith("net.")}
     kept = {name: value for name, value in checkpoint.items() if name in KEPT or name.startswith(TRAINING_KEYS)}
@@ -70,11 +70,11 @@ def write_packed(
     if local := sorted(set(local_paths(plain["trimer"]["data"]))):
         log.warning("%s names paths of this computer: %s", folder / MODEL, ", ".join(local[:3]))
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {name: halved(value, name) if half else value for name, value in weights.items()}
-    shared = shared_weights(stored, folder.parent / base) if base else {}
-    save(folder / WEIGHTS, {name: value for name, value in stored.items() if name not in shared})
+    tensors_of_weights = stored(weights, number_format)
+    shared = shared_weights(tensors_of_weights, folder.parent / base) if base else {}
+    save(folder / WEIGHTS, {name: value for name, value in tensors_of_weights.items() if name not in shared})
     save(folder / TRAINING, tensors)
-    content = {"format": FORMAT, "facts": dict(facts), "checkpoint": plain}
+    content = {"format": FORMAT, "weights": number_format, "facts": dict(facts), "checkpoint": plain}
     if base:
         digest = file_digest(folder.parent / base / WEIGHTS)
         content["base"] = {"model": base, "sha256": digest, "weights": shared}
@@ -104,7 +104,7 @@ def read_packed(folder: Path) -> dict[str, Any]:
             )
         others = load_file(path)
         weights |= {name: others[other] for name, other in base["weights"].items()}
-    return checkpoint | {"state_dict": {name: in_float32(value) for name, value in weights.items()}}
+    return checkpoint | {"state_dict": restored(weights)}
 
 
 def shared_weights(weights: Mapping[str, Tensor], base: Path) -> dict[str, str]:
@@ -147,20 +147,6 @@ def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, path)
-
-
-def halved(value: Tensor, name: str) -> Tensor:
-    """A matrix of float32 as float16; any other tensor as it is. CheckpointError if a value does not fit."""
-    if value.dtype != torch.float32 or value.dim() < 2:
-        return value
-    if value.numel() and float(value.abs().max()) > LARGEST_HALF:
-        raise CheckpointError(f"the weights {name} are too large for half precision: pack with half=false")
-    return value.to(torch.float16)
-
-
-def in_float32(value: Tensor) -> Tensor:
-    """A tensor of float16 as float32, any other tensor as it is."""
-    return value.float() if value.dtype == torch.float16 else value
 
 
 def without_tensors(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""How much half precision changes the predictions of a model, on the example records of its kind."""
+"""How much the number format of the stored weights changes predictions for the example records."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import torch
 from trimer.examples import example
 
 
-def largest_change(whole: Any, half: Any) -> str:
-    """The largest change of a prediction, in words. whole, half: a checkpoint with weights in float32 and as packed."""
+def largest_change(whole: Any, packed: Any) -> str:
+    """The largest change of a prediction, in words. whole, packed: a checkpoint with its own weights and as packed."""
     from trimer.data.spectra.readers import read_spectra
 
     kind = whole.study.example
     if kind == "spectra":
         tables = read_spectra(example(kind))
         what, count = "a token's probability", len(tables)
-        changes = [token_probabilities(loaded, tables) for loaded in (whole, half)]
+        changes = [token_probabilities(loaded, tables) for loaded in (whole, packed)]
     elif whole.study.can_predict(whole.contract):
         predictor = predictor_of(whole)
         records = [part for part in predictor.read(example(kind))]
         count = sum(len(part.usable) for part in records)
-        changes = [np.concatenate(list(predicted_numbers(loaded, records))) for loaded in (whole, half)]
+        changes = [np.concatenate(list(predicted_numbers(loaded, records))) for loaded in (whole, packed)]
         target = (whole.contract.get("labels") or {}).get("target")
         what = "a predicted number" if target == "regression" else "a probability or intensity"
     else:
-        vectors = [embeddings(loaded, example(kind)) for loaded in (whole, half)]
+        vectors = [embeddings(loaded, example(kind)) for loaded in (whole, packed)]
         lengths = np.linalg.norm(vectors[0], axis=1, keepdims=True)
         changes, what, count = [vector / lengths for vector in vectors], "a component of a unit embedding", len(lengths)
     if not count:
