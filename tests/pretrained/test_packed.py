@@ -65,6 +65,17 @@ def test_weights_that_do_not_fit_half_precision_are_rejected():
         halved(torch.full((2, 2), 1e6), "net.w")
 
 
+def test_long_texts_are_compressed_and_bounded(tmp_path, monkeypatch):
+    text = "tree é\n" * 20_000
+    averaging = {"boosting": text, "weight": 0.5}
+    write_packed(tmp_path / "a", checkpoint() | {"averaging": averaging}, PATHS, "float32", facts={})
+    assert "tree" not in (tmp_path / "a" / "model.json").read_text(encoding="utf-8")
+    assert read_packed(tmp_path / "a")["averaging"] == averaging
+    monkeypatch.setattr(packed, "LARGEST_TEXT", 1000)
+    with pytest.raises(CheckpointError, match="a compressed text of the model is cut or longer than"):
+        read_packed(tmp_path / "a")
+
+
 def test_int8_rounds_each_row_to_one_of_255_multiples_of_its_scale():
     sizes = torch.tensor([[1e-3], [1], [1e4], [0], [1]])
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)) * sizes

@@ -3,7 +3,8 @@
     model.json            contract, training stages and facts of the card: plain values
     weights.safetensors   weights of the network, in one of the formats of `trimer.pretrained.weights`; those that
                           another packed model in the same folder has are not stored again (LoRA leaves most of them)
-    training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules
+    training.safetensors  other tensors: keys of the training records, fingerprints of the training molecules; and long
+                          texts (boosted trees), compressed
     result.json           metrics of the test split, as in a run folder
     split.json            how the data were split, as in a run folder
     table.json            methods and baselines on the test split
@@ -18,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,14 @@ from trimer.pretrained.weights import restored, stored
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # 1: without int8
+FORMAT = 2  # 1: without int8 and compressed texts
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
 # Keys of a checkpoint that are kept, and all of TRAINING_KEYS.
 KEPT = ("trimer", "calibration", "averaging", "epoch", "global_step")
 TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
 KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
+LONG_TEXT = 100_000  # characters from which a text is compressed
+LARGEST_TEXT = 256 * 2**20  # bytes that a compressed text may have: more is not a text of ours
 PLACES = ("data", "cache")  # keys of `paths` that contracts refer to
 
 
@@ -150,10 +154,13 @@ def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def without_tensors(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """Nested values as JSON: tensors are added to `tensors` under their dotted name, which takes their position."""
+    """Nested values as JSON: tensors and long texts go to `tensors`, and their dotted name takes their position."""
     if isinstance(value, Tensor):
         tensors[name] = value
         return {"tensor": name}
+    if isinstance(value, str) and len(value) >= LONG_TEXT:
+        tensors[name] = torch.frombuffer(bytearray(zlib.compress(value.encode(), 9)), dtype=torch.uint8)
+        return {"compressed_text": name}
     if isinstance(value, Mapping):
         return {str(key): without_tensors(part, tensors, f"{name}.{key}".lstrip(".")) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -166,8 +173,19 @@ def with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if isinstance(value, dict):
         if set(value) == {"tensor"}:
             return tensors[value["tensor"]]
+        if set(value) == {"compressed_text"}:
+            return decompressed(tensors[value["compressed_text"]])
         return {key: with_tensors(part, tensors) for key, part in value.items()}
     return [with_tensors(part, tensors) for part in value] if isinstance(value, list) else value
+
+
+def decompressed(value: Tensor) -> str:
+    """The text of a tensor of compressed bytes; CheckpointError if it is longer than LARGEST_TEXT."""
+    stream = zlib.decompressobj()
+    text = stream.decompress(value.numpy().tobytes(), LARGEST_TEXT)
+    if not stream.eof:
+        raise CheckpointError(f"a compressed text of the model is cut or longer than {LARGEST_TEXT / 2**20:,.0f} MiB")
+    return text.decode()
 
 
 def local_paths(value: Any) -> Iterator[str]:
