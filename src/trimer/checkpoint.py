@@ -45,7 +45,8 @@ FORMAT = 1
 KEYS = ("format", "kind", "model", "task", "data", "tokenizer", "vocabulary")
 # Keys about training data and reliability, which predictions use.
 RECORDS = (
-    "training_keys", "training_molecules", "training_spectra", "training_embeddings", "calibration", "averaging",
+    "training_keys", "training_molecules", "training_spectra", "training_embeddings", "fingerprint_regression",
+    "calibration", "averaging",
 )  # fmt: skip
 HYPERPARAMETERS = ("heads", "pad", "eps")  # of a model; they cannot be inferred from weight shapes
 
@@ -62,6 +63,7 @@ class Loaded:
     training_molecules: dict | None = None
     training_spectra: dict | None = None
     training_embeddings: dict | None = None
+    fingerprint_regression: dict | None = None
     calibration: dict | None = None
     averaging: dict | None = None
 

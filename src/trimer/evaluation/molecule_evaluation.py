@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
 
-from trimer.baselines.analogue_lookup import AnalogueLibrary
 from trimer.baselines.spectrum_baselines import BASELINES
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
@@ -22,6 +21,7 @@ from trimer.evaluation.candidate_trust import CandidateTrust, reliability_metric
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.metrics.candidate_metrics import MoleculeRanking
+from trimer.prediction.analogue_search import AnalogueSearch
 from trimer.reporting.table import ResultTable
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def evaluate_pairs(
     limit: int | None = None,
     seed: int = 0,
     trust: CandidateTrust | None = None,
-    library: AnalogueLibrary | None = None,
+    library: AnalogueSearch | None = None,
 ) -> Evaluation:
     """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
@@ -91,7 +91,7 @@ def evaluate_pairs(
     table = data.table(rows)
     sources = [data.store.ragged("source")[row] for row in rows]
     precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
-    analogues = None if library is None else library.weights(table)
+    analogues = None if library is None else library.weights(table, sources)
     generated = generator.generate(net, tokenizer, sources, precursors, adducts, analogues)
     result = ResultTable(k=list(k))
     options: dict[str, Any] = {

@@ -23,6 +23,21 @@ def packed_fingerprints(smiles: Sequence[str]) -> np.ndarray:
     return np.frombuffer(texts, np.uint8).reshape(-1, BYTES)
 
 
+def bits_of(smiles: Sequence[str]) -> np.ndarray:
+    """(n, 2048) uint8 bits of the fingerprints; zeros for SMILES that cannot be read."""
+    bits = np.zeros((len(smiles), BITS), np.uint8)
+    for row, text in enumerate(smiles):
+        if (vector := fingerprint_of(text)) is not None:
+            bits[row] = np.unpackbits(np.frombuffer(BitVectToBinaryText(vector), np.uint8), bitorder="little")
+    return bits
+
+
+def expected_similarity(expected: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """(N,) Tanimoto similarities of (2048,) expected bits to (N, 2048) fingerprints: common over all, of the means."""
+    common = bits.astype(np.float32) @ expected
+    return common / np.maximum(bits.sum(1, dtype=np.float32) + expected.sum() - common, 1e-9)
+
+
 class PackedLibrary:
     """Fingerprints of N molecules, (N, 256) uint8, to which others are compared."""
 

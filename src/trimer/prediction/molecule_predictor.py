@@ -50,9 +50,9 @@ from trimer.training_facts import warn_of_unseen_spectra
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from trimer.baselines.analogue_lookup import AnalogueLibrary
     from trimer.checkpoint import Loaded
     from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
+    from trimer.prediction.analogue_search import AnalogueSearch
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class MoleculePredictor(Predictor):
     plural = "spectra"
 
     def __init__(
-        self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator, analogues: AnalogueLibrary | None = None
+        self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator, analogues: AnalogueSearch | None = None
     ):
         super().__init__(loaded, cfg)
         if cfg.candidates < 1:
@@ -166,7 +166,7 @@ class MoleculePredictor(Predictor):
             if self.page:
                 nearest = None if self.library is None or hit is None else self.library.table.peaks(hit[0])
                 self.spectra[row + 1] = CardSpectrum(*cleaned.peaks(index), library=nearest)
-        analogues = [None] * len(rows) if self.analogues is None else self.analogues.weights(cleaned)
+        analogues = [None] * len(rows) if self.analogues is None else self.analogues.weights(cleaned, tokens)
         inputs = zip(tokens, cleaned["precursor_mz"].tolist(), cleaned["adduct"].tolist(), analogues, strict=True)
         return Records(heads, reasons.tolist(), rows, dict(zip(rows, inputs, strict=True)), overlap)
 

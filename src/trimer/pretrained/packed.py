@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 FORMAT = 2  # 1: without int8 and compressed texts
 WEIGHTS, TRAINING = "weights.safetensors", "training.safetensors"
 # Keys of a checkpoint that are kept, and all of TRAINING_KEYS.
-KEPT = ("trimer", "calibration", "averaging", "epoch", "global_step")
+KEPT = ("trimer", "fingerprint_regression", "calibration", "averaging", "epoch", "global_step")
 TRAINING_KEYS = "training_"  # start of the keys about training records, such as training_molecules
 KEYS = 20_000  # keys of a set that are stored exactly: 160 kB; larger sets become a filter of 1.8 bytes a key
 LONG_TEXT = 100_000  # characters from which a text is compressed

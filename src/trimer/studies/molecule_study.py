@@ -17,9 +17,9 @@ from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from trimer.baselines.analogue_lookup import AnalogueLibrary
     from trimer.data.spectra.spectrum_table import SpectrumTable
     from trimer.generation.molecule_generator import MoleculeGenerator
+    from trimer.prediction.analogue_search import AnalogueSearch
     from trimer.prediction.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -81,9 +81,10 @@ class MoleculeStudy(Study):
             records[spectra.KEY] = spectra.training_spectra(data.table(rows))
         return records
 
-    def analogues(self, generator: MoleculeGenerator, train: SpectrumTable | None = None) -> AnalogueLibrary | None:
+    def analogues(self, generator: MoleculeGenerator, train: SpectrumTable | None = None) -> AnalogueSearch | None:
         """The training spectra for the look-up of a generator: those of the checkpoint, else `train`; None without."""
         from trimer.baselines.analogue_lookup import AnalogueLibrary
+        from trimer.prediction.analogue_search import AnalogueSearch, FingerprintRegression
         from trimer.training_spectra import analogues_of
 
         if not generator.lookup:
@@ -94,7 +95,22 @@ class MoleculeStudy(Study):
                 "generator.lookup=%g: the checkpoint has no training spectra, so nothing is looked up; add them with "
                 "trimer evaluate ckpt=... calibrate=true", generator.lookup,
             )  # fmt: skip
-        return AnalogueLibrary(train) if library is None and train is not None else library
+        if library is None and train is not None:
+            library = AnalogueLibrary(train)
+        regression = FingerprintRegression.of_checkpoint(self.loaded.fingerprint_regression)
+        return None if library is None else AnalogueSearch(library, regression, self.loaded.net)
+
+    def fit_fingerprints(self, data: Any, seed: int) -> None:
+        """Fit the prediction of fingerprints on the training spectra, and store it in the checkpoint."""
+        from trimer.checkpoint_updates import update_checkpoint
+        from trimer.evaluation.molecule_evaluation import sample_rows
+        from trimer.prediction.analogue_search import KEY, LIMIT, fit_fingerprints
+
+        rows = sample_rows(data.split.rows("train"), LIMIT, seed)
+        sources = [data.store.ragged("source")[row] for row in rows]
+        stored = fit_fingerprints(self.loaded.net, data.table(rows), sources).stored()
+        self.loaded.fingerprint_regression = stored
+        update_checkpoint(self.loaded.path, {KEY: stored})
 
     def calibrate(self, data: Any, cfg: DictConfig, folder: Path) -> dict[str, float]:
         """Fit the probabilities of candidates on a sample of the validation spectra, and store them."""
@@ -118,9 +134,11 @@ class MoleculeStudy(Study):
         sources = [data.store.ragged("source")[row] for row in rows]
         with computing(cfg.trainer):
             generator = self.generator(cfg)
+            if generator.lookup:
+                self.fit_fingerprints(data, cfg.seed)
             precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
             library = self.analogues(generator, data.table(data.split.rows("train")))
-            found = None if library is None else library.weights(table)
+            found = None if library is None else library.weights(table, sources)
             generated = generator.generate(self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts, found)
         stored, report = calibrate_candidates(table, generated, library_of(self.loaded), generator)
         self.loaded.calibration = stored
