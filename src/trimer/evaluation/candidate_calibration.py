@@ -62,6 +62,7 @@ SETTINGS = {
         "formulas",
         "formula_ppm",
         "keep_formula",
+        "redraws",
         "lookup",
         "agreeing_first",
     ),
@@ -160,6 +161,8 @@ class CandidateProbabilities:
     def differences(self, generator: MoleculeGenerator) -> list[str]:
         """Settings of a generator that differ from those of the calibration, as texts."""
         now = settings_of(generator)
+        if now["method"] == self.generator.get("method"):  # settings that were added since have no stored value
+            now = {name: value for name, value in now.items() if name in self.generator}
         return [
             f"generator.{name}={now.get(name)} (calibrated with {self.generator.get(name)})"
             for name in {**now, **self.generator}

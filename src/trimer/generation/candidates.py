@@ -92,7 +92,7 @@ def rank_candidates(
     for hypothesis in hypotheses:
         tokens = tuple(hypothesis.tokens)
         if tokens not in decoded:
-            smiles = decode(hypothesis.tokens)
+            smiles = decode(tokens)
             decoded[tokens] = smiles, UNREADABLE if smiles is None else flaw(smiles, adduct)
         smiles, problem = decoded[tokens]
         if problem is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections import Counter
@@ -23,6 +24,7 @@ from trimer.generation.formula_grammar import Grammar
 from trimer.generation.formula_prompts import Formulas, likely_formulas, prompts_of_samples
 from trimer.generation.sampling import sample
 from trimer.generation.selfies_grammar import SelfiesGrammar
+from trimer.metrics.molecule_properties import flaw
 from trimer.progress import tracked
 
 METHODS = ("sampling", "beam")
@@ -47,6 +49,7 @@ NUMBERS = {
     "tolerance_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0, or null to ignore the mass"),
     "formulas": (Integral, lambda n: n >= 0, "a whole number of at least 0 (0: off), or null for the default"),
     "formula_ppm": (Real, lambda ppm: 0 < ppm < math.inf, "a number above 0"),
+    "redraws": (Integral, lambda n: 0 <= n <= 10, "a whole number from 0 to 10"),
     "lookup": (Real, lambda share: 0 <= share < 1, "a number from 0 to below 1 (0: off)"),
     "agreeing_first": (Integral, lambda n: n >= 0, "a whole number of at least 0"),
     "batch": (Integral, lambda n: n >= 1, "a whole number of at least 1"),
@@ -83,10 +86,11 @@ class MoleculeGenerator:
     precursor come first; null ignores the mass. formulas: for a tokenizer that writes formulas, the number of formulas
     within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
     writes its own; null: FORMULAS where the tokenizer writes them, else 0. keep_formula: a sample has the formula it
-    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). lookup: share of the consensus that
-    molecules of similar training spectra have beside the samples (`trimer.baselines.analogue_lookup`); the first
-    agreeing_first candidates agree with the precursor within tolerance_ppm, the others need not. batch: spectra at a
-    time; the result does not depend on it.
+    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). redraws: how often a sample that is
+    no molecule is drawn again, with the same prompt. lookup: share of the consensus that molecules of similar training
+    spectra have beside the samples (`trimer.prediction.analogue_search`); the first agreeing_first candidates agree
+    with the precursor within tolerance_ppm, the others need not. batch: spectra at a time; the result does not depend
+    on it.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class MoleculeGenerator:
         formulas: int | None = None,
         formula_ppm: float = 10.0,
         keep_formula: bool = True,
+        redraws: int = 0,
         lookup: float = 0.0,
         agreeing_first: int = 5,
         batch: int = 32,
@@ -130,6 +135,7 @@ class MoleculeGenerator:
         self.formulas = formulas
         self.formula_ppm = formula_ppm
         self.keep_formula = keep_formula
+        self.redraws = redraws
         self.lookup = lookup
         self.agreeing_first = agreeing_first
         self.batch = batch
@@ -164,14 +170,13 @@ class MoleculeGenerator:
         batches = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
         for rows in tracked(batches, "generate", len(sources), "spectra", len):
             known = [[None if column is None else column[row] for row in rows] for column in (precursor_mz, adducts)]
-            hypotheses_of_rows, formulas_of_rows = self._hypotheses(net, tokenizer, sources, rows, *known)
+            decode = functools.cache(tokenizer.decode_molecule)
+            hypotheses_of_rows, formulas_of_rows = self._hypotheses(net, tokenizer, sources, rows, *known, decode)
             for row, hypotheses, formulas, mz, adduct in zip(
                 rows, hypotheses_of_rows, formulas_of_rows, *known, strict=True
             ):
                 similar = None if analogues is None or not self.lookup else self._analogues(analogues[row])
-                ranked = rank_candidates(
-                    hypotheses, tokenizer.decode_molecule, self.rank, mz, adduct, self.tolerance_ppm, similar
-                )
+                ranked = rank_candidates(hypotheses, decode, self.rank, mz, adduct, self.tolerance_ppm, similar)
                 invalid = ranked.flaws.total()
                 results[int(row)] = GeneratedMolecules(
                     ranked.candidates, len(hypotheses), len(hypotheses) - invalid, ranked.flaws, formulas
@@ -202,7 +207,7 @@ class MoleculeGenerator:
             return None
         return grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
 
-    def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts):
+    def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts, decode):
         """The texts generated for each row, and the formulas that they continue."""
         formulas = [Formulas() for _ in rows]
         device = next(net.parameters()).device
@@ -220,22 +225,50 @@ class MoleculeGenerator:
         if count := self._prompted(tokenizer):
             masses = [math.nan if mz is None else mz for mz in precursors]
             formulas = likely_formulas(net, tokenizer, source, masses, adducts, count, self.formula_ppm)
-        texts = sample(
+        keys = [generation_key(sources[row]) for row in rows]
+        prompts = prompts_of_samples(formulas, self.num_samples) if any(f.names for f in formulas) else None
+        draw = functools.partial(
+            sample,
             net,
-            source,
-            keys=[generation_key(sources[row]) for row in rows],
-            num_samples=self.num_samples,
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
             max_length=self.max_length,
-            seed=self.seed,
             allowed_tokens=tokenizer.molecule_ids,
-            prompts=prompts_of_samples(formulas, self.num_samples) if any(f.names for f in formulas) else None,
             opening=getattr(tokenizer, "formula_ids", None),
             grammar=self._grammar(net, tokenizer),
         )
+        texts = draw(source, keys, self.num_samples, seed=self.seed, prompts=prompts)
+        for attempt in range(self.redraws):
+            broken = [
+                (index, number)
+                for index, hypotheses in enumerate(texts)
+                for number, hypothesis in enumerate(hypotheses)
+                if is_invalid(decode(tuple(hypothesis.tokens)), adducts[index])
+            ]
+            if not broken:
+                break
+            again = draw(
+                Flat.pack([sources[rows[index]] for index, _ in broken]).to(device),
+                [redraw_key(keys[index], number, attempt) for index, number in broken],
+                1,
+                seed=self.seed,
+                prompts=None if prompts is None else prompts[[i * self.num_samples + n for i, n in broken]],
+            )
+            for (index, number), (hypothesis,) in zip(broken, again, strict=True):
+                if not is_invalid(decode(tuple(hypothesis.tokens)), adducts[index]):
+                    texts[index][number] = hypothesis
         return texts, formulas
+
+
+def redraw_key(key: int, sample: int, attempt: int) -> int:
+    """Seed for one sample of a spectrum that is drawn again, from its own numbers only."""
+    return zlib.crc32(np.array([key, sample, attempt + 1], np.int64).tobytes())
+
+
+def is_invalid(smiles: str | None, adduct: str | None) -> bool:
+    """Whether a decoded text is no molecule that the adduct allows."""
+    return smiles is None or flaw(smiles, adduct) is not None
 
 
 def writes_formulas(tokenizer) -> bool:

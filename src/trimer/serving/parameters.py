@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OF_THE_SERVER = ("library", "library_ppm", "cleaning", "retention")
 GENERATOR = (
     "method", "num_samples", "temperature", "top_k", "top_p", "beams", "length_penalty", "max_length", "rank",
-    "formulas", "formula_ppm", "keep_formula", "lookup", "agreeing_first", "tolerance_ppm",
+    "formulas", "formula_ppm", "keep_formula", "redraws", "lookup", "agreeing_first", "tolerance_ppm",
 )  # fmt: skip
 EMBED = ("pooling", "layer", "longest", "column", "id_column")
 # Parameter -> the limit of the server that bounds it.
