@@ -73,9 +73,9 @@ def test_commands_have_the_expected_keys():
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}
     assert set(surface["serve"]) >= {"ckpt", "host", "port", "limits", "jobs", "trainer", "name", "paths"}
     assert surface["prepare"] == surface["train"]
-    assert set(surface["models"]) == {"name", "paths", "text"}
+    assert set(surface["models"]) == {"name", "pull", "revision", "output", "paths", "text"}
     assert set(surface["pack"]) >= {"ckpt", "output", "results", "weights"}
-    assert set(surface["export"]) == {"ckpt", "output", "format", "weights", "packed", "name", "paths", "text"}
+    assert set(surface["export"]) == {"ckpt", "output", "format", "weights", "packed", "push", "private", "name", "paths", "text"}
     assert set(surface["reproduce"]) == {"run", "output", "tolerance", "force", "changes", "name", "paths", "text"}
     assert set(surface["diff"]) == {"run", "other", "all", "weights", "output", "name", "paths", "text"}
     assert set(surface["init"]) == {"folder", "name", "paths", "text"}

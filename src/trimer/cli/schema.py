@@ -154,9 +154,12 @@ class Dashboard(Command):
 
 @dataclass
 class Models(Command):
-    """`trimer models`: the shipped models, or the card of one."""
+    """`trimer models`: the shipped models, the card of one, or a model of the Hugging Face Hub."""
 
     name: str | None = None  # type: ignore[assignment]
+    pull: str | None = None
+    revision: str | None = None
+    output: str | None = None
 
 
 @dataclass
@@ -179,6 +182,8 @@ class Export(Command):
     format: str = "huggingface"
     weights: str = "float32"
     packed: bool = True
+    push: str | None = None
+    private: bool = True
 
 
 @dataclass
