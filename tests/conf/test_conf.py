@@ -75,7 +75,8 @@ def test_commands_have_the_expected_keys():
     assert surface["prepare"] == surface["train"]
     assert set(surface["models"]) == {"name", "pull", "revision", "output", "paths", "text"}
     assert set(surface["pack"]) >= {"ckpt", "output", "results", "weights"}
-    assert set(surface["export"]) == {"ckpt", "output", "format", "weights", "packed", "push", "private", "name", "paths", "text"}
+    keys = {"ckpt", "output", "format", "weights", "packed", "push", "private", "name", "paths", "text"}
+    assert set(surface["export"]) == keys
     assert set(surface["reproduce"]) == {"run", "output", "tolerance", "force", "changes", "name", "paths", "text"}
     assert set(surface["diff"]) == {"run", "other", "all", "weights", "output", "name", "paths", "text"}
     assert set(surface["init"]) == {"folder", "name", "paths", "text"}

@@ -51,7 +51,7 @@ def test_random_numbers_of_a_spectrum_depend_on_its_tokens_only():
     assert generation_key(tokens) != generation_key(tokens[::-1])
 
 
-def test_samples_that_are_no_molecule_are_drawn_again():
+def test_samples_that_are_not_molecules_are_drawn_again():
     torch.manual_seed(0)
     tokenizer = SpectrumMoleculeTokenizer(SpectrumTokenizer(max_mz=300), MoleculeTokenizer("selfies"))
     heads = {"encoder_heads": 2, "decoder_heads": 2}

@@ -87,7 +87,7 @@ class MoleculeGenerator:
     within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
     writes its own; null: FORMULAS where the tokenizer writes them, else 0. keep_formula: a sample has the formula it
     begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). redraws: how often a sample that is
-    no molecule is drawn again, with the same prompt. lookup: share of the consensus that molecules of similar training
+    not a molecule is drawn again, with the same prompt. lookup: share of the consensus that molecules of similar training
     spectra have beside the samples (`trimer.prediction.analogue_search`); the first agreeing_first candidates agree
     with the precursor within tolerance_ppm, the others need not. batch: spectra at a time; the result does not depend
     on it.
@@ -267,7 +267,7 @@ def redraw_key(key: int, sample: int, attempt: int) -> int:
 
 
 def is_invalid(smiles: str | None, adduct: str | None) -> bool:
-    """Whether a decoded text is no molecule that the adduct allows."""
+    """Whether a decoded text is not a molecule that the adduct allows."""
     return smiles is None or flaw(smiles, adduct) is not None
 
 
