@@ -86,8 +86,8 @@ class MoleculeGenerator:
     precursor come first; null ignores the mass. formulas: for a tokenizer that writes formulas, the number of formulas
     within formula_ppm of the precursor that the samples continue (`trimer.generation.formula_prompts`); 0: the model
     writes its own; null: FORMULAS where the tokenizer writes them, else 0. keep_formula: a sample has the formula it
-    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). redraws: how often a sample that is
-    not a molecule is drawn again, with the same prompt. lookup: share of the consensus that molecules of similar training
+    begins with (`trimer.generation.formula_grammar`; for deepSMILES and SELFIES). redraws: how often an invalid sample
+    is drawn again, with the same prompt. lookup: share of the consensus that molecules of similar training
     spectra have beside the samples (`trimer.prediction.analogue_search`); the first agreeing_first candidates agree
     with the precursor within tolerance_ppm, the others need not. batch: spectra at a time; the result does not depend
     on it.
