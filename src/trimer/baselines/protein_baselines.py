@@ -127,7 +127,14 @@ TRIVIAL_BASELINES = {
 
 def trivial_baselines(tokenizer) -> dict[str, type[TrivialBaseline]]:
     """The baselines for a vocabulary, by name; neighbours are counted only in a small one."""
-    return {name: kind for name, kind in TRIVIAL_BASELINES.items() if kind is not Neighbours or len(tokenizer) <= SMALL}
+    from trimer.tokenizers.protein import ProteinTokenizer
+
+    token = "residue" if isinstance(tokenizer, ProteinTokenizer) else "token"
+    return {
+        name.replace("residue", token): kind
+        for name, kind in TRIVIAL_BASELINES.items()
+        if kind is not Neighbours or len(tokenizer) <= SMALL
+    }
 
 
 def owners(batch: MaskedBatch) -> np.ndarray:
