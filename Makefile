@@ -60,8 +60,10 @@ RECIPE_peptide-ms2 = experiment=models/peptide_ms2
 RECIPE_esm2-sample = experiment=models/esm2_sample
 RECIPE_membrane = experiment=models/membrane ckpt=runs/models/esm2-sample
 PACK_spectrums = weights=int8
-PACK_superclass = base=smiles
-PACK_membrane = base=esm2-sample
+PACK_smiles = weights=int8
+PACK_superclass = base=smiles weights=int8
+PACK_esm2-sample = weights=int8
+PACK_membrane = base=esm2-sample weights=int8
 MODELS = spectrums smiles superclass peptide-rt peptide-charge peptide-ms2 esm2-sample membrane
 
 STAGES = denoise simulate $(MODELS)
