@@ -1,4 +1,4 @@
-"""What the benchmarks of the server share: a server process with its CPU-seconds and memory, and HTTP with keep-alive."""
+"""What the benchmarks of the server share: a server process, its CPU-seconds and memory, and HTTP with keep-alive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 class ServerProcess:
-    """A server as a process of its own. command: that starts it; ready: the path that returns 200 when it can predict."""
+    """A server as a process. command: that starts it; ready: the path that returns 200 when the server can predict."""
 
     def __init__(self, command: Sequence[str], port: int, folder: Path, ready: str = "/readyz"):
         self.command, self.port, self.folder, self.ready = list(command), port, folder, ready

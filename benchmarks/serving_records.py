@@ -6,6 +6,7 @@ stands for a trained one where Trimer ships none.
 
 from __future__ import annotations
 
+import csv
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ PROTEIN_MODEL = {  # the shape of ESM2 8M
 
 def peptides(count: int, seed: int = 0) -> list[str]:
     """Different peptides: the shipped examples with shuffled inner residues."""
-    texts = read_sequences(example("peptides"), "peptides").texts
+    with example("peptides").open(encoding="utf-8", newline="") as stream:
+        texts = [row["sequence"] for row in csv.DictReader(stream)]
     rng = np.random.default_rng(seed)
     inner = [list(rng.permutation(list(texts[number % len(texts)])[:-1])) for number in range(count)]
     return ["".join(part) + texts[number % len(texts)][-1] for number, part in enumerate(inner)]

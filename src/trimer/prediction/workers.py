@@ -123,6 +123,8 @@ def _compute(inputs: list) -> list:
 
 def results_of(worker: Worker, inputs: list) -> list:
     """The results of a chunk; the modes of torch end with the call, since callers are generators."""
-    worker.net.to(device_of(worker.cfg.trainer))  # another predictor of the same network may have moved it
+    device = device_of(worker.cfg.trainer)
+    if next(worker.net.parameters()).device != device:  # another predictor of the same network may have moved it
+        worker.net.to(device)
     with computing(worker.cfg.trainer), torch.inference_mode():
         return worker.predict_chunk(inputs)

@@ -13,11 +13,13 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from trimer.serving.answers import MEDIA, check_format, chosen_format, headers, write_answer
+from trimer.serving.answers import MEDIA, check_format, chosen_format, document, headers, write_answer
 from trimer.serving.models import ServedModel
+from trimer.serving.plain_json import json_text
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.service import Service
 
+IN_MEMORY = 256  # records of an answer that is sent without a file
 ERROR = {
     "type": "object",
     "properties": {
@@ -133,9 +135,12 @@ def kind_of(model: ServedModel, operation: str) -> str:
 def answered(
     service: Service, model: ServedModel, operation: str, body: Body, wanted: str, cancelled: threading.Event
 ) -> Response:
-    """The response with an answer, as a file that is removed when it was sent; runs in a thread."""
+    """The response with an answer; a large one is a file that is removed when it was sent. Runs in a thread."""
     answer = service.answer(model, operation, body.records, body.parameters, cancelled)
     check_format(wanted, answer)
+    if wanted == "json" and len(answer.predictions) <= IN_MEMORY and operation == "predict":
+        content = json_text(document(model, answer))
+        return Response(content, media_type=MEDIA[wanted], headers=headers(model, answer))
     folder = Path(mkdtemp(prefix="trimer-"))
     try:
         path = write_answer(wanted, model, answer, folder)
