@@ -12,7 +12,7 @@ from typing import Any
 
 from serving_process import Client, head
 
-BODY_MIB, UNPACKED_MIB, UPLOAD_SECONDS = 1, 4, 3
+BODY_MIB, UNPACKED_MIB, UPLOAD_SECONDS = 1, 4, 10
 BOMB = gzip.compress(bytes(64 << 20), 9)
 Outcome = tuple[int | None, tuple[int | None, ...]]
 Fault = Callable[[int, Any, list], Awaitable[Outcome]]

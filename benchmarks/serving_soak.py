@@ -4,9 +4,9 @@ python benchmarks/serving_soak.py --minutes 60
 
 Clients send records of four models, of which the prediction of each row alone was computed before, and compare every
 row. Between, they break off bodies and responses, send slowly, send unusable rows and bodies, bodies that are too large
-and gzip bombs. The server is killed (kill -9) six times in the first half, each time with jobs in progress, and
-restarted; in the second half it runs without an interruption, which shows its memory. Files above the limits of the
-soak are refused: its limits are small, so that refusals are cheap.
+and gzip bombs. The server is killed (kill -9) several times in the first half, each time with jobs in progress, and
+restarted; in the second half it runs without an interruption, which shows its memory. Its limits of bodies are small,
+so that refusals are cheap.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from serving_process import HOST, Client, ServerProcess, free_port, trimer
 
 import trimer as library
 
-CLIENTS, KILLS, BAD_ROWS = 32, 6, 0.05
+CLIENTS, BAD_ROWS = 32, 0.05
 JOB_ROWS, JOBS_OPEN = 3_000, 4
 POOL = 100  # different records of a model
 SAMPLING = {"seed": 1, "generator": {"num_samples": 2, "max_length": 40}}
@@ -60,6 +60,7 @@ class Soak:
     server: ServerProcess
     tasks: list[Task]
     pause: float
+    kills: int
     end: float
     counts: Counter = field(default_factory=Counter)
     statuses: Counter = field(default_factory=Counter)
@@ -87,9 +88,20 @@ def tasks_of(folder: Path) -> tuple[list[Task], list[str]]:
     ]
     tasks = []
     for name, path, records, bad, parameters, largest in given:
-        rows = library.load(path).predict(records, trainer="cpu", **{"trainer.precision": "32-true", **parameters}).rows
-        tasks.append(Task(name, records, rows, bad, parameters, largest))
+        rows = offline_rows(folder / f"offline-{name}.json", path, [*records, *bad], parameters)
+        unusable = [record for record, row in zip(bad, rows[len(records) :], strict=True) if row["reason"] is not None]
+        tasks.append(Task(name, records, rows[: len(records)], unusable, parameters, largest))
     return tasks, [path for _, path, *_ in given]
+
+
+def offline_rows(file: Path, path: str, records: list, parameters: dict[str, Any]) -> list[dict]:
+    """The row of each record, without the server. file: keeps them for the next soak in this folder."""
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if kept.get("records") != records or kept.get("parameters") != parameters:
+        rows = library.load(path).predict(records, trainer="cpu", **{"trainer.precision": "32-true", **parameters}).rows
+        kept = {"records": records, "parameters": parameters, "rows": rows}
+        file.write_text(json.dumps(kept), encoding="utf-8")
+    return kept["rows"]
 
 
 def same(row: dict, expected: dict) -> bool:
@@ -163,7 +175,8 @@ async def client_loop(soak: Soak, number: int) -> None:
                 task = rng.choice(soak.tasks)
                 status, allowed = await fault(soak.server.port, task, drawn(task, rng, task.largest)[0])
                 soak.statuses[status] += status is not None
-                if status not in (*allowed, 429):
+                killed = status is None and (soak.life != life or not soak.up.is_set())
+                if status not in (*allowed, 429) and not killed:
                     soak.report(f"{name}: {status} in place of {allowed}")
             soak.counts[name] += 1
         except (OSError, EOFError) as error:
@@ -216,7 +229,7 @@ async def watch_jobs(soak: Soak, client: Client) -> None:
 async def supervise(soak: Soak, minutes: float) -> None:
     """Start and kill the server, submit jobs, sample the memory."""
     started, client = time.monotonic(), Client(soak.server.port)
-    kills = [started + minutes * 60 * (number + 1) / (2 * KILLS) for number in range(KILLS)]
+    kills = [started + minutes * 60 * (number + 1) / (2 * soak.kills) for number in range(soak.kills)]
     while time.monotonic() < soak.end or (soak.jobs and time.monotonic() < soak.end + 300):
         try:
             if len(soak.jobs) < JOBS_OPEN and time.monotonic() < soak.end and random.random() < 0.3:
@@ -283,6 +296,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--pause", type=float, default=0.2, help="mean seconds between two requests of a client")
+    parser.add_argument("--kills", type=int, default=6, help="of the server, in the first half")
     parser.add_argument("--folder", type=Path, help="of models, jobs and logs; by default a temporary one")
     arguments = parser.parse_args()
     print(f"CPU: {cpu_name()}", flush=True)
@@ -296,7 +310,7 @@ def main() -> None:
         server = ServerProcess(trimer(*words, *(f"{k}={v}" for k, v in LIMITS.items())), port, folder)
         server.start()
         print("the server is ready", flush=True)
-        soak = Soak(server, tasks, arguments.pause, time.monotonic() + arguments.minutes * 60)
+        soak = Soak(server, tasks, arguments.pause, arguments.kills, time.monotonic() + arguments.minutes * 60)
         asyncio.run(run(soak, arguments.minutes))
         result = figures(soak) | {"exit code after SIGTERM": server.stop()}
         result["temporary files left"] = len(list((folder / "tmp").iterdir()))
