@@ -32,7 +32,8 @@ import trimer as library
 
 CLIENTS, BAD_ROWS = 32, 0.05
 JOB_ROWS, JOBS_OPEN = 3_000, 4
-POOL = 100  # different records of a model
+POOL, SPECTRA = 100, 16  # different records of a model
+MODELS = ["peptide-rt", "peptide-charge", "kinds", "spectrums"]  # the first has the jobs
 SAMPLING = {"seed": 1, "generator": {"num_samples": 2, "max_length": 40}}
 TOLERANCE = 1e-4  # of numbers, relative and absolute: batches differ by rounding, other rows by far more
 LIMITS = {
@@ -76,17 +77,17 @@ class Soak:
             self.unexpected.append(sentence)
 
 
-def tasks_of(folder: Path) -> tuple[list[Task], list[str]]:
-    """The tasks with their offline predictions, and the checkpoints of the server."""
+def tasks_of(folder: Path, models: list[str]) -> tuple[list[Task], list[str]]:
+    """The tasks of some models with their offline predictions, and the checkpoints of the server."""
     kinds = serving_records.molecule_classifier(folder, "roberta_nano")
-    peptides, spectra = serving_records.peptides(POOL), serving_records.spectra(POOL // 2)
+    peptides, spectra = serving_records.peptides(POOL), serving_records.spectra(SPECTRA)
     given = [
         ("peptide-rt", "peptide-rt", peptides, ["PEPTIDEU1", "", "B[999]"], {}, 64),
         ("peptide-charge", "peptide-charge", peptides, ["PEP TIDE?", "[UNIMOD:0"], {}, 64),
         ("kinds", str(kinds), serving_records.molecules(POOL), ["C1CC", "no molecule", ""], {}, 64),
         ("spectrums", "spectrums", spectra, [{"id": "none", "mz": [], "intensity": []}], SAMPLING, 2),
     ]
-    tasks = []
+    tasks, given = [], [one for one in given if one[0] in models]
     for name, path, records, bad, parameters, largest in given:
         rows = offline_rows(folder / f"offline-{name}.json", path, [*records, *bad], parameters)
         unusable = [record for record, row in zip(bad, rows[len(records) :], strict=True) if row["reason"] is not None]
@@ -296,6 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--pause", type=float, default=0.2, help="mean seconds between two requests of a client")
+    parser.add_argument("--models", nargs="*", default=MODELS)
     parser.add_argument("--kills", type=int, default=6, help="of the server, in the first half")
     parser.add_argument("--folder", type=Path, help="of models, jobs and logs; by default a temporary one")
     arguments = parser.parse_args()
@@ -303,7 +305,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        tasks, checkpoints = tasks_of(folder)
+        tasks, checkpoints = tasks_of(folder, arguments.models)
         port = free_port()
         words = ["serve", f"ckpt=[{','.join(checkpoints)}]", f"host={HOST}", f"port={port}"]
         words += [f"jobs.folder={folder / 'jobs'}", "trainer.precision=32-true"]
