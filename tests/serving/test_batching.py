@@ -76,6 +76,14 @@ def test_one_bad_row_fails_no_other(batches):
     batcher.close()
 
 
+def test_a_request_without_usable_records_does_not_wait(batches):
+    one = worker()
+    batcher = Batcher(lambda computer: 1000)
+    assert batcher.compute(one, ticket())([])() == []
+    assert batches == []
+    batcher.close()
+
+
 def test_cancelled_and_late_requests_are_not_computed(batches):
     one = worker()
     batcher = Batcher(lambda computer: 1000)

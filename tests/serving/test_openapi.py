@@ -6,6 +6,9 @@ schemathesis run http://127.0.0.1:8000/openapi.json --max-examples 200
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 pytest.importorskip("schemathesis")
@@ -22,12 +25,19 @@ from trimer.serving.limits import JobLimits, limits_of
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 EXAMPLES = 4  # of each operation
+SECONDS = 50  # of a request
+
+
+@asynccontextmanager
+async def lifespan(app) -> AsyncIterator[None]:
+    yield
 
 
 @pytest.fixture
 def schema(service, serve_config, tmp_path):
     jobs = Jobs(service, tmp_path / "jobs", limits_of(JobLimits, plain_dict(serve_config.jobs), "jobs"))
     app = create_app(service, jobs=jobs)
+    app.router.lifespan_context = lifespan  # the service is that of other tests too
     yield schemathesis.openapi.from_asgi("/openapi.json", app)
     jobs.close()
 

@@ -99,6 +99,8 @@ class Batcher:
 
         def start(inputs: list) -> Callable[[], list]:
             ticket.check()
+            if not inputs:
+                return list
             tokens = [worker.tokens_of(value) for value in inputs]
             chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), left=len(inputs))
             with self._changed:
@@ -179,6 +181,8 @@ class Batcher:
         self._observe(len(batch), sum(chunk.tokens[row] for chunk, row in batch))
         try:
             results = results_of(worker, [chunk.inputs[row] for chunk, row in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results for {len(batch)} inputs")
         except TrimerError as error:  # a setting, which is the same for all rows
             results = [error] * len(batch)
         except Exception:

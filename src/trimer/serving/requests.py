@@ -165,18 +165,22 @@ class Threads:
         """The result of `work`, which gets an event that says that the client has gone."""
         cancelled = threading.Event()
         future = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
-        await asyncio.wait({future}, timeout=UNWATCHED)
-        if future.done():
-            return future.result()
-        watch = asyncio.ensure_future(_disconnected(request))
+        watch: asyncio.Future[None] | None = None
         try:
-            both: set[asyncio.Future[Any]] = {future, watch}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({future}, timeout=UNWATCHED)
+            if not future.done():
+                watch = asyncio.ensure_future(_disconnected(request))
+                both: set[asyncio.Future[Any]] = {future, watch}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
                 cancelled.set()
             return await future
         finally:
-            watch.cancel()
+            if not future.done():  # this request was cancelled; nobody takes the result
+                cancelled.set()
+                future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            if watch is not None:
+                watch.cancel()
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
