@@ -89,9 +89,8 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
         pool.shutdown(cancel_futures=True)
 
 
-def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) -> Iterator[tuple[Job, list]]:
+def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], processes: int) -> Iterator[tuple[Job, list]]:
     """Each job with its results, in order; several processes work on the following jobs in advance."""
-    processes = processes_of(cfg)
     ahead = AHEAD * processes if processes > 1 else 0
     waiting: deque[tuple[Job, Callable[[], list]]] = deque()
     for job in jobs:

@@ -58,6 +58,8 @@ BODY: dict[str, Any] = {
         {"name": "format", "in": "query", "required": False, "schema": {"type": "string", "enum": list(MEDIA)}}
     ],
 }
+# Read from the path without the checks of FastAPI, which cost more than those of a name.
+MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": ERROR}}}
     for status, text in {
@@ -83,7 +85,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
     """The routes of models."""
     routes = APIRouter(prefix="/v1", tags=["models"])
     options: dict[str, Any] = {
-        "openapi_extra": BODY,
+        "openapi_extra": {**BODY, "parameters": [MODEL, *BODY["parameters"]]},
         "responses": {200: ANSWER, **REFUSALS},
         "response_class": Response,
     }
@@ -97,12 +99,12 @@ def router(service: Service, threads: Threads) -> APIRouter:
         return service.cards[service.model(model).name]
 
     @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
-    async def predict(model: str, request: Request) -> Response:
-        return await respond(service, threads, request, service.model(model), "predict")
+    async def predict(request: Request) -> Response:
+        return await respond(service, threads, request, service.model(request.path_params["model"]), "predict")
 
     @routes.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
-    async def embed(model: str, request: Request) -> Response:
-        return await respond(service, threads, request, service.model(model), "embed")
+    async def embed(request: Request) -> Response:
+        return await respond(service, threads, request, service.model(request.path_params["model"]), "embed")
 
     return routes
 
