@@ -125,11 +125,24 @@ class Client:
     async def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of a response."""
-        _, writer = await self.open()
-        writer.write(head(method, path, len(body), headers) + body)
-        await writer.drain()
-        return await self.response()
+        """Status and body of a response.
+
+        A server closes connections that are not used for some seconds, perhaps at the moment of the next request; as
+        other clients do, that request is sent again on a new connection.
+        """
+        kept = self.writer
+        for attempt in range(2):
+            try:
+                _, writer = await self.open()
+                writer.write(head(method, path, len(body), headers) + body)
+                await writer.drain()
+                return await self.response()
+            except (OSError, EOFError):
+                reused = kept is not None and self.writer is kept
+                self.close()
+                if attempt or not reused:
+                    raise
+        raise AssertionError
 
     async def response(self, pause: float = 0.0) -> tuple[int, bytes]:
         """Status and body of the next response. pause: seconds between two parts of the body."""
