@@ -176,7 +176,7 @@ class Threads:
                 cancelled.set()
             return await future
         finally:
-            if not future.done():  # this request was cancelled; nobody takes the result
+            if not future.done():  # this request was cancelled; no one takes the result
                 cancelled.set()
                 future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             if watch is not None:
