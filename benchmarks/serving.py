@@ -145,7 +145,7 @@ def load(server: ServerProcess, path: str, bodies: list[str], rows: int, clients
     specification.write_text(json.dumps(values), encoding="utf-8")
     before = server.cpu_seconds()
     command = [sys.executable, str(HERE / "serving_load.py"), str(specification)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result = json.loads(output)
     cpu = server.cpu_seconds() - before
     return Measured(result["seconds"], rows * len(result["requests"]), result["requests"], cpu)
@@ -170,7 +170,7 @@ def command_cost(case: Case, folder: Path) -> float:
 def servers_in(stack: ExitStack, folder: Path, cases: list[Case]) -> dict[str, ServerProcess]:
     """The servers by name, ready; they end with the stack."""
     ckpt = f"ckpt=[{','.join(case.ckpt for case in cases)}]"
-    common = ["serve", ckpt, f"host={HOST}", "trainer.precision=32-true", "jobs.folder=null"]
+    common = ["serve", ckpt, f"host={HOST}", "trainer.precision=32-true", "jobs.folder=null", "limits.seconds=600"]
     ways: dict[str, tuple[str, ...]] = {OURS: (), UNBATCHED: ("tokens_per_batch=1",)}
     servers = {}
     for name, words in ways.items():
