@@ -62,6 +62,20 @@ def test_inputs_that_arrive_during_a_batch_are_computed_together_within_the_budg
     batcher.close()
 
 
+def test_a_job_advances_on_a_busy_server(batches):
+    one = worker()
+    batcher = Batcher(lambda computer: 10)
+    compute = batcher.compute(one, ticket())
+    first = compute([0])
+    one.started.wait(10)
+    job = batcher.compute(one, ticket(background=True))([7])
+    waiting = [compute([number]) for number in range(100, 100 + 3 * batching.JOB_EVERY)]
+    one.go.set()
+    assert (first(), job(), [chunk()[0] for chunk in waiting][:2]) == ([0], [14], [200, 202])
+    assert batches.index([7]) == batching.JOB_EVERY - 1
+    batcher.close()
+
+
 def test_one_bad_row_fails_no_other(batches):
     one = worker()
     one.go.set()
@@ -73,6 +87,14 @@ def test_one_bad_row_fails_no_other(batches):
     assert "failed (ValueError)" in failed
     with pytest.raises(ConfigError, match="a wrong setting"):
         batcher.compute(one, wrong)([-1])()
+    batcher.close()
+
+
+def test_a_request_without_usable_records_does_not_wait(batches):
+    one = worker()
+    batcher = Batcher(lambda computer: 1000)
+    assert batcher.compute(one, ticket())([])() == []
+    assert batches == []
     batcher.close()
 
 

@@ -138,3 +138,39 @@ def test_no_record_is_an_error_of_the_server(client, model):
         assert response.status_code in (200, 422), response.text
         if response.status_code == 200:
             assert len({row["row"] for row in response.json()["rows"]}) == len(records)
+
+
+@pytest.mark.parametrize(
+    ("model", "operation", "parameters"),
+    [
+        ("peptide-rt", "embed", {"longest": "5"}),
+        ("peptide-rt", "embed", {"layer": "x"}),
+        ("kinds", "predict", {"augment": "100000"}),
+        ("kinds", "predict", {"augment": 1.5}),
+        ("kinds", "predict", {"augment": True}),
+        ("kinds", "predict", {"seed": 1e400}),
+    ],
+)
+def test_a_text_of_digits_does_not_pass_a_limit(client, model, operation, parameters):
+    body = json.dumps({"records": ["CCO"], "parameters": parameters})
+    response = client.post(
+        f"/v1/models/{model}/{operation}", content=body, headers={"content-type": "application/json"}
+    )
+    error = error_of(response, 422)
+    assert error["code"] == "invalid_parameters"
+    assert "a whole number" in error["message"]
+
+
+def test_texts_that_no_response_can_hold_are_refused(client):
+    json_header = {"content-type": "application/json"}
+    half = b'{"records": ["\\ud800"]}'
+    assert "half a character" in error_of(client.post(URL, content=half, headers=json_header), 400)["message"]
+    tensors = b'{"id": "\\ud800", "inputs": []}'
+    assert error_of(client.post("/v2/models/peptide-rt/infer", content=tensors, headers=json_header), 400)
+    nested = b'{"records": ["PEPTIDEK"], "parameters": ' + b'{"a":' * 400 + b"1" + b"}" * 401
+    assert "nested" in error_of(client.post(URL, content=nested, headers=json_header), 422)["message"]
+    one = {"records": ["PEPTIDEK"]}
+    assert error_of(client.post(f"{URL}?seed=%22%5Cud800%22", json=one), 422)
+    assert error_of(client.post(f"{URL}?a={'[' * 2000}", json=one), 422)
+    assert error_of(client.post("/v1/models/kinds/predict", json={"records": ["C"], "parameters": ["seed"]}), 422)
+    assert client.post(URL, json=one, headers={"accept": "text/html;q=., */*;q=0.1"}).status_code == 200

@@ -12,6 +12,7 @@ import pytest
 from rdkit import Chem
 
 import trimer
+from trimer.serving import requests, rest
 from trimer.serving.service import Service
 
 PEPTIDES = ["LGGNEQVTR", "AC[UNIMOD:4]DEFGHK", "PEPTIDEK", "not a peptide", "[UNIMOD:1]-MEDSTK"]
@@ -39,6 +40,21 @@ def test_rows_equal_those_of_python_and_a_bad_one_has_a_reason(client):
     assert body["columns"] == offline.columns
     assert (body["model"], body["trimer_version"], body["without"]) == ("peptide-rt", trimer.__version__, 1)
     assert len(body["model_version"]) == 12
+
+
+def test_large_bodies_and_answers_go_through_files_and_are_the_same(client, monkeypatch):
+    body = json.dumps({"records": PEPTIDES}).encode()
+    header = {"content-type": "application/json"}
+    usual = predict(client, "peptide-rt", content=body, headers=header)
+    monkeypatch.setattr(rest, "IN_MEMORY", 0)
+    monkeypatch.setattr(requests, "IN_MEMORY", 10)
+    large = predict(client, "peptide-rt", content=body, headers=header)
+    assert "last-modified" in large.headers and "last-modified" not in usual.headers
+    assert [row["sequence"] for row in large.json()["rows"]] == [row["sequence"] for row in usual.json()["rows"]]
+    assert large.json().keys() == usual.json().keys()
+    assert large.headers["trimer-records"] == usual.headers["trimer-records"]
+    packed = predict(client, "peptide-rt", content=gzip.compress(body), headers=header)
+    assert packed.json()["records"] == len(PEPTIDES)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -18,7 +18,7 @@ from trimer.data.labelled.sequence_files import sequence_chunks
 from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs
 from trimer.errors import ConfigError
 from trimer.prediction.embedding import check_pooling, embed
-from trimer.prediction.workers import Compute, computing_with, in_order
+from trimer.prediction.workers import Compute, computing_with, in_order, processes_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -66,6 +66,7 @@ class Embedder:
         if cfg.layer is not None and not 0 <= cfg.layer <= layers:
             raise ConfigError(f"layer={cfg.layer}: this model has layers 0 (embeddings) to {layers}")
         self.loaded, self.cfg, self.entity = loaded, cfg, study.entity
+        self.reading: dict[str, Any] = {"column": cfg.column, "id_column": cfg.id_column}
         self.kind = KINDS[self.entity](loaded.tokenizer)
         self.longest = getattr(getattr(encoder, "encoder", encoder), "longest", None) or math.inf
         self.net = place(encoder, cfg.trainer)
@@ -83,23 +84,24 @@ class Embedder:
 
     def read(self, path: Path) -> Iterator[LabelTable]:
         """The records of a file, in tables of some thousand records."""
-        return sequence_chunks(path, self.entity, self.cfg.column, self.cfg.id_column)
+        return sequence_chunks(path, self.entity, **self.reading)
 
     def records(self, values: Any) -> list[LabelTable]:
         """Records from Python objects: a list, a DataFrame, or objects of other libraries (`trimer.objects`)."""
         from trimer.objects import sequences_of
 
-        return [sequences_of(values, self.entity, self.cfg.column, self.cfg.id_column)]
+        return [sequences_of(values, self.entity, **self.reading)]
 
     def embed(self, tables: Iterable[LabelTable], compute: Compute | None = None) -> Iterator[EmbeddedRecords]:
         """The records with their vectors, in order. compute: as in `Predictor.predict`."""
+        processes = processes_of(self.cfg) if compute is None else 1
         with computing_with(self) if compute is None else nullcontext(compute) as start:
             chunks = (
                 self._read(table.take(range(first, min(first + CHUNK, len(table)))))
                 for table in tables
                 for first in range(0, len(table), CHUNK)
             )
-            for chunk, vectors in in_order(((chunk, start(chunk.inputs)) for chunk in chunks), self.cfg):
+            for chunk, vectors in in_order(((chunk, start(chunk.inputs)) for chunk in chunks), processes):
                 remaining = iter(vectors)
                 chunk.vectors = (None if reason else next(remaining) for reason in chunk.reasons)
                 yield chunk

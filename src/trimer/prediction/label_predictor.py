@@ -71,6 +71,7 @@ class LabelPredictor(Predictor):
         self.kind = KINDS[self.entity](loaded.tokenizer)
         self.averaging = Averaging.of(loaded, cfg.get("augment"), cfg.seed)
         self.features = listed(self.data.get("features") or ())
+        self.reading: dict[str, Any] = {"column": cfg.column, "id_column": cfg.id_column, **read_as(cfg, self.data)}
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
         widths = cast("Labelled", loaded.net).half_widths
@@ -97,9 +98,8 @@ class LabelPredictor(Predictor):
         return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
-        cfg, first, usable = self.cfg, 0, 0
-        options = read_as(cfg, self.data)
-        for table in sequence_chunks(path, self.entity, cfg.column, cfg.id_column, **options):
+        first, usable = 0, 0
+        for table in sequence_chunks(path, self.entity, **self.reading):
             records = self._tokenized(table, first)
             first, usable = first + len(records), usable + len(records.usable)
             yield records
@@ -117,9 +117,7 @@ class LabelPredictor(Predictor):
     def records(self, values: Any) -> Records:
         from trimer.objects import sequences_of
 
-        cfg = self.cfg
-        table = sequences_of(values, self.entity, cfg.column, cfg.id_column, **read_as(cfg, self.data))
-        return self._tokenized(table, 0)
+        return self._tokenized(sequences_of(values, self.entity, **self.reading), 0)
 
     def _tokenized(self, table: LabelTable, first: int) -> Records:
         """The sequences as tokens of at most the maximum length of the training, or with a reason."""

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from trimer.accelerators.hardware import place
 from trimer.data.text.paths import find_files
-from trimer.prediction.workers import Compute, computing_with, in_order
+from trimer.prediction.workers import Compute, computing_with, in_order, processes_of
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
@@ -130,6 +130,7 @@ class Predictor(ABC):
         partial: stores finished chunks, so that an interrupted prediction can be continued. compute: computes chunks in
         place of this process or its workers; a server computes those of several requests together.
         """
+        processes = processes_of(self.cfg) if compute is None else 1
         with computing_with(self) if compute is None else nullcontext(compute) as start:
 
             def jobs() -> Iterator[tuple[tuple[Records, range, list[int]], Callable[[], list]]]:
@@ -142,7 +143,7 @@ class Predictor(ABC):
                         results = functools.partial(partial.once, key, list if key in partial else start(inputs))
                     yield (records, rows, usable), results
 
-            for (records, rows, usable), predicted in in_order(jobs(), self.cfg):
+            for (records, rows, usable), predicted in in_order(jobs(), processes):
                 yield from self._table_rows(records, rows, dict(zip(usable, predicted, strict=True)))
 
     def _table_rows(self, records: Records, rows: range, predicted: dict[int, list[dict]]) -> Iterator[Prediction]:

@@ -89,9 +89,8 @@ def computing_with(worker: Worker) -> Iterator[Compute]:
         pool.shutdown(cancel_futures=True)
 
 
-def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], cfg: DictConfig) -> Iterator[tuple[Job, list]]:
+def in_order(jobs: Iterable[tuple[Job, Callable[[], list]]], processes: int) -> Iterator[tuple[Job, list]]:
     """Each job with its results, in order; several processes work on the following jobs in advance."""
-    processes = processes_of(cfg)
     ahead = AHEAD * processes if processes > 1 else 0
     waiting: deque[tuple[Job, Callable[[], list]]] = deque()
     for job in jobs:
@@ -123,6 +122,8 @@ def _compute(inputs: list) -> list:
 
 def results_of(worker: Worker, inputs: list) -> list:
     """The results of a chunk; the modes of torch end with the call, since callers are generators."""
-    worker.net.to(device_of(worker.cfg.trainer))  # another predictor of the same network may have moved it
+    device = device_of(worker.cfg.trainer)
+    if next(worker.net.parameters()).device != device:  # another predictor of the same network may have moved it
+        worker.net.to(device)
     with computing(worker.cfg.trainer), torch.inference_mode():
         return worker.predict_chunk(inputs)

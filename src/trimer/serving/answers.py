@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,9 +12,9 @@ from trimer.files import write_csv
 from trimer.prediction.embedder import Embedder
 from trimer.prediction.fragment_predictor import FragmentPredictor
 from trimer.results.predictions import Predictions
-from trimer.serving.cards import finite
 from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer
+from trimer.serving.plain_json import json_text
 
 if TYPE_CHECKING:
     from trimer.serving.models import ServedModel
@@ -69,8 +68,8 @@ def chosen_format(accept: str | None, query: str | None) -> str:
     choices = []
     for number, part in enumerate((accept or "*/*").split(",")):
         media, _, options = part.partition(";")
-        quality = re.search(r"q=([\d.]+)", options)
-        choices.append((-float(quality[1]) if quality and quality[1].count(".") < 2 else -1.0, number, media))
+        quality = re.search(r"q=(\d+(?:\.\d*)?)", options)
+        choices.append((-float(quality[1]) if quality else -1.0, number, media))
     for _, _, media in sorted(choices):
         if name := ALIASES.get(media.strip().lower()):
             return name
@@ -107,8 +106,7 @@ def headers(model: ServedModel, answer: Answer) -> dict[str, str]:
 def document(model: ServedModel, answer: Answer) -> dict[str, Any]:
     """The answer as a JSON document."""
     warnings = [model.public(text) for text in answer.warnings]
-    rows = finite(answer.rows)
-    return {**origin(model, answer), "columns": answer.columns, "warnings": warnings, "rows": rows}
+    return {**origin(model, answer), "columns": answer.columns, "warnings": warnings, "rows": answer.rows}
 
 
 def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) -> Path:
@@ -116,7 +114,7 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
     check_format(name, answer)
     path = folder / f"answer.{name}"
     if name == "json":
-        path.write_text(json.dumps(document(model, answer), allow_nan=False), encoding="utf-8")
+        path.write_text(json_text(document(model, answer)), encoding="utf-8")
     elif name == "ndjson":
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(lines(answer.rows))
@@ -138,13 +136,13 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
 
 def cell(value: Any) -> Any:
     """A cell of a CSV file; lists are JSON."""
-    return json.dumps(finite(value)) if isinstance(value, list) else value
+    return json_text(value) if isinstance(value, list) else value
 
 
 def lines(rows: Iterable[dict]) -> Iterator[str]:
     """A line of JSON for each row."""
     for row in rows:
-        yield json.dumps(finite(row), allow_nan=False) + "\n"
+        yield json_text(row) + "\n"
 
 
 def sdf_records(answer: Answer) -> Iterator[str]:

@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from trimer import __version__
 from trimer.serving import health, kserve_http, page, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
+from trimer.serving.plain_json import Json
 from trimer.serving.requests import Threads
 from trimer.serving.service import Service
 
@@ -60,6 +61,7 @@ def create_app(
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        default_response_class=Json,
         docs_url=None,  # their pages load scripts from other servers
         redoc_url=None,
         redirect_slashes=False,
@@ -89,25 +91,23 @@ def add_error_handlers(app: FastAPI) -> None:
     """Every error is JSON with a code and a sentence."""
 
     async def refused(request: Request, error: Any) -> Response:
-        return JSONResponse(error.body(), error.status, error.headers | closing(error))
+        return Json(error.body(), error.status, error.headers | closing(error))
 
     async def gone(request: Request, error: Any) -> Response:
-        return JSONResponse({"error": {"code": "cancelled", "message": "the client closed the connection"}}, 400)
+        return Json({"error": {"code": "cancelled", "message": "the client closed the connection"}}, 400)
 
     async def http_error(request: Request, error: Any) -> Response:
-        return JSONResponse(
-            Refusal(error.status_code, "http", str(error.detail)).body(), error.status_code, error.headers
-        )
+        return Json(Refusal(error.status_code, "http", str(error.detail)).body(), error.status_code, error.headers)
 
     async def invalid(request: Request, error: Any) -> Response:
         first = error.errors()[0] if error.errors() else {}
         where = ".".join(str(part) for part in first.get("loc", ()))
-        return JSONResponse(Refusal(422, "invalid_request", f"{where}: {first.get('msg', 'invalid')}").body(), 422)
+        return Json(Refusal(422, "invalid_request", f"{where}: {first.get('msg', 'invalid')}").body(), 422)
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log.exception("an unexpected error in %s", request.url.path, exc_info=error)
         sentence = "an unexpected error; the log of the server has its cause"
-        return JSONResponse({"error": {"code": "internal", "message": sentence}}, 500)
+        return Json({"error": {"code": "internal", "message": sentence}}, 500)
 
     app.add_exception_handler(Refusal, refused)
     app.add_exception_handler(Cancelled, gone)

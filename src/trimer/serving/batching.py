@@ -1,7 +1,8 @@
 """Dynamic batches: the inputs of concurrent requests are computed together, up to a number of tokens.
 
 One thread computes. While it does, further inputs arrive, and the next batch takes as many of them as the budget of
-tokens allows: nothing waits for a batch to fill. Interactive requests come before jobs.
+tokens allows: nothing waits for a batch to fill. Interactive requests come before jobs, but some batches begin with a
+job, so that jobs advance on a busy server too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
+
+JOB_EVERY = 8  # of so many batches one begins with a job
 
 
 class Computer(Worker, Protocol):
@@ -90,6 +93,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: deque[_Chunk] = deque()
         self._background: deque[_Chunk] = deque()
+        self._batches = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
         self._thread.start()
@@ -99,6 +103,8 @@ class Batcher:
 
         def start(inputs: list) -> Callable[[], list]:
             ticket.check()
+            if not inputs:
+                return list
             tokens = [worker.tokens_of(value) for value in inputs]
             chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), left=len(inputs))
             with self._changed:
@@ -149,9 +155,12 @@ class Batcher:
 
     def _next_batch(self) -> list[tuple[_Chunk, int]]:
         """(chunk, row) of the next batch: rows of one worker, the oldest first; one row, or within the budget."""
+        queues = [self._waiting, self._background]
+        if self._batches % JOB_EVERY == JOB_EVERY - 1:
+            queues.reverse()
         batch: list[tuple[_Chunk, int]] = []
         worker, filled = None, 0
-        for chunk, row in self._rows():
+        for chunk, row in self._rows(queues):
             worker = worker or chunk.worker
             if chunk.worker is worker:
                 filled += chunk.tokens[row]
@@ -162,11 +171,12 @@ class Batcher:
         for queue in (self._waiting, self._background):
             for chunk in [chunk for chunk in queue if chunk.started == len(chunk.inputs)]:
                 queue.remove(chunk)
+        self._batches += bool(batch)
         return batch
 
-    def _rows(self) -> Iterator[tuple[_Chunk, int]]:
+    def _rows(self, queues: list[deque[_Chunk]]) -> Iterator[tuple[_Chunk, int]]:
         """The waiting rows; chunks that nothing waits for are removed."""
-        for queue in (self._waiting, self._background):
+        for queue in queues:
             for chunk in list(queue):
                 if chunk.error is not None or chunk.ticket.cancelled.is_set():
                     queue.remove(chunk)
@@ -179,6 +189,8 @@ class Batcher:
         self._observe(len(batch), sum(chunk.tokens[row] for chunk, row in batch))
         try:
             results = results_of(worker, [chunk.inputs[row] for chunk, row in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results for {len(batch)} inputs")
         except TrimerError as error:  # a setting, which is the same for all rows
             results = [error] * len(batch)
         except Exception:

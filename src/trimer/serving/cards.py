@@ -14,6 +14,7 @@ from trimer import __version__
 from trimer.examples import example
 from trimer.serving import parameters
 from trimer.serving.limits import Limits
+from trimer.serving.plain_json import finite
 
 if TYPE_CHECKING:
     from trimer.serving.models import Answer, ServedModel
@@ -129,15 +130,6 @@ def test_table(model: ServedModel) -> Any:
             except (OSError, ValueError) as error:
                 log.warning("%s cannot be read, so the card has no table: %s", path, error)
     return None
-
-
-def finite(value: Any) -> Any:
-    """Nested values with None for numbers that JSON does not have (NaN, infinite)."""
-    if isinstance(value, Mapping):
-        return {str(name): finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from trimer.serving.plain_json import Json
 from trimer.serving.service import Service
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,7 +23,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/readyz", summary="Whether models are loaded and a warm-up prediction ran", responses={503: {}})
     async def readyz() -> Response:
-        return JSONResponse(*readiness(service))
+        return Json(*readiness(service))
 
     @routes.get("/version", summary="Versions of Trimer, PyTorch and the models")
     async def version() -> dict[str, Any]:

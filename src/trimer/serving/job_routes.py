@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 
 from trimer.serving import parameters
 from trimer.serving.answers import MEDIA, chosen_format, headers, write_answer
@@ -24,6 +24,7 @@ from trimer.serving.job_store import DONE
 from trimer.serving.jobs import Jobs
 from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer
+from trimer.serving.plain_json import Json
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.rest import ANSWER, BODY, REFUSALS
 from trimer.serving.service import Service
@@ -38,7 +39,7 @@ def router(service: Service, threads: Threads, jobs: Jobs) -> APIRouter:
     routes = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
     @routes.post("", status_code=202, summary="Submit a file", openapi_extra=SUBMIT, responses=REFUSALS)
-    async def submit(request: Request) -> JSONResponse:
+    async def submit(request: Request) -> Json:
         model = service.model(request.query_params.get("model") or only(service))
         jobs.check_room()
         if "predict" not in model.operations:
@@ -56,7 +57,7 @@ def router(service: Service, threads: Threads, jobs: Jobs) -> APIRouter:
                 return jobs.submit(model.name, settings, file_of(body))
 
             state = await threads.run(request, add)
-        return JSONResponse(state, 202, {"Location": f"/v1/jobs/{state['id']}"})
+        return Json(state, 202, {"Location": f"/v1/jobs/{state['id']}"})
 
     @routes.get("/{job}", summary="State, progress and expected end", responses=REFUSALS)
     def state(job: str) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from trimer import __version__
 from trimer.serving.health import readiness
 from trimer.serving.kserve import DTYPES, TensorModel, Tensors
 from trimer.serving.limits import Refusal
+from trimer.serving.plain_json import Json
 from trimer.serving.requests import Threads, json_of
 from trimer.serving.rest import REFUSALS
 from trimer.serving.service import Service
@@ -65,7 +66,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
     @routes.get("/health/ready", summary="Whether the server is ready", responses={503: {}})
     async def ready() -> Response:
         _, status = readiness(service)
-        return JSONResponse({"ready": status == 200}, status)
+        return Json({"ready": status == 200}, status)
 
     async def metadata(model: str) -> dict[str, Any]:
         return TensorModel(service.model(model)).metadata()
@@ -76,7 +77,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
     async def config(model: str) -> dict[str, Any]:
         return TensorModel(service.model(model)).config(service)
 
-    async def infer(model: str, request: Request) -> JSONResponse:
+    async def infer(model: str, request: Request) -> Json:
         tensors = TensorModel(service.model(model))
         if BINARY in request.headers:
             raise Refusal(415, "unsupported_format", "binary tensors are not read over HTTP: send JSON, or use gRPC")
@@ -85,7 +86,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
             outputs = await threads.run(request, lambda cancelled: tensors.infer(service, inputs, wanted, cancelled))
         body = {"model_name": tensors.model.name, "model_version": tensors.model.version}
         body |= {"id": document["id"]} if isinstance(document.get("id"), str) else {}
-        return JSONResponse({**body, "outputs": [as_json(name, value) for name, value in outputs.items()]})
+        return Json({**body, "outputs": [as_json(name, value) for name, value in outputs.items()]})
 
     for path in ("/models/{model}", "/models/{model}/versions/{version}"):
         routes.get(path, summary="Inputs and outputs", responses=REFUSALS)(metadata)

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from trimer.serving.limits import Refusal
 from trimer.serving.requests import Threads
+from trimer.serving.rest import REFUSALS
 
 TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("basics.js", "form.js", "spectrum.js", "details.js", "table.js", "code.js", "jobs.js", "start.js")
@@ -40,8 +41,7 @@ def router(threads: Threads) -> APIRouter:
         response_class=Response,
         responses={
             200: {"description": "An SVG that takes the text color of a page", "content": {"image/svg+xml": {}}},
-            422: {"description": "The text is not a molecule, or too large to draw"},
-            429: {"description": "Busy; see Retry-After"},
+            **REFUSALS,
         },
     )
     async def draw(smiles: str, request: Request) -> Response:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from trimer.serving.limits import Limits, Refusal
+from trimer.serving.plain_json import DEEPEST, read_json
 from trimer.studies.settings import KINDS
 from trimer.suggestions import did_you_mean
 
@@ -31,6 +31,7 @@ BOUNDED = {
     "generator.formulas": "num_samples",
     "generator.max_length": "max_length",
 }
+WHOLE = {*BOUNDED, "longest", "layer", "seed"}  # a text of digits would pass the limits
 TEXT = 1000  # characters of a parameter
 
 
@@ -68,7 +69,9 @@ def checked(values: Any, study: Study, operation: str, limits: Limits) -> dict[s
         if isinstance(value, str) and (len(value) > TEXT or "${" in value or "???" in value):
             raise Refusal(422, "invalid_parameters", f"{name} must be a text of at most {TEXT} characters, without ${{")
         limit = getattr(limits, BOUNDED[name]) if name in BOUNDED else None
-        if limit is not None and isinstance(value, int | float) and value > limit:
+        if name in WHOLE and value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise Refusal(422, "invalid_parameters", f"{name} must be a whole number")
+        if limit is not None and isinstance(value, int) and value > limit:
             raise Refusal(
                 422, "invalid_parameters", f"{name}={value} is above the limit limits.{BOUNDED[name]}={limit}"
             )
@@ -78,8 +81,10 @@ def checked(values: Any, study: Study, operation: str, limits: Limits) -> dict[s
 
 
 def dotted(values: Mapping, prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names."""
+    """Nested values under dotted names; Refusal if they are nested too deep."""
     found: dict[str, Any] = {}
+    if prefix.count(".") > DEEPEST:
+        raise Refusal(422, "invalid_parameters", "parameters are nested too deep")
     for name, value in values.items():
         if isinstance(value, Mapping):
             found |= dotted(value, f"{prefix}{name}.")
@@ -93,7 +98,7 @@ def of_query(query: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, text in query.items():
         try:
-            values[name] = json.loads(text)
+            values[name] = read_json(text)
         except ValueError:
             values[name] = text
     return values

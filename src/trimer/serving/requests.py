@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import threading
 import time
@@ -17,8 +16,10 @@ from typing import Any, TypeVar
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
+from trimer.data.text.compression import format_of
 from trimer.serving.limits import Refusal
 from trimer.serving.parameters import of_query
+from trimer.serving.plain_json import read_json
 from trimer.serving.service import Service
 from trimer.serving.uploads import prepared, private_folder, save, unpacked
 
@@ -28,6 +29,9 @@ JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
 FORM = "multipart/form-data"
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
+IN_MEMORY = 1 << 18  # bytes of a JSON body that is read without a file
+NO_OBJECT = 'parameters must be a JSON object, such as {"seed": 1}'
+UNWATCHED = 0.2  # seconds of a computation after which a closed connection is noticed; most end before
 # Media type of a raw body -> the name that tells its format where the content fits several.
 NAMES = {
     "text/csv": "body.csv",
@@ -44,8 +48,7 @@ class Body:
     """The records of a request: a list, or a file in its private folder; and its parameters, not checked yet."""
 
     records: list | Path
-    parameters: Any
-    document: dict[str, Any] | None = None  # the whole JSON body
+    parameters: dict[str, Any]
 
 
 @asynccontextmanager
@@ -53,44 +56,66 @@ async def body_of(
     request: Request, kind: str, limit_mib: float, limit: str = "limits.unpacked_mib", parent: Path | None = None
 ) -> AsyncIterator[Body]:
     """The body of a request; its files are removed at the end. kind: of records that the model reads."""
+    media = request.headers.get("content-type", "").lower()
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Refusal(415, "unsupported_encoding", f"Content-Encoding {encoding[:40]} is not read: use gzip")
+    parameters = of_query({k: v for k, v in request.query_params.items() if k not in URL_KEYS})
+    if JSON.match(media):
+        async with json_of(request, limit_mib, limit, parent) as document:
+            if not isinstance(document.get("records"), list):
+                example = '{"records": [...], "parameters": {...}}'
+                raise Refusal(422, "no_records", f"the JSON must be an object with a list of records: {example}")
+            given = document.get("parameters") or {}
+            if not isinstance(given, dict):
+                raise Refusal(422, "invalid_parameters", NO_OBJECT)
+            yield Body(document["records"], parameters | given)
+        return
     with private_folder(parent) as folder:
-        media = request.headers.get("content-type", "").lower()
-        encoding = request.headers.get("content-encoding", "identity").lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise Refusal(415, "unsupported_encoding", f"Content-Encoding {encoding[:40]} is not read: use gzip")
-        parameters = of_query({k: v for k, v in request.query_params.items() if k not in URL_KEYS})
         if media.startswith(FORM):
             name, fields = await _saved_form(request, folder / "raw")
             parameters |= fields
         else:
             name = NAMES.get(media.partition(";")[0].strip(), "")
-            await _saved(request, folder / "raw")
-        if JSON.match(media):
-            document = await asyncio.to_thread(_document, folder / "raw", limit_mib, limit)
-            given = document.get("parameters")
-            both = given if not parameters else {**parameters, **(given if isinstance(given, dict) else {})}
-            yield Body(document["records"], both, document)
-        else:
-            path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
-            yield Body(path, parameters)
+            await _saved(_parts(request), folder / "raw")
+        path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
+        yield Body(path, parameters)
 
 
 @asynccontextmanager
-async def json_of(request: Request, limit_mib: float) -> AsyncIterator[dict[str, Any]]:
-    """The JSON object that is the body of a request."""
-    with private_folder() as folder:
-        await _saved(request, folder / "raw")
-        yield await asyncio.to_thread(_object, folder / "raw", limit_mib, "limits.unpacked_mib")
+async def json_of(
+    request: Request, limit_mib: float, limit: str = "limits.unpacked_mib", parent: Path | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """The JSON object that is the body of a request; a large or compressed body is written to a file first."""
+    start, parts = bytearray(), _parts(request)
+    async for part in parts:
+        start += part
+        if len(start) > IN_MEMORY:
+            break
+    if len(start) <= IN_MEMORY and format_of(bytes(start[:6])) is None:
+        yield _object(start)
+        return
+    with private_folder(parent) as folder:
+        await _saved(parts, folder / "raw", start)
+        yield await asyncio.to_thread(_object_in, folder / "raw", limit_mib, limit)
 
 
-async def _saved(request: Request, target: Path) -> None:
-    append = save(target)
+async def _parts(request: Request) -> AsyncIterator[bytes]:
+    """The body of a request as it arrives."""
     try:
-        async for chunk in request.stream():
-            if chunk:
-                append(chunk)
+        async for part in request.stream():
+            if part:
+                yield part
     except ClientDisconnect:
         raise Refusal(400, "incomplete", "the connection ended before the body was complete") from None
+
+
+async def _saved(parts: AsyncIterator[bytes], target: Path, start: bytes | bytearray = b"") -> None:
+    append = save(target)
+    if start:
+        append(start)
+    async for part in parts:
+        append(part)
 
 
 async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, Any]]:
@@ -109,25 +134,20 @@ async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, An
     if given is not None:
         value = of_query({"parameters": given})["parameters"]
         if not isinstance(value, dict):
-            raise Refusal(422, "invalid_parameters", "the field parameters must be a JSON object")
+            raise Refusal(422, "invalid_parameters", NO_OBJECT)
         fields |= value
     return name, fields
 
 
-def _document(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
-    """The JSON of a body, with a list `records`."""
-    document = _object(raw, limit_mib, limit)
-    if not isinstance(document.get("records"), list):
-        example = '{"records": [...], "parameters": {...}}'
-        raise Refusal(422, "no_records", f"the JSON must be an object with a list of records: {example}")
-    return document
-
-
-def _object(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
+def _object_in(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
     plain, _ = unpacked(raw, "", limit_mib, limit)
+    return _object(plain.read_bytes())
+
+
+def _object(body: bytes | bytearray) -> dict[str, Any]:
     try:
-        document = json.loads(plain.read_bytes())
-    except (ValueError, RecursionError) as error:
+        document = read_json(body)
+    except ValueError as error:
         raise Refusal(400, "invalid_json", f"the body is not JSON ({str(error)[:100]})") from error
     if not isinstance(document, dict):
         raise Refusal(422, "no_object", "the JSON must be an object")
@@ -145,15 +165,22 @@ class Threads:
         """The result of `work`, which gets an event that says that the client has gone."""
         cancelled = threading.Event()
         future = asyncio.get_running_loop().run_in_executor(self._pool, work, cancelled)
-        watch = asyncio.ensure_future(_disconnected(request))
+        watch: asyncio.Future[None] | None = None
         try:
-            both: set[asyncio.Future[Any]] = {future, watch}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({future}, timeout=UNWATCHED)
+            if not future.done():
+                watch = asyncio.ensure_future(_disconnected(request))
+                both: set[asyncio.Future[Any]] = {future, watch}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
                 cancelled.set()
             return await future
         finally:
-            watch.cancel()
+            if not future.done():  # this request was cancelled; no one takes the result
+                cancelled.set()
+                future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            if watch is not None:
+                watch.cancel()
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:

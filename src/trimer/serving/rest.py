@@ -13,11 +13,13 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from trimer.serving.answers import MEDIA, check_format, chosen_format, headers, write_answer
+from trimer.serving.answers import MEDIA, check_format, chosen_format, document, headers, write_answer
 from trimer.serving.models import ServedModel
+from trimer.serving.plain_json import json_text
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.service import Service
 
+IN_MEMORY = 256  # records of an answer that is sent without a file
 ERROR = {
     "type": "object",
     "properties": {
@@ -56,6 +58,8 @@ BODY: dict[str, Any] = {
         {"name": "format", "in": "query", "required": False, "schema": {"type": "string", "enum": list(MEDIA)}}
     ],
 }
+# Read from the path without the checks of FastAPI, which cost more than those of a name.
+MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": ERROR}}}
     for status, text in {
@@ -81,7 +85,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
     """The routes of models."""
     routes = APIRouter(prefix="/v1", tags=["models"])
     options: dict[str, Any] = {
-        "openapi_extra": BODY,
+        "openapi_extra": {**BODY, "parameters": [MODEL, *BODY["parameters"]]},
         "responses": {200: ANSWER, **REFUSALS},
         "response_class": Response,
     }
@@ -95,12 +99,12 @@ def router(service: Service, threads: Threads) -> APIRouter:
         return service.cards[service.model(model).name]
 
     @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
-    async def predict(model: str, request: Request) -> Response:
-        return await respond(service, threads, request, service.model(model), "predict")
+    async def predict(request: Request) -> Response:
+        return await respond(service, threads, request, service.model(request.path_params["model"]), "predict")
 
     @routes.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
-    async def embed(model: str, request: Request) -> Response:
-        return await respond(service, threads, request, service.model(model), "embed")
+    async def embed(request: Request) -> Response:
+        return await respond(service, threads, request, service.model(request.path_params["model"]), "embed")
 
     return routes
 
@@ -133,9 +137,12 @@ def kind_of(model: ServedModel, operation: str) -> str:
 def answered(
     service: Service, model: ServedModel, operation: str, body: Body, wanted: str, cancelled: threading.Event
 ) -> Response:
-    """The response with an answer, as a file that is removed when it was sent; runs in a thread."""
+    """The response with an answer; a large one is a file that is removed when it was sent. Runs in a thread."""
     answer = service.answer(model, operation, body.records, body.parameters, cancelled)
     check_format(wanted, answer)
+    if wanted == "json" and len(answer.predictions) <= IN_MEMORY and operation == "predict":
+        content = json_text(document(model, answer))
+        return Response(content, media_type=MEDIA[wanted], headers=headers(model, answer))
     folder = Path(mkdtemp(prefix="trimer-"))
     try:
         path = write_answer(wanted, model, answer, folder)

@@ -8,12 +8,13 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from trimer.checkpoint import checkpoint_path
 from trimer.errors import CheckpointError, ConfigError
 from trimer.serving.health import readiness
 from trimer.serving.limits import Refusal
+from trimer.serving.plain_json import Json
 from trimer.serving.requests import Threads
 from trimer.serving.rest import ANSWER, BODY, REFUSALS, respond
 from trimer.serving.service import Service
@@ -28,7 +29,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
 
     @routes.get("/ping", summary="Whether the models are ready", responses={503: {}})
     async def ping() -> Response:
-        return JSONResponse(*readiness(service))
+        return Json(*readiness(service))
 
     options: dict[str, Any] = {"openapi_extra": BODY, "responses": {200: ANSWER, **REFUSALS}}
 

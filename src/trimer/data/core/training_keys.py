@@ -29,6 +29,7 @@ LIMIT = 2_000_000  # keys of one set that are stored exactly: 16 MB
 FALSE_POSITIVES = 0.001  # fraction of other keys that a filter reports as contained
 SPLITS = {"train": "train", "val": "validation"}  # splits with stored keys -> their names in reports
 NO_KEY = bytes(8)  # of a missing text
+BLOCK = 1 << 16  # keys that are looked up together
 IDENTITY = ("molecule", "protein", "peptide")  # kinds of key that identify a record
 
 
@@ -68,8 +69,8 @@ def key_set(keys: np.ndarray, limit: int = LIMIT) -> dict:
     size = 8 * math.ceil(-len(keys) * math.log(FALSE_POSITIVES) / math.log(2) ** 2 / 8)
     probes = max(round(size / len(keys) * math.log(2)), 1)
     bits = np.zeros(size, bool)
-    for probe in range(probes):
-        bits[_probe(keys, probe, size)] = True
+    for start in range(0, len(keys), BLOCK):
+        bits[_probes(keys[start : start + BLOCK], probes, size)] = True
     filter_ = {"filter": torch.from_numpy(np.packbits(bits, bitorder="little")), "probes": probes}
     return {"count": len(keys), **filter_, "false_positives": FALSE_POSITIVES}
 
@@ -94,18 +95,19 @@ def contains(stored: Mapping, keys: np.ndarray) -> np.ndarray:
         contained = values[np.searchsorted(values, keys).clip(max=len(values) - 1)] == keys
     else:
         bytes_ = stored["filter"].numpy()
-        contained = np.ones(len(keys), bool)
-        for probe in range(stored["probes"]):
-            bit = _probe(keys, probe, 8 * len(bytes_))
-            contained &= (bytes_[bit >> np.uint64(3)] >> (bit & np.uint64(7)).astype(np.uint8) & 1).astype(bool)
+        contained = np.empty(len(keys), bool)
+        for start in range(0, len(keys), BLOCK):
+            block = slice(start, start + BLOCK)
+            bits = _probes(keys[block], stored["probes"], 8 * len(bytes_))
+            contained[block] = (bytes_[bits >> np.uint64(3)] >> (bits & np.uint64(7)).astype(np.uint8) & 1).all(0)
     return contained & (keys != 0)
 
 
-def _probe(keys: np.ndarray, number: int, size: int) -> np.ndarray:
-    """(n,) uint64 number of the bit that a probe reads, by double hashing (Kirsch and Mitzenmacher 2008)."""
+def _probes(keys: np.ndarray, count: int, size: int) -> np.ndarray:
+    """(count, n) uint64 numbers of the bits that the probes read, by double hashing (Kirsch and Mitzenmacher 2008)."""
     words = keys.view(np.uint64)
     first, step = mix(words), mix(words ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
-    return (first + np.uint64(number) * step) % np.uint64(size)
+    return (first + np.arange(count, dtype=np.uint64)[:, None] * step) % np.uint64(size)
 
 
 # ---------------------------------------------------------------- stages of training
