@@ -1,11 +1,14 @@
-"""Tests mirror the source: `src/trimer/a/b.py` is tested by `tests/a/test_b.py`."""
+"""Tests mirror the source: `src/trimer/a/b.py` is tested by `tests/a/test_b.py`. Files and functions are short."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 SOURCE = TESTS.parent / "src"
+
+FILE_LINES, FUNCTION_LINES = 350, 80  # at most, in src/
 
 # Folders whose tests cover no single module: whole commands, documentation, configs, benchmarks, another PyTorch.
 FOLDERS = {"integration", "docs", "conf", "benchmarks", "xla"}
@@ -47,3 +50,15 @@ def test_each_exception_is_needed():
     assert not missing, f"{missing}: remove these from EXCEPTIONS, there are no such files"
     needless = [name for name in EXCEPTIONS if has_module(Path(name))]
     assert not needless, f"{needless}: remove these from EXCEPTIONS, there are modules of these names"
+
+
+def test_files_and_functions_are_short():
+    long = []
+    for path in SOURCE.rglob("*.py"):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(SOURCE).as_posix()
+        if (lines := len(text.splitlines())) > FILE_LINES:
+            long.append(f"{name} has {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (lines := node.end_lineno - node.lineno + 1) > FUNCTION_LINES:
+                long.append(f"{node.name} in {name} has {lines} lines")
+    assert not long, f"{long}: at most {FILE_LINES} for a file and {FUNCTION_LINES} for a function"

@@ -19,6 +19,7 @@ from trimer.run import RunFolder, first_process
 
 log = logging.getLogger(__name__)
 
+RESTORE = "restore the data, or start a new run with ckpt="
 # Config groups except data: constructor arguments that are objects, not settings.
 GROUPS: dict[str, tuple[str, ...]] = {
     "trainer": (),
@@ -46,17 +47,8 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.accelerators.cpu_speed import log_choice
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
-    from trimer.accelerators.sharded_checkpoints import check_resumable
     from trimer.building import build, build_all
-    from trimer.checkpoint import (
-        check_hyperparameters,
-        check_labels,
-        contract,
-        copy_weights,
-        network_state,
-        read,
-        warm_start,
-    )
+    from trimer.checkpoint import contract, warm_start
     from trimer.data.core.training_keys import stages_of
     from trimer.loggers import open_loggers
     from trimer.trackers import publishing
@@ -90,14 +82,10 @@ def train(cfg: DictConfig) -> float | None:
         data.setup()
         task.configure_for(data)
         if checkpoint is not None:
-            check_resumable(trainer.strategy, checkpoint)
-            saved = read(checkpoint)
-            check_hyperparameters(net, saved["trimer"]["model"], checkpoint)
-            copy_weights(task.net, network_state(saved), checkpoint)  # reports weights that do not fit
-            check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
+            restore_weights(task, net, checkpoint, trainer)
         if cfg.resume:
-            run.check_split(data, "restore the data, or start a new run with ckpt=")
-        run.record_data(data, "restore the data, or start a new run with ckpt=", config)
+            run.check_split(data, RESTORE)
+        run.record_data(data, RESTORE, config)
         if cfg.resume:
             run.start(cfg)
         task.training_keys = stages_of(data, cfg.name, cfg.ckpt, checkpoint)
@@ -122,6 +110,18 @@ def train(cfg: DictConfig) -> float | None:
     log.info("run folder: %s", run.path)
     suggest(*(next_reading(trainer, run.path) or uses_of(task.contract, run.path)))
     return result["objective"]
+
+
+def restore_weights(task: Any, net: Any, checkpoint: Path, trainer: Any) -> None:
+    """Load the weights of the checkpoint from which a run is resumed; an error for a checkpoint that does not fit."""
+    from trimer.accelerators.sharded_checkpoints import check_resumable
+    from trimer.checkpoint import check_hyperparameters, check_labels, copy_weights, network_state, read
+
+    check_resumable(trainer.strategy, checkpoint)
+    saved = read(checkpoint)
+    check_hyperparameters(net, saved["trimer"]["model"], checkpoint)
+    copy_weights(task.net, network_state(saved), checkpoint)  # reports weights that do not fit
+    check_labels(saved["trimer"], task.contract.get("labels"), checkpoint)
 
 
 def uses_of(contract: dict, run: Path) -> list[str]:

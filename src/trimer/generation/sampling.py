@@ -55,12 +55,7 @@ def sample(
     stop, end), a range of ids that sequences begin with: only these until `end` was written, and none of them after it.
     grammar: keeps what follows the opening within the formula; made for the same allowed tokens.
     """
-    if temperature <= 0:
-        raise ConfigError(
-            f"generator.temperature={temperature} must be above 0; for the most likely sequence use beam search"
-        )
-    if not 0 < top_p <= 1:
-        raise ConfigError(f"generator.top_p={top_p} must be above 0 and at most 1")
+    check_sampling(temperature, top_p)
     check_length(net, max_length)
     allowed = allowed_ids(net, allowed_tokens)
     end = int((allowed == EOS).nonzero())
@@ -89,9 +84,7 @@ def sample(
             scores = scores.masked_fill(~(grammar.mask(progress) | is_open[:, None]), -torch.inf)
         choice, log_p = draw(scores, uniform[row_of, step], temperature, top_k, top_p)
         if prompts is not None and forced is not None and step < prompts.shape[1]:
-            given, index = prompts[row_of, step] >= 0, forced[row_of, step]
-            choice = torch.where(given, index, choice)
-            log_p = torch.where(given, scores.gather(1, index[:, None]).squeeze(1) - scores.logsumexp(-1), log_p)
+            choice, log_p = with_prompts(scores, prompts[row_of, step], forced[row_of, step], choice, log_p)
         choice = torch.where(running, choice, end)
         generated[row_of, step] = choice
         likelihood[row_of] += log_p * running
@@ -115,6 +108,24 @@ def sample(
             row_of, running, tokens, is_open = row_of[stay], running[stay], tokens[stay], is_open[stay]
             progress = None if progress is None else progress.select(stay)
     return _hypotheses(generated, likelihood, allowed, end, len(source), num_samples)
+
+
+def check_sampling(temperature: float, top_p: float) -> None:
+    """ConfigError for settings with which nothing can be drawn."""
+    if temperature <= 0:
+        raise ConfigError(
+            f"generator.temperature={temperature} must be above 0; for the most likely sequence use beam search"
+        )
+    if not 0 < top_p <= 1:
+        raise ConfigError(f"generator.top_p={top_p} must be above 0 and at most 1")
+
+
+def with_prompts(
+    scores: Tensor, prompts: Tensor, index: Tensor, choice: Tensor, log_p: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The drawn indices and log p, replaced where a prompt is not negative. scores: (R, A), all others: (R,)."""
+    given, log_p_given = prompts >= 0, scores.gather(1, index[:, None]).squeeze(1) - scores.logsumexp(-1)
+    return torch.where(given, index, choice), torch.where(given, log_p_given, log_p)
 
 
 def uniform_table(seed: int, keys: Sequence[int], num_samples: int, steps: int) -> Tensor:
