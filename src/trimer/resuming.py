@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from trimer import __version__
-from trimer.errors import ConfigError, InputError
+from trimer.errors import ConfigError, InputError, UsageError
 from trimer.plugins import named_plugins
 from trimer.renames import current_override
 
@@ -36,6 +36,7 @@ MAY_CHANGE = {
     "final evaluation": ("test", "baselines", "objective", "calibration_spectra", "augment", "boosting"),
     "the sweep": ("n_jobs", "resume", "from_run"),
 }  # fmt: skip
+AUTO = "auto"  # resume=auto: the run in hydra.run.dir, or a new one
 # Data files may have moved; their content is compared when they are read.
 DATA_FILES = re.compile(r"data\.(.+\.)?(path|paths|folder|file|files)(\[\d+\])?")
 
@@ -72,6 +73,30 @@ def resume(
         kept = [override("from_run", run.path)]
     folders = list(config_dirs) or run.record.get("config_dirs", [])
     return [*kept, *new, override("resume", run.path), override("hydra.run.dir", run.path)], folders
+
+
+def begun(overrides: Sequence[str]) -> str | None:
+    """The folder of hydra.run.dir if it holds a run to resume; None if the run has to start, perhaps again.
+
+    A run that was killed before its first checkpoint starts again. UsageError without hydra.run.dir.
+    """
+    from trimer.locks import FolderLock
+    from trimer.run import RunFolder, first_process
+
+    named = [text.partition("=")[2].strip("'\"") for text in overrides if key_of(text) == "hydra.run.dir"]
+    if not named or "${" in named[-1]:
+        raise UsageError(
+            f"resume={AUTO} continues the run in a fixed folder, or starts it there: add hydra.run.dir=<folder>"
+        )
+    run = RunFolder(Path(named[-1]).expanduser())
+    if not run.started:
+        return None
+    if run.record.get("command") == "train" and run.last_checkpoint() is None and run.result.get("status") != "ok":
+        if first_process():
+            FolderLock(run.path).require().release()  # another process may be about to write one
+            (run.path / "run.json").unlink()
+        return None
+    return named[-1]
 
 
 def override(key: str, value: str | Path) -> str:

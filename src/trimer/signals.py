@@ -1,4 +1,4 @@
-"""How processes end: a closed terminal is a request to stop, and no process outlives the one that started it."""
+"""How processes end: a closed terminal or the warning of a queue is a request to stop; none outlives its parent."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PARENT = "TRIMER_PARENT"  # environment variable of a sweep's job: the process id of the sweep
-HANGUP = tuple(getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name))  # none on Windows
-ENDING = (signal.SIGTERM, *HANGUP)
+# A closed terminal, and the usual warning of a queue before a time limit or a preemption; none on Windows.
+WARNINGS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
+ENDING = (signal.SIGTERM, *WARNINGS)
 FORWARDED = (signal.SIGINT, *ENDING)
 
 
@@ -34,10 +35,10 @@ def handled(numbers: tuple[signal.Signals, ...], handler: Callable) -> Iterator[
 
 
 @contextmanager
-def end_on_hangup() -> Iterator[None]:
-    """End on SIGHUP as on SIGTERM, and when the process that started this one ends; used by every command."""
+def end_on_warnings() -> Iterator[None]:
+    """End on WARNINGS as on SIGTERM, and when the process that started this one ends; used by every command."""
     end_with_parent()
-    with handled(HANGUP, lambda number, frame: signal.raise_signal(signal.SIGTERM)):
+    with handled(WARNINGS, lambda number, frame: signal.raise_signal(signal.SIGTERM)):
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -45,6 +46,19 @@ def peak_memory() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # macOS counts bytes, Linux KiB
+
+
+def available_memory() -> float | None:
+    """Free memory of the host in MB, or what is left of the limit of a container; None where neither is known."""
+    free = []
+    try:
+        words = Path("/proc/meminfo").read_text().split()
+        free.append(int(words[words.index("MemAvailable:") + 1]) / 1e3)
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        free.append((int(limit) - int(used)) / 1e6)
+    except (OSError, ValueError):  # another system, or no limit
+        pass
+    return max(0.0, min(free)) if free else None
 
 
 def place(net: nn.Module, trainer: DictConfig) -> nn.Module:

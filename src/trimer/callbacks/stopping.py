@@ -1,4 +1,4 @@
-"""Signals that request a stop: Ctrl-C, SIGTERM from a queue or container, SIGHUP from a closed terminal."""
+"""Signals that request a stop: Ctrl-C, SIGTERM and SIGUSR1 from a queue or container, SIGHUP from a closed terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             return
         self._number = None
-        for number in (signal.SIGINT, *ENDING, *requeue_signals(trainer)):
+        for number in dict.fromkeys((signal.SIGINT, *ENDING, *requeue_signals(trainer))):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._request)
 

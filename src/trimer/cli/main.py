@@ -113,18 +113,30 @@ def command_line(command: str, words: list[str]) -> int:
 
 
 def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """With `resume=<run folder>`: the overrides and config folders of that run, then the new ones."""
+    """With `resume=<run folder>`: the overrides and config folders of that run, then the new ones.
+
+    With `resume=auto` this is the run in hydra.run.dir; if there is none yet, the overrides of a new run.
+    """
     check_plugins(args)
     named = [text for text in args.overrides if text.startswith("resume=") and text not in ("resume=", "resume=null")]
     if command != "train" or not named:
         return args.overrides, args.config_dir
-    if any(text.startswith("from_run=") for text in args.overrides):
-        raise UsageError("resume= continues a run with its own config, and from= starts a new one: give one of them")
-    if args.multirun:
-        raise UsageError("resume=<run folder> continues one run, so it cannot be part of a sweep (-m)")
-    from trimer.resuming import resume
+    from trimer import resuming
 
-    return resume(named[-1].partition("=")[2].strip("'\""), args.overrides, args.config_dir, args.plugin)
+    folder, overrides = named[-1].partition("=")[2].strip("'\""), args.overrides
+    if args.multirun:
+        raise UsageError(
+            "resume= continues one run, so it cannot be part of a sweep (-m), which continues by itself when the same "
+            "command runs in the same hydra.sweep.dir"
+        )
+    if folder == resuming.AUTO:
+        folder = resuming.begun(overrides)
+        if folder is None:
+            return [text for text in overrides if not text.startswith("resume=")], args.config_dir
+        overrides = [text for text in overrides if not text.startswith("from_run=")]  # the run has its own config
+    if any(text.startswith("from_run=") for text in overrides):
+        raise UsageError("resume= continues a run with its own config, and from= starts a new one: give one of them")
+    return resuming.resume(folder, overrides, args.config_dir, args.plugin)
 
 
 def check_plugins(args: argparse.Namespace) -> None:
@@ -226,7 +238,7 @@ def run_command(cfg: DictConfig) -> Any:
     silence_lightning()
     verbosity.configure_logging()
     try:
-        with signals.end_on_hangup():
+        with signals.end_on_warnings():
             return importlib.import_module(f"trimer.commands.{command}").main(cfg)
     except BaseException as error:  # Ctrl-C and signals are recorded too
         failures.record(folder, error)

@@ -102,6 +102,7 @@ def train(cfg: DictConfig) -> float | None:
             "seconds": round(time.perf_counter() - started, 3),
         }
         record_training_data(run, task, data, trainer)
+        draw_stopping(run, trainer)
         result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
         attempt("the checkpoint of the tracker", publishing.log_checkpoint, trainer, run.path, result)
         attempt("the summary of the tracker", publishing.log_summary, trainer, result, cfg.objective)
@@ -150,6 +151,16 @@ def record_training_data(run: RunFolder, task: Any, data: Any, trainer: Any) -> 
         update_checkpoint(path, records)
 
 
+def draw_stopping(run: RunFolder, trainer: Any) -> None:
+    """Draw learning rate and metric of a run with early stopping, as `schedule.svg`."""
+    from trimer.callbacks.early_stopping import EarlyStopping
+    from trimer.reporting.schedule_figures import write_schedule
+
+    stops = any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)
+    if stops and trainer.is_global_zero and not trainer.fast_dev_run:
+        attempt("schedule.svg", write_schedule, run.path)
+
+
 def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
     """The metrics of the test split by the best weights; empty, mostly with a warning, if it is not evaluated."""
     from trimer.checkpoint import study_class
@@ -177,13 +188,16 @@ def describe_model(net, data, cfg: DictConfig) -> str:
 
 
 def callbacks_of(cfg: DictConfig) -> list:
-    """The callbacks of the config and, unless trainer.enable_progress_bar=false, a progress display."""
+    """The callbacks of the config, the plan of the learning rate and, unless it is switched off, a progress display."""
     from lightning.pytorch.callbacks import ProgressBar
 
     from trimer.building import build_all
     from trimer.callbacks.progress import TrainingProgress
+    from trimer.callbacks.schedule import PlannedSchedule
 
     callbacks = build_all(cfg.callbacks)
+    if not any(isinstance(callback, PlannedSchedule) for callback in callbacks):
+        callbacks.append(PlannedSchedule(cfg.paths.run, only=False))
     if cfg.trainer.enable_progress_bar and not any(isinstance(callback, ProgressBar) for callback in callbacks):
         callbacks.append(TrainingProgress())
     return callbacks

@@ -14,7 +14,7 @@ SPLITS = ("train", "val", "test")
 # Metrics with a panel, in order.
 PANELS = ("loss", "token_accuracy", "tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity",
           "perplexity", "accuracy", "balanced_accuracy", "mcc", "auroc", "rmse", "r2")  # fmt: skip
-RATE = "lr"  # learning rate
+RATE, PLANNED = "lr", "planned lr"  # learning rate, and as it was planned (`schedule.csv`)
 _NOT_CURVES = {"step", "epoch", "time"}
 
 
@@ -81,7 +81,7 @@ def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Cu
     for name, curve in curves.items():
         split, _, metric = name.partition("/")
         if name == RATE and len(set(curve.values)) > 1:
-            schedule = {RATE: {RATE: curve}}
+            schedule = {RATE: {RATE: curve} | ({PLANNED: curves[PLANNED]} if PLANNED in curves else {})}
         if split in SPLITS and "/" not in metric and len(curve.values) > 1:
             logged.setdefault(metric, {})[split] = curve
     shown = [metric for metric in PANELS if metric in logged]

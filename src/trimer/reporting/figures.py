@@ -19,9 +19,10 @@ from matplotlib.ticker import MaxNLocator
 
 from trimer.metrics.molecule_properties import candidate_facts, flaw, molecule_facts, same_molecule, tanimoto
 from trimer.reporting.colours import BLUE, COLOURS, GREEN, INK, SERIES, VERMILION
-from trimer.reporting.curves import RATE, Curve, panels
+from trimer.reporting.curves import PLANNED, RATE, Curve, panels
 from trimer.reporting.drawing import molecule_png
 from trimer.reporting.peaks import RelativeSpectrum, place_labels
+from trimer.reporting.schedule_figures import draw_schedule
 from trimer.reporting.style import panel_grid, save_figure, styled
 from trimer.reporting.table import column
 
@@ -52,7 +53,7 @@ def unit_of_loss(curves: Mapping[str, Curve]) -> str:
 def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve], loss_unit: str = "") -> None:
     """One metric over steps by split; the training curve is a running mean over its raw values, which are pale."""
     if metric == RATE:
-        draw_schedule(axis, series[RATE])
+        draw_schedule(axis, series[RATE], series.get(PLANNED))
         return
     unit = column(metric)
     for name, curve in series.items():
@@ -70,17 +71,6 @@ def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve], loss_unit:
     axis.set_xlabel("optimizer step")
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axis.legend(loc="best", **LEGEND)
-
-
-def draw_schedule(axis: Axes, curve: Curve) -> None:
-    """The learning rate over steps."""
-    axis.plot(curve.steps, curve.values, color=GREEN, linewidth=1.6)
-    axis.set_title("Learning rate")
-    axis.set_ylabel("learning rate")
-    axis.set_xlabel("optimizer step")
-    axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    axis.set_ylim(bottom=0)
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
 
 
 def residue_bars(residues: Sequence[Mapping], path: str | Path) -> Path:

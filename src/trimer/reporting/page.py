@@ -26,11 +26,13 @@ from trimer.reporting.curves import Curve, panels
 from trimer.reporting.drawing import molecule_svg
 from trimer.reporting.figures import draw_curves, draw_similarities, unit_of_loss
 from trimer.reporting.page_files import run_files, run_pages
+from trimer.reporting.schedule_figures import draw_stopping
 from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
 from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, ResultTable, column
 from trimer.reporting.templates import render
 from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
+from trimer.stopping_rule import StoppingTrace
 
 DRAWING = (150, 110)  # pixels of a molecule in a table
 LONGEST = 120  # letters of a cell
@@ -72,6 +74,7 @@ def write_page(
     evaluated: str = "",
     subtitle: str = "",
     curves: Mapping[str, Curve] | None = None,
+    stopping: StoppingTrace | None = None,
     distributions: Mapping[str, Sequence[float]] | None = None,
     split: Mapping | None = None,
     overlap: Sequence[Mapping] = (),
@@ -93,8 +96,9 @@ def write_page(
     predictions: one mapping per spectrum with `id`, `mz`, `intensity`, `precursor_mz`, `adduct`, `candidates` (mappings
     with `smiles` and optionally `count`, or plain SMILES; best first) and, where they are known, `smiles` (the true
     molecule), `name`, `collision_energy`, `instrument_type`, `problem`. `examples` of them are shown, spaced evenly
-    from the best to the worst. curves: of `read_curves`. distributions: {name: Tanimoto similarities}, by default those
-    of the predictions. split: its manifest (`method` and `sizes` are shown). overlap: of `Split.overlap`.
+    from the best to the worst. curves: of `read_curves`. stopping: what early stopping has seen. distributions: {name:
+    Tanimoto similarities}, by default those of the predictions. split: its manifest (`method` and `sizes` are shown).
+    overlap: of `Split.overlap`.
     commands: what reproduces the run. about: versions and such. note: how the metrics are defined, above the table.
     records: what the rows of the data are. pictures: PNG files that are embedded in the page; None is one that could
     not be made. details: further tables. charts: name -> (function that draws
@@ -110,7 +114,7 @@ def write_page(
     makers: dict[str, tuple] = {
         "header": (_header, name or title, facts, subtitle, table, paired, no_lookup),
         "results": (_results, table, note),
-        "learning": (_learning, curves or {}, similar or {}),
+        "learning": (_learning, curves or {}, similar or {}, stopping),
         "spectra": (spectrum_cards, predictions, examples),
         **{label: (make,) for label, make in (further or {}).items()},
         "figures": (_pictures, charts or {}, pictures),
@@ -248,9 +252,13 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _learning(curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[float]]) -> Markup:
+def _learning(
+    curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[float]], stopping: StoppingTrace | None
+) -> Markup:
     unit = unit_of_loss(curves)
     charts = [page_chart(metric, draw_curves, metric, series, unit) for metric, series in panels(curves).items()]
+    if stopping is not None:
+        charts.append(page_chart("Early stopping", draw_stopping, stopping))
     groups = {name: [v for v in values if math.isfinite(v)] for name, values in distributions.items()}
     groups = {name: values for name, values in groups.items() if values}
     if groups:

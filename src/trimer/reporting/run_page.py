@@ -11,8 +11,10 @@ from typing import Any
 from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import WHOLE
 from trimer.errors import InputError
-from trimer.reporting.curves import read_curves
+from trimer.reporting.attempts import attempt
+from trimer.reporting.curves import PLANNED, read_curves
 from trimer.reporting.page import MOLECULES, write_page
+from trimer.reporting.schedule_figures import read_plan, read_stopping
 from trimer.reporting.table import ResultTable
 
 
@@ -38,6 +40,9 @@ def write_run_page(
     record = _json(folder / "run.json")
     drops = _json(folder / "drops.json")
     metrics = Path(metrics or folder / "metrics.csv")
+    curves = read_curves(metrics) if metrics.is_file() else {}
+    if (plan := attempt("the planned learning rate", read_plan, folder)) is not None:
+        curves[PLANNED] = plan
     manifest = _json(folder / "split.json")
     trained_on = _json(folder / split / "training_overlap.json")
     return write_page(
@@ -46,7 +51,8 @@ def write_run_page(
         subtitle=subtitle or _subtitle(split, manifest, len(predictions), trained_on.get("counts", {})),
         table=table,
         predictions=predictions,
-        curves=read_curves(metrics) if metrics.is_file() else None,
+        curves=curves,
+        stopping=attempt("the chart of early stopping", read_stopping, folder, curves),
         distributions=distributions,
         evaluated=split,
         folder=folder,

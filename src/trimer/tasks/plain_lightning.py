@@ -194,7 +194,7 @@ class PlainLightning(KeepsArguments, L.LightningModule):
         if any(isinstance(callback, BatchSizeFinder) for callback in self.trainer.callbacks):
             raise ConfigError(
                 "BatchSizeFinder changes the number of rows, but batches are limited by data.tokens_per_batch: remove "
-                "it and set tokens_per_batch yourself"
+                "it and use trimer train debug=batch_size"
             )
         return []
 

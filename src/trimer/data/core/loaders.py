@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Any
 
@@ -14,7 +15,9 @@ from trimer.data.core.sampler import ClusterPlan, EpochPlan, PlannedBatches, bat
 from trimer.data.core.static_batches import StaticBatches
 from trimer.data.core.static_plan import StaticPlan
 from trimer.errors import ConfigError
-from trimer.signals import HANGUP
+from trimer.signals import WARNINGS
+
+log = logging.getLogger(__name__)
 
 
 def check_loading(tokens_per_batch: int, num_workers: int, seed: int) -> None:
@@ -59,6 +62,7 @@ def training_loader(
     else:
         plan = ClusterPlan(_total_lengths(lengths), tokens_per_batch, clusters=clusters, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
+    use_one_batch(trainer, "limit_train_batches", len(sampler))
     sampler.position = lambda: training_position(trainer, len(sampler))
     plan.taken = batches_of_epoch(trainer, len(sampler)) * trainer.world_size
     return _loader(dataset, sampler, trainer, num_workers)
@@ -80,7 +84,17 @@ def evaluation_loader(
     else:
         plan = EpochPlan(_total_lengths(lengths), tokens_per_batch, **settings)
     sampler = PlannedBatches(plan, None, trainer.global_rank, trainer.world_size)
+    split = "test" if trainer.testing else "predict" if trainer.predicting else "val"
+    use_one_batch(trainer, f"limit_{split}_batches", len(sampler))
     return _loader(dataset, sampler, trainer, num_workers)
+
+
+def use_one_batch(trainer: L.Trainer, name: str, batches: int) -> None:
+    """Replace a limit that is a fraction of less than one batch by one batch; Lightning would end with an error."""
+    limit = getattr(trainer, name)
+    if isinstance(limit, float) and 0 < limit * batches < 1:
+        log.info("trainer.%s=%s of %d batches is less than one: one batch is used", name, limit, batches)
+        setattr(trainer, name, 1)
 
 
 def _needs_one_shape(trainer: L.Trainer) -> bool:
@@ -108,7 +122,7 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     A job queue signals all processes of a job; a worker that dies at once would end the run before the checkpoint is
     written. The second SIGTERM ends the worker: this is how the main process ends a worker that hangs.
     """
-    for number in (signal.SIGINT, *HANGUP):
+    for number in (signal.SIGINT, *WARNINGS):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
