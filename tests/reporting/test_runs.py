@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from trimer.errors import InputError
-from trimer.reporting.runs import read_runs, summarise, write_summary
+from trimer.reporting.runs import read_runs, summarise
+from trimer.reporting.summary_files import write_summary
 from trimer.reporting.spread import interval
 
 

@@ -98,12 +98,25 @@ def test_the_suffix_of_the_output_chooses_the_file(sweep, tmp_path, name, capsys
     settings = {"input": [str(sweep / "0"), str(sweep / "1")], "output": str(tmp_path / name), "metrics": ["val/loss"]}
     report.main(OmegaConf.create(settings))
     files = {path.name for path in tmp_path.iterdir()}
-    assert files == ({name} if name else {"report.html", "runs.csv", "groups.csv", "summary.md"})
+    assert files == ({name} if name else {"report.html", "runs.csv", "groups.csv", "baselines.csv", "summary.md"})
     assert str(tmp_path / (name or "report.html")) in capsys.readouterr().out
     if name == "report.csv":
-        assert [row["folder"] for row in csv.DictReader((tmp_path / name).open())] == ["0", "1"]
+        rows = list(csv.DictReader((tmp_path / name).open()))
+        assert [row["folder"] for row in rows[:2]] == ["0", "1"]
+        low, mean, high = (
+            next(float(row["val/loss"]) for row in rows if row["status"] == status)
+            for status in ("ci95_low", "mean", "ci95_high")
+        )
+        assert low < mean < high and mean == pytest.approx((float(rows[0]["val/loss"]) + float(rows[1]["val/loss"])) / 2)
+        forest = next(row for row in rows if row["folder"] == "random forest")
+        assert forest["status"] == "baseline" and 0 < float(forest["test/accuracy"]) < 1
     if name == "report.md":
-        assert "| 2/2 |" in (tmp_path / name).read_text().replace("**", "")
+        text = (tmp_path / name).read_text().replace("**", "")
+        assert "| 2/2 |" in text and "## 95 % intervals" in text
+        assert "| random forest |" in text.partition("## Baselines")[2].partition("## Runs")[0]
+    if not name:
+        methods = [row["method"] for row in csv.DictReader((tmp_path / "baselines.csv").open())]
+        assert "random forest" in methods
 
 
 def test_a_file_that_is_no_report_is_kept(sweep, tmp_path):

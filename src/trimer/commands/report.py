@@ -52,8 +52,7 @@ def input_folders(value: Any) -> list[Path]:
 def write_report(summary: Summary, output: Path, title: str) -> Sequence[Path]:
     """One file by the suffix of `output` (.html, .md or .csv), or all of them in the folder `output`; their paths."""
     from trimer.errors import InputError
-    from trimer.files import write_text
-    from trimer.reporting.runs import write_runs, write_summary
+    from trimer.reporting.summary_files import write_markdown, write_summary, write_table
     from trimer.reporting.sweep_page import write_sweep_page
 
     if output.suffix.lower() not in FILES or output.is_dir():
@@ -64,7 +63,7 @@ def write_report(summary: Summary, output: Path, title: str) -> Sequence[Path]:
     if output.suffix.lower() == ".html":
         write_sweep_page(summary, output, title)
     elif output.suffix.lower() == ".md":
-        write_text(output, summary.to_markdown())
+        write_markdown(summary, output)
     else:
-        write_runs(summary, output)
+        write_table(summary, output)
     return [output]

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from trimer.errors import InputError
-from trimer.files import write_csv, write_text
 from trimer.progress import tracked
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
-from trimer.reporting.spread import fold_of, interval, spread, with_interval
-from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
+from trimer.reporting.spread import fold_of, interval, spread
+from trimer.reporting.table import ERROR, ResultTable, column
 from trimer.reporting.templates import render
 from trimer.run import run_config
 
@@ -105,8 +104,8 @@ class Summary:
         """What the means are over: seeds, or folds."""
         return "folds" if any(run.fold is not None for run in self.runs) else "seeds"
 
-    def to_markdown(self) -> str:
-        """Groups, the best of them, then every run."""
+    def to_markdown(self, baselines: str = "") -> str:
+        """Groups, the best of them, then every run. baselines: a table in Markdown that follows the groups."""
         groups, intervals = [], []
         for group in self.groups:
             cells = [*(group.settings.get(key, "") for key in self.varied), group.seeds]
@@ -134,6 +133,7 @@ class Summary:
             over=self.over,
             intervals=intervals,
             best=best,
+            baselines=baselines,
             objective=column(self.objective).label if self.objective else "",
             notes=[*self.errors, *self.notes],
             rows=rows,
@@ -207,39 +207,6 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str |
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     shown = list(metrics) or _default_metrics(measured, objective)
     return Summary(list(runs), groups, varied, shown, objective, _best(groups, objective), constant, notes(groups))
-
-
-def write_summary(summary: Summary, folder: str | Path) -> list[Path]:
-    """Write `runs.csv` (all settings and metrics), `groups.csv` (mean, standard deviation, count) and `summary.md`."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings, measured = _columns(summary)
-    statistics_of = [f"{name}{suffix}" for name in measured for suffix in ("", "_std", "_count", LOW, HIGH)]
-    groups: list[list[object]] = [["runs", *settings, *statistics_of]]
-    for group in summary.groups:
-        values = [value for name in measured for value in with_interval(group.metrics.get(name))]
-        groups.append([len(group.runs), *(group.settings.get(key) for key in settings), *values])
-    write_csv(folder / "groups.csv", [str(column) for column in groups[0]], groups[1:])
-    write_text(folder / "summary.md", summary.to_markdown())
-    return [write_runs(summary, folder / "runs.csv"), folder / "groups.csv", folder / "summary.md"]
-
-
-def write_runs(summary: Summary, path: Path) -> Path:
-    """Write a table of all runs with all their settings and metrics."""
-    settings, measured = _columns(summary)
-    folds = ["fold"] if summary.over == "folds" else []
-    rows: list[list[object]] = []
-    for run in summary.runs:
-        values = [*(run.settings.get(key) for key in settings), *(run.metrics.get(name) for name in measured)]
-        rows.append([run.folder, run.status, run.seed, *([run.fold] if folds else []), *values, run.error])
-    write_csv(path, ["folder", "status", "seed", *folds, *settings, *measured, "error"], rows)
-    return path
-
-
-def _columns(summary: Summary) -> tuple[list[str], list[str]]:
-    """The settings and the metrics of the tables."""
-    settings = [*summary.constant, *summary.varied, *(key for run in summary.runs for key in run.settings)]
-    return list(dict.fromkeys(settings)), list(dict.fromkeys(name for run in summary.runs for name in run.metrics))
 
 
 def _read_run(path: Path, root: Path) -> Run:

@@ -12,9 +12,10 @@ from trimer.errors import InputError
 from trimer.reporting.attempts import attempt
 from trimer.reporting.runs import Group, Run, Summary
 from trimer.reporting.sweep_charts import Axis, Colours, shortened
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable, column
 
 DRAWN = 200  # runs in the charts
+COMPARED = 5  # groups in the table of baselines
 LETTERS = 90  # of a setting in a table
 
 
@@ -130,6 +131,25 @@ def baseline_values(shown: Shown) -> tuple[ResultTable, dict[str, dict[str, list
                     if math.isfinite(value) and not name.endswith(ERROR):
                         values.setdefault(method, {}).setdefault(name, []).append(value)
     return next(iter(tables.values()), ResultTable()), values
+
+
+def baseline_table(shown: Shown) -> ResultTable:
+    """The baselines of the test split and the best groups, each with its mean and standard deviation over the runs."""
+    like, values = baseline_values(shown)
+    table = ResultTable(like.k, [name for name in like.columns if not name.endswith(DIFFERENCE)])
+    if not values:
+        return table
+    for method, of in values.items():
+        means = {name: statistics.fmean(numbers) for name, numbers in of.items()}
+        spread = {name + ERROR: statistics.stdev(numbers) for name, numbers in of.items() if len(numbers) > 1}
+        table.add(method, means | spread, baseline=True)
+    for group in [group for group in ordered_groups(shown) if group.metrics][:COMPARED]:
+        test = {name: of for name, of in group.metrics.items() if name.startswith("test/")}
+        if test:
+            means = {name.removeprefix("test/"): mean for name, (mean, _, _) in test.items()}
+            spread = {f"{name.removeprefix('test/')}{ERROR}": sd for name, (_, sd, n) in test.items() if n > 1}
+            table.add(label_of(shown, group), means | spread)
+    return table
 
 
 def reference(shown: Shown) -> list[tuple[str, float]]:

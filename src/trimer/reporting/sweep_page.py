@@ -21,11 +21,11 @@ from markupsafe import Markup
 from trimer.files import write_text
 from trimer.progress import tracked
 from trimer.reporting.attempts import attempt
-from trimer.reporting.curves import PANELS, Curve, read_curves
+from trimer.reporting.curves import PANELS, RATE, Curve, read_curves
 from trimer.reporting.runs import COSTS, Run, Summary
 from trimer.reporting.shown_runs import (
     Shown,
-    baseline_values,
+    baseline_table,
     best_group,
     label_of,
     measured,
@@ -36,7 +36,7 @@ from trimer.reporting.shown_runs import (
 )
 from trimer.reporting.spread import interval
 from trimer.reporting.sweep_charts import Axis, Row, curve_chart, interval_chart, parallel_chart, setting_chart
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.table import column
 from trimer.reporting.templates import render
 
 LISTED = 1000  # runs in the table of the page; the CSV file has all
@@ -44,7 +44,6 @@ POINTS = 80  # of a curve in a chart
 CHARTS = 6  # panels of learning curves
 AXES = 8  # settings among the parallel coordinates, and settings with a chart
 MEANS = 30  # groups in the chart of means
-COMPARED = 5  # groups in the table of baselines
 SECTIONS = (("means", "Means"), ("baselines", "Baselines"), ("curves", "Learning curves"), ("parallel", "Settings"),
             ("runs", "Runs"), ("failures", "Without a result"))  # fmt: skip
 
@@ -144,20 +143,9 @@ def _means(shown: Shown) -> Markup:
 
 
 def _baselines(shown: Shown) -> Markup:
-    like, values = baseline_values(shown)
-    if not values:
+    table = baseline_table(shown)
+    if not table.rows:
         return Markup()
-    table = ResultTable(like.k, [name for name in like.columns if not name.endswith("_difference")])
-    for method, of in values.items():
-        means = {name: statistics.fmean(numbers) for name, numbers in of.items()}
-        spread = {name + ERROR: statistics.stdev(numbers) for name, numbers in of.items() if len(numbers) > 1}
-        table.add(method, means | spread, baseline=True)
-    for group in [group for group in ordered_groups(shown) if group.metrics][:COMPARED]:
-        test = {name: of for name, of in group.metrics.items() if name.startswith("test/")}
-        if test:
-            means = {name.removeprefix("test/"): mean for name, (mean, _, _) in test.items()}
-            spread = {f"{name.removeprefix('test/')}{ERROR}": sd for name, (_, sd, n) in test.items() if n > 1}
-            table.add(label_of(shown, group), means | spread)
     rows = [{"kind": row["kind"], "method": row["method"], "cells": table.cells(row)} for row in table.ordered()]
     labels = [column(name).label for name in table.columns]
     return render("sweep_baselines.html", rows=rows, labels=labels)
@@ -170,14 +158,16 @@ def _curves(shown: Shown) -> Markup:
         logged = attempt(f"the curves of {run.folder}", read_curves, path) if path.is_file() else None
         for name, curve in (logged or {}).items():
             split, _, metric = name.partition("/")
-            if split in ("train", "val") and "/" not in metric and len(curve.values) > 1:
+            varies = name == RATE and len(set(curve.values)) > 1
+            if varies or (split in ("train", "val") and "/" not in metric and len(curve.values) > 1):
                 curve = curve.smoothed(POINTS) if split == "train" else curve
                 curves.setdefault(name, {})[place] = curve.thinned(POINTS)
     wanted = [f"{split}/{name}" for name in PANELS for split in ("val", "train")]
     if shown.metric in curves:
         wanted.insert(0, shown.metric)
     names = [name for name in dict.fromkeys(wanted) if name in curves]
-    names = (names or sorted(curves))[:CHARTS]
+    names = (names or sorted(curves.keys() - {RATE}))[:CHARTS]
+    names += [RATE] if RATE in curves else []
     charts = []
     for name in names:
         unit = column(name)
@@ -188,6 +178,8 @@ def _curves(shown: Shown) -> Markup:
 
 def _title(name: str) -> str:
     split, _, _ = name.partition("/")
+    if name == RATE:
+        return "Learning rate"
     words = {"train": "training", "val": "validation", "test": "test"}
     label = column(name).label
     return f"{label.removeprefix(split).strip()}, {words[split]}" if split in words else label
