@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
 
+from trimer.callbacks.batch_sizes import COLUMNS as BATCH_SIZES
 from trimer.callbacks.protocol import COLUMNS as PROTOCOL
 from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import Split
@@ -65,6 +66,7 @@ LIBRARIES = "spectral libraries"
         ("`predictions.parquet`", PER_SPECTRUM),
         ("Other tables", APPLICABILITY),
         ("`protocol.csv`", PROTOCOL),
+        ("`schedule.csv`", BATCH_SIZES),
         ("`drops.json`", DropReport().to_dict()),
     ],
 )

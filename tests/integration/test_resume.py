@@ -16,18 +16,16 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from tiny_trainings import tiny_bart
 
 from trimer.cli.main import main
 from trimer.run import RunFolder
 from trimer.simulate.simulated_molecules import simulated_molecules
 
 SMALL = [
+    *tiny_bart(32, 64)[:-1],
     "data.source.molecules=60",
-    "data.tokens_per_batch=700",
     "data.cleaning.duplicates=null",
-    "model.d_model=32",
-    "model.encoder_ffn=64",
-    "model.decoder_ffn=64",
     "model.dropout=0.2",
     "data.noise={_target_: trimer.data.core.noise.Corruption}",
     "trainer.enable_progress_bar=false",
@@ -35,11 +33,6 @@ SMALL = [
     "trainer.limit_val_batches=1",
     "trainer.log_every_n_steps=1",
 ]
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("TRIMER_CACHE", str(tmp_path_factory.getbasetemp() / "resume-cache"))
 
 
 def train(folder, *overrides: str) -> None:
@@ -249,6 +242,10 @@ def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
     (tmp_path / "run" / "checkpoints" / "best.ckpt").touch()
     assert main(["train", f"resume={tmp_path / 'run'}"]) == 1
     assert "its best weights can start a new run (ckpt=" in capsys.readouterr().err
+    again = ["train", *SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=2", "resume=auto"]
+    for _ in range(2):  # starts anew, since nothing was saved; then it has ended
+        assert main(again) == 0
+        assert state(tmp_path / "run")["global_step"] == 2 and "resumed" not in RunFolder(tmp_path / "run").record
 
 
 def test_changed_data_are_rejected(tmp_path, labelled, capsys):
@@ -321,18 +318,28 @@ def test_a_run_folder_deleted_during_training_gives_one_sentence(tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_a_terminated_run_records_the_signal(tmp_path):
-    words = [*SMALL, f"hydra.run.dir={tmp_path / 'run'}", "trainer.max_steps=100000", "trainer.val_check_interval=5"]
-    process = subprocess.Popen([sys.executable, "-m", "trimer", "train", *words], stderr=subprocess.PIPE, text=True)
-    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+def test_a_preempted_run_continues_by_the_same_command_in_the_same_folder(tmp_path):
+    """A queue warns with SIGUSR1 and later runs the same command again; nothing of SLURM is needed."""
+    folder = tmp_path / "run"
+    words = ["train", *SMALL, "resume=auto", f"hydra.run.dir={folder}", "trainer.val_check_interval=5"]
+    command = [sys.executable, "-m", "trimer", *words, "trainer.max_steps=100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    best = folder / "checkpoints" / "best.ckpt"
     for _ in range(1200):
         if best.exists():
             break
         time.sleep(0.1)
-    process.terminate()
+    process.send_signal(signal.SIGUSR1)
     error_text = process.communicate(timeout=120)[1]
     assert process.returncode == 143 and "stopped by SIGTERM" in error_text
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["error"] == "stopped by SIGTERM"
+    assert json.loads((folder / "result.json").read_text())["error"] == "stopped by SIGTERM"
+    stopped, record = state(folder)["global_step"], RunFolder(folder).record
+    assert main([*words, f"trainer.max_steps={stopped + 2}"]) == 0
+    assert state(folder)["global_step"] == stopped + 2
+    again = RunFolder(folder).record
+    assert again["id"] == record["id"] and len(again["resumed"]) == 1  # the id is that of the W&B run
+    steps = [int(row["step"]) for row in metrics(folder) if "train/loss" in row]
+    assert steps == list(range(1, stopped + 3)) or steps == list(range(stopped + 2))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +350,7 @@ def test_a_terminated_run_records_the_signal(tmp_path):
         (signal.SIGINT, ["trainer.val_check_interval=5"], 5),  # the resumed run starts with the validation
         (signal.SIGHUP, ["trainer.val_check_interval=5"], 5),
         (signal.SIGINT, ["trainer.accumulate_grad_batches=3", "trainer.val_check_interval=100"], 2),
-        (signal.SIGTERM, ["trainer.accumulate_grad_batches=2", "trainer.val_check_interval=100"], 3),
+        (signal.SIGUSR1, ["trainer.accumulate_grad_batches=2", "trainer.val_check_interval=100"], 3),
         (signal.SIGINT, ["data.num_workers=1"], 5),
     ],
 )

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from trimer.errors import InputError
 from trimer.reporting.runs import read_runs, summarise
-from trimer.reporting.summary_files import write_summary
 from trimer.reporting.spread import interval
+from trimer.reporting.summary_files import write_summary
 
 
 def run(folder: Path, overrides: list[str], metrics: dict | None, **result) -> None:

@@ -107,7 +107,9 @@ def test_the_suffix_of_the_output_chooses_the_file(sweep, tmp_path, name, capsys
             next(float(row["val/loss"]) for row in rows if row["status"] == status)
             for status in ("ci95_low", "mean", "ci95_high")
         )
-        assert low < mean < high and mean == pytest.approx((float(rows[0]["val/loss"]) + float(rows[1]["val/loss"])) / 2)
+        assert low < mean < high and mean == pytest.approx(
+            (float(rows[0]["val/loss"]) + float(rows[1]["val/loss"])) / 2
+        )
         forest = next(row for row in rows if row["folder"] == "random forest")
         assert forest["status"] == "baseline" and 0 < float(forest["test/accuracy"]) < 1
     if name == "report.md":

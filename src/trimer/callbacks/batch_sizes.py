@@ -23,7 +23,7 @@ from trimer.files import write_csv
 log = logging.getLogger(__name__)
 
 RESOLUTION = 8  # the search ends when the next size differs by less than 1/8
-EXHAUSTED = 1.2  # a doubled size whose batches grow by less than this factor holds nearly all of the data
+EXHAUSTED = 0.8  # batches with less than this fraction of the tokens asked for hold nearly all of the data
 ENOUGH = 0.95  # fraction of the highest speed
 HOST_SHARE = 0.8  # of the free memory of the host that may be used
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -168,7 +168,8 @@ def search(measure: Callable[[int], Measurement], smallest: int, largest: int) -
     while measured[-1].fits and measured[-1].size * 2 <= largest:
         before, new = measured[-1], measure(measured[-1].size * 2)
         measured.append(new)
-        if new.fits and (new.tokens or 0) < EXHAUSTED * (before.tokens or 0):
+        grown = (new.tokens or 0) > (before.tokens or 0)
+        if new.fits and not grown and (new.tokens or 0) < EXHAUSTED * new.size:
             log.info("the training data hold no larger batches than %.0f tokens", new.tokens)
             return measured
     if measured[-1].fits or len(measured) == 1:
