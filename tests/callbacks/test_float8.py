@@ -53,4 +53,4 @@ def test_missing_torchao_gives_one_sentence(monkeypatch):
 
 def test_an_unknown_recipe_is_rejected():
     with pytest.raises(ConfigError, match=r"callbacks\.float8\.recipe=columnwise"):
-        Float8("columnwise")
+        Float8("columnwise", emulate=False)

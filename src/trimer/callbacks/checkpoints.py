@@ -65,7 +65,7 @@ class LastCheckpoint(ModelCheckpoint):
     once. A resumed run deletes the rows of metrics.csv that were logged after the checkpoint.
     """
 
-    def __init__(self, dirpath: str, every_n_train_steps: int = 500):
+    def __init__(self, dirpath: str, every_n_train_steps: int):
         super().__init__(
             dirpath=dirpath,
             filename="last",
@@ -164,7 +164,7 @@ class BestCheckpoint(ModelCheckpoint):
     It is written at the end of a validation, so that `last.ckpt` of the same step contains the best value.
     """
 
-    def __init__(self, dirpath: str, monitor: str = "val/loss", mode: str = "min"):
+    def __init__(self, dirpath: str, monitor: str, mode: str):
         super().__init__(
             dirpath=dirpath,
             filename="best",

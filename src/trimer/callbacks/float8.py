@@ -24,7 +24,7 @@ class Float8(L.Callback):
     values, but compute the usual products, on any device; slow, for tests.
     """
 
-    def __init__(self, recipe: str = "tensorwise", emulate: bool = False) -> None:
+    def __init__(self, recipe: str, emulate: bool) -> None:
         if recipe not in RECIPES:
             raise ConfigError(f"callbacks.float8.recipe={recipe} is not one of {', '.join(RECIPES)}")
         self.recipe, self.emulate = recipe, emulate

@@ -24,7 +24,7 @@ def trim() -> bool:
 class HostMemory(L.Callback):
     """Trims the memory of the process every `every` optimizer steps and after each validation."""
 
-    def __init__(self, every: int = 25) -> None:
+    def __init__(self, every: int) -> None:
         if every < 1:
             raise ValueError(f"every={every} must be 1 step or more")
         self.every = every
