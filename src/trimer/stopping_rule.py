@@ -10,6 +10,7 @@ from typing import Any
 from trimer.errors import ConfigError
 
 RISING, FLAT, NOT_FINITE = "rising", "no significant improvement", "not finite"
+PATIENCE, MARGIN = 5, 0.01  # defaults
 TARGET = "trimer.callbacks.early_stopping.EarlyStopping"
 
 
@@ -25,7 +26,14 @@ class StoppingRule:
     for metrics near zero. The first value is never bad. patience: bad values in a row after which the rule stops.
     """
 
-    def __init__(self, monitor: str, mode: str, patience: int, margin: float, min_delta: float) -> None:
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        mode: str = "min",
+        patience: int = PATIENCE,
+        margin: float = MARGIN,
+        min_delta: float = 0.0,
+    ) -> None:
         if mode not in ("min", "max"):
             raise ConfigError(f"callbacks.early_stopping.mode={mode} must be min or max")
         if patience < 1:
@@ -93,11 +101,11 @@ def rule_of(config: Mapping[str, Any]) -> StoppingRule | None:
     nodes = [node for node in (config.get("callbacks") or {}).values() if (node or {}).get("_target_") == TARGET]
     if not nodes:
         return None
-    node = nodes[0]
-    patience = int(node["patience"])
-    if multiple := node.get("patience_multiple"):
-        patience = max(1, int(multiple) * int((config.get("scheduler") or {}).get("patience", 1)))
-    return StoppingRule(node["monitor"], node["mode"], patience, float(node["margin"]), float(node["min_delta"]))
+    names = ("monitor", "mode", "patience", "margin", "min_delta")
+    settings = {name: nodes[0][name] for name in names if name in nodes[0]}
+    if multiple := nodes[0].get("patience_multiple"):
+        settings["patience"] = max(1, int(multiple) * int((config.get("scheduler") or {}).get("patience", 1)))
+    return StoppingRule(**settings)
 
 
 def trace_of(rule: StoppingRule, steps: Sequence[int], values: Sequence[float]) -> StoppingTrace | None:

@@ -130,9 +130,9 @@ def test_the_test_split_is_evaluated_with_the_best_weights(words, tmp_path, monk
         late["stopped_early"] == RISING
         and "stopped early (rising): val/loss is 5, the best value is 0.25, and 2" in output
     )
-    assert "stopped at step" in (tmp_path / "late" / "schedule.svg").read_text()
-    page = (tmp_path / "late" / "test" / "page.html").read_text()
-    assert "without improvement: 2 of 2" in page and "planned end" in page
+    picture = (tmp_path / "late" / "schedule.svg").read_text()
+    assert "stopped at step" in picture and "planned end" in picture
+    assert "without improvement: 2 of 2" in (tmp_path / "late" / "test" / "page.html").read_text()
     best, last = (torch.load(tmp_path / f"late/checkpoints/{n}.ckpt", weights_only=True) for n in ("best", "last"))
     assert (best["epoch"], last["epoch"]) == (3, 5)  # the end of the sixth epoch
     short = run(tmp_path / "short", *words, "trainer.max_epochs=4")

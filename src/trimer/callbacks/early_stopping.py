@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 
 from trimer.errors import ConfigError
-from trimer.stopping_rule import FLAT, NOT_FINITE, RISING, StoppingRule
+from trimer.stopping_rule import FLAT, MARGIN, NOT_FINITE, PATIENCE, RISING, StoppingRule
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ class EarlyStopping(StoppingRule, L.Callback):
         self,
         monitor: str = "val/loss",
         mode: str = "min",
-        patience: int = 5,
+        patience: int = PATIENCE,
         patience_multiple: int | None = None,
-        margin: float = 0.01,
+        margin: float = MARGIN,
         min_delta: float = 0.0,
     ):
         if patience_multiple is not None and patience_multiple < 1:

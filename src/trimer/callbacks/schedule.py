@@ -62,8 +62,8 @@ class PlannedSchedule(L.Callback):
 def planned_rates(trainer: Any, module: Any) -> list[tuple[int, float]] | None:
     """Step and learning rate at up to 400 steps of the training; None without a schedule or a known end."""
     schedule: Any = module.lr_schedulers()
-    factory = getattr(module, "scheduler_factory", None)
-    if factory is None or schedule is None or isinstance(schedule, list):
+    factory, peaks = getattr(module, "scheduler_factory", None), getattr(schedule, "base_lrs", None)
+    if factory is None or not peaks:
         return None
     batches = trainer.num_training_batches
     in_epoch = -(-batches // trainer.accumulate_grad_batches) if batches != float("inf") else 0
@@ -73,13 +73,13 @@ def planned_rates(trainer: Any, module: Any) -> list[tuple[int, float]] | None:
         return None
     steps = sorted({round(i * (min(ends) - 1) / (POINTS - 1)) for i in range(POINTS)})
     unit = in_epoch if getattr(schedule, "interval", "step") == "epoch" else 1
-    rates = _rates(factory, float(schedule.base_lrs[0]), [step // unit for step in steps])
+    rates = _rates(factory, float(peaks[0]), [step // unit for step in steps])
     return None if rates is None else list(zip(steps, rates, strict=True))
 
 
 def _rates(factory: Any, peak: float, times: list[int]) -> list[float] | None:
     """The rates of a new schedule at ascending times; None if they can only be followed over too many steps."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     schedule = factory(optimizer)
     if isinstance(schedule, LambdaLR):
         return [peak * float(schedule.lr_lambdas[0](time)) for time in times]

@@ -51,7 +51,7 @@ def static_trainer(row_length: int | None = None) -> SimpleNamespace:
     device = SimpleNamespace(root_device=torch.device("cpu"))
     return SimpleNamespace(
         row_length=row_length, world_size=1, global_rank=0, accumulate_grad_batches=1, limit_train_batches=1.0,
-        strategy=device,
+        limit_val_batches=1.0, testing=False, predicting=False, strategy=device,
     )  # fmt: skip
 
 
