@@ -130,9 +130,9 @@ def resumed(command: str, args: argparse.Namespace) -> tuple[list[str], list[str
             "command runs in the same hydra.sweep.dir"
         )
     if folder == resuming.AUTO:
-        folder = resuming.begun(overrides)
-        if folder is None:
+        if (begun := resuming.begun(overrides)) is None:
             return [text for text in overrides if not text.startswith("resume=")], args.config_dir
+        folder = begun
         overrides = [text for text in overrides if not text.startswith("from_run=")]  # the run has its own config
     if any(text.startswith("from_run=") for text in overrides):
         raise UsageError("resume= continues a run with its own config, and from= starts a new one: give one of them")
