@@ -94,7 +94,7 @@ def begun(overrides: Sequence[str]) -> str | None:
     if run.record.get("command") == "train" and run.last_checkpoint() is None and run.result.get("status") != "ok":
         if first_process():
             FolderLock(run.path).require().release()  # another process may be about to write one
-            (run.path / "run.json").unlink()
+            run.clear()
         return None
     return named[-1]
 

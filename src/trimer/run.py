@@ -209,6 +209,11 @@ class RunFolder:
         by_age = sorted(self.path.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
         return next((path for path in reversed(by_age) if path.name != "best.ckpt"), None)
 
+    def clear(self) -> None:
+        """Remove what an attempt without a checkpoint has left, so that the run can start again."""
+        for name in ("metrics.csv", "checkpoints/best.ckpt", "run.json"):
+            (self.path / name).unlink(missing_ok=True)
+
     def check_split(self, data: Any, advice: str) -> None:
         """ConfigError if the rows of a data module are split differently than in this run."""
         path, split = self.path / "split.json", getattr(data, "split", None)

@@ -246,6 +246,7 @@ def test_a_run_without_a_checkpoint_is_rejected(tmp_path, capsys, monkeypatch):
     for _ in range(2):  # starts anew, since nothing was saved; then it has ended
         assert main(again) == 0
         assert state(tmp_path / "run")["global_step"] == 2 and "resumed" not in RunFolder(tmp_path / "run").record
+        assert len(metrics(tmp_path / "run")) == 2  # without the rows of the first attempt
 
 
 def test_changed_data_are_rejected(tmp_path, labelled, capsys):

@@ -55,7 +55,7 @@ class JobCommand:
             return STOPPED
         rank = int(os.environ.get("SLURM_PROCID") or 0)
         if self._restarted() and rank == 0 and started(folder) and last_checkpoint(folder) is None:
-            (folder / "run.json").unlink()  # there is nothing to resume: it starts again
+            clear(folder)  # there is nothing to resume: it starts again
         resumes = started(folder) and last_checkpoint(folder) is not None
         has_resume = any(word.startswith("resume=") for word in self.words)
         words = [*self.words, *([resume_override(folder)] if resumes and not has_resume else [])]
@@ -169,8 +169,15 @@ def can_resume(folder: Path) -> bool:
 
     if started(folder) and last_checkpoint(folder) is None:
         FolderLock(folder).require().release()  # another process may be about to write one
-        (folder / "run.json").unlink()
+        clear(folder)
     return started(folder)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an attempt without a checkpoint has left in the folder."""
+    from trimer.run import RunFolder
+
+    RunFolder(folder).clear()
 
 
 def has_result(folder: Path) -> bool:
