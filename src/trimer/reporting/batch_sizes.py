@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2
 from pathlib import Path
 from typing import Protocol
 
@@ -50,4 +51,7 @@ def _name(axis: Axes, measured: Sequence[Measured], title: str, unit: str) -> No
         axis.plot(too_large, [0.04] * len(too_large), "x", color=VERMILION, transform=across, label="does not fit")
         axis.legend(loc="best")
     axis.set_xscale("log", base=2)
+    doubled = [m.size for m in measured if log2(m.size / measured[0].size).is_integer()]  # those between would overlap
+    axis.set_xticks(doubled, [f"{size:,}" for size in doubled], rotation=45)
+    axis.minorticks_off()
     axis.set(title=title, xlabel="tokens per batch", ylabel=unit)

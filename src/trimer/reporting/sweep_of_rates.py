@@ -25,6 +25,9 @@ def rate_figure(
                 suggestion, color=VERMILION, linestyle="--", linewidth=1.2, label=f"suggested: {suggestion:.2g}"
             )
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(
+            lambda rate, _: f"{rate:g}"
+        )  # the default is a formula, which STYLE does not parse
         axis.set_title("Learning-rate finder")
         axis.set_xlabel("learning rate")
         axis.set_ylabel("training loss")
