@@ -167,7 +167,7 @@ def longest_of(net: Any) -> int | None:
     return getattr(encoder, "longest", None) or getattr(net, "max_positions", None)
 
 
-WRITERS: dict[str, Callable[[Loaded, Path, bool, bool], None]] = {
+WRITERS: dict[str, Callable[[Loaded, Path, str, bool], None]] = {
     "huggingface": write_huggingface,
     "torch": write_program,
     "onnx": write_onnx_folder,

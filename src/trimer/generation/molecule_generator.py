@@ -171,7 +171,7 @@ class MoleculeGenerator:
         for rows in tracked(batches, "generate", len(sources), "spectra", len):
             known = [[None if column is None else column[row] for row in rows] for column in (precursor_mz, adducts)]
             decode = functools.cache(tokenizer.decode_molecule)
-            hypotheses_of_rows, formulas_of_rows = self._hypotheses(net, tokenizer, sources, rows, *known, decode)
+            hypotheses_of_rows, formulas_of_rows = self._hypotheses(net, tokenizer, sources, rows, decode, *known)
             for row, hypotheses, formulas, mz, adduct in zip(
                 rows, hypotheses_of_rows, formulas_of_rows, *known, strict=True
             ):
@@ -207,7 +207,7 @@ class MoleculeGenerator:
             return None
         return grammar(molecule, allowed_ids(net, tokenizer.molecule_ids), tokenizer.molecule_ids[0])
 
-    def _hypotheses(self, net, tokenizer, sources, rows, precursors, adducts, decode):
+    def _hypotheses(self, net, tokenizer, sources, rows, decode, precursors, adducts):
         """The texts generated for each row, and the formulas that they continue."""
         formulas = [Formulas() for _ in rows]
         device = next(net.parameters()).device

@@ -67,8 +67,9 @@ class FingerprintRegression:
         """The inverse of `stored`, up to rounding; None for None, CheckpointError if the value is malformed."""
         if stored is None:
             return None
-        tensors = [stored.get(name) for name in ("mean", "deviation", "weights", "scale")]
-        if not all(isinstance(tensor, Tensor) and tensor.isfinite().all() for tensor in tensors):
+        names = ("mean", "deviation", "weights", "scale")
+        tensors = [tensor for name in names if isinstance(tensor := stored.get(name), Tensor)]
+        if len(tensors) < len(names) or not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise CheckpointError(f"the key {KEY} must hold finite tensors: use another checkpoint")
         mean, deviation, weights, scale = tensors
         width = len(mean)
@@ -83,7 +84,7 @@ def with_constant(x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def mean_states(net: nn.Module, sources: Sequence[np.ndarray]) -> Tensor:
+def mean_states(net: Any, sources: Sequence[np.ndarray]) -> Tensor:
     """(n, D) float32 mean hidden states of the encoder over the tokens of each spectrum, on the CPU."""
     device, training = next(net.parameters()).device, net.training
     net.eval()

@@ -23,9 +23,9 @@ def read_json(text: str | bytes | bytearray) -> Any:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    marks = ("\\ud",) if isinstance(text, str) else (b"\\ud", b"\xed")  # escaped, or as bytes
-    lower = text.lower()
-    if any(mark in lower for mark in marks) and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    suspect = b"\\ud" in raw.lower() or b"\xed" in raw  # escaped, or as bytes
+    if suspect and SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise ValueError("a text holds half a character (an unpaired surrogate)")
     return value
 

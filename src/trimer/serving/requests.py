@@ -113,7 +113,7 @@ async def _parts(request: Request) -> AsyncIterator[bytes]:
 async def _saved(parts: AsyncIterator[bytes], target: Path, start: bytes | bytearray = b"") -> None:
     append = save(target)
     if start:
-        append(start)
+        append(bytes(start))
     async for part in parts:
         append(part)
 
