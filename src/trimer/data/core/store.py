@@ -206,6 +206,23 @@ class Store:
             return self.array(name)
         return np.array(self.strings(name), dtype=object)
 
+    def between(self, start: int, stop: int) -> dict[str, Column]:
+        """All columns of rows start to stop, copied, as `StoreWriter.append` takes them; reads only these rows."""
+        columns: dict[str, Column] = {}
+        for name, kind in self._kinds.items():
+            if kind == "ragged":
+                columns[name] = self.ragged(name).between(start, stop)
+            elif kind == "text":
+                columns[name] = self.texts_between(name, start, stop)
+            else:
+                column = pa.chunked_array(self._arrays(name, kind)).slice(start, stop - start)
+                columns[name] = column.to_numpy()
+        return columns
+
+    def texts_between(self, name: str, start: int, stop: int) -> list[str | None]:
+        """The texts of rows start to stop; None where missing."""
+        return pa.chunked_array(self._arrays(name, "text"), pa.large_string()).slice(start, stop - start).to_pylist()
+
     def _arrays(self, name: str, kind: str) -> list[pa.Array]:
         if self._kinds.get(name) != kind:
             known = ", ".join(f"{n} ({k})" for n, k in self._kinds.items())
@@ -237,6 +254,18 @@ class StoredRagged:
         if self._lengths is None:
             self._lengths = np.concatenate([part.lengths for part in self._record_batches]).astype(np.int64)
         return self._lengths
+
+    def between(self, start: int, stop: int) -> Ragged:
+        """Rows start to stop, copied."""
+        parts = []
+        for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS) if stop > start else start // BATCH_ROWS):
+            first = number * BATCH_ROWS
+            batch = self._record_batches[number]
+            parts.append(batch.slice(max(start - first, 0), min(stop - first, len(batch))))
+        if not parts:
+            return Ragged(self._record_batches[0].values[:0], np.zeros(1, np.int64))
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]).astype(np.int64)
+        return Ragged(np.concatenate([part.values for part in parts]), offsets)
 
     def take(self, rows: Iterable[int]) -> Ragged:
         """These rows, copied and concatenated, in this order."""

@@ -22,8 +22,9 @@ from trimer.data.core.folds import checked_folds, key_split
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
 from trimer.data.core.ragged import Ragged
+from trimer.data.core.shards import Shard, Shards
 from trimer.data.core.splits import WHOLE, Split, column_split, whole_split
-from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store, is_store
 from trimer.data.proteins.relatives import Relatives
 from trimer.data.text.spelling import warn_of_spelling
 from trimer.errors import ConfigError
@@ -88,6 +89,7 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
         self.num_workers = num_workers
         self.prepare_workers = prepare_workers
         self.seed = seed
+        self.shards: Shards | None = None  # that `_write` joins
 
     @property
     def folder(self) -> Path:
@@ -107,6 +109,22 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
     def _prepared(self) -> Store:
         with preparing(self.prepare_workers):
             return cached_store(self.folder, self._write)
+
+    def prepare_shard(self, shard: Shard) -> Path:
+        """Prepare one shard of the records and return its folder; nothing to do if the shard or the store exists."""
+        shards = Shards(self.folder, self._recipe(), shard.count)
+        if is_store(self.folder):
+            return self.folder
+        with preparing(self.prepare_workers):
+            return self._write_shard(shards, shard).folder
+
+    def prepare_from_shards(self, count: int) -> None:
+        """Write the store from its shards and remove them; InputError that names those which are missing."""
+        if not is_store(self.folder):
+            self.shards = Shards(self.folder, self._recipe(), count)
+            self.shards.check_complete()
+            self._prepared()
+            self.shards.remove()
 
     @property
     def drops(self) -> DropReport:
@@ -157,8 +175,14 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
         raise NotImplementedError
 
     def _write(self, writer: StoreWriter) -> None:
-        """Fill the store, and set `recipe` and `drops` in its manifest."""
+        """Fill the store, from `self.shards` if set, and set `recipe` and `drops` in its manifest."""
         raise NotImplementedError
+
+    def _write_shard(self, shards: Shards, shard: Shard) -> Store:
+        raise ConfigError(
+            f"data={type(self).__name__} is not prepared in shards, only molecules and proteins for masked language "
+            "modelling are: leave out shards= and shard="
+        )
 
     def _training(
         self, dataset: Dataset, lengths: np.ndarray, rows: np.ndarray, clusters: np.ndarray | None = None

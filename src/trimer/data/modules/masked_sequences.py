@@ -23,6 +23,7 @@ from trimer.data.core.drops import DropReport
 from trimer.data.core.masking import Masking
 from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
+from trimer.data.core.shards import Shard, Shards
 from trimer.data.core.splits import Split
 from trimer.data.core.store import Store, StoreWriter
 from trimer.data.modules.base import Loading, SplitData, check_split_keys
@@ -131,7 +132,7 @@ class MaskedSequences(SplitData):
         excluded = self.exclude.keys() if self.exclude else frozenset()
         report, spelling = DropReport(), Spelling(self.tokenizer, self.records.plural)
         unclustered: list[str] = []
-        for columns in self.records.columns(excluded, report, spelling):
+        for columns in self.records.columns(excluded, report, spelling, self.shards):
             if clusters is not None:
                 columns[CLUSTER], has_cluster = clusters.of(columns["id"])
                 unclustered += [name for name, known in zip(columns["id"], has_cluster, strict=True) if not known]
@@ -142,6 +143,9 @@ class MaskedSequences(SplitData):
         writer.manifest = {"recipe": self._recipe(), "drops": report.to_dict(), "unspelled": spelling.to_dict()}
         left, read = f"{report.left:,}", f"{report.records:,}"
         log.info("prepared %s: %s of %s %s left", self.folder, left, read, self.records.plural)
+
+    def _write_shard(self, shards: Shards, shard: Shard) -> Store:
+        return self.records.write_shard(shards, shard, self.exclude.keys() if self.exclude else frozenset())
 
     # ---------------------------------------------------------------- split
 

@@ -7,17 +7,23 @@ named by the content of the source.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rdkit import Chem
 
 from trimer.chemistry.identifiers import inchikey_block1, murcko_scaffold, parse
 from trimer.chemistry.structures import read_structure, rejection_reason
+from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.parallel import in_order
-from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
+from trimer.data.core.ragged import Ragged
+from trimer.data.core.seen import Seen
+from trimer.data.core.shards import Piece, Shard
+from trimer.data.core.store import Column, Store, StoreWriter, cache_folder, cached_store
 from trimer.data.molecules.molecule_files import MoleculeSource, MoleculeTable
 from trimer.data.molecules.molecule_rules import REPEATED, UNREADABLE
 
@@ -25,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LAYOUT = 2  # increase when the keys change, so that old caches are not read
 CHUNK = 2_000  # molecules per task of a worker process
+TABLE = ("id", "smiles", "inchikey1", "scaffold")  # columns of the table of a source
 
 
 @dataclass(frozen=True)
@@ -70,48 +77,88 @@ def held_out(smiles: str | None, keys: Sequence[str | None], excluded: Set[str])
 
 
 def molecule_table(
-    source: MoleculeSource, cache_root: str | Path, stereo: bool = False, workers: int | None = 0
+    source: MoleculeSource,
+    cache_root: str | Path,
+    stereo: bool = False,
+    workers: int | None = 0,
+    shards: Iterable[Piece] | None = None,
 ) -> Store:
     """The distinct molecules of a source as a store with the text columns id, smiles, inchikey1 and scaffold.
 
-    workers: worker processes, None for one per CPU core; the result does not depend on it. The manifest holds the drop
-    report (`drops`): unreadable molecules, and duplicates by canonical SMILES.
+    workers: worker processes, None for one per CPU core; the result does not depend on it. shards: the molecules,
+    prepared in shards; null: they are read from the source. The manifest holds the drop report (`drops`): unreadable
+    molecules, and duplicates by canonical SMILES.
     """
-    recipe = {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
+    recipe = table_recipe(source, stereo)
     folder = cache_folder(cache_root, "molecules", recipe)
 
     def build(writer: StoreWriter) -> None:
         report = DropReport()
         for counted_rule in (UNREADABLE, REPEATED):
             report.add(counted_rule, [])
-        seen: set[int] = set()
-        for table, keys in in_order(_keys_of_table, source.chunks(CHUNK), workers, stereo):
-            report.records += len(table)
-            kept: list[tuple[str, MoleculeKeys]] = []
-            for row, (name, key) in enumerate(zip(table.ids, keys, strict=True)):
-                rule = table.problems.get(row) or key.dropped
-                if rule is None:
-                    # 64-bit hashes: 100 million molecules need a few GB, with 1 false duplicate in 4,000 such corpora.
-                    number = hash(key.smiles)
-                    rule = REPEATED if number in seen else None
-                    seen.add(number)
-                if rule is None:
-                    kept.append((name, key))
-                else:
-                    report.add(rule, [f"{name} ({key.why})" if key.why else name])
-            writer.append(
-                {
-                    "id": [name for name, _ in kept],
-                    "smiles": [key.smiles for _, key in kept],
-                    "inchikey1": [key.inchikey1 for _, key in kept],
-                    "scaffold": [key.scaffold for _, key in kept],
-                }
-            )
+        for columns, repeated in distinct(molecule_pieces(source, stereo, workers) if shards is None else shards, report):
+            kept = np.flatnonzero(~repeated)
+            writer.append({name: [columns[name][row] for row in kept] for name in TABLE})
         writer.manifest = {"recipe": recipe, "drops": report.to_dict()}
         log.info("keys of molecules in %s\n%s", folder, report)
 
     return cached_store(folder, build)
 
 
-def _keys_of_table(table: MoleculeTable, stereo: bool) -> list[MoleculeKeys]:
-    return keys_of(table.smiles, stereo)
+def table_recipe(source: MoleculeSource, stereo: bool) -> dict:
+    """All settings that shape the table of a source."""
+    return {"layout": LAYOUT, "source": source.fingerprint(), "stereo": stereo}
+
+
+def distinct(pieces: Iterable[Piece], report: DropReport) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    """The columns of each piece, and (n,) bool which of its molecules occurred before; adds to the report."""
+    seen = Seen()
+    for piece in pieces:
+        report.merge(piece.report)
+        repeated = seen.repeated(np.asarray(piece.columns["digest"]))
+        columns: Mapping[str, Any] = piece.columns
+        report.add(REPEATED, [columns["id"][row] for row in np.flatnonzero(repeated)])
+        yield columns, repeated
+
+
+def molecule_pieces(
+    source: MoleculeSource,
+    stereo: bool,
+    workers: int | None,
+    shard: Shard | None = None,
+    encode: Callable[[str], np.ndarray | None] | None = None,
+) -> Iterator[Piece]:
+    """The readable molecules of each chunk of a source, or of a shard of it, with duplicates.
+
+    Columns: those of the table, and `digest` of the SMILES. encode: tokens of a SMILES, or None; they become the column
+    `tokens`, which is empty for None.
+    """
+    chunks = source.chunks(CHUNK)
+    for table, (keys, tokens) in in_order(
+        _prepared_chunk, chunks if shard is None else shard.own(chunks), workers, stereo, encode
+    ):
+        report = DropReport(len(table))
+        kept: list[int] = []
+        for row, (name, key) in enumerate(zip(table.ids, keys, strict=True)):
+            rule = table.problems.get(row) or key.dropped
+            if rule is None:
+                kept.append(row)
+            else:
+                report.add(rule, [f"{name} ({key.why})" if key.why else name])
+        columns: dict[str, Column] = {"id": [table.ids[row] for row in kept]}
+        columns |= {name: [getattr(keys[row], name) for row in kept] for name in TABLE[1:]}
+        columns["digest"] = digests((keys[row].smiles or "").encode() for row in kept)
+        if encode is not None:
+            columns["tokens"] = Ragged.pack([tokens[row] for row in kept], np.uint16)
+        yield Piece(columns, report)
+
+
+def _prepared_chunk(
+    table: MoleculeTable, stereo: bool, encode: Callable[[str], np.ndarray | None] | None
+) -> tuple[list[MoleculeKeys], list[np.ndarray]]:
+    """Keys and tokens of the molecules of a chunk."""
+    keys = keys_of(table.smiles, stereo)
+    if encode is None:
+        return keys, []
+    encoded = [None if key.smiles is None else encode(key.smiles) for key in keys]
+    return keys, [np.zeros(0, np.uint16) if ids is None else ids for ids in encoded]

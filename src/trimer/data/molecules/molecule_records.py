@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.parallel import for_each
 from trimer.data.core.ragged import Ragged
+from trimer.data.core.shards import Piece, Shard, Shards
 from trimer.data.core.store import Store
 from trimer.data.core.training_keys import text_keys
 from trimer.data.molecules.molecule_files import MoleculeSource
-from trimer.data.molecules.molecule_keys import held_out, molecule_table
+from trimer.data.molecules.molecule_keys import distinct, held_out, molecule_pieces, molecule_table
 from trimer.data.text.spelling import Spelling
 
 CHUNK = 20_000
@@ -61,21 +63,45 @@ class MoleculeRecords:
         spelling = {"spelling": 1} if hasattr(self.tokenizer, "unspelled") else {}  # older caches have no count of it
         return {"max_length": self.max_length, **spelling}
 
-    def columns(self, excluded: Set[str], report: DropReport, spelling: Spelling) -> Iterator[dict]:
-        """Yield the columns of the records that pass every rule; the report counts the dropped ones."""
-        table = molecule_table(self.source, self.cache, stereo=True, workers=self.workers)
-        report.merge(DropReport.from_dict(table.manifest["drops"]))
-        columns = {name: table.strings(name) for name in ("id", "smiles", *self.keys)}
-        for start in range(0, len(table), CHUNK):
-            chunk = {name: values[start : start + CHUNK] for name, values in columns.items()}
-            yield self._columns(chunk, excluded, report, spelling)
+    def columns(
+        self, excluded: Set[str], report: DropReport, spelling: Spelling, shards: Iterable[Piece] | None = None
+    ) -> Iterator[dict]:
+        """Yield the columns of the records that pass every rule; the report counts the dropped ones.
 
-    def _columns(self, chunk: dict[str, list], excluded: Set[str], report: DropReport, spelling: Spelling) -> dict:
+        shards: the molecules, prepared in shards; null: they are read from the source.
+        """
+        table = molecule_table(self.source, self.cache, stereo=True, workers=self.workers, shards=shards)
+        report.merge(DropReport.from_dict(table.manifest["drops"]))
+        prepared = None if shards is None else _prepared_tokens(shards)
+        for start in range(0, len(table), CHUNK):
+            stop = min(start + CHUNK, len(table))
+            chunk = {name: table.texts_between(name, start, stop) for name in ("id", "smiles", *self.keys)}
+            tokens = None if prepared is None else list(islice(prepared, stop - start))
+            yield self._columns(chunk, tokens, excluded, report, spelling)
+
+    def write_shard(self, shards: Shards, shard: Shard, excluded: Set[str]) -> Store:
+        """Prepare the molecules of one shard; held-out ones are dropped when the shards are joined."""
+        return shards.write(
+            shard, lambda: molecule_pieces(self.source, True, self.workers, shard, self.tokenizer.encode)
+        )
+
+    def _columns(
+        self,
+        chunk: dict[str, list],
+        prepared: list[np.ndarray | None] | None,
+        excluded: Set[str],
+        report: DropReport,
+        spelling: Spelling,
+    ) -> dict:
         names = np.array(chunk["id"], dtype=object)
         left = ~np.array([held_out(s, [k], excluded) for s, k in zip(chunk["smiles"], chunk["inchikey1"], strict=True)])
         report.add("molecule held out elsewhere", list(names[~left]))
-        kept = [text for text, keep in zip(chunk["smiles"], left, strict=True) if keep]
-        encoded = iter(for_each(self.tokenizer.encode, kept))
+        if prepared is None:
+            kept = [text for text, keep in zip(chunk["smiles"], left, strict=True) if keep]
+            prepared = for_each(self.tokenizer.encode, kept)
+        else:
+            prepared = [ids for ids, keep in zip(prepared, left, strict=True) if keep]
+        encoded = iter(prepared)
         tokens: list[np.ndarray | None] = [next(encoded) if keep else None for keep in left]
         tokenized = np.array([ids is not None for ids in tokens])
         report.add("molecule cannot be tokenized", list(names[left & ~tokenized]))
@@ -99,3 +125,11 @@ class MoleculeRecords:
     def row_keys(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Kind of key -> (n,) keys of the given rows (`data.core.training_keys`)."""
         return {"molecule": text_keys(store.strings("inchikey1", rows))}
+
+
+def _prepared_tokens(shards: Iterable[Piece]) -> Iterator[np.ndarray | None]:
+    """The tokens of each distinct molecule, in the order of `molecule_table`; None where it cannot be tokenized."""
+    for columns, repeated in distinct(shards, DropReport()):
+        tokens = columns["tokens"]
+        for row in np.flatnonzero(~repeated):
+            yield tokens[row] if len(tokens[row]) else None

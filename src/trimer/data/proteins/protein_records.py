@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import numpy as np
 
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import NO_SEQUENCE, DropReport
+from trimer.data.core.shards import Piece, Shard, Shards
 from trimer.data.core.store import Store
 from trimer.data.proteins.protein_table import ProteinSource, ProteinTable
 from trimer.data.text.letters import INNER_STOP
@@ -52,14 +53,32 @@ class ProteinRecords:
             "split_column": self.split_column,
         }
 
-    def columns(self, excluded: Set[int], report: DropReport, spelling: Spelling) -> Iterator[dict]:
-        """Yield the columns of the records that pass every rule; the report counts the dropped ones."""
-        held_out = np.array(sorted(excluded), np.int64)
+    def columns(
+        self, excluded: Set[int], report: DropReport, spelling: Spelling, shards: Iterable[Piece] | None = None
+    ) -> Iterator[dict]:
+        """Yield the columns of the records that pass every rule; the report counts the dropped ones.
+
+        shards: the records, prepared in shards; null: they are read from the source.
+        """
         for rule in (NO_SEQUENCE, INNER_STOP):
             report.add(rule, [])
-        for table in self.source.chunks([self.split_column] if self.split_column else []):
-            report.records += len(table)
-            yield self._columns(table, held_out, report, spelling)
+        for piece in self._pieces(excluded) if shards is None else shards:
+            report.merge(piece.report)
+            spelling.add(piece.spelling)
+            yield dict(piece.columns)
+
+    def write_shard(self, shards: Shards, shard: Shard, excluded: Set[int]) -> Store:
+        """Prepare the records of one shard."""
+        return shards.write(shard, lambda: self._pieces(excluded, shard))
+
+    def _pieces(self, excluded: Set[int], shard: Shard | None = None) -> Iterator[Piece]:
+        """The records of each chunk of the source, or of a shard of it."""
+        held_out = np.array(sorted(excluded), np.int64)
+        chunks = self.source.chunks([self.split_column] if self.split_column else [])
+        for table in chunks if shard is None else shard.own(chunks):
+            report, spelling = DropReport(len(table)), Spelling(self.tokenizer, self.plural)
+            columns = self._columns(table, held_out, report, spelling)
+            yield Piece(columns, report, spelling.counts())
 
     def _columns(self, table: ProteinTable, held_out: np.ndarray, report: DropReport, spelling: Spelling) -> dict:
         sequences = self.tokenizer.encode_many(table.sequences.values, table.sequences.offsets)
@@ -83,7 +102,8 @@ class ProteinRecords:
             left &= ~hit
         rows = np.flatnonzero(left)
         ids = [table.ids[row] for row in rows]
-        spelling.count(table.sequences[row].tobytes().decode("latin-1") for row in rows.tolist())
+        if spelling.unspelled is not None:
+            spelling.count(table.sequences[row].tobytes().decode("latin-1") for row in rows.tolist())
         columns = {
             "id": ids,
             "tokens": sequences.take(rows),

@@ -39,6 +39,17 @@ class Spelling:
                 self.incomplete += 1
                 self.signs.update(missing)
 
+    def counts(self) -> list[dict]:
+        """The counts so far for `add`, a list of at most one dict of plain values; none if nothing was counted."""
+        return [{"texts": self.texts, "incomplete": self.incomplete, "signs": dict(self.signs)}] if self.texts else []
+
+    def add(self, counts: Iterable[Mapping]) -> None:
+        """Add the counts of other texts."""
+        for part in counts:
+            self.texts += part["texts"]
+            self.incomplete += part["incomplete"]
+            self.signs.update(part["signs"])
+
     def to_dict(self) -> dict:
         """Plain values, for the manifest of a store; empty if all texts are complete."""
         if not self.incomplete:
