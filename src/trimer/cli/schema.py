@@ -38,6 +38,8 @@ class Train(Command):
     boosting: bool = False
     objective: str | None = None
     n_jobs: int = 1
+    shards: int | None = None  # of prepare, which has the type of train because it composes train's config
+    shard: int | None = None
     data: Any = None
     model: Any = None
     task: Any = None

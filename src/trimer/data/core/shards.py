@@ -67,6 +67,14 @@ def check_count(count: int) -> None:
         raise ConfigError(f"shards={count} must be 1 or more, or null to prepare the data in one process")
 
 
+class MissingShards(InputError):
+    """Shards that have to be prepared, by their numbers."""
+
+    def __init__(self, sentence: str, numbers: Sequence[int]) -> None:
+        super().__init__(sentence)
+        self.numbers = list(numbers)
+
+
 class Shards:
     """The shards of one store. folder: of the final store. recipe: the settings that shape it, as plain values."""
 
@@ -107,24 +115,21 @@ class Shards:
         return [number for number, path in paths.items() if not (is_store(path) and is_intact(path))]
 
     def check_complete(self) -> None:
-        """InputError that names the missing shards, if any."""
+        """Raise MissingShards, which names them, unless all shards are complete."""
         if not (missing := self.missing()):
             return
-        present = sorted({int(path.name.partition("_of_")[2].partition("-")[0]) for path in self.folder.glob("*_of_*")})
-        other = [number for number in present if number != self.count]
-        if len(missing) == self.count and other:
-            raise InputError(
-                f"{self.folder} holds no shard of {self.count}, but shards of {' and '.join(map(str, other))}: "
-                f"join them with shards={other[0]}"
+        if len(missing) < self.count:
+            raise MissingShards(
+                f"{self.folder}: {len(missing)} of {self.count} shards are missing, unfinished or damaged; prepare "
+                "them again",
+                missing,
             )
-        if len(missing) == self.count:
-            raise InputError(
-                f"{self.folder}: none of {self.count} shards is prepared with these settings, which must be those of "
-                f"the shards: prepare them first (shard={numbers_text(missing)})"
-            )
-        raise InputError(
-            f"{self.folder}: {len(missing)} of {self.count} shards are missing, unfinished or damaged: prepare them "
-            f"again (shard={numbers_text(missing)})"
+        counts = sorted({int(path.name.partition("_of_")[2].partition("-")[0]) for path in self.folder.glob("*_of_*")})
+        others = f" (there are shards of {' and '.join(map(str, counts))})" if counts else ""
+        raise MissingShards(
+            f"{self.folder}: no shard of {self.count} is prepared with these data and settings{others}; join shards "
+            "with the settings that they were prepared with, or prepare them",
+            missing,
         )
 
     def __iter__(self) -> Iterator[Piece]:
@@ -142,8 +147,3 @@ class Shards:
         """Delete the shards, once the final store is complete."""
         if is_store(self.store_folder):
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def numbers_text(numbers: Sequence[int]) -> str:
-    """Shard numbers as values of a sweep: `3,17`."""
-    return ",".join(map(str, numbers))

@@ -145,7 +145,7 @@ class MaskedSequences(SplitData):
         log.info("prepared %s: %s of %s %s left", self.folder, left, read, self.records.plural)
 
     def _write_shard(self, shards: Shards, shard: Shard) -> Store:
-        return self.records.write_shard(shards, shard, self.exclude.keys() if self.exclude else frozenset())
+        return self.records.write_shard(shards, shard, lambda: self.exclude.keys() if self.exclude else frozenset())
 
     # ---------------------------------------------------------------- split
 

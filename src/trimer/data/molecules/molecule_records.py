@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import islice
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class MoleculeRecords:
             tokens = None if prepared is None else list(islice(prepared, stop - start))
             yield self._columns(chunk, tokens, excluded, report, spelling)
 
-    def write_shard(self, shards: Shards, shard: Shard, excluded: Set[str]) -> Store:
+    def write_shard(self, shards: Shards, shard: Shard, excluded: Callable[[], Set[str]]) -> Store:
         """Prepare the molecules of one shard; held-out ones are dropped when the shards are joined."""
         return shards.write(
             shard, lambda: molecule_pieces(self.source, True, self.workers, shard, self.tokenizer.encode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import numpy as np
 
@@ -67,9 +67,9 @@ class ProteinRecords:
             spelling.add(piece.spelling)
             yield dict(piece.columns)
 
-    def write_shard(self, shards: Shards, shard: Shard, excluded: Set[int]) -> Store:
+    def write_shard(self, shards: Shards, shard: Shard, excluded: Callable[[], Set[int]]) -> Store:
         """Prepare the records of one shard."""
-        return shards.write(shard, lambda: self._pieces(excluded, shard))
+        return shards.write(shard, lambda: self._pieces(excluded(), shard))
 
     def _pieces(self, excluded: Set[int], shard: Shard | None = None) -> Iterator[Piece]:
         """The records of each chunk of the source, or of a shard of it."""
