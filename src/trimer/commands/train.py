@@ -35,7 +35,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
 def main(cfg: DictConfig) -> float | None:
     """Run one training; returns the objective of a sweep, which is also written to `result.json`."""
     from trimer.callbacks.stopping import ended_by_signals
+    from trimer.errors import ConfigError
 
+    if cfg.get("shards") is not None or cfg.get("shard") is not None:
+        raise ConfigError("shards= and shard= are keys of trimer prepare: prepare the data, then train without them")
     with ended_by_signals():
         return train(cfg)
 

@@ -154,7 +154,7 @@ def test_the_folds_of_the_massbank_sample_are_disjoint():
     keys = {"inchikey1": [key[:14] for key in columns["INCHIKEY"]]}
     split.assert_disjoint(keys)
     assert split.manifest["sizes"] == {"train": 13_672, "val": 1_726, "test": 1_716}
-    assert "test  inchikey1: 0 of 291 values" in split.overlap_report(keys)
+    assert "test  inchikey1: 0 of 291 values" in split.overlap_report(split.overlap(keys))
 
 
 def deepchem(groups: list[list[int]], rows: int, train: float, val: float) -> list[list[int]]:

@@ -49,8 +49,8 @@ class EpochPlan:
         multiple: int = 1,
         shuffle: bool = True,
     ):
-        self.lengths = np.asarray(lengths, dtype=np.int64)
-        self.rows = np.arange(len(self.lengths)) if rows is None else np.asarray(rows)
+        self.lengths = smallest(np.asarray(lengths))
+        self.rows = smallest(np.arange(len(self.lengths)) if rows is None else np.asarray(rows))
         if not len(self.lengths):
             raise ConfigError("no row is left to train or evaluate on: every record was dropped, see the drop report")
         self.seed = seed
@@ -74,7 +74,7 @@ class EpochPlan:
 
     def _totals(self) -> tuple[int, int]:
         """Expected and smallest possible number of tokens in an epoch."""
-        total = int(self.lengths.sum())
+        total = int(self.lengths.sum(dtype=np.int64))
         return total, total
 
     def order(self, epoch: int) -> np.ndarray:
@@ -96,13 +96,13 @@ class EpochPlan:
     def _rows_of_batches(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
         """The concatenated rows of some batches of an epoch, and the number of rows of each batch."""
         order = self.order(epoch)
-        ends = self.lengths[order]
-        np.cumsum(ends, out=ends)
+        ends = np.cumsum(self.lengths[order], dtype=np.int64)
         bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
         cuts = np.searchsorted(ends[:-1], bounds) + 1  # a batch begins with the first row that starts in its window
         cuts[0], cuts[-1] = 0, len(order)
         batches = [order[cuts[index] : cuts[index + 1]] for index in indices]
-        return self.rows[np.concatenate(batches or [order[:0]])], [len(batch) for batch in batches]
+        taken = self.rows[np.concatenate(batches or [order[:0]])].astype(np.int64)
+        return taken, [len(batch) for batch in batches]
 
 
 class ClusterPlan(EpochPlan):
@@ -120,7 +120,7 @@ class ClusterPlan(EpochPlan):
         super().__init__(lengths, tokens_per_batch, **settings)
 
     def _totals(self) -> tuple[int, int]:
-        lengths = self.lengths[self.members]
+        lengths = self.lengths[self.members].astype(np.int64)
         mean = np.add.reduceat(lengths, self.first) / self.sizes
         return round(mean.sum()), int(np.minimum.reduceat(lengths, self.first).sum())
 
@@ -131,6 +131,13 @@ class ClusterPlan(EpochPlan):
         if not self.shuffle:
             return chosen
         return chosen[np.random.default_rng([self.seed, epoch]).permutation(len(chosen))]
+
+
+def smallest(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers with 4 bytes each if they fit: a rank holds those of all rows, and there may be 100 million."""
+    if len(numbers) and numbers.dtype == np.int64 and 0 <= numbers.min() and numbers.max() < 2**31:
+        return numbers.astype(np.int32)
+    return numbers
 
 
 class PlannedBatches:

@@ -132,17 +132,17 @@ class Split:
                 )
         return overlaps
 
-    def overlap_report(self, keys: Keys, related: Sequence[Mapping] = ()) -> str:
+    def overlap_report(self, overlap: Sequence[Mapping], related: Sequence[Mapping] = ()) -> str:
         """The overlap as text: a line with the sizes, then a line for each key and split.
 
-        related: result of `Relatives.to_train`. With it, a line that no sequence is identical is left out: it would
-        reassure without saying anything about similar sequences.
+        overlap: result of `overlap`. related: result of `Relatives.to_train`. With it, a line that no sequence is
+        identical is left out: it would reassure without saying anything about similar sequences.
         """
         if self.names == (WHOLE,):
             return f"not split: all {len(self.rows(WHOLE)):,} rows are measured"
         sizes = ", ".join(f"{name} {len(self.rows(name)):,}" for name in self.names)
         lines = [f"split by {self.manifest.get('method')}: {sizes} rows"]
-        for row in self.overlap(keys):
+        for row in overlap:
             if related and row["key"] == "sequence" and not row["shared_rows"]:
                 continue
             share = 100 * row["shared_rows"] / max(row["rows"], 1)

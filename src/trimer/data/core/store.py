@@ -32,13 +32,14 @@ from trimer.data.core.store_files import (
     unchanged,
     unwritable,
 )
+from trimer.data.core.stored_ragged import StoredRagged
 from trimer.errors import InputError
 from trimer.locks import FolderLock
 from trimer.progress import Display
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 100_000
+BATCH_ROWS = 100_000  # of every record batch of a store but the last one
 
 _intact: set[tuple[Path, int]] = set()  # files that this process has checked
 
@@ -206,6 +207,16 @@ class Store:
             return self.array(name)
         return np.array(self.strings(name), dtype=object)
 
+    def array_at(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """The numbers of some rows; reads only these."""
+        batches = [array.to_numpy(zero_copy_only=False) for array in self._arrays(name, "array")]
+        numbers = np.empty(len(rows), batches[0].dtype)
+        batch, place = np.divmod(rows, max(len(batches[0]), 1))
+        for number in np.unique(batch).tolist():
+            here = batch == number
+            numbers[here] = batches[number][place[here]]
+        return numbers
+
     def between(self, start: int, stop: int) -> dict[str, Column]:
         """All columns of rows start to stop, copied, as `StoreWriter.append` takes them; reads only these rows."""
         columns: dict[str, Column] = {}
@@ -228,51 +239,6 @@ class Store:
             known = ", ".join(f"{n} ({k})" for n, k in self._kinds.items())
             raise KeyError(f"{self.folder} has no {kind} column '{name}', it has {known}")
         return [batch.column(name) for batch in self._batches]
-
-
-class StoredRagged:
-    """A ragged column of a store: like `Ragged`, but divided into record batches."""
-
-    def __init__(self, arrays: list[pa.LargeListArray]) -> None:
-        self._record_batches = [
-            Ragged(array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy(zero_copy_only=True))
-            for array in arrays
-        ]
-        self._lengths: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self._record_batches)
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        part = self._record_batches[row // BATCH_ROWS]
-        row %= BATCH_ROWS
-        return part.values[part.offsets[row] : part.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """(n,) int64 length of every row."""
-        if self._lengths is None:
-            self._lengths = np.concatenate([part.lengths for part in self._record_batches]).astype(np.int64)
-        return self._lengths
-
-    def between(self, start: int, stop: int) -> Ragged:
-        """Rows start to stop, copied."""
-        parts = []
-        for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS) if stop > start else start // BATCH_ROWS):
-            first = number * BATCH_ROWS
-            batch = self._record_batches[number]
-            parts.append(batch.slice(max(start - first, 0), min(stop - first, len(batch))))
-        if not parts:
-            return Ragged(self._record_batches[0].values[:0], np.zeros(1, np.int64))
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]).astype(np.int64)
-        return Ragged(np.concatenate([part.values for part in parts]), offsets)
-
-    def take(self, rows: Iterable[int]) -> Ragged:
-        """These rows, copied and concatenated, in this order."""
-        indices = np.asarray(rows, np.int64)
-        if len(self._record_batches) == 1:
-            return self._record_batches[0].take(indices)
-        return Ragged.pack([self[int(row)] for row in indices], self._record_batches[0].values.dtype)
 
 
 def is_store(folder: str | Path) -> bool:

@@ -249,15 +249,19 @@ class SplitData(PreparedData):
             self.split = whole_split(self._usable()) if self.whole else self._assign()
             if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
-            log.info("%s", self.split.overlap_report(self._keys(), self._related()))
+            log.info("%s", self.split.overlap_report(self._overlap(), self._related()))
 
     def save_reports(self, folder: Path) -> None:
         """Write the split, its overlap and the drop report to a run folder."""
         super().save_reports(folder)
         self.split.save(folder / "split.npz")
-        shared = [*self.split.overlap(self._keys()), *self._related()]
+        shared = [*self._overlap(), *self._related()]
         overlap = {"manifest": self.split.manifest, "overlap": shared}
         (folder / "split_overlap.json").write_text(json.dumps(overlap, indent=1) + "\n", encoding="utf-8")
+
+    def _overlap(self) -> list[dict]:
+        """Values of the keys that the other splits share with train (`Split.overlap`)."""
+        return [] if self.whole else self.split.overlap(self._keys())
 
     def held_out(self, column: np.ndarray) -> frozenset:
         """The values of a column in the validation and test rows, for a pre-training corpus to exclude."""

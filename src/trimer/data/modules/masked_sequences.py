@@ -25,7 +25,7 @@ from trimer.data.core.ragged import Ragged
 from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.shards import Shard, Shards
 from trimer.data.core.splits import Split
-from trimer.data.core.store import Store, StoreWriter
+from trimer.data.core.store import Store, StoreWriter, cache_folder, cached_store
 from trimer.data.modules.base import Loading, SplitData, check_split_keys
 from trimer.data.molecules.molecule_files import MoleculeSource
 from trimer.data.molecules.molecule_records import MoleculeRecords
@@ -46,6 +46,8 @@ ENTITIES: dict[str, type[Any]] = {
     "molecules": MoleculeRecords,
 }
 SAMPLING = ("sequences", "clusters")
+LARGE = 1_000_000  # rows of a store whose split is cached, because computing it takes about 300 bytes for each
+SPLIT_LAYOUT = 1  # increase when splits are computed differently, so that old caches are not read
 WINDOW = 1  # separates the random numbers of windows from those of masks
 FIXED_SEED = 20_000  # of windows and masks in evaluation, the same in all runs
 
@@ -152,7 +154,25 @@ class MaskedSequences(SplitData):
     def _assign(self) -> Split:
         if self.sampling == "clusters" and CLUSTER not in self.store.columns:
             raise ConfigError("data.sampling=clusters: the source has no clusters; set data.clusters=<file>")
-        return super()._assign()
+        return super()._assign() if len(self.store) < LARGE else self._stored_split()[0]
+
+    def _stored_split(self) -> tuple[Split, list[dict]]:
+        """The split of a large store and its overlap, computed once and cached: each rank reads one byte a row."""
+        by = {name: value for name, value in self.split_by.items() if name != "train_limit"}
+        key = {"layout": SPLIT_LAYOUT, "store": self.folder.name, "split": by, "keys": self.records.split_by}
+
+        def build(writer: StoreWriter) -> None:
+            split = super(MaskedSequences, self)._assign()
+            writer.append({"code": split.codes})
+            writer.manifest = {"names": split.names, "split": split.manifest, "overlap": split.overlap(self._keys())}
+
+        stored = cached_store(cache_folder(self.cache, "split", json.loads(json.dumps(key, default=list))), build)
+        split = Split(stored.array("code"), tuple(stored.manifest["names"]), stored.manifest["split"])
+        return split, stored.manifest["overlap"]
+
+    def _overlap(self) -> list[dict]:
+        limited = self.split_by.get("train_limit") is not None
+        return super()._overlap() if self.whole or limited or len(self.store) < LARGE else self._stored_split()[1]
 
     def _keys(self) -> dict[str, np.ndarray]:
         names = self.records.split_by or tuple(self.split_by.get("keys") or self.keys)
@@ -256,7 +276,7 @@ class MaskedWindows(Dataset):
         self.masking = masking
         self.crop = crop
         self.seed = seed
-        self.names = store.array("name") if fixed else None
+        self.fixed = fixed
 
     @property
     def masked_share(self) -> float:
@@ -264,10 +284,10 @@ class MaskedWindows(Dataset):
         return max(self.masking.ratio, self.masking.end_ratio or 0.0)
 
     def __getitem__(self, key: BatchKey) -> MaskedBatch:
-        if self.names is None:
-            row_keys, step = keys(self.seed, key.epoch, key.rows), key.step
+        if self.fixed:
+            row_keys, step = keys(FIXED_SEED, self.store.array_at("name", key.rows)), 0
         else:
-            row_keys, step = keys(FIXED_SEED, self.names[key.rows]), 0
+            row_keys, step = keys(self.seed, key.epoch, key.rows), key.step
         tokens, lengths = self._windows(key.rows, row_keys)
         masked, positions = self.masking(tokens, lengths, row_keys, self.alphabet, step)
         return MaskedBatch.pack(masked, lengths, positions, tokens[positions], key.rows)

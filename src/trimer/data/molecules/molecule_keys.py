@@ -96,7 +96,9 @@ def molecule_table(
         report = DropReport()
         for counted_rule in (UNREADABLE, REPEATED):
             report.add(counted_rule, [])
-        for columns, repeated in distinct(molecule_pieces(source, stereo, workers) if shards is None else shards, report):
+        for columns, repeated in distinct(
+            molecule_pieces(source, stereo, workers) if shards is None else shards, report
+        ):
             kept = np.flatnonzero(~repeated)
             writer.append({name: [columns[name][row] for row in kept] for name in TABLE})
         writer.manifest = {"recipe": recipe, "drops": report.to_dict()}

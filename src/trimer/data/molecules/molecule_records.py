@@ -124,7 +124,9 @@ class MoleculeRecords:
     @staticmethod
     def row_keys(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Kind of key -> (n,) keys of the given rows (`data.core.training_keys`)."""
-        return {"molecule": text_keys(store.strings("inchikey1", rows))}
+        parts = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+        keys = [text_keys(store.strings("inchikey1", part)) for part in parts]
+        return {"molecule": np.concatenate(keys) if keys else text_keys([])}
 
 
 def _prepared_tokens(shards: Iterable[Piece]) -> Iterator[np.ndarray | None]:
