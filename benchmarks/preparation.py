@@ -1,4 +1,4 @@
-"""Preparation of molecules and proteins in shards: records per CPU-second, memory and disk, and what whole corpora cost.
+"""Molecules and proteins prepared in shards: records per CPU-second, memory, disk, and what whole corpora cost.
 
     python benchmarks/preparation.py --molecules 1000000 --proteins 1000000
 

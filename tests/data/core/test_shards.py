@@ -82,7 +82,7 @@ def test_shards_give_the_store_of_one_process_bit_for_bit(tmp_path, request, ent
     if entity == "molecules":
         assert dropped["duplicate molecule"] == 13 and dropped["molecule RDKit cannot read"] == 2
     else:
-        assert dropped["stop (*) inside the sequence"] == 2 and dropped["shorter than 2 residues"] == 1
+        assert dropped["stop (*) inside the sequence"] == 2 and dropped["shorter than 2 residues"] == 2
         assert Store(data.folder).manifest["unspelled"]
     assert data.prepare_shard(Shard(0, count)) == data.folder  # nothing left to do
 

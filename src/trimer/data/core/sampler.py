@@ -135,7 +135,7 @@ class ClusterPlan(EpochPlan):
 
 def smallest(numbers: np.ndarray) -> np.ndarray:
     """Whole numbers with 4 bytes each if they fit: a rank holds those of all rows, and there may be 100 million."""
-    if len(numbers) and numbers.dtype == np.int64 and 0 <= numbers.min() and numbers.max() < 2**31:
+    if len(numbers) and numbers.dtype == np.int64 and numbers.min() >= 0 and numbers.max() < 2**31:
         return numbers.astype(np.int32)
     return numbers
 

@@ -120,11 +120,12 @@ class PreparedData(KeepsArguments, L.LightningDataModule):
 
     def prepare_from_shards(self, count: int) -> None:
         """Write the store from its shards and remove them; InputError that names those which are missing."""
+        self.shards = Shards(self.folder, self._recipe(), count)
         if not is_store(self.folder):
-            self.shards = Shards(self.folder, self._recipe(), count)
             self.shards.check_complete()
             self._prepared()
-            self.shards.remove()
+        self.shards.remove()
+        self.shards = None
 
     @property
     def drops(self) -> DropReport:

@@ -142,12 +142,13 @@ class DenoisingCorpus(PreparedData):
             return
         table = molecule_table(self.molecules, self.cache, workers=self.prepare_workers)
         report.merge(DropReport.from_dict(table.manifest["drops"]))
-        smiles, keys = table.strings("smiles"), table.strings("inchikey1")
         for start in range(0, len(table), CHUNK):
+            stop = min(start + CHUNK, len(table))
+            smiles, keys = (table.texts_between(name, start, stop) for name in ("smiles", "inchikey1"))
             excluded_smiles: list[str] = []
             untokenized: list[str] = []
             kept: list[tuple[str, np.ndarray, str | None]] = []
-            for text, key in zip(smiles[start : start + CHUNK], keys[start : start + CHUNK], strict=True):
+            for text, key in zip(smiles, keys, strict=True):
                 text = text or ""
                 if held_out(text, [key], excluded):
                     excluded_smiles.append(text)
