@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from trimer.data.core import sampler
 from trimer.data.core.sampler import ClusterPlan, EpochPlan, PlannedBatches
 from trimer.errors import ConfigError
 
@@ -23,6 +24,21 @@ def test_order_depends_only_on_seed_and_epoch():
     assert rows_of(plan, 3) == rows_of(EpochPlan(LENGTHS, 400, seed=1), 3)
     assert rows_of(plan, 3) != rows_of(plan, 4)
     assert rows_of(plan, 3) != rows_of(EpochPlan(LENGTHS, 400, seed=2), 3)
+
+
+def test_batches_do_not_depend_on_the_rows_that_are_counted_at_once(monkeypatch):
+    plans = [EpochPlan(LENGTHS, 400, seed=1), ClusterPlan(LENGTHS, 400, clusters=np.arange(500) // 3, seed=1)]
+    expected = [rows_of(plan, 2) for plan in plans]
+    for part in (1, 7, 499, 500):
+        monkeypatch.setattr(sampler, "PART", part)
+        assert [rows_of(plan, 2) for plan in plans] == expected
+
+
+def test_a_plan_holds_eight_bytes_for_each_row():
+    plan = EpochPlan(LENGTHS, 400, rows=np.arange(500) + 7)
+    assert plan.rows.itemsize + plan.lengths.itemsize == 8
+    assert next(plan.epoch(0)).rows.dtype == np.int64  # the seeds of noise are made of these
+    assert EpochPlan(LENGTHS, 400, rows=np.arange(500) + 2**40).rows.max() > 2**40
 
 
 def test_tokens_of_a_batch_differ_from_the_budget_by_at_most_the_longest_row():

@@ -18,6 +18,7 @@ from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.masking import Masking
 from trimer.data.core.sampler import BatchKey, EpochPlan
+from trimer.data.modules import masked_sequences
 from trimer.data.modules.held_out import HeldOutMolecules, HeldOutProteins
 from trimer.data.modules.masked_sequences import MaskedSequences, MaskedWindows
 from trimer.data.molecules.molecule_files import SmilesFiles
@@ -213,6 +214,34 @@ def test_molecules_are_split_by_the_keys_that_the_split_names(tmp_path):
     assert {row["shared_rows"] for row in data.split.overlap(data._keys())} == {0}
     with pytest.raises(ConfigError, match=r"data\.split needs `keys`.*inchikey1 or scaffold, or both"):
         module(tmp_path, entity="molecules", split={"fractions": FRACTIONS}).setup()
+
+
+def test_split_of_a_large_store_is_computed_once(data, monkeypatch):
+    def opened(**settings) -> MaskedSequences:
+        again = MaskedSequences(
+            "proteins" if data.kind == "proteins" else "molecules",
+            data.source,
+            data.tokenizer,
+            cache=str(data.cache),
+            split={**data.split_by, **settings},
+            tokens_per_batch=4000,
+            masking=BERT,
+            validation_masking=BERT,
+        )
+        again.setup()
+        return again
+
+    monkeypatch.setattr(masked_sequences, "LARGE", 100)
+    first = opened()
+    assert (first.split.codes == data.split.codes).all() and first.split.manifest == data.split.manifest
+    other = opened(seed=7)
+    with monkeypatch.context() as patch:  # no key is read again
+        patch.setattr(MaskedSequences, "_keys", None)
+        second = opened()
+        assert (opened(seed=7).split.codes == other.split.codes).all()
+    assert (second.split.codes == data.split.codes).all() and second.split.names == data.split.names
+    assert second._overlap() == data._overlap() != other._overlap()
+    assert len(opened(train_limit=20).split.rows("train")) == 20
 
 
 def test_identical_sequences_do_not_cross_splits_without_clusters(tmp_path):

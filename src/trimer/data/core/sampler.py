@@ -15,6 +15,8 @@ import numpy as np
 from trimer.data.core.draws import keys, uniform
 from trimer.errors import ConfigError
 
+PART = 1 << 20  # rows of an epoch whose tokens are counted at once, so that only the order of all rows is in memory
+
 
 @dataclass(frozen=True)
 class BatchKey:
@@ -96,9 +98,15 @@ class EpochPlan:
     def _rows_of_batches(self, epoch: int, indices: range) -> tuple[np.ndarray, list[int]]:
         """The concatenated rows of some batches of an epoch, and the number of rows of each batch."""
         order = self.order(epoch)
-        ends = np.cumsum(self.lengths[order], dtype=np.int64)
-        bounds = np.ceil(np.arange(self.batches + 1) * (ends[-1] / self.batches)).astype(np.int64)
-        cuts = np.searchsorted(ends[:-1], bounds) + 1  # a batch begins with the first row that starts in its window
+        parts = [order[start : start + PART] for start in range(0, len(order), PART)]
+        total = sum(int(self.lengths[part].sum(dtype=np.int64)) for part in parts)
+        bounds = np.ceil(np.arange(self.batches + 1) * (total / self.batches)).astype(np.int64)
+        # A batch begins with the first row that starts in its window.
+        cuts, before = np.ones(self.batches + 1, np.int64), 0
+        for part in parts:
+            ends = before + np.cumsum(self.lengths[part], dtype=np.int64)
+            before = int(ends[-1])
+            cuts += np.searchsorted(ends[:-1] if part is parts[-1] else ends, bounds)
         cuts[0], cuts[-1] = 0, len(order)
         batches = [order[cuts[index] : cuts[index + 1]] for index in indices]
         taken = self.rows[np.concatenate(batches or [order[:0]])].astype(np.int64)
