@@ -27,7 +27,7 @@ def test_the_command_for_a_missing_shard_runs_as_a_job_and_completes_the_store(t
     assert command[-2:] == ["shards=2", "shard=1"]
     done = shell(*command)
     assert done.returncode == 0, done.stderr
-    assert "job 0 shard=1 in runs/prepare/" in done.stderr and "finished" in done.stderr
+    assert done.stderr.count("job 0 ") == 2 and "finished" in done.stderr
     assert trimer(*words, fractions, "paths.cache=shards", "shards=2") == 0
     (whole,), (joined,) = (list(empty_folder.glob(f"{name}/molecules_masked-*")) for name in ("whole", "shards"))
     for name in ("columns.arrow", "manifest.json"):
