@@ -7,9 +7,10 @@ import json
 import re
 
 import pytest
+from Bio.SeqUtils.CheckSum import crc64
 
 from trimer.baselines.spectrum_baselines import BASELINES
-from trimer.examples import FILES, FOLDER, LOOKUPS, draw, example
+from trimer.examples import FILES, FOLDER, KNOWN, LOOKUPS, draw, example, known_proteins
 from trimer.studies.study import Study
 
 
@@ -45,6 +46,19 @@ def test_every_spectrum_has_candidates_of_every_look_up():
     assert {"random training molecule", "cosine look-up", "nearest precursor m/z"} <= set(stored["candidates"])
     for candidates in stored["candidates"].values():
         assert [len(some) for some in candidates] == [draw.CANDIDATES] * len(titles)
+
+
+def test_the_known_proteins_are_the_entries_of_uniprot():
+    """CRC-64 of the sequences, as in the line SQ of the entries."""
+    assert f"`{KNOWN}`" in (FOLDER / "README.md").read_text()
+    proteins = known_proteins()
+    assert [one["label"] for one in proteins] == ["M", "S"] * 3
+    assert {one["id"]: crc64(one["sequence"]).removeprefix("CRC-") for one in proteins} == {
+        "P43220": "EE7C0EAE29931F5D", "Q9H4B7": "6A3E5208C1C89AE4", "Q15116": "A5210FD40C304FB7",
+        "P04637": "AD5C149FD8106131", "Q92963": "7F957871F836AE92", "P11766": "F4F823B4A609C952",
+    }  # fmt: skip
+    trained_on = example("proteins").read_text(encoding="utf-8")
+    assert not [one["id"] for one in proteins if one["id"] in trained_on]
 
 
 def test_samples_are_seeded_and_keep_the_order():

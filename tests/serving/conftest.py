@@ -38,6 +38,40 @@ def molecule_run(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def protein_runs(tmp_path_factory) -> Path:
+    """A folder with three run folders of ESM-2 with one layer, trained for one step.
+
+    `membrane` is a classifier of files in the layout of DeepLoc 1.0, `states` predicts labels of residues, `esm2` is a
+    masked language model.
+    """
+    folder = tmp_path_factory.mktemp("proteins")
+    (folder / "proteins").mkdir()
+    kinds = (("LIVFAG", "Cell.membrane-M"), ("DEKRST", "Cytoplasm-S"))
+    proteins = [("M" + letters[n:] + letters * (n % 6 + 3), location) for n in range(6) for letters, location in kinds]
+    fasta = "".join(f">P{n:05d} {location}\n{sequence}\n" for n, (sequence, location) in enumerate(proteins))
+    train, test = (folder / f"proteins/deeploc1_{name}.fasta" for name in ("train_2768", "eval_1678"))
+    train.write_text(fasta.replace(">P", ">Q"))
+    test.write_text(fasta)
+    states = [f"{n},{sequence},{'HEC' * 30:.{len(sequence)}}" for n, (sequence, _) in enumerate(proteins)]
+    (folder / "states.csv").write_text("\n".join(["id,sequence,states", *states]) + "\n")
+    for name, words in {
+        "membrane": ["data=deeploc1_membrane", f"paths.data={folder}", "task=classification"],
+        "states": [
+            "data=labelled_residues", f"data.source.paths={folder}/states.csv", "data.source.labels=states",
+            "data.source.id_column=id", "task=classification", "task.head.pooling=residue",
+        ],
+        "esm2": ["data=proteins", f"data.source.paths={train}", "task=masked_lm"],
+    }.items():  # fmt: skip
+        words += [
+            "model=esm2_nano", "model.d_model=16", "model.heads=2", "model.layers=1", "model.ffn=32",
+            "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.enable_progress_bar=false",
+            "trainer.precision=32-true", "baselines=false", "test=false", f"name={name}",
+        ]  # fmt: skip
+        assert main(["train", *words, f"paths.cache={folder}/cache", f"hydra.run.dir={folder / name}"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
 def serve_config():
     return compose("serve", ["trainer.precision=32-true"])
 

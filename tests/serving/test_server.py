@@ -27,6 +27,7 @@ from waiting import until
 import trimer
 from trimer.cli.configs import compose
 from trimer.errors import ConfigError
+from trimer.pretrained import registry
 from trimer.serving import server as serving
 from trimer.serving.app import create_app
 from trimer.serving.grpc_messages import classes
@@ -143,20 +144,30 @@ def test_clients_that_send_slowly_are_disconnected(running):
         assert b"alive" in b"".join(parts)
 
 
-def test_the_example_of_the_guide_predicts_three_peptides_and_three_spectra(
-    running, service, serve_config, monkeypatch, capsys
+def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(
+    running, service, serve_config, protein_runs, monkeypatch, capsys
 ):
-    (model,) = loaded(["spectrums"], serve_config).values()
-    monkeypatch.setitem(service.models, "spectrums", model)
-    monkeypatch.setitem(service.cards, "spectrums", service._warmed_up(model))
+    membrane = "membrane" if "membrane" in registry.names() else f"{protein_runs}/membrane"
+    for name, one in loaded(["spectrums", membrane], serve_config).items():
+        monkeypatch.setitem(service.models, name, one)
+        monkeypatch.setitem(service.cards, name, service._warmed_up(one))
+    model = service.models["spectrums"]
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
     names: dict = {}
     exec(code.replace(":8000", f":{running}"), names)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 7 + 6
     assert [line.split()[-1] == "None" for line in lines[:3]] == [True, True, False]
     assert all(line.split()[-1] == "None" for line in lines[3:6])  # no reason
     assert lines[6].split() == [model.version, trimer.__version__, "1"]
+    proteins = [line.split() for line in lines[7:]]
+    assert [words[0] for words in proteins] == ["P43220", "Q9H4B7", "Q15116", "P04637", "Q92963", "P11766"]
+    assert [words[words.index("known:") + 1] for words in proteins] == ["M", "S"] * 3
+    assert {words[words.index("predicted:") + 1] for words in proteins} <= {"M", "S"}
+    assert {words[-1] for words in proteins} == {"no"}  # none of them is in the training data
+    offline = service.models["membrane"].model.predict(names["example"]["records"], trainer="cpu")
+    served = [row["probability of M"] for row in names["proteins"]["rows"]]
+    assert served == pytest.approx(offline["probability of M"], abs=1e-4)
     options = {"seed": 1, "generator": {"num_samples": 8}}
     with ThreadPoolExecutor(3) as pool:  # sampled molecules do not depend on the spectra beside them
         alone = pool.map(lambda record: names["predict"]("spectrums", [record], **options)["rows"][0], names["spectra"])

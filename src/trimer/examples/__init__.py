@@ -14,8 +14,19 @@ FILES = {
     "precursors": "precursors.csv",  # peptides with charges
 }
 LOOKUPS = "lookups.json"  # candidates of the look-up baselines for the spectra
+KNOWN = "known_proteins.fasta"  # the proteins that a published study of ESM-2 tests its endpoint with
 
 
 def example(kind: str) -> Path:
     """The example file of a kind of input."""
     return FOLDER / FILES[kind]
+
+
+def known_proteins() -> list[dict[str, str]]:
+    """Six human proteins: `id` (UniProt accession), `name`, `label` (M: membrane-bound, S: soluble) and `sequence`."""
+    proteins = []
+    for record in (FOLDER / KNOWN).read_text(encoding="utf-8").split(">")[1:]:
+        header, _, sequence = record.partition("\n")
+        accession, label, name = header.split(" ", 2)
+        proteins.append({"id": accession, "name": name, "label": label, "sequence": "".join(sequence.split())})
+    return proteins

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trimer import __version__
-from trimer.examples import example
+from trimer.examples import example, known_proteins
 from trimer.serving import parameters
 from trimer.serving.limits import Limits
 from trimer.serving.plain_json import finite
@@ -38,6 +38,13 @@ RECORDS = {
     "precursors": "texts in ProForma with a charge (PEPTIDEK/2), or objects with sequence, charge, nce, instrument",
 }
 
+LONGER = {  # what happens to longer records, by the setting too_long of the training data
+    "drop": "a record with more tokens has a reason in place of a prediction",
+    "ends": "of a record with more tokens, both ends are read",
+    "start": "of a record with more tokens, the start is read",
+}
+KNOWN = {"M": "membrane-bound", "S": "soluble"}  # labels of the known proteins
+
 
 def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str, Answer]) -> dict[str, Any]:
     """The card, plain values. records: of the example. answers: of each operation, to the first of these records."""
@@ -57,6 +64,7 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
             "records": RECORDS[kind],
             "files": FILES["peptides" if kind == "precursors" else kind],
             "max_tokens": min(filter(None, (contract["data"].get("max_length"), limits.tokens))),
+            "longer": LONGER[contract["data"].get("too_long") or "drop"],
         },
         "operations": {
             operation: {
@@ -71,7 +79,7 @@ def card(model: ServedModel, limits: Limits, records: list, answers: Mapping[str
         "metrics": finite(shown.metrics),
         "table": test_table(model),
         "limits": limits.facts(),
-        "example": {"records": records[:EXAMPLES], "parameters": {}},
+        "example": {"records": records, "parameters": {}, **({"known": known()} if kind == "proteins" else {})},
     }
 
 
@@ -132,10 +140,20 @@ def test_table(model: ServedModel) -> Any:
     return None
 
 
+def known() -> list[dict[str, str]]:
+    """What is known of each example protein: its name and whether it is membrane-bound. The records have the same order."""
+    return [
+        {"id": one["id"], "name": one["name"], "label": one["label"], "meaning": KNOWN[one["label"]]}
+        for one in known_proteins()
+    ]
+
+
 @functools.cache
 def example_records(kind: str) -> list:
-    """The first shipped example records of a kind (`trimer.examples`), as a client would send them."""
+    """Some shipped example records of a kind (`trimer.examples`), as a client would send them."""
     path = example(kind)
+    if kind == "proteins":
+        return [{"id": one["id"], "sequence": one["sequence"]} for one in known_proteins()]
     if kind == "spectra":
         from trimer.data.spectra.readers import read_spectra
 
