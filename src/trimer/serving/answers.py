@@ -15,6 +15,7 @@ from trimer.results.predictions import Predictions
 from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer
 from trimer.serving.plain_json import json_text
+from trimer.serving.vectors import write_vectors
 
 if TYPE_CHECKING:
     from trimer.serving.models import ServedModel
@@ -46,7 +47,7 @@ LIBRARIES = ("tsv", "msp")  # of fragments, for DIA-NN and others; they hold no 
 def formats(answer: Answer) -> tuple[str, ...]:
     """The formats of an answer."""
     if isinstance(answer.computer, Embedder):
-        return ("json", "ndjson", "parquet")
+        return ("json", "ndjson", "csv", "parquet")
     if isinstance(answer.computer, FragmentPredictor):
         return ("json", "ndjson", "csv", "parquet", *LIBRARIES)
     return ("json", "ndjson", "csv", "parquet", *(["sdf"] if structure_of(answer) else []))
@@ -118,6 +119,8 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
     elif name == "ndjson":
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(lines(answer.rows))
+    elif isinstance(answer.computer, Embedder):
+        write_vectors(name, answer.rows, path, answer.computer.cfg.pooling == "residue")
     elif name == "parquet":
         import pyarrow.parquet as pq
 

@@ -13,11 +13,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from trimer.prediction.embedder import Embedder
+from trimer.prediction.predictor import Predictor
 from trimer.serving import parameters
 from trimer.serving.answers import MEDIA, chosen_format, headers, write_answer
 from trimer.serving.job_store import DONE
@@ -26,11 +29,20 @@ from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer
 from trimer.serving.plain_json import Json
 from trimer.serving.requests import Body, Threads, body_of
-from trimer.serving.rest import ANSWER, BODY, REFUSALS
+from trimer.serving.rest import ANSWER, BODY, REFUSALS, kind_of
 from trimer.serving.service import Service
+from trimer.serving.vectors import EMBEDDING_COLUMNS, write_vectors
 
+NO_PARAMETERS = ("model", "operation")  # of the URL
 MODEL = {"name": "model", "in": "query", "required": True, "schema": {"type": "string"}}
-SUBMIT: dict[str, Any] = {**BODY, "parameters": [MODEL]}
+OPERATION = {
+    "name": "operation",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string", "enum": ["predict", "embed"]},
+}
+SUBMIT: dict[str, Any] = {**BODY, "parameters": [MODEL, OPERATION]}
+STREAMED = ("csv", "parquet")  # embeddings are written row by row
 FORMAT: dict[str, Any] = {"parameters": BODY["parameters"]}
 
 
@@ -41,20 +53,20 @@ def router(service: Service, threads: Threads, jobs: Jobs) -> APIRouter:
     @routes.post("", status_code=202, summary="Submit a file", openapi_extra=SUBMIT, responses=REFUSALS)
     async def submit(request: Request) -> Json:
         model = service.model(request.query_params.get("model") or only(service))
+        operation = request.query_params.get("operation") or model.operations[0]
         jobs.check_room()
-        if "predict" not in model.operations:
-            raise Refusal(422, "unsupported_operation", f"{model.name} cannot predict: use embed")
-        limits, kind = jobs.limits, model.study.example
+        model.check_operation(operation)
+        limits, kind = jobs.limits, kind_of(model, operation)
         async with (
             threads.admitted(),
             body_of(request, kind, limits.unpacked_mib, "jobs.unpacked_mib", jobs.store.folder) as body,
         ):
-            values = {name: value for name, value in (body.parameters or {}).items() if name != "model"}
-            settings = parameters.checked(values, model.study, "predict", service.limits)
+            values = {name: value for name, value in (body.parameters or {}).items() if name not in NO_PARAMETERS}
+            settings = parameters.checked(values, model.study, operation, service.limits)
 
             def add(cancelled: threading.Event) -> dict[str, Any]:
-                model.computer("predict", settings)  # a wrong setting is reported now
-                return jobs.submit(model.name, settings, file_of(body))
+                model.computer(operation, settings)  # a wrong setting is reported now
+                return jobs.submit(model.name, operation, settings, file_of(body))
 
             state = await threads.run(request, add)
         return Json(state, 202, {"Location": f"/v1/jobs/{state['id']}"})
@@ -109,14 +121,30 @@ def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
             copy_lines(path, file)
             return FileResponse(file, media_type=MEDIA[wanted], headers=complete, background=task)
         model = service.model(values["model"])
-        computer = model.computer("predict", values["settings"])
-        columns = list(getattr(computer, "columns", ()))
-        answer = Answer(columns, list(predictions_of(path)), computer, model.seed(values["settings"]))
+        computer = model.computer(values["operation"], values["settings"])
+        if isinstance(computer, Embedder) and wanted in STREAMED:
+            file = folder / f"rows.{wanted}"
+            rows = (row for prediction in predictions_of(path) for row in prediction)
+            write_vectors(wanted, rows, file, computer.cfg.pooling == "residue")
+            return FileResponse(file, media_type=MEDIA[wanted], headers=complete, background=task)
+        answer = answer_of(computer, path, model.seed(values["settings"]), service)
         file = write_answer(wanted, model, answer, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return FileResponse(file, media_type=MEDIA[wanted], headers=headers(model, answer) | complete, background=task)
+
+
+def answer_of(computer: Predictor | Embedder, path: Path, seed: int | None, service: Service) -> Answer:
+    """The rows of a job in memory; Refusal for more numbers of embeddings than a response may have."""
+    if not isinstance(computer, Embedder):
+        return Answer(list(computer.columns), list(predictions_of(path)), computer, seed)
+    rows, numbers = [], 0
+    for prediction in predictions_of(path):
+        numbers += np.size(prediction[0]["embedding"] or ())
+        service.limits.check_numbers(numbers)
+        rows.append(prediction)
+    return Answer(list(EMBEDDING_COLUMNS), rows, computer)
 
 
 def copy_lines(source: Path, target: Path) -> None:

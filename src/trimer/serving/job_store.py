@@ -22,11 +22,13 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
 ENDED = (DONE, FAILED, CANCELLED)
 ID = re.compile(r"[0-9a-f]{32}")
-TABLE = """
+OPERATION = "operation TEXT NOT NULL DEFAULT 'predict'"
+TABLE = f"""
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL,
     settings TEXT NOT NULL, input TEXT NOT NULL, state TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0, total INTEGER,
-    without INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, message TEXT
+    without INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL, message TEXT,
+    {OPERATION}
 )
 """
 
@@ -42,6 +44,8 @@ class JobStore:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=FULL")
         self._database.execute(TABLE)
+        if "operation" not in {row["name"] for row in self._database.execute("PRAGMA table_info(jobs)")}:
+            self._database.execute(f"ALTER TABLE jobs ADD COLUMN {OPERATION}")  # a folder of an earlier version
         self._database.execute("UPDATE jobs SET state=? WHERE state=?", (QUEUED, RUNNING))  # of a process that ended
 
     def folder_of(self, job: str) -> Path:
@@ -50,8 +54,8 @@ class JobStore:
             raise ValueError(f"{job[:40]!r} is not the id of a job")
         return self.folder / job
 
-    def add(self, model: str, version: str, settings: dict[str, Any], input_file: Path) -> str:
-        """Add a job with its input, which is moved; returns its id."""
+    def add(self, model: str, version: str, operation: str, settings: dict[str, Any], input_file: Path) -> str:
+        """Add a job with its input, which is moved; returns its id. operation: "predict" or "embed"."""
         job = uuid.uuid4().hex
         folder = self.folder_of(job)
         folder.mkdir(mode=0o700)
@@ -59,10 +63,9 @@ class JobStore:
             sync(file)
         input_file.rename(folder / input_file.name)
         sync_folder(folder)
-        values = (job, model, version, json.dumps(settings), input_file.name, QUEUED, time.time())
-        self._run(
-            "INSERT INTO jobs (id, model, version, settings, input, state, created) VALUES (?,?,?,?,?,?,?)", values
-        )
+        values = (job, model, version, operation, json.dumps(settings), input_file.name, QUEUED, time.time())
+        names = "id, model, version, operation, settings, input, state, created"
+        self._run(f"INSERT INTO jobs ({names}) VALUES (?,?,?,?,?,?,?,?)", values)
         return job
 
     def get(self, job: str) -> dict[str, Any] | None:

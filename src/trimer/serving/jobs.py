@@ -1,4 +1,4 @@
-"""Jobs: predictions of large files in the background, which survive a restart and a killed process.
+"""Jobs: predictions and embeddings of large files in the background, which survive a restart and a killed process.
 
 One thread works through the queue. `rows.partial` in the folder of a job keeps the computed chunks, so that a job that
 was interrupted continues; `rows.ndjson` has the rows so far. The input is deleted when a job ends, the result after
@@ -75,11 +75,11 @@ class Jobs:
 
     # ---------------------------------------------------------------- called by the routes
 
-    def submit(self, model: str, settings: dict[str, Any], input_file: Path) -> dict[str, Any]:
-        """Add a job; Refusal if too many wait."""
+    def submit(self, model: str, operation: str, settings: dict[str, Any], input_file: Path) -> dict[str, Any]:
+        """Add a job; Refusal if too many wait. operation: "predict" or "embed"."""
         with self._adding:
             self.check_room()
-            job = self.store.add(model, self.service.models[model].version, settings, input_file)
+            job = self.store.add(model, self.service.models[model].version, operation, settings, input_file)
         self._changed.set()
         return self.state(job)
 
@@ -99,7 +99,7 @@ class Jobs:
     def state(self, job: str) -> dict[str, Any]:
         """State, progress and expected end of a job, for its client."""
         values = self.known(job)
-        shown = {name: values[name] for name in ("id", "model", "state", "done", "total", "without", "message")}
+        shown = {name: values[name] for name in ("id", "model", "operation", "state", "done", "total", "without", "message")}
         shown |= {name: values[name] for name in ("created", "started", "ended")}
         if values["state"] == QUEUED:
             shown["position"] = self.store.ahead(values["number"]) + 1
@@ -138,7 +138,7 @@ class Jobs:
             if values is None:
                 self._changed.wait(POLL)
                 continue
-            ticket = Ticket(reason_row, background=True)
+            ticket = Ticket(str if values["operation"] == "embed" else reason_row, background=True)
             self._running, self._speed = (values["id"], ticket), None
             try:
                 self._compute(values, ticket)
@@ -160,7 +160,7 @@ class Jobs:
         path = folder / values["input"]
         try:
             with collected_warnings():
-                self._predict(values, model, path, ticket)
+                self._write_rows(values, model, path, ticket)
         except Cancelled:
             if self._closing:  # the job continues from rows.partial when a server is started again
                 return
@@ -170,10 +170,10 @@ class Jobs:
         else:
             self._end(values, DONE, None)
 
-    def _predict(self, values: dict[str, Any], model: Any, path: Path, ticket: Ticket) -> None:
-        limits, folder = self.limits, path.parent
-        total, predictions = model.predict_file(
-            path, values["settings"], folder / "rows", ticket, self.service.batcher, limits.reading(self.service.limits)
+    def _write_rows(self, values: dict[str, Any], model: Any, path: Path, ticket: Ticket) -> None:
+        folder, limits, operation = path.parent, self.limits.reading(self.service.limits), values["operation"]
+        total, predictions = model.file_rows(
+            operation, path, values["settings"], folder / "rows", ticket, self.service.batcher, limits
         )
         self.store.update(values["id"], (RUNNING,), total=total)
         started = saved = time.monotonic()

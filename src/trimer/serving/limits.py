@@ -69,7 +69,8 @@ class Limits:
             raise Refusal(
                 413,
                 "response_too_large",
-                f"the embeddings exceed the limit limits.numbers of {self.numbers:,} numbers: send fewer records",
+                f"the embeddings have more than {self.numbers:,} numbers (limits.numbers, for jobs jobs.numbers): send "
+                "fewer records",
             )
 
 
@@ -81,6 +82,7 @@ class JobLimits:
     body_mib: float
     unpacked_mib: float
     records: int
+    numbers: int
     upload_seconds: float
     waiting: int
     keep_hours: float
@@ -91,7 +93,7 @@ class JobLimits:
 
     def reading(self, limits: Limits) -> Limits:
         """The limits of the records of a job."""
-        return replace(limits, records=self.records)
+        return replace(limits, records=self.records, numbers=self.numbers)
 
 
 Group = TypeVar("Group", Limits, JobLimits)

@@ -20,17 +20,18 @@ from trimer.prediction.predictor import Prediction, Predictor, Records
 from trimer.serving.batching import Batcher, Ticket
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.parameters import samples
+from trimer.serving.vectors import EMBEDDING_COLUMNS, embedded_rows, kept
 from trimer.studies.study import Study
 
 if TYPE_CHECKING:
-    import numpy as np
     from omegaconf import DictConfig
+
+    from trimer.data.core.label_table import LabelTable
 
 log = logging.getLogger(__name__)
 
 KEPT = 16  # predictors of one model, each with other parameters
 VERSION = 12  # letters of the digest of the weights
-EMBEDDING_COLUMNS = ("row", "id", "length", "embedding", "reason")
 
 
 @dataclass
@@ -77,11 +78,15 @@ class ServedModel:
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # readers and spelling counters are not made for several threads
 
-    def computer(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
-        """The predictor or embedder with these settings; the last used ones are kept."""
+    def check_operation(self, operation: str) -> None:
+        """Refusal for an operation that the model does not have."""
         if operation not in self.operations:
             can = " and ".join(self.operations) or "neither predict nor embed"
-            raise Refusal(422, "unsupported_operation", f"{self.name} cannot {operation}: it can {can}")
+            raise Refusal(422, "unsupported_operation", f"{self.name} cannot {operation[:40]}: it can {can}")
+
+    def computer(self, operation: str, settings: Mapping[str, Any]) -> Predictor | Embedder:
+        """The predictor or embedder with these settings; the last used ones are kept."""
+        self.check_operation(operation)
         key = json.dumps([operation, settings], sort_keys=True)
         with self._lock:
             computer = self._computers.pop(key, None) or self._built(operation, settings)
@@ -162,46 +167,63 @@ class ServedModel:
             if spelling is not None:
                 spelling.warn()
 
-    def predict_file(
-        self, path: Path, settings: Mapping[str, Any], output: Path, ticket: Ticket, batcher: Batcher, limits: Limits
+    def file_rows(
+        self,
+        operation: str,
+        path: Path,
+        settings: Mapping[str, Any],
+        output: Path,
+        ticket: Ticket,
+        batcher: Batcher,
+        limits: Limits,
     ) -> tuple[int, Generator[Prediction]]:
-        """The number of records of a file, and their predictions; `<output>.partial` keeps finished chunks."""
+        """The number of records of a file, and the rows of each; `<output>.partial` keeps finished chunks."""
+        # The computer belongs to this job alone, so that no request waits while a large file is read.
         with self._lock:
-            predictor = self._built("predict", settings)
-        assert isinstance(predictor, Predictor)
-        # It belongs to this job alone, so that no request waits while a large file is read.
-        chunks = self.read(predictor, path, limits, threading.Lock())
+            computer = self._built(operation, self._bounded(operation, settings, limits))
+        compute, lock = batcher.compute(computer, ticket), threading.Lock()
         dependencies = {"version": self.version, "settings": json.dumps(settings, sort_keys=True)}
+        if isinstance(computer, Embedder):
+            tables = self._tables(computer, path, limits, lock)
+            count = sum(map(len, tables))
+        else:
+            chunks = self.read(computer, path, limits, lock)
+            count = sum(map(len, chunks))
 
-        def predictions() -> Generator[Prediction]:
+        def rows() -> Generator[Prediction]:
             with Partial(output, dependencies) as partial:
-                yield from predictor.predict(chunks, partial, batcher.compute(predictor, ticket))
+                if isinstance(computer, Embedder):
+                    yield from embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
+                else:
+                    yield from computer.predict(chunks, partial, compute)
 
-        return sum(map(len, chunks)), predictions()
+        return count, rows()
 
     def embed(
         self, records: list | Path, settings: Mapping[str, Any], batcher: Batcher, ticket: Ticket, limits: Limits
     ) -> Answer:
         """The embeddings of a list of sequences or of a file."""
-        longest = min(limits.tokens, settings.get("longest") or limits.tokens)
-        embedder = self.computer("embed", {**settings, "longest": longest})
+        embedder = self.computer("embed", self._bounded("embed", settings, limits))
         assert isinstance(embedder, Embedder)
-        rows: list[Prediction] = []
-        numbers = 0
         with collected_warnings() as warnings:
-            with self._reader(embedder, self._reading):
-                tables = list(embedder.read(records) if isinstance(records, Path) else embedder.records(records))
-            limits.check_records(sum(map(len, tables)))
-            for chunk in embedder.embed(tables, batcher.compute(embedder, ticket)):
-                values: Iterable[np.ndarray | str | None] = chunk.vectors
-                for name, length, value, reason in zip(chunk.ids, chunk.lengths, values, chunk.reasons, strict=True):
-                    numbers += getattr(value, "size", 0)
-                    limits.check_numbers(numbers)
-                    failed = value if isinstance(value, str) else reason
-                    vector = None if value is None or isinstance(value, str) else value.tolist()
-                    row = (len(rows) + 1, name, length, vector, failed)
-                    rows.append([dict(zip(EMBEDDING_COLUMNS, row, strict=True))])
+            tables = self._tables(embedder, records, limits, self._reading)
+            rows = list(embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers))
         return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
+
+    def _tables(
+        self, embedder: Embedder, records: list | Path, limits: Limits, lock: threading.Lock
+    ) -> list[LabelTable]:
+        """The sequences of a list or a file; Refusal if there are too many."""
+        with self._reader(embedder, lock):
+            tables = list(embedder.read(records) if isinstance(records, Path) else embedder.records(records))
+        limits.check_records(sum(map(len, tables)))
+        return tables
+
+    def _bounded(self, operation: str, settings: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
+        """The settings; a longer sequence than the limit gets a reason in place of its embedding."""
+        if operation != "embed":
+            return settings
+        return {**settings, "longest": min(limits.tokens, settings.get("longest") or limits.tokens)}
 
     def public(self, text: str, path: Path | None = None) -> str:
         """A message without paths of the server. path: of the uploaded file."""
