@@ -124,8 +124,9 @@ def test_peptides_of_a_table_are_read_as_those_of_a_file(tmp_path):
     table = sequences_of(frame, "peptides", id_column="name", **written)
     file = sequences_of(tmp_path / "peptides.csv", "peptides", id_column="name", **written)
     assert (table.texts, table.ids) == (file.texts, file.ids) == (["AC[UNIMOD:4]K", "AMK"], ["a", "b"])
-    with pytest.raises(ConfigError, match="notation"):
-        sequences_of(frame, "peptides", notation="nothing of the kind")
+    for values in (frame, ["PEPTIDEK"], "PEPTIDEK"):
+        with pytest.raises(ConfigError, match="notation=nothing must be one of null, proforma, maxquant"):
+            sequences_of(values, "peptides", notation="nothing")
 
 
 def test_columns_of_different_lengths_are_an_error():

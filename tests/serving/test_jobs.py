@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 from waiting import until
@@ -13,6 +18,7 @@ from waiting import until
 from trimer.errors import ConfigError
 from trimer.resuming import plain_dict
 from trimer.serving.app import create_app
+from trimer.serving.job_store import OPERATION, TABLE, JobStore
 from trimer.serving.jobs import Jobs
 from trimer.serving.limits import JobLimits, limits_of
 
@@ -70,6 +76,61 @@ def test_a_job_gives_the_rows_of_a_prediction_in_every_format(open_jobs, tmp_pat
     assert client.get(f"/v1/jobs/{job}").status_code == 404
 
 
+def test_a_job_of_embeddings_gives_the_vectors_in_every_format(open_jobs, service):
+    jobs, client = open_jobs()
+    jobs.start()
+    sent = client.post("/v1/jobs?model=peptide-rt&operation=embed&pooling=cls", content=CSV)
+    assert (sent.status_code, sent.json()["operation"]) == (202, "embed"), sent.text
+    job = sent.json()["id"]
+    assert ended(client, job)["state"] == "done"
+    direct = client.post("/v1/models/peptide-rt/embed?pooling=cls", content=CSV).json()["rows"]
+
+    def result(name: str):
+        response = client.get(f"/v1/jobs/{job}/result?format={name}")
+        assert response.headers["trimer-complete"] == "true"
+        return response
+
+    parquet = pq.read_table(io.BytesIO(result("parquet").content))
+    assert str(parquet.schema.field("embedding").type).startswith("list<") and "float" in str(parquet.schema)
+    lines = [json.loads(line) for line in result("ndjson").text.splitlines()]
+    table = list(csv.DictReader(io.StringIO(result("csv").text)))
+    assert len(lines) == len(table) == len(parquet) == 301
+    assert table[0].keys() == direct[0].keys()
+    for row in (0, 128, 299):
+        expected = pytest.approx(direct[row]["embedding"], abs=1e-5)
+        assert lines[row]["embedding"] == expected
+        assert parquet["embedding"][row].as_py() == expected
+        assert json.loads(table[row]["embedding"]) == expected
+    assert lines[300]["reason"] == table[300]["reason"] == direct[300]["reason"]
+    assert result("json").json()["rows"][300]["embedding"] is None
+    refused = client.post("/v1/jobs?model=peptide-ms2&operation=embed", content=CSV)
+    assert refused.json()["error"]["code"] == "unsupported_operation"
+    wrong = client.post("/v1/jobs?model=peptide-rt&operation=embed&pooling=largest", content=CSV)
+    assert wrong.status_code == 422 and "pooling=largest" in wrong.text
+
+
+def test_a_job_of_too_many_numbers_fails_with_the_limit(open_jobs):
+    jobs, client = open_jobs(numbers=10)
+    jobs.start()
+    job = client.post("/v1/jobs?model=peptide-rt&operation=embed", content=b"sequence\nPEPTIDEK\n").json()["id"]
+    state = ended(client, job)
+    assert state["state"] == "failed"
+    assert "jobs.numbers" in state["message"]
+
+
+def test_jobs_of_an_earlier_version_are_predictions(tmp_path):
+    """Its database has no column for the operation."""
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as database:
+        database.execute(TABLE.replace(f",\n    {OPERATION}", ""))
+        values = ("0" * 32, "rt", "1", "{}", "upload.csv", "queued", 1.0)
+        names = "id, model, version, settings, input, state, created"
+        database.execute(f"INSERT INTO jobs ({names}) VALUES (?,?,?,?,?,?,?)", values)
+        database.commit()
+    store = JobStore(tmp_path)
+    assert store.get("0" * 32)["operation"] == "predict"
+    store.close()
+
+
 def test_the_queue_is_bounded_and_a_waiting_job_can_be_cancelled(open_jobs, tmp_path):
     _, client = open_jobs(waiting=2)  # the thread does not run
     first, second = (submit(client).json()["id"] for _ in range(2))
@@ -93,8 +154,8 @@ def test_jobs_of_a_killed_server_continue(open_jobs, tmp_path, service, monkeypa
     from trimer.serving.service import reason_row
 
     folder = tmp_path / "jobs" / job
-    _, predictions = model.predict_file(
-        folder / values["input"], {}, folder / "rows", Ticket(reason_row), service.batcher, service.limits
+    _, predictions = model.file_rows(
+        "predict", folder / values["input"], {}, folder / "rows", Ticket(reason_row), service.batcher, service.limits
     )
     for _ in range(200):
         next(predictions)

@@ -42,11 +42,21 @@ def sequences_of(
         from trimer.data.labelled.sequence_files import read_sequences
 
         return read_sequences(values.expanduser(), entity, column, id_column, **peptides)
+    if entity == "peptides":
+        check_notation(peptides.get("notation"))
     columns = columns_of(values)
     if columns:  # records without any field are no table: each gets a reason
         return _table(columns, entity, column, id_column, peptides)
     read = _READERS[entity]
     return _assembled([_record(value, read) for value in _listed(values)], entity)
+
+
+def check_notation(notation: str | None) -> None:
+    """ConfigError for an unknown notation of peptides, also if the values are texts, which are ProForma."""
+    from trimer.peptides.notations import NOTATIONS
+
+    if notation is not None and notation not in NOTATIONS:
+        raise ConfigError(f"notation={notation} must be one of null, {', '.join(NOTATIONS)}")
 
 
 def _listed(values: Any) -> Iterable:

@@ -141,7 +141,7 @@ def test_table(model: ServedModel) -> Any:
 
 
 def known() -> list[dict[str, str]]:
-    """What is known of each example protein: its name and whether it is membrane-bound. The records have the same order."""
+    """What is known of the example proteins, in their order: the name, and whether it is membrane-bound."""
     return [
         {"id": one["id"], "name": one["name"], "label": one["label"], "meaning": KNOWN[one["label"]]}
         for one in known_proteins()

@@ -99,7 +99,9 @@ class Jobs:
     def state(self, job: str) -> dict[str, Any]:
         """State, progress and expected end of a job, for its client."""
         values = self.known(job)
-        shown = {name: values[name] for name in ("id", "model", "operation", "state", "done", "total", "without", "message")}
+        shown = {
+            name: values[name] for name in ("id", "model", "operation", "state", "done", "total", "without", "message")
+        }
         shown |= {name: values[name] for name in ("created", "started", "ended")}
         if values["state"] == QUEUED:
             shown["position"] = self.store.ahead(values["number"]) + 1

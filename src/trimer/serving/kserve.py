@@ -94,13 +94,7 @@ class TensorModel:
             TensorInfo("annotation", "BYTES", width),
         ]
         self.settings = {"notation": "proforma", "fixed": ""}  # ProForma names every modification
-        names = dict(
-            zip((tensor.name for tensor in self.inputs), ("sequence", "charge", "nce", "instrument"), strict=True)
-        )
-        self._records = lambda columns: [
-            {names[name]: value for name, value in zip(columns, row, strict=True)}
-            for row in zip(*columns.values(), strict=True)
-        ]
+        self._records = records_by(("sequence", "charge", "nce", "instrument"), self.inputs)
         self._rows = lambda answer: fragment_tensors(answer, channels, width)
 
     def _spectra(self) -> None:
@@ -116,9 +110,7 @@ class TensorModel:
             TensorInfo("ppm_error", "FP32", CANDIDATES),
         ]
         self.settings = {"ranked": True, "candidates": CANDIDATES}
-        self._records = lambda columns: [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
+        self._records = records_by([tensor.name for tensor in self.inputs], self.inputs)
         self._rows = candidate_tensors
 
     def metadata(self) -> dict[str, Any]:
@@ -175,6 +167,17 @@ class TensorModel:
             shown = ", ".join(f"{name}: {size}" for name, size in sizes.items())
             raise Refusal(422, "invalid_shape", f"all inputs must have the shape [n, 1]; their sizes are {shown}")
         return {name: [plain(value) for value in tensors[name].ravel()] for name in known if name in tensors}
+
+
+def records_by(names: Sequence[str], inputs: Sequence[TensorInfo]) -> Callable[[Mapping[str, list]], list[dict]]:
+    """A function from columns, by the names of inputs, to a record for each row. names: of the fields of a record."""
+    fields = dict(zip((tensor.name for tensor in inputs), names, strict=True))
+
+    def records(columns: Mapping[str, list]) -> list[dict]:
+        kept = [fields[name] for name in columns]
+        return [dict(zip(kept, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    return records
 
 
 def plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from trimer.serving.kserve import DTYPES, TensorModel, Tensors
 from trimer.serving.limits import Refusal
 from trimer.serving.plain_json import Json
 from trimer.serving.requests import Threads, json_of
-from trimer.serving.rest import REFUSALS
+from trimer.serving.rest import REFUSALS, json_body
 from trimer.serving.service import Service
 
 BINARY = "inference-header-content-length"
@@ -31,24 +31,14 @@ TENSOR = {
         "data": {"type": "array", "items": {}},
     },
 }
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "properties": {
-                        "id": {"type": "string"},
-                        "inputs": {"type": "array", "items": TENSOR},
-                        "outputs": {"type": "array", "items": {"type": "object"}},
-                    },
-                }
-            }
-        },
-    }
-}
+BODY = json_body(
+    "inputs",
+    {
+        "id": {"type": "string"},
+        "inputs": {"type": "array", "items": TENSOR},
+        "outputs": {"type": "array", "items": {"type": "object"}},
+    },
+)
 
 
 def router(service: Service, threads: Threads) -> APIRouter:

@@ -26,34 +26,33 @@ ERROR = {
         "error": {"type": "object", "properties": {"code": {"type": "string"}, "message": {"type": "string"}}}
     },
 }
+
+
+def json_body(required: str, properties: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """The body of requests for OpenAPI: a JSON object with one required key. others: media type -> its schema."""
+    schema = {"type": "object", "required": [required], "properties": properties}
+    content = {"application/json": {"schema": schema}} | {media: {"schema": one} for media, one in others.items()}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 # The bodies of predictions, for OpenAPI; they are read as a stream and not by FastAPI.
+BINARY = {"type": "string", "format": "binary"}
 BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["records"],
-                    "properties": {
-                        "records": {"type": "array", "minItems": 1, "items": {}},
-                        "parameters": {"type": "object", "additionalProperties": True},
-                    },
-                }
-            },
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "parameters": {"type": "string", "description": "JSON object"},
-                    },
-                }
-            },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    **json_body(
+        "records",
+        {
+            "records": {"type": "array", "minItems": 1, "items": {}},
+            "parameters": {"type": "object", "additionalProperties": True},
         },
-    },
+        **{
+            "multipart/form-data": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": BINARY, "parameters": {"type": "string", "description": "JSON object"}},
+            },
+            "application/octet-stream": BINARY,
+        },
+    ),
     "parameters": [
         {"name": "format", "in": "query", "required": False, "schema": {"type": "string", "enum": list(MEDIA)}}
     ],
