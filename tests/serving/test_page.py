@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from xml.etree import ElementTree
 
 import pytest
 from browser import PATIENCE, chromium
@@ -21,10 +22,11 @@ MEASURED = "430.7405 80\n797.3941 100\n650.1 20"
 
 
 @pytest.fixture(scope="module")
-def address(service, serve_config) -> Iterator[str]:
-    """The URL of a server in a thread, with `spectrums` besides the models of the other tests."""
-    (model,) = loaded(["spectrums"], serve_config).values()
-    service.models["spectrums"], service.cards["spectrums"] = model, service._warmed_up(model)
+def address(service, serve_config, protein_runs) -> Iterator[str]:
+    """The URL of a server in a thread, with `spectrums`, `membrane` and `states` besides the models of other tests."""
+    further = loaded(["spectrums", f"{protein_runs}/membrane", f"{protein_runs}/states"], serve_config)
+    for name, model in further.items():
+        service.models[name], service.cards[name] = model, service._warmed_up(model)
     config = uvicorn_config(create_app(service), "127.0.0.1", 0, service.limits, 1)
     config.lifespan = "off"  # the service is that of other tests too
     server = Server(config)
@@ -35,7 +37,8 @@ def address(service, serve_config) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
     thread.join(10)
-    del service.models["spectrums"], service.cards["spectrums"]
+    for name in further:
+        del service.models[name], service.cards[name]
 
 
 @pytest.fixture(scope="module")
@@ -211,25 +214,51 @@ def test_classes_of_a_molecule_are_bars_in_words_and_numbers(tab):
     assert not tab.errors
 
 
-def test_residue_labels_are_a_track(tab):
-    """No shipped model has such labels, so the answer is given."""
-    choose(tab, "peptide-rt")
-    tab.click("#examples button >> nth=0")
+def test_known_proteins_are_predicted_with_what_is_known_of_them(tab):
+    choose(tab, "membrane")
+    tab.click("#examples button >> nth=-1")
+    assert tab.input_value("#text").startswith(">P43220\nMAGAPGPLRL")
     predict(tab)
-    tab.evaluate(
-        """() => {
-      state.card.knows.classes = ["H", "E", "C"];
-      const probability = [0.9, 0.8, 0.7];
-      const row = { row: 1, id: "a", sequence: "MKV", labels: "HEC", probability, in_training: "no", reason: null };
-      state.answer = { rows: [row], columns: Object.keys(row) };
-      state.selected = 1;
-      showDetail();
-    }"""
-    )
+    assert "6 records, all predicted" in tab.inner_text("#status")
+    assert "Record 1: P43220" in tab.inner_text("#detail h2")
+    assert "Glucagon-like peptide 1 receptor, membrane-bound (M)" in tab.inner_text("#detail")
+    assert tab.locator(".bars li").count() == 2
+    assert "-F 'file=@pasted.fasta'" in tab.inner_text("#code pre")
+    assert not tab.errors
+
+
+def test_residue_labels_are_a_track(tab):
+    choose(tab, "states")
+    tab.fill("#text", ">a\nMKV")
+    predict(tab)
+    row = tab.evaluate("state.answer.rows[0]")
     tab.focus(".track")
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowRight")
-    assert tab.inner_text("#detail .readout") == "K 2: E, probability 0.8"
+    text = tab.inner_text("#detail .readout")
+    assert text.startswith(f"K 2: {row['labels'][1]}, probability 0.")
+    assert float(text.split()[-1]) == pytest.approx(row["probability"][1], abs=1e-3)
+    assert len(tab.locator("#detail .legend > span").all_inner_texts()) == 3
+    assert not tab.errors
+
+
+def test_a_spectrum_is_saved_as_svg_and_png(tab):
+    choose(tab, "peptide-ms2")
+    tab.click("#examples button >> nth=1")
+    predict(tab)
+    tab.wait_for_selector("#detail svg.spectrum")
+    files = {}
+    for kind in ("svg", "png"):
+        with tab.expect_download() as download:
+            tab.click(f"#detail .tools >> text=Save as {kind.upper()}")
+        assert download.value.suggested_filename == f"peptide-ms2-spectrum.{kind}"
+        files[kind] = download.value.path().read_bytes()
+    root = ElementTree.fromstring(files["svg"])
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"m/z", "100%"} <= {node.text for node in root.iter() if node.text}
+    assert all(node.get("fill") for node in root.iter("{http://www.w3.org/2000/svg}path"))
+    assert files["png"].startswith(b"\x89PNG") and len(files["png"]) > 5_000
+    assert not tab.errors
 
 
 def test_everything_works_by_keyboard(tab):

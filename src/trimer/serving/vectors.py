@@ -43,7 +43,7 @@ def embedded_rows(
 
 
 def kept(compute: Compute, partial: Partial) -> Compute:
-    """Compute chunks of vectors that `partial` does not hold yet, and keep them there. Chunks come in the same order."""
+    """Computes the chunks of vectors that `partial` does not hold yet, and keeps them there; their order is fixed."""
     numbers = itertools.count()
 
     def start(inputs: list) -> Callable[[], list]:

@@ -140,6 +140,12 @@ function facts(pairs) {
     .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, shown(value))]));
 }
 
+// The line of facts about an example protein, from the card.
+function knownFact(row) {
+  const known = knownOf(row.id), same = state.card.example.records.some(one => one.id === row.id && one.sequence === row.sequence);
+  return known && same ? [["known", `${known.name}, ${known.meaning} (${known.label})`]] : [];
+}
+
 function labels(row) {
   const columns = state.answer.columns, probabilities = columns.filter(name => /^probability of /.test(name)), skipped = new Set(["row", "id", "sequence", "reason", "label", "probability", ...probabilities]);
   const parts = [];
@@ -153,7 +159,7 @@ function labels(row) {
   const numbers = columns.filter(name => !skipped.has(name) && typeof row[name] === "number" && name !== "applicability");
   for (const name of numbers) parts.push(element("p", { class: "value" }, shown(row[name]), element("span", { class: "soft" }, ` ${title(name)}`)));
   if (probabilities.length) parts.push(bars(row, probabilities));
-  parts.push(facts([["unknown residues", row.unseen], ["similarity to the training data", row.applicability], ["in the training data", row.in_training]]));
+  parts.push(facts([...knownFact(row), ["unknown residues", row.unseen], ["similarity to the training data", row.applicability], ["in the training data", row.in_training]]));
   return parts;
 }
 
@@ -193,5 +199,5 @@ function track(row) {
       describe(Math.max(0, Math.min(cells.length - 1, chosen + step)));
     } }, ...lines);
   const legend = element("p", { class: "legend" }, ...classes.map((name, number) => element("span", {}, element("span", { class: `swatch c${number % 8}` }, name.length > 1 ? String(number + 1) : name), ` ${name}: ${found.filter(label => label === name).length}`)));
-  return [legend, box, readout, facts([["in the training data", row.in_training]])];
+  return [legend, box, readout, facts([...knownFact(row), ["in the training data", row.in_training]])];
 }

@@ -79,7 +79,9 @@ function clearForm() {
   chooseFile(null);
 }
 
-const nameOf = record => typeof record === "string" ? shorten(record) : shorten(String(record.name || record.id || record.sequence || record.smiles || "record"));
+// What the card knows of an example record: its name and a label.
+const knownOf = id => (state.card.example.known || []).find(one => one.id === id);
+const nameOf = record => knownOf(record.id) ? shorten(knownOf(record.id).name) : typeof record === "string" ? shorten(record) : shorten(String(record.name || record.id || record.sequence || record.smiles || "record"));
 const shorten = text => text.length > 26 ? `${text.slice(0, 25)}…` : text;
 
 // Put examples of the card into the form.
@@ -105,6 +107,7 @@ function example(records) {
 function textOf(record) {
   if (typeof record === "string") return record;
   const text = record.sequence ?? record.smiles ?? "";
+  if (kind() === "proteins" && record.id) return `>${record.id}\n${text}`;
   return record.charge ? `${text}/${record.charge}` : kind() === "molecules" && record.id ? `${text} ${record.id}` : text;
 }
 

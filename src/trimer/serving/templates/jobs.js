@@ -4,7 +4,7 @@ const LISTED = 2000;  // rows of a job that the page shows
 
 function offerJob(sent, error) {
   const text = element("p", {}, error.message);
-  if (!sent.file || !sent.card.jobs || sent.operation !== "predict" || ![0, 413].includes(error.status)) return problem(text);
+  if (!sent.file || !sent.card.jobs || ![0, 413].includes(error.status)) return problem(text);
   problem(text, element("button", { type: "button", click: () => submitJob(sent) }, "Submit the file as a job"));
 }
 
@@ -12,7 +12,7 @@ async function submitJob(sent) {
   problem();
   progress("The file is being sent.");
   try {
-    const job = await (await call(`v1/jobs?model=${encodeURIComponent(sent.model)}`, options(sent))).json();
+    const job = await (await call(`v1/jobs?model=${encodeURIComponent(sent.model)}&operation=${sent.operation}`, options(sent))).json();
     await followJob(sent, job);
   } catch (error) {
     progress("");
@@ -35,9 +35,13 @@ async function followJob(sent, job) {
   }
   cancel.remove();
   bar.value = job.state === "done" ? 1 : bar.value;
-  text.textContent = `${job.state}${job.reason ? `: ${job.reason}` : ""}`;
+  text.textContent = `${job.state}${job.message ? `: ${job.message}` : ""}`;
   progress(`The job is ${job.state}.`);
   if (job.state !== "done") return;
+  if (sent.operation === "embed") {  // vectors of a large file are not shown
+    state.sent = { ...sent, job: job.id };
+    return $("job").append(downloads());
+  }
   const lines = (await (await call(`v1/jobs/${job.id}/result`, { headers: { Accept: FORMATS.ndjson } })).text()).trim().split("\n");
   const rows = lines.slice(0, LISTED).map(line => JSON.parse(line)), columns = Object.keys(rows[0] || {});
   if (lines.length > LISTED) progress(`The job is done; the first ${LISTED.toLocaleString("en")} of ${plural(lines.length, "row")} are shown.`);

@@ -110,7 +110,8 @@ function spectrumView(upper, lower, precursor, description) {
     action();
   });
   const button = (text, click) => element("button", { type: "button", click }, text);
-  const tools = element("div", { class: "line tools no-print" }, button("Zoom in", () => scale(0.5)), button("Zoom out", () => scale(2)), button("Whole spectrum", () => zoom(...whole)));
+  const tools = element("div", { class: "line tools no-print" }, button("Zoom in", () => scale(0.5)), button("Zoom out", () => scale(2)), button("Whole spectrum", () => zoom(...whole)),
+    ...["svg", "png"].map(kind => button(`Save as ${kind.toUpperCase()}`, () => savePicture(picture, kind))));
   const figure = element("figure", {}, picture, readout, tools);
   new ResizeObserver(() => {
     const now = Math.max(260, Math.round(figure.clientWidth));
@@ -126,4 +127,34 @@ const percent = value => `${(value * 100).toFixed(value < 0.1 ? 1 : 0)}%`;
 function relative({ mz, intensity }) {
   const highest = Math.max(...intensity, 1e-12);
   return mz.map((value, place) => ({ mz: value, intensity: intensity[place] / highest }));
+}
+
+// ---------------------------------------------------------------- the spectrum as a file
+
+const LOOK = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "font-weight"];
+const DENSITY = 2;  // pixels of a PNG for each pixel of the page
+
+// The SVG of a picture that needs no page: with the colors of the page and its background.
+function standalone(picture) {
+  const copy = picture.cloneNode(true), shapes = picture.querySelectorAll("*"), [, , wide, high] = picture.getAttribute("viewBox").split(" ");
+  copy.querySelectorAll("*").forEach((node, place) => {
+    const look = getComputedStyle(shapes[place]);
+    for (const name of LOOK) node.setAttribute(name, look.getPropertyValue(name));
+    node.removeAttribute("class");
+  });
+  for (const name of ["class", "tabindex", "role", "aria-label"]) copy.removeAttribute(name);
+  for (const [name, value] of [["width", wide], ["height", high]]) copy.setAttribute(name, value);
+  copy.prepend(drawn("rect", { width: wide, height: high, fill: getComputedStyle(document.body).backgroundColor }));
+  return new XMLSerializer().serializeToString(copy);
+}
+
+async function savePicture(picture, kind) {
+  const text = standalone(picture), name = `${state.sent.model}-spectrum.${kind}`;
+  if (kind === "svg") return save(new Blob([text], { type: "image/svg+xml" }), name);
+  const image = new Image(), [, , wide, high] = picture.getAttribute("viewBox").split(" ").map(Number);
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  await image.decode();
+  const canvas = element("canvas", { width: wide * DENSITY, height: high * DENSITY });
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.toBlob(blob => save(blob, name), "image/png");
 }
