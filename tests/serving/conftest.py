@@ -14,9 +14,11 @@ from starlette.testclient import TestClient
 
 from trimer.cli.configs import compose
 from trimer.cli.main import main
+from trimer.pretrained import registry
 from trimer.resuming import plain_dict
 from trimer.serving.app import create_app
 from trimer.serving.limits import Limits, limits_of
+from trimer.serving.models import ServedModel
 from trimer.serving.server import loaded
 from trimer.serving.service import Service
 
@@ -83,6 +85,23 @@ def service(molecule_run, serve_config) -> Iterator[Service]:
     service.start(lambda: loaded(["peptide-rt", "peptide-ms2", str(molecule_run)], serve_config))
     yield service
     service.close()
+
+
+@pytest.fixture(scope="session")
+def further_models(service, serve_config, protein_runs) -> dict[str, tuple[ServedModel, dict]]:
+    """`spectrums`, `membrane`, `states` and `esm2` with their cards, for tests that add them to the service."""
+    membrane = "membrane" if "membrane" in registry.names() else f"{protein_runs}/membrane"
+    models = loaded(["spectrums", membrane, f"{protein_runs}/states", f"{protein_runs}/esm2"], serve_config)
+    return {name: (model, service._warmed_up(model)) for name, model in models.items()}
+
+
+@pytest.fixture
+def all_models(service, further_models, monkeypatch) -> dict[str, ServedModel]:
+    """The models of the service by name, during one test all of them."""
+    for name, (model, card) in further_models.items():
+        monkeypatch.setitem(service.models, name, model)
+        monkeypatch.setitem(service.cards, name, card)
+    return service.models
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from waiting import until
 from trimer.serving.app import create_app
 from trimer.serving.limits import Refusal
 from trimer.serving.page import LARGEST, LONGEST, drawing, page_and_policy
-from trimer.serving.server import Server, loaded, uvicorn_config
+from trimer.serving.server import Server, uvicorn_config
 
 WIDTHS = (390, 768, 1280, 1600)
 SCROLLS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -22,11 +22,10 @@ MEASURED = "430.7405 80\n797.3941 100\n650.1 20"
 
 
 @pytest.fixture(scope="module")
-def address(service, serve_config, protein_runs) -> Iterator[str]:
-    """The URL of a server in a thread, with `spectrums`, `membrane` and `states` besides the models of other tests."""
-    further = loaded(["spectrums", f"{protein_runs}/membrane", f"{protein_runs}/states"], serve_config)
-    for name, model in further.items():
-        service.models[name], service.cards[name] = model, service._warmed_up(model)
+def address(service, further_models) -> Iterator[str]:
+    """The URL of a server in a thread, with all models."""
+    for name, (model, card) in further_models.items():
+        service.models[name], service.cards[name] = model, card
     config = uvicorn_config(create_app(service), "127.0.0.1", 0, service.limits, 1)
     config.lifespan = "off"  # the service is that of other tests too
     server = Server(config)
@@ -37,7 +36,7 @@ def address(service, serve_config, protein_runs) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
     thread.join(10)
-    for name in further:
+    for name in further_models:
         del service.models[name], service.cards[name]
 
 

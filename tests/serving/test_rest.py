@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
+import re
 import tempfile
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +18,9 @@ import trimer
 from trimer.serving import requests, rest
 from trimer.serving.service import Service
 
+TABLES = ("ndjson", "csv", "parquet")
+CASES = Path(__file__).parents[1] / "cases"
+FULL = ("spectra/b20_riken.msp", "molecules/mols.sdf", "proteins/digits.fasta", "peptides/psm.tsv")  # in all formats
 PEPTIDES = ["LGGNEQVTR", "AC[UNIMOD:4]DEFGHK", "PEPTIDEK", "not a peptide", "[UNIMOD:1]-MEDSTK"]
 FILES = {
     "mine.csv": b"smiles,name\nCCO,a\nnot a molecule,b\nCCCN,c\n",
@@ -23,6 +29,21 @@ FILES = {
     "mine.smi": b"CCO a\nnot_a_molecule b\nCCCN c\n",
     "../../etc/passwd": b"CCO a\nnot_a_molecule b\nCCCN c\n",
 }
+
+
+# Model, a file of tests/cases as a program wrote it, and for each record whether it has a prediction.
+AS_WRITTEN = [
+    ("spectrums", "spectra/b09_mzmine_sirius.mgf", [False, True, True, True]),
+    ("spectrums", "spectra/b20_riken.msp", [True, False]),
+    ("spectrums", "spectra/m05_numpress.mzML", [True, True, True]),
+    ("kinds", "molecules/mols.sdf", []),
+    ("membrane", "proteins/x.fasta.xz", []),
+    ("states", "proteins/utf16.fasta", []),
+    ("membrane", "proteins/digits.fasta", []),
+    ("peptide-rt", "peptides/psm.tsv", []),
+    ("peptide-rt", "peptides/ev_silac.txt", []),
+    ("peptide-ms2", "peptides/diann18_library.tsv", []),
+]
 
 
 def predict(client, model: str, **options):
@@ -65,6 +86,72 @@ def test_files_are_recognised_by_their_content(client, name):
     assert [row["reason"] is None for row in rows] == [True, False, True]
     assert rows[0]["sequence"] == "CCO"
     assert "/" not in rows[1]["reason"]  # no path of the server
+
+
+@pytest.mark.parametrize(("model", "file", "predicted"), AS_WRITTEN)
+def test_files_of_other_programs_get_a_prediction_or_a_reason_for_each_record(
+    client, all_models, model, file, predicted
+):
+    """The rows are the same in all formats; an SDF has a molecule without atoms where a spectrum has no prediction."""
+    content, few = (CASES / file).read_bytes(), json.dumps({"generator": {"num_samples": 2}})
+    form = {"files": {"file": (Path(file).name, content)}, "data": {"parameters": few} if model == "spectrums" else {}}
+    sent = predict(client, model, **form)
+    assert sent.status_code == 200, sent.text
+    rows = sent.json()["rows"]
+    assert [row["reason"] is None for row in rows] == predicted
+    value = {"spectrums": "smiles", "peptide-rt": "retention", "peptide-ms2": "intensities", "states": "labels"}
+    assert [row[value.get(model, "label")] is not None for row in rows] == predicted
+    assert not any("/" in (row["reason"] or "") for row in rows)  # no path of the server
+    reasons = [row["reason"] for row in rows]
+    for name in TABLES + ("sdf",) * (model in ("spectrums", "kinds")) if file in FULL else ():
+        other = client.post(f"/v1/models/{model}/predict?format={name}", **form)
+        assert other.status_code == 200, other.text
+        assert reasons_of(name, other.content) == reasons, name
+
+
+def reasons_of(name: str, content: bytes) -> list[str | None]:
+    """The reasons of all rows of a response, None for rows with a prediction."""
+    if name == "parquet":
+        return pq.read_table(io.BytesIO(content))["reason"].to_pylist()
+    text = content.decode()
+    if name == "ndjson":
+        return [json.loads(line)["reason"] for line in text.splitlines()]
+    if name == "csv":
+        return [row["reason"] or None for row in csv.DictReader(io.StringIO(text))]
+    found = [re.search(r">  <reason>[^\n]*\n([^\n]+)", one) for one in text.split("$$$$\n")[:-1]]
+    return [match and match[1] for match in found]
+
+
+def test_proteins_are_embedded_by_every_kind_of_model(client, all_models):
+    fasta = b">one\nMKTAYIAKQR\n>two\nMK*V\n"
+    for name in ("membrane", "states", "esm2"):
+        url = f"/v1/models/{name}/embed"
+        body = client.post(url, content=fasta).json()
+        assert [row["id"] for row in body["rows"]] == ["one", "two"]
+        offline = all_models[name].model.embed(["MKTAYIAKQR"], trainer="cpu").vectors[0]
+        assert body["rows"][0]["embedding"] == pytest.approx(offline.tolist(), abs=1e-4)
+        assert "stop (*) inside the sequence" in body["rows"][1]["reason"]
+        table = pq.read_table(io.BytesIO(client.post(f"{url}?format=parquet&pooling=residue", content=fasta).content))
+        assert len(table["embedding"][0].as_py()) == 10
+        lines = client.post(f"{url}?format=csv", content=fasta).text.splitlines()
+        assert len(lines) == 3 and lines[0] == "row,id,length,embedding,reason"
+    refused = predict(client, "esm2", content=fasta)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unsupported_operation")
+
+
+def test_the_card_of_a_protein_model_has_known_proteins(client, all_models):
+    for name in ("membrane", "states", "esm2"):
+        card = client.get(f"/v1/models/{name}").json()
+        records, known = card["example"]["records"], card["example"]["known"]
+        assert [one["id"] for one in records] == [one["id"] for one in known]
+        assert [one["meaning"] for one in known] == ["membrane-bound", "soluble"] * 3
+        operation = "embed" if name == "esm2" else "predict"
+        answer = client.post(f"/v1/models/{name}/{operation}", json=card["example"]).json()
+        assert [row["id"] for row in answer["rows"]] == [one["id"] for one in records]
+        assert answer["without"] == 0
+    assert client.get("/v1/models/membrane").json()["knows"]["classes"] == ["M", "S"]
+    assert "both ends" in client.get("/v1/models/membrane").json()["input"]["longer"]
+    assert client.get("/v1/models/states").json()["knows"]["target"] == "residue"
 
 
 def test_raw_bodies_may_be_compressed_and_take_parameters_in_the_url(client):

@@ -27,11 +27,10 @@ from waiting import until
 import trimer
 from trimer.cli.configs import compose
 from trimer.errors import ConfigError
-from trimer.pretrained import registry
 from trimer.serving import server as serving
 from trimer.serving.app import create_app
 from trimer.serving.grpc_messages import classes
-from trimer.serving.server import Server, address_and_models, loaded, uvicorn_config
+from trimer.serving.server import Server, address_and_models, uvicorn_config
 
 SOURCE = Path(serving.__file__).parents[2]
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "serving.md"
@@ -144,14 +143,8 @@ def test_clients_that_send_slowly_are_disconnected(running):
         assert b"alive" in b"".join(parts)
 
 
-def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(
-    running, service, serve_config, protein_runs, monkeypatch, capsys
-):
-    membrane = "membrane" if "membrane" in registry.names() else f"{protein_runs}/membrane"
-    for name, one in loaded(["spectrums", membrane], serve_config).items():
-        monkeypatch.setitem(service.models, name, one)
-        monkeypatch.setitem(service.cards, name, service._warmed_up(one))
-    model = service.models["spectrums"]
+def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(running, all_models, capsys):
+    model = all_models["spectrums"]
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]
     names: dict = {}
     exec(code.replace(":8000", f":{running}"), names)
@@ -165,7 +158,7 @@ def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(
     assert [words[words.index("known:") + 1] for words in proteins] == ["M", "S"] * 3
     assert {words[words.index("predicted:") + 1] for words in proteins} <= {"M", "S"}
     assert {words[-1] for words in proteins} == {"no"}  # none of them is in the training data
-    offline = service.models["membrane"].model.predict(names["example"]["records"], trainer="cpu")
+    offline = all_models["membrane"].model.predict(names["example"]["records"], trainer="cpu")
     served = [row["probability of M"] for row in names["proteins"]["rows"]]
     assert served == pytest.approx(offline["probability of M"], abs=1e-4)
     options = {"seed": 1, "generator": {"num_samples": 8}}
