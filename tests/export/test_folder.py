@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,9 @@ import trimer
 from trimer.cli.main import main
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
+from trimer.peptides.channels import channels_of, possible
+from trimer.peptides.conditions import condition_vectors
+from trimer.peptides.proforma import read_proforma
 from trimer.pretrained.registry import shipped
 
 PEPTIDES = ["PEPTIDEK", "LM[Oxidation]SALAR"]
@@ -45,6 +49,30 @@ def test_a_torch_program_predicts_retention_times(empty_folder):
     assert predictions[:, 0].tolist() == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_torch_program_predicts_fragments(empty_folder):
+    """From the interface alone; which fragments can exist comes from `trimer.peptides.channels`."""
+    assert main(["export", "ckpt=peptide-ms2", "format=torch", "output=ms2"]) == 0
+    interface = json.loads((empty_folder / "ms2" / "interface.json").read_text())
+    assert interface["outputs"] == ["intensities"]
+    ids, roles = interface["vocabulary"], interface["special_tokens"]
+    row = torch.tensor([[roles["cls"], *(ids[letter] for letter in "PEPTIDEK"), roles["eos"], 9]])
+    mask = torch.tensor([[1] * 10 + [0]])
+    values = [row, mask, torch.zeros(1, 11, len(interface["inputs"]["composition"]["elements"]))]
+    names = interface["inputs"]["conditions"]["columns"]
+    known = {"charge 2": 1.0, "collision energy / 100": 0.27, "collision energy is known": 1.0}
+    assert set(known) <= set(names)
+    conditions = condition_vectors(np.array([2]), np.array([27.0]), ["QE"])
+    assert [conditions[0, names.index(name)].item() for name in known] == pytest.approx(list(known.values()))
+    channels = channels_of(interface["columns"])
+    can_exist = torch.zeros(1, 11, len(channels), dtype=torch.int64)
+    can_exist[0, 1:8] = torch.from_numpy(possible(read_proforma("PEPTIDEK"), 2, channels).astype(np.int64))
+    program = torch.export.load(empty_folder / "ms2" / "model.pt2").module()
+    (intensities,) = program(*values, torch.as_tensor(conditions), can_exist)
+    record = {"sequence": ["PEPTIDEK"], "charge": ["2"], "nce": ["27"], "instrument": ["QE"]}
+    (expected,) = trimer.predict("peptide-ms2", record).rows
+    assert intensities[0, 1:8].numpy() == pytest.approx(np.array(expected["intensities"]), abs=1e-4)
+
+
 def test_a_hugging_face_folder_has_card_handler_and_packed_model(empty_folder, capsys):
     torch.manual_seed(0)
     save_esm2(Esm2(d_model=16, layers=1, heads=2), empty_folder / "public")
@@ -65,7 +93,7 @@ def test_a_hugging_face_folder_has_card_handler_and_packed_model(empty_folder, c
 def test_what_cannot_be_exported_is_one_sentence(empty_folder, capsys):
     for words, sentence in (
         (["ckpt=peptide-rt"], "transformers has no class for a head on a PeptideEncoder: use format=torch"),
-        (["ckpt=peptide-ms2", "format=torch"], "model=Fragments is not an encoder"),
+        (["ckpt=spectrums", "format=torch"], "model=Bart is not an encoder"),
         (["ckpt=peptide-rt", "format=gguf"], "format=gguf must be one of huggingface, safetensors, torch, onnx"),
     ):
         assert main(["export", *words, "output=out"]) == 1

@@ -10,6 +10,7 @@ from trimer.export.padded import Padded
 from trimer.flat import Flat, FlatPeptides
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
+from trimer.models.fragment_model import Fragments
 from trimer.models.heads import mean_of_inner
 from trimer.models.labelled_model import Labelled
 from trimer.models.peptide_encoder import PeptideEncoder
@@ -86,6 +87,32 @@ def test_modifications_and_conditions_of_peptides(body):
     assert padded.inputs == ["input_ids", "attention_mask", "composition", "conditions"]
     (predictions,) = padded(ids, mask, composition, conditions)
     torch.testing.assert_close(predictions, net.predictions(net(peptides)), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("conditions", [True, False])
+@torch.no_grad()
+def test_intensities_of_fragments_equal_those_of_the_flat_batch(conditions):
+    """At the bond after each residue; impossible fragments, padding and positions without a bond are 0."""
+    torch.manual_seed(0)
+    net = Fragments(PeptideEncoder(d_model=16, layers=1, conditions=conditions), 4).eval()
+    sequences = [*SEQUENCES[:2], [0, 6, 9, 2]]  # a fragment needs two residues
+    flat = Flat.pack(sequences)
+    ids, mask = torch.full((3, 10), 9), torch.zeros(3, 10, dtype=torch.int64)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)], mask[row, : len(sequence)] = torch.tensor(sequence), 1
+    atoms, measured = torch.randn(2, len(ELEMENTS)), torch.rand(3, 18) if conditions else None
+    composition = torch.zeros(*ids.shape, len(ELEMENTS))
+    composition[0, 2], composition[1, 0] = atoms
+    peptides = FlatPeptides(flat.tokens, flat.lengths, flat.sizes, torch.tensor([2, 5]), atoms, measured)
+    possible = torch.randint(0, 2, (*ids.shape, 4))
+    bonds = [possible[row, 1 : len(one) - 2] for row, one in enumerate(sequences)]
+    expected = net.predictions(net(peptides), peptides, torch.cat(bonds).bool())
+    padded = Padded(net)
+    assert padded.inputs[-1] == "possible" and ("conditions" in padded.inputs) == conditions
+    (intensities,) = padded(ids, mask, composition, *[measured] * conditions, possible)
+    found = [intensities[row, 1 : len(one) - 2] for row, one in enumerate(sequences)]
+    torch.testing.assert_close(torch.cat(found), expected, atol=2e-6, rtol=1e-5)
+    assert intensities.count_nonzero() == expected.count_nonzero() > 0
 
 
 def test_other_networks_are_rejected():

@@ -11,6 +11,7 @@ from trimer.errors import ConfigError
 from trimer.export import programs
 from trimer.export.padded import Padded
 from trimer.models.esm2 import Esm2
+from trimer.models.fragment_model import Fragments
 from trimer.models.labelled_model import Labelled
 from trimer.models.peptide_encoder import PeptideEncoder
 
@@ -21,6 +22,13 @@ SHAPES = ((1, 5), (4, 12), (3, 40))
 def encoder() -> tuple[Padded, torch.export.ExportedProgram]:
     torch.manual_seed(0)
     padded = Padded(Esm2(d_model=16, layers=1, heads=2).eval())
+    return padded, programs.exported_program(padded)
+
+
+@pytest.fixture(scope="module")
+def fragments() -> tuple[Padded, torch.export.ExportedProgram]:
+    torch.manual_seed(0)
+    padded = Padded(Fragments(PeptideEncoder(d_model=16, layers=1, conditions=True), 4).eval())
     return padded, programs.exported_program(padded)
 
 
@@ -41,6 +49,31 @@ def test_a_head_and_the_input_of_modifications_are_exported():
     for shape in SHAPES:
         inputs = tuple(x + 1 if x.is_floating_point() else x for x in padded.example(*shape))
         torch.testing.assert_close(program(*inputs), padded(*inputs), atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_fragments_are_exported(fragments):
+    padded, exported = fragments
+    program = exported.module()
+    for shape in SHAPES:
+        inputs = padded.example(*shape)
+        torch.testing.assert_close(program(*inputs), padded(*inputs), atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_an_onnx_program_of_fragments_is_equal(fragments, tmp_path):
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package, reason='format=onnx needs "trimer[onnx]"')
+    runtime = pytest.importorskip("onnxruntime", reason='"trimer[onnx]" is not installed')
+    padded, exported = fragments
+    path: Path = programs.write_onnx(exported, padded, tmp_path)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == padded.inputs
+    for shape in SHAPES[1:]:
+        inputs = padded.example(*shape)
+        named = {name: value.numpy() for name, value in zip(padded.inputs, inputs, strict=True)}
+        (intensities,) = session.run(padded.outputs, named)
+        torch.testing.assert_close(torch.from_numpy(intensities), padded(*inputs)[0], atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -148,6 +148,11 @@ def interface_of(loaded: Loaded, padded: Any) -> dict[str, Any]:
         "attention_mask": {"shape": ["batch", "length"], "type": "int64", "values": "1 token, 0 padding on the right"},
         "composition": {"shape": ["batch", "length", len(ELEMENTS)], "type": "float32", "elements": list(ELEMENTS)},
         "conditions": {"shape": ["batch", len(conditions)], "type": "float32", "columns": conditions},
+        "possible": {
+            "shape": ["batch", "length", padded.channels],
+            "type": "int64",
+            "values": "1 for a fragment that the peptide can form, else 0",
+        },
     }
     labels = loaded.contract.get("labels") or {}
     roles = {role: getattr(tokenizer, role) for role in ("cls", "eos", "pad", "unk") if hasattr(tokenizer, role)}

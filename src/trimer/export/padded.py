@@ -3,7 +3,7 @@
 Rows are padded on the right. A row is computed as in a static batch (`trimer.flat.StaticFlat`), so padding changes
 nothing.
 
-Shapes: B rows, L tokens in a row, D width, K outputs, E elements, C conditions.
+Shapes: B rows, L tokens in a row, D width, K outputs or channels of fragments, E elements, C conditions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trimer.errors import ConfigError
@@ -29,21 +30,26 @@ class Padded(nn.Module):
 
     Inputs: `input_ids` (B, L) int64; `attention_mask` (B, L) int64, 1 for tokens and 0 for padding on the right; of
     peptides also `composition` (B, L, E), the atoms that modifications add to each token; of an encoder that uses the
-    conditions of a measurement also `conditions` (B, C).
+    conditions of a measurement also `conditions` (B, C); of fragments `possible` (B, L, K) int64, 1 for fragments that
+    a peptide can form (`trimer.peptides.channels.possible`).
 
     Outputs of an encoder: `sequence_embedding` (B, D), the mean over all tokens except the first and the last, and
     `hidden_states` (B, L, D). Of a model with a head: `predictions`, (B, K) or by residue (B, L, K): probabilities of
-    classes or labels, or numbers in the units of the data. Values at padding are 0.
+    classes or labels, or numbers in the units of the data. Of fragments: `intensities` (B, L, K) relative to the
+    highest of a row; position i is the bond between the residues i and i + 1, numbered from 1. Values at padding, and
+    of other positions and fragments, are 0.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net: Any = net
         self.labelled = isinstance(net, Labelled)
-        encoder: Any = net.encoder if isinstance(net, Labelled) else net
-        if not callable(getattr(net, "hidden", None)) or hasattr(net, "decode") or isinstance(net, Fragments):
+        self.channels = net.output.out_features if isinstance(net, Fragments) else 0
+        encoder: Any = net.encoder if isinstance(net, Labelled | Fragments) else net
+        if not callable(getattr(net, "hidden", None)) or hasattr(net, "decode"):
             raise ConfigError(
-                f"model={type(net).__name__} is not an encoder, alone or with a head for labels: use format=safetensors"
+                f"model={type(net).__name__} is not an encoder, alone or with a head for labels or fragments: use "
+                "format=safetensors"
             )
         if getattr(encoder, "body", None) == "recurrent":
             raise ConfigError("model.body=recurrent cannot be exported over padded rows: use format=safetensors")
@@ -55,11 +61,16 @@ class Padded(nn.Module):
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs, in order."""
-        return ["input_ids", "attention_mask", *["composition"] * self.peptides, *["conditions"] * self.with_conditions]
+        further = {
+            "composition": self.peptides, "conditions": self.with_conditions, "possible": self.channels > 0
+        }  # fmt: skip
+        return ["input_ids", "attention_mask", *(name for name, used in further.items() if used)]
 
     @property
     def outputs(self) -> list[str]:
         """Names of the outputs, in order."""
+        if self.channels:
+            return ["intensities"]
         return ["predictions"] if self.labelled else ["sequence_embedding", "hidden_states"]
 
     def example(self, rows: int = 2, length: int = 7) -> tuple[Tensor, ...]:
@@ -73,6 +84,8 @@ class Padded(nn.Module):
             values.append(torch.zeros(rows, length, len(ELEMENTS)))
         if self.with_conditions:
             values.append(torch.zeros(rows, CONDITIONS))
+        if self.channels:
+            values.append(torch.ones(rows, length, self.channels, dtype=torch.int64))
         return tuple(values)
 
     def forward(
@@ -81,10 +94,17 @@ class Padded(nn.Module):
         attention_mask: Tensor,
         composition: Tensor | None = None,
         conditions: Tensor | None = None,
+        possible: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
+        if self.channels and not self.with_conditions:  # inputs are given by position, so `possible` is the fourth
+            conditions, possible = None, conditions
         batch = padded_batch(input_ids, attention_mask, composition, conditions)
         rows, length = input_ids.shape
         real = attention_mask.bool()[:, :, None]
+        if self.channels:
+            hidden = self.net.hidden(batch).view(rows, length, -1)
+            assert possible is not None
+            return (self.intensities(hidden, attention_mask, possible),)
         if not self.labelled:
             hidden = self.net.hidden(batch)
             return mean_of_inner(hidden, batch)[:rows], hidden.view(rows, length, -1) * real
@@ -92,6 +112,16 @@ class Padded(nn.Module):
         if self.net.target == "residue":
             return (predictions.view(rows, length, -1) * real,)
         return (predictions[:rows],)
+
+    def intensities(self, hidden: Tensor, mask: Tensor, possible: Tensor) -> Tensor:
+        """(B, L, K) as `Fragments.predictions`, from the hidden states (B, L, D)."""
+        following = F.pad(hidden[:, 1:], (0, 0, 0, 1))
+        # A bond has a residue on both sides: it is not after the first token, and two tokens follow.
+        bonds = F.pad(mask[:, 2:], (0, 2)).bool() & (torch.arange(mask.shape[1], device=mask.device) > 0)
+        can_exist = bonds[:, :, None] & possible.bool()
+        activated = self.net.activated(self.net.of_bonds(hidden, following)).clamp(min=0)
+        intensity = torch.where(can_exist, activated, torch.zeros_like(activated))
+        return intensity / intensity.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
     def predictions(self, raw: Tensor) -> Tensor:
         """`Labelled.predictions` with the exponent of the focal loss as a constant."""

@@ -63,7 +63,11 @@ class Fragments(nn.Module):
         """(S, K) raw outputs; the sites of a peptide are ordered from its N terminus."""
         hidden = self.encoder.hidden(sequence)
         left = sequence.bonds()
-        bonds = torch.cat([hidden[left], hidden[left + 1]], 1)
+        return self.of_bonds(hidden[left], hidden[left + 1])
+
+    def of_bonds(self, left: Tensor, right: Tensor) -> Tensor:
+        """(..., K) raw outputs of bonds, from the hidden states (..., D) of the residues before and after each."""
+        bonds = torch.cat([left, right], -1)
         return self.output(self.dropout(F.gelu(self.dense(self.dropout(bonds)))))
 
     def activated(self, raw: Tensor) -> Tensor:
