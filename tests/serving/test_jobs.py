@@ -190,6 +190,8 @@ def test_wrong_jobs_are_reported_when_they_are_submitted(open_jobs):
     refused = client.post("/v1/jobs?model=peptide-rt&library=/etc/passwd", content=CSV)
     assert refused.json()["error"]["code"] == "invalid_parameters"
     assert client.post("/v1/jobs", content=CSV).json()["error"]["code"] == "no_model"
+    below = client.post("/v1/jobs?model=peptide-ms2&energy=-1", content=CSV)
+    assert (below.status_code, below.json()["error"]["code"]) == (422, "unusable_input")
     jobs.start()
     job = submit(client, content=b"name,mass\na,1\n").json()["id"]
     state = ended(client, job)

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rdkit import Chem
 
 import trimer
+from trimer.models.convert.esm2_weights import save_esm2
+from trimer.models.esm2 import Esm2
 from trimer.serving import requests, rest
+from trimer.serving.server import loaded
 from trimer.serving.service import Service
 
 TABLES = ("ndjson", "csv", "parquet")
@@ -137,6 +141,15 @@ def test_proteins_are_embedded_by_every_kind_of_model(client, all_models):
         assert len(lines) == 3 and lines[0] == "row,id,length,embedding,reason"
     refused = predict(client, "esm2", content=fasta)
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unsupported_operation")
+
+
+def test_public_weights_embed_proteins(service, serve_config, tmp_path):
+    torch.manual_seed(0)
+    save_esm2(Esm2(d_model=16, layers=1, heads=2), tmp_path / "esm2_tiny")
+    (model,) = loaded([f"{tmp_path}/esm2_tiny"], serve_config).values()
+    card = service._warmed_up(model)
+    assert (model.name, list(card["operations"]), card["input"]["kind"]) == ("esm2_tiny", ["embed"], "proteins")
+    assert len(card["example"]["known"]) == 6
 
 
 def test_the_card_of_a_protein_model_has_known_proteins(client, all_models):

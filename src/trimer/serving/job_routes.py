@@ -30,7 +30,7 @@ from trimer.serving.models import Answer
 from trimer.serving.plain_json import Json
 from trimer.serving.requests import Body, Threads, body_of
 from trimer.serving.rest import ANSWER, BODY, REFUSALS, kind_of
-from trimer.serving.service import Service
+from trimer.serving.service import Service, refusals
 from trimer.serving.vectors import EMBEDDING_COLUMNS, write_vectors
 
 NO_PARAMETERS = ("model", "operation")  # of the URL
@@ -65,7 +65,8 @@ def router(service: Service, threads: Threads, jobs: Jobs) -> APIRouter:
             settings = parameters.checked(values, model.study, operation, service.limits)
 
             def add(cancelled: threading.Event) -> dict[str, Any]:
-                model.computer(operation, settings)  # a wrong setting is reported now
+                with refusals(model):
+                    model.computer(operation, settings)  # a wrong setting is reported now
                 return jobs.submit(model.name, operation, settings, file_of(body))
 
             state = await threads.run(request, add)

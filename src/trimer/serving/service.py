@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,8 @@ class Service:
                 raise Refusal(422, "empty", "records is empty: send one record or more")
             self.limits.check_records(len(records))
         settings = parameters.checked(values, model.study, operation, self.limits)
-        try:
+        with refusals(model, records if isinstance(records, Path) else None):
             answer = self._answer(model, operation, records, settings, self._ticket(self.limits.seconds, cancelled))
-        except (InputError, ConfigError, CheckpointError) as error:
-            path = records if isinstance(records, Path) else None
-            raise Refusal(422, "unusable_input", model.public(str(error), path)) from error
         count = len(answer.predictions)
         for outcome, number in (("predicted", count - answer.without), ("reason", answer.without)):
             self.metrics.records.labels(model.name, operation, outcome).inc(number)
@@ -160,6 +158,15 @@ class Service:
     def versions(self) -> dict[str, str]:
         """Name -> version of each model."""
         return {name: model.version for name, model in self.models.items()}
+
+
+@contextmanager
+def refusals(model: ServedModel, path: Path | None = None) -> Iterator[None]:
+    """Errors of records and parameters as a Refusal, without paths of the server. path: of the uploaded file."""
+    try:
+        yield
+    except (InputError, ConfigError, CheckpointError) as error:
+        raise Refusal(422, "unusable_input", model.public(str(error), path)) from error
 
 
 def reason_row(message: str) -> list[dict[str, str]]:
