@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trimer.errors import ConfigError
@@ -115,9 +114,10 @@ class Padded(nn.Module):
 
     def intensities(self, hidden: Tensor, mask: Tensor, possible: Tensor) -> Tensor:
         """(B, L, K) as `Fragments.predictions`, from the hidden states (B, L, D)."""
-        following = F.pad(hidden[:, 1:], (0, 0, 0, 1))
+        following = torch.cat([hidden[:, 1:], hidden[:, :1]], 1)  # there is no bond after the last token
         # A bond has a residue on both sides: it is not after the first token, and two tokens follow.
-        bonds = F.pad(mask[:, 2:], (0, 2)).bool() & (torch.arange(mask.shape[1], device=mask.device) > 0)
+        column = torch.arange(mask.shape[1], device=mask.device)[None]
+        bonds = (column > 0) & (column < mask.sum(1, keepdim=True) - 2)
         can_exist = bonds[:, :, None] & possible.bool()
         activated = self.net.activated(self.net.of_bonds(hidden, following)).clamp(min=0)
         intensity = torch.where(can_exist, activated, torch.zeros_like(activated))
