@@ -48,7 +48,7 @@ def kept(compute: Compute, partial: Partial) -> Compute:
 
     def start(inputs: list) -> Callable[[], list]:
         key = f"vectors {next(numbers)}"
-        results: Callable[[], list] = list if key in partial or not inputs else compute(inputs)
+        results: Callable[[], list] = list if key in partial else compute(inputs)
 
         def vectors() -> list:
             values = partial.once(key, lambda: [one if isinstance(one, str) else one.tolist() for one in results()])
