@@ -70,7 +70,7 @@ def test_a_torch_program_predicts_fragments(empty_folder):
     (intensities,) = program(*values, torch.as_tensor(conditions), can_exist)
     record = {"sequence": ["PEPTIDEK"], "charge": ["2"], "nce": ["27"], "instrument": ["QE"]}
     (expected,) = trimer.predict("peptide-ms2", record).rows
-    assert intensities[0, 1:8].numpy() == pytest.approx(np.array(expected["intensities"]), abs=1e-4)
+    assert intensities[0, 1:8].detach().numpy() == pytest.approx(np.array(expected["intensities"]), abs=1e-4)
 
 
 def test_a_hugging_face_folder_has_card_handler_and_packed_model(empty_folder, capsys):
