@@ -61,7 +61,9 @@ def router(service: Service, threads: Threads, jobs: Jobs) -> APIRouter:
             threads.admitted(),
             body_of(request, kind, limits.unpacked_mib, "jobs.unpacked_mib", jobs.store.folder) as body,
         ):
-            values = {name: value for name, value in (body.parameters or {}).items() if name not in NO_PARAMETERS}
+            values = body.parameters
+            if isinstance(values, dict):
+                values = {name: value for name, value in values.items() if name not in NO_PARAMETERS}
             settings = parameters.checked(values, model.study, operation, service.limits)
 
             def add(cancelled: threading.Event) -> dict[str, Any]:
