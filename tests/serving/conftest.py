@@ -75,7 +75,7 @@ def protein_runs(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def serve_config():
-    return compose("serve", ["trainer.precision=32-true"])
+    return compose("serve", ["trainer.precision=32-true", "limits.seconds=600"])  # also on a busy machine
 
 
 @pytest.fixture(scope="session")
