@@ -123,7 +123,7 @@ class ServedModel:
         with collected_warnings() as warnings:
             chunks = self.read(predictor, records, limits)
         compute = batcher.compute(predictor, ticket)
-        predictions = list(predictor.predict(chunks, compute=compute))
+        predictions = list(self._public_rows(predictor.predict(chunks, compute=compute), records))
         return Answer(list(predictor.columns), predictions, predictor, self.seed(settings), warnings)
 
     def seed(self, settings: Mapping[str, Any]) -> int | None:
@@ -193,9 +193,10 @@ class ServedModel:
         def rows() -> Generator[Prediction]:
             with Partial(output, dependencies) as partial:
                 if isinstance(computer, Embedder):
-                    yield from embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
+                    found = embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
                 else:
-                    yield from computer.predict(chunks, partial, compute)
+                    found = computer.predict(chunks, partial, compute)
+                yield from self._public_rows(found, path)
 
         return count, rows()
 
@@ -207,7 +208,8 @@ class ServedModel:
         assert isinstance(embedder, Embedder)
         with collected_warnings() as warnings:
             tables = self._tables(embedder, records, limits, self._reading)
-            rows = list(embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers))
+            found = embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers)
+            rows = list(self._public_rows(found, records))
         return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
 
     def _tables(
@@ -224,6 +226,15 @@ class ServedModel:
         if operation != "embed":
             return settings
         return {**settings, "longest": min(limits.tokens, settings.get("longest") or limits.tokens)}
+
+    def _public_rows(self, predictions: Iterable[Prediction], records: list | Path) -> Iterator[Prediction]:
+        """The predictions; their reasons name no path of the server."""
+        path = records if isinstance(records, Path) else None
+        for prediction in predictions:
+            for row in prediction:
+                if row["reason"] is not None:
+                    row["reason"] = self.public(row["reason"], path)
+            yield prediction
 
     def public(self, text: str, path: Path | None = None) -> str:
         """A message without paths of the server. path: of the uploaded file."""
