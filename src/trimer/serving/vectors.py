@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from trimer.prediction.embedder import Embedder
 from trimer.prediction.partial import Partial
 from trimer.prediction.predictor import Prediction
 from trimer.prediction.workers import Compute
+from trimer.serving.plain_json import json_text
 
 if TYPE_CHECKING:
     from trimer.data.core.label_table import LabelTable
@@ -78,4 +78,4 @@ def write_vectors(name: str, rows: Iterable[dict[str, Any]], path: Path, by_resi
 
 def csv_row(row: dict[str, Any]) -> list[Any]:
     """The cells of a row; the vector is JSON."""
-    return [json.dumps(row[name]) if isinstance(row[name], list) else row[name] for name in EMBEDDING_COLUMNS]
+    return [json_text(row[name]) if isinstance(row[name], list) else row[name] for name in EMBEDDING_COLUMNS]
