@@ -67,7 +67,7 @@ def test_commands_have_the_expected_keys():
     """The keys of the commands: a new key is a decision."""
     surface = {command: sorted(str(key) for key in compose(command)) for command in SCHEMAS}
     run = ["name", "seed", "tags", "resume", "ckpt", "test", "baselines", "calibration_spectra", "objective", "n_jobs"]
-    run += ["from_run", "augment", "boosting"]
+    run += ["from_run", "augment", "boosting", "shards", "shard"]
     assert surface["train"] == sorted([*PARTS, "paths", "text", *run])
     assert set(surface["evaluate"]) >= {"ckpt", "split", "baselines", "data", "trainer", "name", "paths", "seed"}
     assert set(surface["predict"]) >= {"ckpt", "input", "output", "trainer", "name", "paths", "seed"}

@@ -374,7 +374,7 @@ NOT_HERE = {
     # Others run in the experiments or are too large; see test_esm2
     "model": {name for name in choices("train")["model"] if name.startswith("esm2_")},
     "callbacks": {"pruning"},  # of the trials of a search: tests/callbacks/test_pruning.py
-    "debug": {"anomaly", "lr_finder"},  # tests/integration/test_debug.py
+    "debug": {"anomaly", "batch_size", "lr_finder", "schedule"},  # test_debug, callbacks/test_batch_sizes
     "logger": {"wandb", "mlflow", "trackio"},  # an account, or packages; wandb_offline differs in one word only
 }
 SPLIT = "data.split.fractions={train: 0.6, val: 0.2, test: 0.2}"

@@ -51,6 +51,9 @@ FLAGS = (
     ("--completion <shell>", 'tab completion: eval "$(trimer --completion bash)"; also zsh, fish'),
 )
 
+# Keys that a command accepts, so that it takes the words of another, and does not use.
+UNUSED = {"prepare": ("test", "baselines", "calibration_spectra", "augment", "boosting", "objective")}
+
 NARROW, WIDE = 60, 100  # characters of a line: at least, and at most
 
 
@@ -94,7 +97,7 @@ def command(name: str) -> str:
     purpose = textwrap.wrap(text.splitlines()[0].lstrip("# "), width(), break_long_words=False)
     keys = re.findall(r"^(\w+): *([^#\n]*?) *(?:# (.*))?$", text, flags=re.MULTILINE)
     lines = [bold(f"trimer {name}"), "", *purpose, "", bold("Keys")]
-    lines += columns([row for row in keys if row[0] != "defaults"])
+    lines += columns([row for row in keys if row[0] not in ("defaults", *UNUSED.get(name, ()))])
     chosen, groups = configs.defaults(name), configs.choices(name)
     if groups:
         lines += ["", bold("Groups") + "  (* is the default)"]
