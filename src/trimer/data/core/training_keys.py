@@ -76,11 +76,16 @@ def key_set(keys: np.ndarray, limit: int = LIMIT) -> dict:
 
 
 def compacted(splits: Mapping[str, Mapping[str, Mapping]], limit: int) -> dict:
-    """The keys of a training stage, in which each set of more than `limit` keys is a filter."""
+    """The keys of a training stage, in which each set of more than `limit` keys is a filter.
+
+    A larger set of spectra is left out if that of their molecules is there: these find the same records, and so large a
+    set is usually simulated.
+    """
     return {
         split: {
             kind: key_set(stored["sorted"].numpy(), limit) if "sorted" in stored else stored
             for kind, stored in sets.items()
+            if kind in IDENTITY or stored["count"] <= limit or not set(IDENTITY) & set(sets)
         }
         for split, sets in splits.items()
     }
