@@ -87,5 +87,5 @@ def protein_encoder(folder: Path) -> Path:
         path.mkdir(parents=True)
         (path / "vocab.txt").write_text("\n".join(ProteinTokenizer().vocabulary.tokens))
         EsmTokenizer(str(path / "vocab.txt")).save_pretrained(path)
-        EsmForMaskedLM(EsmConfig(**PROTEIN_MODEL)).save_pretrained(path)
+        EsmForMaskedLM(EsmConfig(**PROTEIN_MODEL, layer_norm_eps=1e-5)).save_pretrained(path)
     return path
