@@ -14,7 +14,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer import __version__
+from trimer.checkpoint import load
 from trimer.cli.configs import compose
+from trimer.pretrained import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,6 +71,13 @@ def test_the_source_distribution_contains_models_and_examples(tmp_path):
 def test_the_models_take_at_most_20_mb_of_the_wheel(wheel):
     parts = zipfile.ZipFile(wheel).infolist()
     assert sum(part.compress_size for part in parts if part.filename.startswith("trimer/pretrained/")) <= 20_000_000
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_shipped_model_needs_no_optional_package(name, monkeypatch):
+    for package in ("peft", "torchao", "transformers", "huggingface_hub", "onnx", "fastapi"):
+        monkeypatch.setitem(sys.modules, package, None)  # importing it raises ImportError
+    assert next(load(name).net.parameters()).isfinite().all()
 
 
 def test_the_examples_take_at_most_1_mb():

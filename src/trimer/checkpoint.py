@@ -30,7 +30,7 @@ from trimer.checkpoint_size import build_bounded
 from trimer.errors import CheckpointError
 from trimer.models.convert.folders import check_finite
 from trimer.models.labelled_model import Labelled
-from trimer.models.lora import merge_lora
+from trimer.models.lora import merged_state
 from trimer.plugins import check_plugins, plugins_of
 from trimer.pretrained import registry
 from trimer.pretrained.packed import is_packed, read_packed
@@ -180,6 +180,8 @@ def load(path: str | Path) -> Loaded:
             f"Trimer builds from the same settings ({len(tokenizer.vocabulary.tokens)}): use the earlier version"
         )
     state = network_state(checkpoint)
+    if lora := stored["task"].get("lora"):
+        state = merged_state(state, lora)
     net: Any = build_bounded(lambda: study_class(stored).network(stored, len(tokenizer)), state, path)
     copy_weights(net, state, path)
     if (
@@ -192,8 +194,6 @@ def load(path: str | Path) -> Loaded:
             "probabilities: those of rare classes are too high; train it again, or use only the ranking",
             path,
         )
-    if stored["task"].get("lora"):
-        merge_lora(net.encoder)
     return Loaded(net.eval(), tokenizer, stored, path, **{name: checkpoint.get(name) for name in RECORDS})
 
 

@@ -60,15 +60,20 @@ def test_fragments_are_exported(fragments):
         torch.testing.assert_close(program(*inputs), padded(*inputs), atol=1e-6, rtol=1e-5)
 
 
-@torch.no_grad()
-def test_an_onnx_program_of_fragments_is_equal(fragments, tmp_path):
+def onnx_session(padded, exported, folder: Path):
+    """The ONNX program in ONNX Runtime; the test is skipped without the packages."""
     for package in ("onnx", "onnxscript"):
         pytest.importorskip(package, reason='format=onnx needs "trimer[onnx]"')
     runtime = pytest.importorskip("onnxruntime", reason='"trimer[onnx]" is not installed')
-    padded, exported = fragments
-    path: Path = programs.write_onnx(exported, padded, tmp_path)
+    path: Path = programs.write_onnx(exported, padded, folder)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == padded.inputs
+    return session
+
+
+@torch.no_grad()
+def test_an_onnx_program_of_fragments_is_equal(fragments, tmp_path):
+    padded, session = fragments[0], onnx_session(*fragments, tmp_path)
     for shape in SHAPES[1:]:
         inputs = padded.example(*shape)
         named = {name: value.numpy() for name, value in zip(padded.inputs, inputs, strict=True)}
@@ -78,13 +83,7 @@ def test_an_onnx_program_of_fragments_is_equal(fragments, tmp_path):
 
 @torch.no_grad()
 def test_an_onnx_program_is_equal_for_all_shapes(encoder, tmp_path):
-    for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package, reason='format=onnx needs "trimer[onnx]"')
-    runtime = pytest.importorskip("onnxruntime", reason='"trimer[onnx]" is not installed')
-    padded, exported = encoder
-    path: Path = programs.write_onnx(exported, padded, tmp_path)
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    assert [value.name for value in session.get_inputs()] == padded.inputs
+    padded, session = encoder[0], onnx_session(*encoder, tmp_path)
     for shape in SHAPES:
         inputs = padded.example(*shape)
         named = {name: value.numpy() for name, value in zip(padded.inputs, inputs, strict=True)}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from trimer.errors import ConfigError
+from trimer.errors import CheckpointError, ConfigError
 from trimer.flat import Flat
 from trimer.models.esm2 import Esm2
 from trimer.models.labelled_model import Labelled
-from trimer.models.lora import add_lora, merge_lora
+from trimer.models.lora import add_lora, merged_state
 from trimer.models.roberta import Roberta
 
 ALL = ["query_key_value", "output", "up", "down"]
@@ -64,13 +64,16 @@ def test_merged_adapters_give_the_same_predictions(kind):
     stepped(net)
     with torch.no_grad():
         outputs = net.eval()(Flat.pack(SEQUENCES))
-        untouched = plain(Flat.pack(SEQUENCES))
-        merge_lora(net.encoder)
-        merged = net(Flat.pack(SEQUENCES))
+        untouched = plain.eval()(Flat.pack(SEQUENCES))
+        state = merged_state(net.state_dict(), {"rank": 4, "alpha": 16})
+        assert list(state) == list(plain.state_dict())
+        plain.load_state_dict(state)
+        merged = plain(Flat.pack(SEQUENCES))
     assert (merged - outputs).abs().max() < 1e-5
     assert (outputs - untouched).abs().max() > 1e-2
-    assert list(net.state_dict()) == list(plain.state_dict())
-    assert not any("lora" in type(module).__module__ for module in net.modules())
+    incomplete = {name: value for name, value in net.state_dict().items() if ".lora_B" not in name}
+    with pytest.raises(CheckpointError, match="is not complete"):
+        merged_state(incomplete, {"rank": 4})
 
 
 @pytest.mark.parametrize("kind", ["esm2", "roberta"])

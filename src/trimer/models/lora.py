@@ -1,20 +1,22 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021) in the linear layers of an encoder, with `peft`."""
+"""Low-rank adapters (LoRA, Hu et al. 2021) in the linear layers of an encoder: trained with `peft`, read without."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
-from trimer.errors import ConfigError
+from trimer.errors import CheckpointError, ConfigError
+
+RANK, ALPHA = 8, 16.0
 
 
 def add_lora(
     encoder: nn.Module,
-    rank: int = 8,
-    alpha: float = 16.0,
+    rank: int = RANK,
+    alpha: float = ALPHA,
     dropout: float = 0.0,
     targets: Sequence[str] = ("query_key_value",),
 ) -> int:
@@ -52,12 +54,27 @@ def check_installed() -> None:
         raise ConfigError("task.lora needs a package: pip install 'trimer[lora]'")
 
 
-def merge_lora(encoder: nn.Module) -> None:
-    """Merge the adapters into the weights of their layers and remove them; predictions stay the same."""
-    for name, module in _adapted(encoder):
-        module.merge()
-        parent, _, last = name.rpartition(".")
-        setattr(encoder.get_submodule(parent), last, module.get_base_layer())
+def merged_state(state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The state of a network in which adapters are added to the weights of their layers; predictions stay the same.
+
+    settings: arguments of `add_lora`. CheckpointError if an adapter has only one of its two matrices.
+    """
+    scale = settings.get("alpha", ALPHA) / settings.get("rank", RANK)
+    merged = {}
+    for name, value in state.items():
+        layer, _, last = name.rpartition(".base_layer.")
+        if layer:
+            if last == "weight":
+                first, second = (state.get(f"{layer}.lora_{part}.default.weight") for part in "AB")
+                if first is None or second is None or (second.shape[0], first.shape[-1]) != tuple(value.shape):
+                    raise CheckpointError(f"the adapter of {layer} is not complete: use another checkpoint")
+                if second.shape[1] != first.shape[0]:
+                    raise CheckpointError(f"the adapter of {layer} has two ranks: use another checkpoint")
+                value = value + scale * (second @ first)
+            merged[f"{layer}.{last}"] = value
+        elif ".lora_" not in name:
+            merged[name] = value
+    return merged
 
 
 def _adapted(encoder: nn.Module) -> list[tuple[str, Any]]:

@@ -11,7 +11,6 @@ from torch import nn
 
 from trimer.building import build
 from trimer.models.labelled_model import Labelled
-from trimer.models.lora import add_lora
 from trimer.studies.settings import LABELS, PEPTIDES, SEQUENCES, check_predict_settings
 from trimer.studies.study import Evaluation, Measurement, Study
 
@@ -38,8 +37,6 @@ class LabelStudy(Study):
         features = width(listed(contract["data"].get("features") or ()))
         labelled = Labelled(net, len(labels["classes"]), labels["target"], task.get("head"), features)
         labelled.criterion = task.get("threshold")
-        if task.get("lora"):
-            add_lora(labelled.encoder, **task["lora"])
         return labelled
 
     @property
