@@ -68,4 +68,4 @@ def test_samples_that_are_not_molecules_are_drawn_again():
     assert sum(valid for _, valid, _ in thrice) > sum(valid for _, valid, _ in once)
     for (before, *_), (after, *_) in zip(once, thrice, strict=True):
         assert all(after[smiles] >= count for smiles, count in before.items())  # valid samples stay
-    assert generated(redraws=3, batch=1) == thrice
+    assert generated(redraws=3, batch=1) == thrice  # also in other parts

@@ -32,6 +32,7 @@ GRAMMARS: dict[str, type[DeepSmilesGrammar | SelfiesGrammar]] = {  # by represen
     "deepsmiles": DeepSmilesGrammar,
     "selfies": SelfiesGrammar,
 }
+REDRAWN = 4  # samples drawn again at a time, for each spectrum of a batch: each holds the memory of its spectrum
 FORMULAS = 10  # formulas per spectrum that samples continue by default
 # Parameter: type, condition and description of valid values.
 NUMBERS = {
@@ -248,16 +249,18 @@ class MoleculeGenerator:
             ]
             if not broken:
                 break
-            again = draw(
-                Flat.pack([sources[rows[index]] for index, _ in broken]).to(device),
-                [redraw_key(keys[index], number, attempt) for index, number in broken],
-                1,
-                seed=self.seed,
-                prompts=None if prompts is None else prompts[[i * self.num_samples + n for i, n in broken]],
-            )
-            for (index, number), (hypothesis,) in zip(broken, again, strict=True):
-                if not is_invalid(decode(tuple(hypothesis.tokens)), adducts[index]):
-                    texts[index][number] = hypothesis
+            for start in range(0, len(broken), REDRAWN * self.batch):
+                part = broken[start : start + REDRAWN * self.batch]
+                again = draw(
+                    Flat.pack([sources[rows[index]] for index, _ in part]).to(device),
+                    [redraw_key(keys[index], number, attempt) for index, number in part],
+                    1,
+                    seed=self.seed,
+                    prompts=None if prompts is None else prompts[[i * self.num_samples + n for i, n in part]],
+                )
+                for (index, number), (hypothesis,) in zip(part, again, strict=True):
+                    if not is_invalid(decode(tuple(hypothesis.tokens)), adducts[index]):
+                        texts[index][number] = hypothesis
         return texts, formulas
 
 
