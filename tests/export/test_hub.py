@@ -115,7 +115,7 @@ def test_a_pushed_model_is_pulled_and_predicts_the_same(hub, exported, tmp_path)
 
 
 def test_errors_of_the_hub_are_sentences(hub, exported, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"pull=me/missing: .*Check the name, the connection and the token"):
+    with pytest.raises(InputError, match=r"pull=me/missing: .*; check the name, the connection and the token"):
         pull("me/missing", tmp_path / "other")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(InputError, match="push=me/model: "):

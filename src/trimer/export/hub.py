@@ -69,7 +69,7 @@ def named_errors(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # those of the package and of its HTTP client, which differs between versions
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
         raise InputError(
-            f"{where}: {first} Check the name, the connection and the token (hf auth login, or HF_TOKEN)"
+            f"{where}: {first}; check the name, the connection and the token (hf auth login, or HF_TOKEN)"
         ) from error
