@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow.parquet as pq
 import pytest
 from browser import PATIENCE, chromium
 from waiting import until
 
+from trimer.resuming import plain_dict
 from trimer.serving.app import create_app
-from trimer.serving.limits import Refusal
+from trimer.serving.jobs import Jobs
+from trimer.serving.limits import JobLimits, Refusal, limits_of
 from trimer.serving.page import LARGEST, LONGEST, drawing, page_and_policy
 from trimer.serving.server import Server, uvicorn_config
 
 WIDTHS = (390, 768, 1280, 1600)
 SCROLLS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+RECORDS = 200  # of a request; a file with more becomes a job
 MEASURED = "430.7405 80\n797.3941 100\n650.1 20"
 
 
 @pytest.fixture(scope="module")
-def address(service, further_models) -> Iterator[str]:
-    """The URL of a server in a thread, with all models."""
-    for name, (model, card) in further_models.items():
-        service.models[name], service.cards[name] = model, card
-    config = uvicorn_config(create_app(service), "127.0.0.1", 0, service.limits, 1)
+def address(service, further_models, serve_config, tmp_path_factory) -> Iterator[str]:
+    """The URL of a server in a thread, with all models and with jobs."""
+    models, cards, limits = service.models, service.cards, service.limits
+    folder = tmp_path_factory.mktemp("jobs")
+    values = plain_dict(serve_config.jobs) | {"folder": str(folder)}
+    jobs = Jobs(service, folder, limits_of(JobLimits, values, "jobs"))
+    service.limits = replace(limits, records=RECORDS)
+    service.models = models | {name: model for name, (model, _) in further_models.items()}
+    service.cards = {
+        name: {**card, "jobs": service.job_limits}
+        for name, card in (cards | {name: card for name, (_, card) in further_models.items()}).items()
+    }
+    config = uvicorn_config(create_app(service, jobs=jobs), "127.0.0.1", 0, service.limits, 1)
     config.lifespan = "off"  # the service is that of other tests too
     server = Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
+    jobs.start()
     until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}/"
     server.should_exit = True
     thread.join(10)
-    for name in further_models:
-        del service.models[name], service.cards[name]
+    jobs.close()
+    service.models, service.cards, service.limits, service.job_limits = models, cards, limits, None
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +202,26 @@ def test_a_dropped_file_is_sent_and_a_large_one_gets_the_sentence_of_the_server(
     tab.wait_for_selector("#problem:not([hidden])")
     assert "limits.body_mib" in tab.inner_text("#problem")
     assert "16 MiB" in tab.inner_text("#problem")
+
+
+@pytest.mark.parametrize("operation", ["predict", "embed"])
+def test_a_file_above_the_limits_becomes_a_job_with_downloads(tab, tmp_path, operation):
+    choose(tab, "peptide-rt")
+    tab.check(f"input[name=operation][value={operation}]")
+    table = tmp_path / "many.csv"
+    table.write_text("sequence\n" + "".join(f"PEPTIDE{'K' * (1 + n % 9)}\n" for n in range(RECORDS + 1)))
+    tab.set_input_files("#file", table)
+    tab.click("#run")
+    tab.click("#problem button")
+    holds(tab, "$('status').textContent === 'The job is done.' || !$('rows').hidden")
+    assert "done" in tab.inner_text("#job")
+    if operation == "predict":
+        assert f"{RECORDS + 1} rows" in tab.inner_text("#rows")
+    with tab.expect_download() as download:
+        tab.locator("button[data-format=parquet]:visible").first.click()
+    rows = pq.read_table(io.BytesIO(Path(download.value.path()).read_bytes()))
+    assert rows.num_rows == RECORDS + 1
+    assert all(reason is None for reason in rows["reason"].to_pylist())
 
 
 def test_fragments_are_mirrored_against_measured_peaks(tab):
