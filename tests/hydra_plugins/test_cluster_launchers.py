@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from hydra_plugins.trimer.cluster_launchers import SubmititLauncher, number_of
+from hydra_plugins.trimer.cluster_launchers import Queue, SubmititLauncher, number_of
 from trimer.errors import TrimerError
 
 
@@ -56,7 +56,7 @@ with open("sbatch.log", "a") as log:
     environment = os.environ | {"SLURM_RESTART_COUNT": "1"}
     subprocess.Popen(["bash", os.environ["SCRIPT"]], env=environment, stdout=log, stderr=log)
 """,
-    "sacct": "print('JobID|State|NodeList|\\n7|RUNNING|here|')",
+    "squeue": "print('7 RUNNING')",
 }
 
 # A training that SLURM warns of the time limit as soon as it runs; when it is resumed, it ends.
@@ -102,6 +102,31 @@ def test_a_job_of_slurm_saves_at_its_time_limit_and_continues(shell, empty_folde
     assert len(json.loads((empty_folder / "sweep" / "0" / "run.json").read_text())["resumed"]) == 1
     options = ("partition=gpu", "job-name=x", "cpus-per-task=8", "ntasks-per-node=1", "time=1440", "signal=USR2@300")
     assert [option for option in options if f"#SBATCH --{option}" not in script] == []
+
+
+def test_a_job_that_leaves_the_queue_of_slurm_without_a_result_has_ended(tmp_path, monkeypatch):
+    command = tmp_path / "squeue"
+    command.write_text('#!/bin/sh\necho "$@" >> "$0.log"\ncat "$0.txt"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def states(text: str) -> list[str | None]:
+        (tmp_path / "squeue.txt").write_text(text)
+        return [queue.end_of(job) for job in "123"]
+
+    queue = Queue(poll=0)
+    queue.late = 0
+    assert states("1 RUNNING\n2 PENDING\n3 COMPLETING\n") == [None, None, None]
+    assert states("1 CANCELLED\n2 NODE_FAIL\n") == ["CANCELLED", "NODE_FAIL", "not in the queue"]
+    queue.late = 60
+    assert states("1 REQUEUED\n2 NODE_FAIL\n") == [None, None, None]  # 2 and 3 may be queued again
+    command.write_text("#!/bin/sh\nexit 1\n")
+    queue.late = 0
+    assert states("") == [None, None, None]  # SLURM does not answer
+    queue = Queue(poll=60)
+    command.write_text('#!/bin/sh\necho x >> "$0.log"\n')
+    states("")
+    assert (tmp_path / "squeue.log").read_text().splitlines().count("x") == 1  # one question for all jobs
 
 
 def test_a_missing_package_is_named():

@@ -7,6 +7,8 @@ are skipped when the sweep is started again. The jobs share a file system with t
 """
 
 import logging
+import os
+import subprocess
 import threading
 import time
 from abc import abstractmethod
@@ -16,7 +18,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from hydra_plugins.trimer.job_launcher import JobLauncher
+from hydra_plugins.trimer.job_launcher import JobLauncher, failure
 from trimer.sweeps.job_folders import STOP, JobCommand
 
 for _name, _class in (
@@ -34,6 +36,11 @@ for _name, _class in (
 
 # Parameters of submitit for every cluster; the others are those of SLURM, and get the prefix `slurm_`.
 COMMON = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
+
+ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
+    "not in the queue",
+}  # fmt: skip
 
 REQUEUES = "slurm_max_num_timeout"  # a parameter of submitit's constructor
 
@@ -67,6 +74,44 @@ class RemoteLauncher(JobLauncher):
             (folder / STOP).touch()
 
 
+class Queue:
+    """The jobs of this user in the queue of SLURM, asked for at most once in `poll` seconds for all jobs of a sweep.
+
+    Submitit asks `sacct`, which clusters without accounting lack: there a job that was cancelled, or whose node failed,
+    would be waited for without an end.
+    """
+
+    late = 60.0  # seconds that a job without a result may be out of the queue: it is queued again, or its file is late
+
+    def __init__(self, poll: float):
+        self.poll = poll
+        self._lock = threading.Lock()
+        self._asked = -poll
+        self._states: dict[str, str] | None = None
+        self._left: dict[str, float] = {}  # job -> when it was first missing
+
+    def end_of(self, job: str) -> str | None:
+        """The last known state of a job that has left the queue for good, such as CANCELLED; None while it may end."""
+        with self._lock:
+            if time.monotonic() - self._asked >= self.poll:
+                self._asked, self._states = time.monotonic(), self._ask()
+            if self._states is None:  # SLURM does not answer for the moment
+                return None
+            state = self._states.get(job, "not in the queue")
+            if state not in ENDED:
+                self._left.pop(job, None)
+                return None
+            left = self._left.setdefault(job, time.monotonic())
+            return state if time.monotonic() - left >= self.late else None
+
+    @staticmethod
+    def _ask() -> dict[str, str] | None:
+        words = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", "--format=%A %T"]
+        answer = subprocess.run(words, capture_output=True, text=True, check=False)
+        lines = [line.split() for line in answer.stdout.splitlines()]
+        return None if answer.returncode else {line[0]: line[1] for line in lines if len(line) == 2}
+
+
 class SubmititLauncher(RemoteLauncher):
     """Submits each job through submitit, to SLURM or to processes of this machine.
 
@@ -87,6 +132,7 @@ class SubmititLauncher(RemoteLauncher):
         requeues = self.parameters.pop(REQUEUES, None)
         self.of_executor = {} if requeues is None else {REQUEUES: requeues}
         self.submitted: list[Any] = []
+        self.queue = Queue(poll)
 
     def result(self, command: JobCommand) -> int:
         """Submit the command and wait; the exit code of its first task that failed, or 0."""
@@ -99,11 +145,23 @@ class SubmititLauncher(RemoteLauncher):
             job = executor.submit(command)
         self.submitted.append(job)
         try:
-            while not job.done():
+            while not self.has_ended(job):
                 time.sleep(self.poll)
             return next((code for code in job.results() if code), 0)
         finally:
             self.submitted.remove(job)
+
+    def has_ended(self, job: Any) -> bool:
+        """True once each task has its result; TrimerError if SLURM ended the job without one."""
+        if self.cluster != "slurm":
+            return job.done()
+        tasks = [job.task(number) for number in range(job.num_tasks)]
+        files = os.listdir(job.paths.folder)  # a listing is read anew where a look at one file may be cached (NFS)
+        if all(task.paths.result_pickle.name in files for task in tasks):
+            return True
+        if state := self.queue.end_of(job.job_id):
+            raise failure(f"SLURM ended job {job.job_id} ({state}) without a result; see {tasks[0].paths.stderr}")
+        return False
 
     def stop_jobs(self, number: int) -> None:
         """Also cancel the jobs of SLURM, since those in the queue may wait for long."""
