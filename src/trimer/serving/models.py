@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT = 16  # predictors of one model, each with other parameters
+MODIFICATIONS = 1000  # of peptides that a model remembers from one request to the next
 VERSION = 12  # letters of the digest of the weights
 
 
@@ -150,22 +151,23 @@ class ServedModel:
     @contextmanager
     def _reader(self, computer: Predictor | Embedder, lock: threading.Lock) -> Iterator[None]:
         """Read in one thread at a time; Refusal for records that a reader cannot take, whatever its error is."""
-        spelling = getattr(getattr(computer, "kind", None), "spelling", None)
+        kind = getattr(computer, "kind", None)
         with lock:
-            if spelling is not None:
-                spelling.reset()  # a warning concerns the texts of this request only
+            if kind is not None:
+                kind.spelling.reset()  # a warning concerns the texts of this request only
+                kind.bound(MODIFICATIONS)
             try:
                 yield
             except TrimerError:
                 raise
             except Exception as error:
                 log.exception("records for %s cannot be read", self.name)
-                kind = type(error).__name__
+                what = type(error).__name__
                 raise Refusal(
-                    422, "unusable_input", f"the records cannot be read ({kind}): check their form"
+                    422, "unusable_input", f"the records cannot be read ({what}): check their form"
                 ) from error
-            if spelling is not None:
-                spelling.warn()
+            if kind is not None:
+                kind.spelling.warn()
 
     def file_rows(
         self,
