@@ -165,12 +165,13 @@ class Batcher:
         if self._batches % JOB_EVERY == JOB_EVERY - 1:
             queues.reverse()
         batch: list[tuple[_Chunk, int]] = []
-        worker, filled = None, 0
+        worker, filled, most = None, 0, 0
         for chunk, row in self._rows(queues):
-            worker = worker or chunk.worker
+            if worker is None:
+                worker, most = chunk.worker, self._budget(chunk.worker)
             if chunk.worker is worker:
                 filled += chunk.tokens[row]
-                if batch and filled > self._budget(worker):
+                if batch and filled > most:
                     break
                 batch.append((chunk, row))
                 chunk.started = row + 1

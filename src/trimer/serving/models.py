@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Answer:
         """The rows of all records."""
         return [row for prediction in self.predictions for row in prediction]
 
-    @property
+    @cached_property
     def without(self) -> int:
         """The number of records with a reason in place of a prediction."""
         return sum(prediction[0]["reason"] is not None for prediction in self.predictions)

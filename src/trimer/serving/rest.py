@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -80,9 +82,17 @@ ANSWER: dict[str, Any] = {
 }
 
 
+class PlainRoute(APIRoute):
+    """A route whose function takes the request and returns the response, without the checks of FastAPI."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
 def router(service: Service, threads: Threads) -> APIRouter:
     """The routes of models."""
     routes = APIRouter(prefix="/v1", tags=["models"])
+    plain = APIRouter(tags=["models"], route_class=PlainRoute)
     options: dict[str, Any] = {
         "openapi_extra": {**BODY, "parameters": [MODEL, *BODY["parameters"]]},
         "responses": {200: ANSWER, **REFUSALS},
@@ -97,14 +107,15 @@ def router(service: Service, threads: Threads) -> APIRouter:
     async def card(model: str) -> dict[str, Any]:
         return service.cards[service.model(model).name]
 
-    @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
+    @plain.post("/models/{model}/predict", summary="Predict records or a file", **options)
     async def predict(request: Request) -> Response:
         return await respond(service, threads, request, service.model(request.path_params["model"]), "predict")
 
-    @routes.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
+    @plain.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
     async def embed(request: Request) -> Response:
         return await respond(service, threads, request, service.model(request.path_params["model"]), "embed")
 
+    routes.include_router(plain)
     return routes
 
 
