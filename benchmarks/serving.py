@@ -198,7 +198,10 @@ def measure(
     folder: Path,
     numbers: Sequence[int] = CLIENTS,
 ) -> dict:
-    """(way, rows of a request, clients) -> the runs of the rounds; "command" -> CPU-seconds for a row. numbers: of clients."""
+    """(way, rows of a request, clients) -> the runs of the rounds; "command" -> CPU-seconds for a row.
+
+    numbers: of clients, ascending.
+    """
     runs: dict[Any, list] = {"command": []}
     for round_ in range(rounds):
         runs["command"].append(command_cost(case, folder))
