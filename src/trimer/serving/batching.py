@@ -187,6 +187,8 @@ class Batcher:
             for chunk in list(queue):
                 if chunk.error is not None or chunk.ticket.cancelled.is_set():
                     queue.remove(chunk)
+                    chunk.error = chunk.error or Cancelled()
+                    chunk.done.set()
                     continue
                 for row in range(chunk.started, len(chunk.inputs)):
                     yield chunk, row
