@@ -92,7 +92,6 @@ class PlainRoute(APIRoute):
 def router(service: Service, threads: Threads) -> APIRouter:
     """The routes of models."""
     routes = APIRouter(prefix="/v1", tags=["models"])
-    plain = APIRouter(tags=["models"], route_class=PlainRoute)
     options: dict[str, Any] = {
         "openapi_extra": {**BODY, "parameters": [MODEL, *BODY["parameters"]]},
         "responses": {200: ANSWER, **REFUSALS},
@@ -107,15 +106,16 @@ def router(service: Service, threads: Threads) -> APIRouter:
     async def card(model: str) -> dict[str, Any]:
         return service.cards[service.model(model).name]
 
-    @plain.post("/models/{model}/predict", summary="Predict records or a file", **options)
+    routes.route_class = PlainRoute  # of the following routes
+
+    @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
     async def predict(request: Request) -> Response:
         return await respond(service, threads, request, service.model(request.path_params["model"]), "predict")
 
-    @plain.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
+    @routes.post("/models/{model}/embed", summary="Embed sequences or a file", **options)
     async def embed(request: Request) -> Response:
         return await respond(service, threads, request, service.model(request.path_params["model"]), "embed")
 
-    routes.include_router(plain)
     return routes
 
 
