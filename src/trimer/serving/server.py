@@ -152,7 +152,7 @@ def serve(cfg: DictConfig) -> None:
 def share_memory_of_threads() -> None:
     """Let all threads allocate from one arena, which has to come before the first thread; nothing without glibc.
 
-    glibc gives threads arenas of their own, eight for each core. The blocks that a request frees in one are not used by
+    glibc gives threads separate arenas, eight for each core. The blocks that a request frees in one are not used by
     the thread of the next request, so that memory grows until every arena has held the largest request.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
