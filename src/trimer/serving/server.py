@@ -37,7 +37,7 @@ TOKEN = "TRIMER_SERVE_TOKEN"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEAD_SECONDS = 10.0  # longest time until the head of a request has arrived
 IDLE_SECONDS = 5  # a connection without a request is closed
-HEAD_BYTES = 1 << 16  # longest head of a request; the parser has no limit of its own
+HEAD_BYTES = 1 << 16  # longest head of a request; the parser has none
 ARENA_MAX = -8  # glibc's M_ARENA_MAX
 
 
