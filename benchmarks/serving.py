@@ -102,10 +102,11 @@ WRITERS: dict[str, Callable[[Sequence], str]] = {
 }
 
 
-def cases_in(folder: Path) -> list[Case]:
-    """All cases, with their models in a folder."""
+def cases_in(folder: Path, residues: int | None = None) -> list[Case]:
+    """All cases, with their models in a folder. residues: to which proteins are cut; None: whole proteins."""
     kinds, encoder = serving_records.molecule_classifier(folder), serving_records.protein_encoder(folder)
     records = serving_records
+    proteins = [text[:residues] for text in records.proteins(64)]
     sampling = ("seed=1", f"generator.num_samples={SAMPLING['generator']['num_samples']}")  # type: ignore[index]
     return [
         Case("peptides", "peptide-rt", "peptide-rt", records.peptides(2048), words=("fixed=''",), sizes=(512, 8192)),
@@ -114,7 +115,7 @@ def cases_in(folder: Path) -> list[Case]:
             "spectra", "spectrums", "spectrums", records.spectra(96), "predict", SAMPLING, sampling, (4, 68), (1, 16),
             ".mgf",
         ),
-        Case("proteins", encoder.name, str(encoder), records.proteins(64), "embed", sizes=(4, 68), rows=(1, 16),
+        Case("proteins", encoder.name, str(encoder), proteins, "embed", sizes=(4, 68), rows=(1, 16),
              suffix=".fasta"),
     ]  # fmt: skip
 
@@ -189,14 +190,24 @@ def servers_in(stack: ExitStack, folder: Path, cases: list[Case]) -> dict[str, S
     return servers
 
 
-def measure(case: Case, servers: dict[str, ServerProcess], rounds: int, seconds: float, folder: Path) -> dict:
-    """(way, rows of a request, clients) -> the runs of the rounds; "command" -> CPU-seconds for a row."""
+def measure(
+    case: Case,
+    servers: dict[str, ServerProcess],
+    rounds: int,
+    seconds: float,
+    folder: Path,
+    numbers: Sequence[int] = CLIENTS,
+) -> dict:
+    """(way, rows of a request, clients) -> the runs of the rounds; "command" -> CPU-seconds for a row.
+
+    numbers: of clients, ascending.
+    """
     runs: dict[Any, list] = {"command": []}
     for round_ in range(rounds):
         runs["command"].append(command_cost(case, folder))
         for rows in case.rows:
             bodies = case.bodies(rows)
-            for clients in CLIENTS if rows == 1 else CLIENTS[-1:]:
+            for clients in numbers if rows == 1 else numbers[-1:]:
                 for name, server in servers.items():
                     if (name == PEER and case.operation != "embed") or (name == UNBATCHED and rows > 1):
                         continue
@@ -247,19 +258,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of each run of the load")
     parser.add_argument("--cases", nargs="*", default=["peptides", "molecules", "spectra", "proteins"])
+    parser.add_argument("--clients", type=int, nargs="*", default=CLIENTS, help="numbers of clients, ascending")
+    parser.add_argument("--residues", type=int, help="cut proteins to this length, for a short run")
     parser.add_argument("--models", type=Path, help="folder that keeps the models; by default a temporary one")
     arguments = parser.parse_args()
     console = Console(width=max(170, Console().width))
-    packages = versions("torch", "transformers", "fastapi", "uvicorn", "h11")
+    packages = versions("torch", "transformers", "fastapi", "uvicorn", "httptools", "uvloop")
     console.print(f"CPU: {cpu_name()}; {packages}", highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
         models = (arguments.models or folder / "models").resolve()
         models.mkdir(parents=True, exist_ok=True)
-        cases = [case for case in cases_in(models) if case.name in arguments.cases]
+        cases = [case for case in cases_in(models, arguments.residues) if case.name in arguments.cases]
         servers = servers_in(stack, folder, cases)
         for case in cases:
-            console.print(table_of(case, measure(case, servers, arguments.rounds, arguments.seconds, folder)))
+            runs = measure(case, servers, arguments.rounds, arguments.seconds, folder, arguments.clients)
+            console.print(table_of(case, runs))
 
 
 if __name__ == "__main__":

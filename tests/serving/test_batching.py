@@ -34,6 +34,7 @@ def batches(monkeypatch):
         return [2 * value for value in inputs]
 
     monkeypatch.setattr(batching, "results_of", results_of)
+    monkeypatch.setattr(batching, "LOOK_SECONDS", 0.1)
     return computed
 
 

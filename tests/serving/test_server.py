@@ -143,6 +143,21 @@ def test_clients_that_send_slowly_are_disconnected(running):
         assert b"alive" in b"".join(parts)
 
 
+def test_a_head_without_end_is_refused_and_a_long_body_in_small_chunks_is_read(running):
+    with socket.create_connection(("127.0.0.1", running), timeout=10) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * serving.HEAD_BYTES)
+        assert b"400 Bad Request" in endless.recv(1000)
+        assert endless.recv(1000) == b""
+    records = [json.dumps({"records": ["PEPTIDEK"] * 3}).encode() + b" " * 20] + [b" " * 20] * 4000
+    head = b"POST /v1/models/peptide-rt/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", running), timeout=30) as chunked:
+        chunked.sendall(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+        chunked.sendall(b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in records) + b"0\r\n\r\n")
+        answer = b"".join(iter(lambda: chunked.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b'"sequence": "PEPTIDEK"') == 3
+
+
 def test_the_example_of_the_guide_predicts_peptides_spectra_and_known_proteins(running, all_models, capsys):
     model = all_models["spectrums"]
     code = re.search(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)[1]

@@ -66,9 +66,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.include_router(rest.router(service, threads))  # first, since routes are tried in order
     app.include_router(page.router(threads))
     app.include_router(health.router(service))
-    app.include_router(rest.router(service, threads))
     app.include_router(kserve_http.router(service, threads))
     app.include_router(sagemaker.router(service, threads))
     body_limits: dict[str, tuple[float, str, float]] = {}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB_EVERY = 8  # of so many batches one begins with a job
+LOOK_SECONDS = 2.0  # between two looks of a waiting thread whether its client has gone; each costs CPU time
 
 
 class Computer(Worker, Protocol):
@@ -51,6 +52,11 @@ class Ticket:
     seconds: float = 0.0  # the limit that the deadline comes from, for its message
     background: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def patience(self) -> float:
+        """Seconds to wait until the next `check`."""
+        left = LOOK_SECONDS if self.deadline is None else self.deadline - time.monotonic()
+        return min(max(left, 0.0), LOOK_SECONDS) + 0.001  # so that the deadline has passed
 
     def check(self) -> None:
         """Raise an error if the result is no longer wanted, or cannot be in time."""
@@ -130,7 +136,7 @@ class Batcher:
         self._thread.join()
 
     def _result(self, chunk: _Chunk) -> list:
-        while not chunk.done.wait(0.2):
+        while not chunk.done.wait(chunk.ticket.patience()):
             try:
                 chunk.ticket.check()
             except BaseException as error:
@@ -159,12 +165,13 @@ class Batcher:
         if self._batches % JOB_EVERY == JOB_EVERY - 1:
             queues.reverse()
         batch: list[tuple[_Chunk, int]] = []
-        worker, filled = None, 0
+        worker, filled, most = None, 0, 0
         for chunk, row in self._rows(queues):
-            worker = worker or chunk.worker
+            if worker is None:
+                worker, most = chunk.worker, self._budget(chunk.worker)
             if chunk.worker is worker:
                 filled += chunk.tokens[row]
-                if batch and filled > self._budget(worker):
+                if batch and filled > most:
                     break
                 batch.append((chunk, row))
                 chunk.started = row + 1
@@ -180,6 +187,8 @@ class Batcher:
             for chunk in list(queue):
                 if chunk.error is not None or chunk.ticket.cancelled.is_set():
                     queue.remove(chunk)
+                    chunk.error = chunk.error or Cancelled()
+                    chunk.done.set()
                     continue
                 for row in range(chunk.started, len(chunk.inputs)):
                     yield chunk, row

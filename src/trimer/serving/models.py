@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT = 16  # predictors of one model, each with other parameters
+MODIFICATIONS = 1000  # of peptides that a model remembers from one request to the next
 VERSION = 12  # letters of the digest of the weights
 
 
@@ -52,7 +54,7 @@ class Answer:
         """The rows of all records."""
         return [row for prediction in self.predictions for row in prediction]
 
-    @property
+    @cached_property
     def without(self) -> int:
         """The number of records with a reason in place of a prediction."""
         return sum(prediction[0]["reason"] is not None for prediction in self.predictions)
@@ -150,22 +152,23 @@ class ServedModel:
     @contextmanager
     def _reader(self, computer: Predictor | Embedder, lock: threading.Lock) -> Iterator[None]:
         """Read in one thread at a time; Refusal for records that a reader cannot take, whatever its error is."""
-        spelling = getattr(getattr(computer, "kind", None), "spelling", None)
+        kind = getattr(computer, "kind", None)
         with lock:
-            if spelling is not None:
-                spelling.reset()  # a warning concerns the texts of this request only
+            if kind is not None:
+                kind.spelling.reset()  # a warning concerns the texts of this request only
+                kind.bound(MODIFICATIONS)
             try:
                 yield
             except TrimerError:
                 raise
             except Exception as error:
                 log.exception("records for %s cannot be read", self.name)
-                kind = type(error).__name__
+                what = type(error).__name__
                 raise Refusal(
-                    422, "unusable_input", f"the records cannot be read ({kind}): check their form"
+                    422, "unusable_input", f"the records cannot be read ({what}): check their form"
                 ) from error
-            if spelling is not None:
-                spelling.warn()
+            if kind is not None:
+                kind.spelling.warn()
 
     def file_rows(
         self,

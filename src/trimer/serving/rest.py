@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -80,6 +82,13 @@ ANSWER: dict[str, Any] = {
 }
 
 
+class PlainRoute(APIRoute):
+    """A route whose function takes the request and returns the response, without the checks of FastAPI."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
 def router(service: Service, threads: Threads) -> APIRouter:
     """The routes of models."""
     routes = APIRouter(prefix="/v1", tags=["models"])
@@ -96,6 +105,8 @@ def router(service: Service, threads: Threads) -> APIRouter:
     @routes.get("/models/{model}", summary="The card of a model", responses=REFUSALS)
     async def card(model: str) -> dict[str, Any]:
         return service.cards[service.model(model).name]
+
+    routes.route_class = PlainRoute  # of the following routes
 
     @routes.post("/models/{model}/predict", summary="Predict records or a file", **options)
     async def predict(request: Request) -> Response:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from trimer.data.labelled.sequence_kinds import Molecules, Proteins, shortened
+from trimer.data.labelled.sequence_kinds import Molecules, Peptides, Proteins, flat, model_inputs, shortened
 from trimer.data.molecules.molecule_rules import UNREADABLE
 from trimer.tokenizers.protein import ProteinTokenizer
 from trimer.tokenizers.smiles import SmilesTokenizer
@@ -54,3 +55,21 @@ def test_id_type_fits_the_vocabulary(kind, size, dtype):
 def test_long_sequences_are_shortened(way, most, expected):
     sequences = shortened(np.arange(8), most, way)
     assert (None if sequences is None else sequences.tolist()) == expected
+
+
+def test_peptides_that_were_read_by_several_requests_are_computed_together():
+    kind = Peptides(ProteinTokenizer())
+    texts = ["AC[UNIMOD:4]K", "PEPTIDEK", "M[UNIMOD:35]C[UNIMOD:4]K", "[UNIMOD:1]-M[UNIMOD:35]K"]
+    inputs = []
+    for text in texts:
+        sequences = kind.read([text])
+        inputs += model_inputs(kind, sequences, dict(enumerate(sequences.tokens))).values()
+        if len(inputs) == 3:
+            kind.bound(1)
+    assert len(kind.compositions) == 2  # the two of the last request; the others were forgotten
+    alone = [flat([one]) for one in inputs]
+    together = flat(inputs)
+    assert torch.equal(together.composition, torch.cat([one.composition for one in alone]))
+    starts = np.cumsum([0, *(len(one.tokens) for one in alone)]).tolist()
+    places = [start + place for one, start in zip(alone, starts, strict=False) for place in one.places.tolist()]
+    assert together.places.tolist() == places

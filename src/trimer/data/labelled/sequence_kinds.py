@@ -66,6 +66,9 @@ class SequenceKind:
     def compositions(self) -> np.ndarray | None:
         return None
 
+    def bound(self, most: int) -> None:
+        """Forget the modifications that were read before, if there are more than `most`; they get new numbers."""
+
     def read(self, texts: Sequence[str]) -> Sequences:
         """Canonical texts, tokens and split keys of sequences."""
         raise NotImplementedError
@@ -146,11 +149,18 @@ class Peptides(SequenceKind):
     def __init__(self, tokenizer):
         super().__init__(tokenizer)
         self._numbers: dict[tuple[Modification, ...], int] = {}
+        self._compositions = np.zeros((0, len(ELEMENTS)), np.int16)
 
     @property
     def compositions(self) -> np.ndarray:
-        rows = [composition_vector(modifications) for modifications in self._numbers]
-        return np.array(rows, np.int16).reshape(len(rows), len(ELEMENTS))
+        if len(self._compositions) != len(self._numbers):
+            rows = [composition_vector(modifications) for modifications in self._numbers]
+            self._compositions = np.array(rows, np.int16).reshape(len(rows), len(ELEMENTS))
+        return self._compositions
+
+    def bound(self, most: int) -> None:
+        if len(self._numbers) > most:
+            self._numbers, self._compositions = {}, np.zeros((0, len(ELEMENTS)), np.int16)
 
     def fingerprint(self) -> str:
         return "peptides/1"
@@ -211,8 +221,8 @@ def shortened(tokens: np.ndarray, max_length: int, too_long: str) -> np.ndarray 
 class ModelInput(NamedTuple):
     """The input of a model for one sequence of L tokens.
 
-    modifications: (L,) of peptides: 0 for none, else 1 + the row in `compositions`, which all sequences share. text:
-    the canonical SMILES of a molecule.
+    modifications: (L,) of peptides: 0 for none, else 1 + the row in `compositions`, which sequences that are read
+    together share. text: the canonical SMILES of a molecule.
     """
 
     tokens: np.ndarray
@@ -232,12 +242,15 @@ def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, 
 def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> Flat:
     """One batch of the sequences. conditions: (B, C) acquisition conditions, for spectra of peptides."""
     tokens = Ragged.pack([sequence.tokens for sequence in inputs])
-    compositions = inputs[0].compositions
-    if compositions is None:
+    tables = {id(one.compositions): one.compositions for one in inputs if one.compositions is not None}
+    if not tables:
         return Flat.from_concatenated(tokens.values, tokens.lengths)
-    numbers = [sequence.modifications for sequence in inputs if sequence.modifications is not None]
-    modifications = Ragged.pack(numbers, np.uint16)
-    return flat_peptides(tokens, modifications, compositions, conditions)
+    numbers = [one.modifications for one in inputs if one.modifications is not None]
+    if len(tables) > 1:  # of several requests
+        first = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
+        numbers = [np.where(n > 0, n + first[id(one.compositions)], 0) for n, one in zip(numbers, inputs, strict=True)]
+    modifications = Ragged.pack(numbers)
+    return flat_peptides(tokens, modifications, np.concatenate(list(tables.values())), conditions)
 
 
 KINDS: dict[str, type[SequenceKind]] = {"molecules": Molecules, "proteins": Proteins, "peptides": Peptides}
