@@ -213,12 +213,13 @@ def test_a_file_above_the_limits_becomes_a_job_with_downloads(tab, tmp_path, ope
     tab.set_input_files("#file", table)
     tab.click("#run")
     tab.click("#problem button")
-    holds(tab, "$('status').textContent === 'The job is done.' || !$('rows').hidden")
+    shown = "#rows:not([hidden]) [data-format=parquet]" if operation == "predict" else "#job [data-format=parquet]"
+    tab.wait_for_selector(shown)
     assert "done" in tab.inner_text("#job")
     if operation == "predict":
         assert f"{RECORDS + 1} rows" in tab.inner_text("#rows")
     with tab.expect_download() as download:
-        tab.locator("button[data-format=parquet]:visible").first.click()
+        tab.click(shown)
     rows = pq.read_table(io.BytesIO(Path(download.value.path()).read_bytes()))
     assert rows.num_rows == RECORDS + 1
     assert all(reason is None for reason in rows["reason"].to_pylist())
