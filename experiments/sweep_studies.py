@@ -14,24 +14,25 @@ from pathlib import Path
 TRIMER = [sys.executable, "-m", "trimer"]
 SWEEPS = {  # study -> overrides of `trimer train -m`
     "spectrums": [
-        "experiment=spectrums/denoise", "model=bart_nano", "optimizer.lr=5e-4,2e-3,8e-3",
-        "trainer.max_steps=120", "trainer.val_check_interval=40",
+        "experiment=spectrums/denoise", "model=bart_nano", "optimizer.lr=5e-4,4e-3", "data.tokens_per_batch=2048",
+        "data.validation=0.002", "trainer.max_steps=64", "trainer.val_check_interval=16",
     ],
     "foodb": [
-        "experiment=models/superclass", "ckpt=smiles", "optimizer.lr=4e-4,8e-4,1.6e-3", "task.lora.rank=4,16",
-        "trainer.max_steps=128", "trainer.val_check_interval=32",
+        "experiment=foodb/superclass", "ckpt=smiles,null", "model.d_model=128", "model.heads=4", "model.ffn=512",
+        "callbacks=default", "data.split.seed=0", "data.split.train_limit=1000", "trainer.max_steps=48",
+        "trainer.val_check_interval=12",
     ],
     "cramming": [
-        "experiment=cramming/sample", "model=esm2_nano", "optimizer.lr=2e-3,4e-3,8e-3",
-        "trainer.max_steps=120", "trainer.val_check_interval=40",
+        "experiment=cramming/sample", "model=esm2_nano", "optimizer=muon,adamw", "data.tokens_per_batch=2048",
+        "trainer.max_steps=64", "trainer.val_check_interval=16", "trainer.limit_val_batches=8",
     ],
     "alphadia": [
         "experiment=alphadia/rt", "model=peptides_nano", "optimizer.lr=1e-3,3e-3,9e-3",
         "task.head.pooling=mean,attention", "trainer.max_epochs=4", "scheduler.warmup=1", "data.split.seed=0",
     ],
     "deeploc": [
-        "experiment=deeploc/membrane", "ckpt=esm2-sample", "optimizer.lr=2e-4,5e-4,1.2e-3",
-        "data.max_length=258", "trainer.max_steps=75", "trainer.val_check_interval=25",
+        "experiment=deeploc/membrane", "ckpt=esm2-sample", "optimizer.lr=1e-4,2e-3", "data.max_length=66",
+        "data.tokens_per_batch=1024", "trainer.max_steps=48", "trainer.val_check_interval=12",
     ],
 }  # fmt: skip
 

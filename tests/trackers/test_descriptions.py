@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from trimer.trackers.descriptions import NAMED, panel_name, run_name, sweep_of, tags_of
@@ -15,6 +17,9 @@ from trimer.trackers.descriptions import NAMED, panel_name, run_name, sweep_of, 
         ("val/loss", "val/loss"),
         ("epoch", None),
         ("real_tokens", None),
+        ("val/labels_seen", None),
+        ("val/logS/labels_seen", None),
+        ("test/masked_tokens", None),
     ],
 )
 def test_each_metric_has_a_section_and_straight_lines_have_no_panel(metric, panel):
@@ -29,6 +34,17 @@ def test_a_name_holds_what_differs():
         run_name("demo", ["data.source.paths=/home/me/a.csv", "ckpt=runs/pre/best.ckpt"], "x") == "demo ckpt=best.ckpt"
     )
     assert len(run_name("demo", [f"key{i}=1" for i in range(99)], "x")) == NAMED
+
+
+def test_keys_with_the_same_last_word_are_told_apart():
+    words = ["data.split.seed=0", "seed=1", "task.head.pooling=mean", "model.pooling=first"]
+    assert run_name("rt", words, "x") == "rt split.seed=0 seed=1 head.pooling=mean model.pooling=first"
+
+
+def test_the_name_of_a_job_begins_with_what_its_sweep_varies(tmp_path):
+    words = ["experiment=demo", "model=nano", "trainer.max_steps=9", "optimizer.lr=0.1", "logger=wandb"]
+    (tmp_path / "job.json").write_text(json.dumps({"overrides": words, "varied": [words[2], words[3]]}))
+    assert run_name("demo", words, tmp_path) == "demo max_steps=9 lr=0.1 model=nano"
 
 
 def test_the_group_of_a_job_is_its_sweep(tmp_path):

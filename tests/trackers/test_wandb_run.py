@@ -86,7 +86,8 @@ def finished(tmp_path_factory) -> tuple[Path, list[dict]]:
                 row = {"train/loss": 2.0 / (1 + step), "lr": 1e-3 * (step != 2), "tokens_per_second": 900.0 + step % 2}
                 logger.log_metrics({**row, "epoch": step, "real_tokens": 512 * step, "gradient_norm": step**2}, step)
             publishing.log_data(trainer, folder)
-            logger.log_metrics({"val/loss": 0.7, "val/accuracy": 0.8, "epoch": 3}, 1)  # a late value joins the last row
+            late = {"val/loss": 0.7, "val/accuracy": 0.8, "val/labels_seen": 30.0, "epoch": 3}
+            logger.log_metrics(late, 1)  # a late value joins the last row
             logger.log_metrics({"val/loss": 0.9, "val/accuracy": 0.6, "test/accuracy_std_error": 0.1}, 4)
             logger.log_objects({"test/predictions": publishing.sample_table(evaluation(), drawn=True, most=4)})
             publishing.log_results(trainer, folder, "test", evaluation())
@@ -125,7 +126,7 @@ def test_no_metric_is_a_straight_line_and_each_has_a_section(finished):
                 curves.setdefault(name, []).append((row["_step"], value))
     metrics = {name for name in curves if "_table" not in name and "." not in name}
     assert {name.partition("/")[0] for name in metrics} == {"train", "val", "optimizer", "speed"}
-    assert not {"epoch", "real_tokens", "trainer/global_step", "test/accuracy_std_error"} & metrics
+    assert not {"epoch", "real_tokens", "trainer/global_step", "test/accuracy_std_error", "val/labels_seen"} & metrics
     for name in metrics:
         steps, values = np.array(curves[name], float).T
         if len(steps) > 2:
@@ -137,7 +138,8 @@ def test_the_summary_holds_best_values_objective_and_errors(finished):
     values = summary(finished[1])
     assert values["val/loss"] == {"last": 0.9, "min": 0.7} and values["val/accuracy"]["max"] == 0.8
     assert (values["objective"], values["objective_name"], values["data/train"]) == (0.9, "val/loss", 9)
-    assert values["test/accuracy_std_error"] == 0.1
+    assert values["test/accuracy_std_error"] == 0.1 and values["val/labels_seen"] == 30
+    assert summary_of("val/slope") == summary_of("test/coverage") == "last"
     assert summary_of("optimizer/lr") == "last" and summary_of("train/loss_epoch") == "min,last"
 
 

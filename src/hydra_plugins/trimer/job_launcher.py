@@ -47,7 +47,12 @@ SWEEP_SETTINGS = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper",
 
 
 class JobResult(JobReturn):
-    """The result of a job; a failure is raised without Hydra's message, since our sentence names the job."""
+    """The result of a job; a failure is raised without Hydra's message, since our sentence names the job.
+
+    varied: the overrides that differ between the jobs of the sweep.
+    """
+
+    varied: Sequence[str] = ()
 
     @property
     def return_value(self) -> Any:
@@ -143,7 +148,9 @@ class JobLauncher(Launcher):
         folder = self.folder / str(number)
         words = [text for text in filter_overrides(overrides) if text not in shared]
         name = " ".join([f"job {number}", *words]) + f" in {folder}"
-        return JobResult(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=name)
+        job = JobResult(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=name)
+        job.varied = words if shared else ()
+        return job
 
     def run(self, job: JobResult) -> JobResult:
         """Run one job; in the folder of an interrupted sweep, resume it or use its earlier result."""
@@ -172,7 +179,7 @@ class JobLauncher(Launcher):
         (job.folder / STOP).unlink(missing_ok=True)  # of a sweep that was stopped
         if read_json(job.folder / "result.json").get("status") != "ok":
             (job.folder / "result.json").unlink(missing_ok=True)  # the reason of an earlier failure
-        record = {"overrides": job.overrides}
+        record = {"overrides": job.overrides, "varied": list(job.varied)}
         (job.folder / "job.json").write_text(json.dumps(record))
         words = self.command(job, resumed)
         code = self.execute(JobCommand(words, str(job.folder.absolute()), os.getcwd(), sent_environment()))

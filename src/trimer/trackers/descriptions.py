@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,21 @@ PANELS = {
     "real_tokens": None,
     "time": None,
 }
+COUNTS = ("labels_seen", "masked_tokens")  # of a split; a horizontal line over the steps
 
 
 def panel_name(metric: str) -> str | None:
     """The name of a metric in the tracker; None for one that is not drawn."""
     if metric in PANELS:
         return PANELS[metric]
+    if is_count(metric):
+        return None
     return f"speed/{metric}" if metric.endswith("_per_second") and "/" not in metric else metric
+
+
+def is_count(metric: str) -> bool:
+    """Whether a metric is a number of labels or tokens, which is the same in each validation."""
+    return metric.rpartition("/")[2] in COUNTS
 
 
 def sweep_of(folder: str | Path) -> str | None:
@@ -44,14 +53,32 @@ def sweep_of(folder: str | Path) -> str | None:
 
 
 def run_name(name: str, overrides: Sequence[str], folder: str | Path) -> str:
-    """The name and what differs from the defaults, as `demo lr=1e-3 seed=2`; else the name of the folder."""
-    words = []
-    for word in overrides:
+    """The name and what differs from the defaults, as `demo lr=1e-3 seed=2`; else the name of the folder.
+
+    What differs between the jobs of a sweep comes first. Keys with the same last word are named by more words.
+    """
+    varied = read_record(folder, "job.json").get("varied") or []
+    named = {}
+    for word in sorted(overrides, key=lambda word: word not in varied):
         key, _, value = word.lstrip("+~").partition("=")
-        if not NOT_NAMED.match(word) and not key.endswith(".paths"):
-            words.append(f"{key.rpartition('.')[2]}={value.rpartition('/')[2] or value}")
-    text = " ".join([name, *words]) if words else f"{name} {Path(folder).absolute().name}"
+        if word in varied or not (NOT_NAMED.match(word) or key.endswith(".paths")):
+            named[key] = value.rpartition("/")[2] or value
+    short = short_keys(list(named))
+    text = " ".join([name, *(f"{short[key]}={value}" for key, value in named.items())])
+    text = text if named else f"{name} {Path(folder).absolute().name}"
     return text if len(text) <= NAMED else text[: NAMED - 1] + "…"
+
+
+def short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """Dotted key -> its last word, or as many of its last words as no other key shares: `split.seed` beside `seed`."""
+    short, open_, length = {}, list(dict.fromkeys(keys)), 1
+    while open_:
+        ends = {key: ".".join(key.split(".")[-length:]) for key in open_}
+        counts = Counter(ends.values())
+        short |= {key: end for key, end in ends.items() if counts[end] == 1 or end == key}
+        open_ = [key for key in open_ if key not in short]
+        length += 1
+    return short
 
 
 def tags_of(tags: Sequence[str], choices: dict[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from trimer.run import command_line_overrides
 from trimer.trackers.descriptions import (
     DIFF,
     facts_of,
+    is_count,
     notes_of,
     panel_name,
     read_record,
@@ -31,6 +32,7 @@ from trimer.trackers.guard import Guard
 
 DATA_DIR = "WANDB_DATA_DIR"  # environment variable of W&B
 SPREAD = (ERROR, LOW, HIGH)  # ends of names that are no curves
+NO_BEST = ("slope", "intercept", "coverage")  # neither the largest nor the smallest value is the best
 
 
 class WandbRun(WandbLogger):
@@ -95,11 +97,11 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log a row; metrics that are straight lines over the steps are left out, errors are in the summary only."""
-        errors = {name: float(value) for name, value in metrics.items() if name.endswith(SPREAD)}
-        if errors:
-            self.summarise(errors)
-        kept = {name: value for name, value in metrics.items() if name not in errors}
+        """Log a row; metrics that are straight lines are left out, errors and counts are in the summary only."""
+        no_curves = {name: float(v) for name, v in metrics.items() if name.endswith(SPREAD) or is_count(name)}
+        if no_curves:
+            self.summarise(no_curves)
+        kept = {name: value for name, value in metrics.items() if name not in no_curves}
         named = {panel: float(value) for name, value in kept.items() if (panel := panel_name(name)) is not None}
         if named and (step is None or step >= self._from):
             self._last = self._last if step is None else max(step, self._last)
@@ -184,8 +186,8 @@ class _Nothing:
 
 
 def summary_of(name: str) -> str:
-    """What the summary holds of a metric: the best and the last value; the last one of speeds and the optimizer."""
-    if name.partition("/")[0] not in ("train", "val", "test"):
+    """What the summary holds of a metric: the best and the last value; the last one alone if neither end is best."""
+    if name.partition("/")[0] not in ("train", "val", "test") or name.rpartition("/")[2] in NO_BEST:
         return "last"
     return ("min" if "loss" in name or column(name).lower_is_better else "max") + ",last"
 
