@@ -14,8 +14,8 @@ from pathlib import Path
 TRIMER = [sys.executable, "-m", "trimer"]
 SWEEPS = {  # study -> overrides of `trimer train -m`
     "spectrums": [
-        "experiment=spectrums/denoise", "model=bart_nano", "optimizer.lr=5e-4,4e-3", "data.tokens_per_batch=2048",
-        "data.validation=0.002", "trainer.max_steps=64", "trainer.val_check_interval=16",
+        "experiment=spectrums/denoise", "model=bart_nano", "optimizer.lr=5e-4,4e-3", "data.tokens_per_batch=1024",
+        "data.validation=0.002", "trainer.max_steps=48", "trainer.val_check_interval=12",
     ],
     "foodb": [
         "experiment=foodb/superclass", "ckpt=smiles,null", "model.d_model=128", "model.heads=4", "model.ffn=512",
@@ -23,8 +23,8 @@ SWEEPS = {  # study -> overrides of `trimer train -m`
         "trainer.val_check_interval=12",
     ],
     "cramming": [
-        "experiment=cramming/sample", "model=esm2_nano", "optimizer=muon,adamw", "data.tokens_per_batch=2048",
-        "trainer.max_steps=64", "trainer.val_check_interval=16", "trainer.limit_val_batches=8",
+        "experiment=cramming/sample", "model=esm2_nano", "optimizer=muon,adamw", "data.source.limit=2000",
+        "data.tokens_per_batch=1024", "trainer.max_steps=48", "trainer.val_check_interval=12",
     ],
     "alphadia": [
         "experiment=alphadia/rt", "model=peptides_nano", "optimizer.lr=1e-3,3e-3,9e-3",
@@ -32,7 +32,7 @@ SWEEPS = {  # study -> overrides of `trimer train -m`
     ],
     "deeploc": [
         "experiment=deeploc/membrane", "ckpt=esm2-sample", "optimizer.lr=1e-4,2e-3", "data.max_length=66",
-        "data.tokens_per_batch=1024", "trainer.max_steps=48", "trainer.val_check_interval=12",
+        "data.tokens_per_batch=1024", "trainer.max_steps=40", "trainer.val_check_interval=10",
     ],
 }  # fmt: skip
 

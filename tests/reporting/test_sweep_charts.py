@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trimer.reporting.curves import Curve
-from trimer.reporting.sweep_charts import Axis, Colours, curve_chart, limits
+from trimer.reporting.sweep_charts import Axis, Colours, Row, curve_chart, interval_chart, limits
 
 
 def test_a_learning_rate_has_a_logarithmic_axis():
@@ -45,3 +45,11 @@ def test_colours_are_shades_of_numbers_and_classes_of_texts():
     assert Colours.of("layers", ["2", "4"]).classes == ["s0", "s4"]
     texts = Colours.of("model", ["b", "a", "b", *"cdefg"])
     assert texts.classes[:3] == ["k0", "k1", "k0"] and texts.legend[-1] == ("k-none", "others")
+
+
+def test_rows_with_short_labels_leave_the_room_to_the_chart():
+    short, long = (
+        interval_chart("test RMSE", [Row(label, 1.0, (0.9, 1.1), {0: 1.0})], ["k0"], {})
+        for label in ("ckpt=null", "optimizer.lr=0.003 task.head.pooling=attention")
+    )
+    assert 'd="M90 ' in short and 'd="M300 ' in long

@@ -57,6 +57,13 @@ def test_the_page_has_every_section_and_no_outside_asset(page):
     assert "random forest" in text and "29.0" in text
 
 
+def test_baselines_have_the_columns_of_the_means(sweep, tmp_path):
+    summary = summarise(read_runs(sweep), ["val/loss", "test/accuracy"])
+    text = write_sweep_page(summary, tmp_path / "report.html").read_text()
+    heads = re.search(r"<h2>Baselines</h2>.*?</thead>", text, re.DOTALL)[0]
+    assert re.findall(r'"col">(.*?)<', heads) == ["Method", "Accuracy (%)"]
+
+
 def test_links_lead_to_the_pages_of_the_runs(page, tmp_path):
     links = re.findall(r'<td class="head"><a href="([^"]+)"', page.read_text())
     assert len(links) == RUNS - 1, "the failed run has no page"

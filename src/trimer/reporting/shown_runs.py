@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from trimer.errors import InputError
 from trimer.reporting.attempts import attempt
 from trimer.reporting.runs import Group, Run, Summary
-from trimer.reporting.sweep_charts import Axis, Colours, shortened
+from trimer.reporting.setting_names import short_keys
+from trimer.reporting.sweep_charts import ROW_LETTERS, Axis, Colours, shortened
 from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable, column
 
 DRAWN = 200  # runs in the charts
@@ -101,6 +102,16 @@ def ordered_groups(shown: Shown) -> list[Group]:
 def label_of(shown: Shown, group: Group) -> str:
     pairs = [(key, value_of(group.runs[0], key)) for key in shown.summary.varied]
     return " ".join(value if key == "command" else f"{key}={value}" for key, value in pairs if value) or "the defaults"
+
+
+def short_label(shown: Shown, group: Group) -> str:
+    """The label for a chart: with short keys if the whole ones have no room."""
+    label, keys = label_of(shown, group), [key for key in shown.summary.varied if key != "command"]
+    if len(label) <= ROW_LETTERS or not keys:
+        return label
+    pairs = [(short, value_of(group.runs[0], key)) for key, short in short_keys(keys).items()]
+    command = [value for key in shown.summary.varied if key == "command" and (value := value_of(group.runs[0], key))]
+    return " ".join([*command, *(f"{key}={value}" for key, value in pairs if value)])
 
 
 def _tables(runs: Sequence[Run]) -> dict[str, ResultTable]:

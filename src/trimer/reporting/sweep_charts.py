@@ -24,6 +24,7 @@ FAR = 3.0  # values that are this many times the range of the others away from t
 CENTRE = (0.03, 0.97)  # quantiles of the values that are never cut off
 TEXTS = 12  # different texts on an axis, above which the others are one
 LETTERS = 18  # of a text on an axis
+ROW_LETTERS = 46  # of the label of a row
 
 
 def number(text: str | None) -> float:
@@ -248,7 +249,9 @@ def interval_chart(name: str, rows: Sequence[Row], classes: Sequence[str], lines
     ends = [end for row in rows for end in (*(row.interval or ()), row.mean, *row.values.values())]
     low, high = limits([*ends, *lines.values()])
     height = 26 * len(rows) + 66
-    plot = Plot(1120, height, (low, high), (len(rows) - 0.5, -0.5), (300, 20, 22, 40))
+    labels = [shortened(row.label, ROW_LETTERS) for row in rows]
+    left = max(90, min(300, 30 + 6 * max(map(len, labels), default=0)))
+    plot = Plot(1120, height, (low, high), (len(rows) - 0.5, -0.5), (left, 20, 22, 40))
     axes(plot, {value: f"{value:.4g}" for value in ticks(low, high, 8)}, {}, name)
     for text, value in lines.items():
         plot.path(f"M{plot.x(value)} {plot.top - 4}V{plot.bottom}", text, kind="baseline-line")
@@ -256,9 +259,9 @@ def interval_chart(name: str, rows: Sequence[Row], classes: Sequence[str], lines
         best_at = plot.x(next(iter(lines.values())))
         anchor = "end" if best_at > 800 else "start"
         plot.text(best_at, plot.top - 8, shortened(next(iter(lines)), 60), "tick", anchor)
-    for place, row in enumerate(rows):
+    for place, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = plot.y(place)
-        plot.text(plot.left - 10, y + 4, shortened(row.label, 46), "tick value", "end")
+        plot.text(plot.left - 10, y + 4, label, "tick value", "end")
         plot.path(f"M{plot.left} {y}H{plot.right}", kind="grid")
         for run, value in row.values.items():
             x = plot.x(min(max(value, low), high))

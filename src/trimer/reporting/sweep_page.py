@@ -32,6 +32,7 @@ from trimer.reporting.shown_runs import (
     order,
     ordered_groups,
     reference,
+    short_label,
     value_of,
 )
 from trimer.reporting.spread import interval
@@ -133,7 +134,7 @@ def _means(shown: Shown) -> Markup:
                 if id(run) in places and run.status == "ok" and math.isfinite(run.metrics.get(shown.metric, math.nan))
             }
             span = None if ends is None else (ends[0] * unit.scale, ends[1] * unit.scale)
-            lines.append(Row(label_of(shown, group), group.metrics[shown.metric][0] * unit.scale, span, values))
+            lines.append(Row(short_label(shown, group), group.metrics[shown.metric][0] * unit.scale, span, values))
         baseline = reference(shown)
         chart = interval_chart(unit.label, lines, shown.classes, {name: v * unit.scale for name, v in baseline})
     labels = [column(name).label for name in summary.metrics]
@@ -146,6 +147,8 @@ def _baselines(shown: Shown) -> Markup:
     table = baseline_table(shown)
     if not table.rows:
         return Markup()
+    compared = [name.removeprefix("test/") for name in shown.summary.metrics if name.startswith("test/")]
+    table.metrics = [name for name in compared if name in table.columns] or table.metrics
     rows = [{"kind": row["kind"], "method": row["method"], "cells": table.cells(row)} for row in table.ordered()]
     labels = [column(name).label for name in table.columns]
     return render("sweep_baselines.html", rows=rows, labels=labels)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from trimer.reporting.setting_names import short_keys
 
 NAMED = 120  # letters of a name
 DIFF = 200_000  # characters of a git diff
@@ -67,18 +68,6 @@ def run_name(name: str, overrides: Sequence[str], folder: str | Path) -> str:
     text = " ".join([name, *(f"{short[key]}={value}" for key, value in named.items())])
     text = text if named else f"{name} {Path(folder).absolute().name}"
     return text if len(text) <= NAMED else text[: NAMED - 1] + "…"
-
-
-def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """Dotted key -> its last word, or as many of its last words as no other key shares: `split.seed` beside `seed`."""
-    short, open_, length = {}, list(dict.fromkeys(keys)), 1
-    while open_:
-        ends = {key: ".".join(key.split(".")[-length:]) for key in open_}
-        counts = Counter(ends.values())
-        short |= {key: end for key, end in ends.items() if counts[end] == 1 or end == key}
-        open_ = [key for key in open_ if key not in short]
-        length += 1
-    return short
 
 
 def tags_of(tags: Sequence[str], choices: dict[str, Any]) -> list[str]:
