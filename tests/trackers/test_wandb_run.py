@@ -48,7 +48,7 @@ def make_folder(folder: Path) -> None:
     """What a training leaves in its run folder."""
     (folder / "test").mkdir(parents=True)
     (folder / "checkpoints").mkdir()
-    record = {"argv": ["trimer", "train", "optimizer.lr=1e-3"], "git": {"sha": SHA, "dirty": True}, "data": "store-7"}
+    record = {"argv": ["trimer", "train", "optimizer.lr=1e-3"], "git": {"sha": SHA, "dirty": True}}
     for name, content in {
         "run.json": record,
         "split.json": {"method": "groups", "sha256": "feed" * 16, "sizes": {"train": 9, "test": 3}},
@@ -85,6 +85,8 @@ def finished(tmp_path_factory) -> tuple[Path, list[dict]]:
             for step in range(4):
                 row = {"train/loss": 2.0 / (1 + step), "lr": 1e-3 * (step != 2), "tokens_per_second": 900.0 + step % 2}
                 logger.log_metrics({**row, "epoch": step, "real_tokens": 512 * step, "gradient_norm": step**2}, step)
+            record = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(record | {"data": "store-7"}))  # once the data are prepared
             publishing.log_data(trainer, folder)
             late = {"val/loss": 0.7, "val/accuracy": 0.8, "val/labels_seen": 30.0, "epoch": 3}
             logger.log_metrics(late, 1)  # a late value joins the last row
@@ -113,6 +115,7 @@ def test_the_run_is_named_grouped_and_described(finished):
     for record in found:
         config |= record.get("config", {}).get("update", {})
     assert config["run"]["git"]["sha"] == SHA and config["optimizer"]["lr"] == 1e-3
+    assert config["run"]["data"] == "store-7"
     assert (next(folder.glob("wandb/offline-run-*/files")) / "git.diff").read_text() == "+ a change\n"
 
 

@@ -37,6 +37,7 @@ def log_data(trainer: Any, folder: Path) -> None:
     facts = {"data": record.get("data"), "split": split.get("sha256"), "method": split.get("method"), **sizes}
     facts["dropped"] = {rule["rule"]: rule["dropped"] for rule in drops.get("rules", []) if rule.get("dropped")}
     for run in runs:
+        run.log_facts(record)  # the data are known by now
         run.summarise(sizes)
         run.log_files(f"split-{digest[:16]}", "dataset", {name: folder / name for name in DATA}, facts)
 

@@ -114,6 +114,12 @@ class WandbRun(WandbLogger):
             self._try(", ".join(values), lambda: self.experiment.log(dict(values), step=max(self._last, self._from)))
 
     @rank_zero_only
+    def log_facts(self, record: Mapping[str, Any]) -> None:
+        """Set the facts of run.json in the config."""
+        facts = {"run": facts_of(dict(record))}
+        self._try("config", lambda: self.experiment.config.update(facts, allow_val_change=True))
+
+    @rank_zero_only
     def summarise(self, values: Mapping[str, Any]) -> None:
         """Set values of the summary."""
         self._try("summary", lambda: self.experiment.summary.update(dict(values)))
