@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trimer.errors import InputError
-from trimer.reporting.curves import Curve, panels, read_curves
+from trimer.reporting.curves import Curve, one_straight_line, panels, read_curves
 
 METRICS = """step,epoch,train/loss,val/loss,val/tanimoto@1,lr
 10,0,3.0,,,0.001
@@ -54,3 +54,9 @@ def test_a_curve_is_thinned_evenly_with_its_ends():
     thin = curve.thinned(11)
     assert thin.steps == list(range(0, 101, 10)) and thin.values[-1] == 100
     assert curve.thinned(500) is curve
+
+
+def test_a_schedule_that_is_the_same_line_in_all_runs_is_recognised():
+    falling, warmup = Curve([10, 20, 40], [4e-3, 3e-3, 1e-3]), Curve([10, 20, 40], [1e-3, 4e-3, 1e-3])
+    assert one_straight_line([falling, Curve([10, 20, 40], [4e-3, 3e-3, 1e-3])])
+    assert not one_straight_line([falling, falling.scaled(2)]) and not one_straight_line([warmup, warmup])

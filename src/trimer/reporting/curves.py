@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,18 @@ def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Cu
             logged.setdefault(metric, {})[split] = curve
     shown = [metric for metric in PANELS if metric in logged]
     return {metric: logged[metric] for metric in shown[:most]} | schedule
+
+
+def one_straight_line(curves: Sequence[Curve]) -> bool:
+    """Whether all curves are the same straight line, which tells nothing of the runs."""
+    first = curves[0]
+    if any(curve != first for curve in curves) or len(first.values) < 2:
+        return False
+    low, high = (first.steps[0], first.values[0]), (first.steps[-1], first.values[-1])
+    slope = (high[1] - low[1]) / (high[0] - low[0])
+    line = [low[1] + slope * (step - low[0]) for step in first.steps]
+    room = 1e-3 * (max(first.values) - min(first.values))
+    return all(abs(value - on_line) <= room for value, on_line in zip(first.values, line, strict=True))
 
 
 def _number(text: str | None) -> float:

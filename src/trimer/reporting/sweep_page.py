@@ -21,7 +21,7 @@ from markupsafe import Markup
 from trimer.files import write_text
 from trimer.progress import tracked
 from trimer.reporting.attempts import attempt
-from trimer.reporting.curves import PANELS, RATE, Curve, read_curves
+from trimer.reporting.curves import PANELS, RATE, Curve, one_straight_line, read_curves
 from trimer.reporting.runs import COSTS, Run, Summary
 from trimer.reporting.shown_runs import (
     Shown,
@@ -170,7 +170,7 @@ def _curves(shown: Shown) -> Markup:
         wanted.insert(0, shown.metric)
     names = [name for name in dict.fromkeys(wanted) if name in curves]
     names = (names or sorted(curves.keys() - {RATE}))[:CHARTS]
-    names += [RATE] if RATE in curves else []
+    names += [RATE] if RATE in curves and not one_straight_line(list(curves[RATE].values())) else []
     charts = []
     for name in names:
         unit = column(name)
