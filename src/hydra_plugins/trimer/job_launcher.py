@@ -159,8 +159,7 @@ class JobLauncher(Launcher):
             job.return_value = failure(f"{job.task_name}: not started")
             return job
         if has_result(job.folder):
-            note(f"{job.task_name}: finished earlier")
-            return self.with_result(job, 0)
+            return self.with_result(job, 0, earlier=True)
         try:
             code = self.started(job)
         except Exception as error:  # of the executor or the file system: the other jobs continue
@@ -186,7 +185,7 @@ class JobLauncher(Launcher):
         (job.folder / "job.json").write_text(json.dumps({**record, "exit": code}))
         return code
 
-    def with_result(self, job: JobResult, code: int) -> JobResult:
+    def with_result(self, job: JobResult, code: int, earlier: bool = False) -> JobResult:
         """The job with the value of its objective, or with the reason why it has none."""
         value = read_json(job.folder / "result.json").get("objective")
         objective = job.cfg.get("objective") if job.cfg else None
@@ -197,8 +196,9 @@ class JobLauncher(Launcher):
             job.return_value = failure(f"{job.task_name} has no finite {objective}")
         else:
             job.status, job.return_value = JobStatus.COMPLETED, value
-            result = "finished" if value is None else f"{objective or 'objective'} {value:.6g}"
-            note(f"{job.task_name}: {result}")
+            words = ["finished earlier"] if earlier else []
+            words += [] if value is None else [f"{objective or 'objective'} {value:.6g}"]
+            note(f"{job.task_name}: {', '.join(words) or 'finished'}")
         return job
 
     def name_all_failures(self, results: Sequence[JobReturn]) -> None:
