@@ -14,8 +14,8 @@ from pathlib import Path
 TRIMER = [sys.executable, "-m", "trimer"]
 SWEEPS = {  # study -> overrides of `trimer train -m`
     "spectrums": [
-        "experiment=spectrums/denoise", "model=bart_nano", "optimizer.lr=5e-4,4e-3", "data.tokens_per_batch=1024",
-        "data.validation=0.002", "trainer.max_steps=48", "trainer.val_check_interval=12",
+        "experiment=spectrums/denoise", "model=bart_nano", "+data.molecules.limit=5000", "optimizer.lr=5e-4,4e-3",
+        "data.tokens_per_batch=1024", "data.validation=0.03", "trainer.max_steps=48", "trainer.val_check_interval=12",
     ],
     "foodb": [
         "experiment=foodb/superclass", "ckpt=smiles,null", "model.d_model=128", "model.heads=4", "model.ffn=512",
