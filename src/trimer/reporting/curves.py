@@ -89,7 +89,7 @@ def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Cu
 
 
 def one_straight_line(curves: Sequence[Curve]) -> bool:
-    """Whether all curves are the same straight line, which tells nothing of the runs."""
+    """Whether all curves are the same straight line, which does not distinguish the runs."""
     first = curves[0]
     if any(curve != first for curve in curves) or len(first.values) < 2:
         return False
