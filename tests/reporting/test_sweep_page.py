@@ -65,11 +65,11 @@ def test_baselines_have_the_columns_of_the_means(sweep, tmp_path):
 
 
 def test_links_lead_to_the_pages_of_the_runs(page, tmp_path):
-    links = re.findall(r'<td class="head"><a href="([^"]+)"', page.read_text())
+    links = re.findall(r'<td class="head" data-label="Run"><a href="([^"]+)"', page.read_text())
     assert len(links) == RUNS - 1, "the failed run has no page"
     assert all((page.parent / link).is_file() for link in links)
     elsewhere = write_sweep_page(summarise(read_runs(page.parent)), tmp_path / "far" / "report.html")
-    link = re.search(r'<td class="head"><a href="([^"]+)"', elsewhere.read_text())[1]
+    link = re.search(r'<td class="head" data-label="Run"><a href="([^"]+)"', elsewhere.read_text())[1]
     assert (elsewhere.parent / link).is_file()
 
 
