@@ -220,6 +220,13 @@ def test_evaluating_again_gives_the_same_table(run, kind, tmp_path):
         assert one.equals(two)
 
 
+def test_named_baselines_alone_are_in_the_table(run, tmp_path):
+    words = ["evaluate", f"ckpt={run('single')}", "baselines=[majority]", f"hydra.run.dir={tmp_path / 'out'}"]
+    assert main(words) == 0
+    lines = (tmp_path / "out" / "test" / "table.csv").read_text().splitlines()
+    assert len(lines) == 3 and lines[1].startswith("trivial baseline: majority or mean,baseline,")
+
+
 def test_validation_metrics_are_named_by_label(run):
     header = (run("multi") / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/loss", "val/auroc", "val/one/accuracy", "val/two/accuracy", "train/loss"} <= set(header)
@@ -535,6 +542,7 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
         (["+task.head.depth=2"], "task.head.depth"),
         (["task.freeze=9"], "task.freeze=9 must be -1 (all) or 0 to 2"),
         (["model=esm2_nano"], "set model.token_dropout=false"),
+        (["baselines=[SVM,forrest]"], "'forrest' is in no name of a baseline; use names or parts of: trivial"),
         (["task=regression"], "learns regression labels, but data.target=single"),
         (["data.target=residue", "data.too_long=drop"], "molecules have no residue labels"),
     ],

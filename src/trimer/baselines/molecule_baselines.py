@@ -21,6 +21,7 @@ from sklearn.svm import SVC, SVR
 from trimer.baselines.label_baseline import LabelBaseline
 from trimer.data.labelled import molecule_features
 
+CACHE_MB = 300  # holds the whole kernel of 8,000 rows; a smaller cache computes its rows again and again
 FOLDS = 3  # whose decision values calibrate the probabilities of the support vector machine
 
 
@@ -134,18 +135,22 @@ class TanimotoMachine(LabelBaseline):
         if self.kind == "regression":
             machine = SVR(kernel="precomputed", C=self.inverse_penalty)
             return TransformedTargetRegressor(machine, transformer=StandardScaler())
-        return SVC(kernel="precomputed", C=self.inverse_penalty, random_state=self.seed)
+        return SVC(kernel="precomputed", C=self.inverse_penalty, cache_size=CACHE_MB, random_state=self.seed)
 
     def fitted_model(self, features: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> BaseEstimator:
-        kernel = features[np.ix_(rows, rows)]
+        kernel = features if len(rows) == len(features) else features[np.ix_(rows, rows)]
         machine = self.model().fit(kernel, labels)
-        calibration = None if self.kind == "regression" else self._calibration(kernel, labels, machine.classes_)
+        calibration = None if self.kind == "regression" else self._calibration(machine, kernel, labels)
         return OfSimilarities(machine, rows, calibration)
 
-    def _calibration(self, kernel: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> LogisticRegression:
-        """Probabilities from (n, C) decision values, those of rows that the machine was not fitted to."""
+    def _calibration(self, machine: SVC, kernel: np.ndarray, labels: np.ndarray) -> LogisticRegression:
+        """Probabilities from (n, C) decision values of left-out rows.
+
+        machine: fitted to all rows; its values stand in for rows of a fold that cannot be fitted without them.
+        """
+        classes = machine.classes_
         folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].max()))
-        values = decision_values(self.model().fit(kernel, labels), kernel, classes)
+        values = decision_values(machine, kernel, classes)
         if folds > 1:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "The least populated class")

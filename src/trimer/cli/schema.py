@@ -32,7 +32,7 @@ class Train(Command):
     from_run: str | None = None
     ckpt: str | None = None
     test: bool = True
-    baselines: bool = True
+    baselines: Any = True  # bool or names, checked by `trimer.evaluation.baseline_choice`
     calibration_spectra: int = 256
     augment: int = 0
     boosting: bool = False
@@ -56,7 +56,7 @@ class Evaluate(Command):
 
     ckpt: str = MISSING
     split: str | None = None
-    baselines: bool = True
+    baselines: Any = True
     by: list[str] = field(default_factory=list)
     formula_known: bool = False
     mces: bool = False

@@ -70,6 +70,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
         raise ConfigError(
             f"data={type(data).__name__} does not fit the task {kind.rsplit('.', 1)[-1]}: choose data for that task"
         )
+    study.check_baselines(cfg.baselines, data)
     data.setup()
     study.check_data(data)
     if "labels" in loaded.contract:

@@ -51,7 +51,7 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.accelerators.hardware import peak_memory
     from trimer.accelerators.precision import keep_data_whole
     from trimer.building import build, build_all
-    from trimer.checkpoint import contract, warm_start
+    from trimer.checkpoint import contract, study_class, warm_start
     from trimer.data.core.training_keys import stages_of
     from trimer.loggers import open_loggers
     from trimer.trackers import publishing
@@ -74,6 +74,7 @@ def train(cfg: DictConfig) -> float | None:
     if trained is not None:
         task.start_from(trained)
     task.contract = contract(config, data.tokenizer)
+    study_class(task.contract).check_baselines(cfg.baselines, data)
     task.check_parts(data)
     task.configure_optimizers()  # only for its errors; the trainer calls it again
     log_choice(str(cfg.trainer.precision))

@@ -5,6 +5,7 @@ Shapes: n spectra, S cleavage sites of all of them, K channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
 from trimer.models.fragment_model import Fragments
 from trimer.progress import tracked
 from trimer.reporting.table import ResultTable
 
 METRICS = ("pcc_median", "cos_median", "sa_median", "spc_median", "l1_mean", "cos_mean")
+MEAN_SPECTRUM = "trivial baseline: mean spectrum"
 LONGEST = 40  # residues of a fragment in the mean spectrum; longer fragments count as this long
 
 
@@ -64,12 +67,15 @@ def evaluate_fragments(
     split: str = "test",
     *,
     name: str = "model",
-    baselines: bool = True,
+    baselines: bool | Sequence[str] = True,
     before: Fragments | None = None,
     bootstrap: int = 200,
     seed: int = 0,
 ) -> FragmentEvaluation:
-    """Predict every spectrum of a split and compute metrics. before: the model before fine-tuning."""
+    """Predict every spectrum of a split and compute metrics. before: the model before fine-tuning.
+
+    baselines: as in `chosen_baselines`.
+    """
     rows = data.split.rows(split)
     predictions, labels, sizes = predicted_and_measured(net, data, split)
     table = ResultTable(metrics=METRICS)
@@ -80,10 +86,10 @@ def evaluate_fragments(
         table.add(method, metrics, baseline=baseline)
         return values, metrics
 
-    if baselines:
-        add("trivial baseline: mean spectrum", mean_spectrum(data, split), True)
-        if before is not None:
-            add("before fine-tuning", predicted_and_measured(before, data, split)[0], True)
+    if chosen_baselines(baselines, [MEAN_SPECTRUM]):
+        add(MEAN_SPECTRUM, mean_spectrum(data, split), True)
+    if baselines and before is not None:
+        add("before fine-tuning", predicted_and_measured(before, data, split)[0], True)
     values, metrics = add(name, predictions, False)
     return FragmentEvaluation(
         table, metrics, values, list(data.classes), data.ids(rows), data.texts(rows), predictions, labels, sizes

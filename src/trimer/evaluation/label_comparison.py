@@ -42,14 +42,20 @@ def baselines_of(data) -> Baselines:
 
 
 def baseline_results(
-    net: Labelled, data, texts: Sequence[str], seed: int, boosting: LabelBaseline | None = None
+    net: Labelled,
+    data,
+    texts: Sequence[str],
+    seed: int,
+    boosting: LabelBaseline | None = None,
+    chosen: Sequence[str] | None = None,
 ) -> Iterator[BaselineResult]:
     """Fit each baseline on train and predict the texts; a failure is a result with its reason and a warning.
 
     If the thresholds of the network were chosen on the validation split, so are those of the baselines. boosting: that
-    of the checkpoint, which is not fitted again.
+    of the checkpoint, which is not fitted again. chosen: names of the baselines; by default all.
     """
-    choices = baselines_of(data)
+    known = baselines_of(data)
+    choices = {name: known[name] for name in (known if chosen is None else chosen)}
     for method, build in tracked(choices.items(), "baselines", len(choices), "baselines", lambda item: 1):
         started = time.monotonic()
         try:

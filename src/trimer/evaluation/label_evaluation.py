@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ import torch
 from trimer.baselines.model_before import CURVES, calibrated
 from trimer.baselines.stored_boosting import NAME as BOOSTING
 from trimer.data.labelled.residue_labels import joined_labels
+from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.calibration import fitted, mean_probabilities
-from trimer.evaluation.label_comparison import baseline_results, thresholds_like
+from trimer.evaluation.label_comparison import baseline_results, baselines_of, thresholds_like
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
 from trimer.metrics.conformal import OF_INTERVALS
@@ -170,7 +171,7 @@ def evaluate_labels(
     split: str = "test",
     *,
     name: str = "model",
-    baselines: bool = True,
+    baselines: bool | Sequence[str] = True,
     before: Labelled | None = None,
     averaging: Averaging | None = None,
     bootstrap: int = RESAMPLES,
@@ -179,7 +180,7 @@ def evaluate_labels(
     """Predict every row of a split and compute metrics. The baselines are fitted on train and predict the same rows.
 
     Each other method has the differences of the model to it, paired by the resamples of rows (`paired_differences`).
-    A baseline that fails has a row without values, and its reason.
+    A baseline that fails has a row without values, and its reason. baselines: as in `chosen_baselines`.
     before: the model before fine-tuning, whose head was trained on the same labels. averaging: of the model; its parts
     alone are further rows.
     """
@@ -223,12 +224,13 @@ def evaluate_labels(
         if note:
             result.undefined[method][main] = "; ".join(filter(None, (found.undefined.get(main), note)))
 
-    for baseline in baseline_results(net, data, result.texts, seed, averaging.boosting) if baselines else ():
+    chosen = chosen_baselines(baselines, baselines_of(data)) if baselines else []
+    for baseline in baseline_results(net, data, result.texts, seed, averaging.boosting, chosen):
         predicted = None if baseline.predictions is None else baseline.predictions[known]
         add(baseline.method, predicted, baseline.thresholds, baseline.note)
-    for method, predicted, chosen in _parts(net, data, averaging, canonical, language):
-        add(method, predicted, chosen)
-    if averaging.boosting is not None and not baselines:
+    for method, predicted, thresholds in _parts(net, data, averaging, canonical, language):
+        add(method, predicted, thresholds)
+    if averaging.boosting is not None and BOOSTING not in chosen:
         add(BOOSTING, averaging.boosting.predict(result.texts))
     earlier = {} if before is None else _before(before, data, split)
     for method, predicted in earlier.items():

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
+from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.files import write_csv
 from trimer.progress import tracked
 from trimer.reporting.table import ERROR, ResultTable
@@ -86,14 +87,15 @@ def evaluate_language(
     split: str = "test",
     *,
     name: str = "model",
-    baselines: bool = True,
+    baselines: bool | Sequence[str] = True,
     bootstrap: int = 200,
     seed: int = 0,
 ) -> LanguageEvaluation:
     """Predict the masked tokens of a split and compute metrics; the sequences determine the masked positions.
 
     data: has `evaluation_batches(split)`. The baselines are fitted on about the first BASELINE_TOKENS tokens of the
-    train split; data without a train split are measured without them. InputError if no token of the split is masked.
+    train split; data without a train split are measured without them;
+    baselines: as in `chosen_baselines`. InputError if no token of the split is masked.
     """
     batches = list(data.evaluation_batches(split))
     if not any(len(batch.positions) for batch in batches):
@@ -105,8 +107,9 @@ def evaluate_language(
     table = ResultTable(metrics=METRICS)
     if baselines and "train" in data.split.names:
         train = _first(data.evaluation_batches("train"), BASELINE_TOKENS)
-        for method, baseline in trivial_baselines(tokenizer).items():
-            fitted = baseline(tokenizer).fit(train)
+        known = trivial_baselines(tokenizer)
+        for method in chosen_baselines(baselines, known):
+            fitted = known[method](tokenizer).fit(train)
             losses = np.concatenate([-fitted.log_probabilities(batch) for batch in batches])
             of_baseline = MaskedPredictions(losses, predictions.sequence, predictions.labels, predictions.hidden)
             table.add(method, of_baseline.metrics(bootstrap, seed), baseline=True)

@@ -16,6 +16,7 @@ from torch import nn
 from trimer.baselines.spectrum_baselines import BASELINES
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import ConfigError
+from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
 from trimer.evaluation.candidate_trust import CandidateTrust, reliability_metrics
 from trimer.generation.candidates import Candidate
@@ -63,7 +64,7 @@ def evaluate_pairs(
     split: str = "test",
     *,
     name: str = "model",
-    baselines: bool = True,
+    baselines: bool | Sequence[str] = True,
     lookups: Mapping[str, Callable[..., list[list[str]]]] | None = None,
     k: Sequence[int] = (1, 5, 10),
     by: Sequence[str] = (),
@@ -81,9 +82,9 @@ def evaluate_pairs(
     by: slices of the metrics, of adduct and instrument_type. formula_known: also with the candidates of the true
     formula first, under names that say so. mces: also the edit distance of molecules. bootstrap: resamples of molecules
     for standard errors.
-    The baselines use the train split only, and predict at most as many candidates for the same spectra. lookups: more
-    baselines by their name in the table, as `trimer.baselines.matchms_lookup.MatchmsLookup`. trust: adds its columns to
-    the candidates, and metrics of their reliability. library: for the look-up of the generator.
+    The baselines use the train split only, and predict at most as many candidates for the same spectra. baselines: as
+    in `chosen_baselines`. lookups: more, by name, as `trimer.baselines.matchms_lookup.MatchmsLookup`. trust: adds its
+    columns to the candidates, and metrics of their reliability. library: for the look-up of the generator.
     """
     if unknown := set(by) - set(GROUPS):
         raise ConfigError(f"by={sorted(unknown)}: slices are by {' and '.join(GROUPS)}")
@@ -105,7 +106,8 @@ def evaluate_pairs(
     similarities = {name: scores["tanimoto@1"].tolist()}
     if baselines:
         train = data.table(data.split.rows("train"))
-        for baseline, rank in {**BASELINES, **(lookups or {})}.items():
+        methods = {name: BASELINES[name] for name in chosen_baselines(baselines, BASELINES)}
+        for baseline, rank in {**methods, **(lookups or {})}.items():
             log.info("baseline: %s", baseline)
             candidates = rank(train, table, k=max(k), seed=seed)
             measured = measure(table, candidates, **options)

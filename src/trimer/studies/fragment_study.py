@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -49,6 +49,12 @@ class FragmentStudy(Study):
 
         check_predict_settings(cfg, self.predict_settings, self.loaded.path)
         return FragmentPredictor(self.loaded, cfg)
+
+    @classmethod
+    def baseline_names(cls, data: Any) -> Sequence[str]:
+        from trimer.evaluation.fragment_evaluation import MEAN_SPECTRUM
+
+        return (MEAN_SPECTRUM,)
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place

@@ -130,6 +130,12 @@ class LabelStudy(Study):
                 "the class frequencies of the train split"
             )
 
+    @classmethod
+    def baseline_names(cls, data: Any) -> Sequence[str]:
+        from trimer.evaluation.label_comparison import baselines_of
+
+        return list(baselines_of(data))
+
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing, place
         from trimer.baselines.model_before import begun_with

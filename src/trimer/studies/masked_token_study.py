@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -27,6 +28,12 @@ class MaskedTokenStudy(Study):
             raise CheckpointError(
                 f"ckpt={self.loaded.path} has no head for masked tokens and cannot be evaluated: use trimer embed"
             )
+
+    @classmethod
+    def baseline_names(cls, data: Any) -> Sequence[str]:
+        from trimer.baselines.protein_baselines import trivial_baselines
+
+        return list(trivial_baselines(data.tokenizer))
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,12 @@ class MoleculeStudy(Study):
             raise ConfigError(
                 "the data of this checkpoint have no molecules to compare with: choose spectra with data=<choice>"
             )
+
+    @classmethod
+    def baseline_names(cls, data: Any) -> Sequence[str]:
+        from trimer.baselines.spectrum_baselines import BASELINES
+
+        return list(BASELINES)
 
     def evaluate(self, measurement: Measurement) -> Evaluation:
         from trimer.accelerators.hardware import computing

@@ -160,6 +160,19 @@ class Study:
         return {}
 
     @classmethod
+    def baseline_names(cls, data: Any) -> Sequence[str]:
+        """Names of the baselines for these data, from which the setting `baselines` chooses."""
+        return ()
+
+    @classmethod
+    def check_baselines(cls, setting: Any, data: Any) -> None:
+        """ConfigError for a value of the setting `baselines` that chooses none of the baselines for these data."""
+        from trimer.evaluation.baseline_choice import chosen_baselines
+
+        if not isinstance(setting, bool):
+            chosen_baselines(setting, cls.baseline_names(data))
+
+    @classmethod
     def can_evaluate(cls) -> bool:
         """Whether the study defines `evaluate`."""
         return cls.evaluate is not Study.evaluate
