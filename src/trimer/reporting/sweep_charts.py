@@ -264,8 +264,8 @@ def interval_chart(name: str, rows: Sequence[Row], classes: Sequence[str], lines
         plot.text(plot.left - 10, y + 4, label, "tick value", "end")
         plot.path(f"M{plot.left} {y}H{plot.right}", kind="grid")
         for run, value in row.values.items():
-            x = plot.x(min(max(value, low), high))
-            plot.parts.append(f'<circle class="dot seed {classes[run]}" data-run="{run}" r="4" cx="{x:g}" cy="{y:g}"/>')
+            dot = f'r="4" cx="{plot.x(min(max(value, low), high)):g}" cy="{y:g}"'
+            plot.parts.append(f'<circle class="dot seed {classes[run]}" data-run="{run}" {dot}/>')
         if row.interval is not None:
             left, right = (plot.x(min(max(end, low), high)) for end in row.interval)
             plot.path(f"M{left} {y}H{right}", kind="interval")
