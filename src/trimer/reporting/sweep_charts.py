@@ -250,8 +250,8 @@ def interval_chart(name: str, rows: Sequence[Row], classes: Sequence[str], lines
     low, high = limits([*ends, *lines.values()])
     height = 26 * len(rows) + 66
     labels = [shortened(row.label, ROW_LETTERS) for row in rows]
-    left = max(90, min(300, 30 + 6 * max(map(len, labels), default=0)))
-    plot = Plot(1120, height, (low, high), (len(rows) - 0.5, -0.5), (left, 20, 22, 40))
+    margin = max(90, min(300, 30 + 6 * max(map(len, labels), default=0)))
+    plot = Plot(1120, height, (low, high), (len(rows) - 0.5, -0.5), (margin, 20, 22, 40))
     axes(plot, {value: f"{value:.4g}" for value in ticks(low, high, 8)}, {}, name)
     for text, value in lines.items():
         plot.path(f"M{plot.x(value)} {plot.top - 4}V{plot.bottom}", text, kind="baseline-line")
