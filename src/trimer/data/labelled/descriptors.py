@@ -112,8 +112,8 @@ def _counts(molecule, length: int) -> list[str | None]:
     """log(1 + count) of each folded Morgan environment as text."""
     if not length or molecule is None:
         return [None] * length
-    found = _generator(length).GetCountFingerprintAsNumPy(molecule)
-    return [f"{value:.5g}" for value in np.log1p(found.astype(np.float64))]
+    counts = _generator(length).GetCountFingerprintAsNumPy(molecule)
+    return [f"{value:.5g}" for value in np.log1p(counts.astype(np.float64))]
 
 
 @cache

@@ -137,7 +137,7 @@ def molecule_pieces(
     """
     chunks = source.chunks(CHUNK)
     for table, (keys, tokens) in in_order(
-        _prepared_chunk, chunks if shard is None else shard.own(chunks), workers, stereo, encode
+        _prepared_chunk, chunks if shard is None else shard.chunks_of_shard(chunks), workers, stereo, encode
     ):
         report = DropReport(len(table))
         kept: list[int] = []
