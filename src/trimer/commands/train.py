@@ -195,8 +195,8 @@ def callbacks_of(cfg: DictConfig) -> list:
     from lightning.pytorch.callbacks import ProgressBar
 
     from trimer.building import build_all
-    from trimer.callbacks.progress import TrainingProgress
     from trimer.callbacks.schedule import PlannedSchedule
+    from trimer.callbacks.training_progress import TrainingProgress
 
     callbacks = build_all(cfg.callbacks)
     if not any(isinstance(callback, PlannedSchedule) for callback in callbacks):

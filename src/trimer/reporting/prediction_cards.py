@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from trimer.reporting.attempts import attempt
 from trimer.reporting.drawing import molecule_svg
-from trimer.reporting.peaks import PRECURSOR_WINDOW
+from trimer.reporting.labelled_peaks import PRECURSOR_WINDOW
 from trimer.reporting.spectrum_cards import DRAWING, MASS, PRINTED, deviation, formula_markup, printed
 from trimer.reporting.spectrum_svg import Annotation, mirror_svg, spectrum_svg
 from trimer.reporting.templates import render

@@ -15,7 +15,7 @@ import rdkit
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from trimer.chemistry.identifiers import inchikey_block1
-from trimer.chemistry.structures import read_structure
+from trimer.chemistry.parsed_structures import read_structure
 from trimer.data.core.label_table import LabelTable, label_names, limited, settings_text
 from trimer.data.core.parallel import in_order
 from trimer.data.molecules.molecule_files import MoleculeSource, MoleculeTable

@@ -27,7 +27,7 @@ from trimer.peptides.channels import channels_of, possible
 from trimer.peptides.conditions import CHARGES, condition_vectors
 from trimer.peptides.modifications import ELEMENTS
 from trimer.peptides.proforma import read_proforma
-from trimer.peptides.seen import seen_sites
+from trimer.peptides.seen_sites import seen_sites
 
 log = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ from trimer.data.text.content import content_digest
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
-from trimer.peptides.seen import seen_sites
+from trimer.peptides.seen_sites import seen_sites
 
 log = logging.getLogger(__name__)
 
