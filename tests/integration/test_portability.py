@@ -26,14 +26,14 @@ print("trackers:", sorted({"wandb", "tensorboard", "torch.utils.tensorboard"} & 
 sys.exit(code)
 """
 
-# Names that Windows, and for the last two also macOS, lacks -> where they are used, each behind a check.
+# Names that Windows or macOS lacks -> where they are used, each behind a check.
 ABSENT = {
     "fcntl": {"locks.py"},
     "resource": {"accelerators/hardware.py"},
     "SIGUSR1": {"callbacks/stopping.py"},  # of a SLURM job
     "sched_getaffinity": {"accelerators/cpu_speed.py"},
-    **dict.fromkeys(("pwd", "grp", "termios", "SIGHUP", "SIGUSR2", "SIGKILL", "SIGALRM", "killpg", "fork"), set()),
-    **dict.fromkeys(("getuid", "geteuid", "setsid", "uname", "getloadavg", "sysconf"), set()),
+    **{name: set() for name in ("pwd", "grp", "termios", "SIGHUP", "SIGUSR2", "SIGKILL", "SIGALRM", "killpg", "fork")},
+    **{name: set() for name in ("getuid", "geteuid", "setsid", "uname", "getloadavg", "sysconf")},
 }
 
 SMALL = [

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trimer.reporting.table import ResultTable
+from trimer.results.html_tables import html_table
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
 
 
 class Evaluation(Protocol):
@@ -21,3 +26,26 @@ class Evaluation(Protocol):
     def save(self, out: Path) -> None:
         """Write the table and the predictions to a folder."""
         ...
+
+    def _repr_html_(self) -> str:
+        names = ["method", *self.table.columns]
+        return html_table(self.table.records(), names, len(self.table.rows), "methods", drawn=())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas DataFrame with a row for each method: `method`, `kind` (baseline, bound, method) and all metrics."""
+        import pandas
+
+        return pandas.DataFrame(self.table.records())
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A pyarrow Table with the same rows and columns."""
+        import pyarrow
+
+        records = self.table.records()
+        return pyarrow.table({name: [record[name] for record in records] for name in (records[0] if records else ())})
+
+    def plot(self, metric: str | None = None, ax: Any = None) -> Any:
+        """Plot a metric of all methods as bars, with standard errors; by default the first one of the table."""
+        from trimer.results.plots import plot_metric
+
+        return plot_metric(self.table, metric, ax)
