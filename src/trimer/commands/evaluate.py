@@ -223,7 +223,7 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     attempt("the protocol of the tracker", protocol.log_table, trainer)
     out = run.path / "test"
     attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
-    if getattr(data, "target", None) == "regression":
+    if getattr(data, "predicts_numbers", False):
         attempt("before_and_after.png", before_and_after, run.path / PREDICTIONS_BEFORE, evaluation, data, out)
 
 

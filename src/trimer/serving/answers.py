@@ -110,7 +110,7 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(lines(answer.rows))
     elif isinstance(answer.computer, Embedder):
-        write_vectors(name, answer.rows, path, answer.computer.cfg.pooling == "residue")
+        write_vectors(name, answer.rows, path, answer.computer.per_position)
     elif name == "parquet":
         import pyarrow.parquet as pq
 

@@ -303,9 +303,18 @@ class SplitData(PreparedData):
 
 
 class LabelledSplitData(SplitData):
-    """Split data with labels, whose store has the columns `id`, `text` and `tokens`."""
+    """Split data with labels, whose store has the columns `id`, `text` and `tokens`.
+
+    target: what is predicted, such as "single" (classes), "regression" (numbers) or "fragments".
+    """
 
     has_labels = True
+    target: str
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether the labels are numbers of whole sequences, which can be drawn against the predicted ones."""
+        return self.target == "regression"
 
     def facts(self) -> dict:
         """Target and labels, as plain values."""
