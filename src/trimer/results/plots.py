@@ -102,14 +102,14 @@ def plot_metric(table: ResultTable, metric: str | None = None, ax: Any = None) -
     from trimer.reporting.table import ERROR, column
 
     records = table.records()
-    metric = metric or next(iter(table.columns), None)
-    rows = [record for record in records if metric and record.get(metric) is not None]
+    metric = metric or next(iter(table.columns), "")
+    rows = [record for record in records if record.get(metric) is not None]
     if not rows:
         known = [name for name in (records[0] if records else ()) if name not in ("method", "kind")]
-        raise InputError(f"no method has the metric {metric}{did_you_mean(metric or '', known)}")
+        raise InputError(f"no method has the metric {metric}{did_you_mean(metric, known)}")
     with styled():
         ax = ax if ax is not None else _axes((5, 1 + 0.3 * len(rows)))
-        shown = column(str(metric))
+        shown = column(metric)
         values, errors = (
             np.array([record.get(name) or 0.0 for record in rows]) * shown.scale
             for name in (metric, f"{metric}{ERROR}")
