@@ -17,7 +17,7 @@ from serving_process import environment, trimer
 from trimer.data.labelled.sequence_files import read_sequences
 from trimer.data.spectra.readers import read_spectra
 from trimer.examples import example
-from trimer.serving.cards import FIELDS, value_of
+from trimer.serving.served_cards import FIELDS, value_of
 
 PROTEIN_MODEL = {  # the shape of ESM2 8M
     "hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 20, "intermediate_size": 1280, "vocab_size": 33,

@@ -64,6 +64,10 @@ WORDS = {  # pattern -> what to write
 PATTERNS = [(re.compile(pattern, re.IGNORECASE), usual) for pattern, usual in WORDS.items()]
 
 
+# Names of variables, arguments and functions that do not say what they hold.
+VAGUE = {"found", "said", "told", "own", "one", "thing", "learnt"}
+
+
 def texts_of_python(path: Path) -> Iterator[tuple[int, str]]:
     """Comments, docstrings and string literals of a module with their lines."""
     source = path.read_text(encoding="utf-8")
@@ -108,3 +112,26 @@ def complaints(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_text_has_no_private_words(path):
     assert complaints(path) == []
+
+
+def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The names of variables, arguments, attributes, functions and classes with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+
+
+def test_names_say_what_they_hold():
+    vague = [
+        f"{path.relative_to(ROOT)}, line {line}: {name}"
+        for path in (ROOT / "src").rglob("*.py")
+        for line, name in names_of(ast.parse(path.read_text(encoding="utf-8")))
+        if name.strip("_") in VAGUE
+    ]
+    assert not vague, f"{vague}: name what each holds, such as formula_matches"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
@@ -25,6 +26,12 @@ EXCEPTIONS = {
     "data/spectra/test_cleaning_settings.py": "the constructors of all cleaning steps",
     "data/spectra/readers/test_tables.py": "gnps_json and massspecgym",
     "data/spectra/readers/test_xml.py": "mzml and mzxml",
+}
+
+# File names that occur twice in src/, which a file picker shows without a difference; the files of commands have the
+# names of the commands.
+SAME_NAMES = {
+    "embeddings.py": "callbacks: what a tracker shows; results: what trimer.embed returns",
 }
 
 
@@ -50,6 +57,12 @@ def test_each_exception_is_needed():
     assert not missing, f"{missing}: remove these from EXCEPTIONS, there are no such files"
     needless = [name for name in EXCEPTIONS if has_module(Path(name))]
     assert not needless, f"{needless}: remove these from EXCEPTIONS, there are modules of these names"
+
+
+def test_names_of_files_are_unique():
+    paths = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if path.name[0] != "_"]
+    names = Counter(path.name for path in paths if path.parent.name != "commands")
+    assert {name for name, count in names.items() if count > 1} == set(SAME_NAMES), "give each file its own name"
 
 
 def test_files_and_functions_are_short():

@@ -117,6 +117,10 @@ def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
     assert (target / "bin" / "trimer").is_file()
 
 
+def test_the_citation_names_the_version():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 def test_required_version_limits_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     dependencies = project["dependencies"]

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.evaluation.evaluation import Evaluation
     from trimer.model_card import ModelCard
     from trimer.prediction.predictor import Predictor
     from trimer.results.embeddings import Embeddings
     from trimer.results.predictions import Predictions
-    from trimer.studies.study import Evaluation
 
 KEPT_PREDICTORS = 4  # of one model; a spectral library has a second network for retention times
 
@@ -270,8 +270,9 @@ def set_values(cfg: DictConfig, command: str, values: Mapping[str, Any], fixed: 
     from omegaconf.errors import OmegaConfBaseException
 
     from trimer.cli.values import check_values
+    from trimer.resuming import dotted_values
 
-    for name, value in _leaves(values):
+    for name, value in dotted_values(values).items():
         parent, _, key = name.rpartition(".")
         node = OmegaConf.select(cfg, parent) if parent else cfg
         if name not in fixed and name.split(".")[0] != "cleaning" and (not OmegaConf.is_dict(node) or key not in node):
@@ -285,11 +286,3 @@ def set_values(cfg: DictConfig, command: str, values: Mapping[str, Any], fixed: 
             raise ConfigError(f"{name}={value!r} cannot be used: {str(error).splitlines()[0]}") from error
     check_values(cfg, command)
     return cfg
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

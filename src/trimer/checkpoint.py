@@ -90,11 +90,16 @@ def contract(config: dict, tokenizer) -> dict:
     return {
         "format": FORMAT,
         "kind": config["task"]["_target_"],
-        "study": located(config["task"]["_target_"], "task").study,
+        "study": study_name(located(config["task"]["_target_"], "task")),
         **configs,
         "vocabulary": list(tokenizer.vocabulary.tokens),
         **({"plugins": plugins} if plugins else {}),
     }
+
+
+def study_name(task: type) -> str:
+    """The study that a task names; the base class, which neither evaluates nor predicts, if it names none."""
+    return getattr(task, "study", "trimer.studies.study.Study")
 
 
 def checkpoint_path(path: str | Path) -> Path:

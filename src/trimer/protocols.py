@@ -50,12 +50,12 @@ class Encoder(Protocol):
 class MaskedModel(Encoder, Protocol):
     """An encoder that also predicts masked tokens.
 
-    Optional: training_flops(sizes, places) -> float, floating-point operations of one training step on B sequences of
+    Optional: training_flops(sizes, masked) -> float, floating-point operations of one training step on B sequences of
     these sizes with M masked tokens. Without it, `mfu` is not logged.
     """
 
-    def __call__(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
-        """(M, V) scores of the tokens at the indices `places` in T, or (T, V) scores at all positions."""
+    def __call__(self, sequence: Flat, positions: Tensor | None = None) -> Tensor:
+        """(M, V) scores of the tokens at the indices `positions` in T, or (T, V) scores at all positions."""
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) hidden states -> (..., V) scores."""

@@ -68,7 +68,7 @@ MODULES = {
     "data.readers.massbank": "data.spectra.readers.massbank",
     "data.readers.massspecgym": "data.spectra.readers.massspecgym",
     "data.readers.fields": "data.spectra.readers.fields",
-    "data.readers.records": "data.spectra.readers.records",
+    "data.readers.records": "data.spectra.readers.record_table",
     "data.readers": "data.spectra.readers",
     "data.sources.spectral_sources": "data.spectra.spectrum_sources",
     "data.molecule_keys": "data.molecules.molecule_keys",

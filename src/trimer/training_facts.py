@@ -2,7 +2,7 @@
 
 Each training stage (`trimer.data.core.training_keys`) holds the facts of its data module as plain values:
 - spectra with molecules: `simulated` (whether a source simulated them) and `adducts` (name -> training spectra);
-- peptides: `sites`, the residues and modifications in the train split (`trimer.peptides.seen`).
+- peptides: `sites`, the residues and modifications in the train split (`trimer.peptides.seen_sites`).
 Spectra without molecules, as in denoising, have no facts. For a checkpoint of an older version, the facts are derived
 from its config.
 """
@@ -52,7 +52,7 @@ def unseen_sites_of(loaded: Loaded, texts: Sequence[str | None], rows: Iterable[
 
     "" if all are; UNKNOWN if the checkpoint does not list those of its training data.
     """
-    from trimer.peptides.seen import unseen_sites
+    from trimer.peptides.seen_sites import unseen_sites
 
     facts = [stage.get("facts", {}) for stage in loaded.training_keys or ()]
     if not facts or not all("sites" in fact for fact in facts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trimer.generation.packed import PackedLinear
+from trimer.generation.packed_linear import PackedLinear
 from trimer.generation.self_attention import BeamCache, RowCache
 
 

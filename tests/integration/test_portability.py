@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 import pytest
 
+import trimer
 from trimer import locks
 from trimer.errors import ConfigError
 from trimer.locks import FolderLock
@@ -22,6 +25,16 @@ code = main(sys.argv[1:])
 print("trackers:", sorted({"wandb", "tensorboard", "torch.utils.tensorboard"} & set(sys.modules)))
 sys.exit(code)
 """
+
+# Names that Windows or macOS lacks -> where they are used, each behind a check.
+ABSENT = {
+    "fcntl": {"locks.py"},
+    "resource": {"accelerators/hardware.py"},
+    "SIGUSR1": {"callbacks/stopping.py"},  # of a SLURM job
+    "sched_getaffinity": {"accelerators/cpu_speed.py"},
+    **{name: set() for name in ("pwd", "grp", "termios", "SIGHUP", "SIGUSR2", "SIGKILL", "SIGALRM", "killpg", "fork")},
+    **{name: set() for name in ("getuid", "geteuid", "setsid", "uname", "getloadavg", "sysconf")},
+}
 
 SMALL = [
     "data=simulated_proteins", "data.source.proteins=60", "model=esm2_nano", "task=masked_lm", "trainer.max_steps=2",
@@ -49,6 +62,22 @@ def test_training_works_without_unix_modules(windows, empty_folder):
     assert not (empty_folder / "run" / ".lock").exists()
     assert "train: step 2/2" in done.stderr
     assert "trackers: []" in done.stdout
+
+
+def test_names_that_a_system_lacks_are_used_behind_a_check():
+    source, places = Path(trimer.__file__).parent, {name: set() for name in ABSENT}
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in ("os", "signal")
+            ):
+                names = [node.attr]
+            for name in set(names) & places.keys():
+                places[name].add(path.relative_to(source).as_posix())
+    assert places == ABSENT
 
 
 def test_without_fcntl_a_lock_is_a_file(tmp_path, monkeypatch):

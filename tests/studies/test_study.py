@@ -10,8 +10,11 @@ from omegaconf import OmegaConf
 
 from trimer.building import located
 from trimer.commands.train import metrics_of_test_split
-from trimer.errors import CheckpointError
+from trimer.errors import CheckpointError, ConfigError, InputError
+from trimer.examples import example
 from trimer.renames import STUDIES
+from trimer.studies.label_study import LabelStudy
+from trimer.studies.settings import check_averaging
 from trimer.studies.study import Study
 
 
@@ -38,3 +41,22 @@ def test_a_training_of_a_task_without_a_study_ends_well_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         assert metrics_of_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
     assert "task=SimpleNamespace names no study that evaluates" in caplog.text
+
+
+def test_only_labels_of_molecules_are_averaged():
+    molecules = {"entity": "molecules", "target": "single"}
+    assert LabelStudy.can_average(molecules) and not Study.can_average(molecules)
+    assert not LabelStudy.can_average({"entity": "proteins", "target": "single"})
+    cfg = OmegaConf.create({"augment": 4, "boosting": None})
+
+    class OfPlugin(LabelStudy):
+        """A study of a user, a subclass of one of Trimer's."""
+
+    check_averaging(cfg, OfPlugin, molecules)
+    with pytest.raises(ConfigError, match="augment=4 is for models that predict labels of molecules"):
+        check_averaging(cfg, Study, molecules)
+
+
+def test_records_of_a_plugin_have_no_example():
+    with pytest.raises(InputError, match=r"Trimer has no example polymers, only spectra, .* input=<file>"):
+        example("polymers")

@@ -66,16 +66,18 @@ class AnalogueLibrary:
 
         expected: (n, 2048) fingerprints predicted from the spectra, whose similarity to the molecules counts, too.
         """
-        found = []
+        analogues = []
         for row, scores in enumerate(analogue_scores(self.train, spectra)):
             if expected is not None:
                 scores = scores + PREDICTED * expected_similarity(expected[row], self.bits)[self.molecules.of_row]
-            found.append(self._weighted(self.ranked(scores, MOST)))
-        return found
+            analogues.append(self._weighted(self.ranked(scores, MOST)))
+        return analogues
 
     def weights(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> list[dict[str, float]]:
         """SMILES -> weight of the analogues of each spectrum; expected: as for `search`."""
-        return [{analogue.smiles: analogue.weight for analogue in found} for found in self.search(spectra, expected)]
+        return [
+            {analogue.smiles: analogue.weight for analogue in analogues} for analogues in self.search(spectra, expected)
+        ]
 
     @functools.cached_property
     def bits(self) -> np.ndarray:

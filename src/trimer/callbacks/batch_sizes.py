@@ -142,7 +142,7 @@ class BatchSizeFinder(L.Callback):
         return Measurement(size, fits, tokens / self.steps, seconds / self.steps, peak)
 
     def _report(self) -> None:
-        from trimer.reporting.batch_sizes import batch_size_figure
+        from trimer.reporting.batch_size_figure import batch_size_figure
 
         ordered = sorted(self.measured, key=lambda measurement: measurement.size)
         write_csv(self.folder / "batch_sizes.csv", COLUMNS, [measurement.row() for measurement in ordered])

@@ -104,7 +104,7 @@ class Protocol(L.Callback):
         with trainer.precision_plugin.forward_context(), self._before(module):
             batches = [data.evaluation_batches(split) for split in data.split.names]
             self.add("all", BEFORE, module.evaluate(itertools.chain.from_iterable(batches)))
-            if getattr(data, "target", None) == "regression" and "test" in data.split.names:
+            if getattr(data, "predicts_numbers", False) and "test" in data.split.names:
                 attempt(PREDICTIONS_BEFORE, self._save_predictions, trainer, module, data)  # only a figure needs them
         self._save(trainer)
 

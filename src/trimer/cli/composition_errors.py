@@ -200,7 +200,7 @@ def config_mistake(error: BaseException, loader: Any) -> str:
             return f"{where}unknown key {key!r}{did_you_mean(key, top_keys()) or '; correct or remove it'}"
         if key:
             return f"{where}{key}: {reason}"
-    lines = [first_line(one) for one in (error, error.__cause__) if one is not None and str(one).strip()]
+    lines = [first_line(raised) for raised in (error, error.__cause__) if raised is not None and str(raised).strip()]
     return ": ".join(dict.fromkeys(lines)).removeprefix("Error merging override ")
 
 

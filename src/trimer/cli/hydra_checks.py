@@ -115,14 +115,14 @@ def leaves(parent: Any, name: Any, key: str) -> Iterator[tuple[str, str, Any]]:
         return
     if node._is_interpolation():
         try:
-            found = node._dereference_node()
+            value_node = node._dereference_node()
         except OmegaConfBaseException as error:
             raise ConfigError(
                 f"{key}={node._value()} has no value yet, so it cannot be checked: write it out"
             ) from error
-        if name == "_target_" or isinstance(found, (DictConfig, ListConfig)):
+        if name == "_target_" or isinstance(value_node, (DictConfig, ListConfig)):
             raise ConfigError(f"{key}={node._value()}: write the value out, so that it can be checked")
-        yield key, str(name), found._value()
+        yield key, str(name), value_node._value()
     elif isinstance(node, (DictConfig, ListConfig)):
         if node._is_none() or node._is_missing():
             return

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer import plugins, signals, verbosity
-from trimer.cli import arguments, composition_errors, configs, failures, screens, sweeps
+from trimer.cli import composition_errors, configs, failures, positional_words, screens, sweeps
 from trimer.errors import ConfigError, UsageError
 from trimer.suggestions import did_you_mean
 
@@ -90,7 +90,7 @@ def command_line(command: str, words: list[str]) -> int:
     if args.help:
         print(screens.command(command))
         return 0
-    words = arguments.named(command, configs.with_folders(command, args.overrides))
+    words = positional_words.named(command, configs.with_folders(command, args.overrides))
     args.overrides = configs.without_nulls(command, words)
     args.overrides, args.config_dir = resumed(command, args)
     with verbosity.chosen(args.verbosity), plugins.exported(args.plugin), open_hydra(args.config_dir) as hydra:
@@ -224,7 +224,7 @@ def run_command(cfg: DictConfig) -> Any:
     from hydra.core.hydra_config import HydraConfig
 
     from trimer.cli.values import check_values
-    from trimer.data.text.settings import configure
+    from trimer.data.text.reading_limits import configure
     from trimer.run import RunFolder
 
     configs.register()

@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from trimer.commands.next_steps import suggest, word
 from trimer.reporting.attempts import attempt, failed_reports
-from trimer.studies.study import Evaluation, Measurement
+from trimer.studies.study import Measurement
 
 if TYPE_CHECKING:
     from trimer.checkpoint import Loaded
+    from trimer.evaluation.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     (loaded, trained), split = load_for_evaluation(cfg), evaluated_split(cfg, overrides)
     study = loaded.study
     check_study_settings(cfg, study.extra_settings)
-    check_averaging(cfg, loaded.contract["study"], loaded.contract["data"])
+    check_averaging(cfg, type(loaded.study), loaded.contract["data"])
     if cfg.calibrate and cfg.data:
         raise ConfigError(
             "calibrate=true uses the training data of the checkpoint: remove data=..., or evaluate other data alone"
@@ -223,7 +224,7 @@ def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluatio
     attempt("the protocol of the tracker", protocol.log_table, trainer)
     out = run.path / "test"
     attempt("protocol.png", metric_curves, protocol.rows, out / "protocol.png")
-    if getattr(data, "target", None) == "regression":
+    if getattr(data, "predicts_numbers", False):
         attempt("before_and_after.png", before_and_after, run.path / PREDICTIONS_BEFORE, evaluation, data, out)
 
 

@@ -11,7 +11,7 @@ from trimer.commands.next_steps import suggest, word
 
 def main(cfg: DictConfig) -> None:
     from trimer.errors import ConfigError
-    from trimer.pretrained.pack import pack
+    from trimer.pretrained.pack_model import pack
     from trimer.pretrained.registry import facts
 
     output = Path(cfg.output).expanduser()

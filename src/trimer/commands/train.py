@@ -196,8 +196,8 @@ def callbacks_of(cfg: DictConfig) -> list:
     from lightning.pytorch.callbacks import ProgressBar
 
     from trimer.building import build_all
-    from trimer.callbacks.progress import TrainingProgress
     from trimer.callbacks.schedule import PlannedSchedule
+    from trimer.callbacks.training_progress import TrainingProgress
 
     callbacks = build_all(cfg.callbacks)
     if not any(isinstance(callback, PlannedSchedule) for callback in callbacks):
@@ -235,12 +235,13 @@ def check_settings(cfg: DictConfig) -> None:
     """ConfigError for misspelt or impossible settings, before the data are prepared."""
     from trimer.accelerators.hardware import INT8
     from trimer.building import check, located
+    from trimer.checkpoint import study_name
     from trimer.studies.settings import check_averaging
 
     for group, arguments in GROUPS.items():
         check(cfg[group], arguments=dict.fromkeys(arguments))
     task = located(cfg.task._target_, "task")
-    check_averaging(cfg, getattr(task, "study", ""), cfg.data)
+    check_averaging(cfg, located(study_name(task), "study"), cfg.data)
     for name, (target, arguments) in getattr(task, "nested_settings", {}).items():
         if settings := cfg.task.get(name):
             if not OmegaConf.is_dict(settings):

@@ -23,8 +23,8 @@ def fitted(net: Labelled, raw: Tensor, labels: np.ndarray) -> dict[str, Tensor]:
     """
     raw = raw.to(net.prior.device)
     if net.target == "regression":
-        found = decisions(net, net.predictions(raw).cpu().numpy(), labels)
-        return {"temperature": torch.ones_like(net.temperature), **found}
+        thresholds = decisions(net, net.predictions(raw).cpu().numpy(), labels)
+        return {"temperature": torch.ones_like(net.temperature), **thresholds}
     centred, offset = net.centred(raw).cpu().numpy(), net.offset.cpu().numpy()
     multi = net.target == "multi"
     heat = fit_temperatures(centred, labels, offset) if multi else fit_temperature(centred, labels, offset)

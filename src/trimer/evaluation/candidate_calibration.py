@@ -233,9 +233,9 @@ def whether_right(
     for text, result, known in zip(smiles, generated, features, strict=True):
         true = molecule_facts(text)
         facts = [molecule_facts(candidate.smiles) for candidate in result.candidates[:RANKS]]
-        right["molecule"].append(np.array([same_molecule(one, true) for one in facts], bool))
+        right["molecule"].append(np.array([same_molecule(predicted, true) for predicted in facts], bool))
         formula = np.zeros(len(known.formula), bool)
-        formula[known.formula_of] = [same_formula(one, true) for one in facts]
+        formula[known.formula_of] = [same_formula(predicted, true) for predicted in facts]
         right["formula"].append(formula)
     return right
 

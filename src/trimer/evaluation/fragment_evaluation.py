@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from trimer.evaluation.baseline_choice import chosen_baselines
+from trimer.evaluation.evaluation import Evaluation
 from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
 from trimer.models.fragment_model import Fragments
 from trimer.progress import tracked
@@ -26,7 +27,7 @@ LONGEST = 40  # residues of a fragment in the mean spectrum; longer fragments co
 
 
 @dataclass
-class FragmentEvaluation:
+class FragmentEvaluation(Evaluation):
     """The table of methods by metrics, and the predictions of the model for each spectrum.
 
     values: metric -> (n,). predictions, labels: (S, K), labels below 0 for impossible fragments. sizes: (n,) sites.
@@ -41,10 +42,6 @@ class FragmentEvaluation:
     predictions: np.ndarray
     labels: np.ndarray
     sizes: list[int]
-
-    def split_metrics(self, split: str) -> dict[str, float]:
-        """The metrics under the name of the split, as `test/cos_median`."""
-        return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
         """Write `table.*`, and `predictions.parquet`: for each spectrum its metrics and both sets of intensities."""

@@ -22,6 +22,7 @@ from trimer.baselines.stored_boosting import NAME as BOOSTING
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.calibration import fitted, mean_probabilities
+from trimer.evaluation.evaluation import Evaluation
 from trimer.evaluation.label_comparison import baseline_results, baselines_of, thresholds_like
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
@@ -54,7 +55,7 @@ COLUMNS["regression"] = (*COLUMNS["regression"], *OF_INTERVALS)
 
 
 @dataclass
-class LabelEvaluation:
+class LabelEvaluation(Evaluation):
     """The table of methods by metrics, and the predictions of the model for each row.
 
     predictions: (n, C), (n, K) or (R, C). labels: (n,), (n, K) or (R,). thresholds: (C,) or (K,), which turn
@@ -82,10 +83,6 @@ class LabelEvaluation:
     def has_classes(self) -> bool:
         """Whether each row, or each residue, has one class."""
         return self.target in ("single", "residue")
-
-    def split_metrics(self, split: str) -> dict[str, float]:
-        """The metrics under the name of the split, as `test/accuracy`."""
-        return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
         """Write `table.*`, `undefined.json` and `predictions.parquet`; for classes and labels `probabilities.csv`.
@@ -216,13 +213,13 @@ def evaluate_labels(
     def add(method: str, predicted: np.ndarray | None, thresholds: np.ndarray | None = None, note: str = "") -> None:
         widths = result.half_widths if method == name else None
         if predicted is None:
-            found = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
+            metrics = Measured(dict.fromkeys(METRICS[data.target], float("nan")))
         else:
             options: dict[str, Any] = {"groups": groups, "seed": seed, "thresholds": thresholds, "half_widths": widths}
-            found = measure(data.target, predicted, result.labels, data.classes, bootstrap, **options)
-        measured[method], result.undefined[method] = found, dict(found.undefined)
+            metrics = measure(data.target, predicted, result.labels, data.classes, bootstrap, **options)
+        measured[method], result.undefined[method] = metrics, dict(metrics.undefined)
         if note:
-            result.undefined[method][main] = "; ".join(filter(None, (found.undefined.get(main), note)))
+            result.undefined[method][main] = "; ".join(filter(None, (metrics.undefined.get(main), note)))
 
     chosen = chosen_baselines(baselines, baselines_of(data)) if baselines else []
     for baseline in baseline_results(net, data, result.texts, seed, averaging.boosting, chosen):
@@ -237,9 +234,9 @@ def evaluate_labels(
         add(method, predicted, None if before is None else before.thresholds)
     add(name, result.predictions, result.thresholds)
     values = measured[name].values
-    for method, found in measured.items():
-        differences = {} if method == name else paired_differences(measured[name], found, METRICS[data.target])
-        table.add(method, found.values | differences, baseline=method != name)
+    for method, metrics in measured.items():
+        differences = {} if method == name else paired_differences(measured[name], metrics, METRICS[data.target])
+        table.add(method, metrics.values | differences, baseline=method != name)
     result.metrics = {name: value for name, value in values.items() if not name.endswith((LOW, HIGH))}
     better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if better:

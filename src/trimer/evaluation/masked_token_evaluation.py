@@ -20,6 +20,7 @@ from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
 from trimer.evaluation.baseline_choice import chosen_baselines
+from trimer.evaluation.evaluation import Evaluation
 from trimer.files import write_csv
 from trimer.progress import tracked
 from trimer.reporting.table import ERROR, ResultTable
@@ -63,16 +64,12 @@ class MaskedPredictions:
 
 
 @dataclass
-class LanguageEvaluation:
+class LanguageEvaluation(Evaluation):
     """The table of methods by metrics, the model's metrics, and its loss and accuracy for each residue."""
 
     table: ResultTable
     metrics: dict[str, float]
     residues: list[dict]
-
-    def split_metrics(self, split: str) -> dict[str, float]:
-        """The metrics under the name of the split, as `test/perplexity`."""
-        return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
         """Write `table.md`, `table.csv`, `table.json` and `residues.csv`."""

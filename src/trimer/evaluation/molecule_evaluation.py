@@ -19,6 +19,7 @@ from trimer.errors import ConfigError
 from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
 from trimer.evaluation.candidate_trust import CandidateTrust, reliability_metrics
+from trimer.evaluation.evaluation import Evaluation
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.metrics.candidate_metrics import MoleculeRanking
@@ -31,7 +32,7 @@ GROUPS = ("adduct", "instrument_type")
 
 
 @dataclass
-class Evaluation:
+class MoleculeEvaluation(Evaluation):
     """The table of methods by metrics, and one prediction per spectrum: plain values, best candidate first.
 
     similarities: per method, Tanimoto similarity of the first candidate to the true molecule, for every spectrum.
@@ -43,10 +44,6 @@ class Evaluation:
     metrics: dict[str, float]
     similarities: dict[str, list[float]]
     slices: dict[str, ResultTable] = field(default_factory=dict)
-
-    def split_metrics(self, split: str) -> dict[str, float]:
-        """The metrics under the name of the split, as `test/tanimoto@1`."""
-        return {f"{split}/{name}": value for name, value in self.metrics.items()}
 
     def save(self, out: Path) -> None:
         """Write `table.*`, a `by_<group>.*` for each slice, and `predictions.parquet`."""
@@ -75,7 +72,7 @@ def evaluate_pairs(
     seed: int = 0,
     trust: CandidateTrust | None = None,
     library: AnalogueSearch | None = None,
-) -> Evaluation:
+) -> MoleculeEvaluation:
     """Generate molecules for every spectrum of a split (or of a seeded sample of `limit`), and measure them.
 
     data: a `SpectraToMolecules` that has been prepared.
@@ -117,7 +114,7 @@ def evaluate_pairs(
     slices = {group: slice_table(group, metrics, k) for group in by}
     records = predictions(table, generated, scores, trust)
     metrics |= reliability_metrics(records)
-    return Evaluation(result, records, metrics, similarities, slices)
+    return MoleculeEvaluation(result, records, metrics, similarities, slices)
 
 
 def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trimer.errors import InputError
+
 FOLDER = Path(__file__).resolve().parent / "data"
 # Kind of input (`Study.example`) -> file. `python -m trimer.examples.draw` draws them again.
 FILES = {
@@ -18,7 +20,12 @@ KNOWN = "known_proteins.fasta"  # the proteins that a published study of ESM-2 t
 
 
 def example(kind: str) -> Path:
-    """The example file of a kind of input."""
+    """The example file of a kind of input; InputError if none is shipped, as for a study of a plug-in."""
+    if kind not in FILES:
+        raise InputError(
+            f"Trimer has no example {kind}, only {', '.join(FILES)}: name a file with input=<file>; trimer serve needs "
+            "a model of these records"
+        )
     return FOLDER / FILES[kind]
 
 

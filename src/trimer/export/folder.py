@@ -48,7 +48,7 @@ def export(
 def write_packed_folder(ckpt: str | Path, folder: Path, weights: str) -> None:
     """The packed form of a checkpoint (`trimer.pretrained.packed`); a packed one is copied."""
     from trimer.checkpoint import checkpoint_path
-    from trimer.pretrained.pack import copy_packed, pack
+    from trimer.pretrained.pack_model import copy_packed, pack
     from trimer.pretrained.packed import is_packed
     from trimer.public import is_public
 

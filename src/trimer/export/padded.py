@@ -144,16 +144,16 @@ def padded_batch(
     column = torch.arange(length, device=ids.device)[None]
     first = torch.arange(rows * length, device=ids.device).view(rows, length)[:, 0]
     sizes = real.sum(1)
-    one = torch.ones_like(sizes[:1])
+    padding = torch.ones_like(sizes[:1])
     fields: dict[str, Any] = {
         "tokens": ids.flatten(),
-        "lengths": torch.cat([sizes, one]),
+        "lengths": torch.cat([sizes, padding]),
         "sizes": (),
         "rows": rows,
         "segments": torch.where(real, numbers[:-1, None], numbers[-1:]).flatten(),
         "offsets_in": (column * real).flatten(),
-        "first": torch.cat([first, one - 1]),
-        "last": torch.cat([first + sizes - 1, one - 1]),
+        "first": torch.cat([first, padding - 1]),
+        "last": torch.cat([first + sizes - 1, padding - 1]),
         "order": np.empty(0, np.int64),
     }
     if composition is None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
-from trimer.generation.packed import PackedLinear
+from trimer.generation.packed_linear import PackedLinear
 from trimer.generation.self_attention import BeamCache, RowCache
 from trimer.models.bart import POSITION_OFFSET, Bart
 

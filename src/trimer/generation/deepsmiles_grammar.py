@@ -106,8 +106,8 @@ class DeepSmilesGrammar(FormulaGrammar):
         current, used = state.path[rows, depth], state.bonds[rows, depth]
         before, begun = self.hydrogens[current, used], depth > 0
         more = self.hydrogens[current, (used + state.order).clamp(max=MOST_BONDS)]  # of the current atom with a bond
-        own = self.hydrogens.T[torch.where(begun, state.order, 0)]  # (R, atoms) of a new atom
-        change = own + torch.where(begun, more - before, 0)[:, None] - self.gain[self.element]
+        hydrogens = self.hydrogens.T[torch.where(begun, state.order, 0)]  # (R, atoms) of a new atom
+        change = hydrogens + torch.where(begun, more - before, 0)[:, None] - self.gain[self.element]
         change -= torch.where(begun, 0, 2)[:, None]
         first = torch.where(begun, state.order, 0)
         bare = self.unfilled[current, (used + state.order).clamp(max=MOST_BONDS)] - self.unfilled[current, used]
@@ -119,7 +119,7 @@ class DeepSmilesGrammar(FormulaGrammar):
             self.expands[current][:, None] | self.expands,
             begun[:, None],
         )
-        fits = (own >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
+        fits = (hydrogens >= 0) & ((more >= 0) | ~begun)[:, None] & (state.left[:, self.element] > 0)
         # While atoms are left, an atom on the path must be able to bind them.
         free = self.hydrogens[state.path, (state.bonds + 1).clamp(max=MOST_BONDS)] >= 0
         free[:, 0] = False

@@ -61,19 +61,19 @@ def likely_formulas(
     The probability is proportional to that of the decoder times a normal density of the mass error whose standard
     deviation is half the tolerance.
     """
-    found = [_within(tokenizer, mz, adduct, tolerance_ppm) for mz, adduct in zip(precursor_mz, adducts, strict=True)]
-    known = [row for row, formulas in enumerate(found) if formulas.names]
-    results = [Formulas() for _ in found]
+    within = [_within(tokenizer, mz, adduct, tolerance_ppm) for mz, adduct in zip(precursor_mz, adducts, strict=True)]
+    known = [row for row, formulas in enumerate(within) if formulas.names]
+    results = [Formulas() for _ in within]
     if not known:
         return results
     sequences = source.unpack()
-    prompts = [found[row].prompts for row in known]
+    prompts = [within[row].prompts for row in known]
     scores = prompt_log_likelihoods(
         net, Flat.pack([sequences[row].cpu().numpy() for row in known]).to(source.tokens.device), prompts,
         tokenizer.molecule_ids, dtype,
     )  # fmt: skip
     for row, log_p in zip(known, scores, strict=True):
-        formulas = found[row]
+        formulas = within[row]
         log_p = log_p + np.array(formulas.probabilities)  # of the mass error
         best = np.argsort(-log_p, kind="stable")[:count]
         p = np.exp(log_p[best] - log_p.max())
@@ -115,8 +115,9 @@ def prompt_log_likelihoods(
     allowed = allowed_ids(net, allowed_tokens)
     most = max(map(len, prompts))
     decoder = CachedDecoder(net, source, most, allowed, dtype)
-    rows = torch.tensor([i * most + k for i, own in enumerate(prompts) for k in range(len(own))], device=allowed.device)
-    flat = [prompt for own in prompts for prompt in own]
+    numbers = [i * most + k for i, choices in enumerate(prompts) for k in range(len(choices))]
+    rows = torch.tensor(numbers, device=allowed.device)
+    flat = [prompt for choices in prompts for prompt in choices]
     padded = pad_prompts(flat).to(allowed.device)  # (R, P)
     index = torch.searchsorted(allowed, padded.clamp(min=0))
     tokens = torch.full((len(prompts) * most,), BOS, device=allowed.device)
@@ -131,7 +132,7 @@ def prompt_log_likelihoods(
         log_p += torch.where(written, value, 0.0)
         tokens = torch.where(written, padded[:, step], tokens)
     values = log_p.double().cpu().numpy()
-    return np.split(values, np.cumsum([len(own) for own in prompts])[:-1])
+    return np.split(values, np.cumsum([len(choices) for choices in prompts])[:-1])
 
 
 def pad_prompts(prompts: Sequence[np.ndarray]) -> Tensor:
@@ -146,8 +147,8 @@ def prompts_of_samples(formulas: Sequence[Formulas], num_samples: int) -> Tensor
     """(B S, P) first tokens of each sample, FREE where the decoder continues by itself."""
     empty = np.zeros(0, np.int64)
     prompts: list[np.ndarray] = []
-    for own in formulas:
-        shares = own.shares(num_samples) if own.names else []
-        prompts += [prompt for prompt, share in zip(own.prompts, shares, strict=True) for _ in range(share)]
-        prompts += [empty] * (0 if own.names else num_samples)
+    for choices in formulas:
+        shares = choices.shares(num_samples) if choices.names else []
+        prompts += [prompt for prompt, share in zip(choices.prompts, shares, strict=True) for _ in range(share)]
+        prompts += [empty] * (0 if choices.names else num_samples)
     return pad_prompts(prompts)

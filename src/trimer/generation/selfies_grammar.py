@@ -143,18 +143,18 @@ class SelfiesGrammar(FormulaGrammar):
 
         order = torch.where(begun[:, None], token.order, 0)  # (R, A)
         kind, after = token.atom.clamp(min=0), bonded.gather(1, order)
-        own, element = self.hydrogens[kind, order], self.element[kind]
+        hydrogens, element = self.hydrogens[kind, order], self.element[kind]
         bare = self.unfilled[current[:, None], (used[:, None] + self._orders).clamp(max=MOST_BONDS)]
         final = torch.where(main, state.left.sum(1) == 1, symbols == 1)[:, None]  # nothing follows the atom
         step = AtomStep(
             kind,
-            own - self.gain[element] + torch.where(begun[:, None], after - bonded[:, :1], -2),
+            hydrogens - self.gain[element] + torch.where(begun[:, None], after - bonded[:, :1], -2),
             self.unfilled[kind, order] + torch.where(begun[:, None], bare.gather(1, order) - bare[:, :1], 0),
             torch.where(final & ~main[:, None], 0, self.most[kind] - order),
             self.hypervalent[current][:, None] | (self.hypervalent[kind] & ~final),
             ~main[:, None],
         )
-        fits = (token.atom >= 0) & (own >= 0) & (after >= 0) & (state.left[:, element] > 0)
+        fits = (token.atom >= 0) & (hydrogens >= 0) & (after >= 0) & (state.left[:, element] > 0)
         fits &= ((order <= valence[:, None]) | ~begun[:, None]) & self.affordable(state, step)
         complete = self.unfilled[kind, order] == 0
         allowed = fits & torch.where(final, complete | (step.spare > 0), step.spare > 0)

@@ -25,13 +25,13 @@ def half_widths(predicted: np.ndarray, labels: np.ndarray, level: float = LEVEL)
     error of rank ceil((n + 1) level) in ascending order, which 90 % intervals have from n = 9 rows on.
     """
     errors = np.abs(np.asarray(predicted, np.float64) - np.asarray(labels, np.float64))
-    found = np.full(errors.shape[1], UNKNOWN)
+    widths = np.full(errors.shape[1], UNKNOWN)
     for k in range(errors.shape[1]):
         known = np.sort(errors[~np.isnan(errors[:, k]), k])
         rank = math.ceil((len(known) + 1) * level - 1e-9)  # 10 x 0.9 is 9
         if 0 < rank <= len(known):
-            found[k] = known[rank - 1]
-    return found
+            widths[k] = known[rank - 1]
+    return widths
 
 
 def interval_metrics(errors: np.ndarray, widths: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

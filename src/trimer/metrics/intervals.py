@@ -58,8 +58,8 @@ def with_errors(draws: dict[str, np.ndarray]) -> Measured:
     return measured
 
 
-def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> dict[str, float]:
-    """The metrics of `one` minus those of `other`, measured on the same rows with the same resamples.
+def paired_differences(model: Measured, other: Measured, names: Sequence[str]) -> dict[str, float]:
+    """The metrics of `model` minus those of `other`, measured on the same rows with the same resamples.
 
     `<name>_difference` with its spread, and `<name>_difference_p`, two-sided: of accuracy by McNemar's exact test, of
     others twice the share of resamples whose difference is zero or has the other sign, the observed value counted as
@@ -67,12 +67,12 @@ def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> 
     """
     differences: dict[str, float] = {}
     for name in names:
-        if name not in one.draws or name not in other.draws or one.undefined.get(name) != other.undefined.get(name):
+        if name not in model.draws or name not in other.draws or model.undefined.get(name) != other.undefined.get(name):
             continue
-        drawn = one.draws[name] - other.draws[name]
+        drawn = model.draws[name] - other.draws[name]
         differences |= with_errors({name + DIFFERENCE: drawn}).values
-        if name == "accuracy" and one.correct is not None and other.correct is not None:
-            differences[name + P_VALUE] = mcnemar(one.correct, other.correct)
+        if name == "accuracy" and model.correct is not None and other.correct is not None:
+            differences[name + P_VALUE] = mcnemar(model.correct, other.correct)
             continue
         resamples = drawn[1:][np.isfinite(drawn[1:])]
         tails = ((resamples <= DUST).sum(), (resamples >= -DUST).sum())
@@ -80,7 +80,7 @@ def paired_differences(one: Measured, other: Measured, names: Sequence[str]) -> 
     return differences
 
 
-def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
+def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     """McNemar's exact test, two-sided: (n,) whether each of two methods is right about a row.
 
     Only rows where one is right and the other wrong count. Resamples within classes would understate the chance in
@@ -88,7 +88,7 @@ def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
     """
     from scipy.stats import binomtest
 
-    better, worse = int((one & ~other).sum()), int((other & ~one).sum())
+    better, worse = int((correct & ~other).sum()), int((other & ~correct).sum())
     return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 

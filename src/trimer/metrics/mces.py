@@ -38,11 +38,11 @@ class MCES(MoleculeMetric):
 
 
 @functools.lru_cache(maxsize=100_000)
-def mces_distance(one: str, other: str, threshold: float = THRESHOLD) -> float:
+def mces_distance(smiles: str, other: str, threshold: float = THRESHOLD) -> float:
     """The distance of two SMILES, exact up to the threshold and a lower bound above it."""
     from myopic_mces.myopic_mces import MCES as distance_of
 
-    _, distance, _, _ = distance_of(one, other, threshold=threshold, solver=_solver(), solver_options={"msg": 0})
+    _, distance, _, _ = distance_of(smiles, other, threshold=threshold, solver=_solver(), solver_options={"msg": 0})
     return float(distance)
 
 

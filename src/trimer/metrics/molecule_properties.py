@@ -84,31 +84,31 @@ def candidate_facts(smiles: str | None, adduct: str | None = None) -> MoleculeFa
     return molecule_facts(smiles) if flaw(smiles, adduct) is None else None
 
 
-def same_molecule(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+def same_molecule(molecule: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
     """Whether both have the same InChIKey block 1; False where either is not a molecule."""
-    if one is None or other is None or one.heavy_formula != other.heavy_formula:
+    if molecule is None or other is None or molecule.heavy_formula != other.heavy_formula:
         return False
-    return one.inchikey1 is not None and one.inchikey1 == other.inchikey1
+    return molecule.inchikey1 is not None and molecule.inchikey1 == other.inchikey1
 
 
-def same_formula(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+def same_formula(molecule: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
     """Whether both have the same molecular formula, hydrogens and charge included."""
-    return one is not None and other is not None and one.formula == other.formula
+    return molecule is not None and other is not None and molecule.formula == other.formula
 
 
-def same_smiles(one: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
+def same_smiles(molecule: MoleculeFacts | None, other: MoleculeFacts | None) -> bool:
     """Whether both have the same canonical SMILES; unlike under the InChIKey, tautomers differ."""
-    return one is not None and other is not None and one.canonical == other.canonical
+    return molecule is not None and other is not None and molecule.canonical == other.canonical
 
 
-def tanimoto(one: MoleculeFacts | None, other: MoleculeFacts | None) -> float:
+def tanimoto(molecule: MoleculeFacts | None, other: MoleculeFacts | None) -> float:
     """Tanimoto similarity of the Morgan fingerprints (radius 2, 2048 bits); 0 where either is not a molecule."""
-    return 0.0 if one is None or other is None else TanimotoSimilarity(one.fingerprint, other.fingerprint)
+    return 0.0 if molecule is None or other is None else TanimotoSimilarity(molecule.fingerprint, other.fingerprint)
 
 
-def tanimoto_to_many(one: MoleculeFacts, others: Sequence[MoleculeFacts]) -> list[float]:
+def tanimoto_to_many(molecule: MoleculeFacts, others: Sequence[MoleculeFacts]) -> list[float]:
     """Tanimoto similarity of one molecule to each of many."""
-    return BulkTanimotoSimilarity(one.fingerprint, [other.fingerprint for other in others])
+    return BulkTanimotoSimilarity(molecule.fingerprint, [other.fingerprint for other in others])
 
 
 def precursor_ppm(candidate: MoleculeFacts | None, precursor_mz: float | None, adduct: str | None) -> float | None:

@@ -165,10 +165,10 @@ class Esm2(KeepsArguments, nn.Module):
             raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
         return self.head(hidden, self.tokens.weight)
 
-    def forward(self, sequence: Flat, places: Tensor | None = None) -> Tensor:
+    def forward(self, sequence: Flat, positions: Tensor | None = None) -> Tensor:
         """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V)."""
         hidden = self.hidden(sequence)
-        return self.logits(hidden if places is None else hidden[places])
+        return self.logits(hidden if positions is None else hidden[positions])
 
     def contacts(self, sequence: Flat) -> list[Tensor]:
         """Probability that two residues are in contact, (L - 2, L - 2) for each sequence of L tokens `<cls> ... <eos>`.
@@ -203,6 +203,6 @@ class Esm2(KeepsArguments, nn.Module):
             block.before = torch.compile(block.before, dynamic=True)
             block.after = torch.compile(block.after, dynamic=True)
 
-    def training_flops(self, sizes: Sequence[int], places: int) -> float:
+    def training_flops(self, sizes: Sequence[int], masked: int) -> float:
         """Floating-point operations of a forward and backward pass over B sequences of these sizes, M masked tokens."""
-        return encoder_training_flops(self, sizes, places)
+        return encoder_training_flops(self, sizes, masked)

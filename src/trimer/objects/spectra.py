@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from trimer.data.spectra.readers.records import Records
-from trimer.data.spectra.spectrum import Spectrum
+from trimer.data.spectra.readers.record_table import Records
+from trimer.data.spectra.spectrum_record import Spectrum
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import InputError
 from trimer.objects.frames import NAME, columns_of, package_of, text_of

@@ -36,16 +36,16 @@ class Channel:
 
 def channels_of(names: Sequence[str]) -> list[Channel]:
     """The channels of names such as `b1`, `y2` and `y1-H3PO4`, in the same order."""
-    found = []
+    channels = []
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None or (match[3] or "") not in ("", *LOSSES):
             known = ", ".join(LOSSES)
             raise ConfigError(f"channels: {name!r} is not a channel; write b1, y2 or y1-H3PO4; losses are {known}")
-        found.append(Channel(match[1], int(match[2]), match[3] or ""))
-    if len(set(found)) != len(names) or not names:
+        channels.append(Channel(match[1], int(match[2]), match[3] or ""))
+    if len(set(channels)) != len(names) or not names:
         raise ConfigError(f"channels={list(names)}: name one or more, each once")
-    return found
+    return channels
 
 
 def possible(peptide: Peptide, charge: int, channels: Sequence[Channel]) -> np.ndarray:

@@ -14,8 +14,8 @@ LOSSES = {"": 0.0} | {text: composition_mass(parse_formula(text) or ()) for text
 def residue_masses(peptide: Peptide) -> np.ndarray:
     """Masses of the modified residues, (L,) float64; terminal modifications count for the first and last residue."""
     masses = np.array([RESIDUES[letter] for letter in peptide.letters])
-    for position, one in peptide.modifications:
-        masses[min(max(position, 1), len(masses)) - 1] += one.mass
+    for position, modification in peptide.modifications:
+        masses[min(max(position, 1), len(masses)) - 1] += modification.mass
     return masses
 
 

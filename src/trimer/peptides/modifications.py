@@ -111,25 +111,25 @@ def modification(text: str, residue: str | None = None) -> Modification:
     """
     wanted = text.strip()
     if match := UNIMOD_ID.fullmatch(wanted):
-        found = _by_id().get(int(match[1]))
+        known = _by_id().get(int(match[1]))
     elif wanted[:8].lower() == "formula:":
-        found = _of_formula(SITE.sub("", wanted[8:]).strip())
+        known = _of_formula(SITE.sub("", wanted[8:]).strip())
     else:
         if PREFIX.match(wanted):
             wanted = PREFIX.sub("", wanted, count=1)
         elif could_be := AMBIGUOUS.get(SITE.sub("", wanted.lower()).strip()):
             raise UnknownModification(f"ambiguous modification [{text}]: {could_be}; write the UNIMOD id")
-        found = _of_delta(float(wanted), text, residue) if DELTA.fullmatch(wanted) else _of_name(wanted, residue)
-    if found is None:
+        known = _of_delta(float(wanted), text, residue) if DELTA.fullmatch(wanted) else _of_name(wanted, residue)
+    if known is None:
         raise UnknownModification(f"unknown modification [{text}]")
-    return found
+    return known
 
 
 def composition_vector(modifications: Iterable[Modification]) -> np.ndarray:
     """Total atoms of the modifications, (len(ELEMENTS),) int16; isotopes count as their element."""
     total = np.zeros(len(ELEMENTS), np.int16)
-    for one in modifications:
-        total += _vector(one)
+    for modification in modifications:
+        total += _vector(modification)
     return total
 
 
@@ -170,9 +170,9 @@ def _hill(element: str) -> tuple[int, str, bool]:
 
 
 @lru_cache(maxsize=4096)
-def _vector(one: Modification) -> np.ndarray:
+def _vector(modification: Modification) -> np.ndarray:
     vector = np.zeros(len(ELEMENTS), np.int16)
-    for element, count in one.composition:
+    for element, count in modification.composition:
         vector[ELEMENTS.index(element.lstrip("0123456789"))] += count
     return vector
 
@@ -188,7 +188,7 @@ def _by_id() -> dict[int, Modification]:
 @cache
 def _by_name() -> dict[str, Modification]:
     """Every modification by title and by search engine names, in lower case."""
-    names = {one.name.lower(): one for one in _by_id().values()}
+    names = {entry.name.lower(): entry for entry in _by_id().values()}
     return {alias: names[name.lower()] for alias, name in (ALIASES | SHORT).items()} | names
 
 

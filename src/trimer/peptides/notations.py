@@ -83,9 +83,9 @@ def brackets(text: str) -> Peptide:
 def fragpipe(sequence: str, assigned: str | None = None) -> Peptide:
     """`ACMK`, `2C(57.0215), 3M(15.9949), N-term(42.0106)`: all modifications of psm.tsv, including fixed ones."""
     placed = []
-    for one in filter(None, map(str.strip, (assigned or "").split(","))):
-        if not (match := ASSIGNED.fullmatch(one)):
-            raise PeptideError(f"assigned modification '{one}' cannot be read")
+    for part in filter(None, map(str.strip, (assigned or "").split(","))):
+        if not (match := ASSIGNED.fullmatch(part)):
+            raise PeptideError(f"assigned modification '{part}' cannot be read")
         position, end, name = match.groups()
         position = int(position) if position else (0 if end[0] in "Nn" else len(sequence.strip()) + 1)
         placed.append((position, name if name[0] in "+-" or not name[0].isdigit() else f"+{name}"))

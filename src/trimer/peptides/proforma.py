@@ -65,21 +65,22 @@ class Peptide:
         if not self.modifications:
             return self.letters
         length = len(self.letters)
-        before = "".join(f"[{one.proforma}]" for position, one in self.modifications if position == 0)
+        before = "".join(f"[{placed.proforma}]" for position, placed in self.modifications if position == 0)
         parts = [f"{before}-"] if before else []
         done = 0
-        for position, one in self.modifications:
+        for position, placed in self.modifications:
             if 0 < position <= length:
-                parts += (self.letters[done:position], f"[{one.proforma}]")
+                parts += (self.letters[done:position], f"[{placed.proforma}]")
                 done = position
         parts.append(self.letters[done:])
-        after = "".join(f"[{one.proforma}]" for position, one in self.modifications if position > length)
+        after = "".join(f"[{placed.proforma}]" for position, placed in self.modifications if position > length)
         return "".join(parts) + (f"-{after}" if after else "")
 
     @property
     def mass(self) -> float:
         """Monoisotopic mass of the neutral peptide, in Da."""
-        return WATER + sum(map(RESIDUES.__getitem__, self.letters)) + sum(one.mass for _, one in self.modifications)
+        modifications = sum(placed.mass for _, placed in self.modifications)
+        return WATER + sum(map(RESIDUES.__getitem__, self.letters)) + modifications
 
     def mz(self, charge: int) -> float:
         """m/z of the peptide with `charge` protons, in Th."""
@@ -106,7 +107,7 @@ def read_proforma_charged(text: str) -> tuple[Peptide, int | None]:
         text = text[match.end() :]
     letters, placed = _scan(text)
     if fixed:
-        placed += [(i + 1, name) for name, letter in fixed for i, own in enumerate(letters) if own == letter]
+        placed += [(i + 1, name) for name, letter in fixed for i, residue in enumerate(letters) if residue == letter]
     return assemble(letters, placed), charge
 
 
@@ -123,15 +124,15 @@ def assemble(letters: str, placed: Sequence[PLACED] = ()) -> Peptide:
     if not placed:
         return Peptide(letters)
     length = len(letters)
-    found = []
+    modifications = []
     for position, text in placed:
         if not 0 <= position <= length + 1:
             raise PeptideError(f"modification [{text}] at position {position} of {length} residues")
         residue = letters[position - 1] if 0 < position <= length else f"-{letters[0 if position == 0 else -1]}"
-        found.append((position, _named(_as_delta(text, residue), residue)))
-    if len(found) > 1:
-        found.sort(key=lambda one: (one[0], one[1].proforma))
-    return Peptide(letters, tuple(found))
+        modifications.append((position, _named(_as_delta(text, residue), residue)))
+    if len(modifications) > 1:
+        modifications.sort(key=lambda entry: (entry[0], entry[1].proforma))
+    return Peptide(letters, tuple(modifications))
 
 
 def _as_delta(text: str, residue: str) -> str:
@@ -200,9 +201,9 @@ def _named(text: str, residue: str) -> Modification:
         raise PeptideError(f"{kind} are not supported")
     if "|" not in text:
         return modification(text, residue)
-    for one in text.split("|"):
+    for description in text.split("|"):
         try:
-            return modification(one, residue)
+            return modification(description, residue)
         except UnknownModification:
             continue
     raise UnknownModification(f"unknown modification [{text}]")

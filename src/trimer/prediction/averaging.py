@@ -63,11 +63,11 @@ class Averaging:
 
         CheckpointError for malformed values, ConfigError if the number is impossible.
         """
-        found = cls() if loaded.averaging is None else _checked(loaded)
+        averaging = cls() if loaded.averaging is None else _checked(loaded)
         if augment is None:
-            return found
+            return averaging
         check_augment(augment, loaded.tokenizer)
-        return replace(found, random_smiles=augment, seed=seed)
+        return replace(averaging, random_smiles=augment, seed=seed)
 
     def stored(self) -> dict[str, Any]:
         """The value of the key in a checkpoint."""

@@ -71,6 +71,11 @@ class Embedder:
         self.longest = getattr(getattr(encoder, "encoder", encoder), "longest", None) or math.inf
         self.net = place(encoder, cfg.trainer)
 
+    @property
+    def per_position(self) -> bool:
+        """Whether each sequence has a vector for each of its positions."""
+        return self.cfg.pooling == "residue"
+
     @classmethod
     def of_checkpoint(cls, path: str, cfg: DictConfig) -> Embedder:
         """The embedder of a checkpoint of Trimer, a Hugging Face folder, or a `.pt` file of fair-esm."""

@@ -66,6 +66,7 @@ class FragmentPredictor(Predictor):
     """Predicts fragments of peptides, and retention times if `cfg.retention` names a model that predicts them."""
 
     plural = "peptides"
+    libraries = ("tsv", "msp")
     each_once = True  # a library holds each precursor once; a later one has a reason in place of a prediction
     columns = (
         "row",

@@ -81,6 +81,7 @@ class LabelPredictor(Predictor):
                 "the checkpoint is not calibrated; add this with trimer evaluate ckpt=... calibrate=true"
             )
         self.columns = [*HEADS[:3], *self.names, *unseen, *HEADS[3:]]
+        self.structure = "sequence" if self.entity == "molecules" else None
         self.molecules = library_of(loaded) if self.entity == "molecules" else None
         self.neighbours = Neighbours.of(loaded) if self.entity != "molecules" else None
         if self.molecules is None and self.neighbours is None:
@@ -90,11 +91,11 @@ class LabelPredictor(Predictor):
             )
 
     def writer(self, output: str | Path) -> PredictionFile:
-        molecules = self.entity == "molecules"
-        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure="sequence")} if molecules else {}
+        structure = self.structure
+        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure=structure)} if structure else {}
         if is_page(self.cfg):
             shown = page_settings(self, "Predicted labels")
-            further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=molecules)
+            further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=structure is not None)
         return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
@@ -166,17 +167,20 @@ class LabelPredictor(Predictor):
         """The input of the network on its device, with the features of molecules that its head reads."""
         batch = flat(inputs)
         if self.features:
-            batch.features = torch.from_numpy(matrix([one.text or "" for one in inputs], self.features))
+            batch.features = torch.from_numpy(matrix([molecule.text or "" for molecule in inputs], self.features))
         return batch.to(self.device)
 
     def _averaged(self, canonical: Tensor, inputs: Sequence[ModelInput]) -> Tensor:
         """(n, K) predictions averaged as the checkpoint says, from those of the canonical SMILES."""
         if not self.averaging.random_smiles and self.averaging.boosting is None:
             return canonical
-        smiles = [one.text or "" for one in inputs]
+        smiles = [sequence.text or "" for sequence in inputs]
         total = canonical.double()
         for rewrite in self.averaging.variants(self.loaded.tokenizer, self.data["max_length"]):
-            others = [one._replace(tokens=rewrite(text, one.tokens)) for one, text in zip(inputs, smiles, strict=True)]
+            others = [
+                sequence._replace(tokens=rewrite(text, sequence.tokens))
+                for sequence, text in zip(inputs, smiles, strict=True)
+            ]
             total += self.net.predictions(self.net(self._batch(others))).cpu()
         language = (total / (1 + self.averaging.random_smiles)).float()
         return torch.from_numpy(self.averaging.with_boosting(language.numpy(), smiles))

@@ -64,8 +64,8 @@ class SpectrumLibrary:
                 with np.errstate(invalid="ignore"):
                     scores[~(np.abs(library - mz) <= 1e-6 * self.ppm * mz)] = 0.0
             best = scores.argmax(1)
-            found = [(int(row), float(score[row])) for row, score in zip(best, scores, strict=True)]
-            hits += [(row, cosine) if cosine > 0 else None for row, cosine in found]
+            scored = [(int(row), float(score[row])) for row, score in zip(best, scores, strict=True)]
+            hits += [(row, cosine) if cosine > 0 else None for row, cosine in scored]
         return hits
 
     def columns(self, hit: tuple[int, float] | None) -> dict[str, Any]:

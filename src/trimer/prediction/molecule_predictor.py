@@ -87,6 +87,7 @@ class MoleculePredictor(Predictor):
         "reason",
     )
     plural = "spectra"
+    structure: str = "smiles"
 
     def __init__(
         self, loaded: Loaded, cfg: DictConfig, generator: MoleculeGenerator, analogues: AnalogueSearch | None = None
@@ -116,7 +117,7 @@ class MoleculePredictor(Predictor):
         return None if cfg.library is None else SpectrumLibrary(cfg.library, self.steps, cfg.library_ppm)
 
     def writer(self, output: str | Path) -> MoleculeFile:
-        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure="smiles")}
+        further: dict[str, Write] = {SDF: functools.partial(write_sdf, structure=self.structure)}
         if self.page:
             shown = page_settings(self, "Predicted molecules")
             tolerance, ranked = self.cfg.tolerance_ppm, self.cfg.ranked
@@ -174,12 +175,15 @@ class MoleculePredictor(Predictor):
         return len(value[0])
 
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None, Any]]) -> list[list[dict]]:
-        tokens, precursors, adducts, found = zip(*inputs, strict=True)
-        analogues = None if self.analogues is None else found
+        tokens, precursors, adducts, matches = zip(*inputs, strict=True)
+        analogues = None if self.analogues is None else matches
         generated = self.generator.generate(self.net, self.loaded.tokenizer, tokens, precursors, adducts, analogues)
         count = self.cfg.candidates if self.cfg.ranked or self.page else 1
         tolerance, only_agreeing = self.cfg.tolerance_ppm, self.cfg.only_agreeing
-        return [self._with_trust(candidate_rows(one, count, tolerance, only_agreeing), one) for one in generated]
+        return [
+            self._with_trust(candidate_rows(candidates, count, tolerance, only_agreeing), candidates)
+            for candidates in generated
+        ]
 
     def _with_trust(self, rows: list[dict], generated: GeneratedMolecules) -> list[dict]:
         """The rows with the probabilities of their candidates, and their similarity to the training molecules."""

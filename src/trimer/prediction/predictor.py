@@ -63,6 +63,8 @@ class Predictor(ABC):
 
     columns: Sequence[str]  # of the table of predictions
     plural: str  # name of the records, such as "molecules"
+    structure: str | None = None  # the column with SMILES, if the predictions can be written as structures (SDF)
+    libraries: tuple[str, ...] = ()  # suffixes of the spectral libraries that `writer` also writes, without a dot
 
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         self.loaded, self.cfg = loaded, cfg

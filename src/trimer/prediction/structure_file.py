@@ -9,7 +9,7 @@ from pathlib import Path
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from trimer.chemistry.structures import read_structure
+from trimer.chemistry.parsed_structures import read_structure
 from trimer.files import write_csv, written
 
 SDF = ".sdf"

@@ -132,7 +132,7 @@ def data_of(runs: Sequence[Path], licences: Mapping[str, Mapping[str, str]]) -> 
                 simulated[text.rpartition(".")[2]] = text
             for path in map(Path, sorted(glob.glob(text)) if text.startswith(f"{folder}/") else []):
                 files[str(path.relative_to(folder))] = path
-    found = [
+    entries = [
         {
             "file": name,
             "from": str(licences.get(name, {}).get("from", "unknown")),
@@ -141,8 +141,8 @@ def data_of(runs: Sequence[Path], licences: Mapping[str, Mapping[str, str]]) -> 
         }
         for name, path in files.items()
     ]
-    found += [{"file": name, "from": "simulated by Trimer", "licence": "none", "sha256": ""} for name in simulated]
-    return found
+    entries += [{"file": name, "from": "simulated by Trimer", "licence": "none", "sha256": ""} for name in simulated]
+    return entries
 
 
 def texts_of(value: Any) -> Iterator[str]:

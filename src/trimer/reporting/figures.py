@@ -21,7 +21,7 @@ from trimer.metrics.molecule_properties import candidate_facts, flaw, molecule_f
 from trimer.reporting.colours import BLUE, COLOURS, GREEN, INK, SERIES, VERMILION
 from trimer.reporting.curves import PLANNED, RATE, Curve, panels
 from trimer.reporting.drawing import molecule_png
-from trimer.reporting.peaks import RelativeSpectrum, place_labels
+from trimer.reporting.labelled_peaks import RelativeSpectrum, place_labels
 from trimer.reporting.schedule_figures import draw_schedule
 from trimer.reporting.style import panel_grid, save_figure, styled
 from trimer.reporting.table import column

@@ -20,7 +20,7 @@ from trimer.peptides.channels import channels_of
 from trimer.peptides.fragment_ions import fragment_mz
 from trimer.peptides.proforma import read_proforma
 from trimer.reporting.colours import BLUE, GREY, VERMILION
-from trimer.reporting.peaks import place_labels
+from trimer.reporting.labelled_peaks import place_labels
 from trimer.reporting.style import save_figure, styled
 
 if TYPE_CHECKING:

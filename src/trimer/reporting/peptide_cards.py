@@ -62,16 +62,16 @@ def fragment_annotations(
     for site, column in np.argwhere(values >= LEAST * values.max(initial=0.0)).tolist():
         if values[site, column] <= 0:
             continue
-        one = channels[column]
-        number = site + 1 if one.series == "b" else sites - site
-        mz.append(fragment_mz(peptide, one.series, number, one.charge, one.loss))
+        channel = channels[column]
+        number = site + 1 if channel.series == "b" else sites - site
+        mz.append(fragment_mz(peptide, channel.series, number, channel.charge, channel.loss))
         heights.append(float(values[site, column]))
         name = (
-            f"{one.series}{number}"
-            + (f"-{one.loss}" if one.loss else "")
-            + (f"^{one.charge}" if one.charge > 1 else "")
+            f"{channel.series}{number}"
+            + (f"-{channel.loss}" if channel.loss else "")
+            + (f"^{channel.charge}" if channel.charge > 1 else "")
         )
-        notes[mz[-1]] = Annotation(name, kind=one.series)
+        notes[mz[-1]] = Annotation(name, kind=channel.series)
     return mz, heights, notes
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from trimer.reporting.attempts import attempt
 from trimer.reporting.drawing import molecule_svg
-from trimer.reporting.peaks import PRECURSOR_WINDOW
+from trimer.reporting.labelled_peaks import PRECURSOR_WINDOW
 from trimer.reporting.spectrum_cards import DRAWING, MASS, PRINTED, deviation, formula_markup, printed
 from trimer.reporting.spectrum_svg import Annotation, mirror_svg, spectrum_svg
 from trimer.reporting.templates import render
@@ -102,7 +102,11 @@ def _card(rows: Sequence[Mapping], spectrum: CardSpectrum, ppm: float, on_paper:
     mz, intensity = spectrum.most_intense()
     explained = explain_peaks(first["smiles"], mz, first["adduct"], ppm)
     share, count, of_peaks = explained_share(mz, intensity, explained, first["precursor_mz"])
-    notes = {float(m): Annotation(one.formula, deviation(one.ppm)) for m, one in zip(mz, explained, strict=True) if one}
+    notes = {
+        float(m): Annotation(explanation.formula, deviation(explanation.ppm))
+        for m, explanation in zip(mz, explained, strict=True)
+        if explanation
+    }
     precursor, library = first["precursor_mz"], spectrum.library
     drawn = [row for row in rows if row["smiles"]][: MOST_MOLECULES - (library is not None)]
     facts = [name for row in drawn for name in (row["formula"], row["smiles"])]
@@ -153,9 +157,9 @@ def explained_share(
     Any molecule with the right mass explains the precursor. The share is None without other peaks.
     """
     others = np.ones(len(mz), bool) if precursor is None else np.abs(mz - precursor) > PRECURSOR_WINDOW
-    found = np.array([one is not None for one in explained], bool) & others
+    matched = np.array([explanation is not None for explanation in explained], bool) & others
     total = float(intensity[others].sum())
-    return (float(intensity[found].sum()) / total if total > 0 else None), int(found.sum()), int(others.sum())
+    return (float(intensity[matched].sum()) / total if total > 0 else None), int(matched.sum()), int(others.sum())
 
 
 def explanation_text(row: Mapping, share: float | None, count: int, of_peaks: int) -> str:
@@ -176,11 +180,11 @@ def _listed(mz: np.ndarray, intensity: np.ndarray, explained: Sequence[Explanati
     order = [index for index in np.argsort(-intensity, kind="stable").tolist() if explained[index]][:MOST_LISTED]
     peaks = []
     for index in sorted(order):
-        one = explained[index]
-        assert one is not None  # chosen above
+        peak = explained[index]
+        assert peak is not None  # chosen above
         peaks.append({
-            "mz": f"{mz[index]:.4f}", "share": f"{100 * intensity[index]:.1f}", "formula": formula_markup(one.formula),
-            "ppm": deviation(one.ppm).removesuffix(" ppm"), "broken": one.broken,
+            "mz": f"{mz[index]:.4f}", "share": f"{100 * intensity[index]:.1f}", "formula": formula_markup(peak.formula),
+            "ppm": deviation(peak.ppm).removesuffix(" ppm"), "broken": peak.broken,
         })  # fmt: skip
     return peaks
 

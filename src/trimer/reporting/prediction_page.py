@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 from rdkit import Chem
 
-from trimer.chemistry.structures import read_structure
+from trimer.chemistry.parsed_structures import read_structure
 from trimer.files import write_csv
 from trimer.peptides.channels import Channel
 from trimer.reporting.drawing import molecule_svg

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 
 from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import WHOLE
-from trimer.errors import InputError
 from trimer.reporting.attempts import attempt
 from trimer.reporting.curves import PLANNED, read_curves
 from trimer.reporting.page import MOLECULES, write_page
+from trimer.reporting.runs import read_json
 from trimer.reporting.schedule_figures import read_plan, read_stopping
 from trimer.reporting.table import ResultTable
 
@@ -37,14 +36,14 @@ def write_run_page(
     table, predictions, distributions and `shown`: as for `write_page`.
     """
     folder = Path(folder)
-    record = _json(folder / "run.json")
-    drops = _json(folder / "drops.json")
+    record = read_json(folder / "run.json")
+    drops = read_json(folder / "drops.json")
     metrics = Path(metrics or folder / "metrics.csv")
     curves = read_curves(metrics) if metrics.is_file() else {}
     if (plan := attempt("the planned learning rate", read_plan, folder)) is not None:
         curves[PLANNED] = plan
-    manifest = _json(folder / "split.json")
-    trained_on = _json(folder / split / "training_overlap.json")
+    manifest = read_json(folder / "split.json")
+    trained_on = read_json(folder / split / "training_overlap.json")
     return write_page(
         folder / split / "page.html",
         title=title,
@@ -57,7 +56,7 @@ def write_run_page(
         evaluated=split,
         folder=folder,
         split=manifest,
-        overlap=[*_json(folder / "split_overlap.json").get("overlap", []), *_trained_on(split, trained_on)],
+        overlap=[*read_json(folder / "split_overlap.json").get("overlap", []), *_trained_on(split, trained_on)],
         drops=DropReport.from_dict(drops) if drops else None,
         commands=_commands(record),
         about=_about(record),
@@ -110,12 +109,3 @@ def _about(record: Mapping) -> dict[str, str]:
     if record.get("started"):
         about["Started"] = record["started"]
     return about
-
-
-def _json(path: Path) -> dict:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); delete the file or repeat the run") from error

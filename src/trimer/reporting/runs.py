@@ -210,7 +210,7 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str |
 
 
 def _read_run(path: Path, root: Path) -> Run:
-    record, result, job = (_json(path / name) for name in MARKS)
+    record, result, job = (read_json(path / name) for name in MARKS)
     words = _yaml(path / "overrides.yaml") or job.get("overrides") or []
     pairs: dict[str, str] = dict(str(word).split("=", 1) for word in words if "=" in str(word))
     settings = {key: value for key, value in pairs.items() if not _NOT_SETTINGS.match(key)}
@@ -285,7 +285,8 @@ def _natural(path: Path) -> list:
     return [[int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)] for name in path.parts]
 
 
-def _json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The content of a JSON file of a run, empty if there is none; InputError if it is not JSON."""
     if not path.is_file():
         return {}
     try:

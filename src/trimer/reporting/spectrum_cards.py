@@ -96,7 +96,9 @@ def _card(record: Mapping, rank: int, total: int, on_paper: bool) -> Markup:
     ]
     true = molecule_facts(record.get("smiles"))
     shown = record["candidates"][: MOLECULES - (true is not None)]
-    formulas = [facts.formula for facts in [true, *(molecule_facts(_smiles(one)) for one in shown)] if facts]
+    formulas = [
+        facts.formula for facts in [true, *(molecule_facts(_smiles(generated)) for generated in shown)] if facts
+    ]
     words = [record["id"], record.get("name"), *about, record.get("smiles"), *formulas]
     sorting = {"similarity": f"{_first_and_best(record)[0]:.4f}"} if true else {}
     sorting |= {"mz": f"{mz:.4f}"} if mz and math.isfinite(mz) else {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from trimer.reporting.peaks import RelativeSpectrum, place_labels
+from trimer.reporting.labelled_peaks import RelativeSpectrum, place_labels
 
 HALF_LABEL, LABEL_HEIGHT = 23, 12  # pixels of the label of a peak: half its width, its height
 MARGINS = (46, 10, 38, 36)  # pixels left, right, above and below a spectrum, as in templates/spectra.js

@@ -12,7 +12,8 @@ from trimer.data.core.splits import WHOLE
 from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
-    from trimer.studies.study import Evaluation, Measurement
+    from trimer.evaluation.evaluation import Evaluation
+    from trimer.studies.study import Measurement
 
 log = logging.getLogger(__name__)
 

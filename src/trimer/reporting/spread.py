@@ -27,13 +27,13 @@ def spread(runs: Sequence[Run]) -> dict[str, Spread]:
 
     A seed that was run several times counts once, by its mean; so does a fold with several seeds.
     """
-    found: dict[str, dict[str | None, dict[str | None, list[float]]]] = {}
+    values_of: dict[str, dict[str | None, dict[str | None, list[float]]]] = {}
     for run in (run for run in runs if run.status == "ok"):
         for name, value in run.metrics.items():
             if math.isfinite(value):
-                found.setdefault(name, {}).setdefault(run.fold, {}).setdefault(run.seed, []).append(value)
+                values_of.setdefault(name, {}).setdefault(run.fold, {}).setdefault(run.seed, []).append(value)
     spreads = {}
-    for name, folds in found.items():
+    for name, folds in values_of.items():
         seeds = {fold: [statistics.fmean(values) for values in seeds.values()] for fold, seeds in folds.items()}
         values = [statistics.fmean(means) for means in seeds.values()] if len(seeds) > 1 else next(iter(seeds.values()))
         deviation = statistics.stdev(values) if len(values) > 1 else math.nan

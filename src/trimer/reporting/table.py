@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trimer.files import write_text
 
@@ -207,14 +207,21 @@ class ResultTable:
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n"
 
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as flat dictionaries with the same keys: `method`, `kind` and every metric, None where undefined."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row["values"]))
+        return [
+            {"method": row["method"], "kind": row["kind"]} | {name: _plain(row["values"].get(name)) for name in names}
+            for row in self.ordered()
+        ]
+
     def to_csv(self) -> str:
         """All values as they are (fractions from 0 to 1), one line per method."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row["values"]))
+        records = self.records()
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["method", "kind", *names])
-        for row in self.ordered():
-            writer.writerow([row["method"], row["kind"], *(_plain(row["values"].get(name)) for name in names)])
+        writer = csv.DictWriter(out, list(records[0]) if records else ["method", "kind"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
         return out.getvalue()
 
     def to_rich(self, title: str | None = None, errors: bool = True) -> Table:

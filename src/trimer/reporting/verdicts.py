@@ -71,8 +71,8 @@ def verdict(
     true molecule is in the training split. The oracle is never a rival.
     """
     rows = {row["method"]: row for row in table.rows}
-    own = rows[method]["values"]
-    if metric in NO_RIVAL or not math.isfinite(own.get(metric, math.nan)):
+    values_of_model = rows[method]["values"]
+    if metric in NO_RIVAL or not math.isfinite(values_of_model.get(metric, math.nan)):
         return Verdict("none", "")
     rivals, reason = rivals_of(metric, table, no_lookup)
     if not rivals:
@@ -82,10 +82,10 @@ def verdict(
     if paired and best["method"] in paired:
         difference, error = paired[best["method"]]
         return judge(metric, direction * difference, error, best["method"])
-    difference = direction * (own[metric] - best["values"][metric])
+    difference = direction * (values_of_model[metric] - best["values"][metric])
     if metric + DIFFERENCE in best["values"]:
         return judge(metric, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
-    errors = [values.get(metric + ERROR, math.nan) for values in (own, best["values"])]
+    errors = [values.get(metric + ERROR, math.nan) for values in (values_of_model, best["values"])]
     return judge(metric, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
 
 
@@ -110,19 +110,19 @@ def no_shared_molecules(split: str, overlap: Sequence[Mapping[str, Any]]) -> boo
 
 
 def paired_differences(
-    own: str, scores: Mapping[str, Sequence[float]], groups: Sequence[Any]
+    model: str, scores: Mapping[str, Sequence[float]], groups: Sequence[Any]
 ) -> dict[str, tuple[float, float]]:
-    """Other method -> (mean of own score - its score, standard error) over the same records.
+    """Other method -> (mean of the score of the model - its score, standard error) over the same records.
 
     scores: method -> one number per record. groups: one label per record, as its molecule; records of one label count
     as one observation of the standard error (ratio estimator over groups).
     """
-    mine = np.asarray(scores.get(own, ()), float)
-    found = {}
+    scored = np.asarray(scores.get(model, ()), float)
+    differences = {}
     for method, values in scores.items():
-        if method == own or len(values) != len(mine) or len(groups) != len(mine) or not len(mine):
+        if method == model or len(values) != len(scored) or len(groups) != len(scored) or not len(scored):
             continue
-        difference = mine - np.asarray(values, float)
+        difference = scored - np.asarray(values, float)
         known = np.isfinite(difference)
         _, which = np.unique(np.asarray(groups, object)[known].astype(str), return_inverse=True)
         count = int(which.max(initial=-1)) + 1
@@ -131,5 +131,5 @@ def paired_differences(
         mean = float(difference[known].mean())
         residuals = np.bincount(which, difference[known] - mean)
         error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / int(known.sum())
-        found[method] = (mean, error)
-    return found
+        differences[method] = (mean, error)
+    return differences

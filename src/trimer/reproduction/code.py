@@ -32,12 +32,12 @@ def code_version(folder: Path, diff_name: str = "git.diff") -> dict[str, Any]:
     """
     code = checkout_of(PACKAGE, "run.py")
     project = checkout_of(Path.cwd())
-    found: dict[str, Any] = {"git": None}
+    version: dict[str, Any] = {"git": None}
     if (main := code or project) is not None:
-        found["git"] = state(main, folder, diff_name)
+        version["git"] = state(main, folder, diff_name)
     if code is not None and project not in (None, code):
-        found["project"] = state(project, folder, f"project.{diff_name.removeprefix('git.')}", f"{COPIES}/project")
-    return found
+        version["project"] = state(project, folder, f"project.{diff_name.removeprefix('git.')}", f"{COPIES}/project")
+    return version
 
 
 def checkout_of(folder: Path, tracked: str | None = None) -> Path | None:

@@ -75,18 +75,18 @@ def overrides_of(run: RunFolder) -> dict[str, str]:
 def code_of(run: RunFolder) -> dict[str, str]:
     """Version of Trimer, commits, uncommitted changes, untracked source files and plug-ins; hashes are shortened."""
     record = run.record
-    found = {"trimer": str(record.get("trimer"))}
+    code = {"trimer": str(record.get("trimer"))}
     for name, diff in (("git", "git.diff"), ("project", "project.diff")):
         if not (checkout := record.get(name)):
             continue
-        found[name] = str(checkout.get("sha"))[:12]
-        found[diff] = changes_in(run.path / diff)
+        code[name] = str(checkout.get("sha"))[:12]
+        code[diff] = changes_in(run.path / diff)
         for file in checkout.get("untracked_files") or ():
             if "sha256" in file:
-                found[f"{name}, untracked {file['path']}"] = file["sha256"][:12]
+                code[f"{name}, untracked {file['path']}"] = file["sha256"][:12]
     for plugin in record.get("plugins", ()):
-        found[f"plug-in {Path(plugin['path']).name}"] = plugin["sha256"][:12]
-    return found
+        code[f"plug-in {Path(plugin['path']).name}"] = plugin["sha256"][:12]
+    return code
 
 
 def changes_in(path: Path) -> str:
@@ -101,26 +101,26 @@ def changes_in(path: Path) -> str:
 def data_of(run: RunFolder) -> dict[str, str]:
     """The prepared data, the files with bytes and hash, the split, and the number of records."""
     record = run.record
-    found = {"prepared data": record["data"]} if record.get("data") else {}
+    data = {"prepared data": record["data"]} if record.get("data") else {}
     for file in record.get("files") or ():
-        found[file["path"]] = f"{file['bytes']:,} bytes, {file['sha256'][:12]}"
+        data[file["path"]] = f"{file['bytes']:,} bytes, {file['sha256'][:12]}"
     split, drops = (run.path / name for name in ("split.json", "drops.json"))
     if split.is_file():
         manifest = read_json(split)
-        found["split"] = str(manifest.get("sha256"))[:12]
-        found |= {f"rows of {name}": f"{rows:,}" for name, rows in (manifest.get("sizes") or {}).items()}
+        data["split"] = str(manifest.get("sha256"))[:12]
+        data |= {f"rows of {name}": f"{rows:,}" for name, rows in (manifest.get("sizes") or {}).items()}
     if drops.is_file():
         report = read_json(drops)
-        found |= {f"records {key}": f"{report[name]:,}" for key, name in (("read", "records"), ("left", "left"))}
-    return found
+        data |= {f"records {key}": f"{report[name]:,}" for key, name in (("read", "records"), ("left", "left"))}
+    return data
 
 
 def device_of(record: Mapping[str, Any]) -> dict[str, str]:
     """Device, Python, operating system and environment variables; the measured speed of the CPU is left out."""
     facts = {key: value for key, value in (record.get("device") or {}).items() if key != "cpu_gflops"}
-    found = {key: text(value) for key, value in facts.items()}
-    found |= {key: str(record[key]) for key in ("python", "platform") if record.get(key)}
-    return found | dict(record.get("environment") or {})
+    device = {key: text(value) for key, value in facts.items()}
+    device |= {key: str(record[key]) for key in ("python", "platform") if record.get(key)}
+    return device | dict(record.get("environment") or {})
 
 
 def results_of(left: RunFolder, right: RunFolder, weights: bool) -> Iterator[Row]:
@@ -135,7 +135,7 @@ def results_of(left: RunFolder, right: RunFolder, weights: bool) -> Iterator[Row
     if (place := first_difference(left.path, right.path)) is not None:
         yield Row("results", "metrics.csv", None, f"differs {place}")
     if weights:
-        hashes = [{name: str(found) for name, found in weights_of(run).items()} for run in (left, right)]
+        hashes = [{name: str(digest) for name, digest in weights_of(run).items()} for run in (left, right)]
         yield from (Row("results", f"weights, {row.key}", row.left, row.right) for row in paired("", *hashes))
 
 

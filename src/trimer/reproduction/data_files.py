@@ -63,8 +63,8 @@ def changed_files(recorded: Sequence[Mapping[str, Any]], present: Sequence[Mappi
     new = [file for file in present if file["sha256"] not in known]
     sentences = []
     for file in (file for file in recorded if file["sha256"] not in left):
-        same = [one for one in new if one["path"] == file["path"]] or [
-            one for one in new if Path(one["path"]).name == Path(file["path"]).name
+        same = [entry for entry in new if entry["path"] == file["path"]] or [
+            entry for entry in new if Path(entry["path"]).name == Path(file["path"]).name
         ]
         if same:
             new.remove(same[0])

@@ -44,12 +44,12 @@ def environment() -> dict[str, str]:
 @functools.cache
 def installed() -> dict[str, str]:
     """Name and version of all installed packages, sorted by name; it takes about 0.3 s."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in distributions():
         metadata: Any = distribution.metadata  # None for a damaged installation
         if metadata is not None and (name := metadata["Name"]):
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata["Version"] or "unknown")
-    return dict(sorted(found.items()))
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), metadata["Version"] or "unknown")
+    return dict(sorted(versions.items()))
 
 
 def package_lines(packages: dict[str, str]) -> str:
@@ -90,8 +90,8 @@ def driver() -> str | None:
         text = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
         return None
-    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
-    return found[1] if found else None
+    match = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
+    return match[1] if match else None
 
 
 def machine() -> dict[str, str]:

@@ -84,11 +84,11 @@ def first_difference(left: Path, right: Path) -> str | None:
     rows = [metric_rows(left), metric_rows(right)]
     if not any(rows):
         return None
-    for number, (one, other) in enumerate(zip(*rows, strict=False), 1):
-        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    for number, (first, second) in enumerate(zip(*rows, strict=False), 1):
+        names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
         if names:
-            step = one.get("step") or other.get("step")
-            values = f"{one.get(names[0]) or 'empty'}, {other.get(names[0]) or 'empty'}"
+            step = first.get("step") or second.get("step")
+            values = f"{first.get(names[0]) or 'empty'}, {second.get(names[0]) or 'empty'}"
             return f"from row {number}, step {step}: {names[0]} ({values})"
     lengths = [len(part) for part in rows]
     return None if lengths[0] == lengths[1] else f"{lengths[0]} and {lengths[1]} rows"
@@ -119,15 +119,15 @@ def weights_of(run: RunFolder) -> dict[str, Weights]:
     """The weights of last.ckpt and best.ckpt of a run, of those that exist and can be read."""
     from trimer.checkpoint import read
 
-    found = {}
+    digests = {}
     for name in CHECKPOINTS:
         path = run.path / "checkpoints" / name
         if path.exists():
             try:
-                found[name] = digest(read(path)["state_dict"])
+                digests[name] = digest(read(path)["state_dict"])
             except CheckpointError:  # damaged, or of another version
                 continue
-    return found
+    return digests
 
 
 def digest(tensors: Mapping[str, Any]) -> Weights:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trimer.errors import InputError
+from trimer.reporting.colours import BLUE, GREY
 from trimer.reporting.style import panel_grid, styled
+from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from trimer.data.spectra.spectrum_table import SpectrumTable
+    from trimer.reporting.table import ResultTable
     from trimer.results.predictions import Predictions
 
 PROBABILITY = "probability of "
@@ -91,6 +94,31 @@ def plot_components(matrix: np.ndarray, labels: Sequence[Any] | None = None, ax:
         _scatter(ax, points, labels)
         for setter, number in ((ax.set_xlabel, 0), (ax.set_ylabel, 1)):
             setter(f"principal component {number + 1} ({share[number] if number < len(share) else 0:.0%} of variance)")
+    return ax
+
+
+def plot_metric(table: ResultTable, metric: str | None = None, ax: Any = None) -> Any:
+    """Plot a metric of all methods as bars, with standard errors. metric: by default the first one of the table."""
+    from trimer.reporting.table import ERROR, column
+
+    records = table.records()
+    metric = metric or next(iter(table.columns), "")
+    rows = [record for record in records if record.get(metric) is not None]
+    if not rows:
+        known = [name for name in (records[0] if records else ()) if name not in ("method", "kind")]
+        raise InputError(f"no method has the metric {metric}{did_you_mean(metric, known)}")
+    with styled():
+        ax = ax if ax is not None else _axes((5, 1 + 0.3 * len(rows)))
+        shown = column(metric)
+        values, errors = (
+            np.array([record.get(name) or 0.0 for record in rows]) * shown.scale
+            for name in (metric, f"{metric}{ERROR}")
+        )
+        colours = [BLUE if record["kind"] == "method" else GREY for record in rows]
+        ax.barh(range(len(rows)), values, xerr=errors, color=colours)
+        ax.set_yticks(range(len(rows)), [_short(record["method"], 40) for record in rows], parse_math=False)
+        ax.invert_yaxis()
+        ax.set_xlabel(shown.label, parse_math=False)
     return ax
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimer import __version__
 from trimer.files import write_csv
 from trimer.prediction.embedder import Embedder
-from trimer.prediction.fragment_predictor import FragmentPredictor
 from trimer.results.predictions import Predictions
 from trimer.serving.limits import Refusal
 from trimer.serving.models import Answer
@@ -41,23 +40,14 @@ ALIASES = {
     "application/parquet": "parquet",
     "chemical/x-sdf": "sdf",
 } | {media: name for name, media in MEDIA.items()}
-LIBRARIES = ("tsv", "msp")  # of fragments, for DIA-NN and others; they hold no records without a prediction
+TABLES = ("json", "ndjson", "csv", "parquet")  # of every answer
 
 
 def formats(answer: Answer) -> tuple[str, ...]:
-    """The formats of an answer."""
+    """The formats of an answer. Spectral libraries hold no records without a prediction."""
     if isinstance(answer.computer, Embedder):
-        return ("json", "ndjson", "csv", "parquet")
-    if isinstance(answer.computer, FragmentPredictor):
-        return ("json", "ndjson", "csv", "parquet", *LIBRARIES)
-    return ("json", "ndjson", "csv", "parquet", *(["sdf"] if structure_of(answer) else []))
-
-
-def structure_of(answer: Answer) -> str | None:
-    """The column of SMILES, of an answer with molecules."""
-    if "smiles" in answer.columns:
-        return "smiles"
-    return "sequence" if getattr(answer.computer, "entity", None) == "molecules" else None
+        return TABLES
+    return (*TABLES, *answer.computer.libraries, *(["sdf"] if answer.computer.structure else []))
 
 
 def chosen_format(accept: str | None, query: str | None) -> str:
@@ -120,15 +110,15 @@ def write_answer(name: str, model: ServedModel, answer: Answer, folder: Path) ->
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(lines(answer.rows))
     elif isinstance(answer.computer, Embedder):
-        write_vectors(name, answer.rows, path, answer.computer.cfg.pooling == "residue")
+        write_vectors(name, answer.rows, path, answer.computer.per_position)
     elif name == "parquet":
         import pyarrow.parquet as pq
 
         pq.write_table(Predictions(answer.rows, answer.columns).to_arrow(), path)
     elif name == "sdf":
         with path.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(sdf_records(answer))
-    elif name in LIBRARIES and isinstance(answer.computer, FragmentPredictor):
+            stream.writelines(sdf_records(answer.columns, answer.rows, answer.computer.structure or ""))
+    elif name in answer.computer.libraries:
         with answer.computer.writer(path) as writer:
             for prediction in answer.predictions:
                 writer.add(prediction)
@@ -148,12 +138,14 @@ def lines(rows: Iterable[dict]) -> Iterator[str]:
         yield json_text(row) + "\n"
 
 
-def sdf_records(answer: Answer) -> Iterator[str]:
-    """A molecule for each row, with the columns as data fields; a row with a reason is a molecule without atoms."""
+def sdf_records(columns: Sequence[str], rows: Iterable[dict], structure: str) -> Iterator[str]:
+    """A molecule for each row, with the columns as data fields; a row with a reason is a molecule without atoms.
+
+    structure: the column with SMILES.
+    """
     from trimer.prediction.structure_file import field, mol_block
 
-    structure = structure_of(answer)
-    for row in answer.rows:
+    for row in rows:
         smiles = "" if row["reason"] is not None else str(row[structure])
-        fields = "".join(field(name, row[name]) for name in answer.columns if row[name] not in (None, ""))
+        fields = "".join(field(name, row[name]) for name in columns if row[name] not in (None, ""))
         yield f"{mol_block(smiles, str(row['id']))}{fields}$$$$\n"

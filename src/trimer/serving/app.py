@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from trimer import __version__
-from trimer.serving import health, kserve_http, page, rest, sagemaker
+from trimer.serving import health, kserve_http, page_routes, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
@@ -67,7 +67,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.include_router(rest.router(service, threads))  # first, since routes are tried in order
-    app.include_router(page.router(threads))
+    app.include_router(page_routes.router(threads))
     app.include_router(health.router(service))
     app.include_router(kserve_http.router(service, threads))
     app.include_router(sagemaker.router(service, threads))

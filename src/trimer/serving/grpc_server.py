@@ -127,7 +127,9 @@ class GrpcServer:
         self.service.admit()
         started = time.monotonic()
         try:
-            outputs = model.infer(self.service, inputs_of(request), [one.name for one in request.outputs], cancelled)
+            outputs = model.infer(
+                self.service, inputs_of(request), [output.name for output in request.outputs], cancelled
+            )
         finally:
             self.service.leave(time.monotonic() - started)
         tensors = [

@@ -128,7 +128,7 @@ def rows_of(service: Service, jobs: Jobs, job: str, wanted: str) -> Response:
         if isinstance(computer, Embedder) and wanted in STREAMED:
             file = folder / f"rows.{wanted}"
             rows = (row for prediction in predictions_of(path) for row in prediction)
-            write_vectors(wanted, rows, file, computer.cfg.pooling == "residue")
+            write_vectors(wanted, rows, file, computer.per_position)
             return FileResponse(file, media_type=MEDIA[wanted], headers=complete, background=task)
         answer = answer_of(computer, path, model.seed(values["settings"]), service)
         file = write_answer(wanted, model, answer, folder)

@@ -27,6 +27,7 @@ LONGEST = 50  # residues of a peptide whose fragments fit into K columns, for mo
 BATCH = 1000  # rows of a request, as in Koina
 CANDIDATES = 10  # molecules of a spectrum
 ERRORS = "errors"
+SEQUENCES = {"peptides": "peptide_sequences", "molecules": "smiles", "proteins": "sequences"}  # names of the inputs
 DTYPES: dict[str, Any] = {
     "BYTES": np.dtype(object), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"), "INT16": np.dtype("<i2"),
     "INT32": np.dtype("<i4"), "INT64": np.dtype("<i8"),
@@ -64,8 +65,7 @@ class TensorModel:
             self._fragments(classes)
         elif kind == "spectra":
             self._spectra()
-        else:
-            name = {"peptides": "peptide_sequences", "molecules": "smiles", "proteins": "sequences"}[kind]
+        elif name := SEQUENCES.get(kind):
             self.inputs = [TensorInfo(name, "BYTES")]
             retention = kind == "peptides" and target == "regression" and len(classes) == 1
             self.outputs = [TensorInfo("irt" if retention else "predictions", "FP32", len(classes))]

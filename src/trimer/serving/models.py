@@ -196,10 +196,10 @@ class ServedModel:
         def rows() -> Generator[Prediction]:
             with Partial(output, dependencies) as partial:
                 if isinstance(computer, Embedder):
-                    found = embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
+                    computed = embedded_rows(computer, tables, kept(compute, partial), limits.check_numbers)
                 else:
-                    found = computer.predict(chunks, partial, compute)
-                yield from self._public_rows(found, path)
+                    computed = computer.predict(chunks, partial, compute)
+                yield from self._public_rows(computed, path)
 
         return count, rows()
 
@@ -211,8 +211,8 @@ class ServedModel:
         assert isinstance(embedder, Embedder)
         with collected_warnings() as warnings:
             tables = self._tables(embedder, records, limits, self._reading)
-            found = embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers)
-            rows = list(self._public_rows(found, records))
+            embedded = embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers)
+            rows = list(self._public_rows(embedded, records))
         return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
 
     def _tables(

@@ -82,15 +82,15 @@ def checked(values: Any, study: Study, operation: str, limits: Limits) -> dict[s
 
 def dotted(values: Mapping, prefix: str = "") -> dict[str, Any]:
     """Nested values under dotted names; Refusal if they are nested too deep."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     if prefix.count(".") > DEEPEST:
         raise Refusal(422, "invalid_parameters", "parameters are nested too deep")
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= dotted(value, f"{prefix}{name}.")
+            flat |= dotted(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
-    return found
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def of_query(query: Mapping[str, str]) -> dict[str, Any]:
@@ -109,11 +109,11 @@ def described() -> dict[str, dict[str, str]]:
     """Command -> key -> its comment in the YAML file."""
     from trimer.cli import configs
 
-    found = {}
+    comments = {}
     for command in ("predict", "embed"):
         text = configs.command_text(command)
-        found[command] = {m[1]: m[2] for m in re.finditer(r"^(\w+): *[^#\n]*?# (.*)$", text, flags=re.MULTILINE)}
-    return found
+        comments[command] = {m[1]: m[2] for m in re.finditer(r"^(\w+): *[^#\n]*?# (.*)$", text, flags=re.MULTILINE)}
+    return comments
 
 
 def facts(study: Study, operation: str, limits: Limits, defaults: Mapping[str, Any]) -> list[dict[str, Any]]:

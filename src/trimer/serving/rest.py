@@ -33,7 +33,9 @@ ERROR = {
 def json_body(required: str, properties: dict[str, Any], **others: Any) -> dict[str, Any]:
     """The body of requests for OpenAPI: a JSON object with one required key. others: media type -> its schema."""
     schema = {"type": "object", "required": [required], "properties": properties}
-    content = {"application/json": {"schema": schema}} | {media: {"schema": one} for media, one in others.items()}
+    content = {"application/json": {"schema": schema}} | {
+        media: {"schema": of_media} for media, of_media in others.items()
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -48,7 +48,7 @@ def router(service: Service, threads: Threads) -> APIRouter:
 
 def models_in(folder: Path) -> list[str]:
     """The checkpoint that a folder is, or those of its subfolders; ConfigError if there is none."""
-    found = []
+    paths = []
     for path in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         try:
             checkpoint_path(path)
@@ -56,9 +56,9 @@ def models_in(folder: Path) -> list[str]:
             continue
         if path == folder:
             return [str(folder)]
-        found.append(str(path))
-    if not found:
+        paths.append(str(path))
+    if not paths:
         raise ConfigError(
             f"model_folder={folder} holds no run folder and no packed model: put model.tar.gz of one there"
         )
-    return found
+    return paths

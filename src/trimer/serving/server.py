@@ -216,9 +216,9 @@ def loaded(paths: list[str], cfg: DictConfig) -> dict[str, ServedModel]:
     for name, model in named_models(paths, load).items():
         libraries = "retention" in {key for kind in model.loaded.study.predict_settings for key in KINDS[kind]}
         fixed = {"retention": cfg.retention} if libraries and cfg.retention else {}
-        one = ServedModel(name, model, cfg.trainer, fixed)
-        if one.operations:
-            served[name] = one
+        served_model = ServedModel(name, model, cfg.trainer, fixed)
+        if served_model.operations:
+            served[name] = served_model
         else:
             log.warning("%s is not served: it neither predicts nor embeds", name)
     if not served:

@@ -17,10 +17,10 @@ from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.prediction.embedding import budget
 from trimer.serving import parameters
 from trimer.serving.batching import Batcher, Computer, Ticket
-from trimer.serving.cards import card, example_records
 from trimer.serving.limits import Limits, Refusal
 from trimer.serving.metrics import Metrics
 from trimer.serving.models import Answer, ServedModel
+from trimer.serving.served_cards import card, example_records
 
 log = logging.getLogger(__name__)
 

@@ -51,8 +51,10 @@ def kept(compute: Compute, partial: Partial) -> Compute:
         results: Callable[[], list] = list if key in partial else compute(inputs)
 
         def vectors() -> list:
-            values = partial.once(key, lambda: [one if isinstance(one, str) else one.tolist() for one in results()])
-            return [one if isinstance(one, str) else np.asarray(one, np.float32) for one in values]
+            values = partial.once(
+                key, lambda: [vector if isinstance(vector, str) else vector.tolist() for vector in results()]
+            )
+            return [vector if isinstance(vector, str) else np.asarray(vector, np.float32) for vector in values]
 
         return vectors
 

@@ -64,11 +64,11 @@ def explain_peaks(
     if molecule is None or ion is None or molecule.GetNumAtoms() > MOST_ATOMS:
         return [None] * len(mz)
     arrays = skeleton(molecule)
-    found = pieces(arrays, GENERATIONS, WIDEST)
+    fragments = pieces(arrays, GENERATIONS, WIDEST)
     carriers = _carriers(ion, Chem.GetFormalCharge(molecule))
     sign = 1 if ion.charge > 0 else -1
-    counts = _elements(molecule, found, arrays)
-    ions = _ions(found, counts[1][:, -1], carriers, sign)
+    counts = _elements(molecule, fragments, arrays)
+    ions = _ions(fragments, counts[1][:, -1], carriers, sign)
     return [_best(float(peak), ppm, ions, counts, carriers, sign) for peak in mz]
 
 
@@ -82,30 +82,32 @@ def _carriers(ion: Adduct, charge: int) -> list[dict[str, int]]:
     return [{"H": 1}, *({metal: 1} for metal in METALS if added.get(metal, 0) > 0)]
 
 
-def _ions(found: Pieces, own: np.ndarray, carriers: Sequence[Mapping[str, int]], sign: int) -> _Ions:
-    """Every ion; own: (F,) hydrogens of the fragments in the molecule, of which no ion loses more than it has."""
-    k, t = found.broken[:, None], SHIFTS[None]
+def _ions(fragments: Pieces, available: np.ndarray, carriers: Sequence[Mapping[str, int]], sign: int) -> _Ions:
+    """Every ion; available: (F,) hydrogens of the fragments in the molecule, of which no ion loses more than it has."""
+    k, t = fragments.broken[:, None], SHIFTS[None]
     radical = (k - t) % 2 != 0
     lost = min((carrier.get("H", 0) for carrier in carriers), default=0)
-    fragment, column = np.nonzero((abs(t) <= k) & (~radical | (abs(t) <= 2)) & (own[:, None] + t + min(lost, 0) >= 0))
+    fragment, column = np.nonzero(
+        (abs(t) <= k) & (~radical | (abs(t) <= 2)) & (available[:, None] + t + min(lost, 0) >= 0)
+    )
     hydrogens = SHIFTS[column]
-    masses = found.mass[fragment] + hydrogens * HYDROGEN
+    masses = fragments.mass[fragment] + hydrogens * HYDROGEN
     added = [sum(n * (HYDROGEN if e == "H" else _mass(e)) for e, n in carrier.items()) for carrier in carriers]
     mz = np.concatenate([masses + mass - sign * ELECTRON for mass in added])
     order = np.argsort(mz, kind="stable")
     rows = np.tile(np.arange(len(fragment)), len(carriers))[order]
     number = np.repeat(np.arange(len(carriers)), len(fragment))[order]
     odd = radical[fragment, column][rows]
-    return _Ions(mz[order], fragment[rows], hydrogens[rows], number, found.broken[fragment][rows], odd)
+    return _Ions(mz[order], fragment[rows], hydrogens[rows], number, fragments.broken[fragment][rows], odd)
 
 
-def _elements(molecule: Chem.Mol, found: Pieces, arrays: Skeleton) -> tuple[list[str], np.ndarray]:
+def _elements(molecule: Chem.Mol, fragments: Pieces, arrays: Skeleton) -> tuple[list[str], np.ndarray]:
     """Element symbols, and (F, E) the number of atoms of each in each fragment; hydrogens are the last column."""
     symbols = [atom.GetSymbol() for atom in molecule.GetAtoms()]
     names = sorted(set(symbols))
     onehot = np.array([[symbol == name for name in names] for symbol in symbols], np.int64)
     per_atom = np.concatenate([onehot, arrays.hydrogens[:, None]], 1)
-    return [*names, "H"], found.bits.astype(np.int64) @ per_atom
+    return [*names, "H"], fragments.bits.astype(np.int64) @ per_atom
 
 
 def _best(

@@ -11,11 +11,12 @@ from trimer.building import build
 from trimer.errors import CheckpointError
 from trimer.models.fragment_model import Fragments
 from trimer.studies.settings import LIBRARIES, PEPTIDES, SEQUENCES, check_predict_settings
-from trimer.studies.study import Evaluation, Measurement, Study
+from trimer.studies.study import Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from trimer.evaluation.evaluation import Evaluation
     from trimer.prediction.predictor import Predictor
 
 

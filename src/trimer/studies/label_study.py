@@ -12,12 +12,13 @@ from torch import nn
 from trimer.building import build
 from trimer.models.labelled_model import Labelled
 from trimer.studies.settings import LABELS, PEPTIDES, SEQUENCES, check_predict_settings
-from trimer.studies.study import Evaluation, Measurement, Study
+from trimer.studies.study import Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.evaluation.evaluation import Evaluation
     from trimer.prediction.predictor import Predictor
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ class LabelStudy(Study):
         return LabelPredictor(self.loaded, cfg)
 
     @classmethod
+    def can_average(cls, data: Mapping[str, Any]) -> bool:
+        return data.get("entity") == "molecules" and data.get("target") != "residue"
+
+    @classmethod
     def training_records(cls, data: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
         """The fingerprints of the training molecules."""
         from trimer.training_molecules import KEY, training_molecules
@@ -95,11 +100,11 @@ class LabelStudy(Study):
             fitted = calibration(net, data)
             if averages(cfg, self.loaded):
                 net.temperature.copy_(fitted["temperature"])
-                found, metrics, predictions = choose(
+                averaging, metrics, predictions = choose(
                     net, data, Averaging.of(self.loaded), cfg.get("augment"), cfg.get("boosting"), cfg.seed
                 )
                 fitted |= decisions(net, predictions, data.labels[data.split.rows("val")])
-                self.loaded.averaging = keys[AVERAGING] = found.stored()
+                self.loaded.averaging = keys[AVERAGING] = averaging.stored()
             if data.sequences.plural != "molecules":
                 self.loaded.training_embeddings = keys[KEY] = training_embeddings(net, data, cfg.seed)
         state = {name: value.clone() for name, value in read(path)["state_dict"].items()}

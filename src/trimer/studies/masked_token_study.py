@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from trimer.errors import CheckpointError
-from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
+from trimer.studies.study import PRE_TRAINED, Measurement, Study
+
+if TYPE_CHECKING:
+    from trimer.evaluation.evaluation import Evaluation
 
 
 class MaskedTokenStudy(Study):

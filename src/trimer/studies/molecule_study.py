@@ -12,12 +12,13 @@ import numpy as np
 from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.studies.settings import MOLECULES, check_predict_settings
-from trimer.studies.study import PRE_TRAINED, Evaluation, Measurement, Study
+from trimer.studies.study import PRE_TRAINED, Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.data.spectra.spectrum_table import SpectrumTable
+    from trimer.evaluation.evaluation import Evaluation
     from trimer.generation.molecule_generator import MoleculeGenerator
     from trimer.prediction.analogue_search import AnalogueSearch
     from trimer.prediction.predictor import Predictor
@@ -138,8 +139,10 @@ class MoleculeStudy(Study):
                 self.fit_fingerprints(data, cfg.seed)
             precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
             library = self.analogues(generator, data.table(data.split.rows("train")))
-            found = None if library is None else library.weights(table, sources)
-            generated = generator.generate(self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts, found)
+            weights = None if library is None else library.weights(table, sources)
+            generated = generator.generate(
+                self.loaded.net, self.loaded.tokenizer, sources, precursors, adducts, weights
+            )
         stored, report = calibrate_candidates(table, generated, library_of(self.loaded), generator)
         self.loaded.calibration = stored
         update_checkpoint(self.loaded.path, {KEY: stored})

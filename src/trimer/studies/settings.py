@@ -11,6 +11,8 @@ from trimer.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from trimer.studies.study import Study
+
 MOLECULES = "models that generate molecules for spectra"
 SEQUENCES = "models that read molecules, proteins or peptides"
 LABELS = "models that predict labels of molecules"
@@ -49,14 +51,13 @@ def check_predict_settings(cfg: DictConfig, kinds: Collection[str], checkpoint: 
                     )
 
 
-def check_averaging(cfg: DictConfig, study: str, data: Mapping[str, Any]) -> None:
+def check_averaging(cfg: DictConfig, study: type[Study], data: Mapping[str, Any]) -> None:
     """ConfigError for settings of averages that this kind of model does not use.
 
-    study: name of the study of the task. data: config of its training data.
+    study: of the task. data: config of its training data.
     """
-    molecules = data.get("entity") == "molecules" and data.get("target") != "residue"
     for name in ("augment", "boosting"):
-        if cfg.get(name) and not (study.endswith(".LabelStudy") and molecules):
+        if cfg.get(name) and not study.can_average(data):
             raise ConfigError(f"{name}={cfg[name]} is for {LABELS}, and this one does not: remove the setting")
     if cfg.get("boosting") is not None and cfg.get("calibrate") is False:
         raise ConfigError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -21,23 +21,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from trimer.checkpoint import Loaded
+    from trimer.evaluation.evaluation import Evaluation
     from trimer.prediction.predictor import Predictor
-    from trimer.reporting.table import ResultTable
-
-
-class Evaluation(Protocol):
-    """The result of an evaluation: a table of methods by metrics, and the metrics of the model."""
-
-    table: ResultTable
-    metrics: dict[str, float]
-
-    def split_metrics(self, split: str) -> dict[str, float]:
-        """The metrics with the name of the split, such as `test/accuracy`."""
-        ...
-
-    def save(self, out: Path) -> None:
-        """Write the table and the predictions to a folder."""
-        ...
 
 
 @dataclass
@@ -123,6 +108,11 @@ class Study:
     def can_predict(cls, contract: Mapping[str, Any]) -> bool:
         """Whether the model of a contract has a predictor."""
         return cls.predictor is not Study.predictor
+
+    @classmethod
+    def can_average(cls, data: Mapping[str, Any]) -> bool:
+        """Whether predictions can be averages (`augment`, `boosting`). data: config of the training data."""
+        return False
 
     def check_data(self, data: Any) -> None:
         """ConfigError unless these data can be evaluated."""

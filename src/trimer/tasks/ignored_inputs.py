@@ -26,7 +26,7 @@ def warn_of_ignored_inputs(encoder, data) -> None:
             f"{modified:,}",
             f"{records:,}",
         )
-    if getattr(data, "target", None) == "fragments" and getattr(encoder, "conditions", None) is None:
+    if getattr(data, "has_conditions", False) and getattr(encoder, "conditions", None) is None:
         log.warning(
             "model=%s ignores the charge, the collision energy and the instrument of a spectrum: choose "
             "model=peptides_fragments, or set model.conditions=true for a model of peptides",

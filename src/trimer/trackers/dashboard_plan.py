@@ -87,7 +87,7 @@ def group_of(run: Run) -> str:
 
 
 def _settings(summary: Summary) -> list[Setting]:
-    found = []
+    settings = []
     for key in summary.varied:
         values = [run.config.get(key) for run in summary.runs]
         known = [value for value in values if value is not None]
@@ -96,8 +96,8 @@ def _settings(summary: Summary) -> list[Setting]:
         numbers = [number(value) for value in known]
         all_numbers = all(math.isfinite(value) for value in numbers)
         long = all_numbers and min(numbers) > 0 and max(numbers) / min(numbers) >= LONG_SCALE
-        found.append(Setting(key, all_numbers, long))
-    return found
+        settings.append(Setting(key, all_numbers, long))
+    return settings
 
 
 def _exists(runs: Sequence[Run], name: str, suffixes: Sequence[str]) -> bool:

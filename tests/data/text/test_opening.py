@@ -11,7 +11,7 @@ import pytest
 
 from trimer.data.text.compression import plain_name
 from trimer.data.text.opening import open_bytes, read_blocks, read_chunks, read_lines, read_text, read_text_so_far
-from trimer.data.text.settings import TextSettings, configure, settings
+from trimer.data.text.reading_limits import TextSettings, configure, settings
 from trimer.errors import BrokenOff, ConfigError, InputError
 
 TEXT = b"".join(b"line %d\n" % i for i in range(20_000))

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trimer.data.text.settings import settings
+from trimer.data.text.reading_limits import settings
 from trimer.data.text.tables import FEWER, MORE, TableFile
 from trimer.errors import InputError
 

@@ -54,7 +54,7 @@ class Shard:
         if not 0 <= self.number < self.count:
             raise ConfigError(f"shard={self.number} must be from 0 to {self.count - 1}, since shards={self.count}")
 
-    def own(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def chunks_of_shard(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """The chunks of a source that belong to this shard."""
         for number, chunk in enumerate(chunks):
             if number // CHUNKS % self.count == self.number:

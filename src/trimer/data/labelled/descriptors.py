@@ -15,7 +15,7 @@ import rdkit
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from trimer.chemistry.identifiers import inchikey_block1
-from trimer.chemistry.structures import read_structure
+from trimer.chemistry.parsed_structures import read_structure
 from trimer.data.core.label_table import LabelTable, label_names, limited, settings_text
 from trimer.data.core.parallel import in_order
 from trimer.data.molecules.molecule_files import MoleculeSource, MoleculeTable
@@ -112,8 +112,8 @@ def _counts(molecule, length: int) -> list[str | None]:
     """log(1 + count) of each folded Morgan environment as text."""
     if not length or molecule is None:
         return [None] * length
-    found = _generator(length).GetCountFingerprintAsNumPy(molecule)
-    return [f"{value:.5g}" for value in np.log1p(found.astype(np.float64))]
+    counts = _generator(length).GetCountFingerprintAsNumPy(molecule)
+    return [f"{value:.5g}" for value in np.log1p(counts.astype(np.float64))]
 
 
 @cache

@@ -63,16 +63,16 @@ def listed(names: Sequence[str]) -> list[str]:
 
     Stored with a model, this list keeps its features the same for another version of RDKit with more descriptors.
     """
-    found = [part for name in names for part in (DESCRIPTORS if name == "descriptors" else [str(name)])]
-    for name in found:
+    features = [part for name in names for part in (DESCRIPTORS if name == "descriptors" else [str(name)])]
+    for name in features:
         if name not in WIDTHS and name not in FUNCTIONS:
             raise ConfigError(
                 f"features: {name!r} is unknown; use {', '.join(WIDTHS)}, descriptors, or a descriptor of RDKit "
                 f"{rdBase.rdkitVersion}"
             )
-        if found.count(name) > 1:
+        if features.count(name) > 1:
             raise ConfigError(f"features names {name!r} twice")
-    return found
+    return features
 
 
 def width(names: Sequence[str]) -> int:

@@ -242,13 +242,18 @@ def model_inputs(kind: SequenceKind, sequences: Sequences, tokens: Mapping[int, 
 def flat(inputs: Sequence[ModelInput], conditions: np.ndarray | None = None) -> Flat:
     """One batch of the sequences. conditions: (B, C) acquisition conditions, for spectra of peptides."""
     tokens = Ragged.pack([sequence.tokens for sequence in inputs])
-    tables = {id(one.compositions): one.compositions for one in inputs if one.compositions is not None}
+    tables = {
+        id(sequence.compositions): sequence.compositions for sequence in inputs if sequence.compositions is not None
+    }
     if not tables:
         return Flat.from_concatenated(tokens.values, tokens.lengths)
-    numbers = [one.modifications for one in inputs if one.modifications is not None]
+    numbers = [sequence.modifications for sequence in inputs if sequence.modifications is not None]
     if len(tables) > 1:  # of several requests
         first = dict(zip(tables, np.cumsum([0, *map(len, tables.values())]), strict=False))
-        numbers = [np.where(n > 0, n + first[id(one.compositions)], 0) for n, one in zip(numbers, inputs, strict=True)]
+        numbers = [
+            np.where(n > 0, n + first[id(sequence.compositions)], 0)
+            for n, sequence in zip(numbers, inputs, strict=True)
+        ]
     modifications = Ragged.pack(numbers)
     return flat_peptides(tokens, modifications, np.concatenate(list(tables.values())), conditions)
 

@@ -302,6 +302,42 @@ class SplitData(PreparedData):
         return key_split(self._grouping(), self.split_by)
 
 
+class LabelledSplitData(SplitData):
+    """Split data with labels, whose store has the columns `id`, `text` and `tokens`.
+
+    target: what is predicted, such as "single" (classes), "regression" (numbers) or "fragments".
+    """
+
+    has_labels = True
+    target: str
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether the labels are numbers of whole sequences, which can be drawn against the predicted ones."""
+        return self.target == "regression"
+
+    def facts(self) -> dict:
+        """Target and labels, as plain values."""
+        raise NotImplementedError
+
+    def save_reports(self, folder: Path) -> None:
+        """Write the split, its overlap, the drop report and the labels to a run folder."""
+        super().save_reports(folder)
+        (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """SMILES, residues or ProForma of the given rows."""
+        return [text or "" for text in self.store.strings("text", rows)]
+
+    def ids(self, rows: np.ndarray) -> list[str]:
+        """Ids of the given rows."""
+        return [name or "" for name in self.store.strings("id", rows)]
+
+    def _lengths(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) numbers of tokens of the given rows."""
+        return self.store.ragged("tokens").lengths[rows]
+
+
 def check_split_keys(split: Mapping, known: tuple[str, ...]) -> None:
     """ValueError for split keys that the data module does not have."""
     if unknown := set(split.get("keys") or ()) - set(known):

@@ -5,10 +5,8 @@ Shapes: n spectra, L residues of a peptide, K channels.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -21,7 +19,7 @@ from trimer.data.core.sampler import BatchKey, EpochPlan
 from trimer.data.core.store import Store, StoreWriter
 from trimer.data.core.training_keys import text_keys
 from trimer.data.labelled.sequence_kinds import Peptides, Sequences, key_column
-from trimer.data.modules.base import Loading, SplitData, check_split_keys
+from trimer.data.modules.base import LabelledSplitData, Loading, check_split_keys
 from trimer.data.peptides.fragment_files import FragmentSource, FragmentTable
 from trimer.data.peptides.peptide_batches import flat_peptides
 from trimer.errors import ConfigError, InputError
@@ -29,7 +27,7 @@ from trimer.peptides.channels import channels_of, possible
 from trimer.peptides.conditions import CHARGES, condition_vectors
 from trimer.peptides.modifications import ELEMENTS
 from trimer.peptides.proforma import read_proforma
-from trimer.peptides.seen import seen_sites
+from trimer.peptides.seen_sites import seen_sites
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ MODLOSS = "modloss"  # loss of a modification in libraries; read as H3PO4
 KEPT = ("all", "modified", "unmodified")
 
 
-class PeptideFragments(SplitData):
+class PeptideFragments(LabelledSplitData):
     """Spectra of peptides as intensities of the fragments that a model predicts.
 
     source: annotated spectra. channels: `b1`, `y2`, `y1-H3PO4`: series, charge, loss. Intensities are relative to the
@@ -51,7 +49,7 @@ class PeptideFragments(SplitData):
 
     kind = "fragments"
     batch = FragmentBatch
-    has_labels = True
+    has_conditions = True  # charge, collision energy and instrument of each spectrum
     target = "fragments"
 
     def __init__(
@@ -130,7 +128,7 @@ class PeptideFragments(SplitData):
                 report.add(rule, [table.places[row]])
         rows = np.array(list(spectra), np.int64)
         tokens = [ids for row, ids in enumerate(sequences.tokens) if row in spectra and ids is not None]
-        numbers = [one for row, one in enumerate(sequences.modifications or ()) if row in spectra and one is not None]
+        numbers = [ids for row, ids in enumerate(sequences.modifications or ()) if row in spectra and ids is not None]
         return {
             "id": [table.ids[row] for row in rows],
             "text": [sequences.texts[row] for row in rows],
@@ -200,30 +198,14 @@ class PeptideFragments(SplitData):
         """Target and channels, as plain values."""
         return {"target": self.target, "classes": self.classes}
 
-    def save_reports(self, folder: Path) -> None:
-        """Write the split, its overlap, the drop report and the channels to a run folder."""
-        super().save_reports(folder)
-        (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
-
-    def texts(self, rows: np.ndarray) -> list[str]:
-        """ProForma of the given rows."""
-        return [text or "" for text in self.store.strings("text", rows)]
-
     def training_facts(self) -> dict:
         return {"sites": seen_sites(self.texts(self.split.rows("train")))}
-
-    def ids(self, rows: np.ndarray) -> list[str]:
-        """Ids of the given rows."""
-        return [name or "" for name in self.store.strings("id", rows)]
 
     def evaluation_batches(self, split: str):
         """Batches of the rows of a split, in order."""
         dataset, lengths, rows = self._evaluation_data(split)
         plan = EpochPlan(lengths, self.tokens_per_batch, rows=rows, shuffle=False)
         return (dataset[key] for key in plan.epoch(0))
-
-    def _lengths(self, rows: np.ndarray) -> np.ndarray:
-        return self.store.ragged("tokens").lengths[rows]
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")

@@ -5,7 +5,6 @@ Shapes: n rows, K labels, R residues.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -43,7 +42,7 @@ from trimer.data.labelled.label_values import LabelReader
 from trimer.data.labelled.labelled_columns import LabelledColumns
 from trimer.data.labelled.labelled_rows import LabelledRows, Rewrite
 from trimer.data.labelled.sequence_kinds import KINDS, SequenceKind, key_column
-from trimer.data.modules.base import Loading, SplitData, check_split_keys
+from trimer.data.modules.base import LabelledSplitData, Loading, SplitData, check_split_keys
 from trimer.data.molecules.random_smiles import RandomSmiles
 from trimer.data.proteins.clusters import read_clusters
 from trimer.data.proteins.relatives import KMERS, encode_proteins
@@ -51,7 +50,7 @@ from trimer.data.text.content import content_digest
 from trimer.errors import ConfigError, InputError
 from trimer.flat import Flat
 from trimer.peptides.modifications import ELEMENTS
-from trimer.peptides.seen import seen_sites
+from trimer.peptides.seen_sites import seen_sites
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ LAYOUT = 2  # increase when the columns of the store change, so that old caches 
 ROW = "row"  # name of the split key that puts each row into a separate group
 
 
-class LabelledSequences(SplitData):
+class LabelledSequences(LabelledSplitData):
     """Labelled sequences for classification and regression, of whole sequences or residues.
 
     source: of labelled records. entity: "molecules", "proteins" or "peptides". target: "single", one of several
@@ -275,11 +274,6 @@ class LabelledSequences(SplitData):
 
     # ---------------------------------------------------------------- public access to rows
 
-    def save_reports(self, folder: Path) -> None:
-        """Write the split, its overlap, the drop report and the labels to a run folder."""
-        super().save_reports(folder)
-        (folder / "labels.json").write_text(json.dumps(self.facts(), indent=1) + "\n", encoding="utf-8")
-
     def facts(self) -> dict:
         """Labels, their counts in each split, dropped records and contradictory labels, as plain values."""
         counts = counts_of_splits(self.classes, self.labels, self.split)
@@ -306,17 +300,9 @@ class LabelledSequences(SplitData):
         texts = self.held_out(np.array(self.store.strings("text"), dtype=object))
         return frozenset(digests(self.tokenizer.encode(text).tobytes() for text in texts).tolist())
 
-    def texts(self, rows: np.ndarray) -> list[str]:
-        """SMILES, residues or ProForma of the given rows."""
-        return [text or "" for text in self.store.strings("text", rows)]
-
     def training_facts(self) -> dict:
         peptides = self.sequences.plural == "peptides"
         return {"sites": seen_sites(self.texts(self.split.rows("train")))} if peptides else {}
-
-    def ids(self, rows: np.ndarray) -> list[str]:
-        """Ids of the given rows."""
-        return [name or "" for name in self.store.strings("id", rows)]
 
     def evaluation_batches(self, split: str, rewrite: Rewrite | None = None):
         """Batches of the rows of a split, in order. rewrite: gives other tokens of each molecule."""
@@ -336,9 +322,6 @@ class LabelledSequences(SplitData):
     def sequences_of(self, rows: np.ndarray) -> Flat:
         """The sequences of the given rows, concatenated."""
         return self._rows()[BatchKey(0, 0, np.asarray(rows))].sequence
-
-    def _lengths(self, rows: np.ndarray) -> np.ndarray:
-        return self.store.ragged("tokens").lengths[rows]
 
     def train_dataloader(self) -> DataLoader:
         rows = self.split.rows("train")

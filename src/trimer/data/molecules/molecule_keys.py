@@ -16,12 +16,12 @@ import numpy as np
 from rdkit import Chem
 
 from trimer.chemistry.identifiers import inchikey_block1, murcko_scaffold, parse
-from trimer.chemistry.structures import read_structure, rejection_reason
+from trimer.chemistry.parsed_structures import read_structure, rejection_reason
+from trimer.data.core.digest_set import Seen
 from trimer.data.core.draws import digests
 from trimer.data.core.drops import DropReport
 from trimer.data.core.parallel import in_order
 from trimer.data.core.ragged import Ragged
-from trimer.data.core.seen import Seen
 from trimer.data.core.shards import Piece, Shard
 from trimer.data.core.store import Column, Store, StoreWriter, cache_folder, cached_store
 from trimer.data.molecules.molecule_files import MoleculeSource, MoleculeTable
@@ -137,7 +137,7 @@ def molecule_pieces(
     """
     chunks = source.chunks(CHUNK)
     for table, (keys, tokens) in in_order(
-        _prepared_chunk, chunks if shard is None else shard.own(chunks), workers, stereo, encode
+        _prepared_chunk, chunks if shard is None else shard.chunks_of_shard(chunks), workers, stereo, encode
     ):
         report = DropReport(len(table))
         kept: list[int] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rdkit import Chem
 
-from trimer.chemistry.structures import reason_of
+from trimer.chemistry.parsed_structures import reason_of
 from trimer.data.molecules.molecule_rules import UNREADABLE
 from trimer.data.text.compression import plain_name
 from trimer.data.text.opening import broken_end, read_lines

@@ -75,7 +75,7 @@ class ProteinRecords:
         """The records of each chunk of the source, or of a shard of it."""
         held_out = np.array(sorted(excluded), np.int64)
         chunks = self.source.chunks([self.split_column] if self.split_column else [])
-        for table in chunks if shard is None else shard.own(chunks):
+        for table in chunks if shard is None else shard.chunks_of_shard(chunks):
             report, spelling = DropReport(len(table)), Spelling(self.tokenizer, self.plural)
             columns = self._columns(table, held_out, report, spelling)
             yield Piece(columns, report, spelling.counts())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from trimer.data.spectra.spectrum import Spectrum
+from trimer.data.spectra.spectrum_record import Spectrum
 
 if TYPE_CHECKING:
     import pandas

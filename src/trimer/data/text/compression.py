@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trimer.data.text.settings import FREE, settings
+from trimer.data.text.reading_limits import FREE, settings
 from trimer.errors import InputError
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zip")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimer.data.text.settings import settings
+from trimer.data.text.reading_limits import settings
 from trimer.errors import InputError
 from trimer.files import write_text
 

@@ -2,7 +2,7 @@
 
 All text is read by `read_chunks` (bytes), `read_lines`, `read_blocks` (records) or `read_text`. They return UTF-8
 without a byte-order mark, keep everything before the end of a truncated file, and obey the limits in
-`trimer.data.text.settings`.
+`trimer.data.text.reading_limits`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trimer.data.text.compression import DAMAGE, format_of, unpack
-from trimer.data.text.settings import settings
+from trimer.data.text.reading_limits import settings
 from trimer.errors import BrokenOff, InputError
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trimer.data.text.opening import broken_end, read_chunks, read_lines
-from trimer.data.text.settings import settings
+from trimer.data.text.reading_limits import settings
 from trimer.errors import BrokenOff, InputError
 from trimer.suggestions import did_you_mean
 

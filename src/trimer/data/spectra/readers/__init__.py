@@ -17,7 +17,7 @@ from trimer.data.spectra.readers.mgf import read_mgf
 from trimer.data.spectra.readers.msp import read_msp
 from trimer.data.spectra.readers.mzml import read_mzml
 from trimer.data.spectra.readers.mzxml import read_mzxml
-from trimer.data.spectra.readers.records import stem
+from trimer.data.spectra.readers.record_table import stem
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.compression import plain_name
 from trimer.errors import InputError

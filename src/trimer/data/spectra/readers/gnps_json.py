@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from trimer.data.spectra.readers.records import Records
+from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, read_text_so_far
 from trimer.errors import BrokenOff, InputError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.spectra.readers.records import assemble
+from trimer.data.spectra.readers.record_table import assemble
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.numbers import to_float
 from trimer.data.text.tables import TableFile

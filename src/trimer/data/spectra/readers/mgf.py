@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.spectra.readers.records import Records, assemble, stem
+from trimer.data.spectra.readers.record_table import Records, assemble, stem
 from trimer.data.spectra.spectrum_table import SpectrumTable, filled
 from trimer.data.text.numbers import to_float
 from trimer.data.text.opening import broken_end, decode, read_blocks

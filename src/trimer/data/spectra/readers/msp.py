@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from trimer.data.spectra.readers.records import Records
+from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import broken_end, lines_until_break
 from trimer.errors import BrokenOff

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trimer.data.spectra.readers.records import Records
+from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import open_bytes
 from trimer.errors import BrokenOff, InputError

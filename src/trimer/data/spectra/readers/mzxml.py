@@ -15,7 +15,7 @@ from trimer.data.spectra.readers.mzml import (
     text_of,
     unit_of,
 )
-from trimer.data.spectra.readers.records import Records
+from trimer.data.spectra.readers.record_table import Records
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.opening import open_bytes
 

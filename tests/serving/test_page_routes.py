@@ -19,7 +19,7 @@ from trimer.resuming import plain_dict
 from trimer.serving.app import create_app
 from trimer.serving.jobs import Jobs
 from trimer.serving.limits import JobLimits, Refusal, limits_of
-from trimer.serving.page import LARGEST, LONGEST, drawing, page_and_policy
+from trimer.serving.page_routes import LARGEST, LONGEST, drawing, page_and_policy
 from trimer.serving.server import Server, uvicorn_config
 
 WIDTHS = (390, 768, 1280, 1600)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trimer.reporting.peaks import RelativeSpectrum, place_labels
+from trimer.reporting.labelled_peaks import RelativeSpectrum, place_labels
 
 
 def labels(*peaks: tuple[float, float, str]) -> list[str]:

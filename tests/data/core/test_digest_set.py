@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trimer.data.core.seen import Seen
+from trimer.data.core.digest_set import Seen
 
 
 def test_repeated_digests_are_those_of_a_set():

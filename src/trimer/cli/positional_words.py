@@ -25,8 +25,8 @@ def named(command: str, words: Sequence[str]) -> list[str]:
     overrides = [f"{key}={quoted(word)}" for key, word in zip(keys, plain, strict=False)]
     others = [word for word in words if word not in plain]
     if command in PASS_ON:
-        own = {field.name for field in fields(SCHEMAS[command])} - {field.name for field in fields(Command)}
-        changes = [word for word in others if word.partition("=")[0] not in own]
+        own_fields = {field.name for field in fields(SCHEMAS[command])} - {field.name for field in fields(Command)}
+        changes = [word for word in others if word.partition("=")[0] not in own_fields]
         others = [word for word in others if word not in changes]
         overrides += [f"changes=[{','.join(map(quoted, changes))}]"] if changes else []
     return [*overrides, *others]

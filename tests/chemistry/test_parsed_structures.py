@@ -6,7 +6,7 @@ import pytest
 from rdkit import Chem, RDLogger
 
 from trimer.chemistry.identifiers import parse
-from trimer.chemistry.structures import read_structure, rejection_reason
+from trimer.chemistry.parsed_structures import read_structure, rejection_reason
 
 
 @pytest.mark.parametrize(

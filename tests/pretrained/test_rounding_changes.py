@@ -8,7 +8,7 @@ import torch
 
 from trimer.checkpoint import contract, load
 from trimer.models.esm2 import Esm2
-from trimer.pretrained.pack import pack
+from trimer.pretrained.pack_model import pack
 from trimer.tokenizers.protein import ProteinTokenizer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trimer.cli.arguments import named
+from trimer.cli.positional_words import named
 from trimer.errors import UsageError
 
 

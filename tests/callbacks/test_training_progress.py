@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from trimer.callbacks.progress import TrainingProgress, batches, describe
+from trimer.callbacks.training_progress import TrainingProgress, batches, describe
 
 
 class Line(L.LightningModule):

@@ -91,8 +91,8 @@ def columns_of(answer: Answer) -> list[dict[str, str]]:
 def type_of(values: list) -> str:
     """The type of the values of a column, in words."""
     names = {bool: "boolean", int: "integer", float: "number", str: "text", list: "list"}
-    found = {names.get(type(value), "other") for value in values if value is not None}
-    return "number" if found == {"integer", "number"} else found.pop() if len(found) == 1 else "unknown"
+    types = {names.get(type(value), "other") for value in values if value is not None}
+    return "number" if types == {"integer", "number"} else types.pop() if len(types) == 1 else "unknown"
 
 
 def defaults_of(answer: Answer) -> dict[str, Any]:
@@ -143,8 +143,8 @@ def test_table(model: ServedModel) -> Any:
 def known() -> list[dict[str, str]]:
     """What is known of the example proteins, in their order: the name, and whether it is membrane-bound."""
     return [
-        {"id": one["id"], "name": one["name"], "label": one["label"], "meaning": KNOWN[one["label"]]}
-        for one in known_proteins()
+        {"id": protein["id"], "name": protein["name"], "label": protein["label"], "meaning": KNOWN[protein["label"]]}
+        for protein in known_proteins()
     ]
 
 
@@ -153,7 +153,7 @@ def example_records(kind: str) -> list:
     """Some shipped example records of a kind (`trimer.examples`), as a client would send them."""
     path = example(kind)
     if kind == "proteins":
-        return [{"id": one["id"], "sequence": one["sequence"]} for one in known_proteins()]
+        return [{"id": protein["id"], "sequence": protein["sequence"]} for protein in known_proteins()]
     if kind == "spectra":
         from trimer.data.spectra.readers import read_spectra
 

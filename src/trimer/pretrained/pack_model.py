@@ -11,8 +11,8 @@ from trimer.errors import CheckpointError
 from trimer.files import write_text
 from trimer.pretrained.cards import facts_of, markdown, write_results
 from trimer.pretrained.packed import is_packed, paths_here, write_packed
-from trimer.pretrained.precision import largest_change
 from trimer.pretrained.registry import MODEL
+from trimer.pretrained.rounding_changes import largest_change
 from trimer.run import RunFolder
 
 

@@ -1,6 +1,6 @@
 """Which modifications and residues a model was trained on."""
 
-from trimer.peptides.seen import seen_sites, unseen_sites
+from trimer.peptides.seen_sites import seen_sites, unseen_sites
 
 
 def test_new_modifications_new_sites_and_unmodified_residues_are_unseen():
