@@ -14,7 +14,6 @@ from starlette.testclient import TestClient
 
 from trimer.cli.configs import compose
 from trimer.cli.main import main
-from trimer.pretrained import registry
 from trimer.resuming import plain_dict
 from trimer.serving.app import create_app
 from trimer.serving.limits import Limits, limits_of
@@ -41,28 +40,22 @@ def molecule_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def protein_runs(tmp_path_factory) -> Path:
-    """A folder with three run folders of ESM-2 with one layer, trained for one step.
+    """A folder with two run folders of ESM-2 with one layer, trained for one step.
 
-    `membrane` is a classifier of files in the layout of DeepLoc 1.0, `states` predicts labels of residues, `esm2` is a
-    masked language model.
+    `states` predicts labels of residues, `esm2` is a masked language model.
     """
     folder = tmp_path_factory.mktemp("proteins")
-    (folder / "proteins").mkdir()
-    kinds = (("LIVFAG", "Cell.membrane-M"), ("DEKRST", "Cytoplasm-S"))
-    proteins = [("M" + letters[n:] + letters * (n % 6 + 3), location) for n in range(6) for letters, location in kinds]
-    fasta = "".join(f">P{n:05d} {location}\n{sequence}\n" for n, (sequence, location) in enumerate(proteins))
-    train, test = (folder / f"proteins/deeploc1_{name}.fasta" for name in ("train_2768", "eval_1678"))
-    train.write_text(fasta.replace(">P", ">Q"))
-    test.write_text(fasta)
-    states = [f"{n},{sequence},{'HEC' * 30:.{len(sequence)}}" for n, (sequence, _) in enumerate(proteins)]
+    proteins = ["M" + letters[n:] + letters * (n % 6 + 3) for n in range(6) for letters in ("LIVFAG", "DEKRST")]
+    fasta = folder / "proteins.fasta"
+    fasta.write_text("".join(f">Q{n:05d}\n{sequence}\n" for n, sequence in enumerate(proteins)))
+    states = [f"{n},{sequence},{'HEC' * 30:.{len(sequence)}}" for n, sequence in enumerate(proteins)]
     (folder / "states.csv").write_text("\n".join(["id,sequence,states", *states]) + "\n")
     for name, words in {
-        "membrane": ["data=deeploc1_membrane", f"paths.data={folder}", "task=classification"],
         "states": [
             "data=labelled_residues", f"data.source.paths={folder}/states.csv", "data.source.labels=states",
             "data.source.id_column=id", "task=classification", "task.head.pooling=residue",
         ],
-        "esm2": ["data=proteins", f"data.source.paths={train}", "task=masked_lm"],
+        "esm2": ["data=proteins", f"data.source.paths={fasta}", "task=masked_lm"],
     }.items():  # fmt: skip
         words += [
             "model=esm2_nano", "model.d_model=16", "model.heads=2", "model.layers=1", "model.ffn=32",
@@ -90,8 +83,7 @@ def service(molecule_run, serve_config) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def further_models(service, serve_config, protein_runs) -> dict[str, tuple[ServedModel, dict]]:
     """`spectrums`, `membrane`, `states` and `esm2` with their cards, for tests that add them to the service."""
-    membrane = "membrane" if "membrane" in registry.names() else f"{protein_runs}/membrane"
-    models = loaded(["spectrums", membrane, f"{protein_runs}/states", f"{protein_runs}/esm2"], serve_config)
+    models = loaded(["spectrums", "membrane", f"{protein_runs}/states", f"{protein_runs}/esm2"], serve_config)
     return {name: (model, service._warmed_up(model)) for name, model in models.items()}
 
 
