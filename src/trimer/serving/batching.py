@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trimer.callbacks.host_memory import trim
 from trimer.errors import TrimerError
 from trimer.prediction.workers import Compute, Worker, results_of
 from trimer.serving.limits import Refusal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB_EVERY = 8  # of so many batches one begins with a job
+TRIM_EVERY = 500  # batches; requests of many sizes leave free blocks that the C library keeps, 10 KB each
 LOOK_SECONDS = 2.0  # between two looks of a waiting thread whether its client has gone; each costs CPU time
 
 
@@ -158,6 +160,8 @@ class Batcher:
                         chunk.done.set()
                     return
             self._compute(batch)
+            if self._batches % TRIM_EVERY == 0:
+                trim()
 
     def _next_batch(self) -> list[tuple[_Chunk, int]]:
         """(chunk, row) of the next batch: rows of one worker, the oldest first; one row, or within the budget."""
