@@ -6,7 +6,10 @@ import json
 
 import pytest
 
-from trimer.evaluation.example_evaluation import ExampleEvaluation, stored_lookups
+from trimer.checkpoint import load
+from trimer.cli.configs import compose
+from trimer.commands.demo import predictor_of
+from trimer.evaluation.example_evaluation import ExampleEvaluation, evaluate_examples, stored_lookups
 from trimer.examples import FOLDER, LOOKUPS
 from trimer.reporting.table import ResultTable
 
@@ -25,6 +28,19 @@ def test_candidates_are_those_of_the_named_spectra():
     everything = stored_lookups(list_of_ids())
     some = stored_lookups(list_of_ids()[3:5])
     assert {name: rows[3:5] for name, rows in everything.items()} == some
+
+
+def test_the_model_looks_analogues_up_as_in_a_prediction():
+    words = ["spectra=2", "generator.num_samples=2"]
+    predictor = predictor_of(load("spectrums"), compose("demo", words))
+    counts = [candidate["count"] for record in candidates_of(predictor) for candidate in record]
+    assert 0 in counts  # a training molecule that no sample is
+    predictor.analogues = None
+    assert 0 not in [candidate["count"] for record in candidates_of(predictor) for candidate in record]
+
+
+def candidates_of(predictor) -> list[list[dict]]:
+    return [record["candidates"] for record in evaluate_examples(predictor, "spectrums", 2).predictions]
 
 
 def list_of_ids() -> list[str]:

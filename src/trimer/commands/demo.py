@@ -42,7 +42,7 @@ def main(cfg: DictConfig) -> None:
     loaded, output = demonstrated(cfg.ckpt, load), Path(cfg.output).expanduser()
     predictor, name = predictor_of(loaded, cfg), model_name(loaded.run, loaded.path)
     with computing(cfg.trainer):
-        evaluation = evaluate_examples(predictor, predictor.generator, name, cfg.spectra)
+        evaluation = evaluate_examples(predictor, name, cfg.spectra)
     whole = whole_fold(loaded)
     show(evaluation, whole, output)
     print(f"page: {write_demo_page(evaluation, whole, output, name)}")

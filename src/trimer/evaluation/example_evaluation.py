@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from trimer.evaluation.molecule_evaluation import measure, predictions
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.examples import FOLDER, LOOKUPS, example
 from trimer.reporting.table import BOUND, ResultTable
+
+if TYPE_CHECKING:
+    from trimer.prediction.molecule_predictor import MoleculePredictor
 
 METRICS = ("top1_accuracy", "tanimoto@1", "tanimoto@10", "formula_match@1")  # columns of the table
 LEAD = "tanimoto@1"  # the metric in which the model is compared with the best look-up
@@ -58,17 +61,20 @@ class ExampleEvaluation:
         return text + ("." if self.is_clear else ": the sample is too small to rank them. See the whole test fold.")
 
 
-def evaluate_examples(predictor: Any, generator: Any, name: str, count: int | None = None) -> ExampleEvaluation:
+def evaluate_examples(predictor: MoleculePredictor, name: str, count: int | None = None) -> ExampleEvaluation:
     """Generate molecules for the first `count` example spectra, and measure them and the stored look-ups.
 
-    predictor: of a model that generates molecules. name: of the model in the table.
+    name: of the model in the table.
     """
     spectra = read_spectra(example("spectra"))
     table, _, _ = clean_rows(spectra.take(np.arange(len(spectra))[:count]), predictor.steps)
     values, offsets = predictor.loaded.tokenizer.encode_spectra(table)
     sources = [values[start:stop] for start, stop in pairwise(offsets)]
     precursors, adducts = table["precursor_mz"].tolist(), table["adduct"].tolist()
-    generated = generator.generate(predictor.net, predictor.loaded.tokenizer, sources, precursors, adducts)
+    analogues = None if predictor.analogues is None else predictor.analogues.weights(table, sources)
+    generated = predictor.generator.generate(
+        predictor.net, predictor.loaded.tokenizer, sources, precursors, adducts, analogues
+    )
     result = ResultTable(metrics=METRICS)
     similarities: dict[str, list[float]] = {}
     for method, candidates in stored_lookups(list(table["id"])).items():
