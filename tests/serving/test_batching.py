@@ -77,6 +77,19 @@ def test_a_job_advances_on_a_busy_server(batches):
     batcher.close()
 
 
+def test_free_memory_is_returned_from_time_to_time(batches, monkeypatch):
+    trims = []
+    monkeypatch.setattr(batching, "trim", lambda: trims.append(len(batches)))
+    monkeypatch.setattr(batching, "TRIM_EVERY", 2)
+    one = worker()
+    one.go.set()
+    batcher = Batcher(lambda computer: 40)
+    for number in range(5):
+        batcher.compute(one, ticket())([number])()
+    batcher.close()
+    assert trims == [2, 4]
+
+
 def test_one_bad_row_fails_no_other(batches):
     one = worker()
     one.go.set()

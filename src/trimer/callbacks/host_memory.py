@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import lightning as L
 
-
-def trim() -> bool:
-    """Return freed memory to the operating system; False if the C library cannot (only glibc can).
-
-    Batches have different lengths, so blocks of many sizes are freed and rarely fit again. glibc keeps them, and a run
-    of some thousand steps grows to several times the memory that it uses.
-    """
-    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if malloc_trim is None:
-        return False
-    malloc_trim(0)
-    return True
+from trimer.accelerators.free_memory import trim
 
 
 class HostMemory(L.Callback):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trimer.callbacks.host_memory import trim
+from trimer.accelerators.free_memory import trim
 from trimer.errors import TrimerError
 from trimer.prediction.workers import Compute, Worker, results_of
 from trimer.serving.limits import Refusal
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOB_EVERY = 8  # of so many batches one begins with a job
-TRIM_EVERY = 500  # batches; requests of many sizes leave free blocks that the C library keeps, 10 KB each
+TRIM_EVERY = 500  # batches after which free memory is returned to the operating system
 LOOK_SECONDS = 2.0  # between two looks of a waiting thread whether its client has gone; each costs CPU time
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
-import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from trimer.accelerators.free_memory import share_arena
 from trimer.api import load
 from trimer.checkpoint import checkpoint_path
 from trimer.errors import ConfigError, TrimerError
@@ -38,7 +37,6 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEAD_SECONDS = 10.0  # longest time until the head of a request has arrived
 IDLE_SECONDS = 5  # a connection without a request is closed
 HEAD_BYTES = 1 << 16  # longest head of a request; the parser has none
-ARENA_MAX = -8  # glibc's M_ARENA_MAX
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -97,7 +95,7 @@ def serve(cfg: DictConfig) -> None:
     """Serve the models of a config until SIGTERM or Ctrl-C; TrimerError if they cannot be loaded."""
     from trimer.resuming import plain_dict
 
-    share_memory_of_threads()
+    share_arena()
     limits = limits_of(Limits, plain_dict(cfg.limits), "limits")
     job_limits = limits_of(JobLimits, plain_dict(cfg.jobs), "jobs")
     host, port, paths = address_and_models(cfg)
@@ -147,17 +145,6 @@ def serve(cfg: DictConfig) -> None:
         raise failed[0]
     if not server.started:
         raise ConfigError(f"host={host} port={port} cannot be used: choose another port, or end the other server")
-
-
-def share_memory_of_threads() -> None:
-    """Let all threads allocate from one arena, which has to come before the first thread; nothing without glibc.
-
-    glibc gives threads separate arenas, eight for each core. The blocks that a request frees in one are not used by
-    the thread of the next request, so that memory grows until every arena has held the largest request.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(ARENA_MAX, 1)
 
 
 def grpc_server_of(service: Service, cfg: DictConfig, host: str, token: str | None) -> GrpcServer | None:
