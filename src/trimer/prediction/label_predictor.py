@@ -99,20 +99,21 @@ class LabelPredictor(Predictor):
         return PredictionFile(output, self.columns, self.plural, further)
 
     def read(self, path: Path) -> Iterator[Records]:
-        first, usable = 0, 0
+        first, usable, reason = 0, 0, None
         for table in sequence_chunks(path, self.entity, **self.reading):
             records = self._tokenized(table, first)
             first, usable = first + len(records), usable + len(records.usable)
+            reason = reason or next(filter(None, records.reasons), None)
             yield records
         self.kind.spelling.warn()
         log.info("%s sequences, %s usable", f"{first:,}", f"{usable:,}")
         if first and not usable:
             log.warning(
-                "%s: none of %s rows could be read as %s: check that the suffix matches the format (.csv, .tsv, "
-                ".fasta, .smi), and set column=<name> for the column of a table",
-                path,
+                "none of the %s rows of %s can be used, for example %s; check that the suffix fits the format (.csv, "
+                ".tsv, .fasta, .smi), and name the column of a table with column=<name>",
                 f"{first:,}",
-                self.entity,
+                path,
+                reason,
             )
 
     def records(self, values: Any) -> Records:

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 import zipfile
 
+import numpy as np
 import pytest
 
 from trimer.data.text.compression import plain_name
@@ -161,6 +162,15 @@ def test_other_bytes_are_windows_1252_with_a_warning(tmp_path, caplog):
     path.write_bytes("plain\né both ".encode() + b"\xe9 \x96 \x81\n")
     assert read_text(path) == "plain\né both é – \x81\n" == "".join(read_lines(path))
     assert caplog.text.count("line 2 is not UTF-8 and is read as Windows-1252: 'é both é – ") == 2
+
+
+@pytest.mark.parametrize("name", ["a.smi", "a.fasta", "a.csv"])
+def test_a_binary_file_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(20_000))
+    with pytest.raises(InputError, match=f"{name} is a binary file, not text"):
+        list(read_lines(tmp_path / name))
+    (tmp_path / name).write_bytes(b"CCO ethanol\x00\n" * 15)  # padding of some programs
+    assert len(list(read_lines(tmp_path / name))) == 15
 
 
 def test_whole_text_is_limited(tmp_path):

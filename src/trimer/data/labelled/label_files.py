@@ -27,6 +27,7 @@ from trimer.data.text.column_names import column_called
 from trimer.data.text.content import content_digest
 from trimer.data.text.fasta import FastaRecords, read_fasta
 from trimer.data.text.missing import known
+from trimer.data.text.opening import decode
 from trimer.data.text.paths import find_files, named_paths
 from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
@@ -184,7 +185,7 @@ class LabelledFasta:
         problems = {row: NO_MATCH for row, match in enumerate(matches) if match is None}
         return LabelTable(
             [name or first or f"{path.name}:{line}" for name, first, line in id_parts],
-            [records.sequences[row].tobytes().decode("latin-1") for row in range(len(matches))],
+            [decode(records.sequences[row].tobytes()) for row in range(len(matches))],
             {name: values for name, values in groups.items() if name not in columns},
             {name: self._column(name, path, records, groups) for name in columns},
             [f"{path.name}, line {line}" for line in lines],

@@ -10,6 +10,7 @@ from typing import Any
 from trimer.data.core.label_table import LabelTable
 from trimer.data.molecules.structure_tables import SDF
 from trimer.data.text.compression import plain_name
+from trimer.data.text.opening import decode
 from trimer.errors import ConfigError
 
 TABLES = (".csv", ".tsv", ".parquet", *SDF)
@@ -100,8 +101,8 @@ def _proteins(path: Path) -> Iterator[LabelTable]:
 
     first = 1
     for table in ProteinFiles(str(path)).chunks():
-        letters = table.sequences.values.tobytes().decode("latin-1")
-        texts = [letters[start:stop] for start, stop in pairwise(table.sequences.offsets.tolist())]
+        letters = table.sequences.values.tobytes()
+        texts = [decode(letters[start:stop]) for start, stop in pairwise(table.sequences.offsets.tolist())]
         places = [f"{path.name}, record {number}" for number in range(first, first + len(texts))]
         first += len(texts)
         yield LabelTable(list(table.ids), texts, {}, places=places, problems=dict(table.problems))

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 BINARY = (b"PAR1", b"\x89HDF")  # Parquet and HDF5 are never text, whatever text.encoding says
+CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b"))  # characters that text does not have
+LOOKED_AT, MOST_CONTROLS, SHARE = 8_192, 15, 0.02  # bytes of a file, and how many of them may be such characters
 FALLBACK = "trimer-cp1252"
 
 
@@ -50,13 +52,19 @@ def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = nowh
 
     Compression and UTF-16 are recognised by the content. where: function that returns the current position for error
     messages, for example ' at record 12'. BrokenOff after the last chunk of a compressed file that is truncated or
-    unpacks to too much; InputError if the file cannot be read.
+    unpacks to too much; InputError if the file cannot be read, or is binary.
     """
     chunks = _unpacked(path, size, where)
     start = next(chunks, b"")
     if not start:
         return
     encoding = _encoding_of(start)
+    if encoding is None and not start.startswith(BINARY):
+        head = start[:LOOKED_AT]
+        if len(head) - len(head.translate(None, CONTROLS)) > max(MOST_CONTROLS, SHARE * len(head)):
+            raise InputError(
+                f"{path} is a binary file, not text: check that it is the right file and has its own suffix"
+            )
     if encoding is None:
         yield start.removeprefix(codecs.BOM_UTF8)
         yield from chunks
@@ -99,6 +107,14 @@ def _encoding_of(start: bytes) -> str | None:
         if len(head) > 3 and zeros.count(0) > 0.8 * len(zeros) and letters.count(0) == 0:
             return encoding
     return None
+
+
+def _check_text(path: Path, start: bytes) -> None:
+    """InputError if the start of a file has more control characters than text has."""
+    head = start[:LOOKED_AT]
+    controls = len(head) - len(head.translate(None, CONTROLS))
+    if controls > max(MOST_CONTROLS, SHARE * len(head)) and not start.startswith(BINARY):
+        raise InputError(f"{path} is a binary file, not text: check that it is the right file, with its own suffix")
 
 
 def _transcoded(path: Path, start: bytes, rest: Iterator[bytes], encoding: str) -> Iterator[bytes]:
