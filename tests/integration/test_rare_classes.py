@@ -48,5 +48,5 @@ def test_a_class_with_one_row_has_no_interval_and_the_page_says_why(tmp_path):
     assert metrics["test/balanced_accuracy"] == pytest.approx(0.5)
     page = (tmp_path / "run" / "test" / "page.html").read_text()
     assert "test/balanced_accuracy_std_error" not in metrics
-    cells = ("train", "Balanced accuracy (%)", "no interval: there is one row only of 1")
+    cells = ("train", "Balanced accuracy (%)", "no interval: there is only one row of 1")
     assert "".join(f"<td>{cell}</td>" for cell in cells) in re.sub(r"<td [^>]*>", "<td>", page)

@@ -377,7 +377,7 @@ def test_a_class_with_one_row_has_no_interval_and_the_reason_names_it():
         np.tile([0.9, 0.1], (20, 1)), np.array([1] + [0] * 19), bootstrap=100, classes=["inactive", "active"]
     )
     assert measured.values["balanced_accuracy"] == 0.5 and "balanced_accuracy_ci95_low" not in measured.values
-    assert measured.undefined["balanced_accuracy"] == "no interval: there is one row only of active"
+    assert measured.undefined["balanced_accuracy"] == "no interval: there is only one row of active"
     assert "accuracy_ci95_low" in measured.values
 
 

@@ -111,7 +111,7 @@ def remove_spread(measured: Measured, names: Sequence[str], lost: float, lone: S
     if lost > LOST:
         why = f"no interval: {lost:.0%} of the resamples lose a class"
     elif len(lone) > LOST * classes:
-        why = f"no interval: there is one row only of {', '.join(map(str, lone[:3]))}{', ...' if len(lone) > 3 else ''}"
+        why = f"no interval: there is only one row of {', '.join(map(str, lone[:3]))}{', ...' if len(lone) > 3 else ''}"
     else:
         return
     for name in names:

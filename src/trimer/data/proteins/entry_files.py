@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 1 << 20  # bytes parsed at once
 COLUMNS = ("accession", "name", "description", "OS", "OX", "GN", "family")
-NO_END = "the entry has no end line (//): the file is truncated here"
+NO_END = "the entry has no end line (//): the file is truncated here, download it again"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class MsLevel(Step):
     levels: list[int] = field(default_factory=lambda: [2])
 
     def reason(self) -> str:
-        return f"the MS level is none of {list(self.levels)}"
+        return f"the MS level is not {' or '.join(map(str, self.levels))}"
 
     def __call__(self, table: SpectrumTable) -> Cleaned:
         return table, np.isin(table["ms_level"], [0, *self.levels])
