@@ -60,13 +60,13 @@ def spectra(count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def molecule_classifier(folder: Path, model: str = "smiles_small") -> Path:
-    """The run folder of a classifier of molecules, trained for two steps on the shipped examples."""
+def molecule_classifier(folder: Path) -> Path:
+    """The run folder of a small classifier of molecules, trained for two steps on the shipped examples."""
     run = folder / "kinds"
     if not run.is_dir():
         words = [
             "train", "data=labelled_molecules", f"data.source.paths={example('molecules')}",
-            "data.source.labels=superclass", "data.target=single", "task=classification", f"model={model}",
+            "data.source.labels=superclass", "data.target=single", "task=classification", "model=roberta_nano",
             "trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false",
             "baselines=false", "test=false", "name=kinds", f"hydra.run.dir={run}",
         ]  # fmt: skip

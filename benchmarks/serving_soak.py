@@ -79,7 +79,7 @@ class Soak:
 
 def tasks_of(folder: Path, models: list[str]) -> tuple[list[Task], list[str]]:
     """The tasks of some models with their offline predictions, and the checkpoints of the server."""
-    kinds = serving_records.molecule_classifier(folder, "roberta_nano")
+    kinds = serving_records.molecule_classifier(folder)
     peptides, spectra = serving_records.peptides(POOL), serving_records.spectra(SPECTRA)
     given = [
         ("peptide-rt", "peptide-rt", peptides, ["PEPTIDEU1", "", "B[999]"], {}, 64),

@@ -39,7 +39,7 @@ def batches(monkeypatch):
 
 
 def worker() -> SimpleNamespace:
-    return SimpleNamespace(tokens_of=lambda value: 10, started=threading.Event(), go=threading.Event())
+    return SimpleNamespace(cost_of=lambda value: 10, started=threading.Event(), go=threading.Event())
 
 
 def ticket(**options) -> Ticket:
@@ -60,6 +60,31 @@ def test_inputs_that_arrive_during_a_batch_are_computed_together_within_the_budg
         assert [chunk() for chunk in chunks] == [[20, 22], [40, 42], [60, 62]]
         assert (alone(), job(), results[0].result()) == ([198], [14], [0])
     assert batches[:3] == [[0], [10, 11, 20, 21], [30, 31, 7]]
+    batcher.close()
+
+
+def test_a_batch_waits_for_requests_that_are_being_read_but_not_for_long(batches, monkeypatch):
+    monkeypatch.setattr(batching, "WAIT_SECONDS", 5.0)
+    one = worker()
+    batcher = Batcher(lambda computer: 40)
+    compute, slow, quick = batcher.compute(one, ticket()), ticket(), ticket()
+    first = compute([0])
+    one.started.wait(10)
+    waiting = compute([1])
+    with batcher.reading(quick):
+        time.sleep(0.5)  # so that the batch took longer than what follows
+        one.go.set()
+        assert first() == [0]
+        time.sleep(0.01)
+        assert batcher.compute(one, quick)([2])() == [4] and waiting() == [2]
+    assert batches == [[0], [1, 2]]
+    with batcher.reading(slow):  # which hands nothing over
+        assert compute([3])() == [6]
+        assert compute([4, 5, 6, 7])() == [8, 10, 12, 14]
+    assert batches[2:] == [[3], [4, 5, 6, 7]]
+    with pytest.raises(ValueError, match="unreadable"), batcher.reading(slow):
+        raise ValueError("unreadable")
+    assert not batcher._reading
     batcher.close()
 
 

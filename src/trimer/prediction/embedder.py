@@ -111,8 +111,8 @@ class Embedder:
                 chunk.vectors = (None if reason else next(remaining) for reason in chunk.reasons)
                 yield chunk
 
-    def tokens_of(self, value: ModelInput) -> int:
-        """The number of tokens of a sequence."""
+    def cost_of(self, value: ModelInput) -> int:
+        """What the embedding of a sequence costs in a batch: its number of tokens."""
         return len(value.tokens)
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[np.ndarray]:

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TEXT_COST = 16  # tokens that a text counts for in a batch: from about 128 texts on, more of them do not make a step faster
+
 
 class MoleculePredictor(Predictor):
     """Generates molecules for spectra, which are cleaned as in training.
@@ -173,6 +175,11 @@ class MoleculePredictor(Predictor):
 
     def tokens_of(self, value: tuple[np.ndarray, float, str | None, Any]) -> int:
         return len(value[0])
+
+    def cost_of(self, value: tuple[np.ndarray, float, str | None, Any]) -> int:
+        """That of the generated texts; reading the spectrum costs little beside them."""
+        generator = self.generator
+        return TEXT_COST * (generator.beams if generator.method == "beam" else generator.num_samples)
 
     def predict_chunk(self, inputs: Sequence[tuple[np.ndarray, float, str | None, Any]]) -> list[list[dict]]:
         tokens, precursors, adducts, matches = zip(*inputs, strict=True)

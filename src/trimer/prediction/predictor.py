@@ -103,8 +103,12 @@ class Predictor(ABC):
         """The table rows of each input, best first, as plain values; `{"reason": ...}` if there is no prediction."""
 
     def tokens_of(self, value: Any) -> int:
-        """The number of tokens of a model input: what its prediction costs."""
+        """The number of tokens of a model input."""
         return len(value.tokens)
+
+    def cost_of(self, value: Any) -> int:
+        """What the prediction of a model input costs in a batch, in tokens."""
+        return self.tokens_of(value)
 
     @abstractmethod
     def writer(self, output: str | Path) -> PredictionFile | LibraryFile:

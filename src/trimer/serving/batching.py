@@ -1,8 +1,9 @@
 """Dynamic batches: the inputs of concurrent requests are computed together, up to a number of tokens.
 
 One thread computes. While it does, further inputs arrive, and the next batch takes as many of them as the budget of
-tokens allows: nothing waits for a batch to fill. Interactive requests come before jobs, but some batches begin with a
-job, so that jobs advance on a busy server too.
+tokens allows. It waits for requests that are being read at this moment, since reading and computing share the cores,
+but never longer than the batch before took, and for no others. Interactive requests come before jobs, but some batches
+begin with a job, so that jobs advance on a busy server too.
 """
 
 from __future__ import annotations
@@ -11,30 +12,29 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from trimer.accelerators.free_memory import trim
 from trimer.errors import TrimerError
 from trimer.prediction.workers import Compute, Worker, results_of
 from trimer.serving.limits import Refusal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 log = logging.getLogger(__name__)
 
 JOB_EVERY = 8  # of so many batches one begins with a job
 TRIM_EVERY = 500  # batches after which free memory is returned to the operating system
+WAIT_SECONDS = 0.05  # at most, for requests that are being read
 LOOK_SECONDS = 2.0  # between two looks of a waiting thread whether its client has gone; each costs CPU time
 
 
 class Computer(Worker, Protocol):
     """A predictor or an embedder."""
 
-    def tokens_of(self, value: Any) -> int:
-        """The number of tokens of an input."""
+    def cost_of(self, value: Any) -> int:
+        """What the computation of an input costs, in tokens."""
         ...
 
 
@@ -42,7 +42,7 @@ class Cancelled(Exception):
     """The client no longer waits for the result."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Ticket:
     """A request or a job. deadline: of time.monotonic(), None for no limit. background: after interactive requests.
 
@@ -83,6 +83,7 @@ class _Chunk:
     ticket: Ticket
     tokens: list[int]
     results: list[Any]
+    size: int = 0  # tokens of all inputs
     started: int = 0
     left: int = 0
     error: BaseException | None = None
@@ -101,7 +102,8 @@ class Batcher:
         self._changed = threading.Condition()
         self._waiting: deque[_Chunk] = deque()
         self._background: deque[_Chunk] = deque()
-        self._batches = 0
+        self._reading: set[Ticket] = set()  # requests of which nothing waits yet
+        self._batches, self._seconds = 0, 0.0  # seconds of the last batch
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
         self._thread.start()
@@ -113,16 +115,30 @@ class Batcher:
             ticket.check()
             if not inputs:
                 return list
-            tokens = [worker.tokens_of(value) for value in inputs]
-            chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), left=len(inputs))
+            tokens = [worker.cost_of(value) for value in inputs]
+            chunk = _Chunk(worker, inputs, ticket, tokens, [None] * len(inputs), sum(tokens), left=len(inputs))
             with self._changed:
                 if self._closed:
                     raise Refusal(429, "shutting_down", "the server is shutting down: try again", retry_after=5)
                 (self._background if ticket.background else self._waiting).append(chunk)
+                self._reading.discard(ticket)
                 self._changed.notify()
             return lambda: self._result(chunk)
 
         return start
+
+    @contextmanager
+    def reading(self, ticket: Ticket) -> Iterator[None]:
+        """The time in which the records of a request are read and handed over: the next batch waits for them."""
+        with self._changed:
+            self._reading.add(ticket)
+        try:
+            yield
+        finally:
+            with self._changed:
+                if ticket in self._reading:  # it has no inputs, or failed
+                    self._reading.remove(ticket)
+                    self._changed.notify()
 
     @property
     def waiting(self) -> int:
@@ -152,16 +168,31 @@ class Batcher:
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._wait_for_readers()
                 while not (batch := self._next_batch()) and not self._closed:
                     self._changed.wait()
+                    self._wait_for_readers()
                 if self._closed:
                     for chunk in (*self._waiting, *self._background, *{chunk for chunk, _ in batch}):
                         chunk.error = Refusal(429, "shutting_down", "the server is shutting down", retry_after=5)
                         chunk.done.set()
                     return
+            started = time.monotonic()
             self._compute(batch)
+            self._seconds = time.monotonic() - started
             if self._batches % TRIM_EVERY == 0:
                 trim()
+
+    def _wait_for_readers(self) -> None:
+        """Let requests that are being read join the next batch, unless it is full or has waited long enough."""
+        if not (self._waiting and self._reading):
+            return
+        end, most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self._budget(self._waiting[0].worker)
+        while self._waiting and self._reading and not self._closed:
+            left = end - time.monotonic()
+            if left <= 0 or sum(chunk.size for chunk in self._waiting) >= most:
+                return
+            self._changed.wait(left)
 
     def _next_batch(self) -> list[tuple[_Chunk, int]]:
         """(chunk, row) of the next batch: rows of one worker, the oldest first; one row, or within the budget."""

@@ -122,10 +122,11 @@ class ServedModel:
         """The predictions of a list of records or of a file."""
         predictor = self.computer("predict", settings)
         assert isinstance(predictor, Predictor)
-        with collected_warnings() as warnings:
-            chunks = self.read(predictor, records, limits)
-        compute = batcher.compute(predictor, ticket)
-        predictions = list(self._public_rows(predictor.predict(chunks, compute=compute), records))
+        with batcher.reading(ticket):
+            with collected_warnings() as warnings:
+                chunks = self.read(predictor, records, limits)
+            compute = batcher.compute(predictor, ticket)
+            predictions = list(self._public_rows(predictor.predict(chunks, compute=compute), records))
         return Answer(list(predictor.columns), predictions, predictor, self.seed(settings), warnings)
 
     def seed(self, settings: Mapping[str, Any]) -> int | None:
@@ -209,8 +210,9 @@ class ServedModel:
         """The embeddings of a list of sequences or of a file."""
         embedder = self.computer("embed", self._bounded("embed", settings, limits))
         assert isinstance(embedder, Embedder)
-        with collected_warnings() as warnings:
-            tables = self._tables(embedder, records, limits, self._reading)
+        with batcher.reading(ticket):
+            with collected_warnings() as warnings:
+                tables = self._tables(embedder, records, limits, self._reading)
             embedded = embedded_rows(embedder, tables, batcher.compute(embedder, ticket), limits.check_numbers)
             rows = list(self._public_rows(embedded, records))
         return Answer(list(EMBEDDING_COLUMNS), rows, embedder, None, warnings)
