@@ -23,8 +23,8 @@ ABOUT = Path(__file__).with_name("about.yaml")
 NO_SOURCE = ("exclude", "tokenizer", "cleaning", "clusters", "cache")  # keys of data that name no training data
 COLUMNS = 5  # metrics of the table in the card
 KEYS = (
-    "The keys of these records, such as the hash of a sequence or of InChIKey block 1, are in `training.safetensors`: "
-    "`trimer predict` marks records that the model was trained on (column `in_training`), `trimer evaluate` counts them."
+    "The keys of these records, such as the hash of a sequence or of InChIKey block 1, are in `training.safetensors`. "
+    "`trimer predict` marks records of the training data (column `in_training`); `trimer evaluate` counts them."
 )
 OWN_LICENCE = "Apache-2.0, as Trimer"
 
@@ -214,7 +214,7 @@ def note_on_intervals(lines: Sequence[str]) -> str:
     """What brackets and ± in a table mean, as far as it has them."""
     meanings = {
         " [": "In brackets: the 95 % interval over resampled records.",
-        " ± ": "±: the standard error over resampled records; the 95 % interval is about the value ± 2 standard errors.",
+        " ± ": "±: the standard error over resampled records; a 95 % interval is about the value ± 2 standard errors.",
     }
     return " ".join(text for sign, text in meanings.items() if any(sign in line for line in lines))
 
@@ -250,7 +250,7 @@ def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: M
         lines += ["| file | from | licence | SHA-256 |", "| :-- | :-- | :-- | :-- |"]
         lines += [f"| {d['file']} | {d['from']} | {d['licence']} | {d['sha256'][:16]} |" for d in facts["data"]] + [""]
         lines += [f"The whole SHA-256 values are in `model.json`. Records: {records_in_words(facts['records'])}.", ""]
-        lines += ([KEYS, ""] if facts["records"] else [])
+        lines += [KEYS, ""] if facts["records"] else []
     if facts["commands"]:
         lines += ["## Recipe", "", "```text", *facts["commands"], "```", ""]
     return "\n".join(lines)
