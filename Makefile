@@ -50,8 +50,8 @@ demo-scratch: $(VENV)/installed
 # How each shipped model is trained: the overrides of `trimer train`; ckpt= is an earlier stage, which is trained first.
 # A stage is not repeated if its folder exists; one that was stopped: trimer train resume=runs/models/<stage>.
 RECIPE_denoise = experiment=spectrums/denoise
-RECIPE_simulate = experiment=spectrums/simulate ckpt=runs/models/denoise
-RECIPE_spectrums = experiment=spectrums/finetune ckpt=runs/models/simulate
+RECIPE_simulate = experiment=models/spectrums_simulate ckpt=runs/models/denoise
+RECIPE_spectrums = experiment=models/spectrums ckpt=runs/models/simulate
 RECIPE_smiles = experiment=models/smiles
 RECIPE_superclass = experiment=models/superclass ckpt=runs/models/smiles
 RECIPE_peptide-rt = experiment=models/peptide_rt

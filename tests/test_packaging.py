@@ -110,6 +110,9 @@ def test_the_wheel_works_in_an_empty_directory(wheel, tmp_path):
     assert "ProcessLauncher" in launcher.stdout, launcher.stderr
     assert run("-m", "trimer", "train", "data.numworkers=2").returncode == 2
     assert list(folder.iterdir()) == []
+    predicted = run("-m", "trimer", "predict", "ckpt=peptide-rt", "output=times.csv")
+    assert predicted.returncode == 0, predicted.stderr
+    assert len((folder / "times.csv").read_text().splitlines()) == 201
     short = ["data.source.molecules=40", "trainer.max_steps=2", "trainer.val_check_interval=2", "test=false"]
     trained = run("-m", "trimer", "train", *short, "hydra.run.dir=run", f"paths.cache={tmp_path / 'cache'}")
     assert trained.returncode == 0, trained.stderr

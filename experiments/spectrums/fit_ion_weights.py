@@ -6,7 +6,7 @@ Run from the root of the checkout:
 
 LIBRARY is any file that `trimer` reads, with structures, collision energies and a FOLD column. The weights are written
 to `ions.json` of the installed `trimer.simulate`, or to --output. The shipped ones came from the training fold of the
-MassBank records described in the README (CC BY, dl-de/by-2-0 and CC0 records); no molecule of the validation and test
+MassBank records of the study (`RESULTS.md`; CC BY, dl-de/by-2-0 and CC0); no molecule of the validation and test
 folds was used.
 
 The rule is log-linear, so this is multinomial regression: within a spectrum, it predicts the share of the square-rooted

@@ -206,6 +206,8 @@ def test_every_experiment_with_peptides_runs(experiment, library, tmp_path):
 NARROW = [*SHORT, "model.d_model=16", "model.layers=1"]
 FRACTIONS = "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"
 SHIPPED = {
+    "spectrums": ([*SMALL, "test=false"], "val/loss"),
+    "spectrums_simulate": ([*SMALL, *SIMULATE], "val/loss"),
     "esm2_sample": ([*PROTEINS], "test/hidden_perplexity"),
     "membrane": ([*NARROW, "model.heads=2", "callbacks.best.mode=max"], "test/accuracy"),
     "smiles": ([*NARROW, "model.heads=2", "data.prepare_workers=0", FRACTIONS], "val/perplexity"),

@@ -519,7 +519,8 @@ def test_a_model_of_masked_tokens_predicts_no_labels(folder, tmp_path, capsys):
     assert main(["train", *words, "data.prepare_workers=0", f"data.exclude={exclude}"]) == 0
     capsys.readouterr()
     assert predict(tmp_path / "run", tmp_path / "my.smi", tmp_path / "out.csv") == 1
-    assert "was trained to restore corrupted or masked sequences, not to predict" in last_error_line(capsys)
+    message = last_error_line(capsys)
+    assert "was trained to restore corrupted or masked sequences, not to predict: trimer embed ckpt=" in message
     words = [f"ckpt={tmp_path / 'run'}", f"input={tmp_path / 'my.smi'}", f"output={tmp_path / 'out.parquet'}"]
     assert main(["embed", *words]) == 0
     assert "60 of 60 molecules embedded" in capsys.readouterr().out

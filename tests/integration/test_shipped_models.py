@@ -94,7 +94,7 @@ def test_models_lists_names_and_prints_cards(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("superclass ") and "Accuracy" in line for line in lines)
-    assert lines[-1] == "next: trimer models name=<name> prints a card; trimer predict ckpt=<name>"
+    assert lines[-1] == "next: trimer models name=<name> prints a card and how the model is used"
     assert main(["models", "name=superclass"]) == 0
     card = capsys.readouterr().out
     assert card.startswith("# superclass")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from trimer.pretrained import cards
+from trimer.pretrained import cards, registry
 from trimer.reporting.table import ResultTable
 
 
@@ -65,6 +65,20 @@ def test_cost_and_date_are_those_of_all_stages(runs):
     assert cards.date_of(runs) == "2026-02-03"
 
 
+def test_the_cost_includes_stages_that_were_stopped(runs):
+    """Their result.json has no time: it is that of the logged intervals, 1,000 tokens at 10 and 500 at 5 a second."""
+    (runs[0] / "result.json").write_text(json.dumps({"status": "failed", "error": "stopped by SIGTERM"}))
+    lines = ["step,real_tokens,tokens_per_second,val/loss", "49,1000,10,", "99,1500,5,", "99,,,0.5"]
+    (runs[0] / "metrics.csv").write_text("\n".join(lines) + "\n")
+    assert cards.steps_and_seconds(runs[0]) == (100, 200.0)
+    assert cards.cost_of(runs) == "110 steps in 5 minutes on 2 threads of a CPU"
+
+
+def test_a_checkpoint_of_an_earlier_run_is_named_by_its_run(runs):
+    OmegaConf.save(OmegaConf.create([f"ckpt={runs[0]}/checkpoints/last.ckpt"]), runs[1] / "overrides.yaml")
+    assert cards.commands_of(runs[1:]) == ["trimer train ckpt=<run of smiles>/checkpoints/last.ckpt"]
+
+
 def test_data_have_licence_and_checksum_and_excluded_files_are_not_training_data(runs):
     known = {"molecules/a.csv": {"from": "a source", "licence": "MIT"}}
     (only,) = cards.data_of(runs, known)
@@ -77,10 +91,27 @@ def test_the_table_has_intervals_or_standard_errors():
     table.add("trivial", {"accuracy": 0.5, "accuracy_std_error": 0.1}, baseline=True)
     table.add("model", {"accuracy": 0.8, "accuracy_ci95_low": 0.7, "accuracy_ci95_high": 0.9, "mcc": 0.4})
     lines = cards.table_with_intervals(table)
+    assert cards.note_on_intervals(lines).startswith("In brackets: the 95 % interval") and "±" in lines[2]
+    assert "In brackets" not in cards.note_on_intervals(lines[2:3])
     assert lines[2:] == ["| trivial | 50.0 ± 10.0 | – |", "| model | 80.0 [70.0, 90.0] | 0.400 |"]
     assert cards.main_metric(table.to_dict(), None) == {"name": "accuracy", "label": "Accuracy (%)", "shown": "80.0"}
     assert cards.main_metric(table.to_dict(), "mcc")["shown"] == "0.400"
     assert cards.main_metric(None, "mcc") is None
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_card_of_a_shipped_model_is_complete_and_agrees_with_its_facts(name):
+    folder = registry.FOLDER / name
+    facts, table = registry.facts(folder), json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != "card.md"}
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert card == cards.markdown(facts, table, files)
+    for heading in ("| Date |", "| Cost |", "| Weights |", "## Limits", "## Test split", "## Data", "## Recipe"):
+        assert heading in card, heading
+    assert cards.KEYS in card and facts["limits"] == list(cards.about(name)[0]["limits"])
+    for file in facts["data"]:
+        assert "unknown" not in (file["from"], file["licence"])
+        assert len(file["sha256"]) == 64 or file["from"] == "simulated by Trimer"
 
 
 def test_every_described_model_has_purpose_and_limits_and_its_data_licences():

@@ -10,6 +10,7 @@ import pytest
 from trimer.checkpoint import checkpoint_path
 from trimer.errors import CheckpointError
 from trimer.pretrained import registry
+from trimer.pretrained.packed import read_packed
 
 
 @pytest.fixture
@@ -54,3 +55,23 @@ def test_a_damaged_model_is_reported(models):
         from trimer.checkpoint import read
 
         read("peptide-rt")
+
+
+CARRIED = {
+    "spectrums": {"training_molecules", "calibration", "fingerprint_regression"},
+    "superclass": {"training_molecules", "averaging"},
+    "membrane": {"training_embeddings"},
+    "peptide-rt": {"training_embeddings"},
+    "peptide-charge": {"training_embeddings"},
+    "peptide-ms2": set(),
+}
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_shipped_models_carry_what_the_columns_of_a_prediction_need(name):
+    """Keys of the training data for all; records for similarity and applicability, and modifications that were seen."""
+    checkpoint = read_packed(registry.shipped(name))
+    assert all(stage["keys"]["train"] for stage in checkpoint["training_keys"])
+    assert CARRIED.get(name, set()) <= set(checkpoint)
+    if name.startswith("peptide-"):
+        assert any(stage.get("facts") for stage in checkpoint["training_keys"])

@@ -63,6 +63,13 @@ def test_a_large_file_gives_a_bounded_page_and_all_rows_beside_it(tmp_path):
     assert len(list(csv.DictReader((tmp_path / "out.rows.csv").open()))) == len(rows)
 
 
+def test_the_page_names_the_model_and_no_probability_is_zero(tmp_path):
+    page = MoleculePage(**PAGE, cards=1, spectra={1: SPECTRUM}, about={"Checkpoint": "/a/runs/demo/1-x"})
+    page(tmp_path / "out.html", COLUMNS, [row(1, p_molecule=0.003, p_formula=0.5)])
+    text = (tmp_path / "out.html").read_text()
+    assert "my.mgf · model demo/1-x" in text and "p(molecule) <b>&lt; 0.01</b>" in text and "<b>0.50</b>" in text
+
+
 def test_missing_values_and_records_without_prediction_are_shown(tmp_path):
     bare = row(1, precursor_mz=None, adduct=None, ppm_error=None, agrees=None)
     failed = row(2, rank=None, smiles=None, formula=None, reason="no <b>candidate</b>")

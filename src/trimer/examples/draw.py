@@ -1,6 +1,7 @@
 """Draws the example records from the public data, by seed and never by a result: `python -m trimer.examples.draw`.
 
-It reads the folder `TRIMER_DATA` and writes `src/trimer/examples/data`. No record is in the training data of a model:
+It reads the folder `TRIMER_DATA` and writes `src/trimer/examples/data`. All are test data of the model of
+their kind; 9 of the peptides have the letters of training peptides of peptide-rt or of peptide-charge:
 - spectra: one spectrum of each of 100 molecules of the test fold of MassBank, with the candidates of the look-up
   baselines, which search the whole training fold;
 - molecules: 100 of the test split of the study foodb/superclass; proteins: 40 of the test file of DeepLoc 1.0, of at

@@ -6,6 +6,7 @@ from the run folder.
 
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
 import json
@@ -21,6 +22,10 @@ from trimer.studies.study import Study
 ABOUT = Path(__file__).with_name("about.yaml")
 NO_SOURCE = ("exclude", "tokenizer", "cleaning", "clusters", "cache")  # keys of data that name no training data
 COLUMNS = 5  # metrics of the table in the card
+KEYS = (
+    "The keys of these records, such as the hash of a sequence or of InChIKey block 1, are in `training.safetensors`. "
+    "`trimer predict` marks records of the training data (column `in_training`); `trimer evaluate` counts them."
+)
 OWN_LICENCE = "Apache-2.0, as Trimer"
 
 
@@ -87,8 +92,11 @@ def commands_of(runs: Sequence[Path]) -> list[str]:
             key, _, value = word.partition("=")
             if key.startswith(("hydra.", "paths.")):
                 continue
-            if key == "ckpt" and (Path(value).expanduser() / "config.yaml").is_file():
-                value = f"<run of {RunFolder(Path(value).expanduser()).config.get('name')}>"
+            path = Path(value).expanduser()
+            run = path.parent.parent if path.suffix == ".ckpt" else path
+            if key == "ckpt" and (run / "config.yaml").is_file():
+                file = f"/checkpoints/{path.name}" if path.suffix == ".ckpt" else ""
+                value = f"<run of {RunFolder(run).config.get('name')}>{file}"
             elif data and value.startswith(f"{data}/"):
                 value = "$TRIMER_DATA" + value.removeprefix(data)
             elif value.startswith(("/", "~")):
@@ -100,9 +108,8 @@ def commands_of(runs: Sequence[Path]) -> list[str]:
 
 def cost_of(runs: Sequence[Path]) -> str:
     """Time, steps and device of the trainings of all stages, one sentence; empty if they are unknown."""
-    results = [RunFolder(run).result for run in runs]
-    seconds = sum(float(result.get("seconds") or 0) for result in results)
-    steps = sum(int(result.get("steps") or 0) for result in results)
+    known = [steps_and_seconds(run) for run in runs]
+    steps, seconds = (sum(numbers) for numbers in zip(*known, strict=True)) if known else (0, 0)
     if not seconds:
         return ""
     device = RunFolder(runs[-1]).record.get("device") or {}
@@ -110,6 +117,27 @@ def cost_of(runs: Sequence[Path]) -> str:
     names = device.get("gpus") or [f"{threads} {'thread' if threads == 1 else 'threads'} of {device.get('cpu')}"]
     hours = f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
     return f"{steps:,} steps in {hours} on {', '.join(dict.fromkeys(names))}"
+
+
+def steps_and_seconds(run: Path) -> tuple[int, float]:
+    """Steps and seconds of a training; of one that was stopped, those that its metrics.csv shows.
+
+    The time of a stopped training is the sum of tokens / (tokens per second) over its logged intervals.
+    """
+    result = RunFolder(run).result
+    if result.get("seconds"):
+        return int(result.get("steps") or 0), float(result["seconds"])
+    if not (run / "metrics.csv").is_file():
+        return 0, 0.0
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    steps, seconds, before = 0, 0.0, 0.0
+    for row in rows:
+        steps = max(steps, int(row.get("step") or -1) + 1)
+        tokens, speed = (float(row.get(name) or 0) for name in ("real_tokens", "tokens_per_second"))
+        if speed > 0:
+            seconds, before = seconds + max(tokens - before, 0) / speed, tokens
+    return steps, seconds
 
 
 def date_of(runs: Sequence[Path]) -> str:
@@ -174,12 +202,21 @@ def main_metric(table: Mapping[str, Any] | None, name: str | None) -> dict[str, 
 def table_with_intervals(table: ResultTable) -> list[str]:
     """The lines of a Markdown table; below a value its 95 % interval, or its standard error."""
     names = table.columns[:COLUMNS]
-    lines = ["| Method | " + " | ".join(column(name).label for name in names) + " |"]
+    lines = ["| Method | " + " | ".join(column(name).label.removesuffix(" (p)") for name in names) + " |"]
     lines.append("| :-- |" + " --: |" * len(names))
     for row in table.ordered():
         cells = [interval(name, row["values"]) for name in names]
         lines.append(f"| {row['method']} | " + " | ".join(cells) + " |")
     return lines
+
+
+def note_on_intervals(lines: Sequence[str]) -> str:
+    """What brackets and ± in a table mean, as far as it has them."""
+    meanings = {
+        " [": "In brackets: the 95 % interval over resampled records.",
+        " ± ": "±: the standard error over resampled records; a 95 % interval is about the value ± 2 standard errors.",
+    }
+    return " ".join(text for sign, text in meanings.items() if any(sign in line for line in lines))
 
 
 def interval(name: str, values: Mapping[str, float]) -> str:
@@ -207,12 +244,13 @@ def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: M
         lines += ["## Limits", "", *(f"- {text}" for text in facts["limits"]), ""]
     if table is not None:
         shown = table_with_intervals(ResultTable.from_dict(table))
-        note = "In brackets: the 95 % interval over resampled records; ±: the standard error."
-        lines += ["## Test split", "", *shown, "", note, ""]
+        lines += ["## Test split", "", *shown, "", note_on_intervals(shown), ""]
     if facts["data"]:
-        lines += ["## Training data", "", "| file | from | licence | SHA-256 |", "| :-- | :-- | :-- | :-- |"]
+        lines += ["## Data", "", "Files of the train, validation and test splits of all stages.", ""]
+        lines += ["| file | from | licence | SHA-256 |", "| :-- | :-- | :-- | :-- |"]
         lines += [f"| {d['file']} | {d['from']} | {d['licence']} | {d['sha256'][:16]} |" for d in facts["data"]] + [""]
         lines += [f"The whole SHA-256 values are in `model.json`. Records: {records_in_words(facts['records'])}.", ""]
+        lines += [KEYS, ""] if facts["records"] else []
     if facts["commands"]:
         lines += ["## Recipe", "", "```text", *facts["commands"], "```", ""]
     return "\n".join(lines)

@@ -24,4 +24,4 @@ def listing() -> list[str]:
         line = f"{name:<{wide}}  {registry.size(folder) / 1e6:5.1f}  {facts.get('date') or '-':<10}  {result}"
         lines.append(textwrap.shorten(line, WIDTH, placeholder="...") if len(line) > WIDTH else line)
         lines += textwrap.wrap(facts["does"], WIDTH, initial_indent="  ", subsequent_indent="  ")
-    return [*lines, "", "next: trimer models name=<name> prints a card; trimer predict ckpt=<name>"]
+    return [*lines, "", "next: trimer models name=<name> prints a card and how the model is used"]

@@ -31,6 +31,11 @@ def shipped(name: str) -> Path:
     return FOLDER / name
 
 
+def word_for(path: Path) -> str:
+    """What a user writes after `ckpt=` for a checkpoint: the name of a shipped model, or the path."""
+    return path.name if path.parent == FOLDER else str(path)
+
+
 def suggestion(word: str | Path) -> str:
     """`; did you mean a or b? trimer models lists the shipped models`, or the part of it that applies."""
     known = names()

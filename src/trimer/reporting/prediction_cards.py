@@ -215,8 +215,8 @@ def _candidate(row: Mapping) -> dict[str, Any]:
     count, ppm = row.get("count"), row["ppm_error"]
     facts = {
         "neutral mass": f"{row['neutral_mass']:.4f} Da" if row["neutral_mass"] is not None else None,
-        "p(molecule)": _fraction(row.get("p_molecule")),
-        "p(formula)": _fraction(row.get("p_formula")),
+        "p(molecule)": _probability(row.get("p_molecule")),
+        "p(formula)": _probability(row.get("p_formula")),
         "similarity to training": _fraction(row.get("similarity_to_training")),
     }
     return {
@@ -230,6 +230,11 @@ def _candidate(row: Mapping) -> dict[str, Any]:
         "off": row["agrees"] is False,
         "facts": {name: value for name, value in facts.items() if value is not None},
     }
+
+
+def _probability(value: float | None) -> str | None:
+    """Two decimals; a small probability is not shown as 0, which it is not."""
+    return "< 0.01" if value is not None and value < 0.005 else _fraction(value)
 
 
 def _fraction(value: float | None) -> str | None:

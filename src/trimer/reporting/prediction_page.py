@@ -42,7 +42,7 @@ OF_PEPTIDES = {
     "retention": "Retention time", "energy": "Energy", "instrument": "Instrument", "unseen": "Not in training",
     "in_training": "In training data", "reason": "Reason",
 }  # fmt: skip
-DECIMALS = {"precursor_mz": 4, "ppm_error": 1, "p_molecule": 2, "p_formula": 2, "similarity_to_training": 2,
+DECIMALS = {"precursor_mz": 4, "ppm_error": 1, "p_molecule": 3, "p_formula": 3, "similarity_to_training": 2,
             "library_cosine": 2, "retention": 2, "energy": 1, "applicability": 2}  # fmt: skip
 PROBABILITY_OF = "probability of "
 
@@ -73,7 +73,7 @@ class PredictionPage:
         write_page(
             path,
             title=self.title,
-            data=self.source,
+            data=" · model ".join([self.source, *map(last_parts, filter(None, [self.about.get("Checkpoint")]))]),
             subtitle=f"{subtitle} All rows and columns are in {rows_path(path).name}.",
             table=ResultTable(),
             predictions=[],
@@ -170,6 +170,11 @@ class PeptidePage(PredictionPage):
             ),
         }
         self.write(path, columns, rows, sections)
+
+
+def last_parts(ckpt: str) -> str:
+    """The name of a shipped model, or the last two parts of the path of a run: `demo/<time>-<random>`."""
+    return "/".join(Path(ckpt).parts[-2:])
 
 
 def rows_path(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from trimer.errors import CheckpointError
-from trimer.studies.study import PRE_TRAINED, Measurement, Study
+from trimer.studies.study import FINE_TUNE, PRE_TRAINED, Measurement, Study
 
 if TYPE_CHECKING:
     from trimer.evaluation.evaluation import Evaluation
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class MaskedTokenStudy(Study):
     """Embeddings, and the perplexity of masked tokens, compared with trivial baselines."""
 
-    without_predictor = PRE_TRAINED
+    without_predictor = f"{PRE_TRAINED}: trimer embed ckpt={{ckpt}} writes embeddings; {FINE_TUNE}"
 
     @property
     def description(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from trimer.building import build
 from trimer.errors import ConfigError
 from trimer.studies.settings import MOLECULES, check_predict_settings
-from trimer.studies.study import PRE_TRAINED, Measurement, Study
+from trimer.studies.study import FINE_TUNE, PRE_TRAINED, Measurement, Study
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,7 +35,7 @@ class MoleculeStudy(Study):
     extra_settings = ("by", "formula_known", "mces", "lookups", "generator")
 
     predict_settings = (MOLECULES,)
-    without_predictor = PRE_TRAINED
+    without_predictor = f"{PRE_TRAINED}: {FINE_TUNE}"
     file_source = "trimer.data.spectra.spectrum_sources.SpectralFiles"
 
     @property

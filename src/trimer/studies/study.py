@@ -16,6 +16,7 @@ from torch import nn
 
 from trimer.building import build
 from trimer.errors import CheckpointError, ConfigError
+from trimer.pretrained.registry import word_for
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -47,11 +48,9 @@ class Measurement:
         return self.folder / self.split
 
 
-# Why a pre-trained model does not predict.
-PRE_TRAINED = (
-    "was trained to restore corrupted or masked sequences, not to predict: fine-tune it with trimer train "
-    "data=<labelled data> ckpt=..., and predict with that run"
-)
+# Why a pre-trained model does not predict, and what it is for. {ckpt}: what a user writes for the model.
+PRE_TRAINED = "was trained to restore corrupted or masked sequences, not to predict"
+FINE_TUNE = "fine-tune it with trimer train data=<labelled data> ckpt={ckpt}, and predict with that run"
 
 
 class Study:
@@ -59,7 +58,7 @@ class Study:
 
     # Dotted keys of settings of `trimer evaluate` that only some studies have.
     extra_settings: tuple[str, ...] = ()
-    # Why there is no predictor, in a study that has none.
+    # Why there is no predictor, in a study that has none; it may contain {ckpt}.
     without_predictor = "does not predict: its task names no study with a predictor"
 
     def __init__(self, loaded: Loaded):
@@ -102,7 +101,8 @@ class Study:
         Call `check_predict_settings` of `trimer.studies.settings` with `predict_settings`, to reject settings that the
         predictor does not use.
         """
-        raise CheckpointError(f"{self.loaded.path} {self.without_predictor}")
+        ckpt = word_for(self.loaded.path)
+        raise CheckpointError(f"ckpt={ckpt} {self.without_predictor.format(ckpt=ckpt)}")
 
     @classmethod
     def can_predict(cls, contract: Mapping[str, Any]) -> bool:

@@ -26,9 +26,11 @@ def fixed_modifications(name: str, texts: Iterable[str | None], default: str | N
     if default is None or any(text and WRITTEN.search(text) for text in texts):
         return None
     log.warning(
-        "%s: this file does not write %s, so plain residues are assumed to carry it; set data.source.fixed (to "
-        "predict: fixed) to confirm it, or to '' if they are unmodified",
+        "%s: this file does not write %s, so plain residues are assumed to carry it; confirm by data.source.fixed=%s "
+        "(trimer predict: fixed=%s), or set it to '' if they are unmodified",
         name,
+        default,
+        default,
         default,
     )
     return default
