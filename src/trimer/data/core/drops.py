@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from trimer.errors import InputError
 
 WIDTH = 80  # characters of a line
 SHOWN = 2  # examples in the text
@@ -70,3 +73,14 @@ class DropReport:
                 examples = [textwrap.shorten(text, WIDTH - 24, placeholder=" ...") for text in row["examples"][:SHOWN]]
                 lines += [f"{'e.g.' if number == 0 else '':>23} {text}" for number, text in enumerate(examples)]
         return "\n".join(lines)
+
+
+@contextmanager
+def explained_by(report: DropReport) -> Iterator[None]:
+    """Append a drop report to an InputError: the rows that are missing may be among the dropped ones."""
+    try:
+        yield
+    except InputError as error:
+        if report.left == report.records or str(report) in str(error):
+            raise
+        raise InputError(f"{error}\n{report}") from None
