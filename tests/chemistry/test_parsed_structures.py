@@ -21,6 +21,8 @@ from trimer.chemistry.parsed_structures import read_structure, rejection_reason
         ("CCÖ", "'Ö' is not a sign of SMILES"),
         ("CCO\nCCN", "'\\n' is not a sign of SMILES"),
         ("CC\0", "is not a sign of SMILES"),
+        ("CCO.CC(=O)O>[H+]>CCOC(C)=O", "it is a reaction"),
+        ("CCO>>CC=O", "it is a reaction"),
     ],
 )
 def test_the_reason_comes_from_rdkit_and_nothing_is_printed(text, says, capfd):

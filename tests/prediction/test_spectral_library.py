@@ -76,6 +76,22 @@ def test_the_retention_times_of_a_library_are_read_back(tmp_path, suffix):
     assert [value and float(value) for value in table.labels["retention"]] == [12.5, *[None] * 5]
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".csv", ".parquet"])
+def test_a_library_read_to_predict_again_keeps_its_precursors_and_plain_cysteines(tmp_path, suffix, caplog):
+    """left_out: a model that was trained with carbamidomethyl, which the library states where it is."""
+    path = tmp_path / f"library{suffix}"
+    with LibraryFile(path, CHANNELS) as target:
+        for text, charge in (("ACDK", 2), ("ACDK", 3), ("PEPTIDE", 2)):
+            shape = (len(text) - 1, 4)
+            target.add_entry(Entry(read_proforma(text), charge, np.ones(shape)))
+    source = PeptideFiles(str(path), "charge", merge=None, fdr=None, left_out="Carbamidomethyl@C")
+    with caplog.at_level("INFO"):
+        table = next(iter(source.chunks()))
+    precursors = list(zip(table.texts, table.labels["charge"], strict=True))
+    assert precursors == [("ACDK", "2"), ("ACDK", "3"), ("PEPTIDE", "2")] and not table.problems
+    assert "rows of fragments are 3 precursors" in caplog.text and "Carbamidomethyl" not in caplog.text
+
+
 def test_the_table_for_diann(tmp_path):
     rows = list(csv.DictReader(written(tmp_path / "library.tsv").open(), delimiter="\t"))
     first = rows[0]

@@ -16,6 +16,7 @@ from trimer.chemistry.identifiers import LONGEST, foreign_sign, parse
 
 INCHI = "InChI="
 NO_REASON = "no reason given"
+REACTION = "it is a reaction (reactants>agents>products), not a molecule: write one molecule a row"
 _TIME = re.compile(r"^\[\d\d:\d\d:\d\d\]\s*")
 _AROUND = re.compile(r"check for mistakes around position (\d+)")
 
@@ -38,6 +39,8 @@ def rejection_reason(text: str) -> str:
         return f"{len(text):,} characters, more than the {LONGEST:,} that are read"
     if sign := foreign_sign(text):
         return f"{sign!r} is not a sign of SMILES"
+    if "".join(text.split()[:1]).replace("->", "").count(">") == 2:  # -> is a dative bond
+        return REACTION
     return reason_of(lambda: Chem.MolFromSmiles(text))
 
 

@@ -212,6 +212,8 @@ def silence_lightning() -> None:
         ".*your dataloader is not resumable",
         "Checkpoint directory .* exists and is not empty",
         "You have overridden `transfer_batch_to_device`",
+        "hdf5plugin is missing",
+        "The number of training batches .* is smaller than the logging interval",
     ):
         warnings.filterwarnings("ignore", message=message)
     noise = ("GPU available", "TPU available", "HPU available", "💡 Tip", "`Trainer.fit` stopped")

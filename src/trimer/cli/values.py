@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from omegaconf.errors import InterpolationResolutionError
 
 
+# Key -> its values, for the message that it is missing.
+HINTS = {
+    "data.source.paths": "your file",
+    "data.source.labels": "columns of the labels",
+    "data.target": "single: one of several classes; multi: yes or no for each label; regression: numbers; residue: a "
+    "class for each residue",
+}
+
+
 def check_values(cfg: Any, command: str) -> None:
     """UsageError with all keys without a value (`???`), else with the first reference that cannot be resolved."""
     from omegaconf.errors import InterpolationResolutionError
@@ -23,7 +32,8 @@ def check_values(cfg: Any, command: str) -> None:
         else:
             unresolved.append((node, key))
     if missing:
-        raise UsageError(f"trimer {command} needs {' and '.join(f'{name}=...' for name in missing)}")
+        texts = [f"{name}=... ({HINTS[name]})" if name in HINTS else f"{name}=..." for name in missing]
+        raise UsageError(f"trimer {command} needs {' and '.join(texts)}")
     for node, key in unresolved:
         try:
             node[key]

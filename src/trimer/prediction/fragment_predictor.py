@@ -24,6 +24,7 @@ from trimer.data.labelled.sequence_kinds import ModelInput, Peptides, flat, mode
 from trimer.data.modules.fragment_data import predictable
 from trimer.data.peptides.peptide_tables import open_table
 from trimer.data.peptides.psm_quality import GENES, PROTEINS, first_column
+from trimer.data.text.file_kinds import check_kind
 from trimer.errors import CheckpointError, ConfigError
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.peptides.channels import channels_of, possible
@@ -107,6 +108,7 @@ class FragmentPredictor(Predictor):
         return LibraryFile(output, self.channels)
 
     def read(self, path: Path) -> Iterator[Records]:
+        check_kind(path, "peptides")
         table_file = open_table(path, None)
         columns = {name: column for name, names in TABLE_COLUMNS.items() if (column := first_column(table_file, names))}
         options = read_as(self.cfg, self.data)

@@ -6,7 +6,7 @@ Columns of the table:
   molecules; agreeing: number of them that agree with the precursor (empty if this cannot be checked);
 - smiles, formula, neutral_mass (Da), ppm_error, count, log_likelihood, score: see `Candidate` in
   `trimer.generation.candidates`;
-- agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown;
+- agrees: whether ppm_error lies within `tolerance_ppm`; empty if adduct or precursor m/z are unknown, none is assumed;
 - p_molecule, p_formula: calibrated probabilities that it is the right molecule, and has the right formula
   (`trimer.evaluation.candidate_calibration`);
 - similarity_to_training: highest Tanimoto similarity to a training molecule (`trimer.training_molecules`);

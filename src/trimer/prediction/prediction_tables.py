@@ -120,7 +120,10 @@ class MoleculeFile(PredictionFile):
                 f"{len(checked):,} predicted spectra ({first / len(checked):.1%}), any candidate for {any_candidate:,}"
             )
         if unchecked := len(self._best) - len(checked):
+            nothing = sum(row["agrees"] is None and not row["adduct"] for row in self._best)
             text += (
-                f"\n{unchecked:,} predictions cannot be checked against the precursor: its m/z or the adduct is unknown"
+                f"\n{unchecked:,} predictions cannot be checked against the precursor: the adduct is not stated "
+                f"({nothing:,}), or it or the precursor m/z is unknown ({unchecked - nothing:,}). Their molecules may "
+                "have another mass; state the adduct in the file, or leave them out with only_agreeing=true"
             )
         return text

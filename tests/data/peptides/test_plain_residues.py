@@ -38,6 +38,20 @@ def test_default_modification_of_plain_cysteine_by_layout(tmp_path, layout):
     assert texts(path, fixed="") == ["ACK"] and texts(path, fixed="Carbamidomethyl@C") == [CYS]
 
 
+@pytest.mark.parametrize("layout", PLAIN)
+def test_layouts_that_write_every_modification_ignore_what_training_left_out(tmp_path, layout):
+    text, meant = PLAIN[layout]
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    assert texts(path, left_out="Carbamidomethyl@C") == [CYS if layout == "proforma" else meant]
+
+
+def test_predictions_of_trimer_are_read_back_as_they_were_written(tmp_path):
+    path = tmp_path / "predictions.csv"
+    path.write_text("row,id,sequence,peptide,charge,retention,unseen,in_training,reason\n1,a,ACK,ACK,2,7.5,,no,\n")
+    assert texts(path, left_out="Carbamidomethyl@C") == ["ACK"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

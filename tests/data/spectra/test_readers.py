@@ -12,10 +12,10 @@ def test_wrong_paths_raise(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_spectra(tmp_path / "missing.mgf")
     (tmp_path / "a.docx").write_text("x")
-    with pytest.raises(InputError, match=r"'.docx' is not a known format; use .mgf, .msp"):
+    with pytest.raises(InputError, match=r"'.docx' is not a known format of spectra; use .mgf, .msp"):
         read_spectra(tmp_path / "a.docx")
     (tmp_path / "noending").write_text("x")
-    with pytest.raises(InputError, match="'noending' is not a known format"):
+    with pytest.raises(InputError, match="'noending' is not a known format of spectra"):
         read_spectra(str(tmp_path / "noending"))
 
 

@@ -115,7 +115,10 @@ def test_unreadable_files_raise(tmp_path):
     for data in (b"", b"\n\n", b"\xef\xbb\xbf\n"):
         with pytest.raises(InputError, match=r"a\.csv is empty"):
             TableFile(written(tmp_path, data))
-    with pytest.raises(InputError, match="is a FASTA file, not a table: read it with data=labelled_fasta"):
+    with pytest.raises(
+        InputError,
+        match="looks like a FASTA file of sequences, not a table: read it with data=proteins, or with labels with data=labelled_f",
+    ):
         TableFile(written(tmp_path, b">P1 x\nMK\n"))
     whole = gzip.compress(b"x,y\n" + b"".join(b"C%d,%d\n" % (i, i * i) for i in range(5000)))
     path = written(tmp_path, whole[: len(whole) // 2], "cut.csv.gz")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trimer.errors import InputError
+
+WIDTH = 80  # characters of a line
+SHOWN = 2  # examples in the text
 EXAMPLES = 5  # ids kept for each rule
 NO_SEQUENCE = "no sequence"  # the rule that drops a record without a sequence
 
@@ -54,6 +60,27 @@ class DropReport:
     def __str__(self) -> str:
         lines = [f"{self.records:,} records in, {self.left:,} left"]
         for row in self.rules:
-            ids = f"  e.g. {', '.join(row['examples'])}" if row["examples"] else ""
-            lines.append(f"  {row['rule']:<44} {row['dropped']:>8,} dropped{ids}")
+            if not row["dropped"]:
+                continue
+            lines += textwrap.wrap(
+                f"{row['dropped']:>8,} dropped: {row['rule']}",
+                WIDTH,
+                initial_indent="  ",
+                subsequent_indent=" " * 19,
+                break_long_words=False,
+            )
+            if row["examples"]:
+                examples = [textwrap.shorten(text, WIDTH - 24, placeholder=" ...") for text in row["examples"][:SHOWN]]
+                lines += [f"{'e.g.' if number == 0 else '':>23} {text}" for number, text in enumerate(examples)]
         return "\n".join(lines)
+
+
+@contextmanager
+def explained_by(report: DropReport) -> Iterator[None]:
+    """Append a drop report to an InputError: the rows that are missing may be among the dropped ones."""
+    try:
+        yield
+    except InputError as error:
+        if report.left == report.records or str(report) in str(error):
+            raise
+        raise InputError(f"{error}\n{report}") from None

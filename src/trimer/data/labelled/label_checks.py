@@ -36,12 +36,13 @@ def check_classes(labels: np.ndarray, split: Split, classes: Sequence[str], id_o
 def check_numbers(counts: Mapping[str, int]) -> None:
     """InputError if the classes look like measurements: mostly unique numbers. counts: text -> records."""
     once = sum(count == 1 for count in counts.values())
-    numbers = all(number(text) is not None for text in counts)
-    if numbers and len(counts) > MOST_NUMBERED and 2 * once > len(counts):
+    commas = all(number(text) is not None or number(text, ",") is not None for text in counts)
+    decimal = "" if all(number(text) is not None for text in counts) else """ "data.decimal=','\""""
+    if commas and len(counts) > MOST_NUMBERED and 2 * once > len(counts):
         shown = ", ".join(list(counts)[:3])
         raise InputError(
             f"data.target=single: the labels are {len(counts):,} different numbers ({shown}, ...), most of which occur "
-            "once: use data.target=regression task=regression"
+            f"once: use data.target=regression task=regression{decimal}"
         )
 
 

@@ -19,6 +19,7 @@ YES = ("1", "true", "t", "yes", "y")
 NO = ("0", "false", "f", "no", "n")
 DECIMALS = (".", ",")
 SHOWN = 5  # unreadable texts that a message lists
+UNQUALIFIED = "qualifiers (>, <, ~, ±) and units are not read: write the number alone, in one unit"
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+")
 _QUALIFIED = re.compile(r"[<>~≤≥≈=].*\d|\d.*±|[+-]?\d[\d.,]*\s*[^\W\d].*")
 
@@ -136,24 +137,33 @@ class LabelReader:
         listed = "['" + "', '".join(list(texts)[:3]) + "']"
         are = "cell is" if cells == 1 else "cells are"
         message = f"label {name!r}: {cells:,} {are} {problem} and treated as missing, most often {most}. "
-        numbers = all(number(text) is not None for text in texts)
+        comma = self.decimal == "." and mostly(texts, _WITH_COMMA)
+        qualified = any(_QUALIFIED.fullmatch(text) for text in texts)
         if self.target == "multi":
             message += f"Read as yes: {', '.join(self.yes)}; as no: {', '.join(self.no)}. "
-            if numbers:
-                return f"{message}Use data.target=regression if the column {name!r} holds numbers"
+            if comma:
+                return f"""{message}For numbers with a decimal comma use data.target=regression "data.decimal=','\""""
+            if qualified or all(number(text) is not None for text in texts):
+                alone = f"; {UNQUALIFIED}" if qualified else ""
+                return f"{message}Use data.target=regression if the column {name!r} holds numbers{alone}"
             return (
                 f"{message}Name other texts in data.positive and data.negative, and those for a missing value in "
                 f'"data.missing={listed}"; or use data.target=single if each text is a class'
             )
         message += f"Read as numbers: 5{self.decimal}2, -7, 1e-3. "
-        if self.decimal == "." and all(_WITH_COMMA.fullmatch(text) for text in texts):
+        if comma:
             return f"""{message}Use "data.decimal=','" if the comma is the decimal separator"""
-        if any(_QUALIFIED.fullmatch(text) for text in texts):
-            message += "Trimer reads no qualifier (>, <, ~, ±) and no unit: write the number alone, in one unit. "
+        if qualified:
+            message += f"{UNQUALIFIED[0].upper()}{UNQUALIFIED[1:]}. "
         return (
             f'{message}Name texts for a missing value in "data.missing={listed}"; '
             "or use data.target=single if each text is a class"
         )
+
+
+def mostly(texts: Mapping[str, int], pattern: re.Pattern[str]) -> bool:
+    """Whether more than half of the cells match a pattern. texts: text -> number of cells."""
+    return 2 * sum(count for text, count in texts.items() if pattern.fullmatch(text)) > sum(texts.values())
 
 
 def number(text: str, decimal: str = ".") -> float | None:

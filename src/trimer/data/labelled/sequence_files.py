@@ -10,7 +10,9 @@ from typing import Any
 from trimer.data.core.label_table import LabelTable
 from trimer.data.molecules.structure_tables import SDF
 from trimer.data.text.compression import plain_name
+from trimer.data.text.file_kinds import check_kind
 from trimer.data.text.opening import decode
+from trimer.data.text.paths import matching_files
 from trimer.errors import ConfigError
 
 TABLES = (".csv", ".tsv", ".parquet", *SDF)
@@ -29,11 +31,12 @@ def sequence_chunks(
 
     entity: "molecules", "proteins" or "peptides". column: the column of sequences in a table, by default `smiles` or
     `sequence`, and for peptides that of the layout, which is recognised from the header. peptides: `notation`, `fixed`
-    and `left_out` as in PeptideFiles.
+    and `left_out` as in PeptideFiles. InputError for an empty file, and for one of another kind than the entity.
     """
+    kinds = [check_kind(file, entity) for file in matching_files(path)]
     if entity == "peptides":
         return peptide_chunks(path, "nothing", column, id_column, (), **peptides)
-    if Path(plain_name(path)).suffix.lower() in TABLES:
+    if Path(plain_name(path)).suffix.lower() in TABLES and not (entity == "proteins" and any(kinds)):
         return _table(path, column or COLUMNS[entity][0], id_column)
     return _molecules(path) if entity == "molecules" else _proteins(path)
 

@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from trimer.arguments import KeepsArguments
-from trimer.data.core.drops import DropReport
+from trimer.data.core.drops import DropReport, explained_by
 from trimer.data.core.folds import checked_folds, key_split
 from trimer.data.core.loaders import check_loading, evaluation_loader, training_loader
 from trimer.data.core.parallel import preparing
@@ -247,7 +247,8 @@ class SplitData(PreparedData):
         """Open the store and assign its rows to splits."""
         if not hasattr(self, "split"):
             super().setup(stage)
-            self.split = whole_split(self._usable()) if self.whole else self._assign()
+            with explained_by(self.drops):
+                self.split = whole_split(self._usable()) if self.whole else self._assign()
             if (limit := self.split_by.get("train_limit")) is not None and not self.whole:
                 self.split = self.split.limited(limit, self.split_by.get("seed", 0))
             log.info("%s", self.split.overlap_report(self._overlap(), self._related()))

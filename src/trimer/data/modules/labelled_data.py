@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from trimer.data.core.batches import LabelledBatch
 from trimer.data.core.draws import digests
-from trimer.data.core.drops import DropReport
+from trimer.data.core.drops import DropReport, explained_by
 from trimer.data.core.folds import key_split
 from trimer.data.core.label_table import LabelSource
 from trimer.data.core.ragged import Ragged
@@ -188,9 +188,10 @@ class LabelledSequences(LabelledSplitData):
         """Open the store, read the labels as numbers and assign the rows to splits."""
         if not hasattr(self, "split"):
             super(SplitData, self).setup(stage)
-            self._number_labels()
-            super().setup(stage)
-            self._check_split()
+            with explained_by(self.drops):
+                self._number_labels()
+                super().setup(stage)
+                self._check_split()
             log.info("%s", label_table(self.target, self.classes, self.labels, self.split))
 
     def take_classes(self, classes: Sequence[str]) -> None:

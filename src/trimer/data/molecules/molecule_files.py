@@ -18,6 +18,7 @@ from trimer.data.molecules.structure_tables import SDF, open_table
 from trimer.data.text.column_names import column_called
 from trimer.data.text.compression import plain_name
 from trimer.data.text.content import content_digest
+from trimer.data.text.file_kinds import check_lines
 from trimer.data.text.missing import known
 from trimer.data.text.opening import broken_end, read_lines
 from trimer.data.text.paths import find_files, named_paths
@@ -89,6 +90,8 @@ class SmilesFiles:
     def _rows(self) -> Iterator[MoleculeRow]:
         for path in self.files():
             table = Path(plain_name(path)).suffix.lower() in TABLES
+            if not table:
+                check_lines(path)
             yield from self._table(path) if table else _with_break(path, self._lines(path))
 
     def _lines(self, path: Path) -> Iterator[MoleculeRow]:

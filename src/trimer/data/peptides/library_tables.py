@@ -58,6 +58,12 @@ def _missing(table: TableFile) -> str | None:
     return None if lacking is None else " or ".join(lacking)
 
 
+def precursor_columns(table: TableFile) -> list[str]:
+    """The columns of a library whose cells identify a precursor: peptide, charge, energy and instrument."""
+    names = (PRECURSOR["sequence"], PRECURSOR["charge"], *OPTIONAL[1:])
+    return [column for column in (first_column(table, of) for of in names) if column]
+
+
 def read_library(path: Path, fixed: str | None = None, fdr: float | None = FDR) -> Iterator[Spectrum]:
     """The spectra of a library; rows with the same peptide, charge, energy and instrument form one spectrum.
 
@@ -75,7 +81,7 @@ def read_library(path: Path, fixed: str | None = None, fdr: float | None = FDR) 
     names = [*filter(None, (*precursor, *fragment, *optional)), *quality.columns]
     first = len(names) - len(quality.columns)
     positions = {name: position for position, name in enumerate(names)}
-    key = [positions[name] for name in (*precursor[:2], *optional[1:]) if name]
+    key = [positions[name] for name in precursor_columns(table)]
     for group in _grouped(table, names, key):
         cells, number, _ = group[0]
         sequence, charge, _ = cells[:3]

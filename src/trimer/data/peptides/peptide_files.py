@@ -5,6 +5,7 @@ Columns are recognised from the header (`peptide_layouts`) or named by the user.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from trimer.data.core.label_table import FILE, LabelTable, check_limit, empty_table, limited, settings_text
+from trimer.data.peptides.library_tables import is_library, precursor_columns
 from trimer.data.peptides.peptide_layouts import LAYOUTS, Layout, find_layout, lost_modification, unread_modifications
 from trimer.data.peptides.peptide_merging import Record, merged
 from trimer.data.peptides.peptide_tables import PSM_UTILS, open_table
@@ -30,12 +32,14 @@ from trimer.data.peptides.psm_quality import FDR, Quality, check_fdr, first_colu
 from trimer.data.text.content import content_digest
 from trimer.data.text.missing import known
 from trimer.data.text.paths import find_files, named_paths
-from trimer.data.text.tables import ROWS, TableFile
+from trimer.data.text.tables import ROWS, Row, TableFile
 from trimer.errors import InputError
 from trimer.peptides.notations import COLUMNS, NOTATIONS, PLAIN, canonical, read_fixed
 from trimer.peptides.proforma import PeptideError
 
-READING = 2  # increase when the same files yield other peptides or labels, so that old caches are not read
+log = logging.getLogger(__name__)
+
+READING = 3  # increase when the same files yield other peptides or labels, so that old caches are not read
 WHATS = ("retention", "charge", "charges")
 NOTHING = "nothing"  # no label: peptides to predict for
 MERGES = ("median", None)
@@ -56,9 +60,10 @@ class PeptideFiles:
     keeps every row. id_column, limit: as in LabelledFiles. fixed: modifications that the file does not write, such as
     `Carbamidomethyl@C`; null: the default of the layout (`Layout.fixed`, `notations.PLAIN`), an empty text: none. fdr:
     highest q-value, or PEP if there is none; null also keeps lower ranks (`psm_quality`). left_out: modifications of
-    plain residues if the layout has no default and no row writes them.
+    plain residues of a table of the user (not `Layout.complete`) if no row writes them.
 
-    A row that cannot be used has a problem, as decoys do; contaminants are kept.
+    A row that cannot be used has a problem, as decoys do; contaminants are kept. A library with one row per fragment
+    has one record per precursor.
     """
 
     wanted = "a table of peptides"
@@ -159,7 +164,7 @@ class PeptideFiles:
         sequence = _required(table, "sequence", layout.sequence)
         texts = [sequence, *filter(None, (layout.modifications, layout.sites))]
         default = layout.fixed if notation == layout.notation and layout.fixed else PLAIN.get(notation)
-        default = self.left_out if default is None else default
+        default = self.left_out if default is None and not layout.complete else default
         fixed = fixed_modifications(path.name, cells_of(table, texts), default, self.fixed)
         value, read_value = self._value(table, layout, notation)
         by_name = FILE in columns and FILE not in table
@@ -171,7 +176,7 @@ class PeptideFiles:
         run = self._run(table, layout, value)
         names = [*texts, *filter(None, (value, run, self.id_column)), *checks, *unread, *read_columns]
         first = len(texts)
-        for cells, number, problem in table.rows(names):
+        for cells, number, problem in self._rows(table, names, [*texts, *filter(None, (value,))]):
             rest = iter([known(cell) for cell in cells[first:]])
             value_cell = next(rest) if value else None
             origin = SCAN.sub("", next(rest) or "") if run else path.name
@@ -191,6 +196,26 @@ class PeptideFiles:
             location = table.place_of(number)
             yield Record(name or f"{path.name}:{number}", text, label, column_cells, location, problem, gradient)
 
+    def _rows(self, table: TableFile, names: list[str], key: list[str]) -> Iterator[Row]:
+        """The rows of a table; of a library with one row per fragment, the first row of each precursor.
+
+        key: columns that identify a precursor, besides those of `precursor_columns`. A row with a problem is kept if
+        no whole row of its precursor stands before it.
+        """
+        if not is_library(table):
+            yield from table.rows(names)
+            return
+        precursor = [*key, *precursor_columns(table)]
+        seen: set[tuple[str | None, ...]] = set()
+        rows = 0
+        for rows, (cells, number, problem) in enumerate(table.rows([*names, *precursor]), 1):
+            identity = tuple(cells[len(names) :])
+            if identity not in seen:
+                if problem is None:
+                    seen.add(identity)
+                yield cells[: len(names)], number, problem
+        log.info("%s: %s rows of fragments are %s precursors", table.path.name, f"{rows:,}", f"{len(seen):,}")
+
     def _run(self, table: TableFile, layout: Layout, value: str | None) -> str | None:
         """The column of the raw file, if the retention time depends on the run."""
         depends = self.what == "retention" and value is not None and not INDEXED.search(value)
@@ -201,7 +226,7 @@ class PeptideFiles:
         if self.layout and self.layout in LAYOUTS:
             layout = LAYOUTS[self.layout]
         elif self.sequence and not any(layout.fits(table) for layout in LAYOUTS.values()):
-            layout = Layout("proforma", ())
+            layout = Layout("proforma", (), complete=False)
         else:
             layout = LAYOUTS[find_layout(table)]
         columns = COLUMNS.get(self.notation, 1) if self.notation else 3  # that the notation has

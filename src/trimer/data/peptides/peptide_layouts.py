@@ -24,7 +24,8 @@ class Layout:
     notation: a key of NOTATIONS. observed: a list of 0 and 1 for charge 1, 2, ... needs: further columns that identify
     the layout. fixed: modifications of plain residues, if they differ from the default of the notation
     (`notations.PLAIN`). run: the raw file of a row, if retention times depend on its gradient (indexed ones do not).
-    engine: see `psm_quality`, which finds decoys, ranks and q-values.
+    engine: see `psm_quality`, which finds decoys, ranks and q-values. complete: whether the layout writes every
+    modification, so that plain residues are unmodified; tables of users may leave out a fixed one.
     """
 
     notation: str
@@ -38,6 +39,7 @@ class Layout:
     fixed: str | None = None
     run: tuple[str, ...] = RUNS
     engine: str = ""
+    complete: bool = True
 
     def fits(self, table: TableFile) -> bool:
         """Whether a table has the columns that identify the layout."""
@@ -97,6 +99,9 @@ LAYOUTS: dict[str, Layout] = {
         observed="observed_charge_states",
     ),
     "koina": Layout("brackets", ("peptide_sequences",), charge=("precursor_charges",), retention=("irt", "rt")),
+    "trimer": Layout(  # predictions of Trimer, which are canonical ProForma
+        "proforma", ("peptide", "sequence"), charge=("charge",), retention=("retention",), needs=("in_training",)
+    ),
     "proteometools": Layout(
         "proforma", ("sequence",), charge=("charge",), retention=("irt",), needs=("irt",), fixed=CARBAMIDOMETHYL
     ),
@@ -105,6 +110,7 @@ LAYOUTS: dict[str, Layout] = {
         ("proforma", "peptidoform", "peptide", "sequence"),
         charge=("charge", "precursor_charge"),
         retention=("retention", "retention_time", "rt", "irt", "tr"),
+        complete=False,
     ),
     "deepphospho": Layout("deepphospho", ("precursor",), charge=("precursor_charge",)),
 }

@@ -15,6 +15,7 @@ import numpy as np
 
 from trimer.data.core.ragged import Ragged
 from trimer.data.text.fasta_layouts import THREE_LINES, has_three_lines, three_lines, without_titles
+from trimer.data.text.file_kinds import TRAINING, file_kind
 from trimer.data.text.letters import WHITE, checked
 from trimer.data.text.opening import broken_end, decode, read_blocks
 from trimer.errors import BrokenOff, InputError
@@ -109,8 +110,10 @@ def _first_record(path: Path, data: bytes) -> tuple[bytes, int]:
     text = data[begin:]
     if text and text[:1] != b">":
         shown = decode(text[:200]).split("\n")[0].strip()[:60]
-        kind = next((name for start, name in FLAT_FILES.items() if text.startswith(start)), None)
-        hint = f"it seems to be {kind}: export it as FASTA" if kind else "is it a FASTA file?"
+        flat = next((name for start, name in FLAT_FILES.items() if text.startswith(start)), None)
+        hint = f"it seems to be {flat}: export it as FASTA" if flat else "is it a FASTA file?"
+        if flat is None and (kind := file_kind(path, text)):
+            hint = f"it looks like {kind.name}: {TRAINING[kind.records]}"
         raise InputError(f"{path}, line {blank + 1}: text before the first '>': '{shown}'; {hint}")
     return text, blank
 

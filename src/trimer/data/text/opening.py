@@ -26,6 +26,9 @@ BINARY = (b"PAR1", b"\x89HDF")  # Parquet and HDF5 are never text, whatever text
 CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b"))  # characters that text does not have
 LOOKED_AT, MOST_CONTROLS, SHARE = 8_192, 15, 0.02  # bytes of a file, and how many of them may be such characters
 FALLBACK = "trimer-cp1252"
+MOST_WARNED = 10_000  # paths remembered, so that the memory of a server is bounded
+
+_warned: set[str] = set()  # files whose encoding this process has warned of
 
 
 def _fallback(error: UnicodeError) -> tuple[str, int]:
@@ -59,13 +62,8 @@ def read_chunks(path: Path, size: int = 1 << 25, where: Callable[[], str] = nowh
     if not start:
         return
     encoding = _encoding_of(start)
-    if encoding is None and not start.startswith(BINARY):
-        head = start[:LOOKED_AT]
-        if len(head) - len(head.translate(None, CONTROLS)) > max(MOST_CONTROLS, SHARE * len(head)):
-            raise InputError(
-                f"{path} is a binary file, not text: check that it is the right file and has its own suffix"
-            )
     if encoding is None:
+        _check_text(path, start)
         yield start.removeprefix(codecs.BOM_UTF8)
         yield from chunks
     else:
@@ -179,6 +177,11 @@ def _warn_of_encoding(path: Path, data: bytes, lines: int) -> bool:
     except UnicodeDecodeError as error:
         before = (data[: error.start] + b"x").splitlines()
         begin = error.start + 1 - len(before[-1])
+    if str(path) in _warned:  # by an earlier pass over the file
+        return True
+    if len(_warned) >= MOST_WARNED:
+        _warned.clear()
+    _warned.add(str(path))
     log.warning(
         "%s, line %d is not UTF-8 and is read as Windows-1252: '%s'; set text.encoding if that is wrong",
         path,

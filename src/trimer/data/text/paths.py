@@ -24,10 +24,14 @@ def find_files(paths: Sequence[str], wanted: str, folders: bool = False) -> list
     """
     files: list[Path] = []
     for pattern in paths:
-        expanded = Path(pattern).expanduser()
-        names = [str(expanded)] if expanded.exists() else sorted(glob.glob(str(expanded), recursive=True))
-        matches = [path for path in map(Path, names) if path.is_file() or (folders and path.is_dir())]
+        matches = [path for path in matching_files(pattern) if path.is_file() or (folders and path.is_dir())]
         if not matches:
             raise InputError(f"{pattern}: no such file; name {wanted}, or a glob")
         files += matches
     return files
+
+
+def matching_files(pattern: str | Path) -> list[Path]:
+    """The files and folders that a path or a glob names, sorted."""
+    path = Path(pattern).expanduser()
+    return [path] if path.exists() else [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trimer.data.text.file_kinds import check_table
 from trimer.data.text.opening import broken_end, read_chunks, read_lines
 from trimer.data.text.reading_limits import settings
 from trimer.errors import BrokenOff, InputError
@@ -26,6 +27,7 @@ MORE = "more cells than the header"
 ROWS = 4096
 DELIMITERS = ",;|"  # of a table without tabs
 _QUOTED = re.compile(r'"[^"]*"')
+KEYS = " (column=<name> of trimer predict and embed; data.source.column=<name> to train)"
 SHOWN = 20  # columns that an error message lists
 
 Row = tuple[list[str | None], int, str | None]  # requested cells, line or row number, problem
@@ -42,12 +44,7 @@ class TableFile:
     def __init__(self, path: Path):
         self.path = path
         start = next(read_chunks(path, 1 << 16), b"")
-        if not start.strip():
-            raise InputError(f"{path} is empty; write or download it again")
-        if start.lstrip()[:1] == b">":
-            raise InputError(
-                f"{path} is a FASTA file, not a table: read it with data=labelled_fasta, or data=labelled_residues"
-            )
+        check_table(path, start)
         self.parquet = start[:4] == b"PAR1"
         self.unit = "row" if self.parquet else "line"
         self.header = self._parquet_header() if self.parquet else self._text_header()
@@ -68,7 +65,7 @@ class TableFile:
             raise InputError(f"{where}: {len(matches)} columns are called '{name}': give them different names")
         shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
         meant = did_you_mean(name, self.header)
-        raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}")
+        raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}{KEYS}")
 
     def __contains__(self, name: str) -> bool:
         return any(column.lower() == name.strip().lower() for column in self.header)

@@ -20,6 +20,8 @@ from trimer.data.spectra.readers.mzxml import read_mzxml
 from trimer.data.spectra.readers.record_table import stem
 from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.data.text.compression import plain_name
+from trimer.data.text.file_kinds import EMPTY, PREDICTING, START, file_kind, first_line
+from trimer.data.text.opening import read_chunks
 from trimer.errors import InputError
 
 SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
@@ -32,6 +34,7 @@ SUFFIXES: dict[str, Callable[[Path], SpectrumTable]] = {
     ".txt": read_massbank,
 }
 
+XML = {".mzml": "mzML", ".mzxml": "mzXML"}
 PICKLES = (".pickle", ".pkl")  # written by matchms
 
 __all__ = ["SUFFIXES", "read_spectra", "spectrum_files"]
@@ -86,17 +89,35 @@ def _read_file(path: Path) -> SpectrumTable:
             f"{path}: pickles are not read, because loading one can run any code; if you trust the file, load it with "
             "matchms and save it as MGF, MSP or JSON"
         )
-    if suffix not in SUFFIXES:
-        raise InputError(
-            f"{path}: '{suffix or path.name}' is not a known format; use {', '.join(SUFFIXES)} (also with .gz, "
-            ".bz2, .xz or .zip), and folders of them"
-        )
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty; write or download it again")
+    _check_content(path, suffix)
     table = SUFFIXES[suffix](path)
     if not len(table):
         raise InputError(f"{path} holds no spectrum; check that it is a {suffix} file")
     return table
+
+
+def _check_content(path: Path, suffix: str) -> None:
+    """InputError if a file is empty, has an unknown suffix, or is recognised as something else than spectra."""
+    try:
+        start = next(read_chunks(path, START), b"")
+    except InputError:
+        if suffix in SUFFIXES:
+            raise
+        start = b"?"  # binary: its suffix is named below
+    if not start.strip():
+        raise InputError(f"{path} {EMPTY}")
+    kind = file_kind(path, start)
+    looks = f"it looks like {kind.name}, and " if kind else ""
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: {looks}'{suffix or path.name}' is not a known format of spectra; use {', '.join(SUFFIXES)} (also "
+            "with .gz, .bz2, .xz or .zip), and folders of them"
+        )
+    if kind and kind.records in ("molecules", "proteins"):
+        raise InputError(f"{path} looks like {kind.name}, not of spectra. To use the file, {PREDICTING[kind.records]}")
+    if suffix in XML and not start.lstrip().startswith(b"<"):
+        rename = f": it looks like {kind.name}, rename it with that suffix" if kind else "; convert or copy it again"
+        raise InputError(f"{path} is not an {XML[suffix]} file (it begins with '{first_line(start)}'){rename}")
 
 
 def _read_files(files: Sequence[Path]) -> SpectrumTable:

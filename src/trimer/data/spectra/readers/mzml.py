@@ -106,7 +106,10 @@ def add_broken_end(records: Records, path: Path, error: Exception) -> None:
     """Add one row for the missing end of a file, so that the scans before it are kept."""
     last = records.lines[-1] if len(records) else 0
     if not last:
-        raise InputError(f"{path} is not a complete XML file ({error}); convert or copy it again") from None
+        why = " ".join(str(error).split())
+        raise InputError(
+            f"{path} is damaged or truncated before its first spectrum; convert or copy it again ({why})"
+        ) from None
     records.add(path, (), (), {}, last, f"the file is broken after this scan ({error}); convert or copy it again")
 
 
