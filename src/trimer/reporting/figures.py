@@ -34,13 +34,15 @@ MANY = 60  # points of a curve above which they have no marks
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def training_curves(curves: Mapping[str, Curve], path: str | Path, own: Mapping[str, Column] | None = None) -> Path:
-    """Loss and validation metrics over optimizer steps, one panel each. own: as for `column`."""
-    shown = panels(curves, own or ())
+def training_curves(
+    curves: Mapping[str, Curve], path: str | Path, headings: Mapping[str, Column] | None = None
+) -> Path:
+    """Loss and validation metrics over optimizer steps, one panel each. headings: as for `column`."""
+    shown = panels(curves, headings or ())
     with styled():
         figure, axes = panel_grid(len(shown), 3.3, 2.5)
         for axis, (metric, series) in zip(axes, shown.items(), strict=True):
-            draw_curves(axis, metric, series, own=own)
+            draw_curves(axis, metric, series, headings=headings)
         return save_figure(figure, path)
 
 
@@ -55,13 +57,13 @@ def draw_curves(
     metric: str,
     series: Mapping[str, Curve],
     loss_unit: str = "",
-    own: Mapping[str, Column] | None = None,
+    headings: Mapping[str, Column] | None = None,
 ) -> None:
     """One metric over steps by split; the training curve is a running mean over its raw values, which are pale."""
     if metric == RATE:
         draw_schedule(axis, series[RATE], series.get(PLANNED))
         return
-    unit = column(metric, own)
+    unit = column(metric, headings)
     for name, curve in series.items():
         colour, curve, label = COLOURS.get(name, BLUE), curve.scaled(unit.scale), SPLITS.get(name, name)
         if name == "train":

@@ -114,7 +114,7 @@ def write_page(
     makers: dict[str, tuple] = {
         "header": (_header, name or title, facts, subtitle, table, paired, no_lookup),
         "results": (_results, table, note),
-        "learning": (_learning, curves or {}, similar or {}, stopping, table.own),
+        "learning": (_learning, curves or {}, similar or {}, stopping, table.headings),
         "spectra": (spectrum_cards, predictions, examples),
         **{label: (make,) for label, make in (further or {}).items()},
         "figures": (_pictures, charts or {}, pictures),
@@ -255,13 +255,13 @@ def _learning(
     curves: Mapping[str, Curve],
     distributions: Mapping[str, Sequence[float]],
     stopping: StoppingTrace | None,
-    own: Mapping[str, Column],
+    headings: Mapping[str, Column],
 ) -> Markup:
     unit = unit_of_loss(curves)
-    shown = panels(curves, own)
-    charts = [page_chart(metric, draw_curves, metric, series, unit, own) for metric, series in shown.items()]
+    shown = panels(curves, headings)
+    charts = [page_chart(metric, draw_curves, metric, series, unit, headings) for metric, series in shown.items()]
     if stopping is not None:
-        charts.append(page_chart("Early stopping", draw_stopping, stopping, own))
+        charts.append(page_chart("Early stopping", draw_stopping, stopping, headings))
     groups = {name: [v for v in values if math.isfinite(v)] for name, values in distributions.items()}
     groups = {name: values for name, values in groups.items() if values}
     if groups:

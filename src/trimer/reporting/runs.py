@@ -98,13 +98,13 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
     @cached_property
-    def own(self) -> dict[str, Column]:
+    def headings(self) -> dict[str, Column]:
         """How the metrics are shown that only the kind of study of these runs has."""
-        return {name: shown for run in self.runs if run.table is not None for name, shown in run.table.own.items()}
+        return {name: shown for run in self.runs if run.table is not None for name, shown in run.table.headings.items()}
 
     def column(self, name: str) -> Column:
         """Label, unit and direction of a metric of these runs."""
-        return column(name, self.own)
+        return column(name, self.headings)
 
     @property
     def errors(self) -> list[str]:
@@ -218,7 +218,7 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str |
     objective = objective or next((run.objective for run in runs if run.objective), None)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
     summary = Summary(list(runs), groups, varied, list(metrics), objective, None, constant, notes(groups))
-    summary.metrics = summary.metrics or _default_metrics(measured, objective, summary.own)
+    summary.metrics = summary.metrics or _default_metrics(measured, objective, summary.headings)
     summary.best = _best(summary)
     return summary
 
@@ -272,9 +272,9 @@ def _best(summary: Summary) -> Group | None:
     return choose(known, key=lambda group: group.metrics[objective][0])
 
 
-def _default_metrics(measured: Sequence[str], objective: str | None, own: Iterable[str]) -> list[str]:
+def _default_metrics(measured: Sequence[str], objective: str | None, headings: Iterable[str]) -> list[str]:
     standard = ResultTable(rows=[{"values": {name.rpartition("/")[2]: 0 for name in measured}}]).columns
-    wanted = [f"{split}/{name}" for split in _SPLITS for name in [*standard, *OF_LABELS, *own, "loss"]]
+    wanted = [f"{split}/{name}" for split in _SPLITS for name in [*standard, *OF_LABELS, *headings, "loss"]]
     shown = [name for name in wanted if name in measured]
     # One split is enough: the validation split is shown if the test split was not evaluated.
     shown = [name for name in shown if name.startswith("test/")] or shown

@@ -72,9 +72,9 @@ def draw_schedule(axis: Axes, real: Curve | None, plan: Curve | None = None) -> 
         axis.legend(loc="best", handlelength=1.6)
 
 
-def draw_stopping(axis: Axes, trace: StoppingTrace, own: Mapping[str, Column] | None = None) -> None:
+def draw_stopping(axis: Axes, trace: StoppingTrace, headings: Mapping[str, Column] | None = None) -> None:
     """The monitored metric with its best value, the validations that the patience counts, and the stop."""
-    unit = column(trace.monitor, own)
+    unit = column(trace.monitor, headings)
     scaled = [value * unit.scale for value in trace.values]
     last = trace.steps[-1]
     axis.plot(trace.steps, scaled, color=BLUE, marker="o", ms=2.6, linewidth=1.4)

@@ -135,7 +135,7 @@ def baseline_table(shown: Shown) -> ResultTable:
     """The baselines of the test split and the best groups, each with its mean and standard deviation over the runs."""
     like, values = baseline_values(shown)
     names = [name for name in like.columns if not name.endswith(DIFFERENCE)]
-    table = ResultTable(like.k, names, own=like.own)
+    table = ResultTable(like.k, names, headings=like.headings)
     if not values:
         return table
     for method, of in values.items():

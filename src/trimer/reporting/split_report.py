@@ -35,8 +35,8 @@ def save_results(measurement: Measurement, evaluation: Evaluation) -> None:
     evaluation.save(measurement.out)
     metrics = measurement.trained / "metrics.csv"
     if metrics.is_file():
-        path, own = measurement.out / "curves.png", evaluation.table.own
-        attempt(path.name, lambda: training_curves(read_curves(metrics), path, own))
+        path, headings = measurement.out / "curves.png", evaluation.table.headings
+        attempt(path.name, lambda: training_curves(read_curves(metrics), path, headings))
 
 
 def publish(

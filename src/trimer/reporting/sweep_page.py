@@ -164,7 +164,8 @@ def _curves(shown: Shown) -> Markup:
             if varies or (split in ("train", "val") and "/" not in metric and len(curve.values) > 1):
                 curve = curve.smoothed(POINTS) if split == "train" else curve
                 curves.setdefault(name, {})[place] = curve.thinned(POINTS)
-    wanted = [f"{split}/{name}" for name in dict.fromkeys([*PANELS, *shown.summary.own]) for split in ("val", "train")]
+    metrics = dict.fromkeys([*PANELS, *shown.summary.headings])
+    wanted = [f"{split}/{name}" for name in metrics for split in ("val", "train")]
     if shown.metric in curves:
         wanted.insert(0, shown.metric)
     names = [name for name in dict.fromkeys(wanted) if name in curves]

@@ -101,21 +101,21 @@ _COSTS = {  # of a training
 }
 
 
-def column(metric: str, own: Mapping[str, Column] | None = None) -> Column:
+def column(metric: str, headings: Mapping[str, Column] | None = None) -> Column:
     """Label, unit and direction of a metric by its name; prefixes such as `test/` stay in the label.
 
-    own: of the metrics that only one kind of study has, which the result table of a run holds.
+    headings: of the metrics that only one kind of study has, which the result table of a run holds.
     """
     if metric.endswith(DIFFERENCE):
-        shown = column(metric.removesuffix(DIFFERENCE), own)
+        shown = column(metric.removesuffix(DIFFERENCE), headings)
         return Column("Model minus this (p)", shown.scale, shown.decimals, signed=True)
     prefix, _, name = metric.rpartition("/") if "=" not in metric else ("", "", metric)
     name, known, _ = name.partition("_formula_known")
     stem, _, rank = name.partition("@")
     if name.startswith("top"):
         rank, _, stem = name.removeprefix("top").partition("_")
-    if own and name in own:
-        shown = own[name]
+    if headings and name in headings:
+        shown = headings[name]
     elif stem in _OF_LABELS | _OF_SPECTRA | _COSTS and not rank:
         shown = (_OF_LABELS | _OF_SPECTRA | _COSTS)[stem]
     elif stem in _FRACTIONS:
@@ -142,7 +142,7 @@ def column(metric: str, own: Mapping[str, Column] | None = None) -> Column:
 class ResultTable:
     """Rows are methods, columns are metrics.
 
-    k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order. own: how
+    k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order. headings: how
     metrics are shown that only this kind of study has, in the order of the columns where `metrics` is empty.
     CSV and JSON hold every value that was added, shown or not.
     """
@@ -150,7 +150,7 @@ class ResultTable:
     k: Sequence[int] = (1, 5, 10)
     metrics: Sequence[str] = ()
     rows: list[dict] = field(default_factory=list)
-    own: Mapping[str, Column] = field(default_factory=dict)
+    headings: Mapping[str, Column] = field(default_factory=dict)
 
     def add(self, method: str, values: Mapping[str, float], baseline: bool = False) -> None:
         """Add the metrics of a method; `<name>_std_error` is shown as the standard error of `<name>`.
@@ -163,7 +163,7 @@ class ResultTable:
 
     def column(self, name: str) -> Column:
         """Label, unit and direction of a metric of this table."""
-        return column(name, self.own)
+        return column(name, self.headings)
 
     def ordered(self) -> list[dict]:
         """The rows: baselines, the oracle, then methods, each kind in the order in which it was added."""
@@ -182,7 +182,7 @@ class ResultTable:
             "uniqueness",
         ]
         asked_for = [f"mces@{k}" for k in ends] + [f"{name}_formula_known" for name in ranked]
-        chosen = list(self.metrics) or list(self.own) or standard + asked_for
+        chosen = list(self.metrics) or list(self.headings) or standard + asked_for
         return [name for name in chosen if any(name in row["values"] for row in self.rows)]
 
     def best(self, metric: str) -> float | None:
@@ -254,13 +254,13 @@ class ResultTable:
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""
-        own = {"columns": {name: asdict(shown) for name, shown in self.own.items()}} if self.own else {}
-        return {"k": list(self.k), "metrics": list(self.metrics), **own, "rows": self.ordered()}
+        headings = {"columns": {name: asdict(shown) for name, shown in self.headings.items()}} if self.headings else {}
+        return {"k": list(self.k), "metrics": list(self.metrics), **headings, "rows": self.ordered()}
 
     @classmethod
     def from_dict(cls, data: Mapping) -> ResultTable:
-        own = {name: Column(**shown) for name, shown in data.get("columns", {}).items()}
-        table = cls(list(data["k"]), list(data["metrics"]), own=own)
+        headings = {name: Column(**shown) for name, shown in data.get("columns", {}).items()}
+        table = cls(list(data["k"]), list(data["metrics"]), headings=headings)
         for row in data["rows"]:
             values = {k: math.nan if v is None else float(v) for k, v in row["values"].items()}
             table.rows.append({"method": row["method"], "kind": row["kind"], "values": values})
