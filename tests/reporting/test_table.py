@@ -12,7 +12,7 @@ from rich.console import Console
 
 from trimer.metrics.intervals import SPREAD
 from trimer.metrics.label_metrics import multi_label, regression, single_label
-from trimer.reporting.table import _OF_LABELS, ResultTable, column
+from trimer.reporting.table import _OF_LABELS, Column, ResultTable, column
 
 
 def example() -> ResultTable:
@@ -143,3 +143,15 @@ def test_without_baselines_there_is_no_column_of_differences():
     table = ResultTable(metrics=["accuracy", "accuracy_difference"])
     table.add("mine", {"accuracy": 0.921})
     assert table.columns == ["accuracy"]
+
+
+def test_metrics_of_a_new_kind_of_study_are_shown_as_its_table_says(tmp_path):
+    headings = {"misplaced": Column("Misplaced (%)", 100, 1, lower_is_better=True)}
+    table = ResultTable(headings=headings)
+    table.add("shortest first", {"misplaced": 0.4}, baseline=True)
+    table.add("model", {"misplaced": 0.1})
+    table.save(tmp_path)
+    again = ResultTable.from_dict(json.loads((tmp_path / "table.json").read_text()))
+    assert again.headings == headings and again.columns == ["misplaced"] and again.best("misplaced") == 0.1
+    assert "| Misplaced (%) |" in again.to_markdown() and "**10.0**" in again.to_markdown()
+    assert again.column("test/misplaced").label == "test Misplaced (%)"

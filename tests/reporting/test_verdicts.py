@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from trimer.reporting.table import ResultTable
+from trimer.reporting.table import ResultTable, column
 from trimer.reporting.verdicts import judge, no_shared_molecules, paired_differences, verdict
 
 
@@ -34,7 +34,7 @@ def table(metric: str, own: tuple[float, float], **others: tuple[float, float]) 
     ],
 )
 def test_a_difference_is_judged_by_its_standard_error(difference, error, kind, text):
-    judged = judge("tanimoto@1", difference, error, "it")
+    judged = judge(column("tanimoto@1"), difference, error, "it")
     assert judged.text == text
     assert (judged.kind, judged.sign) == (kind, {"better": "▲", "worse": "▼", "within": "≈", "unknown": "?"}[kind])
 

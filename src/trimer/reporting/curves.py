@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +71,11 @@ def read_curves(path: str | Path) -> dict[str, Curve]:
     return {name: Curve(sorted(values), [values[step] for step in sorted(values)]) for name, values in points.items()}
 
 
-def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Curve]]:
+def panels(curves: Mapping[str, Curve], headings: Iterable[str] = (), most: int = 6) -> dict[str, dict[str, Curve]]:
     """{metric: {"train" | "val" | "test": curve}} for the metrics in PANELS with at least two points.
 
-    The learning rate has a panel after them, unless it is constant.
+    headings: further metrics, which only this kind of study has. The learning rate has a panel after them, unless it
+    is constant.
     """
     logged: dict[str, dict[str, Curve]] = {}
     schedule: dict[str, dict[str, Curve]] = {}
@@ -84,7 +85,7 @@ def panels(curves: Mapping[str, Curve], most: int = 6) -> dict[str, dict[str, Cu
             schedule = {RATE: {RATE: curve} | ({PLANNED: curves[PLANNED]} if PLANNED in curves else {})}
         if split in SPLITS and "/" not in metric and len(curve.values) > 1:
             logged.setdefault(metric, {})[split] = curve
-    shown = [metric for metric in PANELS if metric in logged]
+    shown = [metric for metric in dict.fromkeys([*PANELS, *headings]) if metric in logged]
     return {metric: logged[metric] for metric in shown[:most]} | schedule
 
 

@@ -24,7 +24,7 @@ from trimer.reporting.drawing import molecule_png
 from trimer.reporting.labelled_peaks import RelativeSpectrum, place_labels
 from trimer.reporting.schedule_figures import draw_schedule
 from trimer.reporting.style import panel_grid, save_figure, styled
-from trimer.reporting.table import column
+from trimer.reporting.table import Column, column
 
 # The background of a legend covers what lies behind its text.
 LEGEND_LINE = 0.19  # inches of a line of a legend
@@ -34,13 +34,15 @@ MANY = 60  # points of a curve above which they have no marks
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def training_curves(curves: Mapping[str, Curve], path: str | Path, most: int = 6) -> Path:
-    """Loss and validation metrics over optimizer steps, one panel each."""
-    shown = panels(curves, most)
+def training_curves(
+    curves: Mapping[str, Curve], path: str | Path, headings: Mapping[str, Column] | None = None
+) -> Path:
+    """Loss and validation metrics over optimizer steps, one panel each. headings: as for `column`."""
+    shown = panels(curves, headings or ())
     with styled():
         figure, axes = panel_grid(len(shown), 3.3, 2.5)
         for axis, (metric, series) in zip(axes, shown.items(), strict=True):
-            draw_curves(axis, metric, series)
+            draw_curves(axis, metric, series, headings=headings)
         return save_figure(figure, path)
 
 
@@ -50,12 +52,18 @@ def unit_of_loss(curves: Mapping[str, Curve]) -> str:
     return "nats per token" if of_tokens else ""
 
 
-def draw_curves(axis: Axes, metric: str, series: Mapping[str, Curve], loss_unit: str = "") -> None:
+def draw_curves(
+    axis: Axes,
+    metric: str,
+    series: Mapping[str, Curve],
+    loss_unit: str = "",
+    headings: Mapping[str, Column] | None = None,
+) -> None:
     """One metric over steps by split; the training curve is a running mean over its raw values, which are pale."""
     if metric == RATE:
         draw_schedule(axis, series[RATE], series.get(PLANNED))
         return
-    unit = column(metric)
+    unit = column(metric, headings)
     for name, curve in series.items():
         colour, curve, label = COLOURS.get(name, BLUE), curve.scaled(unit.scale), SPLITS.get(name, name)
         if name == "train":

@@ -29,7 +29,7 @@ from trimer.reporting.page_files import run_files, run_pages
 from trimer.reporting.schedule_figures import draw_stopping
 from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
-from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, Column, ResultTable
 from trimer.reporting.templates import render
 from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
 from trimer.stopping_rule import StoppingTrace
@@ -114,7 +114,7 @@ def write_page(
     makers: dict[str, tuple] = {
         "header": (_header, name or title, facts, subtitle, table, paired, no_lookup),
         "results": (_results, table, note),
-        "learning": (_learning, curves or {}, similar or {}, stopping),
+        "learning": (_learning, curves or {}, similar or {}, stopping, table.headings),
         "spectra": (spectrum_cards, predictions, examples),
         **{label: (make,) for label, make in (further or {}).items()},
         "figures": (_pictures, charts or {}, pictures),
@@ -166,7 +166,7 @@ def _header(
     for metric in names:
         if math.isfinite(values.get(metric, math.nan)):
             judged = verdict(metric, methods[-1]["method"], table, paired if metric == PAIRED else None, no_lookup)
-            headlines.append(_headline(metric, values, judged))
+            headlines.append(_headline(metric, table.column(metric), values, judged))
     compared = any(headline["verdict"].sign for headline in headlines)
     oracle = any(row["kind"] == "bound" for row in table.rows)
     facts = facts if name != facts[0] else facts[1:]
@@ -174,9 +174,8 @@ def _header(
     return render("header.html", name=name, facts=facts, subtitle=subtitle, **shown)
 
 
-def _headline(name: str, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
+def _headline(name: str, shown: Column, values: Mapping[str, float], judged: Verdict) -> dict[str, Any]:
     """One number of the run with its standard error, and how it compares with the best baseline."""
-    shown = column(name)
     value, _, error = shown.show(values[name], values.get(name + ERROR)).partition(" ± ")
     return {"label": shown.label, "value": value, "error": error, "verdict": judged}
 
@@ -189,7 +188,7 @@ def _results(table: ResultTable, note: str) -> Markup:
         for kind, rows in groupby(table.ordered(), key=lambda row: row["kind"])
     ]
     spectra = next((row["values"]["spectra"] for row in table.rows if "spectra" in row["values"]), None)
-    labels = [column(name).label for name in table.columns]
+    labels = [table.column(name).label for name in table.columns]
     return render("results.html", kinds=kinds, labels=labels, spectra=spectra, note=note)
 
 
@@ -198,15 +197,15 @@ def _row(row: Mapping[str, Any], table: ResultTable) -> dict[str, Any]:
     cells = []
     for name, (text, best) in zip(table.columns, table.cells(row), strict=True):
         value, _, error = text.partition(" ± ")
-        cells.append({"value": value, "error": error, "interval": _interval(name, row["values"]), "best": best})
+        cells.append({"value": value, "error": error, "interval": _interval(name, table, row["values"]), "best": best})
     return {"method": row["method"], "cells": cells}
 
 
-def _interval(name: str, values: Mapping[str, float]) -> str:
+def _interval(name: str, table: ResultTable, values: Mapping[str, float]) -> str:
     low, high = values.get(name + LOW), values.get(name + HIGH)
     if low is None or high is None or low == high:
         return ""
-    shown = column(name)
+    shown = table.column(name)
     return f"{shown.show(low)} to {shown.show(high)}"
 
 
@@ -253,12 +252,16 @@ def shortened(text: str) -> str:
 
 
 def _learning(
-    curves: Mapping[str, Curve], distributions: Mapping[str, Sequence[float]], stopping: StoppingTrace | None
+    curves: Mapping[str, Curve],
+    distributions: Mapping[str, Sequence[float]],
+    stopping: StoppingTrace | None,
+    headings: Mapping[str, Column],
 ) -> Markup:
     unit = unit_of_loss(curves)
-    charts = [page_chart(metric, draw_curves, metric, series, unit) for metric, series in panels(curves).items()]
+    shown = panels(curves, headings)
+    charts = [page_chart(metric, draw_curves, metric, series, unit, headings) for metric, series in shown.items()]
     if stopping is not None:
-        charts.append(page_chart("Early stopping", draw_stopping, stopping))
+        charts.append(page_chart("Early stopping", draw_stopping, stopping, headings))
     groups = {name: [v for v in values if math.isfinite(v)] for name, values in distributions.items()}
     groups = {name: values for name, values in groups.items() if values}
     if groups:

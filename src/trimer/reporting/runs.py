@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ import yaml
 
 from trimer.errors import InputError
 from trimer.progress import tracked
+from trimer.reporting.attempts import attempt
 from trimer.reporting.grouping import conflict, facts_of, grouped, notes, settings_of, varied_keys
 from trimer.reporting.spread import fold_of, interval, spread
-from trimer.reporting.table import ERROR, ResultTable, column
+from trimer.reporting.table import ERROR, Column, ResultTable, column
 from trimer.reporting.templates import render
 from trimer.run import run_config
 
@@ -44,7 +46,7 @@ class Run:
     """One run: its folder, its status, the overrides of its command line, and its metrics.
 
     config: its resolved config by dotted keys. facts: hashes of its data and split. code: the version of the code.
-    path: of its folder; `folder` is its name in tables.
+    path: of its folder; `folder` is its name in tables. table: its results, if it was evaluated.
     """
 
     folder: str
@@ -59,6 +61,7 @@ class Run:
     code: str | None = None
     fold: str | None = None
     path: Path = Path()
+    table: ResultTable | None = None
 
 
 @dataclass
@@ -94,6 +97,15 @@ class Summary:
     constant: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @cached_property
+    def headings(self) -> dict[str, Column]:
+        """How the metrics are shown that only the kind of study of these runs has."""
+        return {name: shown for run in self.runs if run.table is not None for name, shown in run.table.headings.items()}
+
+    def column(self, name: str) -> Column:
+        """Label, unit and direction of a metric of these runs."""
+        return column(name, self.headings)
+
     @property
     def errors(self) -> list[str]:
         """Why groups have no mean."""
@@ -109,15 +121,15 @@ class Summary:
         groups, intervals = [], []
         for group in self.groups:
             cells = [*(group.settings.get(key, "") for key in self.varied), group.seeds]
-            cells += [_mean(group, name) for name in self.metrics]
+            cells += [_mean(group, name, self.column(name)) for name in self.metrics]
             groups.append([f"**{cell}**" if group is self.best and cell else cell for cell in cells])
             if any(count > 1 for _, _, count in group.metrics.values()):
-                ends = [_interval(group, name) for name in self.metrics]
+                ends = [_interval(group, name, self.column(name)) for name in self.metrics]
                 intervals.append([*(group.settings.get(key, "") for key in self.varied), *ends])
         rows = [
             [run.folder, *(run.settings.get(key, "") for key in self.varied)]
             + [*([run.fold or ""] if self.over == "folds" else []), run.seed or "", run.status]
-            + [column(name).show(run.metrics.get(name)) for name in self.metrics]
+            + [self.column(name).show(run.metrics.get(name)) for name in self.metrics]
             for run in self.runs
         ]
         best = None
@@ -128,13 +140,13 @@ class Summary:
             runs=self.runs,
             constant=self.constant,
             varied=self.varied,
-            labels=[column(name).label for name in self.metrics],
+            labels=[self.column(name).label for name in self.metrics],
             groups=groups,
             over=self.over,
             intervals=intervals,
             best=best,
             baselines=baselines,
-            objective=column(self.objective).label if self.objective else "",
+            objective=self.column(self.objective).label if self.objective else "",
             notes=[*self.errors, *self.notes],
             rows=rows,
             failures=[run for run in self.runs if run.status != "ok"],
@@ -153,14 +165,14 @@ class Summary:
         table.add_column("runs", no_wrap=True)
         metrics = self.metrics[: METRICS_SHOWN // 2 if wide else METRICS_SHOWN]
         for name in metrics:
-            table.add_column(column(name).label, justify="right", min_width=9)
+            table.add_column(self.column(name).label, justify="right", min_width=9)
         for group in self.groups:
             cells = [group.settings.get(key, "") for key in self.varied]
             if wide:
                 pairs = ((key, cell) for key, cell in zip(self.varied, cells, strict=True) if cell)
                 cells = ["\n".join(cell if key == "command" else f"{key}={cell}" for key, cell in pairs)]
             cells.append(group.seeds)
-            cells += [_mean(group, name) for name in metrics]
+            cells += [_mean(group, name, self.column(name)) for name in metrics]
             table.add_row(*map(escape, cells), style="bold" if group is self.best else "")
         if more := len(self.metrics) - len(metrics):
             table.caption = f"{more} more metrics in the files; choose by metrics=[...]"
@@ -205,8 +217,10 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str] = (), objective: str |
         groups.append(Group(same[0].settings, same, {} if error else spread(same), error))
     objective = objective or next((run.objective for run in runs if run.objective), None)
     measured = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    shown = list(metrics) or _default_metrics(measured, objective)
-    return Summary(list(runs), groups, varied, shown, objective, _best(groups, objective), constant, notes(groups))
+    summary = Summary(list(runs), groups, varied, list(metrics), objective, None, constant, notes(groups))
+    summary.metrics = summary.metrics or _default_metrics(measured, objective, summary.headings)
+    summary.best = _best(summary)
+    return summary
 
 
 def _read_run(path: Path, root: Path) -> Run:
@@ -231,7 +245,17 @@ def _read_run(path: Path, root: Path) -> Run:
         path=path,
         code=json.dumps([record.get("trimer"), record.get("git")]) if "git" in record else None,
         fold=fold,
+        table=attempt(f"the baselines of {path.name}", _result_table, path),
     )
+
+
+def _result_table(run: Path) -> ResultTable | None:
+    """The results of a run on the test split, else on another one."""
+    path = next((p for split in ("test", "val", "all") if (p := run / split / "table.json").is_file()), None)
+    try:
+        return None if path is None else ResultTable.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a result table ({error}); repeat the evaluation") from error
 
 
 def _costs(result: Mapping) -> dict[str, float]:
@@ -239,17 +263,18 @@ def _costs(result: Mapping) -> dict[str, float]:
     return {name: result[name] for name in COSTS if result.get(name) is not None}
 
 
-def _best(groups: Sequence[Group], objective: str | None) -> Group | None:
-    known = [group for group in groups if objective in group.metrics]
+def _best(summary: Summary) -> Group | None:
+    objective = summary.objective
+    known = [group for group in summary.groups if objective in group.metrics]
     if objective is None or not known:
         return None
-    choose = min if column(objective).lower_is_better else max
+    choose = min if summary.column(objective).lower_is_better else max
     return choose(known, key=lambda group: group.metrics[objective][0])
 
 
-def _default_metrics(measured: Sequence[str], objective: str | None) -> list[str]:
+def _default_metrics(measured: Sequence[str], objective: str | None, headings: Iterable[str]) -> list[str]:
     standard = ResultTable(rows=[{"values": {name.rpartition("/")[2]: 0 for name in measured}}]).columns
-    wanted = [f"{split}/{name}" for split in _SPLITS for name in [*standard, *OF_LABELS, "loss"]]
+    wanted = [f"{split}/{name}" for split in _SPLITS for name in [*standard, *OF_LABELS, *headings, "loss"]]
     shown = [name for name in wanted if name in measured]
     # One split is enough: the validation split is shown if the test split was not evaluated.
     shown = [name for name in shown if name.startswith("test/")] or shown
@@ -259,14 +284,14 @@ def _default_metrics(measured: Sequence[str], objective: str | None) -> list[str
     return [objective, *(name for name in shown if name != objective)]
 
 
-def _interval(group: Group, name: str) -> str:
+def _interval(group: Group, name: str, shown: Column) -> str:
     ends = interval(*group.metrics[name]) if name in group.metrics else None
-    return " to ".join(column(name).show(end) for end in ends) if ends else "–"
+    return " to ".join(shown.show(end) for end in ends) if ends else "–"
 
 
-def _mean(group: Group, name: str) -> str:
+def _mean(group: Group, name: str, shown: Column) -> str:
     mean, deviation, _ = group.metrics.get(name, (None, None, 0))
-    return column(name).show(mean, deviation)
+    return shown.show(mean, deviation)
 
 
 def _flat(values: Mapping, prefix: str = "") -> dict[str, float]:

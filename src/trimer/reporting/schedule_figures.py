@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from trimer.errors import InputError
 from trimer.reporting.colours import BLUE, GREEN, GREY, VERMILION
 from trimer.reporting.curves import RATE, Curve, read_curves
 from trimer.reporting.style import panel_grid, save_figure, styled
-from trimer.reporting.table import column
+from trimer.reporting.table import Column, column
 from trimer.run import run_config
 from trimer.stopping_rule import StoppingTrace, rule_of, trace_of
 
@@ -71,9 +72,9 @@ def draw_schedule(axis: Axes, real: Curve | None, plan: Curve | None = None) -> 
         axis.legend(loc="best", handlelength=1.6)
 
 
-def draw_stopping(axis: Axes, trace: StoppingTrace) -> None:
+def draw_stopping(axis: Axes, trace: StoppingTrace, headings: Mapping[str, Column] | None = None) -> None:
     """The monitored metric with its best value, the validations that the patience counts, and the stop."""
-    unit = column(trace.monitor)
+    unit = column(trace.monitor, headings)
     scaled = [value * unit.scale for value in trace.values]
     last = trace.steps[-1]
     axis.plot(trace.steps, scaled, color=BLUE, marker="o", ms=2.6, linewidth=1.4)

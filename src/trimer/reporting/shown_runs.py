@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trimer.errors import InputError
-from trimer.reporting.attempts import attempt
 from trimer.reporting.runs import Group, Run, Summary
 from trimer.reporting.setting_names import short_keys
 from trimer.reporting.sweep_charts import ROW_LETTERS, Axis, Colours, shortened
-from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable
 
 DRAWN = 200  # runs in the charts
 COMPARED = 5  # groups in the table of baselines
@@ -38,19 +35,19 @@ class Shown:
     @classmethod
     def of(cls, summary: Summary) -> Shown:
         metric = next((name for name in (summary.objective, *summary.metrics) if name and measured(summary, name)), "")
-        ordered = sorted(summary.runs, key=lambda run: order(run, metric))
+        ordered = best_first(summary, metric)
         runs = [run for run in summary.runs if run in ordered[:DRAWN]] if len(ordered) > DRAWN else summary.runs
         settings = {key: [value_of(run, key) for run in runs] for key in summary.varied if key != "command"}
         if len({run.seed for run in runs}) > 1:
             settings["seed"] = [run.seed or "" for run in runs]
         texts = [f"{run.metrics[metric]!r}" if metric in run.metrics else "" for run in runs]
-        show = {float(text): column(metric).show(float(text)) for text in texts if text}
-        by_metric = [Colours.of(column(metric).label, texts, show)] if metric else []
+        show = {float(text): summary.column(metric).show(float(text)) for text in texts if text}
+        by_metric = [Colours.of(summary.column(metric).label, texts, show)] if metric else []
         by_setting = [Colours.of(key, values) for key, values in settings.items() if len(set(values)) > 1]
         one_setting = len([key for key in settings if key != "seed"]) == 1
         coloured = [*by_setting, *by_metric] if one_setting else [*by_metric, *by_setting]
         plain = [Colours("", ["k0"] * len(runs), [])]
-        tables = attempt("the baselines of the report", _tables, runs) or {}
+        tables = {run.folder: run.table for run in runs if run.table is not None}
         return cls(summary, list(runs), metric, settings, coloured or plain, tables)
 
     @property
@@ -60,7 +57,7 @@ class Shown:
 
     def axis_of_metric(self, name: str) -> Axis:
         """The axis of a metric in the unit of its column."""
-        unit = column(name)
+        unit = self.summary.column(name)
         values = [run.metrics.get(name, math.nan) * unit.scale for run in self.runs]
         return Axis.of_numbers(unit.label, values)
 
@@ -75,23 +72,26 @@ def measured(summary: Summary, name: str) -> bool:
     return any(math.isfinite(run.metrics.get(name, math.nan)) for run in summary.runs)
 
 
-def order(run: Run, metric: str) -> float:
-    """Best first, runs without the metric last."""
-    value = run.metrics.get(metric, math.nan)
-    if not math.isfinite(value):
-        return math.inf
-    return value if column(metric).lower_is_better else -value
+def best_first(summary: Summary, metric: str) -> list[Run]:
+    """All runs, the best first, those without the metric last."""
+    sign = 1 if summary.column(metric).lower_is_better else -1
+
+    def place(run: Run) -> float:
+        value = run.metrics.get(metric, math.nan)
+        return sign * value if math.isfinite(value) else math.inf
+
+    return sorted(summary.runs, key=place)
 
 
 def best_group(shown: Shown) -> Group | None:
     """The best group by the metric that is compared."""
     known = [group for group in shown.summary.groups if shown.metric in group.metrics]
-    sign = 1 if column(shown.metric).lower_is_better else -1
+    sign = 1 if shown.summary.column(shown.metric).lower_is_better else -1
     return min(known, key=lambda group: sign * group.metrics[shown.metric][0]) if known else None
 
 
 def ordered_groups(shown: Shown) -> list[Group]:
-    sign = 1 if column(shown.metric).lower_is_better else -1
+    sign = 1 if shown.summary.column(shown.metric).lower_is_better else -1
 
     def place(group: Group) -> float:
         return sign * group.metrics[shown.metric][0] if shown.metric in group.metrics else math.inf
@@ -114,19 +114,6 @@ def short_label(shown: Shown, group: Group) -> str:
     return " ".join([*command, *(f"{key}={value}" for key, value in pairs if value)])
 
 
-def _tables(runs: Sequence[Run]) -> dict[str, ResultTable]:
-    """The result table of each run that was evaluated, by the folder of the run."""
-    tables = {}
-    for run in runs:
-        path = next((p for split in ("test", "val", "all") if (p := run.path / split / "table.json").is_file()), None)
-        if path is not None:
-            try:
-                tables[run.folder] = ResultTable.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path} is not a result table ({error}); repeat the evaluation") from error
-    return tables
-
-
 def baseline_values(shown: Shown) -> tuple[ResultTable, dict[str, dict[str, list[float]]]]:
     """The columns of the tables, and the values of each baseline in all runs by metric."""
     tables = shown.tables
@@ -147,7 +134,8 @@ def baseline_values(shown: Shown) -> tuple[ResultTable, dict[str, dict[str, list
 def baseline_table(shown: Shown) -> ResultTable:
     """The baselines of the test split and the best groups, each with its mean and standard deviation over the runs."""
     like, values = baseline_values(shown)
-    table = ResultTable(like.k, [name for name in like.columns if not name.endswith(DIFFERENCE)])
+    names = [name for name in like.columns if not name.endswith(DIFFERENCE)]
+    table = ResultTable(like.k, names, headings=like.headings)
     if not values:
         return table
     for method, of in values.items():
@@ -171,5 +159,5 @@ def reference(shown: Shown) -> list[tuple[str, float]]:
     _, values = baseline_values(shown)
     means = [(method, statistics.fmean(of[name])) for method, of in values.items() if name in of]
     means = [(method, mean) for method, mean in means if not method.startswith("oracle")]
-    sign = 1 if column(shown.metric).lower_is_better else -1
+    sign = 1 if shown.summary.column(shown.metric).lower_is_better else -1
     return [(f"best baseline: {m}", v) for m, v in sorted(means, key=lambda pair: sign * pair[1])[:1]]

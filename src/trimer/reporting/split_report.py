@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from trimer.reporting.attempts import attempt
 
 if TYPE_CHECKING:
     from trimer.evaluation.evaluation import Evaluation
+    from trimer.reporting.table import ResultTable
     from trimer.studies.study import Measurement
 
 log = logging.getLogger(__name__)
@@ -33,21 +35,22 @@ def save_results(measurement: Measurement, evaluation: Evaluation) -> None:
     evaluation.save(measurement.out)
     metrics = measurement.trained / "metrics.csv"
     if metrics.is_file():
-        attempt("curves.png", lambda: training_curves(read_curves(metrics), measurement.out / "curves.png"))
+        path, headings = measurement.out / "curves.png", evaluation.table.headings
+        attempt(path.name, lambda: training_curves(read_curves(metrics), path, headings))
 
 
 def publish(
     measurement: Measurement,
     evaluation: Evaluation,
-    metrics: Sequence[str],
+    metrics: Sequence[str] = (),
     count: str | None = None,
     predictions: Sequence[Any] = (),
     **shown: Any,
 ) -> None:
     """Write the page of a split and print its table.
 
-    metrics: the columns on the terminal. count: how many records were evaluated, in words. predictions, shown: as in
-    `write_run_page`.
+    metrics: the columns on the terminal, by default those of the page. count: how many records were evaluated, in
+    words. predictions, shown: as in `write_run_page`.
     """
     from trimer.reporting.run_page import write_run_page
 
@@ -56,7 +59,7 @@ def publish(
     arguments = (measurement.folder, measurement.split, evaluation.table, predictions)
     page = attempt("page.html", write_run_page, *arguments, **shown)
     title = f"{measurement.split} split" + (f", {count}" if count else "")
-    print_results(evaluation.table.rows, metrics, title, measurement.out / "table.md")
+    print_results(evaluation.table, metrics, title, measurement.out / "table.md")
     if page is not None:
         log.info("page: %s", page)
 
@@ -71,9 +74,8 @@ def source_in_words(data: Any) -> str:
     return "" if source is None else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", type(source).__name__).lower()
 
 
-def print_results(rows: list[dict], metrics: Sequence[str], title: str, file: Path) -> None:
+def print_results(table: ResultTable, metrics: Sequence[str], title: str, file: Path) -> None:
     """Print the table with the columns that fit the terminal. file: where the whole table is."""
-    from trimer.reporting.table import ResultTable
     from trimer.terminal_tables import print_table
 
-    print_table(ResultTable(metrics=metrics, rows=rows).to_rich(title, errors=False), file)
+    print_table(replace(table, metrics=metrics or table.metrics).to_rich(title, errors=False), file)

@@ -26,10 +26,10 @@ from trimer.reporting.runs import COSTS, Run, Summary
 from trimer.reporting.shown_runs import (
     Shown,
     baseline_table,
+    best_first,
     best_group,
     label_of,
     measured,
-    order,
     ordered_groups,
     reference,
     short_label,
@@ -37,7 +37,6 @@ from trimer.reporting.shown_runs import (
 )
 from trimer.reporting.spread import interval
 from trimer.reporting.sweep_charts import Axis, Row, curve_chart, interval_chart, parallel_chart, setting_chart
-from trimer.reporting.table import column
 from trimer.reporting.templates import render
 
 LISTED = 1000  # runs in the table of the page; the CSV file has all
@@ -81,7 +80,7 @@ def _position(value: float) -> float | None:
 
 
 def _header(shown: Shown, title: str) -> Markup:
-    summary, unit = shown.summary, column(shown.metric)
+    summary, unit = shown.summary, shown.summary.column(shown.metric)
     states: dict[str, int] = {}
     for run in summary.runs:
         states[run.status] = states.get(run.status, 0) + 1
@@ -116,14 +115,14 @@ def _means(shown: Shown) -> Markup:
         cells = []
         for name in summary.metrics:
             mean, deviation, count = group.metrics.get(name, (None, None, 0))
-            shows, ends = column(name).show, interval(*group.metrics[name]) if name in group.metrics else None
+            shows, ends = summary.column(name).show, interval(*group.metrics[name]) if name in group.metrics else None
             text = f"{shows(ends[0])} to {shows(ends[1])}" if ends else ""
             cells.append({"value": shows(mean), "error": shows(deviation) if count > 1 else "", "interval": text})
         settings = [value_of(group.runs[0], key) for key in summary.varied]
         rows.append({"settings": settings, "seeds": group.seeds, "cells": cells})
     chart = Markup()
     places = {id(run): place for place, run in enumerate(shown.runs)}
-    unit = column(shown.metric)
+    unit = summary.column(shown.metric)
     if len(known) > 1 or len(known[0].runs) > 1:
         lines = []
         for group in known[:MEANS]:
@@ -137,7 +136,7 @@ def _means(shown: Shown) -> Markup:
             lines.append(Row(short_label(shown, group), group.metrics[shown.metric][0] * unit.scale, span, values))
         baseline = reference(shown)
         chart = interval_chart(unit.label, lines, shown.classes, {name: v * unit.scale for name, v in baseline})
-    labels = [column(name).label for name in summary.metrics]
+    labels = [summary.column(name).label for name in summary.metrics]
     more = max(0, len(known) - MEANS)
     return render("sweep_means.html", chart=chart, rows=rows, settings=summary.varied, labels=labels, more=more,
                   name=unit.label, over=summary.over)  # fmt: skip
@@ -150,7 +149,7 @@ def _baselines(shown: Shown) -> Markup:
     compared = [name.removeprefix("test/") for name in shown.summary.metrics if name.startswith("test/")]
     table.metrics = [name for name in compared if name in table.columns] or table.metrics
     rows = [{"kind": row["kind"], "method": row["method"], "cells": table.cells(row)} for row in table.ordered()]
-    labels = [column(name).label for name in table.columns]
+    labels = [table.column(name).label for name in table.columns]
     return render("sweep_baselines.html", rows=rows, labels=labels)
 
 
@@ -165,7 +164,8 @@ def _curves(shown: Shown) -> Markup:
             if varies or (split in ("train", "val") and "/" not in metric and len(curve.values) > 1):
                 curve = curve.smoothed(POINTS) if split == "train" else curve
                 curves.setdefault(name, {})[place] = curve.thinned(POINTS)
-    wanted = [f"{split}/{name}" for name in PANELS for split in ("val", "train")]
+    metrics = dict.fromkeys([*PANELS, *shown.summary.headings])
+    wanted = [f"{split}/{name}" for name in metrics for split in ("val", "train")]
     if shown.metric in curves:
         wanted.insert(0, shown.metric)
     names = [name for name in dict.fromkeys(wanted) if name in curves]
@@ -173,18 +173,19 @@ def _curves(shown: Shown) -> Markup:
     names += [RATE] if RATE in curves and not one_straight_line(list(curves[RATE].values())) else []
     charts = []
     for name in names:
-        unit = column(name)
-        charts.append({"name": _title(name), "chart": curve_chart(name, curves[name], shown.classes, unit.scale)})
+        unit = shown.summary.column(name)
+        charts.append(
+            {"name": _title(name, unit.label), "chart": curve_chart(name, curves[name], shown.classes, unit.scale)}
+        )
     left = len(shown.summary.runs) - len(shown.runs)
     return render("sweep_curves.html", charts=charts, left=left, drawn=len(shown.runs)) if charts else Markup()
 
 
-def _title(name: str) -> str:
+def _title(name: str, label: str) -> str:
     split, _, _ = name.partition("/")
     if name == RATE:
         return "Learning rate"
     words = {"train": "training", "val": "validation", "test": "test"}
-    label = column(name).label
     return f"{label.removeprefix(split).strip()}, {words[split]}" if split in words else label
 
 
@@ -221,14 +222,14 @@ def _runs(shown: Shown, folder: Path) -> Markup:
             "seed": run.seed or "",
             "status": run.status,
             "value": run.metrics.get(shown.metric, ""),
-            "cells": [column(name).show(run.metrics.get(name)) for name in names],
+            "cells": [summary.column(name).show(run.metrics.get(name)) for name in names],
         }
-        for run in sorted(summary.runs, key=lambda run: order(run, shown.metric))[:LISTED]
+        for run in best_first(summary, shown.metric)[:LISTED]
     ]
-    unit = column(shown.metric)
+    unit = summary.column(shown.metric)
     return render(
         "sweep_runs.html", rows=rows, total=len(summary.runs), settings=summary.varied, name=unit.label,
-        labels=[column(name).label for name in names], statuses=sorted({run.status for run in summary.runs}),
+        labels=[summary.column(name).label for name in names], statuses=sorted({run.status for run in summary.runs}),
         scale=unit.scale, shown=[name == shown.metric for name in names],
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,17 +101,22 @@ _COSTS = {  # of a training
 }
 
 
-def column(metric: str) -> Column:
-    """Label, unit and direction of a metric by its name; prefixes such as `test/` stay in the label."""
+def column(metric: str, headings: Mapping[str, Column] | None = None) -> Column:
+    """Label, unit and direction of a metric by its name; prefixes such as `test/` stay in the label.
+
+    headings: of the metrics that only one kind of study has, which the result table of a run holds.
+    """
     if metric.endswith(DIFFERENCE):
-        shown = column(metric.removesuffix(DIFFERENCE))
+        shown = column(metric.removesuffix(DIFFERENCE), headings)
         return Column("Model minus this (p)", shown.scale, shown.decimals, signed=True)
     prefix, _, name = metric.rpartition("/") if "=" not in metric else ("", "", metric)
     name, known, _ = name.partition("_formula_known")
     stem, _, rank = name.partition("@")
     if name.startswith("top"):
         rank, _, stem = name.removeprefix("top").partition("_")
-    if stem in _OF_LABELS | _OF_SPECTRA | _COSTS and not rank:
+    if headings and name in headings:
+        shown = headings[name]
+    elif stem in _OF_LABELS | _OF_SPECTRA | _COSTS and not rank:
         shown = (_OF_LABELS | _OF_SPECTRA | _COSTS)[stem]
     elif stem in _FRACTIONS:
         shown = Column(_FRACTIONS[stem].format(rank), 100, 2 if stem == "accuracy" else 1)
@@ -137,13 +142,15 @@ def column(metric: str) -> Column:
 class ResultTable:
     """Rows are methods, columns are metrics.
 
-    k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order.
+    k: the ranks of the columns that are shown by default. metrics: the columns to show instead, in order. headings: how
+    metrics are shown that only this kind of study has, in the order of the columns where `metrics` is empty.
     CSV and JSON hold every value that was added, shown or not.
     """
 
     k: Sequence[int] = (1, 5, 10)
     metrics: Sequence[str] = ()
     rows: list[dict] = field(default_factory=list)
+    headings: Mapping[str, Column] = field(default_factory=dict)
 
     def add(self, method: str, values: Mapping[str, float], baseline: bool = False) -> None:
         """Add the metrics of a method; `<name>_std_error` is shown as the standard error of `<name>`.
@@ -153,6 +160,10 @@ class ResultTable:
         kind = ("bound" if method.lower().startswith(BOUND) else "baseline") if baseline else "method"
         self.rows = [row for row in self.rows if row["method"] != method]
         self.rows.append({"method": method, "kind": kind, "values": {k: float(v) for k, v in values.items()}})
+
+    def column(self, name: str) -> Column:
+        """Label, unit and direction of a metric of this table."""
+        return column(name, self.headings)
 
     def ordered(self) -> list[dict]:
         """The rows: baselines, the oracle, then methods, each kind in the order in which it was added."""
@@ -171,7 +182,7 @@ class ResultTable:
             "uniqueness",
         ]
         asked_for = [f"mces@{k}" for k in ends] + [f"{name}_formula_known" for name in ranked]
-        chosen = list(self.metrics) or standard + asked_for
+        chosen = list(self.metrics) or list(self.headings) or standard + asked_for
         return [name for name in chosen if any(name in row["values"] for row in self.rows)]
 
     def best(self, metric: str) -> float | None:
@@ -180,14 +191,14 @@ class ResultTable:
         known = [value for value in known if math.isfinite(value)]
         if len(known) < 2 or min(known) == max(known):
             return None
-        return min(known) if column(metric).lower_is_better else max(known)
+        return min(known) if self.column(metric).lower_is_better else max(known)
 
     def cells(self, row: Mapping, errors: bool = True) -> list[tuple[str, bool]]:
         """The text of each shown column, with or without its standard error, and whether it is the best value."""
         values = row["values"]
         return [
             (
-                column(name).show(values.get(name), values.get(name + ERROR) if errors else None)
+                self.column(name).show(values.get(name), values.get(name + ERROR) if errors else None)
                 + _p_value(values, name),
                 not name.endswith(DIFFERENCE)
                 and row["kind"] != "bound"
@@ -199,7 +210,7 @@ class ResultTable:
 
     def to_markdown(self) -> str:
         """A Markdown table with the best values in bold and the oracle in italics."""
-        lines = ["| Method | " + " | ".join(column(name).label for name in self.columns) + " |"]
+        lines = ["| Method | " + " | ".join(self.column(name).label for name in self.columns) + " |"]
         lines.append("| :-- |" + " --: |" * len(self.columns))
         for row in self.ordered():
             name = f"_{row['method']}_" if row["kind"] == "bound" else row["method"]
@@ -232,7 +243,7 @@ class ResultTable:
         table = Table(title=title, title_justify="left", header_style="bold")
         table.add_column("Method", no_wrap=True)
         for name in self.columns:
-            table.add_column(column(name).label, justify="right")
+            table.add_column(self.column(name).label, justify="right")
         rows = self.ordered()
         for row, after in zip(rows, [*rows[1:], None], strict=True):
             style = {"bound": "italic dim", "baseline": "dim"}.get(row["kind"], "")
@@ -243,11 +254,13 @@ class ResultTable:
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""
-        return {"k": list(self.k), "metrics": list(self.metrics), "rows": self.ordered()}
+        headings = {"columns": {name: asdict(shown) for name, shown in self.headings.items()}} if self.headings else {}
+        return {"k": list(self.k), "metrics": list(self.metrics), **headings, "rows": self.ordered()}
 
     @classmethod
     def from_dict(cls, data: Mapping) -> ResultTable:
-        table = cls(list(data["k"]), list(data["metrics"]))
+        headings = {name: Column(**shown) for name, shown in data.get("columns", {}).items()}
+        table = cls(list(data["k"]), list(data["metrics"]), headings=headings)
         for row in data["rows"]:
             values = {k: math.nan if v is None else float(v) for k, v in row["values"].items()}
             table.rows.append({"method": row["method"], "kind": row["kind"], "values": values})

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ERROR, Column, ResultTable
 
 CERTAIN = 1.96  # standard errors of a difference beyond which it is not explained by chance, at 95 %
 SIGNS = {"better": "▲", "worse": "▼", "within": "≈", "unknown": "?", "none": ""}
@@ -40,9 +40,8 @@ class Verdict:
         return SIGNS[self.kind]
 
 
-def judge(metric: str, difference: float, error: float | None, method: str) -> Verdict:
+def judge(shown: Column, difference: float, error: float | None, method: str) -> Verdict:
     """The verdict of an oriented difference to a method; error: its standard error, None if it is not known."""
-    shown = column(metric)
     amount = shown.show(abs(difference))
     if error is None or not math.isfinite(error) or (error == 0 and difference != 0):
         word = "equal to" if difference == 0 else "better than" if difference > 0 else "worse than"
@@ -77,16 +76,17 @@ def verdict(
     rivals, reason = rivals_of(metric, table, no_lookup)
     if not rivals:
         return Verdict("none", reason)
-    direction = -1.0 if column(metric).lower_is_better else 1.0
+    shown = table.column(metric)
+    direction = -1.0 if shown.lower_is_better else 1.0
     best = max(reversed(rivals), key=lambda row: direction * row["values"][metric])  # of equals the one named last
     if paired and best["method"] in paired:
         difference, error = paired[best["method"]]
-        return judge(metric, direction * difference, error, best["method"])
+        return judge(shown, direction * difference, error, best["method"])
     difference = direction * (values_of_model[metric] - best["values"][metric])
     if metric + DIFFERENCE in best["values"]:
-        return judge(metric, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
+        return judge(shown, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
     errors = [values.get(metric + ERROR, math.nan) for values in (values_of_model, best["values"])]
-    return judge(metric, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
+    return judge(shown, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
 
 
 def rivals_of(metric: str, table: ResultTable, no_lookup: bool = False) -> tuple[list[dict], str]:
