@@ -26,6 +26,7 @@ from trimer.serving.uploads import prepared, private_folder, save, unpacked
 Result = TypeVar("Result")
 
 JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
+JSON_LINES = re.compile(r"application/(?:x-)?(?:jsonlines|jsonl|ndjson)\b")  # a record in each line
 FORM = "multipart/form-data"
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
@@ -72,6 +73,10 @@ async def body_of(
             yield Body(document["records"], parameters | given)
         return
     with private_folder(parent) as folder:
+        if JSON_LINES.match(media):
+            await _saved(_parts(request), folder / "raw")
+            yield Body(await asyncio.to_thread(_lines_in, folder / "raw", limit_mib, limit), parameters)
+            return
         if media.startswith(FORM):
             name, fields = await _saved_form(request, folder / "raw")
             parameters |= fields
@@ -142,6 +147,18 @@ async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, An
 def _object_in(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
     plain, _ = unpacked(raw, "", limit_mib, limit)
     return _object(plain.read_bytes())
+
+
+def _lines_in(raw: Path, limit_mib: float, limit: str) -> list[Any]:
+    plain, _ = unpacked(raw, "", limit_mib, limit)
+    records = []
+    for number, line in enumerate(plain.read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                records.append(read_json(line))
+            except ValueError as error:
+                raise Refusal(400, "invalid_json", f"line {number} is not JSON ({str(error)[:100]})") from error
+    return records
 
 
 def _object(body: bytes | bytearray) -> dict[str, Any]:
