@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
 JSON_LINES = re.compile(r"application/(?:x-)?(?:jsonlines|jsonl|ndjson)\b")  # a record in each line
 FORM = "multipart/form-data"
+UNNAMED = ("", "text/plain", "application/x-www-form-urlencoded")  # what curl and others send if no type is given
+REQUEST = re.compile(rb"\s*\{\s*\"(?:records|parameters)\"\s*:")  # the start of a JSON request
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
 IN_MEMORY = 1 << 18  # bytes of a JSON body that is read without a file
@@ -83,8 +85,17 @@ async def body_of(
         else:
             name = NAMES.get(media.partition(";")[0].strip(), "")
             await _saved(_parts(request), folder / "raw")
+            if media.partition(";")[0].strip() in UNNAMED and is_request(folder / "raw"):
+                message = "the body is a JSON request: send it with the header Content-Type: application/json"
+                raise Refusal(415, "unsupported_format", message)
         path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
         yield Body(path, parameters)
+
+
+def is_request(path: Path) -> bool:
+    """Whether a body is a JSON request and not a file."""
+    with path.open("rb") as file:
+        return REQUEST.match(file.read(1000)) is not None
 
 
 @asynccontextmanager
