@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -28,8 +29,15 @@ def server(service) -> Iterator[GrpcServer]:
 @pytest.fixture(scope="module")
 def call(server):
     """Calls a method: the name, then the fields of its request."""
+    with caller(server.port) as run:
+        yield run
+
+
+@contextmanager
+def caller(port: int, metadata: tuple = ()):
+    """A function that calls a method of the server at a port. metadata: of each request."""
     messages = classes()
-    channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
 
     def run(method: str, **fields):
         function = channel.unary_unary(
@@ -37,7 +45,7 @@ def call(server):
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=messages[f"{method}Response"].FromString,
         )
-        return function(messages[f"{method}Request"](**fields), timeout=30)
+        return function(messages[f"{method}Request"](**fields), timeout=30, metadata=metadata)
 
     yield run
     channel.close()
@@ -78,6 +86,20 @@ def test_wrong_requests_get_a_code_and_a_sentence(call):
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
     with pytest.raises(Refusal, match="end early"):
         array_of("x", "BYTES", b"\xff\xff\xff\xffab")
+
+
+def test_a_token_is_required_except_for_health(service):
+    server = GrpcServer(service, "127.0.0.1:0", "secret")
+    server.start()
+    with caller(server.port) as call:
+        assert call("ServerLive").live
+        for method in ("ModelReady", "ModelMetadata"):
+            with pytest.raises(grpc.RpcError) as error:
+                call(method, name="peptide-rt")
+            assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    with caller(server.port, (("authorization", "Bearer secret"),)) as call:
+        assert call("ModelReady", name="peptide-rt").ready
+    server.close(1)
 
 
 def test_koinapy_predicts_unchanged(server):

@@ -120,6 +120,14 @@ def test_broken_bodies_are_refused_with_a_sentence(client):
     assert error_of(client.get(URL), 405)
 
 
+def test_a_json_request_without_its_media_type_is_named(client):
+    """As curl sends it without -H."""
+    header = {"content-type": "application/x-www-form-urlencoded"}
+    error = error_of(client.post(URL, content=b' {"records": ["PEPTIDEK"]}', headers=header), 415)
+    assert "Content-Type: application/json" in error["message"]
+    assert client.post(URL, content=b"sequence\nPEPTIDEK\n", headers=header).status_code == 200
+
+
 JUNK = [
     None, True, 1e308, -1, "", "\x00", "💥" * 50, "C" * 2000, [], [[]], {}, {"a": {"b": []}}, {"": ""}, {"smiles": [1]},
     {"sequence": {}, "charge": "x"}, {"mz": "a", "intensity": []}, {"mz": [[1]], "intensity": [1]}, {"peaks": "1 2"},

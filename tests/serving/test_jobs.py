@@ -17,6 +17,7 @@ from waiting import until
 
 from trimer.errors import ConfigError
 from trimer.resuming import plain_dict
+from trimer.serving import jobs as running
 from trimer.serving.app import create_app
 from trimer.serving.job_store import OPERATION, TABLE, JobStore
 from trimer.serving.jobs import Jobs
@@ -142,6 +143,52 @@ def test_the_queue_is_bounded_and_a_waiting_job_can_be_cancelled(open_jobs, tmp_
     assert client.delete(f"/v1/jobs/{first}").json()["state"] == "cancelled"
     assert list((tmp_path / "jobs" / first).iterdir()) == []
     assert submit(client).status_code == 202
+
+
+def test_a_running_job_has_an_end_and_rows_so_far_and_can_be_cancelled(open_jobs, service, monkeypatch, tmp_path):
+    jobs, client = open_jobs()
+    model, reached, go = service.models["peptide-rt"], threading.Event(), threading.Event()
+    file_rows = model.file_rows
+
+    def slow(*given):
+        total, predictions = file_rows(*given)
+
+        def waiting():
+            for number, prediction in enumerate(predictions):
+                if number == 3:
+                    reached.set()
+                    go.wait(60)
+                yield prediction
+
+        return total, waiting()
+
+    monkeypatch.setattr(model, "file_rows", slow)
+    monkeypatch.setattr(running, "SECONDS", -1.0)  # progress after each record
+    jobs.start()
+    job = submit(client).json()["id"]
+    assert reached.wait(60)
+    state = client.get(f"/v1/jobs/{job}").json()
+    assert (state["state"], state["done"], state["total"]) == ("running", 3, 301)
+    assert state["eta_seconds"] > 0
+    table = client.get(f"/v1/jobs/{job}/result?format=csv")
+    assert (table.headers["trimer-complete"], table.headers["trimer-state"]) == ("false", "running")
+    assert len(table.text.splitlines()) == 1 + 3
+    assert client.delete(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    go.set()
+    until(lambda: jobs._running is None)
+    assert client.get(f"/v1/jobs/{job}").json()["state"] == "cancelled"
+    rows = client.get(f"/v1/jobs/{job}/result?format=ndjson")
+    assert rows.headers["trimer-complete"] == "false"
+    assert [json.loads(line)["row"] for line in rows.text.splitlines()] == [1, 2, 3]
+    assert {path.name for path in (tmp_path / "jobs" / job).iterdir()} == {"rows.ndjson"}
+
+
+def test_results_are_deleted_after_their_time(open_jobs, tmp_path):
+    jobs, client = open_jobs(keep_hours=1e-9)
+    jobs.start()
+    job = submit(client, content=b"sequence\nPEPTIDEK\n").json()["id"]
+    until(lambda: client.get(f"/v1/jobs/{job}").status_code == 404)
+    assert not (tmp_path / "jobs" / job).exists()
 
 
 def test_jobs_of_a_killed_server_continue(open_jobs, tmp_path, service, monkeypatch):

@@ -122,6 +122,8 @@ def test_an_example_of_peptides_is_predicted_and_downloaded(tab, address):
     predict(tab)
     assert "3 records, all predicted" in tab.inner_text("#status")
     assert float(re.search(r"[\d.]+", tab.inner_text("#detail .value"))[0]) > 0
+    assert tab.locator("#detail .value").count() == 1  # the ends of its interval are beside it
+    assert re.search(r"retention \(90 % interval [−\d.-]+ to [−\d.-]+\)", tab.inner_text("#detail .value"))
     assert tab.locator("#rows tbody tr").count() == 3
     with tab.expect_download() as download:
         tab.click("[data-format=csv]")

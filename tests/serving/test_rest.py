@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import re
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ import trimer
 from trimer.models.convert.esm2_weights import save_esm2
 from trimer.models.esm2 import Esm2
 from trimer.serving import requests, rest
+from trimer.serving.models import not_collected
 from trimer.serving.server import loaded
 from trimer.serving.service import Service
 
@@ -256,7 +258,7 @@ def test_the_card_names_columns_parameters_limits_and_an_example_that_works(clie
     assert client.get("/v1/models/nothing").json()["error"]["code"] == "unknown_model"
 
 
-def test_predictions_wait_until_the_service_is_ready(serve_config, service):
+def test_predictions_wait_until_each_model_has_predicted_an_example(service, monkeypatch):
     from starlette.testclient import TestClient
 
     from trimer.serving.app import create_app
@@ -268,13 +270,25 @@ def test_predictions_wait_until_the_service_is_ready(serve_config, service):
         assert client.get(path).status_code == 503
     refused = predict(client, "peptide-rt", json={"records": ["PEPTIDEK"]})
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+    monkeypatch.setattr(loading, "_warmed_up", lambda model: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loading.start(lambda: service.models)
+    failed = client.get("/readyz")
+    assert (failed.status_code, failed.json()["status"]) == (503, "failed")
     loading.close()
 
 
-def test_nothing_of_a_request_is_kept(client, tmp_path, monkeypatch, caplog):
+def test_nothing_of_a_request_is_kept_or_logged(client, tmp_path, monkeypatch):
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.addFilter(not_collected)  # as those of the server
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for options in ({"json": {"records": PEPTIDES}}, {"files": {"file": ("a.csv", b"sequence\nPEPTIDEK\nSECRETK?\n")}}):
         assert predict(client, "peptide-rt", **options).status_code == 200
+    table = predict(client, "peptide-rt", json={"records": [{"sequence": "SECRETCK"}]}).json()
+    assert table["warnings"]  # its cysteine is taken as carbamidomethylated
+    assert "SECRET" not in written.getvalue() and table["warnings"][0] not in written.getvalue()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,8 +118,15 @@ def metrics(url: str) -> str:
 
 @pytest.fixture
 def running(service, monkeypatch):
-    """The port of a server in a thread, with short times for slow clients."""
+    """The port of a server in a thread, which closes connections that send no head."""
     monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    with in_a_thread(service) as port:
+        yield port
+
+
+@contextmanager
+def in_a_thread(service) -> Iterator[int]:
+    """The port of a server with the limits of the service."""
     port = free_port()
     app = create_app(service)
     config = uvicorn_config(app, "127.0.0.1", port, service.limits, 1)
@@ -141,6 +150,33 @@ def test_clients_that_send_slowly_are_disconnected(running):
         usual.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         parts = iter(lambda: usual.recv(1000), b"")
         assert b"alive" in b"".join(parts)
+
+
+def test_slow_bodies_and_further_connections_are_refused_with_their_limit(service, monkeypatch):
+    monkeypatch.setattr(service, "limits", replace(service.limits, upload_seconds=0.3, connections=3))
+    head = b"POST /v1/models/peptide-rt/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n"
+    with in_a_thread(service) as port:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as slow:
+            slow.sendall(head + b"sequence\n")
+            answer = b"".join(iter(lambda: slow.recv(1000), b""))
+        assert answer.startswith(b"HTTP/1.1 408") and b"limits.upload_seconds" in answer
+        with ExitStack() as open_ones:
+            for _ in range(3):
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                ask(f"http://127.0.0.1:{port}/healthz")
+        assert refused.value.code == 429
+        assert int(refused.value.headers["Retry-After"]) > 0
+        assert "limits.connections" in json.loads(refused.value.read())["error"]["message"]
+        until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+
+
+def answers(url: str) -> bool:
+    """Whether a server accepts a request."""
+    try:
+        return ask(url)["status"] == "alive"
+    except OSError:
+        return False
 
 
 def test_a_head_without_end_is_refused_and_a_long_body_in_small_chunks_is_read(running):

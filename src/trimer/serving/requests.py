@@ -26,7 +26,10 @@ from trimer.serving.uploads import prepared, private_folder, save, unpacked
 Result = TypeVar("Result")
 
 JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b")
+JSON_LINES = re.compile(r"application/(?:x-)?(?:jsonlines|jsonl|ndjson)\b")  # a record in each line
 FORM = "multipart/form-data"
+UNNAMED = ("", "text/plain", "application/x-www-form-urlencoded")  # what curl and others send if no type is given
+REQUEST = re.compile(rb"\s*\{\s*\"(?:records|parameters)\"\s*:")  # the start of a JSON request
 URL_KEYS = ("format",)  # of the query, which are not parameters
 FORM_MIB = 1  # largest field of a form that is not a file
 IN_MEMORY = 1 << 18  # bytes of a JSON body that is read without a file
@@ -72,14 +75,27 @@ async def body_of(
             yield Body(document["records"], parameters | given)
         return
     with private_folder(parent) as folder:
+        if JSON_LINES.match(media):
+            await _saved(_parts(request), folder / "raw")
+            yield Body(await asyncio.to_thread(_lines_in, folder / "raw", limit_mib, limit), parameters)
+            return
         if media.startswith(FORM):
             name, fields = await _saved_form(request, folder / "raw")
             parameters |= fields
         else:
             name = NAMES.get(media.partition(";")[0].strip(), "")
             await _saved(_parts(request), folder / "raw")
+            if media.partition(";")[0].strip() in UNNAMED and is_request(folder / "raw"):
+                message = "the body is a JSON request: send it with the header Content-Type: application/json"
+                raise Refusal(415, "unsupported_format", message)
         path = await asyncio.to_thread(prepared, folder / "raw", name, kind, limit_mib, limit)
         yield Body(path, parameters)
+
+
+def is_request(path: Path) -> bool:
+    """Whether a body is a JSON request and not a file."""
+    with path.open("rb") as file:
+        return REQUEST.match(file.read(1000)) is not None
 
 
 @asynccontextmanager
@@ -142,6 +158,18 @@ async def _saved_form(request: Request, target: Path) -> tuple[str, dict[str, An
 def _object_in(raw: Path, limit_mib: float, limit: str) -> dict[str, Any]:
     plain, _ = unpacked(raw, "", limit_mib, limit)
     return _object(plain.read_bytes())
+
+
+def _lines_in(raw: Path, limit_mib: float, limit: str) -> list[Any]:
+    plain, _ = unpacked(raw, "", limit_mib, limit)
+    records = []
+    for number, line in enumerate(plain.read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                records.append(read_json(line))
+            except ValueError as error:
+                raise Refusal(400, "invalid_json", f"line {number} is not JSON ({str(error)[:100]})") from error
+    return records
 
 
 def _object(body: bytes | bytearray) -> dict[str, Any]:

@@ -54,6 +54,7 @@ BODY: dict[str, Any] = {
                 "required": ["file"],
                 "properties": {"file": BINARY, "parameters": {"type": "string", "description": "JSON object"}},
             },
+            "application/x-ndjson": BINARY,
             "application/octet-stream": BINARY,
         },
     ),

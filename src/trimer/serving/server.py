@@ -20,7 +20,8 @@ from trimer.errors import ConfigError, TrimerError
 from trimer.pretrained import registry
 from trimer.public import is_public
 from trimer.serving.app import create_app
-from trimer.serving.limits import JobLimits, Limits, limits_of
+from trimer.serving.guards import Message, Receive, Send, refuse
+from trimer.serving.limits import JobLimits, Limits, Refusal, limits_of
 from trimer.serving.models import ServedModel, named_models, not_collected
 from trimer.serving.service import Service
 from trimer.studies.settings import KINDS
@@ -45,6 +46,11 @@ class BoundedProtocol(HttpToolsProtocol):
     _head: asyncio.TimerHandle | None = None
     _unfinished = 0  # bytes since the last end of a head or part of a body: of a head, chunk extensions or trailers
 
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        # uvicorn's own refusal is a 503 without a sentence.
+        self._most_connections, self.limit_concurrency = self.limit_concurrency, None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect_head()
@@ -62,6 +68,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._unfinished = 0
+        if self._most_connections is not None and len(self.connections) > self._most_connections:
+            self.app = too_many_connections
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -81,6 +89,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head = None
         if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
             self.transport.close()
+
+
+async def too_many_connections(scope: Message, receive: Receive, send: Send) -> None:
+    """Ask a client above the limit of connections to try again later, and close its connection."""
+    message = "the server has as many connections as its limit limits.connections: try again later"
+    await refuse(send, Refusal(429, "too_many_connections", message, retry_after=IDLE_SECONDS))
 
 
 class Server(uvicorn.Server):

@@ -157,7 +157,11 @@ function labels(row) {
   parts.push(element("p", { class: "sequence" }, row.sequence ?? ""));
   if (row.label) parts.push(element("p", { class: "value" }, row.label, element("span", { class: "soft" }, ` with probability ${shown(row.probability)}`)));
   const numbers = columns.filter(name => !skipped.has(name) && typeof row[name] === "number" && name !== "applicability");
-  for (const name of numbers) parts.push(element("p", { class: "value" }, shown(row[name]), element("span", { class: "soft" }, ` ${title(name)}`)));
+  for (const name of numbers.filter(name => !numbers.includes(name.replace(/_(low|high)$/, "")) || !/_(low|high)$/.test(name))) {
+    const ends = [row[`${name}_low`], row[`${name}_high`]].filter(value => typeof value === "number");
+    const interval = ends.length === 2 ? ` (90 % interval ${ends.map(value => shown(value)).join(" to ")})` : "";
+    parts.push(element("p", { class: "value" }, shown(row[name]), element("span", { class: "soft" }, ` ${title(name)}${interval}`)));
+  }
   if (probabilities.length) parts.push(bars(row, probabilities));
   parts.push(facts([...knownFact(row), ["unknown residues", row.unseen], ["similarity to the training data", row.applicability], ["in the training data", row.in_training]]));
   return parts;
