@@ -15,4 +15,5 @@ from trimer.prediction.molecule_predictor import TEXT_COST, MoleculePredictor
 def test_a_spectrum_costs_as_much_as_its_texts_whatever_its_length(settings, texts):
     predictor = SimpleNamespace(generator=MoleculeGenerator(**settings))
     short, long = ((range(length), 300.0, "[M+H]+", None) for length in (10, 400))
-    assert MoleculePredictor.cost_of(predictor, short) == MoleculePredictor.cost_of(predictor, long) == texts * TEXT_COST
+    cost = MoleculePredictor.cost_of
+    assert cost(predictor, short) == cost(predictor, long) == texts * TEXT_COST

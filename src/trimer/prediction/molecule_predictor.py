@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEXT_COST = 16  # tokens that a text counts for in a batch: from about 128 texts on, more of them do not make a step faster
+TEXT_COST = 16  # tokens that a text counts for in a batch: above about 128 texts a step gains no speed
 
 
 class MoleculePredictor(Predictor):

@@ -24,5 +24,5 @@ def test_long_rules_and_examples_fit_a_terminal_of_80_columns():
 def test_an_error_about_the_rows_is_followed_by_what_was_dropped():
     with pytest.raises(InputError, match=r"val is empty\n5 records in, 2 left\n.*3 dropped"), explained_by(report(3)):
         raise InputError("val is empty")
-    with pytest.raises(InputError, match="val is empty$"), explained_by(report(0)):
+    with pytest.raises(InputError, match=r"val is empty$"), explained_by(report(0)):
         raise InputError("val is empty")

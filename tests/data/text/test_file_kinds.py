@@ -31,7 +31,7 @@ def test_a_file_of_another_kind_is_named_with_what_fits(tmp_path, name):
     with pytest.raises(InputError, match=f"looks like {called}, not a table: .*data="):
         check_table(tmp_path / name, text.encode())
     if records != "molecules":
-        with pytest.raises(InputError, match="not a file of SMILES: .*data="):
+        with pytest.raises(InputError, match=r"not a file of SMILES: .*data="):
             check_lines(tmp_path / name)
 
 

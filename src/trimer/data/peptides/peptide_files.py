@@ -208,7 +208,8 @@ class PeptideFiles:
         precursor = [*key, *precursor_columns(table)]
         seen: set[tuple[str | None, ...]] = set()
         rows = 0
-        for rows, (cells, number, problem) in enumerate(table.rows([*names, *precursor]), 1):
+        for cells, number, problem in table.rows([*names, *precursor]):
+            rows += 1
             identity = tuple(cells[len(names) :])
             if identity not in seen:
                 if problem is None:

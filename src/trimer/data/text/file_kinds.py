@@ -41,7 +41,7 @@ SIGNS: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
         FileKind("an MSP library of peptides", "peptide libraries"),
     ),
     (re.compile(rb"\s*[\w ]+: .*\n(?:.*\n)*?num ?peaks:", re.I), FileKind("an MSP file of spectra", "spectra")),
-    (re.compile(rb"\s*ACCESSION: .*\n(?:.*\n)*?(?:CH|AC|PK)\$"), FileKind("a MassBank record of a spectrum", "spectra")),
+    (re.compile(rb"\s*ACCESSION: .*\n(?:.*\n)*?(?:CH|AC|PK)\$"), FileKind("a MassBank spectrum", "spectra")),
     (re.compile(rb"\s*LOCUS  "), FileKind("a GenBank file", "proteins")),
     (re.compile(rb"ID   \S[^,\t\n]*;"), FileKind("an EMBL or UniProt text file", "proteins")),
     (re.compile(rb"# STOCKHOLM"), FileKind("a Stockholm alignment of proteins", "proteins")),

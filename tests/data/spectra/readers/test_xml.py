@@ -173,7 +173,7 @@ def test_nested_scans_of_mzxml(tmp_path):
 def test_files_without_fragment_scans_raise(tmp_path):
     with pytest.raises(InputError, match="none of its 1 scans has MS level 2"):
         read_spectra(write(tmp_path, mzml(mzml_scan(1, level=1)), "a.mzML"))
-    with pytest.raises(InputError, match="is not an mzML file .it begins with 'hello'"):
+    with pytest.raises(InputError, match=r"is not an mzML file .it begins with 'hello'"):
         read_spectra(write(tmp_path, b"hello", "a.mzML"))
     with pytest.raises(InputError, match="damaged or truncated before its first"):
         read_spectra(write(tmp_path, b"<mzML><run", "a.mzML"))
