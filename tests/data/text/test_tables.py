@@ -117,7 +117,7 @@ def test_unreadable_files_raise(tmp_path):
             TableFile(written(tmp_path, data))
     with pytest.raises(
         InputError,
-        match="looks like a FASTA file of sequences, not a table: read it with data=proteins, or with labels with data=",
+        match="looks like a FASTA file of sequences, not a table: read it with data=proteins, or with labels with",
     ):
         TableFile(written(tmp_path, b">P1 x\nMK\n"))
     whole = gzip.compress(b"x,y\n" + b"".join(b"C%d,%d\n" % (i, i * i) for i in range(5000)))
