@@ -14,6 +14,8 @@ PARENT = "TRIMER_PARENT"  # environment variable of a sweep's job: the process i
 WARNINGS = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
 ENDING = (signal.SIGTERM, *WARNINGS)
 FORWARDED = (signal.SIGINT, *ENDING)
+# A terminal sends them to all processes that were started from it: Ctrl-C, and closing the terminal.
+OF_TERMINAL = tuple(getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name))
 
 
 @contextmanager
@@ -32,6 +34,31 @@ def handled(numbers: tuple[signal.Signals, ...], handler: Callable) -> Iterator[
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+@contextmanager
+def hidden_from_children() -> Iterator[None]:
+    """Let the processes that this thread starts within the block not receive the signals of the terminal."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    hide()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def hide() -> None:
+    """Do not receive the signals of the terminal, in this thread and the processes that it starts."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
+
+
+def receive_again() -> None:
+    """Receive the signals of the terminal, which the parent of this process may have hidden from it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINAL)
 
 
 @contextmanager

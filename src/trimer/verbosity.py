@@ -48,4 +48,4 @@ def configure_logging() -> None:
 def note(sentence: str) -> None:
     """Print a line on stderr, unless the command is quiet."""
     if not quiet():
-        print(sentence, file=sys.stderr)
+        sys.stderr.write(f"{sentence}\n")  # one write, since several threads of a sweep print

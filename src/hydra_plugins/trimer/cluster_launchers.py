@@ -19,7 +19,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from hydra_plugins.trimer.job_launcher import JobLauncher, failure
-from trimer.sweeps.job_folders import STOP, JobCommand
+from trimer.signals import hidden_from_children, hide
+from trimer.sweeps.job_folders import STOP, JobCommand, request_end
 
 for _name, _class in (
     ("slurm", "SubmititLauncher"),
@@ -60,7 +61,8 @@ class RemoteLauncher(JobLauncher):
         if self.stop_signal is not None:  # the signal came while the job was started
             (folder / STOP).touch()
         try:
-            return self.result(command)
+            with hidden_from_children():  # Ctrl-C would end the workers before their jobs have saved
+                return self.result(command)
         finally:
             self.running.discard(folder)
 
@@ -71,7 +73,7 @@ class RemoteLauncher(JobLauncher):
     def stop_jobs(self, number: int) -> None:
         """Ask the running jobs to save and end, and those that wait not to start."""
         for folder in list(self.running):
-            (folder / STOP).touch()
+            request_end(folder, number)
 
 
 class Queue:
@@ -207,7 +209,7 @@ class JoblibLauncher(RemoteLauncher):
         from joblib.externals.loky import get_reusable_executor
 
         with self.starting:
-            pool = get_reusable_executor(max_workers=self.n_jobs)
+            pool = get_reusable_executor(max_workers=self.n_jobs, initializer=hide)  # loky undoes an inherited mask
         return pool.submit(run_command, command).result()
 
 

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -39,6 +39,7 @@ from trimer.sweeps.job_folders import (
     reason_of,
     resume_override,
     sent_environment,
+    shared_overrides,
 )
 from trimer.verbosity import note
 
@@ -49,7 +50,7 @@ SWEEP_SETTINGS = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra/sweeper",
 class JobResult(JobReturn):
     """The result of a job; a failure is raised without Hydra's message, since our sentence names the job.
 
-    varied: the overrides that differ between the jobs of the sweep.
+    varied: the overrides that differ between the jobs of the sweep; none for a single job.
     """
 
     varied: Sequence[str] = ()
@@ -93,13 +94,14 @@ class JobLauncher(Launcher):
         """Ask all running jobs to end, on the signal of this number."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
         self.lock()
+        shared = shared_overrides(self.folder, job_overrides)
         numbers = job_numbers(self.folder, job_overrides)
         # All jobs are composed first, so that a mistake in the last one is reported before the first one trains.
         jobs = [self.prepare(number, list(job), shared) for number, job in zip(numbers, job_overrides, strict=True)]
-        with self.stoppable(), ThreadPoolExecutor(self.n_jobs) as pool:
-            results: list[JobReturn] = list(pool.map(self.run, jobs))
+        with self.stoppable(lambda: f"{count_finished(jobs)} of {len(jobs)} jobs finished"):
+            with ThreadPoolExecutor(self.n_jobs) as pool:
+                results: list[JobReturn] = list(pool.map(self.run, jobs))
         self.name_all_failures(results)
         return results
 
@@ -123,20 +125,25 @@ class JobLauncher(Launcher):
             self._locked = True
 
     @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Stop the jobs when a signal arrives within the block, and end this command after it."""
+    def stoppable(self, progress: Callable[[], str]) -> Iterator[None]:
+        """Stop the jobs when a signal arrives within the block, and end this command after it.
+
+        progress: how many jobs have finished, in words.
+        """
         from trimer.errors import Terminated
         from trimer.signals import FORWARDED, handled
 
         with handled(FORWARDED, self.stop):
             yield
         if self.stop_signal is not None:
-            raise KeyboardInterrupt if self.stop_signal == signal.SIGINT else Terminated
+            kind = KeyboardInterrupt if self.stop_signal == signal.SIGINT else Terminated
+            raise kind(f"{progress()}; the same command with hydra.sweep.dir={self.folder} continues")
 
     def stop(self, number: int, frame: Any) -> None:
         """The handler of signals: stop all running jobs; no further job starts."""
         if self.stop_signal is None:
-            note("\ntrimer: stopping the jobs of this sweep")
+            again = "; press Ctrl-C again to stop them at once" if number == signal.SIGINT else ""
+            note(f"\ntrimer: the jobs of this sweep save and end{again}")
         self.stop_signal = number
         self.stop_jobs(number)
 
@@ -149,7 +156,7 @@ class JobLauncher(Launcher):
         words = [text for text in filter_overrides(overrides) if text not in shared]
         name = " ".join([f"job {number}", *words]) + f" in {folder}"
         job = JobResult(overrides=overrides, cfg=cfg, hydra_cfg=cfg, working_dir=str(folder), task_name=name)
-        job.varied = words if shared else ()
+        job.varied = words
         return job
 
     def run(self, job: JobResult) -> JobResult:
@@ -227,6 +234,11 @@ class JobLauncher(Launcher):
         run_overrides += [resume_override(job.folder)] if resumed else []
         name = self.config.hydra.job.config_name
         return [sys.executable, *entry, name, *folders, *(job.overrides or []), *hydra_overrides, *run_overrides]
+
+
+def count_finished(jobs: Sequence[JobReturn]) -> int:
+    """The number of jobs that have ended with a result."""
+    return sum(job.status is JobStatus.COMPLETED for job in jobs)
 
 
 def failure(sentence: str) -> Exception:

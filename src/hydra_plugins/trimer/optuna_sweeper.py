@@ -70,7 +70,8 @@ class OptunaSweeper(Sweeper):
         folder = Path(str(self.config.hydra.sweep.dir))
         search = Search(folder, objectives=objectives, space=space, fixed=fixed, **self.settings)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        with self.launcher.stoppable(), PruningThread(search), ThreadPoolExecutor(self.launcher.n_jobs) as pool:
+        stoppable = self.launcher.stoppable(search.progress)
+        with stoppable, PruningThread(search), ThreadPoolExecutor(self.launcher.n_jobs) as pool:
             for worker in [pool.submit(self.work, search) for _ in range(self.launcher.n_jobs)]:
                 worker.result()
         summary = search.summary()

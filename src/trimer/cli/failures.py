@@ -31,10 +31,12 @@ def print_error(sentence: str, code: int) -> int:
 
 def report(error: BaseException) -> int:
     """Print what went wrong; return the exit code."""
-    if any(isinstance(cause, KeyboardInterrupt) for cause in causes(error)):  # Lightning turns Ctrl-C into SystemExit
-        return print_error("stopped by Ctrl-C", 130)
-    if any(type(cause).__name__ in ("SIGTERMException", "Terminated") for cause in causes(error)):
-        return print_error("stopped by SIGTERM", 143)
+    for cause in causes(error):
+        if isinstance(cause, KeyboardInterrupt):  # Lightning turns Ctrl-C into SystemExit
+            return print_error(": ".join(["stopped by Ctrl-C", *map(str, cause.args)]), 130)
+    for cause in causes(error):
+        if type(cause).__name__ in ("SIGTERMException", "Terminated"):
+            return print_error(": ".join(["stopped by SIGTERM", *map(str, cause.args)]), 143)
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else bool(error.code)
     if isinstance(error, BrokenPipeError):  # `trimer ... | head`

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trimer.signals import receive_again
+
 PARENT = "TRIMER_PARENT"  # read by trimer.signals
 STOP = "stop"  # file in the folder of a job that asks it to end
 STOPPED = 143  # exit code of a command that was ended by SIGTERM
@@ -38,8 +40,8 @@ class JobCommand:
     """The command line of one job, as an object that an executor sends to another process.
 
     Calling it runs the command in the folder `cwd` and returns its exit code. Its output goes to `output.log` in the
-    job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends. In an
-    allocation of several tasks each task calls it once.
+    job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends; when it is not
+    empty, the command gets SIGINT too, and ends at once. In an allocation of several tasks each task calls it once.
     """
 
     words: list[str]
@@ -61,9 +63,17 @@ class JobCommand:
         words = [*self.words, *([resume_override(folder)] if resumes and not has_resume else [])]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"output{f'.{rank}' if rank else ''}.log").open("a") as log:
-            ignore = self._ignore_warning_signal if "SUBMITIT_EXECUTOR" in os.environ else None
             environment = job_environment(os.environ | self.environment)
-            self.process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, preexec_fn=ignore)
+            # In its own session, so that a signal of the terminal reaches a job only once, through the sweep; not under
+            # SLURM, which may recognise the processes of a job by their session.
+            self.process = subprocess.Popen(
+                words,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=self._prepare_process if os.name == "posix" else None,
+                start_new_session="SLURM_PROCID" not in os.environ,
+            )
             try:
                 # `poll` and not `wait`, whose lock would block `checkpoint`, which runs in a signal handler.
                 while (code := self.process.poll()) is None:
@@ -92,16 +102,24 @@ class JobCommand:
         deadline = time.monotonic() + 60
         while self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
+            if is_urgent(Path(self.folder)) and os.name == "posix":
+                self.process.send_signal(signal.SIGINT)
+                deadline = min(deadline, time.monotonic() + 5)
+                while self.process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                self.process.kill()
 
     @staticmethod
     def _restarted() -> bool:
         return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
     @staticmethod
-    def _ignore_warning_signal() -> None:
+    def _prepare_process() -> None:
         """SLURM sends submitit's warning to all processes; only submitit's own may act on it, by `checkpoint`."""
-        name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
-        signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
+        receive_again()
+        if "SUBMITIT_EXECUTOR" in os.environ:
+            name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
+            signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
 
 
 def job_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -115,13 +133,38 @@ def sent_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith(SENT) and key not in NOT_INHERITED}
 
 
+def request_end(folder: Path, number: int) -> None:
+    """Ask the job in the folder to save and end; after a second Ctrl-C, to end at once."""
+    (folder / STOP).write_text("at once" if (folder / STOP).exists() and number == signal.SIGINT else "")
+
+
+def is_urgent(folder: Path) -> bool:
+    """Whether the job is asked to end at once."""
+    try:
+        return bool((folder / STOP).read_text())
+    except OSError:
+        return False
+
+
+def earlier_jobs(folder: Path) -> dict[int, list[str]]:
+    """number -> overrides of the jobs that the sweep folder holds."""
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
+    jobs = {number: read_json(folder / str(number) / "job.json").get("overrides") for number in numbers}
+    return {number: words for number, words in jobs.items() if words is not None}
+
+
+def shared_overrides(folder: Path, jobs: Sequence[Sequence[str]]) -> set[str]:
+    """The overrides that do not tell jobs apart: all jobs of the sweep folder, old and new, have them."""
+    shared = set.intersection(*({*identity(words)} for words in [*jobs, *earlier_jobs(folder).values()]))
+    return shared | {word for words in jobs for word in words if word not in identity(words)}
+
+
 def job_numbers(folder: Path, jobs: Sequence[Sequence[str]]) -> list[int]:
     """The number of each job: that of its earlier folder with the same overrides, otherwise the next free number."""
     earlier: dict[tuple[str, ...], list[int]] = {}
     taken = {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
-    for number in sorted(taken):
-        if (words := read_json(folder / str(number) / "job.json").get("overrides")) is not None:
-            earlier.setdefault(identity(words), []).append(number)
+    for number, words in earlier_jobs(folder).items():
+        earlier.setdefault(identity(words), []).append(number)
     numbers, free = [], 0
     for job in jobs:
         if same := earlier.get(identity(job)):

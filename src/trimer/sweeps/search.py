@@ -205,6 +205,11 @@ class Search:
             "best": best,
         }
 
+    def progress(self) -> str:
+        """How many trials have ended, those of earlier processes included."""
+        ended = sum(trial.state.is_finished() for trial in self.study.trials)
+        return f"{ended} of {self.n_trials} trials ended"
+
     def _facts(self, trial: Any) -> dict[str, Any]:
         values = dict(zip(self.objectives, trial.values, strict=True))
         return {"job": trial.number, "values": values, "settings": dict(trial.params)}
