@@ -99,9 +99,11 @@ class JobLauncher(Launcher):
         numbers = job_numbers(self.folder, job_overrides)
         # All jobs are composed first, so that a mistake in the last one is reported before the first one trains.
         jobs = [self.prepare(number, list(job), shared) for number, job in zip(numbers, job_overrides, strict=True)]
-        with self.stoppable(lambda: f"{count_finished(jobs)} of {len(jobs)} jobs finished"):
-            with ThreadPoolExecutor(self.n_jobs) as pool:
-                results: list[JobReturn] = list(pool.map(self.run, jobs))
+        with (
+            self.stoppable(lambda: f"{count_finished(jobs)} of {len(jobs)} jobs finished"),
+            ThreadPoolExecutor(self.n_jobs) as pool,
+        ):
+            results: list[JobReturn] = list(pool.map(self.run, jobs))
         self.name_all_failures(results)
         return results
 

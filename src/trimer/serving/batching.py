@@ -103,7 +103,7 @@ class Batcher:
         self._waiting: deque[_Chunk] = deque()
         self._background: deque[_Chunk] = deque()
         self._reading: set[Ticket] = set()  # requests of which nothing waits yet
-        self._batches, self._seconds = 0, 0.0  # seconds of the last batch
+        self._batches, self._seconds, self._most = 0, 0.0, 0  # seconds and budget of the last batch
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="predictions", daemon=True)
         self._thread.start()
@@ -122,7 +122,8 @@ class Batcher:
                     raise Refusal(429, "shutting_down", "the server is shutting down: try again", retry_after=5)
                 (self._background if ticket.background else self._waiting).append(chunk)
                 self._reading.discard(ticket)
-                self._changed.notify()
+                if ticket.background or not self._reading or len(self._waiting) == 1 or self._is_full():
+                    self._changed.notify()  # it waits for the others otherwise, and each call costs CPU time
             return lambda: self._result(chunk)
 
         return start
@@ -187,12 +188,15 @@ class Batcher:
         """Let requests that are being read join the next batch, unless it is full or has waited long enough."""
         if not (self._waiting and self._reading):
             return
-        end, most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self._budget(self._waiting[0].worker)
-        while self._waiting and self._reading and not self._closed:
+        end, self._most = time.monotonic() + min(self._seconds, WAIT_SECONDS), self._budget(self._waiting[0].worker)
+        while self._waiting and self._reading and not self._is_full() and not self._closed:
             left = end - time.monotonic()
-            if left <= 0 or sum(chunk.size for chunk in self._waiting) >= most:
+            if left <= 0:
                 return
             self._changed.wait(left)
+
+    def _is_full(self) -> bool:
+        return sum(chunk.size for chunk in self._waiting) >= self._most
 
     def _next_batch(self) -> list[tuple[_Chunk, int]]:
         """(chunk, row) of the next batch: rows of one worker, the oldest first; one row, or within the budget."""

@@ -40,8 +40,8 @@ class JobCommand:
     """The command line of one job, as an object that an executor sends to another process.
 
     Calling it runs the command in the folder `cwd` and returns its exit code. Its output goes to `output.log` in the
-    job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends; when it is not
-    empty, the command gets SIGINT too, and ends at once. In an allocation of several tasks each task calls it once.
+    job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends; when it is
+    not empty, the command gets SIGINT too, and ends at once. In an allocation of several tasks each task calls it once.
     """
 
     words: list[str]
