@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,42 @@ def test_a_signal_to_a_sweep_ends_its_job_and_starts_no_further_job(started, emp
     assert (empty_folder / "sweep/0/signal").read_text() == job_gets
     assert not (empty_folder / "sweep/1").exists()
     assert "stopped by" in error_text and "Traceback" not in error_text
+    assert "0 of 2 jobs finished; the same command with hydra.sweep.dir=sweep continues" in error_text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_ctrl_c_in_a_terminal_lets_jobs_in_workers_of_a_library_save(empty_folder):
+    """The terminal sends SIGINT to the sweep and to all workers of joblib; a job gets one request, by the sweep."""
+    import fcntl
+    import pty
+    import termios
+
+    (empty_folder / "waiting.py").write_text(WAITING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(empty_folder)])}
+    master, terminal = pty.openpty()
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "waiting", "train", *SWEEP[1:], "launcher=joblib"],
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    try:
+        assert appears(empty_folder / "sweep/0/ready")
+        os.write(master, b"\x03")
+        assert sweep.wait(60) == 130
+        text = os.read(master, 1 << 16).decode()
+    finally:
+        sweep.kill()
+        os.close(master)
+        os.close(terminal)
+    assert (empty_folder / "sweep/0/signal").read_text() == "SIGTERM"
+    assert json.loads((empty_folder / "sweep/0/job.json").read_text())["exit"] == 3
+    assert not (empty_folder / "sweep/1").exists()
+    assert "0 of 2 jobs finished; the same command with hydra.sweep.dir=sweep continues" in text
+    assert "Traceback" not in text
 
 
 def test_a_job_ends_with_a_sweep_that_was_killed(started, empty_folder):

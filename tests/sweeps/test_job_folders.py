@@ -7,7 +7,15 @@ import os
 import signal
 import threading
 
-from trimer.sweeps.job_folders import STOP, JobCommand, job_environment, job_numbers, reason_of
+from trimer.sweeps.job_folders import (
+    STOP,
+    JobCommand,
+    job_environment,
+    job_numbers,
+    reason_of,
+    request_end,
+    shared_overrides,
+)
 
 
 def test_jobs_keep_their_numbers_and_new_ones_get_free_numbers(tmp_path):
@@ -16,6 +24,15 @@ def test_jobs_keep_their_numbers_and_new_ones_get_free_numbers(tmp_path):
         (tmp_path / str(number) / "job.json").write_text(json.dumps({"overrides": words}))
     jobs = [["seed=7"], ["seed=1", "n_jobs=8"], ["n_jobs=8", "seed=1"], ["seed=1"], ["seed=9"], ["seed=8"]]
     assert job_numbers(tmp_path, jobs) == [1, 0, 3, 2, 5, 4]
+
+
+def test_names_of_jobs_have_what_differs_from_the_other_jobs_of_the_folder(tmp_path):
+    alone = ["seed=7", "name=x", "launcher=slurm"]
+    assert shared_overrides(tmp_path, [alone]) == set(alone)  # nothing differs
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "job.json").write_text(json.dumps({"overrides": ["seed=1", "name=x"]}))
+    assert shared_overrides(tmp_path, [alone]) == {"name=x", "launcher=slurm"}
+    assert shared_overrides(tmp_path, [["seed=1"], ["seed=2", "n_jobs=2"]]) == {"n_jobs=2"}
 
 
 def test_a_job_without_a_recorded_error_is_explained_by_its_signal(tmp_path):
@@ -34,3 +51,10 @@ def test_a_file_asks_a_running_command_to_end(tmp_path):
     threading.Timer(0.3, (tmp_path / STOP).touch).start()
     assert command() == -signal.SIGTERM
     assert command() == 143  # it does not start while the file is there
+
+
+def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path):
+    command = JobCommand(["sh", "-c", "trap '' TERM; sleep 60 & wait; wait"], str(tmp_path), os.getcwd(), {})
+    for seconds in (0.3, 0.6):
+        threading.Timer(seconds, request_end, (tmp_path, signal.SIGINT)).start()
+    assert command() in (-signal.SIGINT, 130)
