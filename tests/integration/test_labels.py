@@ -480,7 +480,7 @@ def test_sequences_that_are_too_long_have_a_reason(run, tmp_path):
         ("my.csv", "smiles,id\nCC,1\n", ["id_column=name"], "no column 'name', there are smiles, id"),
         ("my.csv", "", [], "my.csv is empty"),
         ("my.csv", "smiles,id\n", [], "holds no record"),
-        ("my.smi", "", [], "contains no molecule"),
+        ("my.smi", "", [], "is empty"),
         ("none.csv", None, [], "none.csv"),
         (".", None, [], ""),
         ("my.parquet", "PAR1 but no more", [], "is not a readable Parquet file"),

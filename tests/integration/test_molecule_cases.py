@@ -110,7 +110,7 @@ def test_numbers_with_qualifiers_or_units_are_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = ready(tmp_path, "qualifiers.csv", "regression", "ic50")
     assert 0 < len(data.store) < 60
-    assert "Trimer reads no qualifier (>, <, ~, ±) and no unit" in heard(caplog) and "'7 nM' (" in heard(caplog)
+    assert "Qualifiers (>, <, ~, ±) and units are not read" in heard(caplog) and "'7 nM' (" in heard(caplog)
 
 
 def test_decimal_comma_is_read_if_configured(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ def test_every_shipped_study_evaluates_and_describes_itself(target):
 
 
 def test_a_base_study_refuses_in_a_sentence():
-    study = Study(SimpleNamespace(path="a.ckpt"))
+    study = Study(SimpleNamespace(path=Path("a.ckpt")))
     assert not Study.can_evaluate()
     with pytest.raises(CheckpointError, match=r"a\.ckpt: its task names no study that evaluates"):
         study.evaluate(None)

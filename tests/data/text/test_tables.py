@@ -81,7 +81,7 @@ def test_columns_are_selected_by_name(tmp_path):
     wide = written(tmp_path, ",".join(f"c{i}" for i in range(3000)).encode() + b"\n")
     with pytest.raises(InputError) as caught:
         TableFile(wide).position("smiles")
-    assert len(str(caught.value)) < 300
+    assert len(str(caught.value)) - len(str(tmp_path)) < 300
 
 
 def test_parquet_tables(tmp_path):
