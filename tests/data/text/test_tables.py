@@ -147,3 +147,11 @@ def test_the_encoding_can_be_set(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "encoding", "utf-8")
     with pytest.raises(InputError, match=r"a\.csv, line 2: it is not utf-8 text .*: set text\.encoding"):
         rows_of(path, "name")
+
+
+def test_a_missing_column_of_sequences_names_the_keys_and_a_label_does_not(tmp_path):
+    table = TableFile(written(tmp_path, b"structure,y\nCCO,1\n"))
+    with pytest.raises(InputError, match=r"no column 'smiles'.*column=<name>.*data\.source\.column=<name>"):
+        table.position("smiles")
+    with pytest.raises(InputError, match=r"no column 'label', there are structure, y; name one of them$"):
+        table.position("label")

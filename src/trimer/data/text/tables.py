@@ -28,6 +28,7 @@ ROWS = 4096
 DELIMITERS = ",;|"  # of a table without tabs
 _QUOTED = re.compile(r'"[^"]*"')
 KEYS = " (column=<name> of trimer predict and embed; data.source.column=<name> to train)"
+SEQUENCES = ("smiles", "sequence")  # columns that are read without being named
 SHOWN = 20  # columns that an error message lists
 
 Row = tuple[list[str | None], int, str | None]  # requested cells, line or row number, problem
@@ -65,7 +66,8 @@ class TableFile:
             raise InputError(f"{where}: {len(matches)} columns are called '{name}': give them different names")
         shown = ", ".join(self.header[:SHOWN]) + (", ..." if len(self.header) > SHOWN else "")
         meant = did_you_mean(name, self.header)
-        raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}{KEYS}")
+        keys = KEYS if name.strip().lower() in SEQUENCES else ""  # other columns are named by the user
+        raise InputError(f"{where}: no column '{name}', there are {shown}{meant or '; name one of them'}{keys}")
 
     def __contains__(self, name: str) -> bool:
         return any(column.lower() == name.strip().lower() for column in self.header)
