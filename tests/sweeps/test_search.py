@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from io import BytesIO
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
@@ -11,7 +13,7 @@ pytest.importorskip("optuna")
 
 from trimer.errors import ConfigError
 from trimer.sweeps import pruning_files
-from trimer.sweeps.search import Search
+from trimer.sweeps.search import STUDY, Search
 from trimer.sweeps.search_space import Choice, Range
 
 SPACE = {"lr": Range(1e-4, 1e-1, None, True), "layers": Range(1, 4, 1, False), "model": Choice(("a", "b"))}
@@ -77,6 +79,30 @@ def test_the_summary_names_the_best_trial(whole):
     (best,) = summary["best"]
     assert best["values"]["val/loss"] == min(trial.value for trial in whole[0].study.trials)
     assert set(best["settings"]) == set(SPACE)
+
+
+def test_optuna_dashboard_opens_the_study(whole):
+    """The application that `optuna-dashboard <sweep>/study.log` serves, asked without a server."""
+    dashboard = pytest.importorskip("optuna_dashboard", reason="needs trimer[sweep]")
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    application = dashboard.wsgi(JournalStorage(JournalFileBackend(str(whole[0].folder / STUDY))))
+    (study,) = answer(application, "/api/studies")["study_summaries"]
+    assert (study["study_name"], study["directions"]) == ("test", ["minimize"])
+    shown = answer(application, f"/api/studies/{study['study_id']}")
+    assert [trial["values"] for trial in shown["trials"]] == [trial.values for trial in whole[0].study.trials]
+    assert shown["objective_names"] == ["val/loss"]
+
+
+def answer(application, path: str) -> dict:
+    """The JSON that a web application returns for a path."""
+    request = {"PATH_INFO": path, "REQUEST_METHOD": "GET", "wsgi.input": BytesIO()}
+    setup_testing_defaults(request)
+    codes = []
+    body = b"".join(application(request, lambda status, *_: codes.append(status)))
+    assert codes == ["200 OK"], body
+    return json.loads(body)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from trimer.building import build
 from trimer.cli.configs import compose
 from trimer.data.core.folds import checked_folds, fold_split
 from trimer.errors import ConfigError, InputError
+from trimer.simulate.simulated_molecules import simulated_molecules
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_without_a_fold_the_settings_are_those_of_earlier_versions():
 
 
 KINDS = {
+    "molecules": ["data.source.paths=${data.cache}/mine.smi", "data.max_length=100"],
     "simulated_spectra": ["data.source.molecules=40", "data.source.spectra_per_molecule=1"],
     "simulated_peptides": ["data.source.count=60"],
     "simulated_fragments": ["data.source.count=60"],
@@ -70,6 +72,7 @@ KINDS = {
 
 @pytest.mark.parametrize("data", KINDS)
 def test_all_kinds_of_data_have_folds(data, tmp_path):
+    (tmp_path / "mine.smi").write_text("\n".join(simulated_molecules(60, seed=3)))
     words = [f"data={data}", *KINDS[data], f"data.cache={tmp_path}", "data.split.folds=3", "data.prepare_workers=1"]
     tested = []
     for fold in range(3):
