@@ -55,6 +55,6 @@ def test_a_file_asks_a_running_command_to_end(tmp_path):
 
 def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path):
     command = JobCommand(["sh", "-c", "trap '' TERM; sleep 60 & wait; wait"], str(tmp_path), os.getcwd(), {})
-    for seconds in (0.3, 0.6):
-        threading.Timer(seconds, request_end, (tmp_path, signal.SIGINT)).start()
+    for seconds, at_once in ((0.3, False), (0.6, True)):
+        threading.Timer(seconds, request_end, (tmp_path, at_once)).start()
     assert command() in (-signal.SIGINT, 130)

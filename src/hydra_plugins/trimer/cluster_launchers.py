@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.trimer.job_launcher import JobLauncher, failure
 from trimer.signals import hidden_from_children, hide
-from trimer.sweeps.job_folders import STOP, JobCommand, request_end
+from trimer.sweeps.job_folders import JobCommand, request_end
 
 for _name, _class in (
     ("slurm", "SubmititLauncher"),
@@ -59,7 +59,7 @@ class RemoteLauncher(JobLauncher):
         folder = Path(command.folder)
         self.running.add(folder)
         if self.stop_signal is not None:  # the signal came while the job was started
-            (folder / STOP).touch()
+            request_end(folder, self.stop_at_once)
         try:
             with hidden_from_children():  # Ctrl-C would end the workers before their jobs have saved
                 return self.result(command)
@@ -73,7 +73,7 @@ class RemoteLauncher(JobLauncher):
     def stop_jobs(self, number: int) -> None:
         """Ask the running jobs to save and end, and those that wait not to start."""
         for folder in list(self.running):
-            request_end(folder, number)
+            request_end(folder, self.stop_at_once)
 
 
 class Queue:

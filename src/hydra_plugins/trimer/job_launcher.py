@@ -80,6 +80,7 @@ class JobLauncher(Launcher):
     def __init__(self, n_jobs: int) -> None:
         self.n_jobs = n_jobs
         self.stop_signal: int | None = None
+        self.stop_at_once = False  # after a second Ctrl-C
         self._locked = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -146,6 +147,8 @@ class JobLauncher(Launcher):
         if self.stop_signal is None:
             again = "; press Ctrl-C again to stop them at once" if number == signal.SIGINT else ""
             note(f"\ntrimer: the jobs of this sweep save and end{again}")
+        else:
+            self.stop_at_once |= number == signal.SIGINT
         self.stop_signal = number
         self.stop_jobs(number)
 

@@ -115,7 +115,10 @@ class JobCommand:
 
     @staticmethod
     def _prepare_process() -> None:
-        """SLURM sends submitit's warning to all processes; only submitit's own may act on it, by `checkpoint`."""
+        """In the new process: signals are received, but for submitit's warning.
+
+        SLURM sends that warning to all processes; only submitit's own may act on it, by `checkpoint`.
+        """
         receive_again()
         if "SUBMITIT_EXECUTOR" in os.environ:
             name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
@@ -133,9 +136,9 @@ def sent_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith(SENT) and key not in NOT_INHERITED}
 
 
-def request_end(folder: Path, number: int) -> None:
-    """Ask the job in the folder to save and end; after a second Ctrl-C, to end at once."""
-    (folder / STOP).write_text("at once" if (folder / STOP).exists() and number == signal.SIGINT else "")
+def request_end(folder: Path, at_once: bool = False) -> None:
+    """Ask the job in the folder to save and end, or to end at once."""
+    (folder / STOP).write_text("at once" if at_once else "")
 
 
 def is_urgent(folder: Path) -> bool:

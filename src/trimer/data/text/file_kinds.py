@@ -40,7 +40,7 @@ SIGNS: tuple[tuple[re.Pattern[bytes], FileKind], ...] = (
         re.compile(rb"\s*(?:full)?name: *[A-Z][^/\n]*/\d\S*\s*\n(?:.*\n)*?num ?peaks:", re.I),
         FileKind("an MSP library of peptides", "peptide libraries"),
     ),
-    (re.compile(rb"\s*[\w ]+: .*\n(?:.*\n)*?num ?peaks:", re.I), FileKind("an MSP file of spectra", "spectra")),
+    (re.compile(rb"\s*\w[\w ]*: .*\n(?:.*\n)*?num ?peaks:", re.I), FileKind("an MSP file of spectra", "spectra")),
     (re.compile(rb"\s*ACCESSION: .*\n(?:.*\n)*?(?:CH|AC|PK)\$"), FileKind("a MassBank spectrum", "spectra")),
     (re.compile(rb"\s*LOCUS  "), FileKind("a GenBank file", "proteins")),
     (re.compile(rb"ID   \S[^,\t\n]*;"), FileKind("an EMBL or UniProt text file", "proteins")),
