@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -59,7 +60,7 @@ def result(folder: str) -> dict:
 def test_every_page_has_a_test():
     tested = Path(__file__).read_text()
     assert all(f'page("{path.name}")' in tested for path in FOLDER.glob("own_*.md"))
-    assert len(list(FOLDER.glob("own_*.md"))) == 5
+    assert len(list(FOLDER.glob("own_*.md"))) == 6
 
 
 def test_own_encoder(page):
@@ -89,6 +90,21 @@ def test_own_callback(page):
     page("own_callback.md")
     rows = [json.loads(line) for line in Path("runs/own_callback/losses.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [10, 20, 30]
+
+
+def test_own_study(page):
+    page("own_study.md")
+    assert result("own_study")["status"] == "ok"
+    table = json.loads(Path("runs/own_study/test/table.json").read_text())
+    rows = {row["method"]: row["values"] for row in table["rows"]}
+    assert rows.keys() == {"pairs of residues", "train"}
+    assert all(0 <= values["auroc_shuffled"] <= 1 and values["score"] < 0 for values in rows.values())
+    assert table["columns"]["score"]["label"] == "Mean score (nats)"
+    assert "AUROC against shuffled" in Path("runs/own_study/test/page.html").read_text()
+    again = json.loads(Path("runs/own_study_again/val/table.json").read_text())
+    assert len(again["rows"]) == 2
+    predicted = list(csv.DictReader(Path("scores.csv").read_text().splitlines()))
+    assert predicted and all(float(row["score"]) < 0 and not row["reason"] for row in predicted)
 
 
 def test_own_task(page):

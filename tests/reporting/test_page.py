@@ -15,7 +15,7 @@ from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import WHOLE
 from trimer.reporting.curves import Curve
 from trimer.reporting.page import Detail, write_page
-from trimer.reporting.run_page import write_run_page
+from trimer.reporting.run_page import evaluated_rows, write_run_page
 from trimer.reporting.spectrum_cards import evenly
 from trimer.reporting.table import ResultTable
 
@@ -177,13 +177,14 @@ def test_the_page_of_a_run_is_made_from_its_folder(tmp_path):
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(record))
     path = write_run_page(tmp_path, "test", table(), PREDICTIONS)
+    rows = evaluated_rows(tmp_path, "test", 4, "spectra")
+    assert rows == "4 spectra of the test split (split by inchikey1 + scaffold)"
     text = path.read_text()
     check(text)
     assert path == tmp_path / "test" / "page.html"
     for expected in (
         "trimer train &#39;data=my library&#39;",
         "resume=x",
-        "Evaluated on 4 spectra of the test split (split by inchikey1 + scaffold)",
         "with changes",
         "2 cores of Xeon",
         "torch 2.13",

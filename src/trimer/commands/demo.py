@@ -141,6 +141,7 @@ def write_demo_page(evaluation: ExampleEvaluation, whole: ResultTable | None, ou
         subtitle=f"The model {name} generates molecules for {len(evaluation.predictions)} measured spectra of the test "
         f"fold. {first_upper('; '.join(evaluation.overlap))}.",
         note=note,
+        records="spectra",
         distributions=evaluation.similarities,
         details=details,
     )

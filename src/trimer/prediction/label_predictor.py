@@ -17,28 +17,24 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trimer.data.core.label_table import LabelTable
-from trimer.data.core.training_keys import sequence_keys
 from trimer.data.labelled.molecule_features import listed, matrix
 from trimer.data.labelled.residue_labels import joined_labels
-from trimer.data.labelled.sequence_files import read_as, sequence_chunks
-from trimer.data.labelled.sequence_kinds import KINDS, ModelInput, flat, model_inputs, shortened
-from trimer.evaluation.training_overlap import training_overlap
+from trimer.data.labelled.sequence_kinds import ModelInput, Sequences
 from trimer.flat import Flat
 from trimer.metrics.decisions import decide_classes, decide_labels
 from trimer.prediction.averaging import Averaging
 from trimer.prediction.embedding import pooled
 from trimer.prediction.pages import is_page, page_settings
 from trimer.prediction.prediction_tables import PredictionFile, Write
-from trimer.prediction.predictor import Predictor, Records
+from trimer.prediction.sequence_predictor import SequencePredictor
 from trimer.prediction.structure_file import SDF, write_sdf
 from trimer.reporting.prediction_page import HTML, LabelPage
 from trimer.studies.label_study import thresholds_text
@@ -59,19 +55,15 @@ ENDS = ("_low", "_high")  # of the columns of an interval
 HEADS = ("row", "id", "sequence", "applicability", "in_training", "reason")  # columns of every label table
 
 
-class LabelPredictor(Predictor):
+class LabelPredictor(SequencePredictor):
     """Predicts the labels of sequences. `names`: the columns of the labels."""
-
-    plural = "sequences"
 
     def __init__(self, loaded: Loaded, cfg: DictConfig):
         super().__init__(loaded, cfg)
-        labels, self.data = loaded.contract["labels"], loaded.contract["data"]
-        self.target, self.classes, self.entity = labels["target"], labels["classes"], self.data["entity"]
-        self.kind = KINDS[self.entity](loaded.tokenizer)
+        labels = loaded.contract["labels"]
+        self.target, self.classes = labels["target"], labels["classes"]
         self.averaging = Averaging.of(loaded, cfg.get("augment"), cfg.seed)
         self.features = listed(self.data.get("features") or ())
-        self.reading: dict[str, Any] = {"column": cfg.column, "id_column": cfg.id_column, **read_as(cfg, self.data)}
         self.names = label_columns(self.target, self.classes)
         unseen = ("unseen",) if self.kind.has_modifications else ()
         widths = cast("Labelled", loaded.net).half_widths
@@ -98,61 +90,16 @@ class LabelPredictor(Predictor):
             further[HTML] = LabelPage(**shown, target=self.target, names=self.names, molecules=structure is not None)
         return PredictionFile(output, self.columns, self.plural, further)
 
-    def read(self, path: Path) -> Iterator[Records]:
-        first, usable, reason = 0, 0, None
-        for table in sequence_chunks(path, self.entity, **self.reading):
-            records = self._tokenized(table, first)
-            first, usable = first + len(records), usable + len(records.usable)
-            reason = reason or next(filter(None, records.reasons), None)
-            yield records
-        self.kind.spelling.warn()
-        log.info("%s sequences, %s usable", f"{first:,}", f"{usable:,}")
-        if first and not usable:
-            log.warning(
-                "none of the %s rows of %s can be used, for example %s; check that the suffix fits the format (.csv, "
-                ".tsv, .fasta, .smi), and name the column of a table with column=<name>",
-                f"{first:,}",
-                path,
-                reason,
-            )
-
-    def records(self, values: Any) -> Records:
-        from trimer.objects import sequences_of
-
-        return self._tokenized(sequences_of(values, self.entity, **self.reading), 0)
-
-    def _tokenized(self, table: LabelTable, first: int) -> Records:
-        """The sequences as tokens of at most the maximum length of the training, or with a reason."""
-        sequences = self.kind.read(table.texts)
-        problems = sequences.reasons() | table.problems
-        max_length, too_long = self.data["max_length"], self.data["too_long"]
-        tokens: dict[int, np.ndarray] = {}
-        for row, ids in enumerate(sequences.tokens):
-            if row in problems or ids is None:
-                continue
-            kept = shortened(ids, max_length, too_long)
-            if kept is not None:
-                tokens[row] = kept
-            else:
-                problems[row] = f"{len(ids):,} tokens, the model was trained on at most {max_length:,}"
-        reasons = [f"{place}: {problems[row]}" if row in problems else None for row, place in enumerate(table.places)]
-        heads: list[dict] = [{"id": name, "sequence": text} for name, text in zip(table.ids, table.texts, strict=True)]
-        usable = list(tokens)
+    def add_columns(self, heads: list[dict], sequences: Sequences, usable: Sequence[int]) -> None:
         if self.kind.has_modifications:
             for row, sites in unseen_sites_of(self.loaded, sequences.texts, usable).items():
                 heads[row]["unseen"] = sites
-        identities = self.kind.identities(sequences)
-        keys = sequence_keys(self.entity, [identities[row] for row in usable])
-        overlap = training_overlap(self.loaded.training_keys, keys)
-        overlap.add_to_heads(heads, usable)
         if self.molecules is not None:
             for row in usable:
                 heads[row]["applicability"] = self.molecules.similarity(sequences.texts[row] or "")
-        self.report_empty_columns()
-        return Records(heads, reasons, usable, model_inputs(self.kind, sequences, tokens), overlap, first)
 
     def predict_chunk(self, inputs: Sequence[ModelInput]) -> list[list[dict]]:
-        batch = self._batch(inputs)
+        batch = self.batch(inputs)
         hidden = self.net.hidden(batch)
         predicted = self._averaged(self.net.predictions(self.net.head(hidden, batch)).cpu(), inputs)
         sizes = [size - 2 for size in batch.sizes] if self.target == "residue" else 1
@@ -164,12 +111,13 @@ class LabelPredictor(Predictor):
                 row["applicability"] = value
         return [[row] for row in rows]
 
-    def _batch(self, inputs: Sequence[ModelInput]) -> Flat:
+    def batch(self, inputs: Sequence[ModelInput]) -> Flat:
         """The input of the network on its device, with the features of molecules that its head reads."""
-        batch = flat(inputs)
+        batch = super().batch(inputs)
         if self.features:
-            batch.features = torch.from_numpy(matrix([molecule.text or "" for molecule in inputs], self.features))
-        return batch.to(self.device)
+            features = matrix([molecule.text or "" for molecule in inputs], self.features)
+            batch.features = torch.from_numpy(features).to(self.device)
+        return batch
 
     def _averaged(self, canonical: Tensor, inputs: Sequence[ModelInput]) -> Tensor:
         """(n, K) predictions averaged as the checkpoint says, from those of the canonical SMILES."""
@@ -182,7 +130,7 @@ class LabelPredictor(Predictor):
                 sequence._replace(tokens=rewrite(text, sequence.tokens))
                 for sequence, text in zip(inputs, smiles, strict=True)
             ]
-            total += self.net.predictions(self.net(self._batch(others))).cpu()
+            total += self.net.predictions(self.net(self.batch(others))).cpu()
         language = (total / (1 + self.averaging.random_smiles)).float()
         return torch.from_numpy(self.averaging.with_boosting(language.numpy(), smiles))
 

@@ -37,10 +37,6 @@ from trimer.stopping_rule import StoppingTrace
 DRAWING = (150, 110)  # pixels of a molecule in a table
 LONGEST = 120  # letters of a cell
 HEADLINES = ("tanimoto@1", "tanimoto@10", "top10_accuracy", "formula_match@10", "validity", "perplexity")
-MOLECULES = (
-    "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
-    "(radius 2, 2048 bits), the best of the first k candidates. ± is the standard error over molecules."
-)
 SHRINK = 0.62  # pixels of a page for a pixel of a picture, so that its text is as large as that of the page
 HALF = 560  # pixels of half a row; wider pictures have a row for themselves
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
@@ -81,8 +77,8 @@ def write_page(
     drops: DropReport | None = None,
     commands: Sequence[str] = (),
     about: Mapping[str, object] | None = None,
-    note: str = MOLECULES,
-    records: str = "spectra",
+    note: str = "",
+    records: str = "records",
     pictures: Sequence[Path | None] = (),
     details: Sequence[Detail] = (),
     examples: int = 24,

@@ -11,7 +11,7 @@ from trimer.data.core.drops import DropReport
 from trimer.data.core.splits import WHOLE
 from trimer.reporting.attempts import attempt
 from trimer.reporting.curves import PLANNED, read_curves
-from trimer.reporting.page import MOLECULES, write_page
+from trimer.reporting.page import write_page
 from trimer.reporting.runs import read_json
 from trimer.reporting.schedule_figures import read_plan, read_stopping
 from trimer.reporting.table import ResultTable
@@ -22,9 +22,8 @@ def write_run_page(
     split: str,
     table: ResultTable,
     predictions: Sequence[Mapping],
-    title: str = "Spectra to structures",
-    subtitle: str | None = None,
-    note: str = MOLECULES,
+    title: str = "Results",
+    note: str = "",
     distributions: Mapping[str, Sequence[float]] | None = None,
     metrics: str | Path | None = None,
     **shown: Any,
@@ -47,7 +46,6 @@ def write_run_page(
     return write_page(
         folder / split / "page.html",
         title=title,
-        subtitle=subtitle or _subtitle(split, manifest, len(predictions), trained_on.get("counts", {})),
         table=table,
         predictions=predictions,
         curves=curves,
@@ -78,12 +76,17 @@ def _trained_on(split: str, overlap: Mapping) -> list[dict]:
     ]
 
 
-def _subtitle(split: str, manifest: Mapping, spectra: int, counts: Mapping) -> str:
+def evaluated_rows(folder: Path, split: str, count: int, records: str) -> str:
+    """The evaluated rows in words: their number, the split and its method, and whether none is in the training data.
+
+    folder: of the results. records: what the rows are, such as "spectra".
+    """
+    manifest = read_json(folder / "split.json")
+    counts = read_json(folder / split / "training_overlap.json").get("counts", {})
     method = f" (split by {manifest['method']})" if manifest.get("method") and split != WHOLE else ""
     unseen = ", none of which it was trained on" if counts and counts["new"] == counts["records"] else ""
-    where = "spectra, the whole data set" if split == WHOLE else f"spectra of the {split} split"
-    evaluated = f"{spectra:,} {where}{method}{unseen}"
-    return f"A language model generates molecules from tandem mass spectra. Evaluated on {evaluated}."
+    where = f"{records}, the whole data set" if split == WHOLE else f"{records} of the {split} split"
+    return f"{count:,} {where}{method}{unseen}"
 
 
 def _commands(record: Mapping) -> list[str]:

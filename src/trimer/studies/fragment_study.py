@@ -88,7 +88,7 @@ class FragmentStudy(Study):
             "intensity 0. Each metric is computed for each spectrum; the table holds the median, or the mean, over "
             "spectra. ± is the standard error over spectra."
         )
-        shown: dict[str, Any] = {"title": "Fragments", "subtitle": subtitle, "note": note}
+        shown: dict[str, Any] = {"title": "Fragments", "subtitle": subtitle, "note": note, "records": "spectra"}
         shown |= {"charts": charts, "further": further}
         publish(measurement, evaluation, METRICS, count, **shown)
         return evaluation

@@ -28,6 +28,11 @@ log = logging.getLogger(__name__)
 TRACKED = 32  # spectra in the table of predictions of a tracker
 DEFAULT_GENERATOR = {"_target_": "trimer.generation.molecule_generator.MoleculeGenerator"}  # for public weights
 
+NOTE = (
+    "Two molecules are the same when block 1 of their InChIKeys is the same; Tanimoto is of Morgan fingerprints "
+    "(radius 2, 2048 bits), the best of the first k candidates. ± is the standard error over molecules."
+)
+
 
 class MoleculeStudy(Study):
     """Generated and ranked molecules, compared with look-up baselines."""
@@ -168,6 +173,7 @@ class MoleculeStudy(Study):
         from trimer.evaluation.molecule_evaluation import evaluate_pairs
         from trimer.reporting.attempts import attempt
         from trimer.reporting.figures import similarity_distribution, spectra_grid
+        from trimer.reporting.run_page import evaluated_rows
         from trimer.reporting.spectrum_cards import evenly
         from trimer.reporting.split_report import publish, save_results
 
@@ -188,7 +194,16 @@ class MoleculeStudy(Study):
         attempt("spectra.png", lambda: spectra_grid([record for _, record in evenly(shown, 8)], out / "spectra.png"))
         short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
         count = f"{len(shown):,} spectra"
-        publish(measurement, evaluation, short, count, shown, distributions=evaluation.similarities)
+        described = (evaluated_rows, measurement.folder, measurement.split, len(shown), "spectra")
+        rows = attempt("the description of the rows", *described) or count
+        page = {
+            "title": "Spectra to structures",
+            "subtitle": f"A language model generates molecules from tandem mass spectra. Evaluated on {rows}.",
+            "note": NOTE,
+            "records": "spectra",
+            "distributions": evaluation.similarities,
+        }
+        publish(measurement, evaluation, short, count, shown, **page)
         return evaluation
 
     def log_predictions(self, trainer: Any, evaluation: Any) -> None:
