@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import transformers
 from machine import print_machine
-from side_by_side import Pass, compare, lightning_trainer, quiet, sorted_micro_batches, transformers_trainer
+from side_by_side import PRECISIONS, Pass, compare, lightning_trainer, quiet, sorted_micro_batches, transformers_trainer
 
 from trimer.data.core.batches import PairBatch
 from trimer.models.bart import Bart
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--micro", type=int, nargs="+", default=[4, 2], help="pairs of a micro-batch of transformers")
+    parser.add_argument("--types", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     options = parser.parse_args()
     quiet()
     peaks = print_machine("transformers", "lightning")
@@ -110,7 +111,8 @@ def main() -> None:
         return Bart(options.vocabulary, encoder_heads=options.heads, decoder_heads=options.heads)
 
     ways = {}
-    for kind, bf16 in (("fp32", False), ("bf16", True)):
+    for kind in options.types:
+        bf16 = kind == "bf16"
 
         def trainer(bf16: bool = bf16, **settings) -> Pass:
             return transformers_trainer(huggingface_model(net()), pairs, padded, options.batch, bf16, **settings)
@@ -124,11 +126,8 @@ def main() -> None:
                     huggingface_model(net()), pairs, padded, options.batch, micro, bf16, source_length
                 ),
             }
-    ways |= {
-        "trimer, fp32": ours(net(), pairs, options.batch, precision="32-true"),
-        "trimer, bf16": ours(net(), pairs, options.batch, precision="bf16-mixed"),
-    }
-    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in ("fp32", "bf16")}
+    ways |= {f"trimer, {kind}": ours(net(), pairs, options.batch, precision=PRECISIONS[kind]) for kind in options.types}
+    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in options.types}
     flops = training_flops(net(), pairs)
     compare(ways, options.rounds, tokens, against, "Training BART", flops=flops, peaks=peaks)
 

@@ -28,7 +28,16 @@ import numpy as np
 import torch
 import transformers
 from machine import print_machine
-from side_by_side import Pass, compare, lightning_trainer, missing, quiet, sorted_micro_batches, transformers_trainer
+from side_by_side import (
+    PRECISIONS,
+    Pass,
+    compare,
+    lightning_trainer,
+    missing,
+    quiet,
+    sorted_micro_batches,
+    transformers_trainer,
+)
 
 from trimer.data.core.batches import MaskedBatch
 from trimer.flat import Flat
@@ -144,6 +153,7 @@ def main() -> None:
     parser.add_argument(
         "--micro", type=int, nargs="+", default=[4, 2], help="proteins of a micro-batch of transformers"
     )
+    parser.add_argument("--types", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     options = parser.parse_args()
     quiet()
     peaks = print_machine("transformers", "lightning", "fair-esm")
@@ -156,7 +166,8 @@ def main() -> None:
 
     shared = (items, options.batch)
     ways = {}
-    for kind, bf16 in (("fp32", False), ("bf16", True)):
+    for kind in options.types:
+        bf16 = kind == "bf16"
         ways |= {
             f"transformers Trainer, {kind}": huggingface(net(), *shared, bf16),
             f"transformers Trainer, grouped by length, {kind}": huggingface(net(), *shared, bf16, length=length_of),
@@ -176,11 +187,8 @@ def main() -> None:
             ways["fair-esm, fp32"] = fair(net(), *shared)
         else:
             print(missing("fair-esm", "pip install fair-esm"))
-    ways |= {
-        "trimer, fp32": ours(net(), *shared, "32-true"),
-        "trimer, bf16": ours(net(), *shared, "bf16-mixed"),
-    }
-    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in ("fp32", "bf16")}
+    ways |= {f"trimer, {kind}": ours(net(), *shared, PRECISIONS[kind]) for kind in options.types}
+    against = {f"to their {kind}": f"transformers Trainer, {kind}" for kind in options.types}
     places = sum(int((labels != -100).sum()) for _, labels in items)
     flops = net().training_flops([len(sequence) for sequence, _ in items], places)
     compare(ways, options.rounds, tokens, against, "Training ESM2 8M", flops=flops, peaks=peaks)

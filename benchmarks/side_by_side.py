@@ -23,6 +23,7 @@ from rich.table import Table
 from trimer.optim import adamw
 
 OURS = "trimer"
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}  # of Trimer
 Pass = Callable[[], float]  # CPU-seconds of one pass over all items
 
 

@@ -74,6 +74,21 @@ def test_the_cost_includes_stages_that_were_stopped(runs):
     assert cards.cost_of(runs) == "110 steps in 5 minutes on 2 threads of a CPU"
 
 
+def test_the_runs_of_an_average_are_stages_once(runs, tmp_path):
+    third = run_folder(tmp_path / "other_seed", tmp_path / "data", [f"ckpt={runs[0]}", "seed=1"], runs[0])
+    mean = run_folder(tmp_path / "mean", tmp_path / "data", [])
+    (mean / "result.json").unlink()
+    config = OmegaConf.merge(OmegaConf.load(mean / "config.yaml"), {"ckpt": [str(runs[1]), str(third)]})
+    OmegaConf.save(config, mean / "config.yaml")
+    stages = cards.runs_of(mean)
+    assert [run.name for run in stages] == ["smiles", "superclass", "other_seed", "mean"]
+    assert cards.commands_of(stages)[2:] == [
+        "trimer train ckpt=<run of smiles> seed=1",
+        "python experiments/spectrums/average_runs.py <the 2 runs before>",
+    ]
+    assert cards.cost_of(stages).startswith("30 steps in 4 minutes")
+
+
 def test_a_checkpoint_of_an_earlier_run_is_named_by_its_run(runs):
     OmegaConf.save(OmegaConf.create([f"ckpt={runs[0]}/checkpoints/last.ckpt"]), runs[1] / "overrides.yaml")
     assert cards.commands_of(runs[1:]) == ["trimer train ckpt=<run of smiles>/checkpoints/last.ckpt"]

@@ -66,16 +66,17 @@ def use_of(loaded: Any) -> str:
 
 
 def runs_of(run: Path) -> list[Path]:
-    """The run folders of all stages of a training, the earliest first; those that still exist."""
-    stages: list[Path] = []
-    path: Path | None = run
-    while path is not None and (path / "config.yaml").is_file() and path not in stages:
-        stages.insert(0, path)
-        earlier = RunFolder(path).config.get("ckpt")
-        path = None if not earlier else Path(earlier).expanduser()
-        if path is not None and path.suffix == ".ckpt":
-            path = path.parent.parent
-    return stages
+    """The run folders of all stages of a training, the earliest first; those that still exist.
+
+    `ckpt` of an average (`experiments/spectrums/average_runs.py`) is a list of its runs.
+    """
+    if not (run / "config.yaml").is_file():
+        return []
+    earlier = RunFolder(run).config.get("ckpt") or []
+    paths = [Path(path).expanduser() for path in ([earlier] if isinstance(earlier, str) else earlier)]
+    folders = [path.parent.parent if path.suffix == ".ckpt" else path for path in paths]
+    stages = [stage for folder in folders if folder != run for stage in runs_of(folder)]
+    return list(dict.fromkeys([*stages, run]))
 
 
 def commands_of(runs: Sequence[Path]) -> list[str]:
@@ -85,6 +86,9 @@ def commands_of(runs: Sequence[Path]) -> list[str]:
     lines = []
     for run in runs:
         config = RunFolder(run).config
+        if isinstance(config.get("ckpt"), list):
+            lines.append(f"python experiments/spectrums/average_runs.py <the {len(config['ckpt'])} runs before>")
+            continue
         data = str((config.get("paths") or {}).get("data", ""))
         words = [str(word) for word in OmegaConf.load(run / "overrides.yaml")]
         shown = []
