@@ -194,8 +194,8 @@ class MoleculeStudy(Study):
         attempt("spectra.png", lambda: spectra_grid([record for _, record in evenly(shown, 8)], out / "spectra.png"))
         short = ["top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "validity"]
         count = f"{len(shown):,} spectra"
-        described = (evaluated_rows, measurement.folder, measurement.split, len(shown), "spectra")
-        rows = attempt("the description of the rows", *described) or count
+        where = (measurement.folder, measurement.split, len(shown), "spectra")
+        rows = attempt("the description of the rows", lambda: evaluated_rows(*where)) or count
         page = {
             "title": "Spectra to structures",
             "subtitle": f"A language model generates molecules from tandem mass spectra. Evaluated on {rows}.",
