@@ -51,8 +51,7 @@ demo-scratch: $(VENV)/installed
 # A stage is not repeated if its folder exists; one that was stopped: trimer train resume=runs/models/<stage>.
 RECIPE_denoise = experiment=spectrums/denoise
 RECIPE_simulate = experiment=models/spectrums_simulate ckpt=runs/models/denoise
-SPECTRUMS_SEEDS = 0 1 2 3# the weights of these runs are averaged
-$(foreach seed,$(SPECTRUMS_SEEDS),$(eval RECIPE_spectrums-$(seed) = experiment=models/spectrums seed=$(seed) ckpt=runs/models/simulate))
+RECIPE_spectrums = experiment=models/spectrums ckpt=runs/models/simulate
 RECIPE_smiles = experiment=models/smiles
 RECIPE_superclass = experiment=models/superclass ckpt=runs/models/smiles
 RECIPE_peptide-rt = experiment=models/peptide_rt
@@ -60,14 +59,14 @@ RECIPE_peptide-charge = experiment=models/peptide_charge ckpt=runs/models/peptid
 RECIPE_peptide-ms2 = experiment=models/peptide_ms2
 RECIPE_esm2-sample = experiment=models/esm2_sample
 RECIPE_membrane = experiment=models/membrane ckpt=runs/models/esm2-sample
-PACK_spectrums = weights=int8 results=runs/models/spectrums/evaluation/test
+PACK_spectrums = weights=int8
 PACK_smiles = weights=int8
 PACK_superclass = base=smiles weights=int8
 PACK_esm2-sample = weights=int8
 PACK_membrane = base=esm2-sample weights=int8
 MODELS = spectrums smiles superclass peptide-rt peptide-charge peptide-ms2 esm2-sample membrane
 
-STAGES = denoise simulate $(SPECTRUMS_SEEDS:%=spectrums-%) $(filter-out spectrums,$(MODELS))
+STAGES = denoise simulate $(MODELS)
 earlier = $(patsubst ckpt=%,%,$(filter ckpt=%,$(RECIPE_$(1))))
 
 models: $(MODELS:%=pack-%)
@@ -81,10 +80,6 @@ pack-membrane: pack-esm2-sample
 .SECONDEXPANSION:
 $(STAGES:%=runs/models/%): runs/models/%: | $(VENV)/installed $$(call earlier,$$*)
 	$(VENV)/bin/trimer train $(RECIPE_$*) hydra.run.dir=$@ $(ARGS)
-
-runs/models/spectrums: $(SPECTRUMS_SEEDS:%=runs/models/spectrums-%)
-	$(VENV)/bin/python experiments/spectrums/average_runs.py $^ --output $@
-	$(VENV)/bin/trimer evaluate ckpt=$@ calibrate=true calibration_spectra=192 hydra.run.dir=$@/evaluation
 
 # worksteal: each process runs whole folders one after the other, so that few fixtures of modules are built twice.
 test: $(VENV)/installed-dev
