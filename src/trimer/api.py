@@ -71,7 +71,8 @@ class TrainedModel:
         file = as_file(data)
         parts = predictor.read(file) if file is not None else iter([predictor.records(data)])
         rows = [row for prediction in predictor.predict(parts) for row in prediction]
-        return Predictions(rows, predictor.columns, predictor.plural)
+        plotter = getattr(predictor, "plotter", None)  # optional in the protocol of predictors
+        return Predictions(rows, predictor.columns, predictor.plural, plotter and plotter())
 
     def predictor(self, **settings: Any) -> Predictor:
         """The predictor that `predict` uses; those of the last few settings are kept."""

@@ -11,7 +11,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from Bio.Seq import Seq
+from Bio import SeqIO
+from Bio.Align import MultipleSeqAlignment
+from Bio.Seq import MutableSeq, Seq
 from Bio.SeqRecord import SeqRecord
 from rdkit import Chem
 
@@ -45,6 +47,17 @@ def test_proteins():
     assert table.ids == ["1", "P1", "3", "P2", "5"]
     assert table.texts == ["MK", "MKL", "ML", "", "mk"]
     assert table.problems == {3: NO_SEQUENCE}
+
+
+def test_iterators_and_containers_of_biopython_and_rdkit_are_several_records(tmp_path):
+    (tmp_path / "two.fasta").write_text(">P1\nMKL\n>P2\nMK\n")
+    (tmp_path / "two.sdf").write_text("".join(f"{Chem.MolToMolBlock(named('CC', name))}$$$$\n" for name in "ab"))
+    parsed = sequences_of(SeqIO.parse(tmp_path / "two.fasta", "fasta"), "proteins")
+    assert (parsed.ids, parsed.texts) == (["P1", "P2"], ["MKL", "MK"])
+    aligned = MultipleSeqAlignment([SeqRecord(Seq("MK"), id="P1"), SeqRecord(Seq("ML"), id="P2")])
+    assert sequences_of(aligned, "proteins").ids == ["P1", "P2"]
+    assert sequences_of(MutableSeq("MKL"), "proteins").texts == ["MKL"]
+    assert sequences_of(Chem.SDMolSupplier(str(tmp_path / "two.sdf")), "molecules").ids == ["a", "b"]
 
 
 @pytest.mark.parametrize(
