@@ -88,15 +88,6 @@ def test_files_and_functions_are_short():
     assert not long, f"{long}: at most {FILE_LINES} for a file and {FUNCTION_LINES} for a function"
 
 
-def asks_for_the_kind(node: ast.Compare) -> bool:
-    """Whether a comparison is one of the kind of a study with a word: a kind of records, or the name of a class."""
-    sides = [node.left, *node.comparators]
-    words = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
-    texts = [ast.unparse(side) for side in sides]
-    kind = any(text == "kind" or text.endswith((".example", "['kind']", "['study']")) for text in texts)
-    return kind and bool(words & (RECORDS | CLASSES))
-
-
 CLASSES = {
     node.name
     for folder in ("tasks", "studies")
@@ -104,6 +95,15 @@ CLASSES = {
     for node in ast.parse(path.read_text(encoding="utf-8")).body
     if isinstance(node, ast.ClassDef)
 }
+
+
+def asks_for_the_kind(node: ast.Compare) -> bool:
+    """Whether a comparison is one of the kind of a study with a word: a kind of records, or the name of a class."""
+    sides = [node.left, *node.comparators]
+    words = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
+    texts = [ast.unparse(side) for side in sides]
+    kind = any(text == "kind" or text.endswith((".example", "['kind']", "['study']")) for text in texts)
+    return kind and bool(words & (RECORDS | CLASSES))
 
 
 def test_the_kind_of_a_study_is_not_compared_with_a_word():
@@ -117,3 +117,24 @@ def test_the_kind_of_a_study_is_not_compared_with_a_word():
     more = {name: count for name, count in counts.items() if count > ABOUT_RECORDS.get(name, 0)}
     assert not more, f"{more}: make it a method of trimer.studies.study.Study"
     assert set(ABOUT_RECORDS) <= set(counts), "remove the files without such a comparison from ABOUT_RECORDS"
+
+
+def is_swallowed(handler: ast.ExceptHandler) -> bool:
+    """Whether errors of any type are caught, and neither raised again nor logged nor used in what follows."""
+    caught = {part.id for part in ast.walk(handler.type) if isinstance(part, ast.Name)} if handler.type else set()
+    if handler.type is not None and not caught & {"Exception", "BaseException"}:
+        return False
+    inside = [part for statement in handler.body for part in ast.walk(statement)]
+    logged = any(isinstance(part, ast.Attribute) and part.attr == "exception" for part in inside)
+    used = any(isinstance(part, ast.Name) and part.id == handler.name for part in inside)
+    return not (logged or used or any(isinstance(part, ast.Raise) for part in inside))
+
+
+def test_no_error_is_swallowed_without_a_reason():
+    silent = []
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+        lines = [node.lineno for node in handlers if is_swallowed(node)]
+        silent += [f"{path.relative_to(SOURCE)}, line {n}" for n in lines if "#" not in text.splitlines()[n - 1]]
+    assert not silent, f"{silent}: catch the errors that are expected, or say in a comment why all of them"
