@@ -184,9 +184,9 @@ def test_predictions_in_int8_do_not_change_later_ones(model):
 
 
 def test_predicted_fragments_are_plotted_as_spectra(model):
-    predictions = model("fragments").predict(["PEPTIDEK/2", "PEPTX/2", "ACDEK/2"])
+    predictions = model("fragments").predict(["PEPTIDEK/2", "PEPTX/2", "ACDEFGHK/2"])
     axes = predictions.plot()
-    assert [axis.get_title(loc="left") for axis in axes] == ["PEPTIDEK   charge 2", "ACDEK   charge 2"]
+    assert [axis.get_title(loc="left") for axis in axes] == ["PEPTIDEK   charge 2", "ACDEFGHK   charge 2"]
     row = predictions[0]
     peaks = axes[0].collections
     assert len(peaks) > 2 and all(0 < peak.get_segments()[0][1][1] <= 1 for peak in peaks)
