@@ -64,7 +64,7 @@ def test_help_fits_one_screen(trimer, capsys, monkeypatch, words):
 
 @pytest.mark.parametrize("words", [[], ["train"], ["predict"], ["report"], ["serve"]])
 def test_help_fits_the_width_of_the_terminal(trimer, capsys, monkeypatch, words):
-    for width in (60, 80, 160):
+    for width in (80, 100, 160):
         monkeypatch.setenv("COLUMNS", str(width))
         assert trimer(*words, "--help") == 0
         for line in capsys.readouterr().out.splitlines():

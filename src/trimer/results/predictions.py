@@ -106,11 +106,11 @@ class Predictions:
         write_csv(target, self.columns, self.rows)
         return target
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, ax: Any = None) -> Any:
         """Plot the molecules, class probabilities, numbers or fragment spectra in the rows; returns axes of matplotlib.
 
-        options: of the functions in `trimer.results.plots`, such as ax=, the axes of a single plot.
+        ax: axes of a single plot.
         """
         from trimer.results.plots import plot_predictions
 
-        return (self.plotter or plot_predictions)(self, **options)
+        return (self.plotter or plot_predictions)(self, ax)
