@@ -67,7 +67,7 @@ def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int 
 
 
 def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak], list[Peak]]:
-    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5++`."""
+    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5^2`."""
     start = int(sum(evaluation.sizes[:row]))
     sites = slice(start, start + evaluation.sizes[row])
     peptide = read_proforma(evaluation.texts[row])
@@ -75,14 +75,12 @@ def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak]
     both: tuple[list[Peak], list[Peak]] = [], []
     for column, channel in enumerate(channels_of(evaluation.channels)):
         for site in np.flatnonzero(evaluation.labels[sites][:, column] >= 0):
-            number = int(site) + 1 if channel.series == "b" else count - int(site)
+            number = channel.number(int(site), count)
             mz = fragment_mz(peptide, channel.series, number, channel.charge, channel.loss)
-            lost = f" -{channel.loss}" if channel.loss else ""
-            ion = f"{channel.series}{number}{'+' * channel.charge}{lost}"
             for peaks, values in zip(both, (evaluation.predictions, evaluation.labels), strict=True):
                 value = float(values[sites][site, column])
                 if value > LEAST:
-                    peaks.append((mz, value, ion))
+                    peaks.append((mz, value, channel.ion(number)))
     return both
 
 
