@@ -169,25 +169,33 @@ def test_peptides_of_a_table():
     assert len(sequences_of(pd.DataFrame({"peptide": []}), "peptides")) == 0
 
 
-class Psm:
-    """Stands for a PSM of psm_utils, which is optional."""
+class PSM:
+    """Stands for a PSM of psm_utils, which is optional: like it, it is iterable and yet one record."""
 
     def __init__(self, peptidoform: str, spectrum_id: str, metadata: dict | None = None):
         self.peptidoform = SimpleNamespace(proforma=peptidoform)
         self.spectrum_id, self.metadata = spectrum_id, metadata
 
+    def __iter__(self):
+        return iter(vars(self).items())
 
-Psm.__module__ = "psm_utils.psm"
+
+class TSVReader(list):
+    """Stands for a reader of psm_utils, which yields PSMs."""
+
+
+PSM.__module__ = TSVReader.__module__ = "psm_utils.psm"
 
 
 def test_psms():
-    psms = [Psm("AM[Oxidation]K/2", "scan 1", {"Collision_energy": 30, "instrument": "Lumos"}), Psm("AXK/3", "scan 2")]
+    psms = [PSM("AM[Oxidation]K/2", "scan 1", {"Collision_energy": 30, "instrument": "Lumos"}), PSM("AXK/3", "scan 2")]
     table = sequences_of(psms, "peptides")
     assert (table.ids, table.texts) == (["scan 1", "scan 2"], ["AM[UNIMOD:35]K", "AXK/3"])
     assert table.labels == {"charge": ["2", None]}
     assert table.columns == {"energy": ["30", None], "instrument": ["Lumos", None]}
     assert table.problems == {1: "residue X is not one of the 20"}
     assert sequences_of(psms[0], "peptides").ids == ["scan 1"]
+    assert sequences_of(TSVReader(psms), "peptides").ids == ["scan 1", "scan 2"]
 
 
 def test_psms_of_psm_utils():
