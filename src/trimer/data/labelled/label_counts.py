@@ -15,7 +15,7 @@ from trimer.data.core.splits import Split
 SHOWN = 40  # classes in the table
 NO_LABEL = "(no label)"
 WIDTH = 80  # columns of a narrow terminal
-SHORTEST = 12  # letters of a name that are always shown
+SHORTEST = 10  # letters of a name that are always shown
 ABOUT = {  # target -> what the cells of the table are
     "residue": "labels of residues",
     "multi": "labels: yes / no / missing",
