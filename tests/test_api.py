@@ -16,6 +16,7 @@ from rdkit import Chem
 
 import trimer
 from trimer import model_card
+from trimer.api import data_file, overrides_of
 from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.simulate.simulated_molecules import simulated_molecules
@@ -196,6 +197,15 @@ def test_predicted_fragments_are_plotted_as_spectra(model):
     assert predictions[:1].plot(axes[1]) is axes[1]
     with pytest.raises(InputError, match="no record has a prediction, so there is nothing to plot"):
         predictions[1:2].plot()
+
+
+def test_what_cannot_be_evaluated_gives_a_sentence():
+    assert overrides_of("data=tox21") == overrides_of(("data=tox21",)) == ["data=tox21"] and overrides_of(()) == []
+    for wrong in (5, None, [{"smiles": "CCO", "kind": "short"}], {"smiles": ["CCO"]}):
+        with pytest.raises(InputError, match=f"type {type(wrong).__name__} cannot be evaluated: give a file, a DataFr"):
+            overrides_of(wrong)
+    with data_file(pd.DataFrame({"smiles": ["CCO"]})) as file:
+        assert file.name == "DataFrame.parquet", "messages say what the file was"
 
 
 def test_a_model_is_loaded_from_a_path_only(model):

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from trimer.errors import CheckpointError, ConfigError
+from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class TrainedModel:
         if folder is not None and Path(folder).is_file():
             raise ConfigError(f"folder={folder} is a file; name a folder for the results")
         with data_file(data) as file:
-            overrides = [] if file else [data] if isinstance(data, str) else list(data)
+            overrides = [] if file else overrides_of(data)
             cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides)
             if folder is not None:
                 cfg.paths.run = str(folder)
@@ -220,6 +220,17 @@ def has_data_suffix(name: str) -> bool:
     return suffix in {*TABLES, *ENTRIES, *SPECTRA, *others}
 
 
+def overrides_of(data: Any) -> list[str]:
+    """The overrides that data are: one text, or several; InputError for anything else."""
+    overrides = [data] if isinstance(data, str) else data
+    if not isinstance(overrides, list | tuple) or not all(isinstance(word, str) for word in overrides):
+        raise InputError(
+            f"a value of type {type(data).__name__} cannot be evaluated: give a file, a DataFrame, or overrides such "
+            'as ["data=labelled_molecules", "data.source.paths=mine.csv"]'
+        )
+    return list(overrides)
+
+
 @contextmanager
 def data_file(data: Any) -> Iterator[Path | None]:
     """The file that data are, or a temporary file that holds a DataFrame; None for anything else."""
@@ -235,7 +246,7 @@ def data_file(data: Any) -> Iterator[Path | None]:
     import pyarrow.parquet as pq
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "data.parquet"
+        path = Path(folder) / f"{type(data).__name__}.parquet"  # messages name it
         pq.write_table(pa.table(columns_of(data)), path)
         yield path
 
