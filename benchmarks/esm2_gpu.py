@@ -49,14 +49,14 @@ class Row(NamedTuple):
 def batches(tokens: int, steps: int, fasta: str | None) -> list[list[Masked]]:
     """Batches of masked proteins of about so many real tokens."""
     items = iter(proteins(steps * tokens // 150, fasta, 1024))
-    found = []
+    batches_of_steps = []
     for _ in range(steps):
         batch, size = [], 0
         while size < tokens:
             batch.append(next(items))
             size += len(batch[-1][0])
-        found.append(batch)
-    return found
+        batches_of_steps.append(batch)
+    return batches_of_steps
 
 
 def micro_batches(batch: list[Masked], padded_tokens: int) -> list[list[Masked]]:
@@ -64,13 +64,13 @@ def micro_batches(batch: list[Masked], padded_tokens: int) -> list[list[Masked]]
 
     A protein longer than that is a micro-batch of its own.
     """
-    found: list[list[Masked]] = []
-    for item in sorted(batch, key=lambda one: len(one[0])):
-        if found and (len(found[-1]) + 1) * len(item[0]) <= padded_tokens:
-            found[-1].append(item)
+    cut: list[list[Masked]] = []
+    for item in sorted(batch, key=lambda protein: len(protein[0])):
+        if cut and (len(cut[-1]) + 1) * len(item[0]) <= padded_tokens:
+            cut[-1].append(item)
         else:
-            found.append([item])
-    return found
+            cut.append([item])
+    return cut
 
 
 def guarded(run: Callable[[], Row]) -> Row:

@@ -56,16 +56,16 @@ def proteins(count: int, fasta: str | None, longest: int = 512) -> list[Masked]:
         from trimer.data.proteins.protein_files import ProteinFiles
         from trimer.tokenizers.protein import ProteinTokenizer
 
-        tokenizer, found = ProteinTokenizer(), []
+        tokenizer, sequences = ProteinTokenizer(), []
         for table in ProteinFiles(fasta).chunks():
             tokens = tokenizer.encode_many(table.sequences.values, table.sequences.offsets)
-            found += [tokens[row] for row in range(len(table)) if row not in table.problems]
-        found = [found[i] for i in rng.permutation(len(found))[:count]]
+            sequences += [tokens[row] for row in range(len(table)) if row not in table.problems]
+        sequences = [sequences[i] for i in rng.permutation(len(sequences))[:count]]
     else:
         lengths = np.clip(rng.lognormal(np.log(277), 0.75, count), 20, 8000).astype(int)
-        found = [np.r_[0, rng.integers(4, 24, n), 2] for n in lengths]
+        sequences = [np.r_[0, rng.integers(4, 24, n), 2] for n in lengths]
     masked = []
-    for tokens in found:
+    for tokens in sequences:
         tokens = np.asarray(tokens if len(tokens) <= longest else np.r_[tokens[: longest - 1], 2], dtype=np.int64)
         hit = (rng.random(len(tokens)) < 0.15) & (tokens > 3)
         masked.append((np.where(hit, MASK, tokens), np.where(hit, tokens, -100)))

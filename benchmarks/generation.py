@@ -160,14 +160,14 @@ def ctranslate2_writes(folder: Path, sources: list[np.ndarray], max_length: int,
 @torch.inference_mode()
 def log_likelihoods(net: Bart, sources: list[np.ndarray], texts: list[list[int]]) -> list[float]:
     """Log-likelihood of each of 10 texts an input, under the model in fp32."""
-    found = []
+    sums = []
     for i, source in enumerate(sources):
         some = texts[10 * i : 10 * (i + 1)]
         logits = net(Flat.pack([source] * len(some)), Flat.pack([[0, *text[:-1]] for text in some]))
         labels = torch.tensor([token for text in some for token in text])
         each = torch.log_softmax(logits, -1).gather(1, labels[:, None]).squeeze(1)
-        found += [float(part.sum()) for part in each.split([len(text) for text in some])]
-    return found
+        sums += [float(part.sum()) for part in each.split([len(text) for text in some])]
+    return sums
 
 
 def ours(search: Callable, dtype: torch.dtype) -> Write:
@@ -254,7 +254,7 @@ def measure(
     if fast:
         return lines
     pairs = zip(texts["transformers, fp32"], texts["trimer, fp32"], strict=True)  # of the beams, which came last
-    equal = [one == two for one, two in pairs]
+    equal = [expected == text for expected, text in pairs]
     same = sum(all(equal[i * 10 : (i + 1) * 10]) for i in range(inputs))
     return [*lines, f"{inputs} inputs, beam 10 at fp32: the ten hypotheses of transformers for {same} of {inputs}"]
 

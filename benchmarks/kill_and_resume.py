@@ -139,9 +139,9 @@ def chains(task: str, number: int, draw: random.Random, scratch: Path, keep: boo
         killed = killed_run(folder, words, reference, draw.randint(1, 3), draw, count)
         count.chains += 1
         count.kills[killed] += 1
-        if found := differences(reference.folder, folder):
-            count.unequal.append(f"{folder.name}, accumulation {accumulation}, workers {workers}: {'; '.join(found)}")
-        if not (found and keep):
+        if unequal := differences(reference.folder, folder):
+            count.unequal.append(f"{folder.name}, accumulation {accumulation}, workers {workers}: {'; '.join(unequal)}")
+        if not (unequal and keep):
             shutil.rmtree(folder)
     return count
 

@@ -110,16 +110,16 @@ def means(rows: list[dict[str, str]]) -> str:
     for row in rows:
         groups[row["data"], row["method"]].append(row)
     lines = ["| Data | Method | Seeds | Metrics |", "| :-- | :-- | --: | :-- |"]
-    for (data, method), found in groups.items():
-        target = next(names for names in METRICS.values() if names[0] == found[0]["main"])
+    for (data, method), of_method in groups.items():
+        target = next(names for names in METRICS.values() if names[0] == of_method[0]["main"])
         cells = []
         for metric in target:
-            values = [float(row[metric]) for row in found if row.get(metric)]
+            values = [float(row[metric]) for row in of_method if row.get(metric)]
             if not values or not all(map(math.isfinite, values)):
                 continue
             spread = statistics.stdev(values) if len(values) > 1 else None
             cells.append(f"{column(metric).label} {column(metric).show(statistics.mean(values), spread)}")
-        lines.append(f"| {data} | {method} | {len(found)} | {', '.join(cells)} |")
+        lines.append(f"| {data} | {method} | {len(of_method)} | {', '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -36,10 +36,10 @@ def cpu_name(cpuinfo: str = "/proc/cpuinfo") -> str:
         text = Path(cpuinfo).read_text()
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
-    found = [
+    matches = [
         re.search(rf"^{key}\s*:\s*(.+)$", text, flags=re.MULTILINE) for key in ("model name", "cpu family", "model")
     ]
-    name, family, model = (match.group(1).strip() if match else "unknown" for match in found)
+    name, family, model = (match.group(1).strip() if match else "unknown" for match in matches)
     kinds = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if re.search(rf"\b{flag}\b", text)]
     return f"{name}, family {family}, model {model}, {' '.join(kinds) or 'no AVX-512'}"
 
@@ -67,13 +67,13 @@ def chosen_precision() -> str:
 
 def versions(*packages: str) -> str:
     """Names and versions of those packages that are installed."""
-    found = []
+    installed = []
     for package in packages:
         try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
+            installed.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(installed)
 
 
 def print_machine(*packages: str) -> dict[str, float]:

@@ -156,8 +156,8 @@ def run_side(python: Path, script: str, task: str, folder: Path, output: Path, w
     place = {identity: row for row, identity in enumerate(predicted["id"].tolist())}
     if len(place) != len(predicted["id"]) or place.keys() != set(truth["id"].tolist()):
         raise SystemExit(f"{output / 'predictions.parquet'} has not every test row once")
-    found = predicted["retention"][[place[identity] for identity in truth["id"].tolist()]]
-    return times | {"quality": retention_metrics(truth["retention"], found)}
+    retention = predicted["retention"][[place[identity] for identity in truth["id"].tolist()]]
+    return times | {"quality": retention_metrics(truth["retention"], retention)}
 
 
 def markdown(task: str, runs: dict[str, list[dict]]) -> str:
@@ -173,15 +173,15 @@ def markdown(task: str, runs: dict[str, list[dict]]) -> str:
         + " |",
         "| --- |" + " --: |" * (5 + len(QUALITY[task])),
     ]
-    for side, found in runs.items():
-        quality = [statistics.median(run["quality"][name] for run in found) for name in QUALITY[task]]
+    for side, rounds in runs.items():
+        quality = [statistics.median(run["quality"][name] for run in rounds) for name in QUALITY[task]]
         cells = [f"{middle(side, 'parameters'):,.0f}", *(f"{middle(side, name):,.0f}" for name in rates)]
         cells += [f"{middle(side, 'training_seconds'):.0f}", f"{middle(side, 'epochs'):g}"]
         cells += [
             f"{value:.2f}" if name in ("MAE", "p95") else f"{value:.4f}"
             for name, value in zip(QUALITY[task], quality, strict=True)
         ]
-        lines.append(f"| {found[0]['model']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {rounds[0]['model']} | " + " | ".join(cells) + " |")
     if len(runs) == 2:
         ratios = [
             statistics.median(o[name] / p[name] for o, p in zip(runs["ours"], runs["peer"], strict=True))

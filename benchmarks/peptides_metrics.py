@@ -61,7 +61,7 @@ def ms2_metrics(precursors: Columns, measured: Columns, predicted: Columns) -> d
 
 def possible_cells(precursors: Columns) -> np.ndarray:
     """Which cells of all the spectra, one after the other, can be."""
-    found = []
+    possible = []
     for sequence, mods, sites, charge in zip(
         *(precursors[name] for name in ("sequence", "mods", "mod_sites", "charge")), strict=True
     ):
@@ -72,8 +72,8 @@ def possible_cells(precursors: Columns) -> np.ndarray:
         until = np.cumsum(phospho)[1:-1]  # phosphorylated residues of b1, b2, ...
         carries = {"b": until > 0, "y": phospho.sum() - until > 0}
         cells = [(carries[series] | (not loss)) & (ion <= charge) for series, ion, loss in CHANNELS]
-        found.append(np.stack(cells, 1).ravel())
-    return np.concatenate(found)
+        possible.append(np.stack(cells, 1).ravel())
+    return np.concatenate(possible)
 
 
 def fragment_cells(precursors: Columns, fragments: Columns) -> np.ndarray:

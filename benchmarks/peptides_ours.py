@@ -67,16 +67,16 @@ class Table(IterableDataset):
     """Peptides as batches of about so many; labels are numbers, or the cells of spectra with -1 where none can be."""
 
     def __init__(self, kind: Peptides, columns: Columns, labels: np.ndarray, size: int, shuffle: bool, seed: int = 0):
-        found = kind.read(columns["proforma"].tolist())
-        if found.dropped:
-            raise SystemExit(f"peptides that trimer does not read: {found.dropped}")
-        self.tokens = Ragged.pack(found.tokens, np.uint8)
-        self.modifications = Ragged.pack(found.modifications, np.uint16)
+        sequences = kind.read(columns["proforma"].tolist())
+        if sequences.dropped:
+            raise SystemExit(f"peptides that trimer does not read: {sequences.dropped}")
+        self.tokens = Ragged.pack(sequences.tokens, np.uint8)
+        self.modifications = Ragged.pack(sequences.modifications, np.uint16)
         self.compositions = kind.compositions.astype(np.float32)
         self.labels, self.conditions = labels.astype(np.float32), None
         if "charge" in columns:
-            told = (columns["charge"], columns["nce"], columns["instrument"].tolist())
-            self.conditions = condition_vectors(*told)
+            conditions = (columns["charge"], columns["nce"], columns["instrument"].tolist())
+            self.conditions = condition_vectors(*conditions)
             sizes = (self.tokens.lengths - 3) * len(CHANNELS)
             self.cells = Ragged.pack(np.split(self.labels, np.cumsum(sizes)[:-1]), np.float32)
         tokens = round(size * float(self.tokens.lengths.mean()))
@@ -86,9 +86,10 @@ class Table(IterableDataset):
     def __iter__(self):
         for key in self.plan.epoch(self.epoch):
             rows = key.rows
-            told = None if self.conditions is None else self.conditions[rows]
-            peptides = flat_peptides(self.tokens.take(rows), self.modifications.take(rows), self.compositions, told)
-            if told is None:
+            conditions = None if self.conditions is None else self.conditions[rows]
+            tokens, modifications = self.tokens.take(rows), self.modifications.take(rows)
+            peptides = flat_peptides(tokens, modifications, self.compositions, conditions)
+            if conditions is None:
                 yield LabelledBatch.of(peptides, self.labels[rows, None], rows)
             else:
                 yield FragmentBatch.of(peptides, self.cells.take(rows).values.reshape(-1, len(CHANNELS)), rows)
@@ -160,13 +161,13 @@ def train_and_predict(options: Namespace, train: Columns, fragments: Columns | N
     half = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
     with Clock() as prediction, torch.inference_mode(), half:
         blank = np.zeros(len(test["id"])) if options.task == "rt" else np.where(possible_cells(test), 0.0, -1.0)
-        rows, said = [], []
+        rows, predicted = [], []
         for some in Table(kind, test, blank, 256, shuffle=False):
             raw = net(some.sequence)
             rows.append(some.rows.numpy())
             extra = (some.sequence, some.labels >= 0) if options.task == "ms2" else ()
-            said.append(net.predictions(raw, *extra).numpy())
-        order, values = np.concatenate(rows), np.concatenate(said)
+            predicted.append(net.predictions(raw, *extra).numpy())
+        order, values = np.concatenate(rows), np.concatenate(predicted)
         ids = test["id"][order]
         if options.task == "rt":
             predictions = {"id": ids, "retention": values[:, 0].astype(np.float64)}

@@ -88,8 +88,8 @@ def retention(options: Namespace) -> tuple:
 
     model, training, losses = train(make, rows, options)
     with Clock() as prediction:
-        found = model.predict(test, batch_size=1024)
-    predictions = {"id": found["id"].to_numpy(), "retention": found["rt_pred"].to_numpy() * (high - low) + low}
+        predicted = model.predict(test, batch_size=1024)
+    predictions = {"id": predicted["id"].to_numpy(), "retention": predicted["rt_pred"].to_numpy() * (high - low) + low}
     return model, len(rows), training, losses, len(test), prediction, predictions
 
 
@@ -110,7 +110,7 @@ def fragments(options: Namespace) -> tuple:
     # The batches take the columns as they come, so they have to be in the order of the model.
     model, training, losses = train(make, rows, options, fragment_intensity_df=measured[make().charged_frag_types])
     with Clock() as prediction:
-        found = model.predict(test, batch_size=512)
+        predicted = model.predict(test, batch_size=512)
     return (
         model,
         len(rows),
@@ -118,7 +118,7 @@ def fragments(options: Namespace) -> tuple:
         losses,
         len(test),
         prediction,
-        site_table(test["id"].to_numpy(), test["nAA"].to_numpy(), found[NAMES].to_numpy()),
+        site_table(test["id"].to_numpy(), test["nAA"].to_numpy(), predicted[NAMES].to_numpy()),
     )
 
 

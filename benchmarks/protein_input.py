@@ -51,9 +51,9 @@ def compare(title: str, unit: str, ways: Mapping[str, Way], repeats: int) -> Non
                 rates[name].append(amount / (time.process_time() - start))
     table = Table("", f"{unit}/CPU-s", "first, times this", title=title, title_justify="left")
     first = next(iter(rates.values()))
-    for name, own in rates.items():
-        ratio = statistics.median(a / b for a, b in zip(first, own, strict=True))
-        table.add_row(name, f"{statistics.median(own):,.0f}", f"{ratio:.2f}")
+    for name, of_reader in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(first, of_reader, strict=True))
+        table.add_row(name, f"{statistics.median(of_reader):,.0f}", f"{ratio:.2f}")
     Console(width=100).print(table)
 
 
@@ -105,10 +105,10 @@ def compare_readers(path: Path, kind: str, repeats: int) -> None:
         "Biopython SimpleFastaParser": simple_parser,
         "Biopython SeqIO": seq_io,
     }
-    found = [list(read(path)) for read in readers.values() if read]
-    if not found[0] == found[1] == found[2]:
+    read_by_each = [list(read(path)) for read in readers.values() if read]
+    if not read_by_each[0] == read_by_each[1] == read_by_each[2]:
         raise SystemExit(f"the readers differ on {path}")
-    records = len(found[0])
+    records = len(read_by_each[0])
 
     def way(read: Callable | None) -> Way:
         return (lambda: trimer_blocks(path) if read is None else sum(1 for _ in read(path))), records

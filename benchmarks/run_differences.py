@@ -13,16 +13,16 @@ CLOCK = ("tokens_per_second", "residues_per_second", "mfu")
 SKIPPED = ("pytorch-lightning_version", "trimer")  # the contract holds no state of the training
 
 
-def differences(one: Path, other: Path) -> list[str]:
+def differences(first_run: Path, second_run: Path) -> list[str]:
     """The names of the values that differ, at most three of each file."""
-    found = []
+    names = []
     for name in ("last.ckpt", "best.ckpt"):
-        first, second = (checkpoint(folder, name) for folder in (one, other))
-        found += [f"{name}: {key}" for key in [*unequal(first, second)][:3]]
-    found += [f"metrics.csv: {text}" for text in [*unequal(metrics(one), metrics(other))][:3]]
-    results = [json.loads((folder / "result.json").read_text()) for folder in (one, other)]
+        first, second = (checkpoint(folder, name) for folder in (first_run, second_run))
+        names += [f"{name}: {key}" for key in [*unequal(first, second)][:3]]
+    names += [f"metrics.csv: {text}" for text in [*unequal(metrics(first_run), metrics(second_run))][:3]]
+    results = [json.loads((folder / "result.json").read_text()) for folder in (first_run, second_run)]
     results = [{"steps": r["steps"], "real_tokens": r["real_tokens"], **without_clock(r["metrics"])} for r in results]
-    return found + [f"result.json: {key}" for key in unequal(*results)]
+    return names + [f"result.json: {key}" for key in unequal(*results)]
 
 
 def checkpoint(folder: Path, name: str) -> dict:
@@ -59,23 +59,23 @@ def renamed(value, folder: str):
     return value.replace(folder, "RUN") if isinstance(value, str) else value
 
 
-def unequal(one, other, name: str = "") -> Iterator[str]:
+def unequal(first, second, name: str = "") -> Iterator[str]:
     """The names of the leaves that differ; NaN equals NaN."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        same = one.dtype == other.dtype and torch.equal(one.nan_to_num(), other.nan_to_num())
-    elif isinstance(one, dict) and isinstance(other, dict):
-        for key in dict.fromkeys([*one, *other]):
-            if key in one and key in other:
-                yield from unequal(one[key], other[key], f"{name}.{key}".lstrip("."))
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        same = first.dtype == second.dtype and torch.equal(first.nan_to_num(), second.nan_to_num())
+    elif isinstance(first, dict) and isinstance(second, dict):
+        for key in dict.fromkeys([*first, *second]):
+            if key in first and key in second:
+                yield from unequal(first[key], second[key], f"{name}.{key}".lstrip("."))
             else:
                 yield f"{name}.{key} in one only"
         return
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for number, pair in enumerate(zip(one, other, strict=True)):
+    elif isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for number, pair in enumerate(zip(first, second, strict=True)):
             yield from unequal(*pair, f"{name}[{number}]")
         return
     else:
-        same = one == other or (one != one and other != other)
+        same = first == second or (first != first and second != second)
     if not same:
-        shown = "" if isinstance(one, torch.Tensor) else f" ({one} and {other})"
+        shown = "" if isinstance(first, torch.Tensor) else f" ({first} and {second})"
         yield f"{name}{shown}"[:200]

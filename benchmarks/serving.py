@@ -87,9 +87,9 @@ class Case:
 def as_mgf(records: Sequence[dict]) -> str:
     """Spectra as MGF."""
     blocks = []
-    for number, one in enumerate(records):
-        peaks = "\n".join(f"{mz} {height}" for mz, height in zip(one["mz"], one["intensity"], strict=True))
-        head = f"TITLE={number}\nPEPMASS={one['precursor_mz']}\nADDUCT={one['adduct']}"
+    for number, spectrum in enumerate(records):
+        peaks = "\n".join(f"{mz} {height}" for mz, height in zip(spectrum["mz"], spectrum["intensity"], strict=True))
+        head = f"TITLE={number}\nPEPMASS={spectrum['precursor_mz']}\nADDUCT={spectrum['adduct']}"
         blocks.append(f"BEGIN IONS\n{head}\n{peaks}\nEND IONS\n")
     return "\n".join(blocks)
 
@@ -176,15 +176,15 @@ def servers_in(stack: ExitStack, folder: Path, cases: list[Case]) -> dict[str, S
     ways: dict[str, tuple[str, ...]] = {OURS: (), UNBATCHED: ("tokens_per_batch=1",)}
     servers = {}
     for name, words in ways.items():
-        port, own = free_port(), folder / name.split()[-1]
-        own.mkdir()
-        servers[name] = ServerProcess(trimer(*common, f"port={port}", *words), port, own)
+        port, run_folder = free_port(), folder / name.split()[-1]
+        run_folder.mkdir()
+        servers[name] = ServerProcess(trimer(*common, f"port={port}", *words), port, run_folder)
     if any(case.operation == "embed" for case in cases):
-        port, own = free_port(), folder / "peer"
-        own.mkdir()
+        port, run_folder = free_port(), folder / "peer"
+        run_folder.mkdir()
         ckpt = next(case.ckpt for case in cases if case.operation == "embed")
         peer = [sys.executable, str(HERE / "serving_peer.py"), ckpt, str(port)]
-        servers[PEER] = ServerProcess(peer, port, own)
+        servers[PEER] = ServerProcess(peer, port, run_folder)
     for server in servers.values():
         server.start()
         stack.callback(server.stop)
@@ -249,7 +249,7 @@ def ratio(ours: list[Measured], others: list[Measured] | None) -> str:
     """How many times the rate of the other: median, smallest and largest of the rounds."""
     if others is None:
         return ""
-    ratios = [one.rate / other.rate for one, other in zip(ours, others, strict=True)]
+    ratios = [mine.rate / other.rate for mine, other in zip(ours, others, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 

@@ -20,9 +20,9 @@ START_SECONDS = 900.0
 
 def free_port() -> int:
     """A port that no process listens on."""
-    with socket.socket() as one:
-        one.bind((HOST, 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as unused:
+        unused.bind((HOST, 0))
+        return int(unused.getsockname()[1])
 
 
 def trimer(*words: str) -> list[str]:
@@ -107,13 +107,13 @@ class Client:
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The connection; it is opened if there is none."""
         if self.reader is None or self.writer is None or self.writer.is_closing() or self.reader.at_eof():
-            one = socket.socket()
+            connection = socket.socket()
             if self.receive_buffer:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
-            one.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(one, (HOST, self.port))
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.reader, self.writer = await asyncio.open_connection(sock=one)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive_buffer)
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, (HOST, self.port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.reader, self.writer = await asyncio.open_connection(sock=connection)
         return self.reader, self.writer
 
     def close(self) -> None:

@@ -87,7 +87,7 @@ def tasks_of(folder: Path, models: list[str]) -> tuple[list[Task], list[str]]:
         ("kinds", str(kinds), serving_records.molecules(POOL), ["C1CC", "no molecule", ""], {}, 64),
         ("spectrums", "spectrums", spectra, [{"id": "none", "mz": [], "intensity": []}], SAMPLING, 2),
     ]
-    tasks, given = [], [one for one in given if one[0] in models]
+    tasks, given = [], [case for case in given if case[0] in models]
     for name, path, records, bad, parameters, largest in given:
         rows = offline_rows(folder / f"offline-{name}.json", path, [*records, *bad], parameters)
         unusable = [record for record, row in zip(bad, rows[len(records) :], strict=True) if row["reason"] is not None]

@@ -132,17 +132,17 @@ def peptides(folder: Path) -> None:
     for number, split in enumerate(("train", "val", "test")):
         write_csv(folder / f"proteomTools_{split}.csv", ["sequence", "irt"], rows[number:120:3])
     for number, name in enumerate(("unmod", "dia", "Xbridge")):
-        own = [
+        peptides = [
             [text, "0|Acetyl" if row % 5 == 0 else "", time] for row, (text, time) in enumerate(rows[120 + number :: 3])
         ]
-        write_csv(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], own)
+        write_csv(folder / f"rt_deeplc/{name}.csv", ["seq", "modifications", "tr"], peptides)
     table = next(iter(SimulatedFragments(160, seed=4, modified=0.6).chunks()))
     annotated: dict[str, dict[str, float]] = {}
     for row, text in enumerate(table.texts):
         peptide = read_proforma(text)
         marks = {
-            place: MARKS.get((peptide.letters[place - 1], one.proforma))
-            for place, one in peptide.modifications
+            place: MARKS.get((peptide.letters[place - 1], modification.proforma))
+            for place, modification in peptide.modifications
             if place
         }
         letters = "".join(marks.get(place) or letter for place, letter in enumerate(peptide.letters, 1))

@@ -158,9 +158,9 @@ def steps_of(
 ) -> Iterator[Step]:
     """A step for each seed of a run; a small study has one seed."""
     if kind == "script":
-        own = folder / name
-        places = {"folder": own, "data": data}
-        yield Step(name, kind, tuple(filled(word, places) for word in words), own)
+        output = folder / name
+        places = {"folder": output, "data": data}
+        yield Step(name, kind, tuple(filled(word, places) for word in words), output)
         return
     for seed in list(spec.get("seeds", [0]))[: 1 if small else None]:
         needs: list[Path] = []

@@ -16,6 +16,7 @@ from rdkit import Chem
 
 import trimer
 from trimer import model_card
+from trimer.api import data_file, overrides_of
 from trimer.cli.main import main
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.simulate.simulated_molecules import simulated_molecules
@@ -183,9 +184,28 @@ def test_predictions_in_int8_do_not_change_later_ones(model):
     assert labels.predict(["CCO"])["probability"] == fresh["probability"]
 
 
-def test_every_result_can_be_plotted_or_says_why_not(model):
-    with pytest.raises(InputError, match="has molecules, probabilities or numbers to plot"):
-        model("fragments").predict(["PEPTIDEK/2"]).plot()
+def test_predicted_fragments_are_plotted_as_spectra(model):
+    predictions = model("fragments").predict(["PEPTIDEK/2", "PEPTX/2", "ACDEFGHK/2"])
+    axes = predictions.plot()
+    assert [axis.get_title(loc="left") for axis in axes] == ["PEPTIDEK   charge 2", "ACDEFGHK   charge 2"]
+    row = predictions[0]
+    peaks = axes[0].collections
+    assert len(peaks) > 2 and all(0 < peak.get_segments()[0][1][1] <= 1 for peak in peaks)
+    assert max(value for site in row["intensities"] for value in site) == max(
+        peak.get_segments()[0][1][1] for peak in peaks
+    )
+    assert predictions[:1].plot(axes[1]) is axes[1]
+    with pytest.raises(InputError, match="no record has a prediction, so there is nothing to plot"):
+        predictions[1:2].plot()
+
+
+def test_what_cannot_be_evaluated_gives_a_sentence():
+    assert overrides_of("data=tox21") == overrides_of(("data=tox21",)) == ["data=tox21"] and overrides_of(()) == []
+    for wrong in (5, None, [{"smiles": "CCO", "kind": "short"}], {"smiles": ["CCO"]}):
+        with pytest.raises(InputError, match=f"type {type(wrong).__name__} cannot be evaluated: give a file, a DataFr"):
+            overrides_of(wrong)
+    with data_file(pd.DataFrame({"smiles": ["CCO"]})) as file:
+        assert file.name == "DataFrame.parquet", "messages say what the file was"
 
 
 def test_a_model_is_loaded_from_a_path_only(model):

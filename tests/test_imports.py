@@ -59,6 +59,7 @@ EXCEPTIONS: dict[str, set[str]] = {
     "data.labelled.molecule_features": {"metrics.molecule_properties"},  # radius and length of Morgan fingerprints
     "data.modules.spectrum_pairs": {"training_facts"},  # names of adducts, as stored in checkpoints
     "data.spectra.spectrum_table": {"results.html_tables", "results.plots"},  # how a notebook shows and plots a table
+    "data.spectra.spectrum_record": {"results.plots"},  # as those of a table
     # Tokenizers encode whole tables: the types of their arguments.
     "tokenizers.bpe": {"data.core.ragged"},
     "tokenizers.protein": {"data.core.ragged"},

@@ -130,7 +130,8 @@ def names_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def test_names_say_what_they_hold():
     vague = [
         f"{path.relative_to(ROOT)}, line {line}: {name}"
-        for path in (ROOT / "src").rglob("*.py")
+        for folder in ("src", "benchmarks", "experiments", "docs")
+        for path in (ROOT / folder).rglob("*.py")
         for line, name in names_of(ast.parse(path.read_text(encoding="utf-8")))
         if name.strip("_") in VAGUE
     ]

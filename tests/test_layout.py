@@ -34,6 +34,17 @@ SAME_NAMES = {
     "embeddings.py": "callbacks: what a tracker shows; results: what trimer.embed returns",
 }
 
+# Which kind of study a checkpoint belongs to is asked of its study (`trimer.studies`), never by comparing words. What
+# is listed here depends on the kind of records that a client sends or an example file holds: file -> comparisons.
+RECORDS = {"spectra", "precursors", "molecules", "proteins", "peptides"}
+ABOUT_RECORDS = {
+    "commands/demo.py": 1,  # the baselines of the demo are look-ups of spectra
+    "pretrained/rounding_changes.py": 1,  # spectra are generated from, so token probabilities are compared
+    "serving/kserve.py": 3,  # the tensors of KServe for each kind of records
+    "serving/served_cards.py": 5,  # example records as a client would send them
+    "serving/uploads.py": 2,  # the format of an upload without a suffix
+}
+
 
 def has_module(test: Path) -> bool:
     """Whether `a/test_b.py` names a module `a/b.py` or a package `a/b`."""
@@ -75,3 +86,55 @@ def test_files_and_functions_are_short():
             if isinstance(node, ast.FunctionDef) and (lines := node.end_lineno - node.lineno + 1) > FUNCTION_LINES:
                 long.append(f"{node.name} in {name} has {lines} lines")
     assert not long, f"{long}: at most {FILE_LINES} for a file and {FUNCTION_LINES} for a function"
+
+
+CLASSES = {
+    node.name
+    for folder in ("tasks", "studies")
+    for path in (SOURCE / "trimer" / folder).glob("*.py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body
+    if isinstance(node, ast.ClassDef)
+}
+
+
+def asks_for_the_kind(node: ast.Compare) -> bool:
+    """Whether a comparison is one of the kind of a study with a word: a kind of records, or the name of a class."""
+    sides = [node.left, *node.comparators]
+    words = {word.value for side in sides for word in ast.walk(side) if isinstance(word, ast.Constant)}
+    texts = [ast.unparse(side) for side in sides]
+    kind = any(text == "kind" or text.endswith((".example", "['kind']", "['study']")) for text in texts)
+    return kind and bool(words & (RECORDS | CLASSES))
+
+
+def test_the_kind_of_a_study_is_not_compared_with_a_word():
+    assert asks_for_the_kind(ast.parse("loaded.contract['kind'] == 'MaskedLM'", mode="eval").body)
+    counts = Counter(
+        path.relative_to(SOURCE / "trimer").as_posix()
+        for path in (SOURCE / "trimer").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare) and asks_for_the_kind(node)
+    )
+    more = {name: count for name, count in counts.items() if count > ABOUT_RECORDS.get(name, 0)}
+    assert not more, f"{more}: make it a method of trimer.studies.study.Study"
+    assert set(ABOUT_RECORDS) <= set(counts), "remove the files without such a comparison from ABOUT_RECORDS"
+
+
+def is_swallowed(handler: ast.ExceptHandler) -> bool:
+    """Whether errors of any type are caught, and neither raised again nor logged nor used in what follows."""
+    caught = {part.id for part in ast.walk(handler.type) if isinstance(part, ast.Name)} if handler.type else set()
+    if handler.type is not None and not caught & {"Exception", "BaseException"}:
+        return False
+    inside = [part for statement in handler.body for part in ast.walk(statement)]
+    logged = any(isinstance(part, ast.Attribute) and part.attr == "exception" for part in inside)
+    used = any(isinstance(part, ast.Name) and part.id == handler.name for part in inside)
+    return not (logged or used or any(isinstance(part, ast.Raise) for part in inside))
+
+
+def test_no_error_is_swallowed_without_a_reason():
+    silent = []
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        handlers = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
+        lines = [node.lineno for node in handlers if is_swallowed(node)]
+        silent += [f"{path.relative_to(SOURCE)}, line {n}" for n in lines if "#" not in text.splitlines()[n - 1]]
+    assert not silent, f"{silent}: catch the errors that are expected, or say in a comment why all of them"

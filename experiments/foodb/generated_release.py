@@ -96,18 +96,18 @@ def write_release(
     """Write all tables; returns the number of compounds and of links of each kind. Invalid SMILES are left out."""
     if not 0 <= noise <= 0.5 or not 0 < share <= 1:
         raise SystemExit(f"noise={noise} must be from 0 to 0.5, and share={share} above 0 and at most 1")
-    found = [mol for mol in map(Chem.MolFromSmiles, smiles) if mol is not None and mol.GetNumAtoms()]
+    mols = [mol for mol in map(Chem.MolFromSmiles, smiles) if mol is not None and mol.GetNumAtoms()]
     patterns = {name: Chem.MolFromSmarts(smarts) for name, smarts in GROUPS.items()}
-    has = {name: np.array([mol.HasSubstructMatch(pattern) for mol in found]) for name, pattern in patterns.items()}
+    has = {name: np.array([mol.HasSubstructMatch(pattern) for mol in mols]) for name, pattern in patterns.items()}
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.txt").write_text(f"A release in FooDB's layout: {MARK}. Seed {seed}, noise {noise}.\n")
-    write(folder / "Compound.csv", HEADER, [compound(n, mol, has) for n, mol in enumerate(found)])
-    counts = {"compounds": len(found)}
+    write(folder / "Compound.csv", HEADER, [compound(n, mol, has) for n, mol in enumerate(mols)])
+    counts = {"compounds": len(mols)}
     for kind in KINDS:
         true = np.stack([np.all([has[name] for name in rule], 0) for rule in kind.rules], 1)
         flipped = true ^ (random.random(true.shape) < noise)
-        flipped &= (random.random(len(found)) < share)[:, None]
+        flipped &= (random.random(len(mols)) < share)[:, None]
         terms = [f"{kind.word} of {' and '.join(rule)} (generated)" for rule in kind.rules]
         write(folder / kind.table, kind.columns, [[n, t, *[MARK] * (len(kind.columns) - 2)] for n, t in
                                                   enumerate(terms, 1)])  # fmt: skip

@@ -63,7 +63,7 @@ def average(runs: Sequence[Path], output: Path) -> Path:
             )
     read = [checkpoint.read(run) for run in runs]
     mean = {name: value for name, value in read[0].items() if name not in LEFT_OUT}
-    mean["state_dict"] = mean_weights([one["state_dict"] for one in read])
+    mean["state_dict"] = mean_weights([saved["state_dict"] for saved in read])
     (output / "checkpoints").mkdir(parents=True)
     path = output / "checkpoints" / "last.ckpt"
     with written(path) as temporary:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from trimer.errors import CheckpointError, ConfigError
+from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class TrainedModel:
         file = as_file(data)
         parts = predictor.read(file) if file is not None else iter([predictor.records(data)])
         rows = [row for prediction in predictor.predict(parts) for row in prediction]
-        return Predictions(rows, predictor.columns, predictor.plural)
+        plotter = getattr(predictor, "plotter", None)  # optional in the protocol of predictors
+        return Predictions(rows, predictor.columns, predictor.plural, plotter and plotter())
 
     def predictor(self, **settings: Any) -> Predictor:
         """The predictor that `predict` uses; those of the last few settings are kept."""
@@ -130,7 +131,7 @@ class TrainedModel:
         if folder is not None and Path(folder).is_file():
             raise ConfigError(f"folder={folder} is a file; name a folder for the results")
         with data_file(data) as file:
-            overrides = [] if file else [data] if isinstance(data, str) else list(data)
+            overrides = [] if file else overrides_of(data)
             cfg = command_config("evaluate", {"ckpt": str(self.path)}, settings, overrides)
             if folder is not None:
                 cfg.paths.run = str(folder)
@@ -219,6 +220,17 @@ def has_data_suffix(name: str) -> bool:
     return suffix in {*TABLES, *ENTRIES, *SPECTRA, *others}
 
 
+def overrides_of(data: Any) -> list[str]:
+    """The overrides that data are: one text, or several; InputError for anything else."""
+    overrides = [data] if isinstance(data, str) else data
+    if not isinstance(overrides, list | tuple) or not all(isinstance(word, str) for word in overrides):
+        raise InputError(
+            f"a value of type {type(data).__name__} cannot be evaluated: give a file, a DataFrame, or overrides such "
+            'as ["data=labelled_molecules", "data.source.paths=mine.csv"]'
+        )
+    return list(overrides)
+
+
 @contextmanager
 def data_file(data: Any) -> Iterator[Path | None]:
     """The file that data are, or a temporary file that holds a DataFrame; None for anything else."""
@@ -234,7 +246,7 @@ def data_file(data: Any) -> Iterator[Path | None]:
     import pyarrow.parquet as pq
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "data.parquet"
+        path = Path(folder) / f"{type(data).__name__}.parquet"  # messages name it
         pq.write_table(pa.table(columns_of(data)), path)
         yield path
 

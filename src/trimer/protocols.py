@@ -166,6 +166,7 @@ class Predictor(Protocol):
     """An object that predicts records with a checkpoint.
 
     columns: names of the columns of a prediction. plural: name of the records, such as "molecules".
+    Optional: plotter() -> function, which plots predictions in Python. Without it the plot follows from the columns.
     """
 
     columns: Sequence[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -58,7 +59,17 @@ def test_help_fits_one_screen(trimer, capsys, monkeypatch, words):
     assert trimer(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 50
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= 96
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["predict"], ["report"], ["serve"]])
+def test_help_fits_the_width_of_the_terminal(trimer, capsys, monkeypatch, words):
+    for width in (80, 100, 160):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert trimer(*words, "--help") == 0
+        for line in capsys.readouterr().out.splitlines():
+            assert len(line) <= width
+            assert not re.match(r"  [a-z_]{2,}[^ a-z_=.]", line), "a name and its value are two cells"
 
 
 @pytest.mark.parametrize(

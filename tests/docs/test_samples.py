@@ -13,6 +13,9 @@ from trimer.data.labelled.sequence_files import read_sequences
 from trimer.data.peptides.fragment_files import FragmentFiles
 from trimer.data.peptides.peptide_layouts import LAYOUTS
 from trimer.data.proteins.clusters import read_clusters
+from trimer.data.proteins.entry_files import SUFFIXES as ENTRIES
+from trimer.data.spectra.readers import SUFFIXES as SPECTRA
+from trimer.data.spectra.readers import XML
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "own_data.md"
 SAMPLE = re.compile(r"<!-- sample: (\w+) (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -50,6 +53,17 @@ def test_sample_is_read(kind, name, text, tmp_path):
 
 def test_every_kind_of_record_has_samples():
     assert {kind for kind, _, _ in SAMPLES} == {"spectra", "fragments", "residues", "clusters"} | SEQUENCES
+
+
+def test_every_text_format_of_spectra_and_proteins_has_a_sample():
+    shown = {
+        kind: {Path(name).suffix.lower() for of, name, _ in SAMPLES if of == kind} for kind in SEQUENCES | {"spectra"}
+    }
+    assert shown["spectra"] == SPECTRA.keys() - XML.keys(), "mzML and mzXML are not written by hand"
+    entries = {ENTRIES[suffix] for suffix in shown["proteins"] if suffix in ENTRIES}
+    assert entries == set(ENTRIES.values()) - {"Swiss-Prot"}, "the sample of Swiss-Prot has the suffix of UniProt, .dat"
+    assert shown["proteins"] >= {".fasta", ".csv", ".xml", ".pir", ".dat"}
+    assert shown["molecules"] >= {".smi", ".csv", ".sdf"}
 
 
 def test_every_code_block_is_a_sample():

@@ -415,3 +415,18 @@ def test_resamples_without_a_class_are_discarded_and_too_many_are_reported():
     groups = np.arange(50) % 25
     values = single_label(np.tile([0.9, 0.1], (50, 1)), labels, bootstrap=500, groups=groups).values
     assert values["balanced_accuracy_std_error"] == 0
+
+
+def test_a_new_metric_has_a_mean_over_the_tasks(monkeypatch):
+    """A value of `measure` is enough: it need not be named a second time."""
+    line = weighted.line
+
+    def with_largest(numbers, true, weights):
+        return {**line(numbers, true, weights), "largest": np.full(len(weights), np.abs(numbers - true).max())}
+
+    monkeypatch.setattr(weighted, "line", with_largest)
+    predicted, labels = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]), np.array([[1.5, 2], [3, 5], [5, 7]])
+    labels_of_one = np.column_stack([labels[:, 0], np.full(3, np.nan)])
+    result = regression(predicted, labels, bootstrap=0)
+    assert result.values["largest"] == (0.5 + 2) / 2
+    assert regression(predicted, labels_of_one, bootstrap=0).values["largest"] == 0.5

@@ -11,7 +11,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from Bio.Seq import Seq
+from Bio import SeqIO
+from Bio.Align import MultipleSeqAlignment
+from Bio.Seq import MutableSeq, Seq
 from Bio.SeqRecord import SeqRecord
 from rdkit import Chem
 
@@ -45,6 +47,17 @@ def test_proteins():
     assert table.ids == ["1", "P1", "3", "P2", "5"]
     assert table.texts == ["MK", "MKL", "ML", "", "mk"]
     assert table.problems == {3: NO_SEQUENCE}
+
+
+def test_iterators_and_containers_of_biopython_and_rdkit_are_several_records(tmp_path):
+    (tmp_path / "two.fasta").write_text(">P1\nMKL\n>P2\nMK\n")
+    (tmp_path / "two.sdf").write_text("".join(f"{Chem.MolToMolBlock(named('CC', name))}$$$$\n" for name in "ab"))
+    parsed = sequences_of(SeqIO.parse(tmp_path / "two.fasta", "fasta"), "proteins")
+    assert (parsed.ids, parsed.texts) == (["P1", "P2"], ["MKL", "MK"])
+    aligned = MultipleSeqAlignment([SeqRecord(Seq("MK"), id="P1"), SeqRecord(Seq("ML"), id="P2")])
+    assert sequences_of(aligned, "proteins").ids == ["P1", "P2"]
+    assert sequences_of(MutableSeq("MKL"), "proteins").texts == ["MKL"]
+    assert sequences_of(Chem.SDMolSupplier(str(tmp_path / "two.sdf")), "molecules").ids == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -156,25 +169,33 @@ def test_peptides_of_a_table():
     assert len(sequences_of(pd.DataFrame({"peptide": []}), "peptides")) == 0
 
 
-class Psm:
-    """Stands for a PSM of psm_utils, which is optional."""
+class PSM:
+    """Stands for a PSM of psm_utils, which is optional: like it, it is iterable and yet one record."""
 
     def __init__(self, peptidoform: str, spectrum_id: str, metadata: dict | None = None):
         self.peptidoform = SimpleNamespace(proforma=peptidoform)
         self.spectrum_id, self.metadata = spectrum_id, metadata
 
+    def __iter__(self):
+        return iter(vars(self).items())
 
-Psm.__module__ = "psm_utils.psm"
+
+class TSVReader(list):
+    """Stands for a reader of psm_utils, which yields PSMs."""
+
+
+PSM.__module__ = TSVReader.__module__ = "psm_utils.psm"
 
 
 def test_psms():
-    psms = [Psm("AM[Oxidation]K/2", "scan 1", {"Collision_energy": 30, "instrument": "Lumos"}), Psm("AXK/3", "scan 2")]
+    psms = [PSM("AM[Oxidation]K/2", "scan 1", {"Collision_energy": 30, "instrument": "Lumos"}), PSM("AXK/3", "scan 2")]
     table = sequences_of(psms, "peptides")
     assert (table.ids, table.texts) == (["scan 1", "scan 2"], ["AM[UNIMOD:35]K", "AXK/3"])
     assert table.labels == {"charge": ["2", None]}
     assert table.columns == {"energy": ["30", None], "instrument": ["Lumos", None]}
     assert table.problems == {1: "residue X is not one of the 20"}
     assert sequences_of(psms[0], "peptides").ids == ["scan 1"]
+    assert sequences_of(TSVReader(psms), "peptides").ids == ["scan 1", "scan 2"]
 
 
 def test_psms_of_psm_utils():

@@ -35,3 +35,10 @@ def test_only_fragments_with_matching_residues_lose_water_or_ammonia():
 def test_invalid_channel_names_are_rejected(names):
     with pytest.raises(ConfigError, match="channels"):
         channels_of(names)
+
+
+def test_a_fragment_is_named_and_counted_from_its_terminus():
+    b, y = channels_of(["b1", "y2-H3PO4"])
+    assert [b.number(site, 4) for site in range(4)] == [1, 2, 3, 4]
+    assert [y.number(site, 4) for site in range(4)] == [4, 3, 2, 1]
+    assert (b.ion(3), y.ion(12)) == ("b3", "y12-H3PO4^2")

@@ -15,7 +15,7 @@ from trimer.commands.next_steps import suggest, word
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.resuming import is_complete, plain_dict
-from trimer.run import RunFolder, first_process
+from trimer.run import RunFolder, config_choices, first_process
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def train(cfg: DictConfig) -> float | None:
     task.check_parts(data)
     task.configure_optimizers()  # only for its errors; the trainer calls it again
     log_choice(str(cfg.trainer.precision))
-    log.info(describe_model(net, data, cfg))
+    log.info(describe_model(net, data))
 
     with open_loggers(build_all(cfg.logger), config) as loggers:
         trainer = build(cfg.trainer, callbacks=callbacks_of(cfg), logger=loggers)
@@ -181,14 +181,16 @@ def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cf
     return evaluate_test_split(run, task, data, trainer, evaluation_config(cfg))
 
 
-def describe_model(net, data, cfg: DictConfig) -> str:
-    """`model=smiles_nano: 1,368,960 parameters; it reads data=foodb`, with the choices of the command line."""
-    from hydra.core.hydra_config import HydraConfig
+def describe_model(net: Any, data: Any) -> str:
+    """`model=smiles_nano: 1,368,960 parameters; it reads data=foodb`, with the choices of the command line.
 
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    Without choices, as in Python, no class stands for them: the network of SMILES is an `Esm2`.
+    """
+    choices = config_choices()
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    model, source = choices.get("model") or type(net).__name__, choices.get("data") or type(data).__name__
-    return f"model={model}: {parameters:,} parameters; it reads data={source}"
+    model = f"model={choices['model']}" if "model" in choices else "the model"
+    source = f"data={choices['data']}" if "data" in choices else type(data).__name__
+    return f"{model}: {parameters:,} parameters; it reads {source}"
 
 
 def callbacks_of(cfg: DictConfig) -> list:

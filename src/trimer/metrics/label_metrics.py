@@ -271,7 +271,10 @@ def _over_tasks(
     seed: int,
     yes_or_no: bool = False,
 ) -> Measured:
-    """The metrics of each task if there are several, and the means over the tasks for which a metric is defined."""
+    """The metrics of each task if there are several, and the means over the tasks for which a metric is defined.
+
+    names: of the metrics that are undefined, with a reason, for a task without labels.
+    """
     strata = weighted.rarest_label(labels) if yes_or_no else None
     weights = weighted.weightings(len(labels), bootstrap, groups, seed, strata)
     out = Measured()
@@ -289,9 +292,9 @@ def _over_tasks(
                 remove_spread(measured, TELLING_APART, lost, lone, 2)
         else:
             draws, measured = {}, nothing(names, "there are no labels")
-        for name in names:
-            if name in draws and math.isfinite(measured.values[name]):
-                by_task[name].append(draws[name])
+        for name in draws:
+            if math.isfinite(measured.values[name]):
+                by_task.setdefault(name, []).append(draws[name])
         measured.values["labels_seen"] = float(known.sum())
         if len(tasks) > 1:
             out.values |= {f"{called}/{name}": value for name, value in measured.values.items()}
@@ -305,9 +308,9 @@ def _over_tasks(
     }
     seen = float((~np.isnan(labels)).sum())
     together = with_errors(means)
-    out.values = {**dict.fromkeys(names, float("nan")), **together.values, "labels_seen": seen, **out.values}
+    out.values = {**dict.fromkeys(by_task, float("nan")), **together.values, "labels_seen": seen, **out.values}
     out.draws = together.draws
-    for name in names:
+    for name in by_task:
         left = len(tasks) - len(by_task[name])
         if left:
             rest = f"the mean is over the other {len(by_task[name])}" if by_task[name] else "there is no mean"

@@ -14,6 +14,7 @@ from trimer.objects.frames import as_table, columns_of, package_of, place_of, te
 from trimer.peptides.conditions import CONDITION_COLUMNS
 
 ENTITIES = ("molecules", "proteins", "peptides")
+ONE_RECORD = {"Seq", "MutableSeq", "SeqRecord", "PSM", "Peptidoform"}  # classes of Biopython and psm_utils
 
 Record = dict[str, str | None]  # text; optionally id, problem, charge, energy, instrument
 
@@ -23,10 +24,11 @@ def sequences_of(
 ) -> LabelTable:
     """The records of Python values, in order; an unusable one has the reason in `problems`.
 
-    values: one value or several. Molecules: SMILES, InChI, RDKit `Mol`. Proteins: text, Biopython `Seq` and
-    `SeqRecord`. Peptides: ProForma, optionally followed by a charge, psm_utils `PSM`, `PSMList` and `Peptidoform`; the
-    texts become canonical ProForma. A table (DataFrame of pandas or polars, pyarrow Table, dictionary of lists, list of
-    dictionaries) is read like a file with these columns. A `Path` is read as a file; a text never is.
+    values: one value or several, also an iterator such as `Bio.SeqIO.parse(...)`. Molecules: SMILES, InChI, RDKit
+    `Mol`. Proteins: text, Biopython `Seq` and `SeqRecord`. Peptides: ProForma, optionally followed by a charge,
+    psm_utils `PSM`, `PSMList` and `Peptidoform`; the texts become canonical ProForma. A table (DataFrame of pandas or
+    polars, pyarrow Table, dictionary of lists, list of dictionaries) is read like a file with these columns. A `Path`
+    is read as a file; a text never is.
     entity: "molecules", "proteins" or "peptides". column, id_column: columns of a table; without id_column the ids come
     from a column `id`, else they are numbers from 1. peptides: how peptides of a table are written, as in
     `peptide_chunks`: notation, fixed, left_out.
@@ -70,8 +72,11 @@ def _listed(values: Any) -> Iterable:
 
 
 def _is_one_record(value: Any) -> bool:
-    """Whether an iterable object is a single record: a Biopython sequence or a Peptidoform."""
-    return package_of(value) in ("Bio", "psm_utils") and type(value).__name__ != "PSMList"
+    """Whether an iterable object is a single record: a Biopython sequence, a PSM or a Peptidoform.
+
+    Other objects of these packages contain records: an alignment, a PSMList, what `Bio.SeqIO.parse` returns.
+    """
+    return package_of(value) in ("Bio", "psm_utils") and any(kind.__name__ in ONE_RECORD for kind in type(value).mro())
 
 
 def _record(value: Any, read: Callable[[Any], Record]) -> Record:

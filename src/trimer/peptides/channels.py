@@ -33,6 +33,15 @@ class Channel:
     def name(self) -> str:
         return f"{self.series}{self.charge}" + (f"-{self.loss}" if self.loss else "")
 
+    def number(self, site: int, sites: int) -> int:
+        """How many residues the fragment of a cleavage site has. site: from 0, of n sites."""
+        return site + 1 if self.series == "b" else sites - site
+
+    def ion(self, number: int) -> str:
+        """The name of the fragment with so many residues, as in libraries (mzPAF): `y3-H2O^2`."""
+        loss, charge = f"-{self.loss}" if self.loss else "", f"^{self.charge}" if self.charge > 1 else ""
+        return f"{self.series}{number}{loss}{charge}"
+
 
 def channels_of(names: Sequence[str]) -> list[Channel]:
     """The channels of names such as `b1`, `y2` and `y1-H3PO4`, in the same order."""

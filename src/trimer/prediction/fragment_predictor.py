@@ -7,9 +7,10 @@ in_training, reason.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,6 +107,11 @@ class FragmentPredictor(Predictor):
             page = PeptidePage(**page_settings(self, "Predicted fragments"), channels=self.channels)
             return PredictionFile(output, self.columns, self.plural, {HTML: page})
         return LibraryFile(output, self.channels)
+
+    def plotter(self) -> Callable[..., Any]:
+        from trimer.results.plots import plot_fragments
+
+        return functools.partial(plot_fragments, channels=self.channels)
 
     def read(self, path: Path) -> Iterator[Records]:
         check_kind(path, "peptides")

@@ -124,6 +124,10 @@ class Predictor(ABC):
         """Sentences that are printed below the summary of the predictions."""
         return []
 
+    def plotter(self) -> Callable[..., Any] | None:
+        """What `plot` of the predictions in Python calls with them; None: a plot that follows from their columns."""
+        return None
+
     def files(self, path: Path) -> list[Path]:
         """The files that `read(path)` opens; InputError if there is none."""
         return find_files([str(path)], "a file of records")

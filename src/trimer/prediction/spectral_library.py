@@ -117,7 +117,7 @@ class LibraryFile:
             if intensity < self.min_intensity:
                 break
             channel = self.channels[column]
-            number = site + 1 if channel.series == "b" else sites - site
+            number = channel.number(site, sites)
             mz = fragment_mz(entry.peptide, channel.series, number, channel.charge, channel.loss)
             ions.append(Ion(channel.series, number, channel.charge, channel.loss, mz, intensity))
         return ions

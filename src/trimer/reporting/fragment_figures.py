@@ -67,7 +67,7 @@ def mirror_spectra(evaluation: FragmentEvaluation, path: str | Path, count: int 
 
 
 def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak], list[Peak]]:
-    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5++`."""
+    """Predicted and measured peaks of a spectrum: m/z in Th, intensity relative to the highest, ion such as `y5^2`."""
     start = int(sum(evaluation.sizes[:row]))
     sites = slice(start, start + evaluation.sizes[row])
     peptide = read_proforma(evaluation.texts[row])
@@ -75,29 +75,32 @@ def fragment_peaks(evaluation: FragmentEvaluation, row: int) -> tuple[list[Peak]
     both: tuple[list[Peak], list[Peak]] = [], []
     for column, channel in enumerate(channels_of(evaluation.channels)):
         for site in np.flatnonzero(evaluation.labels[sites][:, column] >= 0):
-            number = int(site) + 1 if channel.series == "b" else count - int(site)
+            number = channel.number(int(site), count)
             mz = fragment_mz(peptide, channel.series, number, channel.charge, channel.loss)
-            lost = f" -{channel.loss}" if channel.loss else ""
-            ion = f"{channel.series}{number}{'+' * channel.charge}{lost}"
             for peaks, values in zip(both, (evaluation.predictions, evaluation.labels), strict=True):
                 value = float(values[sites][site, column])
                 if value > LEAST:
-                    peaks.append((mz, value, ion))
+                    peaks.append((mz, value, channel.ion(number)))
     return both
 
 
 def _mirror(axis: Axes, evaluation: FragmentEvaluation, row: int) -> None:
     for peaks, sign in zip(fragment_peaks(evaluation, row), (1, -1), strict=True):
-        drawn = [(mz, sign * value, ion, BLUE if ion[0] == "b" else VERMILION) for mz, value, ion in peaks]
-        for mz, value, _, colour in drawn:
-            axis.vlines(mz, 0, value, color=colour, linewidth=1.2)
-        _label(axis, drawn, sign)
+        draw_fragments(axis, peaks, sign)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_ylim(-1.3, 1.3)
     axis.set_yticks([-1, 0, 1], ["100", "0", "100"])
     axis.set_ylabel("measured | predicted (%)", fontsize=7)
     cosine = evaluation.values["cos"][row]
     axis.set_title(f"{evaluation.texts[row]}   cosine {cosine:.3f}", fontsize=8, loc="left")
+
+
+def draw_fragments(axis: Axes, peaks: list[Peak], sign: int = 1) -> None:
+    """Sticks of fragments with their names, b ions blue and y ions red; downwards with sign -1."""
+    drawn = [(mz, sign * value, ion, BLUE if ion[0] == "b" else VERMILION) for mz, value, ion in peaks]
+    for mz, value, _, colour in drawn:
+        axis.vlines(mz, 0, value, color=colour, linewidth=1.2)
+    _label(axis, drawn, sign)
 
 
 def _label(axis: Axes, peaks: list[tuple[float, float, str, str]], sign: int) -> None:

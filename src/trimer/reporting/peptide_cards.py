@@ -63,15 +63,10 @@ def fragment_annotations(
         if values[site, column] <= 0:
             continue
         channel = channels[column]
-        number = site + 1 if channel.series == "b" else sites - site
+        number = channel.number(site, sites)
         mz.append(fragment_mz(peptide, channel.series, number, channel.charge, channel.loss))
         heights.append(float(values[site, column]))
-        name = (
-            f"{channel.series}{number}"
-            + (f"-{channel.loss}" if channel.loss else "")
-            + (f"^{channel.charge}" if channel.charge > 1 else "")
-        )
-        notes[mz[-1]] = Annotation(name, kind=channel.series)
+        notes[mz[-1]] = Annotation(channel.ion(number), kind=channel.series)
     return mz, heights, notes
 
 

@@ -17,7 +17,9 @@ from trimer.reporting.style import panel_grid, styled
 from trimer.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from trimer.data.spectra.spectrum_record import Spectrum
     from trimer.data.spectra.spectrum_table import SpectrumTable
+    from trimer.peptides.channels import Channel
     from trimer.reporting.table import ResultTable
     from trimer.results.predictions import Predictions
 
@@ -48,11 +50,37 @@ def plot_predictions(predictions: Predictions, ax: Any = None) -> Any:
         return _plot_predictions(predictions, ax)
 
 
-def _plot_predictions(predictions: Predictions, ax: Any) -> Any:
+def plot_fragments(predictions: Predictions, ax: Any = None, *, channels: Sequence[Channel]) -> Any:
+    """Plot the predicted fragment spectra of the first peptides. ax: axes, for the first peptide only.
+
+    channels: of the columns of `intensities`.
+    """
+    from trimer.reporting.fragment_figures import draw_fragments
+    from trimer.reporting.peptide_cards import fragment_annotations
+
+    rows = _predicted(predictions)
+    with styled():
+        axes = np.array([ax], object) if ax is not None else _panels(min(len(rows), SPECTRA), 4.4, 2.2)
+        for row, axis in zip(rows, axes, strict=False):
+            mz, heights, notes = fragment_annotations(row["peptide"], row["intensities"], channels)
+            draw_fragments(axis, [(x, y, notes[x].name) for x, y in zip(mz, heights, strict=True)])
+            axis.set(xlabel="m/z (Th)", ylabel="intensity (%)", ylim=(0, 1.3))
+            axis.set_yticks([0, 0.5, 1], ["0", "50", "100"])
+            axis.set_title(f"{_short(row['peptide'])}   charge {row['charge']}", fontsize=8, parse_math=False)
+    return axes[0] if len(axes) == 1 else axes
+
+
+def _predicted(predictions: Predictions) -> list[dict[str, Any]]:
+    """The rows with a prediction; InputError if there is none."""
     rows = [row for row in predictions.rows if not row.get("reason")]
-    names = [name for name in predictions.columns if name.startswith(PROBABILITY)]
     if not rows:
         raise InputError("no record has a prediction, so there is nothing to plot; see the column 'reason'")
+    return rows
+
+
+def _plot_predictions(predictions: Predictions, ax: Any) -> Any:
+    rows = _predicted(predictions)
+    names = [name for name in predictions.columns if name.startswith(PROBABILITY)]
     if any(row.get("smiles") for row in rows) and not names:
         return _molecules([row for row in rows if row.get("smiles")][:MOLECULES])
     if names and isinstance(rows[0][names[0]], list):
@@ -67,17 +95,17 @@ def _plot_predictions(predictions: Predictions, ax: Any) -> Any:
     return _numbers(rows, numbers, ax)
 
 
-def plot_spectra(table: SpectrumTable, ax: Any = None) -> Any:
+def plot_spectra(spectra: SpectrumTable | Sequence[Spectrum], ax: Any = None) -> Any:
     """Plot sticks of relative intensity in %, with the precursor. ax: axes, for the first spectrum only."""
     from trimer.reporting.figures import draw_spectrum
 
-    if not len(table):
+    if not len(spectra):
         raise InputError("the table has no spectra, so there is nothing to plot")
     with styled():
-        axes = np.array([ax], object) if ax is not None else _panels(min(len(table), SPECTRA), 4.4, 2.2)
+        axes = np.array([ax], object) if ax is not None else _panels(min(len(spectra), SPECTRA), 4.4, 2.2)
         for row, axis in enumerate(axes):
-            mz, intensity = table.peaks(row)
-            draw_spectrum(axis, {"id": row + 1, **table.fields(row), "mz": mz, "intensity": intensity})
+            shown = spectra[row]
+            draw_spectrum(axis, {"id": row + 1, **shown.fields, "mz": shown.mz, "intensity": shown.intensity})
             axis.set(xlabel="m/z (Th)", ylabel="intensity (%)")
     return axes[0] if len(axes) == 1 else axes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,15 +19,23 @@ class Predictions:
     """Rows of predictions in the order of the records, one or several for each record.
 
     rows: dictionaries; missing keys become None. columns: names in order; by default those of the rows. what: name of
-    the records, for example "spectra". The column `reason` says why a record has no prediction.
+    the records, for example "spectra". plotter: what `plot` calls with the predictions, by default
+    `trimer.results.plots.plot_predictions`. The column `reason` says why a record has no prediction.
     """
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None, what: str = "records"):
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        columns: Sequence[str] | None = None,
+        what: str = "records",
+        plotter: Callable[..., Any] | None = None,
+    ):
         self.columns = (
             list(columns) if columns is not None else list(dict.fromkeys(name for row in rows for name in row))
         )
         self.rows: list[dict[str, Any]] = [{name: row.get(name) for name in self.columns} for row in rows]
         self.what = what
+        self.plotter = plotter
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -51,7 +59,9 @@ class Predictions:
             if key not in self.columns:
                 raise KeyError(f"no column '{key}'; there are {', '.join(self.columns)}")
             return [row[key] for row in self.rows]
-        return Predictions(self.rows[key], self.columns, self.what) if isinstance(key, slice) else self.rows[key]
+        if isinstance(key, slice):
+            return Predictions(self.rows[key], self.columns, self.what, self.plotter)
+        return self.rows[key]
 
     @property
     def reasons(self) -> list[str]:
@@ -96,8 +106,11 @@ class Predictions:
         write_csv(target, self.columns, self.rows)
         return target
 
-    def plot(self, **options: Any) -> Any:
-        """Plot the molecules, class probabilities or numbers in the rows (`trimer.results.plots`)."""
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the molecules, class probabilities, numbers or fragment spectra in the rows; returns axes of matplotlib.
+
+        ax: axes of a single plot.
+        """
         from trimer.results.plots import plot_predictions
 
-        return plot_predictions(self, **options)
+        return (self.plotter or plot_predictions)(self, ax)

@@ -223,9 +223,7 @@ def fragment_tensors(answer: Answer, channels: Sequence[Channel], width: int) ->
             columns.append((masses - LOSSES[channel.loss]) / channel.charge + PROTON)
         mz[row, :size] = np.stack(columns, axis=1).ravel()
         annotation[row, :size] = [
-            annotated(channel, site + 1 if channel.series == "b" else sites - site)
-            for site in range(sites)
-            for channel in channels
+            annotated(channel, channel.number(site, sites)) for site in range(sites) for channel in channels
         ]
     return {"intensities": intensities, "mz": mz, "annotation": annotation}
 

@@ -14,6 +14,13 @@ from trimer.data.core.splits import Split
 
 SHOWN = 40  # classes in the table
 NO_LABEL = "(no label)"
+WIDTH = 80  # columns of a narrow terminal
+SHORTEST = 10  # letters of a name that are always shown
+ABOUT = {  # target -> what the cells of the table are
+    "residue": "labels of residues",
+    "multi": "labels: yes / no / missing",
+    "regression": "labels: count, mean ± standard deviation",
+}
 
 
 def counts_of_splits(classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> dict[str, dict[str, int]]:
@@ -30,25 +37,22 @@ def counts_of_splits(classes: Sequence[str], labels: np.ndarray | Ragged, split:
 
 
 def label_table(target: str, classes: Sequence[str], labels: np.ndarray | Ragged, split: Split) -> str:
-    """Text table with a line for each class or label and a column for each split.
+    """Text table with a line for each class or label and a column for each split, at most `WIDTH` wide where it can be.
 
     Cells by target: "single", rows; "residue", residues; "multi", yes / no / missing; "regression", count, mean and
-    standard deviation.
+    standard deviation. Long names are shortened.
     """
     of_split = {name: _cells(target, classes, labels_of_rows(labels, split.rows(name))) for name in split.names}
-    heading = {
-        "single": "class",
-        "residue": "class, in residues",
-        "multi": "label: yes / no / missing",
-        "regression": "label: count, mean ± standard deviation",
-    }[target]
+    about, heading = ABOUT.get(target), "class" if target in ("single", "residue") else "label"
     names = [*classes, *([NO_LABEL] if target == "residue" else [])]
     lines = [[heading, *of_split], *zip(names, *of_split.values(), strict=True)]
     hidden = len(lines) - 1 - SHOWN
     shown = lines[: SHOWN + 1]
     widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
+    widths[0] = min(widths[0], max(SHORTEST, WIDTH - sum(2 + width for width in widths[1:])))
     text = ["  ".join(_aligned(line, widths)).rstrip() for line in shown]
-    return "\n".join(text + ([f"... and {hidden:,} more (labels.json)"] if hidden > 0 else []))
+    more = [f"... and {hidden:,} more (labels.json)"] if hidden > 0 else []
+    return "\n".join([*([about] if about else []), *text, *more])
 
 
 def labels_of_rows(labels: np.ndarray | Ragged, rows: np.ndarray) -> np.ndarray:
@@ -70,4 +74,5 @@ def _cells(target: str, classes: Sequence[str], labels: np.ndarray) -> list[str]
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+    name = line[0] if len(line[0]) <= widths[0] else f"{line[0][: widths[0] - 1]}…"
+    return [name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -33,23 +33,13 @@ class Spectrum:
         return f"<table>{''.join(cells)}<tr><th>peaks</th><td>{len(self):,}</td></tr></table>"
 
     def plot(self, ax: Any = None) -> Any:
-        """Plot the peaks, relative to the base peak, and the precursor m/z as a dashed line; returns the axes.
+        """Plot the peaks, relative to the highest one, with the precursor; returns the axes.
 
         ax: matplotlib axes to draw on; None creates a figure.
         """
-        if ax is None:
-            from matplotlib import pyplot
+        from trimer.results.plots import plot_spectra
 
-            ax = pyplot.subplots(figsize=(6.6, 3), layout="constrained")[1]
-        highest = float(self.intensity.max(initial=0.0)) or 1.0
-        ax.vlines(self.mz, 0, 100 * self.intensity / highest, linewidth=1)
-        precursor = self.fields.get("precursor_mz")
-        if precursor is not None:
-            ax.axvline(precursor, linestyle="--", linewidth=0.8, color="grey", label=f"precursor {precursor:.4f}")
-            ax.legend(frameon=False)
-        ax.set(xlabel="m/z", ylabel="relative intensity (%)", ylim=(0, 105))
-        ax.set_title(str(self.fields.get("id") or ""), parse_math=False)
-        return ax
+        return plot_spectra([self], ax)
 
     def _precursor_text(self) -> str | None:
         precursor = self.fields.get("precursor_mz")
