@@ -8,13 +8,15 @@ Shapes: T tokens in all, B sequences, R rows of L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from trimer.transfer import Movable
 
 
 class Rows(NamedTuple):
@@ -24,7 +26,7 @@ class Rows(NamedTuple):
 
 
 @dataclass
-class Flat:
+class Flat(Movable):
     """B sequences in one row of T tokens.
 
     tokens: (T,) int64 ids.
@@ -121,17 +123,6 @@ class Flat:
         """(B + 1,) int32 cumulative lengths from 0, as variable-length kernels expect them."""
         zero = self.lengths.new_zeros(1)
         return torch.cat([zero, self.lengths.cumsum(0)]).to(torch.int32)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> Self:
-        return self._map_tensors(Tensor.pin_memory)
-
-    def _map_tensors(self, function: Callable[[Tensor], Tensor]) -> Self:
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
-        changes: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **changes)
 
 
 @dataclass

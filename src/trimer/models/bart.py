@@ -237,14 +237,14 @@ class Bart(KeepsArguments, nn.Module):
         """Last hidden state at each decoder input: (T, D)."""
         return self.decode(target, self.encode(source), source.layout)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the next token: (..., D) -> (..., V)."""
+    def logits(self, hidden: Tensor, score: Callable[..., Tensor] = F.linear) -> Tensor:
+        """Scores of the next token: (..., D) -> (..., V); or what `score` makes of hidden states, weights and bias."""
         weight = self.tokens.weight
-        return F.linear(hidden, weight, self.final_logits_bias.to(weight.dtype))
+        return score(hidden, weight, self.final_logits_bias.to(weight.dtype))
 
-    def forward(self, source: Flat, target: Flat) -> Tensor:
-        """Scores of the token that follows each decoder input: (T, V)."""
-        return self.logits(self.hidden(source, target))
+    def forward(self, source: Flat, target: Flat, score: Callable[..., Tensor] = F.linear) -> Tensor:
+        """Scores of the token that follows each decoder input: (T, V). score: see `logits`."""
+        return self.logits(self.hidden(source, target), score)
 
     def compile_parts(self) -> None:
         """Compile the token-wise layers in place; sequence lengths never cause a recompilation."""

@@ -13,7 +13,7 @@ Shapes: T tokens of a flat batch, B sequences, M masked positions, D model width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -73,9 +73,9 @@ class MaskedHead(nn.Module):
         self.norm = nn.LayerNorm(d_model, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(self, hidden: Tensor, table: Tensor) -> Tensor:
-        """(..., D) -> (..., V)."""
-        return F.linear(self.norm(F.gelu(self.dense(hidden))), table, self.bias)
+    def forward(self, hidden: Tensor, table: Tensor, score: Callable[..., Tensor] = F.linear) -> Tensor:
+        """(..., D) -> (..., V), or what `score` makes of the features, the output matrix and its bias."""
+        return score(self.norm(F.gelu(self.dense(hidden))), table, self.bias)
 
 
 class Esm2(KeepsArguments, nn.Module):
@@ -159,16 +159,18 @@ class Esm2(KeepsArguments, nn.Module):
                 x = block(x, cos, sin, sequence.layout)
         return x if layer is not None and layer < len(self.layers) else self.norm(x)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the residue at each position: (..., D) -> (..., V)."""
+    def logits(self, hidden: Tensor, score: Callable[..., Tensor] = F.linear) -> Tensor:
+        """Scores of the residue at each position: (..., D) -> (..., V); or what `score` makes of the last layer."""
         if self.head is None:
             raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
-        return self.head(hidden, self.tokens.weight)
+        return self.head(hidden, self.tokens.weight, score)
 
-    def forward(self, sequence: Flat, positions: Tensor | None = None) -> Tensor:
-        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V)."""
+    def forward(
+        self, sequence: Flat, positions: Tensor | None = None, score: Callable[..., Tensor] = F.linear
+    ) -> Tensor:
+        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V). score: see `logits`."""
         hidden = self.hidden(sequence)
-        return self.logits(hidden if positions is None else hidden[positions])
+        return self.logits(hidden if positions is None else hidden[positions], score)
 
     def contacts(self, sequence: Flat) -> list[Tensor]:
         """Probability that two residues are in contact, (L - 2, L - 2) for each sequence of L tokens `<cls> ... <eos>`.

@@ -14,7 +14,7 @@ Shapes: T tokens of a flat batch, B sequences, M masked positions, D model width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -156,16 +156,18 @@ class Roberta(KeepsArguments, nn.Module):
                 x = block(x, sequence.layout)
         return x
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the token at each position: (..., D) -> (..., V)."""
+    def logits(self, hidden: Tensor, score: Callable[..., Tensor] = F.linear) -> Tensor:
+        """Scores of the token at each position: (..., D) -> (..., V); or what `score` makes of the last layer."""
         if self.head is None:
             raise ConfigError("this model has no head for masked tokens: build it with model.head=true")
-        return self.head(hidden, self.tokens.weight)
+        return self.head(hidden, self.tokens.weight, score)
 
-    def forward(self, sequence: Flat, positions: Tensor | None = None) -> Tensor:
-        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V)."""
+    def forward(
+        self, sequence: Flat, positions: Tensor | None = None, score: Callable[..., Tensor] = F.linear
+    ) -> Tensor:
+        """Scores of the tokens at these positions in T (M,), or at all: (M, V) or (T, V). score: see `logits`."""
         hidden = self.hidden(sequence)
-        return self.logits(hidden if positions is None else hidden[positions])
+        return self.logits(hidden if positions is None else hidden[positions], score)
 
     def alone(self) -> Roberta:
         """The model itself without the head for masked tokens, whose weights would have no gradient."""

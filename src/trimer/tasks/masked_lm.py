@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,12 +11,14 @@ from trimer.data.core.batches import MaskedBatch, label_count
 from trimer.metrics.perplexity import TokenLoss
 from trimer.protocols import MaskedModel
 from trimer.tasks.task import Task
+from trimer.tasks.token_loss import check_chunked_loss, token_loss
 
 
 class MaskedLM(Task):
     """An encoder trained by cross-entropy on masked tokens; logits are computed at these positions only.
 
     A batch without a masked token has a loss of zero and does not change its optimizer step.
+    chunked_loss: compute the training loss without the scores of all masked tokens in memory; None for off.
     metrics: get (M, V) logits at the masked positions and (M,) labels, -100 at padding.
     """
 
@@ -22,13 +26,26 @@ class MaskedLM(Task):
     study = "trimer.studies.masked_token_study.MaskedTokenStudy"
     model = MaskedModel
 
-    def __init__(self, net, tokenizer, optimizer=None, scheduler=None, compile: bool = False, metrics=None):
+    def __init__(
+        self,
+        net,
+        tokenizer,
+        optimizer=None,
+        scheduler=None,
+        compile: bool = False,
+        metrics=None,
+        chunked_loss: bool | None = None,
+    ):
         super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
+        self.chunked_loss = chunked_loss
         self.loss = TokenLoss()
 
+    def check_parts(self, data: Any) -> None:
+        super().check_parts(data)
+        check_chunked_loss(self.chunked_loss, self.net)
+
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
-        logits = self.net(batch.sequence, batch.positions)
-        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        loss = token_loss(self.net, (batch.sequence, batch.positions), batch.labels, self.chunked_loss)
         work = {"tokens": batch.real_tokens, "residues": batch.residues}
         if (count_flops := getattr(self.net, "training_flops", None)) is not None:
             work["flops"] = count_flops(batch.sequence.sizes, batch.masked)

@@ -12,6 +12,7 @@ from trimer.generation.molecule_generator import MoleculeGenerator
 from trimer.metrics.perplexity import TokenLoss
 from trimer.protocols import Seq2SeqModel
 from trimer.tasks.task import Task
+from trimer.tasks.token_loss import check_chunked_loss, token_loss
 
 
 class Seq2Seq(Task):
@@ -19,6 +20,7 @@ class Seq2Seq(Task):
 
     label_smoothing: fraction of the probability spread over the vocabulary, in training only.
     generator: generates molecules for validation, evaluation and prediction.
+    chunked_loss: compute the training loss without the scores of all tokens in memory; None for off.
     metrics: get (T, V) logits and (T,) next tokens, -100 at padding.
     """
 
@@ -36,20 +38,26 @@ class Seq2Seq(Task):
         label_smoothing: float = 0.0,
         compile: bool = False,
         metrics=None,
+        chunked_loss: bool | None = None,
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1")
         super().__init__(net, tokenizer, optimizer, scheduler, compile, metrics)
+        self.chunked_loss = chunked_loss
         self.generator = generator
         self.label_smoothing = label_smoothing
         self.loss = TokenLoss()
+
+    def check_parts(self, data: Any) -> None:
+        super().check_parts(data)
+        check_chunked_loss(self.chunked_loss, self.net, self.label_smoothing)
 
     def _logits(self, batch: PairBatch) -> Tensor:
         return self.net(batch.source, batch.target)  # (T, V)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        logits = self._logits(batch)
-        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum", label_smoothing=self.label_smoothing)
+        inputs = (batch.source, batch.target)
+        loss = token_loss(self.net, inputs, batch.labels, self.chunked_loss, self.label_smoothing)
         return self.record_loss(loss, label_count(batch.labels), tokens=batch.real_tokens)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:

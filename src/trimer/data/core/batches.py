@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trimer.flat import Flat, FlatPeptides
+from trimer.transfer import Movable
 
 MISSING = -100  # label of a token that is not predicted: the default of torch's cross-entropy
 
@@ -21,7 +22,7 @@ def label_count(labels: Tensor) -> Tensor:
 
 
 @dataclass
-class PairBatch:
+class PairBatch(Movable):
     """B pairs of an encoder input and a decoder target.
 
     labels: (T,) int64, the token after each decoder input, -100 at padding. rows: (B,) row of each pair in its store.
@@ -51,22 +52,9 @@ class PairBatch:
         """Number of tokens of sources and decoder inputs, without padding."""
         return sum(self.source.sizes) + sum(self.target.sizes)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
-        return PairBatch(
-            self.source.to(device, non_blocking),
-            self.target.to(device, non_blocking),
-            self.labels.to(device, non_blocking=non_blocking),
-            self.rows.to(device, non_blocking=non_blocking),
-        )
-
-    def pin_memory(self) -> PairBatch:
-        return PairBatch(
-            self.source.pin_memory(), self.target.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory()
-        )
-
 
 @dataclass
-class MaskedBatch:
+class MaskedBatch(Movable):
     """B sequences with masked tokens.
 
     sequence: the corrupted tokens. positions: (M,) int64, positions in T of the tokens to predict. labels: (M,) int64,
@@ -109,27 +97,9 @@ class MaskedBatch:
         """Number of residues, including masked ones."""
         return self.real_tokens - 2 * len(self)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> MaskedBatch:
-        return MaskedBatch(
-            self.sequence.to(device, non_blocking),
-            self.positions.to(device, non_blocking=non_blocking),
-            self.labels.to(device, non_blocking=non_blocking),
-            self.rows.to(device, non_blocking=non_blocking),
-            self.masked,
-        )
-
-    def pin_memory(self) -> MaskedBatch:
-        return MaskedBatch(
-            self.sequence.pin_memory(),
-            self.positions.pin_memory(),
-            self.labels.pin_memory(),
-            self.rows.pin_memory(),
-            self.masked,
-        )
-
 
 @dataclass
-class LabelledBatch:
+class LabelledBatch(Movable):
     """B sequences with labels.
 
     labels: (B,) int64 classes; (B, K) float32, NaN where a label is missing; or (R,) int64 classes of all residues,
@@ -153,16 +123,6 @@ class LabelledBatch:
     def real_tokens(self) -> int:
         """Number of tokens, without padding."""
         return sum(self.sequence.sizes)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        return type(self)(
-            self.sequence.to(device, non_blocking),
-            self.labels.to(device, non_blocking=non_blocking),
-            self.rows.to(device, non_blocking=non_blocking),
-        )
-
-    def pin_memory(self) -> Self:
-        return type(self)(self.sequence.pin_memory(), self.labels.pin_memory(), self.rows.pin_memory())
 
 
 @dataclass
