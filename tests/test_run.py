@@ -36,6 +36,7 @@ def test_a_run_folder_records_config_code_and_environment(trimer, empty_folder):
     assert record["seeds"] == {"seed": 3, "keys": ["data.seed", "task.generator.seed"]}
     assert {"torch", "lightning", "hydra-core"} <= set(record["packages"])
     assert {"cpu", "cores", "cpu_gflops"} <= set(record["device"])
+    assert record["precision"] == cfg.trainer.precision in ("32-true", "bf16-mixed")
     assert record["started"].endswith("+00:00")
     assert run.result["status"] == "ok"
     assert run.result["objective"] == 6.0

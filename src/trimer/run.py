@@ -113,6 +113,7 @@ class RunFolder:
             return self
         self.lock()
         resolved = plain_dict(cfg)
+        trainer = resolved.get("trainer") or {}
         override_list = list(command_line_overrides() if overrides is None else overrides)
         now: dict[str, Any] = {"started": timestamp(), "argv": [Path(sys.argv[0]).name, *sys.argv[1:]]}
         if self.started:
@@ -143,6 +144,7 @@ class RunFolder:
                 },
                 "choices": config_choices(),
                 "interpolations": references,
+                **({"precision": str(trainer["precision"])} if "precision" in trainer else {}),
                 "packages": {name: packages[name] for name in PACKAGES if name in packages},
                 **surroundings(),
                 "config_dirs": config_dirs(),

@@ -52,6 +52,22 @@ def test_speeds_are_measured_once_and_cached(_speeds, monkeypatch):
     assert cpu_speed.speeds() == found
 
 
+@pytest.mark.parametrize(("seconds", "products"), [(0.1, 6), (1.0, 6), (2.9, 6), (5.6, 2), (900.0, 2)])
+def test_a_cpu_with_slow_bf16_products_computes_few_of_them(monkeypatch, seconds, products):
+    """Without bf16 instructions a product takes up to seconds; with them it may still be slower than in fp32."""
+    clock, computed = [0.0], []
+
+    def linear(x, weight):
+        computed.append(x.dtype)
+        clock[0] += seconds if x.dtype == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    monkeypatch.setattr(cpu_speed.time, "perf_counter", lambda: clock[0])
+    found = cpu_speed.measure_speeds()
+    assert computed.count(torch.bfloat16) == computed.count(torch.float32) == products
+    assert found["fp32"] / found["bf16"] == pytest.approx(seconds, rel=0.2)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"fp32": 3}', '{"fp32": "fast", "bf16": 2}'])
 def test_an_unreadable_cache_is_measured_again(_speeds, content):
     cpu_speed.speeds()
@@ -109,8 +125,11 @@ def test_a_resumed_run_keeps_its_precision_whatever_the_cache_says(_speeds, monk
         assert saved["global_step"] == 4
         weights[name] = saved["state_dict"]
     assert run.record["device"]["cpu_gflops"] == {"fp32": 100, "bf16": 400}
+    assert run.record["precision"] == "bf16-mixed"
     for key, value in weights["whole"].items():
         assert torch.equal(value, weights["resumed"][key]), key
+    assert configs.compose("train").trainer.precision == "32-true"
+    assert configs.compose("train", [f"from={run.path}"]).trainer.precision == "bf16-mixed"  # also for `reproduce`
 
 
 def test_later_processes_use_the_choice_of_the_first(_speeds):

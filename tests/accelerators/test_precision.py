@@ -10,6 +10,7 @@ import pytest
 import torch
 from two_processes import Pair
 
+from trimer.accelerators.precision import sharded_policy
 from trimer.cli.main import main
 from trimer.simulate.simulated_molecules import simulated_molecules
 
@@ -60,6 +61,15 @@ def check_result(folder: Path) -> None:
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_shards_are_gathered_and_multiplied_in_bf16_and_reduced_in_fp32():
+    policy = sharded_policy("bf16-mixed")
+    assert (policy.param_dtype, policy.reduce_dtype, policy.output_dtype) == (torch.bfloat16, torch.float32, None)
+    assert policy.cast_forward_inputs is False  # m/z and labels keep their precision
+    for precision in ("32-true", "bf16-true"):
+        plain = sharded_policy(precision)
+        assert plain.param_dtype is plain.reduce_dtype is None
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +17,7 @@ from tests.test_checkpoint_index import CONTRACT, Evil, write_folder
 from trimer.accelerators import sharded_checkpoints
 from trimer.accelerators.sharded_checkpoints import AsyncShardsStrategy, ShardedModelStrategy, check_resumable
 from trimer.errors import CheckpointError, ConfigError
+from trimer.run import RunFolder
 
 
 def trained(steps: int, lr: float) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -70,6 +73,48 @@ def test_strategies_of_lightning_do_not_read_folders(folder, kind, strategy):
         check_resumable(object.__new__(kind), folder)
     check_resumable(strategy, folder)
     check_resumable(object.__new__(kind), folder / "meta.pt")
+
+
+def marked(path: Path, text: str) -> Path:
+    """A folder of shards with some content."""
+    path.mkdir(parents=True)
+    (path / "meta.pt").write_text(text)
+    return path
+
+
+def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    events, replace = [], os.replace
+    last, partial = marked(tmp_path / "last.ckpt", "old"), marked(tmp_path / ".last.ckpt.writing", "new")
+    monkeypatch.setattr(sharded_checkpoints, "sync_folder", lambda folder: events.append(f"sync {folder.name}"))
+    monkeypatch.setattr(os, "replace", lambda old, new: (events.append(f"{old.name} -> {new.name}"), replace(old, new)))
+    sharded_checkpoints.give_name(partial, last)
+    renames = ["last.ckpt -> previous.ckpt", ".last.ckpt.writing -> last.ckpt"]
+    assert events == ["sync .last.ckpt.writing", *renames, f"sync {tmp_path.name}"]
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"] and (last / "meta.pt").read_text() == "new"
+
+
+@pytest.mark.parametrize(("renames", "content"), [(0, "old"), (1, "old"), (2, "new")])
+def test_a_run_killed_at_a_rename_can_be_resumed(tmp_path, monkeypatch, renames, content):
+    class Killed(BaseException):
+        pass
+
+    done, replace = [], os.replace
+
+    def limited(old, new):
+        if len(done) == renames:
+            raise Killed
+        done.append(replace(old, new))
+
+    last = marked(tmp_path / "checkpoints" / "last.ckpt", "old")
+    partial = marked(tmp_path / "checkpoints" / ".last.ckpt.writing", "new")
+    monkeypatch.setattr(os, "replace", limited)
+    if renames < 2:
+        with pytest.raises(Killed):
+            sharded_checkpoints.give_name(partial, last)
+    else:
+        sharded_checkpoints.give_name(partial, last)
+    found = RunFolder(tmp_path).last_checkpoint()
+    assert (found / "meta.pt").read_text() == content
 
 
 def test_an_error_of_the_final_rename_is_raised(tmp_path, monkeypatch):
