@@ -155,6 +155,19 @@ def test_checking_less_often_for_finished_rows_changes_no_sample(monkeypatch, st
     assert likelihoods[0] == pytest.approx(likelihoods[1], abs=1e-4)
 
 
+def test_samples_leave_the_device_in_one_copy(monkeypatch):
+    copies, reads = [], []
+    copy, read = torch.Tensor.cpu, torch.Tensor.tolist
+    monkeypatch.setitem(CHECK_EVERY, "cpu", 8)
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: (copies.append(tensor.shape), copy(tensor))[1])
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: (reads.append(tensor.shape), read(tensor))[1])
+    net = net_of()
+    net.final_logits_bias[2] = -1000.0  # texts do not end before their maximum length
+    drawn = sample(net, Flat.pack(SOURCES), KEYS, 6, max_length=34)
+    assert copies == [(24, 33 + 2)] and all(len(h.tokens) == 33 for samples in drawn for h in samples)
+    assert len(reads) == 4 + 1 + 3  # a check at every 8th step and at the last one, and the copy in host memory
+
+
 def test_weights_that_are_not_finite_raise_an_error_at_the_last_step(monkeypatch):
     monkeypatch.setitem(CHECK_EVERY, "cpu", 100)
     net = net_of()

@@ -185,7 +185,9 @@ def _hypotheses(
     generated: Tensor, likelihood: Tensor, allowed: Tensor, end: int, inputs: int, num_samples: int
 ) -> list[list[Hypothesis]]:
     finished = generated == end
-    lengths = torch.where(finished.any(1), finished.int().argmax(1) + 1, generated.shape[1]).tolist()
-    ids, scores = allowed[generated].tolist(), likelihood.tolist()
-    flat = [Hypothesis(row[:n], score, score) for row, n, score in zip(ids, lengths, scores, strict=True)]
+    lengths = torch.where(finished.any(1), finished.int().argmax(1) + 1, generated.shape[1])
+    bits = likelihood.double().view(torch.int64)  # as whole numbers, so that one copy leaves the device
+    table = torch.cat([allowed[generated], lengths[:, None], bits[:, None]], 1).cpu()
+    ids, sizes, scores = table[:, :-2].tolist(), table[:, -2].tolist(), table[:, -1].view(torch.float64).tolist()
+    flat = [Hypothesis(row[:n], score, score) for row, n, score in zip(ids, sizes, scores, strict=True)]
     return [flat[i * num_samples : (i + 1) * num_samples] for i in range(inputs)]
