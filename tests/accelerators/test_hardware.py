@@ -1,11 +1,13 @@
 """Device and precision outside of training, with the names of Lightning's trainer."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from trimer.accelerators.hardware import computing, device_of, place
+from trimer.accelerators.hardware import check_gpu, computing, device_of, place
 from trimer.cli.main import main
 from trimer.data.core.ragged import Ragged
 from trimer.errors import ConfigError
@@ -28,6 +30,24 @@ def test_the_first_device_of_a_list_is_used(monkeypatch):
     assert device_of(trainer(accelerator="gpu", devices=[1, 0])) == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match=r"trainer\.devices=\[3\]: the GPUs of this machine are \[0, 1\]"):
         device_of(trainer(accelerator="gpu", devices=[3]))
+
+
+@pytest.mark.parametrize(("cuda", "reason"), [("13.0", "torch finds no GPU"), (None, "torch 2.* is a build without GPU support")])
+def test_a_missing_gpu_gives_one_sentence_before_data_are_prepared(tmp_path, capsys, monkeypatch, cuda, reason):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("is_available", "is_built"):
+        monkeypatch.setattr(torch.backends.mps, name, lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.version, "hip", None)
+    assert main(["train", "trainer=gpu", f"hydra.run.dir={tmp_path / 'run'}"]) == 1
+    assert re.fullmatch(rf"trimer: trainer\.accelerator=gpu: .*{reason}; use trainer=cpu\n", capsys.readouterr().err)
+    assert not (tmp_path / "run" / "run.json").exists()
+    check_gpu("cpu")
+    check_gpu("auto")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # a Mac
+    check_gpu("gpu")
+    with pytest.raises(ConfigError, match="accelerator=cuda"):
+        check_gpu("cuda")
 
 
 def test_all_names_of_a_precision_are_accepted():

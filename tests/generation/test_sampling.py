@@ -165,7 +165,7 @@ def test_samples_leave_the_device_in_one_copy(monkeypatch):
     net.final_logits_bias[2] = -1000.0  # texts do not end before their maximum length
     drawn = sample(net, Flat.pack(SOURCES), KEYS, 6, max_length=34)
     assert copies == [(24, 33 + 2)] and all(len(h.tokens) == 33 for samples in drawn for h in samples)
-    assert len(reads) == 4 + 1 + 3  # a check at every 8th step and at the last one, and the copy in host memory
+    assert reads.count((2,)) == 4 + 1  # whether rows have ended: at every 8th step and at the last one
 
 
 def test_weights_that_are_not_finite_raise_an_error_at_the_last_step(monkeypatch):

@@ -36,6 +36,16 @@ def device_of(trainer: DictConfig) -> torch.device:
     raise ConfigError(f"trainer.accelerator={accelerator}: this machine has no such device; use trainer=cpu")
 
 
+def check_gpu(accelerator: str) -> None:
+    """ConfigError if trainer.accelerator asks for a GPU and torch finds none."""
+    on_mac = accelerator in ("gpu", "mps") and torch.backends.mps.is_available()
+    if accelerator not in ("gpu", "cuda", "mps") or torch.cuda.is_available() or on_mac:
+        return
+    built = torch.version.cuda or torch.version.hip or torch.backends.mps.is_built()
+    reason = "torch finds no GPU" if built else f"the installed torch {torch.__version__} is a build without GPU support"
+    raise ConfigError(f"trainer.accelerator={accelerator}: {reason}; use trainer=cpu")
+
+
 def peak_memory() -> float | None:
     """Peak memory of this process in MB: of the GPU if there is one, else of the host; None on Windows."""
     if torch.cuda.is_available():

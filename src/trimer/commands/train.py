@@ -69,7 +69,7 @@ def train(cfg: DictConfig) -> float | None:
     data = build(cfg.data)
     net = build(cfg.model, vocab_size=len(data.tokenizer))
     trained = warm_start(net, data.tokenizer, cfg.ckpt) if cfg.ckpt and checkpoint is None else None
-    factories = {"optimizer": build(cfg.optimizer), "scheduler": build(cfg.scheduler)}
+    factories = {"optimizer": build(cfg.optimizer or None), "scheduler": build(cfg.scheduler or None)}
     task = build(cfg.task, net=net, tokenizer=data.tokenizer, **factories)
     if trained is not None:
         task.start_from(trained)
@@ -235,13 +235,14 @@ def start_or_resume(run: RunFolder, cfg: DictConfig) -> Path | None:
 
 def check_settings(cfg: DictConfig) -> None:
     """ConfigError for misspelt or impossible settings, before the data are prepared."""
-    from trimer.accelerators.hardware import INT8
+    from trimer.accelerators.hardware import INT8, check_gpu
     from trimer.building import check, located
     from trimer.checkpoint import study_name
     from trimer.studies.settings import check_averaging
 
     for group, arguments in GROUPS.items():
         check(cfg[group], arguments=dict.fromkeys(arguments))
+    check_targets(cfg)
     task = located(cfg.task._target_, "task")
     check_averaging(cfg, located(study_name(task), "study"), cfg.data)
     for name, (target, arguments) in getattr(task, "nested_settings", {}).items():
@@ -253,12 +254,22 @@ def check_settings(cfg: DictConfig) -> None:
         raise ConfigError(
             f"trainer.precision={INT8} cannot train: use another precision; int8 is for predict, embed and evaluate"
         )
+    check_gpu(cfg.trainer.accelerator)
     if cfg.trainer.accelerator in STATIC:
         check_device(cfg.trainer.accelerator)
     if cfg.trainer.val_check_interval == 0:
         raise ConfigError(
             "trainer.val_check_interval=0 must be above 0; to disable validation, set trainer.limit_val_batches=0"
         )
+
+
+def check_targets(cfg: DictConfig) -> None:
+    """ConfigError for settings of a schedule or an optimizer that is switched off, such as those of a recipe."""
+    for group in ("optimizer", "scheduler"):
+        settings = cfg[group]
+        if settings and "_target_" not in settings:
+            keys = " ".join(f"~{group}.{name}" for name in settings)
+            raise ConfigError(f"{group} has settings but no _target_: choose {group}=..., or remove them with {keys}")
 
 
 def evaluation_config(cfg: DictConfig) -> DictConfig:
