@@ -43,6 +43,21 @@ def test_flags_select_the_printed_messages(shell, empty_folder, flags, printed):
     assert "a message" in (empty_folder / "run" / "trimer.log").read_text()
 
 
+@pytest.mark.parametrize(
+    ("rank", "level", "printed"), [("0", "", "message"), ("1", "", ""), ("1", verbosity.VERBOSE, "message")]
+)
+def test_only_the_first_process_of_a_training_prints_messages(monkeypatch, capsys, rank, level, printed):
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv(verbosity.VARIABLE, level)
+    logger = logging.getLogger("trimer")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [logging.StreamHandler()])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    verbosity.configure_logging()
+    logger.info("message")
+    logger.warning("warning")
+    assert capsys.readouterr().err.split() == [*printed.split(), "warning"]
+
+
 def test_quiet_and_verbose_exclude_each_other(trimer, capsys):
     assert trimer("train", "-q", "-v") == 2
     assert "not allowed with" in capsys.readouterr().err

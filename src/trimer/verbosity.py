@@ -37,10 +37,17 @@ def chosen(level: str | None) -> Iterator[None]:
 
 
 def configure_logging() -> None:
-    """Apply the level to the handlers that Hydra has installed; trimer.log keeps its messages under `-q`."""
-    if os.environ.get(VARIABLE) == VERBOSE:
+    """Apply the level to the handlers that Hydra has installed; trimer.log keeps its messages under `-q`.
+
+    Of several processes that train together, only the first prints what all of them would, unless `-v` is given.
+    """
+    from trimer.run import first_process
+
+    verbose = os.environ.get(VARIABLE) == VERBOSE
+    if verbose:
         logging.getLogger("trimer").setLevel(logging.DEBUG)
-    for handler in logging.getLogger().handlers if quiet() else ():
+    few = quiet() or not (verbose or first_process())
+    for handler in logging.getLogger().handlers if few else ():
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)
 

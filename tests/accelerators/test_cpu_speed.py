@@ -94,8 +94,10 @@ def test_the_faster_precision_is_chosen(_speeds, monkeypatch, caplog, fp32, bf16
     for command in ("train", "predict", "embed", "evaluate"):
         arguments = [f"{key}=x" for key in ("ckpt", "input") if command != "train"][: 1 if command == "evaluate" else 2]
         assert configs.compose(command, arguments).trainer.precision == expected
-    assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=cpu"]).trainer.precision == expected
-    assert configs.compose("train", ["trainer=ddp", "trainer.accelerator=gpu"]).trainer.precision == "bf16-mixed"
+    for trainer in ("ddp", "fsdp2"):
+        words = [f"trainer={trainer}", "trainer.accelerator="]
+        assert configs.compose("train", [words[0], words[1] + "cpu"]).trainer.precision == expected
+        assert configs.compose("train", [words[0], words[1] + "gpu"]).trainer.precision == "bf16-mixed"
     assert configs.compose("train", ["trainer.precision=64-true"]).trainer.precision == "64-true"
     assert not caplog.text
     cpu_speed.log_choice(expected)

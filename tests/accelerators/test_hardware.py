@@ -32,7 +32,9 @@ def test_the_first_device_of_a_list_is_used(monkeypatch):
         device_of(trainer(accelerator="gpu", devices=[3]))
 
 
-@pytest.mark.parametrize(("cuda", "reason"), [("13.0", "torch finds no GPU"), (None, "torch 2.* is a build without GPU support")])
+@pytest.mark.parametrize(
+    ("cuda", "reason"), [("13.0", "torch finds no GPU"), (None, "torch 2.* is a build without GPU support")]
+)
 def test_a_missing_gpu_gives_one_sentence_before_data_are_prepared(tmp_path, capsys, monkeypatch, cuda, reason):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("is_available", "is_built"):

@@ -83,7 +83,8 @@ def pair(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_trains_on_two_processes_with_sharded_fp32_weights(tmp_path, pair, task):
-    assert pair(*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2") == [0, 0], pair.text()
+    words = [*words_of(task, tmp_path), "trainer=fsdp2", "trainer.devices=2", "trainer.precision=bf16-mixed"]
+    assert pair(*words) == [0, 0], pair.text()
     check_result(tmp_path)
     assert {tensor.dtype for tensor in weights_of(tmp_path).values() if tensor.is_floating_point()} == {torch.float32}
 

@@ -42,7 +42,9 @@ def check_gpu(accelerator: str) -> None:
     if accelerator not in ("gpu", "cuda", "mps") or torch.cuda.is_available() or on_mac:
         return
     built = torch.version.cuda or torch.version.hip or torch.backends.mps.is_built()
-    reason = "torch finds no GPU" if built else f"the installed torch {torch.__version__} is a build without GPU support"
+    reason = (
+        "torch finds no GPU" if built else f"the installed torch {torch.__version__} is a build without GPU support"
+    )
     raise ConfigError(f"trainer.accelerator={accelerator}: {reason}; use trainer=cpu")
 
 

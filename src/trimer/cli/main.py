@@ -214,6 +214,7 @@ def silence_lightning() -> None:
         "You have overridden `transfer_batch_to_device`",
         "hdf5plugin is missing",
         "The number of training batches .* is smaller than the logging interval",
+        "It is recommended to use `self.log.*sync_dist=True",  # values are summed over the devices before
     ):
         warnings.filterwarnings("ignore", message=message)
     noise = ("GPU available", "TPU available", "HPU available", "💡 Tip", "`Trainer.fit` stopped")
