@@ -21,10 +21,11 @@ BASE = {"errors", "suggestions"}  # error messages and spelling suggestions: eve
 LAYERS: dict[str, set[str]] = {
     "chemistry": set(),
     "peptides": set(),
-    "flat": set(),
+    "transfer": set(),
+    "flat": {"transfer"},
     "arguments": set(),
     "protocols": set(),
-    "data.core": {"flat", "locks"},
+    "data.core": {"flat", "locks", "transfer"},
     "data.text": {"data.core"},
     "data.spectra": {"data.core", "data.text", "chemistry"},
     "tokenizers": {"chemistry"},

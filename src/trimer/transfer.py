@@ -67,11 +67,11 @@ def moved(tensors: Sequence[Tensor], device: torch.device, non_blocking: bool = 
         return [tensor.to(device, non_blocking=non_blocking) for tensor in tensors]
     block = torch.empty(0, dtype=torch.uint8).set_(tensors[0].untyped_storage())
     block = block.to(device, non_blocking=non_blocking)
-    found = []
+    arrived = []
     for tensor in tensors:
         start = tensor.storage_offset() * tensor.element_size()
-        found.append(block[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
-    return found
+        arrived.append(block[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
+    return arrived
 
 
 def _are_one_block(tensors: Sequence[Tensor]) -> bool:
