@@ -15,14 +15,13 @@ from trimer.errors import ConfigError
 from trimer.models.bart import Bart
 from trimer.models.esm2 import Esm2
 from trimer.models.roberta import Roberta
-from trimer.tasks import token_loss as module
 from trimer.tasks.masked_lm import MaskedLM
 from trimer.tasks.seq2seq import Seq2Seq
 from trimer.tasks.token_loss import check_chunked_loss, token_loss
 
 VOCABULARY = 200
 TEXTS = [np.r_[0, np.arange(4, 4 + length), 2] for length in (30, 5, 61)]
-pytestmark = pytest.mark.skipif(not hasattr(torch.nn.functional, "linear_cross_entropy"), reason="needs torch 2.13")
+pytestmark = pytest.mark.skipif(not hasattr(torch.nn, "LinearCrossEntropyOptions"), reason="needs torch 2.13")
 
 
 class Largest(TorchDispatchMode):
@@ -95,7 +94,7 @@ def test_what_does_not_allow_chunks_gives_one_sentence(monkeypatch):
         Seq2Seq(net, None, label_smoothing=0.1, chunked_loss=True).check_parts(SimpleNamespace(batch=PairBatch))
     with pytest.raises(ConfigError, match="forward of model=Linear has no argument score"):
         check_chunked_loss(True, nn.Linear(2, 2))
-    monkeypatch.setattr(module, "F", SimpleNamespace())
+    monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions")
     esm2 = MaskedLM(Esm2(d_model=16, layers=1, heads=2), SimpleNamespace(mask=32), chunked_loss=True)
     with pytest.raises(ConfigError, match=r"needs torch 2\.13 or later, and 2\."):
         esm2.check_parts(SimpleNamespace(batch=MaskedBatch, tokenizer=SimpleNamespace(mask=32)))

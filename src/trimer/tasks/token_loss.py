@@ -51,7 +51,7 @@ def check_chunked_loss(chunked: bool | None, net: Any, label_smoothing: float = 
     """ConfigError if the loss should be computed in chunks, and torch, the model or label smoothing do not allow it."""
     if not chunked:
         return
-    if not hasattr(F, "linear_cross_entropy"):
+    if not hasattr(torch.nn, "LinearCrossEntropyOptions"):
         raise ConfigError(f"task.chunked_loss=true needs torch 2.13 or later, and {torch.__version__} is installed")
     if label_smoothing:
         raise ConfigError(
