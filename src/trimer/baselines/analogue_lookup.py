@@ -66,12 +66,14 @@ class AnalogueLibrary:
 
         expected: (n, 2048) fingerprints predicted from the spectra, whose similarity to the molecules counts, too.
         """
-        analogues = []
+        return [self._weighted(self.ranked(scores, MOST)) for scores in self.scores(spectra, expected)]
+
+    def scores(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """(n,) scores of the n training spectra, for each spectrum; expected: as for `search`."""
         for row, scores in enumerate(analogue_scores(self.train, spectra)):
             if expected is not None:
                 scores = scores + PREDICTED * expected_similarity(expected[row], self.bits)[self.molecules.of_row]
-            analogues.append(self._weighted(self.ranked(scores, MOST)))
-        return analogues
+            yield scores
 
     def weights(self, spectra: SpectrumTable, expected: np.ndarray | None = None) -> list[dict[str, float]]:
         """SMILES -> weight of the analogues of each spectrum; expected: as for `search`."""
