@@ -25,9 +25,10 @@ def run(tmp_path_factory):
     overrides = [
         "experiment=spectrums/finetune", f"paths.data={folder}", f"paths.cache={folder / 'cache'}", "test=false",
         "model.d_model=16", "model.encoder_ffn=16", "model.decoder_ffn=16", "data.tokens_per_batch=700",
-        "data.prepare_workers=0", "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.limit_val_batches=1",
-        "trainer.enable_progress_bar=false", "trainer.precision=32-true", "callbacks=default",
-        "task.generator.max_length=16", "task.generator.redraws=0", f"hydra.run.dir={folder / 'run'}",
+        "data.prepare_workers=1", "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.limit_val_batches=1",
+        "trainer.enable_progress_bar=false", "trainer.precision=32-true", "callbacks.ranking.sample=2",
+        "task.generator.max_length=16", "task.generator.num_samples=2", "task.generator.redraws=0",
+        f"hydra.run.dir={folder / 'run'}",
     ]  # fmt: skip
     assert main(["train", *overrides]) == 0
     return folder
