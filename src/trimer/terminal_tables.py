@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,13 @@ def print_table(table: Table, file: str | Path | None = None, console: Console |
         )
 
 
+def print_lines(sentences: Sequence[str], console: Console | None = None) -> None:
+    """Print sentences, wrapped at the width of the terminal."""
+    from rich.console import Console
+
+    (console or Console()).print(" ".join(sentences), markup=False, highlight=False)
+
+
 def set_widths(table: Table, width: int) -> bool:
     """Give the columns widths at which only names and headers are wrapped, at words; False if they do not fit."""
     from rich.text import Text
@@ -46,7 +54,8 @@ def set_widths(table: Table, width: int) -> bool:
         words = [len(word) for text in cells for word in text.plain.split()]
         is_name = number == 0 or column.overflow == "fold"  # settings and names of methods
         values = min(max(words, default=0), NAMES) if column.overflow == "fold" else max(words, default=0)
-        values = values if is_name else max((text.cell_len for text in cells), default=0)
+        lines = [len(line) for text in cells for line in text.plain.splitlines()]  # a cell may have several
+        values = values if is_name else max(lines, default=0)
         title = max((len(word) for word in header.plain.split()), default=0)
         shortest.append(max(values, title, NAMES if is_name and values > NAMES else 0))
         longest.append(max([shortest[-1], *(text.cell_len for text in cells)]) if is_name else shortest[-1])

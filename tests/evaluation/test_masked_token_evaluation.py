@@ -29,7 +29,7 @@ def test_perplexity_comes_from_the_summed_loss():
     predictions = MaskedPredictions(
         loss, sequence, np.zeros(4, int), np.array([0, 1, 1, 1], bool), np.array([1, 1, 1, 0], bool)
     )
-    metrics = predictions.metrics()
+    metrics = predictions.measured().values
     assert metrics["loss"] == pytest.approx(7 / 4)
     assert metrics["perplexity"] == pytest.approx(math.exp(7 / 4))
     assert metrics["hidden_perplexity"] == pytest.approx(math.exp(6 / 3))
@@ -46,7 +46,11 @@ def test_the_evaluation_writes_a_table_and_per_residue_values(data, tmp_path):
     assert [row["kind"] for row in evaluation.table.ordered()] == ["baseline"] * 3 + ["method"]
     assert len({values["masked_tokens"] for values in rows.values()}) == 1, "all methods predict the same positions"
     assert rows["untrained"]["perplexity"] > rows["trivial baseline: residue frequencies"]["perplexity"]
-    assert rows["trivial baseline: residue frequencies"]["perplexity"] < 21
+    frequencies = rows["trivial baseline: residue frequencies"]
+    assert frequencies["perplexity"] < 21
+    difference = rows["untrained"]["perplexity"] - frequencies["perplexity"]
+    assert frequencies["perplexity_difference"] == pytest.approx(difference)
+    assert 0 < frequencies["perplexity_difference_std_error"] < difference / 2, "paired by the same sequences"
     total = sum(row["loss"] * row["masked_tokens"] for row in evaluation.residues)
     assert total / evaluation.metrics["masked_tokens"] == pytest.approx(evaluation.metrics["loss"], abs=1e-3)
     evaluation.save(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
+from trimer.metrics.fragment_metrics import measured_spectra, per_spectrum, summary
 
 
 def spectra(seed: int = 0):
@@ -55,8 +55,9 @@ def test_identical_orthogonal_flat_and_empty_spectra_have_known_metrics():
 def test_medians_and_means_are_named_and_ignore_undefined_values():
     values = {"cos": np.array([0.1, 0.2, 0.9, np.nan]), "pcc": np.full(4, np.nan)}
     assert summary(values) == pytest.approx({"cos_median": 0.2, "cos_mean": 0.4})
-    errors = resampled_errors({"cos": np.random.default_rng(0).random(400)}, 300)
-    assert errors["cos_mean_std_error"] == pytest.approx(0.289 / 20, rel=0.15)
+    measured = measured_spectra({"cos": np.random.default_rng(0).random(400), "pcc": np.full(400, np.nan)}, 300)
+    assert "pcc_mean" not in measured.values
+    assert measured.values["cos_mean_std_error"] == pytest.approx(0.289 / 20, rel=0.15)
 
 
 def test_shared_zeros_inflate_the_rank_correlation_of_random_spectra():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from trimer.reporting.table import ResultTable, column
-from trimer.reporting.verdicts import judge, no_shared_molecules, paired_differences, verdict
+from trimer.reporting.verdicts import judge, no_shared_molecules, verdict
 
 
 def table(metric: str, own: tuple[float, float], **others: tuple[float, float]) -> ResultTable:
@@ -63,12 +62,6 @@ def test_fractions_are_compared_in_percent():
     assert verdict("accuracy", "mine", shown).text == "better than mean by 40.0 ± 1.0"
 
 
-def test_paired_differences_replace_the_errors_of_the_methods():
-    shown = table("tanimoto@1", (0.30, 0.1), it=(0.2, 0.1))
-    assert verdict("tanimoto@1", "mine", shown).kind == "within"
-    assert verdict("tanimoto@1", "mine", shown, {"it": (0.1, 0.01)}).text == "better than it by 0.100 ± 0.010"
-
-
 def test_there_is_no_comparison_with_an_undefined_metric():
     shown = table("spearman", (0.9, 0.01), mean=(math.nan, math.nan))
     assert verdict("spearman", "mine", shown).text == "not compared: the metric is undefined for every baseline"
@@ -106,16 +99,3 @@ def test_the_overlap_of_molecules_is_read_from_the_report():
     assert no_shared_molecules("test", [row])
     assert not no_shared_molecules("val", [row]) and not no_shared_molecules("test", [])
     assert not no_shared_molecules("test", [row | {"shared_values": 1}])
-
-
-def test_records_of_one_molecule_are_one_observation():
-    random = np.random.default_rng(0)
-    own, other = random.normal(0.5, 0.1, 50), random.normal(0.4, 0.1, 50)
-    mean, error = paired_differences("mine", {"mine": own, "it": other}, range(50))["it"]
-    assert mean == pytest.approx((own - other).mean())
-    assert error == pytest.approx((own - other).std(ddof=1) / math.sqrt(50))
-    repeated = paired_differences("mine", {"mine": np.tile(own, 4), "it": np.tile(other, 4)}, list(range(50)) * 4)
-    assert repeated["it"] == pytest.approx((mean, error)), "repeated spectra of a molecule add no certainty"
-    assert paired_differences("mine", {"mine": own, "it": other[:3]}, range(50)) == {}
-    assert paired_differences("mine", {"mine": own, "it": other}, ["C"] * 50) == {}
-    assert paired_differences("gone", {"it": other}, range(50)) == {}

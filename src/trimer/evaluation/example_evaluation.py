@@ -16,10 +16,12 @@ from trimer.data.modules.denoising import molecules_of_spectra
 from trimer.data.spectra.cleaning import clean_rows
 from trimer.data.spectra.readers import read_spectra
 from trimer.data.spectra.spectrum_table import SpectrumTable
-from trimer.evaluation.molecule_evaluation import measure, predictions
+from trimer.evaluation.compared_methods import add_methods
+from trimer.evaluation.molecule_evaluation import compared_metrics, measure, predictions
 from trimer.evaluation.training_overlap import training_overlap
 from trimer.examples import FOLDER, LOOKUPS, example
-from trimer.reporting.table import BOUND, ResultTable
+from trimer.metrics.intervals import Measured
+from trimer.reporting.table import DIFFERENCE, ERROR, ResultTable
 
 if TYPE_CHECKING:
     from trimer.prediction.molecule_predictor import MoleculePredictor
@@ -77,24 +79,21 @@ def evaluate_examples(predictor: MoleculePredictor, name: str, count: int | None
     )
     result = ResultTable(metrics=METRICS)
     similarities: dict[str, list[float]] = {}
+    measured: dict[str, Measured] = {}
     for method, candidates in stored_lookups(list(table["id"])).items():
         ranking = measure(table, candidates, **OPTIONS)
-        result.add(method, ranking.compute(), baseline=True)
+        measured[method] = ranking.measured()
         similarities[method] = ranking.rows()[LEAD].tolist()
     ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, **OPTIONS)
-    result.add(name, ranking.compute())
-    scores = ranking.rows()
-    lead_of = {
-        method: np.asarray(scores[LEAD]) - np.asarray(values)
-        for method, values in similarities.items()
-        if not method.startswith(BOUND)
-    }
-    best = min(lead_of, key=lambda method: float(lead_of[method].mean()))
-    differences = lead_of[best]
-    error = float(differences.std(ddof=1) / math.sqrt(len(differences))) if len(differences) > 1 else math.inf
+    own, scores = ranking.measured(), ranking.rows()
+    # The examples are of the test fold, which shares no molecule with the training fold that was searched.
+    add_methods(result, name, measured | {name: own}, compared_metrics(own, shared=False))
+    rivals = {row["method"]: row["values"] for row in result.rows if row["kind"] == "baseline"}
+    best = max(rivals, key=lambda method: rivals[method][LEAD])
+    lead = rivals[best].get(LEAD + DIFFERENCE, own.values[LEAD] - rivals[best][LEAD])
+    error = rivals[best].get(LEAD + DIFFERENCE + ERROR, math.inf)
     similarities = {name: scores[LEAD].tolist(), **similarities}
     records = predictions(table, generated, scores)
-    lead = float(differences.mean())
     return ExampleEvaluation(result, records, similarities, best, lead, error, overlap_of(predictor.loaded, table))
 
 

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import torch
 
 from trimer.evaluation.baseline_choice import chosen_baselines
+from trimer.evaluation.compared_methods import add_methods
 from trimer.evaluation.evaluation import Evaluation
-from trimer.metrics.fragment_metrics import per_spectrum, resampled_errors, summary
+from trimer.metrics.fragment_metrics import measured_spectra, per_spectrum
+from trimer.metrics.intervals import Measured
 from trimer.models.fragment_model import Fragments
 from trimer.progress import tracked
 from trimer.reporting.table import ResultTable
@@ -77,17 +79,20 @@ def evaluate_fragments(
     predictions, labels, sizes = predicted_and_measured(net, data, split)
     table = ResultTable(metrics=METRICS)
 
-    def add(method: str, predicted: np.ndarray, baseline: bool) -> tuple[dict, dict]:
+    measured: dict[str, Measured] = {}
+
+    def add(method: str, predicted: np.ndarray) -> dict[str, np.ndarray]:
         values = per_spectrum(predicted, labels, sizes)
-        metrics = summary(values) | resampled_errors(values, bootstrap, seed)
-        table.add(method, metrics, baseline=baseline)
-        return values, metrics
+        measured[method] = measured_spectra(values, bootstrap, seed)
+        return values
 
     if chosen_baselines(baselines, [MEAN_SPECTRUM]):
-        add(MEAN_SPECTRUM, mean_spectrum(data, split), True)
+        add(MEAN_SPECTRUM, mean_spectrum(data, split))
     if baselines and before is not None:
-        add("before fine-tuning", predicted_and_measured(before, data, split)[0], True)
-    values, metrics = add(name, predictions, False)
+        add("before fine-tuning", predicted_and_measured(before, data, split)[0])
+    values = add(name, predictions)
+    add_methods(table, name, measured)
+    metrics = measured[name].without_ends()
     return FragmentEvaluation(
         table, metrics, values, list(data.classes), data.ids(rows), data.texts(rows), predictions, labels, sizes
     )

@@ -22,13 +22,13 @@ from trimer.baselines.stored_boosting import NAME as BOOSTING
 from trimer.data.labelled.residue_labels import joined_labels
 from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.calibration import fitted, mean_probabilities
+from trimer.evaluation.compared_methods import add_methods
 from trimer.evaluation.evaluation import Evaluation
 from trimer.evaluation.label_comparison import baseline_results, baselines_of, thresholds_like
 from trimer.evaluation.label_outputs import averaged_predictions, raw_outputs
 from trimer.files import write_csv, write_text
 from trimer.metrics.conformal import OF_INTERVALS
 from trimer.metrics.decisions import decide_classes, decide_labels
-from trimer.metrics.intervals import paired_differences
 from trimer.metrics.label_metrics import (
     RESAMPLES,
     Measured,
@@ -40,7 +40,7 @@ from trimer.metrics.label_metrics import (
 )
 from trimer.models.labelled_model import Labelled
 from trimer.prediction.averaging import ALONE, CANONICAL, Averaging
-from trimer.reporting.table import DIFFERENCE, HIGH, LOW, ResultTable, column
+from trimer.reporting.table import DIFFERENCE, ResultTable, column
 
 log = logging.getLogger(__name__)
 
@@ -233,11 +233,8 @@ def evaluate_labels(
     for method, predicted in earlier.items():
         add(method, predicted, None if before is None else before.thresholds)
     add(name, result.predictions, result.thresholds)
-    values = measured[name].values
-    for method, metrics in measured.items():
-        differences = {} if method == name else paired_differences(measured[name], metrics, METRICS[data.target])
-        table.add(method, metrics.values | differences, baseline=method != name)
-    result.metrics = {name: value for name, value in values.items() if not name.endswith((LOW, HIGH))}
+    add_methods(table, name, measured, METRICS[data.target])
+    result.metrics = measured[name].without_ends()
     better = [method for method in earlier if data.target == "regression" and _worse(table, name, method)]
     if better:
         log.warning("%s has a higher MAE than '%s': fine-tuning did not improve on that", name, better[0])

@@ -20,10 +20,13 @@ from trimer.baselines.protein_baselines import owners, trivial_baselines
 from trimer.data.core.batches import MaskedBatch
 from trimer.errors import InputError
 from trimer.evaluation.baseline_choice import chosen_baselines
+from trimer.evaluation.compared_methods import add_methods
 from trimer.evaluation.evaluation import Evaluation
 from trimer.files import write_csv
+from trimer.metrics.intervals import Measured, with_errors
+from trimer.metrics.weighted_rows import ratio
 from trimer.progress import tracked
-from trimer.reporting.table import ERROR, ResultTable
+from trimer.reporting.table import ResultTable
 
 BASELINE_TOKENS = 20_000_000
 METRICS = ("loss", "perplexity", "hidden_perplexity", "token_accuracy", "masked_tokens")
@@ -44,8 +47,8 @@ class MaskedPredictions:
     hidden: np.ndarray
     correct: np.ndarray | None = None
 
-    def metrics(self, bootstrap: int = 200, seed: int = 0) -> dict[str, float]:
-        """Means over positions, with standard errors from resampled sequences."""
+    def measured(self, bootstrap: int = 200, seed: int = 0) -> Measured:
+        """Means over positions, with their spread from resampled sequences, the same for all methods of one split."""
         count = int(self.sequence.max()) + 1
         sums = {"loss": np.bincount(self.sequence, self.loss, count)}
         if self.correct is not None:
@@ -54,13 +57,13 @@ class MaskedPredictions:
         positions = dict.fromkeys(sums, np.bincount(self.sequence, minlength=count))
         positions["hidden_loss"] = np.bincount(self.sequence, self.hidden, count)
         draws = np.random.default_rng(seed).integers(count, size=(bootstrap, count))
-        values = {name: float(total.sum() / positions[name].sum()) for name, total in sums.items()}
-        spread = {name: total[draws].sum(1) / positions[name][draws].sum(1) for name, total in sums.items()}
+        weights = np.concatenate([np.arange(count)[None], draws])  # (1 + resamples, sequences): first each once
+        means = {name: ratio(total[weights].sum(1), positions[name][weights].sum(1)) for name, total in sums.items()}
         for name in ("perplexity", "hidden_perplexity"):
-            loss = name.replace("perplexity", "loss")
-            values[name], spread[name] = math.exp(values[loss]), np.exp(spread[loss])
-        errors = {f"{name}{ERROR}": float(drawn.std(ddof=1)) for name, drawn in spread.items()}
-        return {**values, **errors, "masked_tokens": float(len(self.loss))}
+            means[name] = np.exp(means[name.replace("perplexity", "loss")])
+        measured = with_errors(means)
+        measured.values["masked_tokens"] = float(len(self.loss))
+        return measured
 
 
 @dataclass
@@ -102,6 +105,7 @@ def evaluate_language(
         )
     predictions = _model(net, batches, tokenizer.mask)
     table = ResultTable(metrics=METRICS)
+    measured: dict[str, Measured] = {}
     if baselines and "train" in data.split.names:
         train = _first(data.evaluation_batches("train"), BASELINE_TOKENS)
         known = trivial_baselines(tokenizer)
@@ -109,9 +113,10 @@ def evaluate_language(
             fitted = known[method](tokenizer).fit(train)
             losses = np.concatenate([-fitted.log_probabilities(batch) for batch in batches])
             of_baseline = MaskedPredictions(losses, predictions.sequence, predictions.labels, predictions.hidden)
-            table.add(method, of_baseline.metrics(bootstrap, seed), baseline=True)
-    metrics = predictions.metrics(bootstrap, seed)
-    table.add(name, metrics)
+            measured[method] = of_baseline.measured(bootstrap, seed)
+    measured[name] = predictions.measured(bootstrap, seed)
+    add_methods(table, name, measured)
+    metrics = measured[name].without_ends()
     return LanguageEvaluation(table, metrics, _by_residue(predictions, tokenizer))
 
 

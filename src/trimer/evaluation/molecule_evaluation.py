@@ -19,12 +19,15 @@ from trimer.errors import ConfigError
 from trimer.evaluation.baseline_choice import chosen_baselines
 from trimer.evaluation.candidate_trust import COLUMNS as TRUST_COLUMNS
 from trimer.evaluation.candidate_trust import CandidateTrust, reliability_metrics
+from trimer.evaluation.compared_methods import add_methods
 from trimer.evaluation.evaluation import Evaluation
 from trimer.generation.candidates import Candidate
 from trimer.generation.molecule_generator import GeneratedMolecules, MoleculeGenerator
 from trimer.metrics.candidate_metrics import MoleculeRanking
+from trimer.metrics.intervals import Measured
 from trimer.prediction.analogue_search import AnalogueSearch
 from trimer.reporting.table import ResultTable
+from trimer.reporting.verdicts import NO_RIVAL, is_exact
 
 log = logging.getLogger(__name__)
 
@@ -99,22 +102,39 @@ def evaluate_pairs(
         "mces": mces,
     }
     ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, by=by, **options)
-    metrics, scores = ranking.compute(), ranking.rows()
+    own, scores = ranking.measured(), ranking.rows()
+    measured: dict[str, Measured] = {}
     similarities = {name: scores["tanimoto@1"].tolist()}
+    shared = True
     if baselines:
         train = data.table(data.split.rows("train"))
+        shared = shares_molecules(train, table)
         methods = {name: BASELINES[name] for name in chosen_baselines(baselines, BASELINES)}
         for baseline, rank in {**methods, **(lookups or {})}.items():
             log.info("baseline: %s", baseline)
             candidates = rank(train, table, k=max(k), seed=seed)
-            measured = measure(table, candidates, **options)
-            result.add(baseline, measured.compute(), baseline=True)
-            similarities[baseline] = measured.rows()["tanimoto@1"].tolist()
-    result.add(name, metrics)
+            of_baseline = measure(table, candidates, **options)
+            measured[baseline] = of_baseline.measured()
+            similarities[baseline] = of_baseline.rows()["tanimoto@1"].tolist()
+    add_methods(result, name, measured | {name: own}, compared_metrics(own, shared))
+    metrics = own.without_ends()
     slices = {group: slice_table(group, metrics, k) for group in by}
     records = predictions(table, generated, scores, trust)
     metrics |= reliability_metrics(records)
     return MoleculeEvaluation(result, records, metrics, similarities, slices)
+
+
+def shares_molecules(train: SpectrumTable, table: SpectrumTable) -> bool:
+    """Whether a molecule of the table is in train, by InChIKey block 1."""
+    return not set(train["inchikey1"]).isdisjoint(table["inchikey1"])
+
+
+def compared_metrics(measured: Measured, shared: bool) -> list[str]:
+    """The metrics in which a look-up in the train split can be compared with a model.
+
+    shared: whether molecules are in both splits; else no look-up can have the true molecule.
+    """
+    return [name for name in measured.draws if name not in NO_RIVAL and (shared or not is_exact(name))]
 
 
 def slice_table(group: str, metrics: Mapping[str, float], k: Sequence[int]) -> ResultTable:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from trimer.metrics.intervals import Measured, with_errors
 from trimer.metrics.mces import MCES
 from trimer.metrics.molecule_metrics import (
     FormulaMatch,
@@ -92,19 +93,28 @@ class MoleculeRanking(MoleculeMetric):
             rows.append([*self.score(prediction), *text])
         self.add_rows(rows)
 
-    def compute(self) -> dict[str, float]:
-        """{name: value} over all spectra, then the slices and standard errors asked for."""
+    def measured(self) -> Measured:
+        """The metrics over all spectra with their resamples, and those of the slices.
+
+        Two methods with the same targets have the same resamples.
+        """
         scores, molecules, labels = self._table()
-        values = {**self.reduce(scores), "spectra": float(len(scores))}
+        draws = np.array([list(self.reduce(scores).values())])  # (1 + resamples, M)
         if self.bootstrap and len(scores):
-            errors = bootstrap_errors(scores.numpy(), molecules, self.bootstrap, medians=self._median_columns())
-            values |= {f"{name}_std_error": float(e) for name, e in zip(self.names, errors, strict=True)}
+            resamples = resampled(scores.numpy(), molecules, self.bootstrap, medians=self._median_columns())
+            draws = np.concatenate([draws, resamples])
+        measured = with_errors(dict(zip(self.names, draws.T, strict=True)))
+        measured.values["spectra"] = float(len(scores))
         for name, column in labels.items():
             for label in np.unique(column):
                 chosen = torch.from_numpy(column == label)
                 slice_values = {**self.reduce(scores[chosen]), "spectra": float(chosen.sum())}
-                values |= {f"{key}/{name}={label}": value for key, value in slice_values.items()}
-        return values
+                measured.values |= {f"{key}/{name}={label}": value for key, value in slice_values.items()}
+        return measured
+
+    def compute(self) -> dict[str, float]:
+        """{name: value} over all spectra, with the standard errors and slices asked for."""
+        return self.measured().without_ends()
 
     def rows(self) -> dict[str, np.ndarray]:
         """{name: (n,) one number per spectrum}, in the order of the updates."""
@@ -129,10 +139,25 @@ def bootstrap_errors(
     seed: int = 0,
     medians: Sequence[int] = (),
 ) -> np.ndarray:
-    """(M,) standard errors of the column means of (n, M) rows, NaN left out, by resampling whole groups.
+    """(M,) standard errors of the column means of (n, M) rows, by resampling whole groups; arguments of `resampled`."""
+    means = resampled(rows, groups, resamples, seed, medians)
+    errors = np.full(rows.shape[1], np.nan)
+    measured = np.flatnonzero((~np.isnan(means)).sum(axis=0) > 1)
+    errors[measured] = np.nanstd(means[:, measured], axis=0, ddof=1)
+    return errors
+
+
+def resampled(
+    rows: np.ndarray,
+    groups: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    medians: Sequence[int] = (),
+) -> np.ndarray:
+    """(resamples, M) column means of (n, M) rows, NaN left out, when whole groups are drawn with replacement.
 
     groups: (n,) label of each row, for example the molecule; None resamples single rows. medians: columns whose median
-    is used instead of the mean.
+    is used instead of the mean. The same groups and seed give the same resamples.
     """
     n = len(rows)
     _, group = np.unique(np.arange(n) if groups is None else groups, return_inverse=True)
@@ -152,10 +177,7 @@ def bootstrap_errors(
             cumulative = np.cumsum(weights[:, group[order]], axis=1)
             middle = (cumulative >= cumulative[:, -1:] / 2).argmax(axis=1)
             means[:, column] = rows[order, column][middle]
-    errors = np.full(rows.shape[1], np.nan)
-    measured = np.flatnonzero((~np.isnan(means)).sum(axis=0) > 1)
-    errors[measured] = np.nanstd(means[:, measured], axis=0, ddof=1)
-    return errors
+    return means
 
 
 def _bytes(text: str, width: int) -> list[int]:

@@ -19,6 +19,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import rankdata
 
+from trimer.metrics.intervals import Measured, with_errors
+
 PER_SPECTRUM = ("cos", "sa", "pcc", "spc", "l1")
 
 
@@ -43,16 +45,15 @@ def summary(values: dict[str, np.ndarray]) -> dict[str, float]:
     return out
 
 
-def resampled_errors(values: dict[str, np.ndarray], bootstrap: int = 200, seed: int = 0) -> dict[str, float]:
-    """Standard errors of the values of `summary`, from resampled spectra, as `<name>_std_error`."""
+def measured_spectra(values: dict[str, np.ndarray], bootstrap: int = 200, seed: int = 0) -> Measured:
+    """The values of `summary` with their spread from resampled spectra, the same for all methods of one split."""
     rng = np.random.default_rng(seed)
-    out: dict[str, list[float]] = {}
     count = len(next(iter(values.values())))
+    draws = [summary(values)]
     for _ in range(bootstrap):
         chosen = rng.integers(0, count, count)
-        for name, value in summary({name: of_spectra[chosen] for name, of_spectra in values.items()}).items():
-            out.setdefault(f"{name}_std_error", []).append(value)
-    return {name: float(np.std(resampled)) for name, resampled in out.items()}
+        draws.append(summary({name: of_spectra[chosen] for name, of_spectra in values.items()}))
+    return with_errors({name: np.array([draw.get(name, np.nan) for draw in draws]) for name in draws[0]})
 
 
 def _measures(predicted: np.ndarray, measured: np.ndarray) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, P_VALUE
 
 SPREAD = (ERROR, LOW, HIGH)
+ENDS = (LOW, HIGH)
 LOSES = "loses a class"
 DUST = 1e-12  # largest rounding error of a spread of 0
 LOST = 0.1  # share of the resamples that may lose a class, or of the classes that may have one row; else no interval
@@ -36,6 +37,10 @@ class Measured:
         for end in SPREAD:
             self.values.pop(name + end, None)
         self.draws.pop(name, None)
+
+    def without_ends(self) -> dict[str, float]:
+        """The values without the ends of their intervals."""
+        return {name: value for name, value in self.values.items() if not name.endswith(ENDS)}
 
     @property
     def defined(self) -> dict[str, float]:

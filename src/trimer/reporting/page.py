@@ -23,6 +23,7 @@ from trimer.data.core.splits import WHOLE
 from trimer.files import write_text
 from trimer.reporting.attempts import attempt
 from trimer.reporting.curves import Curve, panels
+from trimer.reporting.differences import TITLE, WORDS, Difference, compared, metrics_of, notes
 from trimer.reporting.drawing import molecule_svg
 from trimer.reporting.figures import draw_curves, draw_similarities, unit_of_loss
 from trimer.reporting.page_files import run_files, run_pages
@@ -31,7 +32,7 @@ from trimer.reporting.spectrum_cards import similarities, spectrum_cards
 from trimer.reporting.style import page_chart
 from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, Column, ResultTable
 from trimer.reporting.templates import render
-from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, paired_differences, verdict
+from trimer.reporting.verdicts import CERTAIN, Verdict, no_shared_molecules, verdict
 from trimer.stopping_rule import StoppingTrace
 
 DRAWING = (150, 110)  # pixels of a molecule in a table
@@ -42,7 +43,6 @@ HALF = 560  # pixels of half a row; wider pictures have a row for themselves
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
 FIGURES = 4  # numbers at the head of a page that has none of the headlines
 FINDABLE, PRINTED = 8, 12  # rows of a table above which it can be searched; rows on paper
-PAIRED = "tanimoto@1"  # the metric that the distributions hold for each record
 # Section -> its name in the navigation.
 NAVIGATION = {"results": "Result", "learning": "Training", "spectra": "Examples", "figures": "Figures", "data": "Data",
               "files": "Files", "reproduction": "Reproduce"}  # fmt: skip
@@ -105,10 +105,9 @@ def write_page(
     similar = distributions if distributions is not None else attempt("similarities", similarities, predictions)
     where = "all data" if evaluated == WHOLE else evaluated and f"{evaluated} split"
     facts = [title, *(text for text in (data, where) if text)]
-    paired = _paired(table, similar or {}, predictions) if distributions is not None else {}
     no_lookup = no_shared_molecules(evaluated, overlap)
     makers: dict[str, tuple] = {
-        "header": (_header, name or title, facts, subtitle, table, paired, no_lookup),
+        "header": (_header, name or title, facts, subtitle, table, no_lookup),
         "results": (_results, table, note),
         "learning": (_learning, curves or {}, similar or {}, stopping, table.headings),
         "spectra": (spectrum_cards, predictions, examples),
@@ -144,16 +143,7 @@ def _slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.removeprefix("table ").lower()).strip("-")
 
 
-def _paired(table: ResultTable, similar: Mapping[str, Sequence[float]], predictions: Sequence[Mapping]) -> dict:
-    """Differences of the run to each baseline over the same spectra; those of one molecule count as one observation."""
-    method = next((row["method"] for row in reversed(table.rows) if row["kind"] == "method"), "")
-    molecules = [record.get("smiles") for record in predictions]
-    return attempt("the paired differences", paired_differences, method, similar, molecules) or {}
-
-
-def _header(
-    name: str, facts: Sequence[str], subtitle: str, table: ResultTable, paired: Mapping, no_lookup: bool
-) -> Markup:
+def _header(name: str, facts: Sequence[str], subtitle: str, table: ResultTable, no_lookup: bool) -> Markup:
     methods = [row for row in table.rows if row["kind"] == "method"]
     values = methods[-1]["values"] if methods else {}
     metrics = [metric for metric in table.columns if not metric.endswith(DIFFERENCE)]
@@ -161,7 +151,7 @@ def _header(
     headlines = []
     for metric in names:
         if math.isfinite(values.get(metric, math.nan)):
-            judged = verdict(metric, methods[-1]["method"], table, paired if metric == PAIRED else None, no_lookup)
+            judged = verdict(metric, methods[-1]["method"], table, no_lookup)
             headlines.append(_headline(metric, table.column(metric), values, judged))
     compared = any(headline["verdict"].sign for headline in headlines)
     oracle = any(row["kind"] == "bound" for row in table.rows)
@@ -185,7 +175,31 @@ def _results(table: ResultTable, note: str) -> Markup:
     ]
     spectra = next((row["values"]["spectra"] for row in table.rows if "spectra" in row["values"]), None)
     labels = [table.column(name).label for name in table.columns]
-    return render("results.html", kinds=kinds, labels=labels, spectra=spectra, note=note)
+    return render("results.html", kinds=kinds, labels=labels, spectra=spectra, note=note) + _differences(table)
+
+
+def _differences(table: ResultTable) -> Markup:
+    """The model minus each baseline, or nothing where they are not compared."""
+    found = compared(table)
+    names = metrics_of(found, table)
+    if not names:
+        return Markup()
+    columns = [(name, table.column(name)) for name in names]
+    rows = [
+        {"method": method, "cells": [_difference(of_row.get(name), shown) for name, shown in columns]}
+        for method, of_row in found.items()
+    ]
+    labels = [shown.label for _, shown in columns]
+    return render("differences.html", title=TITLE, labels=labels, rows=rows, notes=notes(table, names))
+
+
+def _difference(found: Difference | None, shown: Column) -> dict[str, str] | None:
+    """The texts of a cell: value, standard error, verdict."""
+    if found is None:
+        return None
+    value, error = found.texts(shown)
+    kind = found.verdict.kind
+    return {"value": value, "error": error, "kind": kind, "sign": found.verdict.sign, "word": WORDS[kind]}
 
 
 def _row(row: Mapping[str, Any], table: ResultTable) -> dict[str, Any]:

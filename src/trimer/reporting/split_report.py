@@ -75,7 +75,22 @@ def source_in_words(data: Any) -> str:
 
 
 def print_results(table: ResultTable, metrics: Sequence[str], title: str, file: Path) -> None:
-    """Print the table with the columns that fit the terminal. file: where the whole table is."""
+    """Print the table and the differences to the baselines with the columns that fit the terminal.
+
+    file: where the whole tables are.
+    """
     from trimer.terminal_tables import print_table
 
     print_table(replace(table, metrics=metrics or table.metrics).to_rich(title, errors=False), file)
+    print_differences(table, file)
+
+
+def print_differences(table: ResultTable, file: Path) -> None:
+    """Print the differences to the baselines, if there are any."""
+    from trimer.reporting.differences import compared, metrics_of, notes, to_rich
+    from trimer.terminal_tables import print_lines, print_table
+
+    differences = to_rich(table)
+    if differences is not None:
+        print_table(differences, file)
+        print_lines(notes(table, metrics_of(compared(table), table)))

@@ -267,12 +267,22 @@ class ResultTable:
         return table
 
     def save(self, folder: str | Path, name: str = "table") -> list[Path]:
-        """Write `<name>.md`, `<name>.csv` and `<name>.json` into the folder, which is created."""
+        """Write `<name>.md`, `<name>.csv` and `<name>.json` into the folder, which is created.
+
+        Markdown and JSON also have the differences to the baselines, if the methods were compared.
+        """
+        from trimer.reporting import differences  # which imports this module
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = self.to_dict()
         data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
-        texts = {".md": self.to_markdown(), ".csv": self.to_csv(), ".json": json.dumps(data, indent=1) + "\n"}
+        found = differences.compared(self, all_metrics=True)
+        if found:
+            data["differences"] = [one.record() for of_method in found.values() for one in of_method.values()]
+        second = differences.to_markdown(self)
+        markdown = self.to_markdown() + (f"\n{second}" if second else "")
+        texts = {".md": markdown, ".csv": self.to_csv(), ".json": json.dumps(data, indent=1) + "\n"}
         for suffix, text in texts.items():
             write_text(folder / f"{name}{suffix}", text)
         return [folder / f"{name}{suffix}" for suffix in texts]

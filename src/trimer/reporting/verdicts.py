@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from trimer.reporting.table import DIFFERENCE, ERROR, Column, ResultTable
 
 CERTAIN = 1.96  # standard errors of a difference beyond which it is not explained by chance, at 95 %
@@ -59,15 +57,12 @@ def verdict(
     metric: str,
     method: str,
     table: ResultTable,
-    paired: Mapping[str, tuple[float, float]] | None = None,
     no_lookup: bool = False,
 ) -> Verdict:
     """How a method of the table compares with the best baseline that can score.
 
-    paired: baseline -> (mean difference to the method, its standard error) of this metric over the same records; else
-    the paired difference in the table; else the standard errors of both methods are added as independent ones, which is
-    cautious. no_lookup: by the split, no
-    true molecule is in the training split. The oracle is never a rival.
+    By the paired difference in the table, else the standard errors of both methods are added as independent ones, which
+    is cautious. no_lookup: by the split, no true molecule is in the training split. The oracle is never a rival.
     """
     rows = {row["method"]: row for row in table.rows}
     values_of_model = rows[method]["values"]
@@ -79,9 +74,6 @@ def verdict(
     shown = table.column(metric)
     direction = -1.0 if shown.lower_is_better else 1.0
     best = max(reversed(rivals), key=lambda row: direction * row["values"][metric])  # of equals the one named last
-    if paired and best["method"] in paired:
-        difference, error = paired[best["method"]]
-        return judge(shown, direction * difference, error, best["method"])
     difference = direction * (values_of_model[metric] - best["values"][metric])
     if metric + DIFFERENCE in best["values"]:
         return judge(shown, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
@@ -95,7 +87,7 @@ def rivals_of(metric: str, table: ResultTable, no_lookup: bool = False) -> tuple
     defined = [row for row in rows if math.isfinite(row["values"][metric])]
     if rows and not defined:
         return [], "not compared: the metric is undefined for every baseline"
-    if metric.startswith("top") and metric.partition("_")[2] in EXACT:
+    if is_exact(metric):
         bounds = [row["values"][metric] for row in table.rows if row["kind"] == "bound" and metric in row["values"]]
         if no_lookup or (bounds and max(bounds) == 0):
             able = [row for row in defined if row["values"][metric] > 0]
@@ -103,33 +95,12 @@ def rivals_of(metric: str, table: ResultTable, no_lookup: bool = False) -> tuple
     return defined, ""
 
 
+def is_exact(metric: str) -> bool:
+    """Whether only the true molecule scores in a metric, such as `top10_accuracy`."""
+    return metric.startswith("top") and metric.partition("_")[2].removesuffix("_formula_known") in EXACT
+
+
 def no_shared_molecules(split: str, overlap: Sequence[Mapping[str, Any]]) -> bool:
     """Whether an overlap report states that no molecule of a split is in the training split."""
     shared = [row["shared_values"] for row in overlap if row["part"] == split and row["key"] == "inchikey1"]
     return bool(shared) and max(shared) == 0
-
-
-def paired_differences(
-    model: str, scores: Mapping[str, Sequence[float]], groups: Sequence[Any]
-) -> dict[str, tuple[float, float]]:
-    """Other method -> (mean of the score of the model - its score, standard error) over the same records.
-
-    scores: method -> one number per record. groups: one label per record, as its molecule; records of one label count
-    as one observation of the standard error (ratio estimator over groups).
-    """
-    scored = np.asarray(scores.get(model, ()), float)
-    differences = {}
-    for method, values in scores.items():
-        if method == model or len(values) != len(scored) or len(groups) != len(scored) or not len(scored):
-            continue
-        difference = scored - np.asarray(values, float)
-        known = np.isfinite(difference)
-        _, which = np.unique(np.asarray(groups, object)[known].astype(str), return_inverse=True)
-        count = int(which.max(initial=-1)) + 1
-        if count < 2:
-            continue
-        mean = float(difference[known].mean())
-        residuals = np.bincount(which, difference[known] - mean)
-        error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / int(known.sum())
-        differences[method] = (mean, error)
-    return differences
