@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from trimer.reporting.differences import compared, metrics_of, not_compared, to_markdown, to_rich
+from trimer.reporting.differences import compared, for_result, metrics_of, not_compared, to_markdown, to_rich
 from trimer.reporting.page import write_page
 from trimer.reporting.table import ResultTable
 from trimer.terminal_tables import print_table
@@ -71,6 +71,16 @@ def test_the_files_hold_both_tables_and_every_metric(table, tmp_path):
     assert verdicts["look-up of analogues", "tanimoto@1"] == "within error"
     assert len(verdicts) == 6 and records[0]["difference"] == 0.05 and records[0]["std_error"] == 0.01
     assert ResultTable.from_dict(json.loads((tmp_path / "table.json").read_text())).rows == table.rows
+
+
+def test_the_result_of_a_run_holds_the_columns_of_the_table(table):
+    table.rows[0]["values"] |= differences(mces_1=(-1.0, 0.2))
+    found = for_result(table)["differences"]
+    assert list(found) == ["cosine look-up", "look-up of analogues"]
+    assert list(found["cosine look-up"]) == ["tanimoto@1", "tanimoto@10", "formula_match@1"]
+    analogues = found["look-up of analogues"]["tanimoto@1"]
+    assert analogues["verdict"] == "within error" and analogues["difference"] == 0.019
+    assert for_result(ResultTable()) == {}
 
 
 def test_without_comparison_there_is_no_second_table(tmp_path):

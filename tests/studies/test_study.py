@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from trimer.building import located
-from trimer.commands.train import metrics_of_test_split
+from trimer.commands.train import result_of_test_split
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.examples import example
 from trimer.renames import STUDIES
@@ -40,7 +40,7 @@ def test_a_training_of_a_task_without_a_study_ends_well_with_a_warning(caplog):
     task = SimpleNamespace(contract={"study": "trimer.studies.study.Study"})
     data, trainer = SimpleNamespace(has_labels=True), SimpleNamespace(fast_dev_run=False)
     with caplog.at_level(logging.WARNING):
-        assert metrics_of_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
+        assert result_of_test_split(None, task, data, trainer, OmegaConf.create({"test": True})) == {}
     assert "task=SimpleNamespace names no study that evaluates" in caplog.text
 
 

@@ -37,6 +37,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     from trimer.errors import ConfigError
     from trimer.evaluation.training_overlap import report_split
     from trimer.pretrained.packed import is_packed
+    from trimer.reporting.differences import for_result
     from trimer.run import RunFolder, model_name
     from trimer.studies.settings import check_averaging
 
@@ -86,6 +87,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] | None = None) -> Evaluat
     evaluation = study.evaluate(Measurement(net, data, split, run.path, name, trained, cfg))
     add_overlap(overlap, run.path / split)
     facts = {"checkpoint": str(loaded.path), "training_overlap": overlap.counts(), **failed_reports()}
+    facts |= for_result(evaluation.table)
     run.finish({"metrics": reliability | evaluation.split_metrics(split), **facts})
     return evaluation
 
@@ -181,11 +183,15 @@ def check_study_settings(cfg: DictConfig, allowed: tuple[str, ...]) -> None:
         )
 
 
-def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
-    """Evaluate the test split of a run that has just been trained, by its best checkpoint, also in its trackers."""
+def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, Any]:
+    """Evaluate the test split of a run that has just been trained, by its best checkpoint, also in its trackers.
+
+    Returns what result.json holds of it: `metrics`, and the `differences` to the baselines if there are any.
+    """
     from trimer.accelerators.hardware import place
     from trimer.checkpoint import load
     from trimer.evaluation.training_overlap import report_split
+    from trimer.reporting.differences import for_result
     from trimer.trackers.publishing import log_results
 
     if not trainer.is_global_zero:
@@ -202,7 +208,7 @@ def evaluate_test_split(run: Any, task: Any, data: Any, trainer: Any, cfg: DictC
     for logger in trainer.loggers:
         logger.log_metrics(evaluation.split_metrics("test"), step=trainer.global_step)
     attempt("the results of the tracker", log_results, trainer, run.path, "test", evaluation)
-    return reliability | evaluation.split_metrics("test")
+    return {"metrics": reliability | evaluation.split_metrics("test"), **for_result(evaluation.table)}
 
 
 def finish_protocol(run, task, loaded, data, trainer, cfg: DictConfig, evaluation) -> None:

@@ -107,7 +107,8 @@ def train(cfg: DictConfig) -> float | None:
         }
         record_training_data(run, task, data, trainer)
         draw_stopping(run, trainer)
-        result["metrics"] |= metrics_of_test_split(run, task, data, trainer, cfg)
+        of_test = result_of_test_split(run, task, data, trainer, cfg)
+        result |= of_test | {"metrics": result["metrics"] | of_test.get("metrics", {})}
         attempt("the checkpoint of the tracker", publishing.log_checkpoint, trainer, run.path, result)
         attempt("the summary of the tracker", publishing.log_summary, trainer, result, cfg.objective)
     result["objective"] = result["metrics"].get(cfg.objective) if cfg.objective else None
@@ -165,8 +166,8 @@ def draw_stopping(run: RunFolder, trainer: Any) -> None:
         attempt("schedule.svg", write_schedule, run.path)
 
 
-def metrics_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, float]:
-    """The metrics of the test split by the best weights; empty, mostly with a warning, if it is not evaluated."""
+def result_of_test_split(run: RunFolder, task: Any, data: Any, trainer: Any, cfg: DictConfig) -> dict[str, Any]:
+    """`metrics` and `differences` of the test split by the best weights; empty, mostly with a warning, without them."""
     from trimer.checkpoint import study_class
     from trimer.commands.evaluate import evaluate_test_split
 

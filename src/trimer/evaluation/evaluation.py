@@ -44,6 +44,16 @@ class Evaluation(Protocol):
         records = self.table.records()
         return pyarrow.table({name: [record[name] for record in records] for name in (records[0] if records else ())})
 
+    def differences(self) -> list[dict[str, Any]]:
+        """The model minus each baseline on the same records, a dictionary for each baseline and metric.
+
+        Keys: `method`, `metric`, `difference`, `std_error`, `ci95_low`, `ci95_high`, `p` (two-sided) and `verdict`
+        (better, worse, within error, no error).
+        """
+        from trimer.reporting.differences import compared
+
+        return [one.record() for of_row in compared(self.table, all_metrics=True).values() for one in of_row.values()]
+
     def plot(self, metric: str | None = None, ax: Any = None) -> Any:
         """Plot a metric of all methods as bars, with standard errors; by default the first one of the table."""
         from trimer.results.plots import plot_metric

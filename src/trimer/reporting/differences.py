@@ -87,6 +87,17 @@ def compared(table: ResultTable, all_metrics: bool = False) -> dict[str, dict[st
     return found
 
 
+def for_result(table: ResultTable) -> dict[str, dict[str, dict[str, Any]]]:
+    """`{"differences": {baseline: {metric: values}}}` of the columns of the table for result.json; {} without any."""
+    found: dict[str, dict[str, Any]] = {}
+    for method, of_row in compared(table).items():
+        for name, one in of_row.items():
+            record = one.record()
+            del record["method"], record["metric"]
+            found.setdefault(method, {})[name] = record
+    return {"differences": found} if found else {}
+
+
 def metrics_of(differences: Mapping[str, Mapping[str, Difference]], table: ResultTable) -> list[str]:
     """The columns of the table in which any baseline is compared."""
     return [name for name in table.columns if any(name in of_row for of_row in differences.values())]
