@@ -101,14 +101,16 @@ def test_data_have_licence_and_checksum_and_excluded_files_are_not_training_data
     assert only == {"file": "molecules/a.csv", "from": "a source", "licence": "MIT", "sha256": digest}
 
 
-def test_the_table_has_intervals_or_standard_errors():
+def test_the_table_has_intervals_and_says_where_they_are_from():
     table = ResultTable(metrics=["accuracy", "mcc"])
     table.add("trivial", {"accuracy": 0.5, "accuracy_std_error": 0.1}, baseline=True)
     table.add("model", {"accuracy": 0.8, "accuracy_ci95_low": 0.7, "accuracy_ci95_high": 0.9, "mcc": 0.4})
     lines = cards.table_with_intervals(table)
-    assert cards.note_on_intervals(lines).startswith("In brackets: the 95 % interval") and "±" in lines[2]
-    assert "In brackets" not in cards.note_on_intervals(lines[2:3])
-    assert lines[2:] == ["| trivial | 50.0 ± 10.0 | – |", "| model | 80.0 [70.0, 90.0] | 0.400 |"]
+    assert lines[2:] == ["| trivial | 50.0 [30.4, 69.6] | – |", "| model | 80.0 [70.0, 90.0] | 0.400 |"]
+    resamples, normal = cards.note_on_intervals(table).split(". ")
+    assert resamples == "In brackets: the 95 % interval over resampled records" and "± 1.96 standard errors" in normal
+    assert cards.note_on_intervals(ResultTable(rows=table.rows[1:], metrics=["accuracy"])) == f"{resamples}."
+    assert cards.note_on_intervals(ResultTable(rows=table.rows, metrics=["mcc"])) == ""
     assert cards.main_metric(table.to_dict(), None) == {"name": "accuracy", "label": "Accuracy (%)", "shown": "80.0"}
     assert cards.main_metric(table.to_dict(), "mcc")["shown"] == "0.400"
     assert cards.main_metric(None, "mcc") is None
@@ -123,6 +125,7 @@ def test_the_card_of_a_shipped_model_is_complete_and_agrees_with_its_facts(name)
     assert card == cards.markdown(facts, table, files)
     for heading in ("| Date |", "| Cost |", "| Weights |", "## Limits", "## Test split", "## Data", "## Recipe"):
         assert heading in card, heading
+    assert "[" in next(line for line in card.splitlines() if line.startswith(f"| {table['rows'][-1]['method']} |"))
     assert cards.KEYS in card and facts["limits"] == list(cards.about(name)[0]["limits"])
     for file in facts["data"]:
         assert "unknown" not in (file["from"], file["licence"])

@@ -57,6 +57,16 @@ def test_the_paired_difference_of_the_table_is_used():
     assert verdict("rmse", "mine", shown).text == "better than forest by 0.100 ± 0.020"
 
 
+def test_a_p_value_above_the_level_is_within_error():
+    """Of an accuracy the exact test counts, and not only the resamples within classes."""
+    assert judge(column("accuracy"), 0.017, 0.008, "SVM", p=0.064).kind == "within"
+    assert judge(column("accuracy"), 0.019, 0.008, "SVM", p=0.027).kind == "better"
+    shown = table("accuracy", (0.92, 0.01), SVM=(0.90, 0.01))
+    paired = {"accuracy_difference": 0.02, "accuracy_difference_std_error": 0.005, "accuracy_difference_p": 0.06}
+    shown.rows[0]["values"] |= paired
+    assert verdict("accuracy", "mine", shown).kind == "within"
+
+
 def test_fractions_are_compared_in_percent():
     shown = table("accuracy", (0.9, 0.01), mean=(0.5, 0.0))
     assert verdict("accuracy", "mine", shown).text == "better than mean by 40.0 ± 1.0"

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trimer.reporting.differences import to_markdown
 from trimer.reporting.table import ERROR, HIGH, LOW, ResultTable, column
+from trimer.reporting.verdicts import CERTAIN
 from trimer.run import RunFolder, read_json
 from trimer.studies.study import Study
 
@@ -204,7 +206,7 @@ def main_metric(table: Mapping[str, Any] | None, name: str | None) -> dict[str, 
 
 
 def table_with_intervals(table: ResultTable) -> list[str]:
-    """The lines of a Markdown table; below a value its 95 % interval, or its standard error."""
+    """The lines of a Markdown table of values with their 95 % intervals."""
     names = table.columns[:COLUMNS]
     lines = ["| Method | " + " | ".join(column(name).label.removesuffix(" (p)") for name in names) + " |"]
     lines.append("| :-- |" + " --: |" * len(names))
@@ -214,22 +216,32 @@ def table_with_intervals(table: ResultTable) -> list[str]:
     return lines
 
 
-def note_on_intervals(lines: Sequence[str]) -> str:
-    """What brackets and ± in a table mean, as far as it has them."""
+def note_on_intervals(table: ResultTable) -> str:
+    """Where the intervals of the table are from; empty without any."""
+    kinds = {ends(name, row["values"])[2] for name in table.columns[:COLUMNS] for row in table.rows}
     meanings = {
-        " [": "In brackets: the 95 % interval over resampled records.",
-        " ± ": "±: the standard error over resampled records; a 95 % interval is about the value ± 2 standard errors.",
+        "resamples": "In brackets: the 95 % interval over resampled records.",
+        "normal": f"In brackets: the 95 % interval, the value ± {CERTAIN} standard errors over resampled records.",
     }
-    return " ".join(text for sign, text in meanings.items() if any(sign in line for line in lines))
+    return " ".join(text for kind, text in meanings.items() if kind in kinds)
 
 
 def interval(name: str, values: Mapping[str, float]) -> str:
-    """`0.211 [0.198, 0.225]`, or the value with its standard error if the resamples have no interval."""
-    low, high = (values.get(name + end, math.nan) for end in (LOW, HIGH))
+    """`0.211 [0.198, 0.225]`, or the value alone if it has neither an interval nor a standard error."""
+    low, high, kind = ends(name, values)
     shown = column(name)
+    return shown.show(values.get(name)) + (f" [{shown.show(low)}, {shown.show(high)}]" if kind else "")
+
+
+def ends(name: str, values: Mapping[str, float]) -> tuple[float, float, str]:
+    """The 95 % interval of a metric: `resamples` as stored, or `normal` by the standard error; NaN and "" without."""
+    low, high = (values.get(name + end, math.nan) for end in (LOW, HIGH))
     if math.isfinite(low) and math.isfinite(high):
-        return f"{shown.show(values.get(name))} [{shown.show(low)}, {shown.show(high)}]"
-    return shown.show(values.get(name), values.get(name + ERROR))
+        return low, high, "resamples"
+    value, error = values.get(name, math.nan), values.get(name + ERROR, math.nan)
+    if math.isfinite(value) and error > 0:
+        return value - CERTAIN * error, value + CERTAIN * error, "normal"
+    return math.nan, math.nan, ""
 
 
 def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: Mapping[str, int]) -> str:
@@ -247,8 +259,10 @@ def markdown(facts: Mapping[str, Any], table: Mapping[str, Any] | None, files: M
     if facts["limits"]:
         lines += ["## Limits", "", *(f"- {text}" for text in facts["limits"]), ""]
     if table is not None:
-        shown = table_with_intervals(ResultTable.from_dict(table))
-        lines += ["## Test split", "", *shown, "", note_on_intervals(shown), ""]
+        results = ResultTable.from_dict(table)
+        lines += ["## Test split", "", *table_with_intervals(results), "", note_on_intervals(results), ""]
+        if differences := to_markdown(results):
+            lines += [differences]
     if facts["data"]:
         lines += ["## Data", "", "Files of the train, validation and test splits of all stages.", ""]
         lines += ["| file | from | licence | SHA-256 |", "| :-- | :-- | :-- | :-- |"]

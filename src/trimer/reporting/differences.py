@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trimer.reporting.table import DIFFERENCE, ERROR, HIGH, LOW, P_VALUE, Column, ResultTable
-from trimer.reporting.verdicts import CERTAIN, NO_LOOKUP, NO_RIVAL, SIGNS, Verdict, is_exact, judge
+from trimer.reporting.verdicts import CERTAIN, LEVEL, NO_LOOKUP, NO_RIVAL, SIGNS, Verdict, is_exact, judge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +21,7 @@ TITLE = "Differences to the baselines"
 WORDS = {"better": "better", "worse": "worse", "within": "within error", "unknown": "no error"}
 LEGEND = (
     f"Model minus baseline on the same records, ± the standard error of the difference. "
-    f"{SIGNS['better']} better and {SIGNS['worse']} worse by more than {CERTAIN} standard errors, "
+    f"{SIGNS['better']} better and {SIGNS['worse']} worse by more than {CERTAIN} standard errors with p < {LEVEL:g}, "
     f"{SIGNS['within']} within error."
 )
 
@@ -72,7 +72,7 @@ def difference(row: Mapping[str, Any], metric: str, table: ResultTable) -> Diffe
         _finite(values.get(key)) for key in (name + ERROR, name + LOW, name + HIGH, metric + P_VALUE)
     )
     shown = table.column(metric)
-    judged = judge(shown, -amount if shown.lower_is_better else amount, error, row["method"])
+    judged = judge(shown, -amount if shown.lower_is_better else amount, error, row["method"], p)
     return Difference(row["method"], metric, amount, judged, error, low, high, p)
 
 

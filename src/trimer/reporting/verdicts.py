@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trimer.reporting.table import DIFFERENCE, ERROR, Column, ResultTable
+from trimer.reporting.table import DIFFERENCE, ERROR, P_VALUE, Column, ResultTable
 
 CERTAIN = 1.96  # standard errors of a difference beyond which it is not explained by chance, at 95 %
+LEVEL = 0.05  # of a p-value
 SIGNS = {"better": "▲", "worse": "▼", "within": "≈", "unknown": "?", "none": ""}
 EXACT = ("accuracy", "same_smiles", "same_fingerprint")  # after `top<k>_`: only the true molecule scores
 NO_RIVAL = ("validity", "uniqueness")  # properties of generated text, which a baseline does not generate
@@ -38,15 +39,19 @@ class Verdict:
         return SIGNS[self.kind]
 
 
-def judge(shown: Column, difference: float, error: float | None, method: str) -> Verdict:
-    """The verdict of an oriented difference to a method; error: its standard error, None if it is not known."""
+def judge(shown: Column, difference: float, error: float | None, method: str, p: float | None = None) -> Verdict:
+    """The verdict of an oriented difference to a method.
+
+    error: its standard error, None if it is not known. p: of its test, if there is one: of an accuracy, resamples
+    within classes understate the error, and the exact test does not.
+    """
     amount = shown.show(abs(difference))
     if error is None or not math.isfinite(error) or (error == 0 and difference != 0):
         word = "equal to" if difference == 0 else "better than" if difference > 0 else "worse than"
         by = "" if difference == 0 else f" by {amount}"
         return Verdict("unknown", f"{word} {method}{by}; without a standard error", method, difference)
     spread = shown.show(error)
-    if abs(difference) <= CERTAIN * error or difference == 0:
+    if abs(difference) <= CERTAIN * error or difference == 0 or (p is not None and p >= LEVEL):
         signed = ("+" if difference > 0 else "−" if difference < 0 else "") + amount
         return Verdict("within", f"within error of {method}: {signed} ± {spread}", method, difference, error)
     kind = "better" if difference > 0 else "worse"
@@ -76,7 +81,10 @@ def verdict(
     best = max(reversed(rivals), key=lambda row: direction * row["values"][metric])  # of equals the one named last
     difference = direction * (values_of_model[metric] - best["values"][metric])
     if metric + DIFFERENCE in best["values"]:
-        return judge(shown, difference, best["values"].get(metric + DIFFERENCE + ERROR), best["method"])
+        values = best["values"]
+        return judge(
+            shown, difference, values.get(metric + DIFFERENCE + ERROR), best["method"], values.get(metric + P_VALUE)
+        )
     errors = [values.get(metric + ERROR, math.nan) for values in (values_of_model, best["values"])]
     return judge(shown, difference, math.hypot(*errors), best["method"])  # NaN if one of them is unknown
 
