@@ -14,6 +14,7 @@ or to `--output`.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from trimer.data.spectra.spectrum_table import SpectrumTable
 from trimer.errors import InputError
 from trimer.evaluation.compared_methods import add_methods
 from trimer.evaluation.molecule_evaluation import compared_metrics, measure, shares_molecules
+from trimer.files import write_text
 from trimer.generation.candidates import Analogues, rank_candidates
 from trimer.metrics.intervals import Measured
 from trimer.reporting.differences import to_markdown
@@ -35,6 +37,7 @@ from trimer.reporting.table import ResultTable
 
 COLUMNS = ("top1_accuracy", "top10_accuracy", "tanimoto@1", "tanimoto@10", "formula_match@1", "formula_match@10")
 CONSENSUS = "consensus of the look-up"
+ROUNDING = 1e-6  # of a value in a stored table, whose rows are float32
 
 
 def stored_candidates(path: Path, ids: Sequence[str]) -> list[list[str]]:
@@ -88,16 +91,34 @@ def compare(folder: Path, ckpt: str, split: str, overrides: Sequence[str] = ()) 
     return result
 
 
+def update(path: Path, table: ResultTable) -> None:
+    """Add the intervals and differences of `table` to a stored result table; InputError if its values are others."""
+    stored = ResultTable.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    new = {row["method"] if row["kind"] != "method" else "": row["values"] for row in table.rows}
+    for row in stored.rows:
+        values = new[row["method"] if row["kind"] != "method" else ""]
+        for name in COLUMNS:
+            if abs(values[name] - row["values"][name]) > ROUNDING:
+                raise InputError(f"{path}: {name} of {row['method']} is {row['values'][name]}, not {values[name]}")
+        row["values"] |= {name: value for name, value in values.items() if name not in row["values"]}
+    write_text(path, stored.to_json())
+
+
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of predictions.parquet, such as <run>/test")
     parser.add_argument("--ckpt", default="spectrums", help="shipped model, checkpoint or run folder")
     parser.add_argument("--split", default="test")
     parser.add_argument("--output", type=Path, help="folder of the tables; default: that of the predictions")
+    parser.add_argument(
+        "--update", type=Path, help="a table.json of this evaluation that gets intervals and differences"
+    )
     parser.add_argument("--overrides", nargs="*", default=[], help="of the config, such as paths.cache=<folder>")
     arguments = parser.parse_args(words)
     table = compare(arguments.folder, arguments.ckpt, arguments.split, arguments.overrides)
     table.save(arguments.output or arguments.folder, "paired")
+    if arguments.update:
+        update(arguments.update, table)
     print(table.to_markdown())
     print(to_markdown(table))
 

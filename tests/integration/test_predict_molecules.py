@@ -136,6 +136,20 @@ def test_formula_mass_and_error_of_each_molecule_are_consistent(run, source, tmp
         assert 0 < float(row["score"]) <= 1
 
 
+def test_negative_spectra_get_a_reason_from_the_shipped_model(tmp_path):
+    """`spectrums` is of positive mode; what states neither adduct nor ion mode nor charge is read as positive."""
+    heads = ["ADDUCT=[M-H]-\n", "IONMODE=negative\n", "CHARGE=1-\n"]
+    (tmp_path / "negative.mgf").write_text("".join(SPECTRUM.format(n, 163.04, head) for n, head in enumerate(heads)))
+    assert predict("spectrums", tmp_path / "negative.mgf", tmp_path / "out.csv") == 0
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [row["reason"] for row in rows] == [
+        "the adduct '[M-H]-' is none of [M+H]+, [M+Na]+",
+        "the ion mode is negative, and the allowed adducts are [M+H]+, [M+Na]+",
+        "the charge is 1-, and the allowed adducts are [M+H]+, [M+Na]+",
+    ]
+    assert not any(row["smiles"] for row in rows)
+
+
 def test_warnings_name_values_unseen_in_training(run, source, tmp_path, capsys, molecules):
     (stage,) = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["training_keys"]
     seen = stage["facts"]

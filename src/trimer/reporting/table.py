@@ -257,6 +257,16 @@ class ResultTable:
         headings = {"columns": {name: asdict(shown) for name, shown in self.headings.items()}} if self.headings else {}
         return {"k": list(self.k), "metrics": list(self.metrics), **headings, "rows": self.ordered()}
 
+    def to_json(self) -> str:
+        """The rows and the differences to the baselines; null where a value is undefined."""
+        from trimer.reporting.differences import compared  # which imports this module
+
+        data = self.to_dict()
+        data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
+        if found := compared(self, all_metrics=True):
+            data["differences"] = [one.record() for of_method in found.values() for one in of_method.values()]
+        return json.dumps(data, indent=1) + "\n"
+
     @classmethod
     def from_dict(cls, data: Mapping) -> ResultTable:
         headings = {name: Column(**shown) for name, shown in data.get("columns", {}).items()}
@@ -271,18 +281,13 @@ class ResultTable:
 
         Markdown and JSON also have the differences to the baselines, if the methods were compared.
         """
-        from trimer.reporting import differences  # which imports this module
+        from trimer.reporting.differences import to_markdown  # which imports this module
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        data = self.to_dict()
-        data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
-        found = differences.compared(self, all_metrics=True)
-        if found:
-            data["differences"] = [one.record() for of_method in found.values() for one in of_method.values()]
-        second = differences.to_markdown(self)
+        second = to_markdown(self)
         markdown = self.to_markdown() + (f"\n{second}" if second else "")
-        texts = {".md": markdown, ".csv": self.to_csv(), ".json": json.dumps(data, indent=1) + "\n"}
+        texts = {".md": markdown, ".csv": self.to_csv(), ".json": self.to_json()}
         for suffix, text in texts.items():
             write_text(folder / f"{name}{suffix}", text)
         return [folder / f"{name}{suffix}" for suffix in texts]

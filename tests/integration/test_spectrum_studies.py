@@ -1,16 +1,25 @@
-"""The study of test-time tuning: a small run, what it compares, and that it continues where it was stopped."""
+"""The scripts of the study of spectra on a small run: test-time tuning, and stored predictions beside look-ups."""
 
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_data import spectra
+from spectrums import stored_predictions
 from spectrums import test_time_tuning as study
 
+from trimer.building import build
+from trimer.checkpoint import load
+from trimer.cli.configs import compose
 from trimer.cli.main import main
+from trimer.commands.evaluate import evaluated_data
 from trimer.errors import InputError
+from trimer.reporting.table import ResultTable
 from trimer.simulate.simulated_molecules import simulated_molecules
 from trimer.simulate.simulated_spectra import simulate_table
 
@@ -73,3 +82,39 @@ def test_each_drawn_spectrum_is_of_another_molecule():
     drawn = study.drawn_rows(np.arange(6), molecules, 3, 0)
     assert sorted(molecules[drawn]) == ["a", "b", "c"]
     assert drawn.tolist() == study.drawn_rows(np.arange(6), molecules, 3, 0).tolist()
+
+
+def test_stored_predictions_are_compared_with_look_ups_on_the_same_spectra(run, tmp_path):
+    """A model that stored the true molecule of each spectrum is ahead of each look-up by what that lacks to 1."""
+    cache = f"paths.cache={run / 'cache'}"
+    contract = load(run / "run").contract
+    data = build(evaluated_data(compose("evaluate", ["ckpt=x", cache]), contract))
+    data.setup()
+    test = data.table(data.split.rows("test"))
+    columns = {"id": test["id"].tolist(), "rank": [1] * len(test), "smiles": test["smiles"].tolist()}
+    pq.write_table(pa.table(columns), tmp_path / "predictions.parquet")
+    words = [str(tmp_path), "--ckpt", str(run / "run"), "--overrides", cache]
+    stored_predictions.main(words)
+    table = ResultTable.from_dict(json.loads((tmp_path / "paired.json").read_text()))
+    *others, model = (row["values"] for row in table.rows)
+    assert {row["method"] for row in table.rows} >= {"cosine look-up", stored_predictions.CONSENSUS}
+    assert model["tanimoto@1"] == model["top1_accuracy"] == 1
+    for values in others:
+        assert values["tanimoto@1_difference"] == pytest.approx(1 - values["tanimoto@1"])
+        assert values["tanimoto@1_difference_std_error"] == pytest.approx(values["tanimoto@1_std_error"])
+
+    stored = ResultTable(metrics=table.metrics)
+    for row in table.rows:
+        alone = {name: row["values"][name] for name in stored_predictions.COLUMNS}
+        stored.add(row["method"], alone, baseline=row["kind"] != "method")
+    stored.save(tmp_path)
+    stored_predictions.main([*words, "--update", str(tmp_path / "table.json")])
+    read = [json.loads((tmp_path / name).read_text())["rows"] for name in ("table.json", "paired.json")]
+    assert [row["values"].keys() for row in read[0]] == [row["values"].keys() for row in read[1]]
+    stored.rows[0]["values"]["tanimoto@1"] += 0.01
+    stored.save(tmp_path)
+    with pytest.raises(InputError, match="tanimoto@1 of random training molecule is"):
+        stored_predictions.update(tmp_path / "table.json", table)
+    pq.write_table(pa.table({name: values[1:] for name, values in columns.items()}), tmp_path / "predictions.parquet")
+    with pytest.raises(InputError, match="name the checkpoint and the data of this evaluation"):
+        stored_predictions.main(words)
