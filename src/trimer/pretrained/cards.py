@@ -234,10 +234,10 @@ def interval(name: str, values: Mapping[str, float]) -> str:
 
 
 def ends(name: str, values: Mapping[str, float]) -> tuple[float, float, str]:
-    """The 95 % interval of a metric: `resamples` as stored, or `normal` by the standard error; NaN and "" without."""
+    """The 95 % interval of a metric: `resamples` as stored, or `normal` by the standard error; "" without one."""
     low, high = (values.get(name + end, math.nan) for end in (LOW, HIGH))
     if math.isfinite(low) and math.isfinite(high):
-        return low, high, "resamples"
+        return low, high, "" if low == high else "resamples"  # equal in all resamples, as the share of a class
     value, error = values.get(name, math.nan), values.get(name + ERROR, math.nan)
     if math.isfinite(value) and error > 0:
         return value - CERTAIN * error, value + CERTAIN * error, "normal"
