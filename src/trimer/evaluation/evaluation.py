@@ -52,7 +52,7 @@ class Evaluation(Protocol):
         """
         from trimer.reporting.differences import compared
 
-        return [one.record() for of_row in compared(self.table, all_metrics=True).values() for one in of_row.values()]
+        return [d.record() for of_row in compared(self.table, all_metrics=True).values() for d in of_row.values()]
 
     def plot(self, metric: str | None = None, ax: Any = None) -> Any:
         """Plot a metric of all methods as bars, with standard errors; by default the first one of the table."""

@@ -79,23 +79,23 @@ def difference(row: Mapping[str, Any], metric: str, table: ResultTable) -> Diffe
 def compared(table: ResultTable, all_metrics: bool = False) -> dict[str, dict[str, Difference]]:
     """Baseline -> metric -> difference, for the columns of the table, or for all metrics."""
     names = list(dict.fromkeys(name for row in table.rows for name in row["values"])) if all_metrics else table.columns
-    found: dict[str, dict[str, Difference]] = {}
+    by_baseline: dict[str, dict[str, Difference]] = {}
     for row in table.ordered():
         of_row = {name: difference(row, name, table) for name in names if not name.endswith(DIFFERENCE)}
         if known := {name: value for name, value in of_row.items() if value is not None}:
-            found[row["method"]] = known
-    return found
+            by_baseline[row["method"]] = known
+    return by_baseline
 
 
 def for_result(table: ResultTable) -> dict[str, dict[str, dict[str, Any]]]:
     """`{"differences": {baseline: {metric: values}}}` of the columns of the table for result.json; {} without any."""
-    found: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, Any]] = {}
     for method, of_row in compared(table).items():
-        for name, one in of_row.items():
-            record = one.record()
+        for name, amount in of_row.items():
+            record = amount.record()
             del record["method"], record["metric"]
-            found.setdefault(method, {})[name] = record
-    return {"differences": found} if found else {}
+            records.setdefault(method, {})[name] = record
+    return {"differences": records} if records else {}
 
 
 def metrics_of(differences: Mapping[str, Mapping[str, Difference]], table: ResultTable) -> list[str]:
@@ -153,12 +153,12 @@ def to_rich(table: ResultTable) -> Table | None:
     return shown
 
 
-def _cell(found: Difference | None, shown: Column, between: str = " ") -> str:
+def _cell(shown_difference: Difference | None, shown: Column, between: str = " ") -> str:
     """`▲ +0.020 ± 0.009`, or a dash if there is no comparison."""
-    if found is None:
+    if shown_difference is None:
         return "–"
-    value, error = found.texts(shown)
-    return f"{found.verdict.sign} {value}" + (between + error if error else "")
+    value, error = shown_difference.texts(shown)
+    return f"{shown_difference.verdict.sign} {value}" + (between + error if error else "")
 
 
 def _finite(value: float | None) -> float | None:

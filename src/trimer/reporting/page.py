@@ -180,26 +180,26 @@ def _results(table: ResultTable, note: str) -> Markup:
 
 def _differences(table: ResultTable) -> Markup:
     """The model minus each baseline, or nothing where they are not compared."""
-    found = compared(table)
-    names = metrics_of(found, table)
+    by_baseline = compared(table)
+    names = metrics_of(by_baseline, table)
     if not names:
         return Markup()
     columns = [(name, table.column(name)) for name in names]
     rows = [
         {"method": method, "cells": [_difference(of_row.get(name), shown) for name, shown in columns]}
-        for method, of_row in found.items()
+        for method, of_row in by_baseline.items()
     ]
     labels = [shown.label for _, shown in columns]
     return render("differences.html", title=TITLE, labels=labels, rows=rows, notes=notes(table, names))
 
 
-def _difference(found: Difference | None, shown: Column) -> dict[str, str] | None:
+def _difference(difference: Difference | None, shown: Column) -> dict[str, str] | None:
     """The texts of a cell: value, standard error, verdict."""
-    if found is None:
+    if difference is None:
         return None
-    value, error = found.texts(shown)
-    kind = found.verdict.kind
-    return {"value": value, "error": error, "kind": kind, "sign": found.verdict.sign, "word": WORDS[kind]}
+    value, error = difference.texts(shown)
+    kind = difference.verdict.kind
+    return {"value": value, "error": error, "kind": kind, "sign": difference.verdict.sign, "word": WORDS[kind]}
 
 
 def _row(row: Mapping[str, Any], table: ResultTable) -> dict[str, Any]:

@@ -263,8 +263,8 @@ class ResultTable:
 
         data = self.to_dict()
         data["rows"] = [{**row, "values": {k: _plain(v) for k, v in row["values"].items()}} for row in data["rows"]]
-        if found := compared(self, all_metrics=True):
-            data["differences"] = [one.record() for of_method in found.values() for one in of_method.values()]
+        if by_baseline := compared(self, all_metrics=True):
+            data["differences"] = [d.record() for of_row in by_baseline.values() for d in of_row.values()]
         return json.dumps(data, indent=1) + "\n"
 
     @classmethod
