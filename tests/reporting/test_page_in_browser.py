@@ -52,6 +52,11 @@ def page(tmp_path_factory):
         "mine",
     ):
         values = {name: source.random() for name in names} | {f"{name}_std_error": 0.01 for name in names}
+        values |= {f"{name}_ci95_low": values[name] - 0.02 for name in names}
+        values |= {f"{name}_ci95_high": values[name] + 0.02 for name in names}
+        if method != "mine":  # the second table: better, worse and within error
+            values |= {f"{name}_difference": source.uniform(-0.06, 0.06) for name in names}
+            values |= {f"{name}_difference_std_error": 0.02 for name in names}
         table.add(method, values, baseline=method != "mine")
     Image.new("RGB", (1600, 500), "white").save(folder / "wide.png")
     drops = DropReport(100)

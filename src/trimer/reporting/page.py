@@ -42,6 +42,7 @@ SHRINK = 0.62  # pixels of a page for a pixel of a picture, so that its text is 
 HALF = 560  # pixels of half a row; wider pictures have a row for themselves
 WIDE = 1.6  # width of a picture relative to its height above which it has a row for itself
 FIGURES = 4  # numbers at the head of a page that has none of the headlines
+WITH_INTERVALS = 9  # columns of the result table beyond which its intervals have no room; table.csv has them
 FINDABLE, PRINTED = 8, 12  # rows of a table above which it can be searched; rows on paper
 # Section -> its name in the navigation.
 NAVIGATION = {"results": "Result", "learning": "Training", "spectra": "Examples", "figures": "Figures", "data": "Data",
@@ -213,7 +214,7 @@ def _row(row: Mapping[str, Any], table: ResultTable) -> dict[str, Any]:
 
 def _interval(name: str, table: ResultTable, values: Mapping[str, float]) -> str:
     low, high = values.get(name + LOW), values.get(name + HIGH)
-    if low is None or high is None or low == high:
+    if low is None or high is None or low == high or len(table.columns) > WITH_INTERVALS:
         return ""
     shown = table.column(name)
     return f"{shown.show(low)} to {shown.show(high)}"
