@@ -16,7 +16,7 @@ def add_methods(
     model: the one that is compared with each other one, a baseline (`paired_differences`). names: the metrics that are
     compared; by default all that have resamples.
     """
-    own = measured[model]
+    of_model = measured[model]
     for method, metrics in measured.items():
-        compared = () if method == model else list(own.draws) if names is None else names
-        table.add(method, metrics.values | paired_differences(own, metrics, compared), baseline=method != model)
+        compared = () if method == model else list(of_model.draws) if names is None else names
+        table.add(method, metrics.values | paired_differences(of_model, metrics, compared), baseline=method != model)

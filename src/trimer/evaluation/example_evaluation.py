@@ -85,12 +85,12 @@ def evaluate_examples(predictor: MoleculePredictor, name: str, count: int | None
         measured[method] = ranking.measured()
         similarities[method] = ranking.rows()[LEAD].tolist()
     ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, **OPTIONS)
-    own, scores = ranking.measured(), ranking.rows()
+    of_model, scores = ranking.measured(), ranking.rows()
     # The examples are of the test fold, which shares no molecule with the training fold that was searched.
-    add_methods(result, name, measured | {name: own}, compared_metrics(own, shared=False))
+    add_methods(result, name, measured | {name: of_model}, compared_metrics(of_model, shared=False))
     rivals = {row["method"]: row["values"] for row in result.rows if row["kind"] == "baseline"}
     best = max(rivals, key=lambda method: rivals[method][LEAD])
-    lead = rivals[best].get(LEAD + DIFFERENCE, own.values[LEAD] - rivals[best][LEAD])
+    lead = rivals[best].get(LEAD + DIFFERENCE, of_model.values[LEAD] - rivals[best][LEAD])
     error = rivals[best].get(LEAD + DIFFERENCE + ERROR, math.inf)
     similarities = {name: scores[LEAD].tolist(), **similarities}
     records = predictions(table, generated, scores)

@@ -102,7 +102,7 @@ def evaluate_pairs(
         "mces": mces,
     }
     ranking = measure(table, [[c.smiles for c in g.candidates] for g in generated], generated, by=by, **options)
-    own, scores = ranking.measured(), ranking.rows()
+    of_model, scores = ranking.measured(), ranking.rows()
     measured: dict[str, Measured] = {}
     similarities = {name: scores["tanimoto@1"].tolist()}
     shared = True
@@ -116,8 +116,8 @@ def evaluate_pairs(
             of_baseline = measure(table, candidates, **options)
             measured[baseline] = of_baseline.measured()
             similarities[baseline] = of_baseline.rows()["tanimoto@1"].tolist()
-    add_methods(result, name, measured | {name: own}, compared_metrics(own, shared))
-    metrics = own.without_ends()
+    add_methods(result, name, measured | {name: of_model}, compared_metrics(of_model, shared))
+    metrics = of_model.without_ends()
     slices = {group: slice_table(group, metrics, k) for group in by}
     records = predictions(table, generated, scores, trust)
     metrics |= reliability_metrics(records)
