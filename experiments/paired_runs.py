@@ -68,17 +68,17 @@ def thresholds(path: Path) -> np.ndarray | None:
 def compare(folders: Sequence[Path]) -> ResultTable:
     """The table of the runs; InputError if they are of other test records, labels or classes than the first."""
     runs = {str(folder): stored(folder) for folder in folders}
-    first, own = next(iter(runs.items()))
+    first, of_first = next(iter(runs.items()))
     measured = {}
     for name, run in runs.items():
-        same = run["ids"] == own["ids"] and np.array_equal(run["labels"], own["labels"], equal_nan=True)
-        if run["target"] != own["target"] or run["classes"] != own["classes"] or not same:
+        same = run["ids"] == of_first["ids"] and np.array_equal(run["labels"], of_first["labels"], equal_nan=True)
+        if run["target"] != of_first["target"] or run["classes"] != of_first["classes"] or not same:
             raise InputError(f"{name} and {first} have other test records or labels: they cannot be paired")
         measured[name] = measure(
             run["target"], run["predictions"], run["labels"], run["classes"], thresholds=run["thresholds"]
         )
-    table = ResultTable(metrics=METRICS[own["target"]])
-    add_methods(table, first, dict(reversed(measured.items())), METRICS[own["target"]])
+    table = ResultTable(metrics=METRICS[of_first["target"]])
+    add_methods(table, first, dict(reversed(measured.items())), METRICS[of_first["target"]])
     return table
 
 

@@ -43,18 +43,18 @@ ROUNDING = 1e-6  # of a value in a stored table, whose rows are float32
 def stored_candidates(path: Path, ids: Sequence[str]) -> list[list[str]]:
     """The SMILES of these spectra, best first; InputError if the file is of other spectra."""
     columns = pq.read_table(path, columns=["id", "rank", "smiles"]).to_pydict()
-    found: dict[str, list[tuple[int, str]]] = {}
+    by_id: dict[str, list[tuple[int, str]]] = {}
     for name, rank, smiles in zip(columns["id"], columns["rank"], columns["smiles"], strict=True):
-        ranked = found.setdefault(name, [])
+        ranked = by_id.setdefault(name, [])
         if smiles is not None:
             ranked.append((rank, smiles))
-    if set(found) != set(ids):
-        both = len(set(found) & set(ids))
+    if set(by_id) != set(ids):
+        both = len(set(by_id) & set(ids))
         raise InputError(
-            f"{path} has {len(found):,} spectra and the split {len(set(ids)):,}, {both:,} of them in both: name the "
+            f"{path} has {len(by_id):,} spectra and the split {len(set(ids)):,}, {both:,} of them in both: name the "
             "checkpoint and the data of this evaluation"
         )
-    return [[smiles for _, smiles in sorted(found[name])] for name in ids]
+    return [[smiles for _, smiles in sorted(by_id[name])] for name in ids]
 
 
 def consensus(

@@ -129,8 +129,8 @@ class Experiment:
 
     def similar(self, index: int, setting: Setting) -> np.ndarray:
         """Rows of the store of the training spectra most like a spectrum; InputError if one is of its molecule."""
-        found = similar_rows(self.scores[index], self.of_row, setting.similar, setting.per_molecule)
-        rows, molecule = self.train[found], self.molecules[self.rows[index]]
+        indices = similar_rows(self.scores[index], self.of_row, setting.similar, setting.per_molecule)
+        rows, molecule = self.train[indices], self.molecules[self.rows[index]]
         if (self.molecules[rows] == molecule).any():
             raise InputError(f"the molecule {molecule} of a validation spectrum is in the train split: check the split")
         return rows
