@@ -55,7 +55,11 @@ def test_a_hopeless_training_is_pruned_and_the_search_continues(shell, empty_fol
     summary = yaml.safe_load((empty_folder / "sweep" / "optimization_results.yaml").read_text())
     assert summary["trials"] == {"finished": 2, "pruned": 1, "failed": 0}
     results = [json.loads((empty_folder / "sweep" / f"{job}/result.json").read_text()) for job in range(3)]
-    assert [(result["steps"], result.get("stopped_early")) for result in results] == [(6, None), (2, "pruned"), (6, None)]
+    assert [(result["steps"], result.get("stopped_early")) for result in results] == [
+        (6, None),
+        (2, "pruned"),
+        (6, None),
+    ]
     reports = [(empty_folder / "sweep" / f"{job}/pruning.jsonl").read_text().count("\n") for job in range(3)]
     assert reports == [3, 1, 3]
     assert summary["best"][0]["settings"]["optimizer.lr"] == "1e-2"

@@ -41,7 +41,9 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("uri", ["runs/mlflow", "file:runs/mlflow", "file:///data/mlflow", "/data/mlflow"])
 def test_a_folder_is_rejected_in_a_sentence(uri, tmp_path, monkeypatch):
     monkeypatch.setattr(mlflow_run, "find_spec", lambda name: True)
-    sentence = f"tracking_uri={uri} is a folder, and MLflow no longer stores runs in folders: use a database such as sql"
+    sentence = (
+        f"tracking_uri={uri} is a folder, and MLflow no longer stores runs in folders: use a database such as sql"
+    )
     with pytest.raises(ConfigError, match=sentence):
         MlflowRun(str(tmp_path), uri, "trimer", "demo", [], artifacts=True)
     for right in ("sqlite:///runs/mlflow.db", "https://example.org", "postgresql://a@b/c", "databricks"):
@@ -119,7 +121,13 @@ def test_a_training_is_on_the_server_and_a_resumed_one_continues_there(server, t
     import requests
 
     folder = tmp_path / "runs" / "demo" / "first"
-    words = ["experiment=demo", *TINY, "callbacks=default", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"]
+    words = [
+        "experiment=demo",
+        *TINY,
+        "callbacks=default",
+        "trainer.val_check_interval=2",
+        "trainer.log_every_n_steps=1",
+    ]
     words += ["logger=mlflow", f"logger.mlflow.tracking_uri={server}", "tags=[mine]", "seed=3"]
     words += ["task.generator.num_samples=2", "trainer.limit_val_batches=1"]
     assert main(["train", *words, "trainer.max_steps=4", f"hydra.run.dir={folder}"]) == 0
