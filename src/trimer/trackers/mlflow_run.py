@@ -117,7 +117,7 @@ class MlflowRun(MLFlowLogger):
 
 def check_uri(uri: str) -> None:
     """ConfigError if the address names a folder, to which MLflow no longer writes."""
-    if "://" in uri and not uri.startswith("file:") or uri.startswith("databricks"):
+    if ("://" in uri and not uri.startswith("file:")) or uri.startswith("databricks"):
         return
     raise ConfigError(
         f"logger.mlflow.tracking_uri={uri} is a folder, and MLflow no longer stores runs in folders: use a database "

@@ -1,7 +1,7 @@
 """What a training sends to its W&B runs besides metrics: data, tables, curves, figures, the page, checkpoints.
 
-MLflow gets the files alone: config, data, tables, figures, pages. Every part is optional: one that cannot be made is reported, and the run continues. Nothing here runs during a training
-step.
+MLflow gets the files alone: config, data, tables, figures, pages. Every part is optional: one that cannot be made is
+reported, and the run continues. Nothing here runs during a training step.
 """
 
 from __future__ import annotations
