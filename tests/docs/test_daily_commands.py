@@ -19,7 +19,6 @@ import small_data
 from documented_commands import PAGES, ROOT, SMALL, TOGETHER, commands_of, with_newest_run
 from tiny_trainings import tiny_bart
 
-from hydra_plugins.trimer.process_launcher import ProcessLauncher
 from trimer.cli import resolvers
 from trimer.cli.configs import config_loader
 from trimer.cli.main import main
@@ -73,8 +72,7 @@ def small(words: list[str]) -> list[str]:
 def trimer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[str]], int]]:
     """The command line in this process and an empty folder; the jobs of sweeps are forked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ProcessLauncher, "execute", forked_jobs.execute)
-    monkeypatch.setenv("PYTHONPATH", "")  # restored after the test
+    forked_jobs.fork_jobs(monkeypatch)
     monkeypatch.setenv("WANDB_SILENT", "true")
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

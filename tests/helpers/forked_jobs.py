@@ -10,9 +10,11 @@ from typing import Any
 
 import lightning.pytorch  # noqa: F401  imported once for all jobs
 import matplotlib.pyplot  # noqa: F401
+import pytest
 import rdkit.Chem  # noqa: F401
 import sklearn.linear_model  # noqa: F401
 import torchmetrics  # noqa: F401
+from hydra.core.plugins import Plugins
 
 import trimer.checkpoint  # noqa: F401
 from trimer.cli.main import main
@@ -21,6 +23,15 @@ from trimer.sweeps.job_folders import JobCommand
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("train", "prepare")
 LOG = "forked.log"  # in the folder of a job
+
+
+def fork_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `launcher=process` fork its jobs until the end of a test."""
+    Plugins.instance()  # imports the launchers once more
+    module = sys.modules["hydra_plugins.trimer.process_launcher"]
+    monkeypatch.setattr(module.ProcessLauncher, "execute", execute)
+    paths = [str(ROOT / "src"), str(ROOT / "tests" / "helpers"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in dict.fromkeys(paths) if path))
 
 
 def execute(launcher: Any, command: JobCommand) -> int:
@@ -35,8 +46,6 @@ def execute(launcher: Any, command: JobCommand) -> int:
 
 def server() -> Any:
     """The context of the process from which jobs are forked; it starts with the first job."""
-    paths = [str(ROOT / "src"), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(":".join(paths).rstrip(":").split(":")))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["forked_jobs"])
     return context

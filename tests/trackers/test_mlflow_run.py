@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -85,15 +87,17 @@ def server(tmp_path_factory) -> Iterator[str]:
         port = probe.getsockname()[1]
     words = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
     words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # no further processes for jobs
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "mlflow", "server", *words], stdout=log, stderr=log)
+        command = [sys.executable, "-m", "mlflow", "server", *words]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
-        until(lambda: answers(port) or process.poll() is not None, 120)
+        until(lambda: answers(port) or process.poll() is not None, 300)
         assert process.poll() is None, (folder / "log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
     assert not answers(port), "the server is stopped with its workers"
 
 
