@@ -106,10 +106,10 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def run_over_http(server: str, run_id: str, path: str = "runs/get", **query: str) -> dict:
+def run_over_http(server: str, run_id: str, call: str = "runs/get", **query: str) -> dict:
     import requests
 
-    answer = requests.get(f"{server}/api/2.0/mlflow/{path}", params={"run_id": run_id, **query}, timeout=30)
+    answer = requests.get(f"{server}/api/2.0/mlflow/{call}", params={"run_id": run_id, **query}, timeout=30)
     answer.raise_for_status()
     return answer.json()
 
@@ -121,7 +121,7 @@ def curve(server: str, run_id: str, key: str) -> dict[int, float]:
     return {int(point["step"]): point["value"] for point in points}
 
 
-def test_a_training_is_on_the_server_and_a_resumed_one_continues_there(server, tmp_path):
+def test_a_training_is_on_the_server_and_a_resumed_one_continues_there(server, tmp_path, monkeypatch):
     import requests
 
     folder = tmp_path / "runs" / "demo" / "first"
@@ -134,7 +134,8 @@ def test_a_training_is_on_the_server_and_a_resumed_one_continues_there(server, t
     ]
     words += ["logger=mlflow", f"logger.mlflow.tracking_uri={server}", "tags=[mine]", "seed=3"]
     words += ["task.generator.num_samples=2", "trainer.limit_val_batches=1"]
-    assert main(["train", *words, "trainer.max_steps=4", f"hydra.run.dir={folder}"]) == 0
+    monkeypatch.setattr(sys, "argv", ["trimer", "train", *words, "trainer.max_steps=4", f"hydra.run.dir={folder}"])
+    assert main() == 0
     run_id = (folder / RUN_ID).read_text().strip()
     run = run_over_http(server, run_id)["run"]
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
