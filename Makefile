@@ -9,7 +9,7 @@
 # make notebooks    execute the notebooks and store their outputs
 # make docs    the documentation, in docs/_build/html; works offline once the packages are installed
 # make test-xla    the tests of trainer=tpu, compiled for the CPU by torch-xla in an environment of its own (7 GB)
-# make test-trackers    the tests with MLflow (a server on SQLite) and Trackio, in an environment of its own (2 GB)
+# make test-trackers    the tests with MLflow (a server on SQLite) and Trackio, in a separate environment (2.4 GB)
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
 # pip takes PyTorch with CUDA by default; for a machine without a GPU, and a much smaller download:

@@ -1,7 +1,7 @@
 """The commands of the guides on sweeps, reports, reproduction, resuming and trackers run in the order of their page.
 
-Data, models and trainings are small, a sweep has the first and the last of its values, and its jobs are forked
-(tests/helpers/forked_jobs.py): the command line, the sweep and the files are those of a user.
+Data, models and trainings are small, a sweep has two jobs, and these are forked (tests/helpers/forked_jobs.py): the
+command line, the sweep and the files are those of a user.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rough_figures")]
 
 TOGETHER_PAGES = [path for path in PAGES if TOGETHER.search(path.read_text(encoding="utf-8"))]
 TINY = [*SMALL["experiment=demo"], *tiny_bart(16, 16), "trainer.precision=32-true", "trainer.log_every_n_steps=1"]
-STEPS = ["trainer.max_steps=2", "trainer.val_check_interval=2"]
+STEPS = ["trainer.max_steps=1", "trainer.val_check_interval=1"]
 SEARCH = ["hydra.sweeper.n_trials=2", "hydra.sweeper.startup_trials=1"]
 MOLECULES = ["model.d_model=16", "model.layers=1", "data.tokens_per_batch=600", "trainer.limit_val_batches=1"]
 SPLIT = "data.split.fractions={train: 0.8, val: 0.1, test: 0.1}"
 
 
 def shortened(words: list[str]) -> list[str]:
-    """The overrides with the first and the last value of each sweep."""
+    """The overrides with the first and the last value of what is swept first, and the first value of the others."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create(config_loader=config_loader([]))
-    short = []
+    short: list[str] = []
+    swept = False
     for text in words:
         override = parser.parse_overrides([text])[0] if "=" in text else None
         if override is not None and override.is_sweep_override() and not override.is_interval_sweep():
             values = list(override.sweep_string_iterator())
-            text = f"{text.partition('=')[0]}={values[0]},{values[-1]}"
+            text = f"{text.partition('=')[0]}={values[0]}" + ("" if swept else f",{values[-1]}")
+            swept = True
         short.append(text)
     return short
 

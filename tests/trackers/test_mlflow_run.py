@@ -1,6 +1,6 @@
 """Runs in MLflow's database and on a server of MLflow: metrics, parameters, notes, artifacts, failure, resumption.
 
-The tests with MLflow itself run in an environment of their own: `make test-trackers`.
+The tests with MLflow itself run in a separate environment: `make test-trackers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A training in Trackio, read back from its database; runs in an environment of its own: `make test-trackers`."""
+"""A training in Trackio, read back from its database; runs in a separate environment: `make test-trackers`."""
 
 from __future__ import annotations
 
