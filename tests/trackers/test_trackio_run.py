@@ -41,7 +41,7 @@ def test_a_failure_at_the_start_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(trackio_run, "find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace(init=init))
     with (
-        pytest.raises(TrimerError, match=r"Trackio cannot be used: no token was found\. Log in"),
+        pytest.raises(TrimerError, match=r"Trackio cannot be used \(no token was found\): log in"),
         open_loggers([TrackioRun(str(tmp_path), "trimer", "demo", "me/space")], {}),
     ):
         pass

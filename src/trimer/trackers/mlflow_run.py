@@ -14,6 +14,7 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from trimer.cli.failures import causes
 from trimer.errors import ConfigError, TrimerError
 from trimer.run import command_line_overrides
 from trimer.trackers.descriptions import command_of, notes_of, panel_name, read_record, run_name, sweep_of
@@ -109,9 +110,11 @@ class MlflowRun(MLFlowLogger):
         try:
             return self.experiment, str(self.run_id)
         except Exception as error:  # of MLflow, of its database or of the network
+            *_, first = causes(error)  # of the network, below several of libraries
+            reason = " ".join(str(first).split())[:300] or type(first).__name__
             raise TrimerError(
-                f"MLflow at {self._tracking_uri} cannot be used: {' '.join(str(error).split())[:300]}. Check "
-                "logger.mlflow.tracking_uri and that the server runs, or choose logger=csv"
+                f"MLflow at {self._tracking_uri} cannot be used ({reason}): check logger.mlflow.tracking_uri and that "
+                "the server runs, or choose logger=csv"
             ) from error
 
 

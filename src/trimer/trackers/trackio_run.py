@@ -61,10 +61,10 @@ class TrackioRun(Logger):
         try:
             self._run = trackio.init(config=config, **self._settings)
         except Exception as error:  # of Trackio, of its database or of the account
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise TrimerError(
-                f"Trackio cannot be used: {reason}. Log in with `hf auth login`, check logger.trackio.space, or choose "
-                "logger=csv"
+                f"Trackio cannot be used ({reason}): log in with `hf auth login`, check logger.trackio.space, or "
+                "choose logger=csv"
             ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / NAME).write_text(self.name + "\n", encoding="utf-8")
