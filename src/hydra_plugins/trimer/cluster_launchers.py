@@ -50,7 +50,7 @@ REQUEUES = "slurm_max_num_timeout"  # a parameter of submitit's constructor
 class RemoteLauncher(JobLauncher):
     """Base of launchers whose jobs are commands in processes of another library; they are stopped through a file.
 
-    On this machine they also end when the sweep was killed; elsewhere they run to their end.
+    On this machine they also end when the sweep was killed; jobs of SLURM run to their end.
     """
 
     on_this_machine = True
