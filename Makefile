@@ -9,6 +9,7 @@
 # make notebooks    execute the notebooks and store their outputs
 # make docs    the documentation, in docs/_build/html; works offline once the packages are installed
 # make test-xla    the tests of trainer=tpu, compiled for the CPU by torch-xla in an environment of its own (7 GB)
+# make test-trackers    the tests with MLflow (a server on SQLite) and Trackio, in a separate environment (2.4 GB)
 # make bench-mgf-reading               one of the benchmarks, ARGS="--repeats 3"
 #
 # pip takes PyTorch with CUDA by default; for a machine without a GPU, and a much smaller download:
@@ -17,11 +18,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 XLA_VENV ?= .venv-xla
+TRACKERS_VENV ?= .venv-trackers
 JOBS ?= 2
 PIP_FLAGS ?=
 ARGS ?=
 
-.PHONY: demo demo-scratch models test test-fast test-xla lint types docs notebooks clean
+.PHONY: demo demo-scratch models test test-fast test-xla test-trackers lint types docs notebooks clean
 .DEFAULT_GOAL := demo
 
 # The stamps are older than pyproject.toml only when it has changed: nothing is installed twice.
@@ -102,6 +104,16 @@ $(XLA_VENV)/installed: pyproject.toml
 test-xla: $(XLA_VENV)/installed
 	OMP_NUM_THREADS=1 $(XLA_VENV)/bin/python -m pytest tests/xla $(ARGS)
 
+# MLflow and Trackio ask for versions of pyarrow, pillow and python-dateutil below those of the other packages.
+$(TRACKERS_VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(TRACKERS_VENV)
+	$(TRACKERS_VENV)/bin/python -m pip install --quiet $(PIP_FLAGS) --editable '.[mlflow,trackio]' 'pytest>=8.3'
+	touch $@
+
+test-trackers: $(TRACKERS_VENV)/installed
+	OMP_NUM_THREADS=1 $(TRACKERS_VENV)/bin/python -m pytest tests/trackers/test_mlflow_run.py \
+	  tests/trackers/test_trackio_run.py $(ARGS)
+
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -123,5 +135,5 @@ bench-%: $(VENV)/installed-dev
 	$(VENV)/bin/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(XLA_VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(XLA_VENV) $(TRACKERS_VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

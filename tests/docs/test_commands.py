@@ -1,37 +1,22 @@
 """Every command of the README and the documentation: composed, and run on small data unless it is marked.
 
-A console block below `<!-- not run: reason -->` is composed only, and so are all blocks of a page that holds
-`<!-- commands of this page are not run: reason -->`. Python blocks are executed, or compiled where they are marked.
+tests/helpers/documented_commands.py says which are run, and where. Python blocks are executed, or compiled where they
+are marked.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from documented_commands import FENCE, PAGES, ROOT, SMALL, Command, commands_of, with_newest_run
 
 from trimer.cli.configs import config_loader
 from trimer.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("rough_figures")
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *(
-            path
-            for path in (ROOT / "docs").rglob("*.md")
-            if "generated" not in path.parts and "_build" not in path.parts
-        ),
-        *(ROOT / "experiments").glob("*/RESULTS.md"),
-    ]
-)
-FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>console|python)\n(?P<text>.*?)```", re.DOTALL)
-PAGE_MARK = re.compile(r"<!-- commands of this page are not run: .+ -->")
 SHELL = (
     "python3 -m venv",
     ".venv/bin/",
@@ -44,48 +29,9 @@ SHELL = (
     "... ",
 )  # "...": the line above with these overrides
 
-# What makes a training of the documentation small enough for a test.
-SMALL = {
-    "*": ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false"],
-    "experiment=demo": [
-        "data.source.molecules=60",
-        "data.tokens_per_batch=512",
-        "task.generator.num_samples=2",
-        "trainer.limit_val_batches=1",
-        "callbacks.ranking.sample=2",
-    ],
-    "data=simulated_proteins": ["data.source.proteins=60", "data.crop=62"],
-    "data=simulated_peptides": ["data.source.count=100"],
-}
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command line of a page; runs says whether it is run or only composed."""
-
-    page: str
-    line: str
-    runs: bool
-
-    def __str__(self) -> str:
-        return f"{self.page}: {self.line[:80]}"
-
-
-def commands_of(path: Path) -> list[Command]:
-    text = path.read_text(encoding="utf-8")
-    page, marked = str(path.relative_to(ROOT)), PAGE_MARK.search(text) or path.name == "RESULTS.md"
-    found = []
-    for block in FENCE.finditer(text):
-        if block["language"] == "console":
-            lines = block["text"].replace("\\\n", " ").splitlines()
-            not_run = bool(marked) or (block["mark"] or "").startswith("not run: ")
-            found += [Command(page, re.sub(r"\s+", " ", line).strip(), not not_run) for line in lines if line.strip()]
-    return found
-
-
 COMMANDS = [command for page in PAGES for command in commands_of(page)]
-OF_TRIMER = [command for command in COMMANDS if command.line.split()[0] in ("trimer", ".venv/bin/trimer")]
-RUN = [command for command in OF_TRIMER if command.runs]
+OF_TRIMER = [command for command in COMMANDS if command.of_trimer]
+RUN = [command for command in OF_TRIMER if command.runs == "alone"]
 
 
 def words_of(command: Command) -> list[str]:
@@ -168,14 +114,6 @@ def test_commands_run_in_their_order(workspace, monkeypatch, capsys):
         assert main(words) == 0, f"{command}\n{capsys.readouterr().err}"
         output = next((word.partition("=")[2] for word in words if word.startswith("output=")), None)
         assert output is None or (workspace / output).stat().st_size > 0
-
-
-def with_newest_run(word: str) -> str:
-    key, equals, value = word.partition("=")
-    if "<run>" not in value:
-        return word
-    runs = sorted(Path(value.replace("<run>", "")).iterdir(), key=lambda path: path.stat().st_mtime)
-    return f"{key}{equals}{runs[-1]}"
 
 
 PYTHON = [

@@ -207,33 +207,31 @@ def test_every_command_of_a_study_composes(name, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "runs"),
-    [
-        ("cramming", None),
-        ("spectrums", None),
-        ("foodb", "terms-flavors-*"),
-        ("deeploc", "location"),
-        ("alphadia", "charge-tuned"),
-    ],
-)
-def test_the_small_version_of_a_study_runs(name, runs, tmp_path, monkeypatch, capsys):
+@pytest.mark.usefixtures("rough_figures")
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_small_version_of_a_study_runs(name, tmp_path, monkeypatch, capsys):
+    """`make study-<name> SMALL=1`: all runs, and a page with all tables and figures."""
     monkeypatch.setenv("TRIMER_DATA", "")  # restored after the test
-    words = [name, "--small", "--runs", str(tmp_path), *(["--only", runs] if runs else [])]
-    assert make_study.main(words) == 0, capsys.readouterr().err
-    page = (tmp_path / name / "RESULTS.md").read_text()
-    assert "its numbers mean nothing" in page
-    if name != "foodb" and runs:  # and the pre-trained encoder that the run needs
-        results = list((tmp_path / name).glob("*/seed0/result.json"))
-        assert len(results) == 2 and (tmp_path / name / runs / "seed0" / "test" / "table.csv").is_file()
-        return
-    if runs:
+    assert make_study.main([name, "--small", "--runs", str(tmp_path)]) == 0, capsys.readouterr().err
+    assert "is unchanged" not in capsys.readouterr().out
+    check_page(study_plan.read_study(name, tmp_path, tmp_path, small=True))
+    if name == "foodb":
         pictures = {path.name for path in (tmp_path / name / "terms-flavors-scratch/seed0/test").iterdir()}
         assert {"embeddings.png", "embeddings.html", "embeddings_4.html"} <= pictures
-        assert (tmp_path / name / "figures" / "terms_flavors.png").is_file()
-        return
-    assert "is unchanged" not in capsys.readouterr().out
-    assert page != (study_plan.STUDIES / name / "RESULTS.md").read_text()
+
+
+def check_page(study: study_plan.Study) -> None:
+    """All tables of a study's page have their rows and a value in each cell, and all figures are there."""
+    page = (study.folder / "RESULTS.md").read_text()
+    assert "its numbers mean nothing" in page
+    for table, spec in study.tables.items():
+        lines = page.partition(f"<!-- table: {table} -->")[2].partition("<!-- end -->")[0].strip().splitlines()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        labels = [str(row["label"]) for row in spec["rows"] if "label" in row and 0 in row.get("seeds", [0])]
+        assert set(labels) <= {row[0] for row in rows[2:]}, table
+        assert {len(row) for row in rows} == {1 + len(spec["columns"])} and all(map(all, rows[2:])), table
+    assert {path.name for path in (study.folder / "figures").iterdir()} == set(study.figures)
+    assert all(step.folder.is_dir() for step in study.steps)
 
 
 def test_the_generated_release_is_read_as_foodb(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 
 from trimer.sweeps.job_folders import (
     STOP,
     JobCommand,
+    is_running,
     job_environment,
     job_numbers,
     reason_of,
@@ -58,3 +60,13 @@ def test_a_second_ctrl_c_ends_a_command_at_once(tmp_path):
     for seconds, at_once in ((0.3, False), (0.6, True)):
         threading.Timer(seconds, request_end, (tmp_path, at_once)).start()
     assert command() in (-signal.SIGINT, 130)
+
+
+def test_a_command_ends_when_its_sweep_on_the_same_machine_was_killed(tmp_path):
+    sweep = subprocess.Popen(["sleep", "60"])
+    command = JobCommand(["sleep", "60"], str(tmp_path), os.getcwd(), {}, sweep=sweep.pid)
+    threading.Timer(0.5, sweep.kill).start()
+    assert command() == -signal.SIGTERM
+    assert not is_running(sweep.pid), "it has ended, although nobody waited for it yet"
+    sweep.wait()
+    assert not is_running(sweep.pid) and is_running(os.getpid())

@@ -6,6 +6,7 @@ old cloudpickle. Here each job is the same command as with `launcher=process`, `
 are skipped when the sweep is started again. The jobs share a file system with the sweep.
 """
 
+import dataclasses
 import logging
 import os
 import subprocess
@@ -47,7 +48,12 @@ REQUEUES = "slurm_max_num_timeout"  # a parameter of submitit's constructor
 
 
 class RemoteLauncher(JobLauncher):
-    """Base of launchers whose jobs are commands in processes of another library; they are stopped through a file."""
+    """Base of launchers whose jobs are commands in processes of another library; they are stopped through a file.
+
+    On this machine they also end when the sweep was killed; jobs of SLURM run to their end.
+    """
+
+    on_this_machine = True
 
     def __init__(self, n_jobs: int) -> None:
         super().__init__(n_jobs)
@@ -60,6 +66,8 @@ class RemoteLauncher(JobLauncher):
         self.running.add(folder)
         if self.stop_signal is not None:  # the signal came while the job was started
             request_end(folder, self.stop_at_once)
+        if self.on_this_machine:
+            command = dataclasses.replace(command, sweep=os.getpid())
         try:
             with hidden_from_children():  # Ctrl-C would end the workers before their jobs have saved
                 return self.result(command)
@@ -127,6 +135,7 @@ class SubmititLauncher(RemoteLauncher):
     def __init__(self, n_jobs: int, cluster: str, poll: float, devices: Any, **parameters: Any) -> None:
         super().__init__(n_jobs)
         self.cluster, self.poll = cluster, poll
+        self.on_this_machine = cluster != "slurm"
         given = {key: plain(value) for key, value in parameters.items() if value is not None}
         if cluster == "slurm":
             given.setdefault("tasks_per_node", number_of(plain(devices), given.get("gpus_per_node")))
@@ -182,6 +191,7 @@ class RayLauncher(RemoteLauncher):
 
     def __init__(self, n_jobs: int, address: str | None, cpus_per_job: float, gpus_per_job: float) -> None:
         super().__init__(n_jobs)
+        self.on_this_machine = address is None
         self.address, self.resources = address, {"num_cpus": cpus_per_job, "num_gpus": gpus_per_job}
 
     def result(self, command: JobCommand) -> int:

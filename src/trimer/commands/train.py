@@ -15,7 +15,7 @@ from trimer.commands.next_steps import suggest, word
 from trimer.errors import CheckpointError, ConfigError, InputError
 from trimer.reporting.attempts import attempt, failed_reports
 from trimer.resuming import is_complete, plain_dict
-from trimer.run import RunFolder, config_choices, first_process
+from trimer.run import RunFolder, command_line_overrides, config_choices, first_process
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ def train(cfg: DictConfig) -> float | None:
     from trimer.loggers import open_loggers
     from trimer.trackers import publishing
 
+    leave_out_replaced_callbacks(cfg)
     check_settings(cfg)
     failed_reports()  # forget those of an earlier job of this process
     run = RunFolder(cfg.paths.run)
@@ -192,6 +193,24 @@ def describe_model(net: Any, data: Any) -> str:
     model = f"model={choices['model']}" if "model" in choices else "the model"
     source = f"data={choices['data']}" if "data" in choices else type(data).__name__
     return f"{model}: {parameters:,} parameters; it reads {source}"
+
+
+def leave_out_replaced_callbacks(cfg: DictConfig) -> None:
+    """Remove what an experiment sets of callbacks that `callbacks=<choice>` on the command line has replaced.
+
+    `experiment=demo callbacks=ema` has no ranking, of which experiment/demo.yaml sets the sample.
+    """
+    from omegaconf import open_dict
+
+    words = [word.lstrip("+") for word in command_line_overrides()]
+    if not any(word.startswith("callbacks=") for word in words):
+        return
+    for name, node in list((cfg.callbacks or {}).items()):
+        wanted = any(word.startswith((f"callbacks.{name}.", f"callbacks.{name}=")) for word in words)
+        if OmegaConf.is_dict(node) and "_target_" not in node and not wanted:
+            log.info("callbacks.%s of the experiment is left out, since other callbacks were chosen", name)
+            with open_dict(cfg):
+                del cfg.callbacks[name]
 
 
 def callbacks_of(cfg: DictConfig) -> list:

@@ -42,12 +42,14 @@ class JobCommand:
     Calling it runs the command in the folder `cwd` and returns its exit code. Its output goes to `output.log` in the
     job's folder. When the file `stop` appears there, the command gets SIGTERM, so that it saves and ends; when it is
     not empty, the command gets SIGINT too, and ends at once. In an allocation of several tasks each task calls it once.
+    sweep: process id of the sweep, if it runs on the same machine: when that was killed, the command saves and ends.
     """
 
     words: list[str]
     folder: str
     cwd: str
     environment: dict[str, str]
+    sweep: int | None = None
     process: subprocess.Popen | None = dataclasses.field(default=None, repr=False)
 
     def __call__(self) -> int:
@@ -78,7 +80,7 @@ class JobCommand:
                 # `poll` and not `wait`, whose lock would block `checkpoint`, which runs in a signal handler.
                 while (code := self.process.poll()) is None:
                     time.sleep(0.2)
-                    if (folder / STOP).exists():
+                    if (folder / STOP).exists() or (self.sweep is not None and not is_running(self.sweep)):
                         self._end()
                 return code
             except BaseException:
@@ -123,6 +125,20 @@ class JobCommand:
         if "SUBMITIT_EXECUTOR" in os.environ:
             name = os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
+
+
+def is_running(process: int) -> bool:
+    """Whether the process of this id has not ended; one that waits for its parent to notice its end has."""
+    if os.name == "nt":
+        return True  # a look at a process by os.kill would end it
+    try:
+        os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return False
+    except OSError:  # a process of another user, or no /proc
+        return True
+    return state not in "ZX"
 
 
 def job_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What a training sends to its W&B runs besides metrics: data, tables, curves, figures, the page, checkpoints.
 
-Every part is optional: one that cannot be made is reported, and the run continues. Nothing here runs during a training
-step.
+MLflow gets the files alone: config, data, tables, figures, pages. Every part is optional: one that cannot be made is
+reported, and the run continues. Nothing here runs during a training step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from trimer.reporting.attempts import attempt
 from trimer.trackers.descriptions import read_record
+from trimer.trackers.mlflow_run import mlflow_runs
 from trimer.trackers.wandb_run import wandb_runs
 
 LARGEST_PAGE = 20_000_000  # bytes of a page that is sent
@@ -28,6 +29,8 @@ RESULTS = ("predictions.parquet", "table.csv", "confusion.csv", "classes.csv", "
 
 def log_data(trainer: Any, folder: Path) -> None:
     """Store the split and the report of dropped records as an artifact, named by the split."""
+    for tracked in mlflow_runs(trainer):
+        tracked.log_files(None, [folder / name for name in ("config.yaml", *DATA)])
     runs = wandb_runs(trainer)
     if not runs:
         return
@@ -44,6 +47,9 @@ def log_data(trainer: Any, folder: Path) -> None:
 
 def log_results(trainer: Any, folder: Path, split: str, evaluation: Any) -> None:
     """Send tables, curves, figures and the page of a split, and store predictions as an artifact."""
+    for tracked in mlflow_runs(trainer):
+        files = [folder / split / name for name in RESULTS]
+        tracked.log_files(split, [*files, *sorted((folder / split).glob("*.png")), folder / split / "embeddings.html"])
     for run in wandb_runs(trainer):
         import wandb  # not at all for other trackers
 
