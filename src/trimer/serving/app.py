@@ -128,7 +128,9 @@ def no_route(app: FastAPI, request: Request) -> Refusal:
     path, methods = request.url.path[:LONGEST_PATH], methods_of(app, request)
     lists = "/docs lists the routes, /v1/models the models"
     if methods:
-        return Refusal(405, "method_not_allowed", f"{path} takes {' and '.join(methods)}, not {request.method}; {lists}")
+        return Refusal(
+            405, "method_not_allowed", f"{path} takes {' and '.join(methods)}, not {request.method}; {lists}"
+        )
     return Refusal(404, "unknown_route", f"there is no route {path}; {lists}")
 
 

@@ -22,8 +22,9 @@ OPEN = {"/", "/docs", "/healthz", "/readyz", "/ping", "/v2/health/live", "/v2/he
 class Guard:
     """ASGI middleware that refuses what exceeds the limits before it reaches a route.
 
-    HEAD, which load balancers send, is answered as GET; the server leaves out the body. token: that clients have to send as `Authorization: Bearer <token>`; None for no token. body_limits: path -> MiB,
-    name of the limit and seconds of the upload, where they differ from `limits`.
+    HEAD, which load balancers send, is answered as GET; the server leaves out the body. token: that clients have to
+    send as `Authorization: Bearer <token>`; None for no token. body_limits: path -> MiB, name of the limit and seconds
+    of the upload, where they differ from `limits`.
     """
 
     def __init__(

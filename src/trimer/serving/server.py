@@ -42,7 +42,7 @@ HEAD_BYTES = 1 << 16  # longest head of a request; the parser has none
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP of uvicorn that closes connections whose clients send a head that is too slow or too long, or take no response.
+    """HTTP of uvicorn that closes connections whose clients send a head too slowly or too long, or take no response.
 
     A closed transport keeps what it has not sent, so such a connection is aborted.
     """

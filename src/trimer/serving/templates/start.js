@@ -42,8 +42,9 @@ async function choose(name) {
 
 function showBanner(card) {
   const known = card.knows, lines = [], stages = card.training || [];
-  const steps = stages.map(stage => `${stage.name}${stage.rows?.train ? ` (${plural(stage.rows.train, "row")})` : ""}`);
-  lines.push(element("p", {}, element("strong", {}, card.name), ` ${card.task}. ${sentence(card.model)}`, steps.length ? ` Trained on: ${steps.join(", then ")}.` : ""));
+  const amount = stage => stage.parts > 1 ? `${stage.parts} parts of up to ${plural(stage.rows.train, "record")}` : plural(stage.rows.train, "record");
+  const steps = stages.map(stage => `${stage.name}${stage.rows.train ? ` (${amount(stage)})` : ""}`);
+  lines.push(element("p", {}, element("strong", {}, card.name), ` ${card.task}. ${sentence(card.model)}`, steps.length ? ` Trained on: ${steps.join(", then ")}.` : "", card.licence ? ` Licence: ${sentence(card.licence)}` : ""));
   if (known.simulated_only) lines.push(element("p", { class: "warning" }, "Trained on simulated spectra only."));
   if (known.adducts) lines.push(element("p", {}, `Adducts in the training data: ${Object.entries(known.adducts).map(([name, count]) => `${name} (${count.toLocaleString("en")})`).join(", ")}. Predictions for others are not reliable.`));
   if (known.sites) {
