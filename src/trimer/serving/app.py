@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from trimer import __version__
-from trimer.serving import api_page, health, kserve_http, page_routes, rest, sagemaker
+from trimer.serving import api_page, explanations, health, kserve_http, page_routes, rest, sagemaker
 from trimer.serving.batching import Cancelled
 from trimer.serving.guards import Guard
 from trimer.serving.limits import Refusal
@@ -71,6 +71,7 @@ def create_app(
     )
     app.include_router(rest.router(service, threads))  # first, since routes are tried in order
     app.include_router(page_routes.router(threads))
+    app.include_router(explanations.router(threads))
     app.include_router(api_page.router(app))
     app.include_router(health.router(service))
     app.include_router(kserve_http.router(service, threads))

@@ -112,7 +112,7 @@ function spectrumView(upper, lower, precursor, description) {
   const button = (text, click) => element("button", { type: "button", click }, text);
   const tools = element("div", { class: "line tools no-print" }, button("Zoom in", () => scale(0.5)), button("Zoom out", () => scale(2)), button("Whole spectrum", () => zoom(...whole)),
     ...["svg", "png"].map(kind => button(`Save as ${kind.toUpperCase()}`, () => savePicture(picture, kind))));
-  const figure = element("figure", {}, picture, readout, tools);
+  const figure = Object.assign(element("figure", {}, picture, readout, tools), { redraw: draw });
   new ResizeObserver(() => {
     const now = Math.max(260, Math.round(figure.clientWidth));
     if (now !== width) { width = now; draw(); }

@@ -16,6 +16,7 @@ async function start() {
     $("models").hidden = models.length < 2;
     progress("");
     await choose(models[0].name);
+    await openLink();
   } catch (error) {
     if (error.status === 401) {
       $("token-box").hidden = false;
@@ -113,6 +114,8 @@ function showAnswer(sent, answer) {
 $("form").addEventListener("submit", event => { event.preventDefault(); run(); });
 $("form").addEventListener("keydown", event => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } });
 $("stop").addEventListener("click", () => state.request?.abort());
+$("link").addEventListener("click", copyLink);
+addEventListener("hashchange", openLink);
 $("file").addEventListener("change", event => chooseFile(event.target.files[0] || null));
 $("file-remove").addEventListener("click", () => { chooseFile(null); $("file").focus(); });
 $("token-send").addEventListener("click", () => { state.token = $("token").value.trim(); problem(); start(); });
