@@ -24,6 +24,12 @@ def begun(service):
     )
 
 
+def same(rows: list[dict], others: list[dict]) -> bool:
+    """Whether rows are equal; numbers up to the last digits, in which the kernels of a CPU differ."""
+    assert len(rows) == len(others)
+    return all(one == pytest.approx(other, abs=1e-4) for one, other in zip(rows, others, strict=True))
+
+
 def remaining(stream) -> list[dict]:
     """The rows of all pieces after the first."""
     return [row for piece in iter(stream.piece, []) for prediction in piece for row in prediction]
@@ -34,15 +40,15 @@ def test_rows_are_computed_as_they_are_taken_and_are_those_of_json(client, begun
     first = [row for prediction in stream.first for row in prediction]
     assert len(first) == stream.rows.size == CHUNK and not stream.complete
     answer = client.post("/v1/models/peptide-rt/predict", json={"records": RECORDS}).json()
-    assert [*first, *remaining(stream)] == answer["rows"]
+    assert same([*first, *remaining(stream)], answer["rows"])
     assert stream.complete
     lines = client.post("/v1/models/peptide-rt/predict?format=ndjson", json={"records": RECORDS})
-    assert [json.loads(line) for line in lines.text.splitlines()] == answer["rows"]
+    assert same([json.loads(line) for line in lines.text.splitlines()], answer["rows"])
     assert lines.headers["trimer-records"] == "300"
     assert lines.headers["trimer-model-version"] == answer["model_version"]
     assert "content-length" not in lines.headers and "trimer-without" not in lines.headers
     short = client.post("/v1/models/peptide-rt/predict?format=ndjson", json={"records": RECORDS[:6]})
-    assert [json.loads(line) for line in short.text.splitlines()] == answer["rows"][:6]
+    assert same([json.loads(line) for line in short.text.splitlines()], answer["rows"][:6])
     assert short.headers["trimer-without"] == "1"
 
 
@@ -51,7 +57,8 @@ def test_an_error_after_the_first_rows_is_the_reason_of_all_further_records(begu
     late.ticket.deadline = 0.0
     rows = remaining(late)
     assert [row["row"] for row in rows] == list(range(CHUNK + 1, 301))
-    assert all("limits.seconds" in row["reason"] for row in rows if row["sequence"] != "not a peptide")
+    left = [row for row in rows if row["row"] > CHUNK + 4]  # 128 records with a prediction were computed together
+    assert all("limits.seconds" in row["reason"] for row in left if row["sequence"] != "not a peptide")
     own = [row["reason"] for row in rows if row["sequence"] == "not a peptide"]
     assert own and not any("limits.seconds" in reason for reason in own)
 
