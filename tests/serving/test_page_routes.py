@@ -200,11 +200,11 @@ def test_candidates_are_grouped_explain_peaks_and_are_linked(tab):
     tab.click("#examples button >> nth=1")
     tab.fill('[id="parameter-generator.num_samples"]', "4")
     predict(tab)
-    holds(tab, "document.querySelector('.explained')?.textContent.startsWith('Candidate 1 explains ')")
+    holds(tab, "document.querySelector('p.explained')?.textContent.startsWith('Candidate 1 explains ')")
     assert tab.locator("svg.spectrum path.explained").count() == 1
     assert tab.get_attribute("[data-rank='1']", "aria-pressed") == "true"
     tab.click("[data-rank='2']")
-    holds(tab, "document.querySelector('.explained').textContent.startsWith('Candidate 2 explains ')")
+    holds(tab, "document.querySelector('p.explained').textContent.startsWith('Candidate 2 explains ')")
     assert tab.get_attribute("[data-rank='1']", "aria-pressed") == "false"
     holds(tab, "document.querySelectorAll('.card a').length === document.querySelectorAll('.card').length")
     link = tab.locator(".card a").first

@@ -221,9 +221,8 @@ def test_the_token_is_read_from_the_environment(monkeypatch):
     apps = []
 
     class Started(Server):
-        started = True
-
         def run(self, sockets=None) -> None:
+            self.started = True
             apps.append(self.config.app)
 
     monkeypatch.setattr(serving, "Server", Started)
