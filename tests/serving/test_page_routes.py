@@ -224,6 +224,7 @@ def test_a_link_holds_the_input_and_opening_it_sends_nothing(tab, address, tmp_p
     choose(tab, "spectrums")
     tab.click("#examples button >> nth=1")
     tab.fill("#energy", "35 eV <b>")
+    tab.click("#advanced summary")
     tab.fill('[id="parameter-tolerance_ppm"]', "7")
     peaks = tab.input_value("#text")
     tab.click("#link")
