@@ -28,7 +28,9 @@ def router(app: FastAPI) -> APIRouter:
         document = app.openapi()
         page = template.render(title=document["info"]["title"], about=document["info"]["description"],
                                version=document["info"]["version"], groups=groups_of(document))  # fmt: skip
-        policy = f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        policy = (
+            f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        )
         return page.replace("/* styles */", style), policy
 
     @routes.get("/docs", include_in_schema=False)
