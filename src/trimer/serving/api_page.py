@@ -43,13 +43,13 @@ def router(app: FastAPI) -> APIRouter:
 
 def groups_of(document: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
     """(heading, routes) of an OpenAPI document; a route: method, path, summary, query, bodies, statuses."""
-    found = [
+    listed = [
         {
             "group": operation["tags"][0],
             "method": method.upper(),
             "path": path,
             "summary": operation["summary"],
-            "query": [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"],
+            "query": [given["name"] for given in operation.get("parameters", ()) if given["in"] == "query"],
             "bodies": list(operation.get("requestBody", {}).get("content", ())),
             "statuses": {code: answer.get("description", "") for code, answer in operation["responses"].items()},
         }
@@ -57,5 +57,5 @@ def groups_of(document: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any
         for method, operation in operations.items()
         if method in METHODS
     ]
-    groups = groupby(sorted(found, key=itemgetter("group")), key=itemgetter("group"))
+    groups = groupby(sorted(listed, key=itemgetter("group")), key=itemgetter("group"))
     return sorted(((name, list(members)) for name, members in groups), key=lambda group: group[0] != "models")
