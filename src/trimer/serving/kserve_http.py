@@ -79,7 +79,8 @@ def router(service: Service, threads: Threads) -> APIRouter:
         body |= {"id": document["id"]} if isinstance(document.get("id"), str) else {}
         return Json({**body, "outputs": [as_json(name, value) for name, value in outputs.items()]})
 
-    for path, given in (("/models/{model}", {}), ("/models/{model}/versions/{version}", {"parameters": [VERSION]})):
+    of_version: dict[str, Any] = {"parameters": [VERSION]}
+    for path, given in {"/models/{model}": {}, "/models/{model}/versions/{version}": of_version}.items():
         options: dict[str, Any] = {"responses": REFUSALS, "openapi_extra": given}
         routes.get(path, summary="Inputs and outputs", **options)(metadata)
         routes.get(f"{path}/ready", summary="Whether a model is ready", **options)(model_ready)

@@ -180,8 +180,8 @@ def example_records(kind: str) -> list:
             return [row for row, _ in zip(csv.DictReader(stream), range(EXAMPLES), strict=False)]
     from trimer.data.labelled.sequence_files import read_sequences
 
-    peptides = {"fixed": "Carbamidomethyl@C"} if kind == "peptides" else {}  # as the measured peptides of the file were
-    return read_sequences(path, kind, **peptides).texts[:EXAMPLES]
+    fixed = "Carbamidomethyl@C"  # of the file of peptides, which were measured so
+    return read_sequences(path, kind, fixed=fixed).texts[:EXAMPLES]
 
 
 def value_of(value: Any) -> Any:
